@@ -92,7 +92,7 @@ pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<O
         Change::ClipNorm(norm) => case.recipe.clip = Some(*norm),
         Change::LearningRate(factor) => case.recipe.rate *= factor,
         Change::Standardize(columns) => columns.apply(&mut case.x)?,
-        Change::Unfreeze(_) => case.recipe.still = None,
+        Change::TrainBlock(_) => case.recipe.still = None,
         _ => return Ok(None),
     }
     train(case, &mut (), |_, _| false).map(Some)

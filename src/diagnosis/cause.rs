@@ -151,6 +151,44 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// The usual fix, by the name of its [strategy](super::fix::FixStrategy) where there is one;
+    /// [`suggest_fixes`](super::suggest_fixes) proposes those that fit a network.
+    pub const fn fix(self) -> &'static str {
+        match self {
+            Cause::SaturatingActivation => "another activation: tanh, with weights at its critical gain",
+            Cause::SmallWeights | Cause::LargeWeights => "critical initialisation: weights at their critical gain",
+            Cause::ConstantWeights => "critical initialisation: random weights, different for each unit",
+            Cause::DuplicatedUnits => "parameters drawn again: other weights for each unit",
+            Cause::DeadUnits => "critical initialisation; shorter steps, if the units died in training",
+            Cause::Bottleneck => "parameters drawn again, those of this layer alone",
+            Cause::UnscaledInput => "standardized inputs: mean 0 and variance 1 in every column",
+            Cause::VanishingRecurrence => "gates: an LSTM or a GRU, whose gates can keep the state over the span",
+            Cause::ExplodingRecurrence => "orthogonal recurrence: a recurrent matrix that keeps the norm of the state",
+            Cause::ClosedForgetGate => "biases of the gates at which they keep the state over the span",
+            Cause::LearningRateTooHigh => "shorter steps: a rate at which an update is a thirtieth of the weights",
+            Cause::Cliff | Cause::ClipThresholdTooLow => "clipping at the typical norm of the gradient",
+            Cause::Overflow => "shorter steps, standardized inputs or critical initialisation: smaller values",
+            Cause::NotANumber => "another activation, which is defined for these inputs",
+            Cause::FrozenBlock => "the same rate for all: this block is trained at the rate of the others",
+            Cause::CollapsedRepresentation => "residual branches, or another activation: both keep inputs apart",
+            Cause::Underflow => "the fix of the gradient that vanishes, or the format f64",
+            Cause::BadData => "a sample left out, or its value corrected",
+            Cause::UnscaledTarget => "standardized targets: mean 0 and variance 1 in every column",
+            Cause::LoudBranches => "scaled branches: by 1/√L for L residual blocks",
+            Cause::ClosedInputGate | Cause::ClosedOutputGate => "an open gate: a bias of 0, at which it is half open",
+            Cause::LearningRateTooLow => "longer steps: the longest that lowers the loss in a trial",
+            Cause::SensitiveMemory => "inputs of the unit scaled by √(1 − λ²), λ the share of its state that it keeps",
+            Cause::DecayTooStrong => "no weight decay, from weights drawn again",
+            Cause::DropoutTooHeavy => "lighter dropout: masks that add no more than the signal has",
+            Cause::SquashedOutputs => "outputs of any size: without the activation of the last layer",
+            Cause::UnmixedBatches => "mixed batches: samples in random order, another in each epoch",
+            Cause::NoInformation => "other inputs, or targets in the right order",
+            Cause::NoCauseFound => "none is known: a trial of each fix may find one",
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -41,12 +41,14 @@ pub struct Finding {
     pub predicted: Option<f64>,
     /// The finding as a sentence: fault, layer, size and factor.
     pub text: String,
-    /// The interventions that tell the cause, as a sentence: the one that mends the budget, or those that do not.
-    pub because: Option<String>,
-    /// The smallest change that mends the budget, with its effect.
+    /// Why this is the cause, as a sentence: the intervention and its effect, or else the evidence.
+    pub because: String,
+    /// The smallest change that removes the fault, with its effect.
     pub intervention: Option<Intervention>,
     /// An observation that would refute the finding.
     pub refuted_by: &'static str,
+    /// The usual fix; after [`Report::tried`](super::Report::tried), the best fix and its effect. Empty for a note.
+    pub fix: String,
     /// A rough probability that the finding is right.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub confidence: f64,

@@ -80,7 +80,7 @@ pub(super) fn check<T: Scalar>(
 ) -> Result<Report, Error> {
     shape.check()?;
     check_rows(network.dims().input, x, shape)?;
-    let inputs = InputStatistics::of_rows(x)?.steps(shape.steps)?;
+    let inputs = InputStatistics::of_samples(network.dims().input.max(1), x)?.steps(shape.steps)?;
     let (mut workspace, mut seen) = (Workspace::new(network, shape)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
     let output = workspace.forward_with(w, x, shape, Mode::to_examine(network), &mut seen)?;

@@ -1,6 +1,6 @@
 //! A report as one HTML page that opens without a network.
 
-use super::{Report, Severity, TrialReport, decades::figure, report::ReportRow};
+use super::{Report, Severity, TrialReport, figures::figure, report::ReportRow};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write;
 
@@ -40,7 +40,8 @@ impl Report {
             page.push_str(&format!("<section class=\"{class}\">{text}</section>\n"));
         }
         page.push_str(
-            "<h2>Budget from loss to input, in decades</h2>\n<p>Filled: measured. Outlined: predicted.</p>\n",
+            "<h2>The gradient from loss to input</h2>\n<p>Decades, powers of ten of its norm. Filled: measured. \
+             Outlined: predicted by theory.</p>\n",
         );
         page.push_str(&self.bars());
         for trial in &self.trials {

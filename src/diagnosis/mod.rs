@@ -1,7 +1,7 @@
 //! Diagnosis of a gradient: fault, layer, start, size, and factor of the chain rule; and fixes for it.
 
 mod cause;
-mod decades;
+mod figures;
 mod examine;
 mod finding;
 pub mod fix;
@@ -15,6 +15,7 @@ mod report_text;
 mod rules;
 mod task;
 mod thresholds;
+mod words;
 
 pub use cause::Cause;
 pub use examine::Diagnosis;
@@ -27,11 +28,31 @@ pub use intervention::{Alteration, Intervention};
 pub use report::{Report, ReportRow, ReportState};
 pub use thresholds::Thresholds;
 
-use crate::layer::LayerSpec;
+use crate::{
+    layer::LayerSpec,
+    monitor::{Factor, Statistics},
+};
 use alloc::string::String;
 
 /// The path of the activation that gives the network's outputs, where one does.
 fn outputs(node: &LayerSpec) -> Option<String> {
     let (path, last) = node.last_layer();
     matches!(last, LayerSpec::ActivationLayer { .. }).then_some(path)
+}
+
+/// The path of the first layer with weights, where it is [`Linear`](crate::layer::Linear): of another kind the output
+/// tells nothing of its inputs' scale.
+fn first_linear(node: &LayerSpec) -> Option<String> {
+    let weighs = |part: &LayerSpec| {
+        matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
+    };
+    let (layer, part) = node.parts().into_iter().find(|(_, part)| weighs(part))?;
+    matches!(part, LayerSpec::Linear(_)).then_some(layer)
+}
+
+/// The measured root mean square of the output of the [first weights](first_linear).
+fn first_output(node: &LayerSpec, seen: &Statistics) -> Option<f64> {
+    let layer = first_linear(node)?;
+    let first = |link: &&crate::monitor::LinkStatistics| link.factor() == Factor::Weights && link.name() == layer;
+    seen.links().iter().find(first).map(|link| link.output().mean())
 }

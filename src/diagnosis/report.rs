@@ -1,11 +1,11 @@
 //! The report: what is wrong, where, since when, by how much, from which factor.
 
-use super::{Diagnosis, Finding, Severity, TrialReport};
+use super::{Diagnosis, Finding, Severity, TrialReport, figures::count};
 use crate::{
     monitor::{Factor, Shares},
     theory::Certificate,
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// One link of the budget in a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,44 @@ pub struct Report {
     pub states: Vec<ReportState>,
     /// What fixes did when they were [tried](Self::tried).
     pub trials: Vec<TrialReport>,
+    /// The first loss, and the mean of the last about five; `None` without reported losses.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub loss: Option<[f64; 2]>,
+    /// What was examined, as phrases.
+    pub examined: Vec<String>,
+    /// The passes, forward and backward, that interventions and measurements of the data took on copies.
+    pub passes_on_copies: usize,
+}
+
+/// What is known of a network, and so was examined.
+fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
+    let mut all = Vec::from([String::from("the description, by theory")]);
+    if let Some(experiments) = &diagnosis.experiments {
+        let changed = experiments.passes.saturating_sub(1);
+        all.push(format!("the parameters on one batch, and {} with a change", count(changed, "pass")));
+    }
+    if diagnosis.certificate.is_some() {
+        all.push("bounds for any input".into());
+    }
+    if !diagnosis.trajectories.is_empty() {
+        all.push("the state along a sequence".into());
+    }
+    if let Some(task) = &diagnosis.task {
+        let dropout = if task.masked.is_some() { ", masks of dropout" } else { "" };
+        all.push(format!("data and loss (labels, range of the outputs, largest sample{dropout})"));
+    }
+    let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
+    if passes > 0 && updates == 0 {
+        all.push("the gradient and all values of a pass (scale, units, gates, number format)".into());
+    } else if passes > 0 {
+        let gated = diagnosis.statistics.is_some_and(|statistics| !statistics.gates().is_empty());
+        let steps = count(usize::try_from(passes).unwrap_or(usize::MAX), "step");
+        all.push(format!(
+            "{steps} of training (gradient, scale of inputs and targets, weights, units{}, updates, clipping, number format)",
+            if gated { ", gates" } else { "" }
+        ));
+    }
+    all
 }
 
 /// What is known of each recurrent layer, measured or from its parameters.
@@ -147,6 +185,13 @@ impl Report {
             certified: diagnosis.certificate.as_ref().and_then(|certificate| certificate.decades()),
             states: states(diagnosis),
             trials: Vec::new(),
+            loss: diagnosis.statistics.and_then(|statistics| {
+                let run = statistics.run();
+                Some([run.first_loss()?, run.recent_loss().mean()])
+            }),
+            examined: examined(diagnosis, passes),
+            passes_on_copies: diagnosis.experiments.as_ref().map_or(0, |experiments| experiments.passes)
+                + diagnosis.task.as_ref().map_or(0, |task| task.passes),
         }
     }
 
@@ -172,9 +217,12 @@ impl Report {
         self
     }
 
-    /// The same report, with what the fixes of a finding did in a trial.
+    /// The same report, with what the fixes of its root did in a trial; the root names the best of them.
     #[must_use]
     pub fn tried(mut self, trial: TrialReport) -> Self {
+        if let Some(root) = self.findings.iter_mut().find(|finding| finding.severity > Severity::Note) {
+            root.fix = trial.verdict();
+        }
         self.trials.push(trial);
         self
     }

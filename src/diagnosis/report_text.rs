@@ -2,7 +2,7 @@
 
 use super::{
     Finding, Report, Severity,
-    decades::{count, figure},
+    figures::{count, figure, number},
     report::{ReportRow, ReportState},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -18,20 +18,22 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Cause, place and severity; what is wrong; the intervention that tells why; what would refute it.
+/// Severity, cause and place; what is wrong; why; what would refute it; the fix.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.layer.is_empty() { String::new() } else { format!(", layer {}", self.layer) };
+        let place = if self.layer.is_empty() { String::new() } else { format!(" in layer {}", self.layer) };
         let since = match self.since {
-            Some(pass) => format!("pass {pass}"),
-            None => String::from("before training"),
+            Some(pass) => format!("seen at step {}", pass + 1),
+            None => String::from("seen before training"),
         };
         writeln!(f, "{}: {}{place} ({since}, {:.0} % sure)", self.severity, self.cause, 100.0 * self.confidence)?;
         writeln!(f, "  {}", self.text)?;
-        if let Some(because) = &self.because {
-            writeln!(f, "  because: {because}")?;
+        writeln!(f, "  why: {}", self.because)?;
+        write!(f, "  refuted by: {}", self.refuted_by)?;
+        if self.severity > Severity::Note {
+            write!(f, "\n  fix: {}", self.fix)?;
         }
-        write!(f, "  refuted by: {}", self.refuted_by)
+        Ok(())
     }
 }
 
@@ -64,63 +66,72 @@ fn tenfold(decades: f64) -> String {
     if steps < 1e6 { format!("tenfold in {steps:.1} steps") } else { String::from("no change over time") }
 }
 
-/// Rows of the budget that are printed before the middle is left out.
+/// Rows of the table that are printed before the middle is left out.
 const PRINTED: usize = 24;
 
-/// The findings, the worst first; then the budget with a bar for each link, a mark for a tenth of a decade.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let passes = count(usize::try_from(self.passes).unwrap_or(usize::MAX), "pass").replace("passs", "passes");
-        match (self.is_healthy(), self.passes) {
-            (true, 0) => writeln!(f, "forecast before the first step: nothing wrong")?,
-            (true, _) => writeln!(f, "after {passes}: nothing wrong")?,
-            (false, _) => {}
+impl Report {
+    /// Whether something is wrong, the findings and their trials, the loss, and what was examined.
+    fn findings_as_text(&self) -> String {
+        let (mut text, steps) = (String::new(), usize::try_from(self.passes).unwrap_or(usize::MAX));
+        if self.is_healthy() {
+            let when = if steps == 0 { "before training".into() } else { format!("after {}", count(steps, "step")) };
+            text += &format!("{when}: nothing wrong\n");
         }
-        for finding in &self.findings {
-            writeln!(f, "{finding}")?;
+        self.findings.iter().for_each(|finding| text += &format!("{finding}\n"));
+        self.trials.iter().for_each(|trial| text += &format!("{trial}\n"));
+        if let Some([first, last]) = self.loss {
+            text += &format!("loss: {} at first, {} lately\n", number(first), number(last));
         }
-        for trial in &self.trials {
-            writeln!(f, "{trial}")?;
-        }
+        text + &format!("examined: {}\n", self.examined.join("; "))
+    }
+
+    /// The gradient's norm through the layers, and over time.
+    fn table(&self) -> String {
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
         let kind = path.iter().map(|row| row.kind.chars().count()).max().unwrap_or(0).max("kind".len());
-        writeln!(
-            f,
-            "\n{:<width$}  {:<kind$}  {:>9} {:>9}  decades, from loss to input",
+        let row = |name: &str, of: &str, [measured, predicted]: [Option<f64>; 2], end: &str| {
+            let [measured, predicted] =
+                [measured, predicted].map(|decades| decades.map_or(String::new(), |decades| figure(decades, 2)));
+            let line = format!("{name:<width$}  {of:<kind$}  {measured:>9} {predicted:>9}  {end}");
+            format!("{}\n", line.trim_end())
+        };
+        let mut text = format!(
+            "{:<width$}  {:<kind$}  {:>9} {:>9}  decades of the gradient's norm, from loss to input\n",
             "layer", "kind", "measured", "predicted"
-        )?;
-        let number = |decades: Option<f64>| decades.map_or(String::new(), |decades| figure(decades, 2));
-        for (i, row) in path.iter().enumerate() {
+        );
+        for (i, link) in path.iter().enumerate() {
             let hidden = path.len() > PRINTED && i >= PRINTED / 2 && i + PRINTED / 2 < path.len();
             if hidden {
                 if i == PRINTED / 2 {
-                    writeln!(f, "{:<width$}  {} more", "⋮", count(path.len() - PRINTED, "link"))?;
+                    text += &format!("{:<width$}  {} more\n", "⋮", count(path.len() - PRINTED, "row"));
                 }
                 continue;
             }
-            let decades = row.measured.or(row.predicted).unwrap_or(0.0);
+            let decades = link.measured.or(link.predicted).unwrap_or(0.0);
             let mark = if decades < 0.0 { "◂" } else { "▸" };
             let bar = mark.repeat((decades.abs() * 10.0).min(30.0) as usize);
-            let line = format!(
-                "{:<width$}  {:<kind$}  {:>9} {:>9}  {bar}",
-                row.name,
-                row.kind,
-                number(row.measured),
-                number(row.predicted)
-            );
-            writeln!(f, "{}", line.trim_end())?;
+            text += &row(&link.name, &link.kind, [link.measured, link.predicted], &bar);
         }
-        let [measured, predicted] = self.decades.map(number);
-        write!(f, "{:<width$}  {:<kind$}  {measured:>9} {predicted:>9}  to the first weights", "sum", "")?;
-        // A bound above 0 excludes nothing.
-        if let Some(certified) = self.certified.filter(|certified| *certified < 0.0) {
-            let bound = figure(certified, 1);
-            write!(f, "\ncertified: at most {bound} decades to the input, whatever the input and the loss")?;
+        text += &row("sum", "", self.decades, "from loss to the first weights");
+        match self.certified {
+            Some(f64::NEG_INFINITY) => text += "certified: no gradient reaches the input, whatever the input\n",
+            // A bound above it excludes next to nothing.
+            Some(bound) if bound < -1.0 => {
+                text += &format!("certified: at most {} decades to the input, whatever the input\n", figure(bound, 1));
+            }
+            _ => {}
         }
-        for state in &self.states {
-            write!(f, "\n{state}")?;
-        }
-        Ok(())
+        self.states.iter().for_each(|state| text += &format!("{state}\n"));
+        text
+    }
+}
+
+/// The findings, the worst first; the meanings of their words; the table, a mark for a tenth of a decade.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (findings, table) = (self.findings_as_text(), self.table());
+        let words = super::words::meanings(&format!("{findings}{table}"));
+        write!(f, "{findings}{words}\n{}", table.trim_end())
     }
 }

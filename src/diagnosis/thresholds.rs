@@ -2,8 +2,8 @@
 
 /// The thresholds of the rules of a diagnosis, each with its source. Every one can be changed.
 ///
-/// Where no paper gives a figure it is a convention of this crate, tuned on networks of the clinic
-/// (`cargo run -p clinic`) whose seeds are below 100.
+/// A source is a paper, a statistical test, or a convention: chosen on networks of the clinic (`cargo run -p clinic`)
+/// whose seeds are below 100. How the verdicts depend on each convention is in `docs/diagnosis.md`.
 ///
 /// Not among them are the limits of the counts of [`Statistics`](crate::monitor::Statistics), which cannot be changed
 /// afterwards: a jump is tenfold, a window of units 2,000 examples of at least 10 passes, an average over passes that
@@ -90,6 +90,48 @@ pub struct Thresholds {
     /// The decades that a [certificate](crate::theory::Certificate) must be below to be reported. Convention: tenfold.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certificate: f64,
+    /// 1 − cosine of pre-activations below which inputs are alike, and the factor by which it must be smaller than in the
+    /// first layer. Convention: a rectifier with critical weights brings independent inputs to 0.05 in about 20 layers;
+    /// a cosine of 0.7 is 6 times farther from 1 than one of 0.95.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub alike: [f64; 2],
+    /// The shares of its start below which a loss has fallen, and has fallen far: they lower the severity of findings by
+    /// one degree and by two. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub fallen: [f64; 2],
+    /// The share of the loss of the best constant outputs above which a run has learned nothing. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub learned: f64,
+    /// The factor of the gradient with a sample over that without it from which the sample outweighs all others.
+    /// Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub outweighs: f64,
+    /// The share of the loss of the best constant outputs above which a lower bound on the loss is a fault. Convention:
+    /// below a third a loss has fallen far.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub unreachable: f64,
+    /// The cosine of updates with −w from which they do little but shrink the weights, and the share of their first
+    /// size below which weights have shrunk. Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub shrinks: [f64; 2],
+    /// The correlation of the rows of a batch from which batches are not mixed, and the factor of the loss on all of the
+    /// data over that of recent batches from which both contradict each other. Convention: half of the variance.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub unmixed: [f64; 2],
+    /// The share of the variance of the outputs above which masks of dropout change them more than inputs do. The
+    /// definition.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub drowns: f64,
+    /// The p-value above which targets may be independent of inputs: one dependence in twenty is missed by chance.
+    /// A test.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub independent: f64,
+    /// The factor over the standard deviation of the initializer from which weights count as changed or loaded.
+    /// Convention.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub changed: f64,
+    /// The number of monitored passes before a loss is judged. Convention.
+    pub patience: u64,
 }
 
 impl Default for Thresholds {
@@ -117,6 +159,17 @@ impl Default for Thresholds {
             checks: 3,
             share: 0.7,
             certificate: -1.0,
+            alike: [0.05, 6.0],
+            fallen: [2.0 / 3.0, 1.0 / 3.0],
+            learned: 0.9,
+            outweighs: 10.0,
+            unreachable: 1.0 / 3.0,
+            shrinks: [0.5, 0.5],
+            unmixed: [0.5, 1.5],
+            drowns: 0.5,
+            independent: 0.05,
+            changed: 3.0,
+            patience: 25,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::sample::Spread;
 use crate::{
-    error::{Error, require},
+    error::{Error, require, require_length},
     scalar::{Scalar, to_f64},
 };
+use alloc::vec::Vec;
 
 /// Mean, mean square and number of steps of a network's inputs.
 ///
@@ -18,7 +19,12 @@ use crate::{
 pub struct InputStatistics {
     pub(super) spread: Spread,
     pub(super) steps: usize,
+    /// Mean squares of rows at equal distances in their order, where they are known.
+    pub(super) rows: Option<[f64; POINTS]>,
 }
+
+/// The number of rows that stand for all.
+pub(super) const POINTS: usize = 32;
 
 impl InputStatistics {
     /// Inputs of mean 0 and mean square `second_moment`; it is 1 for standardized data.
@@ -28,7 +34,7 @@ impl InputStatistics {
     pub fn new(second_moment: f64) -> Result<Self, Error> {
         let valid = second_moment.is_finite() && second_moment >= 0.0;
         require(valid, "the mean square of inputs", "finite and at least 0", second_moment)?;
-        Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1 })
+        Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1, rows: None })
     }
 
     /// Inputs with the mean and mean square of `values`: the rows of a batch, or of all data.
@@ -45,6 +51,25 @@ impl InputStatistics {
         }
         let spread = Spread::of(values);
         Ok(InputStatistics { spread, ..Self::new(spread.square)? })
+    }
+
+    /// Inputs with the mean and mean square of these rows, and with the mean square of each row: with one wild column
+    /// rows differ by decades, and so do their gradients.
+    ///
+    /// # Shapes
+    /// values: \[rows, width\]
+    ///
+    /// # Errors
+    /// Those of [`of_rows`](Self::of_rows); [`Error::Length`] unless `values` are whole rows of `width` values.
+    pub fn of_samples<T: Scalar>(width: usize, values: &[T]) -> Result<Self, Error> {
+        let all = Self::of_rows(values)?;
+        let count = values.len() / width.max(1);
+        require_length("the inputs of a prediction", count.max(1) * width, values.len())?;
+        let mut squares: Vec<f64> = values.chunks(width.max(1)).map(|row| Spread::of(row).square).collect();
+        squares.sort_unstable_by(f64::total_cmp);
+        // The middles of equal parts of the rows.
+        let rows = core::array::from_fn(|point| squares[(2 * point + 1) * count / (2 * POINTS)]);
+        Ok(InputStatistics { rows: Some(rows), ..all })
     }
 
     /// Sets the number of steps of the input sequences.

@@ -105,6 +105,8 @@ mod recurrent_noise;
 #[cfg(feature = "safetensors")]
 mod registry;
 #[cfg(feature = "std")]
+mod reports;
+#[cfg(feature = "std")]
 mod sequences;
 #[cfg(feature = "std")]
 mod sizes;

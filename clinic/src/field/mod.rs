@@ -6,6 +6,8 @@
 
 mod data;
 mod kinds;
+pub mod leave_out;
+pub mod prediction;
 pub mod reports;
 
 use crate::{Verdict, share};
@@ -196,7 +198,7 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
     match change {
         Change::ClipNorm(norm) => after.clip = Some(*norm),
         Change::LearningRate(factor) => after.rate *= factor,
-        Change::Unfreeze(_) => after.still = None,
+        Change::TrainBlock(_) => after.still = None,
         Change::WithoutDecay => after.decay = Some(0.0),
         Change::Shuffle => after.in_order = false,
         _ => return None,

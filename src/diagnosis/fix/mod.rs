@@ -21,9 +21,9 @@ mod shorter_step;
 mod standardize;
 mod survivors;
 mod targets;
+mod train_block;
 mod trial;
 mod trial_report;
-mod unfreeze;
 mod unsquash;
 mod without_decay;
 
@@ -47,13 +47,13 @@ pub use residual::ResidualBranches;
 pub use shorter_step::ShorterStep;
 pub use survivors::{Survivor, survivors, transplant};
 pub use targets::StandardizeTargets;
+pub use train_block::TrainBlock;
 pub use trial::Trial;
 pub use trial_report::{TrialOutcome, TrialReport};
-pub use unfreeze::Unfreeze;
 pub use unsquash::UnsquashOutputs;
 pub use without_decay::WithoutDecay;
 
-use super::{Cause, Finding, Thresholds, decades::figure};
+use super::{Cause, Finding, Thresholds, figures::figure};
 use crate::{
     activation::ActivationKind,
     dataset::Standardize,
@@ -208,8 +208,8 @@ pub enum Change {
     Standardize(Standardize),
     /// The targets: [`Standardize::apply`], and [`Standardize::invert`] on the predictions.
     StandardizeTargets(Standardize),
-    /// Unfreezes the block or layer of this name.
-    Unfreeze(String),
+    /// Trains the block or layer of this name at the rate of the others.
+    TrainBlock(String),
     /// Disables weight decay, and draws all parameters again: those that decay has shrunk are lost.
     WithoutDecay,
     /// Takes the samples in random order, another in each epoch:
@@ -283,7 +283,7 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(ClipAtTypicalNorm),
         Box::new(ShorterStep),
         Box::new(StandardizeTargets),
-        Box::new(Unfreeze),
+        Box::new(TrainBlock),
         Box::new(LeaveOut),
         Box::new(MixBatches),
         Box::new(WithoutDecay),

@@ -113,8 +113,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Sets how training is changed: for a clip, a rate, a frozen block or weight decay, the transform with the change.
     ///
-    /// Without it a clip and a rate are put before and behind the transform, which keeps a clip of its own; unfreezing
-    /// and a training without weight decay are not tried.
+    /// Without it a clip and a rate are put before and behind the transform, which keeps a clip of its own; a block
+    /// at the rate of the others and a training without weight decay are not tried.
     #[must_use]
     pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
         Trial { settings: Some(settings), ..self }
@@ -146,7 +146,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
     ///
-    /// The first fix is always tried, then the others in order until the steps of all are used up.
+    /// The fixes are tried in order until the steps of all are used up. Where these do not hold the network as it is and
+    /// one fix from all seeds, there are fewer seeds, then fewer steps.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
@@ -165,6 +166,12 @@ impl<'a, T: Scalar> Trial<'a, T> {
             require(value > 0, what, "at least 1", value as f64)?;
         }
         require_length("parameters", network.build::<T>()?.dims().parameters, w.len())?;
+        let pairs = (self.limit / 2).max(1);
+        if pairs < self.steps.saturating_mul(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
+            let steps = self.steps.min(pairs);
+            let fewer = Trial { steps, seeds: (pairs / steps) as u64, limit: self.limit.max(2), ..*self };
+            return fewer.run(network, w, fixes);
+        }
         // No loss counts a sample that some fix leaves out.
         let mut left_out: Vec<usize> = Vec::new();
         for fix in fixes {
@@ -192,7 +199,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let mut used = each;
         for (index, fix) in fixes.iter().enumerate() {
             let name = format!("{}: {}", fix.name, fix.why);
-            if used.saturating_add(each) > self.limit && index > 0 {
+            if used.saturating_add(each) > self.limit {
                 report.untried.push(name);
                 continue;
             }
@@ -259,7 +266,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let is_set = set.is_some();
         let (mut transform, mut columns) = (set.unwrap_or_else(self.transform), None);
         let (network, parameters) = match &fix.change {
-            Change::Unfreeze(_) | Change::WithoutDecay if !is_set => return Ok(None),
+            Change::TrainBlock(_) | Change::WithoutDecay if !is_set => return Ok(None),
             Change::Shuffle if !self.in_order => return Ok(None),
             // The outputs are not all of the scale of the targets, as where they hold variances too.
             Change::StandardizeTargets(_) if self.loss.target_width(network.widths().1) != network.widths().1 => {

@@ -1,5 +1,6 @@
 //! What fixes did when they were tried, ranked.
 
+use crate::diagnosis::figures::{count, number};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
@@ -60,20 +61,36 @@ impl TrialReport {
     }
 }
 
+impl TrialReport {
+    /// The best fix and its effect in one sentence.
+    pub(in crate::diagnosis) fn verdict(&self) -> String {
+        let steps = count(self.baseline.curve.len(), "step");
+        match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
+            Some(best) => {
+                let [with, without] = [best, &self.baseline].map(|outcome| number(outcome.median()));
+                format!("{}; tried: a loss of {with} instead of {without} after {steps}", best.name)
+            }
+            None if self.outcomes.is_empty() => String::from("none could be tried"),
+            None => format!("none helped, of {} that were tried for {steps}", self.outcomes.len()),
+        }
+    }
+}
+
 /// The best fix; then a line for each outcome, the lowest loss first: median, spread, name.
 impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let steps = self.baseline.curve.len();
-        let seeds = self.baseline.losses.len();
-        write!(f, "trial of {steps} steps, {seeds} seeds; ")?;
+        let steps = count(self.baseline.curve.len(), "step");
+        let seeds = count(self.baseline.losses.len(), "seed");
+        write!(f, "trial: {steps} with each fix on the same batches, {seeds}; ")?;
         match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
             Some(best) => write!(f, "helped most: {}", best.name.split(": ").next().unwrap_or_default())?,
             None => write!(f, "none helped")?,
         }
-        write!(f, "\n  loss after it: median [lowest, highest]")?;
+        write!(f, "\n  loss after it, median [lowest, highest] of the seeds:")?;
         let line = |outcome: &TrialOutcome| {
-            let [low, high] = outcome.spread();
-            format!("\n  {:.3e} [{low:.3e}, {high:.3e}]  {}", outcome.median(), outcome.name).replace("inf", "∞")
+            let [low, high] = outcome.spread().map(number);
+            let spread = format!("{} [{low}, {high}]", number(outcome.median()));
+            format!("\n  {spread:<28}  {}", outcome.name)
         };
         let better = self.outcomes.partition_point(|outcome| outcome.median() <= self.baseline.median());
         let (better, worse) = self.outcomes.split_at(better);

@@ -31,6 +31,10 @@ pub enum Alteration {
     ScaledBranches,
     /// The activations without a critical point, exchanged for tanh.
     ExchangedActivations,
+    /// The recurrent matrices, drawn as orthogonal ones.
+    OrthogonalRecurrence,
+    /// The biases of the gates that carry the state, set so that it is kept over the sequence.
+    RememberingGates,
     /// Two of these at once.
     Both(Vec<Alteration>),
 }
@@ -49,6 +53,9 @@ impl Alteration {
             Alteration::OpenGates => Cause::ExplodingRecurrence,
             Alteration::ScaledBranches => Cause::LoudBranches,
             Alteration::ExchangedActivations => Cause::SaturatingActivation,
+            Alteration::OrthogonalRecurrence if before < 0.0 => Cause::VanishingRecurrence,
+            Alteration::OrthogonalRecurrence => Cause::ExplodingRecurrence,
+            Alteration::RememberingGates => Cause::ClosedForgetGate,
             Alteration::Both(parts) => parts.last().map_or(Cause::NoCauseFound, |last| last.cause(before)),
         }
     }
@@ -65,6 +72,8 @@ impl fmt::Display for Alteration {
             Alteration::OpenGates => f.write_str("shut gates half open"),
             Alteration::ScaledBranches => f.write_str("branches scaled by 1/√L"),
             Alteration::ExchangedActivations => f.write_str("tanh for activations without a critical point"),
+            Alteration::OrthogonalRecurrence => f.write_str("orthogonal recurrent matrices"),
+            Alteration::RememberingGates => f.write_str("gates that keep the state over the sequence"),
             Alteration::Both(parts) => {
                 for (i, part) in parts.iter().enumerate() {
                     write!(f, "{}{part}", if i > 0 { " and " } else { "" })?;
@@ -82,12 +91,14 @@ impl fmt::Display for Alteration {
 pub struct Intervention {
     /// What was changed.
     pub alteration: Alteration,
-    /// Decades from loss to first weights without the change.
+    /// Decades without the change: from loss to first weights, or of one step back in time.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub before: f64,
-    /// Decades from loss to first weights with it.
+    /// The same with it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub after: f64,
+    /// Whether they are those of one step back in time.
+    pub each_step: bool,
     /// Whether these come from passes of the network as it is; otherwise from theory, by its description.
     pub measured: bool,
 }
@@ -102,8 +113,9 @@ impl Intervention {
 impl fmt::Display for Intervention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = if self.measured { "measured" } else { "by theory" };
-        let [before, after] = [self.before, self.after].map(super::decades::signed);
-        write!(f, "with {}: {after} instead of {before} decades ({source})", self.alteration)
+        let (digits, each) = if self.each_step { (3, " a step back in time") } else { (1, "") };
+        let [before, after] = [self.before, self.after].map(|decades| super::figures::figure(decades, digits));
+        write!(f, "with {}: {after} instead of {before} decades{each} ({source})", self.alteration)
     }
 }
 
@@ -160,7 +172,7 @@ fn search<E>(
     ];
     for alteration in singles {
         let Some(after) = budget(core::slice::from_ref(&alteration), layers)? else { continue };
-        let tried = Intervention { alteration, before, after, measured };
+        let tried = Intervention { alteration, before, after, each_step: false, measured };
         if !good(after) {
             verdict.ruled_out.push(tried);
             continue;
@@ -168,7 +180,8 @@ fn search<E>(
         let single = match tried.alteration {
             Alteration::CriticalWeights => {
                 // A part that does most of what all weights do, not one that tips a budget at the line.
-                let most = |part: f64| good(part) && (part - before) / (after - before) >= MOST;
+                let whole = after - before;
+                let most = |part: f64| good(part) && (whole.is_infinite() || (part - before) / whole >= MOST);
                 halves(&most, layers, budget)?
             }
             _ => None,
@@ -188,7 +201,7 @@ fn search<E>(
             let pair = [first.alteration.clone(), second.alteration.clone()];
             if let Some(after) = budget(&pair, layers)?.filter(|&after| good(after)) {
                 let alteration = Alteration::Both(pair.into());
-                verdict.mends = Some(Intervention { alteration, before, after, measured });
+                verdict.mends = Some(Intervention { alteration, before, after, each_step: false, measured });
                 return Ok(verdict);
             }
         }

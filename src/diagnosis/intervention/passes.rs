@@ -1,23 +1,24 @@
 //! Interventions by passes: the measured budget of the parameters as they are, with one thing changed.
 
 use super::{
-    Alteration, Verdict,
+    Alteration, Intervention, Verdict,
     change::{altered, weight_layers},
     search,
 };
 use crate::{
     batch_shape::BatchShape,
-    block::{Blocks, Role},
+    block::{Block, Blocks, Role},
     dataset::Standardize,
-    diagnosis::{Thresholds, outputs},
+    diagnosis::{Thresholds, first_output, outputs},
     error::Error,
+    initializer::{Initializer, Orthogonal, Shape},
     layer::{Layer, LayerSpec, Mode, initialize},
-    monitor::Statistics,
+    monitor::{StateStatistics, Statistics},
     random::{Normals, generator},
     workspace::Workspace,
 };
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
-use core::ops::Range;
+use core::{cell::Cell, ops::Range};
 
 /// The budget of a network on one batch, and the interventions on it where it is bad.
 #[derive(Clone, Debug)]
@@ -25,6 +26,13 @@ pub(in crate::diagnosis) struct Experiments {
     /// Decades from loss to first weights.
     pub before: f64,
     pub verdict: Verdict,
+    /// The root mean square of the first pre-activations, as they are and with inputs standardized by column; measured
+    /// where the inputs are not of unit scale.
+    pub standardized: Option<[f64; 2]>,
+    /// Interventions on the decades of one step back in time, each with its layer, where those of the sequence are bad.
+    pub over_time: Vec<(String, Intervention)>,
+    /// The passes, forward and backward, that all of it took.
+    pub passes: usize,
 }
 
 /// A network in `f64` with its parameters and a batch, which copies are made of.
@@ -35,6 +43,7 @@ struct Bench<'a> {
     standardized: Option<Vec<f64>>,
     shape: BatchShape<'a>,
     seed: u64,
+    passes: Cell<usize>,
 }
 
 impl Experiments {
@@ -48,7 +57,7 @@ impl Experiments {
         x: &[f64],
         shape: BatchShape<'_>,
         seed: u64,
-        lines: &Thresholds,
+        thresholds: &Thresholds,
     ) -> Result<Self, Error> {
         let width = spec.widths().0;
         let mut scaled = x.to_vec();
@@ -58,17 +67,36 @@ impl Experiments {
             }
             _ => None,
         };
-        let bench = Bench { spec, w, x, standardized, shape, seed };
-        let before = bench.decades(&*spec.build_to_look_at()?, w, x)?;
-        let lines = [lines.vanishing[0], lines.exploding[0]];
+        let bench = Bench { spec, w, x, standardized, shape, seed, passes: Cell::new(0) };
+        let network = spec.build_to_look_at()?;
+        let seen = bench.pass(&*network, w, x)?;
+        let before = decades(spec, &seen);
+        let lines = [thresholds.vanishing[0], thresholds.exploding[0]];
         let verdict = match (lines[0]..lines[1]).contains(&before) {
             true => Verdict::default(),
             false => search(before, true, lines, &weight_layers(spec), &mut |alterations, layers| {
                 bench.budget(alterations, layers)
             })?,
         };
-        Ok(Experiments { before, verdict })
+        let scale = thresholds.small_input[0]..thresholds.input[0];
+        let standardized = match (&bench.standardized, first_output(spec, &seen)) {
+            (Some(x), Some(first)) if !scale.contains(&seen.run().input().mean()) || !scale.contains(&first) => {
+                first_output(spec, &bench.pass(&*network, w, x)?).map(|after| [first, after])
+            }
+            _ => None,
+        };
+        let over_time = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
+        Ok(Experiments { before, verdict, standardized, over_time, passes: bench.passes.get() })
     }
+}
+
+/// Decades from a gradient at the output to the first weights, without the activation of the outputs.
+fn decades(spec: &LayerSpec, seen: &Statistics) -> f64 {
+    let of_outputs = outputs(spec).and_then(|path| {
+        let link = seen.links().iter().find(|link| link.name() == path)?;
+        (link.decades().count() > 0).then(|| link.decades().last())
+    });
+    seen.run().decades().last() - of_outputs.unwrap_or(0.0)
 }
 
 impl Bench<'_> {
@@ -82,7 +110,7 @@ impl Bench<'_> {
         }
         let network = spec.build_to_look_at()?;
         let Some(w) = self.parameters(&*network, &spec, alterations, layers)? else { return Ok(None) };
-        self.decades(&*network, &w, x).map(Some)
+        self.pass(&*network, &w, x).map(|seen| Some(decades(&spec, &seen)))
     }
 
     /// The parameters with these alterations.
@@ -123,19 +151,85 @@ impl Bench<'_> {
         Ok(Some(w))
     }
 
-    /// Decades from a normal gradient at the output to the first weights, without the activation of the outputs.
-    fn decades(&self, network: &dyn Layer<f64>, w: &[f64], x: &[f64]) -> Result<f64, Error> {
+    /// One pass forward and back, from a normal gradient at the output.
+    fn pass(&self, network: &dyn Layer<f64>, w: &[f64], x: &[f64]) -> Result<Statistics, Error> {
+        self.passes.set(self.passes.get() + 1);
         let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, Statistics::new());
         let (mut rng, mut normals) = (generator(!self.seed), Normals::new());
         let output = workspace.forward_with(w, x, self.shape, Mode::to_examine(network), &mut seen)?;
         output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng));
         workspace.backward_with(w, &mut seen)?;
-        let of_outputs = outputs(self.spec).and_then(|path| {
-            let link = seen.links().iter().find(|link| link.name() == path)?;
-            (link.decades().count() > 0).then(|| link.decades().last())
-        });
-        Ok(seen.run().decades().last() - of_outputs.unwrap_or(0.0))
+        Ok(seen)
     }
+
+    /// The decades of a step back in time with orthogonal recurrent matrices, and with gates that keep the state, where
+    /// those of a sequence exceed `line` either way.
+    fn over_time(
+        &self,
+        network: &dyn Layer<f64>,
+        seen: &Statistics,
+        line: f64,
+    ) -> Result<Vec<(String, Intervention)>, Error> {
+        let far = |state: &&StateStatistics| {
+            let steps = state.sequence().saturating_sub(1) as f64;
+            state.per_step().count() > 0 && !((state.per_step().mean() * steps).abs() <= line)
+        };
+        let (bad, mut found) = (seen.states().iter().filter(far).collect::<Vec<_>>(), Vec::new());
+        if bad.is_empty() {
+            return Ok(found);
+        }
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        for alteration in [Alteration::OrthogonalRecurrence, Alteration::RememberingGates] {
+            let (mut w, mut changed) = (self.w.to_vec(), false);
+            for block in blocks.iter() {
+                changed |= match alteration {
+                    Alteration::OrthogonalRecurrence => orthogonal(block, &mut w, self.seed)?,
+                    _ => remembering(block, &mut w, self.shape.steps),
+                };
+            }
+            if !changed {
+                continue;
+            }
+            let after = self.pass(network, &w, self.x)?;
+            for state in &bad {
+                let Some(now) = after.states().iter().find(|now| now.name() == state.name()) else { continue };
+                let [before, after] = [state, now].map(|state| state.per_step().mean());
+                let alteration = alteration.clone();
+                let tried = Intervention { alteration, before, after, each_step: true, measured: true };
+                found.push((state.name().into(), tried));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Draws the square parts of a recurrent block, one for each gate, as orthogonal matrices.
+fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error> {
+    let width = block.shape[1];
+    if block.role != Role::Recurrent || width == 0 {
+        return Ok(false);
+    }
+    let mut rng = generator(seed);
+    for part in w[block.range.clone()].chunks_mut(width * width) {
+        let shape = Shape::new(part.len() / width, width, Role::Recurrent);
+        Orthogonal::default().fill(shape, &mut rng, part)?;
+    }
+    Ok(true)
+}
+
+/// Sets the biases of gates that carry the state to ln(steps), where a share of 1/e is left after the sequence.
+fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
+    let carries = block.gates.iter().any(|gate| gate.carries_state);
+    if block.role != Role::Bias || !carries {
+        return false;
+    }
+    let each = block.range.len() / block.gates.len();
+    for (gate, part) in block.gates.iter().zip(w[block.range.clone()].chunks_mut(each.max(1))) {
+        if gate.carries_state {
+            part.fill(libm::log(steps.max(2) as f64));
+        }
+    }
+    true
 }
 
 /// The gains of norms with 1, and their biases with 0.

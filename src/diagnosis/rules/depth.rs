@@ -5,8 +5,8 @@ use crate::{
     activation::{Activation, ActivationKind},
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
-        decades::{count, signed},
-        intervention::{self, Verdict},
+        figures::{count, number, signed},
+        intervention::{self, Verdict, residual_blocks},
         outputs,
     },
     layer::LayerSpec,
@@ -166,7 +166,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let median = gains.get(gains.len() / 2).copied().unwrap_or(0.0);
     let lowest = layers.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
     let before = match (depth.measured, depth.predicted) {
-        (true, Some(predicted)) => format!("; predicted {} from the description", signed(predicted)),
+        (true, Some(predicted)) => format!("; theory predicts {} of the first weights", signed(predicted)),
         _ => String::new(),
     };
     if let (Some((layer, gain)), true) = (lowest, gains.len() >= 3)
@@ -175,26 +175,20 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         && gain.is_finite()
     {
         let severity = if gain < 2.0 * lines.bottleneck[0] { Severity::Critical } else { Severity::Warning };
-        let text = format!(
-            "bottleneck: the weights of layer {layer} shorten the gradient by {} decades; those of the others by {} in \
-             the median{before}",
-            signed(gain),
-            signed(median)
-        );
-        return findings.push(depth.finding(diagnosis, Cause::Bottleneck, severity, layer, text));
+        let text = format!("the weights of layer {layer} alone change the gradient by {} decades{before}", signed(gain));
+        let because = format!("the median layer changes it by {}", signed(median));
+        let finding = depth.finding(diagnosis, Cause::Bottleneck, severity, layer, text, because);
+        return findings.push(finding.told_by(diagnosis.mends_weights()));
     }
     // The link over depth of a recurrent layer: the effect of all its steps.
     let whole = depth.rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
     if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
     {
-        let text = format!(
-            "explodes: {} decades, {} of them in the steps of recurrent layer {}{before}",
-            signed(total),
-            signed(row.decades),
-            row.layer
-        );
-        findings.push(depth.finding(diagnosis, Cause::ExplodingRecurrence, severity, &row.layer, text));
+        let text = format!("explodes: {} decades from loss to input{before}", signed(total));
+        let because = format!("{} of them are in the steps of recurrent layer {}", signed(row.decades), row.layer);
+        let finding = depth.finding(diagnosis, Cause::ExplodingRecurrence, severity, &row.layer, text, because);
+        findings.push(finding);
         return;
     }
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
@@ -204,7 +198,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         && let Some(shut) = findings.iter_mut().find(|finding| is_gate(finding.cause))
     {
         // The gate is accused already: the budget tells why.
-        (shut.because, shut.intervention) = (Some(verdict.sentence()), Some(opened.clone()));
+        (shut.because, shut.intervention) = (verdict.sentence(), Some(opened.clone()));
         return;
     }
     let certified = match diagnosis.certificate.as_ref().and_then(Certificate::decades) {
@@ -214,11 +208,11 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         _ => String::new(),
     };
     let (cause, layer) = depth.cause(diagnosis, &verdict);
-    let size = depth.size(cause, &layer);
-    let finding = depth.finding(diagnosis, cause, severity, &layer, format!("{size}{before}{certified}"));
+    let (size, shares) = (depth.size(&diagnosis.node), depth.shares(cause, &layer));
     let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
-    let because = (!untried).then(|| verdict.sentence());
-    findings.push(Finding { because, intervention: verdict.mends, ..finding });
+    let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };
+    let finding = depth.finding(diagnosis, cause, severity, &layer, format!("{size}{before}{certified}"), because);
+    findings.push(Finding { intervention: verdict.mends, ..finding });
 }
 
 /// Reports a gradient that becomes 0, with the link where it does, unless another rule explains it.
@@ -238,7 +232,9 @@ fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) 
         _ => Cause::Bottleneck,
     };
     let text = format!("vanishes: no gradient passes layer {layer}");
-    findings.push(depth.finding(diagnosis, cause, Severity::Critical, layer, text));
+    let because = String::from("the gradient that leaves it is 0, exactly");
+    let finding = depth.finding(diagnosis, cause, Severity::Critical, layer, text, because);
+    findings.push(finding.told_by(diagnosis.mends_an_end()));
 }
 
 impl Depth {
@@ -249,8 +245,9 @@ impl Depth {
         severity: Severity,
         layer: &str,
         text: String,
+        because: String,
     ) -> Finding {
-        let finding = diagnosis.finding(cause, severity, layer, text);
+        let finding = diagnosis.finding(cause, severity, layer, text, because);
         Finding { decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
     }
 
@@ -293,30 +290,39 @@ impl Depth {
         }
     }
 
-    /// A text with the severity and the share of each factor.
-    fn size(&self, cause: Cause, layer: &str) -> String {
-        let (total, of_activations, depth) = (self.total, self.sum(Factor::Activation), self.activations().count());
-        let how = if total < 0.0 { "vanishes" } else { "explodes" };
-        let over = format!("{how}: {} decades over {}", signed(total), count(depth.max(1), "layer"));
-        let shares = format!("weights {}, φ′ {}", signed(self.sum(Factor::Weights)), signed(of_activations));
+    /// What the gradient does, and over how much of the network.
+    fn size(&self, network: &LayerSpec) -> String {
+        let (blocks, hidden) = (residual_blocks(network), self.activations().count());
+        let over = match (blocks, hidden) {
+            (0, 0) => count(self.layers().len().max(1), "layer"),
+            (0, hidden) => count(hidden, "hidden layer"),
+            (blocks, _) => count(blocks, "residual block"),
+        };
+        let how = if self.total < 0.0 { "vanishes" } else { "explodes" };
+        format!("{how}: {} decades over {over}", signed(self.total))
+    }
+
+    /// The parts of weights and of φ′.
+    fn shares(&self, cause: Cause, layer: &str) -> String {
+        let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
+        let shares = format!("all weights together {weights}, all φ′ {slopes}");
         match cause {
-            Cause::SaturatingActivation if total < 0.0 => {
-                let slope = self.activations().filter_map(|row| row.slope).sum::<f64>() / depth.max(1) as f64;
+            Cause::SaturatingActivation if self.total < 0.0 => {
+                let hidden = self.activations().count().max(1) as f64;
+                let slope = self.activations().filter_map(|row| row.slope).sum::<f64>() / hidden;
                 let sup = self.activations().filter_map(|row| row.sup).fold(f64::INFINITY, f64::min);
-                let average = match (self.measured, sup.is_finite()) {
-                    (true, true) => format!("; φ′ averages {slope:.2} of the {sup:.2} that it can give"),
-                    (false, true) => format!("; φ′ never exceeds {sup:.2}"),
-                    _ => String::new(),
-                };
-                format!("{over}; {shares}{average}")
+                match (self.measured, sup.is_finite()) {
+                    (true, true) => format!("{shares}; φ′ is {} on average, at most {}", number(slope), number(sup)),
+                    (false, true) => format!("{shares}; φ′ never exceeds {}", number(sup)),
+                    _ => shares,
+                }
             }
-            Cause::SmallWeights => format!("{over}; {shares}: the weights do not make up for φ′"),
-            Cause::LargeWeights if total < 0.0 => {
-                format!("{over}; {shares}: the weights drive the units of layer {layer} where φ′ is flat")
+            Cause::SmallWeights => format!("{shares}: the weights do not make up for φ′"),
+            Cause::LargeWeights if self.total < 0.0 => {
+                format!("{shares}: the weights drive the units of layer {layer} to where φ′ is near 0")
             }
-            Cause::LargeWeights => format!("{over}; {shares}: the weights more than make up for φ′"),
-            Cause::LoudBranches => format!("{over}: each branch adds to the gradient that the skip carries"),
-            _ => format!("{over}; {shares}"),
+            Cause::LargeWeights => format!("{shares}: the weights more than make up for φ′"),
+            _ => shares,
         }
     }
 }
@@ -333,19 +339,9 @@ fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
     node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
 }
 
-/// Two inputs are alike to a layer if the cosine of their pre-activations exceeds this. Convention: a rectifier with
-/// critical weights brings independent inputs from 0 to 0.95 in about 20 layers.
-const ALIKE: f64 = 0.95;
-/// The factor by which 1 − cosine is smaller than in the first layer from which the layers between made inputs alike:
-/// what tells them apart is learned that much slower than what they share. Convention: the ratio of a cosine of 0.7 to
-/// one of 0.95.
-const CLOSER: f64 = 6.0;
-/// The passes before a loss is judged.
-const CHECKED: u64 = 25;
-
-/// How many times 1 − cosine is smaller than in the first layer, where inputs are alike; by the cosines of both.
-fn closer([first, here]: [Option<f64>; 2]) -> f64 {
-    let both = first.zip(here).filter(|&(_, here)| here > ALIKE);
+/// How many times 1 − cosine is smaller than in the first layer, where it is below `apart`; by the cosines of both.
+fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
+    let both = first.zip(here).filter(|&(_, here)| 1.0 - here < apart);
     both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
 }
 
@@ -355,27 +351,30 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (links, run) = (statistics.links(), statistics.run());
     let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
-    let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine));
-    let most = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine)).max(at_first(link));
-    let stands = run.passes() >= CHECKED && !diagnosis.has_fallen() && !run.has_fitted();
+    let ([apart, ratio], patience) = (diagnosis.thresholds.alike, diagnosis.thresholds.patience);
+    let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine), apart);
+    let most = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart).max(at_first(link));
+    let stands = run.passes() >= patience && !diagnosis.has_fallen() && !run.has_fitted();
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
-    let alike = |link: &&LinkStatistics| stands && most(link) > CLOSER;
+    let alike = |link: &&LinkStatistics| stands && most(link) > ratio;
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
     let harms = alike(&link);
     let severity = if harms { Severity::Critical } else { Severity::Note };
     let [of_first, of_link] =
         [first, link].map(|link| [link.first_cosine(), link.cosine()].map(|it| it.unwrap_or(1.0)));
     let text = format!(
-        "angles are lost: from layer {} on the pre-activations of different inputs have a cosine of {:.3} on average, \
-         and had {:.3} in the first pass; it is {:.2} in the first layer{}",
+        "from layer {} on different inputs look alike: their pre-activations have a cosine of {:.3} on average{}",
         link.name(),
         of_link[1],
-        of_link[0],
-        of_first[1],
         if harms { ", and the loss has not fallen" } else { "" }
     );
-    let because =
-        format!("beside their norm, inputs differed {:.0} times less there than in the first layer", most(link));
-    let finding = diagnosis.finding(Cause::CollapsedRepresentation, severity, layer_of(link.name()), text);
-    findings.push(Finding { because: harms.then_some(because), ..finding });
+    let because = format!(
+        "the cosine is {:.2} in the first layer, and was {:.3} here at the first step: beside their norm, inputs \
+         differ {:.0} times less than there",
+        of_first[1],
+        of_link[0],
+        most(link)
+    );
+    let layer = layer_of(link.name());
+    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, severity, layer, text, because));
 }

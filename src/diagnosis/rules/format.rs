@@ -2,10 +2,10 @@
 
 use super::{above, layer_of, layer_of_block};
 use crate::{
-    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number},
     monitor::{Factor, NonFiniteOrigin},
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// Reports the first value that is NaN or infinite, with the operation that computed it.
 pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -14,17 +14,18 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     if let Some([row, column]) = first.place {
         let value = if first.infinite { "infinite" } else { "NaN" };
         let text =
-            format!("the value in row {row} of a batch, column {column}, is {value}; every pass with it is lost");
-        let finding = diagnosis.finding(Cause::BadData, Severity::Critical, "", text);
+            format!("the value in row {row} of a batch, column {column}, is {value}: every step with it is lost");
+        let because = String::from("it is a value of the input: the network has computed nothing yet");
+        let finding = diagnosis.finding(Cause::BadData, Severity::Critical, "", text, because);
         return findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
     }
     let (what, layer) = match first.origin {
         NonFiniteOrigin::Input => ("came with the input of", layer_of(&first.name)),
-        NonFiniteOrigin::Forward => ("was made in the forward pass by", layer_of(&first.name)),
-        NonFiniteOrigin::Loss => ("came with the gradient of the loss, behind", layer_of(&first.name)),
-        NonFiniteOrigin::Backward => ("was made in the backward pass by", layer_of(&first.name)),
-        NonFiniteOrigin::Gradient => ("was made in the gradient of", layer_of_block(&first.name)),
-        NonFiniteOrigin::Update => ("was made by the optimiser in the update of", layer_of_block(&first.name)),
+        NonFiniteOrigin::Forward => ("was computed in the forward pass of", layer_of(&first.name)),
+        NonFiniteOrigin::Loss => ("came with the gradient of the loss, after", layer_of(&first.name)),
+        NonFiniteOrigin::Backward => ("was computed in the backward pass of", layer_of(&first.name)),
+        NonFiniteOrigin::Gradient => ("was computed in the gradient of", layer_of_block(&first.name)),
+        NonFiniteOrigin::Update => ("was computed by the optimizer in the update of", layer_of_block(&first.name)),
         NonFiniteOrigin::Parameters => ("is in the parameters of", layer_of_block(&first.name)),
     };
     // A product or a sum of finite numbers is NaN only after an infinite intermediate value.
@@ -37,8 +38,12 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         _ => "",
     };
     let value = if first.infinite { "an infinite value" } else { "NaN" };
-    let text = format!("{value} {what} layer {layer}{operation}; everything after it is lost");
-    let finding = diagnosis.finding(cause, Severity::Critical, layer, text);
+    let text = format!("{value} {what} layer {layer}{operation}: every value computed from it is lost");
+    let because = match cause {
+        Cause::NotANumber => String::from("all values before it are finite, and none of them is too large"),
+        _ => String::from("all values before it are finite: it is the first that left the range of the format"),
+    };
+    let finding = diagnosis.finding(cause, Severity::Critical, layer, text, because);
     findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
 }
 
@@ -51,11 +56,12 @@ pub(super) fn subnormal(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         // A vanished gradient has its own rule. Lost digits near the input do no harm by themselves.
         let severity = if severity == Severity::Critical { Severity::Warning } else { Severity::Note };
         let text = format!(
-            "{:.0} % of the gradient behind layer {} is below the normal numbers of the format: it has lost digits, \
-             and is slow",
+            "{:.0} % of the gradient that leaves layer {} is below the normal numbers of the format: these have lost \
+             digits, and are slow",
             100.0 * link.subnormal(),
             link.name()
         );
-        findings.push(diagnosis.finding(Cause::Underflow, severity, layer_of(link.name()), text));
+        let because = format!("the gradient that leaves it has a norm of {}", number(link.norm_out()));
+        findings.push(diagnosis.finding(Cause::Underflow, severity, layer_of(link.name()), text, because));
     }
 }

@@ -3,7 +3,10 @@
 use super::above;
 use crate::{
     block::{Blocks, Gate},
-    diagnosis::{Cause, Diagnosis, Finding, Severity, decades::count},
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        figures::{count, number},
+    },
     layer::{LayerSpec, initialize},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -30,11 +33,20 @@ impl Openings {
     /// Without an input gate i is 1 − f, as in a GRU.
     fn admitted(&self) -> Option<f64> {
         let (_, keeps) = self.keeps()?;
-        let admits = self.of("input").unwrap_or(1.0 - keeps);
-        let steps = self.steps.max(1) as f64;
-        let kept = if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps };
-        Some(admits * kept)
+        Some(held(self.of("input").unwrap_or(1.0 - keeps), keeps, self.steps))
     }
+
+    /// The same with the gate that admits the input half open.
+    fn admitted_half_open(&self) -> f64 {
+        let keeps = self.keeps().map_or(0.5, |(_, keeps)| keeps);
+        held(0.5, if self.of("input").is_some() { keeps } else { 0.5 }, self.steps)
+    }
+}
+
+/// `i (1 − fᵀ)/(1 − f)`: the sum of i fᵏ over T steps.
+fn held(admits: f64, keeps: f64, steps: usize) -> f64 {
+    let steps = steps.max(1) as f64;
+    admits * if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps }
 }
 
 /// The measured openings, or those of the initial biases.
@@ -74,8 +86,9 @@ fn by_biases(part: &LayerSpec) -> Option<Vec<(Gate, f64)>> {
 pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.admitted.map(|line| -line);
     for layer in openings(diagnosis) {
-        let mut say = |cause, severity: Severity, text| {
-            findings.push(diagnosis.finding(cause, severity, &layer.layer, text));
+        let source = if diagnosis.statistics.is_some() { "measured" } else { "from the first biases" };
+        let mut say = |cause, severity: Severity, text, because| {
+            findings.push(diagnosis.finding(cause, severity, &layer.layer, text, because));
         };
         if let Some(admitted) = layer.admitted()
             && let Some(severity) = above(-admitted, lines)
@@ -83,17 +96,27 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             let keeps = layer.keeps().unwrap_or_default();
             let (gate, open) = layer.of("input").map_or(keeps, |open| ("input", open));
             let text = format!(
-                "the state takes up {admitted:.1e} of its input over {}: gate {gate} stands at {open:.4}{}",
+                "hardly any input enters the state: {} of it in {}; gate {gate} has a mean of {}{}, {source}",
+                number(admitted),
                 count(layer.steps, "step"),
+                number(open),
                 if gate == "input" { "" } else { ", where 1 keeps the old state" }
             );
-            say(Cause::ClosedInputGate, severity, text);
+            let because = format!(
+                "with gate {gate} half open: {} of the input instead of {} (by theory)",
+                number(layer.admitted_half_open()),
+                number(admitted)
+            );
+            say(Cause::ClosedInputGate, severity, text, because);
         }
         if let Some(open) = layer.of("output")
             && let Some(severity) = above(-open, lines)
         {
-            let text = format!("the layer gives {open:.1e} of its state: gate output stands at {open:.4}");
-            say(Cause::ClosedOutputGate, severity, text);
+            let text =
+                format!("the layer outputs {} of its state: gate output has a mean of that, {source}", number(open));
+            let because =
+                format!("with gate output half open: 0.5 of the state instead of {} (by theory)", number(open));
+            say(Cause::ClosedOutputGate, severity, text, because);
         }
     }
 }

@@ -12,8 +12,8 @@ mod zeros;
 
 pub(super) use depth::is_bounded;
 
-use super::{Cause, Diagnosis, Finding, Severity};
-use alloc::{string::String, vec::Vec};
+use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity};
+use alloc::{format, string::String, vec::Vec};
 
 /// A rule: adds its findings to those of earlier rules.
 type Rule = fn(&Diagnosis<'_>, &mut Vec<Finding>);
@@ -46,13 +46,13 @@ pub(super) const ALL: &[Rule] = &[
     task::information,
 ];
 
-/// Lowers the severity of findings if the loss falls: by one degree below two thirds of the [start](Diagnosis::start),
-/// by two below one third. Findings that are certain, or harmful although the loss falls, keep theirs.
+/// Lowers the severity of findings if the loss falls: by one degree, or by two where it [fell](super::Thresholds::fallen)
+/// far from its [start](Diagnosis::start). Findings that are certain, or harmful although the loss falls, keep theirs.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|_| diagnosis.has_fallen()) else {
         return;
     };
-    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < start / 3.0);
+    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < start * diagnosis.thresholds.fallen[1]);
     for finding in findings.iter_mut().filter(|finding| finding.confidence < 1.0 && is_tempered(finding.cause)) {
         finding.severity = match finding.severity {
             Severity::Critical if !far => Severity::Warning,
@@ -145,10 +145,10 @@ impl Diagnosis<'_> {
         Some(constant.map_or(first, |constant| first.min(constant)))
     }
 
-    /// Whether the loss has clearly fallen: its recent mean is below two thirds of the [start](Self::start).
+    /// Whether the loss has clearly [fallen](super::Thresholds::fallen) from its [start](Self::start).
     fn has_fallen(&self) -> bool {
         let recent = self.statistics.map(|statistics| statistics.run().recent_loss());
-        recent.zip(self.start()).is_some_and(|(recent, start)| recent.count() > 0 && recent.mean() < start * 2.0 / 3.0)
+        recent.zip(self.start()).is_some_and(|(recent, start)| recent.count() > 0 && recent.mean() < start * self.thresholds.fallen[0])
     }
 
     /// The measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass became 0.
@@ -160,7 +160,22 @@ impl Diagnosis<'_> {
         }
     }
 
-    fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String) -> Finding {
+    /// The intervention that lets a gradient pass that ended, as measured.
+    fn mends_an_end(&self) -> Option<&Intervention> {
+        let experiments = self.experiments.as_ref()?;
+        experiments.verdict.mends.as_ref().filter(|_| experiments.before == f64::NEG_INFINITY)
+    }
+
+    /// The intervention on weights that mends the budget, as measured.
+    fn mends_weights(&self) -> Option<&Intervention> {
+        let weighs = |it: &&Intervention| {
+            matches!(it.alteration, Alteration::CriticalWeights | Alteration::CriticalLayer(_))
+        };
+        self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
+    }
+
+    /// A finding with its evidence; the sentence says what is wrong.
+    fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String, because: String) -> Finding {
         Finding {
             cause,
             severity,
@@ -169,37 +184,46 @@ impl Diagnosis<'_> {
             decades: None,
             predicted: None,
             text,
-            because: None,
+            because,
             sample: None,
             intervention: None,
             refuted_by: refuted_by(cause),
+            fix: cause.fix().into(),
             confidence: if severity == Severity::Critical { 0.95 } else { 0.8 },
         }
     }
 }
 
+impl Finding {
+    /// The finding, told by an intervention: its effect comes before the evidence.
+    fn told_by(self, intervention: Option<&Intervention>) -> Finding {
+        let Some(intervention) = intervention else { return self };
+        let because = format!("{intervention}; {}", self.because);
+        Finding { because, intervention: Some(intervention.clone()), ..self }
+    }
+}
+
 /// An observation that would refute a finding of this cause.
-fn refuted_by(cause: Cause) -> &'static str {
+const fn refuted_by(cause: Cause) -> &'static str {
     match cause {
-        Cause::SaturatingActivation => "a budget whose φ′ column stays above −0.35 decades a layer",
-        Cause::SmallWeights => "a budget that stays as low with the weights at their critical gain",
-        Cause::LargeWeights => {
-            "units that stay saturated, or a gradient that grows as much, with the weights at their critical gain"
+        Cause::SaturatingActivation => "a gradient that vanishes as much with tanh in place of the activation",
+        Cause::SmallWeights | Cause::LargeWeights | Cause::Bottleneck => {
+            "a gradient that changes as much with these weights at their critical gain"
         }
-        Cause::ConstantWeights | Cause::DuplicatedUnits => "two of these rows that differ after some steps",
-        Cause::DeadUnits => "an example of the data that switches one of these units on",
-        Cause::Bottleneck => "a budget as low with this layer's weights at their critical gain",
+        Cause::ConstantWeights | Cause::DuplicatedUnits => "two of these units that differ after some steps",
+        Cause::DeadUnits => "a sample of the data for which one of these units is not 0",
         Cause::UnscaledInput => "the same course of the loss on standardized inputs",
-        Cause::VanishingRecurrence => "a loss that falls although its answer lies further back than the horizon",
-        Cause::ExplodingRecurrence => "‖dL/ds_t‖ that does not grow from the last step to the first",
-        Cause::ClosedForgetGate => "an opening of this gate above one half",
+        Cause::VanishingRecurrence => "a loss that falls although its answer lies as many steps back",
+        Cause::ExplodingRecurrence => "a gradient of the state that does not grow from the last step to the first",
+        Cause::ClosedForgetGate => "a mean value of this gate above one half",
         Cause::LearningRateTooHigh => "a loss that falls no faster with a tenth of the learning rate",
         Cause::Cliff => "jumps of the gradient that leave the loss where it was",
         Cause::ClipThresholdTooLow => "a loss that falls no faster without clipping",
-        Cause::Overflow => "the same pass in a format of larger range with the same outcome",
+        Cause::Overflow => "the same outcome in a format of larger range",
         Cause::NotANumber => "a finite result of this operation for these inputs",
         Cause::FrozenBlock => "a step that moves the block",
-        Cause::CollapsedRepresentation => "pre-activations of different inputs that are far from parallel",
+        Cause::CollapsedRepresentation => "pre-activations of different samples that are far from parallel",
+        Cause::Underflow => "as many values lost in a format of larger range",
         Cause::BadData => "a finite value in that row and column, or the same gradient without that sample",
         Cause::UnscaledTarget => "the same course of the loss on standardized targets",
         Cause::LoudBranches => "a gradient that grows as much with branches scaled by 1/√L",
@@ -211,7 +235,6 @@ fn refuted_by(cause: Cause) -> &'static str {
         Cause::SquashedOutputs => "a loss below that bound",
         Cause::UnmixedBatches => "the same course of the loss on samples in random order",
         Cause::NoInformation => "a network that predicts targets of samples that it was not trained on",
-        Cause::NoCauseFound => "a change of one thing that brings the budget between the thresholds",
-        Cause::Underflow => "the same gradient in a format of larger range with the same length",
+        Cause::NoCauseFound => "one change that brings the gradient between the thresholds",
     }
 }

@@ -3,16 +3,28 @@
 use super::{above, layer_of_block};
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity, decades::signed},
-    monitor::BlockStatistics,
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        figures::{count, number},
+    },
+    monitor::{BlockStatistics, RunStatistics},
 };
-use alloc::{format, vec::Vec};
-use num_traits::Float;
+use alloc::{format, string::String, vec::Vec};
 
 /// The weight matrices. Their norm is a scale for the norm of an update.
 fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
+}
+
+/// The first loss and the mean of the last.
+fn course(run: &RunStatistics) -> String {
+    let first = run.first_loss().unwrap_or(f64::NAN);
+    format!("from {} to {} in {}", number(first), number(run.recent_loss().mean()), steps(run.passes()))
+}
+
+fn steps(passes: u64) -> String {
+    count(usize::try_from(passes).unwrap_or(usize::MAX), "step")
 }
 
 /// Reports updates about as large as the weights.
@@ -38,11 +50,15 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let layer = layer_of_block(block.name());
     let text = format!(
-        "steps are too long: an update of {} is {:.2} times as large as the parameters themselves (a tenth is long)",
+        "steps are too long: an update of {} is {} times as large as the parameters themselves, where a tenth is long",
         block.name(),
-        Float::powf(10.0, ratio.mean())
+        number(libm::exp10(ratio.mean()))
     );
-    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, layer, text);
+    let because = match run.non_finite() {
+        Some(first) => format!("a value was no longer finite at step {}", first.pass + 1),
+        None => format!("the loss went {}", course(run)),
+    };
+    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, layer, text, because);
     findings.push(Finding { decades: block.first_update_ratio(), ..finding });
 }
 
@@ -52,12 +68,16 @@ pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let clips = run.clip_factor().is_some();
     if run.harmful_jumps() > 0 && !clips {
         let text = format!(
-            "the loss surface has a wall: {} times the gradient was more than tenfold its typical {:.2e}, and the step \
-             after it made the loss worse; nothing clips it",
-            run.harmful_jumps(),
-            run.typical_norm()
+            "{} the norm of the gradient jumped to more than ten times the typical {}, and nothing clips it",
+            count(usize::try_from(run.harmful_jumps()).unwrap_or(usize::MAX), "time"),
+            number(run.typical_norm())
         );
-        findings.push(diagnosis.finding(Cause::Cliff, Severity::Warning, "", text));
+        let because = format!(
+            "the loss stayed higher for some steps after each of these, of {} jumps in all; it went {}",
+            run.jumps(),
+            course(run)
+        );
+        findings.push(diagnosis.finding(Cause::Cliff, Severity::Warning, "", text, because));
     }
 }
 
@@ -73,13 +93,17 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
         let text = format!(
-            "clipping is too low: {:.0} % of the gradients are shortened, typically to {factor:.1e} of their length of \
-             {:.2e}; the largest update has {} decades beside its parameters",
+            "clipping is too low: {:.0} % of the gradients are clipped, typically from a norm of {} to {} of it",
             100.0 * run.clipped(),
-            run.typical_norm(),
-            signed(longest)
+            number(run.typical_norm()),
+            number(factor)
         );
-        findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, severity, "", text));
+        let because = format!(
+            "the largest update is {} of its parameters, and would be {} without the clip",
+            number(libm::exp10(longest)),
+            number(libm::exp10(longest) / factor)
+        );
+        findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, severity, "", text, because));
     }
 }
 
@@ -92,18 +116,29 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let with_gradient = || statistics.blocks().iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
     let ended = with_gradient().all(|block| still(&block)) && with_gradient().any(|block| block.moved());
     if ended {
-        let text =
-            format!("no block has moved for {} steps, but all did before: the schedule has ended", block.still());
-        findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text));
+        let text = format!("no parameter has moved for {} steps: the schedule has ended", block.still());
+        let because = String::from("all moved before");
+        findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
         return;
     }
     let text = format!(
-        "{} has a gradient of {:.2e} and has not moved for {} steps, but is not frozen",
+        "{} does not move: not once in the last {} steps, though it is not frozen",
         block.name(),
-        block.gradient_norm(),
         block.still()
     );
-    findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Warning, layer_of_block(block.name()), text));
+    let moving = with_gradient().filter(|block| !still(block)).count();
+    let because = format!(
+        "its gradient has a norm of {}, and {} beside it moved",
+        number(block.gradient_norm()),
+        count(moving, "block")
+    );
+    findings.push(diagnosis.finding(
+        Cause::FrozenBlock,
+        Severity::Warning,
+        layer_of_block(block.name()),
+        text,
+        because,
+    ));
 }
 
 /// Reports updates so small that the loss stagnates while the outputs are far from their targets.
@@ -119,11 +154,12 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ratio = block.update_ratio().mean();
     if let Some(severity) = above(-ratio, lines.short_step.map(|line| -line)) {
         let text = format!(
-            "steps are too short: the largest, of {}, has {} decades beside the parameters, and the loss stands still",
+            "steps are too short: the largest, of {}, is {} of the parameters, and the loss stands still",
             block.name(),
-            signed(ratio)
+            number(libm::exp10(ratio))
         );
-        let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text);
+        let because = format!("no other fault was found, and the loss went {}", course(run));
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(ratio), ..finding });
     }
 }

@@ -2,29 +2,23 @@
 
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity, decades::signed, task::Task},
+    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, task::Task},
     layer::LayerSpec,
     monitor::RunStatistics,
 };
-use alloc::{format, vec::Vec};
-
-/// The share of the loss of the best constant outputs above which a loss has learned nothing. Convention.
-const NOTHING: f64 = 0.9;
-/// The passes before a loss is compared with it.
-const CHECKED: u64 = 25;
+use alloc::{format, string::String, vec::Vec};
 
 /// Whether the run does no better than outputs that ignore the inputs, after enough passes.
 pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     match &diagnosis.task {
         Some(Task { constant, .. }) => {
-            run.passes() >= CHECKED && *constant > 0.0 && run.recent_loss().mean() > NOTHING * constant
+            let lines = &diagnosis.thresholds;
+            let judged = run.passes() >= lines.patience && *constant > 0.0;
+            judged && run.recent_loss().mean() > lines.learned * constant
         }
         None => run.stagnates(),
     }
 }
-
-/// The factor of the gradient with a sample over that without it from which the sample outweighs all others.
-const OUTWEIGHS: f64 = 10.0;
 
 /// Reports a sample that is far larger than the others: a note unless it makes most of the gradient.
 pub(super) fn outlier(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -34,41 +28,40 @@ pub(super) fn outlier(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let ([with, without], [size, median]) = (outlier.gradient, outlier.size);
-    let severity = if with > OUTWEIGHS * without { Severity::Warning } else { Severity::Note };
+    let severity = if with > diagnosis.thresholds.outweighs * without { Severity::Warning } else { Severity::Note };
     let what = if outlier.of_targets { "targets" } else { "inputs" };
     let text = format!(
-        "sample {} is far larger than the others: its {what} have a root mean square of {size:.1e}, and those of the \
-         median sample {median:.1e}",
+        "sample {} is far larger than the others: its {what} have a root mean square of {}, and those of the median \
+         sample {}",
+        outlier.sample,
+        number(size),
+        number(median)
+    );
+    let [with, without] = [with, without].map(number);
+    let because = format!(
+        "with sample {} left out: a gradient of norm {without} instead of {with} (measured)",
         outlier.sample
     );
-    let because = format!("with sample {} left out: a gradient of {without:.1e} instead of {with:.1e}", outlier.sample);
-    let finding = diagnosis.finding(Cause::BadData, severity, "", text);
-    findings.push(Finding { because: Some(because), sample: Some(outlier.sample), ..finding });
+    let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
+    findings.push(Finding { sample: Some(outlier.sample), ..finding });
 }
-
-/// The share of the loss of the best constant outputs above which a bound on the loss is a fault. Convention: below a
-/// third a loss has fallen far.
-const HIGH: f64 = 1.0 / 3.0;
 
 /// Reports a last layer in whose range the loss cannot be low.
 pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
-    let Some(least) = task.least.filter(|&least| least > HIGH * task.constant && task.constant > 0.0) else { return };
+    let high = diagnosis.thresholds.unreachable * task.constant;
+    let Some(least) = task.least.filter(|&least| least > high && high > 0.0) else { return };
     let layer = &*diagnosis.node.last_layer().0;
     let text = format!(
-        "the outputs of layer {layer} are squashed: within their range no loss is below {least:.2e}, and outputs that \
-         ignore the inputs reach {:.2e}",
-        task.constant
+        "the outputs of layer {layer} are squashed: within their range no loss is below {}, and outputs that are the \
+         same for all inputs reach {}",
+        number(least),
+        number(task.constant)
     );
-    let because = format!("the loss of the best outputs in their range is {least:.2e}, a bound for any parameters");
-    let finding = diagnosis.finding(Cause::SquashedOutputs, Severity::Critical, layer, text);
-    findings.push(Finding { because: Some(because), confidence: 1.0, ..finding });
+    let because = format!("each output at its best within that range: a loss of {} (a bound)", number(least));
+    let finding = diagnosis.finding(Cause::SquashedOutputs, Severity::Critical, layer, text, because);
+    findings.push(Finding { confidence: 1.0, ..finding });
 }
-
-/// −cos(Δ, w) above which updates do little but shrink the weights. Convention: half.
-const SHRINKS: f64 = 0.5;
-/// The share of their first size below which weights have shrunk.
-const SHRUNK: f64 = 0.5;
 
 /// Reports weight decay that outweighs the gradient: all matrices shrink, and the loss has not fallen.
 pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -81,7 +74,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         least = least.min(block.shrinkage().mean());
     }
     let harms = run.passes() >= 10 && !diagnosis.has_fallen() && !run.has_fitted();
-    if !(harms && most > 0.0 && most < SHRUNK && least > SHRINKS) {
+    let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
+    if !(harms && most > 0.0 && most < shrunk && least > shrinks) {
         return;
     }
     let text = format!(
@@ -89,42 +83,43 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
          the loss has not fallen",
         100.0 * most
     );
-    let because = format!("updates have a cosine of at least {least:.2} with −w, and a gradient has next to none");
-    let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text);
-    findings.push(Finding { because: Some(because), decades: Some(libm::log10(most)), ..finding });
+    let because = format!(
+        "updates point to smaller weights, with a cosine of at least {least:.2}; those of a gradient have a cosine \
+         near 0"
+    );
+    let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text, because);
+    findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
-
-/// The correlation of the rows of a batch from which batches are not mixed. Convention: half of the variance.
-const ALIKE: f64 = 0.5;
-/// The factor over the loss of recent batches from which the loss on all of the data contradicts it.
-const CONTRADICTS: f64 = 1.5;
 
 /// Reports batches whose samples are alike, where the loss on all of the data has not fallen as that of batches.
 pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
-    let Some(correlation) = run.batch_correlation().filter(|&correlation| correlation > ALIKE) else { return };
+    let [unmixed, factor] = diagnosis.thresholds.unmixed;
+    let Some(correlation) = run.batch_correlation().filter(|&correlation| correlation > unmixed) else { return };
     let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
     let recent = run.recent_loss().mean();
     let contradicts = diagnosis.task.as_ref().map(|task| {
         let fallen = run.first_loss().is_some_and(|first| task.loss < first * 2.0 / 3.0);
-        task.loss > CONTRADICTS * recent || !fallen
+        task.loss > factor * recent || !fallen
     });
     let severity = match contradicts {
         Some(true) if unexplained => Severity::Warning,
         _ => Severity::Note,
     };
-    let loss = diagnosis.task.as_ref().map_or(f64::NAN, |task| task.loss);
     let text = format!(
-        "batches are not mixed: the gradients of rows of a batch have a correlation of {correlation:.2}, and samples \
-         drawn at random have 0; the loss is {recent:.2e} on recent batches"
+        "batches are not mixed: the samples of a batch are alike, with a correlation of {correlation:.2} between \
+         their gradients, where that of samples drawn at random is 0"
     );
-    let because = format!("the loss of samples from all of the data is {loss:.2e} instead of {recent:.2e}");
-    let finding = diagnosis.finding(Cause::UnmixedBatches, severity, "", text);
-    findings.push(Finding { because: contradicts.map(|_| because), ..finding });
+    let because = match &diagnosis.task {
+        Some(task) => format!(
+            "on samples from all of the data: a loss of {} instead of {} on recent batches (measured)",
+            number(task.loss),
+            number(recent)
+        ),
+        None => format!("the loss on recent batches is {}; that on all of the data was not measured", number(recent)),
+    };
+    findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
-
-/// The share of the variance of the outputs above which masks of dropout change them more than the inputs do.
-const DROWNS: f64 = 0.5;
 
 /// Reports dropout whose masks change the outputs more than the inputs do, where the run has learned nothing.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -133,7 +128,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
-    if !(share > DROWNS && unexplained && learns_nothing(diagnosis, run)) {
+    if !(share > diagnosis.thresholds.drowns && unexplained && learns_nothing(diagnosis, run)) {
         return;
     }
     let parts = diagnosis.node.parts();
@@ -141,29 +136,31 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let heaviest = parts.iter().max_by(|a, b| rate(a.1).total_cmp(&rate(b.1)));
     let layer = heaviest.map_or("", |(path, _)| path);
     let text = format!(
-        "dropout is too heavy: its masks make {:.0} % of the variance of the outputs, and the loss is no lower than \
-         that of outputs that ignore the inputs, {:.2e}",
-        100.0 * share,
-        task.constant
+        "dropout is too heavy: its masks make {} of the variance of the outputs, and the loss is no lower than {}, \
+         that of outputs that are the same for all inputs",
+        percent(share),
+        number(task.constant)
     );
-    let because = format!("with dropout disabled: a loss of {:.2e} instead of {masked:.2e}", task.loss);
-    let finding = diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, layer, text);
-    let noise = libm::log10(share / (1.0 - share));
-    let text = format!("{}; noise over signal {} decades", finding.text, signed(noise));
-    findings.push(Finding { because: Some(because), text, ..finding });
+    let because =
+        format!("with dropout disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));
+    findings.push(diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, layer, text, because));
 }
 
-/// The p-value above which targets may be independent of inputs.
-const INDEPENDENT: f64 = 0.05;
+/// A share as text: `61 %`, `all but 0.2 %`.
+fn percent(share: f64) -> String {
+    let rest = 100.0 * (1.0 - share);
+    if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
+}
 
 /// Notes targets that may not depend on the inputs, where the loss has not fallen.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let p = diagnosis.task.as_ref().and_then(|task| task.independent);
-    let Some(p) = p.filter(|&p| p > INDEPENDENT && !diagnosis.has_fallen()) else { return };
-    let text = format!(
-        "the targets may not depend on the inputs: a permutation of them has as large a distance covariance with the \
-         inputs in {:.0} % of cases",
+    let Some(p) = p.filter(|&p| p > diagnosis.thresholds.independent && !diagnosis.has_fallen()) else { return };
+    let text = String::from("the targets may not depend on the inputs: no dependence was found");
+    let because = format!(
+        "in {:.0} % of random permutations the targets have as large a distance covariance, a measure of any \
+         dependence, with the inputs",
         100.0 * p
     );
-    findings.push(diagnosis.finding(Cause::NoInformation, Severity::Note, "", text));
+    findings.push(diagnosis.finding(Cause::NoInformation, Severity::Note, "", text, because));
 }

@@ -3,8 +3,8 @@
 use super::above;
 use crate::{
     diagnosis::{
-        Cause, Diagnosis, Finding, Severity,
-        decades::{count, figure, signed},
+        Cause, Diagnosis, Finding, Intervention, Severity,
+        figures::{count, figure, number, signed},
     },
     theory::Certificate,
 };
@@ -47,14 +47,13 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         if findings.iter().any(|finding| finding.cause == cause && finding.layer == layer) {
             continue;
         }
-        let text = format!(
-            "{how} over time: {} decades over the {} of the span, by its first Lyapunov exponent of {} decades a step \
-             along the data",
-            signed(decades),
-            count(span, "step"),
+        let text = format!("{how} over time: {} decades over the {} of the span", signed(decades), count(span, "step"));
+        let because = format!(
+            "along a sequence of the data, the first Lyapunov exponent is {} decades a step: so much almost every \
+             gradient changes",
             figure(exponent * core::f64::consts::LOG10_E, 3)
         );
-        let finding = diagnosis.finding(cause, severity, layer, text);
+        let finding = diagnosis.finding(cause, severity, layer, text, because);
         findings.push(Finding { predicted: Some(decades), ..finding });
     }
 }
@@ -77,7 +76,11 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             signed(decades).trim_start_matches('−'),
             count(span, "step")
         );
-        let finding = diagnosis.finding(cause, of_span(diagnosis, severity), &horizon.name, text);
+        let because = format!(
+            "a proof: one step back keeps at most {} of the gradient of the state",
+            number(libm::exp10(decades / span.max(1) as f64))
+        );
+        let finding = diagnosis.finding(cause, of_span(diagnosis, severity), &horizon.name, text, because);
         findings.push(Finding { predicted: Some(decades), confidence: 1.0, ..finding });
     }
 }
@@ -97,41 +100,43 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         }
         let (layer, each) = (state.name(), state.per_step().mean());
         let total = each * span as f64;
-        let parts = format!(
-            "{} decades over the {} of the span; a step: {}, of which weights {}, φ′ and gates {}",
-            signed(total),
-            count(span, "step"),
-            figure(each, 3),
-            figure(state.weights().mean(), 3),
-            figure(state.activation().mean(), 3)
-        );
+        let size = format!("{} decades over the {} of the span", signed(total), count(span, "step"));
+        let [weights, rest] = [state.weights().mean(), state.activation().mean()].map(|decades| figure(decades, 3));
+        let parts =
+            format!("a step back in time is {} decades: weights {weights}, φ′ and gates {rest}", figure(each, 3));
         let gate = statistics.gates().iter().find(|gate| gate.layer() == layer && gate.gate().carries_state);
-        let mut say = |cause, severity, text| {
-            findings.push(Finding { decades: Some(total), ..diagnosis.finding(cause, severity, layer, text) });
+        let mends = mends(diagnosis, layer, span);
+        let mut say = |cause, severity, text, because| {
+            let finding = diagnosis.finding(cause, severity, layer, text, because);
+            findings.push(Finding { decades: Some(total), ..finding.told_by(mends) });
         };
         if let Some(severity) = above(-total, lines.over_time) {
             let severity = of_span(diagnosis, severity);
             match gate.filter(|gate| gate.opening().mean() < lines.shut_gate) {
                 Some(gate) => {
-                    let open = gate.opening().mean();
-                    let text = format!(
-                        "vanishes over time: {parts}; gate {} is open by {open:.2} only: it forgets",
-                        gate.gate()
-                    );
-                    say(Cause::ClosedForgetGate, severity, text);
+                    let (gate, open) = (gate.gate(), number(gate.opening().mean()));
+                    let text = format!("vanishes over time: {size}; gate {gate} has a mean of {open}, so it forgets");
+                    say(Cause::ClosedForgetGate, severity, text, parts);
                 }
-                None => say(Cause::VanishingRecurrence, severity, format!("vanishes over time: {parts}")),
+                None => say(Cause::VanishingRecurrence, severity, format!("vanishes over time: {size}"), parts),
             }
         } else if let Some(severity) = above(total, lines.over_time) {
-            say(Cause::ExplodingRecurrence, severity, format!("explodes over time: {parts}"));
+            say(Cause::ExplodingRecurrence, severity, format!("explodes over time: {size}"), parts);
         } else if state.weights().mean() * span as f64 > lines.over_time[1]
             && gate.is_none()
             && state.weights().mean() > 0.1
         {
-            let text = format!("weights lengthen the state's gradient until its units saturate: {parts}");
-            say(Cause::ExplodingRecurrence, Severity::Warning, text);
+            let text = format!("recurrent weights lengthen the state until its units saturate: {size} in all");
+            say(Cause::ExplodingRecurrence, Severity::Warning, text, parts);
         }
     }
+}
+
+/// The change that keeps the gradient of this layer's state over the span, where one was found.
+fn mends<'a>(diagnosis: &'a Diagnosis<'_>, layer: &str, span: usize) -> Option<&'a Intervention> {
+    let tried = diagnosis.experiments.as_ref()?.over_time.iter();
+    let keeps = |tried: &&Intervention| (tried.after * span as f64).abs() < diagnosis.thresholds.over_time[0];
+    tried.filter(|(name, _)| name == layer).map(|(_, tried)| tried).find(keeps)
 }
 
 /// Decades of sensitivity over state above which a unit is named. Convention: a hundred times.
@@ -151,13 +156,16 @@ pub(super) fn sensitive(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         }
         let rest = if all > some { format!(" and {} more", all - some) } else { alloc::string::String::new() };
         let text = format!(
-            "the state of {} ({}{rest}) depends on the parameter that carries it by up to {} decades more than it is \
-             large; inputs scaled by √(1 − λ²), λ the share that a step keeps, hold both",
+            "the state of {} ({}{rest}) is far more sensitive to the parameter that carries it than it is large",
             count(all, "unit"),
-            named.join(", "),
+            named.join(", ")
+        );
+        let because = format!(
+            "along a sequence of the data its derivative with respect to that parameter is up to {} decades larger \
+             than the state",
             signed(most)
         );
-        let finding = diagnosis.finding(Cause::SensitiveMemory, Severity::Note, &trajectory.layer, text);
+        let finding = diagnosis.finding(Cause::SensitiveMemory, Severity::Note, &trajectory.layer, text, because);
         findings.push(Finding { predicted: Some(most), ..finding });
     }
 }

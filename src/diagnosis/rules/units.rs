@@ -3,7 +3,7 @@
 use super::{above, depth::is_bounded, layer_of, layer_of_block};
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number},
     initializer::{Initializer, Shape},
     layer::{LayerSpec, Linear},
     monitor::Factor,
@@ -25,12 +25,12 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
             false => (Cause::DuplicatedUnits, Severity::Warning),
         };
         let text = format!(
-            "{duplicates} of the {rows} units of layer {} are copies of others, in their weights and in their \
-             gradient: they do the work of {}",
+            "{duplicates} of the {rows} units of layer {} are copies of others: all do the work of {}",
             layer_of_block(block.name()),
             rows - duplicates
         );
-        findings.push(diagnosis.finding(cause, severity, layer_of_block(block.name()), text));
+        let because = String::from("their weights are equal to the last bit, and so are their gradients: they stay so");
+        findings.push(diagnosis.finding(cause, severity, layer_of_block(block.name()), text, because));
     }
 }
 
@@ -53,24 +53,24 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 continue;
             }
             let text = format!(
-                "{:.0} % of the units of layer {} are so far out that φ′ rounds to 0: pre-activations have a root mean \
-                 square of {:.1e}",
+                "{:.0} % of the units of layer {} are so far in the flat part of their activation that φ′ rounds to 0",
                 100.0 * dead,
-                link.name(),
-                link.input().mean()
+                link.name()
             );
-            findings.push(diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text));
+            let because =
+                format!("their pre-activations have a root mean square of {}", number(link.input().mean()));
+            let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text, because);
+            findings.push(finding.told_by(diagnosis.mends_weights()));
         } else if let Some(severity) = severity {
-            let text = format!(
-                "{:.0} % of the units of layer {} are dead: φ′ is 0 for every example seen ({:.0} % were off in the \
-                 first pass)",
-                100.0 * dead,
-                link.name(),
+            let text = format!("{:.0} % of the units of layer {} are dead", 100.0 * dead, link.name());
+            let because = format!(
+                "φ′ is 0 for every sample seen, so no update reaches their weights; {:.0} % were off at the first step",
                 100.0 * first
             );
             let decades = if ended { Some(f64::NEG_INFINITY) } else { None };
-            let finding = diagnosis.finding(Cause::DeadUnits, severity, layer_of(link.name()), text);
-            findings.push(Finding { decades, ..finding });
+            let finding = diagnosis.finding(Cause::DeadUnits, severity, layer_of(link.name()), text, because);
+            let mends = diagnosis.mends_an_end().filter(|_| ended);
+            findings.push(Finding { decades, ..finding.told_by(mends) });
         }
     }
 }
@@ -86,8 +86,6 @@ fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
 const FAR_OUT: f64 = 3.0;
 /// The slope below which a unit counts as saturated, as a share of sup |φ′|.
 const SATURATED: f64 = 0.05;
-/// The factor over the standard deviation of the initializer from which weights count as changed or loaded.
-const CHANGED: f64 = 3.0;
 
 /// The root mean square of the weights before the activation at `path` in the first pass, relative to that of their
 /// initializer.
@@ -115,7 +113,7 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         let run = statistics.run();
         // The weights are not those of the initializer, and the run has not fitted its targets.
         let drift = drift(diagnosis, link.name()).unwrap_or(1.0);
-        let loaded = drift > CHANGED && !run.has_fitted();
+        let loaded = drift > diagnosis.thresholds.changed && !run.has_fitted();
         if Some(link.name()) == last || !bounded(diagnosis, link.name()) || !(saturation_predicted || loaded) {
             continue;
         }
@@ -130,15 +128,22 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         let severity = above(first, lines.saturated).max(above(-slope, lines.slope.map(|line| -line)));
         if let Some(severity) = severity {
             let text = format!(
-                "the weights of layer {} saturate its units: φ′ averages {slope:.2} of its bound, and is below 5 % of \
-                 it in {:.0} % of the units; pre-activations have a root mean square of {:.1}{}",
-                link.name(),
-                100.0 * first,
-                link.input().mean(),
-                if loaded { format!("; they are {drift:.0} times what the description draws") } else { String::new() }
+                "the weights of layer {} are too large: they saturate its units, φ′ is {slope:.2} of its bound on \
+                 average",
+                link.name()
             );
+            let because = match loaded {
+                true => format!("they are {drift:.0} times as large as the description draws them"),
+                false => format!(
+                    "pre-activations have a root mean square of {}, and φ′ is below 5 % of its bound in {:.0} % of the \
+                     units",
+                    number(link.input().mean()),
+                    100.0 * first
+                ),
+            };
             let severity = if loaded { Severity::Warning } else { severity };
-            let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text);
+            let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text, because);
+            let finding = finding.told_by(diagnosis.mends_weights());
             let [decades, predicted] = [loaded.then(|| libm::log10(drift)), loaded.then_some(0.0)];
             // Changed weights are measured, so a falling loss is no evidence against them.
             let confidence = if loaded { 1.0 } else { finding.confidence };

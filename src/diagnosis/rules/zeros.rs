@@ -39,11 +39,10 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let others: Vec<&str> = zero.iter().map(|block| layer_of_block(block.name())).collect();
     let also = if others.len() > 1 { format!(" (0 in layers {})", others.join(", ")) } else { String::new() };
     let layer = layer_of_block(block.name());
-    let text = format!(
-        "vanishes: all {what} of layer {layer} are 0{also}, and so is their gradient: no update moves them, and no \
-         gradient passes"
-    );
-    let finding = diagnosis.finding(cause, Severity::Critical, layer, text);
+    let text = format!("vanishes: all {what} of layer {layer} are 0{also}: no gradient passes, and no update moves them");
+    let because = String::from("their own gradient is 0 too, exactly");
+    let finding = diagnosis.finding(cause, Severity::Critical, layer, text, because);
+    let finding = finding.told_by(diagnosis.mends_an_end());
     findings.push(Finding { decades: Some(f64::NEG_INFINITY), confidence: 1.0, ..finding });
 }
 
@@ -59,8 +58,9 @@ fn follows(block: &str, layer: &str) -> bool {
 }
 
 fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
-    let text = format!("the weights of layer {layer} are 0; they have a gradient and open the way with the first step");
-    let finding = diagnosis.finding(Cause::ConstantWeights, Severity::Note, layer, text);
+    let text = format!("the weights of layer {layer} are 0: no gradient passes them until the first step moves them");
+    let because = String::from("they have a gradient of their own");
+    let finding = diagnosis.finding(Cause::ConstantWeights, Severity::Note, layer, text, because);
     Finding { decades: Some(f64::NEG_INFINITY), ..finding }
 }
 
@@ -75,7 +75,8 @@ fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if link.second_moment > Some(0.0) {
         return findings.push(opens(diagnosis, layer));
     }
-    let text = format!("vanishes: the weights of layer {layer} are 0 and have no input: no update moves them");
-    let finding = diagnosis.finding(Cause::ConstantWeights, Severity::Critical, layer, text);
+    let text = format!("vanishes: the weights of layer {layer} are 0: no gradient passes, and no update moves them");
+    let because = String::from("their input is 0 as well, so their own gradient is 0 (by theory)");
+    let finding = diagnosis.finding(Cause::ConstantWeights, Severity::Critical, layer, text, because);
     findings.push(Finding { predicted: Some(f64::NEG_INFINITY), decades: Some(f64::NEG_INFINITY), ..finding });
 }

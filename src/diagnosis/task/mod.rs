@@ -5,10 +5,10 @@ mod bounds;
 mod information;
 mod outlier;
 
-use super::Diagnosis;
+use super::{Diagnosis, fix::rewrite};
 use crate::{
     activation::Activation,
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Dataset, Standardize},
     error::Error,
     layer::{DropoutKey, Layer, LayerSpec, Mode},
     loss::{Loss, Target},
@@ -40,6 +40,11 @@ pub(super) struct Task {
     pub independent: Option<f64>,
     /// A sample far larger than the others, with its effect on the gradient.
     pub outlier: Option<Outlier>,
+    /// The distance from outputs to targets over the larger of 1 and the size of the outputs: as they are, and with
+    /// targets standardized by column. `None` for classes.
+    pub targets: Option<[f64; 2]>,
+    /// The passes that all of it took.
+    pub passes: usize,
 }
 
 /// A batch of samples from all of the data, with the passes of one network over it.
@@ -51,6 +56,10 @@ struct Rows<'a, T: Scalar> {
     width: usize,
     /// Rows of the output.
     count: usize,
+    /// The mode without masks of dropout: that of training where samples are coupled, so that norms take their
+    /// statistics from the batch, as in the run.
+    mode: Mode,
+    passes: usize,
 }
 
 impl<T: Scalar> Rows<'_, T> {
@@ -61,13 +70,40 @@ impl<T: Scalar> Rows<'_, T> {
     }
 
     fn outputs(&mut self, mode: Mode) -> Result<Vec<T>, Error> {
+        self.passes += 1;
         let (x, shape) = (self.batch.x(), self.batch.shape());
         Ok(self.workspace.forward_with(self.w, x, shape, mode, &mut ())?.y.to_vec())
     }
 
+    /// The distance from `y` to the targets, over the larger of 1 and the size of y: `2 L / (‖∂L/∂y‖ √n)` of a
+    /// loss L and n values. As they are, and with targets standardized by column.
+    fn target_scale(&self, y: &[T]) -> Result<Option<[f64; 2]>, Error> {
+        let (target, weights) = (self.batch.target(), self.batch.row_weights());
+        let Target::Values(values) = target else { return Ok(None) };
+        let (width, mut scaled) = (self.loss.target_width(self.width), values.to_vec());
+        let Ok(columns) = Standardize::of(width, values) else { return Ok(None) };
+        columns.apply(&mut scaled)?;
+        let norm = |values: &[T]| libm::sqrt(values.iter().map(|&value| to_f64(value) * to_f64(value)).sum::<f64>());
+        let (count, mut dy) = (libm::sqrt(y.len() as f64), vec![T::zero(); y.len()]);
+        let size = f64::max(norm(y) / count, 1.0);
+        let mut distance = |target: Target<'_, T>| -> Result<f64, Error> {
+            let loss = to_f64(self.loss.evaluate(self.width, y, target, weights, &mut dy)?);
+            Ok(2.0 * loss / (norm(&dy) * count) / size)
+        };
+        let both = [distance(target)?, distance(Target::Values(&scaled))?];
+        Ok(Some(both).filter(|both| both.iter().all(|distance| distance.is_finite())))
+    }
+
     /// The mean loss over masks of dropout, and the share of the outputs' variance that the masks make: the variance of
     /// a row's output over masks, over that plus the variance of undisturbed outputs over rows.
-    fn masked(&mut self, undisturbed: &[T]) -> Result<[f64; 2], Error> {
+    ///
+    /// `workspace` is that of the network with its dropout.
+    fn masked(
+        &mut self,
+        undisturbed: &[T],
+        mut workspace: Workspace<T, Box<dyn Layer<T>>>,
+    ) -> Result<[f64; 2], Error> {
+        core::mem::swap(&mut self.workspace, &mut workspace);
         let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
         for mask in 0..MASKS {
             self.workspace.set_dropout_key(DropoutKey::new(mask, 0));
@@ -82,6 +118,7 @@ impl<T: Scalar> Rows<'_, T> {
             let mean = values().sum::<f64>() / rows;
             signal += values().map(|y| (y - mean) * (y - mean)).sum::<f64>();
         }
+        self.workspace = workspace;
         Ok([loss, if noise > 0.0 { noise / (noise + signal) } else { 0.0 }])
     }
 }
@@ -116,23 +153,34 @@ impl Task {
         let samples: Vec<usize> = (0..count).map(|i| i * data.samples() / count).collect();
         let mut batch = Batch::new(data, count);
         batch.gather(data, &samples, steps)?;
-        let workspace = Workspace::new(network, batch.shape())?;
-        if !workspace.buffers().is_empty() {
-            return Ok(None);
-        }
-        let mut rows = Rows { workspace, w, loss, batch, width, count: 0 };
-        let y = rows.outputs(Mode::Evaluate)?;
+        let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
+        // A pass of training has masks, and no other takes statistics from the batch.
+        let masked = rewrite(node, &mut |leaf, _| match leaf {
+            LayerSpec::Dropout(dropout) => {
+                let drops = dropout.rate > 0.0;
+                dropout.rate = 0.0;
+                drops
+            }
+            _ => false,
+        });
+        let workspace = match &masked {
+            Some(quiet) if mode == Mode::Train => Workspace::new(quiet.build::<T>()?, shape)?,
+            _ => Workspace::new(node.build::<T>()?, shape)?,
+        };
+        let mut rows = Rows { workspace, w, loss, batch, width, count: 0, mode, passes: 0 };
+        let y = rows.outputs(mode)?;
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
-        let drops = node.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Dropout(_)));
         let constant = bounds::constant(&rows)?;
         let least = range(node).map(|range| bounds::least(&rows, range)).transpose()?;
         let each_step = steps && data.steps() > 1;
         let independent = if each_step { None } else { information::p_value(data, &samples) };
-        let masked = if drops { Some(rows.masked(&y)?) } else { None };
-        let outlier = outlier::find(data, &samples, steps, rows)?;
-        Ok(Some(Task { loss: now, masked, constant, least, independent, outlier }))
+        let noisy = masked.is_some().then(|| Workspace::new(network, rows.batch.shape())).transpose()?;
+        let masked = noisy.map(|noisy| rows.masked(&y, noisy)).transpose()?;
+        let targets = rows.target_scale(&y)?;
+        let outlier = outlier::find(data, &samples, steps, &mut rows)?;
+        Ok(Some(Task { loss: now, masked, constant, least, independent, outlier, targets, passes: rows.passes }))
     }
 }
 
@@ -142,8 +190,8 @@ impl Diagnosis<'_> {
     /// Measured are the loss with and without dropout, that of the best constant outputs, and the lowest that outputs
     /// in the range of the last layer allow. So are the gradient without the largest sample, and by a permutation test
     /// of their distance covariance (Székely & Rizzo 2007) whether the targets depend on the inputs. All take about
-    /// eight passes and 170 evaluations of the loss. A network with a layer or cell of your own, or with buffers such
-    /// as a running mean, has none of these, and neither has data without targets.
+    /// eight passes and 170 evaluations of the loss. A network with a layer or cell of your own has none of these, and
+    /// neither has data without targets. Norms over the batch take their statistics from these samples.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],

@@ -4,7 +4,6 @@ use super::Rows;
 use crate::{
     dataset::Dataset,
     error::Error,
-    layer::Mode,
     loss::Target,
     scalar::{Scalar, to_f64},
 };
@@ -41,7 +40,7 @@ pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
     per_step: bool,
-    mut rows: Rows<'_, T>,
+    rows: &mut Rows<'_, T>,
 ) -> Result<Option<Outlier>, Error> {
     let ragged = (0..data.samples()).any(|sample| data.length(sample) != data.steps());
     // A large index is no large value.
@@ -62,11 +61,12 @@ pub(super) fn find<T: Scalar>(
             return Ok(None);
         }
         rows.batch.gather(data, &chosen, per_step)?;
-        let y = rows.outputs(Mode::Evaluate)?;
+        let y = rows.outputs(rows.mode)?;
         let mut dy = vec![T::zero(); y.len()];
         rows.loss_of(&y, &mut dy)?;
-        let Rows { workspace, w, batch, .. } = &mut rows;
-        workspace.forward_with(w, batch.x(), batch.shape(), Mode::Evaluate, &mut ())?.dy.copy_from_slice(&dy);
+        rows.passes += 1;
+        let Rows { workspace, w, batch, mode, .. } = &mut *rows;
+        workspace.forward_with(w, batch.x(), batch.shape(), *mode, &mut ())?.dy.copy_from_slice(&dy);
         let square = workspace.backward(w)?.iter().map(|&g| to_f64(g) * to_f64(g)).sum::<f64>();
         *norm = libm::sqrt(square);
     }

@@ -2,6 +2,7 @@
 
 mod reader;
 mod residual;
+mod rows;
 mod shifted;
 mod signal;
 mod table;
@@ -10,7 +11,10 @@ use self::{
     reader::Reader,
     signal::{Scales, Signal},
 };
-use super::{InputStatistics, sample::Sample};
+use super::{
+    InputStatistics,
+    sample::{Sample, Spread},
+};
 use crate::{
     error::Error,
     layer::{Layer, LayerSpec},
@@ -70,6 +74,9 @@ pub struct PredictedLink {
 /// | BatchNorm | `−log10 σ`, σ² the variance of a unit over rows: `σ_w² Var φ` after weights and activation |
 /// | dropout | `−½ log10(1 − rate)` |
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
+///
+/// The gradients of rows of different norms are predicted apart, and their squares added, where the inputs were given as
+/// rows ([`InputStatistics::of_samples`]).
 ///
 /// Links without a formula (recurrent layers over depth, weights of nonzero mean, custom layers) are sampled with eight
 /// random networks and normal inputs.
@@ -141,13 +148,30 @@ impl Prediction {
         draw: &dyn Fn() -> Result<Option<Sample>, Error>,
     ) -> Result<Self, Error> {
         node.check_depth().map_err(|rule| rule.at(""))?;
-        let mut reader =
-            Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps: inputs.steps };
+        let whole = Self::of_spread(node, inputs.spread, inputs.steps, draw)?;
+        let theory = |link: &PredictedLink| link.basis == PredictionSource::Theory;
+        let Some(rows) = inputs.rows.filter(|rows| rows::differ(rows) && whole.links.iter().all(theory)) else {
+            return Ok(whole);
+        };
+        let row = |square: f64| {
+            let by = libm::sqrt(square / inputs.spread.square);
+            Self::of_spread(node, Spread { mean: by * inputs.spread.mean, square }, inputs.steps, draw)
+        };
+        let each = rows.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        Ok(whole.clone().of_different_rows(&each).unwrap_or(whole))
+    }
+
+    fn of_spread(
+        node: &LayerSpec,
+        spread: Spread,
+        steps: usize,
+        draw: &dyn Fn() -> Result<Option<Sample>, Error>,
+    ) -> Result<Self, Error> {
+        let mut reader = Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps };
         // Rows are independent of each other. Only norms over them read their mean product.
         let norms = node.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)));
-        let common = norms.then_some(inputs.spread.mean * inputs.spread.mean);
-        let signal = Signal { spread: inputs.spread, normal: true, common };
-        let effect = reader.read(node, "", Some(signal))?;
+        let common = norms.then_some(spread.mean * spread.mean);
+        let effect = reader.read(node, "", Some(Signal { spread, normal: true, common }))?;
         let mut links = reader.links;
         links.reverse();
         let Scales { layers, inverse, .. } = reader.scales;

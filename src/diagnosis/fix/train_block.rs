@@ -1,16 +1,16 @@
-//! Training of a block that is frozen.
+//! Training of a block that does not move.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// Unfreezes the layer, with the learning rate of the other layers.
+/// Trains the layer at the rate of the other layers: without a rate of 0 or a freeze of its own.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unfreeze;
+pub struct TrainBlock;
 
-impl FixStrategy for Unfreeze {
+impl FixStrategy for TrainBlock {
     fn name(&self) -> &'static str {
-        "unfreezing"
+        "the same rate for all"
     }
 
     fn applies_to(&self, cause: Cause) -> bool {
@@ -19,7 +19,7 @@ impl FixStrategy for Unfreeze {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let layer = context.finding.layer.clone();
-        let why = format!("layer {layer} is trained like the others");
-        Ok(Some(context.fix(self.name(), Effort::Training, Change::Unfreeze(layer), why).preferred()))
+        let why = format!("layer {layer} is trained at the rate of the others");
+        Ok(Some(context.fix(self.name(), Effort::Training, Change::TrainBlock(layer), why).preferred()))
     }
 }

@@ -1,0 +1,206 @@
+//! How verdicts depend on each threshold, and on the kinds that it is chosen with: `clinic --field --leave-out`.
+//!
+//! A case is trained once. At each look the report is made anew with every threshold times every factor, from the same
+//! recorded statistics. Then each threshold is chosen on all kinds but one, and judged on that one.
+
+use super::{BATCH, LOOKS, STEPS, dataset, kinds, loss, train};
+use crate::Verdict;
+use chainrule::{
+    Error, Mode,
+    dataset::Batch,
+    diagnosis::{Diagnosis, Thresholds},
+    monitor::Statistics,
+    random::{Normals, generator},
+    theory::InputStatistics,
+    workspace::Workspace,
+};
+use kinds::{Case, Expected, KINDS, Kind};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// The factors that a threshold is chosen from.
+const FACTORS: [f64; 5] = [0.5, 0.7, 1.0, 1.4, 2.0];
+/// The position of 1 among them.
+const SAME: usize = 2;
+
+type Scale = fn(&mut Thresholds, f64);
+
+/// The thresholds that no paper and no test gives, each with how it is multiplied.
+const CHOSEN: &[(&str, Scale)] = &[
+    ("vanishing", |t, by| t.vanishing = t.vanishing.map(|line| by * line)),
+    ("over_time", |t, by| t.over_time = t.over_time.map(|line| by * line)),
+    ("bottleneck", |t, by| t.bottleneck = t.bottleneck.map(|line| by * line)),
+    ("activation", |t, by| t.activation *= by),
+    ("slope", |t, by| t.slope = t.slope.map(|line| by * line)),
+    ("predicted_saturation", |t, by| t.predicted_saturation *= by),
+    ("dead", |t, by| t.dead = t.dead.map(|line| by * line)),
+    ("short_step", |t, by| t.short_step = t.short_step.map(|line| line - by.log2())),
+    ("input", |t, by| t.input = t.input.map(|line| by * line)),
+    ("small_input", |t, by| t.small_input = t.small_input.map(|line| by * line)),
+    ("target", |t, by| t.target = t.target.map(|line| by * line)),
+    ("admitted", |t, by| t.admitted = t.admitted.map(|line| by * line)),
+    ("shut_gate", |t, by| t.shut_gate *= by),
+    ("subnormal", |t, by| t.subnormal = t.subnormal.map(|line| by * line)),
+    ("checks", |t, by| t.checks = (by * t.checks as f64).round() as u64),
+    ("share", |t, by| t.share *= by),
+    ("alike, cosine", |t, by| t.alike[0] *= by),
+    ("alike, factor", |t, by| t.alike[1] *= by),
+    ("fallen", |t, by| t.fallen = t.fallen.map(|line| (by * line).min(1.0))),
+    ("learned", |t, by| t.learned *= by),
+    ("outweighs", |t, by| t.outweighs *= by),
+    ("unreachable", |t, by| t.unreachable *= by),
+    ("shrinks, cosine", |t, by| t.shrinks[0] *= by),
+    ("shrinks, size", |t, by| t.shrinks[1] *= by),
+    ("unmixed, correlation", |t, by| t.unmixed[0] *= by),
+    ("unmixed, factor", |t, by| t.unmixed[1] *= by),
+    ("changed", |t, by| t.changed *= by),
+    ("patience", |t, by| t.patience = (by * t.patience as f64).round() as u64),
+];
+
+/// The thresholds as they are, then each of [`CHOSEN`] times each factor but 1.
+fn variants() -> Vec<Thresholds> {
+    let mut all = vec![Thresholds::default()];
+    for (_, scale) in CHOSEN {
+        for by in FACTORS.iter().filter(|by| **by != 1.0) {
+            let mut thresholds = Thresholds::default();
+            scale(&mut thresholds, *by);
+            all.push(thresholds);
+        }
+    }
+    all
+}
+
+/// The place in [`variants`] of a threshold times a factor.
+fn place(threshold: usize, factor: usize) -> usize {
+    let others = FACTORS.len() - 1;
+    if factor == SAME { 0 } else { 1 + threshold * others + factor - usize::from(factor > SAME) }
+}
+
+/// The first verdict with each of the thresholds.
+fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Error> {
+    let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
+    let diagnose = || Ok::<_, Error>(Diagnosis::new(&case.network, inputs)?.span(case.span));
+    let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
+    let mut found: Vec<Option<Verdict>> = vec![None; all.len()];
+    let mut read = |diagnosis: &Diagnosis<'_>, step: usize| {
+        for (found, thresholds) in found.iter_mut().zip(all).filter(|(found, _)| found.is_none()) {
+            let report = diagnosis.clone().thresholds(*thresholds).report();
+            *found = report.root().map(|root| Verdict::of(root, step));
+        }
+        found.iter().all(Option::is_some)
+    };
+    let mut done = read(&diagnose()?.task(&case.w, &samples, &*loss)?, 0);
+    let mut batch = Batch::new(&samples, BATCH);
+    batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
+    if !done && case.recipe.before == 0 {
+        let (mut workspace, mut seen) = (Workspace::new(&case.network, batch.shape())?, Statistics::new());
+        let (mut rng, mut normals) = (generator(!0), Normals::new());
+        let output = workspace.forward_with(&case.w, batch.x(), batch.shape(), Mode::Evaluate, &mut seen)?;
+        output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng) as f32);
+        workspace.backward_with(&case.w, &mut seen)?;
+        let diagnosis = diagnose()?.parameters(&case.network, &case.w, batch.shape())?;
+        done = read(&diagnosis.interventions(&case.w, batch.x(), batch.shape())?.statistics(&seen), 1);
+    }
+    if done {
+        return Ok(found);
+    }
+    train(case, &mut Statistics::new(), |seen, w, step| {
+        if !LOOKS.contains(&step) {
+            return false;
+        }
+        let diagnosed = diagnose().and_then(|it| it.interventions(w, batch.x(), batch.shape()));
+        match diagnosed.and_then(|it| it.task(w, &samples, &*loss)) {
+            Ok(diagnosis) => read(&diagnosis.statistics(seen), step) || step == STEPS,
+            Err(_) => true,
+        }
+    })?;
+    Ok(found)
+}
+
+/// Whether a verdict is right for a kind.
+fn is_right(kind: &Kind, verdict: Option<&Verdict>) -> bool {
+    match (kind.expected, verdict) {
+        (Expected::Healthy, verdict) => verdict.is_none(),
+        (Expected::Sick(causes) | Expected::Two(causes), Some(verdict)) => verdict.is_right(causes),
+        _ => false,
+    }
+}
+
+/// The middle of the best factors.
+fn best(scores: &[f64]) -> usize {
+    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let of_most: Vec<usize> = (0..scores.len()).filter(|&factor| scores[factor] > most - 1e-9).collect();
+    of_most[of_most.len() / 2]
+}
+
+/// Prints for each threshold the share of right verdicts as it is, at half and at double, chosen on all kinds, and
+/// chosen without the kind that it is judged on.
+pub fn run(seed: u64, cases: u64, only: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let (tables, all) = (super::data::Tables::read()?, variants());
+    let judged = |kind: &&Kind| !matches!(kind.expected, Expected::Outside | Expected::Two(_));
+    let kinds: Vec<&Kind> = KINDS.iter().filter(judged).filter(|kind| kind.name.contains(only)).collect();
+    // For each kind and variant the share of right verdicts.
+    let (next, shares) = (AtomicUsize::new(0), Mutex::new(vec![Vec::new(); kinds.len()]));
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(kind) = kinds.get(index) else { break };
+                    let mut right = vec![0.0; all.len()];
+                    for case in 0..cases {
+                        let made = (kind.make)(&tables, seed + case, true);
+                        match made.and_then(|case| verdicts(&case, &all)) {
+                            Ok(found) => right.iter_mut().zip(&found).for_each(|(right, found)| {
+                                *right += f64::from(u8::from(is_right(kind, found.as_ref()))) / cases as f64;
+                            }),
+                            Err(error) => {
+                                failed.lock().unwrap_or_else(|it| it.into_inner()).push(format!("{}: {error}", kind.name))
+                            }
+                        }
+                    }
+                    shares.lock().unwrap_or_else(|it| it.into_inner())[index] = right;
+                }
+            });
+        }
+    });
+    for failure in failed.into_inner()? {
+        println!("failed: {failure}");
+    }
+    let shares = shares.into_inner()?;
+    let count = kinds.len() as f64;
+    println!("{} kinds, {cases} cases each from seed {seed}: right verdicts, in percent\n", kinds.len());
+    println!(
+        "{:<22} {:>6} {:>6} {:>6} {:>8} {:>8}  {}",
+        "threshold", "half", "as is", "double", "chosen", "without", "kinds that differ without themselves"
+    );
+    for (threshold, (name, _)) in CHOSEN.iter().enumerate() {
+        let of = |kind: usize, factor: usize| shares[kind][place(threshold, factor)];
+        let total = |factor: usize| (0..kinds.len()).map(|kind| of(kind, factor)).sum::<f64>();
+        let totals: Vec<f64> = (0..FACTORS.len()).map(total).collect();
+        let chosen = best(&totals);
+        let (mut without, mut differ) = (0.0, Vec::new());
+        for (kind, of_kind) in kinds.iter().enumerate() {
+            let rest: Vec<f64> = (0..FACTORS.len()).map(|factor| totals[factor] - of(kind, factor)).collect();
+            let score = of(kind, best(&rest));
+            without += score;
+            if (score - of(kind, chosen)).abs() > 1e-9 {
+                differ.push(format!("{} {:.0} for {:.0}", of_kind.name, 100.0 * score, 100.0 * of(kind, chosen)));
+            }
+        }
+        let percent = |sum: f64| format!("{:.1}", 100.0 * sum / count);
+        println!(
+            "{name:<22} {:>6} {:>6} {:>6} {:>8} {:>8}  {}",
+            percent(totals[0]),
+            percent(totals[SAME]),
+            percent(totals[FACTORS.len() - 1]),
+            format!("{} ×{}", percent(totals[chosen]), FACTORS[chosen]),
+            percent(without),
+            differ.join("; ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! The prediction for a batch whose rows have different norms.
+
+use super::{PredictedLink, Prediction, PredictionSource};
+use crate::monitor::Shares;
+use alloc::vec::Vec;
+
+/// Rows whose mean squares differ by less than this factor are predicted as one.
+const ALIKE: f64 = 2.0;
+
+/// Whether the largest of these mean squares, in order, is far above the least.
+pub(super) fn differ(rows: &[f64]) -> bool {
+    matches!((rows.first(), rows.last()), (Some(least), Some(most)) if *least > 0.0 && *most > ALIKE * least)
+}
+
+/// log10 of the mean of 10ᵈ.
+fn mean_power(decades: impl Iterator<Item = f64> + Clone) -> f64 {
+    let most = decades.clone().fold(f64::NEG_INFINITY, f64::max);
+    let (sum, count) = decades.fold((0.0, 0.0), |(sum, count), d| (sum + libm::exp10(d - most), count + 1.0));
+    most + libm::log10(sum / count)
+}
+
+impl Prediction {
+    /// The prediction for a batch, from those for rows of each norm. The squared norm of a batch's gradient is the sum
+    /// of those of its rows: after links of c_r decades for row r it is `Σ_r 10^(2 c_r)` times that of the loss.
+    ///
+    /// `None` if a link of a row ends the gradient, or is sampled.
+    pub(super) fn of_different_rows(self, rows: &[Prediction]) -> Option<Self> {
+        let formula = |link: &PredictedLink| {
+            link.basis == PredictionSource::Theory && link.decades.is_some_and(f64::is_finite)
+        };
+        if !rows.iter().all(|row| row.links.len() == self.links.len() && row.links.iter().all(formula)) {
+            return None;
+        }
+        let (mut before, mut shares) = (Vec::from_iter(rows.iter().map(|_| 0.0)), Shares::default());
+        let mut links = self.links.clone();
+        for (i, link) in links.iter_mut().enumerate() {
+            let of = |row: &Prediction| row.links[i].decades.unwrap_or(f64::NAN);
+            let after: Vec<f64> = before.iter().zip(rows).map(|(before, row)| before + of(row)).collect();
+            let [start, end] = [&before, &after].map(|all| 0.5 * mean_power(all.iter().map(|d| 2.0 * d)));
+            link.decades = Some(end - start);
+            if link.on_main_path {
+                shares = super::signal::sum(shares, super::signal::share(link.factor, end - start));
+                before = after;
+            }
+        }
+        Some(Prediction { links, shares: Some(shares), ..self })
+    }
+}
