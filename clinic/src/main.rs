@@ -4,9 +4,9 @@
 //! `cargo run --release -p clinic -- --seed 1000 --cases 200`; `--verbose` lists every miss, `--short` is 24 cases.
 //! `--field --cases 4` runs 4 cases of each kind of another sort, on real tables, images and series; `--only gate`
 //! those kinds alone that have `gate` in their name. `--reports` prints twenty whole reports of them. `--prediction
-//! --cases 40` measures predictions against the first step of 40 networks of each architecture; `--field --leave-out --cases 2` how
-//! verdicts depend on each threshold, and on the kinds that it is chosen with. Thresholds were tuned on
-//! seeds below 100 only, of which `--draw N` makes other networks than `--draw 0`.
+//! --cases 40` measures predictions against the first step of 40 networks of each architecture; `--field
+//! --leave-out --cases 2` how verdicts depend on each threshold, and on the kinds that it is chosen with. Thresholds
+//! were tuned on seeds below 100 only, of which `--draw N` makes other networks than `--draw 0`.
 
 mod cases;
 #[allow(dead_code)] // shared with the examples

@@ -82,7 +82,9 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!([count(1, "pass"), count(2, "pass"), count(3, "batch"), count(0, "layer")].join(" "),
-            "1 pass 2 passes 3 batches 0 layers");
+        assert_eq!(
+            [count(1, "pass"), count(2, "pass"), count(3, "batch"), count(0, "layer")].join(" "),
+            "1 pass 2 passes 3 batches 0 layers"
+        );
     }
 }

@@ -20,7 +20,8 @@ use crate::{
 /// x: \[rows, input\], time-major.
 ///
 /// # Errors
-/// Those of [`initialize`], [`Workspace::new`], [`Workspace::forward`] and [`Diagnosis::parameters`].
+/// Those of [`initialize`], [`InputStatistics::of_samples`], [`Workspace::new`], [`Workspace::forward`] and
+/// [`Diagnosis::parameters`].
 /// [`Error::DataValue`], with sample, step and column, for an input that is NaN or infinite.
 ///
 /// # Panics

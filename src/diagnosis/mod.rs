@@ -1,8 +1,8 @@
 //! Diagnosis of a gradient: fault, layer, start, size, and factor of the chain rule; and fixes for it.
 
 mod cause;
-mod figures;
 mod examine;
+mod figures;
 mod finding;
 pub mod fix;
 mod health;

@@ -71,6 +71,9 @@ pub struct Report {
     /// The decades from loss to first weights: measured, and predicted.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
+    /// The standard deviation of the predicted decades over random networks of these widths, for one input.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub predicted_spread: f64,
     /// The decades that the certificate allows from loss to input, where there is one.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
@@ -111,7 +114,7 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
         let gated = diagnosis.statistics.is_some_and(|statistics| !statistics.gates().is_empty());
         let steps = count(usize::try_from(passes).unwrap_or(usize::MAX), "step");
         all.push(format!(
-            "{steps} of training (gradient, scale of inputs and targets, weights, units{}, updates, clipping, number format)",
+            "{steps} of training (gradient, inputs and targets, weights, units{}, updates, clipping, number format)",
             if gated { ", gates" } else { "" }
         ));
     }
@@ -182,6 +185,7 @@ impl Report {
             rows,
             passes,
             decades: [diagnosis.measured(), diagnosis.prediction.decades_to_first_weights()],
+            predicted_spread: diagnosis.prediction.standard_deviation(),
             certified: diagnosis.certificate.as_ref().and_then(|certificate| certificate.decades()),
             states: states(diagnosis),
             trials: Vec::new(),

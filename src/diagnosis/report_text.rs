@@ -69,6 +69,9 @@ fn tenfold(decades: f64) -> String {
 /// Rows of the table that are printed before the middle is left out.
 const PRINTED: usize = 24;
 
+/// Decades between two random networks of one description from which a report says how far they differ.
+const UNCERTAIN: f64 = 0.3;
+
 impl Report {
     /// Whether something is wrong, the findings and their trials, the loss, and what was examined.
     fn findings_as_text(&self) -> String {
@@ -114,6 +117,10 @@ impl Report {
             text += &row(&link.name, &link.kind, [link.measured, link.predicted], &bar);
         }
         text += &row("sum", "", self.decades, "from loss to the first weights");
+        if self.decades[1].is_some() && 2.0 * self.predicted_spread > UNCERTAIN {
+            let off = number(2.0 * self.predicted_spread);
+            text += &format!("predicted: ± {off} decades from one random network of these widths to the next\n");
+        }
         match self.certified {
             Some(f64::NEG_INFINITY) => text += "certified: no gradient reaches the input, whatever the input\n",
             // A bound above it excludes next to nothing.

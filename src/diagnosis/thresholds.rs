@@ -26,11 +26,12 @@ pub struct Thresholds {
     /// Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
-    /// The mean decades of an activation below which it, not its weights, is what shortens: −0.35. ReLU's are −0.15,
-    /// those of tanh at its critical line −0.1, sigmoid's at most −0.6.
+    /// The mean decades of an activation below which it, not its weights, is what shortens: −0.35. ReLU's are
+    /// −0.15, those of tanh at its critical line −0.1, sigmoid's at most −0.6.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// The share of a layer's units that are saturated, |φ′| below 5 % of its bound. SageMaker Debugger stops at 50 %.
+    /// The share of a layer's units that are saturated, |φ′| below 5 % of its bound. SageMaker Debugger stops at
+    /// 50 %.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
     /// The mean of φ′ over the units of a layer with a bounded activation, as a share of its bound, below which they
@@ -90,13 +91,14 @@ pub struct Thresholds {
     /// The decades that a [certificate](crate::theory::Certificate) must be below to be reported. Convention: tenfold.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certificate: f64,
-    /// 1 − cosine of pre-activations below which inputs are alike, and the factor by which it must be smaller than in the
-    /// first layer. Convention: a rectifier with critical weights brings independent inputs to 0.05 in about 20 layers;
+    /// 1 − cosine of pre-activations below which inputs are alike, and the factor by which it must be smaller than
+    /// in the first layer. Convention: a rectifier with critical weights brings independent inputs to 0.05 in about
+    /// 20 layers;
     /// a cosine of 0.7 is 6 times farther from 1 than one of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub alike: [f64; 2],
-    /// The shares of its start below which a loss has fallen, and has fallen far: they lower the severity of findings by
-    /// one degree and by two. Convention.
+    /// The shares of its start below which a loss has fallen, and has fallen far: they lower the severity of findings
+    /// by one degree and by two. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub fallen: [f64; 2],
     /// The share of the loss of the best constant outputs above which a run has learned nothing. Convention.
@@ -114,7 +116,7 @@ pub struct Thresholds {
     /// size below which weights have shrunk. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shrinks: [f64; 2],
-    /// The correlation of the rows of a batch from which batches are not mixed, and the factor of the loss on all of the
+    /// The correlation of the rows of a batch from which batches are not mixed. The factor of the loss on all of the
     /// data over that of recent batches from which both contradict each other. Convention: half of the variance.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unmixed: [f64; 2],

@@ -178,7 +178,10 @@ fn runs() -> Vec<(Cause, Run)> {
         Run::of(builder.linear(2).build())
     };
     let collapsed = {
-        let wide = |net: Builder, _| net.layer(Linear::new(net.width(), 32).weights(He::normal())).activation(Relu);
+        let wide = |net: Builder, _| {
+            let inputs = net.width();
+            net.layer(Linear::new(inputs, 32).weights(He::normal())).activation(Relu)
+        };
         Run::of((0..45).fold(Sequential::<f32>::input(WIDTH), wide).linear(2).build()).by(Sgd::new(1e-5), 30)
     };
     let drowned = {
@@ -272,7 +275,9 @@ fn check_text(report: &Report) {
     for word in ["link", "links", "budget", "unfreezing", "twin", "nobody"] {
         assert!(!words.contains(&word), "{word}: {text}");
     }
-    for (word, meaning) in [("decades", "decades: powers of ten"), ("φ′", "φ′: the slope"), ("critical gain", "critical gain: ")] {
+    for (word, meaning) in
+        [("decades", "decades: powers of ten"), ("φ′", "φ′: the slope"), ("critical gain", "critical gain: ")]
+    {
         assert!(!text.contains(word) || text.contains(meaning), "{word}: {text}");
     }
     assert!(text.contains("examined: "), "{text}");
@@ -291,7 +296,8 @@ fn report_of_each_cause_says_what_why_and_how_to_refute_and_fix_it() -> Result<(
     }
     // Of these there are tests elsewhere: of no cause in `wild`, of the memory of a recurrence in `curvature`.
     let elsewhere = [Cause::NoCauseFound, Cause::SensitiveMemory];
-    let missing = Cause::ALL.iter().filter(|cause| !all.iter().any(|(of, _)| of == *cause) && !elsewhere.contains(cause));
+    let missing =
+        Cause::ALL.iter().filter(|cause| !all.iter().any(|(of, _)| of == *cause) && !elsewhere.contains(cause));
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&Cause>::new());
     // Where an intervention exists, it tells why.
     for (cause, said) in [
@@ -338,7 +344,8 @@ fn healthy_report_says_what_was_examined_and_both_losses() -> Result<(), Error> 
     assert!(text.lines().any(|line| line.starts_with("examined: ") && line.contains("60 steps")), "{text}");
     check_text(&report);
     // The statistics of a norm over the batch are those of the samples.
-    let network = Sequential::<f32>::input(WIDTH).linear(16).batch_norm().activation(Relu).linear(2).layer(Softmax::new(2));
+    let network =
+        Sequential::<f32>::input(WIDTH).linear(16).batch_norm().activation(Relu).linear(2).layer(Softmax::new(2));
     let squashed = Run::of(network.build()).by(Sgd::new(0.0), 0).report()?;
     assert_eq!(squashed.root().map(|root| root.cause), Some(Cause::SquashedOutputs), "{squashed}");
     Ok(())
@@ -347,7 +354,7 @@ fn healthy_report_says_what_was_examined_and_both_losses() -> Result<(), Error> 
 /// Deep and long networks, sick and healthy, each with the steps of its sequences.
 fn networks() -> Result<Vec<(String, Sequential<f32>, usize)>, Error> {
     let mut all = Vec::new();
-    for depth in [4, 8, 15, 30, 60] {
+    for depth in [4, 15, 60] {
         for gain in [0.2, 1.0, 4.0] {
             let linear = |_| Linear::new(WIDTH, WIDTH).weights(He::normal().gain(1.414 * gain));
             all.push((format!("ReLU × {gain}, {depth}"), stack(depth, Relu, linear).network, 1));
@@ -366,16 +373,18 @@ fn networks() -> Result<Vec<(String, Sequential<f32>, usize)>, Error> {
         }
         all.push((format!("residual, {depth}"), loud.linear(2).build()?, 1));
     }
-    for steps in [10, 100, 300] {
+    for steps in [10, 300] {
         for gain in [0.3, 1.5] {
             let elman = Recurrent::new(1, WIDTH, Elman::new(Tanh)).recurrent(Orthogonal { gain });
             all.push((format!("Elman × {gain}, {steps}"), recurrent(elman).network, steps));
         }
-        for (gate, bias) in [("forget", -6.0), ("input", -9.0), ("output", -9.0)] {
+        let gates = [("forget", -6.0), ("input", -9.0), ("output", -9.0)];
+        // Theory samples a long sequence at length.
+        for (gate, bias) in gates.into_iter().take(if steps > 100 { 1 } else { 3 }) {
             let mut network = Sequential::<f32>::input(1).linear(4);
             for _ in 0..3 {
                 let gates = ByGate::new(Zeros).gate(gate, Constant(bias));
-                network = network.layer(Recurrent::new(network.width(), 4, Lstm::new()).bias(gates));
+                network = network.layer(Recurrent::new(4, 4, Lstm::new()).bias(gates));
             }
             all.push((format!("LSTM, {gate}, {steps}"), network.last_step().linear(2).build()?, steps));
         }
@@ -389,10 +398,15 @@ fn diagnosis_of_any_depth_takes_few_passes() -> Result<(), Error> {
     let (mut single, mut paired, mut sick) = (0, 0, 0);
     for (name, network, steps) in networks()? {
         let width = Layer::<f32>::dims(&network).input;
-        for scale in [1.0, 1e4] {
+        // One column is wild in the second batch, and one layer in the third.
+        for (scale, factor) in [(1.0, 1.0), (1e4, 1.0), (1.0, 1e5)] {
             let mut x = normal(4 * steps * width);
             x.chunks_mut(width).for_each(|row| row[0] *= scale);
-            let (w, shape) = (initialize(&network, 1)?, BatchShape::sequences(4, steps));
+            let (mut w, shape) = (initialize(&network, 1)?, BatchShape::sequences(4, steps));
+            let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
+            if let Ok(block) = blocks.get("6.weight") {
+                w[block.range.clone()].iter_mut().for_each(|w| *w *= factor);
+            }
             let inputs = InputStatistics::of_rows(&x)?.steps(steps)?;
             let report = Diagnosis::new(&network, inputs)?.interventions(&w, &x, shape)?.report();
             let text = format!("{report}");

@@ -146,8 +146,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
     ///
-    /// The fixes are tried in order until the steps of all are used up. Where these do not hold the network as it is and
-    /// one fix from all seeds, there are fewer seeds, then fewer steps.
+    /// The fixes are tried in order until the steps of all are used up. Where these do not hold the network as it is
+    /// and one fix from all seeds, there are fewer seeds, then fewer steps.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.

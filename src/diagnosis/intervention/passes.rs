@@ -171,8 +171,8 @@ impl Bench<'_> {
         line: f64,
     ) -> Result<Vec<(String, Intervention)>, Error> {
         let far = |state: &&StateStatistics| {
-            let steps = state.sequence().saturating_sub(1) as f64;
-            state.per_step().count() > 0 && !((state.per_step().mean() * steps).abs() <= line)
+            let total = (state.per_step().mean() * state.sequence().saturating_sub(1) as f64).abs();
+            state.per_step().count() > 0 && (total > line || total.is_nan())
         };
         let (bad, mut found) = (seen.states().iter().filter(far).collect::<Vec<_>>(), Vec::new());
         if bad.is_empty() {

@@ -1,9 +1,7 @@
 //! Rules about the data: inputs and targets of an unsuitable scale.
 
 use super::{above, layer_of};
-use crate::{
-    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, first_linear, first_output},
-};
+use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, first_linear, first_output};
 use alloc::{format, string::String, vec::Vec};
 
 /// The root mean square of the output of the first weights; `None` if they belong to a recurrent or custom layer.
@@ -24,7 +22,9 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
         (Some([before, after]), _) => (before, after, "measured"),
         // Weights are linear.
         (None, Some(first)) => (first, first / size, "by theory"),
-        (None, None) => return format!("with standardized inputs: a root mean square of 1 instead of {}", number(size)),
+        (None, None) => {
+            return format!("with standardized inputs: a root mean square of 1 instead of {}", number(size));
+        }
     };
     let [before, after] = [before, after].map(number);
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
@@ -48,7 +48,8 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let because = with_standardized(diagnosis, size, first);
     if let Some(severity) = above(least, lines.input) {
         let text = format!(
-            "the inputs have a root mean square of {}, far above 1: the first layer's outputs and gradient grow with it",
+            "the inputs have a root mean square of {}, far above 1: outputs and gradient of the first layer grow with \
+             it",
             number(size)
         );
         findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));

@@ -175,7 +175,8 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         && gain.is_finite()
     {
         let severity = if gain < 2.0 * lines.bottleneck[0] { Severity::Critical } else { Severity::Warning };
-        let text = format!("the weights of layer {layer} alone change the gradient by {} decades{before}", signed(gain));
+        let text =
+            format!("the weights of layer {layer} alone change the gradient by {} decades{before}", signed(gain));
         let because = format!("the median layer changes it by {}", signed(median));
         let finding = depth.finding(diagnosis, Cause::Bottleneck, severity, layer, text, because);
         return findings.push(finding.told_by(diagnosis.mends_weights()));
@@ -362,18 +363,17 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let severity = if harms { Severity::Critical } else { Severity::Note };
     let [of_first, of_link] =
         [first, link].map(|link| [link.first_cosine(), link.cosine()].map(|it| it.unwrap_or(1.0)));
+    let [first, _] = of_first.map(number);
+    let [began, here] = [of_link[0], of_link[1]].map(number);
     let text = format!(
-        "from layer {} on different inputs look alike: their pre-activations have a cosine of {:.3} on average{}",
+        "from layer {} on different inputs look alike: their pre-activations have a cosine of {here} on average{}",
         link.name(),
-        of_link[1],
         if harms { ", and the loss has not fallen" } else { "" }
     );
     let because = format!(
-        "the cosine is {:.2} in the first layer, and was {:.3} here at the first step: beside their norm, inputs \
-         differ {:.0} times less than there",
-        of_first[1],
-        of_link[0],
-        most(link)
+        "the cosine was {first} in the first layer and {began} here at the first step: beside their norm, inputs \
+         differ {} times less here",
+        number(most(link))
     );
     let layer = layer_of(link.name());
     findings.push(diagnosis.finding(Cause::CollapsedRepresentation, severity, layer, text, because));

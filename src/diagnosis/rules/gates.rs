@@ -28,7 +28,8 @@ impl Openings {
         self.gates.iter().find(|(gate, _)| gate.carries_state).map(|(gate, opening)| (gate.name, *opening))
     }
 
-    /// The share of the input that a state holds after all steps: `i (1 − fᵀ)/(1 − f)`, f the gate that carries it.
+    /// The share of the input that a state holds after all steps: `i (1 − fᵀ)/(1 − f)`, f the gate that
+    /// carries it.
     ///
     /// Without an input gate i is 1 − f, as in a GRU.
     fn admitted(&self) -> Option<f64> {

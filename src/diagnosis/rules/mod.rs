@@ -46,8 +46,9 @@ pub(super) const ALL: &[Rule] = &[
     task::information,
 ];
 
-/// Lowers the severity of findings if the loss falls: by one degree, or by two where it [fell](super::Thresholds::fallen)
-/// far from its [start](Diagnosis::start). Findings that are certain, or harmful although the loss falls, keep theirs.
+/// Lowers the severity of findings if the loss falls: by one degree, or by two where it
+/// [fell](super::Thresholds::fallen) far from its [start](Diagnosis::start). Findings that are certain, or harmful
+/// although the loss falls, keep theirs.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|_| diagnosis.has_fallen()) else {
         return;
@@ -148,7 +149,9 @@ impl Diagnosis<'_> {
     /// Whether the loss has clearly [fallen](super::Thresholds::fallen) from its [start](Self::start).
     fn has_fallen(&self) -> bool {
         let recent = self.statistics.map(|statistics| statistics.run().recent_loss());
-        recent.zip(self.start()).is_some_and(|(recent, start)| recent.count() > 0 && recent.mean() < start * self.thresholds.fallen[0])
+        recent
+            .zip(self.start())
+            .is_some_and(|(recent, start)| recent.count() > 0 && recent.mean() < start * self.thresholds.fallen[0])
     }
 
     /// The measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass became 0.
@@ -168,9 +171,8 @@ impl Diagnosis<'_> {
 
     /// The intervention on weights that mends the budget, as measured.
     fn mends_weights(&self) -> Option<&Intervention> {
-        let weighs = |it: &&Intervention| {
-            matches!(it.alteration, Alteration::CriticalWeights | Alteration::CriticalLayer(_))
-        };
+        let weighs =
+            |it: &&Intervention| matches!(it.alteration, Alteration::CriticalWeights | Alteration::CriticalLayer(_));
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
     }
 

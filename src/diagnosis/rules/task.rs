@@ -38,10 +38,8 @@ pub(super) fn outlier(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         number(median)
     );
     let [with, without] = [with, without].map(number);
-    let because = format!(
-        "with sample {} left out: a gradient of norm {without} instead of {with} (measured)",
-        outlier.sample
-    );
+    let because =
+        format!("with sample {} left out: a gradient of norm {without} instead of {with} (measured)", outlier.sample);
     let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
     findings.push(Finding { sample: Some(outlier.sample), ..finding });
 }

@@ -57,8 +57,7 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 100.0 * dead,
                 link.name()
             );
-            let because =
-                format!("their pre-activations have a root mean square of {}", number(link.input().mean()));
+            let because = format!("their pre-activations have a root mean square of {}", number(link.input().mean()));
             let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text, because);
             findings.push(finding.told_by(diagnosis.mends_weights()));
         } else if let Some(severity) = severity {

@@ -39,7 +39,8 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let others: Vec<&str> = zero.iter().map(|block| layer_of_block(block.name())).collect();
     let also = if others.len() > 1 { format!(" (0 in layers {})", others.join(", ")) } else { String::new() };
     let layer = layer_of_block(block.name());
-    let text = format!("vanishes: all {what} of layer {layer} are 0{also}: no gradient passes, and no update moves them");
+    let text =
+        format!("vanishes: all {what} of layer {layer} are 0{also}: no gradient passes, and no update moves them");
     let because = String::from("their own gradient is 0 too, exactly");
     let finding = diagnosis.finding(cause, Severity::Critical, layer, text, because);
     let finding = finding.told_by(diagnosis.mends_an_end());

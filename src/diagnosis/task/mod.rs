@@ -75,8 +75,8 @@ impl<T: Scalar> Rows<'_, T> {
         Ok(self.workspace.forward_with(self.w, x, shape, mode, &mut ())?.y.to_vec())
     }
 
-    /// The distance from `y` to the targets, over the larger of 1 and the size of y: `2 L / (‖∂L/∂y‖ √n)` of a
-    /// loss L and n values. As they are, and with targets standardized by column.
+    /// The distance from `y` to the targets, over the larger of 1 and the size of y: `2 L / (‖∂L/∂y‖ √n)`
+    /// of a loss L and n values. As they are, and with targets standardized by column.
     fn target_scale(&self, y: &[T]) -> Result<Option<[f64; 2]>, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         let Target::Values(values) = target else { return Ok(None) };
@@ -98,11 +98,7 @@ impl<T: Scalar> Rows<'_, T> {
     /// a row's output over masks, over that plus the variance of undisturbed outputs over rows.
     ///
     /// `workspace` is that of the network with its dropout.
-    fn masked(
-        &mut self,
-        undisturbed: &[T],
-        mut workspace: Workspace<T, Box<dyn Layer<T>>>,
-    ) -> Result<[f64; 2], Error> {
+    fn masked(&mut self, undisturbed: &[T], mut workspace: Workspace<T, Box<dyn Layer<T>>>) -> Result<[f64; 2], Error> {
         core::mem::swap(&mut self.workspace, &mut workspace);
         let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
         for mask in 0..MASKS {

@@ -75,8 +75,8 @@ pub struct PredictedLink {
 /// | dropout | `−½ log10(1 − rate)` |
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
 ///
-/// The gradients of rows of different norms are predicted apart, and their squares added, where the inputs were given as
-/// rows ([`InputStatistics::of_samples`]).
+/// The gradients of rows of different norms are predicted apart, and their squares added, where the inputs were given
+/// as rows ([`InputStatistics::of_samples`]).
 ///
 /// Links without a formula (recurrent layers over depth, weights of nonzero mean, custom layers) are sampled with eight
 /// random networks and normal inputs.

@@ -82,6 +82,7 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "theory::InputStatistics::new",
                 "theory::InputStatistics::of_rows",
+                "theory::InputStatistics::of_samples",
                 "theory::InputStatistics::steps",
                 "theory::Prediction::of_node",
             ],
@@ -90,7 +91,11 @@ pub fn entries() -> Vec<Entry> {
                 let x = c.real();
                 let n = c.few();
                 let values = c.slice::<f32>(n);
-                let inputs = if c.flag() { InputStatistics::new(x)? } else { InputStatistics::of_rows(&values)? };
+                let inputs = match c.few() % 3 {
+                    0 => InputStatistics::new(x)?,
+                    1 => InputStatistics::of_rows(&values)?,
+                    _ => InputStatistics::of_samples(c.size(), &values)?,
+                };
                 let steps = if c.once_in(3) { c.of(&[1 << 12, usize::MAX, usize::MAX / 2, 1 << 40]) } else { c.few() };
                 let made = inputs.steps(steps);
                 ensure(made.is_err() || steps > 0, || "0 steps".into())?;
