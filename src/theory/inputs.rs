@@ -5,7 +5,7 @@ use crate::{
     error::{Error, require, require_length},
     scalar::{Scalar, to_f64},
 };
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 /// Mean, mean square and number of steps of a network's inputs.
 ///
@@ -21,6 +21,8 @@ pub struct InputStatistics {
     pub(super) steps: usize,
     /// Mean squares of rows at equal distances in their order, where they are known.
     pub(super) rows: Option<[f64; POINTS]>,
+    /// The mean product of a column's values in two different rows, where they are known.
+    pub(super) common: Option<f64>,
 }
 
 /// The number of rows that stand for all.
@@ -34,7 +36,7 @@ impl InputStatistics {
     pub fn new(second_moment: f64) -> Result<Self, Error> {
         let valid = second_moment.is_finite() && second_moment >= 0.0;
         require(valid, "the mean square of inputs", "finite and at least 0", second_moment)?;
-        Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1, rows: None })
+        Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1, rows: None, common: None })
     }
 
     /// Inputs with the mean and mean square of `values`: the rows of a batch, or of all data.
@@ -53,8 +55,11 @@ impl InputStatistics {
         Ok(InputStatistics { spread, ..Self::new(spread.square)? })
     }
 
-    /// Inputs with the mean and mean square of these rows, and with the mean square of each row: with one wild column
-    /// rows differ by decades, and so do their gradients.
+    /// Inputs with the mean and mean square of these rows, and beside them the mean square of each row and the means of
+    /// columns.
+    ///
+    /// With one wild column rows differ by decades, and so do their gradients. A norm over the batch subtracts what
+    /// rows have in common.
     ///
     /// # Shapes
     /// values: \[rows, width\]
@@ -69,7 +74,14 @@ impl InputStatistics {
         squares.sort_unstable_by(f64::total_cmp);
         // The middles of equal parts of the rows.
         let rows = core::array::from_fn(|point| squares[(2 * point + 1) * count / (2 * POINTS)]);
-        Ok(InputStatistics { rows: Some(rows), ..all })
+        let mut means = vec![0.0; width];
+        for row in values.chunks(width) {
+            means.iter_mut().zip(row).for_each(|(mean, &x)| *mean += to_f64(x) / count as f64);
+        }
+        // Of two different rows: without the squares of each with itself.
+        let others = count as f64 - 1.0;
+        let product = (count as f64 * Spread::of(&means).square - all.spread.square) / others;
+        Ok(InputStatistics { rows: Some(rows), common: Some(product).filter(|_| count > 1), ..all })
     }
 
     /// Sets the number of steps of the input sequences.

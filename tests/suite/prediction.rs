@@ -555,3 +555,48 @@ fn gradient_through_batch_norm_grows_as_predicted() {
     growth_with_batch_norm(Tanh, 1.1778, true);
     growth_with_batch_norm(Identity, 1.0, true);
 }
+
+/// The mean decades of the measured budgets of a network on these rows.
+fn mean_decades(network: &Sequential<f32>, width: usize, x: &[f32]) -> f64 {
+    let measured = budgets(network, x, BatchShape::batch(x.len() / width), 12);
+    mean_and_deviation(measured.iter().map(|budget| budget.shares().total())).0
+}
+
+/// The squared norm of a batch's gradient is the sum of those of its rows, of which the smallest lose least in tanh.
+#[test]
+fn rows_of_different_norms_are_predicted_apart() -> Result<(), Error> {
+    const WIDTH: usize = 96;
+    let mut x = normals(64 * WIDTH, 9);
+    for (i, row) in x.chunks_mut(WIDTH).enumerate() {
+        let size = 10f32.powf((i % 32) as f32 / 10.0 - 0.5);
+        row.iter_mut().for_each(|x| *x *= size);
+    }
+    let network = plain(WIDTH, 3, &Tanh, &LeCun::normal().kind(), &Zeros.kind());
+    let measured = mean_decades(&network, WIDTH, &x);
+    let decades = |inputs| Prediction::of(&network, inputs).map(|prediction| prediction.decades().unwrap());
+    let [apart, together] =
+        [decades(InputStatistics::of_samples(WIDTH, &x)?)?, decades(InputStatistics::of_rows(&x)?)?];
+    assert!((apart - measured).abs() < 0.05, "{apart} for {measured}");
+    assert!(together < measured - 0.5, "{together} for {measured}");
+    // The rows stand for each other where all are of one norm.
+    let same = normals(64 * WIDTH, 9);
+    let [apart, together] =
+        [decades(InputStatistics::of_samples(WIDTH, &same)?)?, decades(InputStatistics::of_rows(&same)?)?];
+    assert_eq!(apart.to_bits(), together.to_bits());
+    Ok(())
+}
+
+/// A norm over the batch subtracts what rows have in common, and divides by what is left.
+#[test]
+fn common_part_of_rows_is_predicted_through_a_norm_over_the_batch() -> Result<(), Error> {
+    const WIDTH: usize = 96;
+    let (mut x, shared) = (normals(64 * WIDTH, 4), normals(WIDTH, 5));
+    x.chunks_mut(WIDTH).for_each(|row| row.iter_mut().zip(&shared).for_each(|(x, shared)| *x = 0.2 * *x + shared));
+    let network = Sequential::<f32>::input(WIDTH).linear(WIDTH).batch_norm().activation(Relu).linear(8).build()?;
+    let measured = mean_decades(&network, WIDTH, &x);
+    let decades = |inputs| Prediction::of(&network, inputs).map(|prediction| prediction.decades().unwrap());
+    let [known, unknown] = [decades(InputStatistics::of_samples(WIDTH, &x)?)?, decades(InputStatistics::of_rows(&x)?)?];
+    assert!((known - measured).abs() < 0.05, "{known} for {measured}");
+    assert!(unknown < measured - 0.5, "{unknown} for {measured}");
+    Ok(())
+}

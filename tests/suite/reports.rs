@@ -24,6 +24,8 @@ const WIDTH: usize = 8;
 const SAMPLES: usize = 128;
 
 type Builder = chainrule::network::Builder<f32>;
+/// The value of a parameter, by its place in its block and its value before.
+type Changed = fn(usize, f32) -> f32;
 
 fn normal(count: usize) -> Vec<f32> {
     let (mut rng, mut normals) = (generator(5), Normals::new());
@@ -42,7 +44,7 @@ struct Run {
     transform: Box<dyn GradientTransform<f32>>,
     steps: usize,
     /// Blocks, and what their values become.
-    changes: Vec<(&'static str, fn(usize, f32) -> f32)>,
+    changes: Vec<(&'static str, Changed)>,
 }
 
 impl Run {
@@ -66,7 +68,7 @@ impl Run {
         Run { transform: Box::new(transform), steps, ..self }
     }
 
-    fn with(mut self, block: &'static str, change: fn(usize, f32) -> f32) -> Self {
+    fn with(mut self, block: &'static str, change: Changed) -> Self {
         self.changes.push((block, change));
         self
     }

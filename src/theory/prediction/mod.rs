@@ -148,14 +148,16 @@ impl Prediction {
         draw: &dyn Fn() -> Result<Option<Sample>, Error>,
     ) -> Result<Self, Error> {
         node.check_depth().map_err(|rule| rule.at(""))?;
-        let whole = Self::of_spread(node, inputs.spread, inputs.steps, draw)?;
+        let common = inputs.common.unwrap_or(inputs.spread.mean * inputs.spread.mean);
+        let whole = Self::of_spread(node, inputs.spread, common, inputs.steps, draw)?;
         let theory = |link: &PredictedLink| link.basis == PredictionSource::Theory;
         let Some(rows) = inputs.rows.filter(|rows| rows::differ(rows) && whole.links.iter().all(theory)) else {
             return Ok(whole);
         };
         let row = |square: f64| {
             let by = libm::sqrt(square / inputs.spread.square);
-            Self::of_spread(node, Spread { mean: by * inputs.spread.mean, square }, inputs.steps, draw)
+            let spread = Spread { mean: by * inputs.spread.mean, square };
+            Self::of_spread(node, spread, by * by * common, inputs.steps, draw)
         };
         let each = rows.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
         Ok(whole.clone().of_different_rows(&each).unwrap_or(whole))
@@ -164,13 +166,14 @@ impl Prediction {
     fn of_spread(
         node: &LayerSpec,
         spread: Spread,
+        common: f64,
         steps: usize,
         draw: &dyn Fn() -> Result<Option<Sample>, Error>,
     ) -> Result<Self, Error> {
         let mut reader = Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps };
         // Rows are independent of each other. Only norms over them read their mean product.
         let norms = node.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)));
-        let common = norms.then_some(spread.mean * spread.mean);
+        let common = norms.then_some(common);
         let effect = reader.read(node, "", Some(Signal { spread, normal: true, common }))?;
         let mut links = reader.links;
         links.reverse();
