@@ -94,8 +94,10 @@ pub struct Report {
 fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     let mut all = Vec::from([String::from("the description, by theory")]);
     if let Some(experiments) = &diagnosis.experiments {
-        let changed = experiments.passes.saturating_sub(1);
-        all.push(format!("the parameters on one batch, and {} with a change", count(changed, "pass")));
+        all.push(match experiments.passes.saturating_sub(1) {
+            0 => "the parameters on one batch".into(),
+            changed => format!("the parameters on one batch, and {} with a change", count(changed, "pass")),
+        });
     }
     if diagnosis.certificate.is_some() {
         all.push("bounds for any input".into());

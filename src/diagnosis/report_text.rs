@@ -118,8 +118,8 @@ impl Report {
         }
         text += &row("sum", "", self.decades, "from loss to the first weights");
         if self.decades[1].is_some() && 2.0 * self.predicted_spread > UNCERTAIN {
-            let off = number(2.0 * self.predicted_spread);
-            text += &format!("predicted: ± {off} decades from one random network of these widths to the next\n");
+            let off = 2.0 * self.predicted_spread;
+            text += &format!("predicted: ± {off:.1} decades from one random network of these widths to the next\n");
         }
         match self.certified {
             Some(f64::NEG_INFINITY) => text += "certified: no gradient reaches the input, whatever the input\n",

@@ -311,7 +311,8 @@ fn report_of_each_cause_says_what_why_and_how_to_refute_and_fix_it() -> Result<(
         (Cause::VanishingRecurrence, "with orthogonal recurrent matrices: "),
         (Cause::ExplodingRecurrence, "with orthogonal recurrent matrices: "),
         (Cause::ClosedForgetGate, "with gates that keep the state over the sequence: "),
-        (Cause::ClosedInputGate, "with gate input half open: "),
+        (Cause::ClosedInputGate, "with shut gates half open: "),
+        (Cause::ClosedOutputGate, "with shut gates half open: "),
         (Cause::LoudBranches, "with branches scaled by 1/√L: "),
         (Cause::DropoutTooHeavy, "with dropout disabled: "),
         (Cause::BadData, "with sample 17 left out: "),
@@ -356,33 +357,33 @@ fn healthy_report_says_what_was_examined_and_both_losses() -> Result<(), Error> 
 /// Deep and long networks, sick and healthy, each with the steps of its sequences.
 fn networks() -> Result<Vec<(String, Sequential<f32>, usize)>, Error> {
     let mut all = Vec::new();
-    for depth in [4, 15, 60] {
-        for gain in [0.2, 1.0, 4.0] {
+    for depth in [4, 60] {
+        for gain in [0.2, 4.0] {
             let linear = |_| Linear::new(WIDTH, WIDTH).weights(He::normal().gain(1.414 * gain));
             all.push((format!("ReLU × {gain}, {depth}"), stack(depth, Relu, linear).network, 1));
         }
         let uniform = |_| Linear::new(WIDTH, WIDTH);
         all.push((format!("sigmoid, {depth}"), stack(depth, Sigmoid, uniform).network, 1));
         let mut normed = Sequential::<f32>::input(WIDTH);
-        for _ in 0..depth {
+        for _ in 0..depth / 4 {
             normed = normed.layer(Linear::new(WIDTH, WIDTH).weights(LeCun::normal().gain(0.1))).layer_norm();
             normed = normed.activation(Sigmoid);
         }
         all.push((format!("norms, {depth}"), normed.linear(2).build()?, 1));
         let mut loud = Sequential::<f32>::input(WIDTH).linear(WIDTH);
-        for _ in 0..depth {
+        for _ in 0..depth / 4 {
             loud = loud.residual(|branch| branch.layer(he(0)).activation(Sigmoid).linear(WIDTH));
         }
         all.push((format!("residual, {depth}"), loud.linear(2).build()?, 1));
     }
     for steps in [10, 300] {
-        for gain in [0.3, 1.5] {
+        for gain in [0.3, 1.5].into_iter().take(if steps > 100 { 1 } else { 2 }) {
             let elman = Recurrent::new(1, WIDTH, Elman::new(Tanh)).recurrent(Orthogonal { gain });
             all.push((format!("Elman × {gain}, {steps}"), recurrent(elman).network, steps));
         }
         let gates = [("forget", -6.0), ("input", -9.0), ("output", -9.0)];
         // Theory samples a long sequence at length.
-        for (gate, bias) in gates.into_iter().take(if steps > 100 { 1 } else { 3 }) {
+        for (gate, bias) in gates.into_iter().take(if steps > 100 { 0 } else { 3 }) {
             let mut network = Sequential::<f32>::input(1).linear(4);
             for _ in 0..3 {
                 let gates = ByGate::new(Zeros).gate(gate, Constant(bias));
@@ -399,7 +400,8 @@ fn networks() -> Result<Vec<(String, Sequential<f32>, usize)>, Error> {
 fn diagnosis_of_any_depth_takes_few_passes() -> Result<(), Error> {
     let (mut single, mut paired, mut sick) = (0, 0, 0);
     for (name, network, steps) in networks()? {
-        let width = Layer::<f32>::dims(&network).input;
+        let (width, inputs) = (Layer::<f32>::dims(&network).input, InputStatistics::new(1.0)?.steps(steps)?);
+        let diagnosis = Diagnosis::new(&network, inputs)?;
         // One column is wild in the second batch, and one layer in the third.
         for (scale, factor) in [(1.0, 1.0), (1e4, 1.0), (1.0, 1e5)] {
             let mut x = normal(4 * steps * width);
@@ -409,8 +411,7 @@ fn diagnosis_of_any_depth_takes_few_passes() -> Result<(), Error> {
             if let Ok(block) = blocks.get("6.weight") {
                 w[block.range.clone()].iter_mut().for_each(|w| *w *= factor);
             }
-            let inputs = InputStatistics::of_rows(&x)?.steps(steps)?;
-            let report = Diagnosis::new(&network, inputs)?.interventions(&w, &x, shape)?.report();
+            let report = diagnosis.clone().interventions(&w, &x, shape)?.report();
             let text = format!("{report}");
             sick += usize::from(!report.is_healthy());
             // Pairs are tried where no single change mends the gradient.

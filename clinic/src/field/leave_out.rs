@@ -1,7 +1,8 @@
 //! How verdicts depend on each threshold, and on the kinds that it is chosen with: `clinic --field --leave-out`.
 //!
-//! A case is trained once. At each look the report is made anew with every threshold times every factor, from the same
-//! recorded statistics. Then each threshold is chosen on all kinds but one, and judged on that one.
+//! A case is examined from its first batch on, and trained once. At each look the report is made anew with every
+//! threshold times every factor, from the same recorded statistics. Then each threshold is chosen on all kinds but one,
+//! and judged on that one.
 
 use super::{BATCH, LOOKS, STEPS, dataset, kinds, loss, train};
 use crate::Verdict;
@@ -91,10 +92,9 @@ fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Err
         }
         found.iter().all(Option::is_some)
     };
-    let mut done = read(&diagnose()?.task(&case.w, &samples, &*loss)?, 0);
-    let mut batch = Batch::new(&samples, BATCH);
+    let (mut done, mut batch) = (false, Batch::new(&samples, BATCH));
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
-    if !done && case.recipe.before == 0 {
+    if case.recipe.before == 0 {
         let (mut workspace, mut seen) = (Workspace::new(&case.network, batch.shape())?, Statistics::new());
         let (mut rng, mut normals) = (generator(!0), Normals::new());
         let output = workspace.forward_with(&case.w, batch.x(), batch.shape(), Mode::Evaluate, &mut seen)?;

@@ -14,7 +14,9 @@ use crate::{Verdict, share};
 use chainrule::{
     Blocks, Error, GradientMonitor, Layer,
     dataset::{Batch, Dataset, Standardize},
-    diagnosis::{Change, Diagnosis, FixContext, Report, Trial, check_parameters, fix::survivors, suggest_fixes},
+    diagnosis::{
+        Change, Diagnosis, FixContext, Report, Trial, TrialReport, check_parameters, fix::survivors, suggest_fixes,
+    },
     layer::{LayerSpec, Sequential},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
@@ -207,7 +209,7 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
 }
 
 /// The case with the fix that did best in a trial; with the first, where none helped; `None` without a fix.
-fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Case, String)>, Error> {
+fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Case, TrialReport)>, Error> {
     let Some(finding) = report.root() else { return Ok(None) };
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let described = Layer::<f32>::spec(&case.network);
@@ -271,7 +273,7 @@ fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Cas
     if let Some(fixed) = fix.apply(&described, &case.w, 1)? {
         after.w = fixed.parameters;
     }
-    Ok(Some((after, format!("{tried}"))))
+    Ok(Some((after, tried)))
 }
 
 struct Record {

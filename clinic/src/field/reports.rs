@@ -22,11 +22,11 @@ const INTRODUCTION: &str = "\
 Small networks on real tables, images and series, each examined before the training, at the first batch, and during 300
 steps of batches of 32. What was planted stands at the end.
 
-A decade is a factor of ten in the norm of the gradient, as it goes back through a link; the sum ends at the output of
-the first weights. Predicted is what theory says of the description before any data is seen: weights that begin at 0
-stop the gradient, and open with the first step. A pass is a batch, counted from 0. The share after a finding is its
-confidence: 80 % for a warning, 95 % for a critical one, 100 % for a proof. A trial trains the network with each fix on
-the same batches.";
+The first lines say what is wrong and where, why, what would refute it, and the fix; a trial trains the network with each
+fix on the same batches. The table is the change of the gradient's norm in each layer, from the loss back to the input;
+its sum ends at the output of the first weights. Predicted is what theory says of the untrained network before any data
+is seen: weights that begin at 0 stop the gradient until the first step moves them. The share after a finding is its
+confidence: 80 % for a warning, 95 % for a critical one, 100 % for a proof.";
 
 /// The report at the end of a run in which nothing was found.
 fn last(case: &Case) -> Result<(Outcome, Report), Error> {
@@ -71,17 +71,15 @@ pub fn run(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
         match examine(&case)? {
             None => {
                 let (Outcome { loss, level }, report) = last(&case)?;
-                println!("At the end, with a loss of {loss:.2e} and an accuracy or R² of {level:.2}:\n\n{report}");
+                println!("At the end, with a loss of {loss:.3} and an accuracy or R² of {level:.2}:\n\n{report}");
             }
             Some((verdict, report, seen)) => {
                 match verdict.step {
                     0 => println!("Before the training:\n"),
                     step => println!("At step {step}:\n"),
                 }
-                println!("{report}");
-                if let Some((_, trials)) = mended(&case, &report, &seen)? {
-                    println!("\n{trials}");
-                }
+                let trial = mended(&case, &report, &seen)?.map(|(_, trial)| trial);
+                println!("{}", trial.into_iter().fold(report, Report::tried));
             }
         }
         println!("```");

@@ -113,8 +113,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Sets how training is changed: for a clip, a rate, a frozen block or weight decay, the transform with the change.
     ///
-    /// Without it a clip and a rate are put before and behind the transform, which keeps a clip of its own; a block
-    /// at the rate of the others and a training without weight decay are not tried.
+    /// Without it a clip and a rate are put before and behind the transform, which keeps a clip of its own. A block at
+    /// the rate of the others and a training without weight decay are then not tried.
     #[must_use]
     pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
         Trial { settings: Some(settings), ..self }

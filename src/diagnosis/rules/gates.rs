@@ -50,6 +50,11 @@ fn held(admits: f64, keeps: f64, steps: usize) -> f64 {
     admits * if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps }
 }
 
+/// A share as text, with its distance from 1 where it is near.
+fn near_one(share: f64) -> String {
+    if share > 0.99 && share < 1.0 { format!("1 − {}", number(1.0 - share)) } else { number(share) }
+}
+
 /// The measured openings, or those of the initial biases.
 fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     let mut found: Vec<Openings> = Vec::new();
@@ -100,7 +105,7 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 "hardly any input enters the state: {} of it in {}; gate {gate} has a mean of {}{}, {source}",
                 number(admitted),
                 count(layer.steps, "step"),
-                number(open),
+                near_one(open),
                 if gate == "input" { "" } else { ", where 1 keeps the old state" }
             );
             let because = format!(
