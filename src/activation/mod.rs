@@ -81,7 +81,21 @@ impl Bounds {
 ///     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T { (z + z + z) * z }
 ///     fn derivative_bounds(&self) -> Option<Bounds> { Some(Bounds::new(0.0, f64::INFINITY)) }
 /// }
+/// chainrule::testing::activation_laws(&Cube, 0).unwrap();
 /// ```
+///
+/// # Required
+/// `value` and `derivative`.
+///
+/// # Optional
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `derivative_bounds` | `None` | the bounds are known: certificates need them |
+/// | `kinks` | none | φ′ jumps, and φ does not |
+/// | `jumps` | none | φ itself jumps |
+/// | `is_odd` | `false` | `φ(−z) = −φ(z)` exactly |
+/// | `settings` | the `Debug` text | a saved network shall be built again from another text, such as JSON |
+/// | `kind` | [`ActivationKind::Custom`] | never, outside this crate |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an activation",
     label = "not an activation",

@@ -109,7 +109,9 @@ impl Shape {
 /// | `variance`, `mean` | `None` | they are known: predictions of gradients before training need them |
 /// | `range` | `None` | values are bounded |
 /// | `orthogonal_gain` | `None` | rows or columns are orthogonal |
-/// | `kind` | a custom initializer | never, outside this crate |
+/// | `name` | the name of the type | it is saved and registered under another name |
+/// | `settings` | the `Debug` text | a saved network shall be built again from another text, such as JSON |
+/// | `kind` | [`InitializerKind::Custom`] | never, outside this crate |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an initializer",
     label = "not an initializer",

@@ -112,13 +112,20 @@ pub const MAX_DEPTH: usize = 128;
 /// [`dims`](Self::dims), [`forward`](Self::forward) and [`backward`](Self::backward).
 ///
 /// # Optional
-/// * With parameters: [`blocks`](Self::blocks) and [`initialize`](Self::initialize).
-/// * With saved values, scratch memory, a state, buffers, or another number of rows: [`memory`](Self::memory),
-///   [`initialize_buffers`](Self::initialize_buffers) and [`output_shape`](Self::output_shape).
-/// * Made of other layers: [`structure`](Self::structure). Most other answers follow from it.
-/// * Facts. Two of them give wrong numbers where they are wrong: [`samples`](Self::samples) and
-///   [`reads_later_steps`](Self::reads_later_steps). The others add knowledge ([`gain_bound`](Self::gain_bound),
-///   [`state_gain_bounds`](Self::state_gain_bounds), [`spec`](Self::spec)) or save work ([`hints`](Self::hints)).
+/// | method | default | override it if |
+/// | --- | --- | --- |
+/// | `blocks` | those of the parts | the layer has parameters of its own |
+/// | `initialize` | initializes the parts | parameters of its own do not begin at zero |
+/// | `memory` | none | it saves values, or has scratch memory, a state or buffers |
+/// | `initialize_buffers` | keeps the zeros | its buffers begin elsewhere |
+/// | `output_shape` | that of the input | the number of steps changes |
+/// | `structure` | one link, no parts | it is made of other layers: most other answers follow from it |
+/// | `samples` | coupled if a part is | it couples the samples of a batch: it must say so |
+/// | `reads_later_steps` | `true` if a part does | a step depends on later inputs: it must say so |
+/// | `hints` | no promise | a network can save work |
+/// | `gain_bound` | the product over a chain's parts, else `None` | the network shall have a certificate |
+/// | `state_gain_bounds` | `None` | it shall have one over time |
+/// | `spec` | name of the type, `Debug` text | a saved network shall be built again from another text |
 ///
 /// # Laws
 /// * `backward` writes all of `dx` and **adds** to `dw`.
