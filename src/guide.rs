@@ -1,0 +1,45 @@
+//! Guides: one task a page, with examples that are tests.
+//!
+//! | page | task |
+//! | --- | --- |
+//! | [`from_pytorch`] | PyTorch's names beside those of this crate |
+//! | [`own_loop`] | write the training loop by hand |
+//! | [`sequences`] | give sequences: layouts, unequal length, masks, long series |
+//! | [`streaming`] | predict a step at a time, ship a model |
+//! | [`own_parts`] | write an activation, layer, cell, initializer, loss, transform or monitor |
+//! | [`gradient_health`] | keep gradients healthy, in tests and during a run |
+//! | [`reproducibility`] | get the same bits again |
+//! | [`features`] | choose features and targets |
+//! | [`performance`] | make it fast |
+//! | [`out_of_memory`] | make it fit |
+//!
+//! The same pages are in `docs/guide`.
+
+macro_rules! pages {
+    ($($(#[$attribute:meta])* $name:ident)+) => {
+        $(
+            $(#[$attribute])*
+            #[doc = include_str!(concat!("../docs/guide/", stringify!($name), ".md"))]
+            pub mod $name {}
+        )+
+    };
+}
+
+pages! {
+    from_pytorch
+    own_loop
+    sequences
+    #[cfg(feature = "safetensors")]
+    streaming
+    #[cfg(feature = "std")]
+    own_parts
+    #[cfg(all(feature = "serde", feature = "std", feature = "tensorboard"))]
+    gradient_health
+    #[cfg(feature = "safetensors")]
+    reproducibility
+    #[cfg(feature = "tracing")]
+    features
+    #[cfg(feature = "std")]
+    performance
+    out_of_memory
+}
