@@ -23,8 +23,8 @@
 //!
 //! Start with [`dataset`] and [`trainer`] to train, [`model`] to predict and to save (feature `safetensors`),
 //! [`metrics`] to judge predictions. [`monitor`] measures gradients, [`diagnosis`] finds a fault and its fix,
-//! [`testing`] proves a part of your own. `docs/architecture.md` has the map, `docs/glossary.md` the words, README.md
-//! longer examples.
+//! [`testing`] proves a part of your own. [`guide`] has a page for each common task. `docs/architecture.md` has the
+//! map, `docs/glossary.md` the words, README.md longer examples.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -36,6 +36,7 @@ extern crate std;
 mod arc;
 mod batch_shape;
 mod block;
+mod clock;
 mod cpu;
 mod error;
 #[cfg(feature = "serde")]
@@ -76,6 +77,9 @@ pub mod workspace;
 pub mod diagnosis;
 pub mod testing;
 pub mod theory;
+
+// Pages for readers, without code.
+pub mod guide;
 
 pub use activation::{Activation, Bounds};
 pub use batch_shape::BatchShape;

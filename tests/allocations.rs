@@ -205,6 +205,25 @@ fn truncated() {
     }
 }
 
+/// Wider gradients later, so that histograms get more buckets: the buffers hold all of them from the start.
+#[cfg(feature = "tensorboard")]
+#[test]
+fn event_file() {
+    let (x, y) = (values(10 * 4 * 3), values(10 * 4));
+    let data = Dataset::sequences(3, 4, &x, Target::Values(&y)).unwrap();
+    let network = Sequential::input(3).recurrent(5, Lstm::new()).linear(1).build().unwrap();
+    let settings = TrainConfig { batch_size: 4, accumulation_steps: 2, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), transform(), settings).unwrap();
+    let (mut batch, order) = (Batch::new(&data, 4), (0..10).collect::<Vec<usize>>());
+    let mut board = chainrule::monitor::TensorBoard::new(std::io::sink()).histograms_every(2);
+    trainer.step(&data, &mut batch, &order[..1], &mut board).unwrap();
+    for samples in [&order[..4], &order[4..8], &order[..8], &order[..], &order[..2]] {
+        let (result, count) = allocations(|| trainer.step(&data, &mut batch, samples, &mut board));
+        assert!(result.unwrap().0.is_finite());
+        assert_eq!(count, 0, "{} samples", samples.len());
+    }
+}
+
 /// An activation that marks the threads it runs on.
 #[derive(Clone, Debug)]
 struct Marking;

@@ -230,7 +230,8 @@ impl<'a> Diagnosis<'a> {
         &self.node
     }
 
-    /// Runs the rules and returns the report, the root cause first.
+    /// Runs the rules and returns the report, the root cause first. With the feature `tracing` each finding is an
+    /// event.
     pub fn report(&self) -> Report {
         let mut findings: Vec<Finding> = Vec::new();
         for rule in rules::ALL {
@@ -238,6 +239,8 @@ impl<'a> Diagnosis<'a> {
         }
         rules::temper(self, &mut findings);
         rules::order(&mut findings);
+        #[cfg(feature = "tracing")]
+        findings.iter().for_each(super::trace::finding);
         Report::new(self, findings)
     }
 }

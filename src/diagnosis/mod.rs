@@ -15,6 +15,8 @@ mod report_text;
 mod rules;
 mod task;
 mod thresholds;
+#[cfg(feature = "tracing")]
+mod trace;
 mod words;
 
 pub use cause::Cause;

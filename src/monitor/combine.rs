@@ -39,7 +39,7 @@ macro_rules! composite {
             }
             fn event(&mut $self, event: &Event<'_, T>) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| {
-                    if matches!(event, Event::NextPart) || member.is_active() {
+                    if matches!(event, Event::NextPart | Event::Epoch(_)) || member.is_active() {
                         member.event(event);
                     }
                 };
@@ -114,7 +114,7 @@ impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
     }
     fn event(&mut self, event: &Event<'_, T>) {
         self.same_update |= matches!(event, Event::NextPart);
-        if self.due() {
+        if self.due() || matches!(event, Event::Epoch(_)) {
             self.monitor.event(event);
         }
     }

@@ -1,14 +1,18 @@
 //! Monitors: observers of every factor of the chain rule during a pass.
 
 use crate::{block::Blocks, scalar::Scalar};
+use progress::{Epoch, Step};
 mod budget;
 mod budget_table;
 mod combine;
 mod link;
 mod norm;
+pub(crate) mod progress;
 #[cfg(all(feature = "serde", feature = "std"))]
 mod recorder;
 mod statistics;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 pub use budget::{BlockBudget, GradientBudget, LinkBudget, Shares};
 pub use combine::Every;
 pub use link::{Factor, Link};
@@ -19,6 +23,8 @@ pub use statistics::{
     BlockStatistics, GateStatistics, LinkStatistics, NonFinite, NonFiniteOrigin, RunStatistics, RunningMoments,
     StateStatistics, Statistics,
 };
+#[cfg(feature = "tensorboard")]
+pub use tensorboard::TensorBoard;
 
 /// An event of a pass or an update, apart from the links.
 #[derive(Clone, Copy)]
@@ -49,6 +55,11 @@ pub enum Event<'a, T> {
         /// The update.
         update: &'a [T],
     },
+    /// The record of an update, after it. A [`Trainer`](crate::trainer::Trainer) sends it.
+    Step(&'a Step),
+    /// The record of an epoch with its validation, also for a monitor that is not active. A
+    /// [`Trainer`](crate::trainer::Trainer) sends it.
+    Epoch(&'a Epoch),
 }
 
 /// An observer of every factor of the chain rule. Its arguments are shared slices, so that it cannot change a pass.
@@ -82,7 +93,7 @@ pub enum Event<'a, T> {
 /// Over depth, `backward` is called once a link, in the order of the backward pass; for a link within a
 /// [`Checkpointed`](crate::recurrent::Checkpointed) layer once a segment, as [`Link::parts_before`] tells. Over time,
 /// with `step` set, it is called for each factor of each step. All methods but `begin_pass` are called only while the
-/// monitor is active, and [`Event::NextPart`] always.
+/// monitor is active; [`Event::NextPart`] and [`Event::Epoch`] come always.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a monitor",
     label = "not a monitor",

@@ -5,11 +5,13 @@ use crate::{block::Blocks, scalar::Scalar};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Writes every event as one JSON object per line: links forward and backward, blocks, updates.
+/// Writes every event as one JSON object per line: links forward and backward, blocks, updates, and the records of
+/// updates and epochs.
 ///
-/// Each line has `pass` and `event`. A link that is reported in parts ([`Link::parts_before`]) has a line for each. A
-/// slice is written as `{norm, zeros, non_finite, values}`; a norm that is not finite is `"NaN"` or `"inf"`. After the
-/// first failure nothing more is written; [`finish`](Self::finish) returns it.
+/// Each line has `pass` and `event`: `forward` and `backward` of a link, `gradient` and `update` of a block, `step` and
+/// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that
+/// is reported in parts ([`Link::parts_before`]) has a line for each. A slice is written as `{norm, zeros, non_finite, values}`; a number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After the first
+/// failure nothing more is written; [`finish`](Self::finish) returns it.
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
     writer: W,
@@ -32,6 +34,15 @@ struct Line<'a> {
     after: NormStats,
 }
 
+/// The record of an update or an epoch.
+#[derive(Serialize)]
+struct Record<'a, R> {
+    pass: u64,
+    event: &'static str,
+    #[serde(flatten)]
+    record: &'a R,
+}
+
 impl<W: Write> Recorder<W> {
     /// A recorder that writes to `writer`; give it a buffered one.
     pub fn new(writer: W) -> Self {
@@ -49,7 +60,7 @@ impl<W: Write> Recorder<W> {
         }
     }
 
-    fn write(&mut self, line: &Line<'_>) {
+    fn write(&mut self, line: &impl Serialize) {
         if self.failed.is_none() {
             let written = serde_json::to_writer(&mut self.writer, line).map_err(io::Error::from);
             self.failed = written.and_then(|()| self.writer.write_all(b"\n")).err();
@@ -93,6 +104,8 @@ impl<T: Scalar, W: Write> GradientMonitor<T> for Recorder<W> {
         match *event {
             Event::Gradient { blocks, w, dw } => self.each_block("gradient", blocks, w, dw),
             Event::Update { blocks, w, update } => self.each_block("update", blocks, w, update),
+            Event::Step(record) => self.write(&Record { pass: self.pass, event: "step", record }),
+            Event::Epoch(record) => self.write(&Record { pass: self.pass, event: "epoch", record }),
             _ => {}
         }
     }

@@ -110,7 +110,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let weight: f64 = parallel.weights.iter().sum();
         if weight == 0.0 {
-            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
+            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip, step: None });
         }
         let parameters = self.parameters.len();
         parallel.begin(parameters, self.workspace.buffers())?;

@@ -1,15 +1,21 @@
 //! A run: epochs, validation, early stopping.
 
-use super::{Epoch, FitOptions, Progress, Trainer, step::Updated};
+use super::{
+    Epoch, FitOptions, Progress, Trainer,
+    options::OnStep,
+    step::{Updated, Watch},
+    trace,
+};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
     batch_shape::BatchShape,
+    clock::Clock,
     dataset::{Batch, Source},
     error::Error,
     layer::Layer,
     loss::{Loss, Reduction},
-    monitor::GradientMonitor,
+    monitor::{Event, GradientMonitor},
     scalar::Scalar,
     transform::{GradientTransform, Outcome},
     workspace::check_inputs,
@@ -28,6 +34,14 @@ struct EpochSum {
     /// The total weight of all rows.
     weight: f64,
     skipped: u64,
+}
+
+/// The observers of the updates of a fit.
+struct Observers<'a, 'f, T> {
+    monitor: &'a mut dyn GradientMonitor<T>,
+    on_step: Option<&'a mut OnStep<'f>>,
+    /// Whether updates are timed.
+    timed: bool,
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
@@ -55,7 +69,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.fit_with(data, FitOptions::new())
     }
 
-    /// [`fit`](Self::fit) with validation data, a monitor and a callback.
+    /// [`fit`](Self::fit) with validation data, a monitor and callbacks.
     ///
     /// # Errors
     /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data;
@@ -115,18 +129,21 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         batch: &mut Batch<T>,
         observers: FitOptions<'_, T>,
     ) -> Result<Vec<Epoch>, Error> {
-        let FitOptions { validation, monitor, progress: mut callback } = observers;
-        let mut none = ();
-        let monitor = monitor.unwrap_or(&mut none);
+        let FitOptions { validation, monitor, progress: mut callback, on_step } = observers;
+        let (timed, mut none) = (monitor.is_some(), ());
+        let mut observers = Observers { monitor: monitor.unwrap_or(&mut none), on_step, timed };
         let mut epochs = Vec::new();
         while !self.finished() {
-            let (loss, skipped) = self.epoch(data, batch, monitor)?;
-            let validation = validation.map(|data| self.evaluate_as("validation", data)).transpose()?;
+            let _span = trace::epoch_span(self.progress.epochs + 1);
+            let Some(mut epoch) = self.epoch(data, batch, &mut observers)? else { break };
+            epoch.validation = validation.map(|data| self.evaluate_as("validation", data)).transpose()?;
             self.progress.epochs += 1;
-            let epoch = Epoch { epoch: self.progress.epochs, loss, validation, steps: self.optimizer.steps(), skipped };
             epochs.push(epoch);
-            self.optimizer.on_metric(self.workspace.blocks(), validation.map_or(loss, |validation| validation.loss))?;
-            if let (Some(patience), Some(validation)) = (self.settings.patience, validation) {
+            trace::epoch(&epoch);
+            observers.monitor.event(&Event::Epoch(&epoch));
+            let metric = epoch.validation.map_or(epoch.loss, |validation| validation.loss);
+            self.optimizer.on_metric(self.workspace.blocks(), metric)?;
+            if let (Some(patience), Some(validation)) = (self.settings.patience, epoch.validation) {
                 self.note_validation(patience, validation.loss);
             }
             let ends = callback.as_mut().is_some_and(|callback| callback(&epoch).is_break());
@@ -152,28 +169,45 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Runs one pass over the data. Returns the loss of the applied updates and the number of skipped ones.
+    /// Runs one pass over the data, without validation. `None` if a callback ended it.
     fn epoch(
         &mut self,
         data: &dyn Source<T>,
         batch: &mut Batch<T>,
-        monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<(f64, u64), Error> {
+        observers: &mut Observers<'_, '_, T>,
+    ) -> Result<Option<Epoch>, Error> {
+        let began = Clock::now();
+        let learning_rate = self.optimizer.learning_rate(self.workspace.blocks());
+        let samples_of_data = data.layout().samples;
         let mut order = core::mem::take(&mut self.order);
-        order.begin(data.layout().samples, &self.settings, self.progress.epochs as u64)?;
+        order.begin(samples_of_data, &self.settings, self.progress.epochs as u64)?;
         let mean = self.loss.reduction() == Reduction::Mean;
-        let mut sum = EpochSum::default();
+        let (mut sum, mut stopped) = (EpochSum::default(), false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
         while let Some(samples) = order.next(group)? {
-            self.update(data, batch, samples, monitor, &mut |Updated { loss, weight, outcome }| {
+            let Observers { monitor, on_step, timed } = &mut *observers;
+            let always = on_step.is_some() || trace::takes_steps();
+            let started = if always || *timed { Clock::now() } else { None };
+            self.watch = Watch { always, started, ..Watch::default() };
+            let _span = trace::step_span();
+            self.update(data, batch, samples, &mut **monitor, &mut |Updated { loss, weight, outcome, step }| {
                 sum.weight += weight;
                 if outcome == Outcome::Skip {
                     sum.skipped += 1;
-                    return;
+                } else {
+                    sum.applied_weight += weight;
+                    sum.loss += if mean { loss * weight } else { loss };
                 }
-                sum.applied_weight += weight;
-                sum.loss += if mean { loss * weight } else { loss };
+                if let Some(step) = step {
+                    trace::step(&step);
+                    stopped |= on_step.as_mut().is_some_and(|on_step| on_step(&step).is_break());
+                }
             })?;
+            if self.any_rank(stopped)? {
+                self.order = order;
+                self.check_parameters()?;
+                return Ok(None);
+            }
         }
         self.order = order;
         if sum.weight == 0.0 {
@@ -185,6 +219,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             EpochSum { loss, applied_weight, .. } if mean => loss / applied_weight,
             EpochSum { loss, .. } => loss,
         };
-        Ok((loss, sum.skipped))
+        Ok(Some(Epoch {
+            epoch: self.progress.epochs + 1,
+            loss,
+            validation: None,
+            steps: self.optimizer.steps(),
+            skipped: sum.skipped,
+            learning_rate,
+            samples: samples_of_data,
+            seconds: began.map(Clock::seconds),
+        }))
     }
 }

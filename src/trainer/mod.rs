@@ -7,11 +7,15 @@ mod evaluate;
 mod options;
 mod order;
 mod step;
+mod trace;
 mod truncation;
 
+pub use crate::monitor::progress::{Epoch, Evaluation, Step};
 pub use config::{TrainConfig, Truncation};
 pub use options::FitOptions;
 
+#[cfg(doc)]
+use crate::dataset::Batch;
 use crate::{
     batch_shape::BatchShape,
     dataset::Source,
@@ -24,43 +28,8 @@ use crate::{
     transform::{GradientTransform, Optimizer},
     workspace::{StepWindows, Workspace},
 };
-#[cfg(doc)]
-use crate::{dataset::Batch, loss::Reduction};
 use alloc::{boxed::Box, vec::Vec};
 use order::Order;
-
-/// The result of one epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct Epoch {
-    /// The number of the epoch, from 1.
-    pub epoch: usize,
-    /// The training loss over the applied updates; NaN if none was applied.
-    ///
-    /// It is the weighted mean over their rows, or the sum with [`Reduction::Sum`].
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub loss: f64,
-    /// The validation data's loss and accuracy, where there is such data.
-    pub validation: Option<Evaluation>,
-    /// The number of updates since the start of training.
-    pub steps: u64,
-    /// The number of skipped updates of this epoch: by a transform, or because no row has a weight.
-    pub skipped: u64,
-}
-
-/// Loss and accuracy of a network on some data.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct Evaluation {
-    /// The loss.
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub loss: f64,
-    /// The fraction of weighted rows whose largest output is their class; `None` unless targets are classes.
-    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
-    pub accuracy: Option<f64>,
-}
 
 /// A network with its parameters, a loss, a transform and a workspace: the common loop in a few lines.
 ///
@@ -74,6 +43,8 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) settings: TrainConfig,
     /// The windows of truncated backpropagation through time.
     windows: Option<StepWindows<T>>,
+    /// How the updates at hand are watched.
+    watch: step::Watch,
     order: Order,
     pub(crate) progress: Progress,
     /// With patience: parameters, buffers and, where the result is in it, optimizer state of the lowest validation loss
@@ -174,7 +145,19 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;
         let progress = Progress::after(0);
         let (order, best, parallel) = (Order::default(), Vec::new(), None);
-        Ok(Trainer { workspace, parameters, loss, optimizer, settings, windows, order, progress, best, parallel })
+        Ok(Trainer {
+            workspace,
+            parameters,
+            loss,
+            optimizer,
+            settings,
+            windows,
+            watch: step::Watch::default(),
+            order,
+            progress,
+            best,
+            parallel,
+        })
     }
 
     /// The network.

@@ -1,12 +1,13 @@
 //! One update: forward pass, loss, backward pass, optimizer step.
 
-use super::Trainer;
+use super::{Step, Trainer};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
+    clock::Clock,
     dataset::{Batch, Source, first_non_finite},
     error::{Error, require},
-    kernel::thread_pool::install_from,
+    kernel::{reduce::norm, thread_pool::install_from},
     layer::{DropoutKey, Layer, Mode},
     loss::{Loss, Reduction},
     monitor::{Event, GradientMonitor, Link},
@@ -25,6 +26,19 @@ pub(super) struct Updated {
     /// The total weight of the rows in a mean.
     pub weight: f64,
     pub outcome: Outcome,
+    /// Its record, if it was watched.
+    pub step: Option<Step>,
+}
+
+/// How the updates at hand are watched.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Watch {
+    /// Whether updates have a record without an active monitor, too.
+    pub always: bool,
+    /// The beginning of the update, if it is timed.
+    pub started: Option<Clock>,
+    /// The number of samples of the update.
+    pub samples: usize,
 }
 
 impl Updated {
@@ -38,7 +52,7 @@ impl Updated {
             (true, false) => self.loss,
             (false, _) => next.loss,
         };
-        Updated { loss, weight, outcome }
+        Updated { loss, weight, outcome, step: next.step }
     }
 }
 
@@ -65,6 +79,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
+        self.watch = Watch { started: if monitor.is_active() { Clock::now() } else { None }, ..Watch::default() };
         let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
         self.update(data, batch, samples, monitor, &mut |updated| {
             all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
@@ -89,6 +104,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if self.parallel.as_ref().is_some_and(|parallel| !parallel.agreed) {
             self.agree(data, None)?;
         }
+        self.watch.samples = samples.len();
         self.check_data(data)?;
         self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(data))?;
         if let Some(mut parallel) = self.parallel.take() {
@@ -137,7 +153,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let size = self.settings.batch_size;
         let weight = self.total_weight(data, batch, samples, size)?;
         if weight == 0.0 {
-            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
+            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip, step: None });
         }
         if samples.len() > size {
             let mean = self.loss.reduction() == Reduction::Mean;
@@ -160,8 +176,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         let loss = self.forward(data, batch, 0, T::one(), monitor)?;
-        if !monitor.is_active() && self.step_in_place()? {
-            return Ok(Updated { loss, weight, outcome: Outcome::Apply });
+        if !self.watch.always && !monitor.is_active() && self.step_in_place()? {
+            return Ok(Updated { loss, weight, outcome: Outcome::Apply, step: None });
         }
         self.workspace.backward_with(&self.parameters, monitor)?;
         self.apply(loss, weight, monitor)
@@ -300,9 +316,33 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if monitor.is_active() {
             monitor.event(&Event::Loss(loss));
         }
+        if !self.watch.always && !monitor.is_active() {
+            let (blocks, gradient) = self.workspace.blocks_and_gradient();
+            let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
+            return Ok(Updated { loss, weight, outcome, step: None });
+        }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
+        let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), norm(gradient));
         let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
-        Ok(Updated { loss, weight, outcome })
+        let applied = outcome == Outcome::Apply;
+        let factor = self.optimizer.transform().clip_factor().filter(|_| applied);
+        let step = Step {
+            step: self.optimizer.steps(),
+            epoch: self.progress.epochs + 1,
+            loss,
+            applied,
+            learning_rate,
+            gradient_norm: norm,
+            clipped_norm: factor.map(|factor| norm * factor),
+            samples: self.watch.samples,
+            seconds: self.watch.started.map(Clock::seconds),
+        };
+        // The next update may be that of another window of the same samples.
+        self.watch.started = self.watch.started.and_then(|_| Clock::now());
+        if monitor.is_active() {
+            monitor.event(&Event::Step(&step));
+        }
+        Ok(Updated { loss, weight, outcome, step: Some(step) })
     }
 
     /// Refuses non-finite parameters, unless the chain has a [`SkipNonFinite`](crate::transform::SkipNonFinite).

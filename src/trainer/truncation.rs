@@ -25,6 +25,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<(), Error> {
         for samples in samples.chunks(self.settings.batch_size) {
             batch.choose(data, samples, true)?;
+            self.watch.samples = samples.len();
             self.workspace.begin_windows(windows, batch.shape().lengths.is_some())?;
             let done = self.windows_of_chosen(windows, data, batch, monitor, each);
             self.workspace.end_windows(windows);
@@ -58,7 +59,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, &mut ());
                     output.map_err(|error| batch.in_data(data, true, error))?;
                 }
-                Updated { loss: f64::NAN, weight, outcome: Outcome::Skip }
+                Updated { loss: f64::NAN, weight, outcome: Outcome::Skip, step: None }
             };
             self.note(done, each)?;
         }

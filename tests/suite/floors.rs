@@ -7,12 +7,12 @@ use std::{
 
 /// The floors from the ground up, with their folders and files.
 const FLOORS: [(&str, &[&str]); 6] = [
-    ("ground", &["arc", "batch_shape", "block", "cpu", "error", "number", "random", "scalar", "size"]),
+    ("ground", &["arc", "batch_shape", "block", "clock", "cpu", "error", "number", "random", "scalar", "size"]),
     ("numerics", &["kernel", "linalg", "math"]),
     ("parts", &["activation", "mean_field", "monitor", "transform", "loss", "initializer", "dataset", "metrics"]),
     ("layers", &["layer", "recurrent"]),
     ("training", &["network", "workspace", "distributed", "trainer", "checkpoint", "model"]),
-    ("analysis", &["theory", "diagnosis", "testing"]),
+    ("analysis", &["theory", "diagnosis", "testing", "guide"]),
 ];
 
 /// Names that the crate's root re-exports, with the folder of each.

@@ -40,6 +40,8 @@ mod embeddings;
 mod entry_points;
 #[cfg(feature = "std")]
 mod errors;
+#[cfg(feature = "tensorboard")]
+mod event_files;
 #[cfg(feature = "std")]
 mod file_datasets;
 #[cfg(feature = "std")]
@@ -126,6 +128,8 @@ mod table;
 mod tasks;
 #[cfg(feature = "std")]
 mod threads;
+#[cfg(feature = "tracing")]
+mod traces;
 #[cfg(feature = "std")]
 mod trainer;
 #[cfg(feature = "std")]

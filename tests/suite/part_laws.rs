@@ -146,6 +146,8 @@ monitor_laws!(every_other, Every(2, GradientBudget::new()));
 monitor_laws!(two, (GradientBudget::new(), Some(GradientBudget::new())));
 #[cfg(feature = "serde")]
 monitor_laws!(recorder, chainrule::monitor::Recorder::new(std::io::sink()));
+#[cfg(feature = "tensorboard")]
+monitor_laws!(tensorboard, chainrule::monitor::TensorBoard::new(std::io::sink()));
 
 /// No right implementation is accused: `CHAINRULE_SEEDS` seeds, or one.
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     layer::LinkPath,
     monitor::{Event, Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar},
+    trainer::{Epoch, Evaluation, Step},
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -89,10 +90,37 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
         monitor.event(&Event::Clip([1.0, 0.5, 1e-9][i % 3]));
         monitor.event(&Event::Gradient { blocks: &blocks, w: &w, dw: &w });
         monitor.event(&Event::Update { blocks: &blocks, w: &w, update: &w });
+        monitor.event(&Event::Step(&step(i as u64, 0.5)));
     };
     for i in 0..MANY {
         pass(monitor, i, i % 5 != 3);
+        if i % 100 == 99 {
+            monitor.event(&Event::Epoch(&epoch(i as u64, 0.5)));
+        }
     }
+}
+
+/// The record of an update, all of its numbers `number`.
+fn step(step: u64, number: f64) -> Step {
+    let some = Some(number);
+    Step {
+        step,
+        epoch: 1,
+        loss: number,
+        applied: true,
+        learning_rate: some,
+        gradient_norm: number,
+        clipped_norm: some,
+        samples: 3,
+        seconds: some,
+    }
+}
+
+/// The record of an epoch, all of its numbers `number`.
+fn epoch(steps: u64, number: f64) -> Epoch {
+    let validation = Some(Evaluation { loss: number, accuracy: Some(number) });
+    let (learning_rate, seconds) = (Some(number), Some(number));
+    Epoch { epoch: 1, loss: number, validation, steps, skipped: 0, learning_rate, samples: 3, seconds }
 }
 
 /// Sends events that no network of the crate sends: in any order, with empty slices, NaN and infinity.
@@ -123,6 +151,8 @@ pub(super) fn strange<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, f64::MAX, f64::MIN_POSITIVE] {
         monitor.event(&Event::Loss(number));
         monitor.event(&Event::Clip(number));
+        monitor.event(&Event::Step(&step(u64::MAX, number)));
+        monitor.event(&Event::Epoch(&epoch(u64::MAX, number)));
         monitor.begin_pass();
     }
 }

@@ -396,10 +396,14 @@ impl Surface {
         if self.open[module] {
             return Some(module.to_vec());
         }
-        (0..module.len()).rev().map(|length| module[..length].to_vec()).find(|outer| {
+        let outer = (0..module.len()).rev().map(|length| module[..length].to_vec()).find(|outer| {
             let exported = |name: &str| self.exported.contains(&(outer.clone(), name.to_string()));
             self.open[outer] && (exported(name) || exported("*"))
-        })
+        });
+        // The records of a run lie below the trainer, and are reached through it.
+        let elsewhere = || self.exported.iter().find(|(other, own)| own == name && self.open[other]);
+        let crate_wide = module.last().is_some_and(|last| last == "progress");
+        outer.or_else(|| elsewhere().filter(|_| crate_wide).map(|(other, _)| other.clone()))
     }
 
     /// The type called `name` that code in `module` means: the nearest one.

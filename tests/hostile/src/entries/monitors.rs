@@ -8,8 +8,9 @@ use crate::{
 use chainrule::{
     BatchShape, Blocks, Gate, GradientMonitor, Layer,
     layer::{LinkPath, Sequential},
-    monitor::{Event, Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics},
+    monitor::{Event, Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics, TensorBoard},
 };
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Tells a monitor events in any order, of any size.
 fn tell<M: GradientMonitor<f32>>(c: &mut Case, monitor: &mut M) -> Verdict {
@@ -106,6 +107,51 @@ pub fn entries() -> Vec<Entry> {
                 ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
             }
             Ok(())
+        }),
+        entry(
+            3,
+            &[
+                "monitor::TensorBoard::new",
+                "monitor::TensorBoard::histograms_every",
+                "monitor::TensorBoard::scalar",
+                "monitor::TensorBoard::histogram",
+                "monitor::TensorBoard::histograms",
+                "monitor::TensorBoard::text",
+                "monitor::TensorBoard: GradientMonitor",
+            ],
+            &[],
+            |c| {
+                let mut board = TensorBoard::new(Vec::new()).histograms_every(if c.flag() { 1 } else { c.word() });
+                tell(c, &mut board)?;
+                let (tag, text, n) = (c.text(), c.text(), c.few());
+                board.histograms(c.word());
+                board.scalar(&tag, c.word(), c.real());
+                board.histogram(&tag, c.word(), &c.slice::<f64>(n));
+                board.text(&tag, c.word(), &text);
+                let file = board.finish()?;
+                // The length of each record leads to the next one, and the last to the end.
+                let mut rest = &file[..];
+                while let Some((length, after)) = rest.split_first_chunk::<8>() {
+                    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+                    ensure(after.len() >= length.saturating_add(8), || format!("a record of {length} bytes is cut"))?;
+                    rest = &after[length + 8..];
+                }
+                ensure(rest.is_empty(), || "bytes after the last record".into())
+            },
+        ),
+        entry(2, &["monitor::TensorBoard::create"], &[], |c| {
+            static CALLS: AtomicUsize = AtomicUsize::new(0);
+            let (process, call) = (std::process::id(), CALLS.fetch_add(1, Relaxed));
+            let folder = std::env::temp_dir().join(format!("hostile-board-{process}-{call}"));
+            // The name of a folder below the temporary one, or one that the system refuses.
+            let name: String = c.text().chars().filter(|c| !matches!(c, '/' | '\\' | '.')).collect();
+            let made = TensorBoard::create(folder.join(&name));
+            let file = folder.join("file");
+            let _ = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, "no folder"));
+            let refused = TensorBoard::create(&file).is_err();
+            let _ = std::fs::remove_dir_all(&folder);
+            ensure(refused, || "a folder that is a file".into())?;
+            made?.finish().map(|_| ()).map_err(Into::into)
         }),
         entry(3, &["monitor::Every", "monitor::Every: GradientMonitor"], &["out of range for slice"], |c| {
             let mut every = Every(c.word(), GradientBudget::new());

@@ -16,7 +16,7 @@ use chainrule::{
     monitor::Statistics,
     random::shuffle,
     recurrent::Gru,
-    trainer::{Epoch, Evaluation, FitOptions, TrainConfig, Trainer, Truncation},
+    trainer::{Epoch, Evaluation, FitOptions, Step, TrainConfig, Trainer, Truncation},
     transform::{
         Adam, ClipNorm, GradientTransform, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
     },
@@ -287,6 +287,19 @@ pub fn entries() -> Vec<Entry> {
             shuffle(&mut order, c.word(), c.word());
             order.sort_unstable();
             ensure(order.iter().copied().eq(0..n), || format!("{order:?}"))
+        }),
+        entry(2, &["trainer::FitOptions::on_step", "trainer::Step: Deserialize"], &[], |c| {
+            let mut run = trainer(c)?;
+            let values = c.values::<f32>(8, Taste::Mild);
+            let data = Dataset::sequences(3, 2, &X, Target::Values(&values))?;
+            let (stops, mut steps) = (c.word() % 5, Vec::new());
+            let mut on_step = |step: &Step| {
+                steps.push(*step);
+                if step.step > stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            run.fit_with(&data, FitOptions::new().on_step(&mut on_step))?;
+            let Some(step) = steps.last() else { return Ok(()) };
+            json::<Step>(c, step)
         }),
         entry(6, &["trainer::Truncation {}", "trainer::Truncation::new"], &[], |c| {
             let (width, hidden) = (c.few().max(1), c.few().max(1));

@@ -1,0 +1,24 @@
+//! An event for each finding of a report, for the crate `tracing`.
+
+use super::{Finding, Severity};
+use tracing::{error, info, warn};
+
+const TARGET: &str = "chainrule::diagnosis";
+
+/// Sends a finding as an event: critical ones as errors, notes as information.
+pub(super) fn finding(finding: &Finding) {
+    let Finding { cause, severity, layer, since, decades, predicted, text, confidence, .. } = finding;
+    macro_rules! send {
+        ($level:ident) => {
+            $level!(
+                target: TARGET, cause = %cause, layer = layer.as_str(), since = *since, decades = *decades,
+                predicted = *predicted, confidence = *confidence, "{text}"
+            )
+        };
+    }
+    match severity {
+        Severity::Critical => send!(error),
+        Severity::Warning => send!(warn),
+        Severity::Note => send!(info),
+    }
+}

@@ -1,0 +1,108 @@
+//! The records of a run: one an update, one an epoch.
+
+#[cfg(doc)]
+use crate::{loss::Reduction, monitor::Event, transform::ClipNorm};
+
+/// The result of one update, for [`FitOptions::on_step`](crate::trainer::FitOptions::on_step) and, as [`Event::Step`],
+/// for an active monitor. An update of which no row has a
+/// weight has none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Step {
+    /// The number of updates since the start of training, this one included if it was applied.
+    pub step: u64,
+    /// The number of the epoch, from 1.
+    pub epoch: usize,
+    /// The loss before the update.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub loss: f64,
+    /// Whether the update was applied, and not skipped by a transform.
+    pub applied: bool,
+    /// The learning rate of the update, with the factors of schedules; `None` if the transform states none.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub learning_rate: Option<f64>,
+    /// The norm of the gradient of all parameters, before any transform.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub gradient_norm: f64,
+    /// That norm after [`ClipNorm`]; `None` without one in the chain.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub clipped_norm: Option<f64>,
+    /// The number of samples of the update: all, or those of a window of steps under truncated backpropagation.
+    pub samples: usize,
+    /// The time of the update in seconds; `None` without a clock (`no_std`, bare wasm32), and in a
+    /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub seconds: Option<f64>,
+}
+
+impl Step {
+    /// The samples of the update over its seconds.
+    pub fn samples_per_second(&self) -> Option<f64> {
+        rate(self.samples, self.seconds)
+    }
+}
+
+/// The result of one epoch.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Epoch {
+    /// The number of the epoch, from 1.
+    pub epoch: usize,
+    /// The training loss over the applied updates; NaN if none was applied.
+    ///
+    /// It is the weighted mean over their rows, or the sum with [`Reduction::Sum`].
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub loss: f64,
+    /// The validation data's loss and accuracy, where there is such data.
+    pub validation: Option<Evaluation>,
+    /// The number of updates since the start of training.
+    pub steps: u64,
+    /// The number of skipped updates of this epoch: by a transform, or because no row has a weight.
+    pub skipped: u64,
+    /// The learning rate of the first update of this epoch; `None` if the transform states none.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub learning_rate: Option<f64>,
+    /// The number of samples of this epoch.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub samples: usize,
+    /// The time of the updates in seconds, without the validation; `None` without a clock (`no_std`, bare wasm32).
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub seconds: Option<f64>,
+}
+
+impl Epoch {
+    /// The samples of the epoch over its seconds.
+    pub fn samples_per_second(&self) -> Option<f64> {
+        rate(self.samples, self.seconds)
+    }
+}
+
+/// Two epochs are equal if all but their times are: a run is a function of data, settings and seed.
+impl PartialEq for Epoch {
+    fn eq(&self, other: &Self) -> bool {
+        let results = |epoch: &Epoch| {
+            let Epoch { epoch, loss, validation, steps, skipped, learning_rate, samples, seconds: _ } = *epoch;
+            (epoch, loss, validation, steps, skipped, learning_rate, samples)
+        };
+        results(self) == results(other)
+    }
+}
+
+fn rate(samples: usize, seconds: Option<f64>) -> Option<f64> {
+    seconds.filter(|&seconds| seconds > 0.0).map(|seconds| samples as f64 / seconds)
+}
+
+/// Loss and accuracy of a network on some data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The loss.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub loss: f64,
+    /// The fraction of weighted rows whose largest output is their class; `None` unless targets are classes.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub accuracy: Option<f64>,
+}

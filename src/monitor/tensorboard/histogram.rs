@@ -1,0 +1,123 @@
+//! A histogram with four buckets an octave, over the whole range of `f32`.
+
+use crate::scalar::{Scalar, to_f64};
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
+
+/// A bucket of magnitudes `[2^e (1 + q/4), 2^e (1 + (q+1)/4))` has the number `4 (e + 1023) + q`: exponent and first
+/// two digits of an `f64`.
+const DIGITS: u32 = 50;
+/// The bucket of 2^−160, below all numbers of `f32`: smaller magnitudes are counted with 0.
+const LEAST: u64 = (1023 - 160) * 4;
+/// The bucket of 2^128, above all numbers of `f32`, for all from there on.
+const LARGEST: u64 = (1023 + 128) * 4;
+/// The place of 0 among the counts; below it are the negative buckets.
+const ZERO: usize = (LARGEST - LEAST + 1) as usize;
+/// The number of buckets.
+pub(super) const BUCKETS: usize = 2 * ZERO + 1;
+
+/// The least magnitude of a bucket.
+fn least(bucket: u64) -> f64 {
+    f64::from_bits(bucket << DIGITS)
+}
+
+/// The place of a finite value: that of the first limit above it.
+fn place(value: f64) -> usize {
+    let magnitude = value.abs().to_bits();
+    // The limits of negative buckets belong to the bucket nearer to 0.
+    let bucket = if value < 0.0 { magnitude - 1 } else { magnitude } >> DIGITS;
+    match bucket {
+        ..LEAST => ZERO,
+        _ => {
+            let distance = (bucket.min(LARGEST) - LEAST + 1) as usize;
+            if value < 0.0 { ZERO - distance } else { ZERO + distance }
+        }
+    }
+}
+
+/// The limit above the bucket at `place`.
+fn limit(place: usize) -> f64 {
+    match place {
+        ..ZERO => -least(LEAST + (ZERO - 1 - place) as u64),
+        _ if place == BUCKETS - 1 => f64::MAX,
+        _ => least(LEAST + (place - ZERO) as u64),
+    }
+}
+
+/// Counts of the finite values by bucket, and their moments.
+#[derive(Clone, Debug)]
+pub(super) struct Histogram {
+    pub min: f64,
+    pub max: f64,
+    pub values: u64,
+    pub sum: f64,
+    pub sum_of_squares: f64,
+    pub non_finite: u64,
+    counts: Vec<u64>,
+    /// The places with counts.
+    used: Range<usize>,
+}
+
+impl Histogram {
+    pub(super) fn new() -> Self {
+        Self::with(vec![0; BUCKETS])
+    }
+
+    /// Without values; `counts` are zeros.
+    fn with(counts: Vec<u64>) -> Self {
+        Histogram {
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+            values: 0,
+            sum: 0.0,
+            sum_of_squares: 0.0,
+            non_finite: 0,
+            used: counts.len()..0,
+            counts,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        let mut counts = core::mem::take(&mut self.counts);
+        if self.values > 0 {
+            counts[self.used.clone()].fill(0);
+        }
+        *self = Self::with(counts);
+    }
+
+    pub(super) fn add<T: Scalar>(&mut self, values: &[T]) {
+        for value in values.iter().map(|&value| to_f64(value)) {
+            if !value.is_finite() {
+                self.non_finite += 1;
+                continue;
+            }
+            let place = place(value);
+            self.counts[place] += 1;
+            self.used = self.used.start.min(place)..self.used.end.max(place + 1);
+            (self.min, self.max) = (self.min.min(value), self.max.max(value));
+            self.values += 1;
+            self.sum += value;
+            self.sum_of_squares += value * value;
+        }
+    }
+
+    /// The limits above the buckets and their counts; consecutive empty buckets are one.
+    pub(super) fn buckets(&self, limits: &mut Vec<f64>, counts: &mut Vec<f64>) {
+        limits.clear();
+        counts.clear();
+        if self.values > 0 {
+            // The empty bucket up to the first value.
+            limits.push(if self.used.start == 0 { f64::MIN } else { limit(self.used.start - 1) });
+            counts.push(0.0);
+        }
+        for place in self.used.clone() {
+            let count = self.counts[place] as f64;
+            if count == 0.0 && counts.last() == Some(&0.0) {
+                limits.pop();
+            } else {
+                counts.push(count);
+            }
+            limits.push(limit(place));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A monitor that writes a run as a TensorBoard event file.
+
+mod histogram;
+mod proto;
+mod record;
+
+use super::{
+    Event, Factor, GradientMonitor, Link,
+    progress::{Epoch, Step},
+};
+use crate::{clock::wall_time, error::Error, scalar::Scalar};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+use histogram::Histogram;
+use proto::Encoder;
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+/// Writes a run as a TensorBoard event file: scalars of each update and epoch, histograms of the gradient at each link,
+/// and text.
+///
+/// | tag | at | value |
+/// | --- | --- | --- |
+/// | `update/loss`, `update/learning_rate` | each update | [`Step`] |
+/// | `update/gradient_norm`, `update/clipped_norm` | each update | before any transform, and after `ClipNorm` |
+/// | `update/samples_per_second` | each update | [`Step::samples_per_second`] |
+/// | `gradient/FACTOR/LINK` | [`histograms_every`](Self::histograms_every) | ∂L/∂x of all rows and steps: a histogram |
+/// | `non_finite/gradient/FACTOR/LINK` | as the histogram | its values that are NaN or infinite, if any |
+/// | `epoch/loss`, `validation/loss`, `validation/accuracy` | each epoch | [`Epoch`] |
+///
+/// A number is rounded to `f32`, the format of the file. Give it to [`FitOptions::monitor`], alone or beside others; in
+/// a loop of your own, call [`scalar`](Self::scalar) and [`histograms`](Self::histograms). After the first passes it
+/// allocates nothing. After the first failure nothing more is written, and the run continues:
+/// [`finish`](Self::finish) returns the error.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
+/// use chainrule::{monitor::TensorBoard, transform::Sgd};
+/// use chainrule::trainer::{FitOptions, TrainConfig, Trainer};
+///
+/// let logs = std::env::temp_dir().join("chainrule-logs");
+/// let mut board = TensorBoard::create(logs.join("first"))?.histograms_every(100);
+/// let network = Sequential::<f32>::input(1).linear(8).tanh().linear(1).build()?;
+/// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
+/// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
+/// trainer.fit_with(&data, FitOptions::new().monitor(&mut board))?;
+/// board.text("remark", 10, "three points on a line");
+/// board.finish()?; // then: tensorboard --logdir logs
+/// # std::fs::remove_dir_all(logs).unwrap();
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// [`FitOptions::monitor`]: crate::trainer::FitOptions::monitor
+pub struct TensorBoard<W: Write = BufWriter<File>> {
+    writer: W,
+    /// The file, for errors.
+    path: String,
+    failed: Option<io::Error>,
+    encoder: Encoder,
+    /// A number of updates; 0 for no histograms.
+    every: u64,
+    updates: u64,
+    /// Whether the next pass is a further part of the same update.
+    same_update: bool,
+    links: Vec<LinkHistogram>,
+    /// The place at which the next link is expected.
+    next: usize,
+}
+
+/// The gradient that left one link, in one update.
+struct LinkHistogram {
+    name: String,
+    factor: Factor,
+    tag: String,
+    histogram: Histogram,
+}
+
+impl TensorBoard {
+    /// A monitor that writes to a new event file in the folder `run`, which is made if it does not exist.
+    ///
+    /// TensorBoard shows each folder with an event file as one run. The file is flushed after each epoch.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the system cannot create the folder or the file.
+    pub fn create(run: impl AsRef<Path>) -> Result<Self, Error> {
+        let run = run.as_ref();
+        let failed =
+            |path: &Path, error: io::Error| Error::File { path: path.display().to_string(), reason: error.to_string() };
+        fs::create_dir_all(run).map_err(|error| failed(run, error))?;
+        let (seconds, process) = (wall_time() as u64, std::process::id());
+        let mut number = 0_u64;
+        loop {
+            // A reader takes files in the order of their names, and of these only with "tfevents" in them.
+            let path = run.join(format!("events.out.tfevents.{seconds:010}.chainrule.{process}.{number}"));
+            match File::create_new(&path) {
+                Ok(file) => return Ok(Self::named(BufWriter::new(file), path.display().to_string())),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(failed(&path, error)),
+            }
+        }
+    }
+}
+
+impl<W: Write> TensorBoard<W> {
+    /// A monitor that writes an event file to `writer`; give it a buffered one.
+    pub fn new(writer: W) -> Self {
+        Self::named(writer, "the event file".to_string())
+    }
+
+    fn named(writer: W, path: String) -> Self {
+        let mut board = TensorBoard {
+            writer,
+            path,
+            failed: None,
+            encoder: Encoder::new(),
+            every: 100,
+            updates: 0,
+            same_update: false,
+            links: Vec::new(),
+            next: 0,
+        };
+        board.failed = record::write(&mut board.writer, board.encoder.version(wall_time())).err();
+        board
+    }
+
+    /// Sets that the first of every `n` updates has histograms, 100 unless set; none for `n` = 0.
+    ///
+    /// The links of the other updates cost nothing but a call each. [`Every`](super::Every) around the monitor also
+    /// leaves out the scalars, and then the other updates are those of a training without a monitor.
+    #[must_use]
+    pub fn histograms_every(self, n: u64) -> Self {
+        TensorBoard { every: n, ..self }
+    }
+
+    /// Writes a number, rounded to `f32`.
+    pub fn scalar(&mut self, tag: &str, step: u64, value: f64) {
+        self.encoder.scalar(tag, value);
+        self.write(step);
+    }
+
+    /// Writes a histogram of the finite values, and the number of the others as the scalar `non_finite/TAG`.
+    pub fn histogram<T: Scalar>(&mut self, tag: &str, step: u64, values: &[T]) {
+        let mut histogram = Histogram::new();
+        histogram.add(values);
+        encode(&mut self.encoder, tag, &histogram);
+        self.write(step);
+    }
+
+    /// Writes the text of `text` as it is, such as a report or a [`GradientBudget`](super::GradientBudget).
+    ///
+    /// The text plugin shows it in a fixed font: each line is indented, which makes it a block of code in Markdown.
+    pub fn text(&mut self, tag: &str, step: u64, text: impl fmt::Display) {
+        let lines: String = format!("{text}").lines().map(|line| format!("    {line}\n")).collect();
+        self.encoder.text(tag, &lines);
+        self.write(step);
+    }
+
+    /// Writes the histograms of the last pass, if it has any. A trainer does it by [`Event::Step`]; call it in a loop
+    /// of your own, after the backward pass.
+    pub fn histograms(&mut self, step: u64) {
+        for i in 0..self.links.len() {
+            let LinkHistogram { tag, histogram, .. } = &mut self.links[i];
+            encode(&mut self.encoder, tag, histogram);
+            histogram.clear();
+            self.write(step);
+        }
+    }
+
+    /// The writer, with all events flushed to it.
+    ///
+    /// # Errors
+    /// [`Error::File`] for the first failure of the writer, at an earlier event or now.
+    pub fn finish(mut self) -> Result<W, Error> {
+        self.flush();
+        match self.failed {
+            Some(error) => Err(Error::File { path: self.path, reason: error.to_string() }),
+            None => Ok(self.writer),
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.failed.is_none() {
+            self.failed = self.writer.flush().err();
+        }
+    }
+
+    /// Writes the values that were encoded as one event.
+    fn write(&mut self, step: u64) {
+        let event = self.encoder.event(wall_time(), step);
+        if let (None, Some(event)) = (&self.failed, event) {
+            self.failed = record::write(&mut self.writer, event).err();
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.encoder.scalar("update/loss", step.loss);
+        self.encoder.scalar("update/gradient_norm", step.gradient_norm);
+        for (tag, value) in [
+            ("update/learning_rate", step.learning_rate),
+            ("update/clipped_norm", step.clipped_norm),
+            ("update/samples_per_second", step.samples_per_second()),
+        ] {
+            if let Some(value) = value {
+                self.encoder.scalar(tag, value);
+            }
+        }
+        self.write(step.step);
+        self.histograms(step.step);
+    }
+
+    fn epoch(&mut self, epoch: &Epoch) {
+        self.encoder.scalar("epoch/loss", epoch.loss);
+        if let Some(validation) = epoch.validation {
+            self.encoder.scalar("validation/loss", validation.loss);
+            if let Some(accuracy) = validation.accuracy {
+                self.encoder.scalar("validation/accuracy", accuracy);
+            }
+        }
+        self.write(epoch.steps);
+        self.flush();
+    }
+
+    /// Whether the updates at hand have histograms.
+    fn due(&self) -> bool {
+        self.updates.checked_sub(1).and_then(|before| before.checked_rem(self.every)) == Some(0)
+    }
+}
+
+fn encode(encoder: &mut Encoder, tag: &str, histogram: &Histogram) {
+    if histogram.values > 0 {
+        encoder.histogram(tag, histogram);
+    }
+    if histogram.non_finite > 0 {
+        encoder.scalar(&format!("non_finite/{tag}"), histogram.non_finite as f64);
+    }
+}
+
+/// The word of a factor in tags.
+fn word(factor: Factor) -> &'static str {
+    match factor {
+        Factor::Weights => "weights",
+        Factor::Activation => "activation",
+        Factor::Addition => "addition",
+        Factor::Other => "other",
+    }
+}
+
+/// The settings and the progress, without the writer.
+impl<W: Write> fmt::Debug for TensorBoard<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorBoard")
+            .field("path", &self.path)
+            .field("failed", &self.failed)
+            .field("histograms_every", &self.every)
+            .field("updates", &self.updates)
+            .field("links", &self.links.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Scalar, W: Write> GradientMonitor<T> for TensorBoard<W> {
+    fn begin_pass(&mut self) {
+        self.next = 0;
+        if !core::mem::take(&mut self.same_update) {
+            self.updates += 1;
+            // Those of an update that ended in an error, or in a loop that does not write them.
+            self.links.iter_mut().for_each(|link| link.histogram.clear());
+        }
+    }
+
+    fn backward(&mut self, at: &Link<'_>, _dy: &[T], dx: &[T]) {
+        if !self.due() {
+            return;
+        }
+        let count = self.links.len();
+        let is = |link: &LinkHistogram| link.factor == at.factor && link.name == at.name;
+        let start = self.next.min(count);
+        let found = (start..count).chain(0..start).find(|&i| is(&self.links[i]));
+        let place = found.unwrap_or_else(|| {
+            self.links.push(LinkHistogram {
+                name: at.name.to_string(),
+                factor: at.factor,
+                tag: format!("gradient/{}/{}", word(at.factor), at.name),
+                histogram: Histogram::new(),
+            });
+            count
+        });
+        self.links[place].histogram.add(dx);
+        self.next = place + 1;
+    }
+
+    fn event(&mut self, event: &Event<'_, T>) {
+        match *event {
+            Event::NextPart => self.same_update = true,
+            Event::Step(step) => self.step(step),
+            Event::Epoch(epoch) => self.epoch(epoch),
+            _ => {}
+        }
+    }
+}
