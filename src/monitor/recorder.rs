@@ -9,8 +9,9 @@ use std::io::{self, Write};
 /// updates and epochs.
 ///
 /// Each line has `pass` and `event`: `forward` and `backward` of a link, `gradient` and `update` of a block, `step` and
-/// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that
-/// is reported in parts ([`Link::parts_before`]) has a line for each. A slice is written as `{norm, zeros, non_finite, values}`; a number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After the first
+/// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that is
+/// reported in parts ([`Link::parts_before`]) has a line for each. A slice is written as
+/// `{norm, zeros, non_finite, values}`; a number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After the first
 /// failure nothing more is written; [`finish`](Self::finish) returns it.
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
