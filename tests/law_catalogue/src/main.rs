@@ -4,6 +4,7 @@
 //! Results are appended to a file, one line for each entry and seed; a run that is started again skips those.
 
 mod activations;
+mod buffered;
 mod cells;
 mod initializers;
 mod layers;
@@ -70,6 +71,7 @@ fn catalogue() -> Vec<Entry> {
         cells::entries(),
         layers::entries(),
         own_layers::entries(),
+        buffered::entries(),
     ]
     .into_iter()
     .flatten()
