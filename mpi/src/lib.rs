@@ -17,7 +17,7 @@ use mpi::{
 };
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -31,7 +31,8 @@ pub struct Mpi {
     universe: Universe,
     world: SimpleCommunicator,
     deadline: Duration,
-    failed: AtomicBool,
+    /// The first error of an exchange.
+    failed: OnceLock<Error>,
 }
 
 /// The tags of the two messages of an exchange.
@@ -49,7 +50,7 @@ impl Mpi {
     pub fn new() -> Option<Self> {
         let (universe, threading) = mpi::initialize_with_threading(Threading::Multiple)?;
         let world = universe.world();
-        let rank = Mpi { universe, world, deadline: Duration::from_secs(60), failed: false.into() };
+        let rank = Mpi { universe, world, deadline: Duration::from_secs(60), failed: OnceLock::new() };
         (threading == Threading::Multiple).then_some(rank)
     }
 
@@ -137,16 +138,23 @@ impl<T: Equivalence> Communicator<T> for Mpi {
     }
 
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
-        let result = Mpi::exchange(self, peer, send, receive);
-        self.failed.fetch_or(result.is_err(), Relaxed);
-        result
+        // A message may be left from which a later exchange would take wrong values.
+        if let Some(error) = self.failed.get() {
+            return Err(error.clone());
+        }
+        Mpi::exchange(self, peer, send, receive).inspect_err(|error| {
+            let _ = self.failed.set(error.clone());
+        })
     }
 }
 
 impl Drop for Mpi {
     fn drop(&mut self) {
-        if self.failed.load(Relaxed) || std::thread::panicking() {
-            self.abort("it ends after an error");
+        if let Some(error) = self.failed.get() {
+            self.abort(error);
+        }
+        if std::thread::panicking() {
+            self.abort("it panicked");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Tensors in files of numpy and safetensors, of which a part is read at a time.
 
 use crate::error::{DataRule, Error};
+#[cfg(feature = "safetensors")]
+use alloc::format;
 use alloc::{
-    format,
     string::{String, ToString},
     vec,
     vec::Vec,

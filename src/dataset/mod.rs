@@ -18,7 +18,7 @@ pub use batch::Batch;
 pub use file::{FileDataset, FileTargets};
 #[cfg(feature = "std")]
 pub use file_tensor::{FileNumber, FileTensor};
-use layout::Layout;
+pub(crate) use layout::Layout;
 pub use nested::{mask_lengths, one_hot, unpad};
 pub use source::Source;
 pub use standardize::Standardize;

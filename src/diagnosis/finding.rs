@@ -47,7 +47,7 @@ pub struct Finding {
     pub intervention: Option<Intervention>,
     /// An observation that would refute the finding.
     pub refuted_by: &'static str,
-    /// The usual fix; after [`Report::tried`](super::Report::tried), the best fix and its effect. Empty for a note.
+    /// The usual fix; after [`Report::tried`](super::Report::tried), the best fix and its effect.
     pub fix: String,
     /// A rough probability that the finding is right.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]

@@ -114,9 +114,9 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
         all.push("the gradient and all values of a pass (scale, units, gates, number format)".into());
     } else if passes > 0 {
         let gated = diagnosis.statistics.is_some_and(|statistics| !statistics.gates().is_empty());
-        let steps = count(usize::try_from(passes).unwrap_or(usize::MAX), "step");
+        let watched = count(usize::try_from(passes).unwrap_or(usize::MAX), "watched pass");
         all.push(format!(
-            "{steps} of training (gradient, inputs and targets, weights, units{}, updates, clipping, number format)",
+            "{watched} of training (gradient, inputs and targets, weights, units{}, updates, clipping, number format)",
             if gated { ", gates" } else { "" }
         ));
     }

@@ -23,7 +23,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.layer.is_empty() { String::new() } else { format!(" in layer {}", self.layer) };
         let since = match self.since {
-            Some(pass) => format!("seen at step {}", pass + 1),
+            Some(pass) => format!("seen at watched pass {}", pass + 1),
             None => String::from("seen before training"),
         };
         writeln!(f, "{}: {}{place} ({since}, {:.0} % sure)", self.severity, self.cause, 100.0 * self.confidence)?;
@@ -77,7 +77,8 @@ impl Report {
     fn findings_as_text(&self) -> String {
         let (mut text, steps) = (String::new(), usize::try_from(self.passes).unwrap_or(usize::MAX));
         if self.is_healthy() {
-            let when = if steps == 0 { "before training".into() } else { format!("after {}", count(steps, "step")) };
+            let when =
+                if steps == 0 { "before training".into() } else { format!("after {}", count(steps, "watched pass")) };
             text += &format!("{when}: nothing wrong\n");
         }
         self.findings.iter().for_each(|finding| text += &format!("{finding}\n"));

@@ -124,7 +124,7 @@ pub struct Thresholds {
     /// definition.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub drowns: f64,
-    /// The p-value above which targets may be independent of inputs: one dependence in twenty is missed by chance.
+    /// The p-value above which targets may be independent of inputs: one of twenty independent targets is not noted.
     /// A test.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub independent: f64,

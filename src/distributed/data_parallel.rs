@@ -187,7 +187,7 @@ impl<T: Scalar> DataParallel<T> {
         sum_over_ranks(&*self.ranks, self.shards, &mut self.sums, &mut self.received)
     }
 
-    /// The gradient, the mean of the buffers and the losses of all shards, after [`add_ranks`](Self::add_ranks).
+    /// The gradient, the mean change of the buffers and the losses of all shards, after [`add_ranks`](Self::add_ranks).
     pub(crate) fn totals(&mut self, parameters: usize) -> [&[T]; 3] {
         let (gradient, rest) = self.sums.first().split_at(parameters);
         let (buffers, losses) = rest.split_at(self.buffers.len());

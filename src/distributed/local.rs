@@ -94,6 +94,19 @@ impl<T> Local<T> {
     }
 }
 
+impl<T> Local<T> {
+    /// Ends the part of this rank in the group, and tells the others. Messages that were sent before are still received.
+    fn end(&self) {
+        let ended = RankRule::Ended { rank: self.rank, panicked: std::thread::panicking() };
+        for peer in (0..self.group.size).filter(|&peer| peer != self.rank) {
+            for link in [self.link(self.rank, peer), self.link(peer, self.rank)] {
+                link.lock().ended.get_or_insert(ended.clone());
+                link.changed.notify_all();
+            }
+        }
+    }
+}
+
 impl<T> Link<T> {
     /// No code that holds the lock panics between two changes of the state, so a poisoned one is whole.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -110,10 +123,18 @@ impl<T: Copy + Send> Communicator<T> for Local<T> {
         self.group.size
     }
 
+    /// After an error this rank has no part in the group any more: a message may be left from which the next exchange
+    /// would take wrong values.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         if peer == self.rank || peer >= self.group.size {
             return Err(no_peer(peer));
         }
+        self.exchange_messages(peer, send, receive).inspect_err(|_| self.end())
+    }
+}
+
+impl<T: Copy> Local<T> {
+    fn exchange_messages(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         let link = self.link(self.rank, peer);
         let mut state = self.wait(link, false, peer)?;
         if let Some(ended) = &state.ended {
@@ -138,16 +159,9 @@ impl<T: Copy + Send> Communicator<T> for Local<T> {
     }
 }
 
-/// Tells the other ranks. Messages that were sent before are still received.
 impl<T> Drop for Local<T> {
     fn drop(&mut self) {
-        let ended = RankRule::Ended { rank: self.rank, panicked: std::thread::panicking() };
-        for peer in (0..self.group.size).filter(|&peer| peer != self.rank) {
-            for link in [self.link(self.rank, peer), self.link(peer, self.rank)] {
-                link.lock().ended.get_or_insert(ended.clone());
-                link.changed.notify_all();
-            }
-        }
+        self.end();
     }
 }
 

@@ -38,11 +38,11 @@
 //! | --- | --- |
 //! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`; or the [mean of means](DataParallel::mean_of_means) |
 //! | clipping, guard, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and pass over their own shards of each batch |
+//! | data | all ranks hold the same data set, and pass over their own shards of each batch; of files the sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it |
 //! | monitors | links: the shards of this rank; loss, gradient and update: the global ones |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
-//! | buffers, such as running statistics | the mean over shards, weighted by samples |
+//! | buffers, such as running statistics | moved by the mean change over shards, weighted by samples |
 //! | checkpoints | all ranks have the same state: one saves, all load; the number of ranks may change |
 
 mod agreement;

@@ -174,6 +174,11 @@ impl LayerSpec {
         self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Embedding(_)))
     }
 
+    /// Whether a layer of the network divides all rows of a batch by one variance of each column.
+    pub(crate) fn normalizes_over_rows(&self) -> bool {
+        self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)))
+    }
+
     /// Whether the layer divides its input by a standard deviation or root mean square.
     pub(crate) fn is_norm(&self) -> bool {
         use LayerSpec::{BatchNorm, GroupNorm, LayerNorm, RmsNorm};

@@ -82,7 +82,7 @@ impl<C: Cell> Recurrent<C> {
 
     /// Sets the rate of recurrent dropout: in training each product with U reads `m ⊙ h_{t−1}` in place of
     /// `h_{t−1}`. The mask m is 0 with probability `rate`, otherwise `1/(1 − rate)`, and the same for all steps of
-    /// a sample.
+    /// a sample in a pass; each window of a truncated series has its own.
     ///
     /// Source: Gal & Ghahramani 2016, §4, with one mask for all gates (tied weights). The mask acts on the products
     /// alone, so that it is the same for every [`Cell`], and a path that no weight touches keeps its state: the c of an

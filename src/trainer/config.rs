@@ -48,9 +48,9 @@ pub struct TrainConfig {
 
 /// Truncated backpropagation through time: sequences are cut into windows of steps, with an update for each window.
 ///
-/// Memory and the time of an update depend on the window, not on the length of a sequence. With `carry` a window starts
-/// from the final state of the one before it, and no gradient flows between them: the state h is a constant there.
-/// Without, each window starts from the initial state of the sequence.
+/// Memory and the time of a pass depend on the window, not on the length of a sequence; a batch holds the targets of
+/// whole sequences. With `carry` a window starts from the final state of the one before it, and no gradient flows
+/// between them: the state h is a constant there. Without, each window starts from the initial state of the sequence.
 ///
 /// The first window of a sequence starts from the workspace's initial state, which is zero unless it was set, and which
 /// holds again after the last window. A checkpoint thus has no state between windows. A ragged batch ends sample by

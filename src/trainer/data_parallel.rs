@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     cpu::CpuLevel,
-    dataset::{Batch, Source},
+    dataset::{Batch, Layout, Source},
     distributed::{DataParallel, Fingerprint, Report, sum_of_losses},
-    error::{Error, RankRule},
+    error::{Error, RankRule, require},
     kernel::thread_pool::install_from,
     layer::Layer,
     loss::{Loss, Reduction},
@@ -63,7 +63,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             "the frozen blocks",
             &format!("{:?}", blocks.iter().map(|block| block.frozen).collect::<Vec<_>>()),
         );
-        run.add("the loss", format_args!("{:?}", self.loss));
+        run.add_text("the loss", &format!("{:?}", self.loss));
         run.add_text("the chain of transforms", &format!("{:?}", self.optimizer.spec(blocks)));
         run.add("batch_size", settings.batch_size);
         run.add("accumulation_steps", settings.accumulation_steps);
@@ -75,7 +75,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         for (name, values, data) in
             [("the data", "the values of the data", Some(data)), ("the validation data", "its values", validation)]
         {
-            run.add(name, data.map_or_else(|| "none".into(), |data| format!("{data:?}")));
+            let sizes = |data: &dyn Source<T>| {
+                let Layout { samples, steps, width, .. } = data.layout();
+                format!("{samples} samples of up to {steps} steps of {width} values")
+            };
+            run.add(name, data.map_or_else(|| "none".into(), sizes));
             run.add_hash(values, data.into_iter().flat_map(|data| data.words()));
         }
         run.add("the position in the run", format_args!("{:?}", self.progress));
@@ -109,6 +113,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             parallel.weights.push(self.total_weight(data, batch, own, size)?);
         }
         let weight: f64 = parallel.weights.iter().sum();
+        require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
         if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip, step: None });
         }
@@ -129,7 +134,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
         let [gradient, buffers, _] = parallel.totals(parameters);
         self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
-        self.workspace.buffers_mut().copy_from_slice(buffers);
+        for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
+            *value += change;
+        }
         let step = self.optimizer.steps();
         let done = install_from(
             self,
@@ -179,9 +186,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     T::nan()
                 }
             };
-            // The mean over shards, by samples.
+            // The mean over shards of the changes, by samples.
             let fraction = if runs { scalar::<T>(range.len() as f64 / whole as f64) } else { T::zero() };
-            self.workspace.buffers_mut().iter_mut().for_each(|value| *value *= fraction);
+            for (value, &before) in self.workspace.buffers_mut().iter_mut().zip(&parallel.buffers) {
+                *value = (*value - before) * fraction;
+            }
             if !runs {
                 self.workspace.blocks_and_gradient().1.fill(T::zero());
             }

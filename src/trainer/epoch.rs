@@ -42,6 +42,8 @@ struct Observers<'a, 'f, T> {
     on_step: Option<&'a mut OnStep<'f>>,
     /// Whether updates are timed.
     timed: bool,
+    /// Whether a callback of any rank can end the run after an update.
+    may_stop: bool,
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
@@ -87,11 +89,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         // Found at once, and not when a batch comes to it.
         check_inputs(&self.workspace, data)?;
-        let size = self.settings.batch_size;
-        let last = (data.layout().samples - 1) % size + 1;
         let steps = (data.layout().steps - 1) % self.pass_steps(data) + 1;
-        self.workspace.check_rows(BatchShape::sequences(last, steps))?;
-        let mut batch = Batch::new(data, size);
+        self.check_last_passes(data.layout().samples, steps)?;
+        let mut batch = Batch::new(data, self.settings.batch_size);
         if self.finished() && self.settings.epochs > 0 {
             self.progress = Progress::after(self.progress.epochs);
             self.best.clear();
@@ -105,6 +105,29 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.exchange_best();
         }
         epochs
+    }
+
+    /// Refuses passes over so few rows that a layer cannot normalize them: the last of an update, for the updates of an
+    /// epoch over so many samples, the last of which is smaller.
+    fn check_last_passes(&self, samples: usize, steps: usize) -> Result<(), Error> {
+        let size = self.settings.batch_size;
+        let group = size.saturating_mul(self.settings.accumulation_steps);
+        let check = |samples: usize, size: usize| match samples {
+            0 => Ok(()),
+            _ => self.workspace.check_rows(BatchShape::sequences((samples - 1) % size + 1, steps)),
+        };
+        for update in [samples.min(group), (samples - 1) % group + 1] {
+            match self.data_parallel() {
+                None => check(update, size)?,
+                Some(parallel) => {
+                    let size = parallel.samples_of_pass(size);
+                    parallel
+                        .all_shards()
+                        .try_for_each(|shard| check(parallel.samples_of(shard, update).len(), size))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the run is done.
@@ -131,7 +154,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<Vec<Epoch>, Error> {
         let FitOptions { validation, monitor, progress: mut callback, on_step } = observers;
         let (timed, mut none) = (monitor.is_some(), ());
-        let mut observers = Observers { monitor: monitor.unwrap_or(&mut none), on_step, timed };
+        let may_stop = self.any_rank(on_step.is_some())?;
+        let mut observers = Observers { monitor: monitor.unwrap_or(&mut none), on_step, timed, may_stop };
         let mut epochs = Vec::new();
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
@@ -185,7 +209,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let (mut sum, mut stopped) = (EpochSum::default(), false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
         while let Some(samples) = order.next(group)? {
-            let Observers { monitor, on_step, timed } = &mut *observers;
+            let Observers { monitor, on_step, timed, may_stop } = &mut *observers;
             let always = on_step.is_some() || trace::takes_steps();
             let started = if always || *timed { Clock::now() } else { None };
             self.watch = Watch { always, started, ..Watch::default() };
@@ -203,7 +227,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     stopped |= on_step.as_mut().is_some_and(|on_step| on_step(&step).is_break());
                 }
             })?;
-            if self.any_rank(stopped)? {
+            if *may_stop && self.any_rank(stopped)? {
                 self.order = order;
                 self.check_parameters()?;
                 return Ok(None);

@@ -118,7 +118,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             part.clear();
             part.extend(first..samples.min(first.saturating_add(size)));
             batch.gather(data, &part, per_step)?;
-            let y = self.workspace.infer_in(&mut self.windows, w, batch.x(), batch.shape())?;
+            let y = self.workspace.infer_in(&mut self.windows, w, batch.x(), batch.shape());
+            let y = y.map_err(|error| batch.in_data(data, per_step, error))?;
             visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::{Memory, Workspace};
 use crate::{
     batch_shape::BatchShape,
-    error::{Error, LayerRule},
+    error::{DataRule, Error, LayerRule},
     layer::{Dims, Layer, StateLayout},
     scalar::Scalar,
     size::grow,
@@ -143,10 +143,18 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
                 self.next_window(windows, rows.batch, true);
             }
             let x = &x[shape.step(first).start * input..][..rows.rows() * input];
-            let y = self.memory.infer(&self.network, w, x, rows)?;
+            let y = self.memory.infer(&self.network, w, x, rows).map_err(|error| after(first, error))?;
             windows.outputs.extend_from_slice(y);
         }
         windows.lengths = lengths;
         Ok(())
     }
+}
+
+/// An error of a window whose first step is `first`, with the step of the sequence.
+fn after(first: usize, mut error: Error) -> Error {
+    if let Error::InvalidData(DataRule::Index { step, .. }) = &mut error {
+        *step = Some(step.unwrap_or(0) + first);
+    }
+    error
 }

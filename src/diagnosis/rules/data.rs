@@ -78,7 +78,11 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         "the outputs began with a root mean square of {}, and their targets {} away{}",
         number(output),
         number(distance),
-        if harms { "; they are still farther from them than they are large" } else { "" }
+        match (no_better, run.stagnates()) {
+            (true, _) => "; they are still farther from them than they are large",
+            (_, true) => "; the loss stands still",
+            _ => "",
+        }
     );
     let because = match diagnosis.task.as_ref().and_then(|task| task.targets) {
         Some(targets) => {

@@ -99,9 +99,9 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             number(factor)
         );
         let because = format!(
-            "the largest update is {} of its parameters, and would be {} without the clip",
+            "the largest update is {} of its parameters, and the clip leaves {} of a typical gradient",
             number(libm::exp10(longest)),
-            number(libm::exp10(longest) / factor)
+            number(factor)
         );
         findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, severity, "", text, because));
     }
@@ -112,9 +112,9 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
     let Some(block) = statistics.blocks().iter().find(still) else { return };
-    // All blocks stop changing at once: the rate is 0 for every block.
+    // All blocks moved and stopped: the rate is 0 for every block.
     let with_gradient = || statistics.blocks().iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
-    let ended = with_gradient().all(|block| still(&block)) && with_gradient().any(|block| block.moved());
+    let ended = with_gradient().all(|block| still(&block) && block.moved());
     if ended {
         let text = format!("no parameter has moved for {} steps: the schedule has ended", block.still());
         let because = String::from("all moved before");

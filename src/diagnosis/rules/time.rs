@@ -118,7 +118,7 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
                     let text = format!("vanishes over time: {size}; gate {gate} has a mean of {open}, so it forgets");
                     say(Cause::ClosedForgetGate, severity, text, parts);
                 }
-                None => say(Cause::VanishingRecurrence, severity, format!("vanishes over time: {size}"), parts),
+                None => say(forgets(diagnosis, layer), severity, format!("vanishes over time: {size}"), parts),
             }
         } else if let Some(severity) = above(total, lines.over_time) {
             say(Cause::ExplodingRecurrence, severity, format!("explodes over time: {size}"), parts);

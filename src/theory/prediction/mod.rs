@@ -151,7 +151,9 @@ impl Prediction {
         let common = inputs.common.unwrap_or(inputs.spread.mean * inputs.spread.mean);
         let whole = Self::of_spread(node, inputs.spread, common, inputs.steps, draw)?;
         let theory = |link: &PredictedLink| link.basis == PredictionSource::Theory;
-        let Some(rows) = inputs.rows.filter(|rows| rows::differ(rows) && whole.links.iter().all(theory)) else {
+        // A norm over the batch divides all rows by one variance.
+        let apart = !node.normalizes_over_rows() && whole.links.iter().all(theory);
+        let Some(rows) = inputs.rows.filter(|rows| apart && rows::differ(rows)) else {
             return Ok(whole);
         };
         let row = |square: f64| {
