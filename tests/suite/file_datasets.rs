@@ -6,7 +6,7 @@ use chainrule::{
     dataset::{Batch, Dataset, FileDataset, FileTargets, FileTensor, Source},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
-    trainer::{FitOptions, TrainConfig, Trainer, Truncation},
+    trainer::{Epoch, FitOptions, TrainConfig, Trainer, Truncation},
     transform::Adam,
 };
 use std::{fs, path::PathBuf};
@@ -50,12 +50,12 @@ const SAMPLES: usize = 23;
 const STEPS: usize = 6;
 
 /// The parameters after a training, and what it reported.
-fn trained<C: Loss<f64>>(loss: C, settings: TrainConfig, data: &dyn Source<f64>) -> (Vec<u64>, String) {
+fn trained<C: Loss<f64>>(loss: C, settings: TrainConfig, data: &dyn Source<f64>) -> (Vec<u64>, Vec<Epoch>, u64) {
     let network = Sequential::input(3).lstm(4).dropout(0.2).linear(2).build().unwrap();
     let mut trainer = Trainer::new(network, loss, Adam::new(0.01), settings).unwrap();
     let epochs = trainer.fit_with(data, FitOptions::new().validation(data)).unwrap();
     let metric = trainer.metric(data, |_, y, _| y.iter().sum()).unwrap();
-    (bits(trainer.parameters()), format!("{epochs:?} {metric:?}"))
+    (bits(trainer.parameters()), epochs, metric.to_bits())
 }
 
 /// Shuffled, in blocks and in order; with accumulation, in windows of steps, with row weights; values and classes.
