@@ -183,8 +183,8 @@ impl<'a> Diagnosis<'a> {
     ///
     /// Inputs, weights, gains, branches and activations are changed on copies in `f64`; nothing of the run is touched.
     /// The smallest change that mends the budget tells the cause. It takes one pass for a budget within the
-    /// [thresholds](Self::thresholds) set before, one more for inputs out of scale, two more where a state vanishes or
-    /// explodes over time, and up to 40 for a bad budget. A network with a layer or cell of your own has no
+    /// [thresholds](Self::thresholds) set before, and up to 40 for a bad one. Inputs out of scale take one more, and a
+    /// state that vanishes or explodes over time two more. A network with a layer or cell of your own has no
     /// interventions.
     ///
     /// # Shapes

@@ -95,7 +95,8 @@ impl<T> Local<T> {
 }
 
 impl<T> Local<T> {
-    /// Ends the part of this rank in the group, and tells the others. Messages that were sent before are still received.
+    /// Ends the part of this rank in the group, and tells the others. Messages that were sent before are still
+    /// received.
     fn end(&self) {
         let ended = RankRule::Ended { rank: self.rank, panicked: std::thread::panicking() };
         for peer in (0..self.group.size).filter(|&peer| peer != self.rank) {

@@ -132,9 +132,9 @@ impl<W: Write> TensorBoard<W> {
 
     /// Sets that the first of every `n` updates has histograms, 100 unless set; none for `n` = 0.
     ///
-    /// The other updates write no histogram, but are watched: recurrent layers run on one thread, and no update is taken
-    /// inside the backward pass. [`Every`](struct@super::Every) around the monitor also leaves out the scalars, and then
-    /// the other updates are those of a training without a monitor.
+    /// The other updates write no histogram, but are watched: recurrent layers run on one thread, and no update is
+    /// taken inside the backward pass. [`Every`](struct@super::Every) around the monitor also leaves out the scalars,
+    /// and then the other updates are those of a training without a monitor.
     #[must_use]
     pub fn histograms_every(self, n: u64) -> Self {
         TensorBoard { every: n, ..self }
