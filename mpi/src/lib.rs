@@ -23,10 +23,10 @@ use std::{
 
 /// This process as a rank of its MPI job.
 ///
-/// An exchange begins with the lengths of both messages, in messages that MPI buffers. A rank that does not send its own
-/// before the [deadline](Self::deadline), or a wrong one, is an error. Dropping the rank after an error, or in a panic,
-/// aborts the job with status 1, since `MPI_Finalize` would wait for ranks that are gone. A peer that falls silent in the
-/// middle of a message aborts the job at the deadline.
+/// An exchange begins with the lengths of both messages, in messages that MPI buffers. A rank that does not send its
+/// own before the [deadline](Self::deadline), or a wrong one, is an error. Dropping the rank after an error, or in a
+/// panic, aborts the job with status 1, since `MPI_Finalize` would wait for ranks that are gone. A peer that falls
+/// silent in the middle of a message aborts the job at the deadline.
 pub struct Mpi {
     universe: Universe,
     world: SimpleCommunicator,

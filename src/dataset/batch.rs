@@ -81,6 +81,8 @@ impl<T: Scalar> Batch<T> {
     /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a
     /// sample that it does not have. [`DataRule::TargetRows`] where its targets are one a sample and `per_step` is set,
     /// or the reverse; [`Error::Length`] for such row weights. [`Error::TooLarge`] where memory cannot hold the batch.
+    /// Of data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not finite, and
+    /// [`Error::File`] where a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)

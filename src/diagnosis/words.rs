@@ -28,7 +28,8 @@ const WORDS: &[(&str, &str)] = &[
     ("‖U‖₂", "the largest factor by which U lengthens a vector"),
     ("root mean square", "the square root of the mean of the squares: the usual size of a value"),
     ("seed", "a number that determines the random weights and the order of samples"),
-    ("block", "the weights, or the biases, of one layer"),
+    ("residual block", "layers beside a skip: what they compute is added to their input"),
+    ("frozen block", "the weights, or the biases, of one layer that do not change in training"),
 ];
 
 /// The meanings of the words that `text` has, a line each; empty where it has none of them.

@@ -29,31 +29,40 @@ pub(crate) fn install<R>(pool: Option<&mut ThreadPool>, pass: impl FnOnce() -> R
     }
 }
 
-/// Runs `pass` on the pool in the field `pool_of` of `owner`. During the pass the field is `None`; afterwards it holds
-/// the pool again, even if the pass panics.
+/// Runs `pass` on the pool in the field `pool_of` of `owner`, which is [lent](lend) to it.
 pub(crate) fn install_from<O, R>(
     owner: &mut O,
     pool_of: impl Fn(&mut O) -> &mut Option<ThreadPool>,
     pass: impl FnOnce(&mut O) -> R,
 ) -> R {
-    struct Lent<'a, O, F: Fn(&mut O) -> &mut Option<ThreadPool>> {
-        pool: Option<ThreadPool>,
-        owner: &'a mut O,
-        pool_of: F,
-    }
-
-    impl<O, F: Fn(&mut O) -> &mut Option<ThreadPool>> Drop for Lent<'_, O, F> {
-        fn drop(&mut self) {
-            *(self.pool_of)(self.owner) = self.pool.take();
-        }
-    }
-
     if pool_of(owner).is_none() {
         return pass(owner);
     }
-    let mut lent = Lent { pool: pool_of(owner).take(), owner, pool_of };
-    let Lent { pool, owner, .. } = &mut lent;
-    install(pool.as_mut(), || pass(owner))
+    lend(owner, pool_of, |owner, pool| install(pool.as_mut(), || pass(owner)))
+}
+
+/// Calls `body` with `owner` and the value in its field `field_of`. During the call the field is `None`; afterwards it
+/// holds the value again, even if `body` panics.
+pub(crate) fn lend<O, V, R>(
+    owner: &mut O,
+    field_of: impl Fn(&mut O) -> &mut Option<V>,
+    body: impl FnOnce(&mut O, &mut Option<V>) -> R,
+) -> R {
+    struct Lent<'a, O, V, F: Fn(&mut O) -> &mut Option<V>> {
+        value: Option<V>,
+        owner: &'a mut O,
+        field_of: F,
+    }
+
+    impl<O, V, F: Fn(&mut O) -> &mut Option<V>> Drop for Lent<'_, O, V, F> {
+        fn drop(&mut self) {
+            *(self.field_of)(self.owner) = self.value.take();
+        }
+    }
+
+    let mut lent = Lent { value: field_of(owner).take(), owner, field_of };
+    let Lent { value, owner, .. } = &mut lent;
+    body(owner, value)
 }
 
 /// The number of threads of the pass on this thread.

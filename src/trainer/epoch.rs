@@ -59,8 +59,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with), and for data without
     /// targets; [`DataRule::Width`] for data of another width than the network's input. [`Error::InvalidLayer`] where
     /// the last batch of an epoch is one row for a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an
-    /// input that is no index of an [`Embedding`](crate::layer::Embedding). Of data in files, with the sample:
-    /// [`DataRule::FileEnds`], and [`Error::DataValue`] for a value that is not finite. The errors of
+    /// input that is no index of an [`Embedding`](crate::layer::Embedding). In windows,
+    /// [`LayerRule::StateLayout`](crate::LayerRule) for ragged data and a custom layer with a state. The errors of
     /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
     /// on `data`.
     /// [`Error::Ranks`] on [several ranks](Self::set_data_parallel) that differ, fail or do not answer.

@@ -7,13 +7,16 @@ use crate::{
     clock::Clock,
     dataset::{Batch, Source, first_non_finite},
     error::{Error, require},
-    kernel::{reduce::norm, thread_pool::install_from},
+    kernel::{
+        reduce::norm,
+        thread_pool::{install_from, lend},
+    },
     layer::{DropoutKey, Layer, Mode},
     loss::{Loss, Reduction},
     monitor::{Event, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, InPlace, Outcome},
-    workspace::{StepWindows, per_step},
+    workspace::per_step,
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
@@ -61,7 +64,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// the update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the update is
     /// skipped. The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once. With a
     /// [`Truncation`](super::Truncation) it is an update for each window: the loss over all, and whether any was
-    /// applied.
+    /// applied. On [several ranks](Self::set_data_parallel), `samples` are those of the whole update: the same on each.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have.
@@ -107,27 +110,32 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.watch.samples = samples.len();
         self.check_data(data)?;
         self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(data))?;
-        if let Some(mut parallel) = self.parallel.take() {
-            let done = self.update_on_ranks(&mut parallel, data, batch, samples, monitor);
-            self.parallel = Some(parallel);
+        let on_ranks = lend(
+            self,
+            |trainer| &mut trainer.parallel,
+            |trainer, parallel| {
+                parallel.as_mut().map(|parallel| trainer.update_on_ranks(parallel, data, batch, samples, monitor))
+            },
+        );
+        if let Some(done) = on_ranks {
             return self.note(done?, each);
         }
-        let windows = match (self.windows.take(), self.settings.truncation) {
-            // A pass that panicked has lost them.
-            (None, Some(truncation)) => Some(StepWindows::new(self.workspace.network(), truncation.window)?),
-            (windows, _) => windows,
-        };
         // From the first loop of the step to the last the threads stay awake.
         install_from(
             self,
             |trainer| trainer.workspace.pool(),
-            |trainer| match windows {
-                Some(mut windows) => {
-                    let done = trainer.each_window(&mut windows, data, batch, samples, monitor, each);
-                    trainer.windows = Some(windows);
-                    done
+            |trainer| {
+                if trainer.windows.is_none() {
+                    return trainer.one_update(data, batch, samples, monitor).and_then(|done| trainer.note(done, each));
                 }
-                None => trainer.one_update(data, batch, samples, monitor).and_then(|done| trainer.note(done, each)),
+                lend(
+                    trainer,
+                    |trainer| &mut trainer.windows,
+                    |trainer, windows| {
+                        let Some(windows) = windows else { return Ok(()) };
+                        trainer.each_window(windows, data, batch, samples, monitor, each)
+                    },
+                )
             },
         )
     }

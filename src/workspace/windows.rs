@@ -18,6 +18,8 @@ pub(crate) struct StepWindows<T> {
     layout: Result<StateLayout, Error>,
     /// The initial state of the first window; empty if it is zero.
     start: Vec<T>,
+    /// Whether the state of the workspace is that of a window: between begin and end, and after a panic between them.
+    open: bool,
     /// The outputs of all windows, and the lengths of one.
     outputs: Vec<T>,
     lengths: Vec<usize>,
@@ -31,7 +33,7 @@ impl<T: Scalar> StepWindows<T> {
     pub(crate) fn new(network: &dyn Layer<T>, steps: usize) -> Result<Self, Error> {
         check(network, "")?;
         let layout = StateLayout::of(network);
-        Ok(StepWindows { steps, layout, start: Vec::new(), outputs: Vec::new(), lengths: Vec::new() })
+        Ok(StepWindows { steps, layout, start: Vec::new(), open: false, outputs: Vec::new(), lengths: Vec::new() })
     }
 }
 
@@ -54,12 +56,16 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
-    pub(crate) fn begin_windows(&self, windows: &mut StepWindows<T>, is_ragged: bool) -> Result<(), Error> {
+    pub(crate) fn begin_windows(&mut self, windows: &mut StepWindows<T>, is_ragged: bool) -> Result<(), Error> {
+        if windows.open {
+            self.end_windows(windows);
+        }
         if let (true, Err(error)) = (is_ragged, &windows.layout) {
             return Err(error.clone());
         }
         windows.start.clear();
         windows.start.extend_from_slice(self.state());
+        windows.open = true;
         Ok(())
     }
 
@@ -77,7 +83,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
 
     /// Restores the initial state of the first window.
-    pub(crate) fn end_windows(&mut self, windows: &StepWindows<T>) {
+    pub(crate) fn end_windows(&mut self, windows: &mut StepWindows<T>) {
+        windows.open = false;
         self.memory.state.clear();
         self.memory.state.extend_from_slice(&windows.start);
         self.memory.starts_from_state = !windows.start.is_empty();

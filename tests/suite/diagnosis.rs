@@ -187,18 +187,21 @@ fn inputs_out_of_scale_are_found_before_training() -> Result<(), Error> {
     Ok(())
 }
 
+/// √z, which is not a number below 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Root;
+
+impl Activation for Root {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        z.sqrt()
+    }
+    fn derivative<T: Scalar>(&self, _z: T, y: T) -> T {
+        (y + y).recip()
+    }
+}
+
 #[test]
 fn what_is_not_finite_is_traced_to_its_maker() {
-    #[derive(Clone, Copy, Debug)]
-    struct Root;
-    impl Activation for Root {
-        fn value<T: Scalar>(&self, z: T) -> T {
-            z.sqrt()
-        }
-        fn derivative<T: Scalar>(&self, _z: T, y: T) -> T {
-            (y + y).recip()
-        }
-    }
     let mut network = Sequential::new(WIDTH);
     network.push(he(0)).unwrap();
     network.push(ActivationLayer::new(WIDTH, Tanh)).unwrap();

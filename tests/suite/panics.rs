@@ -5,13 +5,14 @@ use chainrule::{
     BatchShape, Error, GradientMonitor, Layer, Scalar,
     activation::{Activation, Tanh},
     dataset::{Batch, Dataset},
+    distributed::DataParallel,
     layer::{Backward, Dims, Forward, Hints, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Reduction, Target},
     monitor::Link,
     recurrent::{Elman, Recurrent},
     scalar,
-    trainer::{TrainConfig, Trainer},
-    transform::Adam,
+    trainer::{TrainConfig, Trainer, Truncation},
+    transform::{Adam, Sgd},
     workspace::Workspace,
 };
 use std::{
@@ -288,5 +289,37 @@ fn panic_in_a_step_leaves_the_trainer_its_threads() {
             });
             assert_eq!(used, threads > 1, "{threads} threads");
         }
+    }
+}
+
+/// A panic in the second shard or window of an update. The next update is that of a trainer that begins with the same
+/// parameters.
+#[test]
+fn panic_in_a_part_of_an_update_leaves_shards_and_windows() {
+    let (x, y) = (numbers(16 * 8 * 3), numbers(16 * 8 * 2));
+    let data = Dataset::sequences(3, 8, &x, Target::Values(&y)).unwrap();
+    let (mut batch, order) = (Batch::new(&data, 16), (0..16).collect::<Vec<_>>());
+    for truncation in [None, Some(Truncation::new(3))] {
+        let loss = Fuse::default();
+        let settings = TrainConfig { batch_size: 16, truncation, ..TrainConfig::default() };
+        let new = |parameters: Option<&[f32]>| {
+            let network = Sequential::<f32>::input(3).recurrent(4, Elman::new(Tanh)).linear(2).build().unwrap();
+            let mut trainer = Trainer::new(network, Fused(loss.clone()), Sgd::new(0.1), settings).unwrap();
+            if truncation.is_none() {
+                trainer.set_data_parallel(DataParallel::new(())).unwrap();
+            }
+            if let Some(parameters) = parameters {
+                trainer.parameters_mut().copy_from_slice(parameters);
+            }
+            trainer
+        };
+        let mut trainer = new(None);
+        forget(loss.blow(1, || trainer.step(&data, &mut batch, &order, &mut ())));
+        assert_eq!(trainer.data_parallel().is_some(), truncation.is_none());
+        let mut fresh = new(Some(trainer.parameters()));
+        for trainer in [&mut trainer, &mut fresh] {
+            trainer.step(&data, &mut batch, &order, &mut ()).unwrap();
+        }
+        assert!(trainer.parameters() == fresh.parameters(), "{truncation:?}");
     }
 }

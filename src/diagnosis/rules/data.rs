@@ -21,7 +21,7 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     let (before, after, source) = match (measured, first) {
         (Some([before, after]), _) => (before, after, "measured"),
         // Weights are linear.
-        (None, Some(first)) => (first, first / size, "by theory"),
+        (None, Some(first)) => (first, first / size, "computed"),
         (None, None) => {
             return format!("with standardized inputs: a root mean square of 1 instead of {}", number(size));
         }

@@ -109,7 +109,7 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 if gate == "input" { "" } else { ", where 1 keeps the old state" }
             );
             let because = format!(
-                "with gate {gate} half open: {} of the input instead of {} (by theory)",
+                "with gate {gate} half open: {} of the input instead of {} (computed)",
                 number(layer.admitted_half_open()),
                 number(admitted)
             );
@@ -121,7 +121,7 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             let text =
                 format!("the layer outputs {} of its state: gate output has a mean of that, {source}", number(open));
             let because =
-                format!("with gate output half open: 0.5 of the state instead of {} (by theory)", number(open));
+                format!("with gate output half open: 0.5 of the state instead of {} (computed)", number(open));
             say(Cause::ClosedOutputGate, severity, text, because);
         }
     }
