@@ -90,14 +90,14 @@ impl<T: Scalar> Batch<T> {
 
     /// [`gather`](Self::gather) for the inputs only.
     pub(crate) fn gather_inputs(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
-        self.choose_samples(data, samples)?;
+        self.choose_samples(&data.layout(), samples)?;
         self.gather_chosen(data)
     }
 
     /// Copies the input rows of the chosen samples.
     fn gather_chosen(&mut self, data: &dyn Source<T>) -> Result<(), Error> {
         let mut x = core::mem::take(&mut self.x);
-        let written = self.input_values(data).and_then(|values| {
+        let written = self.input_values().and_then(|values| {
             grow("the input of a batch", &mut x, values)?;
             x.resize(values, T::zero());
             self.write_input(data, &mut x)
@@ -111,13 +111,13 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// Those of [`gather`](Self::gather).
     pub(crate) fn choose(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
-        self.choose_samples(data, samples)?;
-        self.choose_targets(data, per_step)
+        let layout = data.layout();
+        self.choose_samples(&layout, samples)?;
+        self.choose_targets(data, layout, per_step)
     }
 
     /// Chooses `samples`: stores them and their lengths in the order of the batch.
-    fn choose_samples(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
-        let data = data.layout();
+    fn choose_samples(&mut self, data: &Layout<'_>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "a Batch::new for that data" });
         }
@@ -175,8 +175,7 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Copies targets and row weights of the chosen samples.
-    fn choose_targets(&mut self, data: &dyn Source<T>, per_step: bool) -> Result<(), Error> {
-        let layout = data.layout();
+    fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
         let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
         // If lengths are equal, targets per sample and per step can have the same number of values.
@@ -200,9 +199,9 @@ impl<T: Scalar> Batch<T> {
         self.values.resize(values, T::zero());
         self.weights.resize(weights, T::zero());
         (self.target_rows, self.all_targets) = (0..chosen, chosen);
-        let Batch { samples, starts, window, classes, values, weights, .. } = self;
-        let rows = ChosenRows { layout, samples, starts, steps: window.clone() };
-        data.write_targets(rows, per_step, ChosenTargets { classes, values, weights })
+        let Batch { samples, lengths, starts, window, classes, values, weights, .. } = self;
+        let rows = ChosenRows { samples, lengths, starts, longest: layout.steps, steps: window.clone() };
+        data.write_targets(&rows, per_step, ChosenTargets { classes, values, weights })
     }
 
     /// Writes the input rows of the chosen samples to `x`.
@@ -210,12 +209,13 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::Length`] if `x` has another length: the network has another input width.
     pub(crate) fn write_input(&self, data: &dyn Source<T>, x: &mut [T]) -> Result<(), Error> {
-        require_length("input", x.len(), self.input_values(data)?)?;
-        data.write_inputs(self.chosen_rows(data.layout()), x)
+        require_length("input", x.len(), self.input_values()?)?;
+        data.write_inputs(&self.chosen_rows(), x)
     }
 
-    fn chosen_rows<'b>(&'b self, layout: Layout<'b>) -> ChosenRows<'b> {
-        ChosenRows { layout, samples: &self.samples, starts: &self.starts, steps: self.window.clone() }
+    fn chosen_rows(&self) -> ChosenRows<'_> {
+        let Batch { samples, lengths, starts, shape, window, .. } = self;
+        ChosenRows { samples, lengths, starts, longest: shape.steps, steps: window.clone() }
     }
 
     fn rows(&self) -> usize {
@@ -227,14 +227,14 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Copies the output rows of the chosen samples to their positions among the outputs of all samples.
-    pub(crate) fn write_output(&self, data: &dyn Source<T>, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
+    pub(crate) fn write_output(&self, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
         let mut y = y.chunks(width.max(1));
         let copy = |row: usize| {
             if let Some(y) = y.next() {
                 all[row * width..][..width].copy_from_slice(y);
             }
         };
-        self.chosen_rows(data.layout()).each_target(per_step, copy);
+        self.chosen_rows().each_target(per_step, copy);
     }
 
     /// Translates an error about a row or a sample of the batch into one about a sample of `data`.
@@ -247,7 +247,7 @@ impl<T: Scalar> Batch<T> {
         let mut found = self.samples.get(row).copied();
         if per_step {
             let mut rows = 0..=row;
-            self.chosen_rows(data.layout()).each(|place| {
+            self.chosen_rows().each(|place| {
                 if rows.next() == Some(row) {
                     found = Some(place);
                 }
@@ -257,8 +257,8 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// The number of input values of the chosen samples.
-    fn input_values(&self, data: &dyn Source<T>) -> Result<usize, Error> {
-        product("the input of a batch (rows × width)", &[self.checked_rows()?, data.layout().width])
+    fn input_values(&self) -> Result<usize, Error> {
+        product("the input of a batch (rows × width)", &[self.checked_rows()?, self.shape.width])
     }
 
     /// The input rows; empty after a training step, which writes them directly to the workspace.

@@ -162,7 +162,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
         Ok(())
     }
 
-    fn write_inputs(&self, rows: ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
+    fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (width, first, samples) = (self.width, rows.steps.start, rows.samples);
         self.each_sample(samples, rows.steps.len(), width, x, |sample, values| {
             self.inputs.read("an input", sample, first * width, values)?;
@@ -170,7 +170,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
         })
     }
 
-    fn write_targets(&self, rows: ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
+    fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
         let (samples, steps) = (rows.samples, if per_step { self.steps } else { 1 });
         match &self.targets {
             FileTargets::Classes(all) => {

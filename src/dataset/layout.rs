@@ -27,7 +27,7 @@ pub struct Layout<'d> {
 pub(super) struct DataShape {
     samples: usize,
     pub(super) steps: usize,
-    width: usize,
+    pub(super) width: usize,
     kind: Kind,
     pub(super) lengths: Option<(usize, usize)>,
 }

@@ -30,36 +30,39 @@ pub trait Source<T: Scalar>: Sealed + Debug {
 
     /// Writes the input rows of the chosen samples to `x`.
     #[doc(hidden)]
-    fn write_inputs(&self, rows: ChosenRows<'_>, x: &mut [T]) -> Result<(), Error>;
+    fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error>;
 
     /// Writes targets and row weights of the chosen samples: of each step, or one a sample.
     #[doc(hidden)]
-    fn write_targets(&self, rows: ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error>;
+    fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error>;
 }
 
 /// Some steps of some samples, the longest sample first: the rows of a batch, time-major.
-#[derive(Clone)]
 pub struct ChosenRows<'b> {
-    pub(super) layout: Layout<'b>,
     pub(super) samples: &'b [usize],
-    /// The first row of each sample of a ragged data set.
+    /// The steps of each of them, and the first row of each sample of the data; empty where lengths are equal.
+    pub(super) lengths: &'b [usize],
     pub(super) starts: &'b [usize],
+    /// Steps of the longest sample of the data.
+    pub(super) longest: usize,
     pub(super) steps: Range<usize>,
 }
 
 impl ChosenRows<'_> {
     /// Visits the rows, by their numbers among all rows of the data, in time-major order.
-    pub(super) fn each(self, mut visit: impl FnMut(usize)) {
-        let ChosenRows { layout, samples, starts, steps } = self;
-        for step in steps {
-            for &sample in samples.iter().take_while(|&&sample| step < layout.length_of(sample)) {
-                visit(starts.get(sample).copied().unwrap_or(sample * layout.steps) + step);
+    pub(super) fn each(&self, mut visit: impl FnMut(usize)) {
+        for step in self.steps.clone() {
+            if self.lengths.is_empty() {
+                self.samples.iter().for_each(|sample| visit(sample * self.longest + step));
+                continue;
             }
+            let at_step = self.samples.iter().zip(self.lengths).take_while(|&(_, &length)| step < length);
+            at_step.for_each(|(&sample, _)| visit(self.starts[sample] + step));
         }
     }
 
     /// Visits the target rows: those of each step, or one a sample.
-    pub(super) fn each_target(self, per_step: bool, visit: impl FnMut(usize)) {
+    pub(super) fn each_target(&self, per_step: bool, visit: impl FnMut(usize)) {
         if per_step { self.each(visit) } else { self.samples.iter().copied().for_each(visit) }
     }
 }
@@ -88,13 +91,13 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
         Err(DataRule::Index { sample, step, column, vocabulary, found: to_f64(self.inputs[bad]) }.into())
     }
 
-    fn write_inputs(&self, rows: ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
+    fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (inputs, width) = (self.inputs(), self.width);
         // About a nanosecond per value, since they are read from memory.
         let (count, values) = (x.len() / width.max(1), x.len());
         parallel_rows([part_count(count, values, 2), count, 1], [(x, width)], &mut [], |own, [x], _| {
             let (mut to, mut all) = (x.chunks_mut(width.max(1)), 0..count);
-            rows.clone().each(|row| {
+            rows.each(|row| {
                 if all.next().is_some_and(|i| own.contains(&i))
                     && let Some(to) = to.next()
                 {
@@ -105,13 +108,13 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
         Ok(())
     }
 
-    fn write_targets(&self, rows: ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
+    fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
         match &self.targets {
             Targets::None => {}
-            Targets::Classes(all) => copy_rows(rows.clone(), per_step, 1, all, to.classes),
+            Targets::Classes(all) => copy_rows(rows, per_step, 1, all, to.classes),
             Targets::Values(all) => {
                 let width = all.len() / if per_step { self.rows } else { self.samples };
-                copy_rows(rows.clone(), per_step, width, all, to.values);
+                copy_rows(rows, per_step, width, all, to.values);
             }
         }
         if let Some(all) = &self.row_weights {
@@ -122,7 +125,7 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
 }
 
 /// Copies the target rows of `width` values.
-fn copy_rows<V: Copy>(rows: ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
+fn copy_rows<V: Copy>(rows: &ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
     let mut to = to.chunks_mut(width.max(1));
     rows.each_target(per_step, |row| {
         if let Some(to) = to.next() {

@@ -11,7 +11,7 @@ use crate::error::DataRule;
 use crate::{
     batch_shape::BatchShape,
     clock::Clock,
-    dataset::{Batch, Source},
+    dataset::{Batch, Layout, Source},
     error::Error,
     layer::Layer,
     loss::{Loss, Reduction},
@@ -89,8 +89,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         // Found at once, and not when a batch comes to it.
         check_inputs(&self.workspace, data)?;
-        let steps = (data.layout().steps - 1) % self.pass_steps(data) + 1;
-        self.check_last_passes(data.layout().samples, steps)?;
+        let Layout { samples, steps, .. } = data.layout();
+        self.check_last_passes(samples, (steps - 1) % self.pass_steps(steps) + 1)?;
         let mut batch = Batch::new(data, self.settings.batch_size);
         if self.finished() && self.settings.epochs > 0 {
             self.progress = Progress::after(self.progress.epochs);

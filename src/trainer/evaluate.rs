@@ -6,7 +6,7 @@ use crate::error::DataRule;
 #[cfg(doc)]
 use crate::workspace::Workspace;
 use crate::{
-    dataset::{Batch, Dataset, Source},
+    dataset::{Batch, Dataset, Layout, Source},
     error::{Error, require},
     layer::Layer,
     loss::{Loss, Reduction, Target},
@@ -34,7 +34,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     pub(super) fn evaluate_as(&mut self, name: &'static str, data: &dyn Source<T>) -> Result<Evaluation, Error> {
-        self.check_data(data)?;
+        self.check_data(&data.layout())?;
         let width = self.workspace.dims().output;
         let (mut loss, mut right, mut rows, mut total_weight) = (0.0, 0.0, 0, 0.0);
         let mut dy = filled(
@@ -110,7 +110,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let per_step = per_step(self.workspace.network());
         let mut batch = Batch::new(data, self.settings.batch_size);
         let (samples, size) = (data.layout().samples, self.settings.batch_size);
-        self.workspace.reserve(samples.min(size), self.pass_steps(data))?;
+        self.workspace.reserve(samples.min(size), self.pass_steps(data.layout().steps))?;
         let mut part = Vec::new();
         grow("the samples of a batch", &mut part, samples.min(size))?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
@@ -168,9 +168,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Refuses data of another width than the network's input, or without targets.
-    pub(super) fn check_data(&self, data: &dyn Source<T>) -> Result<(), Error> {
+    pub(super) fn check_data(&self, data: &Layout<'_>) -> Result<(), Error> {
         check_width(self.workspace.dims().input, data)?;
-        match data.layout().has_targets() {
+        match data.has_targets() {
             true => Ok(()),
             false => Err(Error::InvalidState {
                 what: "a loss",

@@ -18,7 +18,6 @@ pub use options::FitOptions;
 use crate::dataset::Batch;
 use crate::{
     batch_shape::BatchShape,
-    dataset::Source,
     distributed::DataParallel,
     error::{Error, require},
     kernel::aligned::Aligned,
@@ -166,8 +165,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// The most steps of a pass over `data`.
-    fn pass_steps(&self, data: &dyn Source<T>) -> usize {
-        let steps = data.layout().steps;
+    fn pass_steps(&self, steps: usize) -> usize {
         self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
 

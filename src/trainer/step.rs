@@ -108,17 +108,19 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.agree(data, None)?;
         }
         self.watch.samples = samples.len();
-        self.check_data(data)?;
-        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(data))?;
-        let on_ranks = lend(
-            self,
-            |trainer| &mut trainer.parallel,
-            |trainer, parallel| {
-                parallel.as_mut().map(|parallel| trainer.update_on_ranks(parallel, data, batch, samples, monitor))
-            },
-        );
-        if let Some(done) = on_ranks {
-            return self.note(done?, each);
+        let layout = data.layout();
+        self.check_data(&layout)?;
+        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))?;
+        if self.parallel.is_some() {
+            let on_ranks = lend(
+                self,
+                |trainer| &mut trainer.parallel,
+                |trainer, parallel| match parallel {
+                    Some(parallel) => trainer.update_on_ranks(parallel, data, batch, samples, monitor).map(Some),
+                    None => Ok(None),
+                },
+            )?;
+            return on_ranks.map_or(Ok(()), |done| self.note(done, each));
         }
         // From the first loop of the step to the last the threads stay awake.
         install_from(

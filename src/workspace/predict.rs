@@ -3,7 +3,7 @@
 use super::{StepWindows, Workspace};
 use crate::{
     batch_shape::BatchShape,
-    dataset::{Batch, Dataset, Source},
+    dataset::{Batch, Dataset, Layout, Source},
     error::{DataRule, Error, require_length},
     layer::{Layer, Samples},
     scalar::Scalar,
@@ -20,8 +20,8 @@ pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
 }
 
 /// Refuses data whose rows do not have the width of a network's input.
-pub(crate) fn check_width<T: Scalar>(input: usize, data: &dyn Source<T>) -> Result<(), Error> {
-    let found = data.layout().width;
+pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> {
+    let found = data.width;
     if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T>>(
     workspace: &Workspace<T, L>,
     data: &dyn Source<T>,
 ) -> Result<(), Error> {
-    check_width(workspace.dims().input, data)?;
+    check_width(workspace.dims().input, &data.layout())?;
     let rules = workspace.rules();
     data.check_indices(rules.vocabulary(), &|inputs| rules.first_wrong(inputs))
 }
@@ -93,7 +93,7 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     for samples in order.chunks(at_once) {
         batch.gather_inputs(data, samples)?;
         let outputs = workspace.infer_from_zero(windows, w, batch.x(), batch.shape())?;
-        batch.write_output(data, per_step, width, outputs, y);
+        batch.write_output(per_step, width, outputs, y);
     }
     Ok(())
 }

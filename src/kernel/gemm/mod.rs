@@ -25,7 +25,7 @@ use self::{
     matrix_a::{MatrixA, StridedA, pack_a, packed_a_len},
     micro_kernel::MacroKernel,
     packed_b::{nr, pack_panel, pack_rows, panel_count, transpose_panel},
-    single_row::{RankOne, gemv, is_tiny},
+    single_row::{gemv, is_tiny, rank_one},
 };
 use super::{
     dispatch,
@@ -112,6 +112,7 @@ pub(crate) fn gemm<T: Scalar>(
 /// # Shapes
 /// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_b_len`] of outputs
 /// and inputs.
+#[inline]
 pub(crate) fn gemm_nt<T: Scalar>(
     x: Matrix<'_, T>,
     w: &[T],
@@ -127,6 +128,19 @@ pub(crate) fn gemm_nt<T: Scalar>(
             _ => refuse("each slice of a product", [outputs, inputs], inputs, w.len()),
         };
     }
+    gemm_nt_rows(x, w, [rows, outputs, inputs], c, epilogue, scratch);
+}
+
+/// [`gemm_nt`] of matrices that are packed.
+#[inline(never)]
+fn gemm_nt_rows<T: Scalar>(
+    x: Matrix<'_, T>,
+    w: &[T],
+    [rows, outputs, inputs]: [usize; 3],
+    c: &mut [T],
+    epilogue: Epilogue<'_, T>,
+    scratch: &mut [T],
+) {
     if !packs_panelwise::<T>(outputs, inputs) {
         let b = pack_transposed(w, outputs, inputs, scratch);
         return gemm(x, b, rows, c, outputs, epilogue);
@@ -162,6 +176,7 @@ pub(crate) fn gemm_nn<T: Scalar>(
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous; scratch: [`gemm_tn_scratch_len`].
+#[inline]
 pub(crate) fn gemm_tn<'a, T: Scalar>(
     d: impl Into<TransposedA<'a, T>>,
     x: Matrix<'_, T>,
@@ -170,7 +185,25 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
 ) {
-    let TransposedA { matrix: d, packed } = d.into();
+    let d = d.into();
+    if rows == 1
+        && let (Some(d), Some(x)) = (d.matrix.data.get(..outputs), x.data.get(..inputs))
+    {
+        return rank_one(d, x, c, epilogue);
+    }
+    gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch);
+}
+
+/// [`gemm_tn`] of several rows.
+#[inline(never)]
+fn gemm_tn_rows<T: Scalar>(
+    TransposedA { matrix: d, packed }: TransposedA<'_, T>,
+    x: Matrix<'_, T>,
+    [outputs, inputs, rows]: [usize; 3],
+    c: &mut [T],
+    epilogue: Epilogue<'_, T>,
+    scratch: &mut [T],
+) {
     require("the left factor of an outer product", [rows, outputs], d.stride, d.data.len());
     require("the right factor of an outer product", [rows, inputs], x.stride, x.data.len());
     if outputs == 0 || inputs == 0 {
@@ -178,9 +211,6 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     }
     let width = nr::<T>();
     require("the result of an outer product", [outputs, inputs], inputs, c.len());
-    if rows == 1 {
-        return dispatch(RankOne { d: &d.data[..outputs], x: &x.data[..inputs], c, epilogue });
-    }
     if let Some(b) = PackedB::in_place(x, inputs, rows).filter(|_| rows <= KC && d.fits_l1(rows)) {
         return gemm_kc([outputs, rows], StridedA::by_column(d), b, 0, c, inputs, epilogue);
     }

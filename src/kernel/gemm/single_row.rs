@@ -1,7 +1,7 @@
 //! Products of a single row, computed without tiles.
 
 use super::{Epilogue, MR};
-use crate::kernel::{Kernel, Level, dispatch, fused::fuses, simd::lanes};
+use crate::kernel::{Kernel, Level, dispatch, fused::fuses, require, simd::lanes};
 use crate::scalar::Scalar;
 use num_traits::Float;
 
@@ -63,13 +63,21 @@ impl<T: Scalar> Gemv<'_, T> {
     }
 }
 
-/// `c = dᵀ x` of one row each, then the epilogue: a rank-one update. Both rows are in the cache, so packing gains
-/// nothing.
-pub(super) struct RankOne<'a, T> {
-    pub d: &'a [T],
-    pub x: &'a [T],
-    pub c: &'a mut [T],
-    pub epilogue: Epilogue<'a, T>,
+/// `c = dᵀ x` of one row each, then the epilogue: a rank-one update. It is not inlined, as [`gemv`].
+#[inline(never)]
+pub(super) fn rank_one<T: Scalar>(d: &[T], x: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
+    require("the result of an outer product", [d.len(), x.len()], x.len(), c.len());
+    if !x.is_empty() {
+        dispatch(RankOne { d, x, c, epilogue });
+    }
+}
+
+/// The kernel of [`rank_one`]. Both rows are in the cache, so packing gains nothing.
+struct RankOne<'a, T> {
+    d: &'a [T],
+    x: &'a [T],
+    c: &'a mut [T],
+    epilogue: Epilogue<'a, T>,
 }
 
 impl<T: Scalar> Kernel for RankOne<'_, T> {

@@ -36,8 +36,9 @@ impl<T: Scalar> Sequential<T> {
         let mut saved = saved;
         let mut kept_rows = cut(SAVED, &mut saved, self.kept_in_all(shape));
         let mut scratch = scratch;
-        let [mut dx_buffer, mut dy_buffer] =
-            self.buffers_between(shape).map(|values| cut(SCRATCH, &mut scratch, values));
+        let [of_dx, of_dy] = self.buffers_between(shape);
+        let mut dx_buffer = cut(SCRATCH, &mut scratch, of_dx);
+        let mut dy_buffer = cut(SCRATCH, &mut scratch, of_dy);
         let in_spans = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let mut count = shape.rows();

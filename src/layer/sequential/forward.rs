@@ -25,7 +25,9 @@ impl<T: Scalar> Sequential<T> {
         let mut saved = saved;
         let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(shape) } else { 0 });
         let mut scratch = scratch;
-        let [mut output, mut input] = self.buffers_between(shape).map(|values| cut(SCRATCH, &mut scratch, values));
+        let [of_output, of_input] = self.buffers_between(shape);
+        let mut output = cut(SCRATCH, &mut scratch, of_output);
+        let mut input = cut(SCRATCH, &mut scratch, of_input);
         let together = mode.saves() && self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let (mut x, mut rows, mut count, mut next) = (Some(x), shape, shape.rows(), 0);
