@@ -115,7 +115,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let weight: f64 = parallel.weights.iter().sum();
         require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
         if weight == 0.0 {
-            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip, step: None });
+            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
         let parameters = self.parameters.len();
         parallel.begin(parameters, self.workspace.buffers())?;

@@ -1,11 +1,6 @@
 //! A run: epochs, validation, early stopping.
 
-use super::{
-    Epoch, FitOptions, Progress, Trainer,
-    options::OnStep,
-    step::{Updated, Watch},
-    trace,
-};
+use super::{Epoch, FitOptions, Progress, Trainer, options::OnStep, step::Updated, trace};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
@@ -212,9 +207,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             let Observers { monitor, on_step, timed, may_stop } = &mut *observers;
             let always = on_step.is_some() || trace::takes_steps();
             let started = if always || *timed { Clock::now() } else { None };
-            self.watch = Watch { always, started, ..Watch::default() };
+            self.watch.begin(always, started);
             let _span = trace::step_span();
-            self.update(data, batch, samples, &mut **monitor, &mut |Updated { loss, weight, outcome, step }| {
+            self.update(data, batch, samples, &mut **monitor, &mut |updated, step| {
+                let Updated { loss, weight, outcome } = updated;
                 sum.weight += weight;
                 if outcome == Outcome::Skip {
                     sum.skipped += 1;
@@ -223,8 +219,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     sum.loss += if mean { loss * weight } else { loss };
                 }
                 if let Some(step) = step {
-                    trace::step(&step);
-                    stopped |= on_step.as_mut().is_some_and(|on_step| on_step(&step).is_break());
+                    trace::step(step);
+                    stopped |= on_step.as_mut().is_some_and(|on_step| on_step(step).is_break());
                 }
             })?;
             if *may_stop && self.any_rank(stopped)? {

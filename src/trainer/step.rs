@@ -29,9 +29,10 @@ pub(super) struct Updated {
     /// The total weight of the rows in a mean.
     pub weight: f64,
     pub outcome: Outcome,
-    /// Its record, if it was watched.
-    pub step: Option<Step>,
 }
+
+/// Receives each update, with its record if it was watched.
+pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
 
 /// How the updates at hand are watched.
 #[derive(Clone, Copy, Default)]
@@ -42,6 +43,15 @@ pub(super) struct Watch {
     pub started: Option<Clock>,
     /// The number of samples of the update.
     pub samples: usize,
+    /// The record of the last update, until it is passed on.
+    step: Option<Step>,
+}
+
+impl Watch {
+    /// Begins the watch of the next updates.
+    pub fn begin(&mut self, always: bool, started: Option<Clock>) {
+        (self.always, self.started, self.step) = (always, started, None);
+    }
 }
 
 impl Updated {
@@ -55,7 +65,7 @@ impl Updated {
             (true, false) => self.loss,
             (false, _) => next.loss,
         };
-        Updated { loss, weight, outcome, step: next.step }
+        Updated { loss, weight, outcome }
     }
 }
 
@@ -82,9 +92,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
-        self.watch = Watch { started: if monitor.is_active() { Clock::now() } else { None }, ..Watch::default() };
+        self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
         let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
-        self.update(data, batch, samples, monitor, &mut |updated| {
+        self.update(data, batch, samples, monitor, &mut |updated, _| {
             all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
         })?;
         // Samples have steps, and thus updates.
@@ -99,7 +109,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
-        each: &mut dyn FnMut(Updated),
+        each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
         if samples.is_empty() {
             return Err(Error::EmptyBatch);
@@ -143,12 +153,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Passes an update on, unless it shows that the parameters are not finite.
-    pub(super) fn note(&self, done: Updated, each: &mut dyn FnMut(Updated)) -> Result<(), Error> {
+    pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
             self.check_parameters()?;
         }
-        each(done);
+        each(done, self.watch.step.take().as_ref());
         Ok(())
     }
 
@@ -163,7 +173,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let size = self.settings.batch_size;
         let weight = self.total_weight(data, batch, samples, size)?;
         if weight == 0.0 {
-            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip, step: None });
+            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
         if samples.len() > size {
             let mean = self.loss.reduction() == Reduction::Mean;
@@ -187,7 +197,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<Updated, Error> {
         let loss = self.forward(data, batch, 0, T::one(), monitor)?;
         if !self.watch.always && !monitor.is_active() && self.step_in_place()? {
-            return Ok(Updated { loss, weight, outcome: Outcome::Apply, step: None });
+            return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
         self.workspace.backward_with(&self.parameters, monitor)?;
         self.apply(loss, weight, monitor)
@@ -329,7 +339,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if !self.watch.always && !monitor.is_active() {
             let (blocks, gradient) = self.workspace.blocks_and_gradient();
             let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
-            return Ok(Updated { loss, weight, outcome, step: None });
+            return Ok(Updated { loss, weight, outcome });
         }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
         let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), norm(gradient));
@@ -352,7 +362,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if monitor.is_active() {
             monitor.event(&Event::Step(&step));
         }
-        Ok(Updated { loss, weight, outcome, step: Some(step) })
+        self.watch.step = Some(step);
+        Ok(Updated { loss, weight, outcome })
     }
 
     /// Refuses non-finite parameters, unless the chain has a [`SkipNonFinite`](crate::transform::SkipNonFinite).

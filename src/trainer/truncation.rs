@@ -1,6 +1,9 @@
 //! Truncated backpropagation through time: an update for each window of steps.
 
-use super::{Trainer, step::Updated};
+use super::{
+    Trainer,
+    step::{EachUpdate, Updated},
+};
 use crate::{
     dataset::{Batch, Source},
     error::Error,
@@ -21,7 +24,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         batch: &mut Batch<T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
-        each: &mut dyn FnMut(Updated),
+        each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
         for samples in samples.chunks(self.settings.batch_size) {
             batch.choose(data, samples, true)?;
@@ -42,7 +45,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         data: &dyn Source<T>,
         batch: &mut Batch<T>,
         monitor: &mut dyn GradientMonitor<T>,
-        each: &mut dyn FnMut(Updated),
+        each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
         let carry = self.settings.truncation.is_some_and(|truncation| truncation.carry);
         for first in (0..batch.shape().steps).step_by(windows.steps) {
@@ -59,7 +62,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, &mut ());
                     output.map_err(|error| batch.in_data(data, true, error))?;
                 }
-                Updated { loss: f64::NAN, weight, outcome: Outcome::Skip, step: None }
+                Updated { loss: f64::NAN, weight, outcome: Outcome::Skip }
             };
             self.note(done, each)?;
         }
