@@ -1,8 +1,9 @@
 //! Adam and its kin.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon,
-    check_rate,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    adam_settings::{AdamSettings, adam_setters},
+    check_amount,
     each_parameter::remainder,
     matrices, ratio,
     wide::{Wide, slots},
@@ -24,31 +25,17 @@ use num_traits::Float;
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    rate: f64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    betas: [f64; 2],
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    settings: AdamSettings,
     amsgrad: bool,
 }
+
+adam_setters!(Adam);
 
 impl Adam {
     /// Adam at the rate η, with β = 0.9, 0.999 and ε = 1e-8 as in the paper.
     pub fn new(rate: f64) -> Self {
-        Adam { rate, betas: [0.9, 0.999], epsilon: 1e-8, amsgrad: false }
-    }
-
-    /// Sets β₁ and β₂, at least 0 and below 1.
-    #[must_use]
-    pub fn betas(self, first: f64, second: f64) -> Self {
-        Adam { betas: [first, second], ..self }
-    }
-
-    /// Sets ε, not negative.
-    #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        Adam { epsilon, ..self }
+        Adam { settings: AdamSettings::new(rate), amsgrad: false }
     }
 
     /// Divides by the largest second moment so far.
@@ -62,17 +49,9 @@ impl Adam {
         self.amsgrad
     }
 
-    fn check<T: Scalar>(&self) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("the first beta of Adam", self.betas[0])?;
-        check_decay("the second beta of Adam", self.betas[1])?;
-        check_epsilon::<T>("epsilon of Adam", self.epsilon)
-    }
-
     fn described(&self, kind: &str, state_len: usize) -> TransformSpec {
         let layout = if self.amsgrad { "m, v, largest v" } else { "m, v" };
-        let spec = TransformSpec::new(kind, state_len).layout(layout).setting("rate", self.rate);
-        spec.setting("betas", self.betas).setting("epsilon", self.epsilon)
+        self.settings.describe(TransformSpec::new(kind, state_len).layout(layout))
     }
 
     /// `(g, m, v) ↦ (m, v)`, and `(m, v)` to the update.
@@ -81,12 +60,12 @@ impl Adam {
         &self,
         step: u64,
     ) -> (impl Fn(T, T, T) -> (T, T) + Copy + use<T>, impl Fn(T, T) -> T + Copy + use<T>) {
-        let [first, second] = self.betas;
+        let [first, second] = self.settings.betas;
         let t = step as f64 + 1.0;
-        let step = scalar::<T>(-self.rate / (1.0 - remainder(first, t)));
+        let step = scalar::<T>(-self.settings.rate / (1.0 - remainder(first, t)));
         let root = scalar::<T>(Float::sqrt(1.0 - remainder(second, t)));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
-        let epsilon = scalar::<T>(self.epsilon);
+        let epsilon = scalar::<T>(self.settings.epsilon);
         let moments = move |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
@@ -120,7 +99,7 @@ impl Adam {
 
 impl<T: Scalar> GradientTransform<T> for Adam {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        self.check::<T>()
+        self.check_settings::<T>()
     }
 
     fn stage(&self) -> Stage {
@@ -165,7 +144,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
+        Some(self.settings.rate)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
@@ -212,7 +191,7 @@ impl AdamW {
 impl<T: Scalar> GradientTransform<T> for AdamW {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the weight decay of AdamW", self.decay)?;
-        self.adam.check::<T>()
+        self.adam.check_settings::<T>()
     }
 
     fn stage(&self) -> Stage {
@@ -228,7 +207,7 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let decay = self.adam.rate * self.decay;
+        let decay = self.adam.settings.rate * self.decay;
         let decays = |block: &Block| self.roles.contains(&block.role);
         if slots::<T>() > 1 {
             self.adam.narrow(update, |block| if decays(block) { decay } else { 0.0 });
@@ -245,7 +224,7 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.adam.rate)
+        Some(self.adam.settings.rate)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

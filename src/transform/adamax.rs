@@ -1,7 +1,8 @@
 //! Adamax.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    adam_settings::{AdamSettings, adam_setters},
     each_parameter::{remainder, update_each},
     ratio,
     wide::slots,
@@ -20,37 +21,23 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adamax {
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    rate: f64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    betas: [f64; 2],
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    settings: AdamSettings,
 }
+
+adam_setters!(Adamax);
 
 impl Adamax {
     /// Adamax at the rate η, with β = 0.9, 0.999 and ε = 1e-8.
     pub fn new(rate: f64) -> Self {
-        Adamax { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
-    }
-
-    /// Sets β₁ and β₂, at least 0 and below 1.
-    #[must_use]
-    pub fn betas(self, first: f64, second: f64) -> Self {
-        Adamax { betas: [first, second], ..self }
-    }
-
-    /// Sets ε, not negative.
-    #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        Adamax { epsilon, ..self }
+        Adamax { settings: AdamSettings::new(rate) }
     }
 
     /// `(g, [m, u])` to the update and the state after it.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
-        let [first, second] = self.betas;
-        let rate = scalar::<T>(-self.rate / (1.0 - remainder(first, step as f64 + 1.0)));
-        let [b1, a1, b2, epsilon] = [first, 1.0 - first, second, self.epsilon].map(scalar::<T>);
+        let [first, second] = self.settings.betas;
+        let rate = scalar::<T>(-self.settings.rate / (1.0 - remainder(first, step as f64 + 1.0)));
+        let [b1, a1, b2, epsilon] = [first, 1.0 - first, second, self.settings.epsilon].map(scalar::<T>);
         move |_, g, [m, u]| {
             let (m, faded, new) = (b1 * m + a1 * g, b2 * u, g.abs() + epsilon);
             let u = if new > faded || new.is_nan() { new } else { faded };
@@ -61,10 +48,7 @@ impl Adamax {
 
 impl<T: Scalar> GradientTransform<T> for Adamax {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("the first beta of Adamax", self.betas[0])?;
-        check_decay("the second beta of Adamax", self.betas[1])?;
-        check_epsilon::<T>("epsilon of Adamax", self.epsilon)
+        self.check_settings::<T>()
     }
 
     fn stage(&self) -> Stage {
@@ -87,11 +71,11 @@ impl<T: Scalar> GradientTransform<T> for Adamax {
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
+        Some(self.settings.rate)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Adamax", GradientTransform::<T>::state_len(self, blocks)).layout("m, u");
-        vec![spec.setting("rate", self.rate).setting("betas", self.betas).setting("epsilon", self.epsilon)]
+        vec![self.settings.describe(spec)]
     }
 }

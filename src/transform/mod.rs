@@ -7,6 +7,7 @@
 mod adadelta;
 mod adagrad;
 mod adam;
+mod adam_settings;
 mod adamax;
 mod average;
 mod chain;

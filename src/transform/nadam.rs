@@ -1,7 +1,9 @@
 //! NAdam.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_epsilon, check_rate,
+    GradientTransform, Outcome, Stage, TransformSpec, Update,
+    adam_settings::{AdamSettings, adam_setters},
+    check_amount,
     each_parameter::{remainder, update_each},
     ratio,
     wide::{Wide, slots},
@@ -21,32 +23,18 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NAdam {
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    rate: f64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    betas: [f64; 2],
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    settings: AdamSettings,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     momentum_decay: f64,
 }
 
+adam_setters!(NAdam);
+
 impl NAdam {
     /// NAdam at the rate η, with β = 0.9, 0.999, ε = 1e-8 and ψ = 0.004.
     pub fn new(rate: f64) -> Self {
-        NAdam { rate, betas: [0.9, 0.999], epsilon: 1e-8, momentum_decay: 0.004 }
-    }
-
-    /// Sets β₁ and β₂, at least 0 and below 1.
-    #[must_use]
-    pub fn betas(self, first: f64, second: f64) -> Self {
-        NAdam { betas: [first, second], ..self }
-    }
-
-    /// Sets ε, not negative.
-    #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        NAdam { epsilon, ..self }
+        NAdam { settings: AdamSettings::new(rate), momentum_decay: 0.004 }
     }
 
     /// Sets ψ, the decay of the warm-up of the momentum, not negative.
@@ -57,18 +45,18 @@ impl NAdam {
 
     /// `μ_t`, t from 1.
     fn momentum(&self, t: f64) -> f64 {
-        self.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
+        self.settings.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
     }
 
     /// `(g, [m, v])` to the update and the state after it; `product` is that of all μ up to this step.
     fn rule<T: Scalar>(&self, step: u64, product: f64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
-        let ([first, second], t) = (self.betas, step as f64 + 1.0);
+        let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
-        let of_m = scalar::<T>(-self.rate * next / (1.0 - product * next));
-        let of_g = scalar::<T>(-self.rate * (1.0 - now) / (1.0 - product));
+        let of_m = scalar::<T>(-self.settings.rate * next / (1.0 - product * next));
+        let of_g = scalar::<T>(-self.settings.rate * (1.0 - now) / (1.0 - product));
         let root = scalar::<T>(libm::sqrt(1.0 - remainder(second, t)));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
-        let epsilon = scalar::<T>(self.epsilon);
+        let epsilon = scalar::<T>(self.settings.epsilon);
         move |_, g, [m, v]| {
             let (m, v) = (b1 * m + a1 * g, b2 * v + a2 * g * g);
             (ratio(of_m * m + of_g * g, v.sqrt() / root + epsilon), [m, v])
@@ -78,10 +66,7 @@ impl NAdam {
 
 impl<T: Scalar> GradientTransform<T> for NAdam {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("the first beta of NAdam", self.betas[0])?;
-        check_decay("the second beta of NAdam", self.betas[1])?;
-        check_epsilon::<T>("epsilon of NAdam", self.epsilon)?;
+        self.check_settings::<T>()?;
         check_amount::<T>("the momentum decay of NAdam", self.momentum_decay)
     }
 
@@ -111,12 +96,12 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
+        Some(self.settings.rate)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("NAdam", GradientTransform::<T>::state_len(self, blocks));
-        let spec = spec.layout("m, v, product of momenta").setting("rate", self.rate).setting("betas", self.betas);
-        vec![spec.setting("epsilon", self.epsilon).setting("momentum decay", self.momentum_decay)]
+        let spec = self.settings.describe(spec.layout("m, v, product of momenta"));
+        vec![spec.setting("momentum decay", self.momentum_decay)]
     }
 }

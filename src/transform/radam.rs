@@ -1,7 +1,8 @@
 //! RAdam.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
+    GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    adam_settings::{AdamSettings, adam_setters},
     each_parameter::{remainder, update_each},
     ratio,
     wide::slots,
@@ -22,45 +23,31 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RAdam {
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    rate: f64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    betas: [f64; 2],
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    settings: AdamSettings,
 }
+
+adam_setters!(RAdam);
 
 impl RAdam {
     /// RAdam at the rate η, with β = 0.9, 0.999 and ε = 1e-8.
     pub fn new(rate: f64) -> Self {
-        RAdam { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
-    }
-
-    /// Sets β₁ and β₂, at least 0 and below 1.
-    #[must_use]
-    pub fn betas(self, first: f64, second: f64) -> Self {
-        RAdam { betas: [first, second], ..self }
-    }
-
-    /// Sets ε, not negative.
-    #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        RAdam { epsilon, ..self }
+        RAdam { settings: AdamSettings::new(rate) }
     }
 
     /// `(g, [m, v])` to the update and the state after it.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
-        let ([first, second], t) = (self.betas, step as f64 + 1.0);
+        let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let (power, longest) = (remainder(second, t), 2.0 / (1.0 - second) - 1.0);
         let length = longest - 2.0 * t * power / (1.0 - power);
-        let momentum = -self.rate / (1.0 - remainder(first, t));
+        let momentum = -self.settings.rate / (1.0 - remainder(first, t));
         // √(1 − β₂ᵗ) r; `None` while the variance is not bounded.
         let rectified = (length > 5.0).then(|| {
             let r = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length);
             scalar::<T>(momentum * libm::sqrt(r * (1.0 - power)))
         });
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
-        let (momentum, epsilon) = (scalar::<T>(momentum), scalar::<T>(self.epsilon));
+        let (momentum, epsilon) = (scalar::<T>(momentum), scalar::<T>(self.settings.epsilon));
         move |_, g, [m, v]| {
             let (m, v) = (b1 * m + a1 * g, b2 * v + a2 * g * g);
             let step = match rectified {
@@ -74,10 +61,7 @@ impl RAdam {
 
 impl<T: Scalar> GradientTransform<T> for RAdam {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("the first beta of RAdam", self.betas[0])?;
-        check_decay("the second beta of RAdam", self.betas[1])?;
-        check_epsilon::<T>("epsilon of RAdam", self.epsilon)
+        self.check_settings::<T>()
     }
 
     fn stage(&self) -> Stage {
@@ -100,11 +84,11 @@ impl<T: Scalar> GradientTransform<T> for RAdam {
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
+        Some(self.settings.rate)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("RAdam", GradientTransform::<T>::state_len(self, blocks)).layout("m, v");
-        vec![spec.setting("rate", self.rate).setting("betas", self.betas).setting("epsilon", self.epsilon)]
+        vec![self.settings.describe(spec)]
     }
 }

@@ -2,8 +2,9 @@
 
 use super::{
     GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    adam_settings::{AdamSettings, adam_setters},
     average::move_average,
-    check_amount, check_decay, check_epsilon, check_rate,
+    check_amount,
     each_parameter::remainder,
     matrices, ratio,
     wide::{Wide, slots},
@@ -43,36 +44,22 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ScheduleFreeAdamW {
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    rate: f64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    betas: [f64; 2],
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    epsilon: f64,
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    settings: AdamSettings,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     decay: f64,
     warm_up: u64,
     roles: Vec<Role>,
 }
 
+adam_setters!(ScheduleFreeAdamW, "Sets β₁, the part of x in the parameters, and β₂; at least 0 and below 1.");
+
 impl ScheduleFreeAdamW {
     /// The rate η and the decay λ, with β = 0.9, 0.999, ε = 1e-8 and no warm-up.
     ///
     /// The paper's rates are 1 to 10 times those of AdamW with a schedule, and it warms up over some 5 % of the steps.
     pub fn new(rate: f64, decay: f64) -> Self {
-        ScheduleFreeAdamW { rate, betas: [0.9, 0.999], epsilon: 1e-8, decay, warm_up: 0, roles: matrices() }
-    }
-
-    /// Sets β₁, the part of x in the parameters, and β₂; at least 0 and below 1.
-    #[must_use]
-    pub fn betas(self, first: f64, second: f64) -> Self {
-        ScheduleFreeAdamW { betas: [first, second], ..self }
-    }
-
-    /// Sets ε, not negative.
-    #[must_use]
-    pub fn epsilon(self, epsilon: f64) -> Self {
-        ScheduleFreeAdamW { epsilon, ..self }
+        ScheduleFreeAdamW { settings: AdamSettings::new(rate), decay, warm_up: 0, roles: matrices() }
     }
 
     /// Sets the number of steps over which the rate grows to η.
@@ -89,7 +76,7 @@ impl ScheduleFreeAdamW {
 
     /// γ/η of the step t, counted from 1.
     fn factor(&self, t: f64) -> f64 {
-        libm::sqrt(1.0 - remainder(self.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
+        libm::sqrt(1.0 - remainder(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
     /// c of a step from that of the step before, whose Σγ² was γ²/c.
@@ -101,10 +88,10 @@ impl ScheduleFreeAdamW {
 
     /// `(g, y, z, v) ↦ (z, v)`, with decay or without.
     fn rule<T: Scalar>(&self, step: u64, decays: bool) -> impl Fn(T, T, T, T) -> (T, T) + use<T> {
-        let second = self.betas[1];
+        let second = self.settings.betas[1];
         let decay = if decays { self.decay } else { 0.0 };
-        let [b2, a2, epsilon, decay] = [second, 1.0 - second, self.epsilon, decay].map(scalar::<T>);
-        let rate = scalar::<T>(self.rate * self.factor(step as f64 + 1.0));
+        let [b2, a2, epsilon, decay] = [second, 1.0 - second, self.settings.epsilon, decay].map(scalar::<T>);
+        let rate = scalar::<T>(self.settings.rate * self.factor(step as f64 + 1.0));
         move |g, y, z, v| {
             let v = b2 * v + a2 * g * g;
             let decayed = if decay.is_zero() { T::zero() } else { decay * y };
@@ -126,10 +113,7 @@ fn moved<S: Scalar>(w: S, y: S, epsilon: f64, least: f64) -> S {
 
 impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("the first beta of ScheduleFreeAdamW", self.betas[0])?;
-        check_decay("the second beta of ScheduleFreeAdamW", self.betas[1])?;
-        check_epsilon::<T>("epsilon of ScheduleFreeAdamW", self.epsilon)?;
+        self.check_settings::<T>()?;
         check_amount::<T>("the weight decay of ScheduleFreeAdamW", self.decay)
     }
 
@@ -163,7 +147,8 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         let mut c = Wide::new(c, 1);
         let weight = self.weight(step, c.get(0));
         c.set(0, weight);
-        let (of_z, epsilon, least) = (1.0 - self.betas[0], to_f64(T::epsilon()), to_f64(T::min_positive_value()));
+        let (of_z, epsilon, least) =
+            (1.0 - self.settings.betas[0], to_f64(T::epsilon()), to_f64(T::min_positive_value()));
         for (block, range) in trained {
             let decays = self.decay > 0.0 && self.roles.contains(&block.role);
             if slots::<T>() > 1 {
@@ -206,13 +191,12 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {
-        Some(self.rate * self.factor(step as f64 + 1.0))
+        Some(self.settings.rate * self.factor(step as f64 + 1.0))
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("ScheduleFreeAdamW", GradientTransform::<T>::state_len(self, blocks));
-        let spec = spec.layout("x, z, v, weight").setting("rate", self.rate).setting("betas", self.betas);
-        let spec = spec.setting("epsilon", self.epsilon).setting("decay", self.decay);
+        let spec = self.settings.describe(spec.layout("x, z, v, weight")).setting("decay", self.decay);
         vec![spec.setting("warm-up", self.warm_up).setting("roles", &self.roles)]
     }
 }

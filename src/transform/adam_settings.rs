@@ -1,0 +1,71 @@
+//! The hyper-parameters that Adam and its kin share.
+
+use super::{TransformSpec, check_decay, check_epsilon, check_rate};
+use crate::{error::Error, scalar::Scalar};
+
+/// The rate η, the decays β₁ and β₂ of the first and second moment, and ε, which is added to the root of the second.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct AdamSettings {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub rate: f64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub betas: [f64; 2],
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub epsilon: f64,
+}
+
+impl AdamSettings {
+    /// β = 0.9, 0.999 and ε = 1e-8, as in the paper (Kingma & Ba 2015).
+    pub fn new(rate: f64) -> Self {
+        AdamSettings { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
+    }
+
+    /// Refuses settings outside their ranges; `betas` and `epsilon` are their names in the error.
+    pub fn check<T: Scalar>(&self, betas: [&'static str; 2], epsilon: &'static str) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay(betas[0], self.betas[0])?;
+        check_decay(betas[1], self.betas[1])?;
+        check_epsilon::<T>(epsilon, self.epsilon)
+    }
+
+    /// Adds the settings to a description.
+    pub fn describe(&self, spec: TransformSpec) -> TransformSpec {
+        spec.setting("rate", self.rate).setting("betas", self.betas).setting("epsilon", self.epsilon)
+    }
+}
+
+/// The setters and the check of an optimizer with `settings` of Adam; `$betas` documents the first setter.
+macro_rules! adam_setters {
+    ($optimizer:ident, $betas:literal) => {
+        impl $optimizer {
+            #[doc = $betas]
+            #[must_use]
+            pub fn betas(mut self, first: f64, second: f64) -> Self {
+                self.settings.betas = [first, second];
+                self
+            }
+
+            /// Sets ε, not negative.
+            #[must_use]
+            pub fn epsilon(mut self, epsilon: f64) -> Self {
+                self.settings.epsilon = epsilon;
+                self
+            }
+
+            fn check_settings<T: crate::scalar::Scalar>(&self) -> Result<(), crate::error::Error> {
+                self.settings.check::<T>(
+                    [
+                        concat!("the first beta of ", stringify!($optimizer)),
+                        concat!("the second beta of ", stringify!($optimizer)),
+                    ],
+                    concat!("epsilon of ", stringify!($optimizer)),
+                )
+            }
+        }
+    };
+    ($optimizer:ident) => {
+        $crate::transform::adam_settings::adam_setters!($optimizer, "Sets β₁ and β₂, at least 0 and below 1.");
+    };
+}
+pub(super) use adam_setters;
