@@ -63,7 +63,7 @@ pub enum Cause {
     SensitiveMemory,
     /// Weight decay outweighs the gradient: the weights shrink, and the loss does not fall.
     DecayTooStrong,
-    /// The masks of dropout change the outputs more than the inputs do.
+    /// The masks of dropout, of a recurrence or of zoneout, change the outputs more than the inputs do.
     DropoutTooHeavy,
     /// The last layer squashes its outputs into a range in which the loss cannot be low.
     SquashedOutputs,

@@ -6,11 +6,11 @@ use chainrule::{
     dataset::{Batch, Dataset},
     diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Severity, Trial, fix::shaped_slope, suggest_fixes},
     initializer::{ByGate, Constant, Zeros},
-    layer::{Dropout, Merge, Sequential, Softmax, initialize},
+    layer::{Dropout, LayerSpec, Merge, Sequential, Softmax, initialize},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
     random::{Normals, generator, shuffle},
-    recurrent::{Lstm, Recurrent},
+    recurrent::{Gru, Lstm, Recurrent},
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
     transform::{AdamW, GradientTransform, Sgd},
@@ -135,6 +135,40 @@ fn masks_that_drown_the_signal_are_heavy_dropout() -> Result<(), Error> {
     let (sick, healthy) = (of_rate(0.97)?, of_rate(0.3)?);
     assert_eq!(root(&sick).0, Cause::DropoutTooHeavy, "{sick}");
     assert!(matches!(root(&sick).1, "2" | "5") && healthy.is_healthy(), "{sick} {healthy}");
+    Ok(())
+}
+
+/// The state of a recurrence that is masked, or kept, nearly always.
+#[test]
+fn masks_of_a_recurrence_that_drown_the_signal_are_heavy_dropout() -> Result<(), Error> {
+    let (x, y) = data();
+    let (data, loss) = (Dataset::sequences(1, WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new());
+    let of_rates = |dropout: f64, zoneout: f64| -> Result<(Report, Sequential<f32>), Error> {
+        let noisy = |layer: Recurrent<Gru>| layer.recurrent_dropout(dropout)?.zoneout(zoneout, 0.0);
+        let network =
+            Sequential::<f32>::input(1).recurrent_with(16, Gru::new(), noisy).last_step().linear(4).build()?;
+        Ok((after(&network, &data, &loss, AdamW::new(2e-3, 0.0), [100, 32], false)?, network))
+    };
+    for (dropout, zoneout, said) in
+        [(0.98, 0.0, "recurrent dropout of rate 0.98"), (0.0, 0.97, "zoneout of h of rate 0.97")]
+    {
+        let (sick, network) = of_rates(dropout, zoneout)?;
+        assert_eq!(root(&sick), (Cause::DropoutTooHeavy, "0"), "{sick}");
+        assert!(sick.root().unwrap().text.starts_with(said), "{sick}");
+        let (described, inputs) = (network.spec(), InputStatistics::of_rows(&x)?.steps(WIDTH)?);
+        let fixes = suggest_fixes(&FixContext::new(&described, inputs, sick.root().unwrap()))?;
+        let Change::Network(lighter) = &fixes[0].change else { panic!("{fixes:?}") };
+        let LayerSpec::Sequential { layers, .. } = lighter else { panic!("{lighter:?}") };
+        let LayerSpec::Recurrent { noise, .. } = &layers[0] else { panic!("{lighter:?}") };
+        assert_eq!(noise.dropout.max(noise.zoneout_hidden), 0.5);
+    }
+    // Light masks, and a quiet pass has none: the same bits for any of them.
+    let (light, network) = of_rates(0.2, 0.1)?;
+    assert!(light.findings.iter().all(|finding| finding.cause != Cause::DropoutTooHeavy), "{light}");
+    let task = |network: &Sequential<f32>| -> Result<String, Error> {
+        Ok(before(network, &data, &loss)?.findings.iter().map(|finding| format!("{finding}")).collect())
+    };
+    assert_eq!(task(&network)?, task(&of_rates(0.0, 0.0)?.1)?);
     Ok(())
 }
 

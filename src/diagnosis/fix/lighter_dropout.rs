@@ -1,13 +1,14 @@
 //! Dropout whose masks do not drown the signal.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
-use crate::{error::Error, layer::LayerSpec};
+use crate::{diagnosis::task::heaviest_masks, error::Error, layer::LayerSpec};
 use alloc::format;
 
 /// Lowers the rates of dropout until all masks together add at most a given share to the second moment of the outputs.
 ///
 /// A mask of rate p multiplies the second moment of what it hides by 1/(1 − p), L of them by 1/(1 − p)ᴸ. That is
-/// 1 + s at p = 1 − (1 + s)^(−1/L): for a share s of 1 a rate of a half for one layer.
+/// 1 + s at p = 1 − (1 + s)^(−1/L): for a share s of 1 a rate of a half for one layer. L counts the layers with
+/// masks. Recurrent dropout and zoneout are lowered to the same rate.
 #[derive(Clone, Copy, Debug)]
 pub struct LighterDropout {
     /// The share that masks add.
@@ -31,12 +32,19 @@ impl FixStrategy for LighterDropout {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let dropouts = context.network.parts().iter().filter(|(_, part)| matches!(part, LayerSpec::Dropout(_))).count();
-        let most = 1.0 - libm::pow(1.0 + self.share, -1.0 / dropouts.max(1) as f64);
+        let masked = context.network.parts().iter().filter(|(_, part)| heaviest_masks(part).is_some()).count();
+        let most = 1.0 - libm::pow(1.0 + self.share, -1.0 / masked.max(1) as f64);
         let lighter = rewrite(context.network, &mut |leaf, _| {
-            let LayerSpec::Dropout(dropout) = leaf else { return false };
-            let lowers = dropout.rate > most;
-            dropout.rate = dropout.rate.min(most);
+            let lowers = heaviest_masks(leaf).is_some_and(|(_, rate)| rate > most);
+            match leaf {
+                LayerSpec::Dropout(dropout) => dropout.rate = dropout.rate.min(most),
+                LayerSpec::Recurrent { noise, .. } => {
+                    for rate in [&mut noise.dropout, &mut noise.zoneout_hidden, &mut noise.zoneout_cell] {
+                        *rate = rate.min(most);
+                    }
+                }
+                _ => {}
+            }
             lowers
         });
         let Some(after) = lighter else { return Ok(None) };

@@ -233,7 +233,7 @@ const fn refuted_by(cause: Cause) -> &'static str {
         Cause::LearningRateTooLow => "a loss that falls no faster with ten times the learning rate",
         Cause::SensitiveMemory => "a gradient of these parameters that is no larger than that of others",
         Cause::DecayTooStrong => "a loss that falls no faster without weight decay",
-        Cause::DropoutTooHeavy => "a loss that falls no faster with dropout disabled",
+        Cause::DropoutTooHeavy => "a loss that falls no faster with dropout, recurrent dropout and zoneout disabled",
         Cause::SquashedOutputs => "a loss below that bound",
         Cause::UnmixedBatches => "the same course of the loss on samples in random order",
         Cause::NoInformation => "a network that predicts targets of samples that it was not trained on",

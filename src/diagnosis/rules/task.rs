@@ -2,8 +2,11 @@
 
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, task::Task},
-    layer::LayerSpec,
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        figures::number,
+        task::{Task, heaviest_masks},
+    },
     monitor::RunStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -130,17 +133,17 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let parts = diagnosis.node.parts();
-    let rate = |part: &LayerSpec| if let LayerSpec::Dropout(dropout) = part { dropout.rate } else { 0.0 };
-    let heaviest = parts.iter().max_by(|a, b| rate(a.1).total_cmp(&rate(b.1)));
-    let layer = heaviest.map_or("", |(path, _)| path);
+    let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
+    let (layer, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
     let text = format!(
-        "dropout is too heavy: its masks make {} of the variance of the outputs, and the loss is no lower than {}, \
+        "{name} of rate {} is too heavy: masks make {} of the variance of the outputs, and the loss is no lower than {}, \
          that of outputs that are the same for all inputs",
+        number(rate),
         percent(share),
         number(task.constant)
     );
     let because =
-        format!("with dropout disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));
+        format!("with all masks disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));
     findings.push(diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, layer, text, because));
 }
 

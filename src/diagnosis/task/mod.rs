@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     layer::{DropoutKey, Layer, LayerSpec, Mode},
     loss::{Loss, Target},
+    recurrent::StateNoise,
     scalar::{Scalar, scalar, to_f64},
     workspace::{Workspace, per_step},
 };
@@ -29,8 +30,8 @@ const MASKS: u64 = 4;
 pub(super) struct Task {
     /// The loss of samples from all of the data, with dropout disabled.
     pub loss: f64,
-    /// The same with dropout, the mean over some masks; and the share of the variance of the outputs that the masks
-    /// make. `None` without dropout.
+    /// The same with dropout (of a recurrence and zoneout too), the mean over some masks; and the share of the variance
+    /// of the outputs that the masks make. `None` without dropout.
     pub masked: Option<[f64; 2]>,
     /// The loss of the best outputs that are the same for every row.
     pub constant: f64,
@@ -119,6 +120,15 @@ impl<T: Scalar> Rows<'_, T> {
     }
 }
 
+/// The masks of a layer in training, by name, with their rate: those of the highest rate. `None` without masks.
+pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
+    match leaf {
+        LayerSpec::Dropout(dropout) => Some(("dropout", dropout.rate)).filter(|(_, rate)| *rate > 0.0),
+        LayerSpec::Recurrent { noise, .. } => noise.facts().max_by(|a, b| a.1.total_cmp(&b.1)),
+        _ => None,
+    }
+}
+
 /// The range of the last layer's outputs, where it is bounded.
 fn range(node: &LayerSpec) -> Option<[f64; 2]> {
     match node.last_layer().1 {
@@ -151,13 +161,14 @@ impl Task {
         batch.gather(data, &samples, steps)?;
         let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
         // A pass of training has masks, and no other takes statistics from the batch.
-        let masked = rewrite(node, &mut |leaf, _| match leaf {
-            LayerSpec::Dropout(dropout) => {
-                let drops = dropout.rate > 0.0;
-                dropout.rate = 0.0;
-                drops
+        let masked = rewrite(node, &mut |leaf, _| {
+            let masks = heaviest_masks(leaf).is_some();
+            match leaf {
+                LayerSpec::Dropout(dropout) => dropout.rate = 0.0,
+                LayerSpec::Recurrent { noise, .. } => *noise = StateNoise::default(),
+                _ => {}
             }
-            _ => false,
+            masks
         });
         let workspace = match &masked {
             Some(quiet) if mode == Mode::Train => Workspace::new(quiet.build::<T>()?, shape)?,
@@ -183,11 +194,12 @@ impl Task {
 impl Diagnosis<'_> {
     /// Adds what the data and the loss tell of the parameters `w`, from up to 256 samples of all of the data.
     ///
-    /// Measured are the loss with and without dropout, that of the best constant outputs, and the lowest that outputs
-    /// in the range of the last layer allow. So are the gradient without the largest sample, and by a permutation test
-    /// of their distance covariance (Székely & Rizzo 2007) whether the targets depend on the inputs. All take about
-    /// eight passes and 170 evaluations of the loss. A network with a layer or cell of your own has none of these, and
-    /// neither has data without targets. Norms over the batch take their statistics from these samples.
+    /// Measured are the loss with and without dropout (recurrent dropout and zoneout too), that of the best constant
+    /// outputs, and the lowest that outputs in the range of the last layer allow. So are the gradient without the
+    /// largest sample, and by a permutation test of their distance covariance (Székely & Rizzo 2007) whether the
+    /// targets depend on the inputs. All take about eight passes and 170 evaluations of the loss. A network with a
+    /// layer or cell of your own has none of these, and neither has data without targets. Norms over the batch take
+    /// their statistics from these samples.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],
