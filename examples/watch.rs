@@ -1,4 +1,5 @@
-//! A run that is watched: a bar on the terminal, an event file for TensorBoard, JSON lines, and the report at the end.
+//! A run that is watched: a bar on the terminal, an event file for TensorBoard, JSON lines, the report at the end, and
+//! the pages of the run and of the report.
 //!
 //! `cargo run --release --features tensorboard,serde --example watch -- logs`, then `tensorboard --logdir logs`.
 
@@ -7,7 +8,7 @@ use chainrule::{
     diagnosis::Diagnosis,
     layer::Sequential,
     loss::MeanSquaredError,
-    monitor::{Recorder, Statistics, TensorBoard},
+    monitor::{Recorder, RunRecord, Statistics, TensorBoard},
     theory::InputStatistics,
     trainer::{FitOptions, Step, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, Schedule},
@@ -15,14 +16,14 @@ use chainrule::{
 use std::{
     error::Error,
     fs::{self, File},
-    io::{BufWriter, IsTerminal, Write, stderr},
+    io::{BufReader, BufWriter, IsTerminal, Write, stderr},
     ops::ControlFlow,
     path::PathBuf,
 };
 
 /// Months that a forecast sees.
 const SEEN: usize = 24;
-const EPOCHS: usize = 3;
+const EPOCHS: usize = 8;
 
 /// One line of standard error: a bar that grows on a terminal, a plain line at each quarter elsewhere.
 fn show(step: &Step, of: u64) {
@@ -55,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = TrainConfig { epochs: EPOCHS, ..TrainConfig::default() };
     let updates = (EPOCHS * train.samples().div_ceil(settings.batch_size)) as u64;
     let chain = (ClipNorm::new(0.5), Adam::new(1e-2), Schedule::cosine(updates, 0.1));
-    let network = Sequential::<f32>::input(1).lstm(16).linear(1).build()?;
+    let network = Sequential::<f32>::input(1).lstm(16).linear(16).tanh().linear(16).tanh().linear(1).build()?;
     let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, settings)?;
 
     let board = TensorBoard::create(&logs)?.histograms_every(10);
@@ -74,7 +75,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{report}");
     board.text("report", updates, &report);
     fs::write(logs.join("report.txt"), report.to_string())?;
+    fs::write(logs.join("report.html"), report.to_html())?;
     board.finish()?;
     lines.finish()?;
+    let run = RunRecord::read(BufReader::new(File::open(logs.join("run.jsonl"))?))?;
+    fs::write(logs.join("run.html"), run.to_html(Some(&report)))?;
     Ok(())
 }

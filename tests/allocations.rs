@@ -222,6 +222,13 @@ fn event_file() {
         assert!(result.unwrap().0.is_finite());
         assert_eq!(count, 0, "{} samples", samples.len());
     }
+    // Values that are not finite have a tag of their own.
+    trainer.parameters_mut()[0] = f32::NAN;
+    for _ in 0..2 {
+        let (result, count) = allocations(|| trainer.step(&data, &mut batch, &order[..4], &mut board));
+        assert!(result.unwrap().0.is_nan());
+        assert_eq!(count, 0, "not finite");
+    }
 }
 
 /// An activation that marks the threads it runs on.

@@ -2,7 +2,7 @@
 
 use super::{Diagnosis, Finding, Severity, TrialReport, figures::count};
 use crate::{
-    monitor::{Factor, Shares},
+    monitor::{BudgetHistory, Factor, Shares},
     theory::Certificate,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -55,6 +55,10 @@ pub struct ReportState {
     /// was.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
+    /// ‖∂L/∂s‖ at steps of the last watched pass, from the last step to the first: pairs of step and norm, every k-th
+    /// step, at most 128.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub gradient: Vec<[f64; 2]>,
 }
 
 /// The findings of a [`Diagnosis`]: printed, as JSON (feature `serde`) or as a drawing (feature `plot`).
@@ -79,6 +83,8 @@ pub struct Report {
     pub certified: Option<f64>,
     /// The recurrent layers with measurements or bounds over time.
     pub states: Vec<ReportState>,
+    /// The budget over the watched passes; empty for a forecast.
+    pub history: BudgetHistory,
     /// What fixes did when they were [tried](Self::tried).
     pub trials: Vec<TrialReport>,
     /// The first loss, and the mean of the last about five; `None` without reported losses.
@@ -148,6 +154,8 @@ fn states(diagnosis: &Diagnosis<'_>) -> Vec<ReportState> {
             spectral_norm: matrix.map(|matrix| matrix.spectral_norm),
             certified_horizon: horizon.and_then(|horizon| horizon.vanishes_beyond(Certificate::VANISHED)),
             lyapunov: trajectory.map_or(Vec::new(), |trajectory| trajectory.exponents.clone()),
+            gradient: state
+                .map_or(Vec::new(), |state| state.norms().iter().map(|&(step, norm)| [step as f64, norm]).collect()),
         }
     };
     let known = |state: &ReportState| {
@@ -190,6 +198,9 @@ impl Report {
             predicted_spread: diagnosis.prediction.standard_deviation(),
             certified: diagnosis.certificate.as_ref().and_then(|certificate| certificate.decades()),
             states: states(diagnosis),
+            history: diagnosis
+                .statistics
+                .map_or_else(BudgetHistory::default, |statistics| statistics.history().clone()),
             trials: Vec::new(),
             loss: diagnosis.statistics.and_then(|statistics| {
                 let run = statistics.run();

@@ -10,15 +10,21 @@ impl<T: Scalar> GradientMonitor<T> for () {
     }
 }
 
-/// Forwards events to the active members, and the start of a pass or of a part to all members.
+/// Forwards events to the active members, and the start of a pass or of a part to all members. Each member can stop a
+/// run.
 macro_rules! composite {
-    ([$($generics:tt)*] $type:ty, $self:ident, any: $any:expr, each($visit:ident): $each:expr) => {
+    ([$($generics:tt)*] $type:ty, $self:ident, any($is:ident): $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
             fn begin_pass(&mut $self) {
                 let $visit = &mut |member: &mut dyn GradientMonitor<T>| member.begin_pass();
                 $each
             }
             fn is_active(&$self) -> bool {
+                let $is = |member: &dyn GradientMonitor<T>| member.is_active();
+                $any
+            }
+            fn should_stop(&$self) -> bool {
+                let $is = |member: &dyn GradientMonitor<T>| member.should_stop();
                 $any
             }
             fn forward(&mut $self, at: &Link<'_>, x: &[T], y: &[T]) {
@@ -50,11 +56,11 @@ macro_rules! composite {
 }
 
 composite!([A: GradientMonitor<T>, B: GradientMonitor<T>] (A, B), self,
-    any: self.0.is_active() || self.1.is_active(),
+    any(is): is(&self.0) || is(&self.1),
     each(visit): { visit(&mut self.0); visit(&mut self.1) });
 
 composite!([A: GradientMonitor<T>, B: GradientMonitor<T>, C: GradientMonitor<T>] (A, B, C), self,
-any: self.0.is_active() || self.1.is_active() || self.2.is_active(),
+any(is): is(&self.0) || is(&self.1) || is(&self.2),
 each(visit): {
     visit(&mut self.0);
     visit(&mut self.1);
@@ -62,19 +68,19 @@ each(visit): {
 });
 
 composite!([M: GradientMonitor<T>] Option<M>, self,
-    any: self.as_ref().is_some_and(|member| member.is_active()),
+    any(is): self.as_ref().is_some_and(|member| is(member)),
     each(visit): self.iter_mut().for_each(|member| visit(member as &mut dyn GradientMonitor<T>)));
 
 composite!([M: GradientMonitor<T>] Vec<M>, self,
-    any: self.iter().any(|member| member.is_active()),
+    any(is): self.iter().any(|member| is(member)),
     each(visit): self.iter_mut().for_each(|member| visit(member as &mut dyn GradientMonitor<T>)));
 
 composite!([M: GradientMonitor<T>] &mut M, self,
-    any: (**self).is_active(),
+    any(is): is(&**self),
     each(visit): visit(*self));
 
 composite!([] Box<dyn GradientMonitor<T>>, self,
-    any: (**self).is_active(),
+    any(is): is(&**self),
     each(visit): visit(&mut **self));
 
 /// A monitor that is active in every `n`-th pass only. The other passes cost nothing.
@@ -105,6 +111,9 @@ impl<T: Scalar, M: GradientMonitor<T>> GradientMonitor<T> for Every<M> {
     }
     fn is_active(&self) -> bool {
         self.due() && self.monitor.is_active()
+    }
+    fn should_stop(&self) -> bool {
+        self.monitor.should_stop()
     }
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
         self.monitor.forward(at, x, y);

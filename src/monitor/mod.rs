@@ -5,20 +5,26 @@ use progress::{Epoch, Step};
 mod budget;
 mod budget_table;
 mod combine;
+mod history;
 mod link;
 mod norm;
 pub(crate) mod progress;
 #[cfg(all(feature = "serde", feature = "std"))]
 mod recorder;
+#[cfg(all(feature = "serde", feature = "std"))]
+mod run_record;
 mod statistics;
 #[cfg(feature = "tensorboard")]
 mod tensorboard;
 pub use budget::{BlockBudget, GradientBudget, LinkBudget, Shares};
 pub use combine::Every;
+pub use history::{BudgetHistory, LinkHistory};
 pub use link::{Factor, Link};
 pub use norm::NormStats;
 #[cfg(all(feature = "serde", feature = "std"))]
 pub use recorder::Recorder;
+#[cfg(all(feature = "serde", feature = "std"))]
+pub use run_record::RunRecord;
 pub use statistics::{
     BlockStatistics, GateStatistics, LinkStatistics, NonFinite, NonFiniteOrigin, RunStatistics, RunningMoments,
     StateStatistics, Statistics,
@@ -88,6 +94,7 @@ pub enum Event<'a, T> {
 /// | `forward` | does nothing | values are read: the input and the output of each link |
 /// | `backward` | does nothing | gradients are read: with respect to the output and the input of each link |
 /// | `event` | does nothing | loss, clipping, the whole gradient or the update are read: see [`Event`] |
+/// | `should_stop` | `false` | the monitor can end a run: see [`should_stop`](Self::should_stop) |
 ///
 /// # Order of calls
 /// Over depth, `backward` is called once a link, in the order of the backward pass; for a link within a
@@ -124,4 +131,38 @@ pub trait GradientMonitor<T: Scalar> {
     /// A monitor may panic where slices do not have the parameters of their `blocks`; workspaces, trainers and
     /// optimizers pass slices that do.
     fn event(&mut self, _event: &Event<'_, T>) {}
+
+    /// Whether the run should end. A [`Trainer`](crate::trainer::Trainer) asks in a fit after each update (with a
+    /// truncation, after the windows of the samples at hand) and after each epoch, also if the monitor is not active.
+    ///
+    /// After an update, the epoch ends with it: it has its record and its validation, and is the last of the run, as
+    /// [`Trainer::stopped_early`](crate::trainer::Trainer::stopped_early) tells.
+    ///
+    /// ```
+    /// use chainrule::{GradientMonitor, Scalar, dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
+    /// use chainrule::{monitor::Event, trainer::{FitOptions, TrainConfig, Trainer}, transform::Sgd};
+    /// /// Ends a run at the first gradient with a norm below the limit.
+    /// struct Converged { limit: f64, norm: f64 }
+    /// impl<T: Scalar> GradientMonitor<T> for Converged {
+    ///     fn event(&mut self, event: &Event<'_, T>) {
+    ///         if let Event::Step(step) = event {
+    ///             self.norm = step.gradient_norm;
+    ///         }
+    ///     }
+    ///     fn should_stop(&self) -> bool {
+    ///         self.norm < self.limit
+    ///     }
+    /// }
+    /// let network = Sequential::<f64>::input(1).linear(1).build()?;
+    /// let settings = TrainConfig { epochs: 10_000, ..TrainConfig::default() };
+    /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings)?;
+    /// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
+    /// let mut converged = Converged { limit: 1e-6, norm: f64::INFINITY };
+    /// let epochs = trainer.fit_with(&data, FitOptions::new().monitor(&mut converged))?;
+    /// assert!(epochs.len() < 10_000 && trainer.stopped_early());
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    fn should_stop(&self) -> bool {
+        false
+    }
 }

@@ -64,7 +64,14 @@ pub struct Epoch {
     /// The learning rate of the first update of this epoch; `None` if the transform states none.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub learning_rate: Option<f64>,
-    /// The number of samples of this epoch.
+    /// The mean of [`Step::gradient_norm`] over the updates of this epoch that have a record; `None` if none has. With
+    /// a monitor or a callback for each update all have one, inside [`Every`](struct@crate::monitor::Every) some.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub gradient_norm: Option<f64>,
+    /// The mean of [`Step::clipped_norm`] over those updates that have it.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub clipped_norm: Option<f64>,
+    /// The number of samples of this epoch: those of its updates, where a monitor stopped it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub samples: usize,
     /// The time of the updates in seconds, without the validation; `None` without a clock (`no_std`, bare wasm32).
@@ -79,11 +86,12 @@ impl Epoch {
     }
 }
 
-/// Two epochs are equal if all but their times are: a run is a function of data, settings and seed.
+/// Two epochs are equal if all but their times and norms are: a run is a function of data, settings and seed, and a
+/// monitor adds norms alone.
 impl PartialEq for Epoch {
     fn eq(&self, other: &Self) -> bool {
         let results = |epoch: &Epoch| {
-            let Epoch { epoch, loss, validation, steps, skipped, learning_rate, samples, seconds: _ } = *epoch;
+            let Epoch { epoch, loss, validation, steps, skipped, learning_rate, samples, .. } = *epoch;
             (epoch, loss, validation, steps, skipped, learning_rate, samples)
         };
         results(self) == results(other)

@@ -10,13 +10,20 @@ use std::io::{self, Write};
 ///
 /// Each line has `pass` and `event`: `forward` and `backward` of a link, `gradient` and `update` of a block, `step` and
 /// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that is
-/// reported in parts ([`Link::parts_before`]) has a line for each. A slice is written as
-/// `{norm, zeros, non_finite, values}`; a number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After the first
-/// failure nothing more is written; [`finish`](Self::finish) returns it.
+/// reported in parts ([`Link::parts_before`]) has a line for each. `on_main_path` and `same_update` are written where
+/// they hold: [`Link::on_main_path`], and a pass that computes a further part of an accumulated gradient. A slice is
+/// written as `{norm, zeros, non_finite, values}`; a number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After
+/// the first failure nothing more is written; [`finish`](Self::finish) returns it.
+///
+/// [`RunRecord`](super::RunRecord) reads the lines, and draws the run as a page.
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
     writer: W,
     pass: u64,
+    /// Whether the pass computes a further part of the update before.
+    same_update: bool,
+    /// Whether the next one does.
+    next_part: bool,
     failed: Option<io::Error>,
 }
 
@@ -24,7 +31,11 @@ pub struct Recorder<W: Write> {
 struct Line<'a> {
     pass: u64,
     event: &'static str,
+    #[serde(skip_serializing_if = "is_false")]
+    same_update: bool,
     name: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    on_main_path: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     factor: Option<Factor>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +44,10 @@ struct Line<'a> {
     gate: Option<&'a str>,
     before: NormStats,
     after: NormStats,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The record of an update or an epoch.
@@ -47,7 +62,7 @@ struct Record<'a, R> {
 impl<W: Write> Recorder<W> {
     /// A recorder that writes to `writer`; give it a buffered one.
     pub fn new(writer: W) -> Self {
-        Recorder { writer, pass: 0, failed: None }
+        Recorder { writer, pass: 0, same_update: false, next_part: false, failed: None }
     }
 
     /// The writer, with all lines flushed to it.
@@ -72,7 +87,9 @@ impl<W: Write> Recorder<W> {
         self.write(&Line {
             pass: self.pass,
             event,
+            same_update: self.same_update,
             name: at.name,
+            on_main_path: at.on_main_path,
             factor: Some(at.factor),
             step: at.step,
             gate: at.gate.map(|gate| gate.name),
@@ -85,8 +102,18 @@ impl<W: Write> Recorder<W> {
         for block in blocks {
             let (before, after) =
                 (NormStats::of(&before[block.range.clone()]), NormStats::of(&after[block.range.clone()]));
-            let (name, pass) = (&*block.name, self.pass);
-            self.write(&Line { pass, event, name, factor: None, step: None, gate: None, before, after });
+            self.write(&Line {
+                pass: self.pass,
+                event,
+                same_update: self.same_update,
+                name: &block.name,
+                on_main_path: false,
+                factor: None,
+                step: None,
+                gate: None,
+                before,
+                after,
+            });
         }
     }
 }
@@ -94,6 +121,7 @@ impl<W: Write> Recorder<W> {
 impl<T: Scalar, W: Write> GradientMonitor<T> for Recorder<W> {
     fn begin_pass(&mut self) {
         self.pass += 1;
+        self.same_update = core::mem::take(&mut self.next_part);
     }
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
         self.link("forward", at, x, y);
@@ -103,6 +131,7 @@ impl<T: Scalar, W: Write> GradientMonitor<T> for Recorder<W> {
     }
     fn event(&mut self, event: &Event<'_, T>) {
         match *event {
+            Event::NextPart => self.next_part = true,
             Event::Gradient { blocks, w, dw } => self.each_block("gradient", blocks, w, dw),
             Event::Update { blocks, w, update } => self.each_block("update", blocks, w, update),
             Event::Step(record) => self.write(&Record { pass: self.pass, event: "step", record }),

@@ -1,6 +1,6 @@
 //! A run: epochs, validation, early stopping.
 
-use super::{Epoch, FitOptions, Progress, Trainer, options::OnStep, step::Updated, trace};
+use super::{Epoch, FitOptions, Progress, Step, Trainer, options::OnStep, step::Updated, trace};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
@@ -29,6 +29,25 @@ struct EpochSum {
     /// The total weight of all rows.
     weight: f64,
     skipped: u64,
+    samples: usize,
+    /// The norms of the updates with a record, before and after clipping, with their number.
+    norms: [(f64, u64); 2],
+}
+
+impl EpochSum {
+    /// Adds the norms of an update.
+    fn add_norms(&mut self, step: &Step) {
+        for (sum, norm) in self.norms.iter_mut().zip([Some(step.gradient_norm), step.clipped_norm]) {
+            if let Some(norm) = norm {
+                *sum = (sum.0 + norm, sum.1 + 1);
+            }
+        }
+    }
+
+    /// The means of the norms.
+    fn mean_norms(&self) -> [Option<f64>; 2] {
+        self.norms.map(|(sum, count)| (count > 0).then(|| sum / count as f64))
+    }
 }
 
 /// The observers of the updates of a fit.
@@ -37,16 +56,19 @@ struct Observers<'a, 'f, T> {
     on_step: Option<&'a mut OnStep<'f>>,
     /// Whether updates are timed.
     timed: bool,
-    /// Whether a callback of any rank can end the run after an update.
+    /// Whether a callback or monitor of any rank can end the run after an update.
     may_stop: bool,
+    /// Whether a monitor stopped the run.
+    stopped: bool,
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// Trains for one run: the epochs of the settings, or the rest of an interrupted run.
     ///
     /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
-    /// end. After a run that is done (all epochs, or early stopping) the next call is another run of as many epochs,
-    /// from the present parameters and optimizer state, with new patience. Epochs are numbered through all runs.
+    /// end. A run is done after all epochs, by early stopping, or where a monitor
+    /// [stops](GradientMonitor::should_stop) it. The next call is then another run of as many epochs, from the present
+    /// parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
@@ -149,8 +171,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<Vec<Epoch>, Error> {
         let FitOptions { validation, monitor, progress: mut callback, on_step } = observers;
         let (timed, mut none) = (monitor.is_some(), ());
-        let may_stop = self.any_rank(on_step.is_some())?;
-        let mut observers = Observers { monitor: monitor.unwrap_or(&mut none), on_step, timed, may_stop };
+        let may_stop = self.any_rank(timed || on_step.is_some())?;
+        let monitor = monitor.unwrap_or(&mut none);
+        let mut observers = Observers { monitor, on_step, timed, may_stop, stopped: false };
         let mut epochs = Vec::new();
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
@@ -166,6 +189,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 self.note_validation(patience, validation.loss);
             }
             let ends = callback.as_mut().is_some_and(|callback| callback(&epoch).is_break());
+            observers.stopped |= may_stop && self.any_rank(observers.monitor.should_stop())?;
+            self.progress.stopped |= observers.stopped;
             if self.any_rank(ends)? {
                 break;
             }
@@ -188,7 +213,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Runs one pass over the data, without validation. `None` if a callback ended it.
+    /// Runs one pass over the data, without validation, or a part of it if a monitor stops the run. `None` if a
+    /// callback ended it.
     fn epoch(
         &mut self,
         data: &dyn Source<T>,
@@ -197,17 +223,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<Option<Epoch>, Error> {
         let began = Clock::now();
         let learning_rate = self.optimizer.learning_rate(self.workspace.blocks());
-        let samples_of_data = data.layout().samples;
         let mut order = core::mem::take(&mut self.order);
-        order.begin(samples_of_data, &self.settings, self.progress.epochs as u64)?;
+        order.begin(data.layout().samples, &self.settings, self.progress.epochs as u64)?;
         let mean = self.loss.reduction() == Reduction::Mean;
-        let (mut sum, mut stopped) = (EpochSum::default(), false);
+        let (mut sum, mut ends) = (EpochSum::default(), false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
         while let Some(samples) = order.next(group)? {
-            let Observers { monitor, on_step, timed, may_stop } = &mut *observers;
+            let Observers { monitor, on_step, timed, may_stop, stopped } = &mut *observers;
             let always = on_step.is_some() || trace::takes_steps();
             let started = if always || *timed { Clock::now() } else { None };
             self.watch.begin(always, started);
+            sum.samples += samples.len();
             let _span = trace::step_span();
             self.update(data, batch, samples, &mut **monitor, &mut |updated, step| {
                 let Updated { loss, weight, outcome } = updated;
@@ -220,20 +246,27 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 }
                 if let Some(step) = step {
                     trace::step(step);
-                    stopped |= on_step.as_mut().is_some_and(|on_step| on_step(step).is_break());
+                    sum.add_norms(step);
+                    ends |= on_step.as_mut().is_some_and(|on_step| on_step(step).is_break());
                 }
             })?;
-            if *may_stop && self.any_rank(stopped)? {
-                self.order = order;
-                self.check_parameters()?;
-                return Ok(None);
+            if *may_stop && self.any_rank(ends || monitor.should_stop())? {
+                // A callback interrupts the epoch, a monitor ends it.
+                ends = self.any_rank(ends)?;
+                *stopped = !ends;
+                break;
             }
         }
         self.order = order;
-        if sum.weight == 0.0 {
+        if ends {
+            self.check_parameters()?;
+            return Ok(None);
+        }
+        if sum.weight == 0.0 && !observers.stopped {
             return Err(Error::NothingCounts { data: "training" });
         }
         self.check_parameters()?;
+        let [gradient_norm, clipped_norm] = sum.mean_norms();
         let loss = match sum {
             EpochSum { applied_weight: 0.0, .. } => f64::NAN,
             EpochSum { loss, applied_weight, .. } if mean => loss / applied_weight,
@@ -246,7 +279,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             steps: self.optimizer.steps(),
             skipped: sum.skipped,
             learning_rate,
-            samples: samples_of_data,
+            gradient_norm,
+            clipped_norm,
+            samples: sum.samples,
             seconds: began.map(Clock::seconds),
         }))
     }

@@ -81,7 +81,7 @@ pub(crate) struct Progress {
     pub waited: usize,
     /// The lowest validation loss of the run.
     pub best: f64,
-    /// Whether the patience ran out.
+    /// Whether the patience ran out, or a monitor stopped the run.
     pub stopped: bool,
     /// Whether the parameters are those of the lowest validation loss, and the last ones are kept beside them.
     pub restored: bool,
@@ -189,7 +189,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.parameters
     }
 
-    /// Whether early stopping ended the last run: its patience ran out before its epochs.
+    /// Whether the last run ended before its epochs: its patience ran out, or a monitor asked to
+    /// [stop](crate::GradientMonitor::should_stop). A checkpoint keeps it, and the next fit is another run.
     pub fn stopped_early(&self) -> bool {
         self.progress.stopped
     }

@@ -25,20 +25,22 @@ mod subscribed {
     }
 
     pub(crate) fn step(step: &Step) {
-        let &Step { step, epoch, loss, applied, learning_rate, gradient_norm, clipped_norm, samples, seconds } = step;
+        let &Step { step: number, epoch, loss, applied, learning_rate, .. } = step;
+        let &Step { gradient_norm, clipped_norm, samples, seconds, .. } = step;
         debug!(
-            target: TARGET, step, epoch, loss, applied, learning_rate, gradient_norm, clipped_norm, samples, seconds,
-            "step"
+            target: TARGET, step = number, epoch, loss, applied, learning_rate, gradient_norm, clipped_norm, samples,
+            seconds, samples_per_second = step.samples_per_second(), "step"
         );
     }
 
     pub(crate) fn epoch(epoch: &Epoch) {
-        let &Epoch { epoch, loss, validation, steps, skipped, learning_rate, samples, seconds } = epoch;
+        let &Epoch { epoch: number, loss, validation, steps, skipped, learning_rate, .. } = epoch;
+        let &Epoch { gradient_norm, clipped_norm, samples, seconds, .. } = epoch;
         let validation_loss = validation.map(|validation| validation.loss);
         let accuracy = validation.and_then(|validation| validation.accuracy);
         info!(
-            target: TARGET, epoch, loss, validation_loss, accuracy, steps, skipped, learning_rate, samples, seconds,
-            "epoch"
+            target: TARGET, epoch = number, loss, validation_loss, accuracy, steps, skipped, learning_rate,
+            gradient_norm, clipped_norm, samples, seconds, samples_per_second = epoch.samples_per_second(), "epoch"
         );
     }
 }

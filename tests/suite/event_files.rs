@@ -244,7 +244,11 @@ fn values_of_a_run_equal_its_records() {
         let expected = known.steps.iter().map(|step| (step.step, value(step).expect(tag) as f32));
         assert_eq!(run.scalars[tag], expected.collect::<Vec<_>>(), "{tag}");
     }
-    let of_epochs: [(&str, Value<Epoch>); 3] = [
+    let of_epochs: [(&str, Value<Epoch>); 7] = [
+        ("epoch/learning_rate", |epoch| epoch.learning_rate),
+        ("epoch/gradient_norm", |epoch| epoch.gradient_norm),
+        ("epoch/clipped_norm", |epoch| epoch.clipped_norm),
+        ("epoch/samples_per_second", Epoch::samples_per_second),
         ("epoch/loss", |epoch| Some(epoch.loss)),
         ("validation/loss", |epoch| Some(epoch.validation?.loss)),
         ("validation/accuracy", |epoch| epoch.validation?.accuracy),
@@ -253,7 +257,7 @@ fn values_of_a_run_equal_its_records() {
         let expected = known.epochs.iter().map(|epoch| (epoch.steps, value(epoch).expect(tag) as f32));
         assert_eq!(run.scalars[tag], expected.collect::<Vec<_>>(), "{tag}");
     }
-    assert_eq!(run.scalars.len(), 8);
+    assert_eq!(run.scalars.len(), 12);
 
     let tags = known.updates[0].iter().filter(|(_, values)| !values.is_empty());
     assert_eq!(run.histograms.len(), tags.count());

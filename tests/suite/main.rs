@@ -85,6 +85,8 @@ mod norms;
 mod numbers;
 #[cfg(feature = "std")]
 mod own_scalar;
+#[cfg(feature = "serde")]
+mod pages;
 #[cfg(feature = "std")]
 mod panics;
 mod parity;
@@ -118,6 +120,8 @@ mod soundness;
 mod state_dict;
 #[cfg(feature = "std")]
 mod statistics;
+#[cfg(feature = "safetensors")]
+mod stops;
 #[cfg(feature = "proptest")]
 mod strategies;
 #[cfg(feature = "std")]

@@ -142,6 +142,7 @@ fn events_of_a_run_equal_its_records() {
                 step, epoch, loss, applied, learning_rate, gradient_norm, clipped_norm, samples, seconds, ..
             } = step;
             assert!(learning_rate.is_some() && clipped_norm.is_some());
+            let per_second = seconds.map(|seconds| samples as f64 / seconds);
             let fields = number("step", step)
                 .with("epoch", epoch)
                 .with("loss", loss)
@@ -151,11 +152,15 @@ fn events_of_a_run_equal_its_records() {
                 .with_some("clipped_norm", clipped_norm)
                 .with("samples", samples)
                 .with_some("seconds", seconds)
+                .with_some("samples_per_second", per_second)
                 .with("message", format_args!("step"));
             expected.push(Seen::Event("chainrule::trainer", Level::DEBUG, fields));
             expected.push(Seen::Exit("step"));
         }
-        let &Epoch { epoch, loss, validation, steps, skipped, learning_rate, samples, seconds, .. } = epoch;
+        let &Epoch { epoch, loss, validation, steps, skipped, learning_rate, gradient_norm, samples, seconds, .. } =
+            epoch;
+        let clipped_norm = epochs[epoch - 1].clipped_norm;
+        assert!(gradient_norm > clipped_norm && clipped_norm.is_some());
         let validation = validation.unwrap();
         let fields = number("epoch", epoch as u64)
             .with("loss", loss)
@@ -164,8 +169,11 @@ fn events_of_a_run_equal_its_records() {
             .with("steps", steps)
             .with("skipped", skipped)
             .with_some("learning_rate", learning_rate)
+            .with_some("gradient_norm", gradient_norm)
+            .with_some("clipped_norm", clipped_norm)
             .with("samples", samples)
             .with_some("seconds", seconds)
+            .with_some("samples_per_second", seconds.map(|seconds| samples as f64 / seconds))
             .with("message", format_args!("epoch"));
         expected.push(Seen::Event("chainrule::trainer", Level::INFO, fields));
         expected.push(Seen::Exit("epoch"));

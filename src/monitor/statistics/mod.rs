@@ -15,7 +15,7 @@ pub use run::{NonFinite, NonFiniteOrigin, RunStatistics};
 pub use running::RunningMoments;
 pub use state::StateStatistics;
 
-use super::{Event, GradientMonitor, Link};
+use super::{BudgetHistory, Event, GradientMonitor, Link};
 use crate::{
     block::Blocks,
     kernel::reduce::survey,
@@ -53,6 +53,7 @@ pub struct Statistics {
     gates: Vec<GateStatistics>,
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
+    history: BudgetHistory,
     /// The input of the first link.
     input: link::Parts,
     /// The index in each list at which the search for the next event starts.
@@ -89,6 +90,11 @@ impl Statistics {
     pub fn run(&self) -> &RunStatistics {
         &self.run
     }
+
+    /// The budget of the main path over the watched passes.
+    pub fn history(&self) -> &BudgetHistory {
+        &self.history
+    }
 }
 
 /// The index of the first entry from `next` on for which `is` holds, in circular order; a new entry if there is none.
@@ -106,6 +112,7 @@ fn find<S>(list: &mut Vec<S>, next: &mut usize, is: impl Fn(&S) -> bool, make: i
 impl<T: Scalar> GradientMonitor<T> for Statistics {
     fn begin_pass(&mut self) {
         self.next = [0; 3];
+        self.history.end();
         self.run.begin();
     }
 
@@ -163,6 +170,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 if link.backward(at, dy, dx, of_dx) && at.on_main_path {
                     self.run.see_loss_gradient(at, dy, link.norm_in());
                     self.run.on_main_path(link.norm_in(), link.norm_out(), link.gradients());
+                    self.history.push(pass + 1, at.name, at.factor, [link.norm_in(), link.norm_out()]);
                 }
             }
             Some(step) => {

@@ -1,8 +1,11 @@
 //! A layer with a state, over time.
 
 use super::RunningMoments;
-use crate::monitor::Factor;
-use alloc::string::String;
+use crate::monitor::{
+    Factor,
+    history::{KEPT, Thinning, halve},
+};
+use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
 /// The path of the layer of a link: `0` for `0.recurrent`.
@@ -29,6 +32,9 @@ pub struct StateStatistics {
     per_step: RunningMoments,
     sequence: usize,
     vanished_step: Option<usize>,
+    /// Some steps of the last pass with their norm, and which of them are kept.
+    norms: Vec<(usize, f64)>,
+    thinning: Thinning,
 }
 
 impl StateStatistics {
@@ -46,12 +52,28 @@ impl StateStatistics {
             per_step: mean,
             sequence: 0,
             vanished_step: None,
+            norms: Vec::with_capacity(KEPT),
+            thinning: Thinning::default(),
+        }
+    }
+
+    /// Keeps the norm of the state gradient at a step, from the last step to the first.
+    fn keep(&mut self, step: usize, norm: f64) {
+        if self.norms.last().is_some_and(|&(last, _)| step >= last) {
+            self.norms.clear();
+            self.thinning = Thinning::default();
+        }
+        if self.thinning.keeps(self.norms.len(), || halve(&mut self.norms)) {
+            self.norms.push((step, norm));
         }
     }
 
     pub(super) fn backward(&mut self, factor: Factor, step: usize, before: f64, after: f64) {
         self.newest = self.newest.max(step);
-        if factor == Factor::Addition || before == 0.0 {
+        if factor == Factor::Addition {
+            return self.keep(step, after);
+        }
+        if before == 0.0 {
             return;
         }
         if after == 0.0 {
@@ -112,5 +134,10 @@ impl StateStatistics {
     /// The step at which the gradient of the last pass became exactly zero, if it did.
     pub fn vanished_step(&self) -> Option<usize> {
         self.vanished_step
+    }
+    /// Steps of the last pass, from the last to the first, with the norm of the state gradient: every k-th step, at
+    /// most 128.
+    pub fn norms(&self) -> &[(usize, f64)] {
+        &self.norms
     }
 }

@@ -31,9 +31,11 @@ use std::{
 /// | `update/loss`, `update/learning_rate` | each update | [`Step`] |
 /// | `update/gradient_norm`, `update/clipped_norm` | each update | before any transform, and after `ClipNorm` |
 /// | `update/samples_per_second` | each update | [`Step::samples_per_second`] |
-/// | `gradient/FACTOR/LINK` | [`histograms_every`](Self::histograms_every) | ∂L/∂x of all rows and steps: a histogram |
+/// | `gradient/FACTOR/LINK` | [`histograms_every`](Self::histograms_every) | ∂L/∂x of all rows and steps, a histogram |
 /// | `non_finite/gradient/FACTOR/LINK` | as the histogram | its values that are NaN or infinite, if any |
 /// | `epoch/loss`, `validation/loss`, `validation/accuracy` | each epoch | [`Epoch`] |
+/// | `epoch/learning_rate`, `epoch/gradient_norm`, `epoch/clipped_norm` | each epoch | [`Epoch`], where known |
+/// | `epoch/samples_per_second` | each epoch | [`Epoch::samples_per_second`] |
 ///
 /// A number is rounded to `f32`, the format of the file. Give it to [`FitOptions::monitor`], alone or beside others; in
 /// a loop of your own, call [`scalar`](Self::scalar) and [`histograms`](Self::histograms). After the first passes it
@@ -79,6 +81,8 @@ struct LinkHistogram {
     name: String,
     factor: Factor,
     tag: String,
+    /// The tag of the number of its values that are not finite.
+    tag_of_non_finite: String,
     histogram: Histogram,
 }
 
@@ -150,7 +154,7 @@ impl<W: Write> TensorBoard<W> {
     pub fn histogram<T: Scalar>(&mut self, tag: &str, step: u64, values: &[T]) {
         let mut histogram = Histogram::new();
         histogram.add(values);
-        encode(&mut self.encoder, tag, &histogram);
+        encode(&mut self.encoder, [tag, &non_finite(tag)], &histogram);
         self.write(step);
     }
 
@@ -167,8 +171,8 @@ impl<W: Write> TensorBoard<W> {
     /// of your own, after the backward pass.
     pub fn histograms(&mut self, step: u64) {
         for i in 0..self.links.len() {
-            let LinkHistogram { tag, histogram, .. } = &mut self.links[i];
-            encode(&mut self.encoder, tag, histogram);
+            let LinkHistogram { tag, tag_of_non_finite, histogram, .. } = &mut self.links[i];
+            encode(&mut self.encoder, [tag, tag_of_non_finite], histogram);
             histogram.clear();
             self.write(step);
         }
@@ -200,30 +204,37 @@ impl<W: Write> TensorBoard<W> {
         }
     }
 
-    fn step(&mut self, step: &Step) {
-        self.encoder.scalar("update/loss", step.loss);
-        self.encoder.scalar("update/gradient_norm", step.gradient_norm);
-        for (tag, value) in [
-            ("update/learning_rate", step.learning_rate),
-            ("update/clipped_norm", step.clipped_norm),
-            ("update/samples_per_second", step.samples_per_second()),
-        ] {
+    /// Adds the numbers that are there to the event at hand.
+    fn scalars<const N: usize>(&mut self, scalars: [(&str, Option<f64>); N]) {
+        for (tag, value) in scalars {
             if let Some(value) = value {
                 self.encoder.scalar(tag, value);
             }
         }
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.encoder.scalar("update/loss", step.loss);
+        self.encoder.scalar("update/gradient_norm", step.gradient_norm);
+        self.scalars([
+            ("update/learning_rate", step.learning_rate),
+            ("update/clipped_norm", step.clipped_norm),
+            ("update/samples_per_second", step.samples_per_second()),
+        ]);
         self.write(step.step);
         self.histograms(step.step);
     }
 
     fn epoch(&mut self, epoch: &Epoch) {
         self.encoder.scalar("epoch/loss", epoch.loss);
-        if let Some(validation) = epoch.validation {
-            self.encoder.scalar("validation/loss", validation.loss);
-            if let Some(accuracy) = validation.accuracy {
-                self.encoder.scalar("validation/accuracy", accuracy);
-            }
-        }
+        self.scalars([
+            ("epoch/learning_rate", epoch.learning_rate),
+            ("epoch/gradient_norm", epoch.gradient_norm),
+            ("epoch/clipped_norm", epoch.clipped_norm),
+            ("epoch/samples_per_second", epoch.samples_per_second()),
+            ("validation/loss", epoch.validation.map(|validation| validation.loss)),
+            ("validation/accuracy", epoch.validation.and_then(|validation| validation.accuracy)),
+        ]);
         self.write(epoch.steps);
         self.flush();
     }
@@ -234,13 +245,17 @@ impl<W: Write> TensorBoard<W> {
     }
 }
 
-fn encode(encoder: &mut Encoder, tag: &str, histogram: &Histogram) {
+fn encode(encoder: &mut Encoder, [tag, tag_of_non_finite]: [&str; 2], histogram: &Histogram) {
     if histogram.values > 0 {
         encoder.histogram(tag, histogram);
     }
     if histogram.non_finite > 0 {
-        encoder.scalar(&format!("non_finite/{tag}"), histogram.non_finite as f64);
+        encoder.scalar(tag_of_non_finite, histogram.non_finite as f64);
     }
+}
+
+fn non_finite(tag: &str) -> String {
+    format!("non_finite/{tag}")
 }
 
 /// The word of a factor in tags.
@@ -285,10 +300,12 @@ impl<T: Scalar, W: Write> GradientMonitor<T> for TensorBoard<W> {
         let start = self.next.min(count);
         let found = (start..count).chain(0..start).find(|&i| is(&self.links[i]));
         let place = found.unwrap_or_else(|| {
+            let tag = format!("gradient/{}/{}", word(at.factor), at.name);
             self.links.push(LinkHistogram {
                 name: at.name.to_string(),
                 factor: at.factor,
-                tag: format!("gradient/{}/{}", word(at.factor), at.name),
+                tag_of_non_finite: non_finite(&tag),
+                tag,
                 histogram: Histogram::new(),
             });
             count

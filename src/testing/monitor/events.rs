@@ -119,8 +119,19 @@ fn step(step: u64, number: f64) -> Step {
 /// The record of an epoch, all of its numbers `number`.
 fn epoch(steps: u64, number: f64) -> Epoch {
     let validation = Some(Evaluation { loss: number, accuracy: Some(number) });
-    let (learning_rate, seconds) = (Some(number), Some(number));
-    Epoch { epoch: 1, loss: number, validation, steps, skipped: 0, learning_rate, samples: 3, seconds }
+    let some = Some(number);
+    Epoch {
+        epoch: 1,
+        loss: number,
+        validation,
+        steps,
+        skipped: 0,
+        learning_rate: some,
+        gradient_norm: some,
+        clipped_norm: some,
+        samples: 3,
+        seconds: some,
+    }
 }
 
 /// Sends events that no network of the crate sends: in any order, with empty slices, NaN and infinity.

@@ -8,7 +8,7 @@ use crate::{
 use chainrule::{
     BatchShape, Blocks, Gate, GradientMonitor, Layer,
     layer::{LinkPath, Sequential},
-    monitor::{Event, Every, Factor, GradientBudget, NormStats, Recorder, Shares, Statistics, TensorBoard},
+    monitor::{Event, Every, Factor, GradientBudget, NormStats, Recorder, RunRecord, Shares, Statistics, TensorBoard},
 };
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -98,16 +98,31 @@ pub fn entries() -> Vec<Entry> {
                 Ok(())
             },
         ),
-        entry(3, &["monitor::Recorder::new", "monitor::Recorder: GradientMonitor"], &["out of range for slice"], |c| {
-            let mut recorder = Recorder::new(Vec::new());
-            tell(c, &mut recorder)?;
-            let written = recorder.finish();
-            let text = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();
-            for line in text.lines() {
-                ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
-            }
-            Ok(())
-        }),
+        entry(
+            3,
+            &[
+                "monitor::Recorder::new",
+                "monitor::Recorder: GradientMonitor",
+                "monitor::RunRecord::read",
+                "monitor::RunRecord::to_html",
+            ],
+            &["out of range for slice"],
+            |c| {
+                let mut recorder = Recorder::new(Vec::new());
+                tell(c, &mut recorder)?;
+                let written = recorder.finish();
+                let mut text = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();
+                for line in text.lines() {
+                    ensure(serde_json::from_str::<serde_json::Value>(line).is_ok(), || format!("no JSON: {line}"))?;
+                }
+                if c.once_in(3) {
+                    text += &c.text();
+                    text += "\n";
+                }
+                let page = RunRecord::read(text.as_bytes())?.to_html(None);
+                ensure(page.ends_with("</html>\n"), || format!("the page ends in {:?}", page.chars().next_back()))
+            },
+        ),
         entry(
             3,
             &[

@@ -1,0 +1,219 @@
+//! A report, and a run, as one HTML page that opens without a network.
+
+mod chart;
+mod heat_map;
+#[cfg(all(feature = "serde", feature = "std"))]
+mod run;
+mod svg;
+
+use super::{
+    Finding, Report, Severity, TrialReport,
+    figures::{count, figure},
+    report::{ReportRow, ReportState},
+};
+use crate::monitor::BudgetHistory;
+use alloc::{format, string::String, vec::Vec};
+use chart::{COLOURS, Chart, Line};
+use heat_map::heat_map;
+use svg::{Axis, LEFT, PLOT, Svg, escaped, shortened};
+
+const STYLE: &str = "body{font:15px/1.5 sans-serif;margin:2em auto;max-width:68em;padding:0 1em}\
+    .critical{border-left:.5em solid #b3261e}.warning{border-left:.5em solid #c77700}.note{border-left:.5em solid #888}\
+    .healthy{border-left:.5em solid #3a7d34}section{padding:.4em 1em;margin:1em 0;background:#f6f6f6}\
+    svg{display:block;max-width:100%;height:auto;font:12px sans-serif}pre{overflow-x:auto;font-size:13px}\
+    .name{font:bold 13px sans-serif}.unit,.tick{fill:#555}.x{text-anchor:middle}.y{text-anchor:end}\
+    .axis{stroke:#555;fill:none}.grid{stroke:#e4e4e4}.line{fill:none;stroke-width:1.5;stroke-linejoin:round}\
+    path.wrong{stroke:#b3261e;stroke-width:1.5;fill:none}text.wrong{fill:#b3261e}.swatch{stroke:#888;stroke-width:.5}\
+    table{border-collapse:collapse}td,th{padding:.1em 1em .1em 0;text-align:left;vertical-align:top}";
+
+/// Height of a bar's row, in pixels.
+const ROW: f64 = 18.0;
+/// The place of 0 among the bars, and the length of the longest.
+const MIDDLE: f64 = LEFT + PLOT / 2.0;
+const HALF: f64 = PLOT / 2.0;
+
+/// A whole page with everything in it.
+fn page(title: &str, body: &str) -> String {
+    let title = escaped(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><title>{title}</title>\
+         <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{body}</body></html>\n"
+    )
+}
+
+fn section(finding: &Finding) -> String {
+    let class = match finding.severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
+    };
+    let text = escaped(&format!("{finding}"));
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    format!("<section class=\"{class}\"><b>{first}</b><br/>{}</section>\n", rest.replace('\n', "<br/>"))
+}
+
+impl Report {
+    /// The report as one HTML page with everything in it: the findings, the budget by layer and over watched passes,
+    /// the state's gradient over time, the curves of trials, and the text. It needs no network and no script.
+    ///
+    /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. Passes are those
+    /// of [`history`](Self::history).
+    pub fn to_html(&self) -> String {
+        let title = self.root().map_or(String::from("nothing wrong"), |root| match root.layer.is_empty() {
+            true => format!("{}", root.cause),
+            false => format!("{}, layer {}", root.cause, root.layer),
+        });
+        let mut body = self.sections();
+        body.push_str(&over_passes(&self.history, "watched pass"));
+        body.push_str(&self.pictures());
+        page(&title, &body)
+    }
+
+    /// The findings, or that there are none.
+    fn sections(&self) -> String {
+        let passes = usize::try_from(self.passes).unwrap_or(usize::MAX);
+        let healthy = match (self.is_healthy(), passes) {
+            (false, _) => String::new(),
+            (true, 0) => String::from("<section class=\"healthy\"><b>before training: nothing wrong</b></section>\n"),
+            (true, _) => {
+                let passes = count(passes, "watched pass");
+                format!("<section class=\"healthy\"><b>after {passes}: nothing wrong</b></section>\n")
+            }
+        };
+        self.findings.iter().fold(healthy, |text, finding| text + &section(finding))
+    }
+
+    /// The budget by layer, states over time, the trials, and the report as text.
+    fn pictures(&self) -> String {
+        let mut body = String::from("<h2>The gradient from loss to input</h2>\n");
+        body.push_str(
+            "<p>Decades, powers of ten of its norm: to the left it shrinks, to the right it grows. Filled: measured, \
+             the mean of recent passes. Outlined: predicted by theory.</p>\n",
+        );
+        body.push_str(&self.bars());
+        body.extend(self.states.iter().map(over_time));
+        for trial in &self.trials {
+            body.push_str("<h2>Trial</h2>\n<p>The loss of each step: the network as it is, and with each fix.</p>\n");
+            body.push_str(&curves(trial));
+        }
+        body + &format!("<h2>As text</h2>\n<pre>{}</pre>\n", escaped(&format!("{self}")))
+    }
+
+    /// A bar for each link on the path.
+    fn bars(&self) -> String {
+        let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
+        let finite = |decades: Option<f64>| decades.filter(|decades| decades.is_finite()).unwrap_or(0.0);
+        let all = path.iter().flat_map(|row| [row.measured, row.predicted]);
+        let most = all.map(|decades| finite(decades).abs()).fold(0.1, f64::max);
+        let height = ROW * path.len() as f64;
+        let mut svg = Svg::new(height + 40.0);
+        for (i, row) in path.iter().enumerate() {
+            let top = ROW * i as f64;
+            svg.text("y", [LEFT - 6.0, top + 13.0], &shortened(&format!("{}  {}", row.name, row.kind)));
+            // A gradient that ends has the longest bar, in black.
+            let bar = |decades: f64| {
+                let length = (decades.abs() / most).min(1.0) * HALF;
+                let (x, y) = (if decades < 0.0 { MIDDLE - length } else { MIDDLE }, top + 3.0);
+                format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"{length:.1}\" height=\"{:.1}\"", ROW - 6.0)
+            };
+            let mut draw = |decades: Option<f64>, colour: [&str; 3], more: &str| {
+                if let Some(decades) = decades.filter(|decades| !decades.is_nan()) {
+                    let [gain, loss, ends] = colour;
+                    let colour = if decades.is_infinite() { ends } else { [gain, loss][usize::from(decades < 0.0)] };
+                    svg.push(format_args!("<rect {} fill=\"{colour}\"{more}/>", bar(decades)));
+                }
+            };
+            draw(row.measured, ["#be4b28", "#1f5fa0", "#000"], "");
+            draw(row.predicted, ["none"; 3], " stroke=\"#000\"");
+            let values = [("", row.measured), ("predicted ", row.predicted)];
+            let label = |(word, decades): (&str, Option<f64>)| Some(format!("{word}{}", figure(decades?, 2)));
+            let values: Vec<String> = values.into_iter().filter_map(label).collect();
+            svg.text("key", [LEFT + PLOT + 12.0, top + 13.0], &values.join(", "));
+        }
+        svg.push(format_args!("<path class=\"axis\" d=\"M{MIDDLE} 0V{height}M{LEFT} {height}h{PLOT}\"/>"));
+        for part in [-1.0, -0.5, 0.0, 0.5, 1.0] {
+            svg.text("x tick", [MIDDLE + part * HALF, height + 17.0], &figure(part * most, 2));
+        }
+        svg.text("x unit", [MIDDLE, height + 32.0], "decades");
+        svg.end()
+    }
+}
+
+/// The budget over the passes or updates of a run: the sum, and each link.
+fn over_passes(history: &BudgetHistory, title: &str) -> String {
+    if history.numbers.len() < 2 {
+        return String::new();
+    }
+    let axis = axis_of(history, core::iter::empty());
+    format!("<h2>The gradient over the run</h2>\n{}{}", sum(history, axis, title), heat_map(history, &axis, title))
+}
+
+/// The horizontal axis over the passes of a history and some others. The last column has the width of that before it.
+fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
+    let numbers = || history.numbers.iter().map(|&number| number as f64);
+    let end = match history.numbers[..] {
+        [.., before, last] => Some(last as f64 + last.saturating_sub(before).max(1) as f64),
+        [last] => Some(last as f64 + 1.0),
+        [] => None,
+    };
+    Axis::over(numbers().chain(end).chain(others))
+}
+
+/// The sum of the decades of all links.
+fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
+    let totals = history.numbers.iter().zip(history.totals());
+    let points = totals.filter_map(|(&number, total)| Some([number as f64, total?])).collect();
+    let line = Line { name: "sum of all links", colour: COLOURS[0], points, marks: false };
+    Chart {
+        title: "Budget",
+        unit: "decades, to first weights",
+        axis,
+        axis_title: title,
+        most: f64::INFINITY,
+        lines: Vec::from([line]),
+    }
+    .svg()
+}
+
+/// The norm of a state's gradient at each step of the last pass; nothing where none was watched.
+fn over_time(state: &ReportState) -> String {
+    if state.gradient.len() < 2 {
+        return String::new();
+    }
+    let mut points: Vec<[f64; 2]> = state.gradient.clone();
+    points.reverse();
+    let name = format!("layer {}", state.name);
+    let chart = Chart {
+        title: "Gradient of the state",
+        unit: "norm, last watched pass",
+        axis: Axis::over(points.iter().map(|&[step, _]| step)),
+        axis_title: "step of the sequence",
+        most: f64::INFINITY,
+        lines: Vec::from([Line { name: &name, colour: COLOURS[0], points, marks: false }]),
+    };
+    format!("<h2>Over time, layer {}</h2>\n{}", escaped(&state.name), chart.svg())
+}
+
+/// The loss of each step: the network as it is in black, the fixes in colours, the best first.
+fn curves(trial: &TrialReport) -> String {
+    let finite = |curve: &[f64]| curve.iter().copied().filter(|loss| loss.is_finite()).fold(0.0, f64::max);
+    let fixes = trial.outcomes.iter().zip(COLOURS.into_iter().cycle());
+    let outcomes = [(&trial.baseline, "#000")].into_iter().chain(fixes);
+    let lines = outcomes.map(|(outcome, colour)| Line {
+        name: outcome.name.split(':').next().unwrap_or_default(),
+        colour,
+        points: (1_u32..).zip(&outcome.curve).map(|(step, &loss)| [f64::from(step), loss]).collect(),
+        marks: false,
+    });
+    let lines: Vec<Line<'_>> = lines.collect();
+    Chart {
+        title: "Loss",
+        unit: "mean over the seeds",
+        axis: Axis::over(lines.iter().flat_map(|line| &line.points).map(|&[step, _]| step)),
+        axis_title: "step of the trial",
+        // A fix that diverges must not press the others flat.
+        most: 1.2 * finite(&trial.baseline.curve).max(f64::MIN_POSITIVE),
+        lines,
+    }
+    .svg()
+}

@@ -1,0 +1,120 @@
+//! What all pictures of a page have in common: sizes, text, the horizontal axis.
+
+use crate::diagnosis::figures::number;
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt::{self, Write};
+use num_traits::Float;
+
+/// The left end of the plots, which names stand before; their width; and the room for values after them, in pixels.
+pub(super) const LEFT: f64 = 230.0;
+pub(super) const PLOT: f64 = 520.0;
+pub(super) const RIGHT: f64 = 250.0;
+/// Letters of a name before or after a plot.
+const LETTERS: usize = 32;
+/// The height of a horizontal axis with its labels.
+pub(super) const AXIS: f64 = 34.0;
+/// The number of labels on an axis, about.
+const LABELS: f64 = 5.0;
+
+/// Text without characters that HTML reads.
+pub(super) fn escaped(text: &str) -> String {
+    // Other control characters may not stand in a page at all.
+    let text: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A name that is cut in its middle if it is too long for its place.
+pub(super) fn shortened(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    let half = LETTERS / 2;
+    if letters.len() <= LETTERS {
+        return name.to_string();
+    }
+    let [start, end] = [&letters[..half], &letters[letters.len() - half + 1..]].map(|part| part.iter().collect());
+    let (start, end): (String, String) = (start, end);
+    format!("{start}…{end}")
+}
+
+/// A picture in the making.
+pub(super) struct Svg(String);
+
+impl Svg {
+    pub(super) fn new(height: f64) -> Self {
+        let width = LEFT + PLOT + RIGHT;
+        Svg(format!("<svg viewBox=\"0 0 {width} {height:.0}\" width=\"{width}\" height=\"{height:.0}\">\n"))
+    }
+
+    /// Appends to the text, which does not fail.
+    pub(super) fn push(&mut self, arguments: fmt::Arguments<'_>) {
+        let _ = self.0.write_fmt(arguments);
+        self.0.push('\n');
+    }
+
+    /// Text that starts at `x`, ends there (`end`) or lies around it (`middle`), as CSS class.
+    pub(super) fn text(&mut self, class: &str, [x, y]: [f64; 2], text: &str) {
+        let text = escaped(text);
+        self.push(format_args!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"));
+    }
+
+    /// A horizontal axis of numbers at height `y`.
+    pub(super) fn axis(&mut self, axis: &Axis, y: f64, title: &str) {
+        self.push(format_args!("<path class=\"axis\" d=\"M{LEFT} {y:.1}h{PLOT}\"/>"));
+        for value in ticks([axis.from, axis.to], 1.0) {
+            let x = axis.at(value);
+            self.push(format_args!("<path class=\"axis\" d=\"M{x:.1} {y:.1}v4\"/>"));
+            self.text("x tick", [x, y + 17.0], &number_of_updates(value));
+        }
+        self.text("x unit", [LEFT + PLOT / 2.0, y + 31.0], title);
+    }
+
+    pub(super) fn end(mut self) -> String {
+        self.0.push_str("</svg>\n");
+        self.0
+    }
+}
+
+/// A whole number in full.
+fn number_of_updates(value: f64) -> String {
+    if value.abs() < 1e7 { format!("{value:.0}") } else { number(value) }
+}
+
+/// The horizontal axis of pictures that stand below each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    pub from: f64,
+    pub to: f64,
+}
+
+impl Axis {
+    /// An axis over whole numbers.
+    pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
+        let (from, to) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), x| (from.min(x), to.max(x)));
+        match from <= to {
+            true if from < to => Axis { from, to },
+            true => Axis { from, to: from + 1.0 },
+            false => Axis { from: 0.0, to: 1.0 },
+        }
+    }
+
+    /// The place of a number in a picture.
+    pub(super) fn at(&self, x: f64) -> f64 {
+        let part = (x - self.from) / (self.to - self.from);
+        // 0/0 where numbers are so large that the next is the same.
+        LEFT + if part.is_nan() { 0.0 } else { PLOT * part.clamp(0.0, 1.0) }
+    }
+}
+
+/// About five round numbers within a range, at distances of at least `least`: 1, 2 or 5 times a power of ten.
+pub(super) fn ticks([low, high]: [f64; 2], least: f64) -> Vec<f64> {
+    // Halves, so that the range of all numbers is a number.
+    let apart = ((high / 2.0 - low / 2.0) / LABELS * 2.0).max(least);
+    let power = Float::powi(10.0, Float::floor(libm::log10(apart)) as i32);
+    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|&step| step >= 0.999 * apart);
+    let Some(step) = step.filter(|step| step.is_normal()) else { return Vec::from([low, high]) };
+    let first = Float::ceil(low / step);
+    (0..=12).map(|i| (first + f64::from(i)) * step).take_while(|&tick| tick <= high + 1e-9 * step).collect()
+}

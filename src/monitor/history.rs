@@ -1,0 +1,137 @@
+//! The budget over a run, in bounded memory.
+
+use super::Factor;
+#[cfg(doc)]
+use super::LinkBudget;
+use alloc::{string::String, vec::Vec};
+use num_traits::Float;
+
+/// The largest number of items that a [`Thinning`] keeps.
+pub(super) const KEPT: usize = 128;
+
+/// Which of an unknown number of items to keep: every k-th, k = 1 at first. At [`KEPT`] items every other one is
+/// dropped, and k is doubled. So at least 64 of many are kept, at equal distances.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Thinning {
+    seen: u64,
+    doublings: u32,
+}
+
+impl Thinning {
+    /// Whether the next item is kept. `halve` drops every other one of the `kept` items, if they are too many.
+    pub(super) fn keeps(&mut self, kept: usize, halve: impl FnOnce()) -> bool {
+        let number = self.seen;
+        self.seen += 1;
+        if !number.is_multiple_of(1 << self.doublings) {
+            return false;
+        }
+        if kept == KEPT {
+            // The number of this item is KEPT · k, a multiple of 2k.
+            halve();
+            self.doublings += 1;
+        }
+        true
+    }
+}
+
+/// Drops every other item, the second first.
+pub(super) fn halve<V>(items: &mut Vec<V>) {
+    let mut keep = false;
+    items.retain(|_| {
+        keep = !keep;
+        keep
+    });
+}
+
+/// The decades of each link of the main path over the passes of a run, in bounded memory.
+///
+/// Every k-th pass is kept, k = 1 at first. At 128 passes every other one is dropped and k is doubled, so that 64 to
+/// 128 passes of a long run are there, at equal distances. It allocates only for links that are new to it.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BudgetHistory {
+    /// The numbers of the kept passes. Of [`Statistics`](super::Statistics) they are those of watched passes, from 1.
+    /// Of a [`RunRecord`](crate::monitor::RunRecord) they are those of updates.
+    pub numbers: Vec<u64>,
+    /// The links, from loss to input.
+    pub links: Vec<LinkHistory>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    thinning: Thinning,
+    /// Whether a pass has begun, and whether it is kept.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    open: Option<bool>,
+    /// The place at which the next link is expected.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    next: usize,
+}
+
+/// The decades of one link over the passes of a [`BudgetHistory`].
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LinkHistory {
+    /// The name of the link.
+    pub name: String,
+    /// The factor it applies.
+    pub factor: Factor,
+    /// [`LinkBudget::decades`] in each kept pass; `None` where no gradient came to the link.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub decades: Vec<Option<f64>>,
+}
+
+impl BudgetHistory {
+    /// The sum of the decades of all links in each kept pass; `None` where no gradient came.
+    pub fn totals(&self) -> Vec<Option<f64>> {
+        let total = |pass: usize| {
+            let decades = self.links.iter().filter_map(|link| link.decades.get(pass).copied().flatten());
+            decades.fold(None, |sum: Option<f64>, decades| Some(sum.unwrap_or(0.0) + decades))
+        };
+        (0..self.numbers.len()).map(total).collect()
+    }
+
+    /// Ends the pass at hand.
+    pub(super) fn end(&mut self) {
+        self.open = None;
+    }
+
+    /// Adds a link of the main path to the pass `number`, with the norms of the gradient before and after it.
+    pub(super) fn push(&mut self, number: u64, name: &str, factor: Factor, [before, after]: [f64; 2]) {
+        if self.open.is_none() {
+            self.begin(number);
+        }
+        let count = self.links.len();
+        let is = |link: &LinkHistory| link.factor == factor && link.name == name;
+        let start = self.next.min(count);
+        let found = (start..count).chain(0..start).find(|&i| is(&self.links[i]));
+        let place = found.unwrap_or_else(|| {
+            let mut decades = Vec::with_capacity(KEPT);
+            decades.resize(self.numbers.len(), None);
+            self.links.push(LinkHistory { name: name.into(), factor, decades });
+            count
+        });
+        self.next = place + 1;
+        if self.open == Some(true)
+            && (before != 0.0 || after != 0.0)
+            && let Some(last) = self.links[place].decades.last_mut()
+        {
+            *last = Some(Float::log10(after / before));
+        }
+    }
+
+    fn begin(&mut self, number: u64) {
+        if self.numbers.capacity() == 0 {
+            self.numbers.reserve_exact(KEPT);
+        }
+        let BudgetHistory { numbers, links, thinning, .. } = self;
+        let keeps = thinning.keeps(numbers.len(), || {
+            halve(numbers);
+            links.iter_mut().for_each(|link| halve(&mut link.decades));
+        });
+        (self.open, self.next) = (Some(keeps), 0);
+        if keeps {
+            self.numbers.push(number);
+            self.links.iter_mut().for_each(|link| link.decades.push(None));
+        }
+    }
+}

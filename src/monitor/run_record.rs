@@ -1,0 +1,155 @@
+//! A run as its recorder wrote it.
+
+use super::{
+    BudgetHistory, Factor,
+    progress::{Epoch, Step},
+};
+#[cfg(doc)]
+use super::{Event, Recorder};
+use crate::error::Error;
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use serde::Deserialize;
+use std::io::BufRead;
+
+/// A run as a [`Recorder`] wrote it: its updates, its epochs, and the budget over the run.
+///
+/// The budget of an update is that of all its passes: the parts of an accumulated gradient, the shards of a rank. A
+/// loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are numbered from 1.
+///
+/// [`to_html`](Self::to_html) draws it.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
+/// use chainrule::{monitor::{Recorder, RunRecord}, trainer::{FitOptions, TrainConfig, Trainer}, transform::Adam};
+///
+/// let network = Sequential::<f32>::input(1).linear(8).tanh().linear(1).build()?;
+/// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
+/// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), TrainConfig::default())?;
+/// let mut lines = Recorder::new(Vec::new()); // in practice a buffered file
+/// let epochs = trainer.fit_with(&data, FitOptions::new().monitor(&mut lines))?;
+///
+/// let run = RunRecord::read(&lines.finish().unwrap()[..])?;
+/// assert_eq!(run.epochs(), epochs);
+/// assert_eq!(run.budget().numbers.len(), run.steps().len());
+/// std::fs::write(std::env::temp_dir().join("chainrule-run.html"), run.to_html(None)).unwrap();
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunRecord {
+    steps: Vec<Step>,
+    epochs: Vec<Epoch>,
+    budget: BudgetHistory,
+}
+
+/// One line, of which this is read.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line {
+    Backward(LinkLine),
+    Step(Step),
+    Epoch(Epoch),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct LinkLine {
+    pass: u64,
+    #[serde(default)]
+    same_update: bool,
+    #[serde(default)]
+    on_main_path: bool,
+    name: String,
+    factor: Factor,
+    /// The step of a link over time.
+    step: Option<u64>,
+    before: Norm,
+    after: Norm,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Norm {
+    #[serde(with = "crate::number")]
+    norm: f64,
+}
+
+/// The links of the update at hand, with the norms of all passes and parts.
+#[derive(Default)]
+struct Update {
+    pass: u64,
+    links: Vec<(String, Factor, [f64; 2])>,
+}
+
+impl Update {
+    /// Moves the links to the budget of the update with this number.
+    fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
+        for (name, factor, norms) in self.links.drain(..) {
+            budget.push(number, &name, factor, norms);
+        }
+        budget.end();
+    }
+
+    fn add(&mut self, line: LinkLine, budget: &mut BudgetHistory) {
+        let LinkLine { pass, same_update, name, factor, before, after, .. } = line;
+        if pass != self.pass && !same_update {
+            self.end(self.pass, budget);
+        }
+        self.pass = pass;
+        let norms = [before.norm, after.norm];
+        match self.links.iter_mut().rfind(|link| link.1 == factor && link.0 == name) {
+            Some((.., all)) => *all = [0, 1].map(|i| libm::hypot(all[i], norms[i])),
+            None => self.links.push((name, factor, norms)),
+        }
+    }
+}
+
+impl RunRecord {
+    /// Reads the lines of a [`Recorder`]. A last line that is cut short is left out: the run may still be writing it.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the number of the line, from 1, where reading fails or where a line is none of a recorder.
+    pub fn read(mut lines: impl BufRead) -> Result<Self, Error> {
+        let (mut run, mut update, mut line) = (RunRecord::default(), Update::default(), Vec::new());
+        for number in 1_u64.. {
+            line.clear();
+            let refuse = |reason: String| Error::File { path: format!("the records, line {number}"), reason };
+            if lines.read_until(b'\n', &mut line).map_err(|error| refuse(error.to_string()))? == 0 {
+                break;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(Line::Backward(link)) if link.on_main_path && link.step.is_none() => {
+                    update.add(link, &mut run.budget)
+                }
+                Ok(Line::Step(step)) => {
+                    update.end(step.step, &mut run.budget);
+                    run.steps.push(step);
+                }
+                Ok(Line::Epoch(epoch)) => run.epochs.push(epoch),
+                Ok(_) => {}
+                Err(_) if line.last() != Some(&b'\n') => break,
+                Err(error) => return Err(refuse(error.to_string())),
+            }
+        }
+        update.end(update.pass, &mut run.budget);
+        Ok(run)
+    }
+
+    /// The records of the updates: [`Event::Step`].
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The records of the epochs: [`Event::Epoch`].
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
+    /// The budget of the main path over the updates.
+    pub fn budget(&self) -> &BudgetHistory {
+        &self.budget
+    }
+}
