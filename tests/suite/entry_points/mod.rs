@@ -65,6 +65,16 @@ const BESIDES: &[&str] = &[
     "testing::strategies::optimizers",
     "testing::strategies::transforms",
     "trainer::Trainer::averaged_parameters",
+    "transform::Adam::betas",
+    "transform::Adam::epsilon",
+    "transform::Adamax::betas",
+    "transform::Adamax::epsilon",
+    "transform::NAdam::betas",
+    "transform::NAdam::epsilon",
+    "transform::RAdam::betas",
+    "transform::RAdam::epsilon",
+    "transform::ScheduleFreeAdamW::betas",
+    "transform::ScheduleFreeAdamW::epsilon",
 ];
 
 /// The names of an entry, and the fragments of the panics that it allows.
