@@ -41,7 +41,7 @@ fn name(link: &LinkHistory) -> String {
         Factor::Weights => "weights",
         Factor::Activation => "φ′",
         Factor::Addition => "added",
-        Factor::Other => "whole",
+        Factor::Other => "layer",
     };
     format!("{} {factor}", link.name)
 }

@@ -108,12 +108,12 @@ impl Axis {
     }
 }
 
-/// About five round numbers within a range, at distances of at least `least`: 1, 2 or 5 times a power of ten.
+/// Five to seven round numbers within a range, at distances of about `least` or more: 1, 2 or 5 times a power of ten.
 pub(super) fn ticks([low, high]: [f64; 2], least: f64) -> Vec<f64> {
     // Halves, so that the range of all numbers is a number.
     let apart = ((high / 2.0 - low / 2.0) / LABELS * 2.0).max(least);
     let power = Float::powi(10.0, Float::floor(libm::log10(apart)) as i32);
-    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|&step| step >= 0.999 * apart);
+    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|&step| step >= 0.7 * apart);
     let Some(step) = step.filter(|step| step.is_normal()) else { return Vec::from([low, high]) };
     let first = Float::ceil(low / step);
     (0..=12).map(|i| (first + f64::from(i)) * step).take_while(|&tick| tick <= high + 1e-9 * step).collect()
