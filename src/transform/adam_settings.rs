@@ -3,7 +3,7 @@
 use super::{TransformSpec, check_decay, check_epsilon, check_rate};
 use crate::{error::Error, scalar::Scalar};
 
-/// The rate η, the decays β₁ and β₂ of the first and second moment, and ε, which is added to the root of the second.
+/// The rate η, the decays β₁ and β₂ of both moments, and ε, which is added to the root of the second.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct AdamSettings {
