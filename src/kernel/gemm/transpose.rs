@@ -175,7 +175,7 @@ mod tests {
     use alloc::{vec, vec::Vec};
 
     fn transposes<T: Scalar>(value: impl Fn(usize) -> T) {
-        for rows in 1..20 {
+        for rows in (1..20).step_by(if cfg!(miri) { 6 } else { 1 }) {
             for columns in (1..20).chain([64, 65, 130]) {
                 let (from_stride, to_stride) = (columns + rows % 3, rows + columns % 4);
                 let from: Vec<T> = (0..rows * from_stride).map(&value).collect();
