@@ -19,7 +19,7 @@ pub use file::{FileDataset, FileTargets};
 #[cfg(feature = "std")]
 pub use file_tensor::{FileNumber, FileTensor};
 pub(crate) use layout::Layout;
-pub use nested::{mask_lengths, one_hot, unpad};
+pub use nested::{encode_labels, mask_lengths, one_hot, unpad};
 pub use source::Source;
 pub use standardize::Standardize;
 pub use windows::Windows;

@@ -7,7 +7,7 @@ use crate::{
     scalar::Scalar,
     size::{product, reserve, sum},
 };
-use alloc::{borrow::Cow, format, vec::Vec};
+use alloc::{borrow::Cow, collections::BTreeSet, format, string::String, vec::Vec};
 
 impl<'a, T: Scalar> Dataset<'a, T> {
     /// Samples of one row each, such as a `Vec<Vec<T>>` or a slice of arrays. The inputs are copied.
@@ -148,4 +148,23 @@ pub fn one_hot<T: Scalar>(classes: usize, labels: &[usize]) -> Result<Vec<T>, Er
         rows[row * classes + label] = T::one();
     }
     Ok(rows)
+}
+
+/// The classes of text labels: the class of each label, and the names of the classes, sorted.
+///
+/// Names of a model: [`Model::name_classes`](crate::model::Model::name_classes).
+///
+/// # Shapes
+/// The classes are \[labels\], each below the number of names.
+///
+/// ```
+/// use chainrule::dataset::encode_labels;
+/// let (classes, names) = encode_labels(&["oak", "ash", "oak"]);
+/// assert_eq!((&classes[..], &names[..]), (&[1, 0, 1][..], &["ash".to_string(), "oak".into()][..]));
+/// ```
+pub fn encode_labels(labels: &[impl AsRef<str>]) -> (Vec<usize>, Vec<String>) {
+    let names: BTreeSet<&str> = labels.iter().map(AsRef::as_ref).collect();
+    let names: Vec<String> = names.into_iter().map(String::from).collect();
+    let class = |label: &str| names.partition_point(|name| name.as_str() < label);
+    (labels.iter().map(|label| class(label.as_ref())).collect(), names)
 }

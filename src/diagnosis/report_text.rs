@@ -108,7 +108,8 @@ impl Report {
             let hidden = path.len() > PRINTED && i >= PRINTED / 2 && i + PRINTED / 2 < path.len();
             if hidden {
                 if i == PRINTED / 2 {
-                    text += &format!("{:<width$}  {} more\n", "⋮", count(path.len() - PRINTED, "row"));
+                    let more = count(path.len() - PRINTED, "row");
+                    text += &format!("{:<width$}  {more} more, all of them in `Report::rows`\n", "⋮");
                 }
                 continue;
             }

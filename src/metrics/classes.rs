@@ -8,7 +8,7 @@ use crate::{
     scalar::{Scalar, to_f64},
     size::{filled, product, reserve},
 };
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
 /// The column of the largest value of a row, the first of equal ones; `None` where all are NaN.
@@ -74,6 +74,8 @@ pub struct ConfusionMatrix {
     classes: usize,
     /// Row-major, \[true class, predicted class\].
     counts: Vec<u64>,
+    /// Empty without names.
+    names: Vec<String>,
 }
 
 /// Precision, recall or F1 as numerator and denominator.
@@ -99,7 +101,17 @@ impl ConfusionMatrix {
             }
             counts[actual * classes + predicted] += 1;
         }
-        Ok(ConfusionMatrix { classes, counts })
+        Ok(ConfusionMatrix { classes, counts, names: Vec::new() })
+    }
+
+    /// Names the classes, for the table.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is a name for each class.
+    pub fn name_classes(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        require_length("names of classes", self.classes, names.len())?;
+        Ok(ConfusionMatrix { names, ..self })
     }
 
     /// The number of classes.
@@ -197,14 +209,16 @@ fn ratio((part, whole): (u64, u64)) -> Option<f64> {
 /// A table: a row for each true class, a column for each predicted class.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = |number: u64| number.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+        let name = |class: usize| self.names.get(class).cloned().unwrap_or_else(|| format!("{class}"));
+        let wide = |text: &str| text.chars().count();
         let most = self.counts.iter().copied().max().unwrap_or(0);
-        let (wide, name) = (digits(most).max(digits(self.classes as u64)), digits(self.classes as u64).max(4));
-        write!(f, "{:>name$}", "true")?;
-        (0..self.classes).try_for_each(|predicted| write!(f, "  {predicted:>wide$}"))?;
+        let names = (0..self.classes).map(|class| wide(&name(class))).max().unwrap_or(0);
+        let (first, column) = (names.max(4), names.max(wide(&format!("{most}"))));
+        write!(f, "{:>first$}", "true")?;
+        (0..self.classes).try_for_each(|predicted| write!(f, "  {:>column$}", name(predicted)))?;
         for (actual, row) in self.counts.chunks(self.classes).enumerate() {
-            write!(f, "\n{actual:>name$}")?;
-            row.iter().try_for_each(|count| write!(f, "  {count:>wide$}"))?;
+            write!(f, "\n{:>first$}", name(actual))?;
+            row.iter().try_for_each(|count| write!(f, "  {count:>column$}"))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #[cfg(doc)]
 use crate::{loss::Reduction, monitor::Event, transform::ClipNorm};
+use core::fmt;
 
 /// The result of one update, for [`FitOptions::on_step`](crate::trainer::FitOptions::on_step) and, as [`Event::Step`],
 /// for an active monitor. An update of which no row has a
@@ -86,6 +87,17 @@ impl Epoch {
     }
 }
 
+/// One line: `epoch 3: loss 0.5000, validation loss 0.6000, accuracy 91.0 %`.
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {}: loss {:.4}", self.epoch, self.loss)?;
+        if let Some(validation) = &self.validation {
+            write!(f, ", validation {validation}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Two epochs are equal if all but their times and norms are: a run is a function of data, settings and seed, and a
 /// monitor adds norms alone.
 impl PartialEq for Epoch {
@@ -113,4 +125,12 @@ pub struct Evaluation {
     /// The fraction of weighted rows whose largest output is their class; `None` unless targets are classes.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub accuracy: Option<f64>,
+}
+
+/// One line: `loss 0.6000, accuracy 91.0 %`.
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "loss {:.4}", self.loss)?;
+        self.accuracy.map_or(Ok(()), |accuracy| write!(f, ", accuracy {:.1} %", 100.0 * accuracy))
+    }
 }

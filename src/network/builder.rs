@@ -1,7 +1,7 @@
 //! The builder: a network in one expression.
 
 use crate::{
-    activation::{Activation, Relu, Tanh},
+    activation::{Activation, Relu, Sigmoid, Tanh},
     error::Error,
     layer::{
         ActivationLayer, BatchNorm, Dropout, Embedding, GatedLinear, GroupNorm, LastStep, Layer, LayerNorm, Linear,
@@ -85,6 +85,12 @@ impl<T: Scalar> Builder<T> {
     #[must_use]
     pub fn relu(self) -> Self {
         self.activation(Relu)
+    }
+
+    /// Adds [`Sigmoid`].
+    #[must_use]
+    pub fn sigmoid(self) -> Self {
+        self.activation(Sigmoid)
     }
 
     /// Adds [`Tanh`].

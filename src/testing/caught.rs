@@ -2,10 +2,25 @@
 
 use alloc::string::String;
 
-/// The result of `body`, or the text of its panic. Without `std` a panic is not caught.
+/// The result of `body`, or the text of its panic, which is not printed. Without `std` a panic is not caught.
 #[cfg(feature = "std")]
 pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).map_err(|payload| {
+    use std::{cell::Cell, panic, sync::Once};
+    std::thread_local!(static CAUGHT: Cell<usize> = const { Cell::new(0) });
+    static HOOK: Once = Once::new();
+    // A violation reports the panic: the message of each would hide it.
+    HOOK.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(alloc::boxed::Box::new(move |info| {
+            if CAUGHT.get() == 0 {
+                print(info);
+            }
+        }));
+    });
+    CAUGHT.set(CAUGHT.get() + 1);
+    let result = panic::catch_unwind(panic::AssertUnwindSafe(body));
+    CAUGHT.set(CAUGHT.get() - 1);
+    result.map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
         alloc::format!("a panic: {}", text.unwrap_or("without a text"))
     })

@@ -36,6 +36,9 @@ pub struct TrainConfig {
     ///
     /// With patience, every run ends with the parameters of its lowest validation loss.
     pub patience: Option<usize>,
+    /// How much an epoch must lower the lowest validation loss to count as better, and to be kept. The default is 0.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub min_delta: f64,
     /// The windows of truncated backpropagation through time, with an update for each; `None` trains on whole
     /// sequences.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -106,6 +109,7 @@ impl Default for TrainConfig {
             shuffle: true,
             shuffle_block: None,
             patience: None,
+            min_delta: 0.0,
             truncation: None,
             threads: 1,
         }

@@ -72,6 +72,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         run.add("shuffle", settings.shuffle);
         run.add("shuffle_block", format_args!("{:?}", settings.shuffle_block));
         run.add("patience", format_args!("{:?}", settings.patience));
+        run.add("min_delta", settings.min_delta);
         for (name, values, data) in
             [("the data", "the values of the data", Some(data)), ("the validation data", "its values", validation)]
         {

@@ -198,9 +198,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(epochs)
     }
 
-    /// Keeps the parameters of the lowest validation loss, and counts the epochs since.
+    /// Keeps the parameters of the lowest validation loss, and counts the epochs since that did not lower it enough.
     fn note_validation(&mut self, patience: usize, loss: f64) {
-        if loss < self.progress.best {
+        if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);
             self.best.clear();
             self.best.extend_from_slice(&self.parameters);

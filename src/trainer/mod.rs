@@ -127,6 +127,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
+        let min_delta = settings.min_delta;
+        require(min_delta >= 0.0 && min_delta.is_finite(), "min_delta", "finite and not negative", min_delta)?;
         if settings.truncation.is_some() && settings.accumulation_steps > 1 {
             return Err(Error::InvalidState {
                 what: "an update for each window of steps (`TrainConfig::truncation`)",

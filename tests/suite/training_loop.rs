@@ -220,6 +220,23 @@ fn lowest(losses: &[f64]) -> f64 {
 }
 
 #[test]
+fn epochs_that_improve_by_less_than_min_delta_do_not_count() {
+    let (made, other) = (Noisy::new(1, 22), Noisy::new(8, 10));
+    let (data, other) = (made.data(), other.data());
+    let fresh = |min_delta| {
+        let config = TrainConfig { min_delta, ..with_patience(60, 4) };
+        Trainer::new(mlp(), MeanSquaredError::new(), Adam::new(3e-2), config)
+    };
+    let mut trainer = fresh(1e9).unwrap();
+    let found = losses(&trainer.fit_with(&data, FitOptions::new().validation(&other)).unwrap());
+    assert!(trainer.stopped_early() && found.len() == 5 && found[1] < found[0], "{found:?}");
+    assert_eq!(trainer.evaluate(&other).unwrap().loss, found[0]);
+    for wrong in [-1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(fresh(wrong), Err(Error::Parameter { what: "min_delta", .. })));
+    }
+}
+
+#[test]
 fn best_parameters_return_at_the_end_of_every_run() {
     let (made, other) = (Noisy::new(1, 22), Noisy::new(8, 10));
     let (data, other) = (made.data(), other.data());

@@ -7,7 +7,8 @@ use crate::{
 };
 use chainrule::{
     dataset::{
-        Batch, Dataset, FileDataset, FileTargets, FileTensor, Standardize, Windows, mask_lengths, one_hot, unpad,
+        Batch, Dataset, FileDataset, FileTargets, FileTensor, Standardize, Windows, encode_labels, mask_lengths,
+        one_hot, unpad,
     },
     loss::Target,
 };
@@ -219,6 +220,12 @@ pub fn entries() -> Vec<Entry> {
                 gathered(c, &data)
             },
         ),
+        entry(1, &["dataset::encode_labels"], &[], |c| {
+            let labels: Vec<String> = (0..c.few()).map(|_| format!("{}", c.size())).collect();
+            let (classes, names) = encode_labels(&labels);
+            let same = classes.iter().zip(&labels).all(|(&class, label)| names[class] == *label);
+            ensure(same && classes.len() == labels.len(), || format!("{classes:?} of {names:?}"))
+        }),
         entry(3, &["dataset::mask_lengths", "dataset::unpad", "dataset::one_hot"], &[], |c| {
             let steps = if c.once_in(4) { c.size() } else { c.few() };
             if c.flag() {

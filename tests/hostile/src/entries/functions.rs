@@ -267,6 +267,7 @@ pub fn entries() -> Vec<Entry> {
                 "metrics::ConfusionMatrix::mean_precision",
                 "metrics::ConfusionMatrix::mean_recall",
                 "metrics::ConfusionMatrix::mean_f1",
+                "metrics::ConfusionMatrix::name_classes",
             ],
             &[],
             |c| {
@@ -279,6 +280,8 @@ pub fn entries() -> Vec<Entry> {
                 let (row, column) = (c.size(), c.size());
                 ensure(matrix.count(row, column) <= actual.len() as u64, || format!("{matrix:?}"))?;
                 let _ = (matrix.support(c.few()), matrix.to_string());
+                let named = matrix.clone().name_classes((0..c.few()).map(|class| format!("{class}")));
+                ensure(named.is_err() || named?.to_string().lines().count() == classes + 1, || format!("{matrix:?}"))?;
                 let of_class = [matrix.precision(row), matrix.recall(row), matrix.f1(row)];
                 let average = c.of(&[Average::Macro, Average::Micro, Average::Weighted]);
                 let means = [matrix.mean_precision(average), matrix.mean_recall(average), matrix.mean_f1(average)];

@@ -57,6 +57,7 @@ fn settings(c: &mut Case) -> TrainConfig {
         shuffle: c.flag(),
         shuffle_block: c.once_in(3).then(|| if c.flag() { c.size() } else { c.few() }),
         patience: c.once_in(4).then(|| c.few()),
+        min_delta: if c.once_in(4) { c.real() } else { 0.0 },
         truncation: c.once_in(3).then(|| truncation(c)),
         threads: if c.once_in(6) { c.size() } else { 1 },
     }
