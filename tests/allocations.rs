@@ -273,16 +273,21 @@ fn several_threads() {
 
 #[test]
 fn step_in_shards() {
-    let network = Sequential::input(3).linear(8).batch_norm().activation(Tanh).linear(2).build().unwrap();
-    let settings = TrainConfig { batch_size: 16, accumulation_steps: 2, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(network, MeanSquaredError::new(), transform(), settings).unwrap();
-    trainer.set_data_parallel(DataParallel::new(()).shards(4)).unwrap();
-    let (x, y) = (values(40 * 3), values(40 * 2));
-    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
-    let (mut batch, order) = (Batch::new(&data, 16), (0..40).collect::<Vec<usize>>());
-    let mut step = |samples: &[usize]| allocations(|| trainer.step(&data, &mut batch, samples, &mut ()).unwrap()).1;
-    step(&order[..9]);
-    assert_eq!([&order[..16], &order[..32], &order[..9]].map(&mut step), [0; 3]);
+    let rows = Sequential::input(3).linear(8);
+    let steps = Sequential::input(3).recurrent(8, Lstm::new()).last_step();
+    // A pass for each shard, and passes over several.
+    for (length, builder) in [(1, rows.batch_norm()), (1, Sequential::input(3).linear(8)), (5, steps)] {
+        let network = builder.activation(Tanh).linear(2).build().unwrap();
+        let settings = TrainConfig { batch_size: 16, accumulation_steps: 2, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), transform(), settings).unwrap();
+        trainer.set_data_parallel(DataParallel::new(()).shards(4)).unwrap();
+        let (x, y) = (values(40 * length * 3), values(40 * 2));
+        let data = Dataset::sequences(3, length, &x, Target::Values(&y)).unwrap();
+        let (mut batch, order) = (Batch::new(&data, 16), (0..40).collect::<Vec<usize>>());
+        let mut step = |samples: &[usize]| allocations(|| trainer.step(&data, &mut batch, samples, &mut ()).unwrap()).1;
+        step(&order[..32]);
+        assert_eq!([&order[..16], &order[..32], &order[..9]].map(&mut step), [0; 3]);
+    }
 }
 
 /// By hand: passes of any size up to the capacity, from a carried state too, and inference.

@@ -287,6 +287,18 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
+    /// Targets and row weights of some of the output rows.
+    pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
+        let target = match self.target() {
+            Target::Classes(classes) => Target::Classes(&classes[rows.clone()]),
+            Target::Values(values) => {
+                let width = values.len() / self.target_rows.len().max(1);
+                Target::Values(&values[rows.start * width..rows.end * width])
+            }
+        };
+        (target, self.row_weights().map(|weights| &weights[rows]))
+    }
+
     /// The weights of the output rows.
     pub fn row_weights(&self) -> Option<&[T]> {
         self.weighted.then(|| &self.weights[self.target_rows.clone()])

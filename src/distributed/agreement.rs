@@ -1,6 +1,8 @@
 //! Texts between ranks: the comparison of their runs, and the reports of their faults.
 
+#[cfg(doc)]
 use super::Communicator;
+use super::channel::Channel;
 use crate::{
     error::{Error, RankRule},
     scalar::{Scalar, scalar, to_f64},
@@ -41,7 +43,7 @@ impl Fingerprint {
     /// # Errors
     /// [`RankRule::Differs`] for the first rank whose run is not that of rank 0, with the first part that differs;
     /// those of [`Communicator::exchange`].
-    pub(super) fn compare<T: Scalar>(&self, ranks: &dyn Communicator<T>) -> Result<(), Error> {
+    pub(super) fn compare<T: Scalar>(&self, ranks: &mut Channel<T>) -> Result<(), Error> {
         let runs = gather(ranks, &self.0)?;
         for (rank, run) in runs.iter().enumerate().skip(1) {
             let (mut own, mut first) = (run.lines(), runs[0].lines());
@@ -66,7 +68,7 @@ impl Fingerprint {
 const LONGEST: usize = 1 << 20;
 
 /// Gives each rank the texts of all ranks. A byte travels as one value, which every scalar type holds exactly.
-pub(super) fn gather<T: Scalar>(ranks: &dyn Communicator<T>, own: &str) -> Result<Vec<String>, Error> {
+pub(super) fn gather<T: Scalar>(ranks: &mut Channel<T>, own: &str) -> Result<Vec<String>, Error> {
     let value = |byte: u8| scalar::<T>(f64::from(byte));
     let byte = |value: &T| to_f64(*value) as u8;
     let mut texts = Vec::new();

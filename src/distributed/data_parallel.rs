@@ -3,6 +3,7 @@
 use super::{
     Communicator, Fingerprint,
     agreement::gather,
+    channel::Channel,
     reduce::{shards_of, sum_over_ranks},
     shard_sums::ShardSums,
 };
@@ -10,10 +11,11 @@ use super::{
 use crate::trainer::Trainer;
 use crate::{
     error::{Error, RankRule, require},
+    monitor::progress::Communication,
     scalar::{Scalar, to_f64},
     size::{at_most, filled, grow},
 };
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use core::ops::Range;
 
 /// Training on several ranks, for [`Trainer::set_data_parallel`]. See the [module](super).
@@ -25,7 +27,7 @@ use core::ops::Range;
 /// ```
 #[derive(Debug)]
 pub struct DataParallel<T> {
-    ranks: Box<dyn Communicator<T>>,
+    ranks: Channel<T>,
     shards: usize,
     mean_of_means: bool,
     /// Of each shard: gradient, buffers, and the losses of all shards.
@@ -35,8 +37,10 @@ pub struct DataParallel<T> {
     pub(crate) weights: Vec<f64>,
     /// The buffers before the present update.
     pub(crate) buffers: Vec<T>,
-    /// Memory for the losses of one shard's sum: zero but for its own.
-    losses: Vec<T>,
+    /// The losses of the shards of the present pass; zero of all others.
+    pub(crate) losses: Vec<T>,
+    /// The shards of each pass of this rank.
+    pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs.
     pub(crate) agreed: bool,
 }
@@ -56,7 +60,7 @@ impl<T: Scalar> DataParallel<T> {
     /// Training on the ranks of a group, of which `rank` is this one: 8 shards, the update of the whole batch.
     pub fn new(rank: impl Communicator<T> + 'static) -> Self {
         DataParallel {
-            ranks: Box::new(rank),
+            ranks: Channel::new(rank),
             shards: 8,
             mean_of_means: false,
             sums: ShardSums::new(),
@@ -64,6 +68,7 @@ impl<T: Scalar> DataParallel<T> {
             weights: Vec::new(),
             buffers: Vec::new(),
             losses: Vec::new(),
+            passes: Vec::new(),
             agreed: false,
         }
     }
@@ -116,7 +121,7 @@ impl<T: Scalar> DataParallel<T> {
     /// Compares the runs of all ranks.
     pub(crate) fn agree(&mut self, run: &Fingerprint) -> Result<(), Error> {
         self.agreed = false;
-        run.compare(&*self.ranks)?;
+        run.compare(&mut self.ranks)?;
         self.agreed = true;
         Ok(())
     }
@@ -139,9 +144,34 @@ impl<T: Scalar> DataParallel<T> {
         start(shard)..start(shard + 1)
     }
 
-    /// The samples of one pass, so that a pass over a shard fits the memory of its part of a batch.
-    pub(crate) fn samples_of_pass(&self, batch_size: usize) -> usize {
-        batch_size.div_ceil(self.shards)
+    /// The most samples of a shard of an update from `samples` samples.
+    pub(crate) fn most_samples(&self, samples: usize) -> usize {
+        samples.div_ceil(self.shards)
+    }
+
+    /// Plans the passes of this rank over its part of `samples` samples: one for each shard or, `by_subtree`, for each
+    /// of the largest subtrees of up to so many samples.
+    pub(crate) fn plan(&mut self, samples: usize, by_subtree: Option<usize>) -> Result<(), Error> {
+        let own = self.own_shards();
+        let mut passes = core::mem::take(&mut self.passes);
+        passes.clear();
+        grow("the passes of a rank", &mut passes, own.len())?;
+        let mut first = own.start;
+        while first < own.end {
+            // A subtree begins at a multiple of its length.
+            let fits = |&len: &usize| {
+                let range = self.samples_of(first, samples).start..self.samples_of(first + len - 1, samples).end;
+                first.is_multiple_of(len)
+                    && first + len <= own.end
+                    && by_subtree.is_some_and(|most| range.len() <= most)
+            };
+            let lengths = (0..usize::BITS).map(|level| 1 << level).take_while(|&len| len <= own.len());
+            let len = lengths.filter(fits).last().unwrap_or(1);
+            passes.push(first..first + len);
+            first += len;
+        }
+        self.passes = passes;
+        Ok(())
     }
 
     /// The total weight of all shards, and the number of those with a weight.
@@ -165,6 +195,7 @@ impl<T: Scalar> DataParallel<T> {
         if self.losses.len() != self.shards {
             self.losses = filled("the losses of the shards", self.shards, T::zero())?;
         }
+        self.losses.fill(T::zero());
         self.buffers.clear();
         grow("the buffers of the network", &mut self.buffers, buffers.len())?;
         self.buffers.extend_from_slice(buffers);
@@ -175,16 +206,16 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Adds the sums of the next shard.
-    pub(crate) fn push(&mut self, shard: usize, gradient: &[T], buffers: &[T], loss: T) -> Result<(), Error> {
+    /// Adds the sums of the next pass, and those of the losses.
+    pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
+        let pushed = self.sums.push(shards, &[gradient, buffers, &self.losses]);
         self.losses.fill(T::zero());
-        self.losses[shard] = loss;
-        self.sums.push(shard, &[gradient, buffers, &self.losses])
+        pushed
     }
 
     /// Adds the sums of all ranks.
     pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
-        sum_over_ranks(&*self.ranks, self.shards, &mut self.sums, &mut self.received)
+        sum_over_ranks(&mut self.ranks, self.shards, &mut self.sums, &mut self.received)
     }
 
     /// The gradient, the mean change of the buffers and the losses of all shards, after [`add_ranks`](Self::add_ranks).
@@ -194,25 +225,31 @@ impl<T: Scalar> DataParallel<T> {
         [gradient, buffers, losses]
     }
 
+    /// The messages since the last call; `None` without other ranks.
+    pub(crate) fn take_counts(&mut self) -> Option<Communication> {
+        let counted = self.ranks.take_counts();
+        (self.ranks() > 1).then_some(counted)
+    }
+
     /// Whether any rank says so.
-    pub(crate) fn any(&self, own: bool) -> Result<bool, Error> {
+    pub(crate) fn any(&mut self, own: bool) -> Result<bool, Error> {
         if self.ranks() == 1 {
             return Ok(own);
         }
-        Ok(gather(&*self.ranks, if own { "yes" } else { "" })?.iter().any(|text| !text.is_empty()))
+        Ok(gather(&mut self.ranks, if own { "yes" } else { "" })?.iter().any(|text| !text.is_empty()))
     }
 
     /// Exchanges the reports of all ranks. Returns the rank and sample of the first loss that is not finite.
     ///
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
-    pub(crate) fn exchange_reports(&self, own: Report) -> Result<Option<(usize, usize)>, Error> {
+    pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<(usize, usize)>, Error> {
         let text = match &own {
             Report::Nothing => String::new(),
             Report::Sample(sample) => format!("{sample}"),
             Report::Failed(error) => format!("!{error}"),
         };
-        let reports = gather(&*self.ranks, &text)?;
+        let reports = gather(&mut self.ranks, &text)?;
         if let Report::Failed(error) = own {
             return Err(error);
         }

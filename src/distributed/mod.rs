@@ -11,6 +11,15 @@
 //! A rank has consecutive shards, and adds what the tree adds within them. Between ranks the same tree continues. So
 //! any number of ranks and threads gives the same bits, after any number of updates.
 //!
+//! A pass is over as many shards of the rank as are a subtree, and of no more samples than a batch. Only its sums over
+//! rows are divided by shard. There is a pass for each shard instead:
+//! - in a network with a layer of your own, [`BatchNorm`](crate::layer::BatchNorm),
+//!   [`Embedding`](crate::layer::Embedding), [`GatedLinear`](crate::layer::GatedLinear),
+//!   [`Bidirectional`](crate::recurrent::Bidirectional) or [`Checkpointed`](crate::recurrent::Checkpointed);
+//! - for sequences: of unequal length, with a target for each step, or with a layer other than a recurrent one that has
+//!   parameters at each step;
+//! - where a shard has no weight, as one without samples.
+//!
 //! ```
 //! use chainrule::{Error, dataset::Dataset, distributed::{DataParallel, Local}, layer::Sequential};
 //! use chainrule::{loss::{MeanSquaredError, Target}, trainer::{TrainConfig, Trainer}, transform::Adam};
@@ -41,11 +50,13 @@
 //! | data | all ranks hold the same data set, and pass over their own shards of each batch; of files the sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it |
 //! | monitors | links: the shards of this rank; loss, gradient and update: the global ones |
+//! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
 //! | buffers, such as running statistics | moved by the mean change over shards, weighted by samples |
 //! | checkpoints | all ranks have the same state: one saves, all load; the number of ranks may change |
 
 mod agreement;
+mod channel;
 mod data_parallel;
 #[cfg(feature = "std")]
 mod local;

@@ -1,6 +1,6 @@
 //! The sum over all ranks, along the tree of the shards.
 
-use super::{Communicator, shard_sums::ShardSums};
+use super::{channel::Channel, shard_sums::ShardSums};
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar};
 use core::ops::Range;
 
@@ -17,7 +17,7 @@ fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
 
 /// Adds the sums of all ranks. On return each rank has the total, in [`ShardSums::first`].
 pub(super) fn sum_over_ranks<T: Scalar>(
-    ranks: &dyn Communicator<T>,
+    ranks: &mut Channel<T>,
     shards: usize,
     sums: &mut ShardSums<T>,
     received: &mut [T],
@@ -25,7 +25,7 @@ pub(super) fn sum_over_ranks<T: Scalar>(
     if ranks.size().is_power_of_two() {
         return halve(ranks, 1, sums.first(), received);
     }
-    Tree { ranks, shards, sums, received }.add(0..shards)?;
+    Tree { ranks: &mut *ranks, shards, sums, received }.add(0..shards)?;
     ranks.broadcast(0, sums.first())
 }
 
@@ -34,7 +34,7 @@ pub(super) fn sum_over_ranks<T: Scalar>(
 /// Rank r and rank r XOR `bit` exchange halves, each adds one half, and the next bits divide that half further. On the
 /// way back the halves are exchanged as they are (Rabenseifner 2004). Each element is added along the tree of the
 /// ranks, nearest first. Time: `2 log₂ p · α + 2 (p − 1)/p · n β`.
-fn halve<T: Scalar>(ranks: &dyn Communicator<T>, bit: usize, sum: &mut [T], received: &mut [T]) -> Result<(), Error> {
+fn halve<T: Scalar>(ranks: &mut Channel<T>, bit: usize, sum: &mut [T], received: &mut [T]) -> Result<(), Error> {
     if bit >= ranks.size() {
         return Ok(());
     }
@@ -51,7 +51,7 @@ fn halve<T: Scalar>(ranks: &dyn Communicator<T>, bit: usize, sum: &mut [T], rece
 ///
 /// Time: about `log₂ p · (α + n β)`, and as much again for the broadcast of the total.
 struct Tree<'a, T> {
-    ranks: &'a dyn Communicator<T>,
+    ranks: &'a mut Channel<T>,
     shards: usize,
     sums: &'a mut ShardSums<T>,
     received: &'a mut [T],
@@ -60,7 +60,8 @@ struct Tree<'a, T> {
 impl<T: Scalar> Tree<'_, T> {
     /// Adds the subtree of `node`. On return the rank of its first shard has the sum.
     fn add(&mut self, node: Range<usize>) -> Result<(), Error> {
-        let owner = |shard| owner(shard, self.ranks.size(), self.shards);
+        let (size, shards) = (self.ranks.size(), self.shards);
+        let owner = |shard| owner(shard, size, shards);
         if owner(node.start) == owner(node.end - 1) {
             return Ok(()); // It was added on its rank.
         }

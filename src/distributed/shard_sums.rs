@@ -26,21 +26,20 @@ impl<T: Scalar> ShardSums<T> {
         self.subtrees.clear();
     }
 
-    /// Adds the sum of the next shard, which consists of `parts`.
+    /// Adds the sum of the next shards, a subtree, which consists of `parts`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sum.
-    pub(super) fn push(&mut self, shard: usize, parts: &[&[T]]) -> Result<(), Error> {
-        let beside = self.subtrees.last().is_some_and(|last| last.len() == 1 && shard % 2 == 1);
-        if beside {
+    pub(super) fn push(&mut self, shards: Range<usize>, parts: &[&[T]]) -> Result<(), Error> {
+        if self.subtrees.last().is_some_and(|last| are_siblings(last, &shards)) {
             let last = self.subtrees.len() - 1;
             each_part(&mut self.sums[last], parts, |sum, part| update(sum, part, |sum, part| sum + part));
-            self.subtrees[last].end = shard + 1;
+            self.subtrees[last].end = shards.end;
         } else {
             each_part(self.memory(parts.iter().map(|part| part.len()).sum())?, parts, |sum, part| {
                 sum.copy_from_slice(part);
             });
-            self.subtrees.push(shard..shard + 1);
+            self.subtrees.push(shards);
         }
         self.merge();
         Ok(())
@@ -60,8 +59,7 @@ impl<T: Scalar> ShardSums<T> {
     /// Adds the last two subtrees while they have the same parent.
     fn merge(&mut self) {
         while let [.., left, right] = &self.subtrees[..] {
-            let len = left.len();
-            if right.len() != len || !left.start.is_multiple_of(2 * len) {
+            if !are_siblings(left, right) {
                 return;
             }
             let merged = left.start..right.end;
@@ -91,6 +89,11 @@ impl<T: Scalar> ShardSums<T> {
     pub(super) fn first(&mut self) -> &mut [T] {
         &mut self.sums[0]
     }
+}
+
+/// Whether two consecutive subtrees have the same parent.
+fn are_siblings(left: &Range<usize>, right: &Range<usize>) -> bool {
+    left.len() == right.len() && left.start.is_multiple_of(2 * left.len())
 }
 
 /// Calls `apply` with each part and its place in `sum`.

@@ -8,8 +8,8 @@ use super::{
 };
 use super::{
     gemm::{
-        Epilogue, Matrix, PackedB, TransposedA, gemm, gemm_nn, gemm_nt, gemm_tn, gemm_tn_scratch_len, pack,
-        pack_transposed, packed_b_len, transpose::transpose,
+        Epilogue, Matrix, PackedB, TransposedA, gemm, gemm_nn, gemm_nt, gemm_tn, gemm_tn_of_shards,
+        gemm_tn_scratch_len, pack, pack_transposed, packed_b_len, transpose::transpose,
     },
     parallel::{SharedSlice, parallel_for, part_range},
     row_chain::{ChainBuffers, Direction, Widths, parallel_chain, parallel_segments},
@@ -76,6 +76,12 @@ fn products<T: Scalar>() {
             gemm_nn(Matrix::new(&a, outputs), &b, size, &mut c, &mut scratch);
         });
         let empty = outputs == 0 || inputs == 0;
+        // Two shards, of which the second has no rows; more rows than a block are refused.
+        check(x && y && (empty || w) && rows <= 256, "d\u{1d40} x of shards", &size, || {
+            let both = [Matrix::new(&a, outputs), Matrix::new(&b, inputs)];
+            let ends = (0, &[rows, rows][..]);
+            gemm_tn_of_shards(both, [outputs, inputs], ends, &mut c, Epilogue::Accumulate, &mut scratch);
+        });
         check(x && y && (empty || w), "d\u{1d40} x", &size, || {
             let (d, x) = (Matrix::new(&a, outputs), Matrix::new(&b, inputs));
             gemm_tn(d, x, [outputs, inputs, rows], &mut c, Epilogue::Accumulate, &mut scratch);

@@ -1,6 +1,6 @@
 //! An activation as a layer.
 
-use super::{Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode};
+use super::{AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode};
 use crate::{
     activation::{Activation, AnyActivation},
     batch_shape::BatchShape,
@@ -65,6 +65,10 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     /// `sup |φ′|`: the Jacobian is the diagonal of φ′. Across a jump of φ no bound holds: ∞.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         self.activation.lipschitz().map(|bound| Upper::of(bound).get())
+    }
+
+    fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(true)
     }
 
     fn spec(&self) -> LayerSpec {

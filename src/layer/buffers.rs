@@ -1,6 +1,6 @@
 //! Buffers: values of a layer that persist from pass to pass beside its parameters, such as running statistics.
 
-use super::{Layer, Mode};
+use super::{Layer, Mode, Shards};
 use crate::{
     batch_shape::BatchShape,
     error::Error,
@@ -21,6 +21,8 @@ pub(crate) struct Buffers<T> {
     pub(super) updates: bool,
     /// Memory for the lengths of samples within a segment of steps.
     pub(crate) lengths: Vec<usize>,
+    /// The shards of the next backward pass.
+    pub(crate) shards: Shards<T>,
 }
 
 impl<T: Scalar> Buffers<T> {
@@ -36,7 +38,7 @@ impl<T: Scalar> Buffers<T> {
         visit(network, "", &mut |layer, _, _, count| {
             layer.initialize_buffers(rest.split_off_mut(..count.min(rest.len())).unwrap_or_default());
         });
-        Ok(Buffers { values, starts, updates: false, lengths: Vec::new() })
+        Ok(Buffers { values, starts, updates: false, lengths: Vec::new(), shards: Shards::new() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Dropout, with masks from a counter-based generator.
 
 use super::{
-    Backward, Context, Dims, Forward, Hints, Layer, LayerSpec, Mode,
+    AddsByShard, Backward, Context, Dims, Forward, Hints, Layer, LayerSpec, Mode,
     dropout_key::{drop_threshold, kept_factor},
     list::{Fact, ListedLayer, fact},
 };
@@ -102,6 +102,10 @@ impl<T: Scalar> Layer<T> for Dropout {
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         // 1 − rate is rounded too.
         Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())
+    }
+
+    fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(true)
     }
 
     fn spec(&self) -> LayerSpec {

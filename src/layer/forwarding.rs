@@ -1,7 +1,8 @@
 //! References, boxes and shared pointers to layers are layers.
 
 use super::{
-    Backward, Dims, Forward, Hints, InPlaceStep, InSegments, Layer, LayerSpec, MemorySizes, Mode, Samples, Structure,
+    AddsByShard, Backward, Dims, Forward, Hints, InPlaceStep, InSegments, Layer, LayerSpec, MemorySizes, Mode, Samples,
+    Structure,
 };
 use crate::{arc::Arc, batch_shape::BatchShape, block::Block, error::Error, scalar::Scalar};
 use alloc::{boxed::Box, vec::Vec};
@@ -58,6 +59,9 @@ macro_rules! delegate {
             }
             fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
                 (**self).backward_in_place(w, step, pass);
+            }
+            fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+                (**self).adds_by_shard(shape)
             }
             fn in_segments(&self) -> Option<InSegments<'_, T>> {
                 (**self).in_segments()

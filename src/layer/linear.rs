@@ -1,8 +1,8 @@
 //! The affine map `y = W x + b`: the factor `Wᵀ` of the chain rule.
 
 use super::{
-    Backward, Context, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, PassLengths,
-    backward_and_update,
+    AddsByShard, Backward, Context, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode,
+    PassLengths, Shards, backward_and_update,
     list::{Fact, ListedLayer, fact},
 };
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
     kernel::{
         elementwise::descend,
         gemm::{
-            Epilogue, KC, Matrix, gemm_nn, gemm_nt, gemm_tn, gemm_tn_least_scratch, gemm_tn_scratch_len, packed_b_len,
+            Epilogue, Matrix, fits_registers, gemm_nn, gemm_nt, gemm_tn, gemm_tn_least_scratch, gemm_tn_of_shards,
+            gemm_tn_scratch_len, packed_b_len,
         },
         sums::add_column_sums,
     },
@@ -116,11 +117,56 @@ impl Linear {
         packed_b_len::<T>(self.inputs, self.outputs).max(gradient)
     }
 
+    /// `c ← c + dyᵀ x`, or as the epilogue says: a sum over all rows, or one of each shard.
+    #[inline(always)]
+    fn add_products<T: Scalar>(
+        &self,
+        [dy, x]: [&[T]; 2],
+        c: &mut [T],
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut [T],
+        ctx: &mut Context<'_, T>,
+    ) {
+        let (rows, [dy, x]) = (ctx.shape.rows(), [Matrix::new(dy, self.outputs), Matrix::new(x, self.inputs)]);
+        match ctx.shards() {
+            None => gemm_tn(dy, x, [self.outputs, self.inputs, rows], c, epilogue, scratch),
+            Some(shards) => self.add_products_of_shards(shards, [dy, x], c, epilogue, scratch),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_products_of_shards<T: Scalar>(
+        &self,
+        shards: &mut Shards<T>,
+        [dy, x]: [Matrix<'_, T>; 2],
+        c: &mut [T],
+        epilogue: Epilogue<'_, T>,
+        scratch: &mut [T],
+    ) {
+        let size = [self.outputs, self.inputs];
+        shards.sum(
+            c,
+            |subtree| fits_registers(subtree.ends.len(), subtree.samples().len()),
+            |subtree, c, is_new| {
+                let epilogue = if is_new { Epilogue::Overwrite } else { epilogue };
+                gemm_tn_of_shards([dy, x], size, (subtree.first, subtree.ends), c, epilogue, scratch);
+            },
+        );
+    }
+
+    /// `sums ← sums + Σ dy`.
+    fn add_bias_sums<T: Scalar>(&self, dy: &[T], sums: &mut [T], ctx: &mut Context<'_, T>) {
+        let outputs = self.outputs;
+        ctx.add_by_shard(sums, |rows, sums| {
+            add_column_sums(&dy[rows.start * outputs..rows.end * outputs], outputs, sums);
+        });
+    }
+
     /// `dx = Wᵀ dy`.
-    fn input_gradient<T: Scalar>(&self, weight: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T], ctx: Context<'_, T>) {
-        let size = [ctx.shape.rows(), self.outputs, self.inputs];
-        gemm_nn(Matrix::new(dy, self.outputs), weight, size, dx, scratch);
-        ctx.report_backward(Factor::Weights, dy, dx);
+    #[inline(always)]
+    fn input_gradient<T: Scalar>(&self, weight: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T], rows: usize) {
+        gemm_nn(Matrix::new(dy, self.outputs), weight, [rows, self.outputs, self.inputs], dx, scratch);
     }
 }
 
@@ -167,6 +213,10 @@ impl<T: Scalar> Layer<T> for Linear {
         Some(spectral_norm_bound(w, self.outputs, self.inputs))
     }
 
+    fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(shape.steps == 1)
+    }
+
     fn spec(&self) -> LayerSpec {
         LayerSpec::Linear(self.clone())
     }
@@ -183,49 +233,50 @@ impl<T: Scalar> Layer<T> for Linear {
         pass.ctx.report_forward(Factor::Weights, pass.x, pass.y);
     }
 
-    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+    fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         self.check_backward(w, &pass);
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
-        let (x, dy, rows) =
-            (Matrix::new(pass.x, self.inputs), Matrix::new(pass.dy, self.outputs), pass.ctx.shape.rows());
         if pass.trainable.block(0) {
             let epilogue = if pass.overwrite_dw { Epilogue::Overwrite } else { Epilogue::Accumulate };
-            gemm_tn(dy, x, [self.outputs, self.inputs, rows], d_weight, epilogue, pass.scratch);
+            self.add_products([pass.dy, pass.x], d_weight, epilogue, pass.scratch, &mut pass.ctx);
         }
         if pass.trainable.block(1) {
             if pass.overwrite_dw {
                 d_bias.fill(T::zero());
             }
-            add_column_sums(pass.dy, self.outputs, d_bias);
+            self.add_bias_sums(pass.dy, d_bias, &mut pass.ctx);
         }
         if let Some(dx) = pass.dx {
-            self.input_gradient(&w[..self.entries()], pass.dy, dx, pass.scratch, pass.ctx);
+            self.input_gradient(&w[..self.entries()], pass.dy, dx, pass.scratch, pass.ctx.shape.rows());
+            pass.ctx.report_backward(Factor::Weights, pass.dy, dx);
         }
     }
 
     /// `dx` comes before the weights move, and their gradient goes nowhere but to them.
-    fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
+    fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, mut pass: Backward<'_, T>) {
         let rows = pass.ctx.shape.rows();
         // Of more rows the sums are made block by block, and the step is to be of the whole.
-        let Some(rate) = step.plain_rate().filter(|_| rows <= KC) else {
+        let shards = pass.ctx.shards().map_or(1, |shards| shards.len());
+        let Some(rate) = step.plain_rate().filter(|_| fits_registers(shards, rows)) else {
             return backward_and_update(self, w, step, pass);
         };
         self.check_backward(w, &pass);
-        let Backward { x, dy, dx, dw, scratch, ctx, .. } = pass;
+        let Backward { x, dy, dx, dw, scratch, mut ctx, .. } = pass;
         let (weight, bias) = w.split_at_mut(self.entries());
         if let Some(dx) = dx {
-            self.input_gradient(weight, dy, dx, scratch, ctx);
+            self.input_gradient(weight, dy, dx, scratch, rows);
+            if ctx.monitor.is_active() {
+                ctx.part(0).report_backward(Factor::Weights, dy, dx);
+            }
         }
-        let (size, x, of_rows) =
-            ([self.outputs, self.inputs, rows], Matrix::new(x, self.inputs), Matrix::new(dy, self.outputs));
-        gemm_tn(of_rows, x, size, weight, Epilogue::AddScaled(-rate), scratch);
+        self.add_products([dy, x], weight, Epilogue::AddScaled(-rate), scratch, &mut ctx);
         if rows == 1 {
             // Too short to be worth a kernel.
             return bias.iter_mut().zip(dy).for_each(|(b, &g)| *b += -rate * g);
         }
         let (_, sums) = dw.split_at_mut(self.entries());
         sums.fill(T::zero());
-        add_column_sums(dy, self.outputs, sums);
+        self.add_bias_sums(dy, sums, &mut ctx);
         descend(bias, rate, sums);
     }
 }

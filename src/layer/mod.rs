@@ -27,6 +27,7 @@ mod residual;
 mod row_norm;
 mod segment;
 mod sequential;
+mod shards;
 mod spec;
 mod spec_walk;
 mod state_layout;
@@ -61,6 +62,9 @@ pub use residual::{BranchScale, Residual};
 pub use segment::InSegments;
 pub(crate) use segment::{Segment, SegmentPass};
 pub use sequential::Sequential;
+#[doc(hidden)]
+pub use shards::AddsByShard;
+pub(crate) use shards::{Shards, Subtree};
 pub use spec::LayerSpec;
 pub(crate) use state_layout::StateLayout;
 pub use structure::{PartSizes, Structure, StructureKind};
@@ -255,6 +259,13 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     #[doc(hidden)]
     fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
         backward_and_update(self, w, step, pass);
+    }
+
+    /// Whether the gradient of the parameters is added shard by shard in passes of this shape. Sealed: no layer of your
+    /// own does, so that data-parallel training runs a pass for each shard.
+    #[doc(hidden)]
+    fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(false)
     }
 
     /// The passes over segments of the steps, of a recurrent layer. Sealed: no layer of your own has them.

@@ -1,7 +1,7 @@
 //! Normalisation of each row: LayerNorm, RMSNorm and GroupNorm.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
+    AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
     list::{Fact, ListedLayer, fact},
     row_norm::RowNorm,
 };
@@ -197,6 +197,10 @@ macro_rules! norm {
             /// of one value is always 0.
             fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
                 Some(self.norm().gain_bound(w).get())
+            }
+
+            fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+                AddsByShard(shape.steps == 1)
             }
 
             fn spec(&self) -> LayerSpec {

@@ -1,8 +1,8 @@
 //! Branches beside each other, concatenated or summed.
 
 use super::{
-    Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes, Mode,
-    Parameters, PassLengths, Recorded, Samples, Structure,
+    AddsByShard, Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes,
+    Mode, Parameters, PassLengths, Recorded, Samples, Structure,
     check::{check_output_shape, cut, cut_shared, hold},
 };
 use crate::{
@@ -227,6 +227,10 @@ impl<T: Scalar> Layer<T> for Parallel<T> {
             total = total + if self.merge == Merge::Sum { bound } else { bound * bound };
         }
         Some(if self.merge == Merge::Sum { total } else { total.sqrt() }.get())
+    }
+
+    fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(self.branches.iter().all(|branch| branch.layer.adds_by_shard(shape).0))
     }
 
     fn spec(&self) -> LayerSpec {

@@ -1,7 +1,7 @@
 //! Layers that make one row of a sequence: its last step, or the mean over its steps.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec,
+    AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec,
     list::{Fact, ListedLayer, fact},
 };
 use crate::{
@@ -74,6 +74,10 @@ macro_rules! pool {
 
             fn gain_bound(&self, _w: &[T], shape: BatchShape<'_>) -> Option<f64> {
                 Some(self.gain(shape).get())
+            }
+
+            fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
+                AddsByShard(true)
             }
 
             fn spec(&self) -> LayerSpec {

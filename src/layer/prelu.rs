@@ -1,7 +1,7 @@
 //! PReLU: a leaky ReLU whose slope is a parameter.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec,
+    AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec,
     list::{Fact, ListedLayer, fact},
 };
 use crate::{
@@ -108,6 +108,10 @@ impl<T: Scalar> Layer<T> for PRelu {
         Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }
 
+    fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(shape.steps == 1)
+    }
+
     fn spec(&self) -> LayerSpec {
         LayerSpec::PRelu(self.clone())
     }
@@ -123,21 +127,24 @@ impl<T: Scalar> Layer<T> for PRelu {
         pass.ctx.report_activation(activation.as_ref().map(|activation| activation as _), pass.x, pass.y);
     }
 
-    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+    fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
         pass.check("PRelu", self, w);
         if pass.trainable.block(0) {
             let d_slope = |z: T, g: T| if z > T::zero() { T::zero() } else { z * g };
-            if self.per_unit {
-                let rows = || pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));
-                add_sums(pass.ctx.shape.rows(), pass.dw, |j| {
-                    rows().map(move |(x, dy)| {
+            pass.ctx.add_by_shard(pass.dw, |rows, dw| {
+                let values = rows.start * self.width..rows.end * self.width;
+                let (x, dy) = (&pass.x[values.clone()], &pass.dy[values]);
+                if !self.per_unit {
+                    dw[0] += sum_of(x, dy, d_slope);
+                    return;
+                }
+                add_sums(rows.len(), dw, |j| {
+                    x.chunks(self.width).zip(dy.chunks(self.width)).map(move |(x, dy)| {
                         let (z, g) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
                         core::array::from_fn(|i| d_slope(z[i], g[i]))
                     })
                 });
-            } else {
-                pass.dw[0] += sum_of(pass.x, pass.dy, d_slope);
-            }
+            });
         }
         let Some(dz) = pass.dx else { return };
         let rows = pass.x.chunks(self.width).zip(pass.dy.chunks(self.width));

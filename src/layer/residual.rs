@@ -1,8 +1,8 @@
 //! A branch beside a skip: where paths meet, gradient is added.
 
 use super::{
-    Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths, Recorded,
-    Structure,
+    AddsByShard, Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths,
+    Recorded, Structure,
     check::{cut, cut_end},
 };
 use crate::{
@@ -178,6 +178,10 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, shape)?))
     }
 
+    fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard((self.own() == 0 || shape.steps == 1) && self.branch.adds_by_shard(shape).0)
+    }
+
     fn spec(&self) -> LayerSpec {
         LayerSpec::Residual { branch: Box::new(self.branch.spec()), scale: self.scale }
     }
@@ -206,11 +210,15 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         let mut own = saved;
         let f = cut_end(SAVED, &mut own, values);
         let (d_scale, d_branch) = dw.split_at_mut(self.own());
-        if let (Some(d_scale), true) = (d_scale.first_mut(), trainable.block(0)) {
+        if !d_scale.is_empty() && trainable.block(0) {
             if overwrite_dw {
-                *d_scale = T::zero();
+                d_scale.fill(T::zero());
             }
-            *d_scale += sum_of(dy, f, |dy, f| dy * f);
+            let width = self.kept.dims.input;
+            ctx.add_by_shard(d_scale, |rows, d_scale| {
+                let values = rows.start * width..rows.end * width;
+                d_scale[0] += sum_of(&dy[values.clone()], &f[values], |dy, f| dy * f);
+            });
         }
         let scale = self.factor(w);
         map(dy, scaled, |dy| scale * dy);

@@ -14,6 +14,7 @@ use crate::{
     scalar::{Scalar, is_narrow, scalar, to_f64},
     size::saturating_product,
 };
+use core::ops::Range;
 
 /// A norm of each group of consecutive values of a row: with `centred` as in LayerNorm, without it as in RMSNorm. The
 /// number of `groups` divides the width.
@@ -103,13 +104,13 @@ impl RowNorm {
     fn backward_in<T: Scalar, W: Scalar>(
         &self,
         w: &[T],
-        pass: Backward<'_, T>,
+        mut pass: Backward<'_, T>,
         wide: impl Fn(T) -> W + Copy + Sync,
         round: impl Fn(W) -> T + Copy + Sync,
     ) {
         let (size, n) = (self.size(), scalar::<W>(self.size() as f64));
         let affine = if self.affine { self.width } else { 0 };
-        let (gain, (d_gain, d_bias)) = (&w[..affine], pass.dw.split_at_mut(affine));
+        let gain = &w[..affine];
         // The statistics of a group: saved, but in narrow formats.
         let saved = &*pass.saved;
         let statistics_of = |group: usize, x: &[T]| {
@@ -120,20 +121,27 @@ impl RowNorm {
             }
         };
         let groups = || pass.x.chunks(size).zip(pass.dy.chunks(size)).enumerate();
-        if pass.trainable.block(0) {
-            for (first, d_gain) in d_gain.chunks_mut(size).enumerate() {
-                add_sums(pass.ctx.shape.rows(), d_gain, |j| {
-                    groups().skip(first).step_by(self.groups).map(move |(group, (x, dy))| {
+        let of_rows = |rows: &Range<usize>| {
+            let values = rows.start * self.width..rows.end * self.width;
+            let groups = pass.x[values.clone()].chunks(size).zip(pass.dy[values].chunks(size));
+            (rows.start * self.groups..).zip(groups)
+        };
+        pass.ctx.add_by_shard(pass.dw, |rows, dw| {
+            let (d_gain, d_bias) = dw.split_at_mut(affine);
+            let gains = if pass.trainable.block(0) { d_gain } else { &mut [] };
+            for (first, d_gain) in gains.chunks_mut(size).enumerate() {
+                add_sums(rows.len(), d_gain, |j| {
+                    of_rows(&rows).skip(first).step_by(self.groups).map(move |(group, (x, dy))| {
                         let statistics = statistics_of(group, x);
                         let (x, dy) = (load_block::<_, LANES>(x, j), load_block::<_, LANES>(dy, j));
                         core::array::from_fn(|i| round(wide(dy[i]) * statistics.unit(wide(x[i]))))
                     })
                 });
             }
-        }
-        if pass.trainable.block(1) {
-            add_column_sums(pass.dy, self.width, d_bias);
-        }
+            if pass.trainable.block(1) {
+                add_column_sums(&pass.dy[rows.start * self.width..rows.end * self.width], self.width, d_bias);
+            }
+        });
         let Some(dx) = pass.dx else { return };
         for (group, (x, dy)) in groups() {
             let (gain, statistics) = (self.of_group(group, gain), statistics_of(group, x));

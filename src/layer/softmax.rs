@@ -1,7 +1,7 @@
 //! Softmax over the values of a row.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec,
+    AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec,
     list::{Fact, ListedLayer, fact},
 };
 use crate::{batch_shape::BatchShape, loss::softmax, monitor::Factor, scalar::Scalar};
@@ -51,6 +51,10 @@ impl<T: Scalar> Layer<T> for Softmax {
     /// ½: the Jacobian `diag(p) − p pᵀ` has norm ½ where two values share a row equally, and less elsewhere.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(0.5)
+    }
+
+    fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(true)
     }
 
     fn spec(&self) -> LayerSpec {

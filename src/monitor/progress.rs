@@ -35,6 +35,27 @@ pub struct Step {
     /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub seconds: Option<f64>,
+    /// The messages between ranks; `None` without other ranks.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub communication: Option<Communication>,
+}
+
+/// The messages of one update between [ranks](crate::distributed), as one of them counts them.
+///
+/// A broadcast counts once: as sent at its root, as received elsewhere. The bytes are those of the values, without what
+/// an engine adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Communication {
+    /// The bytes that the rank sent.
+    pub sent: u64,
+    /// The bytes that the rank received.
+    pub received: u64,
+    /// The seconds in calls of the [`Communicator`](crate::distributed::Communicator), also those in which the rank
+    /// waited for a slower one; 0 without a clock.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub seconds: f64,
 }
 
 impl Step {

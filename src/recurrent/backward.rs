@@ -16,9 +16,10 @@ use super::{
     plan::{SCRATCH, Sizes, Unrolled, rows},
     saved_values::SavedValues,
     stage::{BackwardStage, Stages},
-    weight_gradient::Operands,
+    weight_gradient::{Operands, SampleRows},
 };
 use crate::{
+    batch_shape::BatchShape,
     kernel::{
         elementwise::map2,
         gemm::{Epilogue, Matrix, gemm, gemm_nn, pack, packed_b_len},
@@ -27,7 +28,7 @@ use crate::{
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
         sums::BlockSum,
     },
-    layer::{Backward, BackwardState, Context, Hints, Segment, cut},
+    layer::{Backward, BackwardState, Context, Hints, Segment, Subtree, cut},
     monitor::Factor,
     scalar::Scalar,
     size::saturating_product,
@@ -110,7 +111,8 @@ impl Unrolled {
             outputs: y,
         };
         let segment = segment.unwrap_or(whole);
-        let mut sum = BlockSum::after(segment.blocks_after, dw, segment.sum_buffer);
+        let (by_shard, sum_buffer) = (ctx.shards().is_some(), segment.sum_buffer);
+        let mut sum = BlockSum::after(segment.blocks_after, &mut *dw, &mut *sum_buffer);
         zeros.fill(T::zero());
         let mut offset = 0;
         for (product, _) in self.products() {
@@ -178,7 +180,11 @@ impl Unrolled {
                 };
                 parallel_samples([count, GRAIN], parts, &run);
             }
+            if by_shard {
+                continue;
+            }
             let operands = Operands {
+                samples: SampleRows::all(batch),
                 x,
                 outputs: segment.outputs,
                 samples_before: segment.samples_before,
@@ -187,7 +193,24 @@ impl Unrolled {
             };
             sum.add(|dw| self.add_gradient(shape, steps, trainable, &operands, &slabs, dw, outer));
         }
-        if segment.is_first {
+        if let Some(shards) = ctx.shards() {
+            let add = |shard: Subtree<'_>, dw: &mut [T], is_new: bool| {
+                if is_new {
+                    dw.fill(T::zero());
+                }
+                let samples = SampleRows { first: shard.first, count: shard.samples().len(), batch };
+                let h_start = if initial_state.is_some() { h_start } else { &[] };
+                let operands = Operands { samples, x, outputs: y, samples_before: 0, masked: slabs.masked, h_start };
+                let shape = BatchShape::sequences(samples.count, shape.steps);
+                let (together, mut sum) = (self.steps_together::<T>(shape.batch), BlockSum::new(dw, &mut *sum_buffer));
+                for first in (0..shape.steps).step_by(together).rev() {
+                    let steps = first..(first + together).min(shape.steps);
+                    sum.add(|dw| self.add_gradient(shape, steps, trainable, &operands, &slabs, dw, outer));
+                }
+                sum.finish();
+            };
+            shards.sum(dw, |_| false, add);
+        } else if segment.is_first {
             sum.finish();
         }
         if let Some(d_initial_state) = d_initial_state {

@@ -11,8 +11,8 @@ use crate::{
     error::Error,
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
     layer::{
-        Backward, Dims, Forward, Hints, InSegments, Layer, LayerSpec, MemorySizes, Mode, Recorded, Segment,
-        SegmentPass, Structure,
+        AddsByShard, Backward, Dims, Forward, Hints, InSegments, Layer, LayerSpec, MemorySizes, Mode, Recorded,
+        Segment, SegmentPass, Structure,
     },
     scalar::Scalar,
 };
@@ -176,6 +176,10 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
 
     fn state_gain_bounds(&self, w: &[T], shape: BatchShape<'_>) -> Option<Vec<f64>> {
         self.unrolled.state_gain_bounds(&self.cell, w, shape)
+    }
+
+    fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+        AddsByShard(shape.lengths.is_none())
     }
 
     fn spec(&self) -> LayerSpec {

@@ -10,15 +10,41 @@ use crate::{
     kernel::{
         gemm::{Epilogue, MR, Matrix, TransposedA, gemm_tn},
         step_rows::parallel_rows,
-        sums::add_column_sums,
+        sums::add_matrix_sums,
     },
     layer::TrainableMask,
     scalar::Scalar,
 };
 use core::ops::Range;
 
+/// Where the rows of some samples lie among those of a pass over `batch` samples.
+#[derive(Clone, Copy)]
+pub(super) struct SampleRows {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) batch: usize,
+}
+
+impl SampleRows {
+    pub(super) fn all(batch: usize) -> Self {
+        SampleRows { first: 0, count: batch, batch }
+    }
+
+    /// `count` rows of `width` values from row `first`, as they are numbered in a pass over these samples alone. Of
+    /// some of the samples they are whole steps, and all samples have the same steps.
+    pub(super) fn matrix<'a, T>(self, values: &'a [T], first: usize, count: usize, width: usize) -> Matrix<'a, T> {
+        if self.count == self.batch {
+            return Matrix::new(rows(values, first, count, width), width);
+        }
+        let first = first / self.count * self.batch + self.first;
+        Matrix::grouped(&values[first * width..], width, self.count, self.batch * width)
+    }
+}
+
 /// The factors of δ in dW and dU.
 pub(super) struct Operands<'a, T> {
+    /// The samples of which the terms are added. If they are not all, the shape is that of a pass over them alone.
+    pub(super) samples: SampleRows,
     pub(super) x: &'a [T],
     /// y; in a segment of a longer pass, after the output of the step before, for the samples of the segment.
     pub(super) outputs: &'a [T],
@@ -48,7 +74,8 @@ impl Unrolled {
         let of = rows_of(shape, steps.clone());
         let [d_weight, d_recurrent, d_bias, d_recurrent_bias] = self.split_mut(dw);
         if trainable.block(3) && !d_recurrent_bias.is_empty() {
-            add_column_sums(rows(slabs.u, of.start, of.len(), apart), apart, d_recurrent_bias);
+            let u = operands.samples.matrix(slabs.u, of.start, of.len(), apart);
+            add_matrix_sums(u, of.len(), d_recurrent_bias);
         }
         let bias = usize::from(!d_bias.is_empty());
         let parameters = [(d_weight, self.inputs), (d_recurrent, hidden), (d_bias, bias)];
@@ -67,7 +94,7 @@ impl Unrolled {
         shape: BatchShape<'_>,
         steps: Range<usize>,
         trainable: TrainableMask<'_>,
-        &Operands { x, outputs: y, samples_before, masked, h_start }: &Operands<'_, T>,
+        &Operands { samples, x, outputs: y, samples_before, masked, h_start }: &Operands<'_, T>,
         slabs: &SavedValues<'_, T>,
         own: Range<usize>,
         [d_weight, d_recurrent, d_bias]: [&mut [T]; 3],
@@ -75,13 +102,13 @@ impl Unrolled {
     ) {
         let Sizes { hidden, z: gates, u: apart, operands, .. } = self.sizes();
         let of = rows_of(shape, steps.clone());
-        let z = &rows(slabs.z, of.start, of.len(), gates)[own.start..];
+        let z = samples.matrix(slabs.z, of.start, of.len(), gates).skip(0, own.start);
         // First, while z is in the cache.
         if trainable.block(2) && !d_bias.is_empty() {
-            add_column_sums(z, gates, d_bias);
+            add_matrix_sums(z, of.len(), d_bias);
         }
         for separate in [false, true] {
-            let (z, u) = (Matrix::new(z, gates), rows(slabs.u, of.start, of.len(), apart));
+            let u = samples.matrix(slabs.u, of.start, of.len(), apart);
             // dW and dU are products with the same left factor. It is packed once if each gate begins with a whole
             // strip.
             let shared = !separate && trainable.block(0) && trainable.block(1) && hidden.is_multiple_of(MR);
@@ -90,7 +117,7 @@ impl Unrolled {
                 false => (z.into(), &mut *scratch),
             };
             if !separate && trainable.block(0) {
-                let x = Matrix::new(rows(x, of.start, of.len(), self.inputs), self.inputs);
+                let x = samples.matrix(x, of.start, of.len(), self.inputs);
                 gemm_tn(d, x, [own.len(), self.inputs, of.len()], d_weight, Epilogue::Accumulate, spare);
             }
             let products = self.products().filter(|(product, _)| product.keep_separate == separate);
@@ -103,7 +130,7 @@ impl Unrolled {
                 let (outputs, first) = (mine.len(), mine.start - own.start);
                 let into = &mut d_recurrent[first * hidden..][..outputs * hidden];
                 let d: TransposedA<'_, T> = match separate {
-                    true => Matrix::new(&u[column + mine.start - start..], apart).into(),
+                    true => u.skip(0, column + mine.start - start).into(),
                     false => d.part(0, first),
                 };
                 let mut add = |first: usize, count: usize, operand: Matrix<'_, T>| {
@@ -113,18 +140,18 @@ impl Unrolled {
                     }
                 };
                 if product.operand == Operand::StageOutput {
-                    let from = &slabs.operands[of.start * operands + (product.stage - 1) * hidden..];
-                    add(of.start, of.len(), Matrix::new(from, operands));
+                    let from = samples.matrix(slabs.operands, of.start, of.len(), operands);
+                    add(of.start, of.len(), from.skip(0, (product.stage - 1) * hidden));
                     continue;
                 }
                 if !masked.is_empty() {
-                    add(of.start, of.len(), Matrix::new(rows(masked, of.start, of.len(), hidden), hidden));
+                    add(of.start, of.len(), samples.matrix(masked, of.start, of.len(), hidden));
                     continue;
                 }
                 // In a segment, `outputs` has one more step: the operand of step 0.
                 let earlier = if samples_before > 0 { shape.batch } else { 0 };
                 if steps.start == 0 && earlier == 0 && !h_start.is_empty() {
-                    add(0, shape.batch, Matrix::new(h_start, hidden));
+                    add(0, shape.batch, Matrix::new(&h_start[samples.first * hidden..], hidden));
                 }
                 // Consecutive steps with the same samples as the step before them are one product.
                 let mut step = if earlier > 0 { steps.start } else { steps.start.max(1) };
@@ -137,7 +164,7 @@ impl Unrolled {
                     let next = |step: usize| step < steps.end && before == count && shape.active(step) == count;
                     let end = (step + 1..steps.end).find(|&step| !next(step)).unwrap_or(steps.end);
                     let count = (end - step) * count;
-                    add(now, count, Matrix::new(rows(y, from, count, hidden), hidden));
+                    add(now, count, samples.matrix(y, from, count, hidden));
                     step = end;
                 }
             }

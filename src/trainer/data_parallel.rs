@@ -2,21 +2,25 @@
 
 use super::{
     Trainer,
-    step::{Part, Parts, Updated},
+    parts::{Part, Parts},
+    step::Updated,
 };
 use crate::{
+    batch_shape::BatchShape,
     cpu::CpuLevel,
     dataset::{Batch, Layout, Source},
     distributed::{DataParallel, Fingerprint, Report, sum_of_losses},
     error::{Error, RankRule, require},
     kernel::thread_pool::install_from,
-    layer::Layer,
+    layer::{Layer, Mode},
     loss::{Loss, Reduction},
     monitor::GradientMonitor,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, Outcome},
+    workspace::per_step,
 };
 use alloc::{boxed::Box, format, vec::Vec};
+use core::ops::Range;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// Trains on several ranks from now on: each gets a trainer alike, with its own end of the group. See
@@ -92,8 +96,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Whether `own` holds on any rank.
-    pub(super) fn any_rank(&self, own: bool) -> Result<bool, Error> {
-        self.parallel.as_ref().map_or(Ok(own), |parallel| parallel.any(own))
+    pub(super) fn any_rank(&mut self, own: bool) -> Result<bool, Error> {
+        self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))
     }
 
     /// One update: `g = Σ_shards Σ_parts share · ∂L_part/∂w` along the tree of the shards, then `w ← w + u(g)`
@@ -106,12 +110,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
+        parallel.take_counts();
         // All ranks have the data, so they know the weight of each shard, and fail alike.
         parallel.weights.clear();
         for shard in parallel.all_shards() {
             let own = &samples[parallel.samples_of(shard, samples.len())];
-            let size = parallel.samples_of_pass(self.settings.batch_size);
-            parallel.weights.push(self.total_weight(data, batch, own, size)?);
+            parallel.weights.push(self.total_weight(data, batch, own, self.settings.batch_size)?);
         }
         let weight: f64 = parallel.weights.iter().sum();
         require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
@@ -120,11 +124,32 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let parameters = self.parameters.len();
         parallel.begin(parameters, self.workspace.buffers())?;
+        let by_shard = self.adds_by_shard(parallel, data, samples.len());
+        parallel.plan(samples.len(), by_shard.then_some(self.settings.batch_size))?;
+        if by_shard && parallel.ranks() == 1 && parallel.passes.len() == 1 {
+            let alone = install_from(
+                self,
+                |trainer| trainer.workspace.pool(),
+                |trainer| {
+                    let loss =
+                        trainer.forward_shards(parallel, data, batch, samples, 0..parallel.passes[0].end, monitor);
+                    let loss = loss.ok().filter(|loss| loss.is_finite())?;
+                    Some(trainer.update_after_forward(loss, weight, monitor))
+                },
+            );
+            // A loss that failed is computed again, to name its sample.
+            if let Some(done) = alone {
+                return done;
+            }
+        }
         // The threads sleep while this one waits for other ranks.
         let report = install_from(
             self,
             |trainer| trainer.workspace.pool(),
-            |trainer| trainer.own_shards(parallel, data, batch, samples, monitor),
+            |trainer| match by_shard {
+                true => trainer.own_passes(parallel, data, batch, samples, monitor),
+                false => trainer.own_shards(parallel, data, batch, samples, monitor),
+            },
         );
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         let report = report?;
@@ -133,6 +158,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let loss = sum_of_losses(losses);
         // A rank that failed gives a loss of NaN, so that all ranks come here together.
         let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
+        self.watch.communication = parallel.take_counts();
         let [gradient, buffers, _] = parallel.totals(parameters);
         self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
         for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
@@ -155,7 +181,99 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Computes the sums of this rank's shards.
+    /// Whether a pass adds the gradient by shard, so that it can be over several shards. All ranks get the same answer.
+    ///
+    /// It can not where samples or layers are unknown to do so: a network with a layer of another crate, or one that
+    /// couples samples; sequences of unequal length, or with a target for each step; a shard without weight, or of more
+    /// samples than a batch. Then there is a pass for each shard.
+    fn adds_by_shard(&self, parallel: &DataParallel<T>, data: &dyn Source<T>, samples: usize) -> bool {
+        let (Layout { steps, lengths, .. }, network) = (data.layout(), self.workspace.network());
+        lengths.is_none()
+            && (steps == 1 || !per_step(network))
+            && parallel.weights.iter().all(|&weight| weight > 0.0)
+            && parallel.most_samples(samples) <= self.settings.batch_size
+            && self.workspace.buffers().is_empty()
+            && network.adds_by_shard(BatchShape::sequences(1, steps)).0
+    }
+
+    /// Forward pass over some shards, and the loss of each: leaves `share · ∂L/∂y` in the workspace. Returns the sum of
+    /// the losses.
+    fn forward_shards(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        data: &dyn Source<T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        shards: Range<usize>,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<f64, Error> {
+        let (width, per_step) = (self.workspace.dims().output, per_step(self.workspace.network()));
+        let mean = self.loss.reduction() == Reduction::Mean;
+        let of = |parallel: &DataParallel<T>, shard| parallel.samples_of(shard, samples.len());
+        let (first, end) = (of(parallel, shards.start).start, of(parallel, shards.end - 1).end);
+        batch.choose(data, &samples[first..end], per_step)?;
+        self.fill(data, batch, first)?;
+        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
+        let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
+        let mut total = 0.0;
+        for shard in shards.clone() {
+            let rows = of(parallel, shard);
+            let rows = rows.start - first..rows.end - first;
+            let ((target, weights), values) = (batch.part(rows.clone()), rows.start * width..rows.end * width);
+            let dy = &mut output.dy[values.clone()];
+            let loss = self.loss.evaluate(width, &output.y[values], target, weights, dy).map_err(|mut error| {
+                if let Error::ClassOutOfRange { row, .. } = &mut error {
+                    *row += rows.start;
+                }
+                batch.in_data(data, per_step, error)
+            })?;
+            let share = scalar::<T>(parallel.share(shard, parallel.weights[shard], mean));
+            dy.iter_mut().for_each(|dy| *dy *= share);
+            parallel.losses[shard] = share * loss;
+            total += to_f64(parallel.losses[shard]);
+        }
+        let ends = shards.map(|shard| of(parallel, shard).end - first);
+        self.workspace.set_shards(ends, parallel.all_shards().len())?;
+        Ok(total)
+    }
+
+    /// Computes the sums of this rank's shards, in passes over several.
+    fn own_passes(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        data: &dyn Source<T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Report, Error> {
+        let (mut monitor, mut report) = (Part { monitor, first: true }, Report::Nothing);
+        for pass in 0..parallel.passes.len() {
+            let shards = parallel.passes[pass].clone();
+            if !matches!(report, Report::Failed(_)) {
+                let loss = self.forward_shards(parallel, data, batch, samples, shards.clone(), &mut monitor);
+                match loss.and_then(|loss| self.workspace.backward_with(&self.parameters, &mut monitor).map(|_| loss)) {
+                    Ok(_) => monitor.first = false,
+                    Err(error) => {
+                        report = Report::Failed(error);
+                        parallel.losses[shards.start] = T::nan();
+                    }
+                }
+            }
+            if matches!(report, Report::Failed(_)) {
+                self.workspace.blocks_and_gradient().1.fill(T::zero());
+            }
+            let bad = shards.clone().find(|&shard| !parallel.losses[shard].is_finite());
+            parallel.push(shards, self.workspace.gradient(), &[])?;
+            if let (Some(shard), Report::Nothing) = (bad, &report) {
+                let range = parallel.samples_of(shard, samples.len());
+                let parts = Parts { samples: &samples[range.clone()], first: range.start, size: range.len() };
+                report = self.first_non_finite_loss(data, batch, parts).map_or(Report::Nothing, Report::Sample);
+            }
+        }
+        Ok(report)
+    }
+
+    /// Computes the sums of this rank's shards, in passes over one.
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -165,7 +283,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Report, Error> {
         let mean = self.loss.reduction() == Reduction::Mean;
-        let size = parallel.samples_of_pass(self.settings.batch_size);
+        let size = self.settings.batch_size;
         let with_weight = parallel.all_shards().filter(|&shard| parallel.weights[shard] > 0.0);
         let whole: usize = with_weight.map(|shard| parallel.samples_of(shard, samples.len()).len()).sum();
         let (mut monitor, mut report) = (Part { monitor, first: true }, Report::Nothing);
@@ -195,7 +313,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             if !runs {
                 self.workspace.blocks_and_gradient().1.fill(T::zero());
             }
-            parallel.push(shard, self.workspace.gradient(), self.workspace.buffers(), loss)?;
+            parallel.losses[shard] = loss;
+            parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             if !loss.is_finite() && matches!(report, Report::Nothing) {
                 report = self.first_non_finite_loss(data, batch, parts).map_or(Report::Nothing, Report::Sample);
             }

@@ -137,10 +137,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             match self.data_parallel() {
                 None => check(update, size)?,
                 Some(parallel) => {
-                    let size = parallel.samples_of_pass(size);
-                    parallel
-                        .all_shards()
-                        .try_for_each(|shard| check(parallel.samples_of(shard, update).len(), size))?;
+                    let of_shard = |shard| parallel.samples_of(shard, update).len();
+                    parallel.all_shards().try_for_each(|shard| check(of_shard(shard), size))?;
                 }
             }
         }

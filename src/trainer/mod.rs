@@ -6,11 +6,12 @@ mod epoch;
 mod evaluate;
 mod options;
 mod order;
+mod parts;
 mod step;
 mod trace;
 mod truncation;
 
-pub use crate::monitor::progress::{Epoch, Evaluation, Step};
+pub use crate::monitor::progress::{Communication, Epoch, Evaluation, Step};
 pub use config::{TrainConfig, Truncation};
 pub use options::FitOptions;
 

@@ -1,6 +1,9 @@
 //! One update: forward pass, loss, backward pass, optimizer step.
 
-use super::{Step, Trainer};
+use super::{
+    Communication, Step, Trainer,
+    parts::{Part, Parts},
+};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
     },
     layer::{DropoutKey, Layer, Mode},
     loss::{Loss, Reduction},
-    monitor::{Event, GradientMonitor, Link},
+    monitor::{Event, GradientMonitor},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, InPlace, Outcome},
     workspace::per_step,
@@ -43,6 +46,8 @@ pub(super) struct Watch {
     pub started: Option<Clock>,
     /// The number of samples of the update.
     pub samples: usize,
+    /// Its messages between ranks.
+    pub communication: Option<Communication>,
     /// The record of the last update, until it is passed on.
     step: Option<Step>,
 }
@@ -196,6 +201,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         let loss = self.forward(data, batch, 0, T::one(), monitor)?;
+        self.update_after_forward(loss, weight, monitor)
+    }
+
+    /// One update from the loss of a forward pass, which left its gradient in the workspace.
+    pub(super) fn update_after_forward(
+        &mut self,
+        loss: f64,
+        weight: f64,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Updated, Error> {
         if !self.watch.always && !monitor.is_active() && self.step_in_place()? {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
@@ -356,6 +371,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             clipped_norm: factor.map(|factor| norm * factor),
             samples: self.watch.samples,
             seconds: self.watch.started.map(Clock::seconds),
+            communication: self.watch.communication,
         };
         // The next update may be that of another window of the same samples.
         self.watch.started = self.watch.started.and_then(|_| Clock::now());
@@ -374,39 +390,5 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let Some(bad) = first_non_finite(&self.parameters) else { return Ok(()) };
         let block = self.workspace.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
         Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
-    }
-}
-
-/// The monitor of one part of an accumulated update, without its gradient: the trainer reports the whole one.
-pub(super) struct Part<'a, T: Scalar> {
-    pub monitor: &'a mut dyn GradientMonitor<T>,
-    /// Whether it is the first part of the update.
-    pub first: bool,
-}
-
-/// Samples of an update that are processed in parts of `size`.
-#[derive(Clone, Copy)]
-pub(super) struct Parts<'a> {
-    pub samples: &'a [usize],
-    /// The position of the first sample in the update, by which dropout draws its masks.
-    pub first: usize,
-    pub size: usize,
-}
-
-impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
-    fn begin_pass(&mut self) {
-        if !self.first {
-            self.monitor.event(&Event::NextPart);
-        }
-        self.monitor.begin_pass();
-    }
-    fn is_active(&self) -> bool {
-        self.monitor.is_active()
-    }
-    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
-        self.monitor.forward(at, x, y);
-    }
-    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
-        self.monitor.backward(at, dy, dx);
     }
 }

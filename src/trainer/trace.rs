@@ -26,10 +26,13 @@ mod subscribed {
 
     pub(crate) fn step(step: &Step) {
         let &Step { step: number, epoch, loss, applied, learning_rate, .. } = step;
-        let &Step { gradient_norm, clipped_norm, samples, seconds, .. } = step;
+        let &Step { gradient_norm, clipped_norm, samples, seconds, communication, .. } = step;
         debug!(
             target: TARGET, step = number, epoch, loss, applied, learning_rate, gradient_norm, clipped_norm, samples,
-            seconds, samples_per_second = step.samples_per_second(), "step"
+            seconds, samples_per_second = step.samples_per_second(),
+            bytes_sent = communication.map(|communication| communication.sent),
+            bytes_received = communication.map(|communication| communication.received),
+            communication_seconds = communication.map(|communication| communication.seconds), "step"
         );
     }
 

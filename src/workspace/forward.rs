@@ -158,6 +158,7 @@ impl<T: Scalar> Memory<T> {
             self.x[..x.len()].copy_from_slice(x);
         }
         monitor.begin_pass();
+        self.buffers.shards.clear();
         self.lengths.clear();
         if let Some(lengths) = shape.lengths {
             self.lengths.extend_from_slice(lengths);

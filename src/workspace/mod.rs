@@ -219,6 +219,15 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.rules
     }
 
+    /// Sets the shards of the backward pass after the last forward pass, by where each ends among the samples. No pass
+    /// has more than `most`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where memory cannot hold the sums of the shards.
+    pub(crate) fn set_shards(&mut self, ends: impl Iterator<Item = usize>, most: usize) -> Result<(), Error> {
+        self.memory.buffers.shards.set(ends, most, self.memory.dims.parameters)
+    }
+
     /// The thread pool, for a caller that keeps its threads awake for several passes.
     pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
         &mut self.memory.pool

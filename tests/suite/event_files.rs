@@ -4,6 +4,7 @@
 use chainrule::{
     Error, GradientMonitor, Scalar,
     dataset::Dataset,
+    distributed::{DataParallel, Local},
     layer::Sequential,
     loss::{CrossEntropy, MeanSquaredError, Target},
     monitor::{Event, Every, Link, TensorBoard},
@@ -215,6 +216,32 @@ impl<T: Scalar> GradientMonitor<T> for Gradients {
             _ => {}
         }
     }
+}
+
+#[test]
+fn update_on_two_ranks_has_the_bytes_and_the_seconds_between_them() {
+    let train = |rank| {
+        let data = Dataset::rows(1, &[0.5, 1.0, 2.0, 3.0], Target::Values(&[1.0, 2.0, 3.0, 4.0])).unwrap();
+        let network = Sequential::<f64>::input(1).linear(1).build().unwrap();
+        let mut trainer =
+            Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+        trainer.set_data_parallel(DataParallel::new(rank).shards(2)).unwrap();
+        let mut seen = (Gradients::default(), TensorBoard::new(Vec::new()));
+        let monitor: &mut dyn GradientMonitor<f64> = &mut seen;
+        trainer.fit_with(&data, FitOptions::new().monitor(monitor)).unwrap();
+        let run = read(&seen.1.finish().unwrap());
+        assert!(!seen.0.steps.is_empty());
+        for step in seen.0.steps {
+            let found = step.communication.unwrap();
+            let values = [found.sent as f64, found.received as f64, found.seconds];
+            for (tag, value) in ["bytes_sent", "bytes_received", "communication_seconds"].into_iter().zip(values) {
+                assert!(run.scalars[&format!("update/{tag}")].contains(&(step.step, value as f32)), "{tag}");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        Local::new(2).unwrap().into_iter().for_each(|rank| _ = scope.spawn(move || train(rank)))
+    });
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use crate::trainer::values;
 use chainrule::{
-    Error, GradientMonitor, RankRule,
+    BatchShape, Error, GradientMonitor, RankRule,
     activation::Tanh,
     dataset::{Batch, Dataset},
     distributed::{Communicator, DataParallel, Local},
-    layer::Sequential,
+    layer::{Backward, BranchScale, Dims, Forward, Layer, MemorySizes, Merge, Mode, Residual, Sequential, Structure},
     loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
     monitor::Event,
-    recurrent::{Gru, Lstm},
-    trainer::{FitOptions, TrainConfig, Trainer},
+    network::Branches,
+    recurrent::{Gru, Lstm, Recurrent},
+    trainer::{FitOptions, Step, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, GradientTransform, Outcome, Schedule, Sgd, SkipNonFinite, WeightAverage},
 };
 use std::{ops::ControlFlow, thread, time::Duration};
@@ -137,6 +138,110 @@ fn cases() -> [Case; 4] {
     ]
 }
 
+/// Networks of which one pass adds the gradient of several shards.
+fn cases_by_shard() -> [Case; 4] {
+    fn data(samples: usize, width: usize, steps: usize) -> Dataset<'static, f64> {
+        let (x, y) = (values(6, samples * steps * width), values(7, samples * 2));
+        Dataset::sequences(width, steps, &x, Target::Values(&y)).unwrap().into_owned()
+    }
+    [
+        Case {
+            name: "LSTM and GRU of one length, dropout of the state",
+            network: || {
+                let gru = |layer: Recurrent<Gru>| layer.recurrent_dropout(0.3).unwrap().zoneout(0.1, 0.0).unwrap();
+                let builder = Sequential::input(3).recurrent(8, Lstm::new()).dropout(0.2);
+                builder.layer(gru(Recurrent::new(8, 5, Gru::new()))).last_step().linear(2).build()
+            },
+            loss: mean_squared,
+            transform: everything,
+            data: || data(36, 3, 9),
+            settings: settings(20, 1, 10),
+        },
+        Case {
+            name: "norms, PReLU, residual, branches",
+            network: || {
+                let builder = Sequential::input(3).linear(4).layer_norm().prelu();
+                let builder = builder.residual(|branch| branch.linear(4).activation(Tanh));
+                let scaled = Sequential::input(4).group_norm(2).linear(4).build()?;
+                let builder = builder.layer(Residual::new(scaled)?.scale(BranchScale::Learned(0.5))?);
+                let sum = |branches: Branches<f64>| branches.branch(|b| b.linear(4)).branch(|b| b.rms_norm());
+                builder.parallel(Merge::Sum, sum).softmax().linear(2).build()
+            },
+            loss: mean_squared,
+            transform: plain,
+            data: || data(44, 3, 1),
+            settings: settings(24, 1, 10),
+        },
+        Case {
+            name: "accumulated",
+            network: || Sequential::input(3).linear(8).activation(Tanh).dropout(0.3).linear(2).build(),
+            loss: mean_squared,
+            transform: everything,
+            data: || data(44, 3, 1),
+            settings: settings(12, 2, 10),
+        },
+        Case {
+            name: "shards of many rows",
+            network: || Sequential::input(3).linear(20).activation(Tanh).linear(2).build(),
+            loss: mean_squared,
+            transform: plain,
+            data: || data(700, 3, 1),
+            settings: settings(700, 1, 20),
+        },
+    ]
+}
+
+/// A layer of another crate, which data-parallel training passes shard by shard.
+#[derive(Debug)]
+struct Opaque(Sequential<f64>);
+
+impl Layer<f64> for Opaque {
+    fn dims(&self) -> Dims {
+        self.0.dims()
+    }
+
+    fn structure(&self) -> Structure<'_, f64> {
+        Structure::chain().part("0", &self.0)
+    }
+
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.0.output_shape(shape)
+    }
+
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        self.0.memory(shape, mode)
+    }
+
+    fn forward(&self, w: &[f64], pass: Forward<'_, f64>) {
+        self.0.forward(w, pass);
+    }
+
+    fn backward(&self, w: &[f64], pass: Backward<'_, f64>) {
+        self.0.backward(w, pass);
+    }
+}
+
+#[test]
+fn pass_over_several_shards_has_the_bits_of_a_pass_for_each() {
+    for case in cases_by_shard() {
+        let data = (case.data)();
+        let settings = TrainConfig { epochs: 2, ..case.settings };
+        for shards in [1, 2, 4, 8, 64] {
+            let parallel = || DataParallel::new(()).shards(shards);
+            let mut run = case.trainer(settings);
+            run.set_data_parallel(parallel()).unwrap();
+            let found = result(&mut run, &data).unwrap();
+            let layer = Opaque((case.network)().unwrap());
+            let mut run = Trainer::new(layer, (case.loss)(), (case.transform)(), settings).unwrap();
+            run.set_data_parallel(parallel()).unwrap();
+            let losses = run.fit(&data).unwrap().into_iter().map(|epoch| epoch.loss);
+            let values = run.parameters().iter().chain(run.averaged_parameters().unwrap_or_default());
+            let expected: Vec<u64> = values.copied().chain(losses).map(f64::to_bits).collect();
+            assert!(found == expected, "{}: {shards} shards", case.name);
+        }
+    }
+}
+
 /// Calls `run` with each rank of a group on its own thread.
 fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sync) -> Vec<R> {
     let group = Local::new(ranks).unwrap();
@@ -156,7 +261,7 @@ fn result(run: &mut Run, data: &Dataset<'_, f64>) -> Result<Vec<u64>, Error> {
 
 #[test]
 fn training_any_number_of_ranks_and_threads_has_the_same_bits() {
-    for case in cases() {
+    for case in cases().into_iter().chain(cases_by_shard()) {
         let data = (case.data)();
         let mut alone = case.on(None, 1);
         let expected = result(&mut alone, &data).unwrap();
@@ -312,12 +417,56 @@ fn monitor_of_each_rank_sees_the_gradient_of_all() {
         case.on(rank, 1).fit_with(&data, FitOptions::new().monitor(&mut global)).unwrap();
         global
     };
-    let Global(expected, passes) = watch(None);
+    let Global(expected, _) = watch(None);
     let parameters = case.trainer(case.settings).parameters().len();
     assert_eq!(expected.len(), 21 * (parameters + 1));
     let ranks = on_ranks(4, |rank| watch(Some(rank)));
     assert!(ranks.iter().all(|rank| rank.0 == expected));
-    assert_eq!(ranks.iter().map(|rank| rank.1).sum::<usize>(), passes);
+    // Each rank sees its own passes.
+    assert!(ranks.iter().all(|rank| rank.1 > 0));
+}
+
+/// The records of all updates.
+#[derive(Default)]
+struct Steps(Vec<Step>);
+
+impl GradientMonitor<f64> for Steps {
+    fn event(&mut self, event: &Event<'_, f64>) {
+        if let Event::Step(step) = event {
+            self.0.push(**step);
+        }
+    }
+}
+
+#[test]
+fn record_of_an_update_has_the_bytes_and_the_time_between_ranks() {
+    let case = &cases()[0];
+    let data = (case.data)();
+    let watch = |rank: Rank| {
+        let mut steps = Steps::default();
+        let mut run = case.on(rank, 1);
+        run.fit_with(&data, FitOptions::new().monitor(&mut steps)).unwrap();
+        (steps.0, run.parameters().len() + 8)
+    };
+    assert!(watch(None).0.iter().all(|step| step.communication.is_none()));
+    // Halving exchanges (p − 1)/p of the values, and as many on the way back.
+    for ranks in [2, 4] {
+        for (steps, len) in on_ranks(ranks, |rank| watch(Some(rank))) {
+            for step in steps {
+                let found = step.communication.unwrap();
+                let bytes = 2 * 8 * (len * (ranks - 1) / ranks) as u64;
+                // Halves of an odd number differ by one value.
+                let near = |found: u64| found.abs_diff(bytes) <= 8 * 4;
+                assert!(near(found.sent) && near(found.received), "{ranks} ranks, {len} values: {found:?}");
+                assert!((0.0..step.seconds.unwrap()).contains(&found.seconds), "{found:?}");
+            }
+        }
+    }
+    // The first of three ranks sends the total alone; the last, with shards 5 to 7, receives it alone.
+    let [first, _, last] = <[_; 3]>::try_from(on_ranks(3, |rank| watch(Some(rank)))).unwrap();
+    let bytes = 8 * first.1 as u64;
+    assert_eq!(first.0[0].communication.unwrap().sent, bytes);
+    assert_eq!(last.0[0].communication.unwrap().received, bytes);
 }
 
 /// The errors of four ranks, of which `make` gets the number.

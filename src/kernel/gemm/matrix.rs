@@ -1,8 +1,13 @@
-/// A row-major matrix whose rows begin `stride` values apart.
+use crate::kernel::fits;
+
+/// A row-major matrix whose rows begin `stride` values apart, or groups of such rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a, T> {
     pub data: &'a [T],
     pub stride: usize,
+    /// The number of rows of a group, and the distance between groups. All rows are one group unless told otherwise.
+    group: usize,
+    group_stride: usize,
 }
 
 /// Half the bytes of a level-1 cache of 32 KiB.
@@ -10,12 +15,55 @@ const L1_BYTES: usize = 16 * 1024;
 
 impl<'a, T> Matrix<'a, T> {
     pub const fn new(data: &'a [T], stride: usize) -> Self {
-        Matrix { data, stride }
+        Matrix { data, stride, group: usize::MAX, group_stride: 0 }
     }
 
-    /// Whether the first `rows` rows stay in a level-1 cache in any order of access, so that packing them gains
-    /// nothing.
+    /// Whole groups of `group` rows that begin `group_stride` values apart, such as those of some samples at each step
+    /// of a time-major batch.
+    pub const fn grouped(data: &'a [T], stride: usize, group: usize, group_stride: usize) -> Self {
+        Matrix { data, stride, group, group_stride }
+    }
+
+    /// The position of the first value of row `r` in `data`.
+    #[inline(always)]
+    pub const fn start_of(&self, r: usize) -> usize {
+        match r < self.group {
+            true => r * self.stride,
+            false => r / self.group * self.group_stride + r % self.group * self.stride,
+        }
+    }
+
+    /// The matrix without its first `rows` rows, whole groups of a matrix of groups, and its first `columns` columns.
+    pub fn skip(self, rows: usize, columns: usize) -> Self {
+        let (groups, rest) = if self.group == usize::MAX { (0, rows) } else { (rows / self.group, rows % self.group) };
+        let first = groups.saturating_mul(self.group_stride).saturating_add(rest.saturating_mul(self.stride));
+        Matrix { data: &self.data[first.saturating_add(columns)..], ..self }
+    }
+
+    /// The matrix without its first `columns` columns, or without values if its data are shorter.
+    pub fn skip_columns(self, columns: usize) -> Self {
+        Matrix { data: &self.data[columns.min(self.data.len())..], ..self }
+    }
+
+    /// Whether rows × columns values lie within the data. Then `start_of(row) + column` is below its length for every
+    /// row and column.
+    #[inline(always)]
+    pub const fn holds(&self, [rows, columns]: [usize; 2]) -> bool {
+        if rows <= self.group {
+            return fits([rows, columns], self.stride, self.data.len());
+        }
+        if self.group == 0 {
+            return false;
+        }
+        match ((rows - 1) / self.group).checked_mul(self.group_stride) {
+            Some(last) if last <= self.data.len() => fits([self.group, columns], self.stride, self.data.len() - last),
+            _ => false,
+        }
+    }
+
+    /// Whether the first `rows` rows are evenly spaced and stay in a level-1 cache in any order of access, so that
+    /// packing them gains nothing.
     pub(super) const fn fits_l1(&self, rows: usize) -> bool {
-        rows.saturating_mul(self.stride).saturating_mul(size_of::<T>()) <= L1_BYTES
+        rows <= self.group && rows.saturating_mul(self.stride).saturating_mul(size_of::<T>()) <= L1_BYTES
     }
 }

@@ -145,7 +145,7 @@ pub(super) fn pack_a<'a, T: Scalar>(
                 let strip = unsafe { strips.slice_mut(i * MR * inner..(i + 1) * MR * inner) };
                 let width = (outputs - i * MR).min(MR);
                 for (p, to) in strip.as_chunks_mut().0.iter_mut().enumerate().skip(group).take(MR) {
-                    let from = &d.data[(first + p) * d.stride + i * MR..];
+                    let from = &d.data[d.start_of(first + p) + i * MR..];
                     match from.first_chunk::<MR>() {
                         // An array is copied through a register.
                         Some(whole) if width == MR => *to = *whole,
@@ -185,8 +185,9 @@ impl<'a, T: Scalar> TransposedA<'a, T> {
 
     /// The factor without its first `row` rows and `column` columns; a packed one skips a multiple of [`MR`] columns.
     pub fn part(self, row: usize, column: usize) -> Self {
-        let Matrix { data, stride } = self.matrix;
-        let matrix = Matrix::new(&data[row.saturating_mul(stride).saturating_add(column)..], stride);
-        TransposedA { matrix, packed: self.packed.map(|packed| packed.skip(column, row)) }
+        TransposedA {
+            matrix: self.matrix.skip(row, column),
+            packed: self.packed.map(|packed| packed.skip(column, row)),
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::{
     Epilogue, PackedB,
     matrix_a::MatrixA,
     packed_b::{NR_REGISTERS, nr},
+    shard_tree::{InnerSum, Subtrees},
 };
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use crate::kernel::{AVX2, AVX512, is};
@@ -16,7 +17,7 @@ use crate::{
 const MAX_NR: usize = 32;
 
 /// A product over one block of inner indices: the loop over panels of B.
-pub(super) struct MacroKernel<'a, T, A> {
+pub(super) struct MacroKernel<'a, T, A, S> {
     size: [usize; 2],
     a: A,
     b: PackedB<'a, T>,
@@ -25,15 +26,17 @@ pub(super) struct MacroKernel<'a, T, A> {
     c: *mut T,
     stride: usize,
     epilogue: Epilogue<'a, T>,
+    inner_sum: S,
 }
 
-impl<'a, T, A> MacroKernel<'a, T, A> {
+impl<'a, T, A, S> MacroKernel<'a, T, A, S> {
     /// The product of `size` rows and inner indices of `a` with `b`, written to the rows at `c`, `stride` values apart.
     ///
     /// # Safety
     /// `a` [holds](MatrixA::holds) `size`. The result has a value at `c + row · stride + column` for each of the rows
     /// and each column of `b`. Until the product is computed, these may be written, and no other reference to them is
     /// used.
+    #[allow(clippy::too_many_arguments)]
     pub(super) unsafe fn new(
         size: [usize; 2],
         a: A,
@@ -42,12 +45,13 @@ impl<'a, T, A> MacroKernel<'a, T, A> {
         c: *mut T,
         stride: usize,
         epilogue: Epilogue<'a, T>,
+        inner_sum: S,
     ) -> Self {
-        MacroKernel { size, a, b, first, c, stride, epilogue }
+        MacroKernel { size, a, b, first, c, stride, epilogue, inner_sum }
     }
 }
 
-impl<T: Scalar, A: MatrixA<T>> Kernel for MacroKernel<'_, T, A> {
+impl<T: Scalar, A: MatrixA<T>, S: InnerSum> Kernel for MacroKernel<'_, T, A, S> {
     type Element = T;
 
     #[inline(always)]
@@ -70,14 +74,14 @@ impl<T: Scalar, A: MatrixA<T>> Kernel for MacroKernel<'_, T, A> {
     }
 }
 
-impl<T: Scalar, A: MatrixA<T>> MacroKernel<'_, T, A> {
+impl<T: Scalar, A: MatrixA<T>, S: InnerSum> MacroKernel<'_, T, A, S> {
     /// Computes all tiles, of at most M rows.
     ///
     /// # Safety
     /// The registers `V` exist on this machine and hold values of `T`.
     #[inline(always)]
     unsafe fn tiles<V: Lanes<T>, const M: usize>(self) {
-        let MacroKernel { size: [rows, inner], a, b, first, c, stride, epilogue } = self;
+        let MacroKernel { size: [rows, inner], a, b, first, c, stride, epilogue, inner_sum } = self;
         let width = NR_REGISTERS * V::LANES;
         debug_assert_eq!(width, nr::<T>());
         for j in (0..b.columns).step_by(width) {
@@ -90,9 +94,9 @@ impl<T: Scalar, A: MatrixA<T>> MacroKernel<'_, T, A> {
             // `panel`, as required above. Rows, inner indices and `c` are as the contract of `new` says.
             unsafe {
                 if columns > V::LANES {
-                    tile.all_rows::<T, V, A, M, NR_REGISTERS>(rows, a, panel, c, stride, epilogue);
+                    tile.all_rows::<T, V, A, S, M, NR_REGISTERS>(rows, a, panel, c, stride, epilogue, inner_sum);
                 } else {
-                    tile.all_rows::<T, V, A, M, 1>(rows, a, panel, c, stride, epilogue);
+                    tile.all_rows::<T, V, A, S, M, 1>(rows, a, panel, c, stride, epilogue, inner_sum);
                 }
             }
         }
@@ -115,7 +119,8 @@ impl Tile {
     /// # Safety
     /// That of [`micro_kernel`](Self::micro_kernel), for all rows.
     #[inline(always)]
-    unsafe fn all_rows<T: Scalar, V: Lanes<T>, A: MatrixA<T>, const M: usize, const R: usize>(
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn all_rows<T: Scalar, V: Lanes<T>, A: MatrixA<T>, S: InnerSum, const M: usize, const R: usize>(
         mut self,
         rows: usize,
         a: A,
@@ -123,15 +128,18 @@ impl Tile {
         c: *mut T,
         stride: usize,
         epilogue: Epilogue<'_, T>,
+        inner_sum: S,
     ) {
         while self.i < rows {
             // SAFETY: by the contract of this function, as i + M ≤ rows.
             self.i += unsafe {
                 match rows - self.i {
-                    left if left >= M => self.micro_kernel::<T, V, A, M, R>(a, panel, c, stride, epilogue),
-                    4.. => self.micro_kernel::<T, V, A, 4, R>(a, panel, c, stride, epilogue),
-                    2.. => self.micro_kernel::<T, V, A, 2, R>(a, panel, c, stride, epilogue),
-                    _ => self.micro_kernel::<T, V, A, 1, R>(a, panel, c, stride, epilogue),
+                    left if left >= M => {
+                        self.micro_kernel::<T, V, A, S, M, R>(a, panel, c, stride, epilogue, inner_sum)
+                    }
+                    4.. => self.micro_kernel::<T, V, A, S, 4, R>(a, panel, c, stride, epilogue, inner_sum),
+                    2.. => self.micro_kernel::<T, V, A, S, 2, R>(a, panel, c, stride, epilogue, inner_sum),
+                    _ => self.micro_kernel::<T, V, A, S, 1, R>(a, panel, c, stride, epilogue, inner_sum),
                 }
             };
         }
@@ -144,13 +152,14 @@ impl Tile {
     /// of `c` may be written, and no other reference to them is used. For each p < inner, `panel` holds R registers of
     /// values from `p · row_stride`. The registers exist and hold values of `T`.
     #[inline(always)]
-    unsafe fn micro_kernel<T: Scalar, V: Lanes<T>, A: MatrixA<T>, const M: usize, const R: usize>(
+    unsafe fn micro_kernel<T: Scalar, V: Lanes<T>, A: MatrixA<T>, S: InnerSum, const M: usize, const R: usize>(
         &self,
         a: A,
         panel: &[T],
         c: *mut T,
         stride: usize,
         epilogue: Epilogue<'_, T>,
+        inner_sum: S,
     ) -> usize {
         const {
             assert!(R <= NR_REGISTERS && NR_REGISTERS * V::LANES <= MAX_NR, "a row of `out` has room for R registers");
@@ -164,29 +173,35 @@ impl Tile {
                     V::prefetch(c.wrapping_add((self.i + r) * stride + self.j + q * V::LANES));
                 }
             }
-            let mut sums = [[V::zero(); R]; M];
             // A tile of few rows has no time for requested prefetches. Without a request, the prefetched line is one
             // that is in the cache.
             let has_time = M >= 4;
             let requested = if has_time { prefetch::next(self.inner) } else { None };
             let step = if requested.is_some() { LINE } else { 0 };
             let mut line = requested.unwrap_or(panel.as_ptr().addr());
-            for p in 0..self.inner {
-                if has_time {
-                    V::prefetch_far(core::ptr::without_provenance(line));
-                    line = line.wrapping_add(step);
-                }
-                let row = panel.as_ptr().add(p * self.row_stride);
-                let mut b = [V::zero(); R];
-                for (q, b) in b.iter_mut().enumerate() {
-                    *b = V::load(row.add(q * V::LANES));
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let a = V::splat(a.at(self.i + r, p));
-                    for (sum, &b) in sums.iter_mut().zip(&b) {
-                        *sum = a.mul_add(b, *sum);
+            let (mut sums, mut subtrees, mut first) = ([[V::zero(); R]; M], Subtrees::<V, M, R>::new(), 0);
+            for part in 0..inner_sum.count() {
+                sums = [[V::zero(); R]; M];
+                let end = inner_sum.end(part, self.inner);
+                for p in first..end {
+                    if has_time {
+                        V::prefetch_far(core::ptr::without_provenance(line));
+                        line = line.wrapping_add(step);
+                    }
+                    let row = panel.as_ptr().add(p * self.row_stride);
+                    let mut b = [V::zero(); R];
+                    for (q, b) in b.iter_mut().enumerate() {
+                        *b = V::load(row.add(q * V::LANES));
+                    }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let a = V::splat(a.at(self.i + r, p));
+                        for (sum, &b) in sums.iter_mut().zip(&b) {
+                            *sum = a.mul_add(b, *sum);
+                        }
                     }
                 }
+                first = end;
+                subtrees.add::<T>(part, inner_sum.count(), &mut sums);
             }
             if self.columns == V::LANES * R {
                 let first = c.add(self.i * stride + self.j);

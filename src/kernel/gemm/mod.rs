@@ -10,6 +10,7 @@ mod matrix;
 mod matrix_a;
 mod micro_kernel;
 mod packed_b;
+mod shard_tree;
 mod single_row;
 #[cfg(test)]
 mod tests;
@@ -20,11 +21,13 @@ pub(crate) use self::{
     matrix::Matrix,
     matrix_a::{MR, TransposedA},
     packed_b::{PackedB, pack, pack_transposed, packed_b_len},
+    shard_tree::MOST_SHARDS,
 };
 use self::{
     matrix_a::{MatrixA, StridedA, pack_a, packed_a_len},
     micro_kernel::MacroKernel,
     packed_b::{nr, pack_panel, pack_rows, panel_count, transpose_panel},
+    shard_tree::{InnerSum, OneSum, ShardTree},
     single_row::{gemv, is_tiny, rank_one},
 };
 use super::{
@@ -103,7 +106,7 @@ pub(crate) fn gemm<T: Scalar>(
     for first in (0..b.inner.max(1)).step_by(KC) {
         let epilogue = if first == 0 { epilogue } else { Epilogue::Accumulate };
         let (size, a) = ([rows, (b.inner - first).min(KC)], StridedA::by_row(x).skip(0, first));
-        gemm_kc(size, a, b, first, c, stride, epilogue);
+        gemm_kc(size, a, b, first, c, stride, epilogue, OneSum);
     }
 }
 
@@ -147,7 +150,7 @@ fn gemm_nt_rows<T: Scalar>(
     }
     require("the weights of a product", [outputs, inputs], inputs, w.len());
     let fill = |first: usize, to: &mut [T]| transpose_panel(w, first, outputs, inputs, to);
-    gemm_panelwise(StridedA::by_row(x), [rows, outputs, inputs], c, epilogue, scratch, fill);
+    gemm_panelwise(StridedA::by_row(x), [rows, outputs, inputs], c, epilogue, scratch, fill, OneSum);
 }
 
 /// `c = d W`.
@@ -169,7 +172,7 @@ pub(crate) fn gemm_nn<T: Scalar>(
         return gemm(d, b, rows, c, inputs, Epilogue::Overwrite);
     }
     let fill = |first: usize, to: &mut [T]| pack_panel(matrix, first, (inputs - first).min(nr::<T>()), 0, to);
-    gemm_panelwise(StridedA::by_row(d), [rows, inputs, outputs], c, Epilogue::Overwrite, scratch, fill);
+    gemm_panelwise(StridedA::by_row(d), [rows, inputs, outputs], c, Epilogue::Overwrite, scratch, fill, OneSum);
 }
 
 /// `c = dᵀ x`, then the epilogue: a sum over rows, in the order that [`sums`](super::sums) defines.
@@ -191,28 +194,58 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     {
         return rank_one(d, x, c, epilogue);
     }
-    gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch);
+    gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch, OneSum);
 }
 
-/// [`gemm_tn`] of several rows.
+/// Whether [`gemm_tn_of_shards`] takes a subtree of so many shards and rows.
+pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
+    shards <= MOST_SHARDS && rows <= KC
+}
+
+/// [`gemm_tn`] over the rows of some shards, from row `first` of d and x to the last of `ends`. The sums of the shards
+/// are added along their tree in registers. More than one shard must [fit](fits_registers).
+pub(crate) fn gemm_tn_of_shards<T: Scalar>(
+    [d, x]: [Matrix<'_, T>; 2],
+    [outputs, inputs]: [usize; 2],
+    (first, ends): (usize, &[usize]),
+    c: &mut [T],
+    epilogue: Epilogue<'_, T>,
+    scratch: &mut [T],
+) {
+    let rows = ends.last().map_or(0, |end| end - first);
+    let ([d, x], size) = ([d, x].map(|matrix| matrix.skip(first, 0)), [outputs, inputs, rows]);
+    match ShardTree::new(first, ends, rows) {
+        Some(tree) if rows <= KC => gemm_tn_rows(d.into(), x, size, c, epilogue, scratch, tree),
+        Some(_) if ends.len() == 1 => gemm_tn(d, x, size, c, epilogue, scratch),
+        _ => refuse("the rows of the shards of a product", [rows, outputs], KC, MOST_SHARDS),
+    }
+}
+
+/// [`gemm_tn`] of several rows, whose sums are one sum or one of each shard.
 #[inline(never)]
-fn gemm_tn_rows<T: Scalar>(
+fn gemm_tn_rows<T: Scalar, S: InnerSum>(
     TransposedA { matrix: d, packed }: TransposedA<'_, T>,
     x: Matrix<'_, T>,
     [outputs, inputs, rows]: [usize; 3],
     c: &mut [T],
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
+    inner_sum: S,
 ) {
-    require("the left factor of an outer product", [rows, outputs], d.stride, d.data.len());
-    require("the right factor of an outer product", [rows, inputs], x.stride, x.data.len());
+    for (what, matrix, columns) in
+        [("the left factor of an outer product", d, outputs), ("the right factor of an outer product", x, inputs)]
+    {
+        if !matrix.holds([rows, columns]) {
+            refuse(what, [rows, columns], matrix.stride, matrix.data.len());
+        }
+    }
     if outputs == 0 || inputs == 0 {
         return;
     }
     let width = nr::<T>();
     require("the result of an outer product", [outputs, inputs], inputs, c.len());
     if let Some(b) = PackedB::in_place(x, inputs, rows).filter(|_| rows <= KC && d.fits_l1(rows)) {
-        return gemm_kc([outputs, rows], StridedA::by_column(d), b, 0, c, inputs, epilogue);
+        return gemm_kc([outputs, rows], StridedA::by_column(d), b, 0, c, inputs, epilogue, inner_sum);
     }
     let buffer = BlockSum::<T>::buffer_len(outputs * inputs, rows.div_ceil(KC));
     let (scratch, buffer) = scratch.split_at_mut(scratch.len().saturating_sub(buffer));
@@ -235,23 +268,24 @@ fn gemm_tn_rows<T: Scalar>(
         sum.add(|c| {
             if panel_count::<T>(inputs) < MIN_PANELS {
                 let b = pack_rows(x, first, [inner, inputs], panels);
-                return gemm_kc([outputs, inner], a, b, 0, c, inputs, epilogue);
+                return gemm_kc([outputs, inner], a, b, 0, c, inputs, epilogue, inner_sum);
             }
             let fill = |j: usize, to: &mut [T]| pack_panel(x, j, (inputs - j).min(width), first, to);
-            gemm_panelwise(a, [outputs, inputs, inner], c, epilogue, panels, fill);
+            gemm_panelwise(a, [outputs, inputs, inner], c, epilogue, panels, fill, inner_sum);
         });
     }
     sum.finish();
 }
 
 /// The product of `a` with a B of which `fill(j, panel)` packs the columns from j. Each thread computes some columns.
-fn gemm_panelwise<T: Scalar, A: MatrixA<T>>(
+fn gemm_panelwise<T: Scalar, A: MatrixA<T>, S: InnerSum>(
     a: A,
     [rows, columns, inner]: [usize; 3],
     c: &mut [T],
     epilogue: Epilogue<'_, T>,
     scratch: &mut [T],
     fill: impl Fn(usize, &mut [T]) + Sync,
+    inner_sum: S,
 ) {
     if rows == 0 || columns == 0 {
         return;
@@ -281,7 +315,7 @@ fn gemm_panelwise<T: Scalar, A: MatrixA<T>>(
                 let (size, a) = ([rows, (inner - first).min(KC)], a.skip(0, first));
                 // SAFETY: rows and inner indices lie within `a`, and rows × columns within c, as required above. The
                 // columns from j, at most `width`, belong to panel j / width, which `part_range` gives to one call.
-                dispatch(unsafe { MacroKernel::new(size, a, b, first, c.at(j), columns, epilogue) });
+                dispatch(unsafe { MacroKernel::new(size, a, b, first, c.at(j), columns, epilogue, inner_sum) });
             }
         }
     });
@@ -289,7 +323,8 @@ fn gemm_panelwise<T: Scalar, A: MatrixA<T>>(
 
 /// Computes rows × columns of a product over `inner` ≤ [`KC`] inner indices, from index `first` of `b`. Each thread
 /// computes some rows.
-fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
+#[allow(clippy::too_many_arguments)]
+fn gemm_kc<'a, T: Scalar, A: MatrixA<T>, S: InnerSum>(
     [rows, inner]: [usize; 2],
     a: A,
     b: PackedB<'a, T>,
@@ -297,6 +332,7 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
     c: &'a mut [T],
     stride: usize,
     epilogue: Epilogue<'a, T>,
+    inner_sum: S,
 ) {
     if rows == 0 || b.columns == 0 {
         return;
@@ -309,7 +345,8 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
         //
         // SAFETY: `a` holds all rows and inner indices, and `c` all rows × columns, as required above.
         // `c` is borrowed.
-        return dispatch(unsafe { MacroKernel::new([rows, inner], a, b, first, c.as_mut_ptr(), stride, epilogue) });
+        let (size, c) = ([rows, inner], c.as_mut_ptr());
+        return dispatch(unsafe { MacroKernel::new(size, a, b, first, c, stride, epilogue, inner_sum) });
     }
     let c = SharedSlice::new(c);
     parallel_ranges(rows, MR, nanoseconds, |own| {
@@ -319,6 +356,6 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>>(
         let (size, a) = ([own.len(), inner], a.skip(own.start, 0));
         // SAFETY: `a` holds all rows and inner indices, as required above. Those of `own` × columns lie within this
         // `c`, which is not used elsewhere.
-        dispatch(unsafe { MacroKernel::new(size, a, b, first, c.as_mut_ptr(), stride, epilogue) });
+        dispatch(unsafe { MacroKernel::new(size, a, b, first, c.as_mut_ptr(), stride, epilogue, inner_sum) });
     });
 }

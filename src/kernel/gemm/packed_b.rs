@@ -138,7 +138,7 @@ pub(super) fn pack_rows<'a, T: Scalar>(
 pub(super) fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: usize, to: &mut [T]) {
     let width = nr::<T>();
     for (p, to) in to.chunks_exact_mut(width).enumerate() {
-        let start = (first + p) * from.stride + j;
+        let start = from.start_of(first + p) + j;
         if columns == width {
             // Arrays are copied through registers; the width of a panel is a multiple of 8.
             let from = &from.data[start..start + width];

@@ -1,6 +1,7 @@
 //! Tests of the products.
 
 use super::*;
+use crate::kernel::sums::add_matrix_sums;
 use alloc::{vec, vec::Vec};
 
 fn entries(n: usize, seed: u64) -> Vec<f64> {
@@ -163,4 +164,68 @@ fn single_row<T: Scalar>() {
 fn gemv_row_has_the_bits_of_a_batch() {
     single_row::<f32>();
     single_row::<f64>();
+}
+
+/// The sums of the shards, each a product of its own, added along their tree.
+fn tree_of_products(d: &[f64], x: &[f64], [m, n]: [usize; 2], first: usize, ends: &[usize]) -> Vec<f64> {
+    if let [end] = *ends {
+        let (rows, mut c) = (end - first, vec![f64::NAN; m * n]);
+        let mut scratch = vec![f64::NAN; gemm_tn_scratch_len::<f64>([m, n, rows])];
+        let [d, x] = [Matrix::new(&d[first * m..], m), Matrix::new(&x[first * n..], n)];
+        gemm_tn(d, x, [m, n, rows], &mut c, Epilogue::Overwrite, &mut scratch);
+        return c;
+    }
+    let (left, right) = ends.split_at(ends.len() / 2);
+    let middle = left[left.len() - 1];
+    let [left, right] =
+        [(first, left), (middle, right)].map(|(first, ends)| tree_of_products(d, x, [m, n], first, ends));
+    left.iter().zip(right).map(|(left, right)| left + right).collect()
+}
+
+#[test]
+fn product_of_shards_has_the_bits_of_products_added_along_the_tree() {
+    for size @ [m, n] in [[1, 1], [9, 17], [70, 264], [64, 24]] {
+        for shards in [1, 2, 4, 8, 32] {
+            // Some are empty.
+            let ends: Vec<usize> = (0..shards).map(|i| 3 + (0..=i).map(|i| i * 7 % 11).sum::<usize>()).collect();
+            let rows = ends[shards - 1];
+            let (d, x, before) = (entries(rows * m, 1), entries(rows * n, 2), entries(m * n, 3));
+            let mut scratch = vec![f64::NAN; gemm_tn_scratch_len::<f64>([m, n, rows])];
+            let [left, right] = [Matrix::new(&d, m), Matrix::new(&x, n)];
+            let tree = tree_of_products(&d, &x, size, 3, &ends);
+            let mut c = before.clone();
+            gemm_tn_of_shards([left, right], size, (3, &ends), &mut c, Epilogue::Overwrite, &mut scratch);
+            assert_eq!(c, tree, "{size:?}, {shards} shards");
+            c.copy_from_slice(&before);
+            gemm_tn_of_shards([left, right], size, (3, &ends), &mut c, Epilogue::AddScaled(-0.5), &mut scratch);
+            let expected: Vec<f64> = before.iter().zip(&tree).map(|(before, sum)| before + -0.5 * sum).collect();
+            assert_eq!(c, expected, "{size:?}, {shards} shards");
+        }
+    }
+}
+
+#[test]
+fn product_of_grouped_rows_has_the_bits_of_the_gathered_rows() {
+    for [m, n, group, groups] in [[9, 17, 3, 4], [70, 264, 5, 60], [64, 24, 1, 300], [3, 2, 4, 1]] {
+        let (apart, rows) = (group + 2, group * groups);
+        let gathered = |values: &[f64], width: usize| -> Vec<f64> {
+            let row = |r: usize| &values[(r / group * apart + r % group) * width..][..width];
+            (0..rows).flat_map(row).copied().collect()
+        };
+        let (d, x) = (entries(apart * groups * m, 1), entries(apart * groups * n, 2));
+        let mut scratch = vec![f64::NAN; gemm_tn_scratch_len::<f64>([m, n, rows])];
+        let [left, right] = [Matrix::grouped(&d, m, group, apart * m), Matrix::grouped(&x, n, group, apart * n)];
+        let [mut c, mut expected] = [(); 2].map(|()| vec![f64::NAN; m * n]);
+        gemm_tn(left, right, [m, n, rows], &mut c, Epilogue::Overwrite, &mut scratch);
+        let (d, x) = (gathered(&d, m), gathered(&x, n));
+        let [plain, other] = [Matrix::new(&d, m), Matrix::new(&x, n)];
+        gemm_tn(plain, other, [m, n, rows], &mut expected, Epilogue::Overwrite, &mut scratch);
+        assert_eq!(c, expected, "{rows} rows in groups of {group}");
+        let [mut sums, mut expected] = [(); 2].map(|()| vec![0.0; m]);
+        add_matrix_sums(left, rows, &mut sums);
+        add_matrix_sums(plain, rows, &mut expected);
+        assert_eq!(sums, expected, "{rows} rows in groups of {group}");
+        // The last row would end beyond the values.
+        assert!(left.holds([rows, m]) && !left.holds([rows + 1, m]) && !left.holds([rows, m + 1]));
+    }
 }

@@ -4,18 +4,18 @@ use crate::kernel::{AVX2, AVX512, is};
 use crate::{
     kernel::{
         Kernel, Level, dispatch,
+        gemm::Matrix,
         parallel::{SharedSlice, parallel_ranges},
-        require,
+        refuse,
         simd::Lanes,
     },
     scalar::Scalar,
 };
 
-/// The kernel of [`add_column_sums`].
+/// The kernel of [`add_matrix_sums`].
 struct ColumnSums<'a, T> {
-    d: &'a [T],
+    d: Matrix<'a, T>,
     rows: usize,
-    stride: usize,
     sums: &'a mut [T],
 }
 
@@ -49,7 +49,10 @@ impl<T: Scalar> ColumnSums<'_, T> {
     #[inline(always)]
     unsafe fn all<V: Lanes<T>>(mut self) {
         let columns = self.sums.len();
-        require("a matrix whose columns are summed", [self.rows, columns], self.stride, self.d.len());
+        if !self.d.holds([self.rows, columns]) {
+            let Matrix { data, stride, .. } = self.d;
+            refuse("a matrix whose columns are summed", [self.rows, columns], stride, data.len());
+        }
         let mut j = 0;
         // SAFETY: the columns lie within the sums and, as required above, within each row. The registers exist; so do
         // arrays.
@@ -104,7 +107,7 @@ impl<T: Scalar> ColumnSums<'_, T> {
         unsafe {
             let mut sums = [V::zero(); R];
             for r in first..first + count {
-                let row = self.d.as_ptr().add(r * self.stride + j);
+                let row = self.d.data.as_ptr().add(self.d.start_of(r) + j);
                 for (q, sum) in sums.iter_mut().enumerate() {
                     *sum = sum.add(V::load(row.add(q * V::LANES)));
                 }
@@ -122,10 +125,15 @@ pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T])
     let (len, stride) = (sums.len(), stride.max(1));
     // The last row may be shorter than the stride.
     let rows = d.len().checked_sub(len).map_or(0, |before| before / stride + 1);
-    let sums = SharedSlice::new(sums);
+    add_matrix_sums(Matrix::new(d, stride), rows, sums);
+}
+
+/// Adds the sum of the first columns of `rows` rows of `d` to `sums`, each its own.
+pub(crate) fn add_matrix_sums<T: Scalar>(d: Matrix<'_, T>, rows: usize, sums: &mut [T]) {
+    let (len, sums) = (sums.len(), SharedSlice::new(sums));
     parallel_ranges(len, GRAIN, rows.saturating_mul(len) / 8, |own| {
         // SAFETY: `parallel_ranges` gives each column to one call.
         let sums = unsafe { sums.slice_mut(own.clone()) };
-        dispatch(ColumnSums { d: &d[own.start.min(d.len())..], rows, stride, sums });
+        dispatch(ColumnSums { d: d.skip_columns(own.start), rows, sums });
     });
 }

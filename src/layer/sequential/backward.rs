@@ -40,6 +40,8 @@ impl<T: Scalar> Sequential<T> {
         let mut dx_buffer = cut(SCRATCH, &mut scratch, of_dx);
         let mut dy_buffer = cut(SCRATCH, &mut scratch, of_dy);
         let in_spans = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
+        // A span computes dW on several threads, which would share the memory of the shards.
+        let in_spans = in_spans && ctx.shards().is_none();
         let far = self.is_far();
         let mut count = shape.rows();
         let (mut y, mut dy_len, mut end) = (y, dy.len(), self.links.len());

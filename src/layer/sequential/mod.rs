@@ -6,8 +6,8 @@ mod layout;
 mod parallel;
 
 use super::{
-    Answers, Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths,
-    Recorded, Samples, Structure,
+    AddsByShard, Answers, Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Parameters,
+    PassLengths, Recorded, Samples, Structure,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -252,6 +252,15 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let whole = Structure::chain().recorded(Recorded::Checked(self.answers()));
         let links = self.links.iter().enumerate();
         links.fold(whole, |whole, (i, link)| whole.kept_part(i.to_string(), &*link.layer, link.kept))
+    }
+
+    fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
+        let mut rows = shape;
+        AddsByShard(self.links.iter().enumerate().all(|(i, link)| {
+            let before = rows;
+            rows = self.shape_after(i, before);
+            link.layer.adds_by_shard(before).0
+        }))
     }
 
     fn spec(&self) -> LayerSpec {

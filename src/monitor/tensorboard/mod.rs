@@ -31,6 +31,7 @@ use std::{
 /// | `update/loss`, `update/learning_rate` | each update | [`Step`] |
 /// | `update/gradient_norm`, `update/clipped_norm` | each update | before any transform, and after `ClipNorm` |
 /// | `update/samples_per_second` | each update | [`Step::samples_per_second`] |
+/// | `update/bytes_sent`, `update/bytes_received`, `update/communication_seconds` | each update | [`Step::communication`](crate::trainer::Step) |
 /// | `gradient/FACTOR/LINK` | [`histograms_every`](Self::histograms_every) | ∂L/∂x of all rows and steps, a histogram |
 /// | `non_finite/gradient/FACTOR/LINK` | as the histogram | its values that are NaN or infinite, if any |
 /// | `epoch/loss`, `validation/loss`, `validation/accuracy` | each epoch | [`Epoch`] |
@@ -220,6 +221,9 @@ impl<W: Write> TensorBoard<W> {
             ("update/learning_rate", step.learning_rate),
             ("update/clipped_norm", step.clipped_norm),
             ("update/samples_per_second", step.samples_per_second()),
+            ("update/bytes_sent", step.communication.map(|communication| communication.sent as f64)),
+            ("update/bytes_received", step.communication.map(|communication| communication.received as f64)),
+            ("update/communication_seconds", step.communication.map(|communication| communication.seconds)),
         ]);
         self.write(step.step);
         self.histograms(step.step);

@@ -113,6 +113,7 @@ fn step(step: u64, number: f64) -> Step {
         clipped_norm: some,
         samples: 3,
         seconds: some,
+        communication: None,
     }
 }
 

@@ -1,0 +1,52 @@
+//! The connection of a rank with the others, whose messages are counted.
+
+use super::Communicator;
+use crate::{clock::Clock, error::Error, monitor::progress::Communication};
+use alloc::boxed::Box;
+
+/// A communicator with the bytes and the time of its messages.
+#[derive(Debug)]
+pub(super) struct Channel<T> {
+    ranks: Box<dyn Communicator<T>>,
+    counted: Communication,
+}
+
+impl<T> Channel<T> {
+    pub(super) fn new(ranks: impl Communicator<T> + 'static) -> Self {
+        Channel { ranks: Box::new(ranks), counted: Communication::default() }
+    }
+
+    pub(super) fn rank(&self) -> usize {
+        self.ranks.rank()
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.ranks.size()
+    }
+
+    /// [`Communicator::exchange`].
+    pub(super) fn exchange(&mut self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
+        self.count(size_of_val(send), size_of_val(receive), |ranks| ranks.exchange(peer, send, receive))
+    }
+
+    /// [`Communicator::broadcast`].
+    pub(super) fn broadcast(&mut self, root: usize, values: &mut [T]) -> Result<(), Error> {
+        let bytes = size_of_val(values);
+        let [sent, received] = if root == self.rank() { [bytes, 0] } else { [0, bytes] };
+        self.count(sent, received, |ranks| ranks.broadcast(root, values))
+    }
+
+    /// The messages since the last call.
+    pub(super) fn take_counts(&mut self) -> Communication {
+        core::mem::take(&mut self.counted)
+    }
+
+    fn count<R>(&mut self, sent: usize, received: usize, call: impl FnOnce(&dyn Communicator<T>) -> R) -> R {
+        let start = Clock::now();
+        let result = call(&*self.ranks);
+        self.counted.sent += sent as u64;
+        self.counted.received += received as u64;
+        self.counted.seconds += start.map_or(0.0, Clock::seconds);
+        result
+    }
+}

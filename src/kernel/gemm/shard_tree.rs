@@ -1,0 +1,106 @@
+//! The order of a sum over inner indices: one sum, or sums of shards that are added along their tree.
+
+use crate::kernel::simd::Lanes;
+use core::mem::MaybeUninit;
+
+/// The most shards of a tree in registers: of each level, the sum of one subtree waits in memory.
+pub(crate) const MOST_SHARDS: usize = 1 << LEVELS;
+const LEVELS: usize = 5;
+
+/// The parts of the inner indices of which each is one sum in increasing order.
+///
+/// # Safety
+/// There are 1 to [`MOST_SHARDS`] parts. Their ends do not decrease, and none is beyond the inner indices.
+pub(super) unsafe trait InnerSum: Copy + Send + Sync {
+    /// The number of parts, a power of two.
+    fn count(self) -> usize;
+
+    /// The end of part `i` among `inner` indices.
+    fn end(self, i: usize, inner: usize) -> usize;
+}
+
+/// One sum over all inner indices.
+#[derive(Clone, Copy)]
+pub(super) struct OneSum;
+
+// SAFETY: the only part ends with the inner indices.
+unsafe impl InnerSum for OneSum {
+    #[inline(always)]
+    fn count(self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn end(self, _i: usize, inner: usize) -> usize {
+        inner
+    }
+}
+
+/// A sum of each shard: shard s has the inner indices from `ends[s − 1]` to before `ends[s]`, counted from `first`.
+#[derive(Clone, Copy)]
+pub(super) struct ShardTree<'a> {
+    first: usize,
+    ends: &'a [usize],
+}
+
+impl<'a> ShardTree<'a> {
+    /// The tree of shards over `inner` indices: a power of two of shards, of at most [`MOST_SHARDS`].
+    pub(super) fn new(first: usize, ends: &'a [usize], inner: usize) -> Option<Self> {
+        let valid = ends.len().is_power_of_two() && ends.len() <= MOST_SHARDS && ends.is_sorted();
+        let holds = ends.first() >= Some(&first) && ends.last().map(|end| end - first) == Some(inner);
+        (valid && holds).then_some(ShardTree { first, ends })
+    }
+}
+
+// SAFETY: `new` has checked the ends; none is returned beyond the inner indices of this product.
+unsafe impl InnerSum for ShardTree<'_> {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.ends.len()
+    }
+
+    #[inline(always)]
+    fn end(self, i: usize, inner: usize) -> usize {
+        (self.ends[i] - self.first).min(inner)
+    }
+}
+
+/// The sums of a tile over the subtrees to the left of the present part, one for each level of the tree.
+pub(super) struct Subtrees<V, const M: usize, const R: usize> {
+    waiting: [MaybeUninit<[[V; R]; M]>; LEVELS],
+}
+
+impl<V: Copy, const M: usize, const R: usize> Subtrees<V, M, R> {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Subtrees { waiting: [const { MaybeUninit::uninit() }; LEVELS] }
+    }
+
+    /// Adds to the sums of part `i` of `count` those of the subtrees to its left, as far as they end with it. The
+    /// result of the last part is the total.
+    ///
+    /// # Safety
+    /// It is called for each part from 0, in order. The registers exist and hold values of `T`.
+    #[inline(always)]
+    pub(super) unsafe fn add<T>(&mut self, i: usize, count: usize, sums: &mut [[V; R]; M])
+    where
+        V: Lanes<T>,
+    {
+        let complete = ((i + 1).trailing_zeros() as usize).min(LEVELS);
+        for left in &self.waiting[..complete] {
+            // SAFETY: the lowest bits of i are `complete` ones. Level l below that was written by part i − 2^l, which
+            // has l ones at its end. The registers exist.
+            unsafe {
+                let left = left.assume_init_ref();
+                for (sums, left) in sums.iter_mut().zip(left) {
+                    for (sum, &left) in sums.iter_mut().zip(left) {
+                        *sum = left.add(*sum);
+                    }
+                }
+            }
+        }
+        if i + 1 < count {
+            self.waiting[complete].write(*sums);
+        }
+    }
+}
