@@ -83,7 +83,7 @@ impl<'a> BatchShape<'a> {
         self.lengths.map_or(self.steps, |lengths| lengths.get(sample).copied().unwrap_or(0))
     }
 
-    /// The row of `sample` at `step`, at which the sample must run.
+    /// Returns the row of `sample` at `step`. The sample must run at this step.
     pub fn row(&self, step: usize, sample: usize) -> usize {
         self.step(step).start.saturating_add(sample)
     }
@@ -93,8 +93,8 @@ impl<'a> BatchShape<'a> {
         BatchShape::batch(self.batch)
     }
 
-    /// Those of the samples that run at step `first`, over up to `steps` steps from there. `lengths` holds their
-    /// lengths, where those differ; it does not allocate beyond its capacity.
+    /// Returns the shape of the samples that run at step `first`, restricted to up to `steps` steps from `first`. If
+    /// their lengths differ, they are written to `lengths`, which does not allocate within its capacity.
     pub(crate) fn window<'l>(&self, first: usize, steps: usize, lengths: &'l mut Vec<usize>) -> BatchShape<'l> {
         let steps = steps.min(self.steps - first);
         let Some(all) = self.lengths else { return BatchShape::sequences(self.batch, steps) };
@@ -143,7 +143,7 @@ impl<'a> BatchShape<'a> {
     }
 }
 
-/// The rows of a ragged batch: a function of its own, since most passes have none.
+/// Returns the number of rows of a ragged batch. A separate function, since most batches are not ragged.
 #[cold]
 #[inline(never)]
 fn sum_of(lengths: &[usize]) -> usize {

@@ -25,18 +25,18 @@ pub enum Role {
 pub struct Gate {
     /// Name, unique in the cell: `forget`.
     pub name: &'static str,
-    /// Whether the state of the previous step is multiplied by the gate: the forget gate of an LSTM, the update gate of
-    /// a GRU. Where it is 0, the state and its gradient vanish.
+    /// Whether the state of the previous step is multiplied by the gate, as by the forget gate of an LSTM or the update
+    /// gate of a GRU. If the gate is 0, the state and its gradient vanish.
     pub carries_state: bool,
 }
 
 impl Gate {
-    /// A gate that does not carry the state.
+    /// Creates a gate that does not carry the state.
     pub const fn new(name: &'static str) -> Self {
         Gate { name, carries_state: false }
     }
 
-    /// A gate by which the state of the previous step is multiplied.
+    /// Creates a gate that multiplies the state of the previous step.
     pub const fn carrying_state(name: &'static str) -> Self {
         Gate { name, carries_state: true }
     }
@@ -59,16 +59,16 @@ pub struct Block<'a> {
     pub range: Range<usize>,
     /// Shape, row-major: a weight is \[outputs, inputs\], a bias is \[outputs, 1\].
     pub shape: [usize; 2],
-    /// Role of its parameters.
+    /// The role of the block's parameters.
     pub role: Role,
-    /// The gates stacked in its rows, in order, each with the same number of rows.
+    /// The gates stacked in the block's rows, in order, each with the same number of rows.
     pub gates: &'static [Gate],
-    /// Whether training skips its gradient and keeps its values.
+    /// Whether the block is frozen: training skips its gradient and keeps its values.
     pub frozen: bool,
 }
 
 impl<'a> Block<'a> {
-    /// A block that begins at `start`.
+    /// Creates a block that begins at `start`.
     pub fn new(name: &'a str, start: usize, shape: [usize; 2], role: Role) -> Self {
         Block {
             name: Cow::Borrowed(name),
@@ -80,14 +80,14 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Sets the gates stacked in its rows.
+    /// Sets the gates stacked in the block's rows.
     #[must_use]
     pub fn gates(mut self, gates: &'static [Gate]) -> Self {
         self.gates = gates;
         self
     }
 
-    /// The same block in a larger network, with `prefix` before its name and its range moved by `offset`.
+    /// Returns the block as part of a larger network, with `prefix` before its name and its range moved by `offset`.
     #[must_use]
     pub fn within(self, prefix: &str, offset: usize) -> Block<'static> {
         Block {
@@ -208,7 +208,7 @@ impl<'a> IntoIterator for &'a Blocks {
     }
 }
 
-/// The three of `names` that take the fewest edits to `name`, ties in their order.
+/// Returns the three of `names` with the smallest edit distance to `name`, ties in their order.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.collect();
     names.sort_by_cached_key(|candidate| edits(name, candidate));
@@ -216,7 +216,7 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
     names
 }
 
-/// The number of characters to insert, delete or replace that turns `a` into `b` (Levenshtein 1966).
+/// Returns the edit distance from `a` to `b`: the number of characters to insert, delete or replace (Levenshtein 1966).
 ///
 /// Only the first 64 characters of each are compared.
 fn edits(a: &str, b: &str) -> usize {

@@ -13,12 +13,12 @@ mod system {
     pub(crate) struct Clock(Instant);
 
     impl Clock {
-        /// The present moment; `None` without a clock.
+        /// Returns the current time; `None` without a clock.
         pub(crate) fn now() -> Option<Self> {
             Some(Clock(Instant::now()))
         }
 
-        /// The seconds since that moment.
+        /// Returns the seconds since this moment.
         pub(crate) fn seconds(self) -> f64 {
             self.0.elapsed().as_secs_f64()
         }

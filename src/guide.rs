@@ -1,4 +1,4 @@
-//! Guides: one task a page, with examples that are tests.
+//! Guides: one page per task, with examples that are tests.
 //!
 //! | page | task |
 //! | --- | --- |

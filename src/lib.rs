@@ -1,7 +1,7 @@
-//! Feedforward and recurrent networks, with every factor of the chain rule in view.
+//! Feedforward and recurrent networks that report every factor of the chain rule.
 //!
 //! A gradient is a product: each layer multiplies it by weights and by the derivative of an activation. When a network
-//! does not train, this crate shows what each factor did, link by link and in decades (powers of ten).
+//! does not train, this crate shows the effect of each factor, link by link and in decades (powers of ten).
 //!
 //! ```
 //! use chainrule::{BatchShape, activation::Sigmoid, layer::{Mode, Sequential, initialize}};
@@ -23,8 +23,8 @@
 //!
 //! Start with [`dataset`] and [`trainer`] to train, [`model`] to predict and to save (feature `safetensors`),
 //! [`metrics`] to judge predictions. [`monitor`] measures gradients, [`diagnosis`] finds a fault and its fix,
-//! [`testing`] proves a part of your own. [`guide`] has a page for each common task. `docs/architecture.md` has the
-//! map, `docs/glossary.md` the words, README.md longer examples.
+//! [`testing`] tests a custom part. [`guide`] has a page for each common task. `docs/architecture.md` has the map,
+//! `docs/glossary.md` the words, README.md longer examples.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -32,7 +32,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-// Ground: types that every module names.
+// Basics: types that every module uses.
 mod arc;
 mod batch_shape;
 mod block;
@@ -50,7 +50,7 @@ mod kernel;
 pub mod linalg;
 pub mod math;
 
-// Parts: one trait a module, with its implementations; mean-field theory; data sets, metrics.
+// Parts: one trait per module, with its implementations; mean-field theory; data sets, metrics.
 pub mod activation;
 pub mod dataset;
 pub mod initializer;

@@ -1,7 +1,7 @@
 //! Random numbers with the same bits on every platform, with and without `std`.
 //!
-//! It uses `f64` arithmetic in a fixed order, without fused multiply-adds, and the elementary functions of the `libm`
-//! crate.
+//! The module uses `f64` arithmetic in a fixed order, without fused multiply-adds, and the elementary functions of the
+//! `libm` crate.
 
 use core::f64::consts::TAU;
 use rand_core::{Rng, SeedableRng};
@@ -23,7 +23,8 @@ pub fn uniform(rng: &mut dyn Rng) -> f64 {
 
 /// A uniform integer in 0 .. `end`; 0 if `end` is 0.
 ///
-/// It is unbiased, by multiplication and rejection (Lemire 2019, "Fast random integer generation in an interval").
+/// The integer is unbiased, by multiplication and rejection (Lemire 2019, "Fast random integer generation in an
+/// interval").
 pub fn below(rng: &mut dyn Rng, end: usize) -> usize {
     let end = end as u64;
     if end == 0 {
@@ -48,12 +49,12 @@ pub struct Normals {
 }
 
 impl Normals {
-    /// A source of normal numbers. They are computed in pairs, of which one is stored.
+    /// Creates a source of normal numbers. They are computed in pairs, of which one is stored.
     pub const fn new() -> Self {
         Normals { spare: None }
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn next(&mut self, rng: &mut dyn Rng) -> f64 {
         if let Some(z) = self.spare.take() {
             return z;

@@ -21,7 +21,7 @@ pub struct Elu {
 checked_when_read!(Elu { alpha });
 
 impl Elu {
-    /// The limit at −∞ is `−alpha`. A number format that does not hold α uses the nearest finite number.
+    /// The limit at −∞ is `−alpha`. If a number format cannot represent α, the nearest finite number is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `alpha` is finite and not negative.
@@ -30,13 +30,13 @@ impl Elu {
         Ok(Elu { alpha })
     }
 
-    /// α.
+    /// Returns α.
     pub const fn alpha(&self) -> f64 {
         self.alpha
     }
 }
 
-/// α = 1.
+/// Returns ELU with α = 1.
 impl Default for Elu {
     fn default() -> Self {
         Elu { alpha: 1.0 }
@@ -74,8 +74,8 @@ pub struct Celu {
 checked_when_read!(Celu { alpha });
 
 impl Celu {
-    /// The limit at −∞ is `−alpha`. A number format that does not hold α uses the nearest number
-    /// that is finite and not 0.
+    /// The limit at −∞ is `−alpha`. If a number format cannot represent α, the nearest number that is finite and
+    /// not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `alpha` is finite and greater than 0.
@@ -84,13 +84,13 @@ impl Celu {
         Ok(Celu { alpha })
     }
 
-    /// α.
+    /// Returns α.
     pub const fn alpha(&self) -> f64 {
         self.alpha
     }
 }
 
-/// α = 1, for which it equals ELU.
+/// Returns CELU with α = 1, which equals ELU.
 impl Default for Celu {
     fn default() -> Self {
         Celu { alpha: 1.0 }

@@ -21,8 +21,8 @@ pub struct HardTanh {
 checked_when_read!(HardTanh { min, max });
 
 impl HardTanh {
-    /// The identity between `min` and `max`. A number format that does not hold one uses the nearest number that is
-    /// finite and not 0.
+    /// Creates the identity between `min` and `max`. If a number format cannot represent a limit, the nearest number
+    /// that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are finite and `min < max`.
@@ -43,7 +43,7 @@ impl HardTanh {
     }
 }
 
-/// `min` −1 and `max` 1.
+/// Returns the identity between −1 and 1.
 impl Default for HardTanh {
     fn default() -> Self {
         HardTanh { min: -1.0, max: 1.0 }

@@ -23,7 +23,7 @@ pub trait AnyActivation: Debug + Send + Sync {
     fn value_at(&self, z: f64) -> f64;
     /// `φ′(z)`.
     fn derivative_at(&self, z: f64) -> f64;
-    /// `[inf φ′, sup φ′]` over all real `z` but the jumps, or `None` if it is not known.
+    /// `[inf φ′, sup φ′]` over all real `z` except the jumps; `None` if the bounds are not known.
     fn bounds(&self) -> Option<Bounds>;
     /// The points at which φ′ jumps and φ does not, in increasing order.
     fn kink_points(&self) -> Vec<f64>;
@@ -32,15 +32,17 @@ pub trait AnyActivation: Debug + Send + Sync {
     /// Whether `φ(−z) = −φ(z)` exactly.
     fn odd(&self) -> bool;
 
-    /// The name under which it is saved, and registered in a [`Registry`](crate::network::Registry).
+    /// Returns the name under which the activation is saved, and registered in a
+    /// [`Registry`](crate::network::Registry).
     fn saved_name(&self) -> &str {
         self.name()
     }
-    /// Its settings as saved.
+    /// Returns the settings of the activation as they are saved.
     fn saved_settings(&self) -> String {
         format!("{self:?}")
     }
-    /// Whether it computes: one read from a file is a name with settings until a registry builds it.
+    /// Whether the activation can compute. A custom activation read from a file is only a name with settings until a
+    /// registry builds it.
     #[doc(hidden)]
     fn is_built(&self) -> bool {
         true
@@ -48,7 +50,7 @@ pub trait AnyActivation: Debug + Send + Sync {
 
     /// The least L with `|φ(a) − φ(b)| ≤ L |a − b|`: `sup |φ′|`, or ∞ where φ jumps.
     ///
-    /// `None` if it is not known.
+    /// `None` if the constant is not known.
     fn lipschitz(&self) -> Option<f64> {
         if self.jump_points().is_empty() { self.bounds().map(|bounds| bounds.magnitude()) } else { Some(f64::INFINITY) }
     }
@@ -89,18 +91,18 @@ pub(crate) trait ActivationVisitor {
     fn visit(self, activation: impl Activation) -> Self::Output;
 }
 
-/// A type of activation as the list has it.
+/// The entry of an activation type in the list.
 pub(crate) struct Entry {
     /// A range for each parameter of `new`, from which random networks draw.
     #[cfg_attr(not(feature = "proptest"), expect(dead_code))]
     pub ranges: &'static [RangeInclusive<f64>],
     /// The parameters that tests try.
     pub examples: &'static [&'static [f64]],
-    /// The activation with these parameters, of which there are as many as ranges.
+    /// Creates the activation with the given parameters, one for each range.
     pub new: fn(&[f64]) -> Result<ActivationKind, Error>,
 }
 
-/// `new` of a type, called with a slice of parameters.
+/// Defines a function that calls `new` of a type with a slice of parameters.
 macro_rules! constructor {
     ($name:ident) => {
         |_| Ok(ActivationKind::$name(super::$name))
@@ -131,8 +133,8 @@ macro_rules! kinds {
                 #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
                 $name(super::$name),
             )+)+
-            /// A custom activation, saved as its name and [`settings`](Activation::settings). One that was read from a
-            /// file gives NaN until a [`Registry`](crate::network::Registry) builds it.
+            /// A custom activation, saved as its name and [`settings`](Activation::settings). A custom activation read
+            /// from a file returns NaN until a [`Registry`](crate::network::Registry) builds it.
             #[cfg_attr(feature = "serde", serde(with = "saved"))]
             Custom(Arc<dyn AnyActivation>),
         }
@@ -146,7 +148,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Calls `visitor` with the typed activation; `None` for a custom one.
+            /// Calls `visitor` with the typed activation; `None` for a custom activation.
             pub(crate) fn visit<V: ActivationVisitor>(&self, visitor: V) -> Option<V::Output> {
                 match self {
                     $($(ActivationKind::$name(activation) => Some(visitor.visit(activation.clone())),)+)+
@@ -155,7 +157,7 @@ macro_rules! kinds {
             }
         }
 
-        /// The list, with how to make each activation.
+        /// The list of activations, each with its constructor.
         pub(crate) const LIST: &[Entry] = &[$($(Entry {
             ranges: &[$($($range),+)?],
             examples: &[$($(&[$($parameter),+]),+)?],
@@ -193,7 +195,8 @@ impl ActivationKind {
         }
     }
 
-    /// Every activation of this crate; those with parameters, at several on both sides of the usual.
+    /// Returns every activation of this crate. Activations with parameters are returned at several values on both sides
+    /// of the usual ones.
     pub fn examples() -> Vec<ActivationKind> {
         let of = |entry: &Entry| {
             let examples = if entry.examples.is_empty() { &[[].as_slice()] } else { entry.examples };
@@ -223,8 +226,8 @@ impl<T: Scalar> ActivationVisitor for Derivative<T> {
     }
 }
 
-/// The activation itself, in every scalar. A custom one computes in `f64` and carries the first derivative of a dual
-/// number.
+/// Computes the activation in every scalar. A custom activation computes in `f64`, and keeps the first derivative of a
+/// dual number.
 impl Activation for ActivationKind {
     fn value<T: Scalar>(&self, z: T) -> T {
         if let Some(y) = self.visit(Value(z)) {
@@ -232,7 +235,8 @@ impl Activation for ActivationKind {
         }
         let at = to_f64(z);
         let (y, slope) = (scalar(self.as_any().value_at(at)), self.as_any().derivative_at(at));
-        // A difference is 0 for a plain number, and the tangent of a dual one: y + φ′ (z − at), where y may be −0.
+        // The difference z − at is 0 for a plain number, and the tangent of a dual number. The result is y + φ′ (z
+        // − at), where y may be −0.
         let difference = if slope < 0.0 { z - scalar(at) } else { scalar::<T>(at) - z };
         if at.is_finite() && slope.is_finite() { y - difference * scalar(slope.abs()) } else { y }
     }
@@ -256,12 +260,12 @@ impl Activation for ActivationKind {
     }
 }
 
-/// A name with settings, which may begin with it.
+/// Returns a name with its settings. The settings may already begin with the name.
 pub(crate) fn in_full(name: &str, settings: &str) -> String {
     if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }
 
-/// A custom activation as a file has it.
+/// A custom activation as read from a file: its name and settings.
 #[cfg(feature = "serde")]
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,9 +1,9 @@
-//! The list of activations. An activation of this crate is a file beside this one, and a line here.
+//! The list of activations. Each activation of this crate has a file in this folder and a line here.
 
 /// Calls `$each!` with the list.
 ///
-/// A line names the file and its types. A type with parameters has a range for each, from which random networks draw,
-/// and the parameters that tests try beside it: those of `new`, in order.
+/// A line names the file and its types. A type with parameters also has a range for each parameter of `new`, in order,
+/// from which random networks draw, and the parameters that tests try.
 macro_rules! activations {
     ($each:ident) => {
         $each! {

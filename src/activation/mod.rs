@@ -47,9 +47,10 @@ impl Bounds {
     }
 
     /// Whether a derivative computed in `T` lies within the bounds and four roundings:
-    /// `inf − 4 ε M ≤ derivative ≤ sup + 4 ε M`, with M the larger of the finite bounds' magnitudes and ε that of `T`.
+    /// `inf − 4 ε M ≤ derivative ≤ sup + 4 ε M`, with M the larger magnitude of the finite bounds and ε the
+    /// machine epsilon of `T`.
     ///
-    /// NaN does not. The formulas of this crate stay within it, in `f32` and `f64`; the laws demand it.
+    /// NaN does not lie within them. The formulas of this crate do, in `f32` and `f64`; the laws test it.
     ///
     /// ```
     /// use chainrule::Bounds;
@@ -65,9 +66,9 @@ impl Bounds {
 
 /// An elementwise function `y = φ(z)` of the pre-activations, with its derivative.
 ///
-/// One implementation serves every [`Scalar`]: the `f32` of training, the `f64` of theory, dual numbers. Loops over it
-/// vectorise if it is written with [`math`](crate::math). Each loop clones the activation, so keep large data in an
-/// `Arc`.
+/// One implementation serves every [`Scalar`]: the `f32` of training, the `f64` of theory, dual numbers. Loops over an
+/// activation vectorize if it is written with [`math`](crate::math). Each loop clones the activation, so keep large
+/// data in an `Arc`.
 ///
 /// A constant is [`scalar`](crate::scalar())`(0.5)`, since `T` may be any number: `z * 0.5` does not compile. Methods
 /// are generic, so there is no `Box<dyn Activation>`: an activation chosen at run time is an [`ActivationKind`].
@@ -109,7 +110,8 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided derivatives.
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T;
 
-    /// `[inf φ′, sup φ′]` over all real `z` but the [`jumps`](Self::jumps), or `None` if it is not known.
+    /// `[inf φ′, sup φ′]` over all real `z` except the [`jumps`](Self::jumps); `None` if the bounds are not
+    /// known.
     fn derivative_bounds(&self) -> Option<Bounds> {
         None
     }
@@ -142,7 +144,7 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     }
 }
 
-/// The method `kind` of an activation of this crate.
+/// Defines the method `kind` of an activation of this crate.
 macro_rules! own_kind {
     ($name:ident) => {
         fn kind(&self) -> crate::activation::ActivationKind {
@@ -171,7 +173,7 @@ macro_rules! checked_when_read {
 }
 use checked_when_read;
 
-/// `below` for z ≤ `low`, `above` for z ≥ `high`, `inside` between them, and NaN for NaN.
+/// Returns `below` for z ≤ `low`, `above` for z ≥ `high`, `inside` between them, and NaN for NaN.
 #[inline(always)]
 fn piecewise<T: Scalar>(z: T, (low, below): (T, T), inside: T, (high, above): (T, T)) -> T {
     let inside = if z.is_nan() { z } else { inside };

@@ -46,8 +46,8 @@ pub struct LeakyRelu {
 checked_when_read!(LeakyRelu { slope });
 
 impl LeakyRelu {
-    /// Slope `slope` for `z ≤ 0`. A number format that does not hold it uses the nearest number that is finite and not
-    /// 0.
+    /// Creates leaky ReLU with slope `slope` for `z ≤ 0`. If a number format cannot represent the slope, the nearest
+    /// number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `slope` is finite.
@@ -62,7 +62,7 @@ impl LeakyRelu {
     }
 }
 
-/// Slope 0.01.
+/// Returns leaky ReLU with slope 0.01.
 impl Default for LeakyRelu {
     fn default() -> Self {
         LeakyRelu { slope: 0.01 }
@@ -81,7 +81,7 @@ impl Activation for LeakyRelu {
         let left = if z.is_nan() { z } else { parameter(self.slope) };
         if z > T::zero() { T::one() } else { left }
     }
-    /// The two slopes, in increasing order.
+    /// Returns the two slopes, in increasing order.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(self.slope.min(1.0), self.slope.max(1.0)))
     }

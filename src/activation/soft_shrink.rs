@@ -20,8 +20,8 @@ pub struct SoftShrink {
 checked_when_read!(SoftShrink { lambda });
 
 impl SoftShrink {
-    /// Zero from −`lambda` to `lambda`. A number format that does not hold λ uses the nearest number that is finite
-    /// and not 0.
+    /// Creates the function that is 0 from −`lambda` to `lambda`. If a number format cannot represent λ, the nearest
+    /// number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `lambda` is finite and at least 0.
@@ -30,19 +30,19 @@ impl SoftShrink {
         Ok(SoftShrink { lambda })
     }
 
-    /// λ.
+    /// Returns λ.
     pub const fn lambda(&self) -> f64 {
         self.lambda
     }
 
-    /// Whether φ(z) is 0 for the interval's sake.
+    /// Whether z lies in the interval where φ is 0.
     #[inline(always)]
     fn inside<T: Scalar>(&self, z: T) -> bool {
         self.lambda > 0.0 && magnitude(z) <= parameter(self.lambda)
     }
 }
 
-/// λ = 0.5.
+/// Returns the function with λ = 0.5.
 impl Default for SoftShrink {
     fn default() -> Self {
         SoftShrink { lambda: 0.5 }

@@ -20,8 +20,8 @@ pub struct Softplus {
 checked_when_read!(Softplus { beta });
 
 impl Softplus {
-    /// The larger `beta`, the sharper the bend. A number format that does not hold β uses the nearest number that is
-    /// finite and not 0.
+    /// Creates softplus with the parameter β; a larger β gives a sharper bend. If a number format cannot represent
+    /// β, the nearest number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is finite and greater than 0.
@@ -30,13 +30,13 @@ impl Softplus {
         Ok(Softplus { beta })
     }
 
-    /// β.
+    /// Returns β.
     pub const fn beta(&self) -> f64 {
         self.beta
     }
 }
 
-/// β = 1.
+/// Returns softplus with β = 1.
 impl Default for Softplus {
     fn default() -> Self {
         Softplus { beta: 1.0 }

@@ -23,8 +23,8 @@ impl Swish {
     /// Swish with β = 1.
     pub const SILU: Swish = Swish { beta: 1.0 };
 
-    /// The larger `beta`, the sharper the bend. A negative `beta` reflects the function. A number format that does not
-    /// hold β uses the nearest number that is finite and not 0.
+    /// Creates swish with the parameter β. A larger β gives a sharper bend; a negative β reflects the function. If a
+    /// number format cannot represent β, the nearest number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is finite.
@@ -33,7 +33,7 @@ impl Swish {
         Ok(Swish { beta })
     }
 
-    /// β.
+    /// Returns β.
     pub const fn beta(&self) -> f64 {
         self.beta
     }
@@ -66,8 +66,9 @@ impl Activation for Swish {
         let (v, lost) = self.gate(z);
         math::gated_slope(v, v, lost)
     }
-    /// φ′ is a function of `βz` alone, so its bounds are the same for every β ≠ 0. Since `φ′(z) + φ′(−z) = 1`,
-    /// inf = 1 − sup. The supremum is at `βz tanh(βz/2) = 2`, βz = 2.39935728052… (mpmath, 40 digits).
+    /// φ′ is a function of `βz` alone, so its bounds are the same for every β ≠ 0. Since
+    /// `φ′(z) + φ′(−z) = 1`, inf = 1 − sup. The supremum is at `βz tanh(βz/2) = 2`, βz = 2.39935728052…
+    /// (mpmath, 40 digits).
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(match self.beta {
             0.0 => Bounds::new(0.5, 0.5),

@@ -1,4 +1,4 @@
-//! What tanh takes from its argument.
+//! The difference of the argument and its tanh.
 
 use super::{Activation, Bounds, own_kind};
 use crate::{
@@ -8,13 +8,13 @@ use crate::{
 
 /// Tanh shrinkage: `φ(z) = z − tanh z`, `φ′(z) = tanh² z`.
 ///
-/// Near 0 the difference would cancel: it is z³/3.
+/// Near 0, where φ is about z³/3, the difference would cancel, so another formula is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TanhShrink;
 
-/// `z t/(3 + t + t R(t))` with t = z², where `tanh z = z/(1 + t/(3 + t R(t)))` and R = 1/(5 + t/(7 + …)) is Lambert's
-/// continued fraction, of which the terms up to 19 are left: as one fraction. Right to 2e-19 up to ±1.
+/// `z t/(3 + t + t R(t))` with t = z², where `tanh z = z/(1 + t/(3 + t R(t)))` and R = 1/(5 + t/(7 + …)) is
+/// Lambert's continued fraction, of which the terms up to 19 are left: as one fraction. Right to 2e-19 up to ±1.
 #[inline(always)]
 fn near_zero<T: Scalar>(z: T) -> T {
     let t = z * z;

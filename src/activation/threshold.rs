@@ -22,8 +22,8 @@ pub struct Threshold {
 checked_when_read!(Threshold { threshold, value });
 
 impl Threshold {
-    /// The identity above `threshold`, elsewhere `value`. A number format that does not hold one uses the nearest
-    /// number that is finite and not 0.
+    /// Creates the function that is the identity above `threshold`, and `value` elsewhere. If a number format cannot
+    /// represent a parameter, the nearest number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are finite.
@@ -33,12 +33,12 @@ impl Threshold {
         Ok(Threshold { threshold, value })
     }
 
-    /// θ.
+    /// Returns θ.
     pub const fn threshold(&self) -> f64 {
         self.threshold
     }
 
-    /// The value up to θ.
+    /// Returns the value of φ up to θ.
     pub const fn replacement(&self) -> f64 {
         self.value
     }

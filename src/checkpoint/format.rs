@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// The bytes of a file with this header and these values.
+/// Returns the bytes of a file with this header and these values.
 pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     let mut json = serde_json::to_vec(header).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(PREFIX), b' ');
@@ -94,7 +94,7 @@ pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Splits the bytes of a file into header and values; the error names the broken rule of the format.
 ///
-/// Nothing larger than the file is allocated: lengths in the header are compared with the bytes that are there.
+/// Nothing larger than the file is allocated: lengths in the header are compared with the length of the file.
 pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
     let (length, rest) = file.split_at_checked(PREFIX).ok_or("it has fewer than 8 bytes")?;
     let length = length.iter().rev().fold(0, |length: u64, &byte| length << 8 | u64::from(byte));

@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is a file, or bytes, in the safetensors format, which other tools read. Each parameter block is a
 //! tensor under its name. The metadata holds a description of the network, of the chain of transforms and of the
-//! settings, and a checksum. Loading compares the description with the present run:
+//! settings, and a checksum. Loading compares the description with the current run:
 //!
 //! | differs | result |
 //! | --- | --- |
@@ -69,7 +69,7 @@ pub struct Checkpoint<T> {
     pub slices: BTreeMap<String, Vec<T>>,
     /// Numbers by name: updates made, epochs done, the seed. A float is stored as its bits.
     pub numbers: BTreeMap<String, u64>,
-    /// The values that it may hold.
+    /// The values that the checkpoint may hold.
     pub values: Values,
     about: About,
 }
@@ -84,7 +84,7 @@ struct About {
     numbers: BTreeMap<String, u64>,
 }
 
-/// Entries of the metadata.
+/// Keys of the metadata.
 const VERSION: &str = "chainrule";
 const ABOUT: &str = "about";
 pub(crate) const CHECKSUM: &str = "checksum";
@@ -158,14 +158,14 @@ pub(crate) fn read<'a>(bytes: &'a [u8], version: &str, current: u32) -> Result<(
     if entry(version) != current.to_string() {
         return Err(Error::CheckpointVersion { found: entry(version).into(), expected: current });
     }
-    // Left out in fuzzing: a fuzzer cannot guess a checksum.
+    // The checksum is not compared in fuzzing: a fuzzer cannot guess it.
     if cfg!(not(fuzzing)) && entry(CHECKSUM) != Checksum::of(&header, data, CHECKSUM) {
         return Err(damaged("its checksum is that of other data"));
     }
     Ok((header, data))
 }
 
-/// Takes the tensor of a block out of `tensors`; refuses one of another shape.
+/// Removes the tensor of a block from `tensors`. Refuses a tensor of another shape.
 pub(crate) fn take_tensor<'a>(
     tensors: &mut BTreeMap<&str, &'a Tensor>,
     block: &Block<'_>,
@@ -223,17 +223,17 @@ fn blocks_of<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Blocks {
 }
 
 impl<T: Scalar> Checkpoint<T> {
-    /// A checkpoint of parameters alone.
+    /// Creates a checkpoint of parameters alone.
     pub fn new(parameters: Vec<T>) -> Self {
         let (slices, numbers) = (BTreeMap::new(), BTreeMap::new());
         Checkpoint { parameters, slices, numbers, values: Values::Finite, about: About::default() }
     }
 
-    /// The bytes of the file for these parameters of `network`. Equal checkpoints give equal bytes.
+    /// Returns the bytes of the file for these parameters of `network`. Equal checkpoints give equal bytes.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for scalars other than `f32` and `f64`, or parameters that are not those of `network`.
-    /// [`Error::CheckpointValue`] for two blocks of one name, and under [`Values::Finite`] for a value that is not
+    /// [`Error::CheckpointValue`] for two blocks of the same name, and under [`Values::Finite`] for a value that is not
     /// finite. [`Error::CheckpointFormat`] for a header that cannot be written.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
@@ -311,8 +311,8 @@ impl<T: Scalar> Checkpoint<T> {
     /// folder are removed.
     ///
     /// # Errors
-    /// [`Error::File`] where the system cannot write the file, or `path` is not that of a regular file; those of
-    /// [`to_bytes`](Self::to_bytes). None touches the file.
+    /// [`Error::File`] where the system cannot write the file, or `path` is not a regular file; those of
+    /// [`to_bytes`](Self::to_bytes). On an error the file is unchanged.
     #[cfg(feature = "std")]
     pub fn save(&self, network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>) -> Result<(), Error> {
         file::replace(path.as_ref(), &self.to_bytes(network)?).map_err(|error| failed(path.as_ref(), error))
@@ -321,7 +321,8 @@ impl<T: Scalar> Checkpoint<T> {
     /// Reads the file of a checkpoint of `network`.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read, or is no regular one; those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::File`] for a file that cannot be read, or is not a regular file; those of
+    /// [`from_bytes`](Self::from_bytes).
     #[cfg(feature = "std")]
     pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {
         let bytes = file::read(path.as_ref()).map_err(|error| failed(path.as_ref(), error))?;

@@ -1,4 +1,4 @@
-//! The description of a run in a checkpoint, and its comparison with the present run.
+//! The description of a run in a checkpoint, and its comparison with the current run.
 
 use super::mismatch;
 use crate::{
@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Its name: `transform 2 (Adam), rate`.
+    /// The name of the setting that differs: `transform 2 (Adam), rate`.
     pub name: String,
-    /// Its value in the checkpoint; empty if it is not there.
+    /// The value of the setting in the checkpoint; empty if the checkpoint does not have it.
     pub saved: String,
-    /// Its value in the run that loads it; empty if it has none.
+    /// The value of the setting in the current run; empty if the run does not have it.
     pub current: String,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The names whose values differ between the maps.
+/// Returns the names whose values differ between the maps.
 pub(super) fn differences(
     prefix: &str,
     current: &BTreeMap<String, String>,
@@ -76,7 +76,7 @@ impl Part {
         core::iter::once(self.kind.clone()).chain(facts).collect()
     }
 
-    /// Compares a layer or transform of the present run with that of a checkpoint.
+    /// Compares a layer or transform of the current run with that of a checkpoint.
     fn differences(&self, saved: &Part) -> Result<Vec<Difference>, Error> {
         if self.at != saved.at {
             return Err(mismatch(&self.at, &self.kind, format!("{} at {}", saved.kind, saved.at)));
@@ -95,7 +95,7 @@ impl Part {
 /// Compares all layers or all transforms in order, and lists the allowed differences.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] for the first that does not agree.
+/// [`Error::Checkpoint`] for the first part that does not agree.
 pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference>, Error> {
     let mut found = Vec::new();
     for i in 0..current.len().max(saved.len()) {
@@ -137,7 +137,7 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         LayerSpec::Parallel { branches, merge } => {
             part("Parallel").with("branches", branches.len()).with("merge", merge)
         }
-        // The interval changes no bit.
+        // The interval does not affect results.
         LayerSpec::Checkpointed { layers, .. } => part("Checkpointed").with("layers", layers.len()),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, noise, .. } => {
             let may_differ = noise.facts().map(|(name, rate)| (name.into(), format!("{rate:?}"))).collect();

@@ -14,13 +14,13 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// Names of slices.
+/// The names of slices in a checkpoint.
 const STATE: &str = "optimizer.state";
 const CARRIED: &str = "carried";
 const BEST: &str = "best";
 const BUFFERS: &str = "buffers";
 
-/// Names of numbers.
+/// The names of numbers in a checkpoint.
 const STEPS: &str = "steps";
 const EPOCHS: &str = "epochs";
 const SEED: &str = "seed";
@@ -41,7 +41,7 @@ struct Run<'a, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// The present state of the run: parameters, optimizer state, recurrent state, and the position in the run.
+    /// Returns the current state of the run: parameters, optimizer state, recurrent state, and the position in the run.
     ///
     /// The order of samples and the dropout masks are functions of seed, epoch and step, so there is no other random
     /// state.
@@ -121,7 +121,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// Those of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run that [`load`](Self::load) would
-    /// refuse, such as NaN. None touches the file.
+    /// refuse, such as NaN. On an error the file is unchanged.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let checkpoint = self.checkpoint();
@@ -251,7 +251,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let mut rest = state;
         for (i, spec) in self.optimizer().spec(self.workspace().blocks()).iter().enumerate() {
-            // A custom specification may state any length.
+            // The specification of a custom transform may state any length.
             let (own, after) = rest.split_at(spec.state_len.min(rest.len()));
             rest = after;
             if values == Values::Finite {

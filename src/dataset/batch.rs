@@ -18,7 +18,7 @@ use core::ops::Range;
 
 /// A batch of samples in the layout of a workspace: time-major, the longest sample first.
 ///
-/// Its buffers are allocated once, for the largest batch.
+/// The buffers are allocated once, for the largest batch.
 #[derive(Debug)]
 pub struct Batch<T> {
     x: Vec<T>,
@@ -30,9 +30,9 @@ pub struct Batch<T> {
     samples: Vec<usize>,
     /// The first row of each sample of a ragged data set.
     starts: Vec<usize>,
-    /// The steps of a pass: those of the longest sample, unless some were selected.
+    /// The steps of a pass: all steps of the longest sample, unless a window was selected.
     window: Range<usize>,
-    /// The rows of targets and weights that belong to those steps, and the number of all.
+    /// The rows of targets and weights that belong to the steps of the window. `all_targets` is the number of all rows.
     target_rows: Range<usize>,
     all_targets: usize,
     /// The steps of each sample within the window, of a ragged data set.
@@ -44,7 +44,7 @@ pub struct Batch<T> {
 }
 
 impl<T: Scalar> Batch<T> {
-    /// Buffers for batches of up to `samples` samples of `data`, or of all samples if there are fewer.
+    /// Creates buffers for batches of up to `samples` samples of `data`, or of all samples if there are fewer.
     ///
     /// If their allocation fails, [`gather`](Self::gather) returns the error.
     pub fn new(data: &dyn Source<T>, samples: usize) -> Self {
@@ -78,17 +78,17 @@ impl<T: Scalar> Batch<T> {
     /// Gathers `samples` of `data`. `per_step` is true if the output has a row for each step of a sample.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] for `data` other than the batch was [made](Self::new) for; [`Error::Sample`] for a
-    /// sample that it does not have. [`DataRule::TargetRows`] where its targets are one a sample and `per_step` is set,
-    /// or the reverse; [`Error::Length`] for such row weights. [`Error::TooLarge`] where memory cannot hold the batch.
-    /// Of data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not finite, and
-    /// [`Error::File`] where a file cannot be read.
+    /// [`Error::InvalidState`] for other data than that for which the batch was [made](Self::new); [`Error::Sample`]
+    /// for a sample that the data does not have. [`DataRule::TargetRows`] if there is one target row per sample and
+    /// `per_step` is set, or the reverse; [`Error::Length`] for such row weights. [`Error::TooLarge`] where memory
+    /// cannot hold the batch. For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not
+    /// finite, and [`Error::File`] where a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)
     }
 
-    /// [`gather`](Self::gather) for the inputs only.
+    /// Gathers only the inputs.
     pub(crate) fn gather_inputs(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
         self.choose_samples(&data.layout(), samples)?;
         self.gather_chosen(data)
@@ -106,7 +106,7 @@ impl<T: Scalar> Batch<T> {
         written
     }
 
-    /// [`gather`](Self::gather) without the input, which [`write_input`](Self::write_input) writes to the workspace.
+    /// Gathers all but the input, which [`write_input`](Self::write_input) writes to the workspace.
     ///
     /// # Errors
     /// Those of [`gather`](Self::gather).
@@ -144,7 +144,7 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Limits input, shape, targets and row weights to up to `steps` steps from `first`, where the network has an
+    /// Limits input, shape, targets and row weights to up to `steps` steps from `first`. The network must have an
     /// output for each step.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Data sets in files, read a batch at a time.
+//! Data sets in files, read batch by batch.
 
 use super::{
     FileNumber, FileTensor, Layout, first_non_finite,
@@ -14,7 +14,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// The targets of a [`FileDataset`]: one a sample, or one a step.
+/// The targets of a [`FileDataset`]: one per sample, or one per step.
 #[derive(Debug)]
 pub enum FileTargets<T> {
     /// Classes, \[samples\] or \[samples, steps\].
@@ -23,10 +23,10 @@ pub enum FileTargets<T> {
     Values(FileTensor<T>),
 }
 
-/// Samples in files: a trainer reads them a batch at a time, and memory does not grow with their number.
+/// Samples in files. A trainer reads them batch by batch, and memory does not grow with their number.
 ///
-/// The batches have the bits of a [`Dataset`](super::Dataset) with the same values in memory. A value that is not
-/// finite is refused when it is read. Shuffle such data in blocks, with
+/// The batches have the same bits as those of a [`Dataset`](super::Dataset) with the same values in memory. A value
+/// that is not finite is refused when it is read. Shuffle file data in groups of consecutive samples, with
 /// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): samples that lie near each other are
 /// then read together, and the order takes no memory for each sample.
 ///
@@ -47,7 +47,7 @@ pub struct FileDataset<T> {
     row_weights: Option<FileTensor<T>>,
     steps: usize,
     width: usize,
-    /// The values of a sample on their way to a batch.
+    /// Buffers for the values of one sample between file and batch.
     sample: Mutex<Buffers<T>>,
 }
 
@@ -57,7 +57,7 @@ struct Buffers<T> {
     classes: Vec<usize>,
 }
 
-/// The shape, not the values.
+/// Writes the shape, not the values.
 impl<T: fmt::Debug> fmt::Debug for FileDataset<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileDataset")
@@ -69,11 +69,11 @@ impl<T: fmt::Debug> fmt::Debug for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// The samples of `inputs` with their `targets`.
+    /// Creates a data set from the samples of `inputs` with their `targets`.
     ///
     /// # Errors
-    /// [`DataRule::FileFormat`] for inputs of more than three dimensions; [`Error::Length`] where the targets are
-    /// neither one a sample nor one a step. [`Error::TooLarge`] for more values than memory could count.
+    /// [`DataRule::FileFormat`] for inputs of more than three dimensions; [`Error::Length`] unless there is one target
+    /// per sample or one per step. [`Error::TooLarge`] if a `usize` cannot count the values.
     pub fn new(inputs: FileTensor<T>, targets: FileTargets<T>) -> Result<Self, Error> {
         let (samples, steps, width) = match *inputs.shape() {
             [samples] => (samples, 1, 1),
@@ -105,7 +105,7 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     /// read.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one weight a sample or one a step.
+    /// [`Error::Length`] unless there is one weight per sample or one per step.
     pub fn row_weights(self, weights: FileTensor<T>) -> Result<Self, Error> {
         require_length("row weights", self.samples(), weights.shape()[0])?;
         let each = weights.each();
@@ -200,7 +200,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// [`scatter`] through the buffer of values.
+    /// Calls [`scatter`] with the buffer of values.
     fn each_sample(
         &self,
         samples: &[usize],
@@ -214,7 +214,7 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     }
 }
 
-/// Reads the rows of each sample into `buffer`, and writes them to their places in the time-major rows `to`.
+/// Reads the rows of each sample into `buffer`, and copies them to their positions in the time-major rows `to`.
 fn scatter<V: FileNumber>(
     buffer: &mut Vec<V>,
     samples: &[usize],
@@ -239,7 +239,7 @@ fn scatter<V: FileNumber>(
     Ok(())
 }
 
-/// Refuses values that are not finite, of some steps of a sample from step `first` on.
+/// Refuses values that are not finite. They belong to a sample from step `first` on.
 fn check_sample<T: Scalar>(
     what: &'static str,
     values: &[T],

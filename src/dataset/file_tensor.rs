@@ -1,4 +1,4 @@
-//! Tensors in files of numpy and safetensors, of which a part is read at a time.
+//! Tensors in files of numpy and safetensors, read in parts.
 
 use crate::error::{DataRule, Error};
 #[cfg(feature = "safetensors")]
@@ -16,10 +16,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Bytes that are read at once.
+/// The number of bytes that are read at once.
 const PIECE: usize = 1 << 16;
 
-/// The most bytes of a header.
+/// The largest number of bytes of a header.
 const MOST_HEADER: u64 = 100_000_000;
 
 /// A number that a file can hold: `f32`, `f64`, or `usize` for classes. Sealed.
@@ -30,16 +30,16 @@ impl<V: number::Number> FileNumber for V {}
 mod number {
     use core::fmt::Debug;
 
-    /// How a file encodes a number: its kind (`f`, `i`, `u`) and its bytes, little-endian.
+    /// How a file encodes a number: the kind (`f`, `i`, `u`) and the number of bytes, little-endian.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Encoding(pub u8, pub usize);
 
     pub trait Number: Copy + Debug + Send + Sync + 'static {
-        /// The types that a file may have.
+        /// The number types that a file may have.
         const EXPECTED: &'static str;
         const ZERO: Self;
         fn reads(encoding: Encoding) -> bool;
-        /// The number of these bytes; its value as an error where it is out of range.
+        /// Decodes a number; if it is out of range, the error is its value.
         fn decode(encoding: Encoding, bytes: &[u8]) -> Result<Self, f64>;
     }
 
@@ -79,9 +79,9 @@ mod number {
 }
 use number::Encoding;
 
-/// A tensor of numbers in a file, of which a part is read at a time: the values of all samples, sample after sample.
+/// A tensor of numbers in a file, read in parts. It holds the values of all samples, sample after sample.
 pub struct FileTensor<V> {
-    /// The path, and the name of the tensor in a file of several.
+    /// The path of the file, and the name of the tensor if the file holds several.
     name: String,
     shape: Vec<usize>,
     /// The byte at which the values begin.
@@ -96,7 +96,7 @@ struct Reader {
     bytes: Vec<u8>,
 }
 
-/// The name and the shape.
+/// Writes the name and the shape.
 impl<V> fmt::Debug for FileTensor<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileTensor").field("name", &self.name).field("shape", &self.shape).finish_non_exhaustive()
@@ -104,13 +104,13 @@ impl<V> fmt::Debug for FileTensor<V> {
 }
 
 impl<V: FileNumber> FileTensor<V> {
-    /// The array in a file of `numpy.save`. Its values stay there.
+    /// Opens the array in a file of `numpy.save`. The values are not read yet.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read, or is no regular one. [`DataRule::FileFormat`] for one that is
-    /// not of numpy's format, or whose array is in Fortran order; [`DataRule::FileType`] for numbers of another type.
-    /// [`DataRule::FileEnds`], with the first sample that is not there, for a truncated file. [`Error::EmptyBatch`] for
-    /// an array without samples.
+    /// [`Error::File`] for a file that cannot be read, or is not a regular file. [`DataRule::FileFormat`] for a file
+    /// that is not in numpy's format, or whose array is in Fortran order; [`DataRule::FileType`] for numbers of another
+    /// type. [`DataRule::FileEnds`], with the first missing sample, for a truncated file. [`Error::EmptyBatch`] for an
+    /// array without samples.
     pub fn npy(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (name, mut file) = open(path.as_ref())?;
         let ([descr, shape], start) = npy_header(&mut file).map_err(|fault| fault.of(&name))?;
@@ -124,11 +124,11 @@ impl<V: FileNumber> FileTensor<V> {
         Self::new(name, file, start, shape, &descr, encoding)
     }
 
-    /// The tensor `tensor` in a file of safetensors. Its values stay there.
+    /// Opens the tensor `tensor` in a safetensors file. The values are not read yet.
     ///
     /// # Errors
-    /// Those of [`npy`](Self::npy), for the format of safetensors; [`DataRule::FileFormat`] where there is no tensor of
-    /// that name.
+    /// Those of [`npy`](Self::npy), for the format of safetensors; [`DataRule::FileFormat`] if there is no tensor of
+    /// this name.
     #[cfg(feature = "safetensors")]
     pub fn safetensors(path: impl AsRef<Path>, tensor: &str) -> Result<Self, Error> {
         #[derive(serde::Deserialize)]
@@ -194,23 +194,23 @@ impl<V: FileNumber> FileTensor<V> {
         Ok(FileTensor { name, shape, start, encoding, reader, number: PhantomData })
     }
 
-    /// The shape: the number of samples, then that of each.
+    /// Returns the shape: the number of samples, then the shape of each sample.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The path, and the name of the tensor in a file of several.
+    /// Returns the path of the file, and the name of the tensor if the file holds several.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The number of values of a sample.
+    /// Returns the number of values of a sample.
     pub(super) fn each(&self) -> usize {
         self.shape[1..].iter().product()
     }
 
     /// Reads values of `sample` from value `first` on. An error names the sample; a number that `V` cannot hold is an
-    /// error of `what`.
+    /// error about `what`.
     pub(super) fn read(&self, what: &'static str, sample: usize, first: usize, to: &mut [V]) -> Result<(), Error> {
         let Encoding(_, size) = self.encoding;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,13 +239,13 @@ impl<V: FileNumber> FileTensor<V> {
     }
 }
 
-/// The encoding of a kind and the digits of its size, in units of `1 / unit` bytes.
+/// Returns the encoding for a kind and a size. `digits` is the size in units of `1 / unit` bytes.
 fn encoding(kind: u8, digits: &[u8], unit: usize) -> Option<Encoding> {
     let size: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
     (size > 0 && size.is_multiple_of(unit)).then_some(Encoding(kind, size / unit))
 }
 
-/// The bytes of all values of a shape.
+/// Returns the number of bytes of all values of a shape.
 fn values(shape: &[usize], bytes: usize) -> Option<u64> {
     shape.iter().try_fold(bytes as u64, |product, &size| product.checked_mul(size as u64))
 }
@@ -253,7 +253,7 @@ fn values(shape: &[usize], bytes: usize) -> Option<u64> {
 /// Opens a regular file.
 fn open(path: &Path) -> Result<(String, File), Error> {
     let name = path.display().to_string();
-    // Before it is opened: a pipe would wait for its writer.
+    // The type is checked before opening: opening a pipe would wait for its writer.
     let file = fs::metadata(path).and_then(|about| match about.is_file() {
         true => File::open(path),
         false => Err(io::Error::other("it is no regular file")),
@@ -293,7 +293,7 @@ fn format_error(name: &str, reason: impl ToString) -> Error {
     DataRule::FileFormat { file: name.into(), reason: reason.to_string() }.into()
 }
 
-/// Reads a header of `length` bytes, which must be there: nothing larger than the file is allocated.
+/// Reads a header of `length` bytes. The file must be at least as long, so that no larger buffer is allocated.
 fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     if length > MOST_HEADER || length > file.metadata()?.len() {
         return Err(Fault::Format("its header is longer than the file, or than 100 MB"));
@@ -303,7 +303,7 @@ fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     Ok(header)
 }
 
-/// The type and the shape in a header of numpy's format, as text, and the byte at which the values begin. Source:
+/// Reads a header of numpy's format. Returns the type and the shape as text, and the offset of the first value. Source:
 /// NEP 1, numpy.lib.format.
 fn npy_header(file: &mut File) -> Result<([String; 2], u64), Fault> {
     let mut start = [0; 8];

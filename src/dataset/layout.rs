@@ -18,11 +18,11 @@ pub struct Layout<'d> {
     /// The number of classes or target values of all samples, and of row weights.
     pub(super) targets: usize,
     pub(super) weights: Option<usize>,
-    /// Whether targets whose number allows both are one row per sample, not one per step.
+    /// Whether targets have one row per sample, not per step, if their number allows both.
     pub(super) per_sample: bool,
 }
 
-/// What tells the data of a batch from other data: sizes, and where the lengths lie.
+/// The properties that identify the data of a batch: its sizes, and the address of the lengths.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct DataShape {
     samples: usize,
@@ -37,7 +37,7 @@ impl Layout<'_> {
         self.lengths.map_or(self.steps, |lengths| lengths[sample])
     }
 
-    /// The most rows that `samples` different samples have.
+    /// Returns the largest number of rows that `samples` different samples can have.
     pub(crate) fn most_rows(&self, samples: usize) -> usize {
         samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
     }
@@ -47,7 +47,7 @@ impl Layout<'_> {
         self.kind != Kind::None
     }
 
-    /// Whether the targets are one row per step.
+    /// Whether there is one target row per step.
     pub(super) fn targets_per_step(&self) -> bool {
         !self.per_sample
             && match self.kind {
@@ -62,7 +62,7 @@ impl Layout<'_> {
         DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.kind, lengths }
     }
 
-    /// The first row of each sample, where lengths differ.
+    /// Returns the first row of each sample, if lengths differ.
     pub(super) fn starts(&self) -> Vec<usize> {
         let starts = |lengths: &[usize]| {
             let next = lengths.iter().scan(0, |next, &length| {
@@ -94,7 +94,7 @@ impl Layout<'_> {
         }
     }
 
-    /// An error about row `row` of the targets, as one about a sample.
+    /// Converts an error about row `row` of the targets to an error about a sample.
     pub(super) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
         let Error::ClassOutOfRange { label, classes, .. } = error else { return error };
         let (sample, step, _) = self.place(if per_step { self.rows } else { self.samples }, row);

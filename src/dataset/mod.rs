@@ -49,7 +49,7 @@ use targets::Targets;
 ///
 /// # Shapes
 /// All values are sample-major. Inputs: sample after sample, each \[its steps, width\]. Targets: one row per sample, or
-/// one row per step of every sample, as the network's output has rows.
+/// one row per step of every sample, to match the rows of the network's output.
 #[derive(Clone, PartialEq)]
 pub struct Dataset<'a, T: Clone> {
     inputs: Cow<'a, [T]>,
@@ -60,11 +60,11 @@ pub struct Dataset<'a, T: Clone> {
     rows: usize,
     targets: Targets<'a, T>,
     row_weights: Option<Cow<'a, [T]>>,
-    /// Whether targets whose number of values allows both are one row per sample, not one per step.
+    /// Whether targets have one row per sample, not per step, if their number allows both.
     per_sample: bool,
 }
 
-/// The shape, not the values.
+/// Writes the shape, not the values.
 impl<T: Clone> fmt::Debug for Dataset<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shape = f.debug_struct("Dataset");
@@ -86,7 +86,7 @@ impl<T: Clone> fmt::Debug for Dataset<'_, T> {
 }
 
 impl<'a, T: Scalar> Dataset<'a, T> {
-    /// Samples of one row of `width` values.
+    /// Creates a data set of samples with one row of `width` values each.
     ///
     /// # Errors
     /// Those of [`sequences`](Self::sequences).
@@ -94,14 +94,14 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Self::sequences(width, 1, inputs, targets)
     }
 
-    /// Sequences of `steps` rows of `width` values.
+    /// Creates a data set of sequences with `steps` rows of `width` values.
     ///
     /// # Errors
     /// [`Error::Empty`] for a `width` or `steps` of 0; [`Error::EmptyBatch`] without inputs; [`DataRule::NotMultiple`]
-    /// where `inputs` are no whole number of samples. [`Error::Length`] where `targets` are neither one a sample nor
-    /// one a step. [`Error::DataValue`], with sample, step and column, for an input or a target that is not finite. A
-    /// missing target is any finite value with a [row weight](Self::row_weights) of 0. [`Error::TooLarge`] where a
-    /// sample has more values than memory can hold.
+    /// where `inputs` do not fill whole samples. [`Error::Length`] unless there is one target per sample or one per
+    /// step. [`Error::DataValue`], with sample, step and column, for an input or a target that is not finite. Give a
+    /// missing target any finite value and a [row weight](Self::row_weights) of 0. [`Error::TooLarge`] where a sample
+    /// has more values than memory can hold.
     pub fn sequences(
         width: usize,
         steps: usize,
@@ -129,13 +129,13 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         .checked()
     }
 
-    /// Sequences of unequal length, in any order.
+    /// Creates a data set of sequences of unequal length, in any order.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] without `lengths`; [`Error::NoSteps`] for a length of 0; [`Error::Empty`] for a `width` of
-    /// 0. [`Error::Length`] where `inputs` do not have the rows of all `lengths`, or `targets` are neither one a sample
-    /// nor one a step. [`Error::DataValue`] for an input or a target that is not finite; [`Error::TooLarge`] for more
-    /// rows or values than memory can hold.
+    /// [`Error::EmptyBatch`] without `lengths`; [`Error::NoSteps`] for a length of 0; [`Error::Empty`] for a zero
+    /// `width`. [`Error::Length`] where `inputs` do not have the rows of all `lengths`, or there is neither one target
+    /// per sample nor one per step. [`Error::DataValue`] for an input or a target that is not finite;
+    /// [`Error::TooLarge`] for more rows or values than memory can hold.
     pub fn ragged(
         width: usize,
         lengths: &'a [usize],
@@ -199,8 +199,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// Sets the weight of each target row in the loss; a row of weight 0 is not read.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one weight a sample or one a step; [`Error::DataValue`], with the sample, for
-    /// one that is negative or not finite.
+    /// [`Error::Length`] unless there is one weight per sample or one per step; [`Error::DataValue`], with the sample,
+    /// for a weight that is negative or not finite.
     pub fn row_weights(self, weights: &'a [T]) -> Result<Self, Error> {
         let expected = if weights.len() == self.rows { self.rows } else { self.samples };
         require_length("row weights (one a sample, or one a step)", expected, weights.len())?;
@@ -218,7 +218,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Err(Error::DataValue { what, sample, step, column: Some(column), expected: "finite", found })
     }
 
-    /// An owned data set with the same samples; borrowed values are copied.
+    /// Returns an owned data set with the same samples; borrowed values are copied.
     pub fn into_owned(self) -> Dataset<'static, T> {
         Dataset {
             inputs: Cow::Owned(self.inputs.into_owned()),
@@ -233,11 +233,11 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         }
     }
 
-    /// Declares that targets are one row per sample. It is needed only if lengths differ and the number of values also
-    /// allows one row per step, which is the default then.
+    /// Declares that targets have one row per sample. The call is needed only if lengths differ and the number of
+    /// values also allows one row per step, which is then the default.
     ///
     /// # Errors
-    /// [`Error::Length`] where the targets are no whole number of values a sample.
+    /// [`Error::Length`] unless each sample has the same number of target values.
     pub fn one_target_a_sample(self) -> Result<Self, Error> {
         let found = match &self.targets {
             Targets::None => self.samples,
@@ -267,7 +267,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// The number of steps of a sample.
     ///
     /// # Panics
-    /// Unless `sample` is below [`samples`](Self::samples).
+    /// If `sample` is not below [`samples`](Self::samples).
     pub fn length(&self, sample: usize) -> usize {
         assert!(sample < self.samples, "there is no sample {sample}: the data has {}", self.samples);
         self.length_of(sample)
@@ -325,9 +325,9 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// The place of the first value that is NaN or infinite.
+/// Returns the index of the first value that is NaN or infinite.
 pub(crate) fn first_non_finite<T: Scalar>(values: &[T]) -> Option<usize> {
-    // A loop without an exit is vectorized; most blocks hold nothing to find.
+    // A loop without an early exit is vectorized, and most chunks are finite.
     let finite = |values: &[T]| values.iter().fold(true, |finite, value| finite & value.is_finite());
     let block = values.chunks(1024).position(|block| !finite(block))?;
     let offset = values[block * 1024..].iter().position(|value| !value.is_finite())?;

@@ -1,4 +1,4 @@
-//! Data sets from samples that lie apart, and from padded sequences.
+//! Data sets from nested slices, and from padded sequences.
 
 use super::{Dataset, targets::Targets};
 use crate::{
@@ -10,7 +10,8 @@ use crate::{
 use alloc::{borrow::Cow, collections::BTreeSet, format, string::String, vec::Vec};
 
 impl<'a, T: Scalar> Dataset<'a, T> {
-    /// Samples of one row each, such as a `Vec<Vec<T>>` or a slice of arrays. The inputs are copied.
+    /// Creates a data set of samples with one row each, from a `Vec<Vec<T>>`, a slice of arrays or the like. The inputs
+    /// are copied.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, loss::Target};
@@ -22,7 +23,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without rows; [`Error::Empty`] for rows without values. [`DataRule::RowWidth`] for a row
-    /// of another width than the first. The errors of [`rows`](Self::rows).
+    /// whose width differs from that of the first. The errors of [`rows`](Self::rows).
     pub fn from_rows<R: AsRef<[T]>>(rows: &[R], targets: impl Into<Option<Target<'a, T>>>) -> Result<Self, Error> {
         let expected = rows.first().ok_or(Error::EmptyBatch)?.as_ref().len();
         let other = rows.iter().position(|row| row.as_ref().len() != expected);
@@ -32,10 +33,11 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Self::equal(expected, 1, concat(rows)?, Targets::from(targets.into()))
     }
 
-    /// Sequences that lie apart, each \[its steps, `width`\], in any order of length. The inputs are copied.
+    /// Creates a data set from separate sequences, each \[its steps, `width`\], in any order of length. The inputs are
+    /// copied.
     ///
     /// # Errors
-    /// [`DataRule::NotMultiple`], with the sample, for one that is no whole number of rows. The errors of
+    /// [`DataRule::NotMultiple`], with the sample, for a sequence that does not fill whole rows. The errors of
     /// [`ragged`](Self::ragged).
     pub fn from_sequences<S: AsRef<[T]>>(
         width: usize,
@@ -58,7 +60,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// All values, one slice after the other.
+/// Concatenates the slices.
 fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Error> {
     let len = sum("the values of all samples", slices.iter().map(|slice| slice.as_ref().len()))?;
     let mut all = reserve("the values of all samples", len)?;
@@ -66,11 +68,12 @@ fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Er
     Ok(Cow::Owned(all))
 }
 
-/// The lengths of padded sequences from their mask, \[samples, `steps`\], which is true where a step is no padding.
+/// Returns the lengths of padded sequences from their mask, \[samples, `steps`\]. The mask is true for steps that are
+/// not padding.
 ///
 /// # Errors
-/// [`Error::Empty`] for 0 `steps`; [`DataRule::NotMultiple`] where the mask is no whole number of samples.
-/// [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample of padding alone.
+/// [`Error::Empty`] for 0 `steps`; [`DataRule::NotMultiple`] where the mask does not fill whole samples.
+/// [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample with nothing but padding.
 pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
     if steps == 0 || mask.is_empty() {
         return Err(Error::Empty { what: "a mask" });
@@ -94,8 +97,8 @@ pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
     Ok(lengths)
 }
 
-/// Padded sequences without their padding: of \[samples, `steps`, any width\] the first `lengths[s]` rows of sample s,
-/// one sample after the other, as [`Dataset::ragged`] takes them. The same for inputs, and for targets of each step.
+/// Removes the padding of sequences: copies the first `lengths[s]` rows of each sample s of \[samples, `steps`, any
+/// width\], one sample after the other. [`Dataset::ragged`] takes this layout, for inputs and for targets of each step.
 ///
 /// ```
 /// use chainrule::dataset::{Dataset, mask_lengths, unpad};
@@ -108,9 +111,9 @@ pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::EmptyBatch`] without `lengths`; [`DataRule::PaddedLength`] for a length above `steps`;
-/// [`Error::Length`] where `values` are no whole number of rows for each padded step. [`Error::TooLarge`] where memory
-/// cannot hold them.
+/// [`Error::EmptyBatch`] without `lengths`; [`DataRule::PaddedLength`] for a length above `steps`; [`Error::Length`]
+/// unless `values` have the same number of values for each padded step. [`Error::TooLarge`] where memory cannot hold
+/// them.
 pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<Vec<X>, Error> {
     if lengths.is_empty() {
         return Err(Error::EmptyBatch);
@@ -128,7 +131,8 @@ pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<V
     Ok(all)
 }
 
-/// One-hot rows of labels: 1 in the column of the label, 0 elsewhere. [`metrics::predicted_classes`] is the inverse.
+/// Returns one-hot rows of labels: 1 in the column of the label, 0 elsewhere. [`metrics::predicted_classes`] is the
+/// inverse.
 ///
 /// # Shapes
 /// The result is \[labels, `classes`\].

@@ -12,10 +12,10 @@ use alloc::{borrow::Cow, vec, vec::Vec};
 use core::ops::Range;
 
 impl<T: Scalar> Dataset<'_, T> {
-    /// The samples `chosen`, in that order, with memory of their own. A sample may be chosen more than once.
+    /// Copies the samples `chosen`, in the given order. A sample may be chosen more than once.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] for none; [`Error::Sample`] for a sample that the data does not have;
+    /// [`Error::EmptyBatch`] if `chosen` is empty; [`Error::Sample`] for a sample that the data does not have;
     /// [`Error::TooLarge`] where memory cannot hold them.
     pub fn select(&self, chosen: &[usize]) -> Result<Dataset<'static, T>, Error> {
         if chosen.is_empty() {
@@ -46,7 +46,7 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(part)
     }
 
-    /// The values of some samples: of each step, or one row a sample.
+    /// Copies the values of the chosen samples, with one row per step or one row per sample.
     fn chosen<X: Copy>(
         &self,
         starts: &[usize],
@@ -81,7 +81,7 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(order)
     }
 
-    /// Two parts at random: `share` of the samples, and the rest.
+    /// Splits the data at random: the fraction `share` of the samples, and the rest.
     ///
     /// ```
     /// use chainrule::dataset::Dataset;
@@ -92,14 +92,14 @@ impl<T: Scalar> Dataset<'_, T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `share` that is not between 0 and 1; [`Error::Empty`] where it leaves a part without
+    /// [`Error::Parameter`] for a `share` that is not between 0 and 1; [`Error::Empty`] if a part would have no
     /// samples. [`Error::TooLarge`] where memory cannot hold the parts.
     pub fn split(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         self.cut(share, &self.shuffled(seed)?)
     }
 
-    /// Two parts in order: the first `share` of the samples, and the rest. For samples in the order of time, of which
-    /// the last are to be predicted.
+    /// Splits the data in order: the first fraction `share` of the samples, and the rest. Use it for samples in the
+    /// order of time, when the last samples are to be predicted.
     ///
     /// # Errors
     /// Those of [`split`](Self::split).
@@ -107,12 +107,12 @@ impl<T: Scalar> Dataset<'_, T> {
         self.cut(share, &self.in_order()?)
     }
 
-    /// Two parts at random with equal shares of each class: `share` of the samples, and the rest.
+    /// Splits the data at random, with the fraction `share` of each class in the first part (a stratified split).
     ///
     /// Of class c with n samples the first part has `share · n`, rounded down or up (by the largest remainders).
     ///
     /// # Errors
-    /// Those of [`split`](Self::split); [`Error::TargetKind`] unless the targets are one class a sample.
+    /// Those of [`split`](Self::split); [`Error::TargetKind`] unless there is one class per sample.
     pub fn split_by_class(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         let classes = match self.targets() {
             Some(Target::Classes(classes)) if classes.len() == self.samples => classes,
@@ -127,7 +127,7 @@ impl<T: Scalar> Dataset<'_, T> {
             }
         };
         let first = self.first_part(share)?;
-        // Labels may be any numbers, so that they are sorted instead of counted.
+        // Labels may be any numbers, so they are sorted, not counted.
         let mut order = self.shuffled(seed)?;
         let mut by_class = order.clone();
         by_class.sort_by_key(|&sample| classes[sample]);
@@ -150,8 +150,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok((self.part(&order[..first])?, self.part(&order[first..])?))
     }
 
-    /// Fold `fold` of `folds` at random: the samples of all other folds to train on, and those of this fold to test on.
-    /// Each sample is in one fold, and the sizes of folds differ by 1 at most.
+    /// Splits the data for cross-validation: the samples of all other folds for training, and those of fold `fold` of
+    /// `folds` for testing. Folds are random. Each sample is in one fold, and the sizes of folds differ by 1 at most.
     ///
     /// # Errors
     /// [`Error::Parameter`] for fewer than 2 `folds`, more folds than samples, or a `fold` that is not below `folds`;

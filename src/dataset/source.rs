@@ -1,4 +1,4 @@
-//! Where a trainer reads its samples: a data set in memory, or one in files.
+//! The source from which a trainer reads its samples: a data set in memory or in files.
 
 use super::{Dataset, Layout, targets::Targets};
 use crate::{
@@ -12,19 +12,20 @@ use core::{fmt::Debug, ops::Range};
 /// The supertrait that seals [`Source`].
 pub trait Sealed {}
 
-/// Samples with their targets, of which a [`Batch`](super::Batch) reads some at a time: a [`Dataset`] in memory, or a
-/// [`FileDataset`](super::FileDataset). Sealed: both give a trainer the same batches, to the bit.
+/// Samples with their targets, which a [`Batch`](super::Batch) reads in parts: a [`Dataset`] in memory, or a
+/// [`FileDataset`](super::FileDataset). Both give a trainer the same batches, to the bit. The trait is sealed.
 pub trait Source<T: Scalar>: Sealed + Debug {
     /// The sizes of the data.
     #[doc(hidden)]
     fn layout(&self) -> Layout<'_>;
 
-    /// Words of 64 bits by which ranks compare their data: of all values, or of the sizes for data in files.
+    /// Returns words of 64 bits by which ranks compare their data: from all values, or from the sizes for data in
+    /// files.
     #[doc(hidden)]
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_>;
 
-    /// Refuses inputs that are no indices of the embeddings of a network, of which `wrong` finds the first. Those of a
-    /// file are checked in the pass that reads them.
+    /// Refuses inputs that are not valid indices for the embeddings of a network. `wrong` finds the first. Inputs in a
+    /// file are checked by the pass that reads them.
     #[doc(hidden)]
     fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error>;
 
@@ -32,15 +33,15 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     #[doc(hidden)]
     fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error>;
 
-    /// Writes targets and row weights of the chosen samples: of each step, or one a sample.
+    /// Writes targets and row weights of the chosen samples: one row per step, or one per sample.
     #[doc(hidden)]
     fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error>;
 }
 
-/// Some steps of some samples, the longest sample first: the rows of a batch, time-major.
+/// The rows of a batch, time-major: a range of steps of the chosen samples, the longest sample first.
 pub struct ChosenRows<'b> {
     pub(super) samples: &'b [usize],
-    /// The steps of each of them, and the first row of each sample of the data; empty where lengths are equal.
+    /// The steps of each chosen sample, and the first row of each sample of the data; empty if lengths are equal.
     pub(super) lengths: &'b [usize],
     pub(super) starts: &'b [usize],
     /// Steps of the longest sample of the data.
@@ -49,7 +50,7 @@ pub struct ChosenRows<'b> {
 }
 
 impl ChosenRows<'_> {
-    /// Visits the rows, by their numbers among all rows of the data, in time-major order.
+    /// Visits the indices of the rows among all rows of the data, in time-major order.
     pub(super) fn each(&self, mut visit: impl FnMut(usize)) {
         for step in self.steps.clone() {
             if self.lengths.is_empty() {
@@ -61,13 +62,13 @@ impl ChosenRows<'_> {
         }
     }
 
-    /// Visits the target rows: those of each step, or one a sample.
+    /// Visits the target rows: one per step, or one per sample.
     pub(super) fn each_target(&self, per_step: bool, visit: impl FnMut(usize)) {
         if per_step { self.each(visit) } else { self.samples.iter().copied().for_each(visit) }
     }
 }
 
-/// The buffers of a batch for the targets of its rows. Those that the data does not have are empty.
+/// The buffers of a batch for the targets of its rows. A buffer is empty if the data does not have its kind of values.
 pub struct ChosenTargets<'b, T> {
     pub(super) classes: &'b mut [usize],
     pub(super) values: &'b mut [T],
@@ -93,7 +94,7 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
 
     fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (inputs, width) = (self.inputs(), self.width);
-        // About a nanosecond per value, since they are read from memory.
+        // A value takes about a nanosecond, since it is read from memory.
         let (count, values) = (x.len() / width.max(1), x.len());
         parallel_rows([part_count(count, values, 2), count, 1], [(x, width)], &mut [], |own, [x], _| {
             let (mut to, mut all) = (x.chunks_mut(width.max(1)), 0..count);

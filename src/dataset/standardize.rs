@@ -1,4 +1,4 @@
-//! Columns brought to mean 0 and variance 1, and back.
+//! Standardization: scales columns to mean 0 and variance 1, and back.
 
 use super::Dataset;
 #[cfg(doc)]
@@ -10,10 +10,10 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec, vec::Vec};
 
-/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A column that never changes
-/// becomes 0. Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
+/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A constant column becomes 0.
+/// Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
 ///
-/// Fit it on the training part alone, and apply it to every part:
+/// Fit the standardization on the training part alone, and apply it to every part:
 ///
 /// ```
 /// use chainrule::dataset::{Dataset, Standardize};
@@ -35,15 +35,15 @@ pub struct Standardize {
 }
 
 impl Standardize {
-    /// The means and deviations of the inputs of `data`, over all samples and steps.
+    /// Computes the means and standard deviations of the inputs of `data`, over all samples and steps.
     ///
     /// # Errors
-    /// None for data that was made; [`Error::NonFinite`] where a sum of squares overflows.
+    /// [`Error::NonFinite`] if a sum of squares overflows.
     pub fn fit<T: Scalar>(data: &Dataset<'_, T>) -> Result<Self, Error> {
         Self::of(data.width(), data.inputs())
     }
 
-    /// The means and deviations of the target columns of `data`, each row of `width` values.
+    /// Computes the means and standard deviations of the target columns of `data`, with rows of `width` values.
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; those of [`of`](Self::of).
@@ -51,12 +51,12 @@ impl Standardize {
         Self::of(width, values_of(data)?)
     }
 
-    /// The means and deviations of these rows of `width` values.
+    /// Computes the means and standard deviations of the columns of `rows`, each of `width` values.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows;
-    /// [`DataRule::NotMultiple`] where `rows` are no whole number of them.
-    /// [`Error::NonFinite`] for a value that is NaN or infinite, or a deviation that `f64` cannot hold.
+    /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] where `rows`
+    /// do not fill whole rows. [`Error::NonFinite`] for a value that is NaN or infinite, or a deviation that `f64`
+    /// cannot hold.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         require_multiple("the rows", rows.len(), "width", width)?;
@@ -78,7 +78,7 @@ impl Standardize {
         Self::from_columns(columns)
     }
 
-    /// The scale of given means and standard deviations, a pair for each column.
+    /// Creates the standardization from given means and standard deviations, a pair for each column.
     ///
     /// # Errors
     /// [`Error::NonFinite`] for a number that is NaN or infinite; [`Error::Parameter`] for a negative deviation.
@@ -102,16 +102,16 @@ impl Standardize {
         self.columns.len()
     }
 
-    /// Whether every column that changes is near mean 0 and variance 1 already.
+    /// Whether every column that is not constant already has a mean near 0 and a variance near 1.
     pub(crate) fn is_unit(&self) -> bool {
         let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
         self.columns.iter().filter(|[_, deviation]| *deviation > 0.0).all(near)
     }
 
-    /// Brings rows to the scale of the data that this was made of: mean 0 and variance 1, in place.
+    /// Standardizes rows in place: data like that of the fit gets mean 0 and variance 1.
     ///
     /// # Errors
-    /// [`Error::Length`] where `rows` are no whole number of rows of the width that this was made of.
+    /// [`Error::Length`] where `rows` do not fill whole rows of [`width`](Self::width) values.
     pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         self.each(rows, |x, mean, deviation| {
             let apart = x - mean;
@@ -119,8 +119,7 @@ impl Standardize {
         })
     }
 
-    /// The inverse of [`apply`](Self::apply), in place: `x · deviation + mean`. A column that never changed becomes its
-    /// mean.
+    /// Inverts [`apply`](Self::apply), in place: `x · deviation + mean`. A constant column becomes its mean.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
@@ -138,11 +137,11 @@ impl Standardize {
         Ok(())
     }
 
-    /// `data` with its inputs brought to this scale; the inputs have memory of their own.
+    /// Returns `data` with standardized inputs, which are copied.
     ///
     /// # Errors
-    /// [`DataRule::Width`] for data of another width; [`Error::NonFinite`] for a value that
-    /// the scale brings beyond the number format.
+    /// [`DataRule::Width`] for data of another width; [`Error::NonFinite`] for a value that overflows the number
+    /// format.
     pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         require_length("columns", self.width(), data.width())?;
         let mut scaled = data.clone();
@@ -151,7 +150,7 @@ impl Standardize {
         Ok(scaled)
     }
 
-    /// `data` with its targets brought to this scale; the targets have memory of their own.
+    /// Returns `data` with standardized targets, which are copied.
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] for rows of another width.
@@ -165,7 +164,7 @@ impl Standardize {
     }
 }
 
-/// The targets of data whose targets are values.
+/// Returns the targets of data, which must be values.
 fn values_of<'d, T: Scalar>(data: &'d Dataset<'_, T>) -> Result<&'d [T], Error> {
     let found = match data.targets() {
         Some(Target::Values(values)) => return Ok(values),

@@ -11,7 +11,7 @@ pub(super) enum Targets<'a, T: Clone> {
     Values(Cow<'a, [T]>),
 }
 
-/// Their kind.
+/// The kind of the targets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     None,

@@ -1,4 +1,4 @@
-//! Windows of a series, each a sample.
+//! Windows of a series, each of which is a sample.
 
 use super::{Dataset, targets::Targets};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
 use alloc::{borrow::Cow, vec::Vec};
 use core::ops::Range;
 
-/// Windows of a series: sample i is the rows `i · stride .. i · stride + steps`, its target the row `ahead` steps after
-/// its last.
+/// Windows of a series: sample i has the rows `i · stride .. i · stride + steps`. Its target is the row `ahead` steps
+/// after its last row.
 ///
 /// ```
 /// use chainrule::{dataset::Windows, loss::Target};
@@ -30,7 +30,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Windows of `steps` rows, one from each row on, with the row after the window as target.
+    /// Creates windows of `steps` rows, one starting at each row. The target is the row after the window.
     pub fn new(steps: usize) -> Self {
         Windows { steps, stride: 1, ahead: 1, every_step: false, columns: None }
     }
@@ -41,30 +41,31 @@ impl Windows {
         Windows { stride, ..self }
     }
 
-    /// Sets how many rows after a step its target lies; with 0 it is the same row.
+    /// Sets the number of rows from a step to its target; with 0 the target is the same row.
     #[must_use]
     pub fn ahead(self, ahead: usize) -> Self {
         Windows { ahead, ..self }
     }
 
-    /// A target for each step of a window instead of one for its last step.
+    /// Uses a target for each step of a window instead of one for its last step.
     #[must_use]
     pub fn every_step(self) -> Self {
         Windows { every_step: true, ..self }
     }
 
-    /// The columns of a row that are its target; all, unless set.
+    /// Sets the columns of a row that are the target. The default is all columns.
     #[must_use]
     pub fn target_columns(self, columns: Range<usize>) -> Self {
         Windows { columns: Some(columns), ..self }
     }
 
-    /// The windows of a series of rows of `width` values.
+    /// Creates the data set of the windows of a series with rows of `width` values.
     ///
     /// # Errors
     /// [`Error::Parameter`] for `steps` or a stride of 0, or target columns that are empty or beyond the row.
-    /// [`Error::Empty`] for an empty series; [`DataRule::NotMultiple`] where it is no whole number of rows;
-    /// [`DataRule::SeriesTooShort`] where it has no window with its target. The errors of [`Dataset::sequences`].
+    /// [`Error::Empty`] for an empty series; [`DataRule::NotMultiple`] where it does not fill whole rows;
+    /// [`DataRule::SeriesTooShort`] where it is shorter than one window with its target. The errors of
+    /// [`Dataset::sequences`].
     pub fn of<T: Scalar>(&self, width: usize, series: &[T]) -> Result<Dataset<'static, T>, Error> {
         require(width > 0, "the width of a series", "at least 1", 0.0)?;
         require(self.steps > 0, "the steps of a window", "at least 1", 0.0)?;

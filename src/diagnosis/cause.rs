@@ -1,4 +1,4 @@
-//! What can be at the root of a gradient that does not do its work.
+//! The causes of a gradient that vanishes, explodes or does not train the network.
 
 use core::fmt;
 
@@ -7,12 +7,13 @@ use core::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Cause {
-    /// The activation's derivative is small wherever its units work: sigmoid's never exceeds ¼. The gradient vanishes
-    /// over depth by φ′, whatever the weights.
+    /// The activation's derivative is small at all pre-activations that occur: sigmoid's is at most ¼. The gradient
+    /// vanishes over depth by φ′, for any weights.
     SaturatingActivation,
-    /// The weights are too small: each product with them shortens the gradient.
+    /// The weights are too small: each product with them reduces the norm of the gradient.
     SmallWeights,
-    /// The weights are too large: each product lengthens the gradient, or drives the units where φ′ is 0.
+    /// The weights are too large: each product increases the norm of the gradient, or drives the units to where φ′
+    /// is 0.
     LargeWeights,
     /// All units of a layer start equal and remain equal.
     ConstantWeights,
@@ -32,7 +33,7 @@ pub enum Cause {
     ClosedForgetGate,
     /// The updates of the optimizer are too large for the weights.
     LearningRateTooHigh,
-    /// The loss surface has a wall: the gradient jumps, and nothing clips it.
+    /// The loss surface has a cliff: the norm of the gradient jumps, and no transform clips it.
     Cliff,
     /// Clipping reduces nearly every gradient to a small fraction.
     ClipThresholdTooLow,
@@ -48,18 +49,18 @@ pub enum Cause {
     Underflow,
     /// A value of the data is NaN or infinite, or one sample outweighs all others.
     BadData,
-    /// The targets are far larger than what the network gives, and the loss does not fall.
+    /// The targets are far larger than the outputs of the network, and the loss does not fall.
     UnscaledTarget,
     /// The branches of residual blocks add more than the skips carry: the gradient grows from block to block.
     LoudBranches,
-    /// A gate lets next to nothing of the input into the state.
+    /// A gate admits almost nothing of the input into the state.
     ClosedInputGate,
-    /// A gate lets next to nothing of the state out.
+    /// A gate passes almost nothing of the state to the output.
     ClosedOutputGate,
     /// The updates are so small beside the weights that the loss does not fall.
     LearningRateTooLow,
-    /// The state of a unit depends on the parameter that carries it far more strongly than it is large: the curse of
-    /// memory.
+    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the state: the curse
+    /// of memory.
     SensitiveMemory,
     /// Weight decay outweighs the gradient: the weights shrink, and the loss does not fall.
     DecayTooStrong,
@@ -69,14 +70,14 @@ pub enum Cause {
     SquashedOutputs,
     /// The samples of a batch are alike: each update undoes those of other batches.
     UnmixedBatches,
-    /// The targets do not depend on the inputs, as far as a permutation test tells.
+    /// The targets do not depend on the inputs, according to a permutation test.
     NoInformation,
-    /// The budget is bad, and no change that was tried mends it.
+    /// The budget is bad, and no change that was tried repairs it.
     NoCauseFound,
 }
 
 impl Cause {
-    /// Every cause.
+    /// All causes.
     pub const ALL: [Cause; 32] = [
         Cause::SaturatingActivation,
         Cause::SmallWeights,
@@ -112,7 +113,7 @@ impl Cause {
         Cause::NoCauseFound,
     ];
 
-    /// The name of the cause, in a few words.
+    /// Returns the name of the cause, in a few words.
     pub const fn name(self) -> &'static str {
         match self {
             Cause::SaturatingActivation => "saturating activation",
@@ -152,8 +153,8 @@ impl Cause {
 }
 
 impl Cause {
-    /// The usual fix, by the name of its [strategy](super::fix::FixStrategy) where there is one;
-    /// [`suggest_fixes`](super::suggest_fixes) proposes those that fit a network.
+    /// Returns the usual fix, by the name of its [strategy](super::fix::FixStrategy) where there is one.
+    /// [`suggest_fixes`](super::suggest_fixes) proposes the fixes that apply to a network.
     pub const fn fix(self) -> &'static str {
         match self {
             Cause::SaturatingActivation => "another activation: tanh, with weights at its critical gain",

@@ -1,4 +1,4 @@
-//! From what is known of a network to what is wrong with it.
+//! The diagnosis: collects facts about a network and runs the rules on them.
 
 use super::{Finding, Report, Thresholds, intervention::Experiments, rules, task::Task};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// What is known of U of one layer.
+/// Spectral radius and norm of the recurrent matrix U of one layer.
 #[derive(Clone, Debug)]
 pub(super) struct RecurrentMatrix {
     pub(super) layer: String,
@@ -32,14 +32,14 @@ pub(super) struct Trajectory {
     pub(super) units: Vec<UnitSensitivity>,
 }
 
-/// The layers with a gate that carries the state.
+/// Returns the paths of the layers with a gate that carries the state.
 fn carries_state<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Vec<String> {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let gated = blocks.iter().filter(|block| block.gates.iter().any(|gate| gate.carries_state));
     gated.map(|block| block.name.rsplit_once('.').map_or("", |(layer, _)| layer).into()).collect()
 }
 
-/// What goes into each layer as a whole.
+/// A monitor that records the whole input of each layer.
 struct Entering<T>(Vec<(String, Vec<T>)>);
 
 impl<T: Scalar> GradientMonitor<T> for Entering<T> {
@@ -88,7 +88,7 @@ pub struct Diagnosis<'a> {
 }
 
 impl<'a> Diagnosis<'a> {
-    /// A diagnosis of `network` with inputs of these statistics.
+    /// Creates a diagnosis of `network` for inputs with the statistics `inputs`.
     ///
     /// # Errors
     /// Those of [`Prediction::of`].
@@ -109,14 +109,14 @@ impl<'a> Diagnosis<'a> {
         })
     }
 
-    /// Adds what follows from the parameters as they are: the certificate of passes over `shape`, and the spectral
-    /// radius and norm of each recurrent matrix, in time that grows with the cube of its width.
+    /// Adds bounds from the current parameters: the certificate for passes over `shape`, and the spectral radius and
+    /// norm of each recurrent matrix. The time grows with the cube of the matrix's width.
     ///
     /// # Errors
     /// Those of [`Certificate::new`]; [`Error::Length`] where a recurrent block does not have the values of its shape.
     ///
     /// # Panics
-    /// Where a block of the network lies outside its parameters, against the law of [`Layer`].
+    /// If a block of the network lies outside its parameters, which breaks a law of [`Layer`].
     pub fn parameters<T: Scalar>(
         self,
         network: &(impl Layer<T> + ?Sized),
@@ -126,7 +126,7 @@ impl<'a> Diagnosis<'a> {
         let (certificate, mut recurrent) = (Certificate::new(network, w, shape)?, Vec::new());
         for block in Blocks::collect(|visit| network.blocks(visit)).iter() {
             let [rows, columns] = block.shape;
-            // Of a gated cell there is a matrix for each gate, and no power of any of them.
+            // A gated cell has a matrix for each gate, and the powers of none of them describe its steps.
             if block.role == Role::Recurrent && rows == columns {
                 let matrix = &w[block.range.clone()];
                 let layer = block.name.rsplit_once('.').map_or("", |(layer, _)| layer);
@@ -140,20 +140,20 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { certificate: Some(certificate), recurrent, ..self })
     }
 
-    /// Adds what time does to the state of each recurrent layer along a sequence of the data: its Lyapunov exponents,
-    /// by [`lyapunov_spectrum`], a quarter of the steps left out as the transient, and its [`unit_sensitivities`]. With
-    /// them a forecast knows more of time than what is certain of any input. The time it takes grows with the cube of
-    /// the state's size; cells of your own are passed over.
+    /// Adds measurements of each recurrent layer along a sequence of the data. These are its Lyapunov exponents, by
+    /// [`lyapunov_spectrum`] without the first quarter of the steps, and its [`unit_sensitivities`]. A forecast then
+    /// has more than the bounds that hold for every input. The time grows with the cube of the state's size. Custom
+    /// cells are skipped.
     ///
     /// # Shapes
     /// x: \[steps, input\], one sequence.
     ///
     /// # Errors
-    /// [`Error::Length`] where `x` is empty or no whole number of rows. Those of [`Workspace::new`],
+    /// [`Error::Length`] where `x` is empty or does not fill whole rows. Those of [`Workspace::new`],
     /// [`Workspace::forward`] and [`lyapunov_spectrum`].
     ///
     /// # Panics
-    /// As [`Workspace::forward`]; where `network` is not the diagnosed one.
+    /// As [`Workspace::forward`], and if `network` is not the diagnosed one.
     pub fn trajectory<T: Scalar>(self, network: &(impl Layer<T> + ?Sized), w: &[T], x: &[T]) -> Result<Self, Error> {
         let width = network.dims().input.max(1);
         let steps = x.len() / width;
@@ -179,13 +179,13 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { trajectories, ..self })
     }
 
-    /// Adds interventions: the budget of these parameters on this batch, and where it is bad, with one thing changed.
+    /// Adds interventions: the budget of the parameters `w` on the batch `x`, and if it is bad, the budget with one
+    /// thing changed.
     ///
-    /// Inputs, weights, gains, branches and activations are changed on copies in `f64`; nothing of the run is touched.
-    /// The smallest change that mends the budget tells the cause. It takes one pass for a budget within the
-    /// [thresholds](Self::thresholds) set before, and up to 40 for a bad one. Inputs out of scale take one more, and a
-    /// state that vanishes or explodes over time two more. A network with a layer or cell of your own has no
-    /// interventions.
+    /// Inputs, weights, gains, branches and activations are changed on copies in `f64`; the run is not changed. The
+    /// smallest change that repairs the budget identifies the cause. A budget within the [thresholds](Self::thresholds)
+    /// set before takes one pass, a bad one up to 40. Inputs out of scale take one more, and a state that vanishes or
+    /// explodes over time two more. A network with a custom layer or cell has no interventions.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major.
@@ -226,7 +226,7 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { thresholds, ..self }
     }
 
-    /// The description of the network, for [`FixContext::new`](super::FixContext::new).
+    /// Returns the description of the network, for [`FixContext::new`](super::FixContext::new).
     pub fn network(&self) -> &LayerSpec {
         &self.node
     }

@@ -6,12 +6,12 @@ use alloc::{
 };
 use num_traits::Float;
 
-/// A number of decades with its sign, to a tenth: `−6.3`, `+∞`.
+/// Returns a number of decades with its sign, to a tenth: `−6.3`, `+∞`.
 pub(super) fn signed(decades: f64) -> String {
     figure(decades, 1)
 }
 
-/// A number of decades with its sign and so many digits after the point; 0 has no sign.
+/// Returns a number of decades with its sign and `digits` digits after the point; 0 has no sign.
 pub(super) fn figure(decades: f64, digits: usize) -> String {
     if decades.is_nan() {
         return String::from("unknown");
@@ -26,7 +26,7 @@ pub(super) fn figure(decades: f64, digits: usize) -> String {
     format!("{}{text}", if decades < 0.0 { '−' } else { '+' })
 }
 
-/// Any other number, to three digits: `0.0125`, `3.1e6`, `2e−5`, `∞`.
+/// Returns any other number, to three digits: `0.0125`, `3.1e6`, `2e−5`, `∞`.
 pub(super) fn number(value: f64) -> String {
     let size = Float::abs(value);
     if value.is_nan() {
@@ -40,7 +40,7 @@ pub(super) fn number(value: f64) -> String {
     let text = match size {
         _ if size == 0.0 => String::from("0"),
         _ if size.is_infinite() => String::from("∞"),
-        // Three digits, the first of them at this place after the point.
+        // The number has three digits, the first of them at this place after the point.
         _ if (1e-3..1e4).contains(&size) => {
             let place = Float::floor(libm::log10(size)) as i32;
             trim(&format!("{size:.*}", usize::try_from(2 - place).unwrap_or(0)))

@@ -1,4 +1,4 @@
-//! One thing that is wrong.
+//! A finding: one fault, its severity and its evidence.
 
 use super::{Cause, Intervention};
 use alloc::string::String;
@@ -7,11 +7,11 @@ use alloc::string::String;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Severity {
-    /// A note: no fault.
+    /// An observation that is not a fault.
     Note,
-    /// Training suffers.
+    /// Training is slower or worse than it could be.
     Warning,
-    /// Training cannot work.
+    /// Training cannot succeed.
     Critical,
 }
 
@@ -20,20 +20,21 @@ pub enum Severity {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
-    /// The cause.
+    /// The cause of the fault.
     pub cause: Cause,
-    /// The severity.
+    /// The severity of the fault.
     pub severity: Severity,
     /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; empty for all of the
     /// network.
     pub layer: String,
     /// The sample of the data that is at fault, for [`Cause::BadData`] found by [`task`](super::Diagnosis::task).
     pub sample: Option<usize>,
-    /// The monitored pass, from 0, in which it was first seen; `None` before training.
+    /// The monitored pass, from 0, in which the fault was first seen; `None` before training.
     pub since: Option<u64>,
-    /// The measured size of the fault in decades: of the gradient. For [`Cause::LearningRateTooHigh`] and
-    /// [`Cause::LearningRateTooLow`] it is the ratio of update to parameter. For changed or loaded weights that
-    /// saturate units it is the ratio of their root mean square to that of the description.
+    /// The measured size of the fault in decades, by default the decades of the gradient. For
+    /// [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is the ratio of update to parameter. For
+    /// changed or loaded weights that saturate units it is the ratio of their root mean square to that of the
+    /// description.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
     /// The value of `decades` that theory predicts.
@@ -55,8 +56,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Whether it was first seen after the first watched pass: what training brought is fixed by its settings, what was
-    /// there before by where it begins.
+    /// Whether the fault was first seen after the first monitored pass. A fault that arose in training is fixed by the
+    /// training settings; an earlier one by initialization or data.
     pub fn came_with_training(&self) -> bool {
         self.since > Some(0)
     }

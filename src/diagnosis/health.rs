@@ -13,8 +13,9 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The report on a network's initial weights and one batch: what theory predicts, and what one pass with a random
-/// gradient at the output measures. `span` is how many steps the task asks to remember, all of a sequence if `None`.
+/// Returns the report on a network's initial weights and one batch: the prediction by theory, and the measurements of
+/// one pass with a random gradient at the output. `span` is the number of steps that the task must remember; `None`
+/// means the whole sequence.
 ///
 /// # Shapes
 /// x: \[rows, input\], time-major.
@@ -36,7 +37,8 @@ pub fn first_check<T: Scalar>(
     check(network, &initialize(network, seed)?, x, shape, span, seed)
 }
 
-/// The report on given parameters and one batch: [`first_check`] of a network that was trained or loaded.
+/// Returns the report on given parameters and one batch, as [`first_check`] does for initial weights. It suits a
+/// network that was trained or loaded.
 ///
 /// # Errors
 /// Those of [`first_check`]; [`Error::Length`] where `w` does not have the network's parameters.
@@ -58,7 +60,7 @@ fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result
     let Some(index) = first_non_finite(x) else { return Ok(()) };
     let (mut row, column) = (index / width.max(1), index % width.max(1));
     let mut step = 0;
-    // Time-major: a step has a row for each sequence that is as long.
+    // Rows are time-major: a step has one row for each sequence that is longer than the step.
     let rows =
         |step| shape.lengths.map_or(shape.batch, |lengths| lengths.iter().filter(|&&length| length > step).count());
     while step + 1 < shape.steps && row >= rows(step) {
@@ -70,7 +72,7 @@ fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result
     Err(Error::DataValue { what: "an input", sample: row, step, column: Some(column), expected: "finite", found })
 }
 
-/// [`first_check`] with given weights.
+/// Runs [`first_check`] on given weights.
 pub(super) fn check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -93,16 +95,16 @@ pub(super) fn check<T: Scalar>(
     Ok(diagnosis.report())
 }
 
-/// The width of the rows that a network takes, its scalar told by a batch.
+/// Returns the input width of a network. The batch only determines the scalar type.
 #[doc(hidden)]
 pub fn input_width<T: Scalar>(network: &(impl Layer<T> + ?Sized), _batch: &[T]) -> usize {
     network.dims().input
 }
 
-/// Panics with the report where it has a finding that is worse than a note.
+/// Panics with the report if it is not healthy.
 ///
 /// # Panics
-/// Where the report has a finding that is worse than a note, or is an error.
+/// If the report has a finding more severe than a note, or is an error.
 pub fn expect_healthy(report: Result<Report, Error>) {
     match report {
         Ok(report) if report.is_healthy() => {}
@@ -111,10 +113,12 @@ pub fn expect_healthy(report: Result<Report, Error>) {
     }
 }
 
-/// Fails a test where the gradient of a network with its initial weights is not healthy on a batch: it vanishes or
-/// explodes over depth or time, units are saturated, dead or alike, the inputs are not scaled.
+/// Fails a test if the gradient of a network with its initial weights is not healthy on a batch. It fails if the
+/// gradient vanishes or explodes over depth or time, if units are saturated, dead or alike, or if the inputs are not
+/// scaled.
 ///
-/// The recurrent form takes the steps of a sequence and, if that is less, the span that the task asks to remember.
+/// The recurrent form takes the number of steps of a sequence, and optionally the smaller number of steps that the task
+/// must remember.
 ///
 /// ```
 /// use chainrule::{activation::Relu, assert_gradient_healthy, layer::Sequential, recurrent::Lstm};

@@ -36,14 +36,14 @@ use crate::{
 };
 use alloc::string::String;
 
-/// The path of the activation that gives the network's outputs, where one does.
+/// Returns the path of the activation that computes the network's outputs, if there is one.
 fn outputs(node: &LayerSpec) -> Option<String> {
     let (path, last) = node.last_layer();
     matches!(last, LayerSpec::ActivationLayer { .. }).then_some(path)
 }
 
-/// The path of the first layer with weights, where it is [`Linear`](crate::layer::Linear): of another kind the output
-/// tells nothing of its inputs' scale.
+/// Returns the path of the first layer with weights, if it is [`Linear`](crate::layer::Linear). The output of other
+/// layers does not show the scale of their inputs.
 fn first_linear(node: &LayerSpec) -> Option<String> {
     let weighs = |part: &LayerSpec| {
         matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })

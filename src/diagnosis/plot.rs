@@ -8,15 +8,15 @@ use plotters::prelude::*;
 const ROW: i32 = 18;
 const NAMES: i32 = 220;
 const BARS: i32 = 520;
-/// Rows at the top: what was found, and the legend.
+/// The number of rows at the top, for the finding and the legend.
 const HEAD: i32 = 3;
 
 impl Report {
-    /// The budget as an SVG: a bar for each link on the path from loss to input, measured over predicted, under the
-    /// root of the matter.
+    /// Returns the budget as an SVG: below the root finding, a bar for each link on the path from loss to input,
+    /// measured over predicted.
     ///
     /// # Errors
-    /// The text of the plotting crate's error, where it cannot draw.
+    /// The text of the plotting crate's error, if it cannot draw.
     pub fn to_svg(&self) -> Result<String, String> {
         let mut svg = String::new();
         self.draw(&mut svg).map_err(|error| format!("{error}"))?;

@@ -1,4 +1,4 @@
-//! The report: what is wrong, where, since when, by how much, from which factor.
+//! The report: the faults, and for each its layer, beginning, size and factor of the chain rule.
 
 use super::{Diagnosis, Finding, Severity, TrialReport, figures::count};
 use crate::{
@@ -12,16 +12,16 @@ use alloc::{format, string::String, vec::Vec};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ReportRow {
-    /// The link's name.
+    /// The path of the link.
     pub name: String,
-    /// The layer's kind.
+    /// The kind of the link's layer.
     pub kind: String,
-    /// The factor it applies.
+    /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The measured decades.
+    /// The measured decades of the link.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub measured: Option<f64>,
-    /// The decades predicted before training.
+    /// The decades of the link that were predicted before training.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// Whether the link is on the main path from loss to input.
@@ -33,35 +33,37 @@ pub struct ReportRow {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ReportState {
-    /// The layer's name.
+    /// The path of the recurrent layer.
     pub name: String,
-    /// Decades of the gradient through the state in one step back, as measured; those of the weights; those of φ′
-    /// and gates.
+    /// The measured decades of one step back in time: of the gradient through the state, of the weights alone, and of
+    /// φ′ and gates alone.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
-    /// τ, the steps over which it changes by a factor e, as measured; infinite where it stays.
+    /// The measured number of steps τ over which the state gradient changes by a factor e; infinite if it does not
+    /// change.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
-    /// ρ(U), the largest modulus of an eigenvalue, of a cell with one recurrent matrix: what powers of U go by in the
-    /// end.
+    /// ρ(U), the largest modulus of an eigenvalue of U, for a cell with one recurrent matrix: the growth rate of high
+    /// powers of U.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_radius: Option<f64>,
-    /// ‖U‖₂ from above, of such a cell: what one step of U can do at most.
+    /// An upper bound on ‖U‖₂, for a cell with one recurrent matrix: the largest factor of one step.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_norm: Option<f64>,
     /// Over more steps than this the gradient is certain to shrink below 10⁻⁴.
     pub certified_horizon: Option<usize>,
-    /// λ_i along the trajectory that was [given](Diagnosis::trajectory), in 1/step, the largest first; none where none
-    /// was.
+    /// The Lyapunov exponents λ_i along the [given](Diagnosis::trajectory) trajectory, in 1/step, the largest first.
+    /// Empty without a trajectory.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
-    /// ‖∂L/∂s‖ at steps of the last watched pass, from the last step to the first: pairs of step and norm, every k-th
-    /// step, at most 128.
+    /// ‖∂L/∂s‖ at steps of the last monitored pass, from the last step to the first: pairs of step and norm,
+    /// every k-th step, at most 128.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient: Vec<[f64; 2]>,
 }
 
-/// The findings of a [`Diagnosis`]: printed, as JSON (feature `serde`) or as a drawing (feature `plot`).
+/// The findings of a [`Diagnosis`]. A report can be printed, written as JSON (feature `serde`) or drawn (feature
+/// `plot`).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -78,25 +80,25 @@ pub struct Report {
     /// The standard deviation of the predicted decades over random networks of these widths, for one input.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_spread: f64,
-    /// The decades that the certificate allows from loss to input, where there is one.
+    /// The upper bound of the certificate on the decades from loss to input, if there is a certificate.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
     /// The recurrent layers with measurements or bounds over time.
     pub states: Vec<ReportState>,
-    /// The budget over the watched passes; empty for a forecast.
+    /// The budget over the monitored passes; empty for a forecast.
     pub history: BudgetHistory,
-    /// What fixes did when they were [tried](Self::tried).
+    /// The results of fixes that were [tried](Self::tried).
     pub trials: Vec<TrialReport>,
-    /// The first loss, and the mean of the last about five; `None` without reported losses.
+    /// The first loss, and the mean of about the last five losses; `None` without reported losses.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub loss: Option<[f64; 2]>,
-    /// What was examined, as phrases.
+    /// The examined facts, as phrases.
     pub examined: Vec<String>,
     /// The passes, forward and backward, that interventions and measurements of the data took on copies.
     pub passes_on_copies: usize,
 }
 
-/// What is known of a network, and so was examined.
+/// Returns the facts about a network that were examined, as phrases.
 fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     let mut all = Vec::from([String::from("the description, by theory")]);
     if let Some(experiments) = &diagnosis.experiments {
@@ -129,7 +131,7 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     all
 }
 
-/// What is known of each recurrent layer, measured or from its parameters.
+/// Returns the measurements and bounds of each recurrent layer.
 fn states(diagnosis: &Diagnosis<'_>) -> Vec<ReportState> {
     let measured = diagnosis.statistics.map_or(&[][..], |statistics| statistics.states());
     let measured = || measured.iter().filter(|state| state.per_step().count() > 0);
@@ -172,7 +174,7 @@ impl Report {
         let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
         let measured = |name: &str, factor| {
             let link = links.iter().find(|link| link.name() == name && link.factor() == factor)?;
-            // A link that ends the gradient, so that the rows agree with their sum.
+            // A link that makes the gradient 0 has −∞ decades, so that the rows agree with their sum.
             let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0;
             (ends || link.decades().count() > 0).then(|| if ends { f64::NEG_INFINITY } else { link.decades().mean() })
         };
@@ -212,17 +214,17 @@ impl Report {
         }
     }
 
-    /// The root cause: the first finding above a note.
+    /// Returns the root cause: the first finding more severe than a note.
     pub fn root(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.severity > Severity::Note)
     }
 
-    /// Whether no finding is above a note.
+    /// Whether no finding is more severe than a note.
     pub fn is_healthy(&self) -> bool {
         self.root().is_none()
     }
 
-    /// The same report, with findings of an earlier report dated from that report.
+    /// Returns the report with `since` taken from `earlier` for each finding that `earlier` has, too.
     #[must_use]
     pub fn following(mut self, earlier: &Report) -> Self {
         for finding in &mut self.findings {
@@ -234,7 +236,7 @@ impl Report {
         self
     }
 
-    /// The same report, with what the fixes of its root did in a trial; the root names the best of them.
+    /// Returns the report with the trial of its root's fixes added. The root then names the best fix.
     #[must_use]
     pub fn tried(mut self, trial: TrialReport) -> Self {
         if let Some(root) = self.findings.iter_mut().find(|finding| finding.severity > Severity::Note) {
@@ -244,16 +246,16 @@ impl Report {
         self
     }
 
-    /// The report as JSON.
+    /// Returns the report as JSON.
     ///
     /// # Errors
-    /// None that a report of this crate makes.
+    /// Reports created by this crate cause none.
     #[cfg(feature = "serde")]
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
     }
 
-    /// The shares of the path as measured, or as predicted where nothing was.
+    /// Returns the shares of the main path: measured, or predicted if no pass was measured.
     pub fn shares(&self) -> Shares {
         let mut shares = Shares::default();
         for row in self.rows.iter().filter(|row| row.on_main_path) {

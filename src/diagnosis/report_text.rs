@@ -18,7 +18,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Severity, cause and place; what is wrong; why; what would refute it; the fix.
+/// Writes the severity, cause and layer, then the fault, the evidence, the refuting observation and the fix.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.layer.is_empty() { String::new() } else { format!(" in layer {}", self.layer) };
@@ -37,7 +37,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// One line, in decades.
+/// Writes the layer's behaviour over time as one line, in decades.
 impl fmt::Display for ReportState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
@@ -60,20 +60,20 @@ impl fmt::Display for ReportState {
     }
 }
 
-/// In how many steps a gradient changes tenfold.
+/// Returns the number of steps in which a gradient changes tenfold, as text.
 fn tenfold(decades: f64) -> String {
     let steps = 1.0 / decades.abs();
     if steps < 1e6 { format!("tenfold in {steps:.1} steps") } else { String::from("no change over time") }
 }
 
-/// Rows of the table that are printed before the middle is left out.
+/// The largest number of rows that the table prints in full. The middle of a longer table is omitted.
 const PRINTED: usize = 24;
 
-/// Decades between two random networks of one description from which a report says how far they differ.
+/// The spread between random networks of one description, in decades, from which a report states it.
 const UNCERTAIN: f64 = 0.3;
 
 impl Report {
-    /// Whether something is wrong, the findings and their trials, the loss, and what was examined.
+    /// Writes the verdict, the findings and their trials, the loss, and the examined facts.
     fn findings_as_text(&self) -> String {
         let (mut text, steps) = (String::new(), usize::try_from(self.passes).unwrap_or(usize::MAX));
         if self.is_healthy() {
@@ -89,7 +89,7 @@ impl Report {
         text + &format!("examined: {}\n", self.examined.join("; "))
     }
 
-    /// The gradient's norm through the layers, and over time.
+    /// Writes the table of the gradient's norm over the layers, and over time.
     fn table(&self) -> String {
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
@@ -125,7 +125,7 @@ impl Report {
         }
         match self.certified {
             Some(f64::NEG_INFINITY) => text += "certified: no gradient reaches the input, whatever the input\n",
-            // A bound above it excludes next to nothing.
+            // A bound above −1 decade excludes almost nothing.
             Some(bound) if bound < -1.0 => {
                 text += &format!("certified: at most {} decades to the input, whatever the input\n", figure(bound, 1));
             }
@@ -136,7 +136,8 @@ impl Report {
     }
 }
 
-/// The findings, the worst first; the meanings of their words; the table, a mark for a tenth of a decade.
+/// Writes the findings, the worst first, the meanings of their words, and the table with one mark per tenth of a
+/// decade.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (findings, table) = (self.findings_as_text(), self.table());

@@ -1,8 +1,8 @@
-//! The words of a report that a reader may not know, each with its meaning.
+//! The technical words of a report, each with its meaning.
 
 use alloc::{format, string::String};
 
-/// A word as it stands in a report, and what it means there.
+/// Words as they appear in a report, each with its meaning there.
 const WORDS: &[(&str, &str)] = &[
     ("decades", "powers of ten of the gradient's norm: −2 is a hundredth, 0 no change"),
     ("layer ", "a row of the table; layers are counted from 0 at the input, and 3.branch.0 lies inside layer 3"),
@@ -32,7 +32,7 @@ const WORDS: &[(&str, &str)] = &[
     ("frozen block", "the weights, or the biases, of one layer that do not change in training"),
 ];
 
-/// The meanings of the words that `text` has, a line each; empty where it has none of them.
+/// Returns the meanings of the words that occur in `text`, one per line; empty if none occurs.
 pub(super) fn meanings(text: &str) -> String {
     let mut lines = String::new();
     let mut last = "";

@@ -64,7 +64,7 @@ impl Fingerprint {
     }
 }
 
-/// The longest text in bytes.
+/// The largest length of a text, in bytes.
 const LONGEST: usize = 1 << 20;
 
 /// Gives each rank the texts of all ranks. A byte travels as one value, which every scalar type holds exactly.

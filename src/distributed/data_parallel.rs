@@ -1,4 +1,4 @@
-//! The part of a trainer that knows about ranks and shards.
+//! The data-parallel part of a trainer: ranks and shards.
 
 use super::{
     Communicator, Fingerprint,
@@ -30,12 +30,12 @@ pub struct DataParallel<T> {
     ranks: Channel<T>,
     shards: usize,
     mean_of_means: bool,
-    /// Of each shard: gradient, buffers, and the losses of all shards.
+    /// The sums over shards of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
-    /// The total weight of each shard in a mean, of the present update.
+    /// The total weight of each shard in a mean, for the current update.
     pub(crate) weights: Vec<f64>,
-    /// The buffers before the present update.
+    /// The buffers before the current update.
     pub(crate) buffers: Vec<T>,
     /// The losses of the shards of the present pass; zero of all others.
     pub(crate) losses: Vec<T>,
@@ -45,10 +45,10 @@ pub struct DataParallel<T> {
     pub(crate) agreed: bool,
 }
 
-/// The most shards.
+/// The largest number of shards.
 const MOST: usize = 1 << 12;
 
-/// What a rank tells the others where the loss is not finite.
+/// The report of a rank to the others if the loss is not finite.
 pub(crate) enum Report {
     Nothing,
     /// The first sample of a loss that is not finite.
@@ -57,7 +57,8 @@ pub(crate) enum Report {
 }
 
 impl<T: Scalar> DataParallel<T> {
-    /// Training on the ranks of a group, of which `rank` is this one: 8 shards, the update of the whole batch.
+    /// Creates data-parallel training on the group of `rank`, the communicator of this rank. It has 8 shards, and the
+    /// update of the whole batch.
     pub fn new(rank: impl Communicator<T> + 'static) -> Self {
         DataParallel {
             ranks: Channel::new(rank),
@@ -73,18 +74,18 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Sets the number of shards of an update: a power of two, at least the number of ranks. It decides the order of
-    /// sums, hence the bits.
+    /// Sets the number of shards of an update: a power of two, at least the number of ranks. The number determines the
+    /// order of sums, and hence the bits.
     #[must_use]
     pub fn shards(self, shards: usize) -> Self {
         DataParallel { shards, ..self }
     }
 
-    /// Takes the mean over shards of each shard's own mean loss. Over the S shards with a weight the update is
+    /// Uses the mean over shards of each shard's own mean loss. Over the S shards of nonzero weight the update is
     /// `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`.
     ///
-    /// With as many shards as processes it is the update of PyTorch's `DistributedDataParallel`. It differs from that
-    /// of the whole batch where shards differ in weight: a mask, an ignored class, an uneven batch.
+    /// With as many shards as processes this is the update of PyTorch's `DistributedDataParallel`. It differs from the
+    /// update of the whole batch if shards differ in weight: a mask, an ignored class, an uneven batch.
     #[must_use]
     pub fn mean_of_means(self) -> Self {
         DataParallel { mean_of_means: true, ..self }
@@ -113,7 +114,7 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// The settings that decide the bits, as text.
+    /// Returns the settings that determine the bits, as text.
     pub(crate) fn settings(&self) -> [(&'static str, String); 2] {
         [("shards", format!("{}", self.shards)), ("mean of means", format!("{}", self.mean_of_means))]
     }
@@ -136,9 +137,10 @@ impl<T: Scalar> DataParallel<T> {
         0..self.shards
     }
 
-    /// The positions of a shard among the `samples` of an update: consecutive. Shards differ by one sample at most.
+    /// Returns the consecutive positions of a shard among the `samples` of an update. Shards differ by at most one
+    /// sample.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
-        // Without the product `shard · samples`, which may overflow.
+        // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
         let start = |shard: usize| shard * each + shard * more / self.shards;
         start(shard)..start(shard + 1)
@@ -174,12 +176,13 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// The total weight of all shards, and the number of those with a weight.
+    /// Returns the total weight of all shards, and the number of shards of nonzero weight.
     fn weight(&self) -> (f64, usize) {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// The factor of the loss of a part of weight `weight` in shard `shard`: `weight / whole` of a mean, 1 of a sum.
+    /// Returns the factor of the loss of a part with weight `weight` in shard `shard`: `weight / whole` for a mean, 1
+    /// for a sum.
     pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
         match (mean, self.weight()) {
             (true, (whole, _)) if !self.mean_of_means => weight / whole,
@@ -189,7 +192,7 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Begins the sums of an update with so many parameters, from these buffers.
+    /// Begins the sums of an update with `parameters` parameters. `buffers` are the values before the update.
     pub(crate) fn begin(&mut self, parameters: usize, buffers: &[T]) -> Result<(), Error> {
         self.sums.clear();
         if self.losses.len() != self.shards {
@@ -218,7 +221,8 @@ impl<T: Scalar> DataParallel<T> {
         sum_over_ranks(&mut self.ranks, self.shards, &mut self.sums, &mut self.received)
     }
 
-    /// The gradient, the mean change of the buffers and the losses of all shards, after [`add_ranks`](Self::add_ranks).
+    /// Returns the gradient, the mean change of the buffers and the losses of all shards, after
+    /// [`add_ranks`](Self::add_ranks).
     pub(crate) fn totals(&mut self, parameters: usize) -> [&[T]; 3] {
         let (gradient, rest) = self.sums.first().split_at(parameters);
         let (buffers, losses) = rest.split_at(self.buffers.len());

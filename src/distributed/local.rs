@@ -11,39 +11,39 @@ use std::{
 
 /// One rank of a group of threads.
 ///
-/// Dropping it ends its part in the group, also in a panic: calls of other ranks that need it then return an error. So
-/// does a call that waits for longer than the [deadline](Self::deadline).
+/// Dropping a rank, also in a panic, ends its part in the group: calls of other ranks that need it then return an
+/// error. A call that waits for longer than the [deadline](Self::deadline) returns an error, too.
 pub struct Local<T> {
     rank: usize,
     group: Arc<Group<T>>,
     deadline: Duration,
 }
 
-/// The links of a group: that from rank `a` to rank `b` is number `a · size + b`.
+/// The links of a group. The link from rank `a` to rank `b` has index `a · size + b`.
 struct Group<T> {
     size: usize,
     links: Vec<Link<T>>,
 }
 
-/// The way from one rank to another. It holds one message.
+/// A channel from one rank to another, which holds one message.
 struct Link<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
 }
 
 struct State<T> {
-    /// The message; the memory is kept from message to message.
+    /// The message. Its memory is reused from message to message.
     values: Vec<T>,
     is_full: bool,
     /// Whether the sender or the receiver has ended.
     ended: Option<RankRule>,
 }
 
-/// The most ranks of a group.
+/// The largest number of ranks in a group.
 const MOST: usize = 256;
 
 impl<T> Local<T> {
-    /// The ranks of a group of `size`, in order: one for each thread. The deadline is 60 s.
+    /// Creates the ranks of a group of `size`, in order: one for each thread. The deadline is 60 s.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `size` is from 1 to 256.
@@ -58,11 +58,11 @@ impl<T> Local<T> {
         Ok((0..size).map(rank).collect())
     }
 
-    /// Sets the time after which a call that still waits returns an error. It must be longer than the ranks can differ
-    /// in the time of a step.
+    /// Sets the time after which a waiting call returns an error. It must be longer than the largest difference between
+    /// ranks in the time of an update.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
-        // A `Local` implements `Drop`, so that its fields cannot be moved out.
+        // `Local` implements `Drop`, so its fields cannot be moved out.
         let mut rank = self;
         rank.deadline = deadline;
         rank
@@ -74,7 +74,7 @@ impl<T> Local<T> {
 
     /// Waits until the link is full, or empty, or until `peer` has ended or the deadline has passed.
     fn wait<'a>(&self, link: &'a Link<T>, full: bool, peer: usize) -> Result<MutexGuard<'a, State<T>>, Error> {
-        // A deadline beyond the clock is none.
+        // A deadline that the clock cannot represent counts as no deadline.
         let end = Instant::now().checked_add(self.deadline);
         let mut state = link.lock();
         loop {
@@ -95,8 +95,7 @@ impl<T> Local<T> {
 }
 
 impl<T> Local<T> {
-    /// Ends the part of this rank in the group, and tells the others. Messages that were sent before are still
-    /// received.
+    /// Ends the part of this rank in the group, and notifies the other ranks. Messages sent before are still received.
     fn end(&self) {
         let ended = RankRule::Ended { rank: self.rank, panicked: std::thread::panicking() };
         for peer in (0..self.group.size).filter(|&peer| peer != self.rank) {
@@ -109,7 +108,8 @@ impl<T> Local<T> {
 }
 
 impl<T> Link<T> {
-    /// No code that holds the lock panics between two changes of the state, so a poisoned one is whole.
+    /// Locks the state. No code panics between two changes of the state, so a poisoned lock protects a consistent
+    /// state.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,8 +124,8 @@ impl<T: Copy + Send> Communicator<T> for Local<T> {
         self.group.size
     }
 
-    /// After an error this rank has no part in the group any more: a message may be left from which the next exchange
-    /// would take wrong values.
+    /// After an error this rank leaves the group: a message may remain, from which the next exchange would read wrong
+    /// values.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         if peer == self.rank || peer >= self.group.size {
             return Err(no_peer(peer));

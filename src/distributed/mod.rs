@@ -1,14 +1,14 @@
 //! Data-parallel training: ranks with a copy of the network each compute the gradient of a part of every batch.
 //!
 //! Floating-point addition is not associative, so a sum over ranks depends on how the ranks divide it. Here a batch is
-//! cut into a fixed number of shards, whatever the number of ranks. Each shard gives the sum of its gradients, and the
+//! divided into a fixed number of shards for any number of ranks. The gradients within each shard are summed, and these
 //! sums are added along one binary tree:
 //!
 //! ```text
 //! g = ((g₀ + g₁) + (g₂ + g₃)) + ((g₄ + g₅) + (g₆ + g₇))
 //! ```
 //!
-//! A rank has consecutive shards, and adds what the tree adds within them. Between ranks the same tree continues. So
+//! A rank has consecutive shards, and adds the subtrees within them. The rest of the tree is added between ranks. So
 //! any number of ranks and threads gives the same bits, after any number of updates.
 //!
 //! A pass is over as many shards of the rank as are a subtree, and of no more samples than a batch. Only its sums over
@@ -72,9 +72,9 @@ pub use local::Local;
 use crate::error::{Error, require};
 use core::fmt::Debug;
 
-/// The connection of one rank with the others of its group, over which values of type `T` travel.
+/// The connection of one rank with the other ranks of its group. It transfers values of type `T`.
 ///
-/// All ranks make the same calls in the same order. A failed call leaves the group unusable.
+/// All ranks must make the same calls in the same order. A failed call leaves the group unusable.
 ///
 /// # Required
 /// | method | result |
@@ -96,20 +96,20 @@ use core::fmt::Debug;
     note = "`distributed::Local` connects threads, `()` is a single rank"
 )]
 pub trait Communicator<T>: Debug + Send + Sync {
-    /// The number of this rank, below [`size`](Self::size).
+    /// Returns the number of this rank, below [`size`](Self::size).
     fn rank(&self) -> usize;
 
     /// The number of ranks, at least 1.
     fn size(&self) -> usize;
 
-    /// Sends `send` to rank `peer`, and fills `receive` with its message. `peer` calls `exchange` with this rank.
-    /// Either slice may be empty.
+    /// Sends `send` to rank `peer`, and fills `receive` with the message from `peer`. Rank `peer` must call `exchange`
+    /// with this rank. Either slice may be empty.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a `peer` that is this rank or not in the group. [`RankRule::Ended`](crate::RankRule)
-    /// where `peer` has ended; [`RankRule::Deadline`](crate::RankRule) where it
-    /// does not answer in time; [`RankRule::Message`](crate::RankRule) where its message is not as long as `receive`.
-    /// An implementation never waits without a deadline.
+    /// where `peer` has ended; [`RankRule::Deadline`](crate::RankRule) where it does not answer in time;
+    /// [`RankRule::Message`](crate::RankRule) where its message does not have the length of `receive`. An
+    /// implementation must not wait without a deadline.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error>;
 
     /// Copies the `values` of rank `root` to all ranks.
@@ -118,7 +118,8 @@ pub trait Communicator<T>: Debug + Send + Sync {
     /// [`Error::Parameter`] for a `root` that is not in the group; those of [`exchange`](Self::exchange).
     fn broadcast(&self, root: usize, values: &mut [T]) -> Result<(), Error> {
         require(root < self.size(), "the root of a broadcast", "a rank of the group", root as f64)?;
-        // Counted from the root, rank r receives from r without its lowest bit, then sends to r plus each lower bit.
+        // With ranks counted from the root, rank r receives from the rank r without its lowest set bit. Then it sends
+        // to r plus each lower bit.
         let (size, own) = (self.size(), (self.rank() + self.size() - root) % self.size());
         let mut bit = 1;
         while bit < size && own & bit == 0 {
@@ -156,7 +157,7 @@ pub trait Communicator<T>: Debug + Send + Sync {
     }
 }
 
-/// The group of one rank.
+/// `()` is the group of one rank.
 impl<T> Communicator<T> for () {
     fn rank(&self) -> usize {
         0
@@ -171,7 +172,7 @@ impl<T> Communicator<T> for () {
     }
 }
 
-/// The error of an exchange with a rank that is not in the group, or with itself.
+/// Returns the error of an exchange with a rank that is not in the group, or with itself.
 fn no_peer(peer: usize) -> Error {
     Error::Parameter { what: "the rank of an exchange", expected: "another rank of the group", found: peer as f64 }
 }

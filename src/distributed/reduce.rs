@@ -4,14 +4,14 @@ use super::{channel::Channel, shard_sums::ShardSums};
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar};
 use core::ops::Range;
 
-/// The shards of a rank: consecutive, and as many as of any other rank, or one more.
+/// Returns the consecutive shards of a rank. The numbers of shards of two ranks differ by at most one.
 pub(super) fn shards_of(rank: usize, ranks: usize, shards: usize) -> Range<usize> {
     rank * shards / ranks..(rank + 1) * shards / ranks
 }
 
 /// The rank of a shard.
 fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
-    // The last rank whose first shard is not later.
+    // The owner is the last rank whose first shard is not after `shard`.
     (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
 }
 
@@ -31,8 +31,8 @@ pub(super) fn sum_over_ranks<T: Scalar>(
 
 /// Adds the vectors of the ranks that differ in the bits from `bit` on, of a power of two of ranks.
 ///
-/// Rank r and rank r XOR `bit` exchange halves, each adds one half, and the next bits divide that half further. On the
-/// way back the halves are exchanged as they are (Rabenseifner 2004). Each element is added along the tree of the
+/// Rank r and rank r XOR `bit` exchange halves, each adds one half, and the next bits divide that half further. Then
+/// the summed halves are exchanged in reverse order (Rabenseifner 2004). Each element is added along the tree of the
 /// ranks, nearest first. Time: `2 log₂ p · α + 2 (p − 1)/p · n β`.
 fn halve<T: Scalar>(ranks: &mut Channel<T>, bit: usize, sum: &mut [T], received: &mut [T]) -> Result<(), Error> {
     if bit >= ranks.size() {
@@ -58,7 +58,7 @@ struct Tree<'a, T> {
 }
 
 impl<T: Scalar> Tree<'_, T> {
-    /// Adds the subtree of `node`. On return the rank of its first shard has the sum.
+    /// Adds the subtree of `node`. On return the rank that owns the node's first shard has the sum.
     fn add(&mut self, node: Range<usize>) -> Result<(), Error> {
         let (size, shards) = (self.ranks.size(), self.shards);
         let owner = |shard| owner(shard, size, shards);

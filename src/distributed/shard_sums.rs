@@ -1,4 +1,4 @@
-//! The sums of one rank's shards, added as far as the tree adds them within the rank.
+//! The sums of one rank's shards, added along the tree as far as possible within the rank.
 
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar, size::filled};
 use alloc::vec::Vec;
@@ -6,13 +6,14 @@ use core::ops::Range;
 
 /// Sums over aligned subtrees: ranges of shards whose length is a power of two that divides their start.
 ///
-/// Shards come in increasing order. Two subtrees of one parent are added as soon as both are there, so that what is
-/// left are the largest subtrees within the rank: one for a power of two of ranks, else up to 2 log₂ of the shards.
+/// Shards are pushed in increasing order. Two subtrees with the same parent are added as soon as both are complete. At
+/// the end the largest subtrees within the rank are left: one if the number of ranks is a power of two, otherwise up to
+/// 2 log₂ of the number of shards.
 #[derive(Clone, Debug)]
 pub(super) struct ShardSums<T> {
     /// The subtrees, in the order of their shards.
     subtrees: Vec<Range<usize>>,
-    /// Their sums, and further memory.
+    /// The sums of the subtrees, followed by memory for further sums.
     sums: Vec<Vec<T>>,
 }
 
@@ -45,7 +46,7 @@ impl<T: Scalar> ShardSums<T> {
         Ok(())
     }
 
-    /// Memory for the sum of one more subtree.
+    /// Returns memory for the sum of one more subtree.
     fn memory(&mut self, len: usize) -> Result<&mut [T], Error> {
         let next = self.subtrees.len();
         if self.sums.get(next).is_none_or(|sum| sum.len() != len) {
@@ -85,7 +86,7 @@ impl<T: Scalar> ShardSums<T> {
         [&mut before[left], &mut after[0]]
     }
 
-    /// The first sum: after the sum over all ranks, the total.
+    /// Returns the first sum. After the sum over all ranks it is the total.
     pub(super) fn first(&mut self) -> &mut [T] {
         &mut self.sums[0]
     }

@@ -4,16 +4,16 @@ use alloc::string::String;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataRule {
-    /// Values that are no whole number of rows or samples.
+    /// Values that do not fill a whole number of rows or samples.
     #[error("{what}: {found} values are not a multiple of {unit} {size}")]
     NotMultiple {
-        /// The values.
+        /// The name of the values, such as `inputs`.
         what: String,
         /// The number of values.
         found: usize,
-        /// The meaning of `size`.
+        /// The meaning of `size`, such as `width` or `steps`.
         unit: &'static str,
-        /// Values of a row or sample.
+        /// The number of which `found` must be a multiple.
         size: usize,
     },
     /// Data whose rows do not have the width of the network's input.
@@ -22,22 +22,22 @@ pub enum DataRule {
          begin the network with `Sequential::input({found})`"
     )]
     Width {
-        /// Input width of the network.
+        /// The input width of the network.
         expected: usize,
-        /// Width of the data.
+        /// The width of the rows of the data.
         found: usize,
     },
     /// Rows of unequal width.
     #[error("row {row} has {found} values, but row 0 has {expected}; all rows must have the same width")]
     RowWidth {
-        /// The first row of another width.
+        /// The first row whose width differs from that of row 0.
         row: usize,
-        /// Width of row 0.
+        /// The width of row 0.
         expected: usize,
-        /// Width of that row.
+        /// The width of row `row`.
         found: usize,
     },
-    /// Targets of one row a sample for a network with one output a step, or the reverse.
+    /// Targets with one row per sample for a network with one output per step, or the reverse.
     #[error("{}", target_rows(*per_step))]
     TargetRows {
         /// Whether the network has an output for each step.
@@ -51,16 +51,16 @@ pub enum DataRule {
         classes.saturating_sub(1)
     )]
     LabelOutOfRange {
-        /// The sample.
+        /// The sample with the label.
         sample: usize,
-        /// The step, for sequences.
+        /// The time step, for sequences.
         step: Option<usize>,
-        /// The label.
+        /// The class label.
         label: usize,
-        /// The number of outputs.
+        /// The number of outputs of the network.
         classes: usize,
     },
-    /// An input that is no index of an [`Embedding`](crate::layer::Embedding).
+    /// An input that is not a valid index for an [`Embedding`](crate::layer::Embedding).
     #[error(
         "the input of sample {sample}{}, column {column} is {found}, but an Embedding takes whole numbers from 0 \
          to {}; correct the index, or enlarge the vocabulary",
@@ -68,21 +68,21 @@ pub enum DataRule {
         vocabulary.saturating_sub(1)
     )]
     Index {
-        /// The sample.
+        /// The sample with the input.
         sample: usize,
-        /// The step, for sequences.
+        /// The time step, for sequences.
         step: Option<usize>,
-        /// The column in the row.
+        /// The column of the input in its row.
         column: usize,
-        /// The number of indices.
+        /// The number of valid indices, which start at 0.
         vocabulary: usize,
-        /// The value.
+        /// The value of the input.
         found: f64,
     },
     /// A file of data in another format than the one it was read as.
     #[error("{file}: {reason}")]
     FileFormat {
-        /// The path, and the tensor in a file of several.
+        /// The path of the file, followed by the name of the tensor if the file holds several.
         file: String,
         /// The rule of the format that the file breaks.
         reason: String,
@@ -90,24 +90,24 @@ pub enum DataRule {
     /// A file of data with numbers of another type.
     #[error("{file} has numbers of type {found}, but {expected} is needed; convert the file")]
     FileType {
-        /// The path, and the tensor in a file of several.
+        /// The path of the file, followed by the name of the tensor if the file holds several.
         file: String,
-        /// The type of the data.
+        /// The number type as which the file was read.
         expected: &'static str,
-        /// The type in the file.
+        /// The number type in the file.
         found: String,
     },
     /// A file of data that is shorter than its header says.
     #[error("{file} ends within sample {sample} of {samples} (0 to {}); write it again", samples.saturating_sub(1))]
     FileEnds {
-        /// The path, and the tensor in a file of several.
+        /// The path of the file, followed by the name of the tensor if the file holds several.
         file: String,
-        /// The first sample that is not all there.
+        /// The first sample of which values are missing.
         sample: usize,
-        /// The number of samples by the header.
+        /// The number of samples according to the header.
         samples: usize,
     },
-    /// A mask with padding before a step.
+    /// A mask in which a step follows padding.
     #[error("the mask of sample {sample} has padding before step {step}; steps must come first, then padding")]
     MaskHole {
         /// The sample.
@@ -115,27 +115,27 @@ pub enum DataRule {
         /// The step that follows padding.
         step: usize,
     },
-    /// A sequence that is longer than its padded memory.
+    /// A sequence that is longer than the padded sequences.
     #[error("sample {sample} has {length} steps, but the padded sequences have {steps}")]
     PaddedLength {
-        /// The sample.
+        /// The sample of the sequence.
         sample: usize,
-        /// Its length.
+        /// The number of steps of the sequence.
         length: usize,
-        /// Steps of each padded sequence.
+        /// The number of steps of each padded sequence.
         steps: usize,
     },
-    /// A series without a window.
+    /// A series with fewer rows than one window and its target need.
     #[error("the series has {rows} rows, but a window and its target take {needed}; shorten the window")]
     SeriesTooShort {
-        /// Rows of the series.
+        /// The number of rows in the series.
         rows: usize,
-        /// Rows of a window with its target.
+        /// The number of rows that a window and its target take.
         needed: usize,
     },
 }
 
-/// The message of [`DataRule::TargetRows`].
+/// Returns the message of [`DataRule::TargetRows`].
 fn target_rows(per_step: bool) -> &'static str {
     if per_step {
         "the network has an output for each step, but the data has one target a sample; give a target for each step, \

@@ -9,56 +9,56 @@ pub enum LayerRule {
     /// A method that returns two values for the same arguments.
     #[error("`{method}` returns another value than before; it must return the same one every time")]
     Changed {
-        /// The method.
+        /// The name of the method.
         method: &'static str,
     },
     /// A block whose range is reversed.
     #[error("block {block:?} has the range {start}..{end}; its end must not be below its start")]
     ReversedRange {
-        /// The block.
+        /// The name of the block.
         block: String,
-        /// The start of its range.
+        /// The start of the block's range.
         start: usize,
-        /// The end of its range.
+        /// The end of the block's range.
         end: usize,
     },
     /// A block that overlaps the block before it, or leaves a gap.
     #[error("block {block:?} starts at parameter {found}; it must start at {expected}, where the block before it ends")]
     BlockStart {
-        /// The block.
+        /// The name of the block.
         block: String,
-        /// The end of the block before it.
+        /// The end of the preceding block's range.
         expected: usize,
-        /// The start of its range.
+        /// The start of the block's range.
         found: usize,
     },
     /// Blocks that hold fewer or more parameters than `dims` counts.
     #[error("the blocks hold {found} parameters; `dims` counts {expected}, and the blocks must hold all of them")]
     BlockTotal {
-        /// Parameters by `dims`.
+        /// The number of parameters according to `dims`.
         expected: usize,
-        /// Parameters in blocks.
+        /// The total number of parameters in the blocks.
         found: usize,
     },
     /// A block whose shape has another number of values than its range.
     #[error("block {block:?} has {parameters} parameters; its shape {rows} × {columns} must have as many")]
     BlockShape {
-        /// The block.
+        /// The name of the block.
         block: String,
-        /// Rows of the shape.
+        /// The number of rows in the shape.
         rows: usize,
-        /// Columns of the shape.
+        /// The number of columns in the shape.
         columns: usize,
-        /// Parameters of the range.
+        /// The number of parameters in the range.
         parameters: usize,
     },
-    /// A training pass over too few rows for a layer that normalizes over them.
+    /// A training pass with too few rows for a layer that normalizes over the rows.
     #[error(
         "it normalizes over the rows of a batch: training needs at least 2, found {found}; choose a batch size that \
          leaves no sample alone, or another norm"
     )]
     TooFewRows {
-        /// Rows of the pass.
+        /// The number of rows in the pass.
         found: usize,
     },
     /// An embedding whose indices are the output of another layer.
@@ -70,15 +70,15 @@ pub enum LayerRule {
          activations, dropout, and at the end a LastStep: put other layers before or after it"
     )]
     NotInSegments,
-    /// Recurrent layers whose sums over time have blocks of different sizes, in one checkpointed layer.
+    /// Recurrent layers in one checkpointed layer that sum their gradients over groups of rows of different sizes.
     #[error(
         "its gradient is added in blocks of {found} rows, that of the layer before in blocks of {expected}; \
          checkpoint the two layers one by one"
     )]
     SegmentBlocks {
-        /// Rows of a block of the layer before.
+        /// Rows in a group of the layer before.
         expected: usize,
-        /// Rows of a block of the layer.
+        /// Rows in a group of the layer.
         found: usize,
     },
     /// A layer that cannot run a step at a time.
@@ -86,7 +86,7 @@ pub enum LayerRule {
     NotStreamable {
         /// The layer's kind.
         kind: String,
-        /// What it reads.
+        /// The values that the layer reads, as a phrase of the message.
         reason: &'static str,
     },
     /// A layer whose outputs need the steps of other windows.
@@ -94,7 +94,7 @@ pub enum LayerRule {
     NotInWindows {
         /// The layer's kind.
         kind: String,
-        /// What it reads or gives.
+        /// The values that the layer reads or returns, as a phrase of the message.
         reason: &'static str,
     },
     /// A custom layer with a state, in windows of sequences of unequal length.
@@ -106,49 +106,49 @@ pub enum LayerRule {
     /// A block or a link without a name.
     #[error("a {what} has no name; each must have one")]
     NoName {
-        /// Block, link or gate.
+        /// The kind of the unnamed item: block, link or gate.
         what: &'static str,
     },
     /// A name that two blocks, links or gates share.
     #[error("two {what}s are named {name:?}; each name must be used once")]
     NameTwice {
-        /// Block, link or gate.
+        /// The kind of the items: block, link or gate.
         what: &'static str,
-        /// The name.
+        /// The shared name.
         name: String,
     },
-    /// Gates that do not divide the rows of a block.
+    /// A block whose number of rows is not a multiple of its number of gates.
     #[error("block {block:?} has {rows} rows; its {gates} gates must have equal numbers of them")]
     GateRows {
-        /// The block.
+        /// The name of the block.
         block: String,
-        /// Rows.
+        /// The number of rows in the block.
         rows: usize,
-        /// Gates.
+        /// The number of gates in the block.
         gates: usize,
     },
     /// An output shape that no pass can cover.
     #[error("`output_shape` must give rows that a pass can cover: {reason}")]
     InvalidOutputShape {
-        /// The reason.
+        /// The error that a pass over this shape would return.
         reason: Box<Error>,
     },
-    /// An output shape of another batch.
+    /// An output shape whose number of samples differs from the input's.
     #[error("`output_shape` gives {found} samples for {expected}; it must keep the batch")]
     BatchChanged {
-        /// Samples of the input.
+        /// The number of samples in the input.
         expected: usize,
-        /// Samples of the output.
+        /// The number of samples in the output.
         found: usize,
     },
     /// A memory size that decreases when batch or steps increase.
     #[error("`memory` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
     MemoryShrinks {
-        /// Saved values or scratch.
+        /// The kind of memory: saved values or scratch.
         what: &'static str,
-        /// Values for the smaller pass.
+        /// The number of values for the smaller pass.
         smaller: usize,
-        /// Values for the larger pass.
+        /// The number of values for the larger pass.
         larger: usize,
     },
     /// A state per sample whose size depends on the pass.
@@ -156,15 +156,15 @@ pub enum LayerRule {
         "`memory` has {found} values of state per sample in one pass and {expected} in another; it must be one number"
     )]
     StateVaries {
-        /// Values in the first pass asked about.
+        /// The number of state values per sample in one pass.
         expected: usize,
-        /// Values in another.
+        /// The number of state values per sample in another pass.
         found: usize,
     },
     /// Values saved in inference, which has no backward pass.
     #[error("`memory` saves {saved} values in `Mode::Infer`; it must save none")]
     InferenceSaves {
-        /// Values.
+        /// The number of values that the layer saves.
         saved: usize,
     },
     /// A layer without a link.
@@ -182,54 +182,54 @@ pub enum LayerRule {
     /// A product of a cell whose range of gates is empty or exceeds the gates of the cell.
     #[error("product {product} of the cell has gates {start}..{end}; it must have at least 1 of the {gates} there are")]
     ProductGates {
-        /// The product.
+        /// The index of the product.
         product: usize,
-        /// Its first gate.
+        /// The first gate of the product.
         start: usize,
-        /// The end of its gates.
+        /// The end of the product's range of gates.
         end: usize,
-        /// Gates of the cell.
+        /// The number of gates in the cell.
         gates: usize,
     },
     /// Separate products of a cell whose gates are not in order.
     #[error("separate product {product} of the cell starts at gate {found}; it must start at {expected}, in order")]
     SeparateGates {
-        /// The product.
+        /// The index of the separate product.
         product: usize,
-        /// The gate after the separate product before it.
+        /// The gate after the last gate of the preceding separate product.
         expected: usize,
-        /// Its first gate.
+        /// The first gate of this product.
         found: usize,
     },
-    /// A product of the first stage applied to the operand of a stage before it.
+    /// A product of the first stage that reads the output of an earlier stage, of which there is none.
     #[error(
         "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after \
          the one that writes it"
     )]
     StageOutputAtStart {
-        /// The product.
+        /// The index of the product.
         product: usize,
     },
     /// A stage of a cell that no product precedes.
     #[error("stage {stage} of the cell has no product; each stage after the first must have at least 1")]
     StageWithoutProduct {
-        /// The stage.
+        /// The index of the stage.
         stage: usize,
     },
     /// A number of gates, products or values per unit of a cell that is too large.
     #[error("`{method}` of the cell gives {found}; it must give at most {limit}")]
     CellSize {
-        /// The method.
+        /// The name of the method.
         method: &'static str,
-        /// The number.
+        /// The number that the method returns.
         found: usize,
-        /// The largest possible number.
+        /// The largest allowed number.
         limit: usize,
     },
 }
 
 impl LayerRule {
-    /// The error that names the layer at `path`.
+    /// Returns the error for the layer at `path`, with this rule.
     pub(crate) fn at(self, path: &str) -> Error {
         Error::InvalidLayer { layer: if path.is_empty() { "network" } else { path }.into(), rule: self }
     }

@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 use core::fmt::{self, Display, Formatter};
 
-/// What to do about a checkpoint that differs at `block`.
+/// Returns the remedy for a checkpoint that differs at `block`.
 pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     if block.starts_with("transform ") {
         "make the trainer with the transforms of the saved run, or take its parameters alone with `load_parameters`"
@@ -12,7 +12,7 @@ pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     }
 }
 
-/// The end of a message about an unknown name.
+/// Returns the end of a message about an unknown name: the names that are most like it.
 pub(super) fn nearest_names(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; the nearest names are {}", names.join(", ")) }
 }

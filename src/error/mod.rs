@@ -37,9 +37,9 @@ pub enum Error {
     LengthsNotDescending {
         /// The sample that is longer than the one before it.
         sample: usize,
-        /// Its length.
+        /// The number of steps of this sample.
         length: usize,
-        /// The length before it.
+        /// The number of steps of the sample before.
         before: usize,
     },
     /// A pass beyond the capacity of the workspace.
@@ -49,15 +49,15 @@ pub enum Error {
         batch: usize,
         /// Steps of the pass.
         steps: usize,
-        /// Samples the workspace holds.
+        /// The largest number of samples that the workspace can hold.
         max_batch: usize,
-        /// Steps the workspace holds.
+        /// The largest number of steps that the workspace can hold.
         max_steps: usize,
     },
     /// A size that does not fit in memory, or is above a stated limit.
     #[error("{what}: {} is too large, at most {limit} are possible; choose smaller sizes", Product(factors))]
     TooLarge {
-        /// The object of that size.
+        /// The object whose size is too large.
         what: String,
         /// The factors of the size.
         factors: Vec<usize>,
@@ -85,7 +85,7 @@ pub enum Error {
     /// A slice of the wrong length.
     #[error("{what}: expected {expected} values, found {found}")]
     Length {
-        /// The slice.
+        /// The name of the slice.
         what: &'static str,
         /// Expected length.
         expected: usize,
@@ -95,26 +95,26 @@ pub enum Error {
     /// Data that breaks a rule of data sets, or does not fit the network.
     #[error(transparent)]
     InvalidData(#[from] DataRule),
-    /// Ranks that cannot train together, or no longer.
+    /// Ranks that cannot train together, or can no longer do so.
     #[error(transparent)]
     Ranks(#[from] RankRule),
     /// A hyper-parameter outside its range.
     #[error("{what} must be {expected}, found {found}")]
     Parameter {
-        /// The hyper-parameter.
+        /// The name of the hyper-parameter.
         what: &'static str,
-        /// Its range.
+        /// The allowed range of the hyper-parameter.
         expected: &'static str,
-        /// Its value.
+        /// The value of the hyper-parameter.
         found: f64,
     },
     /// A class label for which an output has no column. A trainer names the sample:
     /// [`DataRule::LabelOutOfRange`].
     #[error("row {row} has class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
     ClassOutOfRange {
-        /// The row.
+        /// The row with the label.
         row: usize,
-        /// Its label.
+        /// The class label of the row.
         label: usize,
         /// The number of classes.
         classes: usize,
@@ -122,7 +122,7 @@ pub enum Error {
     /// A sample index beyond the data.
     #[error("there is no sample {sample}: the data has {samples} (0 to {})", samples.saturating_sub(1))]
     Sample {
-        /// The sample.
+        /// The requested sample index.
         sample: usize,
         /// The number of samples.
         samples: usize,
@@ -130,7 +130,7 @@ pub enum Error {
     /// A value that must be finite and is not.
     #[error("{what}: value {index} is {found}; it must be finite")]
     NonFinite {
-        /// The slice.
+        /// The name of the slice.
         what: &'static str,
         /// The index of the value.
         index: usize,
@@ -152,7 +152,7 @@ pub enum Error {
         step: Option<usize>,
         /// The column in the row.
         column: Option<usize>,
-        /// The range.
+        /// The allowed range of the value.
         expected: &'static str,
         /// The value.
         found: f64,
@@ -169,7 +169,7 @@ pub enum Error {
          chain with SkipNonFinite"
     )]
     NonFiniteParameters {
-        /// The first block with such a value.
+        /// The first block with a value that is not finite.
         block: String,
         /// The number of updates before the check.
         step: u64,
@@ -190,11 +190,11 @@ pub enum Error {
     /// Targets of another kind than the loss takes.
     #[error("{loss} takes {expected}, found {found}")]
     TargetKind {
-        /// The loss.
+        /// The name of the loss.
         loss: &'static str,
-        /// The kind that it takes.
+        /// The kind of targets that the loss takes.
         expected: &'static str,
-        /// The kind given.
+        /// The kind of targets that was given.
         found: &'static str,
     },
     /// A network or data without elements.
@@ -206,17 +206,17 @@ pub enum Error {
     /// A name that is neither a block nor the beginning of a block's path.
     #[error("no block is named {name:?} or begins with it{}", nearest_names(nearest))]
     UnknownBlock {
-        /// The name.
+        /// The name that matches no block.
         name: String,
-        /// The names of blocks that are most like it, nearest first.
+        /// The names of blocks that are most like `name`, nearest first.
         nearest: Vec<String>,
     },
     /// A gradient that was not finite for too many steps in a row.
     #[error("the gradient was not finite in {steps} steps in a row; last in block {block}")]
     NonFiniteGradient {
-        /// The number of steps.
+        /// The number of optimizer steps in a row whose gradient was not finite.
         steps: u64,
-        /// The first block with such a value.
+        /// The first block whose last gradient was not finite.
         block: String,
     },
     /// A chain of transforms without an optimizer, or with several.
@@ -225,9 +225,9 @@ pub enum Error {
          Stage::Optimizer)"
     )]
     Optimizers {
-        /// The number of optimizers.
+        /// The number of optimizers in the chain.
         found: usize,
-        /// Its transforms.
+        /// The transforms of the chain.
         chain: String,
     },
     /// A chain of transforms out of order.
@@ -236,33 +236,33 @@ pub enum Error {
          optimizer, schedule, average, and Unordered(..) accepts another one"
     )]
     ChainOrder {
-        /// The transforms that declare a stage, in their present order.
+        /// The transforms that declare a stage, in their current order.
         found: String,
         /// The same transforms in the required order.
         expected: String,
     },
-    /// A measure that these samples do not define.
+    /// A metric that is undefined on the given samples.
     #[error("{metric} is undefined: {reason}")]
     UndefinedMetric {
-        /// The measure.
+        /// The name of the metric.
         metric: &'static str,
-        /// The property of the samples that leaves it undefined.
+        /// The property of the samples for which the metric is undefined.
         reason: String,
     },
     /// An operation in a state that does not allow it.
     #[error("{what} needs {needs}")]
     InvalidState {
-        /// The operation.
+        /// The operation that was refused.
         what: &'static str,
-        /// The state or step that it requires.
+        /// The state that the operation requires, or the call that must come before.
         needs: &'static str,
     },
-    /// A container of a layer that does not fit it.
+    /// A container that was given a layer it cannot hold.
     #[error("{what} needs {needs}")]
     IncompatibleLayer {
         /// The container.
         what: &'static str,
-        /// The layer that it requires.
+        /// The kind of layer that the container requires.
         needs: &'static str,
     },
     /// A custom part of a network, which the crate cannot build from a description.
@@ -271,22 +271,22 @@ pub enum Error {
          `network::Registry` and build with that"
     )]
     CustomPart {
-        /// Its path.
+        /// The path of the part in the network.
         path: String,
-        /// Its kind.
+        /// The kind of the part.
         kind: String,
     },
-    /// A part of a registry that cannot be used.
+    /// A registered part that cannot be used.
     #[error("registered {part} {name:?}: {rule}")]
     Registered {
-        /// Layer, cell, activation or initializer.
+        /// The kind of the part: layer, cell, activation or initializer.
         part: &'static str,
-        /// Its name.
+        /// The name under which the part is registered.
         name: String,
-        /// The rule that it breaks.
+        /// The rule that the part breaks.
         rule: Box<RegistryRule>,
     },
-    /// Settings of a custom part that it cannot be built from.
+    /// Settings from which a custom part cannot be built.
     #[error("settings: {reason}")]
     Settings {
         /// The reason, such as the message of a JSON reader.
@@ -295,35 +295,35 @@ pub enum Error {
     /// A CPU level that is unknown or not supported by the machine, or that is set too late.
     #[error("CPU level {level:?}: {reason}")]
     CpuLevel {
-        /// The level requested.
+        /// The requested level.
         level: String,
         /// The reason of the refusal.
         reason: String,
     },
-    /// Threads that the system refuses to start.
+    /// Threads that the operating system could not start.
     #[error("{threads} threads: {reason}")]
     Threads {
-        /// The number requested.
+        /// The requested number of threads.
         threads: usize,
-        /// The error of the system.
+        /// The error of the operating system.
         reason: String,
     },
     /// A file that could not be read or written.
     #[error("{path}: {reason}")]
     File {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// The error of the system.
+        /// The error of the operating system.
         reason: String,
     },
     /// A tensor of a state dict that does not fit the network.
     #[error("state dict, tensor {tensor}: expected {expected}, found {found}")]
     StateDict {
-        /// The tensor.
+        /// The name of the tensor.
         tensor: String,
-        /// What the network takes.
+        /// The tensor that the network expects.
         expected: String,
-        /// What the state dict has.
+        /// The tensor found in the state dict.
         found: String,
     },
     /// A checkpoint of another network, scalar type or chain of transforms.
@@ -331,22 +331,22 @@ pub enum Error {
     Checkpoint {
         /// The block, layer, transform or number that differs.
         block: String,
-        /// Its form in the present run.
+        /// The form of `block` in the current run.
         expected: String,
-        /// Its form in the checkpoint.
+        /// The form of `block` in the checkpoint.
         found: String,
     },
     /// A value that a checkpoint may not hold.
     #[error("checkpoint, {name}: it must be {rule}, found {found}")]
     CheckpointValue {
-        /// Name of the value.
+        /// The name of the value.
         name: String,
-        /// The rule that it breaks.
+        /// The rule that the value breaks.
         rule: &'static str,
         /// The value.
         found: String,
     },
-    /// Bytes that are not a whole checkpoint: truncated, damaged or in another format.
+    /// Bytes that are not a complete checkpoint: truncated, damaged or in another format.
     #[error("{origin} is not a whole checkpoint: {reason}; use another copy of the file")]
     CheckpointFormat {
         /// The file, or `the bytes`.
@@ -360,7 +360,7 @@ pub enum Error {
          one that wrote it"
     )]
     CheckpointVersion {
-        /// Version of the file; `none` if another program wrote it.
+        /// The format version of the file; `none` if another program wrote the file.
         found: String,
         /// The version that this crate reads.
         expected: u32,

@@ -7,7 +7,7 @@ pub enum RankRule {
     /// More ranks than shards, so that a rank would have nothing to do.
     #[error("a batch of {shards} shards cannot be divided among {ranks} ranks; use more shards, or fewer ranks")]
     TooMany {
-        /// The number of ranks.
+        /// The number of ranks in the group.
         ranks: usize,
         /// The number of shards.
         shards: usize,
@@ -15,23 +15,23 @@ pub enum RankRule {
     /// A rank that ended while others needed it.
     #[error("rank {rank} {}; the cause is in its own result", if *panicked { "panicked" } else { "ended" })]
     Ended {
-        /// The rank.
+        /// The rank that ended.
         rank: usize,
-        /// Whether it ended by a panic.
+        /// Whether the rank ended by a panic.
         panicked: bool,
     },
     /// A rank that did not answer before the deadline.
     #[error("rank {rank} did not answer within {seconds} s; if it computes for longer, set a later deadline")]
     Deadline {
-        /// The rank.
+        /// The rank that did not answer.
         rank: usize,
-        /// The deadline.
+        /// The deadline, in seconds.
         seconds: f64,
     },
     /// A message of another length: the two ranks are not at the same step of the same run.
     #[error("rank {rank} sent {found} values, but {expected} were expected; all ranks must make the same calls")]
     Message {
-        /// The rank that sent it.
+        /// The rank that sent the message.
         rank: usize,
         /// The expected number of values.
         expected: usize,
@@ -41,21 +41,21 @@ pub enum RankRule {
     /// A rank whose run differs from that of rank 0.
     #[error("{what} differs: rank {rank} has {found}, rank 0 has {expected}; start all ranks with the same run")]
     Differs {
-        /// The part of the run.
+        /// The part of the run that differs.
         what: String,
         /// The first rank that differs.
         rank: usize,
-        /// Its value on rank 0.
+        /// The value of the part on rank 0.
         expected: String,
-        /// Its value on that rank.
+        /// The value of the part on `rank`.
         found: String,
     },
     /// An error on another rank.
     #[error("rank {rank} failed: {reason}")]
     Failed {
-        /// The rank.
+        /// The rank on which the error occurred.
         rank: usize,
-        /// Its error.
+        /// The error of that rank, as text.
         reason: String,
     },
     /// A loss that is not finite, after which the parameters are not finite either.
@@ -64,9 +64,9 @@ pub enum RankRule {
          the chain with SkipNonFinite"
     )]
     NonFinite {
-        /// The rank.
+        /// The rank that holds the sample.
         rank: usize,
-        /// The sample.
+        /// The sample whose loss is not finite.
         sample: usize,
         /// The number of the update.
         step: u64,

@@ -5,7 +5,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryRule {
-    /// Two parts of one kind with one name.
+    /// Two parts of the same kind with the same name.
     #[error("two parts have this name; each must have its own")]
     Twice,
     /// A description with a part that is not registered.
@@ -13,25 +13,25 @@ pub enum RegistryRule {
     Unknown {
         /// The path of the layer.
         path: String,
-        /// The registered names that are most like it, nearest first.
+        /// The registered names that are most like the name of the part, nearest first.
         nearest: Vec<String>,
     },
-    /// A part that its function did not build.
+    /// A part whose registered function returned an error.
     #[error("{path} could not be built: {reason}")]
     Build {
         /// The path of the layer.
         path: String,
-        /// The error of the function.
+        /// The error that the function returned.
         reason: Box<Error>,
     },
-    /// A part that is not the described one.
+    /// A part that was built, but differs from the description.
     #[error("{path} was built with {what} {found}, but its description has {expected}; build it from its settings")]
     Differs {
         /// The path of the layer.
         path: String,
-        /// Name, dims or settings.
+        /// The property that differs: name, dims or settings.
         what: &'static str,
-        /// The value of the description.
+        /// The value in the description.
         expected: String,
         /// The value of the part that was built.
         found: String,

@@ -7,7 +7,7 @@ pub(crate) fn require(valid: bool, what: &'static str, expected: &'static str, f
     if valid { Ok(()) } else { Err(Error::Parameter { what, expected, found }) }
 }
 
-/// Refuses `found` values that are no whole number of rows or samples of `size`, and none at all.
+/// Refuses `found` values unless their number is a positive multiple of `size`, the size of a row or sample.
 pub(crate) fn require_multiple(what: &'static str, found: usize, unit: &'static str, size: usize) -> Result<(), Error> {
     match found {
         0 => Err(Error::Empty { what }),

@@ -48,7 +48,7 @@ impl ByGate {
         self.named(shape.gate.map(|gate| gate.name))
     }
 
-    /// The initializers, to be exchanged.
+    /// Returns the initializers, mutable.
     pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut InitializerKind> {
         core::iter::once(&mut *self.default).chain(self.gates.iter_mut().map(|(_, initializer)| initializer))
     }
@@ -59,7 +59,7 @@ impl ByGate {
     }
 }
 
-/// The saved form, whose default may be another `ByGate`.
+/// The serialized form, whose default may be another `ByGate`.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 struct Saved {

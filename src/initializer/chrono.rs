@@ -12,9 +12,9 @@ use rand_core::Rng;
 ///
 /// b_f ~ ln U\[1, span − 1\], b_i = −b_f (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?").
 ///
-/// A unit whose gate has the value σ(b) keeps its state for about 1 + eᵇ steps. The gates that
-/// [carry the state](Gate::carries_state) have the bias b_f. The gate `input` has the b_i of the same unit. The other
-/// gates, and blocks without gates, are 0. Within [`ByGate`](super::ByGate), the gates are drawn independently.
+/// A unit whose gate has the value σ(b) keeps its state for about 1 + eᵇ steps. The gates that [carry the
+/// state](Gate::carries_state) have the bias b_f. The gate `input` has the bias b_i of the same unit. The other gates,
+/// and blocks without gates, are 0. Within [`ByGate`](super::ByGate), the gates are drawn independently.
 ///
 /// ```
 /// use chainrule::{initializer::Chrono, recurrent::{Lstm, Recurrent}};

@@ -4,7 +4,7 @@ use super::{Initializer, InitializerKind, Shape};
 use crate::error::{Error, require};
 use rand_core::Rng;
 
-/// All zeros: w = 0, the usual start of a bias.
+/// All zeros: w = 0, the usual initial value of a bias.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Zeros;
@@ -33,14 +33,14 @@ impl Initializer for Zeros {
     }
 }
 
-/// One value everywhere: w = value.
+/// The same value for all entries: w = value.
 ///
 /// A forget-gate bias of 1 keeps the forget gate of an LSTM open at the start.
 /// Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Constant(
-    /// The value; finite.
+    /// The value of the entries; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub f64,
 );
@@ -83,7 +83,7 @@ pub struct Identity {
 }
 
 impl Default for Identity {
-    /// The identity itself: scale 1.
+    /// Returns the identity: scale 1.
     fn default() -> Self {
         Identity { scale: 1.0 }
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use rand_core::Rng;
 
-/// Weight and bias variances that keep the norm of a gradient at every depth, for one activation, also a custom one.
+/// Weight and bias variances that keep the norm of a gradient at every depth, for one activation, which may be custom.
 ///
 /// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², z standard normal. This is the backward gain: χ₁
 /// = σw² E φ′² = 1. The forward gain 1/√E φ² would keep the variance of the signal instead. Where the two
@@ -42,7 +42,7 @@ pub struct CriticalGain {
 }
 
 impl CriticalGain {
-    /// Independent normal entries, for layers followed by `activation`.
+    /// Creates independent normal entries for layers followed by `activation`.
     ///
     /// # Errors
     /// [`Error::Parameter`] for an activation without a critical point at q* = 1, such as sigmoid and softplus. With

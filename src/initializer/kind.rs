@@ -16,9 +16,9 @@ macro_rules! kinds {
         #[non_exhaustive]
         pub enum InitializerKind {
             $($(#[$about])* $name($name),)*
-            /// A custom initializer, saved as its name and [`settings`](Initializer::settings). Two are equal if these
-            /// are. One that was read from a file fills nothing until a [`Registry`](crate::network::Registry) builds
-            /// it: it gives [`Error::CustomPart`].
+            /// A custom initializer, saved as its name and [`settings`](Initializer::settings). Two custom initializers
+            /// are equal if name and settings are. A custom initializer read from a file returns [`Error::CustomPart`]
+            /// until a [`Registry`](crate::network::Registry) builds it.
             #[cfg_attr(feature = "serde", serde(with = "saved"))]
             Custom(Arc<dyn Initializer>),
         }
@@ -93,31 +93,31 @@ macro_rules! kinds {
 kinds! {
     /// All zeros.
     Zeros,
-    /// One value everywhere.
+    /// The same value for all entries.
     Constant,
     /// Uniform between two bounds.
     Uniform,
-    /// Normal of a given mean and standard deviation.
+    /// Normal with a given mean and standard deviation.
     Normal,
     /// Normal, truncated on both sides.
     TruncatedNormal,
-    /// Scaled by the fan: Glorot, He, LeCun.
+    /// A standard deviation scaled by the fan: Glorot, He, LeCun.
     VarianceScaling,
     /// Orthonormal rows or columns.
     Orthogonal,
     /// A multiple of the identity.
     Identity,
-    /// Few inputs per unit.
+    /// A given number of nonzero inputs per unit.
     Sparse,
     /// An initializer for each gate.
     ByGate,
-    /// The critical point of an activation.
+    /// Variances at the critical point of an activation.
     CriticalGain,
     /// Gate biases for memory over a number of steps.
     Chrono,
 }
 
-/// A custom initializer as a file has it.
+/// A custom initializer as read from a file: its name and settings.
 #[cfg(feature = "serde")]
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

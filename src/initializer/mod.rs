@@ -43,12 +43,12 @@ pub struct Shape {
     pub columns: usize,
     /// The role of the block.
     pub role: Role,
-    /// The gate that the block belongs to; `None` for a parameter without gates.
+    /// The gate to which the block belongs; `None` for a parameter without gates.
     pub gate: Option<Gate>,
 }
 
 impl Shape {
-    /// A block of `rows` × `columns` without gates.
+    /// Creates the shape of a block of `rows` × `columns` without gates.
     pub const fn new(rows: usize, columns: usize, role: Role) -> Self {
         Shape { rows, columns, role, gate: None }
     }
@@ -70,7 +70,7 @@ impl Shape {
         self.rows
     }
 
-    /// Refuses values that are not `rows × columns`.
+    /// Refuses `values` unless their number is `rows × columns`.
     fn holds(&self, values: &[f64]) -> Result<(), Error> {
         require_length("initializer values", self.rows.saturating_mul(self.columns), values.len())
     }
@@ -121,17 +121,18 @@ pub trait Initializer: Debug + Send + Sync {
     /// Fills `values`, row-major, `rows × columns`.
     ///
     /// # Errors
-    /// [`Error::Length`] if `values` are not `rows × columns`. [`Error::Parameter`] for a hyper-parameter outside its
-    /// range, or for a `shape` that the initializer cannot fill.
+    /// [`Error::Length`] if the number of `values` is not `rows × columns`. [`Error::Parameter`] for a hyper-parameter
+    /// outside its range, or for a `shape` that the initializer cannot fill.
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error>;
 
     /// Fills a parameter with gates stacked in its rows, each a block of `shape`. By default it fills each gate with
     /// [`fill`](Self::fill), in order.
     ///
-    /// Override it if the values of a gate depend on those of another.
+    /// Override it if the values of a gate depend on the values of another gate.
     ///
     /// # Errors
-    /// Those of [`fill`](Self::fill), and [`Error::Length`] if `values` are not `rows × columns` for each gate.
+    /// Those of [`fill`](Self::fill), and [`Error::Length`] if the number of `values` is not `rows × columns` for each
+    /// gate.
     fn fill_gates(&self, shape: Shape, gates: &[Gate], rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
         let each = Shape { rows: shape.rows.saturating_mul(gates.len()), ..shape };
         each.holds(values)?;
@@ -170,8 +171,8 @@ pub trait Initializer: Debug + Send + Sync {
         None
     }
 
-    /// The name under which it is saved, and registered in a [`Registry`](crate::network::Registry). The default is
-    /// that of the type, without its path.
+    /// Returns the name under which the initializer is saved, and registered in a
+    /// [`Registry`](crate::network::Registry). The default is the name of the type, without its path.
     fn name(&self) -> &str {
         let path = core::any::type_name::<Self>();
         let generics = path.find('<').unwrap_or(path.len());
@@ -184,7 +185,7 @@ pub trait Initializer: Debug + Send + Sync {
         format!("{self:?}")
     }
 
-    /// The initializer as data, which layers keep: its own variant for an initializer of this crate, otherwise
+    /// Returns the initializer as data, which layers keep: its own variant for an initializer of this crate, otherwise
     /// [`InitializerKind::Custom`].
     fn kind(self) -> InitializerKind
     where

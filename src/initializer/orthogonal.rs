@@ -12,8 +12,9 @@ use rand_core::Rng;
 /// A multiple of a random orthogonal matrix: W Wᵀ = gain² I if rows ≤ columns, Wᵀ W = gain² I if columns ≤
 /// rows.
 ///
-/// It is uniform over such matrices (Haar measure): Q of the Householder QR of a normal matrix, with the signs of the
-/// diagonal of R. Mezzadri 2007, "How to generate random matrices from the classical compact groups".
+/// The distribution is uniform over orthogonal matrices (Haar measure): Q of the Householder QR of a normal matrix,
+/// with the signs of the diagonal of R. Mezzadri 2007, "How to generate random matrices from the classical compact
+/// groups".
 ///
 /// A square matrix of gain 1 keeps the norm of every vector, so depth alone changes no gradient (Saxe, McClelland and
 /// Ganguli 2014). An entry has mean 0 and variance gain²/max(rows, columns).
@@ -26,7 +27,7 @@ pub struct Orthogonal {
 }
 
 impl Default for Orthogonal {
-    /// Gain 1, which keeps norms.
+    /// Returns the initializer with gain 1, which keeps norms.
     fn default() -> Self {
         Orthogonal { gain: 1.0 }
     }
@@ -61,7 +62,7 @@ impl Initializer for Orthogonal {
         valid.then(|| self.gain * self.gain / longest as f64)
     }
 
-    /// 0, since Q and −Q are equally likely.
+    /// Returns 0, since Q and −Q are equally likely.
     fn mean(&self, shape: Shape) -> Option<f64> {
         self.variance(shape).map(|_| 0.0)
     }
@@ -123,7 +124,7 @@ fn orthonormal(long: usize, rng: &mut dyn Rng, vectors: &mut [f64]) {
     }
 }
 
-/// y − τ v (vᵀ y).
+/// Computes y − τ v (vᵀ y), in place of y.
 fn reflect(v: &[f64], tau: f64, y: &mut [f64]) {
     let along = tau * dot(v, y);
     for (y, v) in y.iter_mut().zip(v) {

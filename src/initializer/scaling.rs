@@ -13,7 +13,7 @@ pub enum Fan {
     In,
     /// Units that an input reaches (rows): keeps the variance of the gradient in the backward pass.
     Out,
-    /// The mean of both: a compromise.
+    /// The mean of fan in and fan out: a compromise.
     Average,
 }
 
@@ -23,7 +23,7 @@ pub enum Fan {
 pub enum Distribution {
     /// Uniform between −√3 std and √3 std.
     Uniform,
-    /// Normal.
+    /// Normal with standard deviation `std`.
     Normal,
     /// Normal, truncated at two of its standard deviations; the truncated distribution has the standard deviation
     /// `std`.
@@ -165,8 +165,8 @@ impl Glorot {
 
 /// Standard deviation gain/√(fan in), gain √2.
 ///
-/// It keeps the second moment of the signal through ReLU, which zeroes half of it (He, Zhang, Ren and Sun 2015; Kaiming
-/// in PyTorch).
+/// `He` keeps the second moment of the signal through ReLU, which zeroes half of it (He, Zhang, Ren and Sun 2015;
+/// Kaiming in PyTorch).
 ///
 /// [`gain`](VarianceScaling::gain) replaces the √2.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +186,7 @@ impl He {
 
 /// Standard deviation gain/√(fan in), gain 1.
 ///
-/// It gives a sum the variance of its terms (LeCun, Bottou, Orr and Müller 1998).
+/// `LeCun` gives a sum the variance of its terms (LeCun, Bottou, Orr and Müller 1998).
 /// `LeCun::uniform().gain(1.0 / 3f64.sqrt())` is within ±1/√(fan in), the default of PyTorch for a linear layer.
 #[derive(Clone, Copy, Debug)]
 pub enum LeCun {}

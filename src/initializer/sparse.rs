@@ -26,24 +26,24 @@ pub enum SparseScale {
 /// optimization"). With a set spectral radius it initializes the recurrent networks of Sutskever, Martens, Dahl and
 /// Hinton (2013) and of Pascanu, Mikolov and Bengio (2013).
 ///
-/// The radius is that of the matrix drawn, including complex eigenvalues, not an asymptotic value. With a set standard
-/// deviation, the variance over the random columns is std² · non_zeros/columns.
+/// The radius is computed for the drawn matrix, including complex eigenvalues; it is not an asymptotic value. With a
+/// set standard deviation, the variance over the random columns is std² · non_zeros/columns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sparse {
-    /// Inputs of a unit, or all of them if there are fewer; at least 1.
+    /// The number of nonzero inputs of a unit, at least 1. A unit with fewer inputs uses all of them.
     pub non_zeros: usize,
     /// The scale of the nonzero values.
     pub scale: SparseScale,
 }
 
 impl Sparse {
-    /// 15 inputs per unit, of this standard deviation.
+    /// Creates the initializer with 15 inputs per unit and this standard deviation.
     pub const fn std(std: f64) -> Self {
         Sparse { non_zeros: 15, scale: SparseScale::Std(std) }
     }
 
-    /// 15 inputs per unit, in a square matrix of this spectral radius.
+    /// Creates the initializer with 15 inputs per unit, for square matrices with this spectral radius.
     pub const fn spectral_radius(radius: f64) -> Self {
         Sparse { non_zeros: 15, scale: SparseScale::SpectralRadius(radius) }
     }

@@ -8,9 +8,9 @@ use rand_core::Rng;
 /// Independent entries of a normal distribution truncated on both sides: w = mean + std · z, z standard normal given
 /// low ≤ z ≤ high.
 ///
-/// `std` is the standard deviation of the normal before truncation; [`variance`](Initializer::variance) is that of the
-/// entries. The cost of a draw is bounded for every interval, also far in the tail (Robert 1995, "Simulation of
-/// truncated normal variables").
+/// `std` is the standard deviation of the normal before truncation; [`variance`](Initializer::variance) returns the
+/// variance of the entries. The cost of a draw is bounded for every interval, also far in the tail (Robert 1995,
+/// "Simulation of truncated normal variables").
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TruncatedNormal {
@@ -29,7 +29,7 @@ pub struct TruncatedNormal {
 }
 
 impl TruncatedNormal {
-    /// A normal truncated at two standard deviations on both sides.
+    /// Creates a normal truncated at two standard deviations on both sides.
     pub const fn new(mean: f64, std: f64) -> Self {
         TruncatedNormal { mean, std, low: -2.0, high: 2.0 }
     }
@@ -67,7 +67,7 @@ impl Initializer for TruncatedNormal {
         self.check().ok().map(|()| self.std * self.std * variance(self.low, self.high))
     }
 
-    /// The mean of the normal if the bounds are symmetric.
+    /// Returns the mean of the normal if the bounds are symmetric.
     fn mean(&self, _: Shape) -> Option<f64> {
         let symmetric = self.check().is_ok() && self.low == -self.high;
         symmetric.then_some(self.mean)

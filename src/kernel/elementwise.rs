@@ -11,7 +11,7 @@ use super::{
 };
 use crate::scalar::Scalar;
 
-/// `y = f(x)`.
+/// Computes `y = f(x)`.
 pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     struct Map<'a, T, F>(&'a [T], &'a mut [T], F);
     impl<T: Scalar, F: Fn(T) -> T> Kernel for Map<'_, T, F> {
@@ -28,10 +28,10 @@ pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     dispatch(Map(x, y, f));
 }
 
-/// Values per part of a loop over threads: several cache lines.
+/// The number of values per part of a loop over threads: several cache lines.
 const GRAIN: usize = 256;
 
-/// `out = f(a, b)`.
+/// Computes `out = f(a, b)`.
 pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &mut [T], f: F) {
     struct Map2<'a, T, F>([&'a [T]; 2], &'a mut [T], &'a F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Map2<'_, T, F> {
@@ -59,10 +59,10 @@ pub(crate) trait Formula<const N: usize>: Sync {
     fn at<T: Scalar>(&self, x: T) -> [T; N];
 }
 
-/// `(a, b, …) = formula(x)`, with fused multiply-adds where the CPU has them.
+/// Computes `(a, b, …) = formula(x)`, with fused multiply-adds if the CPU has them.
 ///
-/// The loop owns its formula. Behind a reference, the parameters would be read again after each write, and no loop with
-/// a parameter would vectorise.
+/// The loop owns its formula. Through a reference, the parameters would be read again after each write, and the loop
+/// would not vectorize.
 pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], mut outs: [&mut [T]; N], formula: F) {
     struct Apply<'a, T, F, const N: usize>(&'a [T], [&'a mut [T]; N], F);
     impl<T: Scalar, F: Formula<N>, const N: usize> Kernel for Apply<'_, T, F, N> {
@@ -72,7 +72,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
         fn run<const LEVEL: Level>(self) {
             #[inline(always)]
             fn each<T: Scalar, F: Formula<N>, const N: usize>(x: &[T], mut outs: [&mut [T]; N], formula: F) {
-                // The last loop processes four registers at a time, and would process its tail value by value.
+                // The loop below processes four registers at a time, and would process its remainder value by value.
                 let whole = x.len() - x.len() % (4 * LANES);
                 for at in (whole..x.len()).step_by(LANES) {
                     let (block, mut results) = (load_block::<_, LANES>(x, at), [[T::zero(); LANES]; N]);
@@ -106,7 +106,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
     const fn none<'a, T>() -> &'a mut [T] {
         &mut []
     }
-    // Loops instead of `map`, which is compiled again for each formula.
+    // `for` loops instead of `map`, which is compiled again for each formula.
     let mut shared = [const { SharedSlice::EMPTY }; N];
     for k in 0..N {
         require_equal("out = f(x)", [x.len(), outs[k].len()]);
@@ -122,7 +122,7 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
     });
 }
 
-/// `y = f(y, x)`. `f` should own its parameters: behind a reference, they are read again after each write.
+/// Computes `y = f(y, x)`. `f` should own its parameters: through a reference, they are read again after each write.
 pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: &[T], f: F) {
     struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
@@ -144,12 +144,12 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
     });
 }
 
-/// `w ← w − η g`, a step of plain gradient descent, computed as `w + (−η) g`.
+/// Computes `w ← w − η g`, an update by plain gradient descent, as `w + (−η) g`.
 pub(crate) fn descend<T: Scalar>(w: &mut [T], rate: T, g: &[T]) {
     update(w, g, move |w, g| w + -rate * g);
 }
 
-/// `y = factor · y`.
+/// Computes `y = factor · y`.
 pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     struct Scale<'a, T>(&'a mut [T], T);
     impl<T: Scalar> Kernel for Scale<'_, T> {
@@ -169,7 +169,7 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     });
 }
 
-/// `(a, b, c) = f(a, b, c)`, block by block.
+/// Computes `(a, b, c) = f(a, b, c)`, chunk by chunk.
 pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
     a: &mut [T],
     b: &mut [T],

@@ -1,7 +1,7 @@
 //! Numbers whose `a · b + c` is one instruction, for elementwise loops on a CPU with FMA.
 //!
-//! Without FMA, `mul_add` is a library call. Generic code cannot tell for which level it is compiled, so the type tells
-//! it.
+//! Without FMA, `mul_add` is a library call. Generic code does not know the level for which it is compiled, so the type
+//! carries this information.
 
 use super::{Level, PLAIN};
 use crate::scalar::Scalar;
@@ -61,7 +61,7 @@ impl<T: Scalar> PartialEq for Fused<T> {
     }
 }
 
-/// The operators of the number itself: loops over `partial_cmp` would not vectorise.
+/// The operators of the number itself: loops over `partial_cmp` would not vectorize.
 impl<T: Scalar> PartialOrd for Fused<T> {
     #[inline(always)]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

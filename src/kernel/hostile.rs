@@ -1,5 +1,5 @@
-//! Every kernel with sizes that its slices do not hold, including sizes whose product wraps: it panics before any
-//! access.
+//! Every kernel with sizes that its slices do not hold, including sizes whose product overflows. Each call must panic
+//! before any access.
 
 use super::{
     elementwise::{descend, map, map2, update3},
@@ -26,7 +26,7 @@ use std::{
 
 const MAX: usize = usize::MAX;
 const HIGH: usize = 1 << (usize::BITS - 1);
-/// Its product with 3 wraps to 32.
+/// A number whose product with 3 wraps to 32.
 const THIRD: usize = MAX / 3 + 11;
 
 const SIZES: [usize; 12] = [0, 1, 2, 3, 9, HIGH, HIGH + 1, HIGH / 2, MAX, MAX - 7, MAX / 2, THIRD];

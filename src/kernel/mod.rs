@@ -38,7 +38,7 @@ const AVX512: Level = 2;
 
 /// A loop that is compiled for each CPU level. `run` and all functions that it calls must be inlined.
 ///
-/// The levels are methods, not functions: so each is compiled in the module of its type, and modules compile in
+/// The levels are methods, not functions, so that each is compiled in the module of its type, and modules compile in
 /// parallel.
 pub(crate) trait Kernel: Sized {
     /// The element type of its loops.
@@ -111,7 +111,7 @@ fn level() -> Level {
 
 /// Whether rows × columns values, in rows `stride` values apart, lie within `len` values and do not overlap.
 ///
-/// The computation does not wrap. If the result is true, `row · stride + column` is below `len` for every row and
+/// The computation does not overflow. If the result is true, `row · stride + column` is below `len` for every row and
 /// column.
 #[inline(always)]
 const fn fits([rows, columns]: [usize; 2], stride: usize, len: usize) -> bool {

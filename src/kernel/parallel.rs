@@ -1,6 +1,6 @@
 //! Loops whose parts run on the threads of a pass, and the slices that those parts write.
 //!
-//! The cuts of a loop never change a result: it has the same bits for any number of threads.
+//! The division of a loop into parts does not change results: they have the same bits for any number of threads.
 
 use super::thread_pool::{self, threads};
 use core::{marker::PhantomData, ops::Range};
@@ -58,7 +58,7 @@ pub(crate) fn part_count(units: usize, nanoseconds: usize, per_thread: usize) ->
 /// Part `i` of `count` parts of `units`, cut at multiples of `grain`.
 pub(crate) fn part_range(i: usize, count: usize, units: usize, grain: usize) -> Range<usize> {
     let grains = units.div_ceil(grain);
-    // `grains · i / count` without the product, which can wrap. Cuts never decrease from part to part.
+    // `grains · i / count` without the product, which can overflow. The boundaries of parts never decrease.
     let (each, rest) = (grains / count, grains % count);
     let cut = |i: usize| (each * i + rest * i / count).saturating_mul(grain).min(units);
     cut(i)..cut(i + 1)

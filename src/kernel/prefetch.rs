@@ -1,12 +1,12 @@
 //! Software prefetch of memory that later kernels read.
 //!
-//! Hundreds of prefetches at once stall the core like reads: it can wait for about two dozen lines at a time. So the
+//! Hundreds of prefetches at once stall the core as reads do: it can have about two dozen cache lines in flight. So the
 //! micro-kernel prefetches one line of the requested ranges at each inner index.
 
 /// The number of ranges in one request.
 const RANGES: usize = 3;
 
-/// Requests that the next products on this thread prefetch these ranges. It replaces the previous request.
+/// Requests that the next products on this thread prefetch these ranges. The call replaces the previous request.
 ///
 /// A range that is too large is skipped: it would evict other data.
 #[inline]

@@ -61,7 +61,7 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// The survey of the values of both.
+    /// Returns the survey of the values of both surveys.
     pub fn and(self, other: Survey) -> Survey {
         Survey {
             norm: libm::hypot(self.norm, other.norm),

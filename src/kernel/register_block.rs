@@ -1,6 +1,6 @@
-//! Blocks of a slice in local arrays. A loop over such blocks vectorises for any number of slices.
+//! Chunks of a slice in local arrays, called blocks here. A loop over such blocks vectorizes for any number of slices.
 //!
-//! A loop over many slices themselves does not: the compiler gives up the proof that they do not overlap.
+//! A loop over many slices directly does not: the compiler cannot prove that they do not overlap.
 
 use crate::scalar::Scalar;
 

@@ -19,11 +19,11 @@ pub(crate) const GRAIN: usize = 8;
 /// Prefix sums of widths: the width of matrix k is `[k + 1] − [k]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Widths<'a> {
-    /// Of all matrices.
+    /// The widths of all matrices.
     pub all: &'a [usize],
-    /// Of the stored matrices; the others have width 0.
+    /// The widths of the stored matrices; the others have width 0.
     pub stored: &'a [usize],
-    /// Of the values saved by the step between matrix k and matrix k + 1.
+    /// The numbers of values per row saved by the step between matrix k and matrix k + 1.
     pub saved: &'a [usize],
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct ChainBuffers<'a, T> {
     pub saved: &'a mut [T],
 }
 
-/// Some rows at one step of a chain.
+/// A range of rows at one step of a chain.
 pub(crate) struct ChainStep<'a, T> {
     pub rows: Range<usize>,
     pub input: &'a [T],
@@ -51,7 +51,7 @@ pub(crate) struct ChainStep<'a, T> {
 /// matrix k. Each of `parts` parts of the rows passes through the whole chain.
 ///
 /// # Shapes
-/// Matrix k is \[rows, width k\]. `given` is the matrix at which the direction begins. Each part has an equal share of
+/// Matrix k is \[rows, width k\]. `given` is the matrix at which the direction begins. Each part has an equal part of
 /// the scratch.
 ///
 /// # Panics
@@ -70,7 +70,7 @@ pub(crate) fn parallel_chain<T: Send + Sync>(
     assert!(widths.stored.len() >= last + 2 && widths.saved.len() > last, "a chain must have all widths");
     let sorted = [widths.all, widths.stored, widths.saved].iter().all(|widths| widths.is_sorted());
     assert!(sorted, "prefix sums of widths must not decrease");
-    // With this, no index of a row wraps in any of the buffers.
+    // With this check, no index of a row overflows in any of the buffers.
     let longest = widths.all[last + 1].max(widths.saved[last]);
     assert!(rows.checked_mul(longest).is_some(), "the values of a chain must be as many as a usize can count");
     let matrix = |i: usize| if direction == Direction::Forward { i } else { last - i };
@@ -115,7 +115,7 @@ pub(crate) fn parallel_chain<T: Send + Sync>(
 }
 
 /// Calls `run(i, own, scratch)` for each segment i of `data`, which is `starts[i]..starts[i + 1]` counted from the
-/// first start. The `parts` parts have about equal numbers of values; each has an equal share of the scratch.
+/// first start. The `parts` parts have about equal numbers of values; each has an equal part of the scratch.
 ///
 /// # Panics
 /// If the starts decrease, or if `data` does not hold a segment.

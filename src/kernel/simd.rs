@@ -1,19 +1,19 @@
-//! Vector registers, of which the micro-kernel builds its tiles.
+//! Vector registers, from which the micro-kernel builds its tiles.
 
 use super::is;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::{AVX2, AVX512, level};
 use crate::scalar::Scalar;
 
-/// The number of values of `T` in a register of this machine's level. Without registers for `T`, an array of four
-/// values takes their place.
+/// The number of values of `T` in a register of this machine's level. Without registers for `T` it is 4, the length of
+/// the array used instead.
 #[inline]
 pub(super) fn lanes<T: Scalar>() -> usize {
     let bytes = if is::<T, f32>() || is::<T, f64>() { register() } else { 0 };
     if bytes > 0 { bytes / size_of::<T>() } else { 4 }
 }
 
-/// Bytes of a vector register at this machine's level; 0 if there is none.
+/// Returns the number of bytes of a vector register at this machine's level; 0 if there is none.
 #[inline]
 fn register() -> usize {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -30,46 +30,46 @@ pub(super) trait Lanes<T>: Copy {
     /// The number of values.
     const LANES: usize;
 
-    /// All zeros.
+    /// Returns a register of zeros.
     ///
     /// # Safety
     /// The register exists on this machine and holds values of `T`. The same applies to all methods.
     unsafe fn zero() -> Self;
 
-    /// The values at `from`.
+    /// Loads the values at `from`.
     ///
     /// # Safety
     /// [`LANES`](Self::LANES) values can be read at `from`.
     unsafe fn load(from: *const T) -> Self;
 
-    /// The value at `from`, in every lane.
+    /// Loads the value at `from` into every lane.
     ///
     /// # Safety
     /// One value can be read at `from`.
     unsafe fn splat(from: *const T) -> Self;
 
-    /// `self · b + c`, fused unless the register is an array.
+    /// Computes `self · b + c`, fused unless the register is an array.
     ///
     /// # Safety
-    /// That of [`zero`](Self::zero).
+    /// As [`zero`](Self::zero).
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
 
-    /// `self + b`.
+    /// Computes `self + b`.
     ///
     /// # Safety
-    /// That of [`zero`](Self::zero).
+    /// As [`zero`](Self::zero).
     unsafe fn add(self, b: Self) -> Self;
 
     /// Prefetches the cache line at `at`, which may be invalid, into the level-1 cache.
     ///
     /// # Safety
-    /// That of [`zero`](Self::zero).
+    /// As [`zero`](Self::zero).
     unsafe fn prefetch(_at: *const T) {}
 
-    /// [`prefetch`](Self::prefetch) into the level-2 cache, for later use.
+    /// Prefetches the cache line at `at`, which may be invalid, into the level-2 cache, for later use.
     ///
     /// # Safety
-    /// That of [`zero`](Self::zero).
+    /// As [`zero`](Self::zero).
     unsafe fn prefetch_far(_at: *const T) {}
 
     /// Writes the values to `to`.
@@ -134,7 +134,7 @@ macro_rules! register {
             }
             #[inline(always)]
             unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-                // SAFETY: the register exists, and so does its FMA.
+                // SAFETY: the register and its FMA instruction exist.
                 unsafe { core::arch::x86_64::$fma(self, b, c) }
             }
             #[inline(always)]

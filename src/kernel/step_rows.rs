@@ -7,19 +7,19 @@ use super::{
 use crate::batch_shape::BatchShape;
 use core::ops::Range;
 
-/// Where the rows of a step lie in a [`StepRows`].
+/// The layout of the rows of a step in a [`StepRows`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StepStorage {
     /// Each step has its own rows, time-major.
     EveryStep,
-    /// A ring buffer of that many steps, each with `batch` rows.
+    /// A ring buffer with the given number of steps, each with `batch` rows.
     Ring(usize),
 }
 
 /// A [`BatchShape`] whose fields are checked once and private from then on.
 ///
-/// Invariant: step t has one row for each sample longer than t, in sample order, from row Σ min(length, t). All rows
-/// together are `rows`, which does not wrap.
+/// Invariant: step t has one row for each sample longer than t, in sample order, from row Σ min(length, t). The total
+/// number of rows is `rows`, which does not overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps<'a> {
     batch: usize,
@@ -71,20 +71,21 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Rows of `width` values: at each step, the rows of a range of samples that no other `StepRows` of the same data has.
+/// Rows of `width` values: at each step, the rows of a range of samples. The ranges of two `StepRows` of the same data
+/// do not overlap.
 ///
-/// The constructor requires that all rows lie within the data, so no index of a row wraps.
+/// The constructor checks that all rows lie within the data, so no index of a row overflows.
 pub(crate) struct StepRows<'a, T> {
     data: SharedSlice<'a, T>,
     width: usize,
     steps: Steps<'a>,
     storage: StepStorage,
-    /// A range within the samples of `steps`.
+    /// The range of samples, within the samples of `steps`.
     samples: Range<usize>,
 }
 
 impl<'a, T> StepRows<'a, T> {
-    /// The rows of all samples.
+    /// Creates the rows of all samples.
     ///
     /// # Panics
     /// If `data` holds fewer rows than `storage` needs.
@@ -97,20 +98,20 @@ impl<'a, T> StepRows<'a, T> {
         StepRows { data: SharedSlice::new(data), width, steps, storage, samples: 0..steps.batch }
     }
 
-    /// One row for each sample, the same at every step.
+    /// Creates one row for each sample, shared by all steps.
     ///
     /// # Panics
-    /// Those of [`new`](Self::new).
+    /// As [`new`](Self::new).
     pub fn per_sample(data: &'a mut [T], width: usize, steps: Steps<'a>) -> Self {
         Self::new(data, width, steps, StepStorage::Ring(1))
     }
 
-    /// The number of its samples that run at `step`.
+    /// Returns the number of samples of this range that run at `step`.
     pub fn active(&self, step: usize) -> usize {
         self.steps.active(step).clamp(self.samples.start, self.samples.end) - self.samples.start
     }
 
-    /// The index of its first row of `step`.
+    /// Returns the index of this range's first row at `step`.
     fn first(&self, step: usize) -> usize {
         self.samples.start
             + match self.storage {
@@ -119,7 +120,7 @@ impl<'a, T> StepRows<'a, T> {
             }
     }
 
-    /// The range of values of the first `count` rows of its samples at `step`.
+    /// Returns the range of values of this range's first `count` rows at `step`.
     fn rows(&self, step: usize, count: usize) -> Range<usize> {
         let first = self.first(step);
         let within = count <= self.active(step) || self.storage == StepStorage::Ring(1) && count <= self.samples.len();
@@ -127,16 +128,16 @@ impl<'a, T> StepRows<'a, T> {
         if count > 0 { first * self.width..(first + count) * self.width } else { 0..0 }
     }
 
-    /// Its rows of `step`.
+    /// Returns the rows of this range at `step`.
     pub fn step_mut(&mut self, step: usize) -> &mut [T] {
         let rows = self.rows(step, self.active(step));
         // SAFETY: the rows of a step follow those of the previous one, one for each sample, by the invariant of
-        // `Steps`. The rows of these samples belong to this value alone, by `parallel_samples`. It is borrowed whole
-        // for as long as the result.
+        // `Steps`. The rows of these samples belong to this `StepRows` alone, by `parallel_samples`, and `self` is
+        // mutably borrowed for as long as the result.
         unsafe { self.data.slice_mut(rows) }
     }
 
-    /// The rows at the previous step of the samples that run at `step`, and the rows of `step`.
+    /// Returns, for the samples that run at `step`, their rows at the previous step and at `step`.
     pub fn previous_and_current(&mut self, step: usize) -> (&[T], &mut [T]) {
         let count = self.active(step);
         let (previous, current) = (self.rows(step - 1, count), self.rows(step, count));
@@ -146,10 +147,10 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { (self.data.slice_mut(previous), self.data.slice_mut(current)) }
     }
 
-    /// The row of one of its samples, counted from the first.
+    /// Returns the row of one sample of this range, counted from the first.
     ///
     /// # Panics
-    /// If the storage has more than one row for each sample, or the sample is not in its range.
+    /// If the storage has more than one row for each sample, or `sample` is not in the range.
     pub fn row(&mut self, sample: usize) -> &mut [T] {
         assert!(
             self.storage == StepStorage::Ring(1) && sample < self.samples.len(),
@@ -160,7 +161,7 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { self.data.slice_mut(row * self.width..(row + 1) * self.width) }
     }
 
-    /// The range of its samples.
+    /// Returns the range of samples.
     pub fn samples(&self) -> Range<usize> {
         self.samples.clone()
     }
@@ -191,8 +192,8 @@ pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     });
 }
 
-/// Calls `run` for each of `count` ranges of the rows of some matrices, cut at multiples of `grain`. Each call gets its
-/// rows of every matrix, given with its width, and an equal share of the scratch.
+/// Calls `run` for each of `count` ranges of the rows of some matrices, cut at multiples of `grain`. Each call receives
+/// its rows of every matrix, given with its width, and an equal part of the scratch.
 pub(crate) fn parallel_rows<T: Send + Sync, const N: usize>(
     [count, rows, grain]: [usize; 3],
     matrices: [(&mut [T], usize); N],
@@ -214,7 +215,7 @@ pub(crate) fn parallel_rows<T: Send + Sync, const N: usize>(
             let values = |width: usize| own.start * width..own.end * width;
             // SAFETY: `part_range` gives each row to one part, and all rows lie within each matrix, as required above.
             let rows = matrices.each_ref().map(|(matrix, width)| unsafe { matrix.slice_mut(values(*width)) });
-            // SAFETY: the shares are disjoint, and `parallel_for` gives each i to one call.
+            // SAFETY: the parts of the scratch are disjoint, and `parallel_for` gives each i to one call.
             let scratch = unsafe { scratch.slice_mut(i * share..(i + 1) * share) };
             run(own, rows, scratch);
         }

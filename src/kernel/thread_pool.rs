@@ -6,7 +6,7 @@
 #[cfg(feature = "std")]
 pub(crate) use threads::ThreadPool;
 
-/// There are no threads without the standard library.
+/// A pool that cannot be constructed: without the standard library there are no threads.
 #[cfg(not(feature = "std"))]
 pub(crate) enum ThreadPool {}
 
@@ -19,8 +19,8 @@ impl ThreadPool {
 
 /// Runs `pass` on `pool`, or on this thread alone if there is none.
 ///
-/// Inlined: what `pass` captures, as the slices of a layer's pass, is built where it is used, and not copied from
-/// stores of other widths.
+/// It is inlined, so that the captures of `pass`, such as the slices of a layer's pass, are built where they are used.
+/// A copy would load them with other widths than they were stored.
 #[inline(always)]
 pub(crate) fn install<R>(pool: Option<&mut ThreadPool>, pass: impl FnOnce() -> R) -> R {
     match pool {
@@ -65,7 +65,7 @@ pub(crate) fn lend<O, V, R>(
     body(owner, value)
 }
 
-/// The number of threads of the pass on this thread.
+/// Returns the number of threads of the pass that runs on this thread.
 pub(crate) fn threads() -> usize {
     #[cfg(feature = "std")]
     return threads::count();
@@ -73,7 +73,7 @@ pub(crate) fn threads() -> usize {
     1
 }
 
-/// Runs `part(i)` for each i below `count`, on the pool of the pass on this thread.
+/// Runs `part(i)` for each i below `count`, on the pool of the pass that runs on this thread.
 pub(super) fn run_parts(count: usize, part: &(dyn Fn(usize) + Sync)) {
     #[cfg(feature = "std")]
     threads::run_parts(count, part);
@@ -104,9 +104,9 @@ mod threads {
     }
 
     /// The current job of a pool, and the state of its parts. Each idle thread takes the next part, so a thread that
-    /// wakes slowly delays no other.
+    /// wakes late does not delay the others.
     struct JobSlot {
-        /// The number of the job, and in the lower half the next part of it to take.
+        /// The number of the job in the upper half, and in the lower half the next part to take.
         ticket: Ticket,
         job: AtomicPtr<Job<'static>>,
         count: AtomicUsize,
@@ -120,7 +120,7 @@ mod threads {
 
     const NEXT: u64 = u32::MAX as u64;
 
-    /// The payload of a panic. It is never dropped here: its `Drop` is user code and can panic.
+    /// The payload of a panic. The pool never drops a payload: its `Drop` is user code and can panic.
     type Payload = Box<dyn Any + Send>;
 
     /// Worker threads in addition to the thread that owns the pool.
@@ -133,11 +133,11 @@ mod threads {
         static CURRENT: Cell<*const ThreadPool> = const { Cell::new(core::ptr::null()) };
     }
 
-    /// Polls of a worker for the next job before it sleeps: some tenths of a millisecond.
+    /// The number of polls of a worker for the next job before it sleeps: some tenths of a millisecond.
     const POLLS_BEFORE_SLEEP: usize = 20_000;
 
     impl ThreadPool {
-        /// A pool of `threads` threads, including its owner.
+        /// Creates a pool of `threads` threads, including its owner.
         pub fn new(threads: usize) -> std::io::Result<Self> {
             let others = threads.saturating_sub(1);
             let slot = Arc::new(JobSlot {
@@ -163,8 +163,8 @@ mod threads {
             self.workers.len() + 1
         }
 
-        /// Runs `pass`; its loops on this thread run on the pool. The owner of a pool takes part in each loop and waits
-        /// for its end.
+        /// Runs `pass`; its loops on this thread run on the pool. The owner of the pool runs parts of each loop, and
+        /// waits for its end.
         pub fn install<R>(&mut self, pass: impl FnOnce() -> R) -> R {
             let _restore = RestoreCurrent(CURRENT.replace(self));
             pass()
@@ -173,8 +173,8 @@ mod threads {
         /// Publishes the next job, of `count` parts, and wakes the workers that sleep.
         fn publish(&self, job: *mut Job<'static>, count: usize) {
             assert!((count as u64) < NEXT, "a job must have fewer parts than a ticket can count");
-            // All parts of the previous job are finished. A thread that still holds its ticket can take no part of it,
-            // since none is left. A thread that reads the new count also reads the ticket closed here.
+            // All parts of the previous job are finished. A thread that still holds the ticket of that job can take no
+            // part, since none is left. A thread that reads the new count also reads the ticket closed here.
             let before = self.slot.ticket.fetch_or(NEXT, SeqCst);
             self.slot.job.store(job, Relaxed);
             self.slot.count.store(count, Release);
@@ -207,7 +207,7 @@ mod threads {
         fn drop(&mut self) {
             self.slot.closed.store(true, Relaxed);
             // A job without parts replaces the last one, whose function no longer exists. A worker that has just
-            // finished a part of that one still looks for more parts.
+            // finished a part of the last job still looks for more parts.
             self.publish(core::ptr::null_mut(), 0);
             for worker in self.workers.drain(..) {
                 let _ = worker.join();
@@ -237,7 +237,7 @@ mod threads {
         }
     }
 
-    /// Spins once; every thousandth time it yields, for a machine with fewer cores than threads.
+    /// Spins once. Every thousandth call yields, for a machine with fewer cores than threads.
     fn pause(polls: usize) {
         if polls.is_multiple_of(1000) { thread::yield_now() } else { core::hint::spin_loop() }
     }
@@ -257,8 +257,8 @@ mod threads {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
-        /// Runs parts of the current job until none is left. The payload of the first panic is kept: the owner resumes
-        /// it when all parts are finished.
+        /// Runs parts of the current job until none is left. The payload of the first panic is kept. The owner resumes
+        /// the panic when all parts are finished.
         fn run_parts(&self) {
             loop {
                 let ticket = self.ticket.load(Acquire);
@@ -313,10 +313,10 @@ mod threads {
         }
     }
 
-    /// Calls `with` with the pool of the pass on this thread.
+    /// Calls `with` with the pool of the pass that runs on this thread, if there is one.
     fn current<R>(with: impl FnOnce(Option<&ThreadPool>) -> R) -> R {
         // SAFETY: the pointer is null, or `install` has set it on this thread from a `&mut ThreadPool`. `install` holds
-        // that until `RestoreCurrent` replaces the pointer, which happens after `with` returns.
+        // this reference until `RestoreCurrent` replaces the pointer, which happens after `with` returns.
         with(unsafe { CURRENT.get().as_ref() })
     }
 

@@ -1,4 +1,4 @@
-//! A shared 64-bit counter: an `AtomicU64`, or a mutex on targets that have none, such as armv5te and mips.
+//! A shared 64-bit counter: an `AtomicU64`, or a mutex on targets without 64-bit atomics, such as armv5te and mips.
 
 #[cfg(all(target_has_atomic = "64", not(chainrule_portable_arc)))]
 pub(super) use std::sync::atomic::AtomicU64 as Ticket;
@@ -18,7 +18,7 @@ mod locked {
             Ticket(Mutex::new(value))
         }
 
-        /// Replaces the value by `change` of it, and returns the one before.
+        /// Replaces the value x by `change(x)`, and returns x.
         fn update(&self, change: impl FnOnce(u64) -> u64) -> u64 {
             let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let before = *value;

@@ -20,7 +20,7 @@ pub struct ActivationLayer<A> {
 }
 
 impl<A: Activation> ActivationLayer<A> {
-    /// `activation` on rows of `width` values.
+    /// Creates a layer that applies `activation` to rows of `width` values.
     pub fn new(width: usize, activation: A) -> Self {
         ActivationLayer { width, activation }
     }
@@ -36,7 +36,7 @@ impl<A: Activation> Formula<1> for Value<A> {
     }
 }
 
-/// Value and derivative: what both are made of, such as an exponential, is computed once.
+/// The value and the derivative of an activation. Common terms, such as an exponential, are computed once.
 #[derive(Clone)]
 struct Both<A>(A);
 
@@ -62,7 +62,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
-    /// `sup |φ′|`: the Jacobian is the diagonal of φ′. Across a jump of φ no bound holds: ∞.
+    /// `sup |φ′|`: the Jacobian is the diagonal of φ′. If φ jumps, the bound is ∞.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         self.activation.lipschitz().map(|bound| Upper::of(bound).get())
     }

@@ -1,4 +1,4 @@
-//! Normalisation of each column over the rows of a batch.
+//! Normalization of each column over the rows of a batch.
 
 use super::{
     Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Samples,
@@ -23,17 +23,17 @@ use rand_core::Rng;
 /// Each column shifted to mean 0 and scaled to variance 1 over the rows of the batch:
 /// `y = γ ⊙ (x − μ)/√(σ² + ε) + β`.
 ///
-/// In training, μ and σ² are mean and mean square deviation of the N rows of the pass: of all steps of all samples,
-/// at their own lengths. Each pass of training moves the running statistics, `m ← (1 − momentum) m + momentum μ`,
-/// and `v ← (1 − momentum) v + momentum σ² N/(N − 1)`. They begin at 0 and 1. In the other modes, μ = m and
-/// σ² = v. Backward in training, with s = √(σ² + ε) and u = (x − μ)/s:
+/// In training, μ and σ² are mean and mean square deviation of the N rows of the pass: all steps of all samples, at
+/// their own lengths. Each pass of training updates the running statistics, `m ← (1 − momentum) m + momentum μ`,
+/// and `v ← (1 − momentum) v + momentum σ² N/(N − 1)`. Their initial values are 0 and 1. In the other modes, μ
+/// = m and σ² = v. Backward in training, with s = √(σ² + ε) and u = (x − μ)/s:
 /// `dx = γ/s ⊙ (dy − mean(dy) − u ⊙ mean(dy ⊙ u))`.
 ///
-/// One row has no variance: `y = β`, `dx = 0`, and the running statistics stay. A workspace refuses such a training
-/// pass ([`LayerRule::TooFewRows`](crate::LayerRule)). A batch in parts, by
+/// One row has no variance: `y = β`, `dx = 0`, and the running statistics do not change. A workspace refuses such a
+/// training pass ([`LayerRule::TooFewRows`](crate::LayerRule)). A batch in parts, by
 /// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps) or in shards of
-/// [`distributed`](crate::distributed), is normalized part by part. The statistics of a column that are not finite are
-/// not taken over.
+/// [`distributed`](crate::distributed), is normalized part by part. Statistics of a column that are not finite do not
+/// enter the running statistics.
 ///
 /// Source: Ioffe & Szegedy 2015, algorithms 1 and 2; ε = 1e-5 and momentum 0.1 as in PyTorch.
 ///
@@ -50,15 +50,15 @@ pub struct BatchNorm {
     affine: bool,
 }
 
-/// A block of columns.
+/// A group of adjacent columns.
 type Columns<W> = [W; LANES];
 
-/// The statistics of a block of columns, as [`Statistics`](super::norm_statistics::Statistics): scale, mean in two
+/// The statistics of a group of columns, as [`Statistics`](super::norm_statistics::Statistics): scale, mean in two
 /// parts, and 1/σ.
 type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 
 impl BatchNorm {
-    /// The norm of rows of `width` values.
+    /// Creates the norm of rows of `width` values.
     pub const fn new(width: usize) -> Self {
         BatchNorm { width, epsilon: 1e-5, momentum: 0.1, affine: true }
     }
@@ -71,7 +71,7 @@ impl BatchNorm {
         check_epsilon(epsilon).map(|()| BatchNorm { epsilon, ..self })
     }
 
-    /// Sets the share of a batch in the running statistics.
+    /// Sets the weight of a batch in the running statistics.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `momentum` is from 0 to 1.
@@ -79,7 +79,7 @@ impl BatchNorm {
         check_momentum(momentum).map(|()| BatchNorm { momentum, ..self })
     }
 
-    /// Leaves the learned gain and bias out.
+    /// Removes the learned gain and bias.
     #[must_use]
     pub fn without_affine(self) -> Self {
         BatchNorm { affine: false, ..self }
@@ -112,7 +112,7 @@ impl BatchNorm {
             if loses_squares(square[i], statistics[3][i]) {
                 let column = x.iter().skip(j + i).step_by(self.width).map(|&x| wide(x).abs());
                 let most = column.fold(W::zero(), |most, x| if x > most || x.is_nan() { x } else { most });
-                // A column of zeros, or of what is not finite, stays so.
+                // Columns of zeros, and columns with values that are not finite, are not scaled.
                 if most.is_finite() && !most.is_zero() {
                     scale[i] = scale_of(most, self.epsilon);
                 }
@@ -121,7 +121,7 @@ impl BatchNorm {
         if scale.iter().all(|scale| scale.is_one()) { (statistics, square) } else { self.of_scaled(x, j, scale, wide) }
     }
 
-    /// [`of_batch`](Self::of_batch) of columns that are multiplied by `scale`.
+    /// Computes [`of_batch`](Self::of_batch) for columns multiplied by `scale`.
     fn of_scaled<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -149,7 +149,7 @@ impl BatchNorm {
         ([scale, mean, rest, inverse], square)
     }
 
-    /// The running statistics of the columns from `j`: those of `buffers` or, without, the first ones.
+    /// The running statistics of the columns from `j`: those in `buffers`, or the initial ones without buffers.
     fn running<T: Scalar, W: Scalar>(&self, buffers: &[T], j: usize, wide: impl Fn(T) -> W) -> ColumnStatistics<W> {
         let [mean, variance] = match buffers.split_at_checked(self.width) {
             Some((mean, variance)) if variance.len() == self.width => {
@@ -245,7 +245,8 @@ impl BatchNorm {
                 let rows = pass.x.chunks(width).zip(pass.dy.chunks(width));
                 rows.map(|(x, dy)| (unit(&statistics, load_block(x, j).map(wide)), load_block(dy, j).map(wide)))
             };
-            // STEP 1: Σ dy and Σ dy ⊙ u. Where a sum overflows, of shares of the gradient that cannot.
+            // STEP 1: Σ dy and Σ dy ⊙ u. If a sum overflows, it is computed again from a fraction of the gradient,
+            // which cannot overflow.
             let sums = |share: W| {
                 let of_dy = sum(rows, || each().map(|(_, dy)| dy.map(|dy| dy * share)));
                 let of_dyu = || each().map(|(u, dy)| core::array::from_fn(|i| dy[i] * share * u[i]));
@@ -283,7 +284,7 @@ impl BatchNorm {
     }
 }
 
-/// The sums of blocks of columns over so many rows.
+/// Returns the sums of a group of columns over `rows` rows.
 fn sum<W: Scalar, I: Iterator<Item = Columns<W>>>(rows: usize, terms: impl Fn() -> I + Sync) -> Columns<W> {
     let mut sums = [W::zero(); LANES];
     add_sums(rows, &mut sums, |_| terms());
@@ -319,7 +320,7 @@ impl<T: Scalar> Layer<T> for BatchNorm {
         Dims::new(self.width, self.width, self.parameters())
     }
 
-    /// Saved: the statistics of each column. In narrow formats they are computed again.
+    /// Saved: the statistics of each column. In narrow formats the statistics are computed again.
     fn memory(&self, _shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let saved = if mode.saves() && !is_narrow::<T>() { self.width.saturating_mul(STATISTICS) } else { 0 };
         MemorySizes::new(saved, 0, 0).buffers(self.width.saturating_mul(2))

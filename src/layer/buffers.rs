@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The buffers of a network. Those of a layer belong to its first link: link i has `starts[i]..starts[i + 1]`.
+/// The buffers of a network. The buffers of a layer belong to its first link: link i has `starts[i]..starts[i + 1]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffers<T> {
     values: Vec<T>,
@@ -26,7 +26,7 @@ pub(crate) struct Buffers<T> {
 }
 
 impl<T: Scalar> Buffers<T> {
-    /// The buffers of `network` with their initial values.
+    /// Creates the buffers of `network` with their initial values.
     pub(crate) fn of(network: &dyn Layer<T>) -> Result<Self, Error> {
         let (what, mut starts, mut end) = ("the buffers of the network", Vec::from([0]), 0usize);
         visit(network, "", &mut |_, _, links, count| {
@@ -78,9 +78,9 @@ impl<T> Buffers<T> {
 /// The buffers of one layer.
 #[cfg(feature = "safetensors")]
 pub(crate) struct BufferPlace {
-    /// The layer's path.
+    /// The path of the layer.
     pub(crate) path: String,
-    /// Its values among those of the network.
+    /// The range of the layer's values in the buffers of the network.
     pub(crate) range: Range<usize>,
     pub(crate) is_batch_norm: bool,
 }
@@ -105,8 +105,8 @@ type Found<'f, T> = &'f mut dyn FnMut(&dyn Layer<T>, &str, usize, usize);
 
 /// Visits each layer with links of its own, in link order.
 ///
-/// Only layers without parts have buffers of their own: asked of each layer with parts, they would take time in the
-/// square of the depth.
+/// Only layers without parts have buffers of their own: querying each layer with parts would take time quadratic in the
+/// depth.
 fn visit<T: Scalar>(layer: &dyn Layer<T>, path: &str, found: Found<'_, T>) {
     let structure = layer.structure();
     let is_whole = structure.parts().next().is_none();

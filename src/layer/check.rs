@@ -32,13 +32,13 @@ pub(crate) struct Answers {
     pub(crate) keeps_rows: bool,
     /// Values saved per row, if the layer saves a fixed number per row.
     pub(crate) saved: usize,
-    /// Whether it saves a fixed number of values per row, the same in each mode that saves, and has no state.
+    /// Whether the layer saves a fixed number of values per row, the same in each mode that saves, and has no state.
     pub(crate) by_row: bool,
-    /// Whether it can be part of a span, which each thread runs for some of the samples.
+    /// Whether the layer can be part of a span, which each thread runs for some of the samples.
     pub(crate) plain: bool,
 }
 
-/// The check of a workspace: whether all layers of a network can run a pass of `shape`.
+/// The check by a workspace whether all layers of a network can run a pass of `shape`.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) shape: BatchShape<'a>,
@@ -55,7 +55,7 @@ impl Answers {
         })
     }
 
-    /// The answers of a layer with sizes that every network refuses.
+    /// Returns the answers of a layer with sizes that every network refuses.
     fn without_sizes(dims: Dims) -> Self {
         Answers {
             dims,
@@ -72,7 +72,7 @@ impl Answers {
         }
     }
 
-    /// One level above layers of `depth` levels.
+    /// Returns the depth of a layer whose parts have `depth` levels.
     pub(crate) fn above(depth: usize) -> Result<usize, LayerRule> {
         if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) }
     }
@@ -116,7 +116,7 @@ impl Answers {
                 }
             };
             memory(ragged)?;
-            // One step more, and one sample more.
+            // The sizes are compared with those for one step more, and for one sample more.
             let mut smaller = [MemorySizes::default(); 3];
             for samples in [few, many] {
                 let mut shorter = MemorySizes::default();
@@ -198,7 +198,7 @@ impl Question<'_> {
     }
 }
 
-/// The result of a method that is called twice; refused if the two differ.
+/// Calls a method twice, and refuses different results.
 fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
     let (first, second) = (ask(), ask());
     if first == second { Ok(second) } else { Err(LayerRule::Changed { method }) }
@@ -212,7 +212,7 @@ fn check_growth(smaller: MemorySizes, larger: MemorySizes) -> Result<(), LayerRu
     }
 }
 
-/// Refuses an invalid output shape, or one with another batch than the input.
+/// Refuses an invalid output shape, or one whose number of samples differs from the input's.
 pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) -> Result<(), LayerRule> {
     after.check().map_err(|reason| LayerRule::InvalidOutputShape { reason: Box::new(reason) })?;
     if after.batch != before.batch {
@@ -221,7 +221,7 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
     Ok(())
 }
 
-/// Refuses blocks that do not tile so many parameters in order, or that share a name.
+/// Refuses blocks that do not tile the layer's parameters in order, or that share a name.
 pub(crate) fn check_blocks<'a>(
     blocks: impl Iterator<Item = &'a Block<'static>> + Clone,
     parameters: usize,
@@ -263,7 +263,7 @@ pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str
     }
 }
 
-/// Refuses a slice of a pass that is not as long as the contract of [`Layer`] says.
+/// Panics unless a slice of a pass has the length that the contract of [`Layer`] requires.
 #[inline]
 #[track_caller]
 pub(crate) fn hold(what: &str, expected: usize, found: usize) {
@@ -296,7 +296,7 @@ pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize)
     values.split_off_mut(start..).unwrap_or_default()
 }
 
-/// [`cut`] for a shared slice.
+/// As [`cut`], for a shared slice.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
@@ -304,7 +304,7 @@ pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) 
     values.split_off(..count).unwrap_or_else(|| broken(what, count, found))
 }
 
-/// [`cut_end`] for a shared slice.
+/// As [`cut_end`], for a shared slice.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
@@ -313,7 +313,7 @@ pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usi
     values.split_off(start..).unwrap_or_default()
 }
 
-/// The path of a part.
+/// Returns the path of a part.
 pub(crate) fn join(path: &str, part: &str) -> String {
     if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }
 }

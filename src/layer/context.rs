@@ -1,4 +1,4 @@
-//! The context of a pass: where a layer stands, how the pass runs, and which monitor receives its events.
+//! The context of a pass: the layer's path, the mode of the pass, and the monitor that receives its events.
 
 use super::{Buffers, DropoutKey, LinkPath, Mode};
 use crate::{
@@ -9,14 +9,14 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// What both passes of a layer have in common: rows, mode, dropout masks, path and monitor.
+/// The arguments common to both passes of a layer: rows, mode, dropout key, path and monitor.
 ///
 /// A layer reports each of its links by [`report_forward`](Self::report_forward) and
 /// [`report_backward`](Self::report_backward); without an active monitor they do nothing. A container passes
 /// [`part`](Self::part) or [`branch`](Self::branch) to the layers inside.
 #[non_exhaustive]
 pub struct Context<'a, T: Scalar> {
-    /// Rows of `x`.
+    /// The batch shape of `x`.
     pub shape: BatchShape<'a>,
     /// The purpose of the forward pass.
     pub mode: Mode,
@@ -27,50 +27,51 @@ pub struct Context<'a, T: Scalar> {
     /// The monitor that receives this layer's events.
     pub monitor: &'a mut dyn GradientMonitor<T>,
     pub(crate) buffers: Option<&'a mut Buffers<T>>,
-    /// Whether a network cut the slices of the pass by the answers of the layer, which is one of this crate and without
-    /// parts: only the scratch is checked again.
+    /// Whether a network divided the slices of the pass by the answers of the layer. The layer is then one of this
+    /// crate without parts, and checks only its scratch again.
     pub(crate) is_cut: bool,
 }
 
 impl<'a, T: Scalar> Context<'a, T> {
-    /// The context of a layer that is a network by itself, without names of links.
+    /// Creates the context of a layer that is run on its own as a network, without link names.
     pub fn new(shape: BatchShape<'a>, mode: Mode, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         let (dropout, path) = (DropoutKey::default(), LinkPath::new(&[]));
         Context { shape, mode, dropout, path, monitor, buffers: None, is_cut: false }
     }
 
-    /// Memory for the lengths of a segment's samples: that of the workspace, if the pass has one.
+    /// Takes the memory for the lengths of a segment's samples from the workspace. Without a workspace it is a new
+    /// vector.
     pub(crate) fn take_lengths(&mut self) -> Vec<usize> {
         self.buffers.as_deref_mut().map(|buffers| core::mem::take(&mut buffers.lengths)).unwrap_or_default()
     }
 
-    /// Gives that memory back.
+    /// Returns the memory of [`take_lengths`](Self::take_lengths) to the workspace.
     pub(crate) fn keep_lengths(&mut self, lengths: Vec<usize>) {
         if let Some(buffers) = self.buffers.as_deref_mut() {
             buffers.lengths = lengths;
         }
     }
 
-    /// The context of a part whose links begin `offset` names after the layer's first.
+    /// Returns the context of a part whose links begin `offset` names after the layer's first.
     pub fn part(&mut self, offset: usize) -> Context<'_, T> {
         let Context { shape, mode, dropout, path, .. } = *self;
         let buffers = self.buffers.as_deref_mut();
         Context { shape, mode, dropout, path: path.part(offset), monitor: self.monitor, buffers, is_cut: false }
     }
 
-    /// The context of a part that is one of several parallel branches.
+    /// Returns the context of a part that is one of several parallel branches.
     pub fn branch(&mut self, offset: usize) -> Context<'_, T> {
         let part = self.part(offset);
         Context { path: part.path.branch(), ..part }
     }
 
-    /// The layer's buffers: as many values as its [`memory`](super::Layer::memory) asks for.
+    /// Returns the layer's buffers: as many values as its [`memory`](super::Layer::memory) asks for.
     pub fn buffers(&self) -> &[T] {
         self.buffers.as_ref().map_or(&[], |buffers| buffers.of_link(self.path.index()))
     }
 
-    /// The layer's buffers in a forward pass that is to update them: one of training. `None` in every other pass, such
-    /// as an evaluation, or one on a copy of the run.
+    /// Returns the layer's buffers, to be updated, in a forward pass of training. `None` in every other pass, such as
+    /// an evaluation or a pass on a copy of the run.
     pub fn buffers_to_update(&mut self) -> Option<&mut [T]> {
         let link = self.path.index();
         self.buffers.as_mut().filter(|buffers| buffers.updates).map(|buffers| buffers.of_link_mut(link))

@@ -17,8 +17,8 @@ use alloc::{vec, vec::Vec};
 /// In training, each value is set to zero with probability `rate`, the others are divided by `1 − rate`;
 /// otherwise `y = x`.
 ///
-/// The mask is a function of seed, step, layer, sample, time step and unit alone: a batch split in two, a
-/// run resumed, and the backward pass see the same. Source: Srivastava et al. 2014.
+/// The mask is a function of seed, step, layer, sample, time step and unit alone: a batch split in two, a resumed run
+/// and the backward pass use the same mask. Source: Srivastava et al. 2014.
 ///
 /// # Shapes
 /// x, y: \[rows, width\].
@@ -34,7 +34,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Dropout of rows of `width` values.
+    /// Creates dropout for rows of `width` values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
@@ -43,8 +43,8 @@ impl Dropout {
         dropout.check().map(|()| dropout)
     }
 
-    /// Gives all steps of a sample one mask. Between the steps of a recurrent network it keeps the noise from being
-    /// averaged out (variational dropout: Gal & Ghahramani 2016, §4).
+    /// Uses one mask for all steps of a sample. Between the steps of a recurrent network this prevents the noise from
+    /// averaging out (variational dropout: Gal & Ghahramani 2016, §4).
     #[must_use]
     pub fn locked(self) -> Self {
         Dropout { locked: true, ..self }
@@ -98,7 +98,7 @@ impl<T: Scalar> Layer<T> for Dropout {
         Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
-    /// `1/(1 − rate)`: the Jacobian is a diagonal of zeros and that.
+    /// Returns `1/(1 − rate)`: the Jacobian is diagonal, with zeros and this factor.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         // 1 − rate is rounded too.
         Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())

@@ -9,7 +9,7 @@ use core::fmt::Debug;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DropoutKey {
-    /// Seed of the run.
+    /// The seed of the run.
     pub seed: u64,
     /// The training step.
     pub step: u64,
@@ -20,35 +20,35 @@ pub struct DropoutKey {
 }
 
 impl DropoutKey {
-    /// The key of training step `step` in a run with seed `seed`.
+    /// Creates the key of training step `step` in a run with seed `seed`.
     pub const fn new(seed: u64, step: u64) -> Self {
         DropoutKey { seed, step, first_sample: 0, first_step: 0 }
     }
 
-    /// The same key for a pass whose first sample is `sample`: a part of a batch.
+    /// Returns the key for a part of a batch whose first sample is `sample`.
     #[must_use]
     pub const fn from_sample(self, sample: usize) -> Self {
         DropoutKey { first_sample: sample as u64, ..self }
     }
 
-    /// The same key for a pass whose first time step is `steps` later: a segment of a sequence.
+    /// Returns the key for a segment of a sequence, whose first time step is `steps` later.
     pub(crate) const fn at_later_step(self, steps: usize) -> Self {
         DropoutKey { first_step: self.first_step.wrapping_add(steps as u64), ..self }
     }
 
-    /// The key of the masks of one row: of a link, a sample of the pass, and a step of it.
+    /// Returns the key of the masks of one row, given by a link, a sample of the pass and a time step.
     pub(crate) fn row(self, link: usize, sample: usize, step: usize) -> RowKey {
         let (sample, step) = (self.later(sample).first_sample, self.at_later_step(step).first_step);
         let key = [self.step, link as u64, sample, step].into_iter();
         RowKey(key.fold(mix(self.seed), |key, part| mix(key ^ mix(part))))
     }
 
-    /// The same key for all steps of a sample.
+    /// Returns a key that is the same for all time steps of a sample.
     pub(crate) const fn without_step(self) -> Self {
         DropoutKey { first_step: 0, ..self }
     }
 
-    /// The same key for the samples of a pass from number `sample` on.
+    /// Returns the key for the samples of the pass from index `sample` on.
     pub(crate) const fn later(self, sample: usize) -> Self {
         DropoutKey { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
     }
@@ -59,19 +59,20 @@ impl DropoutKey {
 pub(crate) struct RowKey(u64);
 
 impl RowKey {
-    /// Whether `unit` is dropped, with the probability of `threshold` over 2⁶⁴.
+    /// Whether `unit` is dropped. The probability is `threshold`/2⁶⁴.
     #[inline]
     pub(crate) fn is_dropped(self, unit: usize, threshold: u64) -> bool {
         mix(self.0.wrapping_add(unit as u64)) < threshold
     }
 }
 
-/// The rate as a fraction of 2⁶⁴.
+/// Returns `rate` · 2⁶⁴, for [`RowKey::is_dropped`].
 pub(crate) fn drop_threshold(rate: f64) -> u64 {
     (rate * 18_446_744_073_709_551_616.0) as u64
 }
 
-/// The factor of values that are kept, `1/(1 − rate)`. One beyond a narrow format would turn 0 into NaN.
+/// Returns the factor of kept values, `1/(1 − rate)`. It is limited to the number format: an infinite factor would
+/// turn 0 into NaN.
 pub(crate) fn kept_factor<T: Scalar>(rate: f64) -> T {
     scalar::<T>(1.0 / (1.0 - rate)).min(T::max_value())
 }

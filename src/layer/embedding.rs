@@ -19,8 +19,9 @@ use rand_core::Rng;
 ///
 /// An index is a whole number in the scalar type, from 0 to vocabulary − 1. A workspace, a trainer and a model refuse
 /// other values by [`DataRule::Index`](crate::DataRule::Index), with sample and column. Backward: `dE[i] = Σ dy_c`
-/// over the rows and columns c with x_c = i, so the gradient of an index that a batch lacks is 0. The gradient of the
-/// indices is 0: they are no weights. Values begin as standard normal numbers, as in PyTorch.
+/// over the rows and columns c with x_c = i, so the gradient of an index that does not occur in the batch is 0. The
+/// gradient of the indices is 0: they are not weights. Values are initialized as standard normal numbers, as in
+/// PyTorch.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::{Sequential, initialize}, workspace::Workspace};
@@ -46,19 +47,19 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// A table of `vocabulary` vectors of `dimension` values, for rows of one index.
+    /// Creates a table of `vocabulary` vectors of `dimension` values, for rows of one index.
     pub fn new(vocabulary: usize, dimension: usize) -> Self {
         let weights = Normal { mean: 0.0, std: 1.0 }.kind();
         Embedding { columns: 1, vocabulary, dimension, padding: None, weights }
     }
 
-    /// Sets the number of indices in a row; all have the same table.
+    /// Sets the number of indices in a row; all of them use the same table.
     #[must_use]
     pub fn columns(self, columns: usize) -> Self {
         Embedding { columns, ..self }
     }
 
-    /// Sets an index whose vector begins at 0 and has no gradient.
+    /// Sets an index whose vector is initialized to 0 and has no gradient.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `index` is below the vocabulary.
@@ -79,7 +80,7 @@ impl Embedding {
         self.weights.mean(shape).zip(self.weights.variance(shape))
     }
 
-    /// The range of a vector in the table.
+    /// Returns the range of the vector of index `x` in the table.
     fn range<T: Scalar>(&self, x: T) -> core::ops::Range<usize> {
         let index = index(x, self.vocabulary).unwrap_or_else(|| {
             let (last, found) = (self.vocabulary - 1, to_f64(x));
@@ -89,7 +90,7 @@ impl Embedding {
     }
 }
 
-/// The index that a number is: whole, and below `vocabulary`.
+/// Returns the number as an index; `None` unless it is whole and below `vocabulary`.
 pub(super) fn index<T: Scalar>(x: T, vocabulary: usize) -> Option<usize> {
     let x = to_f64(x);
     let index = x as usize;

@@ -1,10 +1,10 @@
 //! Widths of a layer, and whether its samples depend on each other.
 
-/// Widths of a layer, in values per row, and how many parameters it has.
+/// The widths of a layer, in values per row, and its number of parameters.
 ///
 /// Constructors of layers do not fail on sizes: [`Sequential::push`](super::Sequential::push),
 /// [`initialize`](super::initialize) and [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that
-/// does not fit is `usize::MAX` here, which they refuse.
+/// overflows is `usize::MAX` here, which they refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {
@@ -12,12 +12,12 @@ pub struct Dims {
     pub input: usize,
     /// Values per output row.
     pub output: usize,
-    /// Parameters.
+    /// The number of parameters.
     pub parameters: usize,
 }
 
 impl Dims {
-    /// The widths `input` → `output` with that many parameters.
+    /// The widths `input` → `output` with the given number of parameters.
     pub const fn new(input: usize, output: usize, parameters: usize) -> Self {
         Dims { input, output, parameters }
     }
@@ -28,7 +28,7 @@ impl Dims {
 pub enum Samples {
     /// The output of a sample depends on that sample alone: a batch gives the outputs of its samples one by one.
     Independent,
-    /// In training the output of a sample depends on the other samples too, as in batch normalisation. In the other
+    /// In training the output of a sample depends on the other samples too, as in batch normalization. In the other
     /// modes samples are independent.
     CoupledInTraining,
     /// The output of a sample depends on the other samples too.
@@ -36,7 +36,7 @@ pub enum Samples {
 }
 
 impl Samples {
-    /// The answer for two layers together: coupled in each mode in which either is.
+    /// Combines the answers of two layers: samples are coupled in each mode in which either layer couples them.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         match (self, other) {

@@ -25,9 +25,9 @@ use rand_core::Rng;
 
 /// A linear map times a gate of the same input: `y = a ⊙ φ(g)`, `a = W₁ x + b₁`, `g = W₂ x + b₂`.
 ///
-/// Backward: `da = φ(g) ⊙ dy`, `dg = a ⊙ φ′(g) ⊙ dy`, `dx = W₁ᵀ da + W₂ᵀ dg`. With φ the sigmoid it is GLU, with Swish
-/// SwiGLU, with Gelu GeGLU. Both maps are one product: their rows are stacked, `value` before `gate`, and initialized
-/// apart. Source: Dauphin et al. 2017; Shazeer 2020.
+/// Backward: `da = φ(g) ⊙ dy`, `dg = a ⊙ φ′(g) ⊙ dy`, `dx = W₁ᵀ da + W₂ᵀ dg`. With φ the sigmoid it
+/// is GLU, with Swish SwiGLU, with Gelu GeGLU. Both maps are one product: their rows are stacked, `value` before
+/// `gate`, and initialized separately. Source: Dauphin et al. 2017; Shazeer 2020.
 ///
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[2 · outputs, inputs\] and `bias` \[2 · outputs, 1\],
@@ -48,8 +48,8 @@ const GATES: &[Gate] = &[Gate::new("value"), Gate::new("gate")];
 const GATING: usize = 1;
 
 impl GatedLinear {
-    /// A map from `inputs` to `outputs` values with the gate `activation`, and with biases. Weights begin by
-    /// [`Glorot::uniform`], biases at zero.
+    /// Creates a map from `inputs` to `outputs` values with the gate `activation` and with biases. Weights are
+    /// initialized by [`Glorot::uniform`]; biases are zero.
     pub fn new(inputs: usize, outputs: usize, activation: impl Activation) -> Self {
         let (weights, bias) = (Glorot::uniform().kind(), Some(Zeros.kind()));
         GatedLinear { inputs, outputs, activation: activation.kind(), weights, bias }
@@ -67,23 +67,24 @@ impl GatedLinear {
         GatedLinear { bias: Some(initializer.kind()), ..self }
     }
 
-    /// Leaves b₁ and b₂ out.
+    /// Removes b₁ and b₂.
     #[must_use]
     pub fn without_bias(self) -> Self {
         GatedLinear { bias: None, ..self }
     }
 
-    /// Pre-activations of a row: a and g.
+    /// Returns the number of pre-activations of a row: those of a and g.
     fn stacked(&self) -> usize {
         self.outputs.saturating_mul(2)
     }
 
-    /// Values of W₁ and W₂.
+    /// Returns the number of values of W₁ and W₂.
     fn entries(&self) -> usize {
         saturating_product(&[2, self.inputs, self.outputs])
     }
 
-    /// The lengths of the slices of a pass that saves a and g or not, and needs so much scratch.
+    /// Returns the lengths of the slices of a pass that needs `scratch` values of scratch. `saves` states whether a and
+    /// g are saved.
     #[inline(always)]
     fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, saves: bool, scratch: usize) -> PassLengths {
         let z = shape.rows().saturating_mul(self.stacked());
@@ -100,7 +101,7 @@ impl GatedLinear {
     }
 }
 
-/// `y = a ⊙ φ(g)` of all rows, with z = (a, g).
+/// Computes `y = a ⊙ φ(g)` for all rows, with z = (a, g).
 struct ForwardGate<'a, T> {
     outputs: usize,
     z: &'a [T],

@@ -4,24 +4,25 @@ use crate::batch_shape::BatchShape;
 
 /// Promises of a layer that let a network do less work. All are false by default, which is safe.
 ///
-/// A wrong promise gives wrong numbers; every field has a law. A container has the hints that hold for the whole.
+/// A wrong promise gives wrong results; each field is tested by a law. A container returns the hints that hold for all
+/// of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hints {
-    /// `backward` does not read `x`, and may get an empty slice: the network need not keep it.
+    /// `backward` does not read `x`, and may receive an empty slice: the network need not keep `x`.
     pub ignores_x: bool,
-    /// `backward` does not read `y`, and may get an empty slice.
+    /// `backward` does not read `y`, and may receive an empty slice.
     pub ignores_y: bool,
     /// `saved` holds a fixed number of values per row, in row order, in every mode that saves. Threads may process
     /// disjoint row ranges, and a network reads [`memory`](super::Layer::memory) once.
     pub saved_per_row: bool,
-    /// `backward` overwrites `dw` where [`overwrite_dw`](super::Backward::overwrite_dw) says so. Without the hint `dw`
-    /// is cleared before. Blocks that are not [trainable](super::Backward::trainable) may stay as they are.
+    /// `backward` overwrites `dw` if [`overwrite_dw`](super::Backward::overwrite_dw) is set. Without the hint `dw` is
+    /// cleared before. Blocks that are not [trainable](super::Backward::trainable) may be left unchanged.
     pub overwrites_dw: bool,
-    /// [`dy`](super::Backward::dy) may lack some leading rows, which are zero then.
+    /// [`dy`](super::Backward::dy) may omit leading rows that are zero.
     pub accepts_short_dy: bool,
     /// For sequences of one length, all rows of `dx` before the last step are zero for every `dy`, and
-    /// [`dx`](super::Backward::dx) may lack them.
+    /// [`dx`](super::Backward::dx) may omit them.
     pub dx_zero_before_last_step: bool,
 }
 

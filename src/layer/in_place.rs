@@ -1,42 +1,45 @@
-//! The in-place step: parameters are updated in the backward pass, while their gradient is in the cache.
+//! The in-place update: parameters are updated in the backward pass, while their gradient is in the cache.
 
 use super::{Backward, Layer};
 use crate::{block::Blocks, kernel::elementwise::descend, scalar::Scalar};
 use core::ops::Range;
 
-/// Parameters that a chain updates at once: with gradient and state they fit in a level-2 cache.
+/// The number of parameters that a chain updates at once. With gradient and state they fit in a level-2 cache.
 const WINDOW: usize = 1 << 14;
 
-/// A step `w ← w + u(g)` of an element-wise chain, for the parameters of a layer. Sealed: only a workspace makes one.
+/// An update `w ← w + u(g)` by an element-wise chain, for the parameters of a layer. Sealed: only a workspace creates
+/// it.
 pub struct InPlaceStep<'a, T> {
-    /// The rate η of plain gradient descent, `w ← w − η g`; not read where there is a chain. Beside the chain and
-    /// not in place of it: a step is copied for each layer, and a union would be read back wider than it was written.
+    /// The rate η of plain gradient descent, `w ← w − η g`; not used if there is a chain. It is a field of its
+    /// own, not an enum variant beside the chain: the value is copied for each layer, and an enum would be loaded in
+    /// wider words than it was stored.
     rate: T,
     chain: Option<(&'a Blocks, &'a mut Chain<'a, T>)>,
-    /// Where the parameters of the layer begin in those of the network.
+    /// The index of the layer's first parameter in the network.
     start: usize,
 }
 
-/// `(blocks, start, w, g)`: updates the parameters of the network from `start` on; the content of g is arbitrary after.
+/// `(blocks, start, w, g)`: updates the parameters of the network from `start` on. The content of g is arbitrary
+/// afterwards.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
 
 impl<'a, T: Scalar> InPlaceStep<'a, T> {
-    /// A step of plain gradient descent: `w ← w − η g`, computed as `w + (−η) g`.
+    /// Creates an update by plain gradient descent: `w ← w − η g`, computed as `w + (−η) g`.
     pub(crate) fn plain(rate: T) -> Self {
         InPlaceStep { rate, chain: None, start: 0 }
     }
 
-    /// A step of `chain` on parameters in these blocks.
+    /// Creates an update by `chain` of the parameters in `blocks`.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
         InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }
 
-    /// The rate η of plain gradient descent.
+    /// Returns the rate η of plain gradient descent; `None` for a chain.
     pub(super) fn plain_rate(&self) -> Option<T> {
         if self.chain.is_none() { Some(self.rate) } else { None }
     }
 
-    /// The step of a layer whose parameters begin `offset` later.
+    /// Returns the update for a part whose parameters begin `offset` later.
     pub(super) fn part(&mut self, offset: usize) -> InPlaceStep<'_, T> {
         let chain: Option<(_, &mut Chain<'_, T>)> = match &mut self.chain {
             Some((blocks, chain)) => Some((*blocks, &mut **chain)),
@@ -54,7 +57,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
     }
 }
 
-/// The backward pass of `layer`, and then the step.
+/// Runs the backward pass of `layer`, then updates its parameters.
 pub(super) fn backward_and_update<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &mut [T],
@@ -71,9 +74,9 @@ pub(super) fn backward_and_update<T: Scalar>(
 
 /// How the backward pass treats the parameters: accumulate a gradient, or update in place.
 pub(crate) enum Parameters<'a, T> {
-    /// The pass computes their gradient.
+    /// The pass computes the gradient of the parameters.
     Stay(&'a [T]),
-    /// The pass updates them. The buffer of the gradient is reused from layer to layer.
+    /// The pass updates the parameters. The buffer of the gradient is reused from layer to layer.
     Update(&'a mut [T], InPlaceStep<'a, T>),
 }
 
@@ -119,18 +122,19 @@ impl<T: Scalar> Parameters<'_, T> {
     }
 }
 
-/// Parameters and gradient of layers one after the other, in a backward pass: from the last layer to the first.
+/// Divides parameters and gradient among consecutive layers in a backward pass, from the last layer to the first.
 ///
-/// In place the memory of the gradient is reused: a layer of many parameters is updated by itself, smaller ones
-/// together.
+/// With in-place updates the memory of the gradient is reused: a layer of many parameters is updated by itself, smaller
+/// layers together.
 pub(super) struct Collected<'w, 'd, T> {
     pub(super) w: Parameters<'w, T>,
     pub(super) dw: &'d mut [T],
-    /// Parameters of a layer that takes the step itself, at least.
+    /// The least number of parameters of a layer that is updated by itself.
     alone: usize,
-    /// Parameters that layers collect for a step together, at least.
+    /// The least number of parameters that smaller layers collect before they are updated together.
     window: usize,
-    /// Parameters at the end that are updated. The gradient of those before lies at the end of `dw`.
+    /// The number of parameters at the end that are already updated. The gradient of the parameters before them lies at
+    /// the end of `dw`.
     updated: usize,
 }
 
@@ -144,13 +148,13 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         Collected { w, dw, alone, window, updated: 0 }
     }
 
-    /// Where in `dw` the gradient of the parameters in `range` lies.
+    /// Returns the range of `dw` that holds the gradient of the parameters in `range`.
     #[inline]
     pub(super) fn place(&self, range: &Range<usize>) -> Range<usize> {
         range.start + self.updated..range.end + self.updated
     }
 
-    /// Parameters and gradient of the layer with the parameters in `range`.
+    /// Returns parameters and gradient of the layer with the parameters in `range`.
     #[inline]
     pub(super) fn layer(&mut self, range: Range<usize>) -> (Parameters<'_, T>, &mut [T]) {
         if range.len() < self.alone {
@@ -174,7 +178,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         }
     }
 
-    /// [`complete`](Self::complete) of layers that ran together: they take no step but that of plain gradient descent.
+    /// As [`complete`](Self::complete), for layers that ran together. Only plain gradient descent may have updated them
+    /// already.
     #[inline]
     pub(super) fn complete_together(&mut self, range: Range<usize>) {
         let all = self.w.read().len();

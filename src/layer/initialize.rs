@@ -10,7 +10,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The initial values of all parameters of `layer`: for one seed, the same bits on every platform.
+/// Returns the initial values of all parameters of `layer`. A seed gives the same bits on every platform.
 ///
 /// # Errors
 /// Those of the layer's initializers; [`Error::InitialValue`] for a value that is not finite in `T`;

@@ -1,4 +1,4 @@
-//! What the layers of a network ask of a batch beyond its sizes.
+//! The requirements of a network's layers on a batch beyond its sizes.
 
 use super::{Layer, LayerSpec, Mode, StructureKind, embedding::index};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// What the layers of a network ask of a batch beyond its sizes.
+/// The requirements of a network's layers on a batch: the number of rows, and indices within a vocabulary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct InputRules {
     /// Whether a layer normalizes over the rows of a batch.
@@ -16,19 +16,19 @@ pub(crate) struct InputRules {
     vocabulary: Option<usize>,
 }
 
-/// The values that a layer receives.
+/// The source of the values that a layer receives.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// Those of the network's input.
+    /// The network's input.
     Input,
-    /// Computed by layers of the crate.
+    /// Layers of this crate.
     Layers,
-    /// Computed by a layer of a user's own.
+    /// A custom layer.
     Custom,
 }
 
 impl InputRules {
-    /// The rules of `network`.
+    /// Collects the requirements of `network`.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a vocabulary with indices that `T` does not represent; [`Error::InvalidLayer`] for an
@@ -39,7 +39,7 @@ impl InputRules {
         Ok(rules)
     }
 
-    /// Adds the rules of `layer`; gives the source of its output.
+    /// Adds the requirements of `layer`. Returns the source of its output.
     fn add<T: Scalar>(&mut self, layer: &dyn Layer<T>, path: &str, source: Source) -> Result<Source, Error> {
         let structure = layer.structure();
         if structure.parts().next().is_none() {
@@ -58,7 +58,7 @@ impl InputRules {
         }
         let (mut last, width, is_chain) = (source, layer.dims().input, structure.kind() == StructureKind::Chain);
         for (name, part, _) in structure.parts() {
-            // A layer of a user's own may divide its input among its parts.
+            // A custom layer may divide its input among its parts.
             let own = if is_chain { last } else { source };
             let own = if own == Source::Input && part.dims().input != width { Source::Custom } else { own };
             last = self.add(part, &structure.below(path, name), own)?;
@@ -80,18 +80,18 @@ impl InputRules {
         Ok(())
     }
 
-    /// The number of indices of which the inputs of the network must be; `None` for any values.
+    /// Returns the vocabulary if the inputs of the network must be indices; `None` if any values are allowed.
     pub(crate) fn vocabulary(self) -> Option<usize> {
         self.vocabulary
     }
 
-    /// The place of the first input that is no index.
+    /// Returns the position of the first input that is not a valid index.
     pub(crate) fn first_wrong<T: Scalar>(self, x: &[T]) -> Option<usize> {
         let vocabulary = self.vocabulary?;
         x.iter().position(|&x| index(x, vocabulary).is_none())
     }
 
-    /// Refuses inputs of a pass that are no indices.
+    /// Refuses inputs of a pass that are not valid indices.
     pub(crate) fn check_indices<T: Scalar>(self, x: &[T], shape: BatchShape<'_>, width: usize) -> Result<(), Error> {
         let Some(at) = self.first_wrong(x) else { return Ok(()) };
         let (mut sample, mut step) = (at / width.max(1), 0);

@@ -29,7 +29,7 @@ use rand_core::Rng;
 ///
 /// Backward: `dx = Wᵀ dy`, `dW = Σ dy xᵀ`, `db = Σ dy` over rows.
 ///
-/// Weights begin by [`Glorot::uniform`] and biases at zero, unless told otherwise.
+/// By default weights are initialized by [`Glorot::uniform`] and biases are zero.
 ///
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[outputs, inputs\] and `bias` \[outputs, 1\].
@@ -43,7 +43,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A map from `inputs` to `outputs` values, with a bias.
+    /// Creates a map from `inputs` to `outputs` values, with a bias.
     pub fn new(inputs: usize, outputs: usize) -> Self {
         Linear { inputs, outputs, weights: Glorot::uniform().kind(), bias: Some(Zeros.kind()) }
     }
@@ -60,23 +60,23 @@ impl Linear {
         Linear { bias: Some(initializer.kind()), ..self }
     }
 
-    /// Leaves b out: `y = W x`.
+    /// Removes b: `y = W x`.
     #[must_use]
     pub fn without_bias(self) -> Self {
         Linear { bias: None, ..self }
     }
 
-    /// Values of W.
+    /// Returns the number of values of W.
     fn entries(&self) -> usize {
         self.inputs.saturating_mul(self.outputs)
     }
 
-    /// Values of W and b.
+    /// Returns the number of values of W and b.
     fn parameters(&self) -> usize {
         self.entries().saturating_add(if self.bias.is_some() { self.outputs } else { 0 })
     }
 
-    /// The lengths of the slices of a pass that needs so much scratch.
+    /// Returns the lengths of the slices of a pass that needs `scratch` values of scratch.
     #[inline(always)]
     fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, scratch: usize) -> PassLengths {
         PassLengths::new("Linear", Layer::<T>::dims(self), shape, shape).memory(MemorySizes::new(0, scratch, 0), 1)
@@ -110,7 +110,7 @@ impl Linear {
         }
     }
 
-    /// What a backward pass over several rows needs on one thread.
+    /// Returns the scratch that a backward pass over several rows needs on one thread.
     #[inline(never)]
     fn least_scratch<T: Scalar>(&self, rows: usize) -> usize {
         let gradient = gemm_tn_least_scratch::<T>([self.outputs, self.inputs, rows]);
@@ -271,7 +271,7 @@ impl<T: Scalar> Layer<T> for Linear {
         }
         self.add_products([dy, x], weight, Epilogue::AddScaled(-rate), scratch, &mut ctx);
         if rows == 1 {
-            // Too short to be worth a kernel.
+            // The bias is too short for a kernel to pay.
             return bias.iter_mut().zip(dy).for_each(|(b, &g)| *b += -rate * g);
         }
         let (_, sums) = dw.split_at_mut(self.entries());

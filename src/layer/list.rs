@@ -1,4 +1,4 @@
-//! The layers that are their own description: a new one is its own file, a line here, and a method of the builder.
+//! The layers that are their own description. A new one needs a file, a line here, and a method of the builder.
 
 /// Calls the macro `$then` with the list: a file and its types. Each type implements [`ListedLayer`].
 macro_rules! leaf_layers {
@@ -31,13 +31,15 @@ pub(super) fn fact(name: &'static str, value: impl Debug) -> Fact {
     (name, format!("{value:?}"))
 }
 
-/// A layer without parts that is its own description: for any scalar, a copy of it is the layer.
+/// A layer without parts that is its own description: a copy of it is the layer, for any scalar.
 pub(crate) trait ListedLayer: Layer<f64> {
-    /// The settings that must match when a checkpoint is loaded, widths among them. Initializers have done their work.
+    /// Returns the settings that must match when a checkpoint is loaded, including widths. Initializers do not matter
+    /// then.
     #[cfg_attr(not(feature = "safetensors"), allow(dead_code))]
     fn facts(&self) -> Vec<Fact>;
 
-    /// The settings that act in training alone, so that a checkpoint may have others. They stand in the layer's title.
+    /// Returns the settings that act only in training, so that a checkpoint may have others. They are part of the
+    /// layer's title.
     fn training_facts(&self) -> Vec<Fact> {
         Vec::new()
     }
@@ -47,7 +49,7 @@ pub(crate) trait ListedLayer: Layer<f64> {
         Ok(())
     }
 
-    /// Layers for rows of `width` values that keep the steps, of which random networks are made.
+    /// Returns layers for rows of `width` values that keep the steps, for random networks.
     #[cfg(feature = "proptest")]
     fn examples(_width: usize) -> Vec<Self>
     where

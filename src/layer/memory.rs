@@ -4,8 +4,8 @@ use core::fmt::Debug;
 
 /// Sizes of the buffers that a layer needs for a pass, in values. They must not shrink when batch or steps grow.
 ///
-/// A network needs more scratch for several threads. A layer with others inside cannot compute how much: it passes on
-/// to them all of the scratch that its own part leaves.
+/// A network needs more scratch for several threads. A layer with parts cannot compute how much: it passes all scratch
+/// that it does not use itself to its parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemorySizes {
@@ -15,8 +15,8 @@ pub struct MemorySizes {
     pub scratch: usize,
     /// State per sample, such as h and c of an LSTM.
     pub state: usize,
-    /// Values that persist from pass to pass beside the parameters, such as a running mean: as many for every pass.
-    /// Those of a layer with parts are not read: its parts have them.
+    /// Values that persist from pass to pass beside the parameters, such as a running mean. Their number is the same
+    /// for every pass. It is not read for a layer with parts: the parts report their own.
     pub buffers: usize,
 }
 

@@ -81,8 +81,8 @@ macro_rules! files {
 }
 list::leaf_layers!(files);
 
-/// The most levels of layers within layers. A pass takes up to 8 KiB of stack a level in an unoptimized build, and the
-/// stack of a thread has 2 MiB.
+/// The largest allowed depth of layers nested within layers. In an unoptimized build a pass takes up to 8 KiB of stack
+/// per level, and the stack of a thread has 2 MiB.
 pub const MAX_DEPTH: usize = 128;
 
 /// A part of a network: it maps rows to rows, forward and backward.
@@ -149,15 +149,16 @@ pub const MAX_DEPTH: usize = 128;
 pub trait Layer<T: Scalar>: Debug + Send + Sync {
     // Required.
 
-    /// Widths and number of parameters.
+    /// Returns the widths and the number of parameters.
     fn dims(&self) -> Dims;
 
     /// Computes `y` from `x`.
     ///
     /// # Panics
-    /// Where a slice of `pass`, or `w`, is not as long as [`dims`](Self::dims), [`output_shape`](Self::output_shape)
-    /// and [`memory`](Self::memory) say, or the shape is none of a pass. A layer of this crate names the slice and
-    /// itself. A workspace never passes such slices to a layer that gives the same answers every time.
+    /// If the length of a slice of `pass`, or of `w`, differs from [`dims`](Self::dims),
+    /// [`output_shape`](Self::output_shape) and [`memory`](Self::memory), or the shape is not valid for a pass. A layer
+    /// of this crate names the slice and itself. A workspace passes slices of the right length to a layer that gives
+    /// the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
     /// Computes `dx` from `dy`, and adds the gradient of the parameters to `dw`.
@@ -188,8 +189,8 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         self.structure().initialize(w, rng)
     }
 
-    /// The sizes of the layer's memory for a pass over `shape`. The default is none. Override it for values saved for
-    /// the backward pass, scratch memory, a state, or buffers.
+    /// Returns the sizes of the layer's memory for a pass over `shape`. The default is no memory. Override it for
+    /// values saved for the backward pass, scratch memory, a state, or buffers.
     fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         MemorySizes::default()
     }
@@ -205,32 +206,33 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
 
     // Optional facts.
 
-    /// What the layer is made of: its links, and the layers inside. The default is one link and no parts. Override it
-    /// for a layer of layers, or one with several links.
+    /// Returns the links of the layer and the layers inside it. The default is one link and no parts. Override it for a
+    /// layer with parts, or with several links.
     fn structure(&self) -> Structure<'_, T> {
         Structure::LEAF
     }
 
-    /// Whether the samples of a batch depend on each other. The default is whether they do in any part.
-    /// Override it where the layer itself couples them.
+    /// Whether the output of a sample depends on other samples of the batch. By default it does if it does so in any
+    /// part. Override it where the layer itself couples them.
     fn samples(&self) -> Samples {
         self.structure().samples()
     }
 
-    /// Whether the output at a step depends on the input at later steps. The default is whether it does in any part.
+    /// Whether the output at a step depends on the input at later steps. By default it does if it does so in any part.
     /// Override it for a layer that itself looks ahead or reads from the end.
     fn reads_later_steps(&self) -> bool {
         self.structure().reads_later_steps()
     }
 
-    /// Promises that let a network do less work. The default is none, which is safe. Override it for speed.
+    /// Returns promises that let a network do less work. The default is no promise, which is always safe. Override it
+    /// for speed.
     fn hints(&self) -> Hints {
         Hints::NONE
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`], for every x.
-    /// If [`samples`](Layer::samples) are coupled, the bound is for the whole batch. The default is the product over
-    /// the parts of a chain, `None` otherwise: none is known.
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`],
+    /// for every x. If [`samples`](Layer::samples) are coupled, the bound is for the whole batch. The default is the
+    /// product over the parts of a chain; otherwise it is `None`, for no known bound.
     ///
     /// Override it for a [`Certificate`](crate::theory::Certificate), which a network has only if each layer has a
     /// bound. If the bound is computed in floating point, round it up.
@@ -238,9 +240,9 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         self.structure().gain_bound(w, shape)
     }
 
-    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂` of the state s for k = 0, 1, …, steps. They hold for every t within the
-    /// steps, from a state of zero and for every x. The default is `None`: none are known. Override it for a
-    /// certificate over time.
+    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂` of the state s for k = 0, 1, …, steps. They hold for every t
+    /// within the steps, from a state of zero and for every x. The default is `None`, for no known bounds. Override it
+    /// for a certificate over time.
     fn state_gain_bounds(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<Vec<f64>> {
         None
     }
@@ -252,10 +254,11 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
         LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims(), settings }
     }
 
-    /// [`backward`](Self::backward), and the step of a chain on the parameters. Sealed: no layer of your own has it.
+    /// [`backward`](Self::backward), followed by an update of the parameters by a chain of transforms. Sealed: custom
+    /// layers cannot implement it.
     ///
     /// `pass.dw` is memory for a gradient, as long as `w`; its content is arbitrary, before and after. All blocks are
-    /// trainable. The result has the bits of a step after `backward`, except for the sign of a zero.
+    /// trainable. The result has the same bits as an update after `backward`, except for the sign of a zero.
     #[doc(hidden)]
     fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
         backward_and_update(self, w, step, pass);

@@ -1,4 +1,4 @@
-//! Normalisation of each row: LayerNorm, RMSNorm and GroupNorm.
+//! Normalization of each row: LayerNorm, RMSNorm and GroupNorm.
 
 use super::{
     AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
@@ -48,7 +48,7 @@ pub struct RmsNorm {
 /// `y_i = γ_i (x_i − μ_g)/√(σ_g² + ε) + β_i` for the values i of group g.
 ///
 /// σ_g² is the mean of (x_i − μ_g)² over the group. One group is a [`LayerNorm`]. The steps of a sequence are
-/// normalized apart, unlike the positions of a channel in PyTorch. Source: Wu & He 2018, eq. 7; ε = 1e-5 as in
+/// normalized separately, unlike the positions of a channel in PyTorch. Source: Wu & He 2018, eq. 7; ε = 1e-5 as in
 /// PyTorch.
 ///
 /// # Shapes
@@ -98,14 +98,14 @@ impl GroupNorm {
         norm.check().map(|()| norm)
     }
 
-    /// Few groups, of 2 values or more.
+    /// Returns a norm with few groups of at least 2 values, for examples.
     #[cfg(feature = "proptest")]
     fn of_width(width: usize) -> Self {
         let groups = (2..=width / 2).find(|groups| width.is_multiple_of(*groups)).unwrap_or(1);
         GroupNorm { width, groups, epsilon: 1e-5, affine: true }
     }
 
-    /// Values of a group.
+    /// Returns the number of values in a group.
     pub(crate) fn size(&self) -> usize {
         self.norm().size()
     }
@@ -116,7 +116,7 @@ impl GroupNorm {
     }
 }
 
-/// Refuses an ε that is no positive normal number, for a norm over any values.
+/// Refuses an ε that is not a positive normal number. This applies to all norms.
 pub(super) fn check_epsilon(epsilon: f64) -> Result<(), Error> {
     require(epsilon > 0.0 && epsilon.is_normal(), "epsilon of a norm", "a positive normal number", epsilon)
 }
@@ -133,7 +133,7 @@ macro_rules! norm {
                 changed.check().map(|()| changed)
             }
 
-            /// Leaves the learned gain out, and the bias where there is one.
+            /// Removes the learned gain, and the bias if there is one.
             #[must_use]
             pub fn without_affine(self) -> Self {
                 $name { affine: false, ..self }

@@ -11,20 +11,20 @@ pub(super) const STATISTICS: usize = 4;
 
 /// Statistics of values x, as they are saved: the scale s, the mean of s x in two parts, and 1/σ of s x.
 ///
-/// s is 1, but for values whose squares overflow or vanish. Where the mean is far larger than the spread, its first
-/// part alone would be off by a visible share of the spread.
+/// s is 1 unless the squares of the values overflow or underflow. The mean has two parts for values whose mean is far
+/// larger than their spread: the rounding error of one part would be visible beside the spread.
 #[derive(Clone, Copy)]
 pub(super) struct Statistics<W>(pub(super) [W; STATISTICS]);
 
 impl<W: Scalar> Statistics<W> {
-    /// Those of `x`, of mean 0 unless `centred`.
+    /// Returns the statistics of `x`. The mean counts as 0 unless `centred`.
     pub(super) fn of<T: Scalar>(x: &[T], epsilon: f64, centred: bool, wide: impl Fn(T) -> W + Copy + Sync) -> Self {
         let (statistics, square) = Self::scaled(x, W::one(), epsilon, centred, wide);
         if !loses_squares(square, statistics.0[3]) {
             return statistics;
         }
         let most = x.iter().fold(W::zero(), |most, &x| if wide(x).abs() > most { wide(x).abs() } else { most });
-        // A row of zeros, or of what is not finite, stays so.
+        // Rows of zeros, and rows with values that are not finite, are not scaled.
         if most.is_zero() || most.is_infinite() || x.iter().any(|x| x.is_nan()) {
             return statistics;
         }
@@ -67,19 +67,19 @@ impl<W: Scalar> Statistics<W> {
 pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) -> W {
     let epsilon = scalar::<W>(epsilon * to_f64(scale) * to_f64(scale));
     let most = square + epsilon;
-    // Equal values, where ε is below the format.
+    // The values are equal, and ε underflows the format.
     let most = if most.is_zero() { W::min_positive_value() } else { most };
     most.sqrt().recip()
 }
 
-/// Whether squares overflowed or vanished. Those that vanish are nothing beside a larger mean square. An ε beyond the
-/// format leaves an inverse of 0.
+/// Whether the squares overflowed or underflowed. Single squares that underflow are negligible beside a larger mean
+/// square. An ε that overflows the format makes the inverse 0.
 pub(super) fn loses_squares<W: Scalar>(square: W, inverse: W) -> bool {
     !(square.is_finite() && !inverse.is_zero() && square >= W::min_positive_value() / W::epsilon())
 }
 
-/// The scale for values of up to `most`: a power of two, so that only what matters is rounded. ε times its square is
-/// at most about 2⁸⁰.
+/// Returns the scale for values of magnitude up to `most`: a power of two, so that scaling rounds nothing but
+/// negligible values. ε times the square of the scale is at most about 2⁸⁰.
 pub(super) fn scale_of<W: Scalar>(most: W, epsilon: f64) -> W {
     let size = Float::max(to_f64(most), Float::sqrt(epsilon) * SMALL);
     let power = libm::ilogb(size).clamp(-exponent::<W>(), exponent::<W>());
@@ -98,7 +98,7 @@ pub(super) fn gain_over_epsilon<T: Scalar>(gains: Option<&[T]>, epsilon: f64) ->
     gain.over(Float::sqrt(epsilon).next_down())
 }
 
-/// Values smaller than this share of √ε are as good as zero beside it.
+/// Values smaller than this fraction of √ε are negligible beside it.
 const SMALL: f64 = 1.0 / (1u64 << 40) as f64;
 
 /// The k for which 2⁻ᵏ is the least normal number of the format.

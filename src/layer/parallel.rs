@@ -1,4 +1,4 @@
-//! Branches beside each other, concatenated or summed.
+//! Parallel branches, concatenated or summed.
 
 use super::{
     AddsByShard, Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes,
@@ -16,7 +16,7 @@ use crate::{
 };
 use alloc::{boxed::Box, string::ToString, vec::Vec};
 
-/// How [`Parallel`] makes one output of those of its branches.
+/// How [`Parallel`] combines the outputs of its branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -53,7 +53,7 @@ pub struct Parallel<T> {
 #[derive(Debug)]
 struct Branch<T> {
     layer: Box<dyn Layer<T>>,
-    /// Its answers when it was given.
+    /// The answers of the branch at construction.
     kept: Answers,
     first_parameter: usize,
     first_block: usize,
@@ -66,13 +66,13 @@ const SCRATCH: &str = "`scratch` of Parallel";
 const STATE: &str = "the state of Parallel";
 
 impl<T: Scalar> Parallel<T> {
-    /// The layers `branches` beside each other.
+    /// Creates a layer with the parallel `branches`.
     ///
     /// # Errors
-    /// [`Error::Empty`] without branches; [`Error::WidthMismatch`], with the branch, where one takes another width than
-    /// the first, or for a sum gives another; [`Error::Parameter`] for a width of 0. [`Error::IncompatibleLayer`] where
-    /// one gives other rows than the first. [`Error::InvalidLayer`] where one breaks a rule, or is nested more than
-    /// [`MAX_DEPTH`](super::MAX_DEPTH) deep.
+    /// [`Error::Empty`] without branches; [`Error::WidthMismatch`], with the branch, where a branch has another input
+    /// width than the first, or for a sum another output width; [`Error::Parameter`] for a width of 0.
+    /// [`Error::IncompatibleLayer`] where a branch returns other rows than the first. [`Error::InvalidLayer`] where a
+    /// branch breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(merge: Merge, branches: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         let mut all = Parallel { branches: Vec::new(), merge };
         let (mut parameter, mut block, mut link) = (0usize, 0, OWN_LINKS);
@@ -119,12 +119,12 @@ impl<T: Scalar> Parallel<T> {
         })
     }
 
-    /// The largest output of a branch, for so many rows.
+    /// Returns the size of the largest output of a branch for `rows` rows.
     fn widest(&self, rows: usize) -> usize {
         rows.saturating_mul(self.branches.iter().map(|branch| branch.kept.dims.output).max().unwrap_or(0))
     }
 
-    /// The answers of the whole, from those of the branches.
+    /// Returns the answers of the layer, from the answers of its branches.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let (mut depth, mut samples, mut reads_later_steps) = (0, Samples::Independent, false);
         let (mut blocks, mut links) = (0, OWN_LINKS);
@@ -154,7 +154,7 @@ impl<T: Scalar> Parallel<T> {
         PassLengths::new("Parallel", self.dims(), shape, after)
     }
 
-    /// Refuses a pass over `shape` in which the branches give different rows, `after` and others.
+    /// Panics if a branch has another output shape than `after` in a pass over `shape`.
     fn check_rows(&self, shape: BatchShape<'_>, after: BatchShape<'_>) {
         check_output_shape(shape, after).unwrap_or_else(|rule| panic!("a branch of Parallel: {rule}"));
         let mut changing = self.branches.iter().filter(|branch| !branch.kept.keeps_rows);
@@ -167,7 +167,8 @@ impl<T: Scalar> Parallel<T> {
 const OWN_LINKS: usize = 1;
 
 impl<T: Scalar> Branch<T> {
-    /// The number of values of its output that the backward pass reads, of so many rows.
+    /// Returns the number of values of the branch's output for `rows` rows, or 0 if the backward pass does not read the
+    /// output.
     fn kept_output(&self, rows: usize) -> usize {
         if self.kept.hints.ignores_y { 0 } else { rows.saturating_mul(self.kept.dims.output) }
     }
@@ -191,8 +192,8 @@ impl<T: Scalar> Layer<T> for Parallel<T> {
         }
     }
 
-    /// Saved: what the branches save, and the outputs that they read in the backward pass. Scratch: the largest of
-    /// theirs, one output or its gradient, and one gradient of the input.
+    /// Saved: the saved values of all branches, and the outputs that they read in the backward pass. Scratch: the
+    /// largest scratch of a branch, one output or its gradient, and one gradient of the input.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let rows = self.output_shape(shape).rows();
         let (mut all, mut scratch) = (MemorySizes::default(), 0);
@@ -219,7 +220,7 @@ impl<T: Scalar> Layer<T> for Parallel<T> {
         branches.fold(whole, |whole, (i, branch)| whole.kept_part(i.to_string(), &*branch.layer, branch.kept))
     }
 
-    /// Of the bounds b_i of the branches `√Σ b_i²`, since their outputs are concatenated, or `Σ b_i` for a sum.
+    /// Returns, for bounds b_i of the branches, `√Σ b_i²` if their outputs are concatenated, or `Σ b_i` for a sum.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let mut total = Upper::ZERO;
         for branch in &self.branches {

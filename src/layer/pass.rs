@@ -4,12 +4,12 @@ use super::{Context, Layer, Samples, TrainableMask};
 use crate::scalar::Scalar;
 use core::fmt::Debug;
 
-/// The purpose of a pass: it decides on dropout and on saving for the backward pass.
+/// The purpose of a pass. It selects whether dropout is on, and whether values are saved for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Dropout is on. The forward pass saves what the backward pass reads.
+    /// Dropout is on. The forward pass saves the values that the backward pass reads.
     Train,
-    /// Dropout is off. The forward pass saves what the backward pass reads.
+    /// Dropout is off. The forward pass saves the values that the backward pass reads.
     Evaluate,
     /// Dropout is off, and nothing is saved: no backward pass can follow.
     Infer,
@@ -21,8 +21,8 @@ impl Mode {
         !matches!(self, Mode::Infer)
     }
 
-    /// The mode in which `network` is examined on a batch: evaluation, or training where a layer needs the statistics
-    /// of the batch, because those of the run are unknown.
+    /// The mode in which `network` is examined on a batch: evaluation, or training if a layer normalizes by statistics
+    /// of the run, which are unknown.
     pub(crate) fn to_examine<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Self {
         if network.samples() == Samples::CoupledInTraining { Mode::Train } else { Mode::Evaluate }
     }
@@ -33,17 +33,17 @@ impl Mode {
     }
 }
 
-/// The state of a forward pass: `state × batch` values each, laid out as the layer likes.
+/// The state of a forward pass: `state × batch` values each, in a layout that the layer chooses.
 #[non_exhaustive]
 pub struct ForwardState<'a, T> {
-    /// Initial state; `None` is zero.
+    /// Initial state; `None` means zero.
     pub initial_state: Option<&'a [T]>,
     /// Out: the final state. The layer writes all of it.
     pub final_state: &'a mut [T],
 }
 
 impl<T> Default for ForwardState<'_, T> {
-    /// That of a layer without state.
+    /// Returns the state of a layer without state: `None`, and an empty slice.
     fn default() -> Self {
         ForwardState { initial_state: None, final_state: &mut [] }
     }
@@ -65,12 +65,12 @@ pub struct Forward<'a, T: Scalar> {
     pub scratch: &'a mut [T],
     /// Initial and final state.
     pub state: ForwardState<'a, T>,
-    /// Rows, mode, dropout, path and monitor.
+    /// Batch shape, mode, dropout key, path and monitor.
     pub ctx: Context<'a, T>,
 }
 
 impl<'a, T: Scalar> Forward<'a, T> {
-    /// A forward pass of a layer without state: `y` from `x`.
+    /// Creates the forward pass of a layer without state: `y` from `x`.
     pub fn new(x: &'a [T], y: &'a mut [T], saved: &'a mut [T], scratch: &'a mut [T], ctx: Context<'a, T>) -> Self {
         Forward { x, y, saved, scratch, state: ForwardState::default(), ctx }
     }
@@ -92,16 +92,16 @@ impl<'a, T: Scalar> Forward<'a, T> {
 /// The state of a backward pass and its gradients: `state × batch` values each.
 #[non_exhaustive]
 pub struct BackwardState<'a, T> {
-    /// Initial state of the forward pass; `None` is zero.
+    /// Initial state of the forward pass; `None` means zero.
     pub initial_state: Option<&'a [T]>,
-    /// Gradient with respect to the final state; `None` is zero.
+    /// Gradient with respect to the final state; `None` means zero.
     pub d_final_state: Option<&'a [T]>,
-    /// Out: gradient with respect to the initial state. `None` if it is not wanted.
+    /// Out: gradient with respect to the initial state. `None` if it is not needed.
     pub d_initial_state: Option<&'a mut [T]>,
 }
 
 impl<T> Default for BackwardState<'_, T> {
-    /// That of a layer without state.
+    /// Returns the state of a layer without state: `None` for all slices.
     fn default() -> Self {
         BackwardState { initial_state: None, d_final_state: None, d_initial_state: None }
     }
@@ -113,38 +113,38 @@ impl<T> Default for BackwardState<'_, T> {
 /// Those of [`Forward`]; `dw` has the layer's parameters.
 #[non_exhaustive]
 pub struct Backward<'a, T: Scalar> {
-    /// Input of the forward pass. Empty, perhaps, for a layer with the hint
+    /// Input of the forward pass. It may be empty for a layer with the hint
     /// [`ignores_x`](super::Hints#structfield.ignores_x).
     pub x: &'a [T],
-    /// Output of the forward pass. Empty, perhaps, for a layer with the hint
+    /// Output of the forward pass. It may be empty for a layer with the hint
     /// [`ignores_y`](super::Hints#structfield.ignores_y).
     pub y: &'a [T],
-    /// Gradient with respect to `y`. A layer that
-    /// [`accepts_short_dy`](super::Hints#structfield.accepts_short_dy) may get it without some of its first rows, which
-    /// are zero then.
+    /// Gradient with respect to `y`. A layer that [`accepts_short_dy`](super::Hints#structfield.accepts_short_dy) may
+    /// receive a `dy` without its leading zero rows.
     pub dy: &'a [T],
-    /// Out: gradient with respect to `x`, overwritten. `None` if it is not wanted. A layer with the hint
-    /// [`dx_zero_before_last_step`](super::Hints#structfield.dx_zero_before_last_step) may get it without those rows.
+    /// Out: gradient with respect to `x`, overwritten. `None` if it is not needed. A layer with the hint
+    /// [`dx_zero_before_last_step`](super::Hints#structfield.dx_zero_before_last_step) may receive a `dx` without the
+    /// rows that are zero by this hint.
     pub dx: Option<&'a mut [T]>,
-    /// Out: gradient with respect to the parameters. The layer adds to it, or overwrites it as `overwrite_dw` says.
+    /// Out: gradient with respect to the parameters. The layer adds to `dw`, or overwrites it if `overwrite_dw` is set.
     pub dw: &'a mut [T],
     /// Values that the forward pass saved. The layer may overwrite them.
     pub saved: &'a mut [T],
     /// Scratch memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],
-    /// Initial state, and the gradients with respect to both states.
+    /// Initial state, and the gradients with respect to the initial and the final state.
     pub state: BackwardState<'a, T>,
-    /// Whether `dw` is overwritten instead of added to; its content is arbitrary then. Only ever true for a layer
-    /// that [`overwrites_dw`](super::Hints#structfield.overwrites_dw).
+    /// Whether the layer overwrites `dw` instead of adding to it. If so, the content of `dw` on entry is arbitrary.
+    /// True only for a layer that [`overwrites_dw`](super::Hints#structfield.overwrites_dw).
     pub overwrite_dw: bool,
-    /// The blocks of `dw` that are wanted. A layer may leave out the others, which saves time.
+    /// The blocks of `dw` that are needed. A layer may skip the others, which saves time.
     pub trainable: TrainableMask<'a>,
     /// Rows, mode, dropout, path and monitor.
     pub ctx: Context<'a, T>,
 }
 
 impl<'a, T: Scalar> Backward<'a, T> {
-    /// A backward pass of a layer without state: `dx` and `dw` from `dy`, with all blocks trainable.
+    /// Creates the backward pass of a layer without state: `dx` and `dw` from `dy`, with all blocks trainable.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         x: &'a [T],

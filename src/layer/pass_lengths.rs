@@ -1,31 +1,32 @@
-//! The lengths of the slices of a pass: what each layer of this crate checks at the head of its passes.
+//! The lengths of the slices of a pass, which each layer of this crate checks at the start of its passes.
 
 use super::{Backward, Dims, Forward, Hints, Layer, MemorySizes, check::broken};
 use crate::{batch_shape::BatchShape, scalar::Scalar};
 
 /// The lengths of the slices of a pass through one layer.
 ///
-/// A pass with other slices is a panic that names the slice and the layer. With them, sizes computed in the pass do not
-/// overflow, and there is at least one row of at least one value.
+/// A pass with slices of other lengths panics with the names of the slice and the layer. If the lengths agree, sizes
+/// computed in the pass do not overflow, and there is at least one row of at least one value.
 ///
-/// The functions that panic take copies, not references: in a pass with the right slices the lengths stay in registers.
+/// The functions that panic take the lengths by value, so that a valid pass keeps them in registers.
 #[derive(Clone, Copy)]
 pub(crate) struct PassLengths {
     layer: &'static str,
     dims: Dims,
-    /// Values of x; `usize::MAX` if they overflow.
+    /// The number of values of x; `usize::MAX` if it overflows.
     pub(crate) x: usize,
-    /// Values of y; `usize::MAX` if they overflow.
+    /// The number of values of y; `usize::MAX` if it overflows.
     pub(crate) y: usize,
     /// Saved values, the least scratch, and the state of all samples; `None` if the layer divides them among its parts.
     memory: Option<[usize; 3]>,
 }
 
-/// A slice, its length by the layer, and its length.
+/// The name of a slice, its expected length and its actual length.
 type Slice = (&'static str, usize, usize);
 
 impl<T: Scalar> Forward<'_, T> {
-    /// Whether a network cut the slices for this layer and there is so much scratch: nothing is left to check.
+    /// Whether a network divided the slices for this layer and `scratch` values of scratch are there. Then nothing is
+    /// left to check.
     #[inline(always)]
     pub(crate) fn is_cut(&self, scratch: usize) -> bool {
         self.ctx.is_cut && self.scratch.len() >= scratch
@@ -34,7 +35,7 @@ impl<T: Scalar> Forward<'_, T> {
     /// Checks the pass for a layer without parts, by its own description.
     ///
     /// # Panics
-    /// Where a slice has another length.
+    /// If a slice has another length.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
@@ -55,7 +56,8 @@ impl<T: Scalar> Forward<'_, T> {
 }
 
 impl<T: Scalar> Backward<'_, T> {
-    /// Whether a network cut the slices for this layer and there is so much scratch: nothing is left to check.
+    /// Whether a network divided the slices for this layer and `scratch` values of scratch are there. Then nothing is
+    /// left to check.
     #[inline(always)]
     pub(crate) fn is_cut(&self, scratch: usize) -> bool {
         self.ctx.is_cut && self.scratch.len() >= scratch
@@ -64,7 +66,7 @@ impl<T: Scalar> Backward<'_, T> {
     /// Checks the pass for a layer without parts, by its own description.
     ///
     /// # Panics
-    /// Where a slice has another length.
+    /// If a slice has another length.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
@@ -85,7 +87,7 @@ impl<T: Scalar> Backward<'_, T> {
 }
 
 impl PassLengths {
-    /// Those of a layer of layers, whose output has the shape `after`.
+    /// Returns the lengths for a layer with parts, whose output has the shape `after`.
     #[inline(always)]
     pub(crate) fn new(layer: &'static str, dims: Dims, shape: &BatchShape<'_>, after: &BatchShape<'_>) -> Self {
         let [x, y] = [shape.rows().saturating_mul(dims.input), after.rows().saturating_mul(dims.output)];
@@ -99,7 +101,7 @@ impl PassLengths {
         PassLengths { memory: Some([saved, scratch, state.saturating_mul(batch)]), ..self }
     }
 
-    /// Whether a pass has the shape: rows, and values in each.
+    /// Whether `shape` is valid for a pass: there are rows, and values in each.
     #[inline(always)]
     fn is_valid(self, shape: &BatchShape<'_>) -> bool {
         self.x > 0 && self.y > 0 && (shape.lengths.is_none() || shape.check().is_ok())
@@ -131,7 +133,7 @@ impl PassLengths {
         }
     }
 
-    /// Checks a backward pass of a layer with such hints.
+    /// Checks a backward pass of a layer with the hints that `hints` returns.
     ///
     /// # Panics
     /// Where a slice has another length.
@@ -164,13 +166,13 @@ impl PassLengths {
         }
     }
 
-    /// Whether `dy` of so many values may lack rows, and does.
+    /// Whether a `dy` of `values` values omits rows, and may do so.
     #[inline(never)]
     fn is_short_dy(self, hints: Hints, values: usize) -> bool {
         hints.accepts_short_dy && values < self.y && values.is_multiple_of(self.dims.output.max(1))
     }
 
-    /// Whether `dx` of so many values may lack rows that are zero, and does.
+    /// Whether a `dx` of `values` values omits rows that are zero, and may do so.
     #[inline(never)]
     fn is_short_dx(self, hints: Hints, shape: &BatchShape<'_>, values: usize) -> bool {
         let width = self.dims.input.max(1);
@@ -178,7 +180,7 @@ impl PassLengths {
         values < self.x && values.is_multiple_of(width) && missing <= hints.zero_rows(*shape)
     }
 
-    /// Panics with the slice that is wrong.
+    /// Panics, naming the first slice of a forward pass with another length.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -198,7 +200,7 @@ impl PassLengths {
         self.refuse(&pass.ctx.shape, &slices)
     }
 
-    /// Panics with the slice that is wrong.
+    /// Panics, naming the first slice of a backward pass with another length.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -222,7 +224,7 @@ impl PassLengths {
         self.refuse(&pass.ctx.shape, &slices)
     }
 
-    /// Panics with the first slice that has another length than expected.
+    /// Panics, naming the first slice whose length is not the expected one.
     #[track_caller]
     fn refuse(self, shape: &BatchShape<'_>, slices: &[Slice]) -> ! {
         let PassLengths { layer, dims: Dims { input, output, .. }, .. } = self;

@@ -18,29 +18,30 @@ pub struct LinkPath<'a> {
 }
 
 impl<'a> LinkPath<'a> {
-    /// The path of the first link in a table of names.
+    /// Creates the path of the first link in a table of names.
     pub const fn new(names: &'a [String]) -> Self {
         LinkPath { names, first: 0, on_main_path: true }
     }
 
-    /// The path of a part whose links begin `offset` names later.
+    /// Returns the path of a part whose links begin `offset` names later in the table.
     #[must_use]
     pub const fn part(self, offset: usize) -> Self {
         LinkPath { first: self.first.saturating_add(offset), ..self }
     }
 
-    /// The same path, marked as inside one of several parallel branches.
+    /// Marks the path as inside one of several parallel branches.
     #[must_use]
     pub const fn branch(self) -> Self {
         LinkPath { on_main_path: false, ..self }
     }
 
-    /// The index of the first link in the table. It differs from layer to layer, and dropout keys its masks by it.
+    /// Returns the index of the first link in the table. Each layer has another index, and dropout keys its masks by
+    /// it.
     pub const fn index(self) -> usize {
         self.first
     }
 
-    /// The link of this path.
+    /// Creates the link at this path.
     pub fn link(self, factor: Factor, shape: BatchShape<'a>) -> Link<'a> {
         Link {
             name: self.names.get(self.first).map_or("", String::as_str),

@@ -1,4 +1,4 @@
-//! Layers that make one row of a sequence: its last step, or the mean over its steps.
+//! Layers that reduce a sequence to one row: its last step, or the mean over its steps.
 
 use super::{
     AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec,
@@ -16,8 +16,8 @@ use num_traits::Float;
 
 /// The last step of each sequence, at its own length: `y_s = x_{T_s, s}`.
 ///
-/// After a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read one input there:
-/// [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
+/// At the last step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read only
+/// one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
 ///
 /// # Shapes
 /// x: \[rows, width\]; y: \[batch, width\].
@@ -38,14 +38,14 @@ pub struct MeanOverSteps {
 }
 
 impl LastStep {
-    /// The last step of rows of `width` values.
+    /// Creates the layer for rows of `width` values.
     pub const fn new(width: usize) -> Self {
         LastStep { width }
     }
 }
 
 impl MeanOverSteps {
-    /// The mean of rows of `width` values.
+    /// Creates the layer for rows of `width` values.
     pub const fn new(width: usize) -> Self {
         MeanOverSteps { width }
     }
@@ -106,7 +106,7 @@ pool!(MeanOverSteps);
 impl LastStep {
     const HINTS: Hints = MeanOverSteps::HINTS.dx_zero_before_last_step();
 
-    /// 1: the output is one of the steps.
+    /// Returns 1: the output is one of the steps.
     fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
     }
@@ -118,7 +118,7 @@ impl LastStep {
         }
     }
 
-    /// `dx` may lack leading rows of zeros.
+    /// `dx` may omit leading rows of zeros.
     fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let missing = shape.rows() - dx.len() / self.width;
         dx.fill(T::zero());
@@ -132,7 +132,8 @@ impl LastStep {
 impl MeanOverSteps {
     const HINTS: Hints = Hints::NONE.ignores_x().ignores_y().saved_per_row();
 
-    /// `1/√T` of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
+    /// Returns `1/√T` for the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`,
+    /// attained by equal steps.
     fn gain(&self, shape: BatchShape<'_>) -> Upper {
         let shortest = shape.lengths.and_then(|lengths| lengths.last()).unwrap_or(&shape.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())

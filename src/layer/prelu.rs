@@ -21,7 +21,7 @@ use rand_core::Rng;
 
 /// ReLU with a learned slope for negative values: `y = z` for `z > 0`, else `a z`.
 ///
-/// Source: He et al. 2015, eq. 1; the slope begins at 0.25, as there.
+/// Source: He et al. 2015, eq. 1; the initial slope is 0.25, as in the paper.
 ///
 /// # Shapes
 /// z, y: \[rows, width\]; block `slope`: \[1, 1\], or \[width, 1\] with a slope per unit.
@@ -35,18 +35,18 @@ pub struct PRelu {
 }
 
 impl PRelu {
-    /// One slope for all units.
+    /// Creates a layer with one slope for all units.
     pub fn new(width: usize) -> Self {
         PRelu { width, per_unit: false, initial: 0.25 }
     }
 
-    /// A slope per unit.
+    /// Uses a slope per unit.
     #[must_use]
     pub fn per_unit(self) -> Self {
         PRelu { per_unit: true, ..self }
     }
 
-    /// Sets the slope to begin with.
+    /// Sets the initial slope.
     ///
     /// # Errors
     /// [`Error::Parameter`] where `slope` is not finite.
@@ -63,7 +63,8 @@ impl PRelu {
         if self.per_unit { w[unit] } else { w[0] }
     }
 
-    /// The activation that the shared slope makes now.
+    /// Returns the activation with the current shared slope; `None` with a slope per unit, or for a slope that
+    /// [`LeakyRelu`] refuses.
     fn activation<T: Scalar>(&self, w: &[T]) -> Option<LeakyRelu> {
         if self.per_unit { None } else { LeakyRelu::new(to_f64(w[0])).ok() }
     }
@@ -103,7 +104,7 @@ impl<T: Scalar> Layer<T> for PRelu {
         visit(Block::new("slope", 0, [self.slopes(), 1], Role::Gain));
     }
 
-    /// `max(1, |a|)`: the Jacobian is a diagonal of ones and slopes.
+    /// Returns `max(1, |a|)`: the Jacobian is diagonal, with ones and slopes.
     fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }

@@ -1,4 +1,4 @@
-//! A branch beside a skip: where paths meet, gradient is added.
+//! A branch beside a skip connection. The backward pass adds the gradients of the two paths.
 
 use super::{
     AddsByShard, Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths,
@@ -24,18 +24,18 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BranchScale {
-    /// A constant. `1/√L` keeps L ReLU blocks in hand (Hayou et al. 2021).
+    /// A constant. `1/√L` bounds the growth of the signal over L residual ReLU layers (Hayou et al. 2021).
     Fixed(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
-    /// A parameter that begins at this value. 0 is ReZero (Bachlechner et al. 2021).
+    /// A parameter with this initial value. 0 is ReZero (Bachlechner et al. 2021).
     Learned(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
 }
 
-/// A branch beside a skip: `y = x + s · f(x)`.
+/// A branch beside a skip connection: `y = x + s · f(x)`.
 ///
 /// Backward: `dx = dy + f′ᵀ(s · dy)`, `ds = ⟨dy, f(x)⟩`.
 ///
 /// # Shapes
-/// x, y: \[rows, width\]; block `scale` \[1, 1\] where it is learned, then those of the branch.
+/// x, y: \[rows, width\]; block `scale` \[1, 1\] if the scale is learned, then the blocks of the branch.
 #[derive(Debug)]
 pub struct Residual<T> {
     branch: Box<dyn Layer<T>>,
@@ -53,12 +53,12 @@ const SCALE_LINK: usize = 1;
 const BRANCH_LINK: usize = 2;
 
 impl<T: Scalar> Residual<T> {
-    /// `y = x + f(x)`.
+    /// Creates the layer `y = x + f(x)`.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where the branch does not give as many values as it takes; [`Error::IncompatibleLayer`]
-    /// where it changes the rows. [`Error::InvalidLayer`] where it breaks a rule, or is nested more than
-    /// [`MAX_DEPTH`](super::MAX_DEPTH) deep.
+    /// [`Error::WidthMismatch`] where the input and output widths of the branch differ; [`Error::IncompatibleLayer`]
+    /// where the branch changes the rows. [`Error::InvalidLayer`] where the branch breaks a rule, or is nested more
+    /// than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
         Self::boxed(Box::new(branch))
     }
@@ -91,7 +91,7 @@ impl<T: Scalar> Residual<T> {
         Ok(Residual { scale, ..self })
     }
 
-    /// How many of the parameters and blocks are the scale's.
+    /// Returns the number of parameters, and of blocks, of the scale: 1 if it is learned, otherwise 0.
     fn own(&self) -> usize {
         matches!(self.scale, BranchScale::Learned(_)) as usize
     }
@@ -103,7 +103,7 @@ impl<T: Scalar> Residual<T> {
         }
     }
 
-    /// The bound of the whole, given that of the branch.
+    /// Returns the bound of the residual, given the bound of its branch.
     fn bound(&self, w: &[T], branch: f64) -> f64 {
         (Upper::ONE + Upper::of(to_f64(self.factor(w))) * Upper::of(branch)).get()
     }
@@ -119,7 +119,7 @@ impl<T: Scalar> Residual<T> {
 }
 
 impl<T: Scalar> Residual<T> {
-    /// The answers of the whole, from those of the branch.
+    /// Returns the answers of the residual, from the answers of its branch.
     fn answers(&self) -> Result<Answers, LayerRule> {
         Ok(Answers {
             dims: self.dims(),
@@ -141,8 +141,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         Dims::new(input, output, parameters.saturating_add(self.own()))
     }
 
-    /// Saved: what the branch saves, and its output. Scratch: the branch's, and two buffers of the
-    /// branch's size (its gradient before the scale, and after it for a monitor).
+    /// Saved: the saved values and the output of the branch. Scratch: the scratch of the branch, and two buffers of the
+    /// size of its output (the gradient before the scale, and after it for a monitor).
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (branch, values) = (self.branch.memory(shape, mode), self.values(shape));
         let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };
@@ -173,7 +173,7 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         whole.recorded(Recorded::Checked(self.answers())).kept_part("branch", &*self.branch, self.kept)
     }
 
-    /// `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
+    /// Returns `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, shape)?))
     }

@@ -36,12 +36,12 @@ impl RowNorm {
         }
     }
 
-    /// Values of a group.
+    /// Returns the number of values in a group.
     pub(super) fn size(&self) -> usize {
         self.width / self.groups.max(1)
     }
 
-    /// Values saved for so many rows. In narrow formats the statistics are computed again.
+    /// Returns the number of values saved for `rows` rows. In narrow formats the statistics are computed again.
     pub(super) fn saved<T: Scalar>(&self, rows: usize) -> usize {
         if is_narrow::<T>() { 0 } else { saturating_product(&[rows, self.groups, STATISTICS]) }
     }
@@ -152,7 +152,7 @@ impl RowNorm {
                 sum_d += d;
                 sum_du += d * unit;
             }
-            // Where a sum overflows, of shares of the gradient that cannot.
+            // If a sum overflows, it is computed again from a fraction of the gradient, which cannot overflow.
             let share = if (sum_d + sum_du).is_finite() { W::one() } else { (n * n).recip() };
             if share != W::one() {
                 (sum_d, sum_du) = (W::zero(), W::zero());

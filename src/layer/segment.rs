@@ -1,21 +1,22 @@
-//! A segment of the steps of a longer pass, of which the sums over time are continued from segment to segment.
+//! A segment of the steps of a longer pass. Sums over time continue from segment to segment.
 
 use super::Backward;
 use crate::scalar::Scalar;
 
 /// The position of a segment in a longer pass, whose segments run backward from the last to the first.
 pub(crate) struct Segment<'a, T> {
-    /// The number of steps of a block in the sums over time.
+    /// The number of steps whose gradients form one partial sum (a block) of the sums over time.
     pub(crate) block_steps: usize,
-    /// The number of blocks after the segment, which were added before.
+    /// The number of blocks after the segment, which have already been added.
     pub(crate) blocks_after: usize,
-    /// Whether it is the first segment, with which the sums end.
+    /// Whether this is the first segment in time, which completes the sums.
     pub(crate) is_first: bool,
     /// The buffer of the sums over blocks, kept from segment to segment.
     pub(crate) sum_buffer: &'a mut [T],
     /// The samples that ran at the step before the segment; 0 if there is none.
     pub(crate) samples_before: usize,
-    /// The output of the step before the segment for the samples of the segment, if any, and that of its steps.
+    /// The output of the step before the segment for the samples of the segment, if there is one, followed by the
+    /// outputs of the segment's steps.
     pub(crate) outputs: &'a [T],
 }
 

@@ -9,9 +9,9 @@ use alloc::{vec, vec::Vec};
 
 /// Softmax over the values of each row: `y_k = exp(x_k)/Σ_j exp(x_j)`.
 ///
-/// Backward: `dx_k = y_k (dy_k − Σ_j y_j dy_j)`. Computed from differences to the largest value, so that neither large
-/// values nor nearly certain rows lose digits. [`CrossEntropy`](crate::loss::CrossEntropy) contains it: this layer is
-/// for probabilities inside a network, such as attention weights.
+/// Backward: `dx_k = y_k (dy_k − Σ_j y_j dy_j)`. The function is computed from differences to the largest value, so
+/// neither large values nor nearly certain rows lose digits. [`CrossEntropy`](crate::loss::CrossEntropy) contains it:
+/// this layer is for probabilities inside a network, such as attention weights.
 ///
 /// # Shapes
 /// x, y: \[rows, width\].
@@ -22,7 +22,7 @@ pub struct Softmax {
 }
 
 impl Softmax {
-    /// Softmax of rows of `width` values.
+    /// Creates softmax for rows of `width` values.
     pub const fn new(width: usize) -> Self {
         Softmax { width }
     }
@@ -48,7 +48,8 @@ impl<T: Scalar> Layer<T> for Softmax {
         Hints::NONE.ignores_x().saved_per_row()
     }
 
-    /// ½: the Jacobian `diag(p) − p pᵀ` has norm ½ where two values share a row equally, and less elsewhere.
+    /// Returns ½: the Jacobian `diag(p) − p pᵀ` has norm ½ if two values have probability ½, and a smaller norm
+    /// otherwise.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(0.5)
     }
@@ -73,7 +74,7 @@ impl<T: Scalar> Layer<T> for Softmax {
         pass.check("Softmax", self, w);
         let (Some(dx), width) = (pass.dx, self.width) else { return };
         for (p, (dy, dx)) in pass.y.chunks(width).zip(pass.dy.chunks(width).zip(dx.chunks_mut(width))) {
-            // Relative to the gradient of the largest probability: what is common to all is no difference.
+            // Gradients are taken relative to that of the largest probability, which removes a common offset.
             let larger = |best: usize, k: usize| if p[k] > p[best] { k } else { best };
             let base = dy[(0..p.len()).fold(0, larger)];
             let mean = p.iter().zip(dy).fold(T::zero(), |sum, (&p, &dy)| sum + p * (dy - base));

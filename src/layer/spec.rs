@@ -1,4 +1,4 @@
-//! A network as data: what it is made of, to be printed, compared, saved, changed and built again.
+//! A network as data: its layers and their settings, to be printed, compared, saved, changed and built again.
 
 use super::{
     BranchScale, Dims, Layer, MAX_DEPTH, Merge,
@@ -20,7 +20,8 @@ macro_rules! layer_spec {
         /// A layer as data.
         ///
         /// A description may be nested as deeply as memory allows: it is copied, compared and dropped without
-        /// recursion. One of more than [`MAX_DEPTH`] levels cannot be built or saved, and prints as its depth.
+        /// recursion. A description of more than [`MAX_DEPTH`] levels cannot be built or saved; only its depth is
+        /// printed.
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum LayerSpec {
@@ -36,7 +37,7 @@ macro_rules! layer_spec {
                 /// The branch beside the skip.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 branch: Box<LayerSpec>,
-                /// The factor on it.
+                /// The factor on the branch.
                 scale: BranchScale,
             },
             /// [`Sequential`](super::Sequential).
@@ -49,10 +50,10 @@ macro_rules! layer_spec {
             },
             /// [`Parallel`](super::Parallel).
             Parallel {
-                /// The layers beside each other, in order.
+                /// The parallel layers, in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 branches: Vec<LayerSpec>,
-                /// How their outputs become one.
+                /// How the outputs of the branches are combined.
                 merge: Merge,
             },
             /// [`Checkpointed`](crate::recurrent::Checkpointed).
@@ -65,17 +66,17 @@ macro_rules! layer_spec {
             },
             /// [`Recurrent`](crate::recurrent::Recurrent).
             Recurrent {
-                /// The cell.
+                /// The kind of the cell, with its settings.
                 cell: CellKind,
                 /// Values per input row.
                 inputs: usize,
-                /// Units.
+                /// The number of units.
                 hidden: usize,
                 /// Initializer of W.
                 weights: InitializerKind,
                 /// Initializer of U.
                 recurrent: InitializerKind,
-                /// Initializer of the biases, where there are any.
+                /// Initializer of the biases; `None` without biases.
                 bias: Option<InitializerKind>,
                 /// Recurrent dropout and zoneout.
                 #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "StateNoise::is_none"))]
@@ -96,20 +97,22 @@ macro_rules! layer_spec {
                 #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
                 $name(super::$name),
             )+)*
-            /// A layer of a user's own.
+            /// A custom layer.
             Custom {
-                /// The name of its type, under which a [`Registry`](crate::network::Registry) has it, without its path.
+                /// The name of the layer's type without its path. A [`Registry`](crate::network::Registry) holds the
+                /// layer under this name.
                 kind: String,
-                /// Its widths.
+                /// The widths and the number of parameters of the layer.
                 dims: Dims,
-                /// Its settings, as JSON or any other text, from which a registry builds it again.
+                /// The settings of the layer, as JSON or any other text. A registry builds the layer again from this
+                /// text.
                 #[cfg_attr(feature = "serde", serde(default))]
                 settings: String,
             },
         }
 
         impl LayerSpec {
-            /// A listed layer, with the name of its type; `None` for others.
+            /// Returns a listed layer with the name of its type; `None` for layers that are not listed.
             pub(crate) fn listed(&self) -> Option<(&'static str, &dyn ListedLayer)> {
                 match self {
                     $($(LayerSpec::$name(layer) => Some((stringify!($name), layer)),)+)*
@@ -157,7 +160,7 @@ leaf_layers!(layer_spec);
 macro_rules! leaves {
     ($($name:ident { $($field:ident),* },)*) => {
         impl LayerSpec {
-            /// A copy, with an empty description in place of each part.
+            /// Returns a copy with an empty description in place of each part.
             pub(crate) fn shallow(&self) -> LayerSpec {
                 match self {
                     $(LayerSpec::$name { $($field),* } => LayerSpec::$name { $($field: $field.clone()),* },)*
@@ -179,7 +182,7 @@ macro_rules! leaves {
                 }
             }
 
-            /// Whether both are the same but for their parts.
+            /// Whether two descriptions are equal apart from their parts.
             pub(super) fn is_alike(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
                     $((LayerSpec::$name { $($field),* }, other) => {
@@ -243,8 +246,8 @@ leaves! {
     Custom { kind, dims, settings },
 }
 
-/// Parts of a description, saved and read no deeper than [`MAX_DEPTH`]. Without `std` a thread has no counter of its
-/// own: the format limits the depth, as JSON does.
+/// Saves and reads the parts of a description down to [`MAX_DEPTH`] levels. Without `std` there is no counter per
+/// thread: the format then limits the depth, as JSON does.
 #[cfg(feature = "serde")]
 mod nested {
     use crate::error::LayerRule;
@@ -256,11 +259,11 @@ mod nested {
 
     #[cfg(feature = "std")]
     std::thread_local! {
-        /// The number of levels around the one that is read or written.
+        /// The number of levels that enclose the level being read or written.
         static OPEN: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// A guard for one more level, until it is dropped.
+    /// A guard that counts one more level until it is dropped.
     struct Level;
 
     impl Level {

@@ -51,7 +51,8 @@ impl Drop for LayerSpec {
 }
 
 impl LayerSpec {
-    /// The layer that gives the output, with its path: the last of a chain, and not a part of branches.
+    /// Returns the layer that computes the output, with its path: the last layer of a chain. Parallel branches count as
+    /// one layer.
     pub(crate) fn last_layer(&self) -> (String, &LayerSpec) {
         let (mut path, mut last) = (String::new(), self);
         while let LayerSpec::Sequential { layers, .. } = last
@@ -103,7 +104,7 @@ impl LayerSpec {
         if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
     }
 
-    /// This node and all its parts with their paths, in order, each before its own parts.
+    /// Returns this node and all its parts with their paths, in order, each before its own parts.
     pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {
@@ -143,7 +144,7 @@ impl LayerSpec {
                 leaf => break leaf.own_widths().0,
             }
         };
-        // A bidirectional layer outputs the rows of both directions, concatenated; a sum those of one branch.
+        // A bidirectional layer concatenates the outputs of both directions; a sum has the width of one branch.
         let (mut output, mut open) = (0usize, vec![self]);
         while let Some(node) = open.pop() {
             match node {
@@ -169,12 +170,12 @@ impl LayerSpec {
         }
     }
 
-    /// Whether the inputs of the network are indices, which have no scale: it has an embedding.
+    /// Whether the inputs of the network are indices, which have no scale. They are if the network has an embedding.
     pub(crate) fn reads_indices(&self) -> bool {
         self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Embedding(_)))
     }
 
-    /// Whether a layer of the network divides all rows of a batch by one variance of each column.
+    /// Whether a layer of the network divides each column by its standard deviation over all rows of a batch.
     pub(crate) fn normalizes_over_rows(&self) -> bool {
         self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)))
     }

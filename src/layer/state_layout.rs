@@ -16,7 +16,7 @@ impl StateLayout {
     /// The layout of the state of `network`.
     ///
     /// # Errors
-    /// [`LayerRule::StateLayout`], with the layer, for a custom one with a state: its layout is not known.
+    /// [`LayerRule::StateLayout`], with the layer, for a custom layer with a state, whose layout is not known.
     pub(crate) fn of<T: Scalar>(network: &dyn Layer<T>) -> Result<Self, Error> {
         let mut layout = StateLayout::default();
         layout.add(network, "").map(|()| layout)

@@ -20,12 +20,12 @@ pub enum StructureKind {
     Leaf,
     /// The output of each part is the input of the next: `y = f_L(… f_1(x))`.
     Chain,
-    /// Every part has the input of the whole, and the layer combines their outputs.
+    /// Every part reads the input of the layer, and the layer combines the outputs of the parts.
     Branches,
 }
 
 /// The links and parts of a layer. A network derives from it blocks, initial values, names of links, bounds, and
-/// whether samples are coupled or later steps are read; a container states it once.
+/// whether samples are coupled or later steps are read. A container only states its structure.
 ///
 /// Parameters and links of the layer itself come first, then those of each part, in order. A block of a part named `p`
 /// is `p.weight`, a link below the path `2` is `2.p`.
@@ -39,7 +39,7 @@ pub enum StructureKind {
 #[derive(Debug)]
 pub struct Structure<'a, T: Scalar> {
     kind: StructureKind,
-    /// Names of the layer's own links below its path; that of the path itself is empty.
+    /// Names of the layer's own links below its path; the empty name stands for the path itself.
     links: &'a [&'a str],
     parts: Vec<Part<'a, T>>,
     /// The index of the first parameter of the next part.
@@ -50,38 +50,38 @@ pub struct Structure<'a, T: Scalar> {
 /// A part of a layer.
 #[derive(Debug)]
 pub(crate) struct Part<'a, T: Scalar> {
-    /// Its name below the layer's path; empty for a part with the same path.
+    /// The name of the part below the layer's path; empty for a part with the same path.
     pub(crate) name: Cow<'a, str>,
     pub(crate) layer: &'a dyn Layer<T>,
-    /// Its parameters within those of the layer.
+    /// The range of the part's parameters within those of the layer.
     pub(crate) range: Range<usize>,
-    /// Its answers when it was added.
+    /// The answers of the part when it was added; `None` if they were not cached.
     pub(crate) kept: Option<Answers>,
 }
 
-/// The source of the answers of a layer.
+/// The source of the answers of a layer: its methods, or a cache.
 #[derive(Clone, Debug)]
 pub(crate) enum Recorded {
-    /// The layer's own methods.
+    /// The methods of the layer are called.
     No,
-    /// Cached when the layer was made.
+    /// The answers that were cached at construction.
     Checked(Result<Answers, LayerRule>),
 }
 
-/// The numbers of parameters, blocks and links of a layer, by which those of the next part are offset.
+/// The numbers of parameters, blocks and links of a layer, the offsets of the next part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartSizes {
-    /// Parameters.
+    /// The number of parameters.
     pub parameters: usize,
-    /// Blocks.
+    /// The number of blocks.
     pub blocks: usize,
-    /// Links.
+    /// The number of links.
     pub links: usize,
 }
 
 impl PartSizes {
-    /// The sizes of `layer`.
+    /// Returns the sizes of `layer`.
     pub fn of<T: Scalar>(layer: &dyn Layer<T>) -> Self {
         let blocks = Blocks::collect(|visit| layer.blocks(visit)).len();
         let mut links = 0;
@@ -91,19 +91,19 @@ impl PartSizes {
 }
 
 impl<'a, T: Scalar> Structure<'a, T> {
-    /// A layer without parts, with one link: its path.
+    /// The structure of a layer without parts, with one link named by its path.
     pub const LEAF: Self = Self::new(StructureKind::Leaf, &[""]);
 
     const fn new(kind: StructureKind, links: &'a [&'a str]) -> Self {
         Structure { kind, links, parts: Vec::new(), end: 0, answers: Recorded::No }
     }
 
-    /// Parts in sequence; the layer has no link of its own.
+    /// Creates the structure of parts in sequence; the layer has no link of its own.
     pub const fn chain() -> Self {
         Self::new(StructureKind::Chain, &[])
     }
 
-    /// Parallel parts; the layer's own link combines their outputs.
+    /// Creates the structure of parallel parts; the layer's own link combines their outputs.
     pub const fn branches() -> Self {
         Self::new(StructureKind::Branches, &[""])
     }
@@ -127,7 +127,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.add(name.into(), layer, parameters, None)
     }
 
-    /// [`part`](Self::part), with the cached answers of the layer.
+    /// Adds a part as [`part`](Self::part) does, with its cached answers.
     #[must_use]
     pub(crate) fn kept_part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>, kept: Answers) -> Self {
         self.add(name.into(), layer, kept.dims.parameters, Some(kept))
@@ -146,7 +146,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Structure { answers, ..self }
     }
 
-    /// The answers of the layer, given those of its parts; `ask` calls the layer's own methods.
+    /// Returns the answers of the layer, given the answers of its parts; `ask` calls the layer's own methods.
     pub(super) fn answers_of(
         &self,
         parts: &mut dyn Iterator<Item = Result<Answers, LayerRule>>,
@@ -179,7 +179,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.kind
     }
 
-    /// The parts: name, layer, and its range of parameters.
+    /// Returns the parts: the name, the layer and the range of its parameters.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &'a dyn Layer<T>, Range<usize>)> {
         self.parts.iter().map(|part| (&*part.name, part.layer, part.range.clone()))
     }
@@ -256,7 +256,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().any(reads)
     }
 
-    /// The product of the bounds of a chain: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` for other kinds.
+    /// Returns the product of the bounds of a chain's parts: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` for other
+    /// kinds.
     pub(super) fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         if self.kind != StructureKind::Chain {
             return None;
@@ -264,7 +265,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.times(Upper::ONE, w, shape).map(Upper::get)
     }
 
-    /// `product` times the bound of each part; nested chains are multiplied link by link.
+    /// Returns `product` times the bound of each part; nested chains are multiplied part by part.
     fn times(&self, product: Upper, w: &[T], shape: BatchShape<'_>) -> Option<Upper> {
         let mut product = product;
         let bounded = self.each(shape, |part, rows| {

@@ -36,7 +36,7 @@ impl<'a> TrainableMask<'a> {
 
     /// Whether any of the first `count` blocks is trainable.
     pub fn any(self, count: usize) -> bool {
-        // All blocks beyond the flags have the same answer.
+        // All blocks beyond the flags are equally trainable or frozen.
         (0..count.min(self.flags.len().saturating_add(1))).any(|i| self.block(i))
     }
 }

@@ -126,7 +126,7 @@ fn bound(levels: &[Level], last: Level) -> Upper {
 /// The largest entry of a normalized matrix is in \[1, 2), so the two extra terms also cover underflow.
 fn slack(n: usize) -> Upper {
     let share = (n + 2) as f64 * f64::EPSILON;
-    // From 2⁵¹ terms on, the formula is no bound.
+    // From 2⁵¹ terms on, the formula is not a bound.
     Upper::of(if share < 0.5 { share } else { f64::INFINITY }).over(1.0 - share)
 }
 
@@ -144,7 +144,7 @@ fn normalize(values: &mut [f64]) -> Option<i32> {
         return None;
     }
     let power = libm::frexp(largest).1 - 1;
-    // As two factors, because 2^−power can overflow.
+    // The power is applied as two factors, because 2^−power can overflow.
     let (half, rest) = (libm::ldexp(1.0, -power / 2), libm::ldexp(1.0, -power - -power / 2));
     values.iter_mut().for_each(|value| *value = *value * half * rest);
     Some(power)

@@ -6,11 +6,11 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 
-/// Cosine distance of each row: `1 − ⟨y, t⟩/(‖y‖ ‖t‖)`, the mean over rows unless told otherwise.
+/// Cosine distance of each row: `1 − ⟨y, t⟩/(‖y‖ ‖t‖)`, by default the mean over rows.
 ///
-/// Computed as `½ ‖ŷ − t̂‖²` of the directions `ŷ = y/‖y‖` and `t̂ = t/‖t‖`, so that a small distance keeps its digits.
-/// An output of norm 0 has distance 1 and gradient 0. A target of norm 0 is refused. As PyTorch's `CosineEmbeddingLoss`
-/// with label 1.
+/// Computed as `½ ‖ŷ − t̂‖²` of the directions `ŷ = y/‖y‖` and `t̂ = t/‖t‖`, so that a small
+/// distance keeps its digits. An output of norm 0 has distance 1 and gradient 0. A target of norm 0 is refused. As
+/// PyTorch's `CosineEmbeddingLoss` with label 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CosineDistance {
@@ -23,14 +23,15 @@ impl CosineDistance {
         Self::default()
     }
 
-    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    /// Sets how the losses of the rows are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         CosineDistance { reduction }
     }
 }
 
-/// The largest size m of a row's values, and ‖row/m‖: their product may be beyond the format.
+/// Returns the largest magnitude m of a row's values, and ‖row/m‖. They are kept apart because their product, the
+/// norm, may overflow.
 fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
     let larger = |most: T, x: &T| if x.abs() > most || x.is_nan() { x.abs() } else { most };
     let most = row.iter().fold(T::zero(), larger);

@@ -22,7 +22,7 @@ pub struct PoissonNll {
 }
 
 impl PoissonNll {
-    /// The mean over all values, without the constant.
+    /// Creates the loss with the mean over all values, without the constant.
     pub fn new() -> Self {
         Self::default()
     }
@@ -33,7 +33,7 @@ impl PoissonNll {
         PoissonNll { full: true, ..self }
     }
 
-    /// Sets how the losses become one; the mean unless told otherwise.
+    /// Sets how the losses of the values are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         PoissonNll { reduction, ..self }
@@ -45,7 +45,7 @@ impl<T: Scalar> EachValue<T> for PoissonNll {
 
     fn of(&self, y: T, t: T) -> (T, T) {
         let rate = math::exp(y);
-        // 0 · ∞ is no loss.
+        // 0 · ∞ counts as 0, not as NaN.
         let linear = if t.is_zero() && !y.is_nan() { T::zero() } else { t * y };
         let constant = if self.full && t > T::one() {
             let [half, tau] = [0.5, core::f64::consts::TAU].map(scalar::<T>);

@@ -12,10 +12,10 @@ use alloc::vec::Vec;
 /// Cross-entropy of the softmax of logits: `−Σ_k w_k t_k log softmax(y)_k`.
 ///
 /// Targets are classes, or probabilities (not negative; they need not sum to 1). With label smoothing ε a class target
-/// becomes `(1 − ε) t + ε/K`, and so do probabilities (Szegedy et al. 2016, §7). With [`Reduction::Mean`] and class
-/// targets the sum is divided by the class weights of the targets, times the row weights; as in PyTorch. Computed from
-/// differences to the largest logit, so that logits of ±1e4 do no harm and a nearly certain prediction keeps its small
-/// gradient.
+/// becomes `(1 − ε) t + ε/K`; the same applies to probabilities (Szegedy et al. 2016, §7). With
+/// [`Reduction::Mean`] and class targets the sum is divided by the class weights of the targets, times the row weights,
+/// as in PyTorch. The loss is computed from differences to the largest logit. So logits of ±1e4 do not overflow, and a
+/// nearly certain prediction keeps its small gradient.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CrossEntropy {
@@ -28,12 +28,12 @@ pub struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    /// The mean cross-entropy.
+    /// Creates the mean cross-entropy.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the share ε of the target that is spread over all classes.
+    /// Sets the fraction ε of the target that is spread over all classes.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ ε ≤ 1.
@@ -56,13 +56,13 @@ impl CrossEntropy {
         Ok(CrossEntropy { weights: weights.to_vec(), ..self })
     }
 
-    /// Sets a class whose rows do not count; it need not be one the network has an output for.
+    /// Sets a class whose rows do not count. The network need not have an output for this class.
     #[must_use]
     pub fn ignore_class(self, class: usize) -> Self {
         CrossEntropy { ignored: Some(class), ..self }
     }
 
-    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    /// Sets how the losses of the rows are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         CrossEntropy { reduction, ..self }
@@ -73,8 +73,8 @@ impl CrossEntropy {
     }
 }
 
-/// A row of logits about its largest one, y_m: what is common to all of them is gone before anything is rounded, and
-/// what the largest leaves to the others is summed, not subtracted from 1.
+/// The softmax of a row, from differences to its largest logit y_m. The subtraction removes a common offset before
+/// `exp` is rounded. The total probability of the other classes is a sum, not 1 minus the largest.
 struct Row<T> {
     most: T,
     at: usize,
@@ -83,7 +83,7 @@ struct Row<T> {
 }
 
 impl<T: Scalar> Row<T> {
-    /// The row of these logits, and `exp(y_k − y_m)`.
+    /// Creates the row of the logits `y`, and writes `exp(y_k − y_m)` to `exponentials`.
     fn new(y: &[T], exponentials: &mut [T]) -> Self {
         let larger = |best: (usize, T), (k, &y): (usize, &T)| if y > best.1 || y.is_nan() { (k, y) } else { best };
         let (at, most) = y.iter().enumerate().fold((0, T::neg_infinity()), larger);
@@ -168,7 +168,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             for (k, &y) in y.iter().enumerate() {
                 let wanted = wanted(k);
                 all.add(wanted);
-                // 0 · ∞ is no loss.
+                // 0 · ∞ counts as 0, not as NaN.
                 if !wanted.is_zero() || y.is_nan() {
                     mean.add(weight * wanted, -logits.log(y));
                 }
@@ -187,7 +187,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         self.reduction
     }
 
-    /// Rows of the ignored class count for nothing, others by the weight of their class.
+    /// Rows of the ignored class have weight 0; other rows have the weight of their class.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let weight =
             |row: usize| row_weights.and_then(|weights| weights.get(row)).map_or(1.0, |&weight| to_f64(weight));
@@ -208,8 +208,9 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
 
 /// Cross-entropy of the sigmoid of each logit: `−p t log σ(y) − (1 − t) log(1 − σ(y))`.
 ///
-/// The positive weight p stands for rare positives; one for all outputs or one each. Targets lie between 0 and 1;
-/// others, such as the labels −1 and 1, are refused. Computed through softplus, so that logits of ±1e4 do no harm.
+/// The positive weight p compensates for rare positives; there is one weight for all outputs, or one for each output.
+/// Targets lie between 0 and 1; others, such as the labels −1 and 1, are refused. The loss is computed through
+/// softplus, so logits of ±1e4 do not overflow.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BinaryCrossEntropy {
@@ -219,12 +220,12 @@ pub struct BinaryCrossEntropy {
 }
 
 impl BinaryCrossEntropy {
-    /// The mean over all values.
+    /// Creates the loss with the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the weight of positive targets: one for all outputs, or one each.
+    /// Sets the weight of positive targets: one for all outputs, or one for each output.
     ///
     /// # Errors
     /// [`Error::Empty`] without weights; [`Error::Parameter`] for a weight that is negative or not finite.
@@ -238,7 +239,7 @@ impl BinaryCrossEntropy {
         Ok(BinaryCrossEntropy { positive: weights.to_vec(), ..self })
     }
 
-    /// Sets how the losses become one; the mean unless told otherwise.
+    /// Sets how the losses of the values are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         BinaryCrossEntropy { reduction, ..self }
@@ -272,7 +273,8 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
                 let positive = self.positive.get(if self.positive.len() > 1 { k } else { 0 });
                 let positive = positive.map_or(T::one(), |&weight| scalar(weight)) * t;
                 let negative = T::one() - t;
-                // −log σ(y) is softplus(−y), and −log(1 − σ(y)) is softplus(y). 0 · ∞ is no loss.
+                // −log σ(y) is softplus(−y), and −log(1 − σ(y)) is softplus(y). 0 · ∞ counts as 0, not as
+                // NaN.
                 let term = |factor: T, z: T| if factor.is_zero() { T::zero() } else { factor * math::softplus(z) };
                 let value = if y.is_nan() { y } else { term(positive, -y) + term(negative, y) };
                 mean.add(weight, value);
@@ -294,11 +296,11 @@ fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), E
     })
 }
 
-/// The probabilities of logits, row by row: `softmax(y)_k = exp(y_k)/Σ_j exp(y_j)`.
+/// Writes the probabilities of logits to `probabilities`, row by row: `softmax(y)_k = exp(y_k)/Σ_j exp(y_j)`.
 ///
 /// # Errors
-/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` are no whole number of rows, or
-/// `probabilities` are not as many.
+/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` do not fill whole rows, or
+/// `probabilities` has another length.
 pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -> Result<(), Error> {
     RowsOf::check(width, logits, None, probabilities)?;
     for (y, p) in logits.chunks(width).zip(probabilities.chunks_mut(width)) {
@@ -308,11 +310,12 @@ pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -
     Ok(())
 }
 
-/// The logarithms of the probabilities of logits, row by row: `log softmax(y)_k = y_k − log Σ_j exp(y_j)`.
+/// Writes the logarithms of the probabilities of logits to `logs`, row by row:
+/// `log softmax(y)_k = y_k − log Σ_j exp(y_j)`.
 ///
 /// # Errors
-/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` are no whole number of rows, or
-/// `logs` are not as many.
+/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` do not fill whole rows, or `logs`
+/// has another length.
 pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Result<(), Error> {
     RowsOf::check(width, logits, None, logs)?;
     for (y, log) in logits.chunks(width).zip(logs.chunks_mut(width)) {

@@ -27,7 +27,7 @@ macro_rules! distance {
         }
 
         impl $name {
-            /// Sets how the losses become one; the mean unless told otherwise.
+            /// Sets how the losses of the values are reduced to one; the default is the mean.
             #[must_use]
             pub fn reduction(mut self, reduction: Reduction) -> Self {
                 self.reduction = reduction;
@@ -67,7 +67,7 @@ macro_rules! distance {
 }
 
 distance! {
-    /// Squared error: `(y − t)²`, the mean over all values unless told otherwise.
+    /// Squared error: `(y − t)²`, by default the mean over all values.
     MeanSquaredError, default MeanSquaredError { reduction: Reduction::Mean };
     value(_me, d) d * d;
     derivative d + d
@@ -91,8 +91,8 @@ distance! {
     }
 }
 distance! {
-    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss over β. Source: Girshick
-    /// 2015, eq. 3.
+    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss over β. Source:
+    /// Girshick 2015, eq. 3.
     SmoothL1 { beta: "where the parabola becomes a line" }, default SmoothL1 { beta: 1.0, reduction: Reduction::Mean };
     value(me, d) {
         let (beta, half) = (scalar::<T>(me.beta), scalar::<T>(0.5));
@@ -105,8 +105,8 @@ distance! {
 }
 
 distance! {
-    /// Pinball loss: `−τ d` for `d < 0`, else `(1 − τ) d`, with `d = y − t`; at 0 its derivative is 0. Its minimum over
-    /// y is the quantile τ of the targets. Source: Koenker & Bassett 1978.
+    /// Pinball loss: `−τ d` for `d < 0`, else `(1 − τ) d`, with `d = y − t`; at 0 its derivative is 0. Its
+    /// minimum over y is the quantile τ of the targets. Source: Koenker & Bassett 1978.
     Pinball { quantile: "the quantile that is estimated" }, default Pinball { quantile: 0.5, reduction: Reduction::Mean };
     value(me, d) {
         let [above, below] = [1.0 - me.quantile, me.quantile].map(scalar::<T>);
@@ -125,7 +125,7 @@ distance! {
 }
 
 impl Pinball {
-    /// The loss of the quantile τ.
+    /// Creates the loss for the quantile τ.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `0 < τ < 1`.
@@ -150,7 +150,7 @@ impl MeanAbsoluteError {
 }
 
 impl Huber {
-    /// The loss with that δ.
+    /// Creates the loss with the threshold δ.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `delta` is positive and finite.
@@ -161,7 +161,7 @@ impl Huber {
 }
 
 impl SmoothL1 {
-    /// The loss with that β.
+    /// Creates the loss with the threshold β.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is positive and finite.
@@ -178,7 +178,7 @@ fn require_in_format<T: Scalar>(what: &'static str, value: f64) -> Result<(), Er
     require(valid, what, "positive and finite in the number format of the network", value)
 }
 
-/// −1, 0 or 1; NaN for NaN.
+/// Returns the sign of `d`: −1, 0 or 1; NaN for NaN.
 fn sign<T: Scalar>(d: T) -> T {
     if d.is_zero() || d.is_nan() { d } else { d.signum() }
 }

@@ -1,4 +1,4 @@
-//! Cross-entropy that well classified values leave.
+//! Cross-entropy with small weights for well classified values.
 
 use super::{
     Loss, Reduction, Target,
@@ -13,8 +13,9 @@ use crate::{
 /// Focal loss of the sigmoid of each logit: `α_t q^γ H`, with the binary cross-entropy `H` and the probability
 /// `q = p (1 − t) + (1 − p) t` of the other class, `p = σ(y)`.
 ///
-/// A value that is classified well has small q and hardly counts. `α_t = α t + (1 − α)(1 − t)` is left out unless set.
-/// Targets lie between 0 and 1. Source: Lin et al. 2017, eq. 5; as `sigmoid_focal_loss` of torchvision.
+/// A value that is classified well has small q and hardly counts. The default has no factor `α_t`;
+/// [`alpha`](Self::alpha) sets `α_t = α t + (1 − α)(1 − t)`. Targets lie between 0 and 1. Source: Lin et al.
+/// 2017, eq. 5; as `sigmoid_focal_loss` of torchvision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Focal {
@@ -26,7 +27,8 @@ pub struct Focal {
 }
 
 impl Focal {
-    /// The mean over all values with the exponent γ; 2 in the paper, and 0 is binary cross-entropy.
+    /// Creates the loss with the exponent γ and the mean over all values. The paper uses γ = 2; γ = 0 is binary
+    /// cross-entropy.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless γ is finite and not negative.
@@ -35,7 +37,7 @@ impl Focal {
         Ok(Focal { gamma, alpha: None, reduction: Reduction::Mean })
     }
 
-    /// Sets the weight α of targets 1; targets 0 have 1 − α.
+    /// Sets the weight α of targets 1; targets 0 have the weight 1 − α.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `0 ≤ α ≤ 1`.
@@ -44,7 +46,7 @@ impl Focal {
         Ok(Focal { alpha: Some(alpha), ..self })
     }
 
-    /// Sets how the losses become one; the mean unless told otherwise.
+    /// Sets how the losses of the values are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         Focal { reduction, ..self }
@@ -61,7 +63,7 @@ impl<T: Scalar> EachValue<T> for Focal {
         }
         let (p, other, gamma) = (math::sigmoid(y), math::sigmoid(-y), scalar::<T>(self.gamma));
         let negative = T::one() - t;
-        // −log σ(y) is softplus(−y). 0 · ∞ is no loss.
+        // −log σ(y) is softplus(−y). 0 · ∞ counts as 0, not as NaN.
         let term = |factor: T, z: T| if factor.is_zero() { T::zero() } else { factor * math::softplus(z) };
         let entropy = term(t, -y) + term(negative, y);
         let q = p * negative + other * t;

@@ -21,7 +21,7 @@ const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 ///
 /// With `var = exp(s)` the value and ∂L/∂μ are those of PyTorch's `GaussianNLLLoss`; where v > ε, its gradient is
 /// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch passes a gradient on, although its loss is constant there. The
-/// mean is over all means. Source: Nix & Weigend 1994, eq. 2.
+/// average is over all means. Source: Nix & Weigend 1994, eq. 2.
 ///
 /// ```
 /// use chainrule::loss::{GaussianNll, Loss, Target};
@@ -48,7 +48,7 @@ impl Default for GaussianNll {
 }
 
 impl GaussianNll {
-    /// The mean over all means, with ε = 1e-6 and without the constant.
+    /// Creates the loss with the average over all means, ε = 1e-6 and without the constant.
     pub fn new() -> Self {
         Self::default()
     }
@@ -59,7 +59,7 @@ impl GaussianNll {
         GaussianNll { full: true, ..self }
     }
 
-    /// Sets the floor ε of the variance; 0 is none.
+    /// Sets the floor ε of the variance; 0 means no floor.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless ε is finite and not negative.
@@ -68,22 +68,23 @@ impl GaussianNll {
         Ok(GaussianNll { epsilon, ..self })
     }
 
-    /// Sets how the losses become one; the mean unless told otherwise.
+    /// Sets how the losses of the means are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         GaussianNll { reduction, ..self }
     }
 }
 
-/// The loss at a mean, the logarithm s of its variance and a target, and its derivatives by both.
+/// Returns the loss for a mean, the logarithm s of its variance and a target, and the derivatives with respect to the
+/// mean and s.
 fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
     let (half, below) = (scalar::<T>(0.5), s < floor);
     let s = if below { floor } else { s };
     let (off, inverse) = (mean - target, math::exp(-half * s));
-    // 0 · ∞: a mean that is right stays so, however small its variance.
+    // 0 · ∞: a mean equal to its target has z = 0, however small its variance.
     let exact = off.is_zero() && inverse.is_infinite();
     let z = if exact { off } else { off * inverse };
-    // Where z is infinite and s −∞, the square is the larger.
+    // Where z is infinite and s is −∞, the square dominates.
     let value = if z.is_infinite() { z * z } else { half * (s + z * z) };
     let of_mean = if exact { off } else { z * inverse };
     (value, [of_mean, if below { T::zero() } else { half * (T::one() - z * z) }])

@@ -7,10 +7,11 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output is logarithms of probabilities.
+/// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output is logarithms of
+/// probabilities.
 ///
-/// [`log_softmax`](super::log_softmax) gives such an output. Targets are probabilities: not negative, and they need not
-/// sum to 1. The mean is over rows, PyTorch's `batchmean`.
+/// [`log_softmax`](super::log_softmax) computes such logarithms. Targets are probabilities: not negative, and they need
+/// not sum to 1. The mean is over rows, PyTorch's `batchmean`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KlDivergence {
@@ -18,12 +19,12 @@ pub struct KlDivergence {
 }
 
 impl KlDivergence {
-    /// The mean over rows.
+    /// Creates the loss with the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    /// Sets how the losses of the rows are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         KlDivergence { reduction }
@@ -47,7 +48,7 @@ impl<T: Scalar> Loss<T> for KlDivergence {
             check_finite("targets", row * width, t)?;
             for ((&y, &t), dy) in y.iter().zip(t).zip(dy) {
                 require(t >= T::zero(), "a target probability", "finite and not negative", to_f64(t))?;
-                // 0 · ∞ is no loss.
+                // 0 · ∞ counts as 0, not as NaN.
                 if !t.is_zero() || y.is_nan() {
                     mean.add(weight, t * (math::ln(t) - y));
                 }
@@ -64,8 +65,8 @@ impl<T: Scalar> Loss<T> for KlDivergence {
 
 /// Negative log likelihood of the class of each row: `−y_c`, where the output is logarithms of probabilities.
 ///
-/// [`log_softmax`](super::log_softmax) gives such an output. [`CrossEntropy`](super::CrossEntropy) is both in one, from
-/// logits, with weights of classes and smoothing. As PyTorch's `NLLLoss`.
+/// [`log_softmax`](super::log_softmax) computes such logarithms. [`CrossEntropy`](super::CrossEntropy) does both from
+/// logits, and has class weights and smoothing. As PyTorch's `NLLLoss`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NegativeLogLikelihood {
@@ -73,12 +74,12 @@ pub struct NegativeLogLikelihood {
 }
 
 impl NegativeLogLikelihood {
-    /// The mean over rows.
+    /// Creates the loss with the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    /// Sets how the losses of the rows are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         NegativeLogLikelihood { reduction }

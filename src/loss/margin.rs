@@ -25,7 +25,7 @@ impl Default for MultiMargin {
 }
 
 impl MultiMargin {
-    /// The mean over rows, with the margin 1.
+    /// Creates the loss with the mean over rows and the margin 1.
     pub fn new() -> Self {
         Self::default()
     }
@@ -45,7 +45,7 @@ impl MultiMargin {
         MultiMargin { squared: true, ..self }
     }
 
-    /// Sets how the losses of the rows become one; the mean unless told otherwise.
+    /// Sets how the losses of the rows are reduced to one; the default is the mean.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         MultiMargin { reduction, ..self }

@@ -26,11 +26,11 @@ use crate::{
 };
 use core::fmt::Debug;
 
-/// What the output should have been.
+/// The target of an output: classes or values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Target<'a, T> {
-    /// One class a row.
+    /// One class per row.
     Classes(&'a [usize]),
     /// Values: \[rows, width\], or of the loss's [`target_width`](Loss::target_width).
     Values(&'a [T]),
@@ -40,10 +40,10 @@ pub enum Target<'a, T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduction {
-    /// Their mean.
+    /// The mean of the losses.
     #[default]
     Mean,
-    /// Their sum.
+    /// The sum of the losses.
     Sum,
 }
 
@@ -85,12 +85,12 @@ pub enum Reduction {
     note = "a `Result` gives its value by `?`, as in `Huber::new(1.0)?`"
 )]
 pub trait Loss<T: Scalar>: Debug {
-    /// The loss of `y`; its gradient with respect to `y` overwrites `dy`.
+    /// Computes the loss of `y`, and overwrites `dy` with the gradient with respect to `y`.
     ///
     /// # Shapes
     /// `y`, `dy`: \[rows, width\]; `row_weights`, where given: \[rows\]. A row of weight 0 is masked: neither its
     /// output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by
-    /// the sum of the weights (times the width, where the loss is one of each value).
+    /// the sum of the weights (times the width, for a loss that is computed value by value).
     ///
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
@@ -123,7 +123,8 @@ pub trait Loss<T: Scalar>: Debug {
 
     /// The total weight of rows in a mean: the sum of their weights.
     ///
-    /// It combines the means of parts into the mean of the whole. An `f64`, since `f16` counts no more than 65504 rows.
+    /// It is the weight with which the means of parts are combined into the mean of the whole. An `f64`, since `f16`
+    /// counts no more than 65504 rows.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
             Target::Classes(classes) => classes.len(),
@@ -133,7 +134,7 @@ pub trait Loss<T: Scalar>: Debug {
     }
 }
 
-/// The sum of the weights of some rows, each 1 unless given.
+/// Returns the sum of the weights of `rows` rows. Without `row_weights` each weight is 1.
 fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> f64 {
     let Some(weights) = row_weights else { return rows as f64 };
     let mut sum = Sum::new();
@@ -141,7 +142,7 @@ fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> f64 {
     sum.total()
 }
 
-/// A sum that keeps what addition loses (Neumaier 1974).
+/// A compensated sum: it keeps the rounding error of each addition (Neumaier 1974).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum<T> {
     sum: T,
@@ -287,14 +288,14 @@ impl<T: Scalar> Mean<T> {
     }
 }
 
-/// The class of a row; refuses one that is not below `width`.
+/// Returns the class of a row. Refuses a class that is not below `width`.
 fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error> {
     let class = classes[row];
     if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
 }
 
-/// The loss of all rows. `of` adds the loss of one row to the mean and writes its gradient, given its number, weight
-/// and output. A row of weight 0 is not read, and has the gradient 0.
+/// Computes the loss of all rows. `of` adds the loss of one row to the mean and writes its gradient, given the row's
+/// index, weight and output. A row of weight 0 is not read, and has the gradient 0.
 fn over_rows<T: Scalar>(
     rows: RowsOf<'_, T>,
     share: Share<T>,
@@ -312,7 +313,7 @@ fn over_rows<T: Scalar>(
     Ok(mean.total())
 }
 
-/// Refuses values that are not finite; they are those from `first` on.
+/// Refuses values that are not finite. `first` is the index of the first value, for the error.
 fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),
@@ -320,7 +321,7 @@ fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Re
     }
 }
 
-/// The values of a target, as many as the output has; refuses classes.
+/// Returns the values of a target. Refuses classes, and values that are not `expected` in number.
 fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> Result<&'a [T], Error> {
     let Target::Values(values) = target else {
         return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
@@ -328,7 +329,7 @@ fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> 
     require_length("targets", expected, values.len()).map(|()| values)
 }
 
-/// The classes of a target, one for each row; refuses values.
+/// Returns the classes of a target. Refuses values, and classes that are not one per row.
 fn classes<'a, T>(loss: &'static str, target: Target<'a, T>, rows: usize) -> Result<&'a [usize], Error> {
     let Target::Classes(classes) = target else {
         return Err(Error::TargetKind { loss, expected: "classes", found: "values" });

@@ -3,7 +3,7 @@
 use super::bodies::{bodies, polynomial};
 use core::f64::consts::FRAC_2_SQRT_PI;
 
-/// Its addition and subtraction round to an integer, 1.5 · 2⁵².
+/// The number 1.5 · 2⁵². Adding and subtracting it rounds to an integer.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 /// Whether functions compensate the rounding errors of divisions and sums, which is cheap with a fused multiply-add.
 const KEEPS_LOSSES: bool = true;

@@ -1,7 +1,7 @@
-//! Elementary functions of any scalar, in bodies that vectorise for `f32` and `f64`.
+//! Elementary functions of any scalar, in bodies that vectorize for `f32` and `f64`.
 //!
 //! For `f32` and `f64` every function is straight-line arithmetic with selects, without tables, branches or library
-//! calls. So a loop over it vectorises. Any other scalar uses its own `Float` methods, so the derivatives of dual
+//! calls. So loops over them vectorize. Any other scalar uses its own `Float` methods, so the derivatives of dual
 //! numbers are right. NaN gives NaN.
 //!
 //! On a CPU with FMA, layers run activations and cells on a wrapper of their numbers. For the wrapper, the same bodies
@@ -237,7 +237,7 @@ pub(crate) fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
     if is_fused::<T>() { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Exponents beyond it give 0 or ∞, so their rounding error has no effect.
+/// The magnitude of exponents beyond which eˣ is 0 or ∞, so that their rounding error has no effect.
 const EXPONENTS: f64 = 1e3;
 
 /// `a · b`, and for fused numbers its rounding error, which corrects an exponent.
@@ -268,7 +268,7 @@ pub(crate) fn vanishing<T: Scalar>(z: T, factor: T) -> T {
     if factor == T::zero() { factor } else { product }
 }
 
-/// `|x|` by a select, which is right for dual numbers too. The derivative at 0 is that from the right.
+/// `|x|` by a select, which is right for dual numbers too. The derivative at 0 is the one from the right.
 #[inline(always)]
 pub(crate) fn magnitude<T: Scalar>(x: T) -> T {
     if x < T::zero() { -x } else { x }

@@ -3,7 +3,7 @@
 use super::bodies::{bodies, polynomial};
 use core::f32::consts::FRAC_2_SQRT_PI;
 
-/// Its addition and subtraction round to an integer, 1.5 · 2²³.
+/// The number 1.5 · 2²³. Adding and subtracting it rounds to an integer.
 const ROUND: f32 = 12_582_912.0;
 /// Whether functions compensate the rounding errors of divisions and sums; without, errors are at most four units in
 /// the last place.

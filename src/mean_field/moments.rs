@@ -99,8 +99,9 @@ impl<'a> Moments<'a> {
 
     /// `E φ′(u₁) φ′(u₂)` for u₁, u₂ with variance q and correlation c: `d/dc E φ(u₁) φ(u₂) / q`.
     ///
-    /// A jump of φ at a is a φ′ of weight Δφ there. With φ′ elsewhere it gives `2 Δφ p(a) E[φ′(u₂) | u₁ = a]`, with a
-    /// jump at b `Δφ_a Δφ_b p(a, b)`. At c = 1 this is infinite for a = b.
+    /// A jump of φ at a is a φ′ of weight Δφ there. With φ′ elsewhere it gives
+    /// `2 Δφ p(a) E[φ′(u₂) | u₁ = a]`, with a jump at b `Δφ_a Δφ_b p(a, b)`. At c = 1 this is infinite for
+    /// a = b.
     pub fn pair_slope(&self, q: f64, c: f64) -> f64 {
         let q = q.max(LEAST);
         let slope = |u: f64| self.activation.derivative_at(u);

@@ -1,4 +1,4 @@
-//! One class a row: accuracy, the confusion matrix, precision, recall, F1.
+//! One class per row: accuracy, the confusion matrix, precision, recall, F1.
 
 use super::{require_numbers, rows_of};
 #[cfg(doc)]
@@ -11,7 +11,7 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// The column of the largest value of a row, the first of equal ones; `None` where all are NaN.
+/// Returns the column of the largest value of a row, the first of equal ones; `None` if all are NaN.
 fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
     let best = row.iter().enumerate().fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
         (_, y) if y.is_nan() => best,
@@ -21,10 +21,10 @@ fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
     best.map(|(k, _)| k)
 }
 
-/// The class of each row of `y`: the column of its largest output, the first of equal ones.
+/// Returns the class of each row of `y`: the column of its largest output, the first of equal ones.
 ///
 /// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` is no whole number of rows;
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
 /// [`Error::NonFinite`] for NaN.
 pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>, Error> {
     let rows = rows_of(width, y.len())?;
@@ -34,11 +34,12 @@ pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>,
     Ok(classes)
 }
 
-/// The share of rows whose largest output is their class; the first of equal ones counts, and NaN never does.
+/// Returns the fraction of rows whose largest output is in the column of their class. Among equal outputs the first
+/// counts; NaN never counts.
 ///
 /// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` is no whole number of rows;
-/// [`Error::Length`] where `classes` are not one a row. [`Error::ClassOutOfRange`] for a class that is not below
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
+/// [`Error::Length`] unless there is one class per row. [`Error::ClassOutOfRange`] for a class that is not below
 /// `width`.
 pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
     let rows = rows_of(width, y.len())?;
@@ -59,16 +60,17 @@ pub enum Average {
     /// Equal weights, over the classes that occur in the truth or among the predictions.
     #[default]
     Macro,
-    /// One measure from the counts summed over all classes; with one class per row it equals the accuracy.
+    /// The measure of the counts summed over all classes. With one class per row it equals the accuracy.
     Micro,
-    /// Each class by its number of samples.
+    /// Weights proportional to the number of samples of each class.
     Weighted,
 }
 
 /// The numbers of samples by true and by predicted class.
 ///
-/// For class k with TP samples of the class predicted as k, FP others predicted as k, and FN of the class predicted as
-/// another: precision TP/(TP + FP), recall TP/(TP + FN), F1 = 2 TP/(2 TP + FP + FN), their harmonic mean.
+/// For class k, TP is the number of its samples predicted as k, FP that of other samples predicted as k, and FN that of
+/// its samples predicted as another class. Precision is TP/(TP + FP), recall TP/(TP + FN), and F1 their harmonic mean 2
+/// TP/(2 TP + FP + FN).
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -135,33 +137,36 @@ impl ConfusionMatrix {
         (0..self.classes).map(|actual| self.count(actual, predicted)).sum()
     }
 
-    /// The share of samples whose class was predicted.
+    /// Returns the fraction of samples whose class was predicted.
     pub fn accuracy(&self) -> f64 {
         let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
         right as f64 / self.counts.iter().sum::<u64>() as f64
     }
 
-    /// TP/(TP + FP): of the samples predicted as `class`, the share that is. `None` where none was predicted so.
+    /// Returns the precision TP/(TP + FP): the fraction of the samples predicted as `class` that have this class.
+    /// `None` if no sample was predicted as `class`.
     pub fn precision(&self, class: usize) -> Option<f64> {
         ratio(self.precision_counts(class))
     }
 
-    /// TP/(TP + FN): of the samples of `class`, the share predicted so. `None` where there is no such sample.
+    /// Returns the recall TP/(TP + FN): the fraction of the samples of `class` that were predicted as `class`. `None`
+    /// if there is no such sample.
     pub fn recall(&self, class: usize) -> Option<f64> {
         ratio(self.recall_counts(class))
     }
 
-    /// 2 TP/(2 TP + FP + FN). `None` where `class` occurs neither in the truth nor among the predictions.
+    /// Returns F1, which is 2 TP/(2 TP + FP + FN). `None` if `class` occurs neither among the true classes nor among
+    /// the predictions.
     pub fn f1(&self, class: usize) -> Option<f64> {
         ratio(self.f1_counts(class))
     }
 
-    /// The mean precision of the classes; one that is undefined counts as 0.
+    /// Returns the mean precision of the classes; an undefined precision counts as 0.
     pub fn mean_precision(&self, average: Average) -> f64 {
         self.mean(average, Self::precision_counts)
     }
 
-    /// The mean recall of the classes; one that is undefined counts as 0.
+    /// Returns the mean recall of the classes; an undefined recall counts as 0.
     pub fn mean_recall(&self, average: Average) -> f64 {
         self.mean(average, Self::recall_counts)
     }
@@ -206,7 +211,7 @@ fn ratio((part, whole): (u64, u64)) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// A table: a row for each true class, a column for each predicted class.
+/// Writes a table with a row for each true class and a column for each predicted class.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |class: usize| self.names.get(class).cloned().unwrap_or_else(|| format!("{class}"));
@@ -224,7 +229,7 @@ impl fmt::Display for ConfusionMatrix {
     }
 }
 
-/// The table.
+/// Writes the table.
 impl fmt::Debug for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -1,4 +1,4 @@
-//! Several labels a row, each present or not.
+//! Several labels per row, each present or not.
 
 use super::{require_numbers, require_targets, rows_of};
 #[cfg(doc)]
@@ -8,7 +8,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// Whether each label of a row is predicted, `y > threshold`, where its target is 1.
+/// Returns for each label whether its prediction, `y > threshold`, agrees with its target, 1 or 0.
 fn right<T: Scalar>(y: &[T], targets: &[T], threshold: f64) -> impl Iterator<Item = bool> {
     y.iter().zip(targets).map(move |(&y, target)| (to_f64(y) > threshold) == target.is_one())
 }
@@ -23,12 +23,12 @@ fn check<T: Scalar>(width: usize, y: &[T], targets: &[T], threshold: f64) -> Res
     wrong.map_or(Ok(rows), |&wrong| Err(Error::Parameter { what: "a label", expected: "0 or 1", found: to_f64(wrong) }))
 }
 
-/// The share of rows all of whose labels are right: present, 1, where `y > threshold`. For logits the threshold is 0,
-/// for probabilities ½. It is scikit-learn's `accuracy_score` of several labels.
+/// Returns the fraction of rows whose labels are all right. A label is predicted as present, 1, if `y > threshold`. The
+/// threshold is 0 for logits, ½ for probabilities. This is scikit-learn's `accuracy_score` for several labels.
 ///
 /// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` is no whole number of rows;
-/// [`Error::Length`] where `targets` are not as many; [`Error::NonFinite`] for an output that is NaN.
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
+/// [`Error::Length`] where `targets` has another length; [`Error::NonFinite`] for an output that is NaN.
 /// [`Error::Parameter`] for a target other than 0 and 1, or a threshold that is NaN.
 pub fn subset_accuracy<T: Scalar>(width: usize, y: &[T], targets: &[T], threshold: f64) -> Result<f64, Error> {
     let rows = check(width, y, targets, threshold)?;
@@ -36,10 +36,11 @@ pub fn subset_accuracy<T: Scalar>(width: usize, y: &[T], targets: &[T], threshol
     Ok(y.chunks(width).zip(targets.chunks(width)).filter(|&row| all_right(row)).count() as f64 / rows as f64)
 }
 
-/// The share of labels that are right: present, 1, where `y > threshold`. It is 1 − the Hamming loss.
+/// Returns the fraction of labels that are right. A label is predicted as present, 1, if `y > threshold`. The result is
+/// 1 minus the Hamming loss.
 ///
 /// # Errors
-/// Those of [`subset_accuracy`], rows apart.
+/// Those of [`subset_accuracy`], except for errors about rows.
 pub fn label_accuracy<T: Scalar>(y: &[T], targets: &[T], threshold: f64) -> Result<f64, Error> {
     let labels = check(1, y, targets, threshold)?;
     Ok(right(y, targets, threshold).filter(|&right| right).count() as f64 / labels as f64)

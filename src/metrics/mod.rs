@@ -34,7 +34,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// The number of rows of an output, checked to be whole and at least one.
+/// Returns the number of rows of an output. Refuses incomplete rows, and no rows.
 fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
     if width == 0 {
         return Err(Error::Empty { what: "a row of the output" });
@@ -43,7 +43,7 @@ fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
     Ok(values / width)
 }
 
-/// Refuses targets that are not as many as the values of an output.
+/// Refuses targets unless their number is that of the values of an output.
 fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
     require_length("targets", outputs, targets)
 }

@@ -1,4 +1,4 @@
-//! The order of scores: the area under the ROC curve.
+//! Metrics of the order of scores: the area under the ROC curve.
 
 use super::require_numbers;
 use crate::{
@@ -7,14 +7,14 @@ use crate::{
     size::reserve,
 };
 
-/// The area under the ROC curve of two classes: the probability that a random positive sample has a higher score than a
-/// random negative one, ties counted half (Hanley and McNeil 1982).
+/// Returns the area under the ROC curve of two classes: the probability that a random positive sample has a higher
+/// score than a random negative one, ties counted half (Hanley and McNeil 1982).
 ///
 /// `AUC = (#{s⁺ > s⁻} + ½ #{s⁺ = s⁻}) / (P N)`, counted exactly.
 ///
 /// # Errors
-/// [`Error::Empty`] without scores; [`Error::Length`] unless there is one of `positive` a score; [`Error::NonFinite`]
-/// for a score that is NaN; [`Error::UndefinedMetric`] where all samples are of one class.
+/// [`Error::Empty`] without scores; [`Error::Length`] unless `positive` has one value per score; [`Error::NonFinite`]
+/// for a score that is NaN; [`Error::UndefinedMetric`] if all samples have the same class.
 pub fn roc_auc<T: Scalar>(scores: &[T], positive: &[bool]) -> Result<f64, Error> {
     if scores.is_empty() {
         return Err(Error::Empty { what: "the scores" });
@@ -23,9 +23,9 @@ pub fn roc_auc<T: Scalar>(scores: &[T], positive: &[bool]) -> Result<f64, Error>
     require_numbers("the scores", scores)?;
     let mut sorted = reserve("the order of the scores", scores.len())?;
     sorted.extend(scores.iter().map(|&score| to_f64(score) + 0.0).zip(positive.iter().copied()));
-    // No score is NaN, and −0 is 0, so that the order is that of numbers.
+    // No score is NaN, and −0 was replaced by 0, so the total order is the order of numbers.
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    // Twice the number of pairs, a tie counted once.
+    // `pairs` is twice the number of pairs in order; a tie adds 1.
     let (mut below, mut pairs) = (0_u128, 0_u128);
     for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
         let positives = tied.iter().filter(|(_, positive)| *positive).count() as u128;

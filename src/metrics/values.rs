@@ -1,4 +1,4 @@
-//! Distances of values, and the variance that is explained.
+//! Errors of values, and the explained variance.
 
 use super::{require_finite, require_targets, rows_of};
 #[cfg(doc)]
@@ -18,12 +18,12 @@ fn check<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<usize, Error
     Ok(rows)
 }
 
-/// One column of rows of `width` values.
+/// Returns one column of rows of `width` values.
 fn column<T: Scalar>(width: usize, values: &[T], column: usize) -> impl Iterator<Item = f64> + Clone {
     values.iter().skip(column).step_by(width).map(|&value| to_f64(value))
 }
 
-/// The errors of one column.
+/// Returns the errors of one column.
 fn errors<T: Scalar>(width: usize, y: &[T], targets: &[T], k: usize) -> impl Iterator<Item = f64> + Clone {
     column(width, y, k).zip(column(width, targets, k)).map(|(y, target)| y - target)
 }
@@ -34,13 +34,13 @@ fn sum(values: impl Iterator<Item = f64>) -> f64 {
     sum.total()
 }
 
-/// The largest magnitude m of some values, and the sum of the squares of value/m, which does not overflow.
+/// Returns the largest magnitude m of the values, and the sum of the squares of value/m, which does not overflow.
 fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let most = values.clone().fold(0.0, |most: f64, value| most.max(value.abs()));
     (most, if most > 0.0 { sum(values.map(|value| (value / most) * (value / most))) } else { 0.0 })
 }
 
-/// The mean over the columns.
+/// Returns the mean of `of_column` over the columns.
 fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
     let mut sum = Sum::new();
     for column in 0..width {
@@ -53,12 +53,12 @@ fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -
     Ok(mean)
 }
 
-/// The root mean square error, `√(1/n Σ (y − t)²)`, averaged over the columns of rows of `width` values.
+/// Returns the root mean square error, `√(1/n Σ (y − t)²)`, averaged over the columns of rows of `width` values.
 ///
 /// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` is no whole number of rows;
-/// [`Error::Length`] where `targets` are not as many. [`Error::NonFinite`] for a value or a difference that is NaN or
-/// infinite.
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
+/// [`Error::Length`] where `targets` has another length. [`Error::NonFinite`] for a value or a difference that is NaN
+/// or infinite.
 pub fn rmse<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
     let rows = check(width, y, targets)? as f64;
     over_columns(width, |k| {
@@ -67,7 +67,7 @@ pub fn rmse<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Erro
     })
 }
 
-/// The mean absolute error, `1/n Σ |y − t|`, averaged over the columns of rows of `width` values.
+/// Returns the mean absolute error, `1/n Σ |y − t|`, averaged over the columns of rows of `width` values.
 ///
 /// # Errors
 /// Those of [`rmse`].
@@ -76,8 +76,9 @@ pub fn mae<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error
     over_columns(width, |k| Ok(sum(errors(width, y, targets, k).map(|error| error.abs() / rows))))
 }
 
-/// The share of variance explained, `R² = 1 − Σ (y − t)² / Σ (t − t̄)²`, averaged over the columns of rows of `width`
-/// values. It is 1 for right outputs, 0 for the mean of the targets, and negative for worse.
+/// Returns the fraction of explained variance, `R² = 1 − Σ (y − t)² / Σ (t − t̄)²`, averaged over the
+/// columns of rows of `width` values. It is 1 for outputs equal to the targets, 0 for the mean of the targets, and
+/// negative for worse outputs.
 ///
 /// # Errors
 /// Those of [`rmse`]; [`Error::UndefinedMetric`] for a column whose targets are all equal.

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// Everything of a model but its parameters, as JSON in the metadata.
+/// A model without its parameters, as JSON in the metadata.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
@@ -39,7 +39,7 @@ struct Description {
     classes: Vec<String>,
 }
 
-/// Entries of the metadata.
+/// Keys of the metadata.
 const VERSION: &str = "chainrule model";
 const DESCRIPTION: &str = "model";
 
@@ -63,7 +63,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The format of `T`: that of its size and digits.
+    /// Returns the format with the size and digits of `T`.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for a number of another format.
@@ -77,7 +77,7 @@ impl Precision {
         }
     }
 
-    /// Its name in the safetensors format, and its bytes.
+    /// Returns the name of the format in safetensors, and its size in bytes.
     pub(super) const fn dtype(self) -> (&'static str, usize) {
         match self {
             Precision::F64 => ("F64", 8),
@@ -91,7 +91,7 @@ impl Precision {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
-    /// Adds the bytes of `x`, rounded to the nearest number of the format; `None` where that is infinite.
+    /// Adds the bytes of `x`, rounded to the nearest number of the format; `None` if the rounded number is infinite.
     pub(super) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
         match self {
             Precision::F64 => bytes.extend(x.to_le_bytes()),
@@ -103,7 +103,7 @@ impl Precision {
         Some(())
     }
 
-    /// The number that the bytes hold.
+    /// Decodes the number in `bytes`.
     pub(super) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
@@ -115,7 +115,7 @@ impl Precision {
     }
 }
 
-/// A binary format of 16 bits: sign, exponent, `digits` bits of fraction. Its least normal number is `2^least`.
+/// A binary format of 16 bits: sign, exponent, `digits` bits of fraction. The smallest normal number is `2^least`.
 #[derive(Clone, Copy)]
 struct Small {
     digits: i32,
@@ -126,20 +126,21 @@ impl Small {
     const F16: Small = Small { digits: 10, least: -14 };
     const BF16: Small = Small { digits: 7, least: -126 };
 
-    /// The distance from 1 to the next number.
+    /// Returns the distance from 1 to the next number.
     fn epsilon(self) -> f64 {
         power(-self.digits)
     }
 
-    /// The exponent bits of infinity, as they lie in a number.
+    /// Returns the bits of infinity: all exponent bits set.
     fn infinity(self) -> u16 {
         0x7FFF >> self.digits << self.digits
     }
 
-    /// The nearest number, of two the even one; `None` where it is infinite or NaN.
+    /// Rounds to the nearest number, ties to even; `None` if it is infinite or NaN.
     fn bits(self, x: f64) -> Option<u16> {
         let exponent = ((x.abs().to_bits() >> 52) as i32 - 1023).max(self.least);
-        // Whole multiples of the distance between neighbours; a carry ends in the exponent, where it belongs.
+        // The magnitude in multiples of the spacing of adjacent numbers. A carry out of the fraction increments the
+        // exponent, as it should.
         let whole = libm::rint(x.abs() / power(exponent.min(1023) - self.digits));
         let bits = whole + f64::from(exponent - self.least) * power(self.digits);
         let sign = if x.is_sign_negative() { 0x8000 } else { 0 };
@@ -159,13 +160,13 @@ impl Small {
     }
 }
 
-/// `2^exponent`, a normal number.
+/// Returns `2^exponent`, a normal number.
 fn power(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
 impl<T: Scalar> Model<T> {
-    /// The bytes of the model in the number format of `T`: see [`to_bytes_as`](Self::to_bytes_as).
+    /// Returns the bytes of the model in the number format of `T`: see [`to_bytes_as`](Self::to_bytes_as).
     ///
     /// # Errors
     /// Those of [`to_bytes_as`](Self::to_bytes_as) and [`Precision::of`].
@@ -173,8 +174,8 @@ impl<T: Scalar> Model<T> {
         self.to_bytes_as(Precision::of::<T>()?)
     }
 
-    /// The bytes of the model, a safetensors file: a tensor for each parameter block, rounded to the nearest number of
-    /// `precision`, and in the metadata the description of the network, scales, names and a checksum.
+    /// Returns the bytes of the model as a safetensors file. It has a tensor for each parameter block, rounded to the
+    /// nearest number of `precision`. The metadata holds the description of the network, scales, names and a checksum.
     ///
     /// # Errors
     /// [`Error::CheckpointValue`] for a parameter that `precision` cannot hold; [`Error::CheckpointFormat`] for a
@@ -221,15 +222,15 @@ impl<T: Scalar> Model<T> {
         format::write(&header, &bytes).map_err(damaged)
     }
 
-    /// The model in the bytes of [`to_bytes`](Self::to_bytes), such as `include_bytes!`. Parameters of another number
-    /// format are rounded to the nearest `T`.
+    /// Reads a model from the bytes of [`to_bytes`](Self::to_bytes), for example from `include_bytes!`. Parameters of
+    /// another number format are rounded to the nearest `T`.
     ///
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
-    /// [`Error::CheckpointVersion`] for another version. [`Error::CustomPart`], with its place, for a network with a
-    /// part of your own, which [`from_bytes_registered`](Self::from_bytes_registered) and
-    /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], naming the block, for parameters that
-    /// are not those of the described network; [`Error::CheckpointValue`] for one that is not finite in `T`. The errors
+    /// [`Error::CheckpointVersion`] for another version. [`Error::CustomPart`], with its path, for a network with a
+    /// custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
+    /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], naming the block, for parameters that do
+    /// not fit the described network; [`Error::CheckpointValue`] for a parameter that is not finite in `T`. The errors
     /// of [`LayerSpec::build`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, VERSION, CURRENT)?;
@@ -238,10 +239,10 @@ impl<T: Scalar> Model<T> {
         assemble(network, description, &header, data)
     }
 
-    /// [`from_bytes`](Self::from_bytes) for a network with parts of your own, each built by a registry.
+    /// As [`from_bytes`](Self::from_bytes), for a network with custom parts, each built by a registry.
     ///
     /// # Errors
-    /// Those of [`from_bytes`](Self::from_bytes) but [`Error::CustomPart`]; those of [`LayerSpec::build_with`].
+    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of [`LayerSpec::build_with`].
     pub fn from_bytes_registered(bytes: &[u8], registry: &Registry<T>) -> Result<Self, Error> {
         let (header, data) = read(bytes, VERSION, CURRENT)?;
         let description = describe(&header)?;
@@ -249,10 +250,10 @@ impl<T: Scalar> Model<T> {
         assemble(network, description, &header, data)
     }
 
-    /// [`from_bytes`](Self::from_bytes) for a network with parts of your own, which is given.
+    /// As [`from_bytes`](Self::from_bytes), for the given `network`, which may have custom parts.
     ///
     /// # Errors
-    /// Those of [`from_bytes`](Self::from_bytes), [`Error::CustomPart`] apart; [`Error::Checkpoint`], naming the layer,
+    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the layer,
     /// for the bytes of another network.
     pub fn from_bytes_with(network: impl Layer<T> + 'static, bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, VERSION, CURRENT)?;
@@ -261,8 +262,8 @@ impl<T: Scalar> Model<T> {
         assemble(Box::new(network), description, &header, data)
     }
 
-    /// Saves the model in a file, in the number format of `T`. After a crash at any time the old file is there, or the
-    /// new one.
+    /// Saves the model in a file, in the number format of `T`. If the process crashes, either the old or the new file
+    /// is there, complete.
     ///
     /// # Errors
     /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.
@@ -271,7 +272,7 @@ impl<T: Scalar> Model<T> {
         self.save_as(path, Precision::of::<T>()?)
     }
 
-    /// [`save`](Self::save) in a chosen number format.
+    /// Saves the model in a file, as [`save`](Self::save), in a chosen number format.
     ///
     /// # Errors
     /// Those of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] where the system cannot write the file.
@@ -281,7 +282,7 @@ impl<T: Scalar> Model<T> {
         file::replace(path, &self.to_bytes_as(precision)?).map_err(|error| failed(path, error))
     }
 
-    /// The model in a file that [`save`](Self::save) wrote.
+    /// Reads a model from a file written by [`save`](Self::save).
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
@@ -290,7 +291,7 @@ impl<T: Scalar> Model<T> {
         read_file(path.as_ref(), |bytes| Self::from_bytes(bytes))
     }
 
-    /// [`load`](Self::load) for a network with parts of your own, each built by a registry.
+    /// As [`load`](Self::load), for a network with custom parts, each built by a registry.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of
@@ -301,7 +302,7 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// Reads a file; an error about its format names it.
+/// Reads a file. An error about the format names the file.
 #[cfg(feature = "std")]
 fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
     let bytes = file::read(path).map_err(|error| failed(path, error))?;
@@ -317,7 +318,7 @@ fn describe(header: &Header) -> Result<Description, Error> {
     serde_json::from_str(header.metadata.get(DESCRIPTION).map_or("", String::as_str)).map_err(damaged)
 }
 
-/// The model of `network` with the tensors of a file.
+/// Creates the model of `network` with the tensors of a file.
 fn assemble<T: Scalar>(
     network: Box<dyn Layer<T>>,
     description: Description,
@@ -343,7 +344,7 @@ fn assemble<T: Scalar>(
     let fits = model.with_buffers(&buffers);
     let mut model = fits.map_err(|error| mismatch(BUFFERS, "the buffers of the network", error))?;
     let Description { inputs, outputs, columns, classes, .. } = description;
-    // The values of a description are checked as those of a caller.
+    // The values of a description are checked like the arguments of a caller.
     if let Some(scale) = inputs {
         model = model.scale_inputs(Standardize::from_columns(scale.columns().to_vec())?)?;
     }

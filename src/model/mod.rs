@@ -1,4 +1,4 @@
-//! A trained network as one object: to predict with, to save, to ship.
+//! A trained network as one object, for prediction, saving and deployment.
 //!
 //! ```
 //! use chainrule::{dataset::{Dataset, Standardize}, layer::Sequential, loss::{CrossEntropy, Target}};
@@ -59,8 +59,8 @@ use core::fmt;
 
 /// A network with its parameters, the scales of inputs and outputs, and the names of columns and classes.
 ///
-/// Predictions take `&self`: threads share a model, and each call has memory of its own. A [`Predictor`] keeps that
-/// memory for many calls, and a [`Stream`] keeps the state of a sequence from step to step. With the feature
+/// Predictions take `&self`: threads can share a model, and each call allocates its own memory. A [`Predictor`] keeps
+/// that memory for many calls, and a [`Stream`] keeps the state of a sequence from step to step. With the feature
 /// `safetensors` a model is saved in one file.
 pub struct Model<T: Scalar> {
     network: Box<dyn Layer<T>>,
@@ -73,11 +73,11 @@ pub struct Model<T: Scalar> {
 }
 
 impl<T: Scalar> Model<T> {
-    /// A model of `network` with these parameters, without scales and names.
+    /// Creates a model of `network` with these parameters, without scales and names.
     ///
     /// # Errors
-    /// [`Error::Length`] unless the parameters are as many as the network's; [`Error::NonFiniteParameters`] for one
-    /// that is NaN or infinite.
+    /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
+    /// [`Error::NonFiniteParameters`] for a parameter that is NaN or infinite.
     pub fn new(network: impl Layer<T> + 'static, parameters: Vec<T>) -> Result<Self, Error> {
         Self::boxed(Box::new(network), parameters)
     }
@@ -97,7 +97,7 @@ impl<T: Scalar> Model<T> {
     /// Sets the values that layers keep beside their parameters, such as the running statistics of an imported network.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `buffers` are as many as those of a
+    /// [`Error::Length`] unless `buffers` has the length of the buffers of a
     /// [workspace](crate::workspace::Workspace::buffers) for the network; [`Error::NonFinite`] for a value that is not
     /// finite.
     pub fn with_buffers(self, buffers: &[T]) -> Result<Self, Error> {
@@ -114,19 +114,19 @@ impl<T: Scalar> Model<T> {
         workspace.set_buffers(&self.buffers).map(|()| workspace)
     }
 
-    /// Sets the scale that inputs are brought to before the network: that of the training data.
+    /// Sets the standardization that is applied to inputs before the network: that of the training data.
     ///
     /// # Errors
-    /// [`Error::Length`] unless it has one column for each input of the network.
+    /// [`Error::Length`] unless `scale` has one column for each input of the network.
     pub fn scale_inputs(self, scale: Standardize) -> Result<Self, Error> {
         require_length("columns of the input scale", self.network.dims().input, scale.width())?;
         Ok(Model { inputs: Some(scale), ..self })
     }
 
-    /// Sets the scale of the targets of training; outputs of the network are brought back from it.
+    /// Sets the standardization of the training targets. It is inverted on the outputs of the network.
     ///
     /// # Errors
-    /// [`Error::Length`] unless it has one column for each output of the network.
+    /// [`Error::Length`] unless `scale` has one column for each output of the network.
     pub fn scale_outputs(self, scale: Standardize) -> Result<Self, Error> {
         require_length("columns of the output scale", self.network.dims().output, scale.width())?;
         Ok(Model { outputs: Some(scale), ..self })
@@ -152,27 +152,27 @@ impl<T: Scalar> Model<T> {
         Ok(Model { classes, ..self })
     }
 
-    /// The network.
+    /// Returns the network.
     pub fn network(&self) -> &dyn Layer<T> {
         &*self.network
     }
 
-    /// The parameters, in the layout of the network's blocks.
+    /// Returns the parameters, in the layout of the network's blocks.
     pub fn parameters(&self) -> &[T] {
         &self.parameters
     }
 
-    /// The network and its parameters.
+    /// Returns the network and its parameters.
     pub fn into_parts(self) -> (Box<dyn Layer<T>>, Vec<T>) {
         (self.network, self.parameters)
     }
 
-    /// The scale that inputs are brought to.
+    /// Returns the standardization that is applied to inputs.
     pub fn input_scale(&self) -> Option<&Standardize> {
         self.inputs.as_ref()
     }
 
-    /// The scale that outputs are brought back from.
+    /// Returns the standardization that is inverted on outputs.
     pub fn output_scale(&self) -> Option<&Standardize> {
         self.outputs.as_ref()
     }
@@ -187,7 +187,7 @@ impl<T: Scalar> Model<T> {
         &self.classes
     }
 
-    /// Memory to predict with, for many calls from one thread.
+    /// Creates a predictor, which reuses its memory for many calls from one thread.
     ///
     /// # Errors
     /// The errors of [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
@@ -195,11 +195,11 @@ impl<T: Scalar> Model<T> {
         Predictor::new(self)
     }
 
-    /// The outputs for the samples of `data`, in their order.
+    /// Returns the outputs for the samples of `data`, in their order.
     ///
     /// # Shapes
     /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
-    /// [`LastStep`](crate::layer::LastStep), has one output row a sample.
+    /// [`LastStep`](crate::layer::LastStep), has one output row per sample.
     ///
     /// # Errors
     /// [`DataRule::Width`] for data of another width than the network's input;
@@ -212,7 +212,7 @@ impl<T: Scalar> Model<T> {
         self.predictor()?.predict(data)
     }
 
-    /// The class of each output row: the column of the largest output, the first of equal ones.
+    /// Returns the class of each output row: the column of the largest output, or the first of equal ones.
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
@@ -224,7 +224,7 @@ impl<T: Scalar> Model<T> {
         predicted_classes(self.classified("predict_classes")?, &self.predict(data)?)
     }
 
-    /// The probabilities of the classes for each output row, `softmax(y)`, for a network trained with
+    /// Returns the probabilities of the classes for each output row, `softmax(y)`, for a network trained with
     /// [`CrossEntropy`](crate::loss::CrossEntropy).
     ///
     /// # Errors
@@ -239,7 +239,7 @@ impl<T: Scalar> Model<T> {
         Ok(probabilities)
     }
 
-    /// The number of classes.
+    /// Returns the number of classes: the output width.
     fn classified(&self, what: &'static str) -> Result<usize, Error> {
         match self.network.dims().output {
             1 => Err(Error::IncompatibleLayer {
@@ -250,19 +250,19 @@ impl<T: Scalar> Model<T> {
         }
     }
 
-    /// One sequence, a step at a time, with the state kept.
+    /// Creates a stream, which runs one sequence step by step and keeps the state.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`], with the layer, for one that reads later steps or needs all of them:
-    /// [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable). So is a network with a layer of your own that
-    /// gives other outputs a step at a time, in a trial of 4 random steps. The errors of
+    /// [`Error::InvalidLayer`], with the layer and [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable), for a
+    /// layer that reads later steps or needs all of them. The same error is returned for a network with a custom layer
+    /// whose outputs step by step differ from those of one pass over 4 random steps. The errors of
     /// [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
     pub fn stream(&self) -> Result<Stream<'_, T>, Error> {
         Stream::new(self)
     }
 }
 
-/// The summary of the network, and the names.
+/// Writes the summary of the network, and the names.
 impl<T: Scalar> fmt::Debug for Model<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", summary(&*self.network))?;
@@ -273,7 +273,7 @@ impl<T: Scalar> fmt::Debug for Model<T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// The trained model: the network with the [result](Trainer::result) of the training.
+    /// Returns the trained model: the network with the [result](Trainer::result) of the training.
     ///
     /// # Errors
     /// Those of [`Model::new`].
@@ -285,11 +285,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Model::new(self.into_network(), parameters)?.with_buffers(&buffers)
     }
 
-    /// A model of the present [result](Trainer::result), while training goes on: its network is built from the
-    /// description.
+    /// Returns a model of the current [result](Trainer::result), so that training can continue. Its network is built
+    /// from the description.
     ///
     /// # Errors
-    /// [`Error::CustomPart`] for a network with a part of your own; those of [`Model::new`].
+    /// [`Error::CustomPart`] for a network with a custom part; those of [`Model::new`].
     pub fn model(&self) -> Result<Model<T>, Error> {
         let model = Model::boxed(self.network().spec().build()?, self.result().to_vec())?;
         model.with_buffers(self.workspace().buffers())
@@ -297,11 +297,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>>, C, G> {
-    /// A trainer that starts from the parameters of a model. Its data must be in the model's
+    /// Creates a trainer that starts from the parameters of a model. Its data must be in the model's
     /// [scale](Model::input_scale).
     ///
     /// # Errors
-    /// Those of [`Trainer::new`], initialization apart.
+    /// Those of [`Trainer::new`], except for errors of initialization.
     pub fn from_model(model: Model<T>, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let Model { network, parameters, buffers, .. } = model;
         let parameters = Aligned::copy_of("the parameters", &parameters)?;

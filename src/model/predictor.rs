@@ -1,4 +1,4 @@
-//! Predictions with memory that is kept.
+//! Predictions with memory that is reused from call to call.
 
 use super::Model;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec::Vec};
 
-/// A model with memory to predict: made once a thread, for many calls.
+/// A model with memory for predictions. Create one per thread and use it for many calls.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -36,7 +36,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
         Ok(Predictor { model, workspace: model.workspace(BatchShape::batch(1))? })
     }
 
-    /// The outputs for the samples of `data`, in their order: as [`Model::predict`].
+    /// Returns the outputs for the samples of `data`, in their order, as [`Model::predict`].
     ///
     /// # Errors
     /// Those of [`Model::predict`].
@@ -50,8 +50,8 @@ impl<'m, T: Scalar> Predictor<'m, T> {
         Ok(y)
     }
 
-    /// [`predict`](Self::predict) into a buffer. With memory for data of this size, and without an input scale, a call
-    /// for one sample or for samples of one step allocates nothing.
+    /// Writes the outputs of [`predict`](Self::predict) to a buffer. With memory for data of this size, and without an
+    /// input scale, a call for one sample or for samples of one step allocates nothing.
     ///
     /// # Errors
     /// Those of [`Model::predict`]; [`Error::Length`] for a buffer of another length than the outputs.
@@ -66,7 +66,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
 
     fn scaled<'d>(&self, data: &'d Dataset<'d, T>) -> Result<Cow<'d, Dataset<'d, T>>, Error> {
         match &self.model.inputs {
-            // Another width is an error that names the network.
+            // Data of another width is refused below, by an error that names the network.
             Some(scale) if scale.width() == data.width() => Ok(Cow::Owned(scale.inputs(data)?)),
             _ => Ok(Cow::Borrowed(data)),
         }

@@ -18,45 +18,46 @@ use alloc::{
 };
 use core::ops::Range;
 
-/// The PyTorch module that each layer of a network is.
+/// The names of the PyTorch modules that correspond to the layers of a network.
 ///
-/// Without an entry a layer is the module of its own path: `0`, `2.branch.1`. That is the name in a `nn.Sequential` of
-/// the same layers, activations among them.
+/// By default a layer corresponds to the module of its own path: `0`, `2.branch.1`. That is its name in an
+/// `nn.Sequential` of the same layers, activations included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleNames {
-    /// Module and number of the stacked layer, by path.
+    /// For the path of a layer: the name of its PyTorch module, and its index among the stacked layers of the module
+    /// (`num_layers`).
     modules: BTreeMap<String, (String, usize)>,
     skipped: BTreeSet<String>,
 }
 
 impl ModuleNames {
-    /// Each layer under its own path.
+    /// Creates names in which each layer has its own path.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The layer at `path`, and the layers inside it, belong to `module`.
+    /// Maps the layer at `path`, and the layers inside it, to `module`.
     #[must_use]
     pub fn module(self, path: &str, module: &str) -> Self {
         self.stacked(path, module, 0)
     }
 
-    /// The recurrent layer at `path` is number `layer` of `module`, a `nn.LSTM` or the like of several layers: its
-    /// tensors end in `_l1` for number 1.
+    /// Maps the recurrent layer at `path` to layer `layer` of `module`, such as an `nn.LSTM` with several layers. The
+    /// names of its tensors end in `_l1` for layer 1.
     #[must_use]
     pub fn stacked(mut self, path: &str, module: &str, layer: usize) -> Self {
         self.modules.insert(path.into(), (module.into(), layer));
         self
     }
 
-    /// Tensors of this name or below it are left unread: they belong to no layer of the network.
+    /// Skips the tensors of this name or below it, which belong to no layer of the network.
     #[must_use]
     pub fn skip(mut self, module: &str) -> Self {
         self.skipped.insert(module.into());
         self
     }
 
-    /// Module and number of the layer at `path`: by the nearest entry above it.
+    /// Returns the module and index of the layer at `path`, from the nearest entry above it.
     fn of(&self, path: &str) -> (String, usize) {
         let mut above = path;
         loop {
@@ -81,7 +82,7 @@ impl ModuleNames {
     }
 }
 
-/// A tensor and what it holds of a block.
+/// A tensor, and the block whose values it holds.
 struct Entry {
     tensor: String,
     /// The name of the block.
@@ -90,21 +91,22 @@ struct Entry {
     kind: Kind,
 }
 
-/// How the values of a tensor become those of a block.
+/// How the values of a tensor are converted to the values of a block.
 enum Kind {
-    /// One to one.
+    /// The tensor has the values of the block.
     Whole,
-    /// b_hh, which adds to b_ih: one bias is enough. Its last rows can be a block of their own, at `apart`.
+    /// b_hh, which is added to b_ih, since the layer has one bias. Its last rows can be a block of their own, at
+    /// `apart`.
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
-/// The tensors of all layers, in the order of their blocks.
+/// Returns the tensors of all layers, in the order of their blocks.
 fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
     let parts = network.parts();
     let mut entries = Vec::new();
     for block in blocks {
         let (path, own) = block.name.rsplit_once('.').unwrap_or(("", &block.name));
-        // The last of this path is the innermost: a reversed layer lies at the path of what it reverses.
+        // The last part at this path is the innermost: a reversed layer has the same path as its inner layer.
         let part = parts.iter().rev().find(|(at, _)| at == path).map(|(_, part)| *part);
         let is_vector = matches!(block.role, Role::Bias | Role::Gain) && block.shape[1] == 1;
         let shape = block.shape[..if is_vector { 1 } else { 2 }].to_vec();
@@ -113,7 +115,7 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
         };
         let Some(LayerSpec::Recurrent { cell, .. }) = part else {
             let (module, _) = names.of(path);
-            // PyTorch names the gain of a norm and the slopes of a PReLU so.
+            // PyTorch names the gain of a norm and the slopes of a PReLU `weight`.
             let own = if matches!(own, "gain" | "slope") { "weight" } else { own };
             push(below(&module, own), Kind::Whole);
             continue;
@@ -149,12 +151,12 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
     Ok(entries)
 }
 
-/// The name of a tensor of a module.
+/// Returns the name of a tensor of a module.
 fn below(module: &str, own: &str) -> String {
     if module.is_empty() { own.into() } else { format!("{module}.{own}") }
 }
 
-/// The buffers of a tensor, by its name. Those of a batch norm are two tensors.
+/// Returns the names of the tensors of buffers, with their ranges. A batch norm has two tensors.
 fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
     let mut entries = Vec::new();
     for BufferPlace { path, range, is_batch_norm } in places {
@@ -178,17 +180,17 @@ fn is_bidirectional(parts: &[(String, &LayerSpec)], path: &str) -> bool {
 /// Sets parameters and buffers of `network` to the tensors of `state`, each rounded to the nearest `T`.
 ///
 /// Linear layers, embeddings, norms, PReLU, RNN, LSTM and GRU have PyTorch's names, gate orders and shapes, stacked or
-/// bidirectional. Its two biases of a gate become one, their sum, but for the candidate of a GRU, which has two here
-/// as well. Any other block is the tensor of its own name. The buffers of a batch norm are
-/// `running_mean` and `running_var`; its `num_batches_tracked` is left unread. Other buffers are the tensor `buffers`.
-/// Where an error is returned `w` and `buffers` are as before.
+/// bidirectional. PyTorch's two biases of a gate become one, their sum, except for the candidate of a GRU, which has
+/// two here as well. Any other block is read from the tensor of its own name. The buffers of a batch norm are
+/// `running_mean` and `running_var`; its `num_batches_tracked` is ignored. Other buffers are read from the tensor
+/// `buffers`. On an error `w` and `buffers` are unchanged.
 ///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
-/// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is
-/// missing or has another shape, and for one that no layer takes and `names` does not [skip](ModuleNames::skip). The
-/// same for a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`]
-/// for a value that is not finite in `T`, and for a negative variance.
+/// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is missing or has another
+/// shape, and for a tensor that no layer takes and `names` does not [skip](ModuleNames::skip). It is also returned for
+/// a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`] for a value
+/// that is not finite in `T`, and for a negative variance.
 pub fn import_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &mut [T],
@@ -241,7 +243,7 @@ pub fn import_state_dict<T: Scalar>(
     Ok(())
 }
 
-/// The values of a tensor of a shape.
+/// Returns the values of a tensor with the given shape.
 fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [f64], Error> {
     let tensor = state.get(name).ok_or_else(|| missing(name, shape, state))?;
     if tensor.shape != shape {
@@ -251,8 +253,8 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
     Ok(&tensor.values)
 }
 
-/// The parameters and buffers of `network` as PyTorch names them: the reverse of [`import_state_dict`]. A gate's one
-/// bias becomes `bias_ih`, and `bias_hh` is 0.
+/// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. A
+/// gate's one bias becomes `bias_ih`, and `bias_hh` is 0.
 ///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
@@ -275,7 +277,7 @@ pub fn export_state_dict<T: Scalar>(
     };
     for entry in entries(&spec, &blocks, names)? {
         let values = entry.places(&blocks)?.map(|at| match entry.kind {
-            // The one bias went into the other tensor.
+            // The layer's one bias was written to `bias_ih`.
             Kind::RecurrentBias { .. } if blocks.at(at).is_some_and(|block| block.name == entry.block) => 0.0,
             _ => to_f64(w[at]),
         });
@@ -288,7 +290,7 @@ pub fn export_state_dict<T: Scalar>(
 }
 
 impl Entry {
-    /// The places of its values among the parameters, in order.
+    /// Returns the indices of the tensor's values among the parameters, in order.
     fn places(&self, blocks: &Blocks) -> Result<impl Iterator<Item = usize> + use<>, Error> {
         let block = blocks.get(&self.block)?;
         let apart = match &self.kind {

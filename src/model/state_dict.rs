@@ -1,4 +1,4 @@
-//! State dicts: named tensors, in files of any program.
+//! State dicts: named tensors, in safetensors files written by any program.
 
 use super::file::Precision;
 #[cfg(feature = "std")]
@@ -27,11 +27,11 @@ use std::path::Path;
 pub struct Tensor {
     /// The length of each axis. Empty for a single number.
     pub shape: Vec<usize>,
-    /// As many values as the product of the lengths.
+    /// The values, row-major. Their number is the product of the lengths.
     pub values: Vec<f64>,
 }
 
-/// Named tensors: what `state_dict()` gives in PyTorch, and what any safetensors file holds.
+/// Named tensors, like a PyTorch `state_dict()` or the content of a safetensors file.
 ///
 /// ```
 /// use chainrule::layer::{Layer, Sequential, initialize};
@@ -48,20 +48,20 @@ pub struct Tensor {
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 ///
-/// In Python, `safetensors.torch.load_file` reads what [`save`](Self::save) writes, and
-/// `safetensors.torch.save_file(model.state_dict(), "model.safetensors")` writes what [`load`](Self::load) reads.
+/// In Python, `safetensors.torch.load_file` reads files written by [`save`](Self::save), and
+/// `safetensors.torch.save_file(model.state_dict(), "model.safetensors")` writes files for [`load`](Self::load).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateDict {
     tensors: BTreeMap<String, Tensor>,
 }
 
 impl StateDict {
-    /// A state dict without tensors.
+    /// Creates a state dict without tensors.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a tensor, in place of one of the same name.
+    /// Adds a tensor, or replaces the tensor of the same name.
     ///
     /// # Errors
     /// [`Error::Length`] where `values` does not have the length of `shape`; [`Error::StateDict`] for the name
@@ -75,17 +75,17 @@ impl StateDict {
         Ok(())
     }
 
-    /// The names of all tensors, sorted.
+    /// Returns the names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The tensor of this name.
+    /// Returns the tensor of this name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
 
-    /// The tensors in the bytes of a safetensors file, written by any program. Integers become floats.
+    /// Reads the tensors from the bytes of a safetensors file, written by any program. Integers become floats.
     ///
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated or in another format. [`Error::StateDict`], naming the
@@ -111,7 +111,7 @@ impl StateDict {
         Ok(StateDict { tensors })
     }
 
-    /// The bytes of a safetensors file with all tensors, rounded to the nearest number of `precision`.
+    /// Returns the bytes of a safetensors file with all tensors, rounded to the nearest number of `precision`.
     ///
     /// # Errors
     /// [`Error::CheckpointValue`] for a value that `precision` cannot hold.
@@ -133,12 +133,12 @@ impl StateDict {
                 format::Tensor { dtype: dtype.into(), shape: tensor.shape.clone(), data_offsets },
             ));
         }
-        // Readers of the format expect this entry of files for PyTorch.
+        // Readers of the format expect this entry in files for PyTorch.
         let metadata = BTreeMap::from([("format".into(), "pt".into())]);
         format::write(&Header { metadata, tensors }, &bytes).map_err(damaged)
     }
 
-    /// The tensors of a safetensors file.
+    /// Reads the tensors of a safetensors file.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
@@ -148,7 +148,8 @@ impl StateDict {
         Self::from_bytes(&file::read(path).map_err(|error| failed(path, error))?)
     }
 
-    /// Saves all tensors in a safetensors file. After a crash at any time the old file is there, or the new one.
+    /// Saves all tensors in a safetensors file. If the process crashes, either the old or the new file is there,
+    /// complete.
     ///
     /// # Errors
     /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.
@@ -188,7 +189,7 @@ impl Number {
         }
     }
 
-    /// The number that the bytes hold; `None` for an integer beyond 2⁵³.
+    /// Decodes the number in `bytes`; `None` for an integer beyond 2⁵³.
     fn read(&self, bytes: &[u8]) -> Option<f64> {
         match self {
             Number::Float(precision) => Some(precision.read(bytes)),
@@ -202,7 +203,7 @@ impl Number {
     }
 }
 
-/// The error about a tensor that does not fit.
+/// Returns the error about a tensor that does not fit.
 pub(super) fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::StateDict { tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
 }

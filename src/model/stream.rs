@@ -1,4 +1,4 @@
-//! A sequence that comes a step at a time.
+//! Prediction of a sequence step by step.
 
 use super::Model;
 use crate::{
@@ -13,17 +13,17 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// The error about a layer that cannot run a step at a time.
+/// Returns the error about a layer that cannot run step by step.
 fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     let layer = if path.is_empty() { "network" } else { path };
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
 }
 
-/// A sequence that comes a step at a time: each step gives the output so far, and the state is kept.
+/// Runs a network on a sequence step by step. Each step returns the output so far, and the state is kept.
 ///
-/// The outputs are, to the bit, those of the whole sequence in one pass. A network that ends in one step, such as
-/// [`LastStep`](crate::layer::LastStep), gives the output that a sequence ending here would have; one whose last layer
-/// is [`MeanOverSteps`](crate::layer::MeanOverSteps), the mean of the steps so far.
+/// The outputs have the same bits as one pass over the whole sequence. A network that ends in one step, such as
+/// [`LastStep`](crate::layer::LastStep), returns the output for a sequence that ends at the current step. If its last
+/// layer is [`MeanOverSteps`](crate::layer::MeanOverSteps), it returns the mean over the steps so far.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -80,14 +80,14 @@ impl<'m, T: Scalar> Stream<'m, T> {
             x: filled("the input of a step", dims.input, T::zero())?,
             y: filled("the output of a step", dims.output, T::zero())?,
         };
-        // What a layer of a user's own reads is not known, so that a trial decides.
+        // It is not known which steps a custom layer reads, so a trial decides.
         if custom && !stream.agrees()? {
             return Err(refused("", "the network".into(), "gives other outputs for a whole sequence"));
         }
         Ok(stream)
     }
 
-    /// Whether a few random steps, one by one, give the bits of one pass.
+    /// Whether a few random steps, run one by one, give the same bits as one pass over them.
     fn agrees(&mut self) -> Result<bool, Error> {
         const STEPS: usize = 4;
         let mut rng = generator(0);
@@ -129,7 +129,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(())
     }
 
-    /// The output of the next step, whose input is `x`. It allocates nothing.
+    /// Runs the next step with the input `x`, and returns its output. It does not allocate.
     ///
     /// # Errors
     /// [`Error::Length`] unless `x` has one value for each input of the network; [`Error::NonFinite`] for a value that
@@ -154,7 +154,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(&self.y)
     }
 
-    /// Begins a new sequence: the state is zero again.
+    /// Starts a new sequence: sets the state to zero.
     pub fn reset(&mut self) {
         self.workspace.clear_state();
         self.sums.iter_mut().for_each(RunningSums::clear);

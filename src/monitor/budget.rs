@@ -10,33 +10,33 @@ use num_traits::Float;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkBudget {
-    /// The link's name.
+    /// The name of the link.
     pub name: String,
-    /// The factor it applies.
+    /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The step, for a link of time.
+    /// The time step, for a link over time.
     pub step: Option<usize>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
-    /// The gradient with respect to the link's output.
+    /// The norm of the gradient with respect to the link's output.
     pub norm_in: NormStats,
-    /// The gradient with respect to the link's input.
+    /// The norm of the gradient with respect to the link's input.
     pub norm_out: NormStats,
 }
 
 impl LinkBudget {
-    /// `norm_out.norm / norm_in.norm`.
+    /// Returns `norm_out.norm / norm_in.norm`.
     pub fn gain(&self) -> f64 {
         self.norm_out.norm / self.norm_in.norm
     }
 
-    /// log10 of the [gain](Self::gain): −∞ if the gradient becomes zero, 0 if it was zero before.
+    /// Returns log10 of the [gain](Self::gain): −∞ if the gradient becomes zero, 0 if it was zero before.
     pub fn decades(&self) -> f64 {
         if self.norm_in.norm == 0.0 && self.norm_out.norm == 0.0 { 0.0 } else { Float::log10(self.gain()) }
     }
 }
 
-/// A block's parameters and their gradient.
+/// The norms of a block's parameters and of their gradient.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -45,9 +45,9 @@ pub struct BlockBudget {
     pub name: String,
     /// The role of the block: weight, recurrent weight, bias or gain.
     pub role: Role,
-    /// The number of parameters of the block.
+    /// The norm and the counts of the block's parameters.
     pub parameters: NormStats,
-    /// Their gradient.
+    /// The norm and the counts of the block's gradient.
     pub gradient: NormStats,
 }
 
@@ -59,25 +59,25 @@ pub struct BlockBudget {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Shares {
-    /// By products with weights: Σ log10 ‖Wᵀd‖/‖d‖.
+    /// The share of products with weights: Σ log10 ‖Wᵀd‖/‖d‖.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub weights: f64,
-    /// By activation derivatives: Σ log10 ‖φ′ ⊙ g‖/‖g‖.
+    /// The share of activation derivatives: Σ log10 ‖φ′ ⊙ g‖/‖g‖.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// By gradient added where paths meet.
+    /// The share of additions, where the gradients of two paths are added.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub injection: f64,
-    /// By all other links.
+    /// The share of all other links.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub other: f64,
 }
 
 impl Shares {
-    /// The shares of some links, in the order of the backward pass.
+    /// Returns the shares of `links`, which are in the order of the backward pass.
     pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
         let mut shares = Shares::default();
-        // The last norm that was not zero, and the factor that made the gradient zero, if it is.
+        // The last norm that was not zero, and the factor that made the gradient zero, if it is zero.
         let (mut last, mut lost) = (0.0, None);
         for link in links {
             let (before, after) = (link.norm_in.norm, link.norm_out.norm);
@@ -111,7 +111,7 @@ impl Shares {
         }
     }
 
-    /// Their sum: log10 of the norm at the end over that at the start.
+    /// Returns the sum of the shares: log10 of the norm at the end over the norm at the start.
     pub fn total(&self) -> f64 {
         self.weights + self.activation + self.injection + self.other
     }
@@ -119,10 +119,10 @@ impl Shares {
 
 /// The budget of the last monitored pass, over depth and over time. Its `Display` is a table.
 ///
-/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A the activation's share, V the weights',
-/// J gradient added where paths meet, O the rest. It begins at the gradient of the network's output and ends at
-/// the last gradient computed: that of the first pre-activation, or of the input if requested. After the longest pass
-/// it allocates nothing.
+/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A the share of activations, V of weights, J
+/// of additions and O of other links. The budget begins at the gradient of the network's output. It ends at the last
+/// gradient computed: that of the first pre-activation, or of the input if requested. After the longest pass it does
+/// not allocate.
 #[derive(Clone, Debug, Default)]
 pub struct GradientBudget {
     depth: Rows,
@@ -135,7 +135,7 @@ pub struct GradientBudget {
 struct Rows {
     rows: Vec<LinkBudget>,
     used: usize,
-    /// Length of the longest name; every row has room for it.
+    /// The length of the longest name. Every row has room for a name of this length.
     longest: usize,
 }
 
@@ -175,12 +175,12 @@ impl Rows {
 }
 
 impl GradientBudget {
-    /// An empty budget.
+    /// Creates an empty budget.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The links over depth, from loss to input.
+    /// Returns the links over depth, from loss to input.
     pub fn links(&self) -> &[LinkBudget] {
         self.depth.rows()
     }
@@ -190,7 +190,7 @@ impl GradientBudget {
         self.time.rows()
     }
 
-    /// The parameter blocks, with their gradient.
+    /// Returns the parameter blocks, with the norms of their gradients.
     pub fn blocks(&self) -> &[BlockBudget] {
         &self.blocks
     }
@@ -229,7 +229,7 @@ impl GradientBudget {
     }
 }
 
-/// The path of the layer of a link: `0` for `0.recurrent`.
+/// Returns the path of the layer of a link: `0` for `0.recurrent`.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }

@@ -1,4 +1,4 @@
-//! Several monitors as one, and one that is called in some passes only.
+//! Several monitors combined into one, and a monitor that is active in some passes only.
 
 use super::{Event, GradientMonitor, Link};
 use crate::scalar::Scalar;
@@ -83,16 +83,16 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
     any(is): is(&**self),
     each(visit): visit(&mut **self));
 
-/// A monitor that is active in every `n`-th pass only. The other passes cost nothing.
+/// A monitor that is active in every `n`-th pass only. The other passes have no monitoring cost.
 ///
-/// In a [`Trainer`](crate::trainer::Trainer) it counts updates, not the parts of an accumulated one.
+/// In a [`Trainer`](crate::trainer::Trainer) `Every` counts updates, not the parts of an accumulated update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Every<M> {
     every: u64,
     passes: u64,
     /// Whether the next pass is a further part of the same update.
     same_update: bool,
-    /// The monitor.
+    /// The monitor that is made active.
     pub monitor: M,
 }
 

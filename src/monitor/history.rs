@@ -51,8 +51,8 @@ pub(super) fn halve<V>(items: &mut Vec<V>) {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BudgetHistory {
-    /// The numbers of the kept passes. Of [`Statistics`](super::Statistics) they are those of watched passes, from 1.
-    /// Of a [`RunRecord`](crate::monitor::RunRecord) they are those of updates.
+    /// The numbers of the kept passes. For [`Statistics`](super::Statistics) monitored passes are counted, from 1. Of a
+    /// [`RunRecord`](crate::monitor::RunRecord) they are those of updates.
     pub numbers: Vec<u64>,
     /// The links, from loss to input.
     pub links: Vec<LinkHistory>,

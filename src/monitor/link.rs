@@ -11,9 +11,9 @@ pub enum Factor {
     Weights,
     /// The product with the activation's derivative, `φ′(z) ⊙ g`.
     Activation,
-    /// Gradient added where paths meet: a skip, a loss at each step.
+    /// The addition of the gradients of two paths: a skip connection, or a loss at each step.
     Addition,
-    /// Other layers: normalisation, pooling, dropout, and a whole recurrent layer as a link over depth.
+    /// Other layers: normalization, pooling, dropout, and a whole recurrent layer as a link over depth.
     Other,
 }
 
@@ -23,9 +23,9 @@ pub enum Factor {
 pub struct Link<'a> {
     /// The name of the link: `3`, `3.residual.1`, `0.recurrent`.
     pub name: &'a str,
-    /// The index of its name in the network's table of names.
+    /// The index of the link's name in the network's table of names.
     pub index: usize,
-    /// The factor it applies.
+    /// The factor of the chain rule that the link applies.
     pub factor: Factor,
     /// The step of a link over time; `None` for a link over depth.
     pub step: Option<usize>,
@@ -33,11 +33,11 @@ pub struct Link<'a> {
     pub gate: Option<Gate>,
     /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
     pub on_main_path: bool,
-    /// The rows of the pass.
+    /// The batch shape of the pass.
     pub shape: BatchShape<'a>,
     /// The number of parts of the same link that this pass reported before. A link over depth within a
-    /// [`Checkpointed`](crate::recurrent::Checkpointed) layer is reported in parts, one for each segment of steps; all
-    /// others at once.
+    /// [`Checkpointed`](crate::recurrent::Checkpointed) layer is reported in parts, one for each segment of steps. All
+    /// other links are reported at once.
     pub parts_before: usize,
     /// The number of parts that follow: 0 for the last or only one.
     pub parts_after: usize,

@@ -38,14 +38,14 @@ pub use tensorboard::TensorBoard;
 pub enum Event<'a, T> {
     /// The next pass belongs to the same update: it computes a further part of an accumulated gradient.
     NextPart,
-    /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports the sum
-    /// over all parts, once an update.
+    /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports it once
+    /// per update, with the gradient summed over all parts.
     Gradient {
         /// The blocks of both slices.
         blocks: &'a Blocks,
-        /// The parameters.
+        /// All parameters of the network.
         w: &'a [T],
-        /// Their gradient.
+        /// The gradient of the parameters.
         dw: &'a [T],
     },
     /// The loss of an update, before it is applied.
@@ -58,10 +58,10 @@ pub enum Event<'a, T> {
         blocks: &'a Blocks,
         /// The parameters.
         w: &'a [T],
-        /// The update.
+        /// The update that is added to `w`.
         update: &'a [T],
     },
-    /// The record of an update, after it. A [`Trainer`](crate::trainer::Trainer) sends it.
+    /// The record of an update, sent after the update by a [`Trainer`](crate::trainer::Trainer).
     Step(&'a Step),
     /// The record of an epoch with its validation, also for a monitor that is not active. A
     /// [`Trainer`](crate::trainer::Trainer) sends it.
@@ -97,10 +97,10 @@ pub enum Event<'a, T> {
 /// | `should_stop` | `false` | the monitor can end a run: see [`should_stop`](Self::should_stop) |
 ///
 /// # Order of calls
-/// Over depth, `backward` is called once a link, in the order of the backward pass; for a link within a
-/// [`Checkpointed`](crate::recurrent::Checkpointed) layer once a segment, as [`Link::parts_before`] tells. Over time,
-/// with `step` set, it is called for each factor of each step. All methods but `begin_pass` are called only while the
-/// monitor is active; [`Event::NextPart`] and [`Event::Epoch`] come always.
+/// Over depth, `backward` is called once per link, in the order of the backward pass. For a link within a
+/// [`Checkpointed`](crate::recurrent::Checkpointed) layer it is called once per segment; [`Link::parts_before`] counts
+/// the calls. Over time, with `step` set, it is called for each factor of each step. All methods except `begin_pass`
+/// are called only while the monitor is active. [`Event::NextPart`] and [`Event::Epoch`] are always sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a monitor",
     label = "not a monitor",
@@ -122,14 +122,14 @@ pub trait GradientMonitor<T: Scalar> {
 
     /// Receives the gradients with respect to the output, `dy`, and the input, `dx`, of a link.
     ///
-    /// For an addition they are the gradients before and after it.
+    /// For an addition, `dy` and `dx` are the gradients before and after the addition.
     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], _dx: &[T]) {}
 
     /// Receives an event of the pass or the update. Match the events that the monitor reads, and ignore others.
     ///
     /// # Panics
     /// A monitor may panic where slices do not have the parameters of their `blocks`; workspaces, trainers and
-    /// optimizers pass slices that do.
+    /// optimizers pass slices of the right length.
     fn event(&mut self, _event: &Event<'_, T>) {}
 
     /// Whether the run should end. A [`Trainer`](crate::trainer::Trainer) asks in a fit after each update (with a

@@ -10,7 +10,7 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NormStats {
-    /// The 2-norm; infinite or NaN if a value is.
+    /// The 2-norm; infinite or NaN if a value is infinite or NaN.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub norm: f64,
     /// The number of values that are exactly zero.
@@ -22,7 +22,7 @@ pub struct NormStats {
 }
 
 impl NormStats {
-    /// The norm and the counts of the values of both.
+    /// Returns the norm and the counts of the values of both.
     pub(super) fn and(self, other: Self) -> Self {
         NormStats {
             norm: libm::hypot(self.norm, other.norm),

@@ -1,24 +1,23 @@
-//! The records of a run: one an update, one an epoch.
+//! The records of a run: one per update, one per epoch.
 
 #[cfg(doc)]
 use crate::{loss::Reduction, monitor::Event, transform::ClipNorm};
 use core::fmt;
 
 /// The result of one update, for [`FitOptions::on_step`](crate::trainer::FitOptions::on_step) and, as [`Event::Step`],
-/// for an active monitor. An update of which no row has a
-/// weight has none.
+/// for an active monitor. An update without a row of nonzero weight has no record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Step {
-    /// The number of updates since the start of training, this one included if it was applied.
+    /// The number of updates since the start of training, including this one if it was applied.
     pub step: u64,
     /// The number of the epoch, from 1.
     pub epoch: usize,
     /// The loss before the update.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
-    /// Whether the update was applied, and not skipped by a transform.
+    /// Whether the update was applied; otherwise a transform skipped it.
     pub applied: bool,
     /// The learning rate of the update, with the factors of schedules; `None` if the transform states none.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
@@ -26,10 +25,10 @@ pub struct Step {
     /// The norm of the gradient of all parameters, before any transform.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient_norm: f64,
-    /// That norm after [`ClipNorm`]; `None` without one in the chain.
+    /// The norm of the gradient after [`ClipNorm`]; `None` if the chain has no `ClipNorm`.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub clipped_norm: Option<f64>,
-    /// The number of samples of the update: all, or those of a window of steps under truncated backpropagation.
+    /// The number of samples of the update. With truncated backpropagation, the samples of the window.
     pub samples: usize,
     /// The time of the update in seconds; `None` without a clock (`no_std`, bare wasm32), and in a
     /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
@@ -59,7 +58,7 @@ pub struct Communication {
 }
 
 impl Step {
-    /// The samples of the update over its seconds.
+    /// Returns the number of samples of the update over its seconds.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }
@@ -74,14 +73,14 @@ pub struct Epoch {
     pub epoch: usize,
     /// The training loss over the applied updates; NaN if none was applied.
     ///
-    /// It is the weighted mean over their rows, or the sum with [`Reduction::Sum`].
+    /// The loss is the weighted mean over the rows of these updates, or their sum with [`Reduction::Sum`].
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
-    /// The validation data's loss and accuracy, where there is such data.
+    /// The loss and accuracy on the validation data; `None` without validation data.
     pub validation: Option<Evaluation>,
     /// The number of updates since the start of training.
     pub steps: u64,
-    /// The number of skipped updates of this epoch: by a transform, or because no row has a weight.
+    /// The number of skipped updates of this epoch: by a transform, or because all rows have weight 0.
     pub skipped: u64,
     /// The learning rate of the first update of this epoch; `None` if the transform states none.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
@@ -102,7 +101,7 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// The samples of the epoch over its seconds.
+    /// Returns the number of samples of the epoch over its seconds.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }

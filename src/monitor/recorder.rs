@@ -10,10 +10,10 @@ use std::io::{self, Write};
 ///
 /// Each line has `pass` and `event`: `forward` and `backward` of a link, `gradient` and `update` of a block, `step` and
 /// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that is
-/// reported in parts ([`Link::parts_before`]) has a line for each. `on_main_path` and `same_update` are written where
-/// they hold: [`Link::on_main_path`], and a pass that computes a further part of an accumulated gradient. A slice is
+/// reported in parts ([`Link::parts_before`]) has a line for each. `on_main_path` and `same_update` are written if they
+/// are true: [`Link::on_main_path`], and a pass that computes a further part of an accumulated gradient. A slice is
 /// written as `{norm, zeros, non_finite, values}`; a number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After
-/// the first failure nothing more is written; [`finish`](Self::finish) returns it.
+/// the first failure nothing more is written; [`finish`](Self::finish) returns the error.
 ///
 /// [`RunRecord`](super::RunRecord) reads the lines, and draws the run as a page.
 #[derive(Debug)]
@@ -60,12 +60,12 @@ struct Record<'a, R> {
 }
 
 impl<W: Write> Recorder<W> {
-    /// A recorder that writes to `writer`; give it a buffered one.
+    /// Creates a recorder that writes to `writer`, which should be buffered.
     pub fn new(writer: W) -> Self {
         Recorder { writer, pass: 0, same_update: false, next_part: false, failed: None }
     }
 
-    /// The writer, with all lines flushed to it.
+    /// Flushes all lines, and returns the writer.
     ///
     /// # Errors
     /// The first error of the writer, of an earlier event or of the flush.

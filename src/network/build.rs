@@ -16,7 +16,7 @@ use alloc::{boxed::Box, string::ToString};
 use core::marker::PhantomData;
 
 impl LayerSpec {
-    /// The network that this describes, for the scalar `T`.
+    /// Builds the described network for the scalar `T`.
     ///
     /// ```
     /// use chainrule::{Layer, activation::Tanh, layer::Sequential};
@@ -28,20 +28,21 @@ impl LayerSpec {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CustomPart`], with its place, for an activation, cell or layer of your own, which
+    /// [`Error::CustomPart`], with its path, for a custom activation, cell or layer, which
     /// [`build_with`](Self::build_with) takes from a registry. [`Error::InvalidLayer`] for layers nested more than
     /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`], [`Parallel::new`],
     /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for a description that
-    /// was made or changed by hand.
+    /// the constructors of layers would refuse.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at("", &Typed, None)
     }
 
-    /// [`build`](Self::build) with layers, cells, activations and initializers of your own from a registry.
+    /// Builds the network as [`build`](Self::build), with custom layers, cells, activations and initializers from a
+    /// registry.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build) but [`Error::CustomPart`]. [`Error::Registered`] for a part that is not
+    /// Those of [`build`](Self::build) except [`Error::CustomPart`]. [`Error::Registered`] for a part that is not
     /// registered, is registered twice, cannot be built or is not the described one.
     pub fn build_with<T: Scalar>(&self, registry: &Registry<T>) -> Result<Box<dyn Layer<T>>, Error> {
         registry.check()?;
@@ -49,8 +50,8 @@ impl LayerSpec {
         self.build_at("", &Typed, Some(registry))
     }
 
-    /// Builds the network in `f64` with activations as trait objects, for analysis. It runs slower, is compiled once
-    /// instead of for each activation, and can contain custom activations.
+    /// Builds the network in `f64` with activations as trait objects, for analysis. The network runs slower, but its
+    /// code is compiled once, not for each activation. It can contain custom activations.
     ///
     /// # Errors
     /// Those of [`build`](Self::build), except for custom activations.
@@ -97,7 +98,8 @@ impl LayerSpec {
         })
     }
 
-    /// Builds a layer without parts. A separate function: its large stack frame must not be in each level of recursion.
+    /// Builds a layer without parts. It is a separate function, so that its large stack frame is not in each level of
+    /// recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(
         &self,
         path: &str,
@@ -162,13 +164,13 @@ impl LayerSpec {
     }
 }
 
-/// A part of a layer, as data that can be exchanged.
+/// An activation or initializer of a layer, as data that a registry can exchange.
 pub(super) enum Kind<'a> {
     Activation(&'a mut ActivationKind),
     Initializer(&'a mut InitializerKind),
 }
 
-/// Builds a layer for the type of each activation.
+/// Selects layers that are generic over the activation: one compiled type per activation.
 struct Typed;
 
 impl ActivationDispatch for Typed {
@@ -177,7 +179,7 @@ impl ActivationDispatch for Typed {
     }
 }
 
-/// Builds one layer for all activations, which are trait objects.
+/// Selects layers with the activation behind a trait object: one compiled type for all activations.
 struct Behind;
 
 impl ActivationDispatch for Behind {

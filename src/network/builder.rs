@@ -39,14 +39,14 @@ impl<T: Scalar> fmt::Debug for Builder<T> {
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// Begins a network for rows of `width` values.
+    /// Starts a network for rows of `width` values.
     pub fn input(width: usize) -> Builder<T> {
         Builder { network: Sequential::new(width), failed: None }
     }
 }
 
 impl<T: Scalar> Builder<T> {
-    /// The output width of the layers so far.
+    /// Returns the output width of the layers so far.
     pub fn width(&self) -> usize {
         self.network.width()
     }
@@ -69,7 +69,7 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(GatedLinear::new(width, outputs, activation)))
     }
 
-    /// Adds an [`Embedding`] of each value of a row: a table of `vocabulary` vectors of `dimension` values.
+    /// Adds an [`Embedding`] for each value of a row: a table of `vocabulary` vectors of `dimension` values.
     #[must_use]
     pub fn embedding(self, vocabulary: usize, dimension: usize) -> Self {
         self.add(|width| Ok(Embedding::new(vocabulary, dimension).columns(width)))
@@ -171,7 +171,7 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Recurrent::new(width, hidden, cell)))
     }
 
-    /// Adds a [`Recurrent`] layer of `hidden` units with the settings that `set` makes: initializers, recurrent
+    /// Adds a [`Recurrent`] layer of `hidden` units with the settings that `set` applies: initializers, recurrent
     /// dropout, zoneout.
     ///
     /// ```
@@ -213,11 +213,11 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds a [`Bidirectional`] layer of which each direction gives its last step: the forward one that of the last
-    /// input, the backward one that of the first. So each has read the whole sequence.
+    /// Adds a [`Bidirectional`] layer in which each direction outputs its last step: the forward direction after the
+    /// last input, the backward direction after the first. So each has read the whole sequence.
     ///
-    /// [`bidirectional`](Self::bidirectional) and [`last_step`](Self::last_step) would give the backward direction
-    /// after one input instead.
+    /// [`bidirectional`](Self::bidirectional) and [`last_step`](Self::last_step) would instead output the backward
+    /// direction after one input.
     #[must_use]
     pub fn bidirectional_summary(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| {
@@ -228,8 +228,8 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds the layers that `layers` builds as one [`Checkpointed`] layer, which keeps few of the values of T
-    /// steps, about √T of them with [`CheckpointInterval::SquareRoot`].
+    /// Adds the layers that `layers` builds as one [`Checkpointed`] layer, which keeps the values of few of the T
+    /// steps: about √T with [`CheckpointInterval::SquareRoot`].
     #[must_use]
     pub fn checkpointed(self, interval: CheckpointInterval, layers: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))
@@ -251,7 +251,7 @@ impl<T: Scalar> Builder<T> {
         self.add_made(layer, true)
     }
 
-    /// Adds a layer that is this crate's `own` or not, as [`Sequential::push_boxed`] does.
+    /// Adds a layer as [`Sequential::push_boxed`] does. `own` states whether it is a layer of this crate.
     fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
             let place = self.network.len().to_string();
@@ -261,11 +261,11 @@ impl<T: Scalar> Builder<T> {
         self
     }
 
-    /// The network.
+    /// Returns the network.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a network without layers. Else the error of the first layer that was refused: that of its
-    /// constructor, such as [`Error::Parameter`] for a rate of dropout, or that of [`Sequential::push`].
+    /// [`Error::Empty`] for a network without layers. Otherwise the error of the first layer that was refused. It comes
+    /// from its constructor, such as [`Error::Parameter`] for a dropout rate, or from [`Sequential::push`].
     pub fn build(self) -> Result<Sequential<T>, Error> {
         match self.failed {
             Some(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Parts of a user's own by their names, for networks that are built from their description.
+//! Custom parts by name, for networks that are built from their description.
 
 use super::build::{Kind, Unroll};
 use crate::{
@@ -22,10 +22,10 @@ use alloc::{
 };
 use core::fmt;
 
-/// A function from settings, and from the place of the part, to the part.
+/// A function that builds a part from its settings and its path.
 type Build<A, P> = Box<dyn Fn(A, &str) -> Result<P, Error> + Send + Sync>;
 
-/// The layer that an activation becomes part of.
+/// The layer that contains an activation.
 enum Around<'a, T> {
     None,
     Pointwise(usize),
@@ -38,7 +38,8 @@ type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
 /// A cell as data, and its layer.
 type Unrolled<T> = (CellKind, Box<dyn Layer<T>>);
 
-/// Builds the layer around an activation. A trait, since a closure cannot take any lifetime in `Around`.
+/// Builds the layer around an activation. It is a trait, since a closure cannot be generic over the lifetime in
+/// `Around`.
 trait Place<T: Scalar>: Send + Sync {
     fn place(&self, settings: &str, around: Around<'_, T>) -> Result<Placed<T>, Error>;
 }
@@ -58,7 +59,7 @@ impl<T: Scalar, A: Activation, F: Fn(&str) -> Result<A, Error> + Send + Sync> Pl
     }
 }
 
-/// An activation in place of that of a description.
+/// An activation that replaces the one in a description.
 struct Fixed<A>(A);
 
 impl<A: Activation> ActivationDispatch for Fixed<A> {
@@ -67,12 +68,13 @@ impl<A: Activation> ActivationDispatch for Fixed<A> {
     }
 }
 
-/// Layers, cells, activations and initializers of your own, each by the name of its type without path, so that a saved
-/// network or model that has them is built again: [`LayerSpec::build_with`] and, with the feature `safetensors`,
-/// [`Model::from_bytes_registered`](crate::model::Model::from_bytes_registered).
+/// Custom layers, cells, activations and initializers, each registered under the name of its type without path. A
+/// registry builds saved networks and models that contain them, by [`LayerSpec::build_with`] and, with the feature
+/// `safetensors`, [`Model::from_bytes_registered`](crate::model::Model::from_bytes_registered).
 ///
-/// A file has the name and the settings of each part: JSON or any other text, by default the `Debug` text. The function
-/// of a part builds it from these settings. A part that has other settings than the file is refused.
+/// A file holds the name and the settings of each part: JSON or any other text, by default the `Debug` text. The
+/// registered function builds the part from these settings. A part whose settings differ from those in the file is
+/// refused.
 ///
 /// ```
 /// use chainrule::{Activation, Layer, Scalar, layer::Sequential, network::Registry, scalar};
@@ -94,19 +96,19 @@ pub struct Registry<T: Scalar> {
     cells: BTreeMap<String, Build<Unroll<T>, Unrolled<T>>>,
     activations: BTreeMap<String, Box<dyn Place<T>>>,
     initializers: BTreeMap<String, Build<(), InitializerKind>>,
-    /// The first name that was given twice.
+    /// The first name that was registered twice, with its kind.
     twice: Option<(&'static str, String)>,
 }
 
 impl<T: Scalar> Registry<T> {
-    /// A registry without parts.
+    /// Creates a registry without parts.
     pub fn new() -> Self {
         let (layers, cells, activations, initializers) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Registry { layers, cells, activations, initializers, twice: None }
     }
 
-    /// Adds a layer: `build` makes it from its dims and settings, those of its [`Layer::spec`].
+    /// Adds a layer. `build` creates it from the dims and settings of its [`Layer::spec`].
     #[must_use]
     pub fn layer<L: Layer<T> + 'static>(
         mut self,
@@ -118,7 +120,7 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds a cell: `build` makes it from its settings, those of its [`Cell::kind`].
+    /// Adds a cell. `build` creates it from the settings of its [`Cell::kind`].
     #[must_use]
     pub fn cell<C: Cell>(
         mut self,
@@ -133,7 +135,7 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds an activation: `build` makes it from its [`Activation::settings`].
+    /// Adds an activation. `build` creates it from its [`Activation::settings`].
     #[must_use]
     pub fn activation<A: Activation>(
         mut self,
@@ -144,7 +146,7 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds an initializer: `build` makes it from its [`Initializer::settings`].
+    /// Adds an initializer. `build` creates it from its [`Initializer::settings`].
     #[must_use]
     pub fn initializer<I: Initializer + 'static>(
         mut self,
@@ -162,7 +164,7 @@ impl<T: Scalar> Registry<T> {
         }
     }
 
-    /// Refuses two parts of one name.
+    /// Refuses a registry in which two parts have the same name.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.twice {
             Some((part, name)) => {
@@ -172,7 +174,7 @@ impl<T: Scalar> Registry<T> {
         }
     }
 
-    /// Builds an activation or initializer of a user's own in place of its name.
+    /// Replaces the name of a custom activation or initializer by the part itself, built from the registry.
     pub(super) fn exchange(&self, path: &str, kind: Kind<'_>) -> Result<(), Error> {
         match kind {
             Kind::Activation(kind) => {
@@ -203,7 +205,7 @@ impl<T: Scalar> Registry<T> {
         Ok((built, layer))
     }
 
-    /// The layer of a custom activation.
+    /// Builds the layer of a custom activation.
     pub(super) fn pointwise(
         &self,
         path: &str,
@@ -214,7 +216,7 @@ impl<T: Scalar> Registry<T> {
         layer.ok_or_else(|| Error::CustomPart { path: path.into(), kind: activation.as_any().saved_name().into() })
     }
 
-    /// The layer of a custom cell, or of one with a custom activation.
+    /// Builds the layer of a custom cell, or of a cell with a custom activation.
     pub(super) fn recurrent(&self, path: &str, cell: &CellKind, unroll: Unroll<T>) -> Result<Box<dyn Layer<T>>, Error> {
         let CellKind::Custom { name, settings } = cell else {
             let mut around = cell.clone();
@@ -234,7 +236,7 @@ impl<T: Scalar> Registry<T> {
         Ok(layer)
     }
 
-    /// A custom layer.
+    /// Builds a custom layer.
     pub(super) fn layer_of(
         &self,
         path: &str,
@@ -277,7 +279,7 @@ impl Wanted<'_> {
         self.error(RegistryRule::Build { path: self.place(), reason: Box::new(reason) })
     }
 
-    /// The part of that name, with or without its path.
+    /// Returns the part registered under the name, with or without its path.
     fn find<'r, P>(&self, parts: &'r BTreeMap<String, P>) -> Result<&'r P, Error> {
         let found = parts.get(self.name).or_else(|| parts.get(&without_paths(self.name)));
         found.ok_or_else(|| {
@@ -307,7 +309,7 @@ impl<T: Scalar> Default for Registry<T> {
     }
 }
 
-/// The names of the parts.
+/// Writes the names of the parts.
 impl<T: Scalar> fmt::Debug for Registry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")

@@ -9,7 +9,7 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SummaryRow {
-    /// Its path: `2`, `3.branch.0`.
+    /// The path of the part: `2`, `3.branch.0`.
     pub path: String,
     /// The kind of layer.
     pub kind: String,
@@ -17,7 +17,7 @@ pub struct SummaryRow {
     pub input: usize,
     /// Values per output row.
     pub output: usize,
-    /// The number of its parameters, those of its parts included.
+    /// The number of parameters of the part, including those of its inner parts.
     pub parameters: usize,
 }
 
@@ -31,7 +31,7 @@ pub struct Summary {
     pub parameters: usize,
 }
 
-/// The parts of `network` with their widths and numbers of parameters.
+/// Lists the parts of `network` with their widths and numbers of parameters.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, network::summary};

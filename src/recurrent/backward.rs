@@ -2,9 +2,9 @@
 //!
 //! With g_t = ∂L/∂h_t and δ_t = ∂L/∂z_t, for the steps from last to first:
 //!
-//! 1. `g_t = dy_t + d_h_prev`, where `d_h_prev` is what step t + 1 gave.
+//! 1. `g_t = dy_t + d_h_prev`, where `d_h_prev` is the gradient that step t + 1 passed back.
 //! 2. The cell's stages, from last to first: δ_t from g_t, in place of the saved values.
-//! 3. `d_h_prev = δ_t U`, added to what the cell gives h_{t−1} by itself.
+//! 3. `d_h_prev = δ_t U`, added to the gradient that the cell itself passes to h_{t−1}.
 //!
 //! Then, for many steps at once: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`. At the end, for all rows:
 //! `dx = δ W`.
@@ -47,13 +47,13 @@ struct BackwardSteps<'a, T> {
     zoneout: Option<Zoneout>,
     y: &'a [T],
     dy: &'a [T],
-    /// The first rows, which `dy` lacks.
+    /// The number of leading zero rows that `dy` omits.
     zero_rows: usize,
     wants_start: bool,
 }
 
 impl<T: Scalar> BackwardSteps<'_, T> {
-    /// `g_t = d_h_prev + dy_t` for these rows of y; dy may lack the first rows of all, where it is zero.
+    /// Computes `g_t = d_h_prev + dy_t` for the rows `rows` of y. `dy` may omit leading rows that are all zero.
     fn add_dy(&self, rows: Range<usize>, d_h_prev: &[T], d_h: &mut [T]) {
         let hidden = d_h.len() / rows.len();
         let zeros = self.zero_rows.saturating_sub(rows.start).min(rows.len());
@@ -68,7 +68,7 @@ impl<T: Scalar> BackwardSteps<'_, T> {
 }
 
 impl Unrolled {
-    /// The backward pass; of a longer pass, its part over `segment`.
+    /// Runs the backward pass over `segment`, or over all steps without one.
     pub(super) fn backward<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -124,7 +124,7 @@ impl Unrolled {
             Some(state) => state.split_at(batch * hidden),
             None => (&zeros[..batch * hidden], &zeros[..batch * cell_width]),
         };
-        // A sample's gradient from its final state waits here until the pass reaches its last step.
+        // Holds the gradient of each sample's final state until the pass reaches that sample's last step.
         match d_final_state {
             Some(gradient) => {
                 d_h_prev.copy_from_slice(&gradient[..batch * hidden]);
@@ -136,7 +136,7 @@ impl Unrolled {
             }
         }
 
-        // The gradient of the initial state is computed only if it is wanted.
+        // The gradient of the initial state is computed only if the caller gives a slice for it.
         let wants_start = d_initial_state.is_some();
         let together = segment.block_steps;
         for first in (0..shape.steps).step_by(together).rev() {

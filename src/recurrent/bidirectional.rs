@@ -30,12 +30,13 @@ pub struct Bidirectional<F, B> {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// A layer whose `forward` reads from the start and `backward` from the end.
+    /// Creates a layer in which `forward` reads the sequence from the start and `backward` reads it from the end.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] where the two take different widths; [`Error::Parameter`] where one has an output width
-    /// of 0; [`Error::IncompatibleLayer`] where they give different rows. [`Error::InvalidLayer`] where one breaks a
-    /// rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+    /// [`Error::WidthMismatch`] where the two layers take different input widths; [`Error::Parameter`] where a layer
+    /// has an output width of 0; [`Error::IncompatibleLayer`] where their outputs have different numbers of rows.
+    /// [`Error::InvalidLayer`] where a layer breaks a rule, or is nested more than
+    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(forward: F, backward: B) -> Result<Self, Error>
     where
         F: Layer<T>,
@@ -81,7 +82,7 @@ struct Parts {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// The sizes of a pass over `shape`, of which the forward direction makes `after`.
+    /// Returns the sizes of a pass over `shape`. `after` is the output shape of the forward direction.
     fn parts<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> Parts
     where
         F: Layer<T>,
@@ -104,7 +105,7 @@ impl<F, B> Bidirectional<F, B> {
         FORWARD_LINK + self.kept[0].links
     }
 
-    /// The sizes of a pass, and the lengths of its slices. Each direction checks its own scratch.
+    /// Returns the sizes of a pass and the lengths of its slices. Each direction checks its own scratch.
     fn sizes_of_pass<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> (Parts, PassLengths)
     where
         F: Layer<T>,
@@ -117,7 +118,8 @@ impl<F, B> Bidirectional<F, B> {
         (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state), shape.batch))
     }
 
-    /// Refuses a pass over `shape` in which the directions give different rows, `after` and others.
+    /// Panics for a pass over `shape` in which the backward direction has another output shape than `after`, the
+    /// forward one's.
     fn check_rows<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>)
     where
         B: Layer<T>,
@@ -129,7 +131,7 @@ impl<F, B> Bidirectional<F, B> {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// The answers of the whole, from those of the two directions.
+    /// Returns the answers of the bidirectional layer, from those of the two directions.
     fn answers<T: Scalar>(&self) -> Result<Answers, LayerRule>
     where
         F: Layer<T>,
@@ -163,8 +165,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         self.forward.output_shape(shape)
     }
 
-    /// Saved: the saved values and outputs of both. Scratch: the larger of theirs, their outputs (or the gradients of
-    /// these), and one gradient of the input.
+    /// Saved: the saved values and outputs of both directions. Scratch: the larger scratch of the two, both outputs (or
+    /// the gradients with respect to them), and one gradient of the input.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let parts = self.parts(shape, self.forward.output_shape(shape), mode);
         let Parts { outs: [a, b], saved: [first, second], scratch, state, .. } = parts;
@@ -187,7 +189,7 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         whole.kept_part("backward", &self.backward, self.kept[1])
     }
 
-    /// `√(f² + b²)` of the bounds of the two, since their outputs are concatenated.
+    /// Returns `√(f² + b²)` of the gain bounds of the two directions, since their outputs are concatenated.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let (first, second) = w.split_at_checked(self.kept[0].dims.parameters)?;
         let first = Upper::of(self.forward.gain_bound(first, shape)?);

@@ -12,12 +12,12 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Steps beyond which a recurrent layer states no bounds, which are a table of its steps.
+/// The number of steps beyond which a recurrent layer states no bounds, since they are a table with an entry per step.
 pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 
 impl Unrolled {
-    /// The cell's bounds for each of the first `steps` steps; `None` where the cell has none, the parameters are fewer
-    /// than the layer's, or there are more than [`MOST_BOUNDED_STEPS`].
+    /// Returns the cell's bounds for each of the first `steps` steps. `None` if the cell states none, `w` is too short,
+    /// or there are more than [`MOST_BOUNDED_STEPS`] steps.
     fn step_bounds<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
         if w.len() < self.dims().parameters || steps > MOST_BOUNDED_STEPS {
             return None;
@@ -84,7 +84,8 @@ impl Unrolled {
         shape: BatchShape<'_>,
     ) -> Option<Vec<f64>> {
         let steps = self.step_bounds(cell, w, shape.steps)?;
-        // No step's bounds below those of the steps before: then none of k steps in a row exceeds the last k.
+        // The bounds are made non-decreasing over the steps. Then the product over any k consecutive steps is at most
+        // that over the last k.
         let mut highest = [[Upper::ZERO; 2]; 2];
         let rising = steps.iter().map(|step| {
             highest = [0, 1].map(|i| [0, 1].map(|j| highest[i][j].max(Upper::of(step.state[i][j]))));

@@ -53,7 +53,7 @@ pub struct CellForward<'a, T> {
     pub h_prev: &'a [T],
     /// Cell state of the previous step: the c of an LSTM.
     pub cell_state_prev: &'a [T],
-    /// Out, from every stage but the last: the operand of the next stage's product.
+    /// Out, from every stage except the last: the operand of the next stage's product.
     pub operand: &'a mut [T],
     /// Out, from the last stage: the hidden state, which is the output of the step.
     pub h: &'a mut [T],
@@ -114,7 +114,7 @@ pub struct CellBackward<'a, T> {
     /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to
     /// the pre-activations.
     pub z: &'a mut [T],
-    /// In: results of the separate products. Out: the gradient with respect to them.
+    /// In: results of the separate products. Out: the gradient with respect to these results.
     pub u: &'a mut [T],
     /// Hidden state of the previous step.
     pub h_prev: &'a [T],
@@ -132,7 +132,7 @@ pub struct CellBackward<'a, T> {
     pub d_operand: &'a [T],
     /// Gradient with respect to `h_prev` apart from the products. A stage adds to it.
     pub d_h_prev: &'a mut [T],
-    /// Gradients that a later stage writes for an earlier one.
+    /// Gradients that the backward pass of a later stage writes for that of an earlier stage.
     pub between_stages: &'a mut [T],
 }
 
@@ -148,7 +148,7 @@ pub(super) struct UnitSizes {
     pub(super) operand: bool,
 }
 
-/// Panics with the first slice that has another length than expected.
+/// Panics, naming the first slice whose length is not the expected one.
 #[cold]
 #[inline(never)]
 fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
@@ -210,7 +210,7 @@ impl<'a, T> CellBackward<'a, T> {
     }
 }
 
-/// Values per unit that a cell needs beside h.
+/// Values per unit that a cell needs in addition to h.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CellSizes {
     /// Values of cell state, carried from step to step: 1 for the c of an LSTM.
@@ -223,20 +223,21 @@ pub struct CellSizes {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct GateBounds {
-    /// On `‖W_g‖₂`.
+    /// Upper bound on `‖W_g‖₂`.
     pub weight: f64,
-    /// On `‖U_g‖₂`.
+    /// Upper bound on `‖U_g‖₂`.
     pub recurrent: f64,
-    /// On the entries of `U_g h + b_u` where those of h lie in [−1, 1]: `max_j (Σ_k |U_g,jk| + |b_u,j|)`.
+    /// Upper bound on the entries of `U_g h + b_u` for entries of h in [−1, 1]: `max_j (Σ_k |U_g,jk| + |b_u,j|)`.
     pub product: f64,
 }
 
 /// Upper bounds on the Jacobian of one step, by blocks of the state s = (h, c), where c is the cell state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepBounds {
-    /// On `‖∂s_t/∂s_{t−1}‖₂`: \[\[∂h/∂h, ∂h/∂c\], \[∂c/∂h, ∂c/∂c\]\]; 0 if the cell has no c.
+    /// Bounds on `‖∂s_t/∂s_{t−1}‖₂`: \[\[∂h/∂h, ∂h/∂c\], \[∂c/∂h, ∂c/∂c\]\]; 0 if the cell
+    /// has no c.
     pub state: [[f64; 2]; 2],
-    /// On `‖∂s_t/∂x_t‖₂`: \[∂h/∂x, ∂c/∂x\].
+    /// Bounds on `‖∂s_t/∂x_t‖₂`: \[∂h/∂x, ∂c/∂x\].
     pub input: [f64; 2],
 }
 

@@ -63,17 +63,17 @@ pub enum CheckpointInterval {
 pub struct Checkpointed<T> {
     /// The layers that run in segments.
     pub(super) layers: Vec<Entry<T>>,
-    /// The last step at the end.
+    /// The `LastStep` layer at the end, if there is one.
     pub(super) last_step: Option<Entry<T>>,
     interval: CheckpointInterval,
-    /// The rows of a block of the sums over time.
+    /// The number of rows whose sums over time form one partial sum.
     block_rows: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) layer: Box<dyn Layer<T>>,
-    /// Its answers when it was given.
+    /// The answers of this layer at construction.
     pub(super) kept: Answers,
     pub(super) is_recurrent: bool,
     /// Values of state per sample: h, then the rest.
@@ -84,13 +84,13 @@ pub(super) struct Entry<T> {
 }
 
 impl<T: Scalar> Checkpointed<T> {
-    /// `layers` in sequence, checkpointed at `interval`.
+    /// Creates a layer that runs `layers` in sequence, checkpointed at `interval`.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`], with the layer, where one is none of those above, breaks a rule, or is nested more than
-    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep, or where the blocks of two recurrent layers have different numbers
-    /// of rows. [`Error::Empty`] without a recurrent layer; [`Error::WidthMismatch`] where widths do not meet;
-    /// [`Error::Parameter`] for an interval or a width of 0.
+    /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those listed above, breaks a rule, or is
+    /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The same error is returned where two recurrent
+    /// layers sum their gradients over groups of rows of different sizes. [`Error::Empty`] without a recurrent layer;
+    /// [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval or a width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
             require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
@@ -141,11 +141,13 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Sets the largest interval, of powers of two of a block, with which a training pass over `shape` takes at most
-    /// `bytes` for saved values and scratch memory, without inputs, outputs and parameters.
+    /// Sets the largest interval with which a training pass over `shape` takes at most `bytes` for saved values and
+    /// scratch. Intervals tried are powers of two times the steps of one partial sum. Inputs, outputs and parameters
+    /// are not counted.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where no interval does, with the least bytes; those of [`BatchShape::check`].
+    /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; those of
+    /// [`BatchShape::check`].
     pub fn within(self, bytes: usize, shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
         let (block, mut least, mut found) = (self.plan(shape).block, usize::MAX, None);
@@ -191,7 +193,7 @@ impl<T: Scalar> Checkpointed<T> {
         saturating_sum(self.layers.iter().flat_map(|entry| entry.states))
     }
 
-    /// The values of a segment that the layers save, and those of their outputs, after room for one more step.
+    /// Returns the numbers of values that a layer saves in a segment, and of its outputs with room for one step before.
     pub(super) fn segment_sizes(entry: &Entry<T>, plan: &Plan, mode: Mode) -> [usize; 2] {
         let saved = entry.layer.memory(BatchShape::sequences(1, plan.rows), mode).saved;
         [saved, plan.batch.saturating_add(plan.rows).saturating_mul(entry.kept.dims.output)]

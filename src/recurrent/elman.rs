@@ -19,13 +19,13 @@ pub struct Elman<A = Tanh> {
 }
 
 impl<A: Activation> Elman<A> {
-    /// A plain cell with `activation`.
+    /// Creates a plain cell with `activation`.
     pub const fn new(activation: A) -> Self {
         Elman { activation }
     }
 }
 
-/// z of one gate.
+/// The sizes: z of one gate.
 const SIZES: UnitSizes = UnitSizes { gates: 1, separate: 0, cell_state: 0, between_stages: 0, operand: false };
 
 impl<A: Activation> Cell for Elman<A> {
@@ -37,7 +37,8 @@ impl<A: Activation> Cell for Elman<A> {
         Some(&self.activation)
     }
 
-    /// `γ‖U‖₂` and `γ‖W‖₂` with `γ = sup |φ′|`, or ∞ where φ jumps: `∂h_t/∂h_{t−1} = diag(φ′) U`.
+    /// `γ‖U‖₂` and `γ‖W‖₂` with `γ = sup |φ′|`, or ∞ where φ jumps:
+    /// `∂h_t/∂h_{t−1} = diag(φ′) U`.
     ///
     /// Source: Pascanu, Mikolov & Bengio 2013, §2.2.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
@@ -57,7 +58,7 @@ impl<A: Activation> Cell for Elman<A> {
             }
             store_block(unit.h, at, h);
             if unit.saves {
-                // All that backward needs: made of the same exponential here.
+                // The values that the backward pass needs are computed here from the same exponential.
                 for j in 0..LANES {
                     z[j] = self.activation.derivative(z[j], h[j]);
                 }

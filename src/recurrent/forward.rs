@@ -113,10 +113,10 @@ impl Unrolled {
         ctx.report_forward(Factor::Other, x, y);
     }
 
-    /// Runs some steps for the samples of the slabs. z holds `W x + b`. For each stage of the cell
+    /// Runs consecutive steps for the samples of the slabs. z holds `W x + b`. For each stage of the cell:
     ///
-    /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or the same of the cell's own
-    ///    operand;
+    /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or one of these with the cell's
+    ///    own operand in place of `h_{t−1}`;
     /// 2. the stage itself: `h_t` and the cell state from z, u and the state before.
     ///
     /// # Shapes

@@ -18,17 +18,17 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GruVariant {
-    /// On the product: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. PyTorch's and cuDNN's.
+    /// On the product: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. This is the variant of PyTorch and cuDNN.
     #[default]
     ResetAfter,
-    /// On the state: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. The paper's.
+    /// On the state: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. This is the variant of the paper.
     ResetBefore,
 }
 
 /// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
 ///
-/// `r, z = σ(z_r), σ(z_z)`; n as [`GruVariant`] says. Gates are stacked r, z, n as in PyTorch; the biases of r and z
-/// are the sums of its two, and b_u stands in block `recurrent_bias`.
+/// `r, z = σ(z_r), σ(z_z)`; [`GruVariant`] defines n. Gates are stacked r, z, n as in PyTorch. The biases of r and z
+/// are the sums of PyTorch's two, and b_u is the block `recurrent_bias`.
 ///
 /// Source: Cho et al. 2014, eq. 5–8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -38,7 +38,7 @@ pub struct Gru {
 }
 
 impl Gru {
-    /// A GRU with [`GruVariant::ResetAfter`].
+    /// Creates a GRU with [`GruVariant::ResetAfter`].
     pub const fn new() -> Self {
         Gru { variant: GruVariant::ResetAfter }
     }
@@ -174,7 +174,7 @@ impl Gru {
         });
     }
 
-    /// Whether a stage is the one that makes the operand of the candidate's product.
+    /// Whether a stage computes the operand of the candidate's product.
     const fn resets(&self, stage: usize) -> bool {
         matches!(self.variant, GruVariant::ResetBefore) && stage == 0
     }
@@ -205,15 +205,18 @@ impl Cell for Gru {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
-    /// From zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|h − n| ≤ 2`, and with `σ′ ≤ ¼`, `tanh′ ≤ 1`:
+    /// From zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|h − n| ≤ 2`, and with `σ′ ≤ ¼`,
+    /// `tanh′ ≤ 1`:
     ///
-    /// `∂h_t/∂h_{t−1} = diag(z) + diag(1 − z) M + diag((h − n) σ′_z) U_z` with `M = ∂n/∂h`. Unit by unit
-    /// `z v + (1 − z) (M v) ≤ √(v² + (M v)²)`, so that the first two have norm ≤ `√(1 + ‖M‖²)`, and the last `½‖U_z‖`.
-    /// For x: `‖∂n/∂x‖ + ½‖W_z‖`.
+    /// `∂h_t/∂h_{t−1} = diag(z) + diag(1 − z) M + diag((h − n) σ′_z) U_z` with `M = ∂n/∂h`. Unit by
+    /// unit `z v + (1 − z) (M v) ≤ √(v² + (M v)²)`, so that the first two have norm ≤ `√(1 + ‖M‖²)`,
+    /// and the last `½‖U_z‖`. For x: `‖∂n/∂x‖ + ½‖W_z‖`.
     ///
-    /// Reset after the product: `∂n = diag(tanh′) (∂(W_n x) + diag(r) ∂(U_n h) + diag((U_n h + b_u) σ′_r) ∂z_r)`, and
-    /// with p the bound on `U_n h + b_u`, `‖M‖ ≤ ‖U_n‖ + ¼p‖U_r‖` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼p‖W_r‖`.
-    /// Reset before it: `∂n = diag(tanh′) (∂(W_n x) + U_n (diag(r) ∂h + diag(h σ′_r) ∂z_r))`, so that
+    /// Reset after the product:
+    /// `∂n = diag(tanh′) (∂(W_n x) + diag(r) ∂(U_n h) + diag((U_n h + b_u) σ′_r) ∂z_r)`, and with p the
+    /// bound on `U_n h + b_u`, `‖M‖ ≤ ‖U_n‖ + ¼p‖U_r‖` and
+    /// `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼p‖W_r‖`. Reset before it:
+    /// `∂n = diag(tanh′) (∂(W_n x) + U_n (diag(r) ∂h + diag(h σ′_r) ∂z_r))`, so that
     /// `‖M‖ ≤ ‖U_n‖ (1 + ¼‖U_r‖)` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼‖U_n‖‖W_r‖`.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         let [reset, update, candidate] = gates else { return None };

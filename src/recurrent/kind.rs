@@ -21,7 +21,7 @@ pub(crate) trait CellVisitor {
 
 /// The form in which an activation becomes part of a layer or cell: its own type, or a trait object.
 pub(crate) trait ActivationDispatch {
-    /// Calls `visitor` with it; `None` for one that this crate cannot build.
+    /// Calls `visitor` with the activation in this form; `None` for an activation that this crate cannot build.
     fn visit<V: ActivationVisitor>(&self, activation: &ActivationKind, visitor: V) -> Option<V::Output>;
 }
 
@@ -41,15 +41,17 @@ macro_rules! kinds {
             $name(super::$name),)*
             /// A custom cell.
             Custom {
-                /// The name of its type, under which a [`Registry`](crate::network::Registry) has it, without its path.
+                /// The name of the cell's type without its path. A [`Registry`](crate::network::Registry) holds the
+                /// cell under this name.
                 name: String,
-                /// Its settings, as JSON or any other text, from which a registry builds it again.
+                /// The settings of the cell, as JSON or any other text. A registry builds the cell again from this
+                /// text.
                 settings: String,
             },
         }
 
         impl CellKind {
-            /// The gates of the cell; `None` for a custom one, of which the name alone is known.
+            /// Returns the gates of the cell; `None` for a custom cell, of which only the name is known.
             pub fn gates(&self) -> Option<&'static [Gate]> {
                 match self {
                     $(CellKind::$generic(_) => Some(super::$generic::new(Identity).gates()),)*
@@ -66,7 +68,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Calls `visitor` with the typed cell; `None` for one with a custom part.
+            /// Calls `visitor` with the typed cell; `None` for a cell with a custom part.
             pub(crate) fn visit<V: CellVisitor>(
                 &self,
                 dispatch: &impl ActivationDispatch,

@@ -39,7 +39,7 @@ pub struct Recurrent<C> {
 }
 
 impl<C: Cell> Recurrent<C> {
-    /// `cell` with `hidden` units, reading rows of `inputs` values.
+    /// Creates a layer that unrolls `cell` with `hidden` units over rows of `inputs` values.
     ///
     /// A cell that breaks a rule of its contract is refused where the layer becomes part of a network, and by
     /// [`Workspace::new`](crate::workspace::Workspace::new); until then the layer describes itself as one without
@@ -74,7 +74,7 @@ impl<C: Cell> Recurrent<C> {
         self.with(|layer| layer.bias = Some(initializer.kind()))
     }
 
-    /// Leaves the biases out.
+    /// Removes the biases.
     #[must_use]
     pub fn without_bias(self) -> Self {
         self.with(|layer| layer.bias = None)
@@ -85,9 +85,9 @@ impl<C: Cell> Recurrent<C> {
     /// a sample in a pass; each window of a truncated series has its own.
     ///
     /// Source: Gal & Ghahramani 2016, §4, with one mask for all gates (tied weights). The mask acts on the products
-    /// alone, so that it is the same for every [`Cell`], and a path that no weight touches keeps its state: the c of an
-    /// LSTM, and `z ⊙ h_{t−1}` of a GRU. Semeniuta et al. 2016 mask the candidate instead, which a plain cell does
-    /// not have. With the reset gate before the product, U reads `m ⊙ r ⊙ h_{t−1}`. Dropout of x is a
+    /// alone, so it works for every [`Cell`]. Paths without weights are not masked: the c of an LSTM, and
+    /// `z ⊙ h_{t−1}` of a GRU. Semeniuta et al. 2016 mask the candidate instead, which a plain cell does not have.
+    /// With the reset gate before the product, U reads `m ⊙ r ⊙ h_{t−1}`. Dropout of x is a
     /// [`Dropout`](crate::layer::Dropout) before the layer, with [`locked`](crate::layer::Dropout::locked) masks in the
     /// paper.
     ///
@@ -103,14 +103,14 @@ impl<C: Cell> Recurrent<C> {
         self.unrolled.noise.check().map(|()| self)
     }
 
-    /// Sets the rates of zoneout, for h and for the cell state: in training a unit keeps its previous value with that
-    /// probability, drawn for each unit of each step. Outside training it takes the expectation.
+    /// Sets the rates of zoneout, for h and for the cell state: in training a unit keeps its previous value with the
+    /// given probability, drawn for each unit of each step. Outside training the unit takes the expectation.
     ///
-    /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is what the cell computes from the state before,
-    /// and the same with a mask of its own for the cell state; d is 1 or 0 in training, otherwise the rate. Masks are
-    /// keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A cell without cell state
-    /// does not read `cell`. The bounds of a certificate are those of h̃, and `√(1 + ‖J‖²)` from state to
-    /// state.
+    /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the
+    /// previous state. The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise
+    /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A cell
+    /// without cell state does not read `cell`. A certificate uses the bounds of h̃; from state to state it uses
+    /// `√(1 + ‖J‖²)`.
     ///
     /// Source: Krueger et al. 2017, §3.
     ///
@@ -162,14 +162,14 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.blocks(visit);
     }
 
-    /// The structure of a leaf, with the rule that its cell breaks, if any.
+    /// Returns the structure of a leaf, with the rule that its cell breaks, if any.
     fn structure(&self) -> Structure<'_, T> {
         let leaf = Structure::LEAF.links(&["", "input", "injection", "activation", "recurrent"]);
         let broken = self.unrolled.plan.broken.clone();
         leaf.recorded(broken.map_or(Recorded::No, |rule| Recorded::Checked(Err(rule))))
     }
 
-    /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds on the Jacobians from step to step.
+    /// Returns `√(‖A‖₁ ‖A‖_∞)`, where A is the matrix of bounds on the Jacobians from step to step.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.unrolled.gain_bound(&self.cell, w, shape)
     }

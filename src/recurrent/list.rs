@@ -1,7 +1,7 @@
-//! The cells of this crate: a new one is its own file and a line here.
+//! The cells of this crate: a new cell needs a file of its own and a line here.
 
 /// Calls the macro `$then` with the list: file, type, and the cells that random networks contain. The type of a cell
-/// with an activation is generic over it.
+/// with an activation is generic over the activation.
 macro_rules! cells {
     ($then:ident) => {
         $then! {

@@ -14,11 +14,12 @@ use crate::{
     scalar::Scalar,
 };
 
-/// Long short-term memory, with a path for the gradient that no weight touches: `∂c_t/∂c_{t−1} ∋ f_t`.
+/// Long short-term memory, with a path for the gradient without weights: `∂c_t/∂c_{t−1} ∋ f_t`.
 ///
 /// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`,
-/// with `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of its two.
-/// The backward pass gets σ(−|z|) of a gate, not σ(z): the derivative of a saturated gate is then tiny, not 0.
+/// with `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of PyTorch's
+/// two. The backward pass receives σ(−|z|) of a gate, not σ(z), so that the derivative of a saturated gate is tiny,
+/// not 0.
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -27,13 +28,13 @@ use crate::{
 pub struct Lstm;
 
 impl Lstm {
-    /// An LSTM.
+    /// Creates an LSTM.
     pub const fn new() -> Self {
         Lstm
     }
 }
 
-/// z of four gates, and c.
+/// The sizes: z of four gates, and c.
 const SIZES: UnitSizes = UnitSizes { gates: 4, separate: 0, cell_state: 1, between_stages: 0, operand: false };
 
 impl Cell for Lstm {
@@ -49,13 +50,14 @@ impl Cell for Lstm {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
-    /// From zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1` and gates and tanh within ±1,
+    /// From zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1` and gates and tanh
+    /// within ±1,
     ///
     /// `∂c_t/∂c_{t−1} = diag(f)`, norm ≤ 1;
     /// `∂c_t/∂h_{t−1} = diag(c_{t−1} σ′_f) U_f + diag(g σ′_i) U_i + diag(i tanh′_g) U_g`, norm ≤
     /// `a = (t − 1)/4 ‖U_f‖ + ¼‖U_i‖ + ‖U_g‖`, and the same with W for x;
-    /// `∂h_t = diag(o tanh′) ∂c_t + diag(tanh(c_t) σ′_o) ∂z_o`, so that `∂h_t/∂c_{t−1}` has norm ≤ 1 and
-    /// `∂h_t/∂h_{t−1}` norm ≤ `a + ¼‖U_o‖`.
+    /// `∂h_t = diag(o tanh′) ∂c_t + diag(tanh(c_t) σ′_o) ∂z_o`, so that `∂h_t/∂c_{t−1}` has norm ≤ 1
+    /// and `∂h_t/∂h_{t−1}` norm ≤ `a + ¼‖U_o‖`.
     fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds> {
         let [input, forget, candidate, output] = gates else { return None };
         let through = |weights: fn(&GateBounds) -> f64| {
@@ -130,7 +132,8 @@ fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
         let (i, f) = (load_block::<T, LANES>(z_i, at), load_block::<T, LANES>(z_f, at));
         let (g, o) = (load_block::<T, LANES>(z_g, at), load_block::<T, LANES>(z_o, at));
         let mut c = load_block::<T, LANES>(c_prev, at);
-        // A loop for each gate: one loop for all gates would fill the CPU's window, and wait for the longest chain.
+        // There is a loop for each gate. One loop for all gates would fill the CPU's reorder window, and wait for the
+        // longest dependency chain.
         let (i, f) = (open::<T, LANES, SAVES>(i, sigmoid, z_i, at), open::<T, LANES, SAVES>(f, sigmoid, z_f, at));
         let g = open::<T, LANES, SAVES>(g, saved_gate::tanh, z_g, at);
         for j in 0..LANES {
@@ -145,7 +148,7 @@ fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     });
 }
 
-/// Computes a block of gate values; writes the values saved for the backward pass over the pre-activations.
+/// Computes a chunk of gate values, and writes the values saved for the backward pass over the pre-activations.
 #[inline(always)]
 fn open<T: Scalar, const N: usize, const SAVES: bool>(
     mut block: [T; N],

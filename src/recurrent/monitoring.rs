@@ -21,8 +21,8 @@ impl Unrolled {
         if self.plan.gates.len() == 1 { cell.activation(0) } else { None }
     }
 
-    /// Copies the pre-activations before a stage overwrites them: all before the first stage, later those that the
-    /// stage's products were added to.
+    /// Copies the pre-activations before a stage overwrites them: all of them before the first stage, later only those
+    /// to which the stage's products were added.
     pub(super) fn record_pre_activations<T: Scalar>(&self, stage: usize, z: &[T], monitored_z: &mut [T]) {
         if monitored_z.is_empty() {
             return;
@@ -102,7 +102,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         }
     }
 
-    /// Makes the gathered gradient the one before the next link.
+    /// Makes the gathered gradient the gradient before the next link.
     pub(super) fn advance(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.swap(0, 1);

@@ -61,7 +61,7 @@ impl StateNoise {
     }
 
     /// Writes the mask m of `samples` rows: 0 with the probability of the rate, 1/(1 − rate) otherwise; 1 outside
-    /// training. `ctx` is that of the link that the mask is on.
+    /// training. `ctx` is the context of the link whose values the mask multiplies.
     pub(super) fn write_mask<T: Scalar>(&self, ctx: &Context<'_, T>, hidden: usize, mask: &mut [T]) {
         if ctx.mode != Mode::Train {
             return mask.fill(T::one());
@@ -75,7 +75,7 @@ impl StateNoise {
         }
     }
 
-    /// The zoneout of a pass. `ctx` is that of the layer's first link.
+    /// Returns the zoneout of a pass. `ctx` is the context of the layer's first link.
     pub(super) fn zoneout<T: Scalar>(&self, ctx: &Context<'_, T>) -> Zoneout {
         let (key, link, trains) = (ctx.dropout, ctx.path.index(), ctx.mode == Mode::Train);
         Zoneout { rates: [self.zoneout_hidden, self.zoneout_cell], key, link, trains }
@@ -103,7 +103,8 @@ pub(super) struct Zoneout {
 }
 
 impl Zoneout {
-    /// Calls `visit` with d for each value of some rows of a piece of the state, from sample `first` on.
+    /// Calls `visit` with d for each value of consecutive rows of a piece of the state. The first row is sample
+    /// `first`.
     fn each(
         &self,
         piece: usize,
@@ -115,7 +116,7 @@ impl Zoneout {
         let rate = self.rates[piece];
         let threshold = drop_threshold(rate);
         for row in 0..values / width.max(1) {
-            // The layer has several links, of which each piece has one.
+            // The layer has several links; each piece of the state uses the index of its own link.
             let key = self.key.row(self.link.saturating_add(piece), first + row, step);
             for unit in 0..width {
                 let share = match self.trains {
@@ -147,8 +148,8 @@ impl Zoneout {
         });
     }
 
-    /// Divides the gradient g of a state: `(1 − d) ⊙ g` of what the cell computed stays, `d ⊙ g` of the previous
-    /// state goes to `kept`.
+    /// Divides the gradient g of a state: `(1 − d) ⊙ g`, for the state that the cell computed, stays in place;
+    /// `d ⊙ g`, for the previous state, goes to `kept`.
     pub(super) fn divide<T: Scalar>(
         &self,
         piece: usize,
@@ -167,7 +168,7 @@ impl Zoneout {
     }
 }
 
-/// The share d of the previous state.
+/// The fraction d of the previous state that is kept.
 #[derive(Clone, Copy)]
 enum Share {
     None,

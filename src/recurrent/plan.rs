@@ -33,11 +33,11 @@ pub(super) struct Plan {
     pub(super) broken: Option<LayerRule>,
 }
 
-/// The most gates, products, and values per unit.
+/// The largest allowed number of gates, of products, and of values per unit.
 const MOST: usize = 1 << 16;
 
 impl Plan {
-    /// The answers of `cell`, checked.
+    /// Calls the descriptive methods of `cell` and checks the answers.
     pub(super) fn of(cell: &impl Cell) -> Self {
         let plan = || Plan { gates: cell.gates(), products: cell.products(), sizes: cell.sizes(), broken: None };
         let (first, again) = (plan(), plan());
@@ -137,7 +137,7 @@ pub(super) fn rows_of(shape: BatchShape<'_>, steps: Range<usize>) -> Range<usize
     shape.step(steps.start).start..shape.step(steps.end - 1).end
 }
 
-/// `count` rows of `width` values from row `first`.
+/// Returns `count` rows of `width` values, starting at row `first`.
 pub(super) fn rows<T>(values: &[T], first: usize, count: usize, width: usize) -> &[T] {
     &values[first * width..][..count * width]
 }
@@ -152,7 +152,7 @@ const TOGETHER: [usize; 2] = [128, 256];
 /// A quarter of a level-2 cache of 1 MiB, in bytes.
 const NEAR: usize = 256 * 1024;
 
-/// The scratch, in a panic.
+/// The name of the scratch in the message of a panic.
 pub(super) const SCRATCH: &str = "`scratch` of Recurrent";
 
 /// A recurrent layer without its cell.
@@ -183,7 +183,7 @@ impl Unrolled {
         let forward = saturating_sum([zeros, packed_b_len::<T>(z, self.inputs), forward_products]);
         let monitored = saturating_product(&[2, batch, sizes.live()]);
         let step = batch.saturating_mul(sizes.kept().saturating_add(cell_state));
-        // With a smaller batch, more steps and perhaps more rows are one product.
+        // With a smaller batch, one product covers more steps, and perhaps more rows.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
         let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(shape)]);
@@ -233,8 +233,8 @@ impl Unrolled {
         Ok(())
     }
 
-    /// The lengths of the slices of a pass, in which saved values are kept or not. Scratch is checked where it is
-    /// divided.
+    /// Returns the lengths of the slices of a pass. `saves` states whether a backward pass can follow. The scratch is
+    /// checked where it is divided.
     pub(super) fn lengths(&self, shape: &BatchShape<'_>, saves: bool) -> PassLengths {
         if let Some(rule) = &self.plan.broken {
             panic!("Recurrent with a cell that breaks a rule: {rule}");
@@ -323,8 +323,8 @@ impl Unrolled {
         })
     }
 
-    /// The products before a stage, as [`products`](Self::products) gives them, each with its factor among the packed
-    /// ones: `U_gᵀ` \[hidden, outputs\] forward, `U_g` \[outputs, hidden\] backward.
+    /// Returns the products before a stage, as [`products`](Self::products) does, each with its packed factor: `U_gᵀ`
+    /// \[hidden, outputs\] forward, `U_g` \[outputs, hidden\] backward.
     pub(super) fn packed_of_stage<'a, T: Scalar>(
         &'a self,
         stage: usize,
@@ -341,37 +341,40 @@ impl Unrolled {
         })
     }
 
-    /// The number of steps whose input projections are one product, and so are their parts of dW and dU: enough rows
-    /// for an efficient product, and few enough that its result is still in the cache when the steps read it. If the
-    /// parameters exceed the cache, each product reads them from memory, and should be as large as possible.
+    /// Returns the number of steps whose input projections are one product; their parts of dW and dU are one product,
+    /// too. The rows are enough for an efficient product, and few enough that its result is still in the cache when the
+    /// steps read it. If the parameters exceed the cache, each product reads them from memory, and should be as large
+    /// as possible.
     pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
         (self.rows_together::<T>() / batch.max(1)).max(1)
     }
 
-    /// The number of rows of those steps, unless one step has more.
+    /// Returns the number of rows whose input projections are one product. A single step may have more rows.
     pub(super) fn rows_together<T>(&self) -> usize {
         let ([least, most], row) = (TOGETHER, self.sizes().z.saturating_mul(size_of::<T>()));
         let far = row.saturating_mul(self.inputs.saturating_add(self.hidden)) > 4 * NEAR;
         if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
-    /// The number of parts of the samples in which some steps run: one per thread, whose cache keeps the state, and
-    /// which reads U once a step. With a monitor it is 1: a monitor receives whole slices, on its own thread.
+    /// Returns the number of parts into which the samples of some steps are divided: one per thread. Each thread keeps
+    /// the state of its part in its cache and reads U once per step. With a monitor there is one part: a monitor
+    /// receives whole slices, on its own thread.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
-        // About 50 multiplications of a product in a nanosecond, and 4 nanoseconds for an activation.
+        // A product does about 50 multiplications per nanosecond; an activation takes about 4 nanoseconds.
         let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);
         if watched { 1 } else { part_count(batch.div_ceil(GRAIN), nanoseconds, 1) }
     }
 
-    /// The number of parts of the rows of W and U in which the gradient is computed. Each part packs its own columns of
-    /// dL/dz, which lie in the caches of all threads.
+    /// Returns the number of parts into which the rows of W and U are divided for their gradient. Each part packs its
+    /// own columns of dL/dz, which lie in the caches of all threads.
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
         let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));
         part_count(gates.div_ceil(MR), multiplications / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// The length of the scratch for this many parts, or for fewer parts of fewer rows.
+    /// Returns the length of the scratch for `parts` parts of `rows` rows. It is enough for fewer parts of fewer rows,
+    /// too.
     pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
         let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
         let others = (parts - 1).saturating_mul(gemm_tn_scratch_len::<T>([MR, inputs, rows]));

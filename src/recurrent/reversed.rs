@@ -18,16 +18,16 @@ use alloc::boxed::Box;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
-    /// The answers of the layer within at construction.
+    /// The answers of the inner layer at construction.
     kept: Answers,
 }
 
 impl<L> Reversed<L> {
-    /// `layer`, reading from the end.
+    /// Creates a layer that runs `layer` on each sequence from its end.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`] where it breaks a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH)
-    /// deep.
+    /// [`Error::InvalidLayer`] where `layer` breaks a rule, or is nested more than
+    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(layer: L) -> Result<Self, Error>
     where
         L: Layer<T>,
@@ -36,13 +36,14 @@ impl<L> Reversed<L> {
         Ok(Reversed { kept: checked.map_err(|rule| rule.at(""))?, layer })
     }
 
-    /// `layer`, whose answers were checked.
+    /// Creates the layer from `layer`, whose answers `kept` were checked.
     pub(super) fn of(layer: L, kept: Answers) -> Self {
         Reversed { layer, kept }
     }
 }
 
-/// The hints of a reversed layer, given those of the inner layer: it saves rows itself, and passes `dw` on.
+/// The hints of a reversed layer, given those of the inner layer: it saves its rows itself, and passes `dw` to the
+/// inner layer.
 fn hints(layer: Hints) -> Hints {
     Hints { overwrites_dw: layer.overwrites_dw, ..Hints::NONE.ignores_x().ignores_y() }
 }
@@ -64,7 +65,7 @@ pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
 const SAVED: &str = "`saved` of Reversed";
 const SCRATCH: &str = "`scratch` of Reversed";
 
-/// Refuses an output shape that the layer within cannot have in a pass over `shape`.
+/// Refuses an output shape that the inner layer cannot have in a pass over `shape`.
 pub(super) fn check_shape_after(shape: BatchShape<'_>, after: BatchShape<'_>) {
     check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in Reversed: {rule}"));
 }
@@ -111,7 +112,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         Structure::chain().recorded(Recorded::Checked(reversed(self.kept))).kept_part("", &self.layer, self.kept)
     }
 
-    /// That of the inner layer: the order of rows does not change a norm.
+    /// Returns the bound of the inner layer: the order of rows does not change a norm.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.layer.gain_bound(w, shape)
     }

@@ -20,7 +20,7 @@ const SAVED: &str = "`saved` of Checkpointed";
 const SCRATCH: &str = "`scratch` of Checkpointed";
 
 impl<T: Scalar> Checkpointed<T> {
-    /// Runs the layers over a segment: the output of the last lies in `buffers`.
+    /// Runs the layers over a segment. The output of the last layer is written to `buffers`.
     #[allow(clippy::too_many_arguments)]
     fn forward_segment(
         &self,
@@ -53,8 +53,8 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Writes the gradient of a segment's last output to `dy`, and returns its length: that of leading zeros is left
-    /// out where the last layer allows it.
+    /// Writes the gradient of a segment's last output to `dy`, and returns its length. Leading zero rows are omitted if
+    /// the last layer allows it.
     fn spread(&self, shape: BatchShape<'_>, steps: Range<usize>, monitored: bool, from: &[T], dy: &mut [T]) -> usize {
         let width = Layer::<T>::dims(self).output;
         let all = shape.step(steps.start).start..shape.step(steps.end - 1).end;
@@ -133,7 +133,7 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Runs the segments from last to first: each forward again, then backward.
+    /// Runs the segments from last to first. Each segment runs forward again, then backward.
     pub(super) fn backward_segments(&self, w: &[T], pass: Backward<'_, T>) {
         let (shape, mode) = (pass.ctx.shape, pass.ctx.mode.saving());
         self.lengths(shape, mode).backward(|| self.hints(), w, &pass);
@@ -163,7 +163,7 @@ impl<T: Scalar> Checkpointed<T> {
             let (from, values, dropout) = (shape.step(first).start, rows.rows(), key.at_later_step(first));
             let x = &x[from * input..][..values * input];
             let [d_end, d_start] = [&mut *d_end, &mut *d_start].map(|state| &mut state[..slot.len()]);
-            // The forward pass left the values of the last segment.
+            // The values of the last segment are still there from the forward pass.
             if k + 1 < count {
                 let mut no_monitor = ();
                 let ctx = Context { dropout, path, ..Context::new(rows, mode, &mut no_monitor) };

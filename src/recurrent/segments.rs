@@ -1,4 +1,4 @@
-//! Segments of the steps of a pass: how long they are, their samples, and the states between them.
+//! Segments of the steps of a pass: their lengths, samples, and the states between them.
 
 use super::checkpointed::{CheckpointInterval, Entry};
 use crate::{
@@ -8,17 +8,17 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The segments of a pass. Each has whole blocks of steps, but for the last.
+/// The division of a pass into segments. Each segment except the last is a whole number of groups of `block` steps.
 pub(super) struct Plan {
     pub(super) batch: usize,
-    /// The steps of a block of the sums over time, and how many blocks there are.
+    /// The number of steps whose gradients form one partial sum; `blocks` is the number of partial sums.
     pub(super) block: usize,
     pub(super) blocks: usize,
-    /// The steps of a segment.
+    /// The number of steps in a segment.
     pub(super) steps: usize,
     /// A bound on the number of segments that does not shrink when batch or steps grow.
     pub(super) slots: usize,
-    /// Such a bound on the rows of a segment.
+    /// A bound on the rows of a segment that does not shrink when batch or steps grow.
     pub(super) rows: usize,
 }
 
@@ -42,7 +42,7 @@ impl Plan {
         }
     }
 
-    /// The values of the state before segment `k`, of so many samples.
+    /// Returns the range of the states before segment `k` for `samples` samples with `state` values each.
     pub(super) fn slot(&self, k: usize, samples: usize, state: usize) -> Range<usize> {
         let start = k * self.batch * state;
         start..start + samples * state
@@ -71,11 +71,11 @@ pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to
 /// over depth as parts.
 pub(super) struct OfSegment<'a, T> {
     pub(super) monitor: &'a mut dyn GradientMonitor<T>,
-    /// The first step.
+    /// The first step of the segment.
     pub(super) first: usize,
     /// The samples and steps of the whole pass.
     pub(super) shape: BatchShape<'a>,
-    /// The numbers of segments before and after, in the order of the pass.
+    /// The numbers of segments before and after this one, in the order of the pass.
     pub(super) parts: [usize; 2],
 }
 
@@ -99,7 +99,7 @@ impl<T: Scalar> GradientMonitor<T> for OfSegment<'_, T> {
     }
 }
 
-/// The link of a segment as one of the whole pass.
+/// Returns the link of a segment as a link of the whole pass.
 fn of_pass<'l>(at: &Link<'l>, first: usize, shape: BatchShape<'l>, [before, after]: [usize; 2]) -> Link<'l> {
     match at.step {
         Some(step) => Link { step: Some(step + first), shape, ..*at },

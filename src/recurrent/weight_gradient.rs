@@ -46,11 +46,12 @@ pub(super) struct Operands<'a, T> {
     /// The samples of which the terms are added. If they are not all, the shape is that of a pass over them alone.
     pub(super) samples: SampleRows,
     pub(super) x: &'a [T],
-    /// y; in a segment of a longer pass, after the output of the step before, for the samples of the segment.
+    /// The outputs y. In a segment of a longer pass, the output of the step before comes first, for the samples of the
+    /// segment.
     pub(super) outputs: &'a [T],
     /// The samples that ran at the step before a segment; 0 if there is none.
     pub(super) samples_before: usize,
-    /// The masked h of recurrent dropout, which the products read in place of h; empty without.
+    /// The masked h of recurrent dropout, which the products read in place of h; empty without recurrent dropout.
     pub(super) masked: &'a [T],
     /// The initial h, which is empty if it is zero.
     pub(super) h_start: &'a [T],
@@ -87,7 +88,7 @@ impl Unrolled {
         });
     }
 
-    /// [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias, which `parameters` has.
+    /// [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias, which are in `parameters`.
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,

@@ -1,4 +1,4 @@
-//! Comparison to a tolerance: every number of the one against that of the other.
+//! Comparison to a tolerance, number by number.
 
 use super::Dual;
 use crate::{activation::Bounds, monitor::Shares, scalar::Scalar};

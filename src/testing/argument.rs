@@ -1,32 +1,32 @@
-//! Arguments of activations to test, and simplification of one that fails.
+//! Arguments at which activations are tested, and the simplification of a failing argument.
 
 use crate::random::{generator, uniform};
 use alloc::{format, vec::Vec};
 use rand_core::Rng;
 
-/// Half-width of the central interval, and points per unit in it: 512 points.
+/// The half-width of the central interval, and the number of points per unit in it: 512 points.
 const CENTRE: i32 = 8;
 const PER_UNIT: i32 = 32;
-/// Beyond the centre, to 2^13.25 ≈ 9742: eight points per octave. Kinks are not searched for further out, where an
-/// oscillating function jumps between neighbouring floats.
+/// Beyond the centre there are eight points per octave, up to 2^13.25 ≈ 9742. Kinks are not searched for farther out,
+/// where an oscillating function jumps between adjacent floats.
 const OCTAVES: f64 = 10.25;
 const PER_OCTAVE: f64 = 8.0;
-/// Farther out, and towards 0: one point per decade.
+/// Farther out, and towards 0, there is one point per decade.
 const DECADE: f64 = core::f64::consts::LOG2_10;
 /// The magnitude up to which kinks are searched for.
 pub(super) const REACH: f64 = 1e4;
-/// Arguments of random bits, of which almost all are huge or tiny.
+/// The number of arguments with random bits, almost all of them huge or tiny.
 const RANDOM: usize = 64;
-/// The distance from a kink at 0 of the arguments on both sides: a normal number in `f32`.
+/// The distance of the arguments on both sides of a kink at 0: a normal number in `f32`.
 const BESIDE_ZERO: f64 = 1e-30;
 
-/// The distance of `ulps` units of a format's rounding from `kink`.
+/// Returns the distance of `ulps` units in the last place of a format at `kink`.
 pub(super) fn distance(kink: f64, ulps: f64, epsilon: f64) -> f64 {
     if kink == 0.0 { BESIDE_ZERO * ulps } else { kink.abs() * ulps * epsilon }
 }
 
-/// Finite arguments in increasing order: dense and jittered in the centre, of every magnitude elsewhere, on and beside
-/// kinks. Every second one is an `f32`.
+/// Returns finite arguments in increasing order: dense and jittered in the centre, of every magnitude elsewhere, on and
+/// beside kinks. Every second argument is an `f32`.
 pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = generator(seed);
     let mut all: Vec<f64> = (-CENTRE * PER_UNIT..CENTRE * PER_UNIT)
@@ -53,13 +53,13 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     for magnitude in [REACH, f64::MIN_POSITIVE, f64::MAX, f32::MIN_POSITIVE.into(), f32::MAX.into()] {
         all.extend([magnitude, -magnitude]);
     }
-    // Arguments at which implementations switch formulas, and both sides.
+    // Arguments at which implementations switch formulas, and arguments on both sides of them.
     for turn in (0..=40).map(|i| 0.5 * f64::from(i)).chain([88.0, 709.0]) {
         let (single, step) = (turn as f32, f64::from(f32::EPSILON));
         let beside = [turn, turn.next_down(), turn.next_up(), f64::from(single) * (1.0 - step), turn * (1.0 + step)];
         all.extend(beside.into_iter().flat_map(|z| [z, -z]));
     }
-    // At most some of many kinks.
+    // The largest number of kinks with arguments of their own.
     const MOST: usize = 512;
     for &kink in kinks.iter().step_by(kinks.len().div_ceil(MOST).max(1)) {
         let single = f64::from(kink as f32);
@@ -77,8 +77,9 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     all
 }
 
-/// A finer grid in the part where the derivative is searched for peaks, not in order: steps of 1/1024 as far as ±10,
-/// of 1 as far as ±10⁴, less an irrational share, so that no period of a round number meets all of them alike.
+/// Returns a finer grid, not in order, for the part where the derivative is searched for peaks. Its spacing is 1/1024
+/// up to ±10 and 1 up to ±10⁴. The spacing is reduced by an irrational fraction, so that no function of round
+/// period has the same phase at all points.
 pub(super) fn fine(seed: u64) -> Vec<f64> {
     const SHARE: f64 = 1.4 * core::f64::consts::FRAC_1_SQRT_2;
     let mut rng = generator(seed);
@@ -96,13 +97,13 @@ const ROUND: [f64; 27] = [
     1e-3, 200.0, 500.0, 1e3, 1e4, 1e10, 1e30,
 ];
 
-/// The simplest failing argument: small and round, or `z` with as few digits as possible.
+/// Returns the simplest failing argument: small and round, or `z` with as few digits as possible.
 pub(super) fn simplest(z: f64, fails: impl Fn(f64) -> bool) -> f64 {
     let round = ROUND.into_iter().flat_map(|magnitude| [magnitude, 0.0 - magnitude]);
     round.chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)
 }
 
-/// The number with the fewest digits from `a` to `b`.
+/// Returns the number between `a` and `b` with the fewest digits.
 pub(super) fn between(a: f64, b: f64) -> f64 {
     let middle = 0.5 * a + 0.5 * b;
     if a <= 0.0 && b >= 0.0 {
@@ -114,7 +115,7 @@ pub(super) fn between(a: f64, b: f64) -> f64 {
         .unwrap_or(middle)
 }
 
-/// `z`, rounded to one digit and `digits` decimals.
+/// Returns `z`, rounded to one digit and `digits` decimals.
 pub(super) fn rounded(z: f64, digits: usize) -> f64 {
     format!("{z:.digits$e}").parse().unwrap_or(z)
 }

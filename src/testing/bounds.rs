@@ -15,10 +15,10 @@ const CANDIDATES: usize = 24;
 const SECTIONS: usize = 48;
 /// The smallest jump that is searched for, in units of sup |φ′|: a million roundings.
 const JUMP: f64 = 1e-9;
-/// Digits of a suggested bound that is not a short number: rounded outward, it is within 1e-8.
+/// The number of digits of a suggested bound that is not a short number. Rounded outward, it is within 1e-8.
 const DIGITS: usize = 8;
 
-/// The greatest `f` near `points`, and its place: the local maxima of the grid are refined.
+/// Returns the largest `f` near `points`, and its argument, by refining the local maxima of the grid.
 pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);
@@ -47,7 +47,8 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     best
 }
 
-/// The places at which `f` jumps between neighbouring floats, with the jumps: bisection between points of the grid.
+/// Returns the arguments at which `f` jumps between adjacent floats, with the jumps, by bisection between points of the
+/// grid.
 pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
     let size = points.iter().filter(|z| z.abs() <= 1.0).map(|&z| f(z).abs()).fold(0.0, f64::max);
@@ -58,12 +59,12 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
         let least = JUMP * size.max(fa.abs()).max(fb.abs()) + f64::MIN_POSITIVE;
         loop {
             let change = (fb - fa).abs();
-            // NaN belongs to other laws.
+            // NaN is tested by other laws.
             if change.is_nan() || change <= least {
                 break;
             }
             let middle = 0.5 * a + 0.5 * b;
-            // Towards 0 there is always another float: the smallest normal number is near enough.
+            // Towards 0 the bisection stops at the smallest normal numbers.
             if middle <= a || middle >= b || b - a < 1e-280 {
                 // Smooth but steep: eight times the width gives eight times the change.
                 let width = 8.0 * (b - a);
@@ -90,23 +91,23 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Measured {
-    /// The least and the greatest φ′; infinite if φ′ is unbounded.
+    /// The smallest and the largest φ′; infinite if φ′ is unbounded.
     pub bounds: Bounds,
-    /// The argument of the least φ′; ±∞ if it is approached there.
+    /// The argument of the smallest φ′; ±∞ if it is approached there.
     pub inf_at: f64,
-    /// The argument of the greatest φ′; ±∞ if it is approached there.
+    /// The argument of the largest φ′; ±∞ if it is approached there.
     pub sup_at: f64,
-    /// Where φ′ jumps and φ does not, in increasing order, as far as ±10⁴.
+    /// The arguments up to ±10⁴ at which φ′ jumps and φ does not, in increasing order.
     pub kinks: Vec<f64>,
-    /// Where φ jumps, in increasing order, as far as ±10⁴.
+    /// The arguments up to ±10⁴ at which φ jumps, in increasing order.
     pub jumps: Vec<f64>,
 }
 
 /// Searches for the bounds and kinks of φ′ and the jumps of φ in `f64`, which a custom activation declares.
 ///
-/// Finds peaks of φ′ at least 1e-3 wide within ±10, and 1 wide within ±10⁴; other peaks if φ rises noticeably
-/// over them. A bound is infinite if φ′ grows without slowing down towards ±∞, 0 or a pole. A search is no proof.
-/// `seed` jitters its points.
+/// The search finds peaks of φ′ at least 1e-3 wide within ±10, and 1 wide within ±10⁴, and other peaks if φ
+/// rises noticeably over them. A bound is infinite if φ′ keeps growing towards ±∞, 0 or a pole. The result is not
+/// a proof. `seed` jitters its points.
 ///
 /// ```
 /// use chainrule::{activation::Gelu, testing::measure_derivative};

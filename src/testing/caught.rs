@@ -1,4 +1,4 @@
-//! Panics in the code under test become violations.
+//! Converts panics in the code under test to violations.
 
 use alloc::string::String;
 
@@ -26,7 +26,7 @@ pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     })
 }
 
-/// The result of `body`.
+/// Returns the result of `body`.
 #[cfg(not(feature = "std"))]
 pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     Ok(body())

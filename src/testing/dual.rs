@@ -12,7 +12,7 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 
 /// A value with its derivative in one direction: `value + tangent ε`, where `ε² = 0`.
 ///
-/// It is a [`Scalar`](crate::Scalar): a network run on dual numbers gives its output and J v at once, exact to
+/// `Dual` is a [`Scalar`](crate::Scalar): a pass on dual numbers computes the output and J v at once, exact to
 /// rounding, without a step size. `Dual<Dual<f64>>` gives second derivatives.
 ///
 /// ```
@@ -30,8 +30,8 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 ///
 /// - Comparisons, and tests such as `is_nan` and `is_zero`, read the value alone, so a branch is taken as for plain
 ///   numbers.
-/// - A kink gives the slope of one side: for `abs` by the sign of the zero, for `max` and `min` that of the first
-///   argument at a tie, for `clamp` that of its argument on the limits, for `abs_sub` 0. `hypot(0, 0)` gives 0, the
+/// - A kink gives the slope of one side. For `abs` the sign of the zero selects it; `max` and `min` take that of the
+///   first argument at a tie. On its limits `clamp` has slope 1, and `abs_sub` has slope 0. `hypot(0, 0)` gives 0, the
 ///   middle of its slopes. `atan2(0, 0)` has no slope: NaN.
 /// - A jump gives 0, as beside it: `floor`, `ceil`, `round`, `trunc`, `signum`; `fract` gives 1.
 /// - A vertical slope is infinite: `sqrt(0)`, `cbrt(0)`, `ln(0)`, `asin(1)`, `1/0`.
@@ -41,14 +41,14 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 /// - A cast to another type ([`ToPrimitive`], [`NumCast`]) keeps the value alone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dual<T> {
-    /// The value.
+    /// The value of the number.
     pub value: T,
-    /// Its derivative.
+    /// The derivative of the value.
     pub tangent: T,
 }
 
 impl<T> Dual<T> {
-    /// `value + tangent ε`.
+    /// Creates `value + tangent ε`.
     #[inline]
     pub const fn new(value: T, tangent: T) -> Self {
         Dual { value, tangent }
@@ -56,40 +56,40 @@ impl<T> Dual<T> {
 }
 
 impl<T: Scalar> Dual<T> {
-    /// A number that does not depend on the direction: tangent 0.
+    /// Creates a number that does not depend on the direction: its tangent is 0.
     #[inline]
     pub fn constant(value: T) -> Self {
         Dual { value, tangent: T::zero() }
     }
 
-    /// The number that the derivative is taken by: tangent 1.
+    /// Creates the number with respect to which the derivative is taken: its tangent is 1.
     #[inline]
     pub fn variable(value: T) -> Self {
         Dual { value, tangent: T::one() }
     }
 
-    /// The chain rule: `f(value)` with the slope `f′(value)`.
+    /// Applies the chain rule: `value` is `f(self.value)`, and `slope` is `f′(self.value)`.
     #[inline]
     fn chain(self, value: T, slope: T) -> Self {
         Dual { value, tangent: along(self.tangent, if value.is_nan() { value } else { slope }) }
     }
 
-    /// The chain rule in two arguments.
+    /// Applies the chain rule to a function of two arguments.
     #[inline]
     fn chain2(self, other: Self, value: T, slope: T, other_slope: T) -> Self {
         Dual { value, tangent: self.chain(value, slope).tangent + other.chain(value, other_slope).tangent }
     }
 }
 
-/// `tangent · slope`; 0 if the tangent is 0.
+/// Returns `tangent · slope`; 0 if the tangent is 0.
 #[inline]
 fn along<T: Scalar>(tangent: T, slope: T) -> T {
     let product = tangent * slope;
     if product.is_nan() { settled(tangent, slope, product) } else { product }
 }
 
-/// A tangent of value 0 times ∞ or NaN. It is the product with a large number, not 0: a tangent that is a dual number
-/// can have a tangent itself.
+/// Returns the product of a tangent of value 0 with ∞ or NaN. It is the product with a large number, not 0, since a
+/// tangent that is a dual number has a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {
@@ -98,7 +98,7 @@ fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     tangent * if slope < T::zero() { T::min_value() } else { T::max_value() }
 }
 
-/// The slope of √(x² + y²) in `x`, given its value.
+/// Returns the slope of √(x² + y²) with respect to `x`, given the value `length` of the root.
 #[inline]
 fn share<T: Scalar>(x: T, length: T) -> T {
     if length.is_zero() {
@@ -110,7 +110,7 @@ fn share<T: Scalar>(x: T, length: T) -> T {
     }
 }
 
-/// A constant.
+/// Converts a value to a constant.
 impl<T: Scalar> From<T> for Dual<T> {
     #[inline]
     fn from(value: T) -> Self {
@@ -129,7 +129,7 @@ impl<T: fmt::Display> fmt::Display for Dual<T> {
     }
 }
 
-/// Compares the values.
+/// Compares the values; tangents are ignored.
 impl<T: PartialEq> PartialEq for Dual<T> {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -137,7 +137,7 @@ impl<T: PartialEq> PartialEq for Dual<T> {
     }
 }
 
-/// Compares the values.
+/// Compares the values; tangents are ignored.
 impl<T: PartialOrd> PartialOrd for Dual<T> {
     #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -172,7 +172,8 @@ operator!(Div div, DivAssign div_assign, |a, b| {
     let value = a.value / b.value;
     a.chain2(b, value, b.value.recip(), -(value / b.value))
 });
-// a − b · (the multiple taken away, from what is left: the quotient itself can round up to the next).
+// a − b · (the integer multiple that was subtracted, computed from the remainder: the quotient itself can round up
+// to the next).
 operator!(Rem rem, RemAssign rem_assign, |a, b| {
     let value = a.value % b.value;
     let times = if b.value.is_infinite() { T::zero() } else { ((a.value - value) / b.value).round() };
@@ -231,7 +232,7 @@ to_primitive! {
     to_f32 f32 to_f64 f64
 }
 
-/// A constant.
+/// Converts a number to a constant.
 impl<T: Scalar> NumCast for Dual<T> {
     #[inline]
     fn from<N: ToPrimitive>(n: N) -> Option<Self> {
@@ -255,7 +256,7 @@ macro_rules! float {
     };
 }
 
-// `+ T::zero()` makes +0 of −0, whose reciprocal is the limit from inside.
+// `+ T::zero()` turns −0 into +0, whose reciprocal is the limit from inside the domain.
 float! {
     constants: nan infinity neg_infinity neg_zero min_value min_positive_value max_value epsilon;
     tests: is_nan is_infinite is_finite is_normal is_subnormal is_sign_positive is_sign_negative;
@@ -278,11 +279,11 @@ float! {
         tan(_x, y) = T::one() + y * y,
         asin(x, y) = ((T::one() - x) * (T::one() + x)).sqrt().recip(),
         acos(x, y) = -((T::one() - x) * (T::one() + x)).sqrt().recip(),
-        // Not 1/(1 + x²), which is 0 long before the slope is.
+        // Not 1/(1 + x²), which underflows long before the slope does.
         atan(x, y) = { let r = x.hypot(T::one()).recip(); r * r },
         sinh(x, y) = x.cosh(),
         cosh(x, y) = x.sinh(),
-        // Not 1/cosh², for dual numbers inside would meet ∞/∞.
+        // Not 1/cosh², since nested dual numbers would compute ∞/∞.
         tanh(x, y) = {
             let e = (-(x.abs() + x.abs())).exp();
             let one_plus = T::one() + e;
@@ -299,7 +300,8 @@ float! {
     fn integer_decode(self) -> (u64, i16, i8) { self.value.integer_decode() }
     #[inline]
     fn copysign(self, sign: Self) -> Self {
-        // The value by the scalar's own, for the sign of a NaN; it turns the tangent with it.
+        // The value is computed by the scalar's own `copysign`, for the sign of a NaN. If the sign changes, the tangent
+        // changes its sign, too.
         let turned = self.is_sign_negative() != sign.is_sign_negative();
         Dual::new(self.value.copysign(sign.value), if turned { -self.tangent } else { self.tangent })
     }
@@ -310,7 +312,7 @@ float! {
     }
     fn powi(self, n: i32) -> Self {
         let (x, y) = (self.value, self.value.powi(n));
-        // One less than the least exponent is none.
+        // The least exponent minus one does not exist.
         let before = n.checked_sub(1).map_or(y / x, |before| x.powi(before));
         self.chain(y, if n == 0 { T::zero() } else { scalar::<T>(n.into()) * before })
     }

@@ -6,7 +6,7 @@ use core::fmt;
 
 macro_rules! laws {
     ($($(#[$about:meta])* $name:ident: $statement:literal,)+) => {
-        /// A law of one of the traits: what every implementation promises.
+        /// A law of one of the traits: a property that every implementation must have.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Law {
@@ -14,7 +14,7 @@ macro_rules! laws {
         }
 
         impl Law {
-            /// The law in a sentence.
+            /// Returns the law as a sentence.
             pub const fn statement(self) -> &'static str {
                 match self {
                     $(Law::$name => $statement,)+
@@ -25,37 +25,37 @@ macro_rules! laws {
 }
 
 laws! {
-    /// Activations, losses: against a dual number through the value.
+    /// Activations, losses: compared with a dual number passed through the value.
     Derivative: "the derivative is that of the value",
-    /// Activations: φ′ of a saturated unit, which is 0 only where the format has nothing smaller.
+    /// Activations: φ′ of a saturated unit, which is 0 only if the true value underflows the format.
     Saturation: "a saturated derivative is small, not zero",
     /// Activations: φ′ jumps at each declared kink and nowhere else.
     Kinks: "the derivative jumps at the declared kinks and nowhere else",
     /// Activations: φ jumps at each declared jump and nowhere else.
     Continuity: "the value jumps at the declared jumps and nowhere else",
-    /// Activations: no φ′ lies outside.
+    /// Activations: the declared bounds on φ′.
     BoundsHold: "no derivative lies outside the declared bounds",
-    /// Activations: sup and inf are approached.
+    /// Activations: the declared sup and inf of φ′.
     BoundsTight: "the declared bounds are approached",
     /// Activations, losses, layers: finite, or infinite where the limit is.
     Extremes: "extreme values give finite results, or the infinite limit",
-    /// Activations, transforms: f32 against f64.
+    /// Activations, transforms: `f32` compared with `f64`.
     Precision: "f32 agrees with f64 to rounding",
-    /// Activations, losses: NaN in, NaN out.
+    /// Activations, losses: NaN as input.
     NotANumber: "NaN in gives NaN out",
     /// Activations with inf φ′ ≥ 0: φ does not fall.
     Monotone: "a derivative that is never negative means a value that never falls",
-    /// Activations that say so.
+    /// Activations that declare to be odd.
     Odd: "φ(−z) is −φ(z)",
     /// Layers and cells: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩, J v from dual numbers, Jᵀ c from the kernels.
     Adjoint: "backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩",
-    /// Layers and cells: the kernels of `f32` and `f64` against the loops that dual numbers run.
+    /// Layers and cells: the kernels of `f32` and `f64` compared with the loops that dual numbers run.
     GenericBody: "kernels and generic loops compute the same",
-    /// Layers, losses, initializers: nothing of what was there before is left.
+    /// Layers, losses, initializers: the former content of results.
     Overwrites: "results are overwritten: nothing of what was there before is left",
-    /// Layers: `dw` is added to.
+    /// Layers: the gradient is accumulated in `dw`.
     Accumulates: "the gradient of the parameters is added to what is there",
-    /// Layers: scratch and saved memory are arbitrary at first.
+    /// Layers: the content of scratch and saved memory is arbitrary before the forward pass.
     ReadsOnlyWritten: "nothing is read that was not given or written before",
     /// Layers, initializers: memory beside the slices is untouched, and no index leaves them.
     StaysInside: "nothing outside the given slices is touched",
@@ -71,79 +71,79 @@ laws! {
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
     /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`.
     ShortGradients: "rows of a gradient that are zero may be missing",
-    /// Layers of layers: what a monitor sees of the parts.
+    /// Layers with parts: the events that a monitor receives from the parts.
     ReportsLinks: "a part reports the same links inside another layer as by itself",
     /// Layers: `reads_later_steps`.
     Causal: "steps depend on no later step, unless the layer says so",
     /// Layers with dropout: masks are a function of [`DropoutKey`](crate::layer::DropoutKey).
     DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
-    /// Layers: a pass repeated gives the same bits.
+    /// Layers: a repeated pass.
     Repeatable: "the same pass gives the same bits",
     /// Layers: Evaluate and Infer give the same output.
     ModesAgree: "inference gives what evaluation gives",
     /// Layers: a gradient that is not requested does not change the others.
     OptionalGradients: "a gradient that is not requested changes no other",
-    /// Layers, transforms: a frozen block is no reason to compute anything else differently.
+    /// Layers, transforms: frozen blocks have no effect on other results.
     FrozenBlocks: "freezing a block changes nothing else",
-    /// Layers of independent rows.
+    /// Layers whose samples are independent: the order of the samples.
     Permutation: "samples in another order give the same rows in that order",
-    /// Layers of independent rows.
+    /// Layers whose samples are independent: a batch in parts.
     Split: "a batch in parts gives the same bits",
-    /// Layers of independent rows.
+    /// Layers whose samples are independent: sequences of unequal lengths.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
-    /// Layers with a state: carried by hand.
+    /// Layers with a state: passes over single steps, with the state carried by the caller.
     Stepped: "unrolled is stepped by hand",
-    /// Layers that state one.
+    /// Layers that state a gain bound.
     GainBound: "the stated bound on ‖∂y/∂x‖ is never exceeded",
     /// Cells: gates and products fit together.
     CellFacts: "gates, products and stages fit together",
-    /// Initializers that state one.
+    /// Initializers that state a mean.
     Mean: "entries have the stated mean",
-    /// Initializers that state one.
+    /// Initializers that state a variance.
     Variance: "entries have the stated variance",
-    /// Initializers that state one.
+    /// Initializers that state a range.
     Range: "entries lie in the stated range",
-    /// Initializers that state a variance: sums of entries then have the variance that theory takes them to have.
+    /// Initializers that state a variance: only uncorrelated entries give sums the variance that theory assumes.
     Uncorrelated: "entries of a stated variance are uncorrelated",
-    /// Initializers that state it.
+    /// Initializers that state orthogonality.
     Orthogonality: "rows or columns are orthogonal, of the stated length",
-    /// Initializers: the seed decides.
+    /// Initializers, layers: initial values as a function of the seed.
     Seeded: "a seed decides every bit, and another seed other bits",
-    /// Initializers: equal rows make equal units for ever.
+    /// Initializers: units with equal rows would remain equal in training.
     Distinct: "random rows differ",
-    /// Everything: the code under test panics at valid input.
+    /// All implementations: panics on valid input.
     NoPanic: "valid input does not make it panic",
-    /// Everything: bad input is refused with an error.
+    /// All implementations: invalid input.
     Refuses: "bad input comes back as an error, not as a panic or a number",
-    /// Losses that say so.
+    /// Losses that declare a minimum at the target.
     Minimum: "the loss is least at the target, where its gradient is zero",
     /// Losses: a row of weight zero.
     Masked: "a row of weight zero is not read, and its gradient is zero",
-    /// Losses: the loss of a whole from the losses of its parts.
+    /// Losses: the loss of a batch from the losses of its parts.
     Reduction: "the losses of parts make the loss of the whole",
-    /// Clips.
+    /// Clipping transforms: the norm.
     Shortens: "a clip never lengthens",
-    /// Clips by norm.
+    /// Clipping by norm: the direction.
     KeepsDirection: "a clip by norm keeps the direction",
-    /// Clips.
+    /// Clipping transforms: a second application.
     Idempotent: "clipped twice is clipped once",
-    /// Optimisers without decay.
+    /// Optimizers without weight decay.
     RestsAtZero: "a gradient of zero moves nothing",
-    /// Schedules.
+    /// Schedules: the effect on an update.
     Scales: "a schedule multiplies by one number, which is not negative",
-    /// Transforms that update each parameter by itself, layers: a step in place is the update, added.
+    /// Layers, and transforms that update each parameter by itself: updates in the backward pass.
     Descends: "a step in one pass is the update, added",
     /// Optimizers: updates point against the gradient.
     Downhill: "an optimizer steps downhill",
-    /// Transforms that are stated to be like a formula.
+    /// Transforms with a given formula.
     Formula: "each update is that of the formula",
     /// Transforms: all memory is the state slice.
     Resumes: "the state slice is all that a resumed run needs",
-    /// Monitors.
+    /// Monitors: the effect on a training run.
     ChangesNothing: "a monitor changes nothing",
-    /// Monitors.
+    /// Monitors: extreme values.
     SurvivesAnything: "NaN, infinity and zero do not stop a monitor",
-    /// Monitors.
+    /// Monitors: members of a tuple.
     Composes: "a member of a tuple sees what it sees alone",
 }
 
@@ -153,19 +153,19 @@ impl fmt::Display for Law {
     }
 }
 
-/// One broken law: where, the expected and the found value, and the smallest input that shows it.
+/// One broken law: its place, the expected and the found value, and the smallest input that breaks it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Violation {
-    /// The law.
+    /// The law that is broken.
     pub law: Law,
-    /// Where: the scalar, the shape, the block, the argument.
+    /// The place of the violation: scalar, shape, block and argument, as they apply.
     pub place: String,
     /// The value that the law requires.
     pub expected: String,
-    /// The value that the implementation gave.
+    /// The value that the implementation computed.
     pub found: String,
-    /// The smallest input found that shows it.
+    /// The smallest input found that breaks the law.
     pub input: String,
 }
 
@@ -193,7 +193,7 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// The violation of `law`, if it is broken.
+    /// Returns the violation of `law`, if the law is broken.
     pub fn of(&self, law: Law) -> Option<&Violation> {
         self.violations.iter().find(|violation| violation.law == law)
     }
@@ -215,14 +215,14 @@ impl core::error::Error for Violations {}
 pub struct Evidence {
     /// The implementation that was tested.
     pub subject: String,
-    /// The seed.
+    /// The seed of the suite.
     pub seed: u64,
-    /// The worst error and the error allowed, by law and scalar, in the unit that the law states.
+    /// The worst error and the allowed error, by law and scalar, in the unit of the law.
     pub worst: Vec<(Law, &'static str, f64, f64)>,
 }
 
 impl Evidence {
-    /// The worst error seen under `law` in `scalar` (`"f32"` or `"f64"`).
+    /// Returns the worst error measured under `law` in `scalar` (`"f32"` or `"f64"`).
     pub fn worst(&self, law: Law, scalar: &str) -> Option<f64> {
         self.worst.iter().find(|entry| entry.0 == law && entry.1 == scalar).map(|entry| entry.2)
     }
@@ -252,7 +252,7 @@ impl Trial {
         Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new() }
     }
 
-    /// Whether an example of a broken `law` was noted; further examples are not needed.
+    /// Whether an example of a broken `law` was noted. Further examples are then not needed.
     pub(super) fn broken(&self, law: Law) -> bool {
         self.violations.iter().any(|violation| violation.law == law)
     }
@@ -297,7 +297,7 @@ pub(super) fn beyond(error: f64, allowed: f64) -> bool {
     error.is_nan() || allowed.is_nan() || error > allowed
 }
 
-/// Values for a message: the first 12, and their number.
+/// Formats values for a message: the first 12, and their number.
 pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
     const SHOWN: usize = 12;
     if values.len() <= SHOWN {
@@ -308,13 +308,13 @@ pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
     }
 }
 
-/// A number with all its digits, in scientific notation outside 1e-4 to 1e6.
+/// Formats a number with all its digits, in scientific notation outside 1e-4 to 1e6.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || (1e-4..1e6).contains(&size) { format!("{value}") } else { format!("{value:e}") }
 }
 
-/// A layer, or a network with its layers: `Linear, 3 → 2, 8 parameters`.
+/// Describes a layer, or a network with its layers: `Linear, 3 → 2, 8 parameters`.
 pub(super) fn summary(layer: &dyn Layer<f64>) -> String {
     const SHOWN: usize = 8;
     let (spec, Dims { input, output, parameters, .. }) = (layer.spec(), layer.dims());
@@ -331,7 +331,7 @@ pub(super) fn summary(layer: &dyn Layer<f64>) -> String {
     text
 }
 
-/// The `Debug` text of an implementation, cut after 160 characters.
+/// Returns the `Debug` text of an implementation, cut after 160 characters.
 pub(super) fn subject(implementation: &(impl fmt::Debug + ?Sized)) -> String {
     const LONGEST: usize = 160;
     let mut text = format!("{implementation:?}");

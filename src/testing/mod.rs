@@ -1,7 +1,7 @@
 //! Law suites for implementations of the crate's traits.
 //!
-//! Each trait has laws. A suite searches for a case that breaks one, and returns what it found: which law, where,
-//! what was expected, what came, the seed, the smallest input. One line makes a suite a test:
+//! Each trait has laws. A suite searches for a case that breaks a law. It reports the law, the place, the expected and
+//! the found value, the seed and the smallest input. One line makes a suite a test:
 //!
 //! | | one line | plain function |
 //! | --- | --- | --- |
@@ -13,28 +13,30 @@
 //! | a transform | `transform_laws!(mine, Mine::new(0.1), like: \|g, _m, _t\| -0.1 * g);` | [`transform_laws`] |
 //! | a monitor | `monitor_laws!(mine, Mine::new());` | [`monitor_laws`] |
 //!
-//! Gradients are checked with [`Dual`] numbers, not with finite differences: to rounding, however small they are.
+//! Gradients are checked with [`Dual`] numbers, not with finite differences. So small gradients are checked to
+//! rounding, too.
 //!
 //! With the feature `proptest` the module `strategies` draws floats, batch shapes, activations, cells and whole
-//! networks for property tests of your own; with the feature `approx` dual numbers compare to a tolerance.
+//! networks for your own property tests. With the feature `approx` dual numbers can be compared to a tolerance.
 //!
-//! # What a green line means
+//! # What a passing test means
 //!
-//! | line | the part is held to | it is not promised that |
+//! | test | tested | not promised: that |
 //! | --- | --- | --- |
-//! | every line | the laws at one seed: a rare fault needs `CHAINRULE_SEED` | a fault at single floats is seen: no search meets one of 2⁶⁴ |
+//! | every test | the laws at one seed; rare faults need other values of `CHAINRULE_SEED` | a fault at single floats is found: a search cannot try all 2⁶⁴ |
 //! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak narrower than the search is found |
-//! | [`loss_laws`] | the gradient in `f64` to 1e-11, masks, weights, parts, errors of bad calls | a gradient is right to more than 1e-3 in `f32`: rounding of the loss's own sums is as large |
-//! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, gates | a moment that a few entries decide is right (heavy tails); that a fact which is not stated holds |
-//! | [`transform_laws`] | memory, frozen blocks, both formats, downhill steps, the formula given | without a formula: that the update is the one of a paper; that it converges |
-//! | [`monitor_laws`] | no event stops it, and it sees the same alone and composed | what it reports is right: that is the monitor's own meaning |
-//! | [`cell_laws`] | the laws of layers at 8 sizes, stepped by hand, what monitors are shown | a declared activation that grows is the one used: a factor of the cell can hide it |
-//! | [`layer_laws`] | the gradients in `f64` to 1e-11 of ‖c‖‖J v‖, in `f32` to 1e-3, memory, rows, modes | forward is the formula of a paper: the laws compare a layer with itself; that sizes beyond those tried behave alike, unless given as `shapes:`; that a mask differs from step to step of a sequence, which may share it |
+//! | [`loss_laws`] | the gradient in `f64` to 1e-11, masks, weights, parts, errors of invalid calls | a gradient is more accurate than 1e-3 in `f32`: rounding errors of the loss's own sums are as large |
+//! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, gates | a moment that depends on a few entries is right (heavy tails); that a fact holds that is not stated |
+//! | [`transform_laws`] | memory, frozen blocks, both formats, downhill steps, a given formula | the update is that of a paper, without a given formula; that it converges |
+//! | [`monitor_laws`] | no event makes it panic, and it receives the same alone and composed | its report is right, since its meaning is not known |
+//! | [`cell_laws`] | the laws of layers at 8 sizes, single steps, the values that monitors receive | a declared activation that grows is the one used: a factor of the cell can hide it |
+//! | [`layer_laws`] | the gradients in `f64` to 1e-11 of ‖c‖‖J v‖, in `f32` to 1e-3, memory, rows, modes | forward is the formula of a paper: the laws compare a layer with itself; that larger sizes behave alike, unless given as `shapes:`; that a mask differs from step to step of a sequence, which may share it |
 //!
-//! Where a gradient is less than rounding beside the usual one, as of a saturated activation, it may be anything so
-//! small: 1e-13 of the usual gain in `f64`, 1e-5 in `f32`. Which typed error refuses a bad call is not judged.
+//! Some gradients are smaller than the rounding errors of usual ones, for example those of a saturated activation. They
+//! may have any value of that size: 1e-13 of the usual gain in `f64`, 1e-5 in `f32`. The type of the error for an
+//! invalid call is not tested.
 //!
-//! The seed is 0, or what the environment variable `CHAINRULE_SEED` says.
+//! The seed is 0, or the value of the environment variable `CHAINRULE_SEED`.
 //!
 #![doc = include_str!("messages.md")]
 
@@ -72,7 +74,7 @@ pub use loss::{Losses, loss_laws};
 pub use monitor::monitor_laws;
 pub use transform::{Formula, Transforms, transform_laws};
 
-/// The seed of the suites: 0, or what the environment variable `CHAINRULE_SEED` says.
+/// Returns the seed of the suites: 0, or the value of the environment variable `CHAINRULE_SEED`.
 #[cfg(feature = "std")]
 pub fn seed() -> u64 {
     std::env::var("CHAINRULE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0)
@@ -84,10 +86,10 @@ pub fn seed() -> u64 {
     0
 }
 
-/// Prints the evidence of a suite, or panics with what is broken: how the macros end.
+/// Prints the evidence of a suite, or panics with the broken laws. The macros end with this call.
 ///
 /// # Panics
-/// Where a law is broken.
+/// If a law is broken.
 #[track_caller]
 pub fn expect_lawful(verdict: Result<Evidence, Violations>) {
     match verdict {

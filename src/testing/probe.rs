@@ -18,7 +18,7 @@ pub(super) trait Probe: AnyActivation {
     fn dual(&self, z: f64) -> (f64, f64);
     /// A bound on the rounding error of the φ′(z) of [`dual`](Self::dual).
     fn noise(&self, z: f64) -> f64;
-    /// A copy.
+    /// Returns a copy.
     fn copied(&self) -> Box<dyn Probe>;
 }
 
@@ -48,7 +48,7 @@ fn both<T: Scalar>(activation: &impl Activation, z: f64) -> [f64; 2] {
     [y, activation.derivative(z, y)].map(to_f64)
 }
 
-/// One of the two number formats that an activation is tested in.
+/// One of the two number formats in which an activation is tested.
 pub(super) trait Precision: Scalar {
     /// φ(z) and φ′(z).
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2];

@@ -1,4 +1,4 @@
-//! Numbers with a bound on their rounding error, which tell whether a dual number's tangent is accurate.
+//! Numbers with a bound on their rounding error. They show whether the tangent of a dual number is accurate.
 
 use super::Dual;
 use core::{
@@ -8,14 +8,14 @@ use core::{
 };
 use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 
-/// An `f64` with a bound of its error, to first order in ε.
+/// An `f64` with a bound on its error, to first order in ε.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rounded {
     pub value: f64,
     pub error: f64,
 }
 
-/// Each result is rounded once.
+/// The relative error of one rounding.
 const ROUNDING: f64 = 0.5 * f64::EPSILON;
 
 impl Rounded {
@@ -23,13 +23,13 @@ impl Rounded {
         Rounded { value, error: 0.0 }
     }
 
-    /// A function of one number, by its value and slope.
+    /// Applies a function of one number, by its value and slope.
     fn one(self, f: impl Fn(Dual<f64>) -> Dual<f64>) -> Self {
         let y = f(Dual::variable(self.value));
         Rounded { value: y.value, error: carried(self.error, y.tangent) + ROUNDING * y.value.abs() }
     }
 
-    /// A function of two numbers, by its value and its slopes.
+    /// Applies a function of two numbers, by its value and slopes.
     fn two(self, other: Self, f: impl Fn(Dual<f64>, Dual<f64>) -> Dual<f64>) -> Self {
         let (a, b) = (Dual::constant(self.value), Dual::constant(other.value));
         let (y, right) = (f(Dual::variable(self.value), b), f(a, Dual::variable(other.value)));
@@ -38,7 +38,7 @@ impl Rounded {
     }
 }
 
-/// The error times a slope; an exact number stays exact.
+/// Returns the error times a slope; an error of 0 stays 0.
 fn carried(error: f64, slope: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error * slope.abs() }
 }
@@ -161,7 +161,7 @@ float! {
     two: copysign powf log max min abs_sub hypot atan2;
 }
 
-/// A bound on the rounding error of the tangent of φ at `z`, if known.
+/// Returns a bound on the rounding error of the tangent of φ at `z`, if it is known.
 pub(super) fn noise(value: impl Fn(Dual<Rounded>) -> Dual<Rounded>, z: f64) -> f64 {
     let error = value(Dual::variable(Rounded::exact(z))).tangent.error;
     if error.is_finite() { error } else { 0.0 }
@@ -171,7 +171,7 @@ pub(super) fn noise(value: impl Fn(Dual<Rounded>) -> Dual<Rounded>, z: f64) -> f
 mod tests {
     use super::*;
 
-    /// A quotient that cancels near 0: the bound covers its error, and is small where nothing cancels.
+    /// For a quotient that cancels near 0, the bound covers the error, and is small where nothing cancels.
     #[test]
     fn error_of_a_cancelling_tangent_is_bounded() {
         let sinc = |z: Dual<Rounded>| z.sin() / z;

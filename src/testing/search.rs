@@ -1,7 +1,7 @@
 //! The supremum of a derivative over all numbers, by search.
 //!
-//! A grid is fine enough for peaks of width 1e-3 as far as ±10, and of width 1 as far as ±10⁴. Between its points a
-//! rise of φ that is steeper than φ′ at both ends shows a peak that the grid misses.
+//! The grid resolves peaks of width 1e-3 up to ±10, and of width 1 up to ±10⁴. If φ rises more steeply between two
+//! points than φ′ at both, the grid has missed a peak between them.
 
 use super::{
     argument::{arguments, fine},
@@ -9,14 +9,14 @@ use super::{
 };
 use alloc::vec::Vec;
 
-/// The number of candidates that are refined together, and the sections of each before the best are kept. 60 sections
-/// shrink an interval to 1e-12, at which a smooth maximum is exact to 1e-24 of its height.
+/// For each round, the number of candidates and the golden sections of each, after which the best candidates are kept.
+/// 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
 const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 /// The number of bisections of an interval in which φ rises too steeply.
 const HALVINGS: usize = 24;
 
-/// φ and φ′ at a number.
+/// The values of φ and φ′ at a number.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     z: f64,
@@ -36,11 +36,11 @@ impl Sample {
 /// The maximum of ±φ′ that a search found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extreme {
-    /// The greatest value.
+    /// The largest value.
     pub value: f64,
-    /// Its place.
+    /// The argument of the largest value.
     pub at: f64,
-    /// Whether it is unbounded: towards ±∞, 0 or a pole it grows without slowing down.
+    /// Whether ±φ′ is unbounded: it keeps growing towards ±∞, 0 or a pole.
     pub unbounded: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// A grid with points on and beside `breaks`, jittered by `seed`.
+    /// Creates a grid with points on and beside `breaks`, jittered by `seed`.
     pub fn new(activation: &'a dyn Probe, breaks: &[f64], seed: u64) -> Self {
         let mut points = arguments(breaks, seed);
         points.extend(fine(seed));
@@ -59,7 +59,7 @@ impl<'a> Search<'a> {
         Search { activation, samples: points.into_iter().map(|z| Sample::new(activation, z)).collect() }
     }
 
-    /// sup `sign · φ′`.
+    /// Returns sup `sign · φ′`.
     pub fn supremum(&self, sign: f64) -> Extreme {
         let f = |z: f64| sign * slope::<f64>(self.activation, z);
         let heights: Vec<f64> = self.samples.iter().map(|sample| finite(sign * sample.slope)).collect();
@@ -84,7 +84,7 @@ impl<'a> Search<'a> {
         Extreme { value: best.0, at: best.1, unbounded: self.runs_away(&heights) || is_pole(&f, best.1) }
     }
 
-    /// Local maxima of the grid. Points of a plateau are left out.
+    /// Returns the local maxima of the grid. Points of a plateau are left out.
     fn peaks(&self, heights: &[f64]) -> Vec<Bracket> {
         let at = |i: usize| heights.get(i).copied().unwrap_or(f64::NEG_INFINITY);
         let peak = |&i: &usize| {
@@ -99,7 +99,8 @@ impl<'a> Search<'a> {
         (0..heights.len()).filter(peak).map(bracket).collect()
     }
 
-    /// Intervals in which φ rises more steeply than φ′ at both ends: by the mean value theorem φ′ is greater inside.
+    /// Returns the intervals in which φ rises more steeply than φ′ at both ends. By the mean value theorem φ′ is
+    /// larger inside.
     fn hidden(&self, heights: &[f64], sign: f64) -> Vec<Bracket> {
         let mut found = Vec::new();
         for (pair, ends) in self.samples.windows(2).zip(heights.windows(2)) {
@@ -128,7 +129,7 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Whether the maximum over the grid grows without end: from ±1 outward, or inward to 0.
+    /// Whether the maximum over the grid keeps growing: from ±1 outward, or inward to 0.
     fn runs_away(&self, heights: &[f64]) -> bool {
         [-1.0, 1.0].into_iter().any(|side| {
             [1.0, -1.0].into_iter().any(|direction| {
@@ -152,14 +153,14 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The value, or −∞ if it is not finite.
+/// Returns the value, or −∞ if it is not finite.
 fn finite(x: f64) -> f64 {
     if x.is_finite() { x } else { f64::NEG_INFINITY }
 }
 
-/// Whether `f` grows without end towards `at`, down to the resolution of floats.
+/// Whether `f` keeps growing towards `at`, down to the resolution of floats.
 fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
-    // Exponents of the distance, relative to |at|: a pole at 0 is for `runs_away`.
+    // Exponents of the distance, relative to |at|: `runs_away` handles a pole at 0.
     const FROM: f64 = -8.0;
     const TO: f64 = -49.0;
     let mut greatest = f64::NEG_INFINITY;
@@ -171,8 +172,8 @@ fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
     at != 0.0 && grows(&maxima)
 }
 
-/// Whether running maxima, at equal steps of an exponent, grow without end: not less from ½ to 1 than from ¼ to ½,
-/// and to the last. A logarithm of a logarithm does; `1 − 1/ln z` does not.
+/// Whether running maxima at equally spaced exponents keep growing. They do if they grow up to the last, and from ½ to
+/// 1 of the range at least as much as from ¼ to ½. `ln ln z` keeps growing; `1 − 1/ln z` does not.
 fn grows(maxima: &[f64; 33]) -> bool {
     let [quarter, half, late, before, end] = [maxima[8], maxima[16], maxima[28], maxima[31], maxima[32]];
     let (second, first) = (end - half, half - quarter);
@@ -187,7 +188,7 @@ struct Bracket {
     high: f64,
     /// The inner points and their heights, once computed.
     inner: Option<[(f64, f64); 2]>,
-    /// The greatest height, and its place.
+    /// The argument and value of the largest height so far.
     best: (f64, f64),
     /// A lower bound on the maximum inside.
     least: f64,
@@ -198,7 +199,7 @@ impl Bracket {
         Bracket { low, high, inner: None, best, least: f64::NEG_INFINITY }
     }
 
-    /// The sort key of brackets.
+    /// Returns the sort key of brackets.
     fn rank(&self) -> f64 {
         self.best.0.max(self.least)
     }

@@ -18,9 +18,9 @@ use num_traits::Float;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LinkBound {
-    /// The link's name: `2`, `3.branch.0`.
+    /// The path of the link: `2`, `3.branch.0`.
     pub name: String,
-    /// The kind of its layer, such as `Linear`.
+    /// The kind of the link's layer, such as `Linear`.
     pub kind: String,
     /// Upper bound on `‖∂y/∂x‖₂`; `None` if the layer states no bound.
     pub bound: Option<f64>,
@@ -30,7 +30,7 @@ pub struct LinkBound {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Horizon {
-    /// The layer's name.
+    /// The path of the recurrent layer.
     pub name: String,
     /// The kind of the layer.
     pub kind: String,
@@ -40,8 +40,8 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// The smallest N such that over more than N steps the gradient is certain to shrink below `threshold` times its
-    /// norm.
+    /// Returns the smallest N such that a gradient is certain to fall below `threshold` times its norm over more than N
+    /// steps.
     ///
     /// `None` if the bounds do not prove this within the steps of the certificate, or there are no bounds.
     pub fn vanishes_beyond(&self, threshold: f64) -> Option<usize> {
@@ -190,8 +190,8 @@ impl Product {
     }
 }
 
-/// Formats `10^decades` with two digits. They are rounded by `round`, unless the value has two digits up to a relative
-/// 1e-9: 0.25 stays 0.25.
+/// Formats `10^decades` with two digits. `round` selects the direction of rounding. A value within a relative 1e-9 of
+/// two digits is not moved: 0.25 stays 0.25.
 fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if !decades.is_finite() {
         return String::from(if decades > 0.0 { "∞" } else { "0" });
@@ -203,8 +203,8 @@ fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if tenths >= 100.0 { format!("1.0e{}", exponent + 1.0) } else { format!("{:.1}e{exponent}", tenths / 10.0) }
 }
 
-/// A row for each link, from output to input, with its bound and the product so far. Then the conclusions over depth
-/// and over time.
+/// Writes a row for each link, from output to input, with its bound and the product so far. Then it writes the
+/// conclusions over depth and over time.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&LinkBound) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();
@@ -246,7 +246,7 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// One line with the conclusion over time.
+/// Writes one line with the conclusion over time.
 impl fmt::Display for Horizon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "over time, {}: ", title(&self.name, &self.kind))?;

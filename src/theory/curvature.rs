@@ -13,15 +13,16 @@ use crate::{
 use alloc::{boxed::Box, vec, vec::Vec};
 use num_traits::Float;
 
-/// The Hessian `H = ∂²L/∂w²` of a loss L at the parameters w, on one batch: products `H v` and the largest eigenvalue.
+/// The Hessian `H = ∂²L/∂w²` of a loss L at the parameters w, on one batch: products `H v` and the largest
+/// eigenvalue.
 ///
 /// `H v` is the derivative of the gradient along v. It is exact to rounding: a forward and a backward pass on [`Dual`]
 /// numbers `w + v ε`, whose gradient is `∇L + H v ε` (Pearlmutter 1994). Gradient descent on a loss of largest
 /// eigenvalue λ is stable at rates below 2/λ; full-batch training drives λ up to that edge (Cohen et al. 2021).
 ///
-/// A network with a part of your own cannot be built for dual numbers. Then products are central differences of
-/// gradients, good to about a third of the digits: see [`is_exact`](Self::is_exact). Dropout has the same masks in
-/// every product. A product takes about three plain passes: use some 64 rows.
+/// A network with a custom part cannot be built for dual numbers. Then products are central differences of gradients,
+/// accurate to about two thirds of the digits: see [`is_exact`](Self::is_exact). Dropout has the same masks in every
+/// product. A product takes the time of about three passes, so about 64 rows are enough.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::Linear, loss::{MeanSquaredError, Target}, theory::Hessian};
@@ -40,13 +41,13 @@ pub struct Hessian<'a, T: Scalar> {
     parameters: usize,
 }
 
-/// The ways to a product.
+/// How products are computed.
 enum Passes<'a, T: Scalar> {
     Dual(Bench<'a, Dual<f64>, Box<dyn Layer<Dual<f64>>>>),
     Differences(Bench<'a, T, &'a dyn Layer<T>>),
 }
 
-/// A network with everything that its gradient depends on.
+/// A network with the data, loss and parameters on which its gradient depends.
 struct Bench<'a, S: Scalar, L: Layer<S>> {
     workspace: Workspace<S, L>,
     w: Vec<S>,
@@ -81,7 +82,7 @@ impl<'a, S: Scalar, L: Layer<S>> Bench<'a, S, L> {
         Ok(Bench { workspace, w: convert(w), x: convert(x), loss, classes, values })
     }
 
-    /// The gradient of the loss at the parameters as they are.
+    /// Computes the gradient of the loss at the current parameters.
     fn gradient(&mut self, shape: BatchShape<'_>) -> Result<&[S], Error> {
         let width = self.workspace.dims().output;
         let target = self.values.as_deref().map_or(Target::Classes(&self.classes), Target::Values);
@@ -92,10 +93,10 @@ impl<'a, S: Scalar, L: Layer<S>> Bench<'a, S, L> {
 }
 
 impl<'a, T: Scalar> Hessian<'a, T> {
-    /// The Hessian of `loss` at the parameters `w`, for the rows `x` and their targets.
+    /// Creates the Hessian of `loss` at the parameters `w`, for the rows `x` and their targets.
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major; the targets are one for each row of the output.
+    /// x: \[rows, input\], time-major; there is one target for each row of the output.
     ///
     /// # Errors
     /// [`Error::Length`] where `w` or `x` does not have the values of the network or of `shape`. Those of
@@ -152,7 +153,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
                 Ok(bench.gradient(self.shape)?.iter().map(|gradient| gradient.tangent).collect())
             }
             Passes::Differences(bench) => {
-                // A third of the digits of the format, of the size of the parameters.
+                // The step along v has the length ε^(1/3) · max(‖w‖, 1).
                 let norm = |values: &mut dyn Iterator<Item = f64>| Float::sqrt(values.map(|x| x * x).sum::<f64>());
                 let size = norm(&mut bench.w.iter().map(|&w| to_f64(w))).max(1.0);
                 let length = norm(&mut v.iter().copied());
@@ -174,10 +175,10 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         }
     }
 
-    /// The largest eigenvalue, by at most `products` products: Lanczos' iteration with full orthogonalization.
+    /// Returns the largest eigenvalue, from at most `products` products: Lanczos iteration with full orthogonalization.
     ///
-    /// It ends before where an estimate changes by less than 10⁻¹⁰ of itself, or the directions are exhausted. The
-    /// estimate is a lower bound; some 30 products give three digits.
+    /// The iteration ends earlier if the estimate changes by a relative 10⁻¹⁰ or less, or if the directions are
+    /// exhausted. The estimate is a lower bound; about 30 products give three digits.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 `products`, or a network without parameters. Those of [`times`](Self::times).
@@ -205,7 +206,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
             next = self.times(&direction)?;
             diagonal.push(dot(&next, &direction));
             directions.push(direction);
-            // Twice is enough.
+            // Two rounds of Gram–Schmidt are enough.
             for _ in 0..2 {
                 for direction in &directions {
                     let along = dot(&next, direction);
@@ -226,7 +227,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
 fn largest_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> f64 {
     let at = |i: usize| if i < beside.len() { Float::abs(beside[i]) } else { 0.0 };
     let radius = |i: usize| at(i) + if i > 0 { at(i - 1) } else { 0.0 };
-    // Gershgorin's discs.
+    // Bounds by Gershgorin's discs.
     let ends = |sign: f64| diagonal.iter().enumerate().map(move |(i, a)| a + sign * radius(i));
     let (mut low, mut high) = (ends(-1.0).fold(f64::INFINITY, f64::min), ends(1.0).fold(f64::NEG_INFINITY, f64::max));
     if !low.is_finite() || !high.is_finite() {

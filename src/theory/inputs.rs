@@ -19,17 +19,17 @@ use alloc::{vec, vec::Vec};
 pub struct InputStatistics {
     pub(super) spread: Spread,
     pub(super) steps: usize,
-    /// Mean squares of rows at equal distances in their order, where they are known.
+    /// The mean squares of rows, evenly spaced in sorted order, if they are known.
     pub(super) rows: Option<[f64; POINTS]>,
-    /// The mean product of a column's values in two different rows, where they are known.
+    /// The mean product of a column's values in two different rows, if it is known.
     pub(super) common: Option<f64>,
 }
 
-/// The number of rows that stand for all.
+/// The number of rows that represent all rows.
 pub(super) const POINTS: usize = 32;
 
 impl InputStatistics {
-    /// Inputs of mean 0 and mean square `second_moment`; it is 1 for standardized data.
+    /// Creates statistics of inputs with mean 0 and mean square `second_moment`, which is 1 for standardized data.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `second_moment` is finite and at least 0.
@@ -39,7 +39,7 @@ impl InputStatistics {
         Ok(InputStatistics { spread: Spread { mean: 0.0, square: second_moment }, steps: 1, rows: None, common: None })
     }
 
-    /// Inputs with the mean and mean square of `values`: the rows of a batch, or of all data.
+    /// Creates statistics with the mean and mean square of `values`: the rows of a batch, or of all data.
     ///
     /// # Errors
     /// [`Error::Empty`] without values. [`Error::NonFinite`] if a value is NaN or infinite. [`Error::Parameter`] if the
@@ -55,17 +55,17 @@ impl InputStatistics {
         Ok(InputStatistics { spread, ..Self::new(spread.square)? })
     }
 
-    /// Inputs with the mean and mean square of these rows, and beside them the mean square of each row and the means of
-    /// columns.
+    /// Creates statistics with the mean and mean square of the rows `values`, the mean square of each row, and the
+    /// means of columns.
     ///
-    /// With one wild column rows differ by decades, and so do their gradients. A norm over the batch subtracts what
-    /// rows have in common.
+    /// With one column of a large range, the norms of rows differ by decades, and so do their gradients. A norm over
+    /// the batch subtracts the column means.
     ///
     /// # Shapes
     /// values: \[rows, width\]
     ///
     /// # Errors
-    /// Those of [`of_rows`](Self::of_rows); [`Error::Length`] unless `values` are whole rows of `width` values.
+    /// Those of [`of_rows`](Self::of_rows); [`Error::Length`] unless `values` fill whole rows of `width` values.
     pub fn of_samples<T: Scalar>(width: usize, values: &[T]) -> Result<Self, Error> {
         let all = Self::of_rows(values)?;
         let count = values.len() / width.max(1);
@@ -78,7 +78,7 @@ impl InputStatistics {
         for row in values.chunks(width) {
             means.iter_mut().zip(row).for_each(|(mean, &x)| *mean += to_f64(x) / count as f64);
         }
-        // Of two different rows: without the squares of each with itself.
+        // The mean is over pairs of different rows, so the squares of each row with itself are subtracted.
         let others = count as f64 - 1.0;
         let product = (count as f64 * Spread::of(&means).square - all.spread.square) / others;
         Ok(InputStatistics { rows: Some(rows), common: Some(product).filter(|_| count > 1), ..all })

@@ -1,4 +1,4 @@
-//! Monitored passes of random networks on normal inputs: statistics of layers that no formula describes.
+//! Monitored passes of random networks on normal inputs: statistics of layers without a formula.
 
 use crate::{
     batch_shape::BatchShape,
@@ -19,7 +19,7 @@ const NETS: u64 = 8;
 const SAMPLES: usize = 32;
 /// The largest number of rows of a pass with several samples; longer sequences have one sample.
 const ROWS: usize = 1 << 16;
-/// The largest number of steps that is sampled: with 8 networks, seconds of a small layer.
+/// The largest number of steps that is sampled. With 8 networks a small layer takes seconds.
 const STEPS: usize = 1 << 18;
 /// The largest number of values of a sampled pass: 1 GiB of `f32`.
 const VALUES: usize = 1 << 28;
@@ -220,7 +220,8 @@ impl Sample {
             return told;
         }
         let Some(place) = self.names.iter().position(|name| name == path) else { return Vec::new() };
-        // Nearer to the input. The scale of a residual precedes its branch in the table, but is nearer to the output.
+        // Selects links nearer to the input. The scale of a residual precedes its branch in the table, but is nearer to
+        // the output.
         let nearer = |link: &SampledLink| {
             let around = link.name().strip_suffix("scale").is_some_and(|around| path.starts_with(around));
             link.told.as_ref().is_some_and(|(_, index)| *index < place) && !around
@@ -253,7 +254,7 @@ impl Sample {
         if let Some(values) = self.values.iter().rfind(|values| is_within(&values.name, path)) {
             return Some(values.y);
         }
-        // No link of this layer: its output is the input of the next link in the same container, or the network's
+        // The layer reports no link. Its output is the input of the next link in the same container, or the network's
         // output.
         let place = self.names.iter().position(|name| name == path)?;
         let around = path.rfind('.').map_or("", |dot| &path[..=dot]);
@@ -264,7 +265,7 @@ impl Sample {
     }
 }
 
-/// Whether the link `name` is the layer at `path` or lies in it.
+/// Whether the link `name` belongs to the layer at `path` or to a part of it.
 fn is_within(name: &str, path: &str) -> bool {
     let rest = name.strip_prefix(path);
     path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

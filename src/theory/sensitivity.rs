@@ -1,4 +1,4 @@
-//! How strongly the state of each unit depends on the parameter that carries it from step to step.
+//! The sensitivity of each unit's state to the parameter that carries the state from step to step.
 
 use crate::{
     batch_shape::BatchShape,
@@ -12,14 +12,15 @@ use crate::{
 use alloc::{boxed::Box, vec::Vec};
 use num_traits::Float;
 
-/// The size of a unit's state, and of its derivative by the unit's own parameter, along a sequence.
+/// The root mean square of a unit's state, and of its derivative with respect to the unit's own parameter, along a
+/// sequence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UnitSensitivity {
     /// The root mean square of h over the steps.
     pub state: f64,
-    /// The root mean square of ∂h/∂θ over the steps, θ the diagonal entry of U, or the bias of the gate that carries
-    /// the state.
+    /// The root mean square of ∂h/∂θ over the steps, θ the diagonal entry of U, or the bias of the gate that
+    /// carries the state.
     pub sensitivity: f64,
 }
 
@@ -33,17 +34,17 @@ impl UnitSensitivity {
 /// The sensitivity of each unit of a recurrent layer to its own parameter, along one sequence `x` from a zero state.
 ///
 /// For a linear unit `h_t = λ h_{t−1} + x_t` with white input of variance 1, `E h² = 1/(1 − λ²)`, but
-/// `E (∂h/∂λ)² = (1 + λ²)/(1 − λ²)³`: as λ nears 1, the gradient explodes though no state does. That is the curse of
-/// memory (Zucchet & Orvieto 2024); an input scaled by √(1 − λ²) keeps both within bounds.
+/// `E (∂h/∂λ)² = (1 + λ²)/(1 − λ²)³`: as λ approaches 1, the gradient grows far faster than the state.
+/// This is the curse of memory (Zucchet & Orvieto 2024). An input scaled by √(1 − λ²) keeps the state bounded.
 ///
-/// It takes a forward pass on [`Dual`] numbers for each unit. `None` for a layer of your own, or one that is not
-/// recurrent.
+/// The function takes a forward pass on [`Dual`] numbers for each unit. It returns `None` for a custom layer, or a
+/// layer that is not recurrent.
 ///
 /// # Shapes
 /// x: \[steps, input\].
 ///
 /// # Errors
-/// [`Error::Length`] where `x` is empty or no whole number of rows, or `w` does not have the layer's parameters. Those
+/// [`Error::Length`] where `x` is empty or does not fill whole rows, or `w` does not have the layer's parameters. Those
 /// of [`Workspace::new`].
 ///
 /// # Panics
@@ -96,7 +97,7 @@ pub fn unit_sensitivities<T: Scalar>(
     Ok(Some(found))
 }
 
-/// For each unit the parameter that carries its state: U's diagonal, or the bias of a gate.
+/// Returns for each unit the parameter that carries its state: an entry of U's diagonal, or the bias of a gate.
 fn own_parameters(blocks: &Blocks, units: usize) -> Option<Vec<usize>> {
     let recurrent = blocks.iter().find(|block| block.role == Role::Recurrent)?;
     if recurrent.gates.len() <= 1 {

@@ -30,7 +30,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// ```
 ///
 /// The component of the gradient along h depends on the forward pass. If the mean square grows without bound over the
-/// layers (softplus with He's weights), this dependence alone is worth a decade in 50 layers of width 64. For ReLU
+/// layers (softplus with He's weights), this dependence alone amounts to a decade in 50 layers of width 64. For ReLU
 /// without biases, the distribution is that of Hanin & Nica (2018): normal with mean −β/(4 ln 10) and standard
 /// deviation √β/(2 ln 10).
 ///
@@ -113,8 +113,8 @@ impl SingleInput {
         Float::sqrt(square / self.decades.len().saturating_sub(1).max(1) as f64)
     }
 
-    /// The fraction of networks whose gradient norm changes by less than `decades`; for −4, those that lose more than
-    /// four.
+    /// The fraction of networks whose gradient norm changes by less than `decades`; for −4, networks that lose more
+    /// than four decades.
     pub fn below(&self, decades: f64) -> f64 {
         self.decades.partition_point(|found| *found < decades) as f64 / self.decades.len() as f64
     }

@@ -13,9 +13,9 @@ pub struct TrainConfig {
     ///
     /// `usize::MAX` makes one batch of all samples.
     pub batch_size: usize,
-    /// The number of batches whose gradients make one update.
+    /// The number of batches whose gradients are accumulated for one update.
     ///
-    /// With a mean loss the update is that of one batch of all their samples.
+    /// With a mean loss the update equals that of one batch with all their samples.
     pub accumulation_steps: usize,
     /// The number of passes over the data in a run: see [`Trainer::fit`].
     pub epochs: usize,
@@ -25,11 +25,11 @@ pub struct TrainConfig {
     pub shuffle: bool,
     /// The number of consecutive samples that a shuffle keeps together; `None` shuffles all samples.
     ///
-    /// The blocks are shuffled, and the samples within each block: by [`shuffle`](crate::random::shuffle) with the
-    /// number of the epoch, of the blocks with the seed `!seed`, of the samples of block k with `seed + k · φ`, φ =
-    /// 9E3779B97F4A7C15 in hexadecimal. Batches may cross blocks. For data in a file samples that lie near each other
-    /// are then read together, and the order takes memory for the blocks and for one block. A block of all samples is
-    /// `None`.
+    /// The groups are shuffled, and so are the samples within each group, by [`shuffle`](crate::random::shuffle) with
+    /// the number of the epoch. The order of the groups has the seed `!seed`; the order of the samples of group k has
+    /// the seed `seed + k · φ`, φ = 9E3779B97F4A7C15 in hexadecimal. Batches may cross groups. For data in a file,
+    /// samples that lie near each other are then read together. The order takes memory for the list of groups and for
+    /// one group. A group of all samples has the same effect as `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub shuffle_block: Option<usize>,
     /// The number of epochs without a lower validation loss after which training stops; `None` disables early stopping.
@@ -43,7 +43,7 @@ pub struct TrainConfig {
     /// sequences.
     #[cfg_attr(feature = "serde", serde(default))]
     pub truncation: Option<Truncation>,
-    /// The number of threads of a step, including the calling thread: see [`Workspace::set_threads`].
+    /// The number of threads of an update, including the calling thread: see [`Workspace::set_threads`].
     ///
     /// Without the standard library it is 1.
     pub threads: usize,
@@ -52,18 +52,20 @@ pub struct TrainConfig {
 /// Truncated backpropagation through time: sequences are cut into windows of steps, with an update for each window.
 ///
 /// Memory and the time of a pass depend on the window, not on the length of a sequence; a batch holds the targets of
-/// whole sequences. With `carry` a window starts from the final state of the one before it, and no gradient flows
-/// between them: the state h is a constant there. Without, each window starts from the initial state of the sequence.
+/// whole sequences. With `carry` a window starts from the final state of the window before it. No gradient flows
+/// between windows: the state is a constant at their borders. Without `carry` each window starts from the initial state
+/// of the sequence.
 ///
-/// The first window of a sequence starts from the workspace's initial state, which is zero unless it was set, and which
-/// holds again after the last window. A checkpoint thus has no state between windows. A ragged batch ends sample by
-/// sample. A window whose rows are all masked carries the state and makes no update. Dropout draws masks anew in each
-/// window. Validation, metrics and predictions are those of whole sequences, computed window by window.
+/// The first window of a sequence starts from the workspace's initial state, which is zero unless it was set. It is
+/// restored after the last window, so a checkpoint holds no state between windows. In a ragged batch later windows have
+/// fewer samples. A window whose rows are all masked carries the state and makes no update. Dropout draws new masks in
+/// each window. Validation, metrics and predictions are computed window by window, and are the same as for whole
+/// sequences.
 ///
-/// The network has an output for each step, and no layer reads later steps: others are refused by
-/// [`Trainer::new`], with the layer.
+/// The network must have an output for each step, and no layer may read later steps. [`Trainer::new`] refuses other
+/// networks, naming the layer.
 ///
-/// Source: Williams & Peng 1990, with as many steps forward as backward.
+/// Source: Williams & Peng 1990, with equal numbers of forward and backward steps.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
@@ -86,7 +88,7 @@ pub struct Truncation {
 }
 
 impl Truncation {
-    /// Windows of `window` steps, with the state carried from window to window.
+    /// Creates windows of `window` steps, with the state carried from window to window.
     pub const fn new(window: usize) -> Self {
         Truncation { window, carry: true }
     }
@@ -99,7 +101,7 @@ impl Truncation {
 }
 
 impl Default for TrainConfig {
-    /// Batches of 32, 10 epochs, seed 0, shuffled, whole sequences, one thread.
+    /// Returns batches of 32, 10 epochs, seed 0, shuffled samples, whole sequences and one thread.
     fn default() -> Self {
         TrainConfig {
             batch_size: 32,

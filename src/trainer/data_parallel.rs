@@ -1,4 +1,4 @@
-//! An update on several ranks: the gradients of this rank's shards, the sum over all ranks, one step.
+//! An update on several ranks: computes the gradients of this rank's shards, sums them over all ranks, and updates.
 
 use super::{
     Trainer,
@@ -23,14 +23,14 @@ use alloc::{boxed::Box, format, vec::Vec};
 use core::ops::Range;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Trains on several ranks from now on: each gets a trainer alike, with its own end of the group. See
-    /// [`distributed`](crate::distributed).
+    /// Makes all further training data-parallel over several ranks. Each rank needs an equal trainer, and its own
+    /// communicator of the group. See [`distributed`](crate::distributed).
     ///
     /// A fit, and the first [`step`](Self::step), begins with a comparison of the ranks: version, CPU level, network,
-    /// loss, transforms, settings, data, parameters and state must agree. All ranks make the same calls.
+    /// loss, transforms, settings, data, parameters and state must agree. All ranks must make the same calls.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a number of shards that is no power of two; [`Error::TooLarge`] for more than 4,096;
+    /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
     /// [`RankRule::TooMany`] for more ranks than shards. [`Error::InvalidState`] with a
     /// [`Truncation`](super::Truncation).
     pub fn set_data_parallel(&mut self, parallel: DataParallel<T>) -> Result<(), Error> {
@@ -50,7 +50,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.parallel.as_deref()
     }
 
-    /// Compares this run with those of the other ranks. Without other ranks it does nothing.
+    /// Compares this run with the runs of the other ranks. Without other ranks it does nothing.
     pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         let Some(parallel) = self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
         let (blocks, settings) = (self.workspace.blocks(), &self.settings);
@@ -100,8 +100,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))
     }
 
-    /// One update: `g = Σ_shards Σ_parts share · ∂L_part/∂w` along the tree of the shards, then `w ← w + u(g)`
-    /// on each rank alike.
+    /// One update: `g = Σ_shards Σ_parts share · ∂L_part/∂w` along the tree of the shards, then
+    /// `w ← w + u(g)`, the same on each rank.
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -156,7 +156,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         parallel.add_ranks()?;
         let [.., losses] = parallel.totals(parameters);
         let loss = sum_of_losses(losses);
-        // A rank that failed gives a loss of NaN, so that all ranks come here together.
+        // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
         let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
         self.watch.communication = parallel.take_counts();
         let [gradient, buffers, _] = parallel.totals(parameters);
@@ -305,7 +305,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     T::nan()
                 }
             };
-            // The mean over shards of the changes, by samples.
+            // The changes of the buffers are averaged over shards, weighted by their samples.
             let fraction = if runs { scalar::<T>(range.len() as f64 / whole as f64) } else { T::zero() };
             for (value, &before) in self.workspace.buffers_mut().iter_mut().zip(&parallel.buffers) {
                 *value = (*value - before) * fraction;
@@ -322,7 +322,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(report)
     }
 
-    /// The first of some samples whose loss alone is not finite.
+    /// Returns the first of the samples whose own loss is not finite.
     fn first_non_finite_loss(&mut self, data: &dyn Source<T>, batch: &mut Batch<T>, parts: Parts<'_>) -> Option<usize> {
         for (i, &sample) in parts.samples.iter().enumerate() {
             let one = Parts { samples: &[sample], first: parts.first + i, size: 1 };

@@ -56,7 +56,7 @@ struct Observers<'a, 'f, T> {
     on_step: Option<&'a mut OnStep<'f>>,
     /// Whether updates are timed.
     timed: bool,
-    /// Whether a callback or monitor of any rank can end the run after an update.
+    /// Whether a callback or monitor on any rank can end the run after an update.
     may_stop: bool,
     /// Whether a monitor stopped the run.
     stopped: bool,
@@ -66,9 +66,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Trains for one run: the epochs of the settings, or the rest of an interrupted run.
     ///
     /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
-    /// end. A run is done after all epochs, by early stopping, or where a monitor
-    /// [stops](GradientMonitor::should_stop) it. The next call is then another run of as many epochs, from the present
-    /// parameters and optimizer state, with new patience. Epochs are numbered through all runs.
+    /// end. A run is finished after all epochs, by early stopping, or if a monitor
+    /// [stops](GradientMonitor::should_stop) it. The next call is then another run of as many epochs. It starts from
+    /// the current parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
@@ -76,11 +76,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with), and for data without
     /// targets; [`DataRule::Width`] for data of another width than the network's input. [`Error::InvalidLayer`] where
     /// the last batch of an epoch is one row for a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an
-    /// input that is no index of an [`Embedding`](crate::layer::Embedding). In windows,
+    /// input that is not a valid index for an [`Embedding`](crate::layer::Embedding). In windows,
     /// [`LayerRule::StateLayout`](crate::LayerRule) for ragged data and a custom layer with a state. The errors of
     /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
-    /// on `data`.
-    /// [`Error::Ranks`] on [several ranks](Self::set_data_parallel) that differ, fail or do not answer.
+    /// on `data`. [`Error::Ranks`] on [several ranks](Self::set_data_parallel) that differ, fail or do not answer.
     ///
     /// # Panics
     /// As [`Workspace::forward`].
@@ -88,7 +87,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.fit_with(data, FitOptions::new())
     }
 
-    /// [`fit`](Self::fit) with validation data, a monitor and callbacks.
+    /// Trains for one run, as [`fit`](Self::fit), with validation data, a monitor and callbacks.
     ///
     /// # Errors
     /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data;
@@ -104,7 +103,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 needs: "validation data: `fit_with` and `FitOptions::validation`",
             });
         }
-        // Found at once, and not when a batch comes to it.
+        // Invalid inputs are found at the start, not when their batch is reached.
         check_inputs(&self.workspace, data)?;
         let Layout { samples, steps, .. } = data.layout();
         self.check_last_passes(samples, (steps - 1) % self.pass_steps(steps) + 1)?;
@@ -116,7 +115,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             self.exchange_best();
         }
         let epochs = self.run(data, &mut batch, observers);
-        // An error may have left the parameters worse than those of the last epoch.
+        // After an error the parameters may be worse than after the last epoch.
         let changed = self.progress.waited > 0 || epochs.is_err();
         if self.settings.patience.is_some() && changed && !self.best.is_empty() {
             self.exchange_best();
@@ -124,8 +123,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         epochs
     }
 
-    /// Refuses passes over so few rows that a layer cannot normalize them: the last of an update, for the updates of an
-    /// epoch over so many samples, the last of which is smaller.
+    /// Refuses passes with too few rows for a layer that normalizes over rows. `samples` is the number of samples of an
+    /// epoch. The last pass of each update is checked; the last update of the epoch is smaller.
     fn check_last_passes(&self, samples: usize, steps: usize) -> Result<(), Error> {
         let size = self.settings.batch_size;
         let group = size.saturating_mul(self.settings.accumulation_steps);
@@ -145,12 +144,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// Whether the run is done.
+    /// Whether the run is finished: all epochs are done, or early stopping ended it.
     fn finished(&self) -> bool {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
-    /// Exchanges the last parameters, buffers and result and those of the lowest validation loss.
+    /// Exchanges the last parameters, buffers and result with those of the lowest validation loss.
     fn exchange_best(&mut self) {
         let [_, buffers, state] = self.kept();
         let (parameters, rest) = self.best.split_at_mut(self.parameters.len());

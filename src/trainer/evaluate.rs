@@ -19,11 +19,11 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Loss and accuracy of the [result](Self::result) on `data`, with dropout disabled.
+    /// Computes loss and accuracy of the [result](Self::result) on `data`, with dropout disabled.
     ///
     /// # Errors
     /// [`DataRule::Width`] for data of another width than the network's input; [`Error::InvalidState`] for data without
-    /// targets; [`DataRule::LabelOutOfRange`], with the sample, for a class that the network has no output for.
+    /// targets; [`DataRule::LabelOutOfRange`], with the sample, for a class for which the network has no output.
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class. The errors of
     /// [`Batch::gather`], [`Workspace::infer`] and [`Loss::evaluate`] on `data`.
     ///
@@ -57,7 +57,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             total_weight += weight;
             if let Target::Classes(classes) = target {
                 for (row, y) in y.chunks(width).enumerate() {
-                    // What does not count in the loss (masked, of an ignored class) does not count here.
+                    // Rows that do not count in the loss (masked, or of an ignored class) do not count here.
                     let class = &classes[row..=row];
                     let weight = weights.map(|weights| &weights[row..=row]);
                     if function.total_weight(width, Target::Classes(class), weight) != 0.0 {
@@ -77,7 +77,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
 
-    /// The mean of a custom metric over the samples of `data`, with dropout disabled.
+    /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
     ///
     /// `metric` receives the width, the output and the targets of one batch at a time.
     ///
@@ -125,14 +125,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// The network's outputs for the samples of `data`, in their order, with dropout disabled.
+    /// Returns the network's outputs for the samples of `data`, in their order, with dropout disabled.
     ///
-    /// Any number of samples, with or without targets, of any lengths in any order: each sample's outputs have the bits
-    /// that it gets alone, from a state of zero.
+    /// Data may have any number of samples, with or without targets, of any lengths in any order. Each sample has the
+    /// same bits of output as in a pass of its own from a state of zero.
     ///
     /// # Shapes
     /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
-    /// [`LastStep`](crate::layer::LastStep), has one output row a sample.
+    /// [`LastStep`](crate::layer::LastStep), has one output row per sample.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::MeanSquaredError};
@@ -155,7 +155,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         predict(&mut self.workspace, &mut self.windows, w, data)
     }
 
-    /// [`predict`](Self::predict) into a buffer.
+    /// Writes the outputs of [`predict`](Self::predict) to a buffer.
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict); [`Error::Length`] for a buffer of another length than the outputs.

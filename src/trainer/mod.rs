@@ -1,4 +1,4 @@
-//! The common loop: shuffle, batch, forward, loss, backward, update, validate.
+//! The training loop: shuffle, batch, forward, loss, backward, update, validate.
 
 mod config;
 mod data_parallel;
@@ -31,7 +31,7 @@ use crate::{
 use alloc::{boxed::Box, vec::Vec};
 use order::Order;
 
-/// A network with its parameters, a loss, a transform and a workspace: the common loop in a few lines.
+/// A network with its parameters, a loss, a transform and a workspace. A trainer runs the usual training loop.
 ///
 /// The same loop can be written by hand with [`Workspace`], [`Batch`] and [`Optimizer`]. A run is a function of data,
 /// settings and seed. At one [`CpuLevel`](crate::CpuLevel) two runs agree to the last bit, and so does a resumed run.
@@ -43,17 +43,17 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) settings: TrainConfig,
     /// The windows of truncated backpropagation through time.
     windows: Option<StepWindows<T>>,
-    /// How the updates at hand are watched.
+    /// Whether and how the current updates are recorded.
     watch: step::Watch,
     order: Order,
     pub(crate) progress: Progress,
-    /// With patience: parameters, buffers and, where the result is in it, optimizer state of the lowest validation loss
-    /// or, where those are `restored`, the last ones.
+    /// With patience: parameters, buffers and, if it holds the result, the optimizer state of the lowest validation
+    /// loss. If these were `restored`, the values of the last epoch.
     pub(crate) best: Vec<T>,
     parallel: Option<Box<DataParallel<T>>>,
 }
 
-/// The parts and the progress of the trainer, without the parameters.
+/// Writes the parts and the progress of the trainer, without the parameters.
 impl<T, L, C, G> core::fmt::Debug for Trainer<T, L, C, G>
 where
     L: core::fmt::Debug,
@@ -74,22 +74,22 @@ where
 /// The position of a trainer in its run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Progress {
-    /// Epochs done.
+    /// The number of finished epochs, over all runs.
     pub epochs: usize,
-    /// Epochs that were done before this run.
+    /// The number of epochs that were finished before this run.
     pub began: usize,
-    /// Epochs since the lowest validation loss.
+    /// The number of epochs since the lowest validation loss.
     pub waited: usize,
     /// The lowest validation loss of the run.
     pub best: f64,
-    /// Whether the patience ran out, or a monitor stopped the run.
+    /// Whether early stopping or a monitor ended the run.
     pub stopped: bool,
-    /// Whether the parameters are those of the lowest validation loss, and the last ones are kept beside them.
+    /// Whether the parameters are those of the lowest validation loss, with the last ones kept in `best`.
     pub restored: bool,
 }
 
 impl Progress {
-    /// The beginning of a run after `epochs` epochs.
+    /// Returns the progress at the start of a run after `epochs` epochs.
     fn after(epochs: usize) -> Self {
         Progress { epochs, began: epochs, waited: 0, best: f64::INFINITY, stopped: false, restored: false }
     }
@@ -99,19 +99,19 @@ impl Progress {
 const AT_ONCE: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// A trainer of `network` from initial weights drawn by the settings' seed.
+    /// Creates a trainer of `network` with initial weights drawn by the settings' seed.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a batch, a number of parts to accumulate, a patience, a block of a shuffle or a window
-    /// of 0. With a [`Truncation`]: [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for
-    /// one that reads later steps or changes the steps; [`Error::InvalidState`] for accumulation. The errors of
+    /// of 0. With a [`Truncation`]: [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for a
+    /// layer that reads later steps or changes the steps; [`Error::InvalidState`] for accumulation. The errors of
     /// [`initialize`], [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &initialize(&network, settings.seed)?)?;
         Self::with_parameters(network, parameters, loss, transform, settings)
     }
 
-    /// A trainer that starts from `parameters`.
+    /// Creates a trainer that starts from `parameters`.
     pub(crate) fn with_parameters(
         network: L,
         parameters: Aligned<T>,
@@ -138,7 +138,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let windows =
             settings.truncation.map(|truncation| StepWindows::new(&network, truncation.window)).transpose()?;
-        // Memory for more is made when the data is there, which may have fewer samples or more steps.
+        // Memory for larger batches is allocated when the data is given, which may have fewer samples or more steps.
         let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
         let mut workspace = Workspace::new(network, BatchShape::batch(batch))?;
@@ -162,32 +162,32 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         })
     }
 
-    /// The network.
+    /// Returns the network.
     pub fn network(&self) -> &L {
         self.workspace.network()
     }
 
-    /// The most steps of a pass over `data`.
+    /// Returns the largest number of steps of a pass over sequences of `steps` steps.
     fn pass_steps(&self, steps: usize) -> usize {
         self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
 
-    /// The network, without the rest.
+    /// Returns the network, and drops the rest.
     pub(crate) fn into_network(self) -> L {
         self.workspace.into_network()
     }
 
-    /// The settings.
+    /// Returns the settings.
     pub fn settings(&self) -> &TrainConfig {
         &self.settings
     }
 
-    /// Sets the number of epochs of a run. More than are done continue a run that is done: see [`fit`](Self::fit).
+    /// Sets the number of epochs of a run. A number above that of a finished run continues it: see [`fit`](Self::fit).
     pub fn set_epochs(&mut self, epochs: usize) {
         self.settings.epochs = epochs;
     }
 
-    /// The parameters, in the layout of [`Workspace::blocks`].
+    /// Returns the parameters, in the layout of [`Workspace::blocks`].
     pub fn parameters(&self) -> &[T] {
         &self.parameters
     }
@@ -198,7 +198,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.stopped
     }
 
-    /// The parameters, mutable. Training continues from them, also after early stopping has restored the best ones.
+    /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
+    /// ones.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         if core::mem::take(&mut self.progress.restored) {
             self.best[..self.parameters.len()].copy_from_slice(&self.parameters);
@@ -206,47 +207,48 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &mut self.parameters
     }
 
-    /// The parameters of one block.
+    /// Returns the parameters of one block.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] where no block has that whole name.
+    /// [`Error::UnknownBlock`] if no block has exactly this name.
     pub fn block(&self, name: &str) -> Result<&[T], Error> {
         Ok(&self.parameters[self.workspace.blocks().get(name)?.range.clone()])
     }
 
-    /// The moving average of the parameters, where the transform keeps one.
+    /// Returns the moving average of the parameters, if the transform keeps one.
     pub fn averaged_parameters(&self) -> Option<&[T]> {
         self.optimizer.averaged_weights(self.workspace.blocks())
     }
 
-    /// The weights that the training results in: [`parameters`](Self::parameters), unless the transform has others, as
-    /// [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) has. Evaluation, prediction and models take them.
+    /// Returns the weights that training results in: [`parameters`](Self::parameters), unless the transform has others,
+    /// such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW). Evaluation, prediction and models use these
+    /// weights.
     pub fn result(&self) -> &[T] {
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
     }
 
-    /// The values of [`Self::best`], where there are any: parameters, buffers, and of the optimizer.
+    /// Returns the numbers of values in [`Self::best`], if there are any: of parameters, buffers and optimizer state.
     pub(crate) fn kept(&self) -> [usize; 3] {
         let state = if self.optimizer.has_result(self.workspace.blocks()) { self.optimizer.state().len() } else { 0 };
         [self.parameters.len(), self.workspace.buffers().len(), state]
     }
 
-    /// The workspace: blocks, gradient, freezing.
+    /// Returns the workspace, with the blocks and the gradient.
     pub fn workspace(&self) -> &Workspace<T, L> {
         &self.workspace
     }
 
-    /// The workspace, mutable.
+    /// Returns the workspace, mutable, for example to freeze blocks.
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         &mut self.workspace
     }
 
-    /// The optimizer and its state.
+    /// Returns the optimizer and its state.
     pub fn optimizer(&self) -> &Optimizer<T, G> {
         &self.optimizer
     }
 
-    /// The optimizer, mutable.
+    /// Returns the optimizer, mutable.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         &mut self.optimizer
     }

@@ -20,7 +20,7 @@ pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
 impl<'a, T: Scalar> FitOptions<'a, T> {
-    /// No validation data, no monitor, no callback.
+    /// Creates options without validation data, monitor and callbacks.
     pub fn new() -> Self {
         FitOptions { validation: None, monitor: None, progress: None, on_step: None }
     }
@@ -31,7 +31,7 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { validation: Some(data), ..self }
     }
 
-    /// Sets the monitor of the passes.
+    /// Sets the monitor of the training passes.
     #[must_use]
     pub fn monitor(self, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         FitOptions { monitor: Some(monitor), ..self }
@@ -43,8 +43,8 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { progress: Some(progress), ..self }
     }
 
-    /// Sets the callback after each update. Its `Break` ends the fit after the samples at hand; the epoch is then not
-    /// done, and the next fit begins it again.
+    /// Sets the callback after each update. Its `Break` ends the fit after the current samples. The epoch is then
+    /// unfinished, and the next fit starts it again.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};

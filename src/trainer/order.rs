@@ -5,24 +5,24 @@ use crate::{error::Error, random::shuffle, size::grow};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The samples of a block without a shuffle.
+/// The number of samples whose order is computed at once without a shuffle.
 const IN_ORDER: usize = 1 << 16;
 
-/// The order of the samples of an epoch, computed block by block.
+/// The order of the samples of an epoch, computed for one chunk of consecutive samples (`block`) at a time.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     samples: usize,
-    /// The samples of a block, and the seed of the shuffle, if there is one.
+    /// The number of samples in a chunk. `seed` is the seed of the shuffle, if there is one.
     block: usize,
     seed: Option<u64>,
     epoch: u64,
-    /// The blocks in order, of which so many were begun.
+    /// The chunks in order, and the number of chunks that were begun.
     blocks: Vec<usize>,
     begun: usize,
-    /// The samples of the last block that was begun, of which so many were taken.
+    /// The samples of the chunk begun last, and the number of samples taken from it.
     within: Vec<usize>,
     taken: usize,
-    /// The samples of an update.
+    /// The samples of the next update.
     group: Vec<usize>,
 }
 
@@ -45,7 +45,7 @@ impl Order {
         Ok(())
     }
 
-    /// The samples of the next update, at most `size`; `None` at the end of the epoch.
+    /// Returns the samples of the next update, at most `size`; `None` at the end of the epoch.
     pub(super) fn next(&mut self, size: usize) -> Result<Option<&[usize]>, Error> {
         self.group.clear();
         grow("the samples of an update", &mut self.group, size.min(self.samples))?;
@@ -60,7 +60,7 @@ impl Order {
         Ok(if self.group.is_empty() { None } else { Some(&self.group) })
     }
 
-    /// Begins the next block; `false` if there is none.
+    /// Begins the next chunk; `false` if there is none.
     fn begin_block(&mut self) -> Result<bool, Error> {
         let next = match self.seed {
             Some(_) => self.blocks.get(self.begun).copied(),

@@ -34,10 +34,10 @@ pub(super) struct Updated {
     pub outcome: Outcome,
 }
 
-/// Receives each update, with its record if it was watched.
+/// Receives each update, with its record if one was made.
 pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
 
-/// How the updates at hand are watched.
+/// Whether and how the current updates are recorded.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Watch {
     /// Whether updates have a record without an active monitor, too.
@@ -53,14 +53,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins the watch of the next updates.
+    /// Sets how the next updates are recorded.
     pub fn begin(&mut self, always: bool, started: Option<Clock>) {
         (self.always, self.started, self.step) = (always, started, None);
     }
 }
 
 impl Updated {
-    /// This update and the next as one: applied if either is, with the loss of the rows of both.
+    /// Combines this update and the next: applied if either is, with the loss over the rows of both.
     fn and(self, next: Updated, mean: bool) -> Updated {
         let outcome = if self.outcome == Outcome::Apply { self.outcome } else { next.outcome };
         let weight = self.weight + next.weight;
@@ -75,17 +75,18 @@ impl Updated {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// One update from `samples` of `data`, in batches of the settings' size: the loss over all of them, and whether
-    /// the update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the update is
-    /// skipped. The workspace's gradient is overwritten by the update; a monitor sees the gradient before, once. With a
-    /// [`Truncation`](super::Truncation) it is an update for each window: the loss over all, and whether any was
-    /// applied. On [several ranks](Self::set_data_parallel), `samples` are those of the whole update: the same on each.
+    /// Makes one update from `samples` of `data`, in batches of the settings' size. Returns the loss over all of them,
+    /// and whether the update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the
+    /// update is skipped. The workspace's gradient is overwritten by the update; a monitor receives the gradient once,
+    /// before that. With a [`Truncation`](super::Truncation) there is an update for each window. Then the loss is over
+    /// all windows, and the result states whether any update was applied. On [several ranks](Self::set_data_parallel),
+    /// `samples` are those of the whole update, the same on each rank.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for one that `data` does not have.
+    /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
     /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] for data
-    /// of another width than the network's input. [`Error::NonFiniteParameters`] where the loss shows a
-    /// parameter that is NaN or infinite, unless the chain has a guard. The errors of [`Workspace::forward`],
+    /// of another width than the network's input. [`Error::NonFiniteParameters`] if the loss is not finite because a
+    /// parameter is NaN or infinite, unless the chain has a guard. The errors of [`Workspace::forward`],
     /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]. [`Error::Ranks`] as [`fit`](Self::fit).
     ///
     /// # Panics
@@ -102,12 +103,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.update(data, batch, samples, monitor, &mut |updated, _| {
             all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
         })?;
-        // Samples have steps, and thus updates.
+        // A sample has at least one step, and thus an update.
         let all = all.ok_or(Error::EmptyBatch)?;
         Ok((all.loss, all.outcome))
     }
 
-    /// The updates from `samples`: one, or one for each window of steps. Calls `each` with each of them.
+    /// Makes the updates from `samples`: one, or one for each window of steps. Calls `each` with each update.
     pub(super) fn update(
         &mut self,
         data: &dyn Source<T>,
@@ -137,7 +138,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             )?;
             return on_ranks.map_or(Ok(()), |done| self.note(done, each));
         }
-        // From the first loop of the step to the last the threads stay awake.
+        // The threads stay awake from the first loop of the update to the last.
         install_from(
             self,
             |trainer| trainer.workspace.pool(),
@@ -157,9 +158,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         )
     }
 
-    /// Passes an update on, unless it shows that the parameters are not finite.
+    /// Passes an update to `each`, unless its loss is not finite because the parameters are not.
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
-        // A loss that is not finite is the only sign that is free; the end of an epoch looks at all parameters.
+        // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
             self.check_parameters()?;
         }
@@ -167,7 +168,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// One update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
+    /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
     pub(super) fn one_update(
         &mut self,
         data: &dyn Source<T>,
@@ -192,7 +193,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.update_chosen(data, batch, weight, monitor)
     }
 
-    /// One update from the chosen batch, whose rows have this weight in a mean.
+    /// Makes one update from the chosen batch, whose rows have the total weight `weight` in a mean.
     pub(super) fn update_chosen(
         &mut self,
         data: &dyn Source<T>,
@@ -218,8 +219,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.apply(loss, weight, monitor)
     }
 
-    /// The weight of the rows of `samples`, in parts of `size`, in a mean: 0 if all are masked or of an ignored class.
-    /// A single part stays chosen.
+    /// Returns the total weight in a mean of the rows of `samples`, gathered in parts of `size`: 0 if all rows are
+    /// masked or of an ignored class. A single part stays gathered.
     pub(super) fn total_weight(
         &self,
         data: &dyn Source<T>,
@@ -235,22 +236,23 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(whole)
     }
 
-    /// `whole`, and the weight of the rows of the chosen batch in a mean.
+    /// Returns `whole` plus the weight in a mean of the rows of the chosen batch.
     pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
-        // A custom loss may return anything, and a negative part would climb.
+        // A custom loss may return any weight; a negative one would ascend the loss.
         let weight = self.batch_weight(batch);
         let valid = weight >= 0.0 && (whole + weight).is_finite();
         require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;
         Ok(whole + weight)
     }
 
-    /// The weight of the rows of the chosen batch in a mean.
+    /// Returns the weight in a mean of the rows of the chosen batch.
     fn batch_weight(&self, batch: &Batch<T>) -> f64 {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
 
-    /// Forward pass and loss of the chosen batch, both times `share`; leaves `share · ∂L/∂y` in the workspace.
-    /// `first` is the position of its first sample in the update, by which dropout draws its masks.
+    /// Runs the forward pass and the loss of the chosen batch. Returns the loss times `share`, and leaves
+    /// `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample in the update, which
+    /// keys the dropout masks.
     fn forward(
         &mut self,
         data: &dyn Source<T>,
@@ -276,15 +278,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(loss)
     }
 
-    /// Writes the chosen batch to the workspace, and sets the key of its dropout masks.
+    /// Writes the chosen batch to the workspace, and sets the key of the dropout masks.
     pub(super) fn fill(&mut self, data: &dyn Source<T>, batch: &Batch<T>, first: usize) -> Result<(), Error> {
         let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
         self.workspace.set_dropout_key(key.at_later_step(batch.first_step()));
         batch.write_input(data, self.workspace.input_mut(batch.shape())?)
     }
 
-    /// Sums the gradients of parts of some samples, each times its `share`, a function of its weight. Returns the loss
-    /// over all parts. Parts without weight are left out.
+    /// Sums the gradients of the parts of samples, each times its `share`, a function of the part's weight. Returns the
+    /// loss over all parts. Parts of weight 0 are skipped.
     pub(super) fn accumulate(
         &mut self,
         data: &dyn Source<T>,
@@ -311,7 +313,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(total)
     }
 
-    /// Shows a monitor the gradient of the whole update.
+    /// Reports the gradient of the whole update to a monitor.
     pub(super) fn report_gradient(&mut self, monitor: &mut dyn GradientMonitor<T>) {
         if monitor.is_active() {
             let (blocks, dw) = self.workspace.blocks_and_gradient();
@@ -319,8 +321,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// The backward pass with the step of the chain in it, if each layer may take its step as soon as its gradient is
-    /// computed: `w ← w + u(g)`. Returns whether it was taken.
+    /// Runs the backward pass with updates in place, `w ← w + u(g)`, if each layer may be updated as soon as its
+    /// gradient is computed. Returns whether it did.
     fn step_in_place(&mut self) -> Result<bool, Error> {
         let Trainer { workspace, optimizer, parameters, .. } = self;
         match optimizer.in_place() {
@@ -373,7 +375,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             seconds: self.watch.started.map(Clock::seconds),
             communication: self.watch.communication,
         };
-        // The next update may be that of another window of the same samples.
+        // The next update may belong to another window of the same samples.
         self.watch.started = self.watch.started.and_then(|_| Clock::now());
         if monitor.is_active() {
             monitor.event(&Event::Step(&step));

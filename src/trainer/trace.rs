@@ -1,4 +1,4 @@
-//! Spans and events of a run for the crate `tracing`; nothing without the feature.
+//! Spans and events of a run for the crate `tracing`; empty functions without the feature.
 
 use super::{Epoch, Step};
 
@@ -19,7 +19,7 @@ mod subscribed {
         debug_span!(target: TARGET, "step").entered()
     }
 
-    /// Whether a subscriber takes the event of each update.
+    /// Whether a subscriber is interested in the event of each update.
     pub(crate) fn takes_steps() -> bool {
         enabled!(target: TARGET, Level::DEBUG)
     }

@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// An update for each window of the steps of `samples`, batch by batch. The initial state is kept.
+    /// Makes an update for each window of the steps of `samples`, batch by batch. The initial state is restored
+    /// afterwards.
     pub(super) fn each_window(
         &mut self,
         windows: &mut StepWindows<T>,
@@ -37,8 +38,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// For each window of the chosen batch: `w ← w + u(g)`, where g is the gradient of its loss from a constant
-    /// initial state.
+    /// Updates `w ← w + u(g)` for each window of the chosen batch, where g is the gradient of the window's loss from
+    /// a constant initial state.
     fn windows_of_chosen(
         &mut self,
         windows: &StepWindows<T>,

@@ -11,7 +11,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Adadelta: `w ← w − η Δ`, `Δ = √(u + ε)/√(v + ε) g`, with `v ← ρ v + (1 − ρ) g²` and then `u ← ρ u + (1 − ρ) Δ²`.
+/// Adadelta: `w ← w − η Δ`, `Δ = √(u + ε)/√(v + ε) g`, with `v ← ρ v + (1 − ρ) g²` and then
+/// `u ← ρ u + (1 − ρ) Δ²`.
 ///
 /// Source: Zeiler 2012, algorithm 1; as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +27,7 @@ pub struct Adadelta {
 }
 
 impl Adadelta {
-    /// Adadelta at the rate η, 1 in the paper, with ρ = 0.9 and ε = 1e-6.
+    /// Creates Adadelta with the learning rate η (1 in the paper), ρ = 0.9 and ε = 1e-6.
     pub fn new(rate: f64) -> Self {
         Adadelta { rate, rho: 0.9, epsilon: 1e-6 }
     }
@@ -37,13 +38,13 @@ impl Adadelta {
         Adadelta { rho, ..self }
     }
 
-    /// Sets ε, not negative. With 0 nothing ever moves.
+    /// Sets ε, not negative. With 0 the parameters never change.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Adadelta { epsilon, ..self }
     }
 
-    /// `(g, [v, u])` to the update and the state after it.
+    /// Returns the function from `(g, [v, u])` to the update and the new state.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [rate, rho, fresh, epsilon] = [-self.rate, self.rho, 1.0 - self.rho, self.epsilon].map(scalar::<T>);
         move |_, g, [v, u]| {
@@ -69,7 +70,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// v and u, one after the other; in narrow formats their roots.
+    /// The state holds v and u, one after the other; in narrow formats their square roots.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

@@ -29,7 +29,7 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// Adagrad at the rate η, with ε = 1e-10.
+    /// Creates Adagrad with the learning rate η and ε = 1e-10.
     pub fn new(rate: f64) -> Self {
         Adagrad { rate, decay: 0.0, initial: 0.0, epsilon: 1e-10 }
     }
@@ -40,7 +40,7 @@ impl Adagrad {
         Adagrad { decay, ..self }
     }
 
-    /// Sets what the sum of squares begins at, not negative.
+    /// Sets the initial value of the sum of squares, not negative.
     #[must_use]
     pub fn initial(self, initial: f64) -> Self {
         Adagrad { initial, ..self }
@@ -69,7 +69,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// s; in narrow formats its fourth root, since a sum outgrows them.
+    /// The state holds s; in narrow formats its fourth root, since s would overflow.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
     }
@@ -124,7 +124,7 @@ fn fourth_root(x: f64) -> f64 {
 }
 
 impl Adagrad {
-    /// `(g, s)` to the s after it and the update.
+    /// Returns the function from `(g, s)` to the new s and the update.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
         let rate = scalar::<T>(-self.rate / (1.0 + step as f64 * self.decay));
         let epsilon = scalar::<T>(self.epsilon);

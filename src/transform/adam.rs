@@ -1,4 +1,4 @@
-//! Adam and its kin.
+//! Adam and AdamW.
 
 use super::{
     GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
@@ -17,11 +17,13 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
+/// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`,
+/// `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
 ///
-/// AMSGrad divides by the largest v so far. In formats narrower than `f32` m and √v are kept with the digits of `f32`,
-/// each as several values, and a step is computed in `f64`. A g² beyond the format (|g| above some 1e20 in `f32`) stops
-/// its parameter for good: clip first. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
+/// AMSGrad divides by the largest v so far. In formats narrower than `f32` m and √v are kept with the digits of
+/// `f32`, each as several values, and a step is computed in `f64`. A g² beyond the format (|g| above some 1e20 in
+/// `f32`) stops its parameter permanently: clip first. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018,
+/// algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {
@@ -33,7 +35,7 @@ pub struct Adam {
 adam_setters!(Adam);
 
 impl Adam {
-    /// Adam at the rate η, with β = 0.9, 0.999 and ε = 1e-8 as in the paper.
+    /// Creates Adam with the learning rate η, and β = 0.9, 0.999 and ε = 1e-8 as in the paper.
     pub fn new(rate: f64) -> Self {
         Adam { settings: AdamSettings::new(rate), amsgrad: false }
     }
@@ -44,7 +46,7 @@ impl Adam {
         Adam { amsgrad: true, ..self }
     }
 
-    /// Whether it divides by the largest second moment.
+    /// Whether the update is divided by the largest second moment.
     pub(super) fn is_amsgrad(&self) -> bool {
         self.amsgrad
     }
@@ -54,7 +56,7 @@ impl Adam {
         self.settings.describe(TransformSpec::new(kind, state_len).layout(layout))
     }
 
-    /// `(g, m, v) ↦ (m, v)`, and `(m, v)` to the update.
+    /// Returns the functions `(g, m, v) ↦ (m, v)`, and from `(m, v)` to the update.
     #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
     pub(super) fn rule<T: Scalar>(
         &self,
@@ -70,7 +72,8 @@ impl Adam {
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
 
-    /// One step in a narrow format: each update less `decay(block) w`, in `f64` and rounded once.
+    /// Computes one update in a narrow format, in `f64` and rounded once. `decay(block) w` is subtracted from each
+    /// value.
     fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
         let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
         let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
@@ -110,7 +113,8 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// m, v and the largest v, one after the other; in narrow formats the roots of both.
+    /// The state holds m, v and the largest v, one after the other; in narrow formats m and the square roots of the
+    /// others.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
     }
@@ -152,14 +156,14 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 }
 
-/// The larger second moment; NaN if the first is.
+/// Returns the larger of two second moments; NaN if `v` is NaN.
 fn larger<T: Scalar>(v: T, most: T) -> T {
     if v > most || v.is_nan() { v } else { most }
 }
 
 /// Adam with decoupled weight decay: its update, and `−η λ w`.
 ///
-/// Only matrices decay unless told otherwise. Source: Loshchilov & Hutter 2019, algorithm 2.
+/// By default only matrices decay. Source: Loshchilov & Hutter 2019, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdamW {
@@ -170,12 +174,12 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// Adam at the rate η, with decay λ.
+    /// Creates AdamW with the learning rate η and the decay λ.
     pub fn new(rate: f64, decay: f64) -> Self {
         AdamW { adam: Adam::new(rate), decay, roles: matrices() }
     }
 
-    /// Sets everything else of Adam.
+    /// Sets the other settings of Adam.
     #[must_use]
     pub fn adam(self, change: impl FnOnce(Adam) -> Adam) -> Self {
         AdamW { adam: change(self.adam), ..self }

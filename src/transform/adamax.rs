@@ -16,8 +16,8 @@ use alloc::{vec, vec::Vec};
 
 /// Adamax: Adam with the largest gradient in place of the second moment.
 ///
-/// `w ← w − η m̂/u` with `m ← β₁ m + (1 − β₁) g`, `m̂ = m/(1 − β₁ᵗ)` and `u ← max(β₂ u, |g| + ε)`. Source: Kingma & Ba
-/// 2015, algorithm 2; ε as in PyTorch.
+/// `w ← w − η m̂/u` with `m ← β₁ m + (1 − β₁) g`, `m̂ = m/(1 − β₁ᵗ)` and
+/// `u ← max(β₂ u, |g| + ε)`. Source: Kingma & Ba 2015, algorithm 2; ε as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adamax {
@@ -28,12 +28,12 @@ pub struct Adamax {
 adam_setters!(Adamax);
 
 impl Adamax {
-    /// Adamax at the rate η, with β = 0.9, 0.999 and ε = 1e-8.
+    /// Creates Adamax with the learning rate η, and β = 0.9, 0.999 and ε = 1e-8.
     pub fn new(rate: f64) -> Self {
         Adamax { settings: AdamSettings::new(rate) }
     }
 
-    /// `(g, [m, u])` to the update and the state after it.
+    /// Returns the function from `(g, [m, u])` to the update and the new state.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [first, second] = self.settings.betas;
         let rate = scalar::<T>(-self.settings.rate / (1.0 - remainder(first, step as f64 + 1.0)));
@@ -59,7 +59,7 @@ impl<T: Scalar> GradientTransform<T> for Adamax {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// m and u, one after the other.
+    /// The state holds m and u, one after the other.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

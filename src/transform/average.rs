@@ -13,9 +13,9 @@ use alloc::{vec, vec::Vec};
 
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
-/// The state holds two values for each parameter, three in `f16` and `bf16`: the average, and what rounding it left
-/// over. Without that, a decay near 1 would round each step away. It stands last in a chain, for it takes what comes to
-/// it as the update. Source: Polyak & Juditsky 1992.
+/// The state holds two values for each parameter, three in `f16` and `bf16`: the average and its rounding error.
+/// Without the error, a decay near 1 would round each step to nothing. `WeightAverage` stands last in a chain, since it
+/// treats its input as the final update. Source: Polyak & Juditsky 1992.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WeightAverage {
@@ -24,19 +24,19 @@ pub struct WeightAverage {
 }
 
 impl WeightAverage {
-    /// The average with decay d, at least 0 and below 1.
+    /// Creates the average with the decay d, at least 0 and below 1.
     pub fn new(decay: f64) -> Self {
         WeightAverage { decay }
     }
 }
 
-/// `a ← a + fresh (new − a)`. A step that is too small for the average is kept in the rest, until that is large
-/// enough.
+/// `a ← a + fresh (new − a)`. A change too small for the average is added to `rest`, until `rest` is large enough.
 #[inline(always)]
 pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T) {
     let step = fresh * ((new - *a) - *rest) + *rest;
     let sum = *a + step;
-    // What the sum lost (Knuth): exact, whichever is larger. Nothing is left of what is not finite.
+    // The rounding error of the sum (Knuth's two-sum), exact for operands of any order. It is 0 for values that are not
+    // finite.
     let of_step = sum - *a;
     let lost = (*a - (sum - of_step)) + (step - of_step);
     (*a, *rest) = (sum, if lost.is_finite() { lost } else { T::zero() });
@@ -51,7 +51,7 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         Stage::Average
     }
 
-    /// The average, and what rounding it left over.
+    /// The state holds the average and its rounding error.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>().max(2) * blocks.parameters()
     }

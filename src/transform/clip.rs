@@ -64,9 +64,9 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 
 /// Clips the gradient of all parameters to norm c: `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
-/// ‖g‖ is over all trained parameters, and without overflow. A value that is not finite leaves the gradient as it is:
-/// scaling by its norm would write NaN everywhere; see [`SkipNonFinite`](super::SkipNonFinite). ε is 0 unless told
-/// otherwise; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
+/// ‖g‖ is over all trained parameters, and without overflow. A gradient with a value that is not finite is left
+/// unchanged: scaling by its norm would write NaN everywhere; see [`SkipNonFinite`](super::SkipNonFinite). By default
+/// ε is 0; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipNorm {
@@ -83,12 +83,12 @@ pub struct ClipNorm {
 }
 
 impl ClipNorm {
-    /// Clips at a 2-norm of `most`, which must be positive.
+    /// Clips the gradient at a 2-norm of `most`, which must be positive.
     pub fn new(most: f64) -> Self {
         ClipNorm { most, p: 2.0, epsilon: 0.0, norm: None, factor: None }
     }
 
-    /// Sets the p of the norm: positive, perhaps infinite.
+    /// Sets the p of the norm: positive; infinity is allowed.
     #[must_use]
     pub fn p(self, p: f64) -> Self {
         ClipNorm { p, ..self }
@@ -176,7 +176,7 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     }
 }
 
-/// Scales a gradient of p-norm `length` down to `most`. Returns the factor, 1 where the gradient stays.
+/// Scales a gradient of p-norm `length` down to `most`. Returns the factor, 1 if the gradient is unchanged.
 fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilon: f64) -> f64 {
     let factor = most / (length + epsilon);
     if factor.is_nan() || factor >= 1.0 {
@@ -201,7 +201,7 @@ fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilo
     if and_by.is_finite() && times.is_finite() {
         gradient.iter_mut().for_each(|g| *g = *g / by / and_by * times);
     } else {
-        // Their quotient is below `largest`.
+        // The quotient `most/rest` is below `largest`.
         gradient.iter_mut().for_each(|g| *g = *g / by * both);
     }
     most / largest / rest

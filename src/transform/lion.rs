@@ -11,11 +11,11 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Lion: `w ← w − η (sign(β₁ m + (1 − β₁) g) + λ w)`, then `m ← β₂ m + (1 − β₂) g`; the sign of 0 is 0.
+/// Lion: `w ← w − η (sign(β₁ m + (1 − β₁) g) + λ w)`, then `m ← β₂ m + (1 − β₂) g`; the sign of
+/// 0 is 0.
 ///
-/// Each parameter moves by the rate, so that the rate is smaller than that of Adam: by a factor of 3 to 10 in the
-/// paper. Without [`decay`](Self::decay) λ is 0; with it only matrices decay unless told otherwise. Source: Chen et al.
-/// 2023, algorithm 2.
+/// Each parameter moves by η. So η should be smaller than for Adam: 3 to 10 times in the paper. Without
+/// [`decay`](Self::decay) λ is 0. By default only matrices decay. Source: Chen et al. 2023, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lion {
@@ -29,7 +29,7 @@ pub struct Lion {
 }
 
 impl Lion {
-    /// Lion at the rate η, with β = 0.9, 0.99.
+    /// Creates Lion with the learning rate η, and β = 0.9, 0.99.
     pub fn new(rate: f64) -> Self {
         Lion { rate, betas: [0.9, 0.99], decay: 0.0, roles: matrices() }
     }
@@ -52,7 +52,7 @@ impl Lion {
         Lion { roles: roles.to_vec(), ..self }
     }
 
-    /// `(w, g, [m])` to the update and the state after it.
+    /// Returns the function from `(w, g, [m])` to the update and the new state.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 1]) -> (T, [T; 1]) + use<T> {
         let ([first, second], decay) = (self.betas, scalar::<T>(self.decay));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
@@ -81,7 +81,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// m.
+    /// The state holds m.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
     }

@@ -62,28 +62,28 @@ pub use stage::{Stage, Unordered};
 /// The arguments of one step of a transform.
 #[non_exhaustive]
 pub struct Update<'a, T: Scalar> {
-    /// What each stretch of the slices is; frozen blocks stay untouched.
+    /// The blocks of the parameters: name, range and role. Frozen blocks must not be changed.
     pub blocks: &'a Blocks,
-    /// The parameters.
+    /// The current values of the parameters.
     pub w: &'a [T],
     /// On entry the gradient, on return the update that is added to `w`.
     pub gradient: &'a mut [T],
     /// The state of the transform.
     pub state: &'a mut [T],
-    /// Updates applied before this one.
+    /// The number of updates applied before this one.
     pub step: u64,
-    /// The parameter at which `w` and `gradient` start; not 0 only for a transform that states
+    /// The index of the first parameter of `w` and `gradient`. It is 0 unless the transform states
     /// [`InPlace::Elementwise`].
     start: usize,
 }
 
 impl<'a, T: Scalar> Update<'a, T> {
-    /// A step by hand.
+    /// Creates the arguments of a step, for calls outside an [`Optimizer`].
     pub fn new(blocks: &'a Blocks, w: &'a [T], gradient: &'a mut [T], state: &'a mut [T], step: u64) -> Self {
         Update { blocks, w, gradient, state, step, start: 0 }
     }
 
-    /// A step of the parameters from `start` on.
+    /// Restricts the step to the parameters from index `start` on.
     pub(crate) fn starting_at(self, start: usize) -> Self {
         Update { start, ..self }
     }
@@ -94,7 +94,7 @@ impl<'a, T: Scalar> Update<'a, T> {
         self.blocks.within(range).filter(|(block, _)| !block.frozen)
     }
 
-    /// The ranges of `w` and `gradient` that are trained, each as long as it can be: one, where nothing is frozen.
+    /// Returns the maximal ranges of `w` and `gradient` that are trained. Without frozen blocks there is one.
     fn stretches(&self) -> impl Iterator<Item = Range<usize>> + use<'a, T> {
         let mut ranges = self.trained().map(|(_, range)| range).peekable();
         core::iter::from_fn(move || {
@@ -106,7 +106,8 @@ impl<'a, T: Scalar> Update<'a, T> {
         })
     }
 
-    /// The place in a state of one value a parameter of a `range` of `w` and `gradient`.
+    /// Returns the range of the state that belongs to `range` of `w` and `gradient`, if the state has one value per
+    /// parameter.
     fn in_state(&self, range: Range<usize>) -> Range<usize> {
         self.start + range.start..self.start + range.end
     }
@@ -115,9 +116,9 @@ impl<'a, T: Scalar> Update<'a, T> {
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The update goes on to the next transform, and to the parameters after the last.
+    /// The next transform receives the update. After the last transform it is added to the parameters.
     Apply,
-    /// The step is dropped: later transforms do not see it, the parameters stay.
+    /// The update is discarded: later transforms do not receive it, and the parameters do not change.
     Skip,
 }
 
@@ -173,7 +174,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Replaces the gradient by the update, in place.
     ///
     /// # Errors
-    /// An error ends the training: [`Error::NonFiniteGradient`] of a [`SkipNonFinite`] that ran out of patience, or
+    /// An error ends the training: [`Error::NonFiniteGradient`] of a [`SkipNonFinite`] that reached its limit, or
     /// [`Error::Parameter`] of a [`Schedule`] whose factor `T` cannot hold.
     ///
     /// # Panics
@@ -190,13 +191,13 @@ pub trait GradientTransform<T: Scalar>: Debug {
         Ok(())
     }
 
-    /// The transform's place in a chain. A transform of your own that turns gradients into descending updates returns
+    /// The transform's place in a chain. A custom transform that turns gradients into descending updates returns
     /// [`Stage::Optimizer`]; without an optimizer a chain is refused.
     fn stage(&self) -> Stage {
         Stage::Unstated
     }
 
-    /// The number of values of state. The default is 0.
+    /// Returns the number of values of state. The default is 0.
     fn state_len(&self, _blocks: &Blocks) -> usize {
         0
     }
@@ -226,7 +227,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// The weights that the training results in, if they are in `state` and not the parameters: those of
+    /// Returns the weights that training results in, if they are in `state` and not the parameters, as with
     /// [`ScheduleFreeAdamW`]. Trainers evaluate them, predict by them and make models of them.
     ///
     /// # Panics
@@ -235,8 +236,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// The learning rate of an optimizer at `step`, counted from 0; the factor on it of a schedule. That of a chain is
-    /// the product over its transforms. `None`, the default, counts as 1. Factors for some blocks only are left out.
+    /// Returns the learning rate of an optimizer at update `step`, counted from 0, or the factor of a schedule. The
+    /// rate of a chain is the product over its transforms. `None`, the default, counts as 1. Factors for some blocks
+    /// only are left out.
     ///
     /// # Panics
     /// As [`update`](Self::update).
@@ -258,7 +260,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 }
 
-/// The product of two factors that may not be there.
+/// Returns the product of two optional factors: the other one if one is `None`.
 fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a * b),
@@ -266,12 +268,12 @@ fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// The roles that decay and penalties act on unless told otherwise: matrices, not biases or gains.
+/// Returns the roles on which decay and penalties act by default: matrices, not biases or gains.
 fn matrices() -> Vec<Role> {
     [Role::Weight, Role::Recurrent].into()
 }
 
-/// `a/b`, and 0 where b is: a gradient of zero moves nothing, also where an optimiser has no ε.
+/// Returns `a/b`, or 0 if b is 0: a gradient of zero then gives no update, even without ε.
 fn ratio<T: Scalar>(a: T, b: T) -> T {
     if b.is_zero() { T::zero() } else { a / b }
 }

@@ -22,16 +22,17 @@ use core::ops::Range;
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 /// The number of iterations.
 const STEPS: usize = 5;
-/// The least norm that a matrix is divided by.
+/// The lower limit of the norm by which a matrix is divided.
 const LEAST_NORM: f64 = 1e-7;
 
-/// Muon: momentum whose singular values are all made about 1, for matrices; [`Adam`] for other blocks.
+/// Muon: for matrices, momentum with all singular values brought close to 1; [`Adam`] for other blocks.
 ///
-/// `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov), `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)` is
-/// five Newton–Schulz steps from `X = u/‖u‖_F`: `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c = 3.4445,
-/// −4.7750, 2.0315. They map singular values from 0.05 on to about 0.7 to 1.2. Matrices are the blocks of role
-/// [`Role::Weight`] and [`Role::Recurrent`]; each gate of a cell is a matrix of its own. The products are computed in
-/// `f64`. Source: Jordan et al. 2024; rate adjustment and defaults as in PyTorch.
+/// `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov),
+/// `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)` is five Newton–Schulz steps from
+/// `X = u/‖u‖_F`: `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c = 3.4445, −4.7750, 2.0315. The
+/// steps map singular values of at least 0.05 to about 0.7 to 1.2. Matrices are the blocks of role [`Role::Weight`] and
+/// [`Role::Recurrent`]; each gate of a cell is a matrix of its own. The products are computed in `f64`. Source: Jordan
+/// et al. 2024; rate adjustment and defaults as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Muon {
@@ -47,7 +48,7 @@ pub struct Muon {
     scratch: Scratch,
 }
 
-/// Memory for the products. Its content has no meaning between steps, so all are equal.
+/// Scratch memory for the products. Its content is not used between steps, so all instances compare as equal.
 #[derive(Clone, Debug, Default)]
 struct Scratch(Vec<f64>);
 
@@ -58,7 +59,7 @@ impl PartialEq for Scratch {
 }
 
 impl Muon {
-    /// Muon at the rate η with momentum 0.95 and decay 0.1 for matrices, and `others` for other blocks.
+    /// Creates Muon with the learning rate η, momentum 0.95 and decay 0.1 for matrices, and `others` for other blocks.
     pub fn new(rate: f64, others: Adam) -> Self {
         Muon { rate, momentum: 0.95, decay: 0.1, nesterov: true, others, scratch: Scratch::default() }
     }
@@ -75,7 +76,7 @@ impl Muon {
         Muon { decay, ..self }
     }
 
-    /// Takes `u = m` in place of Nesterov's momentum.
+    /// Uses `u = m` in place of Nesterov's momentum.
     #[must_use]
     pub fn without_nesterov(self) -> Self {
         Muon { nesterov: false, ..self }
@@ -86,7 +87,7 @@ fn is_matrix(block: &Block<'_>) -> bool {
     matches!(block.role, Role::Weight | Role::Recurrent)
 }
 
-/// The matrices of a block, one for each gate: the range of each, and their rows and columns.
+/// Returns the matrices of a block, one for each gate: the range of each, and their numbers of rows and columns.
 fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>, [usize; 2]) {
     let (gates, start) = (block.gates.len().max(1), block.range.start);
     let shape = [block.shape[0] / gates, block.shape[1]];
@@ -94,14 +95,15 @@ fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>
     ((0..gates).map(move |gate| start + gate * size..start + (gate + 1) * size), shape)
 }
 
-/// Values of X, its next iterate, A and b A + c A², and of packed factors, for `rows ≤ columns`.
+/// Returns the lengths of the memory for X, its next iterate, A and b A + c A², and packed factors, for
+/// `rows ≤ columns`.
 fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
     let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
     let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));
     [matrix, square, packed.into_iter().max().unwrap_or(0)]
 }
 
-/// Five Newton–Schulz steps from `x/‖x‖_F`; x has no more rows than columns.
+/// Runs five Newton–Schulz steps from `x/‖x‖_F`. x must not have more rows than columns.
 fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]) {
     let [matrix, square, _] = scratch_len([rows, columns]);
     let (next, rest) = scratch.split_at_mut(matrix);
@@ -140,7 +142,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
         Stage::Optimizer
     }
 
-    /// m and v of Adam, one after the other; of a matrix the first is the momentum, and the second is not used.
+    /// The state holds m and v of Adam, one after the other. For a matrix m is the momentum, and v is not used.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }
@@ -155,7 +157,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
             let (matrices, [rows, columns]) = matrices_of(block);
             let (low, high) = (rows.min(columns), rows.max(columns));
             let (x, scratch) = self.scratch.0.split_at_mut(rows * columns);
-            // X has its shorter side first.
+            // X is transposed if needed, so that its rows are the shorter side.
             let place = |i: usize| if rows > columns { i % columns * rows + i / columns } else { i };
             let rate = -self.rate * libm::sqrt((rows as f64 / columns.max(1) as f64).max(1.0));
             for range in matrices {

@@ -18,8 +18,8 @@ use alloc::{vec, vec::Vec};
 /// NAdam: Adam with Nesterov's momentum.
 ///
 /// `w ← w − η m̂/(√(v/(1 − β₂ᵗ)) + ε)` with m and v as in [`Adam`](super::Adam), and
-/// `m̂ = μ_{t+1} m/(1 − Π_{i≤t+1} μ_i) + (1 − μ_t) g/(1 − Π_{i≤t} μ_i)`, where `μ_t = β₁ (1 − ½ · 0.96^{t ψ})`. Source:
-/// Dozat 2016, algorithm 2; as in PyTorch.
+/// `m̂ = μ_{t+1} m/(1 − Π_{i≤t+1} μ_i) + (1 − μ_t) g/(1 − Π_{i≤t} μ_i)`, where
+/// `μ_t = β₁ (1 − ½ · 0.96^{t ψ})`. Source: Dozat 2016, algorithm 2; as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NAdam {
@@ -32,7 +32,7 @@ pub struct NAdam {
 adam_setters!(NAdam);
 
 impl NAdam {
-    /// NAdam at the rate η, with β = 0.9, 0.999, ε = 1e-8 and ψ = 0.004.
+    /// Creates NAdam with the learning rate η, and β = 0.9, 0.999, ε = 1e-8 and ψ = 0.004.
     pub fn new(rate: f64) -> Self {
         NAdam { settings: AdamSettings::new(rate), momentum_decay: 0.004 }
     }
@@ -48,7 +48,8 @@ impl NAdam {
         self.settings.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
     }
 
-    /// `(g, [m, v])` to the update and the state after it; `product` is that of all μ up to this step.
+    /// Returns the function from `(g, [m, v])` to the update and the new state. `product` is the product of all μ up
+    /// to this step.
     fn rule<T: Scalar>(&self, step: u64, product: f64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
@@ -74,7 +75,7 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
         Stage::Optimizer
     }
 
-    /// m and v, one after the other, and the product of all μ; in narrow formats the root of v.
+    /// The state holds m and v, one after the other, and the product of all μ; in narrow formats √v in place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * (2 * blocks.parameters() + 1)
     }

@@ -1,4 +1,4 @@
-//! A transform with its state: what turns gradients into steps.
+//! A transform with its state, which turns gradients into updates of the parameters.
 
 use super::{
     GradientTransform, InPlace, Outcome, TransformSpec, Update, check_rate,
@@ -14,7 +14,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The largest number of updates that a saved run may have: the last that an `f64` counts exactly.
+/// The largest number of updates that a saved run may have: up to it an `f64` counts exactly.
 pub const MOST_STEPS: u64 = 1 << 53;
 
 /// A transform with its state and the number of updates made.
@@ -31,7 +31,7 @@ pub struct Optimizer<T, G> {
 /// transforms. The threads share more.
 const PIECE: [usize; 2] = [1 << 13, 1 << 16];
 
-/// The transform and how far it is; not the state itself.
+/// Shows the transform and the number of updates, not the state.
 impl<T, G: core::fmt::Debug> core::fmt::Debug for Optimizer<T, G> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Optimizer")
@@ -43,7 +43,7 @@ impl<T, G: core::fmt::Debug> core::fmt::Debug for Optimizer<T, G> {
 }
 
 impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
-    /// `transform`, checked and with the state it needs for these parameters.
+    /// Checks `transform`, and creates the state that it needs for the parameters `w`.
     ///
     /// # Errors
     /// [`Error::Length`] where `w` does not have the parameters of `blocks`; the errors of
@@ -104,7 +104,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         Ok(outcome)
     }
 
-    /// The step of an element-wise chain on `w`, the parameters from `start` on; does not count it.
+    /// Runs an element-wise chain on `w`, the parameters from index `start` on. The update is not counted.
     pub(crate) fn step_from(
         &mut self,
         blocks: &Blocks,
@@ -122,7 +122,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Counts a step that was taken in place.
+    /// Counts an update that was made in the backward pass.
     pub(crate) fn note_step(&mut self) {
         self.steps += 1;
     }
@@ -132,7 +132,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         self.guarded
     }
 
-    /// Tells the transform a metric that should fall, once an epoch.
+    /// Passes a metric that should fall to the transform, once an epoch.
     ///
     /// # Errors
     /// [`Error::Length`] where the transform needs a state of another length for `blocks`.
@@ -148,7 +148,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         require_length(what, self.transform.state_len(blocks), self.state.len())
     }
 
-    /// Updates made.
+    /// Returns the number of updates made.
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -164,7 +164,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         self.in_place
     }
 
-    /// The transform.
+    /// Returns the transform.
     pub fn transform(&self) -> &G {
         &self.transform
     }
@@ -197,14 +197,14 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
         self.check_state(blocks).ok()?;
         self.transform.averaged_weights(blocks, &self.state)
     }
-    /// The weights that the training results in, where they are not the parameters: those of
-    /// [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW). `None` before the first step, too.
+    /// Returns the weights that training results in, where these are not the parameters, as with
+    /// [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW). `None` otherwise, and before the first update.
     pub fn result(&self, blocks: &Blocks) -> Option<&[T]> {
         self.check_state(blocks).ok().filter(|()| self.steps > 0)?;
         self.transform.result(blocks, &self.state)
     }
 
-    /// Whether there may be such weights for these blocks.
+    /// Whether [`result`](Self::result) may return weights for these blocks.
     pub(crate) fn has_result(&self, blocks: &Blocks) -> bool {
         self.transform.result(blocks, &self.state).is_some()
     }

@@ -8,9 +8,10 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The gradient of `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`, added to that of the loss: `g ← g + λ₁ sign(w) + λ₂ w`.
+/// The gradient of `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`, added to that of the loss:
+/// `g ← g + λ₁ sign(w) + λ₂ w`.
 ///
-/// By default only matrices are penalised, not biases and gains. λ₂ is the weight decay of SGD and Adam in PyTorch.
+/// By default only matrices are penalized, not biases and gains. λ₂ is the weight decay of SGD and Adam in PyTorch.
 /// Source: Zou & Hastie 2005.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -23,22 +24,22 @@ pub struct Penalty {
 }
 
 impl Penalty {
-    /// `λ₁ ‖w‖₁`.
+    /// Creates the L1 penalty `λ₁ ‖w‖₁`.
     pub fn l1(lambda: f64) -> Self {
         Self::elastic_net(lambda, 0.0)
     }
 
-    /// `½ λ₂ ‖w‖₂²`.
+    /// Creates the L2 penalty `½ λ₂ ‖w‖₂²`.
     pub fn l2(lambda: f64) -> Self {
         Self::elastic_net(0.0, lambda)
     }
 
-    /// Both penalties.
+    /// Creates the L1 and the L2 penalty together: `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`.
     pub fn elastic_net(l1: f64, l2: f64) -> Self {
         Penalty { l1, l2, roles: matrices() }
     }
 
-    /// Sets the roles of the blocks that are penalised.
+    /// Sets the roles of the blocks that are penalized.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         Penalty { roles: roles.to_vec(), ..self }
@@ -46,7 +47,7 @@ impl Penalty {
 }
 
 impl Penalty {
-    /// The gradient with that of the penalty.
+    /// Returns the gradient with the gradient of the penalty added.
     #[inline(always)]
     fn gradient<T: Scalar>(&self, g: T, w: T) -> T {
         let sign = if w.is_zero() { T::zero() } else { w.signum() };

@@ -16,10 +16,10 @@ use alloc::{vec, vec::Vec};
 
 /// RAdam: Adam whose second moment is used once its variance is bounded, from about the sixth step on.
 ///
-/// `w ← w − η r m̂ √(1 − β₂ᵗ)/(√v + ε)` with m and v as in [`Adam`](super::Adam), `m̂ = m/(1 − β₁ᵗ)` and
-/// `r = √((ρ − 4)(ρ − 2) ρ_∞/((ρ_∞ − 4)(ρ_∞ − 2) ρ))`, where `ρ_∞ = 2/(1 − β₂) − 1` and
-/// `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)`. While `ρ ≤ 5`, `w ← w − η m̂`. Source: Liu et al. 2020, algorithm 2; the threshold is
-/// PyTorch's.
+/// `w ← w − η r m̂ √(1 − β₂ᵗ)/(√v + ε)` with m and v as in [`Adam`](super::Adam),
+/// `m̂ = m/(1 − β₁ᵗ)` and `r = √((ρ − 4)(ρ − 2) ρ_∞/((ρ_∞ − 4)(ρ_∞ − 2) ρ))`, where
+/// `ρ_∞ = 2/(1 − β₂) − 1` and `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)`. While `ρ ≤ 5`,
+/// `w ← w − η m̂`. Source: Liu et al. 2020, algorithm 2; the threshold is PyTorch's.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RAdam {

@@ -14,7 +14,7 @@ use num_traits::Float;
 
 /// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
-/// Centred, the root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the step is
+/// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the step is
 /// `b ← μ b + g/(√v + ε)`. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -31,7 +31,7 @@ pub struct RmsProp {
 }
 
 impl RmsProp {
-    /// RMSprop at the rate η, with α = 0.99 and ε = 1e-8.
+    /// Creates RMSprop with the learning rate η, α = 0.99 and ε = 1e-8.
     pub fn new(rate: f64) -> Self {
         RmsProp { rate, alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centred: false }
     }
@@ -77,7 +77,8 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// v, then ḡ if centred, then b with momentum; in narrow formats the root of v and `(1 − μ) b`.
+    /// The state holds v, then ḡ if centred, then b with momentum; in narrow formats √v in place of v and
+    /// `(1 − μ) b` in place of b.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }
@@ -87,7 +88,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
         if slots::<T>() > 1 {
-            // b is up to 1/(1 − μ) steps, which the format may not hold.
+            // b is as large as 1/(1 − μ) steps, which may overflow the format.
             let (rule, share) = (self.rule::<f64>(), 1.0 - self.momentum);
             let (mut root, mut mean, mut buffer) = (Wide::new(v, n), Wide::new(mean, n), Wide::new(buffer, n));
             for i in all {
@@ -138,7 +139,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
 }
 
 impl RmsProp {
-    /// `(g, v, ḡ, b)` to the v, ḡ and b after it, and the update.
+    /// Returns the function from `(g, v, ḡ, b)` to the new v, ḡ and b, and the update.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, T, T) -> (T, T, T, T) + use<T> {
         let [rate, alpha, fresh, epsilon, momentum] =
             [self.rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.momentum].map(scalar::<T>);
@@ -149,7 +150,7 @@ impl RmsProp {
             if centred {
                 mean += fresh * (g - mean);
                 square -= mean * mean;
-                // A variance is not negative, but rounding may take it there.
+                // The variance is not negative, but rounding may make the difference negative.
                 square = if square < T::zero() { T::zero() } else { square };
             }
             let step = ratio(g, square.sqrt() + epsilon);

@@ -10,7 +10,7 @@ use crate::{
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{f64::consts::PI, fmt};
 
-/// A factor on the learning rate that depends on the step: it stands after the optimiser and multiplies its update.
+/// A factor on the learning rate that depends on the step: it stands after the optimizer and multiplies its update.
 ///
 /// `(Sgd::new(0.8), Schedule::step(30, 0.5))` begins at 0.8 and halves the rate every 30 updates. Two schedules in a
 /// chain multiply, such as a warm-up and a cosine.
@@ -49,64 +49,67 @@ impl PartialEq for Custom {
 }
 
 impl Schedule {
-    /// Always `factor`.
+    /// Creates a schedule with the constant factor `factor`.
     pub fn constant(factor: f64) -> Self {
         Schedule { kind: Kind::Constant(factor) }
     }
 
-    /// `factor^⌊t/every⌋`.
+    /// Creates a schedule with the factor `factor^⌊t/every⌋`.
     pub fn step(every: u64, factor: f64) -> Self {
         Schedule { kind: Kind::Step { every, factor } }
     }
 
-    /// `factor` to the number of `at` that have been reached.
+    /// Creates a schedule with the factor `factorᵏ`, where k is the number of entries of `at` that t has reached.
     pub fn multi_step(at: &[u64], factor: f64) -> Self {
         Schedule { kind: Kind::MultiStep { at: at.to_vec(), factor } }
     }
 
-    /// `factorᵗ`.
+    /// Creates a schedule with the factor `factorᵗ`.
     pub fn exponential(factor: f64) -> Self {
         Schedule { kind: Kind::Exponential { factor } }
     }
 
-    /// From 1 along a cosine to `least` at `steps`; beyond, the cosine goes up again, as PyTorch's does. Source:
-    /// Loshchilov & Hutter 2017, eq. 5.
+    /// Creates a schedule that falls from 1 to `least` at `steps` along a cosine. After `steps` the cosine rises again,
+    /// as in PyTorch. Source: Loshchilov & Hutter 2017, eq. 5.
     pub fn cosine(steps: u64, least: f64) -> Self {
         Schedule { kind: Kind::Cosine { steps, least, restart: None } }
     }
 
-    /// The same, beginning again after `steps` updates, then after `times` as many, and so on.
+    /// Creates a [`cosine`](Self::cosine) schedule that restarts at 1 after `steps` updates, then after `times` as
+    /// many, and so on.
     pub fn cosine_with_restarts(steps: u64, times: u64, least: f64) -> Self {
         Schedule { kind: Kind::Cosine { steps, least, restart: Some(times) } }
     }
 
-    /// In a line from `from` to 1 at `steps`, and 1 from there on.
+    /// Creates a schedule that rises linearly from `from` to 1 at `steps`, and stays 1.
     pub fn warm_up(from: f64, steps: u64) -> Self {
         Self::linear(from, 1.0, steps)
     }
 
-    /// In a line from `from` to `to` at `steps`, and `to` from there on.
+    /// Creates a schedule that goes linearly from `from` to `to` at `steps`, and stays `to`.
     pub fn linear(from: f64, to: f64, steps: u64) -> Self {
         Schedule { kind: Kind::Linear { from, to, steps } }
     }
 
-    /// `(1 − t/steps)^power`, and 0 from `steps` on.
+    /// Creates a schedule with the factor `(1 − t/steps)^power`, and 0 from `steps` on.
     pub fn polynomial(steps: u64, power: f64) -> Self {
         Schedule { kind: Kind::Polynomial { steps, power } }
     }
 
-    /// From `most`/25 up to `most` over the first 30 % of `steps`, then down to `most`/25e4, along cosines. Source:
-    /// Smith & Topin 2019; the figures are PyTorch's.
+    /// Creates a schedule that rises from `most`/25 to `most` over the first 30 % of `steps`, then falls to
+    /// `most`/25e4, along cosines. Source: Smith & Topin 2019; the figures are PyTorch's.
     pub fn one_cycle(most: f64, steps: u64) -> Self {
         Schedule { kind: Kind::OneCycle { most, steps, warm: 0.3, first: 25.0, last: 1e4 } }
     }
 
-    /// A function of the step, which counts from 0; what is negative or not finite ends training with an error.
+    /// Creates a schedule from a function of the update, counted from 0. A factor that is negative or not finite ends
+    /// training with an error.
     pub fn custom(factor: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
         Schedule { kind: Kind::Custom(Custom(Arc::from(Box::new(factor) as Box<dyn Fn(u64) -> f64 + Send + Sync>))) }
     }
 
-    /// The factor at `step`, which counts from 0. A schedule over 0 steps, which no optimizer takes, is at its end.
+    /// Returns the factor at update `step`, counted from 0. A schedule over 0 updates, which an optimizer refuses, does
+    /// not panic.
     pub fn factor(&self, step: u64) -> f64 {
         let t = step as f64;
         match &self.kind {
@@ -120,7 +123,7 @@ impl Schedule {
                 if *times <= 1 {
                     begun = step - step.checked_rem(length).unwrap_or(0);
                 }
-                // Written so that nothing overflows: begun is never beyond step.
+                // The difference does not overflow: `begun` is at most `step`.
                 while step - begun >= length.max(1) {
                     begun += length.max(1);
                     length = length.saturating_mul(*times).max(1);
@@ -130,7 +133,7 @@ impl Schedule {
             Kind::Linear { from, to, steps } => from + (to - from) * part(t, *steps as f64).min(1.0),
             Kind::Polynomial { steps, power } => libm::pow(1.0 - part(t, *steps as f64).min(1.0), *power),
             Kind::OneCycle { most, steps, warm, first, last } => {
-                // Both stretches end at a step that has its factor: PyTorch counts to total − 1.
+                // The peak and the end are factors of whole updates: as in PyTorch, the last update is total − 1.
                 let (peak, end) = (warm * *steps as f64 - 1.0, *steps as f64 - 1.0);
                 let (low, bottom) = (most / first, most / first / last);
                 if t <= peak {
@@ -169,12 +172,12 @@ impl Schedule {
     }
 }
 
-/// `t/span`; a span of no steps is over from the start.
+/// Returns `t/span`, or 1 if `span` is not positive.
 fn part(t: f64, span: f64) -> f64 {
     if span > 0.0 { t / span } else { 1.0 }
 }
 
-/// From `from` to `to` along half a cosine, as `part` goes from 0 to 1.
+/// Interpolates from `from` to `to` along half a cosine, as `part` goes from 0 to 1.
 fn cosine(from: f64, to: f64, part: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + libm::cos(PI * part))
 }
@@ -221,12 +224,12 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
     }
 }
 
-/// Lowers the rate when a metric has not fallen for some epochs; it stands after the optimiser.
+/// Lowers the learning rate when a metric has not fallen for some epochs. It stands after the optimizer.
 ///
-/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss. It has
-/// fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is not finite
-/// changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below
-/// zero.
+/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss. The
+/// metric has fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is
+/// not finite changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong
+/// sign below zero.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReduceOnPlateau {
@@ -246,13 +249,13 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
     }
 
-    /// Sets the share by which the metric must fall, at least 0 and below 1; 1e-4 unless told otherwise.
+    /// Sets the relative amount by which the metric must fall, at least 0 and below 1. The default is 1e-4.
     #[must_use]
     pub fn threshold(self, threshold: f64) -> Self {
         ReduceOnPlateau { threshold, ..self }
     }
 
-    /// Sets the number of epochs after a reduction that are not counted.
+    /// Sets the number of epochs after a reduction during which missing falls are not counted.
     #[must_use]
     pub fn cooldown(self, epochs: u64) -> Self {
         ReduceOnPlateau { cooldown: epochs, ..self }
@@ -265,7 +268,7 @@ impl ReduceOnPlateau {
     }
 }
 
-/// Places in the state of a plateau.
+/// Indices into the state of a `ReduceOnPlateau`.
 const FACTOR: usize = 0;
 const BEST: usize = 1;
 const BAD: usize = 2;
@@ -302,7 +305,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     }
 
     fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
-        // Rounded as the best was, or the same metric again would be less than itself.
+        // The metric is rounded to `T` like the stored best, so that an equal metric does not count as a fall.
         let metric = scalar::<T>(metric);
         if !metric.is_finite() {
             return;
@@ -330,7 +333,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        // The best metric is ∞ until one is seen.
+        // The best metric is ∞ until the first metric arrives.
         let spec =
             TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::state_len(self, blocks)).infinite_state();
         let spec = spec.layout("factor, best, bad epochs, cooldown").setting("factor", self.factor);

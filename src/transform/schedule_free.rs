@@ -25,9 +25,10 @@ use alloc::{vec, vec::Vec};
 ///
 /// x is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
 /// stopping and the models of a trainer take it ([`result`](GradientTransform::result)). The running statistics of a
-/// [`BatchNorm`](crate::layer::BatchNorm) are those at y. Being an optimizer and an average, it refuses what scales
-/// its update: a [`Schedule`](super::Schedule), or rates of blocks. A parameter that was set from outside takes its z
-/// and x along at the next step. In formats narrower than `f32`, x, z and √v are kept with the digits of `f32`.
+/// [`BatchNorm`](crate::layer::BatchNorm) are those at y. It is an optimizer and an average, so a chain with transforms
+/// that scale its update is refused: a [`Schedule`](super::Schedule), or rates of blocks. If a parameter is set from
+/// outside, the next step moves its z and x by the same amount. In formats narrower than `f32`, x, z and √v are kept
+/// with the digits of `f32`.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{Optimizer, ScheduleFreeAdamW}};
@@ -52,12 +53,13 @@ pub struct ScheduleFreeAdamW {
     roles: Vec<Role>,
 }
 
-adam_setters!(ScheduleFreeAdamW, "Sets β₁, the part of x in the parameters, and β₂; at least 0 and below 1.");
+adam_setters!(ScheduleFreeAdamW, "Sets β₁, the weight of x in the parameters, and β₂; at least 0 and below 1.");
 
 impl ScheduleFreeAdamW {
-    /// The rate η and the decay λ, with β = 0.9, 0.999, ε = 1e-8 and no warm-up.
+    /// Creates the optimizer with the learning rate η and the decay λ, and with β = 0.9, 0.999, ε = 1e-8 and no
+    /// warm-up.
     ///
-    /// The paper's rates are 1 to 10 times those of AdamW with a schedule, and it warms up over some 5 % of the steps.
+    /// The paper's rates are 1 to 10 times those of AdamW with a schedule, with a warm-up over about 5 % of the steps.
     pub fn new(rate: f64, decay: f64) -> Self {
         ScheduleFreeAdamW { settings: AdamSettings::new(rate), decay, warm_up: 0, roles: matrices() }
     }
@@ -74,19 +76,19 @@ impl ScheduleFreeAdamW {
         ScheduleFreeAdamW { roles: roles.to_vec(), ..self }
     }
 
-    /// γ/η of the step t, counted from 1.
+    /// Returns γ/η of step t, counted from 1.
     fn factor(&self, t: f64) -> f64 {
         libm::sqrt(1.0 - remainder(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
-    /// c of a step from that of the step before, whose Σγ² was γ²/c.
+    /// Returns the c of a step from the c of the step before, for which Σγ² = γ²/c.
     fn weight(&self, step: u64, before: f64) -> f64 {
         let t = step as f64 + 1.0;
         let [last, now] = [t - 1.0, t].map(|t| self.factor(t) * self.factor(t));
         if step == 0 { 1.0 } else { now / (last / before + now) }
     }
 
-    /// `(g, y, z, v) ↦ (z, v)`, with decay or without.
+    /// Returns the function `(g, y, z, v) ↦ (z, v)`, with decay or without.
     fn rule<T: Scalar>(&self, step: u64, decays: bool) -> impl Fn(T, T, T, T) -> (T, T) + use<T> {
         let second = self.settings.betas[1];
         let decay = if decays { self.decay } else { 0.0 };
@@ -100,12 +102,13 @@ impl ScheduleFreeAdamW {
     }
 }
 
-/// Values of `T` that hold one value of x: in wide formats it and what rounding left over.
+/// Returns the number of values of `T` that hold one value of x: in wide formats x and its rounding error.
 fn slots_of_x<T: Scalar>() -> usize {
     slots::<T>().max(2)
 }
 
-/// By how much a parameter was set from outside: what rounding cannot have made of y.
+/// Returns the amount by which a parameter was changed from outside. A difference to y that rounding can explain counts
+/// as 0.
 fn moved<S: Scalar>(w: S, y: S, epsilon: f64, least: f64) -> S {
     let (off, size) = (w - y, to_f64(w).abs().max(to_f64(y).abs()).max(least));
     if to_f64(off).abs() > 4.0 * epsilon * size { off } else { S::zero() }
@@ -121,13 +124,14 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         Stage::Optimizer
     }
 
-    /// An optimizer and an average: nothing that scales the update has a place before or after both.
+    /// Reports an optimizer and an average, so that no transform that scales the update can stand after the optimizer.
     fn members(&self, visit: &mut dyn FnMut(Member)) {
         visit(Member::of::<Self>(Stage::Optimizer));
         visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });
     }
 
-    /// x and what rounding left of it, z and v (in narrow formats its root) one after the other, and c.
+    /// The state holds x and its rounding error, z and v (in narrow formats the square root of v), one after the other,
+    /// and c.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
     }

@@ -1,4 +1,4 @@
-//! What keeps a gradient that is not finite from the weights.
+//! A guard that skips updates whose gradient is not finite.
 
 use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update,
@@ -11,10 +11,10 @@ use crate::{
 };
 use alloc::{string::String, vec, vec::Vec};
 
-/// Skips a step whose gradient is not finite, and gives up after too many in a row.
+/// Skips a step whose gradient is not finite, and returns an error after too many skipped steps in a row.
 ///
-/// It stands first in a chain: later transforms never receive such a gradient. The count is part of the optimizer's
-/// state, so that a resumed run continues it.
+/// The guard stands first in a chain, so later transforms never receive such a gradient. The count is part of the
+/// optimizer's state, so that a resumed run continues it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SkipNonFinite {
@@ -29,19 +29,19 @@ impl Default for SkipNonFinite {
 }
 
 impl SkipNonFinite {
-    /// A guard that gives up after 10 skipped steps in a row.
+    /// Creates a guard that returns an error after 10 skipped steps in a row.
     pub fn new() -> Self {
         SkipNonFinite { limit: 10, skipped: 0 }
     }
 
-    /// Sets the number of skipped steps in a row, at least 1; it counts to 2/ε of the network's number format, 2048 in
-    /// `f16`.
+    /// Sets the allowed number of skipped steps in a row, at least 1. The guard counts up to 2/ε of the network's
+    /// number format: 2048 in `f16`.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         SkipNonFinite { limit, ..self }
     }
 
-    /// Steps skipped by this guard since it was made.
+    /// Returns the number of steps that this guard has skipped since its construction.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -56,7 +56,7 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
         Stage::SkipNonFinite
     }
 
-    /// The number of steps in a row that were skipped.
+    /// The state holds the number of steps skipped in a row.
     fn state_len(&self, _blocks: &Blocks) -> usize {
         slots::<T>()
     }

@@ -19,9 +19,9 @@ pub enum Stage {
     SkipNonFinite,
     /// Adds the gradient of a penalty.
     Regularization,
-    /// Shortens the gradient.
+    /// Limits the norm or the values of the gradient.
     Clip,
-    /// Turns the gradient into an update, which descends.
+    /// Turns the gradient into an update that descends.
     Optimizer,
     /// Multiplies the update: schedules, rates of blocks.
     Schedule,
@@ -30,7 +30,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The place in a chain; equal for stages that may stand in either order.
+    /// Returns the place in a chain; equal for stages that may stand in either order.
     fn rank(self) -> u8 {
         match self {
             Stage::Unstated | Stage::SkipNonFinite => 0,
@@ -58,13 +58,13 @@ pub enum InPlace {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Member {
-    /// The name of its type, without path and parameters.
+    /// The name of the transform's type, without path and parameters.
     pub name: &'static str,
-    /// Its stage.
+    /// The stage of the transform.
     pub stage: Stage,
-    /// Whether its place is checked; not inside [`Unordered`].
+    /// Whether the place of the transform in the chain is checked; not inside [`Unordered`].
     pub ordered: bool,
-    /// Whether it may update some parameters before others.
+    /// Whether the transform may update some parameters before others.
     pub in_place: InPlace,
 }
 
@@ -75,7 +75,7 @@ impl Member {
         Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, in_place: InPlace::No }
     }
 
-    /// A transform that updates each parameter by itself.
+    /// Returns the member for a transform that updates each parameter by itself.
     pub(super) fn elementwise<G: ?Sized>(stage: Stage) -> Self {
         Member { in_place: InPlace::Elementwise, ..Self::of::<G>(stage) }
     }
@@ -83,7 +83,8 @@ impl Member {
 
 /// A chain that is accepted in any order, such as clipping of the update after the optimizer.
 ///
-/// Everywhere else in a chain the order is that of [`Stage`]. An optimizer inside counts as that of the whole chain.
+/// The rest of the chain must follow the order of [`Stage`]. An optimizer inside counts as the optimizer of the whole
+/// chain.
 ///
 /// ```
 /// use chainrule::transform::{Adam, ClipValue, Schedule, Unordered};
@@ -93,7 +94,7 @@ impl Member {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Unordered<G>(pub G);
 
-/// Implements a transform by the one it wraps; `members` may be changed on the way.
+/// Implements a transform by the one it wraps; a wrapper may change the `members`.
 macro_rules! forwarded {
     ([$($generics:tt)*] $type:ty, $self:ident => $inner:expr, $member:ident => $change:expr) => {
         impl<T: Scalar, $($generics)*> GradientTransform<T> for $type {

@@ -1,13 +1,14 @@
-//! Optimiser state with more digits than the parameters.
+//! Optimizer state with more digits than the parameters.
 
 use crate::scalar::{Scalar, is_narrow, scalar, to_f64};
 
-/// Digits that a value of the state has at least: those of `f32`.
+/// The least number of binary digits of a value of the state: that of `f32`.
 const DIGITS: u32 = 24;
 
-/// Values of `T` that hold one value of the state: 1, but in narrow formats as many as hold the digits of `f32`.
+/// Returns the number of values of `T` that hold one value of the state: 1, but in narrow formats as many as hold the
+/// digits of `f32`.
 ///
-/// So 3 in `f16` and in `bf16`.
+/// This is 3 in `f16` and in `bf16`.
 pub(super) fn slots<T: Scalar>() -> usize {
     if is_narrow::<T>() { DIGITS.div_ceil(digits::<T>()) as usize } else { 1 }
 }
@@ -17,9 +18,10 @@ fn digits<T: Scalar>() -> u32 {
     1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()
 }
 
-/// The state of a narrow format: value i is `Σ_k 2^(−k digits) state[k n + i]`, each part the rest of those before it.
+/// The state of a narrow format: value i is `Σ_k 2^(−k digits) state[k n + i]`, each part the rounding error of
+/// those before it.
 ///
-/// The first n are the values rounded to the format. Scaled so, a rest does not fall below the format.
+/// The first n are the values rounded to the format. The scale keeps the errors from underflow.
 pub(super) struct Wide<'a, T> {
     state: &'a mut [T],
     values: usize,
@@ -45,7 +47,7 @@ impl<'a, T: Scalar> Wide<'a, T> {
         let mut rest = value;
         for part in self.state.iter_mut().skip(i).step_by(self.values) {
             *part = scalar(rest);
-            // What is not finite has no rest.
+            // A value that is not finite has no rounding error to store.
             rest = if part.is_finite() { (rest - to_f64(*part)) * self.next } else { 0.0 };
         }
     }

@@ -26,7 +26,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.backward_with(w, &mut ())
     }
 
-    /// [`backward`](Self::backward), with a monitor.
+    /// Computes the gradient as [`backward`](Self::backward), with a monitor.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -38,8 +38,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward) to the present gradient: several small batches make a
-    /// large one.
+    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient: several small batches give the
+    /// gradient of a large one.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -50,7 +50,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.accumulate_with(w, &mut ())
     }
 
-    /// [`accumulate`](Self::accumulate), with a monitor.
+    /// Adds to the gradient as [`accumulate`](Self::accumulate), with a monitor.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -62,14 +62,14 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// [`backward`](Self::backward) and a step of plain gradient descent at once: `w ← w − η g`.
+    /// Runs [`backward`](Self::backward) and an update by plain gradient descent at once: `w ← w − η g`.
     ///
     /// Afterwards [`gradient`](Self::gradient) is empty: a [`Sequential`](crate::layer::Sequential) without frozen
-    /// blocks updates layer by layer, and never has the whole gradient. Frozen blocks keep their values.
+    /// blocks updates layer by layer, and never stores the whole gradient. Frozen blocks keep their values.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. None
-    /// changes `w`.
+    /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. `w` is
+    /// unchanged on an error.
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -89,12 +89,12 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.descend(&self.network, w, rate)
     }
 
-    /// [`descend`](Self::descend) at a rate that was checked before.
+    /// Runs [`descend`](Self::descend) with a rate that was checked before.
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         self.memory.descend(&self.network, w, rate)
     }
 
-    /// [`backward`](Self::backward) and the step of an element-wise `chain` at once. No block may be frozen.
+    /// Runs [`backward`](Self::backward) and an update by an element-wise `chain` at once. No block may be frozen.
     pub(crate) fn backward_in_place(&mut self, w: &mut [T], chain: &mut Chain<'_, T>) -> Result<(), Error> {
         self.memory.run_backward(&self.network, Given::Chain(w, chain), true, &mut ())?;
         self.memory.spent = true;
@@ -106,17 +106,17 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.has_frozen()
     }
 
-    /// The gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
+    /// Returns the gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
     pub fn gradient(&self) -> &[T] {
         if self.memory.spent { &[] } else { &self.memory.gradient }
     }
 
-    /// The gradient, mutable; zero after [`descend`](Self::descend).
+    /// Returns the gradient, mutable; zero after [`descend`](Self::descend).
     pub fn gradient_mut(&mut self) -> &mut [T] {
         self.blocks_and_gradient().1
     }
 
-    /// The blocks and the mutable gradient, for a transform.
+    /// Returns the blocks and the mutable gradient, for a transform.
     pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
         let memory = &mut self.memory;
         if core::mem::take(&mut memory.spent) {
@@ -125,14 +125,15 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         (&memory.blocks, &mut memory.gradient)
     }
 
-    /// The gradient of the input, if [requested](Self::compute_input_gradient); empty on a workspace for inference.
+    /// Returns the gradient of the input, if [requested](Self::compute_input_gradient); empty on a workspace for
+    /// inference.
     pub fn input_gradient(&self) -> &[T] {
         let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
         self.memory.dx.get(..len).unwrap_or(&[])
     }
 
-    /// Sets whether backward passes compute the gradient of the input. The default is false: it is the largest product
-    /// of many networks. Its memory is allocated by the next backward pass, which returns an error if that fails.
+    /// Sets whether backward passes compute the gradient of the input. The default is false: in many networks it is the
+    /// largest product. Its memory is allocated by the next backward pass, which returns an error if that fails.
     pub fn compute_input_gradient(&mut self, wanted: bool) {
         let memory = &mut self.memory;
         memory.wants_input = wanted;
@@ -145,10 +146,10 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
 }
 
-/// The parameters of a backward pass. They stay where a monitor is active.
+/// The parameters of a backward pass, and how it treats them. With an active monitor they are not updated in place.
 pub(super) enum Given<'a, T> {
     Stay(&'a [T]),
-    /// Plain gradient descent at this rate.
+    /// The pass updates the parameters by plain gradient descent with this rate.
     Plain(&'a mut [T], T),
     Chain(&'a mut [T], &'a mut Chain<'a, T>),
 }
@@ -187,7 +188,7 @@ impl<T: Scalar> Memory<T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(), Error> {
         require_length("parameters", self.dims.parameters, w.len())?;
-        // The saved values are consumed: one forward pass, one backward pass.
+        // The backward pass consumes the saved values, so each forward pass allows one backward pass.
         let pass = self.last.filter(|_| self.ready);
         let pass = pass.ok_or(Error::InvalidState { what: "a backward pass", needs: "a forward pass" })?;
         if self.wants_input && self.dx.len() < self.x.len() {
@@ -229,7 +230,7 @@ impl<T: Scalar> Memory<T> {
         };
         install(self.pool.as_mut(), || whole.backward(network, backward));
         self.spent = false;
-        // A layer may compute gradients of frozen blocks or not.
+        // A layer may or may not compute gradients of frozen blocks.
         for block in self.blocks.iter().filter(|block| block.frozen) {
             self.gradient[block.range.clone()].fill(T::zero());
         }

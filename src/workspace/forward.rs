@@ -19,11 +19,11 @@ pub(super) struct Pass {
     pub(super) ragged: bool,
     pub(super) mode: Mode,
     pub(super) with_state: bool,
-    /// Batch and steps of the output, unless lengths of samples differ.
+    /// Samples and steps of the output, unless the lengths of samples differ.
     pub(super) after: Option<[usize; 2]>,
-    /// Values of input, output and state.
+    /// The numbers of values of input, output and state.
     pub(super) values: [usize; 3],
-    /// Values kept for the backward pass.
+    /// The number of values kept for the backward pass.
     pub(super) saved: usize,
 }
 
@@ -43,15 +43,15 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Runs `network(x)` as in training: dropout on, ready for [`backward`](Self::backward).
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major; the output has rows of the shape that the network makes of `shape`.
+    /// x: \[rows, input\], time-major; the output has the rows of the network's output shape for `shape`.
     ///
     /// # Errors
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
     /// for an `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where
     /// `w`, `x` or the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where
-    /// the network gives a shape, or needs memory, other than for the workspace's capacity, and where a
+    /// the network's output shape or memory does not agree with its answers for the workspace's capacity, and where a
     /// [`BatchNorm`](crate::layer::BatchNorm) has one row in training. [`DataRule::Index`](crate::DataRule::Index) for
-    /// an input that is no index of an [`Embedding`](crate::layer::Embedding).
+    /// an input that is not a valid index for an [`Embedding`](crate::layer::Embedding).
     ///
     /// # Panics
     /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
@@ -60,7 +60,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.forward_with(w, x, shape, Mode::Train, &mut ())
     }
 
-    /// [`forward`](Self::forward) with a chosen `mode` and a monitor.
+    /// Runs [`forward`](Self::forward) with a chosen `mode` and a monitor.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward).
@@ -78,9 +78,9 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
     }
 
-    /// The input buffer of a pass over `shape`: write the input there, which saves the copy of
-    /// [`forward`](Self::forward), then run [`forward_filled`](Self::forward_filled). No backward pass of the previous
-    /// forward pass can follow.
+    /// Returns the input buffer of a pass over `shape`. Write the input to it and run
+    /// [`forward_filled`](Self::forward_filled), which saves the copy that [`forward`](Self::forward) makes. The
+    /// previous forward pass can then have no backward pass.
     ///
     /// # Shapes
     /// \[rows, input\], time-major.
@@ -109,7 +109,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(&mut memory.x[..shape.rows() * memory.dims.input])
     }
 
-    /// [`forward_with`](Self::forward_with) on the present content of the input buffer, [`input_mut`](Self::input_mut).
+    /// Runs [`forward_with`](Self::forward_with) on the current content of the input buffer,
+    /// [`input_mut`](Self::input_mut).
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward), except for the length of the input.
@@ -129,7 +130,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Runs `network(x)` with dropout disabled, and saves nothing for a backward pass.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), except for [`Error::InvalidState`]: every workspace can infer.
+    /// Those of [`forward`](Self::forward), except for [`Error::InvalidState`]: inference is possible on every
+    /// workspace.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -219,7 +221,7 @@ impl<T: Scalar> Memory<T> {
         Ok(Pass { with_state: self.starts_from_state, ..pass })
     }
 
-    /// The sizes of a pass, checked against the memory of the workspace.
+    /// Returns the sizes of a pass, checked against the memory of the workspace.
     pub(super) fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
         let (memory, after) = (network.memory(shape, mode), network.output_shape(shape));
         check_output_shape(shape, after).map_err(|rule| rule.at(""))?;
@@ -228,7 +230,7 @@ impl<T: Scalar> Memory<T> {
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
-            // With more threads a network asks for more scratch, but can run with less.
+            // With more threads a network requests more scratch, but can run with less.
             ("scratch", if threads() > self.scratch_threads { 0 } else { memory.scratch }, self.scratch.len()),
             ("saved values", memory.saved, self.saved.len()),
         ];

@@ -30,7 +30,7 @@ use forward::Pass;
 
 /// All memory of a pass through a network, for any shape up to the capacity it was made for.
 ///
-/// After construction no pass allocates. The network may be owned, or borrowed, or behind an `Arc`.
+/// After construction no pass allocates. The network may be owned, borrowed, or in an `Arc`.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::{Linear, initialize}, workspace::Workspace};
@@ -83,7 +83,7 @@ struct Memory<T> {
     pool: Option<ThreadPool>,
 }
 
-/// The network and the sizes, without the buffers.
+/// Writes the network and the sizes, without the buffers.
 impl<T, L: core::fmt::Debug> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Workspace")
@@ -94,24 +94,24 @@ impl<T, L: core::fmt::Debug> core::fmt::Debug for Workspace<T, L> {
     }
 }
 
-/// The most threads of a workspace.
+/// The largest number of threads of a workspace.
 #[cfg(feature = "std")]
 const THREADS: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
-    /// A workspace for passes through `network` of up to `capacity`.
+    /// Creates a workspace for passes through `network` of up to `capacity`.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] or [`Error::NoSteps`] for a `capacity` without samples or steps; any other error of
     /// [`BatchShape::check`]. [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names a level that this machine lacks.
     /// [`Error::Parameter`] for a network with a width of 0. [`Error::TooLarge`] for sizes that memory cannot hold.
-    /// [`Error::InvalidLayer`] where a layer breaks a rule, or answers otherwise than when the network was put
-    /// together.
+    /// [`Error::InvalidLayer`] where a layer breaks a rule, or its answers differ from those at the construction of the
+    /// network.
     pub fn new(network: L, capacity: BatchShape<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Train)
     }
 
-    /// A smaller workspace, for [`infer`](Self::infer) alone: nothing is kept for a backward pass.
+    /// Creates a smaller workspace, only for [`infer`](Self::infer): nothing is kept for a backward pass.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
@@ -123,32 +123,32 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         let memory = Memory::new(&network, capacity, mode)?;
         Ok(Workspace { network, memory })
     }
-    /// Makes the workspace large enough for passes of up to `batch` samples of up to `steps` steps.
+    /// Enlarges the workspace for passes of up to `batch` samples of up to `steps` steps.
     ///
     /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for what memory cannot hold; the workspace stays as it was.
+    /// [`Error::TooLarge`] if memory cannot hold the workspace; it is then unchanged.
     pub(crate) fn reserve(&mut self, batch: usize, steps: usize) -> Result<(), Error> {
         self.memory.reserve(&self.network, batch, steps)
     }
 
-    /// The network.
+    /// Returns the network.
     pub fn network(&self) -> &L {
         &self.network
     }
 
-    /// The network, without the memory.
+    /// Returns the network, and drops the memory.
     pub(crate) fn into_network(self) -> L {
         self.network
     }
 
-    /// The network's widths and number of parameters.
+    /// Returns the network's widths and number of parameters.
     pub(crate) fn dims(&self) -> Dims {
         self.memory.dims
     }
 
-    /// The parameter blocks, with their names and ranges.
+    /// Returns the parameter blocks, with their names and ranges.
     pub fn blocks(&self) -> &Blocks {
         &self.memory.blocks
     }
@@ -173,16 +173,16 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(())
     }
 
-    /// The values that layers keep from pass to pass beside their parameters, such as running statistics. A forward
-    /// pass in [`Mode::Train`] updates them.
+    /// Returns the values that layers keep from pass to pass beside their parameters, such as running statistics. A
+    /// forward pass in [`Mode::Train`] updates them.
     pub fn buffers(&self) -> &[T] {
         self.memory.buffers.values()
     }
 
-    /// Sets the buffers, to those of another workspace for the same network.
+    /// Sets the buffers, for example to those of another workspace for the same network.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `buffers` are as many as [`buffers`](Self::buffers).
+    /// [`Error::Length`] unless `buffers` has the length of [`buffers`](Self::buffers).
     pub fn set_buffers(&mut self, buffers: &[T]) -> Result<(), Error> {
         let own = self.memory.buffers.values_mut();
         require_length("buffers", own.len(), buffers.len())?;
@@ -194,16 +194,17 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.buffers.values_mut()
     }
 
-    /// Sets how many threads run a pass, the calling one counted; 1 unless told otherwise.
+    /// Sets the number of threads of a pass, including the calling thread. The default is 1.
     ///
-    /// Results are the same bits for any number: rows of samples and of parameters are divided, never a sum. Through
-    /// layers too small for that each thread takes some of the samples, unless a monitor is active. Passes too short to
-    /// gain from threads stay on one. The others are made here, with the memory they need, stay awake during a pass and
-    /// sleep between.
+    /// Results have the same bits for any number of threads: rows of samples and of parameters are divided, never a
+    /// sum. For layers too small for this, each thread runs some of the samples, unless a monitor is active. Passes too
+    /// short to gain from threads run on one. The other threads are created here, with the memory they need. They stay
+    /// awake during a pass and sleep between passes.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or where memory cannot hold their
-    /// scratch; [`Error::Threads`] where the system refuses to start one. The workspace stays as it was.
+    /// scratch; [`Error::Threads`] where the operating system cannot start a thread. On an error the workspace is
+    /// unchanged.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
         self.memory.set_threads(&self.network, threads)
@@ -214,7 +215,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.rules.check_rows(&self.network, shape, Mode::Train)
     }
 
-    /// What the layers of the network ask of a batch beyond its sizes.
+    /// Returns the requirements of the network's layers on a batch beyond its sizes.
     pub(crate) fn rules(&self) -> InputRules {
         self.memory.rules
     }
@@ -336,7 +337,8 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// The memory sizes for inference, and for training unless it only infers, with the number of threads they are for.
+    /// Returns the memory sizes for inference, and for training unless the workspace only infers, and the number of
+    /// threads for which they hold.
     fn memory_sizes(
         &mut self,
         network: &dyn Layer<T>,

@@ -25,7 +25,7 @@ pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> 
     if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
 }
 
-/// Refuses data that the network cannot take: of another width, or with inputs that are no indices of an embedding.
+/// Refuses data of another width, or with inputs that are not valid indices for an embedding of the network.
 pub(crate) fn check_inputs<T: Scalar, L: Layer<T>>(
     workspace: &Workspace<T, L>,
     data: &dyn Source<T>,
@@ -35,7 +35,7 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T>>(
     data.check_indices(rules.vocabulary(), &|inputs| rules.first_wrong(inputs))
 }
 
-/// The outputs for the samples of `data` in their order, each sample \[its output steps, output\].
+/// Returns the outputs for the samples of `data` in their order, each sample \[its output steps, output\].
 pub(crate) fn predict<T: Scalar, L: Layer<T>>(
     workspace: &mut Workspace<T, L>,
     windows: &mut Option<StepWindows<T>>,
@@ -47,13 +47,13 @@ pub(crate) fn predict<T: Scalar, L: Layer<T>>(
     Ok(y)
 }
 
-/// The number of values of all outputs.
+/// Returns the number of values of all outputs.
 fn outputs<T: Scalar, L: Layer<T>>(workspace: &Workspace<T, L>, data: &Dataset<'_, T>) -> Result<usize, Error> {
     let rows = if per_step(workspace.network()) { data.all_rows() } else { data.samples() };
     product("the outputs (rows × width)", &[rows, workspace.dims().output])
 }
 
-/// [`predict`] into a buffer, in pieces of about [`ROWS`] rows.
+/// Writes the outputs of [`predict`] to a buffer, in passes of about [`ROWS`] rows.
 pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
     workspace: &mut Workspace<T, L>,
     windows: &mut Option<StepWindows<T>>,

@@ -7,12 +7,13 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Sets the initial state of passes: for each layer in order, h and then the cell state.
     ///
     /// # Errors
-    /// [`Error::Length`] for a network without state, or unless `state` is that of 1 sample to the capacity's samples.
+    /// [`Error::Length`] for a network without state, or unless `state` has the length for a whole number of samples,
+    /// from 1 to the capacity.
     pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
         self.memory.set_state(state)
     }
 
-    /// The initial state of passes; empty if it is zero.
+    /// Returns the initial state of passes; empty if it is zero.
     pub fn state(&self) -> &[T] {
         if self.memory.starts_from_state { &self.memory.state } else { &[] }
     }
@@ -47,19 +48,19 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         memory.starts_from_state = states > 0;
     }
 
-    /// The final state of the last pass.
+    /// Returns the final state of the last pass.
     pub fn final_state(&self) -> &[T] {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
-    /// The gradient of the loss with respect to the final state, to be filled between forward and backward; empty for a
-    /// workspace that only infers.
+    /// Returns the gradient of the loss with respect to the final state, to be written between forward and backward
+    /// pass. Empty for a workspace that only infers.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
     }
 
-    /// The gradient of the initial state, if [requested](Self::compute_state_gradient).
+    /// Returns the gradient of the initial state, if [requested](Self::compute_state_gradient).
     pub fn state_gradient(&self) -> &[T] {
         let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
         self.memory.d_state.get(..len).unwrap_or(&[])

@@ -13,23 +13,24 @@ use alloc::vec::Vec;
 /// The length of windows, and the layout of the state that is carried between them.
 #[derive(Debug)]
 pub(crate) struct StepWindows<T> {
-    /// The steps of a window.
+    /// The number of steps of a window.
     pub(crate) steps: usize,
     layout: Result<StateLayout, Error>,
     /// The initial state of the first window; empty if it is zero.
     start: Vec<T>,
-    /// Whether the state of the workspace is that of a window: between begin and end, and after a panic between them.
+    /// Whether the state of the workspace belongs to a window: between `begin_windows` and `end_windows`, and after a
+    /// panic between them.
     open: bool,
-    /// The outputs of all windows, and the lengths of one.
+    /// The outputs of all windows. `lengths` are the lengths of the samples in one window.
     outputs: Vec<T>,
     lengths: Vec<usize>,
 }
 
 impl<T: Scalar> StepWindows<T> {
-    /// Windows of `steps` steps for `network`.
+    /// Creates windows of `steps` steps for `network`.
     ///
     /// # Errors
-    /// [`LayerRule::NotInWindows`], with the layer, for one that reads later steps or changes the steps.
+    /// [`LayerRule::NotInWindows`], with the layer, for a layer that reads later steps or changes the steps.
     pub(crate) fn new(network: &dyn Layer<T>, steps: usize) -> Result<Self, Error> {
         check(network, "")?;
         let layout = StateLayout::of(network);
@@ -37,7 +38,7 @@ impl<T: Scalar> StepWindows<T> {
     }
 }
 
-/// Refuses a layer whose outputs need steps of other windows, by the innermost layer that does.
+/// Refuses a layer whose outputs need steps of other windows. The error names the innermost such layer.
 fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
     let shape = BatchShape::sequences(1, 2);
     let reason = match (layer.reads_later_steps(), layer.output_shape(shape) == shape) {
@@ -52,7 +53,7 @@ fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
 }
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
-    /// Notes the initial state of the first window.
+    /// Stores the initial state of the first window.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
@@ -69,8 +70,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(())
     }
 
-    /// Sets the initial state of a later window, of the first `samples` samples: the final state of the last pass if it
-    /// is `carried`, otherwise the initial state of the first window. No gradient flows from window to window.
+    /// Sets the initial state of a later window for the first `samples` samples. It is the final state of the last pass
+    /// if `carried`, otherwise the initial state of the first window. No gradient flows from window to window.
     pub(crate) fn next_window(&mut self, windows: &StepWindows<T>, samples: usize, carried: bool) {
         let (states, Memory { state, state_end, .. }) = (self.memory.last_values()[2], &mut self.memory);
         let from = if carried { &state_end[..states] } else { &windows.start[..] };
@@ -90,7 +91,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         self.memory.starts_from_state = !windows.start.is_empty();
     }
 
-    /// [`infer`](Self::infer), in `windows` if there are any: the bits are those of one pass.
+    /// Runs [`infer`](Self::infer), in `windows` if there are any. The outputs have the same bits as one pass.
     pub(crate) fn infer_in<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
@@ -110,7 +111,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(self.outputs_in(windows, shape))
     }
 
-    /// The outputs of the last [`infer_in`](Self::infer_in).
+    /// Returns the outputs of the last [`infer_in`](Self::infer_in).
     fn outputs_in<'a>(&'a self, windows: &'a Option<StepWindows<T>>, shape: BatchShape<'_>) -> &'a [T] {
         match windows {
             Some(windows) if shape.steps > windows.steps => &windows.outputs,
@@ -118,7 +119,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         }
     }
 
-    /// [`infer_in`](Self::infer_in) from a state of zero. The initial state of other passes is kept.
+    /// Runs [`infer_in`](Self::infer_in) from a state of zero. The initial state of other passes is kept.
     pub(crate) fn infer_from_zero<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
@@ -158,7 +159,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
 }
 
-/// An error of a window whose first step is `first`, with the step of the sequence.
+/// Returns an error of a window with its step counted in the sequence. `first` is the first step of the window.
 fn after(first: usize, mut error: Error) -> Error {
     if let Error::InvalidData(DataRule::Index { step, .. }) = &mut error {
         *step = Some(step.unwrap_or(0) + first);

@@ -1,4 +1,4 @@
-//! Branches as loud as their skips can bear.
+//! Residual branches scaled by 1/√L.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::format;
 
-/// Residual branches scaled by 1/√L for L blocks: what they add to the variance of the signal and of the gradient is
+/// Scales the branches of L residual layers by 1/√L. The variance that they add to signal and gradient is then
 /// bounded at any depth (Hayou et al. 2021).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ScaleBranches;

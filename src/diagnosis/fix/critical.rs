@@ -8,19 +8,20 @@ use crate::{
 };
 use alloc::string::String;
 
-/// Draws every weight matrix by [`CriticalGain`] for the activation that follows it, so that χ₁ = 1 there.
+/// Initializes every weight matrix by [`CriticalGain`] for the activation that follows it, so that χ₁ = 1 there.
 ///
 /// A matrix without a following activation gets LeCun's initialization. The fix does not apply if an activation has no
 /// critical point, such as sigmoid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CriticalInitialization {
     /// Whether matrices are also orthogonal. Then all singular values are equal, so no single direction vanishes, and
-    /// random networks differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). The preferred choice.
+    /// random networks differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). This is the preferred
+    /// choice.
     pub orthogonal: bool,
 }
 
-/// The network with critical initialization of all [`Linear`](crate::layer::Linear) layers; `None` if an activation has
-/// no critical point.
+/// Returns the network with critical initialization of all [`Linear`](crate::layer::Linear) layers; `None` if an
+/// activation has no critical point.
 pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
     let mut every = true;
     let after = rewrite(network, &mut |leaf, next| {
@@ -54,7 +55,7 @@ impl FixStrategy for CriticalInitialization {
         let Some(after) = initialized(context.network, self.orthogonal) else { return Ok(None) };
         let why = String::from("weights scaled so that each layer keeps the norm of a gradient: χ₁ = 1");
         let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
-        // Units that died during training died because of its steps.
+        // Units that died during training died because of the updates.
         let killed = context.finding.cause == Cause::DeadUnits && context.finding.came_with_training();
         let removes = self.orthogonal && !killed;
         Ok(Some(if removes && fix.is_enough() { fix.preferred() } else { fix }))

@@ -14,8 +14,8 @@ use core::f64::consts::PI;
 /// Replaces activations through which the gradient or the angles between inputs vanish, and draws weights critical for
 /// the new ones.
 ///
-/// Activations that saturate, or that no weights make critical, become tanh, which has mean 0 and slope 1 at 0. Dead
-/// rectifiers get a slope of 0.1 below 0. Rectifiers that bring all inputs together get the [`shaped_slope`] of their
+/// Activations that saturate, or have no critical point, become tanh, which has mean 0 and slope 1 at 0. Dead
+/// rectifiers get a slope of 0.1 below 0. Rectifiers that make all inputs alike get the [`shaped_slope`] for their
 /// number. A custom activation that returns NaN for some inputs becomes tanh.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExchangeActivation;

@@ -22,13 +22,14 @@ use alloc::{boxed::Box, vec::Vec};
 pub struct FixedNetwork<T> {
     /// The built network.
     pub network: Box<dyn Layer<T>>,
-    /// The parameters: drawn anew, except those of the survivors. What the finding accuses is no survivor.
+    /// The parameters: drawn anew, except those of the survivors. Parameters that the finding names as the cause are
+    /// not survivors.
     pub parameters: Vec<T>,
     /// The blocks whose parameters were copied from the old network.
     pub survivors: Vec<Survivor>,
 }
 
-/// A trainer of a fixed network.
+/// The trainer of a fixed network.
 pub type FixedTrainer<T, C, G> = Trainer<T, Box<dyn Layer<T>>, C, G>;
 
 impl<T: Scalar> FixedNetwork<T> {
@@ -48,7 +49,7 @@ impl<T: Scalar> FixedNetwork<T> {
         health::check(&*self.network, &self.parameters, x, shape, span, 0)
     }
 
-    /// A trainer of the fixed network from its parameters.
+    /// Creates a trainer of the fixed network that starts from its parameters.
     ///
     /// # Errors
     /// [`Error::Length`] if [`parameters`](Self::parameters) were given another length; those of [`Trainer::new`].

@@ -1,21 +1,22 @@
-//! Dropout whose masks do not drown the signal.
+//! Lower dropout rates, so that the noise of the masks stays below the signal.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{diagnosis::task::heaviest_masks, error::Error, layer::LayerSpec};
 use alloc::format;
 
-/// Lowers the rates of dropout until all masks together add at most a given share to the second moment of the outputs.
+/// Lowers the rates of dropout until all masks together add at most a given fraction to the second moment of the
+/// outputs.
 ///
-/// A mask of rate p multiplies the second moment of what it hides by 1/(1 − p), L of them by 1/(1 − p)ᴸ. That is
-/// 1 + s at p = 1 − (1 + s)^(−1/L): for a share s of 1 a rate of a half for one layer. L counts the layers with
+/// A mask of rate p multiplies the second moment of the masked values by 1/(1 − p), L masks by 1/(1 − p)ᴸ. That
+/// is 1 + s at p = 1 − (1 + s)^(−1/L). For a fraction s of 1 and one layer the rate is ½. L counts the layers with
 /// masks. Recurrent dropout and zoneout are lowered to the same rate.
 #[derive(Clone, Copy, Debug)]
 pub struct LighterDropout {
-    /// The share that masks add.
+    /// The fraction s that the masks may add.
     pub(super) share: f64,
 }
 
-/// Masks that add as much as the signal has.
+/// Returns the fix with s = 1: the masks add as much as the signal has.
 impl Default for LighterDropout {
     fn default() -> Self {
         LighterDropout { share: 1.0 }

@@ -4,24 +4,24 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// The learning rate raised until the largest step is a given share of its parameters, by the ratio that was measured.
+/// Raises the learning rate until the largest update is a given fraction of its parameters, from the measured ratio.
 ///
-/// Where the loss falls fastest is a matter of its curvature, which the ratio does not tell: a step is too long above
-/// 2/λ, λ the largest eigenvalue of the loss. So the steps of [`LADDER`](Self::LADDER) are proposed, and a trial
-/// tells the longest that the loss bears.
+/// The best rate depends on the curvature of the loss, which the ratio does not contain: a rate above 2/λ is too
+/// large, with λ the largest eigenvalue of the Hessian. So each ratio of [`LADDER`](Self::LADDER) is proposed, and a
+/// trial finds the best one.
 #[derive(Clone, Copy, Debug)]
 pub struct LongerStep {
-    /// log10 of update over parameter.
+    /// The target: log10 of the norm of an update over that of its parameters.
     pub(super) ratio: f64,
 }
 
 impl LongerStep {
-    /// Steps from a three-hundredth to a third of the parameters, each half a decade longer. Longer steps leave nothing
-    /// of what was learned.
+    /// The ratios that are proposed: updates from 1/300 to 1/3 of the parameters, half a decade apart. Larger updates
+    /// erase all that was learned.
     pub const LADDER: [f64; 5] = [-2.5, -2.0, -1.5, -1.0, -0.5];
 }
 
-/// The first step of the ladder.
+/// Returns the fix with the first ratio of the ladder.
 impl Default for LongerStep {
     fn default() -> Self {
         LongerStep { ratio: Self::LADDER[0] }
@@ -38,7 +38,7 @@ impl FixStrategy for LongerStep {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        // Of this finding the decades are log10 of update over parameter.
+        // For this cause, the decades of a finding are log10 of update over parameter.
         let Some(ratio) = context.finding.decades else { return Ok(None) };
         let factor = libm::exp10(self.ratio - ratio).clamp(1.0, 1e8);
         let share = libm::round(libm::exp10(-self.ratio));

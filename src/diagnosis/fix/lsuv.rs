@@ -21,8 +21,8 @@ pub struct Lsuv {
     /// The largest allowed |variance − 1|; 0.1 in the paper.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub tolerance: f64,
-    /// The maximum number of times that a layer is rescaled; 10 in the paper. It ends earlier where the variance
-    /// comes no nearer to 1, as where a bias alone exceeds it.
+    /// The maximum number of times that a layer is rescaled; 10 in the paper. Rescaling stops earlier if the variance
+    /// does not come nearer to 1, for example if the biases alone give a larger variance.
     pub trials: usize,
 }
 
@@ -56,8 +56,8 @@ impl Lsuv {
     /// x: \[rows, input\], time-major.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a tolerance that is NaN or below 0, and if the variance of a layer's output is 0, which
-    /// no factor changes, or not finite. Those of [`Workspace::new`] and [`Workspace::forward`]. On an error, the
+    /// [`Error::Parameter`] for a tolerance that is NaN or below 0, and if the variance of a layer's output is not
+    /// finite, or 0, which no factor changes. Those of [`Workspace::new`] and [`Workspace::forward`]. On an error, the
     /// weights of earlier layers stay rescaled.
     ///
     /// # Panics

@@ -70,7 +70,7 @@ use core::fmt::{self, Debug};
 pub struct FixContext<'a> {
     /// The layer spec of the network.
     pub network: &'a LayerSpec,
-    /// The statistics of its inputs.
+    /// The statistics of the network's inputs.
     pub inputs: InputStatistics,
     /// The finding to fix.
     pub finding: &'a Finding,
@@ -88,7 +88,7 @@ pub struct FixContext<'a> {
 }
 
 impl<'a> FixContext<'a> {
-    /// A context with only network, inputs and finding.
+    /// Creates a context with only network, inputs and finding.
     pub fn new(network: &'a LayerSpec, inputs: InputStatistics, finding: &'a Finding) -> Self {
         FixContext {
             network,
@@ -120,7 +120,7 @@ impl<'a> FixContext<'a> {
         FixContext { columns: Some(columns), ..self }
     }
 
-    /// Sets the standardisation of the columns of the targets.
+    /// Sets the standardization of the columns of the targets.
     #[must_use]
     pub fn targets(self, columns: Standardize) -> Self {
         FixContext { targets: Some(columns), ..self }
@@ -198,7 +198,7 @@ pub enum Change {
     Lsuv(Lsuv),
     /// Draws all parameters again from the network's initializers, by [`Fix::apply`].
     Redraw,
-    /// The parameters of the layers at these paths, drawn again likewise; the others stay.
+    /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; the others are kept.
     RedrawLayers(Vec<String>),
     /// Clips the gradient at this global norm, by [`ClipNorm`](crate::transform::ClipNorm).
     ClipNorm(f64),
@@ -206,13 +206,13 @@ pub enum Change {
     LearningRate(f64),
     /// Standardizes the data, by [`Standardize::apply`].
     Standardize(Standardize),
-    /// The targets: [`Standardize::apply`], and [`Standardize::invert`] on the predictions.
+    /// Standardizes the targets, by [`Standardize::apply`], and converts predictions back, by [`Standardize::invert`].
     StandardizeTargets(Standardize),
     /// Trains the block or layer of this name at the rate of the others.
     TrainBlock(String),
-    /// Disables weight decay, and draws all parameters again: those that decay has shrunk are lost.
+    /// Disables weight decay, and draws all parameters again, since decay has shrunk them.
     WithoutDecay,
-    /// Takes the samples in random order, another in each epoch:
+    /// Takes the samples in a new random order in each epoch:
     /// [`TrainConfig::shuffle`](crate::trainer::TrainConfig::shuffle).
     Shuffle,
     /// Leaves these samples out, by [`Dataset::select`](crate::dataset::Dataset::select).
@@ -227,7 +227,7 @@ pub struct Fix {
     pub name: &'static str,
     /// The part of the setup that the fix changes.
     pub effort: Effort,
-    /// The change.
+    /// The change that the fix makes.
     pub change: Change,
     /// The predicted budget without the fix, in decades to the first weights; `None` if it is unknown.
     pub before: Option<f64>,
@@ -235,7 +235,7 @@ pub struct Fix {
     pub after: Option<f64>,
     /// One sentence: how the fix removes the cause.
     pub why: String,
-    /// The layers whose parameters the finding accuses: none of them is carried over.
+    /// The layers whose parameters the finding names as the cause. Their parameters are not carried over.
     pub accused: Vec<String>,
     enough: bool,
     /// Whether the fix removes the cause itself, not only its effect.
@@ -254,7 +254,7 @@ impl Fix {
     }
 }
 
-/// One line: the strategy, the reason, and the predicted budgets before and after.
+/// Writes one line: the strategy, the reason, and the predicted budgets before and after.
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.why)?;
@@ -298,10 +298,10 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     all.into_iter().chain(longer).collect()
 }
 
-/// The fixes that all strategies propose for `context`, best first.
+/// Returns the fixes that all strategies propose for `context`, best first.
 ///
 /// The order is: fixes that remove the cause itself, fixes with a predicted budget within the thresholds, least effort;
-/// of equal ones first that which draws the accused layers alone.
+/// among equal fixes first the one that redraws only the layers named by the finding.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
@@ -333,7 +333,7 @@ pub fn suggest_fixes(context: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
     Ok(fixes)
 }
 
-/// Changes the leaves of a layer spec; `None` if none changed. `change` gets each part without inner parts, and the
+/// Changes the leaves of a layer spec; `None` if none changed. `change` receives each part without inner parts, and the
 /// activation that follows it. It returns whether it changed the part.
 pub(super) fn rewrite(
     network: &LayerSpec,
@@ -369,7 +369,7 @@ pub(super) fn rewrite(
     walk(&mut after, None, change).then_some(after)
 }
 
-/// The first activation in `node`.
+/// Returns the first activation in `node`.
 fn first_activation(node: &LayerSpec) -> Option<&ActivationKind> {
     match node {
         LayerSpec::ActivationLayer { activation, .. } => Some(activation),

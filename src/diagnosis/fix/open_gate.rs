@@ -1,4 +1,4 @@
-//! A gate half open.
+//! The bias of a shut gate, set to 0.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
 };
 use alloc::format;
 
-/// Draws the bias of a shut gate at 0, so that it stands half open; the biases of the other gates stay.
+/// Initializes the bias of a shut gate to 0, so that the gate is half open. The biases of the other gates are kept.
 ///
-/// Where a cell has no input gate, as a GRU, the gate that carries the state admits the input.
+/// In a cell without an input gate, such as a GRU, the gate that carries the state admits the input.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenGate;
 

@@ -1,13 +1,13 @@
-//! New random initial values for all parameters, or for those that a finding accuses.
+//! New random initial values for all parameters, or for the layers that a finding names as the cause.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy, survivors::accused};
 use crate::error::Error;
 use alloc::{format, string::String};
 
-/// Parameters drawn again from the network's own initializers.
+/// Draws parameters again from the network's own initializers.
 ///
-/// Units that were made alike by hand are parted by independent draws of all parameters. Where one layer is accused,
-/// its parameters alone are drawn, and the others stay.
+/// Independent draws of all parameters separate units that were set to equal values. If the finding names one layer,
+/// only its parameters are drawn, and the others are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 
@@ -28,7 +28,8 @@ impl FixStrategy for Redraw {
             return Ok(Some(fix.preferred()));
         }
         let layers = accused(context.network, context.finding);
-        // The description draws what it drew: only values that differ from it are mended by another draw.
+        // A draw from the same initializers has the same distribution. So it helps only if the current values differ
+        // from it.
         let described = context.budget(context.network)?;
         let expected = context.finding.predicted.filter(|predicted| predicted.is_finite()).or(described);
         let differs = match (context.finding.decades, expected) {

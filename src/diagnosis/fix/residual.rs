@@ -7,13 +7,14 @@ use crate::{
 };
 use alloc::{boxed::Box, format, vec::Vec};
 
-/// Makes hidden activations and weights of equal widths the branches of residual blocks, `x + W φ(V φ(x))/√L` for L
-/// blocks (He et al. 2016, "Identity mappings"; the scale of Hayou et al. 2021). The gradient passes the skips
-/// unchanged.
+/// Turns hidden activations and weights of equal widths into the branches of residual layers, `x + W φ(V φ(x))/√L`
+/// for L blocks (He et al. 2016, "Identity mappings"; the scale of Hayou et al. 2021). The skip connections pass the
+/// gradient unchanged.
 ///
-/// A branch ends in its weights: weights of mean 0 add values of mean 0. A branch that ended in a rectifier would add a
-/// mean of one sign, and L branches √L times that: all inputs become alike. A branch has two products, of which the
-/// first mixes the units: without it every branch would read the same units of a sum that hardly changes.
+/// A branch ends in its weights: weights of mean 0 add values of mean 0. The values of a branch that ended in a
+/// rectifier would have a mean of one sign. L branches would add √L times that mean, and all inputs would become
+/// alike. A branch has two products. The first mixes the units; without it every branch would read the same units of a
+/// sum that hardly changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResidualBranches;
 
@@ -57,7 +58,7 @@ impl FixStrategy for ResidualBranches {
         let why = format!("skips past {0} blocks of hidden layers, with branches scaled by 1/√{0}", blocks.len());
         let after = LayerSpec::Sequential { input: *input, layers: after };
         let fix = context.network_becomes(self.name(), Effort::Structure, after, why)?;
-        // A skip carries the angles between inputs, which no first values of plain layers keep.
+        // Skip connections keep the angles between inputs; no initialization of layers without skip connections does.
         let removes = context.finding.cause == Cause::CollapsedRepresentation && fix.is_enough();
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }

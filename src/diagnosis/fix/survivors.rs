@@ -22,9 +22,9 @@ pub struct Survivor {
     pub after: Range<usize>,
 }
 
-/// The blocks of the layers that are equal in both layer specs, including their initializers. Equal layers correspond
-/// in order: the n-th of one network is the n-th of the other. Of layers that differ in the initializer of their biases
-/// alone, all blocks but the biases survive.
+/// Returns the blocks of the layers that are equal in both layer specs, including their initializers. Equal layers
+/// correspond in order: the n-th of one network is the n-th of the other. If layers differ only in the initializer of
+/// their biases, all blocks except the biases survive.
 ///
 /// # Errors
 /// Those of [`LayerSpec::build`] for either layer spec. A custom activation is no error.
@@ -72,8 +72,9 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
     same == *b
 }
 
-/// The layers or blocks whose parameters a finding accuses: of a gate its biases; otherwise the layer it names, or
-/// those before an activation that it names, up to the next layer of weights.
+/// Returns the layers or blocks whose parameters a finding names as the cause. For a gate they are its biases;
+/// otherwise the layer that the finding names. For an activation they are the layers before it, up to the next layer
+/// with weights.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
     if matches!(finding.cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate) {
@@ -93,7 +94,8 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
             | Overflow
             | NotANumber
     );
-    // Where the budget is that of the description, the description is to blame, and the fix changes it.
+    // If the measured budget is the one predicted for the description, the cause is the description, and the fix
+    // changes it.
     let as_described = match (finding.decades, finding.predicted) {
         (Some(found), Some(predicted)) => (found - predicted).abs() <= 1.0,
         _ => true,
@@ -121,10 +123,10 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     found
 }
 
-/// The survivors that are not, and do not belong to, one of these blocks or layers of the old network.
+/// Returns the survivors except those that are, or belong to, one of these blocks or layers of the old network.
 ///
 /// # Errors
-/// Those of [`LayerSpec::build`]; an activation of your own is none.
+/// Those of [`LayerSpec::build`]. A custom activation is no error.
 pub(super) fn without(found: Vec<Survivor>, before: &LayerSpec, layers: &[String]) -> Result<Vec<Survivor>, Error> {
     if layers.is_empty() {
         return Ok(found);

@@ -4,8 +4,7 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// The targets of a regression brought to mean 0 and variance 1 in every column; predictions are brought back by the
-/// same columns.
+/// Standardizes the targets of a regression to mean 0 and variance 1 in every column. Predictions are converted back.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StandardizeTargets;
 

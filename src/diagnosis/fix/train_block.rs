@@ -1,4 +1,4 @@
-//! Training of a block that does not move.
+//! Training of a block that does not change.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! Fixes tried before they are given: short trainings of the network as it is and of each fixed one.
+//! Trials of fixes: short trainings of the network as it is and of each fixed one.
 
 use super::{Change, Fix, TrialOutcome, TrialReport};
 use crate::{
@@ -15,10 +15,10 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 use core::fmt;
 
-/// What fixes are tried with: data, loss, optimizer, and a budget of steps.
+/// The setup for trying fixes: data, loss, optimizer, and a limit on the number of steps.
 ///
-/// Every fix sees the same batches as the network as it is, from the same seeds. The loss of all is that on the same
-/// samples and targets, with dropout disabled.
+/// Every fix is trained on the same batches as the network as it is, from the same seeds. All losses are computed on
+/// the same samples and targets, with dropout disabled.
 ///
 /// ```
 /// use chainrule::{Layer, activation::Relu, dataset::Dataset};
@@ -56,7 +56,7 @@ pub struct Trial<'a, T: Scalar> {
     limit: usize,
 }
 
-/// The transform with a change of training; `None` where the change is not one of it.
+/// Returns the transform with a change of training; `None` for a change that does not affect the transform.
 type Settings<'a, T> = dyn Fn(&Change) -> Option<Box<dyn GradientTransform<T>>> + 'a;
 
 impl<T: Scalar> fmt::Debug for Trial<'_, T> {
@@ -72,7 +72,7 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
     }
 }
 
-/// Samples on which losses are compared.
+/// The largest number of samples on which losses are compared.
 const COMPARED: usize = 512;
 
 /// A network, parameters, data and optimizer to train.
@@ -80,17 +80,17 @@ struct Candidate<'a, T: Scalar> {
     network: Box<dyn Layer<T>>,
     parameters: Vec<T>,
     data: &'a Dataset<'a, T>,
-    /// The samples of the trial with inputs as the network takes them, which losses are compared on.
+    /// The samples on which losses are compared, with inputs as the network expects them.
     compared: &'a Dataset<'a, T>,
     transform: Box<dyn GradientTransform<T>>,
     in_order: bool,
-    /// The columns that bring outputs back to the scale of the targets.
+    /// The standardization that is inverted to bring outputs back to the scale of the targets.
     targets: Option<&'a Standardize>,
 }
 
 impl<'a, T: Scalar> Trial<'a, T> {
-    /// Trials for a run of `run` steps: max(20, 5 %) of it for each fix and seed, at most half of it for all together,
-    /// three seeds, batches of 32.
+    /// Creates trials for a run of `run` steps. Each fix and seed takes 5 % of the run, at least 20 steps; all together
+    /// take at most half of it. There are three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -111,10 +111,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
     }
 
-    /// Sets how training is changed: for a clip, a rate, a frozen block or weight decay, the transform with the change.
+    /// Sets the function that applies a change of training to the transform: a clip, a rate, a frozen block or weight
+    /// decay.
     ///
-    /// Without it a clip and a rate are put before and behind the transform, which keeps a clip of its own. A block at
-    /// the rate of the others and a training without weight decay are then not tried.
+    /// Without this function a clip is put before the transform and a rate after it; a clip of the transform's own is
+    /// kept. Training a block at the rate of the others, and training without weight decay, are then not tried.
     #[must_use]
     pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
         Trial { settings: Some(settings), ..self }
@@ -126,7 +127,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { in_order: true, ..self }
     }
 
-    /// Sets the steps of each training, and of all together.
+    /// Sets the number of steps of each training, and of all together.
     #[must_use]
     pub fn steps(self, each: usize, all: usize) -> Self {
         Trial { steps: each, limit: all, ..self }
@@ -138,7 +139,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { seeds, ..self }
     }
 
-    /// Sets the samples of a batch.
+    /// Sets the number of samples in a batch.
     #[must_use]
     pub fn batch_size(self, samples: usize) -> Self {
         Trial { batch_size: samples, ..self }
@@ -146,14 +147,14 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
     ///
-    /// The fixes are tried in order until the steps of all are used up. Where these do not hold the network as it is
-    /// and one fix from all seeds, there are fewer seeds, then fewer steps.
+    /// The fixes are tried in order until the total number of steps is used up. If the total is too small for the
+    /// network as it is and one fix from all seeds, the trial uses fewer seeds, then fewer steps.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
-    /// [`Error::Length`] if `w` is not as long as the network needs. [`Error::CustomPart`] where a part is of your own.
-    /// The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become NaN or infinite
-    /// are an infinite loss.
+    /// [`Error::Length`] if the length of `w` is not the number of parameters. [`Error::CustomPart`] for a network with
+    /// a custom part. The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become
+    /// NaN or infinite count as an infinite loss.
     ///
     /// # Panics
     /// As [`Trainer::fit`].
@@ -172,7 +173,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             let fewer = Trial { steps, seeds: (pairs / steps) as u64, limit: self.limit.max(2), ..*self };
             return fewer.run(network, w, fixes);
         }
-        // No loss counts a sample that some fix leaves out.
+        // Samples that some fix leaves out do not count in any loss.
         let mut left_out: Vec<usize> = Vec::new();
         for fix in fixes {
             if let Change::LeaveOut(samples) = &fix.change {
@@ -218,7 +219,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(report)
     }
 
-    /// The outcome of all seeds; `None` where there is nothing to train.
+    /// Returns the outcome of all seeds; `None` if there is nothing to train.
     fn seeds_of<'c>(
         &self,
         name: &str,
@@ -241,7 +242,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Some(TrialOutcome { name: name.into(), fix, losses, curve }))
     }
 
-    /// The data with the fix; `None` where the fix leaves it.
+    /// Returns the data after the fix; `None` if the fix does not change the data.
     fn changed_data(&self, fix: &Fix) -> Result<Option<Dataset<'a, T>>, Error> {
         Ok(match (&fix.change, self.data.targets()) {
             (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
@@ -268,7 +269,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let (network, parameters) = match &fix.change {
             Change::TrainBlock(_) | Change::WithoutDecay if !is_set => return Ok(None),
             Change::Shuffle if !self.in_order => return Ok(None),
-            // The outputs are not all of the scale of the targets, as where they hold variances too.
+            // Not all outputs have the scale of the targets, for example if some are variances.
             Change::StandardizeTargets(_) if self.loss.target_width(network.widths().1) != network.widths().1 => {
                 return Ok(None);
             }
@@ -304,7 +305,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Some(Candidate { network, parameters, data, compared, transform, in_order, targets: columns }))
     }
 
-    /// The loss after the steps; adds the losses of the steps to `curve`.
+    /// Returns the loss after the steps, and adds the losses of the steps to `curve`.
     fn train(
         &self,
         candidate: Candidate<'_, T>,
@@ -342,7 +343,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(if loss.is_nan() { f64::INFINITY } else { loss })
     }
 
-    /// The loss on samples at equal distances, of outputs brought back to the scale of the given targets.
+    /// Returns the loss on evenly spaced samples. Outputs are brought back to the scale of the given targets.
     fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
         &self,
         trainer: &mut Trainer<T, L, C, G>,
@@ -379,7 +380,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
 }
 
 impl Fix {
-    /// Tries this fix alone: today's parameters against the fixed network, on the same batches.
+    /// Tries this fix alone: compares the current parameters with the fixed network, on the same batches.
     ///
     /// # Errors
     /// Those of [`Trial::run`].

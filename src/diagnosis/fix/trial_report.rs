@@ -1,10 +1,10 @@
-//! What fixes did when they were tried, ranked.
+//! The results of trials, ranked.
 
 use crate::diagnosis::figures::{count, number};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// What a fix, or the network as it is, did in its trials.
+/// The result of a fix, or of the network as it is, in its trials.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -13,21 +13,21 @@ pub struct TrialOutcome {
     pub name: String,
     /// The index of the fix in the list that was given.
     pub fix: Option<usize>,
-    /// The loss after the steps, a seed each, in increasing order; infinite where training broke.
+    /// The loss after the steps for each seed, in increasing order; infinite if parameters became NaN or infinite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub losses: Vec<f64>,
-    /// The loss of each step's batch, the mean over the seeds.
+    /// The loss of each step's batch, averaged over the seeds.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub curve: Vec<f64>,
 }
 
 impl TrialOutcome {
-    /// The median of the losses; of an even number, the higher of the two in the middle.
+    /// Returns the median of the losses; for an even number of losses the higher of the middle two.
     pub fn median(&self) -> f64 {
         self.losses.get(self.losses.len() / 2).copied().unwrap_or(f64::INFINITY)
     }
 
-    /// The lowest and the highest loss.
+    /// Returns the lowest and the highest loss.
     pub fn spread(&self) -> [f64; 2] {
         let end = |loss: Option<&f64>| loss.copied().unwrap_or(f64::INFINITY);
         [end(self.losses.first()), end(self.losses.last())]
@@ -39,21 +39,21 @@ impl TrialOutcome {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TrialReport {
-    /// The network as it is.
+    /// The outcome of the network as it is.
     pub baseline: TrialOutcome,
     /// The fixes that were tried, the lowest median loss first.
     pub outcomes: Vec<TrialOutcome>,
-    /// The names of those that were not: they change what the caller alone can, or the budget of steps was used up.
+    /// The names of the fixes that were not tried: only the caller can apply the change, or the steps were used up.
     pub untried: Vec<String>,
 }
 
-/// A loss is lower by more than chance and by an amount that matters below this share of the other.
+/// A loss counts as clearly lower below this fraction of the other.
 const LOWER: f64 = 1.0 / 1.1;
 
 impl TrialReport {
-    /// The best fix, as an index of the given list; `None` where none helped.
+    /// Returns the best fix, as an index of the given list; `None` if no fix helped.
     ///
-    /// A fix helps if its highest loss is below the lowest of the network as it is, and its median 1.1 times lower.
+    /// A fix helps if its highest loss is below the lowest of the network as it is, and its median is 1.1 times lower.
     pub fn best(&self) -> Option<usize> {
         let best = self.outcomes.first()?;
         let lower = best.median() <= LOWER * self.baseline.median() || self.baseline.median().is_infinite();
@@ -62,7 +62,7 @@ impl TrialReport {
 }
 
 impl TrialReport {
-    /// The best fix and its effect in one sentence.
+    /// Returns the best fix and its effect as one sentence.
     pub(in crate::diagnosis) fn verdict(&self) -> String {
         let steps = count(self.baseline.curve.len(), "step");
         match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
@@ -76,7 +76,7 @@ impl TrialReport {
     }
 }
 
-/// The best fix; then a line for each outcome, the lowest loss first: median, spread, name.
+/// Writes the best fix, then a line for each outcome, the lowest loss first: median, spread, name.
 impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = count(self.baseline.curve.len(), "step");

@@ -1,11 +1,11 @@
-//! Outputs without the layer that squashes them.
+//! Removal of a last layer that bounds the outputs.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{error::Error, layer::LayerSpec};
 use alloc::format;
 
 /// Removes the last layer, whose range bounds the loss from below: a loss such as
-/// [`CrossEntropy`](crate::loss::CrossEntropy) takes outputs of any size, and squashes them itself.
+/// [`CrossEntropy`](crate::loss::CrossEntropy) takes unbounded outputs, and applies softmax or sigmoid itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnsquashOutputs;
 

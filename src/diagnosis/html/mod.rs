@@ -53,7 +53,7 @@ fn section(finding: &Finding) -> String {
 }
 
 impl Report {
-    /// The report as one HTML page with everything in it: the findings, the budget by layer and over watched passes,
+    /// The report as one HTML page with everything in it: the findings, the budget by layer and over monitored passes,
     /// the state's gradient over time, the curves of trials, and the text. It needs no network and no script.
     ///
     /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. Passes are those
@@ -175,7 +175,7 @@ fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
     .svg()
 }
 
-/// The norm of a state's gradient at each step of the last pass; nothing where none was watched.
+/// The norm of a state's gradient at each step of the last pass; nothing if no pass was monitored.
 fn over_time(state: &ReportState) -> String {
     if state.gradient.len() < 2 {
         return String::new();

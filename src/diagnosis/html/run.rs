@@ -46,7 +46,7 @@ impl RunRecord {
         last.map_or(self.budget().numbers.len(), |last| usize::try_from(last).unwrap_or(usize::MAX))
     }
 
-    /// A table of what one wants to know first.
+    /// Returns a table of the main facts of the run.
     fn facts(&self) -> String {
         let (steps, epochs) = (self.steps(), self.epochs());
         let mut rows = Vec::new();

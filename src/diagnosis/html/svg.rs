@@ -1,4 +1,4 @@
-//! What all pictures of a page have in common: sizes, text, the horizontal axis.
+//! Common parts of all pictures of a page: sizes, text, the horizontal axis.
 
 use crate::diagnosis::figures::number;
 use alloc::{

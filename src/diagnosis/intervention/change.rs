@@ -9,15 +9,17 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-/// The paths of the layers whose weights an intervention draws, in order.
+/// Returns the paths of the layers whose weights an intervention redraws, in order.
 pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
     let parts = network.parts().into_iter();
     parts.filter(|(_, part)| matches!(part, LayerSpec::Linear(_))).map(|(path, _)| path).collect()
 }
 
-/// The network with the weights of some [`weight_layers`] at the critical gain of the activation that follows.
+/// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows.
+/// `layers` are some of [`weight_layers`].
 ///
-/// Weights that no activation follows are LeCun's. So are those before an activation without a critical point.
+/// LeCun's initialization replaces it for weights without a following activation, or with one that has no critical
+/// point.
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
     let (all, mut place) = (weight_layers(network), 0);
     rewrite(network, &mut |leaf, next| {
@@ -33,12 +35,13 @@ pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSp
     })
 }
 
-/// Whether the activation has no weights that keep both its signal and its gradient.
+/// Whether the activation has no critical point: no initial weights keep both the signal and the gradient.
 pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -> bool {
     CriticalGain::new(activation.as_any()).is_err()
 }
 
-/// The network with tanh in place of activations without a critical point; that of the outputs stays.
+/// Returns the network with tanh in place of activations without a critical point. The activation of the outputs is
+/// kept.
 fn exchanged(network: &LayerSpec) -> Option<LayerSpec> {
     let last =
         network.parts().into_iter().filter(|(_, part)| matches!(part, LayerSpec::ActivationLayer { .. })).count();
@@ -56,12 +59,12 @@ fn exchanged(network: &LayerSpec) -> Option<LayerSpec> {
     })
 }
 
-/// How many residual blocks lie one after the other in the network.
+/// Returns the number of residual layers in the network, nested ones included.
 pub(in crate::diagnosis) fn residual_blocks(network: &LayerSpec) -> usize {
     network.parts().iter().filter(|(_, part)| matches!(part, LayerSpec::Residual { .. })).count()
 }
 
-/// The network with the branches of its L residual blocks scaled by 1/√L, where they were scaled by more.
+/// Returns the network with the branches of its L residual layers scaled by 1/√L, if their scale was larger.
 pub(in crate::diagnosis) fn scaled_branches(network: &LayerSpec) -> Option<LayerSpec> {
     let blocks = residual_blocks(network);
     let most = 1.0 / libm::sqrt(blocks.max(1) as f64);
@@ -95,9 +98,9 @@ fn scale(node: &LayerSpec, most: f64, changed: &mut bool) -> LayerSpec {
     }
 }
 
-/// The description after some alterations; `None` where one of them changes nothing in it.
+/// Returns the description after the alterations; `None` if one of them changes nothing.
 ///
-/// Standardized inputs, unit gains and open gates leave a description as it is.
+/// Standardized inputs, unit gains and open gates do not change a description.
 pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {
     let mut after = network.clone();
     for alteration in alterations {

@@ -11,7 +11,8 @@ use crate::{
     theory::{InputStatistics, Prediction},
 };
 
-/// The interventions on a budget that theory predicts for the description; none where an altered one is unknown.
+/// Returns the interventions on the budget that theory predicts for the description. A change whose budget is unknown
+/// is skipped.
 pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> Verdict {
     let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];
@@ -21,7 +22,7 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
         }
         let mut inputs = diagnosis.inputs;
         if alterations.contains(&Alteration::StandardizedInputs) {
-            // Inputs of about that scale leave nothing to try.
+            // Inputs of about unit scale need no standardization.
             if (0.25..4.0).contains(&inputs.second_moment()) {
                 return Ok(None);
             }
@@ -37,7 +38,7 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
 }
 
 impl InputStatistics {
-    /// The same with mean 0 and mean square 1.
+    /// Returns the statistics with mean 0 and mean square 1.
     fn standardized(self) -> Self {
         InputStatistics::new(1.0).and_then(|unit| unit.steps(self.sequence_steps())).unwrap_or(self)
     }

@@ -17,30 +17,30 @@ use core::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Alteration {
-    /// The inputs, brought to mean 0 and variance 1.
+    /// The inputs are standardized to mean 0 and variance 1.
     StandardizedInputs,
-    /// The weights of the layer at this path, drawn at the critical gain of the activation that follows.
+    /// The weights of the layer at this path are redrawn at the critical gain of the activation that follows.
     CriticalLayer(String),
-    /// The weights of all layers, drawn at their critical gain.
+    /// The weights of all layers are redrawn at their critical gain.
     CriticalWeights,
-    /// The gains of norms, set to 1, and their biases to 0.
+    /// The gains of norms are set to 1, and their biases to 0.
     UnitGains,
-    /// The biases of shut gates, set to 0.
+    /// The biases of shut gates are set to 0.
     OpenGates,
-    /// The branches of residual blocks, scaled by 1/√L for L of them.
+    /// The branches of L residual layers are scaled by 1/√L.
     ScaledBranches,
-    /// The activations without a critical point, exchanged for tanh.
+    /// The activations without a critical point are replaced by tanh.
     ExchangedActivations,
-    /// The recurrent matrices, drawn as orthogonal ones.
+    /// The recurrent matrices are redrawn as orthogonal matrices.
     OrthogonalRecurrence,
-    /// The biases of the gates that carry the state, set so that it is kept over the sequence.
+    /// The biases of the gates that carry the state are set so that the state is kept over the sequence.
     RememberingGates,
-    /// Two of these at once.
+    /// Two alterations at once.
     Both(Vec<Alteration>),
 }
 
 impl Alteration {
-    /// The cause that a budget of this many decades has, where the alteration mends it.
+    /// Returns the cause of a budget of `before` decades that the alteration repairs.
     fn cause(&self, before: f64) -> Cause {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
@@ -61,7 +61,7 @@ impl Alteration {
     }
 }
 
-/// What was changed, as the subject of a sentence.
+/// Writes the changed thing, as the subject of a sentence.
 impl fmt::Display for Alteration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -84,22 +84,22 @@ impl fmt::Display for Alteration {
     }
 }
 
-/// The effect of one change on the gradient budget. It was tried on a copy: nothing of the run is touched.
+/// The effect of one change on the gradient budget. The change is tried on a copy; the run is not changed.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Intervention {
-    /// What was changed.
+    /// The change.
     pub alteration: Alteration,
-    /// Decades without the change: from loss to first weights, or of one step back in time.
+    /// The decades without the change: from loss to first weights, or of one step back in time.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub before: f64,
-    /// The same with it.
+    /// The decades with the change.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub after: f64,
-    /// Whether they are those of one step back in time.
+    /// Whether `before` and `after` are the decades of one step back in time, not from loss to first weights.
     pub each_step: bool,
-    /// Whether these come from passes of the network as it is; otherwise from theory, by its description.
+    /// Whether the decades were measured in passes of the network; otherwise theory predicts them from its description.
     pub measured: bool,
 }
 
@@ -109,7 +109,7 @@ impl Intervention {
     }
 }
 
-/// `with branches scaled by 1/√L: −0.1 instead of +5.1 decades (measured)`.
+/// Writes `with branches scaled by 1/√L: −0.1 instead of +5.1 decades (measured)`.
 impl fmt::Display for Intervention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = if self.measured { "measured" } else { "by theory" };
@@ -122,14 +122,14 @@ impl fmt::Display for Intervention {
 /// The outcome of all interventions on one budget.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
-    /// The smallest change that mends the budget.
+    /// The smallest change that repairs the budget.
     pub mends: Option<Intervention>,
-    /// The changes that do not.
+    /// The changes that do not repair the budget.
     pub ruled_out: Vec<Intervention>,
 }
 
 impl Verdict {
-    /// The verdict in one sentence.
+    /// Returns the verdict as one sentence.
     pub fn sentence(&self) -> String {
         match (&self.mends, &self.ruled_out[..]) {
             (Some(mends), _) => format!("{mends}"),
@@ -142,17 +142,18 @@ impl Verdict {
     }
 }
 
-/// The budget with some alterations, of the weights of some layers; `None` where it is unknown or nothing changes.
+/// Returns the budget after the given alterations; alterations of weights apply to the given layers. `None` if the
+/// budget is unknown or nothing changes.
 type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<f64>, E> + 'a;
 
-/// The share of the mended decades that a single layer must account for.
+/// The fraction of the repaired decades that a single layer must account for.
 const MOST: f64 = 0.7;
 
 /// Tries changes from the smallest to the largest; the first whose budget lies within `lines` ends the search.
 ///
-/// `budget` is `None` for a change that the network has no place for, or whose budget is unknown. Where all weights
-/// must be redrawn, the smallest part of them is looked for by halves. Where no change mends the budget, pairs of the
-/// nearest five are tried.
+/// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
+/// all weights repairs the budget, a bisection looks for a single layer that does so, too. If no change repairs the
+/// budget, pairs of the nearest five are tried.
 fn search<E>(
     before: f64,
     measured: bool,
@@ -179,7 +180,8 @@ fn search<E>(
         }
         let single = match tried.alteration {
             Alteration::CriticalWeights => {
-                // A part that does most of what all weights do, not one that tips a budget at the line.
+                // The part must have most of the effect of all weights. A part that only moves a budget across the
+                // threshold does not count.
                 let whole = after - before;
                 let most = |part: f64| good(part) && (whole.is_infinite() || (part - before) / whole >= MOST);
                 halves(&most, layers, budget)?
@@ -209,7 +211,8 @@ fn search<E>(
     Ok(verdict)
 }
 
-/// The one layer whose weights alone mend the budget, by halving the layers; `None` where it takes several.
+/// Returns the one layer whose weights alone repair the budget, by bisection of the layers; `None` if several are
+/// needed.
 fn halves<E>(
     good: &dyn Fn(f64) -> bool,
     layers: &[String],

@@ -1,4 +1,4 @@
-//! Interventions by passes: the measured budget of the parameters as they are, with one thing changed.
+//! Interventions by passes: the measured budget of the current parameters with one thing changed.
 
 use super::{
     Alteration, Intervention, Verdict,
@@ -20,22 +20,23 @@ use crate::{
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{cell::Cell, ops::Range};
 
-/// The budget of a network on one batch, and the interventions on it where it is bad.
+/// The budget of a network on one batch, and the interventions if the budget is bad.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Experiments {
-    /// Decades from loss to first weights.
+    /// The decades from loss to first weights.
     pub before: f64,
     pub verdict: Verdict,
-    /// The root mean square of the first pre-activations, as they are and with inputs standardized by column; measured
-    /// where the inputs are not of unit scale.
+    /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by column.
+    /// It is measured if the inputs are not of unit scale.
     pub standardized: Option<[f64; 2]>,
-    /// Interventions on the decades of one step back in time, each with its layer, where those of the sequence are bad.
+    /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
+    /// sequence are bad.
     pub over_time: Vec<(String, Intervention)>,
-    /// The passes, forward and backward, that all of it took.
+    /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
 }
 
-/// A network in `f64` with its parameters and a batch, which copies are made of.
+/// A network in `f64` with its parameters and a batch. Interventions run on copies of it.
 struct Bench<'a> {
     spec: &'a LayerSpec,
     w: &'a [f64],
@@ -47,7 +48,7 @@ struct Bench<'a> {
 }
 
 impl Experiments {
-    /// Measures the budget on the rows `x`, for a normal gradient at the output; tries interventions where it is bad.
+    /// Measures the budget on the rows `x`, for a normal gradient at the output. If it is bad, tries interventions.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build`], activations left out, and of [`Workspace::forward`].
@@ -90,7 +91,7 @@ impl Experiments {
     }
 }
 
-/// Decades from a gradient at the output to the first weights, without the activation of the outputs.
+/// Returns the decades from a gradient at the output to the first weights, without the activation of the outputs.
 fn decades(spec: &LayerSpec, seen: &Statistics) -> f64 {
     let of_outputs = outputs(spec).and_then(|path| {
         let link = seen.links().iter().find(|link| link.name() == path)?;
@@ -100,7 +101,7 @@ fn decades(spec: &LayerSpec, seen: &Statistics) -> f64 {
 }
 
 impl Bench<'_> {
-    /// The budget with these alterations; `None` where the network has no place for one of them.
+    /// Returns the budget after the alterations; `None` if one of them does not apply to the network.
     fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<f64>, Error> {
         let Some(spec) = altered(self.spec, alterations, layers) else { return Ok(None) };
         let mut x = self.x;
@@ -113,7 +114,7 @@ impl Bench<'_> {
         self.pass(&*network, &w, x).map(|seen| Some(decades(&spec, &seen)))
     }
 
-    /// The parameters with these alterations.
+    /// Returns the parameters after the alterations.
     fn parameters(
         &self,
         network: &dyn Layer<f64>,
@@ -151,7 +152,7 @@ impl Bench<'_> {
         Ok(Some(w))
     }
 
-    /// One pass forward and back, from a normal gradient at the output.
+    /// Runs one forward and one backward pass, with a normal gradient at the output.
     fn pass(&self, network: &dyn Layer<f64>, w: &[f64], x: &[f64]) -> Result<Statistics, Error> {
         self.passes.set(self.passes.get() + 1);
         let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, Statistics::new());
@@ -162,8 +163,9 @@ impl Bench<'_> {
         Ok(seen)
     }
 
-    /// The decades of a step back in time with orthogonal recurrent matrices, and with gates that keep the state, where
-    /// those of a sequence exceed `line` either way.
+    /// Measures two changes for recurrent layers whose decades over a sequence have a magnitude above `line`:
+    /// orthogonal recurrent matrices, and gates that keep the state. Returns, for each layer and change, the decades of
+    /// one step back in time.
     fn over_time(
         &self,
         network: &dyn Layer<f64>,
@@ -203,7 +205,7 @@ impl Bench<'_> {
     }
 }
 
-/// Draws the square parts of a recurrent block, one for each gate, as orthogonal matrices.
+/// Redraws the square parts of a recurrent block, one for each gate, as orthogonal matrices.
 fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error> {
     let width = block.shape[1];
     if block.role != Role::Recurrent || width == 0 {
@@ -217,7 +219,8 @@ fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error
     Ok(true)
 }
 
-/// Sets the biases of gates that carry the state to ln(steps), where a share of 1/e is left after the sequence.
+/// Sets the biases of gates that carry the state to ln(steps), so that a fraction 1/e of the state is left after the
+/// sequence.
 fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
     let carries = block.gates.iter().any(|gate| gate.carries_state);
     if block.role != Role::Bias || !carries {
@@ -232,7 +235,7 @@ fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
     true
 }
 
-/// The gains of norms with 1, and their biases with 0.
+/// Returns the ranges of the gains of norms with the value 1, and of their biases with the value 0.
 fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     let mut found = Vec::new();
     for (path, _) in spec.parts().iter().filter(|(_, part)| part.is_norm()) {
@@ -244,10 +247,11 @@ fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     found
 }
 
-/// The mean bias of a gate beyond which it stands below 0.1 or above 0.9: ln 9.
+/// The mean bias of a gate beyond which the gate is below 0.1 or above 0.9: ln 9.
 const SHUT: f64 = 2.197;
 
-/// The biases of gates that stand open or shut, with 0, in cells with a gate that carries the state.
+/// Returns the ranges of the biases of gates that are open or shut, with the value 0, in cells with a gate that carries
+/// the state.
 fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     let mut found = Vec::new();
     let biases = blocks.iter().filter(|block| block.role == Role::Bias);

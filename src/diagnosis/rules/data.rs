@@ -4,7 +4,8 @@ use super::{above, layer_of};
 use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, first_linear, first_output};
 use alloc::{format, string::String, vec::Vec};
 
-/// The root mean square of the output of the first weights; `None` if they belong to a recurrent or custom layer.
+/// Returns the root mean square of the output of the first weights; `None` if the weights belong to a recurrent or
+/// custom layer.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     if let Some(statistics) = diagnosis.statistics {
         return first_output(&diagnosis.node, statistics);
@@ -15,12 +16,12 @@ fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     links.nth(1).and_then(|link| link.second_moment).map(libm::sqrt)
 }
 
-/// The size of the first pre-activations with inputs of unit scale, instead of that as they are.
+/// Describes the size of the first pre-activations with inputs of unit scale, and with the given inputs.
 fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -> String {
     let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.standardized);
     let (before, after, source) = match (measured, first) {
         (Some([before, after]), _) => (before, after, "measured"),
-        // Weights are linear.
+        // The pre-activations are proportional to the inputs.
         (None, Some(first)) => (first, first / size, "computed"),
         (None, None) => {
             return format!("with standardized inputs: a root mean square of 1 instead of {}", number(size));
@@ -30,8 +31,8 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
 }
 
-/// Reports inputs far from variance 1, unless the first weights compensate. A mean square that one sample makes tells
-/// nothing of the others, and has a rule of its own.
+/// Reports inputs far from variance 1, unless the first weights compensate. A mean square that is due to one sample is
+/// left to another rule.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let wild = diagnosis.task.as_ref().and_then(|task| task.outlier).is_some_and(|outlier| !outlier.of_targets);
     if wild || diagnosis.node.reads_indices() {

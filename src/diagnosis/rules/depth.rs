@@ -20,18 +20,19 @@ struct Row {
     layer: String,
     factor: Factor,
     decades: f64,
-    /// Of an activation: the measured mean of |φ′|, sup |φ′|, and the share of units that saturate.
+    /// For an activation: the measured mean of |φ′|. `sup` is sup |φ′|, `saturated` the fraction of saturated
+    /// units.
     slope: Option<f64>,
     sup: Option<f64>,
     saturated: f64,
 }
 
-/// Whether an activation is bounded, and so flat far out on both sides.
+/// Whether an activation is bounded. Its slope then goes to 0 on both sides.
 pub(in crate::diagnosis) fn is_bounded(activation: &ActivationKind) -> bool {
     [1e3_f64, -1e3].into_iter().all(|z| activation.value(z).abs() < 100.0)
 }
 
-/// The activations of a network with their paths.
+/// Returns the activations of a network with their paths.
 pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
     let parts = node.parts().into_iter();
     parts
@@ -111,7 +112,7 @@ impl Depth {
         let is_measured = measured.is_some();
         let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
         let whole = diagnosis.measured().or(predicted)?;
-        // Saturated outputs are a success; the backward pass meets their activation before any weights.
+        // Saturated outputs are not a fault; their activation comes before any weights in the backward pass.
         let outputs = outputs(&diagnosis.node);
         let place = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref());
         let of_outputs = place.map(|place| rows.remove(place).decades);
@@ -126,7 +127,8 @@ impl Depth {
         self.rows.iter().filter(|row| row.factor == factor).map(|row| row.decades).sum()
     }
 
-    /// The decades of each layer's weights. Branches are left out: the skip beside them passes the gradient.
+    /// Returns the decades of each layer's weights. Branches are left out: the skip connection beside them passes the
+    /// gradient.
     fn layers(&self) -> Vec<(&str, f64)> {
         let on_path = |row: &&Row| row.factor == Factor::Weights && !row.layer.contains("branch");
         self.rows.iter().filter(on_path).map(|row| (&*row.layer, row.decades)).collect()
@@ -140,7 +142,7 @@ impl Depth {
 /// Whether any weights on the main path began at 0.
 fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
-    // A scale or a weight of a branch stops nothing: the skip goes on beside it.
+    // A scale or a weight of 0 in a branch does not stop the gradient: the skip connection passes it.
     let beside = |name: &str| name.contains("branch") || name.ends_with("scale");
     blocks.iter().any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !beside(block.name()))
 }
@@ -198,7 +200,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     if let Some(opened) = verdict.mends.as_ref().filter(|it| it.alteration == intervention::Alteration::OpenGates)
         && let Some(shut) = findings.iter_mut().find(|finding| is_gate(finding.cause))
     {
-        // The gate is accused already: the budget tells why.
+        // A finding about the gate exists already; the budget adds the evidence.
         (shut.because, shut.intervention) = (verdict.sentence(), Some(opened.clone()));
         return;
     }
@@ -252,7 +254,8 @@ impl Depth {
         Finding { decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
     }
 
-    /// The cause and its layer: by the smallest intervention that repairs the budget, otherwise by the largest share.
+    /// Returns the cause and its layer, by the smallest intervention that repairs the budget, or otherwise by the
+    /// largest share.
     fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, String) {
         let lines = &diagnosis.thresholds;
         let layers = self.layers();
@@ -291,7 +294,7 @@ impl Depth {
         }
     }
 
-    /// What the gradient does, and over how much of the network.
+    /// Describes the change of the gradient, and the number of layers over which it happens.
     fn size(&self, network: &LayerSpec) -> String {
         let (blocks, hidden) = (residual_blocks(network), self.activations().count());
         let over = match (blocks, hidden) {
@@ -303,7 +306,7 @@ impl Depth {
         format!("{how}: {} decades over {over}", signed(self.total))
     }
 
-    /// The parts of weights and of φ′.
+    /// Describes the shares of weights and of φ′.
     fn shares(&self, cause: Cause, layer: &str) -> String {
         let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
         let shares = format!("all weights together {weights}, all φ′ {slopes}");
@@ -340,14 +343,15 @@ fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
     node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
 }
 
-/// How many times 1 − cosine is smaller than in the first layer, where it is below `apart`; by the cosines of both.
+/// Returns the factor by which 1 − cosine is smaller than in the first layer, if it is below `apart`. The arguments
+/// are the cosines of the first layer and of this one.
 fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
     let both = first.zip(here).filter(|&(_, here)| 1.0 - here < apart);
     both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
 }
 
-/// Reports layers that make inputs alike which the first layer tells apart, now or in the first pass, if the loss has
-/// not fallen by then.
+/// Reports layers whose pre-activations are alike for inputs that differ in the first layer, now or in the first pass,
+/// if the loss has not fallen.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (links, run) = (statistics.links(), statistics.run());

@@ -1,4 +1,4 @@
-//! The limits of the number format.
+//! Rules about values that leave the range of the number format.
 
 use super::{above, layer_of, layer_of_block};
 use crate::{
@@ -53,7 +53,7 @@ pub(super) fn subnormal(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));
     let Some(link) = worst else { return };
     if let Some(severity) = above(link.subnormal(), diagnosis.thresholds.subnormal) {
-        // A vanished gradient has its own rule. Lost digits near the input do no harm by themselves.
+        // A vanished gradient has its own rule. Lost digits near the input are harmless by themselves.
         let severity = if severity == Severity::Critical { Severity::Warning } else { Severity::Note };
         let text = format!(
             "{:.0} % of the gradient that leaves layer {} is below the normal numbers of the format: these have lost \

@@ -23,13 +23,13 @@ impl Openings {
         self.gates.iter().find(|(known, _)| known.name == gate).map(|(_, opening)| *opening)
     }
 
-    /// The gate that carries the state, and its opening.
+    /// Returns the gate that carries the state, and its mean value.
     fn keeps(&self) -> Option<(&'static str, f64)> {
         self.gates.iter().find(|(gate, _)| gate.carries_state).map(|(gate, opening)| (gate.name, *opening))
     }
 
-    /// The share of the input that a state holds after all steps: `i (1 − fᵀ)/(1 − f)`, f the gate that
-    /// carries it.
+    /// Returns the fraction of the input that a state holds after T steps: `i (1 − fᵀ)/(1 − f)`, where f is the
+    /// gate that carries the state and i the gate that admits the input.
     ///
     /// Without an input gate i is 1 − f, as in a GRU.
     fn admitted(&self) -> Option<f64> {
@@ -37,25 +37,25 @@ impl Openings {
         Some(held(self.of("input").unwrap_or(1.0 - keeps), keeps, self.steps))
     }
 
-    /// The same with the gate that admits the input half open.
+    /// Returns [`admitted`](Self::admitted) with the gate that admits the input half open.
     fn admitted_half_open(&self) -> f64 {
         let keeps = self.keeps().map_or(0.5, |(_, keeps)| keeps);
         held(0.5, if self.of("input").is_some() { keeps } else { 0.5 }, self.steps)
     }
 }
 
-/// `i (1 − fᵀ)/(1 − f)`: the sum of i fᵏ over T steps.
+/// Returns `i (1 − fᵀ)/(1 − f)`, the sum of i fᵏ over T steps.
 fn held(admits: f64, keeps: f64, steps: usize) -> f64 {
     let steps = steps.max(1) as f64;
     admits * if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps }
 }
 
-/// A share as text, with its distance from 1 where it is near.
+/// Returns a fraction as text. A fraction near 1 is written as its distance from 1.
 fn near_one(share: f64) -> String {
     if share > 0.99 && share < 1.0 { format!("1 − {}", number(1.0 - share)) } else { number(share) }
 }
 
-/// The measured openings, or those of the initial biases.
+/// Returns the measured mean values of the gates, or without measurements the values for the initial biases.
 fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     let mut found: Vec<Openings> = Vec::new();
     for (path, part) in diagnosis.node.parts() {
@@ -76,7 +76,7 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     found
 }
 
-/// The mean of σ(b) over the units of each gate, for the biases of one draw.
+/// Returns the mean of σ(b) over the units of each gate, for one draw of the biases b.
 fn by_biases(part: &LayerSpec) -> Option<Vec<(Gate, f64)>> {
     let layer = part.build_to_look_at().ok()?;
     let w = initialize(&*layer, 0).ok()?;

@@ -48,7 +48,7 @@ pub(super) const ALL: &[Rule] = &[
 
 /// Lowers the severity of findings if the loss falls: by one degree, or by two where it
 /// [fell](super::Thresholds::fallen) far from its [start](Diagnosis::start). Findings that are certain, or harmful
-/// although the loss falls, keep theirs.
+/// although the loss falls, keep their severity.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|_| diagnosis.has_fallen()) else {
         return;
@@ -138,8 +138,8 @@ impl Diagnosis<'_> {
         self.statistics.map(|statistics| statistics.run().passes().saturating_sub(1))
     }
 
-    /// The loss from which a fall counts: the first, or that of the best constant outputs if it is lower. What a loss
-    /// loses down to there, outputs that ignore the inputs lose as well.
+    /// Returns the loss from which a fall counts: the first loss, or the loss of the best constant outputs if it is
+    /// lower. A fall down to that loss needs no input, so it is not counted.
     fn start(&self) -> Option<f64> {
         let first = self.statistics?.run().first_loss()?;
         let constant = self.task.as_ref().map(|task| task.constant).filter(|&constant| constant > 0.0);
@@ -163,20 +163,20 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// The intervention that lets a gradient pass that ended, as measured.
+    /// Returns the measured intervention after which a gradient that became 0 passes again.
     fn mends_an_end(&self) -> Option<&Intervention> {
         let experiments = self.experiments.as_ref()?;
         experiments.verdict.mends.as_ref().filter(|_| experiments.before == f64::NEG_INFINITY)
     }
 
-    /// The intervention on weights that mends the budget, as measured.
+    /// Returns the measured intervention on weights that repairs the budget.
     fn mends_weights(&self) -> Option<&Intervention> {
         let weighs =
             |it: &&Intervention| matches!(it.alteration, Alteration::CriticalWeights | Alteration::CriticalLayer(_));
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
     }
 
-    /// A finding with its evidence; the sentence says what is wrong.
+    /// Creates a finding with its evidence. `text` is the sentence that describes the fault.
     fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String, because: String) -> Finding {
         Finding {
             cause,
@@ -197,7 +197,7 @@ impl Diagnosis<'_> {
 }
 
 impl Finding {
-    /// The finding, told by an intervention: its effect comes before the evidence.
+    /// Adds an intervention to the finding. Its effect is stated before the evidence.
     fn told_by(self, intervention: Option<&Intervention>) -> Finding {
         let Some(intervention) = intervention else { return self };
         let because = format!("{intervention}; {}", self.because);
@@ -205,7 +205,7 @@ impl Finding {
     }
 }
 
-/// An observation that would refute a finding of this cause.
+/// Returns an observation that would refute a finding of this cause.
 const fn refuted_by(cause: Cause) -> &'static str {
     match cause {
         Cause::SaturatingActivation => "a gradient that vanishes as much with tanh in place of the activation",

@@ -1,4 +1,4 @@
-//! Rules about data, loss and regularization: what a run cannot reach, whatever its gradient.
+//! Rules about data, loss and regularization: limits on the loss that do not depend on the gradient.
 
 use crate::{
     block::Role,
@@ -23,10 +23,10 @@ pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> 
     }
 }
 
-/// Reports a sample that is far larger than the others: a note unless it makes most of the gradient.
+/// Reports a sample that is far larger than the others: a note unless most of the gradient is due to it.
 pub(super) fn outlier(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(outlier) = diagnosis.task.as_ref().and_then(|task| task.outlier) else { return };
-    // An index has no scale.
+    // Indices have no scale that could be too large.
     if diagnosis.node.reads_indices() && !outlier.of_targets {
         return;
     }
@@ -92,7 +92,7 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
 
-/// Reports batches whose samples are alike, where the loss on all of the data has not fallen as that of batches.
+/// Reports batches whose samples are alike, if the loss on all data has not fallen as far as the loss of the batches.
 pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let [unmixed, factor] = diagnosis.thresholds.unmixed;
@@ -122,7 +122,7 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
 
-/// Reports dropout whose masks change the outputs more than the inputs do, where the run has learned nothing.
+/// Reports dropout whose masks change the outputs more than the inputs do, if the run has learned nothing.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
@@ -147,7 +147,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, layer, text, because));
 }
 
-/// A share as text: `61 %`, `all but 0.2 %`.
+/// Returns a fraction as text: `61 %`, `all but 0.2 %`.
 fn percent(share: f64) -> String {
     let rest = 100.0 * (1.0 - share);
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }

@@ -132,14 +132,15 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     }
 }
 
-/// The change that keeps the gradient of this layer's state over the span, where one was found.
+/// Returns the intervention that keeps the gradient of this layer's state over the span, if one was found.
 fn mends<'a>(diagnosis: &'a Diagnosis<'_>, layer: &str, span: usize) -> Option<&'a Intervention> {
     let tried = diagnosis.experiments.as_ref()?.over_time.iter();
     let keeps = |tried: &&Intervention| (tried.after * span as f64).abs() < diagnosis.thresholds.over_time[0];
     tried.filter(|(name, _)| name == layer).map(|(_, tried)| tried).find(keeps)
 }
 
-/// Decades of sensitivity over state above which a unit is named. Convention: a hundred times.
+/// The log10 of a unit's sensitivity over its state (both root mean squares) above which a finding reports the unit.
+/// Convention: a factor of a hundred.
 const SENSITIVE: f64 = 2.0;
 /// The number of units that a finding names.
 const NAMED: usize = 8;

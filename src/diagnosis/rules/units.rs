@@ -15,7 +15,7 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let Some(statistics) = diagnosis.statistics else { return };
     for block in statistics.blocks() {
         let ((duplicates, comparisons), [rows, _]) = (block.duplicate_rows(), block.shape());
-        // If all rows of a layer are equal they stay so; a few may be equal for a moment.
+        // If all rows of a layer are equal, they remain equal; a few rows may be equal temporarily.
         if duplicates == 0 || comparisons < 2 && duplicates + 1 < rows {
             continue;
         }
@@ -43,7 +43,7 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         // Units after a dead layer may be dead as a consequence; they are not reported.
         let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
         let ended = !explained && (ends || link.output().last() == 0.0);
-        // A whole inactive layer is no accident of few examples; a part of one may be.
+        // A completely inactive layer is not due to the choice of few examples; an inactive part of a layer may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) };
         let flat = bounded(diagnosis, link.name());
@@ -83,7 +83,7 @@ fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
 
 /// The root mean square of pre-activations from which tanh is flat for most units: φ′(3) is 0.01.
 const FAR_OUT: f64 = 3.0;
-/// The slope below which a unit counts as saturated, as a share of sup |φ′|.
+/// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
 
 /// The root mean square of the weights before the activation at `path` in the first pass, relative to that of their
@@ -103,7 +103,7 @@ fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
 pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let hidden: Vec<_> = statistics.links().iter().filter(|link| link.factor() == Factor::Activation).collect();
-    // Outputs that saturate late in training are a success.
+    // Outputs that saturate late in training are not a fault.
     let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Addition).map(|link| link.name());
     for link in hidden {
         let [first, _] = link.at_first().unwrap_or_default();
@@ -119,8 +119,7 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         // Saturation by training is the subject of the rules about steps; saturation from the start is due to the
         // weights.
         let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
-        // Units that do not saturate keep the mean above this bound. A lower mean is that of a gradient that
-        // underflows.
+        // Units that do not saturate keep the mean above this bound. A lower mean shows that the gradient underflows.
         let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
         let slope = if underflows { 1.0 } else { slope };
         let lines = &diagnosis.thresholds;

@@ -1,4 +1,4 @@
-//! Rules about weights and gains that are all 0, on purpose or for ever.
+//! Rules about weights and gains that are all 0, by design or permanently.
 
 use super::{layer_of, layer_of_block};
 use crate::{
@@ -16,7 +16,7 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ends = |link: &&LinkStatistics| {
         link.on_main_path() && link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed()
     };
-    // In forward order: the gradient meets the last one first.
+    // The links are in forward order: the backward pass reaches the last link first.
     let links = statistics.links();
     let Some(link) = links.iter().filter(ends).max_by_key(|link| link.index()) else { return };
     let layer = layer_of(link.name());
@@ -65,7 +65,7 @@ fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
     Finding { decades: Some(f64::NEG_INFINITY), ..finding }
 }
 
-/// The same rule before training: weights of variance 0 change if their layer has an input.
+/// The rule before training: weights of variance 0 can change if the input of their layer is not 0.
 fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let path = diagnosis.prediction.links().iter().filter(|link| link.on_main_path && !link.name.contains("branch"));
     let Some(link) = path.into_iter().find(|link| link.decades == Some(f64::NEG_INFINITY)) else { return };

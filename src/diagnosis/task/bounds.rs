@@ -11,8 +11,8 @@ use alloc::{vec, vec::Vec};
 const STEPS: usize = 120;
 const HALVINGS: usize = 40;
 
-/// The lowest loss of outputs that are the same for every row: by gradient descent from 0, the step doubled after each
-/// that lowers the loss, halved after others.
+/// Returns the lowest loss of outputs that are the same for every row, by gradient descent from 0. The step is doubled
+/// if it lowered the loss, and halved otherwise.
 pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>) -> Result<f64, Error> {
     let (width, count) = (rows.width, rows.count);
     let mut dy = vec![T::zero(); count * width];
@@ -36,9 +36,10 @@ pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>) -> Result<f64, Error> {
     Ok(lowest)
 }
 
-/// The lowest loss of outputs within `[low, high]`: the sign of each value's derivative bisects the range.
+/// Returns the lowest loss of outputs within `[low, high]`, by bisection with the sign of each value's derivative.
 ///
-/// It is exact for a loss that is convex in each value, where a derivative keeps its sign as the others change.
+/// The result is exact for a loss that is convex in each value, if the sign of a derivative does not depend on other
+/// values.
 pub(super) fn least<T: Scalar>(rows: &Rows<'_, T>, [low, high]: [f64; 2]) -> Result<f64, Error> {
     let values = rows.count * rows.width;
     let (mut range, mut dy) = (vec![[low, high]; values], vec![T::zero(); values]);

@@ -15,7 +15,7 @@ const PERMUTATIONS: u64 = 199;
 const TESTED: usize = 128;
 
 /// The p-value of the hypothesis that the targets of `samples` do not depend on their inputs; `None` for ragged
-/// samples, fewer than ten, or targets of each step.
+/// samples, fewer than ten, or targets with one row per step.
 ///
 /// The statistic is the distance covariance `Σ A_ij B_ij` of double-centred distances A of inputs, in columns of
 /// variance 1, and B of targets (Székely & Rizzo 2007). It is 0 in the limit only if both are independent, so it finds
@@ -56,7 +56,7 @@ pub(super) fn p_value<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize]) -> Op
     Some(as_large as f64 / (PERMUTATIONS + 1) as f64)
 }
 
-/// Distances less the means of their row and column, plus the mean of all.
+/// Returns distances minus the means of their row and column, plus the mean of all.
 fn centred(count: usize, square: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let mut all = vec![0.0; count * count];
     for (i, row) in all.chunks_mut(count).enumerate() {

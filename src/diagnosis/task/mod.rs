@@ -1,5 +1,5 @@
-//! Measurements of data and loss: what outputs in their range, outputs that ignore the input, masks of dropout and one
-//! row of data make of the loss, and whether the targets depend on the inputs.
+//! Measurements of data and loss: the effect on the loss of the outputs' range, of constant outputs, of dropout masks
+//! and of single samples, and whether the targets depend on the inputs.
 
 mod bounds;
 mod information;
@@ -20,31 +20,31 @@ use alloc::{boxed::Box, vec, vec::Vec};
 
 pub(super) use outlier::Outlier;
 
-/// The largest number of samples that are measured, at equal distances over the data.
+/// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;
-/// The number of masks of dropout.
+/// The number of dropout masks that are drawn.
 const MASKS: u64 = 4;
 
-/// What data and loss tell of the parameters as they are.
+/// Measurements of data and loss with the current parameters.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    /// The loss of samples from all of the data, with dropout disabled.
+    /// The loss on samples spread over all data, with dropout disabled.
     pub loss: f64,
-    /// The same with dropout (of a recurrence and zoneout too), the mean over some masks; and the share of the variance
-    /// of the outputs that the masks make. `None` without dropout.
+    /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
+    /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
-    /// The loss of the best outputs that are the same for every row.
+    /// The lowest loss of outputs that are the same for every row.
     pub constant: f64,
-    /// The lowest loss of any outputs within the range of the last layer; `None` where that has no bounds.
+    /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
     pub least: Option<f64>,
-    /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets of each step.
+    /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step.
     pub independent: Option<f64>,
     /// A sample far larger than the others, with its effect on the gradient.
     pub outlier: Option<Outlier>,
-    /// The distance from outputs to targets over the larger of 1 and the size of the outputs: as they are, and with
-    /// targets standardized by column. `None` for classes.
+    /// The distance from outputs to targets over the larger of 1 and the size of the outputs: with the given targets,
+    /// and with targets standardized by column. `None` for classes.
     pub targets: Option<[f64; 2]>,
-    /// The passes that all of it took.
+    /// The number of passes that the measurements took.
     pub passes: usize,
 }
 
@@ -55,16 +55,16 @@ struct Rows<'a, T: Scalar> {
     loss: &'a dyn Loss<T>,
     batch: Batch<T>,
     width: usize,
-    /// Rows of the output.
+    /// The number of rows of the output.
     count: usize,
-    /// The mode without masks of dropout: that of training where samples are coupled, so that norms take their
+    /// The mode of passes without dropout masks. It is training if samples are coupled, so that norms take their
     /// statistics from the batch, as in the run.
     mode: Mode,
     passes: usize,
 }
 
 impl<T: Scalar> Rows<'_, T> {
-    /// The loss of some outputs; its gradient overwrites `dy`.
+    /// Computes the loss of the outputs `y`, and overwrites `dy` with its gradient.
     fn loss_of(&self, y: &[T], dy: &mut [T]) -> Result<f64, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         self.loss.evaluate(self.width, y, target, weights, dy).map(to_f64)
@@ -76,8 +76,9 @@ impl<T: Scalar> Rows<'_, T> {
         Ok(self.workspace.forward_with(self.w, x, shape, mode, &mut ())?.y.to_vec())
     }
 
-    /// The distance from `y` to the targets, over the larger of 1 and the size of y: `2 L / (‖∂L/∂y‖ √n)`
-    /// of a loss L and n values. As they are, and with targets standardized by column.
+    /// Returns the distance from `y` to the targets over the larger of 1 and the size of y. The distance is
+    /// `2 L / (‖∂L/∂y‖ √n)` for a loss L and n values. The first value is for the given targets, the second
+    /// for targets standardized by column.
     fn target_scale(&self, y: &[T]) -> Result<Option<[f64; 2]>, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         let Target::Values(values) = target else { return Ok(None) };
@@ -95,10 +96,10 @@ impl<T: Scalar> Rows<'_, T> {
         Ok(Some(both).filter(|both| both.iter().all(|distance| distance.is_finite())))
     }
 
-    /// The mean loss over masks of dropout, and the share of the outputs' variance that the masks make: the variance of
-    /// a row's output over masks, over that plus the variance of undisturbed outputs over rows.
+    /// Returns the mean loss over dropout masks, and the fraction m/(m + r) of the outputs' variance that is due to the
+    /// masks. m is the variance of a row's output over masks; r is the variance over rows of outputs without dropout.
     ///
-    /// `workspace` is that of the network with its dropout.
+    /// `workspace` is the workspace of the network with its dropout.
     fn masked(&mut self, undisturbed: &[T], mut workspace: Workspace<T, Box<dyn Layer<T>>>) -> Result<[f64; 2], Error> {
         core::mem::swap(&mut self.workspace, &mut workspace);
         let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
@@ -120,7 +121,7 @@ impl<T: Scalar> Rows<'_, T> {
     }
 }
 
-/// The masks of a layer in training, by name, with their rate: those of the highest rate. `None` without masks.
+/// Returns the masks of a layer in training with the highest rate: their name and rate. `None` without masks.
 pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     match leaf {
         LayerSpec::Dropout(dropout) => Some(("dropout", dropout.rate)).filter(|(_, rate)| *rate > 0.0),
@@ -129,7 +130,7 @@ pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     }
 }
 
-/// The range of the last layer's outputs, where it is bounded.
+/// Returns the range of the last layer's outputs, if it is bounded.
 fn range(node: &LayerSpec) -> Option<[f64; 2]> {
     match node.last_layer().1 {
         LayerSpec::Softmax(_) => Some([0.0, 1.0]),
@@ -160,7 +161,7 @@ impl Task {
         let mut batch = Batch::new(data, count);
         batch.gather(data, &samples, steps)?;
         let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
-        // A pass of training has masks, and no other takes statistics from the batch.
+        // Only a pass in `Mode::Train` takes statistics from the batch, but it also draws dropout masks.
         let masked = rewrite(node, &mut |leaf, _| {
             let masks = heaviest_masks(leaf).is_some();
             match leaf {
@@ -192,14 +193,14 @@ impl Task {
 }
 
 impl Diagnosis<'_> {
-    /// Adds what the data and the loss tell of the parameters `w`, from up to 256 samples of all of the data.
+    /// Adds measurements of the data and the loss with the parameters `w`, on up to 256 samples spread over all data.
     ///
-    /// Measured are the loss with and without dropout (recurrent dropout and zoneout too), that of the best constant
-    /// outputs, and the lowest that outputs in the range of the last layer allow. So are the gradient without the
-    /// largest sample, and by a permutation test of their distance covariance (Székely & Rizzo 2007) whether the
-    /// targets depend on the inputs. All take about eight passes and 170 evaluations of the loss. A network with a
-    /// layer or cell of your own has none of these, and neither has data without targets. Norms over the batch take
-    /// their statistics from these samples.
+    /// They are the loss with and without dropout (recurrent dropout and zoneout included), the loss of the best
+    /// constant outputs, and the lowest loss of outputs in the range of the last layer. The gradient without the
+    /// largest sample is measured, too. A permutation test of the distance covariance of inputs and targets (Székely &
+    /// Rizzo 2007) shows whether the targets depend on the inputs. All this takes about eight passes and 170
+    /// evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data without
+    /// targets. Norms over the batch take their statistics from these samples.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],
@@ -216,7 +217,7 @@ impl Diagnosis<'_> {
     }
 }
 
-/// The squared distance of the targets of two samples: 0 or 1 for classes.
+/// Returns the squared distance between the targets of two samples: 0 or 1 for classes.
 fn apart<T: Scalar>(target: Target<'_, T>, samples: usize, [a, b]: [usize; 2]) -> f64 {
     match target {
         Target::Classes(classes) => f64::from(u8::from(classes[a] != classes[b])),

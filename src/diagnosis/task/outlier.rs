@@ -1,4 +1,4 @@
-//! One sample left out: its effect on the gradient.
+//! The effect of leaving out one sample on the gradient.
 
 use super::Rows;
 use crate::{
@@ -16,15 +16,15 @@ const FAR: f64 = 100.0;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::diagnosis) struct Outlier {
     pub sample: usize,
-    /// The root mean square of its inputs or targets, and the median of all samples.
+    /// The root mean square of the sample's inputs or targets, and the median over all samples.
     pub size: [f64; 2],
-    /// Whether its targets are large; otherwise its inputs.
+    /// Whether the targets of the sample are large; otherwise its inputs are.
     pub of_targets: bool,
     /// The norm of the gradient with the sample and without it.
     pub gradient: [f64; 2],
 }
 
-/// The largest of these rows, its size and the median size, where it is far larger.
+/// Returns the index of the largest row, its size and the median size, if it is far larger.
 fn largest<T: Scalar>(width: usize, rows: &[T]) -> Option<(usize, [f64; 2])> {
     let size = |row: &[T]| libm::sqrt(row.iter().map(|&x| to_f64(x) * to_f64(x)).sum::<f64>() / width as f64);
     let sizes: Vec<f64> = rows.chunks(width.max(1)).map(size).collect();
@@ -43,7 +43,7 @@ pub(super) fn find<T: Scalar>(
     rows: &mut Rows<'_, T>,
 ) -> Result<Option<Outlier>, Error> {
     let ragged = (0..data.samples()).any(|sample| data.length(sample) != data.steps());
-    // A large index is no large value.
+    // A large index does not count as a large value.
     let of_inputs = match rows.workspace.rules().vocabulary() {
         Some(_) => None,
         None => largest(data.inputs().len() / data.samples(), data.inputs()).map(|found| (found, false)),

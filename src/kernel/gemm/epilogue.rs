@@ -14,7 +14,7 @@ pub(crate) enum Epilogue<'a, T> {
 }
 
 impl<T: Scalar> Epilogue<'_, T> {
-    /// The result in column `j`, from its present value and the product.
+    /// Returns the result in column `j`, from its current value and the product.
     #[inline(always)]
     pub(super) fn apply(&self, present: T, product: T, j: usize) -> T {
         match self {

@@ -9,11 +9,12 @@ use crate::{
 /// The number of rows of A in a packed strip.
 pub(crate) const MR: usize = 8;
 
-/// The left factor of a product: at each inner index, one value of it multiplies a row of a panel of B.
+/// The left factor A of a product: at each inner index, a value of A multiplies a row of a panel of B.
 ///
 /// # Safety
 /// If [`holds`](Self::holds) is true, [`at`](Self::at) of every smaller row and inner index points to a value, borrowed
-/// for as long as the matrix. The result of [`skip`](Self::skip) holds as many fewer as are skipped.
+/// for as long as the matrix. The result of [`skip`](Self::skip) holds as many fewer rows and inner indices as it
+/// skips.
 pub(super) unsafe trait MatrixA<T>: Copy + Send + Sync {
     /// Whether `rows` rows and `inner` inner indices lie within the matrix.
     fn holds(&self, rows: usize, inner: usize) -> bool;
@@ -50,18 +51,18 @@ pub(super) struct StridedA<'a, T> {
 }
 
 impl<'a, T> StridedA<'a, T> {
-    /// A is `matrix`.
+    /// Uses `matrix` as A.
     pub(super) fn by_row(matrix: Matrix<'a, T>) -> Self {
         StridedA { data: matrix.data, strides: [matrix.stride, 1] }
     }
 
-    /// A is the transpose of `matrix`.
+    /// Uses the transpose of `matrix` as A.
     pub(super) fn by_column(matrix: Matrix<'a, T>) -> Self {
         StridedA { data: matrix.data, strides: [1, matrix.stride] }
     }
 }
 
-// SAFETY: `holds` is true where no product or sum wraps and the last index, hence every index, is below the length.
+// SAFETY: `holds` is true where no product or sum overflows and the last index, hence every index, is below the length.
 // `skip` subtracts the same number from the length as from each index.
 unsafe impl<T: Scalar> MatrixA<T> for StridedA<'_, T> {
     #[inline(always)]
@@ -96,9 +97,9 @@ pub(super) struct PackedA<'a, T> {
     inner: usize,
 }
 
-// SAFETY: `holds` is true where (last + inner) · MR does not wrap and is at most the length. Row i lies in strip
-// i / MR ≤ last / self.inner, hence (i / MR · self.inner + p) · MR + i % MR is below the length for p < inner.
-// `skip` subtracts the same number from the length as from each index: whole strips, and groups of MR.
+// SAFETY: `holds` is true where (last + inner) · MR does not overflow and is at most the length. Row i lies in strip i
+// / MR ≤ last / self.inner, hence (i / MR · self.inner + p) · MR + i % MR is below the length for p < inner. `skip`
+// subtracts the same number from the length as from each index: whole strips, and groups of MR.
 unsafe impl<T: Scalar> MatrixA<T> for PackedA<'_, T> {
     #[inline(always)]
     fn holds(&self, rows: usize, inner: usize) -> bool {
@@ -127,8 +128,8 @@ pub(super) const fn packed_a_len(outputs: usize, inner: usize) -> usize {
 
 /// Packs the transpose of `inner` rows of `d`, from row `first`.
 ///
-/// It processes [`MR`] rows at a time, so that their lines stay in the cache from strip to strip. Rows at a distance of
-/// a power of two share a cache set, which holds few lines.
+/// The loop processes [`MR`] rows at a time, so that their cache lines stay in the cache from strip to strip. Rows at a
+/// distance of a power of two share a cache set, which holds few lines.
 pub(super) fn pack_a<'a, T: Scalar>(
     d: Matrix<'_, T>,
     first: usize,
@@ -158,8 +159,8 @@ pub(super) fn pack_a<'a, T: Scalar>(
     PackedA { packed, inner }
 }
 
-/// The left factor of [`gemm_tn`](super::gemm_tn), whose columns are the rows of A. Several products with the same
-/// factor pack it once.
+/// The left factor of [`gemm_tn`](super::gemm_tn), whose columns are the rows of A. If several products have the same
+/// left factor, it is packed once.
 #[derive(Clone, Copy)]
 pub(crate) struct TransposedA<'a, T> {
     pub(super) matrix: Matrix<'a, T>,
@@ -173,7 +174,7 @@ impl<'a, T> From<Matrix<'a, T>> for TransposedA<'a, T> {
 }
 
 impl<'a, T: Scalar> TransposedA<'a, T> {
-    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` where that pays. Returns the factor and the rest of
+    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` if packing pays. Returns the factor and the rest of
     /// the scratch.
     pub fn pack(d: Matrix<'a, T>, [rows, outputs]: [usize; 2], scratch: &'a mut [T]) -> (Self, &'a mut [T]) {
         if !(2..=KC).contains(&rows) || d.fits_l1(rows) {
@@ -183,7 +184,8 @@ impl<'a, T: Scalar> TransposedA<'a, T> {
         (TransposedA { matrix: d, packed: Some(pack_a(d, 0, [outputs, rows], strips)) }, rest)
     }
 
-    /// The factor without its first `row` rows and `column` columns; a packed one skips a multiple of [`MR`] columns.
+    /// Returns the factor without its first `row` rows and `column` columns. For a packed factor `column` must be a
+    /// multiple of [`MR`].
     pub fn part(self, row: usize, column: usize) -> Self {
         TransposedA {
             matrix: self.matrix.skip(row, column),

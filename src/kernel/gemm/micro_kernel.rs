@@ -117,7 +117,7 @@ impl Tile {
     /// Computes `rows` rows, M at a time.
     ///
     /// # Safety
-    /// That of [`micro_kernel`](Self::micro_kernel), for all rows.
+    /// As [`micro_kernel`](Self::micro_kernel), for all rows.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     unsafe fn all_rows<T: Scalar, V: Lanes<T>, A: MatrixA<T>, S: InnerSum, const M: usize, const R: usize>(
@@ -168,7 +168,7 @@ impl Tile {
         // row of `c`; a row of `out` has, as asserted above.
         unsafe {
             for r in 0..M {
-                // The lines of the result arrive during the sums.
+                // Prefetches the cache lines of the result, which arrive during the sums.
                 for q in 0..R {
                     V::prefetch(c.wrapping_add((self.i + r) * stride + self.j + q * V::LANES));
                 }
@@ -213,8 +213,8 @@ impl Tile {
                     Epilogue::AddScaled(factor) => V::splat(&factor),
                     _ => V::zero(),
                 };
-                // By index: with an iterator the compiler keeps the sums in memory, also in the loop above, at half the
-                // speed.
+                // The loop is by index: with an iterator the compiler keeps the sums in memory, also in the loop above,
+                // at half the speed.
                 #[expect(clippy::needless_range_loop)]
                 for r in 0..M {
                     for q in 0..R {
@@ -229,7 +229,7 @@ impl Tile {
                 }
                 return M;
             }
-            // A copy, and by index: a read of `sums` at a computed index would keep the sums in memory.
+            // The sums are copied by index: a read of `sums` at a computed index would keep the sums in memory.
             let mut out = [[T::zero(); MAX_NR]; M];
             #[expect(clippy::needless_range_loop)]
             for r in 0..M {
@@ -243,11 +243,11 @@ impl Tile {
     }
 }
 
-/// Applies the epilogue to `columns` values of each row of `sums`, and writes them to the rows at `c`. In the result
-/// their columns begin at `j`.
+/// Applies the epilogue to `columns` values of each row of `sums`, and writes them to the rows at `c`. `j` is the first
+/// column in the result.
 ///
-/// It is one function for tiles of all sizes. Inlined, its loops are unrolled for each size, and slow down tiles that
-/// are not at an edge.
+/// The function is not inlined. Inlined, its loops are unrolled for each tile size, which slows down tiles that are not
+/// at an edge.
 ///
 /// # Safety
 /// `columns` values at `c + r · stride` may be written for each row r of `sums`, and no other reference to them is

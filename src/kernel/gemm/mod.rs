@@ -1,7 +1,7 @@
 //! The matrix products of training, named as in BLAS by the factor that is transposed: `gemm_nt` is `x Wᵀ`, `gemm_nn`
 //! is `d W` and `gemm_tn` is `dᵀ x`.
 //!
-//! Each element is summed over the inner index in increasing order, in blocks of [`KC`], for any shape of the result.
+//! Each element is summed over the inner index in increasing order, in chunks of [`KC`], for any shape of the result.
 //! So a row has the same bits for any number of rows and any division of them among threads. [`sums`](super::sums)
 //! defines the order of blocks of rows.
 
@@ -39,47 +39,47 @@ use super::{
 };
 use crate::scalar::Scalar;
 
-/// Inner indices that are summed in registers before the sum is added to the result.
+/// The number of inner indices that are summed in registers before the sum is added to the result.
 ///
-/// A panel of that many rows fits into a level-1 cache: 256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with AVX2.
-/// Strips of 512 outputs fill half a level-2 cache.
+/// A panel with this number of rows fits into a level-1 cache: 256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with
+/// AVX2. Strips of 512 outputs fill half a level-2 cache.
 pub(crate) const KC: usize = 256;
 
-/// Multiplications of a product in a nanosecond, on one thread of a fast machine.
+/// The number of multiplications per nanosecond of a product, on one thread of a fast machine.
 pub(crate) const MULTIPLICATIONS_PER_NANOSECOND: usize = 50;
 
-/// The number of panels that is large enough to be divided among threads.
+/// The least number of panels that is divided among threads.
 const MIN_PANELS: usize = 8;
 
-/// Bytes of B from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB. That cache
-/// also holds x, c and the matrix.
+/// The size of B in bytes from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB.
+/// The cache also holds x, c and the matrix.
 const PANELWISE_BYTES: usize = 128 * 1024;
 
-/// Whether each panel of B is packed just before its use: for a large B of enough panels.
+/// Whether each panel of B is packed just before its use. This pays for a large B with enough panels.
 fn packs_panelwise<T: Scalar>(columns: usize, inner: usize) -> bool {
     panel_count::<T>(columns) >= MIN_PANELS
         && packed_b_len::<T>(columns, inner).saturating_mul(size_of::<T>()) >= PANELWISE_BYTES
 }
 
 /// The length of the scratch of [`gemm_tn`]: the packed A, panels of B, and the buffer of the sum over blocks of rows.
-/// There are all panels, or one for each part of a loop over threads. `usize::MAX` if the length overflows.
+/// The scratch holds all panels, or one for each part of a loop over threads. `usize::MAX` if the length overflows.
 pub(crate) fn gemm_tn_scratch_len<T: Scalar>(size: [usize; 3]) -> usize {
     gemm_tn_scratch::<T>(size, MIN_PANELS.max(PARTS_PER_THREAD * threads()))
 }
 
-/// The length of scratch without which [`gemm_tn`] panics: [`gemm_tn_scratch_len`] of one thread.
+/// Returns the least length of scratch; with less [`gemm_tn`] panics. It is [`gemm_tn_scratch_len`] for one thread.
 pub(crate) fn gemm_tn_least_scratch<T: Scalar>(size: [usize; 3]) -> usize {
     gemm_tn_scratch::<T>(size, MIN_PANELS)
 }
 
-/// The length of scratch with at most so many panels of B.
+/// Returns the length of scratch with at most `most` panels of B.
 fn gemm_tn_scratch<T: Scalar>([outputs, inputs, rows]: [usize; 3], most: usize) -> usize {
     let panels = panel_count::<T>(inputs).min(most);
     let buffer = BlockSum::<T>::buffer_len(packed_a_len(outputs, inputs), rows.div_ceil(KC));
     packed_a_len(outputs, 1).saturating_add(panels * nr::<T>()).saturating_mul(rows.min(KC)).saturating_add(buffer)
 }
 
-/// The first `len` values of `scratch`, and the rest.
+/// Splits `scratch` after its first `len` values.
 fn split_scratch<T>(scratch: &mut [T], len: usize) -> (&mut [T], &mut [T]) {
     let found = scratch.len();
     match scratch.split_at_mut_checked(len) {
@@ -88,7 +88,7 @@ fn split_scratch<T>(scratch: &mut [T], len: usize) -> (&mut [T], &mut [T]) {
     }
 }
 
-/// `c = x B`, then the epilogue.
+/// Computes `c = x B`, then the epilogue.
 ///
 /// # Shapes
 /// x: \[rows, inner\]; B: \[inner, columns\]; c: \[rows, columns\], rows `stride` apart.
@@ -110,7 +110,7 @@ pub(crate) fn gemm<T: Scalar>(
     }
 }
 
-/// `c = x Wᵀ`, then the epilogue.
+/// Computes `c = x Wᵀ`, then the epilogue.
 ///
 /// # Shapes
 /// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_b_len`] of outputs
@@ -125,7 +125,7 @@ pub(crate) fn gemm_nt<T: Scalar>(
     scratch: &mut [T],
 ) {
     if rows == 1 && inputs <= KC && is_tiny::<T>(outputs, inputs) {
-        // The size is small, and does not wrap.
+        // The size of a tiny matrix does not overflow.
         return match (x.data.get(..inputs), w.get(..outputs * inputs), c.get_mut(..outputs)) {
             (Some(x), Some(w), Some(c)) => gemv(x, w, c, epilogue),
             _ => refuse("each slice of a product", [outputs, inputs], inputs, w.len()),
@@ -134,7 +134,7 @@ pub(crate) fn gemm_nt<T: Scalar>(
     gemm_nt_rows(x, w, [rows, outputs, inputs], c, epilogue, scratch);
 }
 
-/// [`gemm_nt`] of matrices that are packed.
+/// Computes [`gemm_nt`] with packed panels.
 #[inline(never)]
 fn gemm_nt_rows<T: Scalar>(
     x: Matrix<'_, T>,
@@ -153,7 +153,7 @@ fn gemm_nt_rows<T: Scalar>(
     gemm_panelwise(StridedA::by_row(x), [rows, outputs, inputs], c, epilogue, scratch, fill, OneSum);
 }
 
-/// `c = d W`.
+/// Computes `c = d W`.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; w: \[outputs, inputs\]; c: \[rows, inputs\], contiguous; scratch: [`packed_b_len`] of inputs
@@ -175,7 +175,7 @@ pub(crate) fn gemm_nn<T: Scalar>(
     gemm_panelwise(StridedA::by_row(d), [rows, inputs, outputs], c, Epilogue::Overwrite, scratch, fill, OneSum);
 }
 
-/// `c = dᵀ x`, then the epilogue: a sum over rows, in the order that [`sums`](super::sums) defines.
+/// Computes `c = dᵀ x`, then the epilogue: a sum over rows, in the order that [`sums`](super::sums) defines.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous; scratch: [`gemm_tn_scratch_len`].
@@ -250,7 +250,7 @@ fn gemm_tn_rows<T: Scalar, S: InnerSum>(
     let buffer = BlockSum::<T>::buffer_len(outputs * inputs, rows.div_ceil(KC));
     let (scratch, buffer) = scratch.split_at_mut(scratch.len().saturating_sub(buffer));
     let mut sum = BlockSum::new(&mut c[..outputs * inputs], buffer);
-    // A sum over no rows runs one block: it is zero, too.
+    // A sum over no rows runs one iteration, and is zero.
     for first in (0..rows.max(1)).step_by(KC) {
         let epilogue = match epilogue {
             Epilogue::AddScaled(_) => epilogue,
@@ -296,7 +296,7 @@ fn gemm_panelwise<T: Scalar, A: MatrixA<T>, S: InnerSum>(
     let len = width.saturating_mul(inner);
     require("the scratch of a product", [1, len], len, scratch.len());
     let nanoseconds = rows.saturating_mul(columns).saturating_mul(inner) / MULTIPLICATIONS_PER_NANOSECOND;
-    // At most as many parts as the scratch has panels: its length may have been computed for fewer threads.
+    // There are at most as many parts as panels in the scratch: its length may have been computed for fewer threads.
     let count = part_count(all, nanoseconds, PARTS_PER_THREAD).min(scratch.len() / len.max(1)).max(1);
     let (c, scratch) = (SharedSlice::new(c), SharedSlice::new(scratch));
     parallel_for(count, &|i| {
@@ -341,7 +341,7 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>, S: InnerSum>(
     require("the result of a product", [rows, b.columns], stride, c.len());
     let nanoseconds = rows * b.columns * inner / MULTIPLICATIONS_PER_NANOSECOND;
     if is_short(nanoseconds) {
-        // Without the closure of the threads, which costs a tiny network 40 instructions.
+        // This path avoids the closure for threads, which costs a tiny network 40 instructions.
         //
         // SAFETY: `a` holds all rows and inner indices, and `c` all rows × columns, as required above.
         // `c` is borrowed.

@@ -10,16 +10,16 @@ use crate::{
     scalar::Scalar,
 };
 
-/// Registers of columns in a row of a tile.
+/// The number of registers of columns in a row of a tile.
 pub(super) const NR_REGISTERS: usize = 2;
 
-/// Columns of a panel: those of a tile, so that a tile reads contiguous cache lines. Wider panels, of which each tile
-/// skips lines, make a product a sixth slower.
+/// Returns the number of columns of a panel. It is that of a tile, so that a tile reads contiguous cache lines. With
+/// wider panels each tile skips lines, and a product is a sixth slower.
 pub(super) fn nr<T: Scalar>() -> usize {
     NR_REGISTERS * lanes::<T>()
 }
 
-/// The length of a packed B: its panels one after the other, the last one padded with zeros. It saturates at
+/// The length of a packed B: its panels one after the other, the last one padded with zeros. The length saturates at
 /// `usize::MAX`, which is longer than any slice.
 pub(crate) fn packed_b_len<T: Scalar>(columns: usize, inner: usize) -> usize {
     padded_columns::<T>(columns).saturating_mul(inner)

@@ -5,18 +5,18 @@ use crate::kernel::{Kernel, Level, dispatch, fused::fuses, require, simd::lanes}
 use crate::scalar::Scalar;
 use num_traits::Float;
 
-/// The entries of a tiny matrix, times the lanes of a register. Packing such a matrix takes longer than its product row
-/// by row.
+/// The largest number of entries of a tiny matrix times the lanes of a register. Packing a tiny matrix takes longer
+/// than its product row by row.
 const TINY: usize = 10_000;
 
-/// Whether the product of one row with such a matrix is computed by [`gemv`].
+/// Whether the product of one row with a matrix of this size is computed by [`gemv`].
 pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
-    // Neither factor is large enough for the product to wrap.
+    // The factors are too small for the product to overflow.
     outputs <= TINY && inputs <= TINY && outputs * inputs * lanes::<T>() <= TINY
 }
 
-/// `c = x Wᵀ` of one row, then the epilogue. It is not inlined, so that it does not change the code of other
-/// products.
+/// Computes `c = x Wᵀ` for one row, then the epilogue. The function is not inlined, so that it does not change the
+/// code of other products.
 #[inline(never)]
 pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
     dispatch(Gemv { x, w, c, epilogue });
@@ -63,7 +63,8 @@ impl<T: Scalar> Gemv<'_, T> {
     }
 }
 
-/// `c = dᵀ x` of one row each, then the epilogue: a rank-one update. It is not inlined, as [`gemv`].
+/// Computes `c = dᵀ x` for one row of each, then the epilogue: a rank-one product. Like [`gemv`], the function is not
+/// inlined.
 #[inline(never)]
 pub(super) fn rank_one<T: Scalar>(d: &[T], x: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
     require("the result of an outer product", [d.len(), x.len()], x.len(), c.len());
@@ -94,15 +95,16 @@ impl<T: Scalar> Kernel for RankOne<'_, T> {
 }
 
 impl<T: Scalar> RankOne<'_, T> {
-    /// `c[i][j] = f(c[i][j], d[i], x[j])`.
+    /// Computes `c[i][j] = f(c[i][j], d[i], x[j])`.
     #[inline(always)]
     fn each(self, f: impl Fn(T, T, T) -> T) {
-        // Blocks of a fixed length: rows of a tiny network are shorter than the unrolled body of a longer loop.
+        // Chunks have a fixed length: rows of a tiny network are shorter than the unrolled body of a longer loop.
         let (blocks, rest) = self.x.as_chunks::<8>();
         for (c, &d) in self.c.chunks_exact_mut(self.x.len()).zip(self.d) {
             let (c_blocks, c_rest) = c.as_chunks_mut::<8>();
             for (c, x) in c_blocks.iter_mut().zip(blocks) {
-                // Local copies of the block: the compiler need not assume that a write changes a later read.
+                // The chunk is copied to locals, so that the compiler need not assume that a write changes a later
+                // read.
                 let (mut block, x) = (*c, *x);
                 for (c, x) in block.iter_mut().zip(x) {
                     *c = f(*c, d, x);

@@ -54,7 +54,7 @@ impl<T: Scalar> Kernel for Transpose<'_, T> {
 }
 
 impl<T: Scalar> Transpose<'_, T> {
-    /// Transposes whole squares of side `SIDE` by `square`, and the rest value by value.
+    /// Transposes whole squares of side `SIDE` by `square`, and the remaining values one by one.
     ///
     /// `square` receives the address of the first value and the distance of rows, for source and result. SIDE rows of
     /// SIDE values lie within the slices of these addresses.

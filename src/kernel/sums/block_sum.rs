@@ -1,7 +1,7 @@
 use super::FAN;
 use crate::{kernel::elementwise::update, scalar::Scalar};
 
-/// A sum of blocks that are matrices, in levels of [`FAN`].
+/// A sum of equally sized terms (matrices, called blocks here), in levels of [`FAN`].
 ///
 /// The first group of each level is added to the total directly. So a sum of at most [`FAN`] blocks needs no buffer.
 pub(crate) struct BlockSum<'a, T> {
@@ -11,23 +11,23 @@ pub(crate) struct BlockSum<'a, T> {
 }
 
 impl<'a, T: Scalar> BlockSum<'a, T> {
-    /// Length of the buffer for a sum of `blocks` blocks of `len` values.
+    /// Returns the length of the buffer for a sum of `blocks` blocks of `len` values.
     pub fn buffer_len(len: usize, blocks: usize) -> usize {
         len.saturating_mul(usize::from(blocks > FAN) + usize::from(blocks > FAN * FAN))
     }
 
-    /// An empty sum, which is added to `total`; `buffer` has [`buffer_len`](Self::buffer_len) values.
+    /// Creates an empty sum, which is added to `total`. `buffer` must have [`buffer_len`](Self::buffer_len) values.
     pub fn new(total: &'a mut [T], buffer: &'a mut [T]) -> Self {
         Self::after(0, total, buffer)
     }
 
-    /// A sum after its first `blocks` blocks, which `total` and `buffer` hold since an earlier part of the sum ended
-    /// without [`finish`](Self::finish).
+    /// Continues a sum after its first `blocks` blocks. `total` and `buffer` hold their sums from an earlier part of
+    /// the sum, which ended without [`finish`](Self::finish).
     pub fn after(blocks: usize, total: &'a mut [T], buffer: &'a mut [T]) -> Self {
         BlockSum { total, buffer, blocks }
     }
 
-    /// Adds the next block: `add` adds it to its argument.
+    /// Adds the next block. `add` must add the block to its argument.
     pub fn add(&mut self, add: impl FnOnce(&mut [T])) {
         if self.blocks < FAN {
             add(self.total);

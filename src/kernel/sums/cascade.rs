@@ -10,7 +10,7 @@ pub(super) struct Cascade<V, const R: usize> {
 }
 
 impl<V: Copy, const R: usize> Cascade<V, R> {
-    /// A sum of no blocks.
+    /// Creates a sum of no blocks.
     ///
     /// # Safety
     /// The registers exist and hold values of `T`. The same applies to all methods.
@@ -26,7 +26,7 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
     /// Adds the sum of the next block.
     ///
     /// # Safety
-    /// That of [`new`](Self::new).
+    /// As [`new`](Self::new).
     #[inline(always)]
     pub(super) unsafe fn add<T>(&mut self, block: &[V; R])
     where
@@ -48,10 +48,10 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
         }
     }
 
-    /// The sum of all blocks.
+    /// Returns the sum of all blocks.
     ///
     /// # Safety
-    /// That of [`new`](Self::new).
+    /// As [`new`](Self::new).
     #[inline(always)]
     pub(super) unsafe fn total<T>(self) -> [V; R]
     where

@@ -54,8 +54,8 @@ impl<T: Scalar> ColumnSums<'_, T> {
             refuse("a matrix whose columns are summed", [self.rows, columns], stride, data.len());
         }
         let mut j = 0;
-        // SAFETY: the columns lie within the sums and, as required above, within each row. The registers exist; so do
-        // arrays.
+        // SAFETY: the columns lie within the sums and, as required above, within each row. The registers exist, and
+        // arrays always do.
         unsafe {
             while j + 4 * V::LANES <= columns {
                 self.registers::<V, 4>(j);
@@ -75,7 +75,7 @@ impl<T: Scalar> ColumnSums<'_, T> {
     /// Adds R registers of columns from `j`.
     ///
     /// # Safety
-    /// Those columns lie within the sums and each row; the registers exist and hold values of `T`.
+    /// The columns lie within the sums and within each row. The registers exist and hold values of `T`.
     #[inline(always)]
     unsafe fn registers<V: Lanes<T>, const R: usize>(&mut self, j: usize) {
         // SAFETY: by the contract of this function.
@@ -96,11 +96,11 @@ impl<T: Scalar> ColumnSums<'_, T> {
         }
     }
 
-    /// The sum of `count` rows from `first`. It stays in registers: a loop over slices would store and load it for each
-    /// row.
+    /// Returns the sum of `count` rows from `first`. The sum stays in registers: a loop over slices would store and
+    /// load it for each row.
     ///
     /// # Safety
-    /// That of [`registers`](Self::registers), and the rows are among those of `d`.
+    /// As [`registers`](Self::registers), and the rows must be rows of `d`.
     #[inline(always)]
     unsafe fn block<V: Lanes<T>, const R: usize>(&self, first: usize, count: usize, j: usize) -> [V; R] {
         // SAFETY: by the contract of this function.

@@ -2,16 +2,18 @@ use super::{FAN, ROWS};
 use crate::{error::Error, scalar::Scalar, size::filled};
 use alloc::vec::Vec;
 
-/// Column sums to which rows are added one by one: at each time the bits of [`add_sums`](super::add_sums) over them.
+/// Column sums to which rows are added one by one. After each row they have the same bits as
+/// [`add_sums`](super::add_sums) over all rows so far.
 #[derive(Debug)]
 pub(crate) struct RunningSums<T> {
     rows: usize,
-    /// The sums of the present block, of its group, of the group of groups, and of the rest.
+    /// The sums of the current block of rows, of the current group of blocks, of the current group of groups, and of
+    /// all complete groups of groups.
     levels: [Vec<T>; 4],
 }
 
 impl<T: Scalar> RunningSums<T> {
-    /// Sums of no rows.
+    /// Creates sums of no rows.
     pub(crate) fn new(columns: usize) -> Result<Self, Error> {
         let level = || filled("the sums of a stream", columns, T::zero());
         Ok(RunningSums { rows: 0, levels: [level()?, level()?, level()?, level()?] })

@@ -2,7 +2,7 @@
 //!
 //! From the last layer to the first: `dx_i = f_i′ᵀ dy_i`, `dw_i` from the layer's own pass, and
 //! `dy_{i−1} = dx_i`. Two buffers alternate as `dy_i` and `dx_i`. The forward pass stored the x_i and saved values in
-//! order, so each layer takes its own from the end of the rest.
+//! order, so each layer takes its values from the end of the remaining memory.
 
 use super::{Entry, SAVED, SCRATCH, STATE, Sequential};
 use crate::layer::{
@@ -12,7 +12,7 @@ use crate::layer::{
 use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
-    /// Runs the layers in reverse order and updates or differentiates with respect to their parameters.
+    /// Runs the layers in reverse order. The parameters are updated in place, or their gradient is computed.
     pub(super) fn backward_links(&self, w: Parameters<'_, T>, pass: Backward<'_, T>) {
         let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;

@@ -49,7 +49,7 @@ impl<T: Scalar> Sequential<T> {
             next += 1;
             let [saves, states] = Self::own(link, rows, count, mode);
             let came = count.saturating_mul(link.width);
-            // Most links leave the rows as they are, and nothing of the shape is to be copied.
+            // Most links do not change the rows, and then the shape is not copied.
             let after = self.changing.contains(&i).then(|| self.change(i, rows));
             if let Some(after) = &after {
                 count = after.rows();
@@ -77,7 +77,7 @@ impl<T: Scalar> Sequential<T> {
             let parameters = &w[link.parameters.clone()];
             if far && self.multiplies(i) {
                 let above = self.above(i);
-                // Their inputs, except for the first, which this layer writes, and the network's output.
+                // The inputs of these links, except for the first, which this link writes, and the network's output.
                 let last = (above.end + 1).min(self.links.len());
                 let kept = self.kept((next + 1).min(last)..last, count);
                 let saves = self.saved(above.clone(), count);

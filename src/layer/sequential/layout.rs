@@ -9,10 +9,10 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The most layers whose memory one layer prefetches: a norm, an activation, dropout and the next product.
+/// The largest number of layers whose memory one layer prefetches: a norm, an activation, dropout and the next product.
 const REACH: usize = 4;
 
-/// Bytes of parameters beyond which a level-2 cache does not hold them from pass to pass.
+/// The size of the parameters in bytes beyond which a level-2 cache does not hold them from pass to pass.
 const FAR: usize = 4 << 20;
 
 impl<T: Scalar> Sequential<T> {
@@ -37,25 +37,26 @@ impl<T: Scalar> Sequential<T> {
         if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
     }
 
-    /// Values of so many rows that come to those links, where none of them changes the rows.
+    /// Returns the number of input values of `links` for `rows` rows, if none of the links changes the rows.
     #[inline]
     pub(super) fn values(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
-    /// How many of them are kept for the backward pass.
+    /// Returns the number of input values of `links` that are kept for the backward pass.
     #[inline]
     pub(super) fn kept(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.kept[links.end] - self.kept[links.start])
     }
 
-    /// What those links save, where all do so row by row.
+    /// Returns the number of values that `links` save for `rows` rows, if all of them save row by row.
     #[inline]
     pub(super) fn saved(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
-    /// How many values `link` saves in a pass over `shape`, of so many `rows`, and how many of state it carries.
+    /// Returns the number of values that `link` saves in a pass over `shape`, which has `rows` rows, and the number of
+    /// its state values.
     #[inline]
     pub(super) fn own(link: &Entry<T>, shape: BatchShape<'_>, rows: usize, mode: Mode) -> [usize; 2] {
         if link.kept.by_row {
@@ -65,7 +66,7 @@ impl<T: Scalar> Sequential<T> {
         [memory.saved, saturating_product(&[memory.state, shape.batch])]
     }
 
-    /// What is kept of the rows between links.
+    /// Returns the number of values between links that are kept for the backward pass.
     #[inline]
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
@@ -75,7 +76,7 @@ impl<T: Scalar> Sequential<T> {
         saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
     }
 
-    /// The largest number of values between two links.
+    /// Returns the largest number of values between two links.
     #[inline]
     pub(super) fn widest(&self, shape: BatchShape<'_>) -> usize {
         if self.changing.is_empty() {
@@ -85,15 +86,16 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 
-    /// The lengths of the two buffers for rows between links. One gradient at a time lies between two links, as the
-    /// caller has the others.
+    /// The lengths of the two buffers for rows between links. With two links only one gradient lies between them; the
+    /// caller holds the others.
     #[inline]
     pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
         let widest = self.widest(shape);
         [widest, if self.links.len() > 2 { widest } else { 0 }]
     }
 
-    /// Whether parameters exceed the cache, so that a link with a large product prefetches the memory of the next ones.
+    /// Whether parameters exceed the cache, so that a link with a large product prefetches the memory of the next
+    /// links.
     pub(super) fn is_far(&self) -> bool {
         self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR
     }
@@ -103,19 +105,19 @@ impl<T: Scalar> Sequential<T> {
         self.parameters(i).len() > self.width_before(i).saturating_mul(2)
     }
 
-    /// The links after link `i` up to the next with a matrix, at most [`REACH`].
+    /// Returns the links after link `i`, up to and including the next link with a matrix, at most [`REACH`].
     pub(super) fn above(&self, i: usize) -> Range<usize> {
         let all = i + 1..self.links.len().min(i + 1 + REACH);
         all.start..all.clone().find(|&i| self.multiplies(i)).map_or(all.end, |i| i + 1)
     }
 
-    /// The links before link `i` down to the next with a matrix, at most [`REACH`].
+    /// Returns the links before link `i`, down to and including the next link with a matrix, at most [`REACH`].
     pub(super) fn below(&self, i: usize) -> Range<usize> {
         let all = i.saturating_sub(REACH)..i;
         all.clone().rfind(|&i| self.multiplies(i)).unwrap_or(all.start)..i
     }
 
-    /// The output shape of link `i` in a pass, checked.
+    /// Returns the output shape of link `i` in a pass, and checks it.
     pub(super) fn change<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         let after = self.links[i].layer.output_shape(rows);
         check_output_shape(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));

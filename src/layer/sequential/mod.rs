@@ -21,14 +21,14 @@ use parallel::SMALL;
 
 /// Layers in sequence: `y = f_L(… f_2(f_1(x)))`.
 ///
-/// Both passes are loops over a precomputed table, with two alternating buffers. So depth takes no stack, and memory
-/// only for saved values.
+/// Both passes are loops over a precomputed table, with two alternating buffers. So a deep network needs no more stack,
+/// and more memory only for saved values.
 pub struct Sequential<T> {
     links: Vec<Entry<T>>,
     /// Prefix sums of the widths: the input width of link i is `columns[i + 1] − columns[i]`.
     columns: Vec<usize>,
-    /// Prefix sums of the widths of the activations kept for the backward pass. Those before link 0 and after the last
-    /// belong to the caller.
+    /// Prefix sums of the widths of the activations kept for the backward pass. The activations before link 0 and after
+    /// the last link belong to the caller.
     kept: Vec<usize>,
     /// Prefix sums of the values that each link saves per row, if it saves a fixed number.
     saved: Vec<usize>,
@@ -47,18 +47,19 @@ struct Entry<T> {
     first_block: usize,
     first_link: usize,
     parameters: Range<usize>,
-    /// Width of the rows before it, of those that are kept for the backward pass, and of what it saves row by row.
+    /// The input width of the layer. The next fields are the width of the input if it is kept for the backward pass,
+    /// otherwise 0, and the number of values saved per row.
     width: usize,
     kept_width: usize,
     saved_width: usize,
-    /// Its answers when it was added.
+    /// The answers of the layer when it was added.
     kept: Answers,
-    /// Whether this crate made it, without parts: it gives the same answers in every pass.
+    /// Whether the layer is one of this crate without parts, which gives the same answers in every pass.
     is_own: bool,
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// An empty network for rows of `input` values.
+    /// Creates an empty network for rows of `input` values.
     pub fn new(input: usize) -> Self {
         Sequential {
             links: Vec::new(),
@@ -78,12 +79,12 @@ impl<T: Scalar> Sequential<T> {
     /// [`Error::WidthMismatch`] where the layer's input width is not [`width`](Self::width); [`Error::Parameter`] for a
     /// width of 0. [`Error::TooLarge`] where the network's widths or parameters are more than memory can hold.
     /// [`Error::InvalidLayer`] where the layer breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH)
-    /// deep. The network stays as it was.
+    /// deep. On an error the network is unchanged.
     pub fn push(&mut self, layer: impl Layer<T> + 'static) -> Result<(), Error> {
         self.push_boxed(Box::new(layer))
     }
 
-    /// Adds a layer behind a pointer at the end.
+    /// Adds a boxed layer at the end.
     ///
     /// # Errors
     /// Those of [`push`](Self::push).
@@ -91,8 +92,8 @@ impl<T: Scalar> Sequential<T> {
         self.push_made(layer, false)
     }
 
-    /// [`push_boxed`](Self::push_boxed) for a layer that is this crate's `own` or not. The slices that the network cuts
-    /// for one of its own are not checked again in a pass.
+    /// Adds a layer as [`push_boxed`](Self::push_boxed). `own` states whether it is a layer of this crate. Such a layer
+    /// does not check the slices of a pass again.
     pub(crate) fn push_made(&mut self, layer: Box<dyn Layer<T>>, own: bool) -> Result<(), Error> {
         let i = self.links.len();
         let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
@@ -145,12 +146,13 @@ impl<T: Scalar> Sequential<T> {
     /// Adds all layers of `other` at the end.
     ///
     /// # Errors
-    /// Those of [`push`](Self::push), for the first layer of `other` that is refused; those before it stay added.
+    /// Those of [`push`](Self::push), for the first layer of `other` that is refused; the layers before it remain
+    /// added.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
         other.links.into_iter().try_for_each(|link| self.push_made(link.layer, link.is_own))
     }
 
-    /// The layers, in order.
+    /// Returns the layers, in order.
     pub(crate) fn into_layers(self) -> Vec<Box<dyn Layer<T>>> {
         self.links.into_iter().map(|link| link.layer).collect()
     }
@@ -177,7 +179,7 @@ const SCRATCH: &str = "`scratch` of Sequential";
 const STATE: &str = "the state of Sequential";
 
 impl<T: Scalar> Sequential<T> {
-    /// The answers of the network, from those of its layers.
+    /// Returns the answers of the network, from the answers of its layers.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
         Ok(Answers {
@@ -235,7 +237,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         all
     }
 
-    /// The first layer's promises about x and dx, the last one's about y and dy. Without layers nothing is read.
+    /// Returns the promises of the first layer about x and dx, and of the last layer about y and dy. Without layers
+    /// nothing is read.
     fn hints(&self) -> Hints {
         let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.hints));
         Hints {

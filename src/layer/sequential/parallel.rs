@@ -20,11 +20,11 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The most parameters of a layer in a span. Each thread packs the weights for itself, which takes longer than a
-/// synchronization for a larger layer.
+/// The largest number of parameters of a layer in a span. Each thread packs the weights for itself, which for a larger
+/// layer takes longer than a synchronization.
 pub(super) const SMALL: usize = 1 << 15;
 
-/// Values of dy that a span keeps backward: 256 KiB of `f32`, half of a level-2 cache.
+/// The number of values of dy that a span keeps in the backward pass: 256 KiB of `f32`, half of a level-2 cache.
 const KEPT: usize = 1 << 16;
 
 /// A range of links, and the number of parts of the samples for which threads pay.
@@ -34,7 +34,8 @@ pub(super) struct ParallelSpan {
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// The links of run `i` that can be in spans: not the last link of the network, whose output is the network's.
+    /// Returns the links of run `i` that can be in spans: all except the last link of the network, which writes the
+    /// network's output.
     fn run(&self, i: usize) -> Range<usize> {
         self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
     }
@@ -45,7 +46,7 @@ impl<T: Scalar> Sequential<T> {
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// The number of parts of the rows for which threads pay in these links.
+    /// Returns the number of parts into which threads should divide the rows for these links.
     fn parts(&self, links: Range<usize>, rows: usize) -> usize {
         // An elementwise value costs about as much as eight multiplications of a product.
         let columns = self.columns[links.end] - self.columns[links.start];
@@ -55,8 +56,8 @@ impl<T: Scalar> Sequential<T> {
         part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// The scratch for spans of up to `rows` rows, beside that of the links: the kept dy, and for each part the largest
-    /// scratch of any link plus a weight gradient that is discarded. 0 without spans.
+    /// Returns the scratch for spans of up to `rows` rows, in addition to that of the links. It holds the kept dy, and
+    /// for each part the largest scratch of any link plus a discarded weight gradient. 0 without spans.
     fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
@@ -64,7 +65,7 @@ impl<T: Scalar> Sequential<T> {
         }
         let share = |i: usize| {
             let memory = self.links[i].layer.memory(BatchShape::batch(rows), mode);
-            // What it keeps otherwise there would be no place for.
+            // There is no memory for values that are not saved row by row.
             let by_row = memory.saved == self.saved(i..i + 1, rows) && memory.state == 0;
             by_row.then(|| memory.scratch.saturating_add(self.parameters(i).len()))
         };
@@ -84,7 +85,7 @@ impl<T: Scalar> Sequential<T> {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// The span that begins with link `i`, if one is worth it; what comes out of it is kept.
+    /// Returns the span that begins with link `i`, if a span pays. The outputs of the span are kept.
     pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
@@ -92,15 +93,15 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// The span that ends with the last of `links`, if one is worth it.
+    /// Returns the span that ends with the last of `links`, if a span pays.
     pub(super) fn span_before(&self, links: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
-        // As many as the dy have room for.
+        // As many links as the memory for the dy allows.
         let column = self.columns[end].saturating_sub(KEPT / rows.max(1));
         let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(links.start);
         let parts = self.parts(start..end, rows);
-        // Threads share dW out by whole layers: were one of them half of all, it would be better divided by itself.
+        // Threads divide dW by whole layers. A layer with half of all parameters is better divided on its own.
         let all = self.starts[end] - self.starts[start];
         let even = || (start..end).all(|i| parts * self.parameters(i).len() <= all);
         (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
@@ -127,7 +128,8 @@ impl<T: Scalar> Sequential<T> {
         });
     }
 
-    /// The widths of these links: input widths, the output width of the last, and saved values per row.
+    /// Returns the widths of `links`: the input widths, the output width of the last link, and the saved values per
+    /// row.
     fn widths(&self, links: Range<usize>) -> Widths<'_> {
         let Range { start, end } = links;
         Widths {
@@ -137,7 +139,7 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// Runs the backward pass of a span, without a monitor. `inner` has the inputs of all links but the first, whose
+    /// Runs the backward pass of a span, without a monitor. `inner` has the inputs of all links except the first, whose
     /// input is `x`.
     pub(super) fn backward_parallel(
         &self,
@@ -149,7 +151,7 @@ impl<T: Scalar> Sequential<T> {
         let Backward { x, y, dy, dx, dw, saved, scratch, overwrite_dw, trainable, ctx, .. } = pass;
         let Context { shape, mode, dropout, path, .. } = ctx;
         let (Range { start, end }, parts, count) = (span.links.clone(), span.parts, shape.rows());
-        // Some of the rows that come to link i, if they are kept.
+        // A range of the input rows of link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
                 i if i == start => x,
@@ -185,7 +187,7 @@ impl<T: Scalar> Sequential<T> {
             let pass = Backward { overwrite_dw, trainable: TrainableMask::NONE, ..pass };
             link.layer.backward(&weights[self.parameters(i)], pass);
         });
-        // The gradient of what comes to link i.
+        // The gradient with respect to the input of link i.
         let kept = |i: usize| &kept[self.values(i + 1..end, count)..][..self.values(i..i + 1, count)];
         if let Some(dx) = dx {
             dx.copy_from_slice(kept(start));
@@ -203,7 +205,7 @@ impl<T: Scalar> Sequential<T> {
             w.backward(&link.layer, Backward { overwrite_dw, trainable, ..pass });
         };
         match (w.plain_rate(), w) {
-            // Each thread takes the step of its own layers.
+            // Each thread updates the parameters of its own layers.
             (Some(rate), Parameters::Update(w, _)) => {
                 let w = &mut w[self.starts[start]..self.starts[end]];
                 parallel_segments(parts, starts, w, scratch, |k, w, scratch| {

@@ -2,7 +2,7 @@
 
 macro_rules! arithmetic {
     ($float:ident, $bits:ident) => {
-        /// `a · b + c`, fused if the CPU has FMA; otherwise a fused one would be a library call.
+        /// `a · b + c`, fused if the CPU has FMA; without FMA a fused operation would be a library call.
         #[inline(always)]
         fn mul_add<const FUSED: bool>(a: $float, b: $float, c: $float) -> $float {
             if FUSED { num_traits::Float::mul_add(a, b, c) } else { a * b + c }

@@ -66,7 +66,8 @@ macro_rules! normal {
             if x > -0.5 && x < 0.125 { 1.0 - near } else { far }
         }
 
-        /// `a` and `lost` with `1 − Φ(|x|) = (a + lost) e^(−x²/2)`, and `Φ(x)` near 0.
+        /// Returns `a` and `lost` with `1 − Φ(|x|) = (a + lost) e^(−x²/2)`, then `Φ(x)`, which is only accurate
+        /// near 0.
         #[inline(always)]
         fn normal_parts<const FUSED: bool>(x: $float) -> [$float; 3] {
             let a = at_most(x.abs(), GAUSSIAN_MOST);

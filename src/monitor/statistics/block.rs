@@ -12,7 +12,7 @@ use num_traits::Float;
 /// Rows are compared in the first passes, and then once in this many passes.
 const COMPARED: u64 = 64;
 
-/// A block's parameters, their gradient, and their updates.
+/// Statistics of a block's parameters, their gradient, and their updates.
 #[derive(Clone, Debug)]
 pub struct BlockStatistics {
     name: String,
@@ -89,7 +89,7 @@ impl BlockStatistics {
             return 0;
         }
         self.sums.clear();
-        // Equal rows have equal sums; the irrational weights keep others apart.
+        // Equal rows have equal sums. The irrational weights make the sums of different rows differ.
         let sum = |row: &[T]| {
             let weighed = row
                 .iter()
@@ -143,19 +143,19 @@ impl BlockStatistics {
     pub fn frozen(&self) -> bool {
         self.frozen
     }
-    /// Rows and columns.
+    /// Returns the numbers of rows and columns of the block.
     pub fn shape(&self) -> [usize; 2] {
         [self.rows, self.columns]
     }
-    /// The root mean square of its parameters, in the last pass.
+    /// Returns the root mean square of the block's parameters, in the last pass.
     pub fn parameters(&self) -> f64 {
         self.parameters / Float::sqrt(self.values.max(1) as f64)
     }
-    /// The root mean square of its parameters in the first monitored pass.
+    /// Returns the root mean square of the block's parameters, in the first monitored pass.
     pub fn first_parameters(&self) -> Option<f64> {
         self.first_parameters.map(|norm| norm / Float::sqrt(self.values.max(1) as f64))
     }
-    /// The norm of its gradient in the last pass, before any clipping.
+    /// Returns the norm of the block's gradient in the last pass, before any clipping.
     pub fn gradient_norm(&self) -> f64 {
         self.gradient
     }
@@ -163,24 +163,25 @@ impl BlockStatistics {
     pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
-    /// The same for the first monitored update, relative to the initial parameters.
+    /// Returns [`update_ratio`](Self::update_ratio) of the first monitored update, relative to the initial parameters.
     pub fn first_update_ratio(&self) -> Option<f64> {
         self.first_ratio
     }
-    /// −cos(Δ, w) of updates Δ and parameters w, of matrices: 1 where updates shrink the parameters and do nothing
-    /// else. Estimated from 256 of the values.
+    /// Returns −cos(Δ, w) of updates Δ and parameters w, for matrices. It is 1 if updates only shrink the
+    /// parameters. It is estimated from 256 of the values.
     pub fn shrinkage(&self) -> RunningMoments {
         self.shrinkage
     }
-    /// Whether its parameters were all 0 in the first monitored pass, so that updates have no scale to compare with.
+    /// Whether the block's parameters were all 0 in the first monitored pass, so that updates have no scale to compare
+    /// with.
     pub fn began_at_zero(&self) -> bool {
         self.first_parameters == Some(0.0)
     }
-    /// Whether any monitored update changed it.
+    /// Whether any monitored update changed the block.
     pub fn moved(&self) -> bool {
         self.moved
     }
-    /// The number of monitored updates in a row for which that was above −1.
+    /// Returns the number of monitored updates in a row whose [`update_ratio`](Self::update_ratio) was above −1.
     pub fn long_steps(&self) -> u64 {
         self.long
     }
@@ -203,9 +204,9 @@ const LONG: f64 = -1.0;
 /// The number of values of a block whose updates are compared with the parameters.
 const COMPARED_VALUES: usize = 256;
 
-/// −cos(Δ, w) over some of the values; 0 where either is 0.
+/// Returns −cos(Δ, w) over some of the values; 0 if either vector is 0.
 fn against<T: Scalar>(w: &[T], update: &[T]) -> f64 {
-    // An odd stride meets every column of most matrices.
+    // An odd stride reaches every column of most matrices.
     let stride = w.len().div_ceil(COMPARED_VALUES) | 1;
     let [mut product, mut of_w, mut of_update] = [0.0; 3];
     for (&w, &update) in w.iter().zip(update).step_by(stride) {

@@ -59,7 +59,7 @@ impl GateStatistics {
     pub fn gate(&self) -> Gate {
         self.gate
     }
-    /// The mean of the gate's value, over units, examples and some steps of each pass.
+    /// Returns the mean of the gate's value, over units, examples and some steps of each pass.
     pub fn opening(&self) -> RunningMoments {
         self.opening
     }
@@ -67,7 +67,7 @@ impl GateStatistics {
     pub fn slope(&self) -> RunningMoments {
         self.slope
     }
-    /// The share of values with |φ′| below 5 % of sup |φ′|.
+    /// Returns the fraction of values with |φ′| below 5 % of sup |φ′|.
     pub fn saturated(&self) -> RunningMoments {
         self.saturated
     }

@@ -9,7 +9,7 @@ use crate::{
 use alloc::{string::String, vec, vec::Vec};
 use num_traits::Float;
 
-/// The slope below which a unit counts as saturated, as a share of sup |φ′|.
+/// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
 /// A window for inactive units ends after this many examples and this many passes.
 const EXAMPLES: f64 = 2000.0;
@@ -37,16 +37,16 @@ pub struct LinkStatistics {
     collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
-    /// Output, input, and the gradients before and after, over the parts of the present pass.
+    /// Output, input, and the gradients before and after, over the parts of the current pass.
     parts: [Parts; 4],
 }
 
-/// The survey of a link's rows over the parts in which a pass reports them, and the number of values.
+/// The survey of a link's rows, added up over the parts of a pass, and the number of values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parts(Survey, usize);
 
 impl Parts {
-    /// Adds a part, and returns all parts with the last one.
+    /// Adds a part. Returns the sum of all parts when the last part is added.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
@@ -61,13 +61,13 @@ struct Units {
     /// units.
     sums: Vec<f64>,
     examples: f64,
-    /// Whether gradients of the present pass were added.
+    /// Whether gradients of the current pass were added.
     is_read: bool,
     batches: u64,
     slope: f64,
     saturated: f64,
     inactive_fraction: f64,
-    /// In the first pass: the mean slope, and the shares of saturated and of inactive units.
+    /// In the first pass: the mean slope, and the fractions of saturated and of inactive units.
     first: Option<[f64; 3]>,
     dead: Option<f64>,
 }
@@ -112,7 +112,7 @@ impl LinkStatistics {
         {
             self.input.push(root_mean_square(of_x.norm, values));
         }
-        // Rows of the first step are compared.
+        // Only the rows of the first step are compared.
         if at.factor == Factor::Activation && at.parts_before == 0 {
             let rows = at.shape.batch;
             self.cosine = mean_cosine(x, x.len() / at.shape.rows().max(1), rows, &mut self.sum);
@@ -158,11 +158,11 @@ impl LinkStatistics {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// The index of its name in the network's table of names, in the order of the forward pass.
+    /// Returns the index of the link's name in the network's table of names, in the order of the forward pass.
     pub fn index(&self) -> usize {
         self.index
     }
-    /// The factor it applies.
+    /// Returns the factor of the chain rule that the link applies.
     pub fn factor(&self) -> Factor {
         self.factor
     }
@@ -226,7 +226,7 @@ impl LinkStatistics {
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
-    /// The share of units whose mean |φ′| is below 5 % of sup |φ′|.
+    /// Returns the fraction of units whose mean |φ′| is below 5 % of sup |φ′|.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
@@ -242,8 +242,8 @@ impl LinkStatistics {
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }
-    /// The share of units that passed no gradient in the last complete window of 2,000 examples and at least 10 passes;
-    /// `None` before the first.
+    /// Returns the fraction of units that passed no gradient in the last complete window of 2,000 examples and at least
+    /// 10 passes; `None` before the first.
     pub fn dead(&self) -> Option<f64> {
         self.units.dead
     }
@@ -281,7 +281,7 @@ impl Units {
         add_slopes(dy, dx, [sums, counts, alive]);
     }
 
-    /// Ends a pass, if its gradients could be read.
+    /// Ends a pass, if its gradients were large enough to compute φ′.
     fn end(&mut self, sup: f64) {
         if !core::mem::take(&mut self.is_read) {
             return;

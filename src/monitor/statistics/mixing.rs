@@ -1,4 +1,4 @@
-//! How alike the rows of a batch are, beside the rows of other batches.
+//! The correlation of the rows of a batch, compared with rows of other batches.
 
 use super::RunningMoments;
 use crate::scalar::{Scalar, to_f64};
@@ -6,12 +6,12 @@ use alloc::{vec, vec::Vec};
 
 /// The gradient of the loss with respect to the outputs, by rows, within batches and between them.
 ///
-/// Rows of batches drawn at random are exchangeable. Then the variance of batch means is that of rows, divided by their
-/// number B. The intraclass correlation `ρ = (F − 1)/(F − 1 + B)`, F = B Var(means)/Var(rows within a batch), is 0
-/// for these, and 1 where all rows of a batch are equal (Fisher 1925, chapter 7).
+/// Rows of batches drawn at random are exchangeable. Then the variance of batch means is the variance of rows divided
+/// by the number B of rows. The intraclass correlation `ρ = (F − 1)/(F − 1 + B)`, F = B Var(means)/Var(rows within
+/// a batch), is 0 for random batches, and 1 if all rows of a batch are equal (Fisher 1925, chapter 7).
 #[derive(Clone, Debug)]
 pub(super) struct Mixing {
-    /// The mean of the batch means, as an exponential mean.
+    /// The exponential moving average of the batch means.
     mean: Vec<f64>,
     sum: Vec<f64>,
     between: RunningMoments,
@@ -20,7 +20,7 @@ pub(super) struct Mixing {
     batches: u64,
 }
 
-/// Batches before the mean of means is compared with.
+/// The number of batches before batches are compared with the average.
 const WARM_UP: u64 = 10;
 /// The weight of the past in the mean: about 30 batches count.
 const KEEP: f64 = 0.97;
@@ -34,7 +34,7 @@ impl Default for Mixing {
 
 impl Mixing {
     /// Receives `rows` rows of ∂L/∂y, and their norm. Only the largest batches count: a mean over rows gives each
-    /// row of a smaller one more weight.
+    /// row of a smaller batch more weight.
     pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
         let (width, count) = (dy.len() / rows.max(1), rows as f64);
         if self.mean.len() != width {
@@ -67,7 +67,7 @@ impl Mixing {
         }
     }
 
-    /// ρ, at least 0; `None` before enough batches.
+    /// Returns ρ, at least 0; `None` before enough batches.
     pub fn correlation(&self) -> Option<f64> {
         let (between, within) = (self.between.mean(), self.within.mean());
         if self.between.count() < WARM_UP || between.is_nan() || between <= 0.0 {
@@ -83,7 +83,7 @@ mod tests {
     use super::Mixing;
     use alloc::vec::Vec;
 
-    /// Batches of rows from two clusters: mixed they are 0, sorted 1.
+    /// For batches of rows from two clusters the correlation is 0 if they are mixed, and 1 if they are sorted.
     #[test]
     fn intraclass_correlation_of_mixed_and_sorted_rows() {
         let row = |cluster: usize, i: usize| [cluster as f32 - 0.5, 0.01 * ((i * 7919) % 100) as f32 - 0.5];
@@ -102,7 +102,7 @@ mod tests {
         let [mixed, sorted] = [mixed, sorted].map(|mixing| mixing.correlation().unwrap());
         assert!(mixed < 0.1 && sorted > 0.5, "{mixed} {sorted}");
     }
-    /// The mean of a loss gives each row of a smaller batch more weight: the last one of an epoch does not count.
+    /// The mean of a loss gives each row of a smaller batch more weight: the last batch of an epoch does not count.
     #[test]
     fn smaller_batches_make_no_correlation() {
         let (mut mixing, mut state) = (Mixing::default(), 1_u64);

@@ -27,8 +27,8 @@ use alloc::vec::Vec;
 /// dead units, cosines between inputs, the updates of each block, spikes, clipping, and the origin of the first
 /// non-finite value.
 ///
-/// Its memory depends on links, blocks and units, not on the number of passes. After the longest pass it allocates
-/// nothing. Inside [`Every`](fn@super::Every) its counts are those of monitored passes.
+/// The memory depends on links, blocks and units, not on the number of passes. After the longest pass `Statistics` does
+/// not allocate. Inside [`Every`](fn@super::Every) only monitored passes are counted.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential};
@@ -61,12 +61,13 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Statistics of no pass.
+    /// Creates statistics without a pass.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The links over depth in the order of the forward pass, then those that report in the backward pass only.
+    /// Returns the links over depth in the order of the forward pass, then the links that report only in the backward
+    /// pass.
     pub fn links(&self) -> &[LinkStatistics] {
         &self.links
     }
@@ -91,7 +92,7 @@ impl Statistics {
         &self.run
     }
 
-    /// The budget of the main path over the watched passes.
+    /// The budget of the main path over the monitored passes.
     pub fn history(&self) -> &BudgetHistory {
         &self.history
     }

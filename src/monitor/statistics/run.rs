@@ -13,7 +13,7 @@ use num_traits::Float;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum NonFiniteOrigin {
-    /// The input, or a part that reports no link.
+    /// The network's input, or a part that reports no link.
     Input,
     /// The forward pass.
     Forward,
@@ -36,15 +36,15 @@ pub enum NonFiniteOrigin {
 pub struct NonFinite {
     /// The pass, counted from 0.
     pub pass: u64,
-    /// The stage of the step that made it.
+    /// The stage of the update in which the value was computed.
     pub origin: NonFiniteOrigin,
     /// The name of the link or block.
     pub name: String,
     /// The factor that the link applies.
     pub factor: Option<Factor>,
-    /// Whether any of the values is infinite; otherwise all are NaN.
+    /// Whether any of the non-finite values is infinite; otherwise all are NaN.
     pub infinite: bool,
-    /// Row and column of the first such value, of a value of the network's input.
+    /// The row and column of the first non-finite value, if it is in the network's input.
     pub place: Option<[usize; 2]>,
 }
 
@@ -60,19 +60,20 @@ impl NonFinite {
         NonFinite { pass, origin, name: name.into(), factor, infinite, place: None }
     }
 
-    /// The same for the network's input, rows of `width` values.
+    /// Adds the row and column of the first non-finite value of the network's input `x`, whose rows have `width`
+    /// values.
     pub(super) fn of_input<T: Scalar>(self, x: &[T], width: usize) -> Self {
         let index = x.iter().position(|x| !x.is_finite());
         NonFinite { place: index.map(|index| [index / width.max(1), index % width.max(1)]), ..self }
     }
 }
 
-/// The passes after a jump of the gradient.
+/// The state of the passes after a jump of the gradient.
 #[derive(Clone, Copy, Debug)]
 struct Wake {
     /// The loss above which the jump counts as harmful.
     line: f64,
-    /// The number of passes in a row after the jump with a loss above that.
+    /// The number of passes in a row after the jump with a loss above `line`.
     worse: u64,
 }
 
@@ -146,16 +147,17 @@ impl Default for RunStatistics {
     }
 }
 
-/// Passes after which outputs that began too large or off their mean have come to those of a constant.
+/// The number of passes after which outputs that began too large or with a wrong mean have reached the loss of constant
+/// outputs.
 const SETTLED: u64 = 10;
 
-/// The moving average of ln ‖g‖ and its warm-up: those of ZClip (Kumar et al. 2025).
+/// The decay of the moving average of ln ‖g‖; like its warm-up it is that of ZClip (Kumar et al. 2025).
 const KEEP: f64 = 0.97;
 const WARM_UP: u64 = 25;
 const MARK: f64 = 2.5;
 const TENFOLD: f64 = core::f64::consts::LN_10;
-/// A jump counts as harmful if the loss stays higher for this many passes, and has lost this share of its decrease. A
-/// hard batch also has a large gradient and a high loss, but no lasting effect. Conventions.
+/// A jump counts as harmful if the loss stays higher for this many passes, and has lost this fraction of its decrease.
+/// A hard batch also has a large gradient and a high loss, but no lasting effect. Conventions.
 const WORSE: u64 = 3;
 const UNDONE: f64 = 0.1;
 /// The distance to the targets, relative to the outputs, below which they count as fitted. Convention.
@@ -171,22 +173,22 @@ impl RunStatistics {
         self.path = [f64::NAN; 2];
     }
 
-    /// Receives the norms of a link on the main path, whose gradient has this many values.
+    /// Receives the norms of a link on the main path, whose gradient has `values` values.
     pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
-    /// Receives the gradient at the output of a link. The first of a pass is that of the loss; its rows are samples
-    /// where there is one step.
+    /// Receives the gradient at the output of a link. The first call of a pass is for the gradient of the loss. Its
+    /// rows are samples if there is one step.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
         if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
             self.mixing.push(dy, at.shape.rows(), norm);
         }
     }
 
-    /// Receives the root mean square of a link's output; the last one of a pass is the network's output.
+    /// Receives the root mean square of a link's output; the last link of a pass gives the network's output.
     pub(super) fn see_output(&mut self, output: f64) {
         self.output = output;
     }
@@ -279,7 +281,7 @@ impl RunStatistics {
     pub fn passes(&self) -> u64 {
         self.passes
     }
-    /// The number of updates in these passes.
+    /// Returns the number of updates in the monitored passes.
     pub fn updates(&self) -> u64 {
         self.updates
     }
@@ -319,8 +321,8 @@ impl RunStatistics {
         self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
     }
     /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first and of
-    /// that after 10 passes, and the targets are not [fitted](Self::has_fitted). What a loss loses in its first
-    /// passes, outputs that ignore the input lose as well.
+    /// that after 10 passes, and the targets are not [fitted](Self::has_fitted). A fall in the first passes does not
+    /// count: outputs that ignore the input have it, too.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
         let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first.min(self.settled_loss) || lately.is_nan());
@@ -330,7 +332,8 @@ impl RunStatistics {
     pub fn has_fitted(&self) -> bool {
         self.distance.count() > 0 && self.distance.mean() < FITTED
     }
-    /// The root mean square distance from the outputs to their targets, relative to that of the outputs.
+    /// The root mean square distance from the outputs to their targets, relative to the root mean square of the
+    /// outputs.
     ///
     /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual
     /// for a squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
@@ -342,7 +345,7 @@ impl RunStatistics {
         self.first_distance
     }
     /// The correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for batches
-    /// drawn at random, 1 where all rows of a batch are equal. `None` in the first 20 passes, and for an output at each
+    /// drawn at random, 1 if all rows of a batch are equal. `None` in the first 20 passes, and for an output at each
     /// step. Source: the intraclass correlation of Fisher 1925.
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
@@ -357,7 +360,7 @@ impl RunStatistics {
         Float::exp(self.log_norm.mean())
     }
     /// The moments of log10 ‖g_end‖/‖g_start‖ over the main path, which ends at the first weights, or at the
-    /// input if its gradient was requested. A pass that ends in zero sets the last value only.
+    /// input if its gradient was requested. A pass whose gradient becomes zero sets only the last value.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
@@ -389,7 +392,7 @@ impl RunStatistics {
     pub fn clip_steps(&self) -> u64 {
         self.clips.count()
     }
-    /// The first non-finite value.
+    /// Returns the first non-finite value of the run, if there was one.
     pub fn non_finite(&self) -> Option<&NonFinite> {
         self.non_finite.as_ref()
     }

@@ -25,8 +25,8 @@ impl Default for RunningMoments {
 }
 
 impl RunningMoments {
-    /// Moments that multiply the weight of the past by `keep` at each push: an exponential moving average that begins
-    /// as a plain mean.
+    /// Creates moments that multiply the weight of the past by `keep` at each push: an exponential moving average that
+    /// begins as a plain mean.
     pub(super) fn forgetting(keep: f64) -> Self {
         RunningMoments { count: 0, mean: 0.0, square: 0.0, last: f64::NAN, keep }
     }
@@ -48,12 +48,12 @@ impl RunningMoments {
         self.count
     }
 
-    /// Their mean; 0 before the first.
+    /// Returns the mean of the pushed values; 0 before the first.
     pub fn mean(&self) -> f64 {
         self.mean
     }
 
-    /// Their standard deviation.
+    /// Returns the standard deviation of the pushed values.
     pub fn standard_deviation(&self) -> f64 {
         Float::sqrt(self.square.max(0.0))
     }

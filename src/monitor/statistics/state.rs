@@ -15,12 +15,13 @@ pub(super) fn layer_of(name: &str) -> &str {
 
 /// The change of a state gradient per time step, averaged over steps and passes, and its shares by factor.
 ///
-/// Gradient that is added at a step (by a loss at each step, by the layers above) is left out: the change is that of
-/// the gradient that the step receives.
+/// Gradient that is added at a step (by a loss at each step, by the layers above) does not count: only the gradient
+/// that the step receives from the next step is compared.
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
-    /// Of the current pass: Σ decades by weights, by activations and gates, by other links; and the number of steps.
+    /// For the current pass: the sums of decades of weights, of activations and gates, and of other links. `steps`
+    /// counts the steps.
     sums: [f64; 3],
     steps: usize,
     /// The step at which the gradient became exactly zero in this pass.

@@ -38,9 +38,9 @@ use std::{
 /// | `epoch/learning_rate`, `epoch/gradient_norm`, `epoch/clipped_norm` | each epoch | [`Epoch`], where known |
 /// | `epoch/samples_per_second` | each epoch | [`Epoch::samples_per_second`] |
 ///
-/// A number is rounded to `f32`, the format of the file. Give it to [`FitOptions::monitor`], alone or beside others; in
-/// a loop of your own, call [`scalar`](Self::scalar) and [`histograms`](Self::histograms). After the first passes it
-/// allocates nothing. After the first failure nothing more is written, and the run continues:
+/// Numbers are rounded to `f32`, the format of the file. Pass the monitor to [`FitOptions::monitor`], alone or with
+/// others. In a custom loop, call [`scalar`](Self::scalar) and [`histograms`](Self::histograms). After the first passes
+/// it does not allocate. After the first failure nothing more is written, and the run continues:
 /// [`finish`](Self::finish) returns the error.
 ///
 /// ```
@@ -67,17 +67,17 @@ pub struct TensorBoard<W: Write = BufWriter<File>> {
     path: String,
     failed: Option<io::Error>,
     encoder: Encoder,
-    /// A number of updates; 0 for no histograms.
+    /// The number of updates from histogram to histogram; 0 for no histograms.
     every: u64,
     updates: u64,
     /// Whether the next pass is a further part of the same update.
     same_update: bool,
     links: Vec<LinkHistogram>,
-    /// The place at which the next link is expected.
+    /// The index at which the next link is expected.
     next: usize,
 }
 
-/// The gradient that left one link, in one update.
+/// The gradient with respect to the input of one link, in one update.
 struct LinkHistogram {
     name: String,
     factor: Factor,
@@ -88,7 +88,8 @@ struct LinkHistogram {
 }
 
 impl TensorBoard {
-    /// A monitor that writes to a new event file in the folder `run`, which is made if it does not exist.
+    /// Creates a monitor that writes to a new event file in the folder `run`. The folder is created if it does not
+    /// exist.
     ///
     /// TensorBoard shows each folder with an event file as one run. The file is flushed after each epoch.
     ///
@@ -102,7 +103,7 @@ impl TensorBoard {
         let (seconds, process) = (wall_time() as u64, std::process::id());
         let mut number = 0_u64;
         loop {
-            // A reader takes files in the order of their names, and of these only with "tfevents" in them.
+            // TensorBoard reads files in the order of their names, and only files whose names contain "tfevents".
             let path = run.join(format!("events.out.tfevents.{seconds:010}.chainrule.{process}.{number}"));
             match File::create_new(&path) {
                 Ok(file) => return Ok(Self::named(BufWriter::new(file), path.display().to_string())),
@@ -114,7 +115,7 @@ impl TensorBoard {
 }
 
 impl<W: Write> TensorBoard<W> {
-    /// A monitor that writes an event file to `writer`; give it a buffered one.
+    /// Creates a monitor that writes an event file to `writer`, which should be buffered.
     pub fn new(writer: W) -> Self {
         Self::named(writer, "the event file".to_string())
     }
@@ -135,11 +136,11 @@ impl<W: Write> TensorBoard<W> {
         board
     }
 
-    /// Sets that the first of every `n` updates has histograms, 100 unless set; none for `n` = 0.
+    /// Writes histograms in the first of every `n` updates. The default is 100; with 0 no histograms are written.
     ///
-    /// The other updates write no histogram, but are watched: recurrent layers run on one thread, and no update is
-    /// taken inside the backward pass. [`Every`](struct@super::Every) around the monitor also leaves out the scalars,
-    /// and then the other updates are those of a training without a monitor.
+    /// The monitor is also active in the other updates: recurrent layers run on one thread, and parameters are not
+    /// updated inside the backward pass. [`Every`](struct@super::Every) around the monitor also leaves out the scalars;
+    /// the other updates then run as without a monitor.
     #[must_use]
     pub fn histograms_every(self, n: u64) -> Self {
         TensorBoard { every: n, ..self }
@@ -169,7 +170,7 @@ impl<W: Write> TensorBoard<W> {
     }
 
     /// Writes the histograms of the last pass, if it has any. A trainer does it by [`Event::Step`]; call it in a loop
-    /// of your own, after the backward pass.
+    /// that you write yourself, after the backward pass.
     pub fn histograms(&mut self, step: u64) {
         for i in 0..self.links.len() {
             let LinkHistogram { tag, tag_of_non_finite, histogram, .. } = &mut self.links[i];

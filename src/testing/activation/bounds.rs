@@ -14,7 +14,8 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 impl Suite<'_> {
-    /// The extremes of φ′ in `f64`, of a fine grid, in `T` at the arguments and at those extremes.
+    /// Tests the bounds of φ′ at the extremes of a fine grid in `f64`, and in `T` at the arguments and at these
+    /// extremes.
     #[inline]
     pub(super) fn bounds<T: Precision>(&mut self, bounds: Bounds, format: &Format, extremes: [Extreme; 2]) {
         let activation = self.activation;
@@ -35,7 +36,7 @@ impl Suite<'_> {
                     (best, at) = (f(end), end);
                 }
             }
-            // Known to be no derivative.
+            // An infinite φ′ was reported before as a wrong derivative.
             if best.is_infinite() && self.trial.broken(Law::Extremes) {
                 continue;
             }
@@ -83,7 +84,7 @@ impl Suite<'_> {
             let (from, to) = (value::<T>(self.activation, pair[0]), value::<T>(self.activation, pair[1]));
             let lean = self.size(pair[0]).max(self.size(pair[1])) + (pair[0] * self.truth(pair[0]).0).abs();
             let fall = (from - to) / (format.epsilon * (from.abs() + to.abs() + lean) + format.least_normal);
-            // ∞ − ∞ is no fall, and NaN belongs to other laws.
+            // ∞ − ∞ does not count as a fall, and NaN is tested by other laws.
             if !fall.is_nan() && !self.trial.measures(Law::Monotone, format.name, fall.max(0.0), SLACK) {
                 let input = format!("z from {} to {}", (format.text)(pair[0]), (format.text)(pair[1]));
                 let found = format!("{} after it", (format.text)(to));

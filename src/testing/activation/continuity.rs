@@ -15,7 +15,7 @@ fn increasing(points: &[f64]) -> bool {
     points.iter().all(|point| point.is_finite()) && points.windows(2).all(|pair| pair[0] < pair[1])
 }
 
-/// ∫ φ′ from `a` to `b`, over intervals that are halved until each equals the rise of φ within it.
+/// Returns ∫ φ′ from `a` to `b`. Intervals are halved until each integral equals the rise of φ in its interval.
 #[inline]
 fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, b: f64, allowed: f64) -> f64 {
     const MOST: usize = 4096;
@@ -35,13 +35,13 @@ fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, 
 }
 
 impl Suite<'_> {
-    /// Tests φ(b) − φ(a) = ∫ φ′, interval by interval. A difference that remains between two neighbouring
-    /// floats is a jump.
+    /// Tests φ(b) − φ(a) = ∫ φ′, interval by interval. A difference that remains between two adjacent floats
+    /// is a jump.
     #[inline]
     pub(super) fn continuity(&mut self) {
         let activation = self.activation;
         let integral = |a: f64, b: f64| {
-            // Gauss and Legendre's five points.
+            // The five points of Gauss–Legendre quadrature.
             let nodes = [
                 (0.0, 0.568_888_888_888_888_9),
                 (0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
@@ -82,7 +82,7 @@ impl Suite<'_> {
                     break;
                 }
                 let parts = (integral(a, middle), integral(middle, b));
-                // The integral is right, so φ′ is wrong, unless the rest turns out to be a jump.
+                // The integral has converged, so φ′ is wrong, unless the difference is found to be a jump.
                 if slanted.is_none() && (whole - parts.0 - parts.1).abs() <= 0.25 * allowed {
                     slanted = Some((a, b, rise, whole));
                 }
@@ -112,7 +112,7 @@ impl Suite<'_> {
         self.declared_jumps();
     }
 
-    /// φ jumps at each declared jump, by more than φ′ and rounding explain.
+    /// Tests that φ jumps at each declared jump, by more than φ′ and rounding can explain.
     #[inline]
     fn declared_jumps(&mut self) {
         let jumps = self.jumps.clone();
@@ -151,7 +151,7 @@ impl Suite<'_> {
                 let found = format!("φ′ jumps by {jump:?} at z = {z:?}");
                 let expected = format!("the kinks {kinks:?} and no others, or {z:?} declared");
                 self.trial.breaks(Law::Kinks, "f64, φ′ beside z", expected, found, format!("z = {z:?}"));
-                // A kink all the same: at it the derivative is one of two.
+                // The declared point is a kink nevertheless: the derivative there is one of two.
                 if (f(z + margin) - f(z - margin)).abs() > 0.5 * jump.abs() {
                     undeclared.push(z);
                 }

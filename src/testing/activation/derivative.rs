@@ -1,4 +1,4 @@
-//! Laws of the derivative: against dual numbers, where saturated, and in single precision.
+//! Laws of the derivative: compared with dual numbers, at saturation, and in single precision.
 
 use super::{Format, ROUNDINGS, Reading, SINGLE, Suite, truth};
 use crate::testing::{
@@ -11,7 +11,8 @@ use alloc::format;
 const TENTH: f64 = 0.1;
 
 impl Suite<'_> {
-    /// An error of φ′, in roundings of sup |φ′| and of the argument; `None` if that unit overflows.
+    /// Returns an error of φ′ in units of roundings of sup |φ′| and of the argument; `None` if the unit
+    /// overflows.
     #[inline]
     pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);
@@ -25,7 +26,7 @@ impl Suite<'_> {
         if plain <= ROUNDINGS {
             return Some(plain);
         }
-        // Far out on a sine, a rounding of z may span a whole period, although φ″ is 0 at z.
+        // At a large argument of a sine, a rounding of z may span a whole period, although φ″ is 0 at z.
         let near = [-64.0, -37.0, -8.0, 8.0, 37.0, 64.0].map(|steps| z * (1.0 + steps * format.epsilon));
         Some(near.into_iter().map(|z| error / unit(truth(self.activation, z).1)).fold(plain, f64::min))
     }
@@ -44,7 +45,7 @@ impl Suite<'_> {
             }
             let found = slope::<T>(suite.activation, z);
             let mut error = suite.roundings(z, format, (found - tangent).abs())?;
-            // If terms of the dual number cancel, its tangent is known to this accuracy only.
+            // If terms of the dual number cancel, its tangent is only known to this accuracy.
             if error > ROUNDINGS {
                 let told = ((found - tangent).abs() - suite.activation.noise(z)).max(0.0);
                 error = suite.roundings(z, format, told)?;
@@ -72,7 +73,7 @@ impl Suite<'_> {
     pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
         self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", TENTH, |suite, z| {
             let (expected, curvature) = suite.truth(z);
-            // Far out on a sine, roundings of z alone change φ′.
+            // At a large argument of a sine, roundings of z alone change φ′.
             let decided = 10.0 * ROUNDINGS * format.epsilon * (z * curvature).abs() <= expected.abs();
             // A factor of φ′ may underflow before φ′ does.
             let small = 16.0 * format.least_normal * suite.size(z).max(1.0)..=1e-3 * suite.size(z);
@@ -84,7 +85,7 @@ impl Suite<'_> {
             if error <= TENTH || suite.activation.noise(z) > 1e-2 * expected.abs() {
                 return Some(Reading { expected, found, error: error.min(TENTH) });
             }
-            // Near a zero of φ′ the magnitude changes quickly: that is no saturation.
+            // Near a zero of φ′ the magnitude changes quickly, which is not saturation.
             let smooth = [-3e-3, -2e-3, -1e-3, 1e-3, 2e-3, 3e-3].iter().all(|step| {
                 let ratio = truth(suite.activation, z * (1.0 + step)).0 / expected;
                 (0.125..=8.0).contains(&ratio)
@@ -112,7 +113,7 @@ impl Suite<'_> {
             }
             let found = value::<f32>(suite.activation, z);
             let error = (found - expected).abs() / (unit + SINGLE.least_normal);
-            // ∞/∞, if only the unit overflows.
+            // The error is ∞/∞ if only the unit overflows.
             Some(Reading { expected, found, error: if found.is_finite() && error.is_nan() { 0.0 } else { error } })
         });
     }

@@ -40,7 +40,7 @@ const SLACK: f64 = 4.0;
 /// The allowed distance of the extremes of a derivative from its bounds, in units of sup |φ′|.
 const TIGHT: f64 = 1e-6;
 
-/// One of the two number formats that an activation is tested in.
+/// One of the two number formats in which an activation is tested.
 struct Format {
     name: &'static str,
     epsilon: f64,
@@ -120,7 +120,7 @@ impl Suite<'_> {
         meets(&self.breaks, z - margin, z + margin)
     }
 
-    /// Whether a jump lies from `a` to `b`, rounding of its place included.
+    /// Whether a jump lies from `a` to `b`, up to rounding of its argument.
     #[inline]
     fn across_jump(&self, a: f64, b: f64, format: &Format) -> bool {
         let margin = 8.0 * format.epsilon * a.abs().max(b.abs());
@@ -143,7 +143,7 @@ impl Suite<'_> {
                 continue;
             }
             let Some(read) = reading(self, z) else { continue };
-            // What is not finite is for the law of extremes, which tries all of them first.
+            // Values that are not finite are tested by the law of extremes, which tries all of them first.
             let strange =
                 |suite: &Self, found: f64| found.is_nan() || (found.is_infinite() && suite.trial.broken(Law::Extremes));
             if strange(self, read.found) {
@@ -187,7 +187,7 @@ impl Suite<'_> {
     }
 }
 
-/// Whether one of `sorted` lies from `a` to `b`.
+/// Whether a value of `sorted` lies from `a` to `b`.
 #[inline]
 fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
     sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)
@@ -211,8 +211,8 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) between its jumps |
 /// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
 ///
-/// An activation that declares no bounds is not held to any: the evidence says so, and what was found.
-/// [`measure_derivative`](super::measure_derivative) says what to declare.
+/// If an activation declares no bounds, none are tested. The evidence states this, and the bounds that were found.
+/// [`measure_derivative`](super::measure_derivative) prints the declaration.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each once, at the simplest argument found.
@@ -257,7 +257,7 @@ fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
     suite.not_a_number::<f64>(&DOUBLE);
     suite.extremes::<f64>(&DOUBLE);
     suite.extremes::<f32>(&SINGLE);
-    // What errors are measured by comes from tangents.
+    // The units of errors come from tangents.
     if !suite.tangents() {
         return suite.trial.verdict();
     }
@@ -285,7 +285,7 @@ fn tried(activation: &dyn Probe, seed: u64) -> Result<Evidence, Violations> {
     suite.trial.verdict()
 }
 
-/// Makes a test of the laws of an activation: `activation_laws!(name, activation);`.
+/// Defines a test of the laws of an activation: `activation_laws!(name, activation);`.
 #[macro_export]
 macro_rules! activation_laws {
     ($(#[$attribute:meta])* $name:ident, $activation:expr $(,)?) => {

@@ -31,13 +31,13 @@ const WIDTHS: [(usize, usize); 4] = [(1, 1), (3, 2), (2, 5), (4, 17)];
 /// Numbers of inputs and units at which only the adjoint is tested, around the widths of registers.
 const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 
-/// Tries the laws of a cell, unrolled by [`Recurrent`] at several widths; its gradients without biases, too.
+/// Tries the laws of a cell, unrolled by [`Recurrent`] at several widths. The gradients are also tested without biases.
 ///
 /// All laws of [layers](super::layer_laws), and:
 ///
 /// * Gates, products and stages fit together. Each gate has an effect.
-/// * Monitors get the pre-activations that the cell uses: with the previous state they determine the new state. Where a
-///   declared activation saturates, so does the effect of its gate.
+/// * Monitors receive the pre-activations that the cell uses: with the previous state they determine the new state. If
+///   a declared activation saturates, the effect of its gate saturates, too.
 /// * A sequence in windows of any length, with the state and its gradient passed from window to window, gives the same
 ///   outputs to the bit, and the same gradient.
 ///
@@ -54,7 +54,8 @@ const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 ///   input     x = [0.0]; parameters of seed 0
 /// ```
 ///
-/// The gradient of a bias is that of its pre-activation: the mistake is in the line that writes the forget gate's `z`.
+/// The gradient of a bias is that of its pre-activation. So the mistake is in the line that writes the forget gate's
+/// `z`.
 pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(cell), seed);
     facts(cell, &mut trial);
@@ -63,14 +64,14 @@ pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
         for (i, (inputs, hidden)) in WIDTHS.into_iter().enumerate() {
             let layer = Recurrent::new(inputs, hidden, cell.clone());
             let label = format!("inputs: {inputs}, units: {hidden}, ");
-            // A cell sees no number of rows: one width is enough for their remainders.
+            // A cell does not know the number of rows, so one width is enough to test their remainders.
             let rows = if i == 0 { Rows::Many } else { Rows::Few };
             try_layer(Layers::of(&layer), &[], rows, seed, &label, &mut trial);
             if [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| trial.broken(law)) {
                 return trial.verdict();
             }
         }
-        // Nor does it see whether there are biases.
+        // A cell does not know whether there are biases.
         for (inputs, hidden) in WIDTHS.into_iter().chain(WIDE) {
             let with = Recurrent::new(inputs, hidden, cell.clone());
             let without = with.clone().without_bias();

@@ -1,4 +1,4 @@
-//! The pre-activation and the activation of each gate that monitors get, against those that the cell uses.
+//! Compares the pre-activation and the activation of each gate that monitors receive with those that the cell uses.
 
 use crate::{
     activation::AnyActivation,
@@ -21,16 +21,16 @@ const INPUTS: usize = 2;
 const HIDDEN: usize = 2;
 /// The number of directions that check a linear relation, beyond those that determine it.
 const SPARE: usize = 3;
-/// Points that must all fail before a cell is accused, and draws in which they are looked for: not each of them tells
-/// something.
+/// The number of points that must all fail before a cell counts as wrong, and the number of draws to find them: not
+/// every draw is conclusive.
 const POINTS: usize = 3;
 const DRAWS: u64 = 24;
-/// The error of the relation that is allowed. It is exact; solving for it costs digits.
+/// The allowed error of the relation. The relation is exact, but solving for it loses digits.
 const RELATION: f64 = 1e-6;
-/// Pre-activations at which a gate's effect is compared with that near 0.
+/// Pre-activations at which a gate's effect is compared with its effect near 0.
 const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
-/// An activation counts as saturated if its slope is at most the first of these shares of that at 0. A slope below the
-/// second share counts as 0.
+/// An activation counts as saturated if its slope is at most the first of these fractions of its slope at 0. A slope
+/// below the second fraction counts as 0.
 const SATURATED: f64 = 0.05;
 const LEAST: f64 = 1e-12;
 /// The factor within which the effect of a saturated gate follows the slope of its activation: other factors of the
@@ -50,7 +50,7 @@ impl GradientMonitor<Dual<f64>> for Shown {
 
 /// One step along a direction.
 struct Step {
-    /// Pre-activations that the monitor gets.
+    /// The pre-activations that the monitor receives.
     z: Vec<Dual<f64>>,
     /// The new state: h, then the rest.
     state: Vec<Dual<f64>>,
@@ -76,7 +76,7 @@ impl<C: Cell> Point<C> {
         Some(Point { layer, w, x: some(INPUTS), state })
     }
 
-    /// A step along a direction of the parameters.
+    /// Runs one time step on dual numbers, with the parameters' tangents in `direction`.
     fn step(&self, direction: &[f64]) -> Option<Step> {
         let shape = BatchShape::batch(1);
         let w: Vec<_> = self.w.iter().zip(direction).map(|(&w, &tangent)| Dual::new(w, tangent)).collect();
@@ -91,7 +91,7 @@ impl<C: Cell> Point<C> {
         Some(Step { z: shown.0, state: state.ok()?? })
     }
 
-    /// The parameters of the block of a role, as a range of those of one gate.
+    /// Returns the range of the parameters of one gate, in the block of a role.
     fn gate(&self, role: Role, gate: usize) -> Option<core::ops::Range<usize>> {
         let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&self.layer, visit));
         let block = blocks.iter().find(|block| block.role == role)?;
@@ -132,7 +132,8 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     }
 }
 
-/// A contradiction to a linear relation between the tangents of pre-activations and those of the new state, if any.
+/// Returns a contradiction to a linear relation between the tangents of pre-activations and those of the new state, if
+/// there is one.
 fn related<C: Cell>(cell: &C, seed: u64) -> Option<String> {
     let point = Point::draw(cell, seed)?;
     let unknown = cell.gates().len() * HIDDEN;
@@ -180,9 +181,9 @@ fn solve(rows: &mut [Vec<f64>]) -> Vec<f64> {
     (0..count).map(|i| if rows[i][i] == 0.0 { 0.0 } else { rows[i][count] / rows[i][i] }).collect()
 }
 
-/// The share of a gate's effect that is left where its activation saturates.
+/// The fraction of a gate's effect that is left where its activation saturates.
 struct Shares {
-    /// As φ′ says.
+    /// The fraction by φ′.
     expected: f64,
     found: f64,
 }
@@ -195,7 +196,8 @@ impl Shares {
     }
 }
 
-/// The shares at a point, if it tells something: the gate has an effect at z ≈ 0, and its activation saturates.
+/// Returns the fractions at a point, if the point is conclusive: the gate has an effect at z ≈ 0, and its activation
+/// saturates.
 fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift: f64, seed: u64) -> Option<Shares> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;

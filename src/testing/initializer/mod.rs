@@ -58,19 +58,20 @@ const FILLS: u64 = 8;
 
 /// Tests the laws of an initializer on blocks of ten shapes and on stacked gates.
 ///
-/// * The seed decides every bit; earlier values of the slice have no influence. A slice of the wrong length is refused.
+/// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
+///   wrong length is refused.
 /// * Where the variance is not zero, another seed gives other bits, and no two rows are copies of each other.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
-///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold: mean and variance to 6.5 standard errors of half a
-///   million entries, which accuses no right initializer in 10,000 seeds and finds a variance that is 2 % off.
+///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of
+///   half a million entries. This accuses no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
 /// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of a
 ///   column, and w_ij with w_ji.
 /// * [`fill_gates`](Initializer::fill_gates) keeps all of this for each gate.
 ///
-/// A moment that depends on a few entries, as of a log-normal distribution with σ = 1.5, is not tested.
+/// A moment that depends on a few entries is not tested, for example that of a log-normal distribution with σ = 1.5.
 ///
 /// # Errors
-/// [`Violations`] with the laws that are broken, each with the first shape that shows it.
+/// [`Violations`] with the laws that are broken, each with the first shape that breaks it.
 pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evidence, Violations> {
     let mut trial = Trial::new(subject(initializer), seed);
     let mut filled = 0;
@@ -127,12 +128,13 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
 /// Fills a slice with initial content, by seed; `None` if the initializer refuses it.
 type Again<'a> = dyn FnMut(u64, f64, &mut Trial) -> Option<Vec<f64>> + 'a;
 
-/// The first index at which two fills differ in a bit.
+/// Returns the first index at which two fills differ in a bit.
 fn differ(a: &[f64], b: &[f64]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits())
 }
 
-/// The seed decides every bit; the initial content of the slice has no influence.
+/// Tests that values are a function of the seed, to the bit, and that the initial content of the slice has no
+/// influence.
 fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], trial: &mut Trial) {
     for (law, before) in [(Law::Seeded, 0.0), (Law::Overwrites, f64::NAN), (Law::Overwrites, 7.25)] {
         let Some(other) = again(seed, before, trial) else {
@@ -149,7 +151,7 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
 /// Fills a slice.
 type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
 
-/// A slice of another length is refused.
+/// Tests that a slice of another length is refused.
 fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     for length in [length - 1, length + 1] {
         let found = match caught(|| fill(&mut generator(0), &mut vec![0.0; length])) {
@@ -161,7 +163,7 @@ fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     }
 }
 
-/// Another seed gives other values, and no row is a copy of another.
+/// Tests that another seed gives other values, and that no row is a copy of another.
 fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) {
     if initializer.variance(shape).is_none_or(|variance| variance == 0.0) {
         return;
@@ -176,7 +178,7 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
     if shape.columns <= 16 {
         return;
     }
-    // Short rows can be equal by chance, and rows of zeros are.
+    // Short rows can be equal by chance, and rows of zeros are equal.
     let full = |row: &&[f64]| row.iter().filter(|&&value| value != 0.0).count() > 16;
     let row = |values: &[f64], i: usize| values[i * shape.columns..][..shape.columns].to_vec();
     let copies = |values: &[f64], i: usize| {
@@ -190,7 +192,7 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
     }
 }
 
-/// Every value is in the stated range.
+/// Tests that every value is in the stated range.
 fn range(initializer: &dyn Initializer, shape: Shape, place: &str, values: &[f64], trial: &mut Trial) {
     let range = initializer.range(shape).unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
     if let Some(i) = values.iter().position(|value| !(range[0]..=range[1]).contains(value)) {
@@ -199,10 +201,10 @@ fn range(initializer: &dyn Initializer, shape: Shape, place: &str, values: &[f64
     }
 }
 
-/// Rows or columns are orthogonal where that is stated.
+/// Tests that rows or columns are orthogonal, if the initializer states so.
 fn orthogonal(initializer: &dyn Initializer, shape: Shape, values: &[f64], trial: &mut Trial) {
     let Some(gain) = initializer.orthogonal_gain(shape) else { return };
-    // Sums of so many terms, each rounded.
+    // The allowed error grows with the number of terms of the sums, each of which is rounded.
     let allowed = 16.0 * f64::EPSILON * shape.rows.max(shape.columns) as f64;
     let by_row = shape.rows <= shape.columns;
     let (count, length) = if by_row { (shape.rows, shape.columns) } else { (shape.columns, shape.rows) };

@@ -10,9 +10,8 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
-/// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. The standard error is
-/// itself an estimate from at least 250 fills, so it is one in 10⁹: no false alarm in 10,000 seeds of 100
-/// initializers.
+/// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. Since the standard error
+/// is an estimate from at least 250 fills, it is one in 10⁹. So 10,000 seeds of 100 initializers give no false alarm.
 const SIGNIFICANCE: f64 = 6.5;
 
 /// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.
@@ -43,7 +42,7 @@ const STATISTICS: [(Law, &str); 7] = [
     (Law::Uncorrelated, "w_ij and w_ji: a covariance of"),
 ];
 
-/// The statistics of a fill whose values are relative to a centre; 0 for one without pairs.
+/// Returns the statistics of a fill whose values are relative to a centre; 0 for a statistic without pairs.
 fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len()] {
     let mut sums = [0.0; STATISTICS.len()];
     let mut below = vec![0.0; columns];
@@ -90,7 +89,8 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     let fills = entries.div_ceil(each);
     let mut values = vec![0.0; each];
     let mut all: [Vec<f64>; STATISTICS.len()] = core::array::from_fn(|_| Vec::with_capacity(fills));
-    // Without a stated mean, values are relative to the mean of the first fill, which is corrected for.
+    // Without a stated mean, values are taken relative to the mean of the first fill, and the result is corrected for
+    // this.
     let mut about = mean;
     for _ in 0..fills {
         if !next(&mut values) {
@@ -121,7 +121,7 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
         if estimate.skewness > SKEWED || count == 0 {
             continue;
         }
-        // An estimate without spread is exact to rounding.
+        // An estimate whose samples are all equal is exact to rounding.
         let off = (found - stated).abs() / (error + 1e-9 * scale + f64::MIN_POSITIVE);
         if !trial.measures(law, "f64", off, SIGNIFICANCE) {
             let place = format!("{place}, {} entries", fills * each);
@@ -135,9 +135,9 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
 #[derive(Clone, Copy)]
 struct Estimate {
     mean: f64,
-    /// Its standard error.
+    /// The standard error of the estimate.
     error: f64,
-    /// The skewness of its error, from the sample: near 1 if one value dominates.
+    /// The skewness of the estimate's error, from the sample: near 1 if one value dominates.
     skewness: f64,
 }
 

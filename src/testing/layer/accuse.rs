@@ -1,4 +1,4 @@
-//! The smallest example of a wrong gradient, and the element that is wrong.
+//! Finds the smallest example of a wrong gradient, and its wrong element.
 
 use super::{
     Asked, Given, Suite,
@@ -73,7 +73,7 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::Adjoint, place, expected, found, input);
     }
 
-    /// The unit vector of one element of a part.
+    /// Returns the unit vector of one element of a part.
     #[inline]
     fn unit(&self, part: Part, i: usize, given: &Given<f64>) -> Given<f64> {
         let mut direction = at_rest(given);
@@ -89,7 +89,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// The likely mistake, if `found / expected` is a simple ratio.
+/// Returns the likely mistake, if `found / expected` is a simple ratio.
 #[inline]
 fn hint(comparison: &Comparison) -> &'static str {
     let ratio = comparison.found / comparison.expected;

@@ -1,4 +1,4 @@
-//! Gradients against dual numbers, kernels against the generic body.
+//! Compares gradients with dual numbers, and kernels with the generic body.
 
 use super::{Asked, Given, Inputs, Results, Suite, USUAL, law_of, run};
 use crate::{
@@ -13,37 +13,37 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use num_traits::Float;
 
-/// The error of an adjoint that is allowed, as a share of max(‖c‖‖J v‖, ‖Jᵀc‖‖v‖).
+/// The allowed error of the adjoint law, as a fraction of max(‖c‖‖J v‖, ‖Jᵀc‖‖v‖).
 ///
-/// Both products bound ⟨c, J v⟩ (Cauchy & Schwarz), and rounding is a small multiple of ε of the larger. The rest is
-/// room for depth and cancellation; an implementation that is wrong is off by far more in `f64`. In `f32` only
-/// mistakes of the fast paths remain to be found, and they are gross.
+/// Both products bound ⟨c, J v⟩ (Cauchy & Schwarz), and rounding errors are a small multiple of ε times the
+/// larger. The remaining margin is for depth and cancellation; a wrong implementation has a far larger error in `f64`.
+/// In `f32` only mistakes of the fast paths remain to be found, and these are large.
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// The relative error of the output that is allowed against the generic body.
+/// The allowed relative error of the output, compared with the generic body.
 const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// Draws that must all fail before an adjoint counts as wrong. A pre-activation at a kink can fail one draw of a
-/// right layer in `f32`, not three.
+/// The number of draws that must all fail before the adjoint law counts as broken. With a pre-activation at a kink, a
+/// right layer can fail one draw in `f32`, but not three.
 const DRAWS: u64 = 3;
 
-/// The number of random changes of the last digits that tell rounding from a mistake.
+/// The number of random changes of the last digits that distinguish rounding from a mistake.
 const NUDGES: usize = 8;
 
-/// The size of such a change, in units of the last place.
+/// The size of a random change, in units of the last place.
 const NUDGE: f64 = 32.0;
 
-/// The factor on a change of a value that is 0: it leaves a kink at 0, and nothing else.
+/// The factor on the change of a value that is 0. It moves the value off a kink at 0 and has no other effect.
 const BESIDE_ZERO: f64 = 1e-20;
 
-/// The allowed error at unusual inputs, relative to the usual gain, as a share of the allowed error: if an activation
-/// saturates, a gradient may be rounding alone.
+/// The allowed error at unusual inputs, relative to the usual gain, as a fraction of the allowed error. If an
+/// activation saturates, a gradient may consist of rounding errors alone.
 const ROUNDING: f64 = 1e-2;
 
 /// Batch sizes around the widths of registers and tiles, for kernels with separate code for remainders.
 const REMAINDERS: [usize; 13] = [3, 4, 6, 7, 8, 9, 11, 15, 16, 17, 31, 33, 1025];
 
-/// Parameters times rows beyond which no remainders are tried: the kernels are the same at every size.
+/// The number of parameters times rows beyond which no remainders are tried. The kernels are the same at every size.
 const LARGE: usize = 200_000;
 
 /// The values that a direction of differentiation changes.
@@ -75,7 +75,7 @@ impl Suite<'_, '_> {
     #[inline]
     pub(super) fn adjoint(&mut self, shape: BatchShape<'_>, mode: Mode) {
         let Some(given) = self.draw(shape, 1) else { return };
-        // Biases first: their gradient is that of the pre-activations, so it locates a mistake best.
+        // Biases come first: their gradient is the sum of that of the pre-activations, so it locates a mistake best.
         let mut parts: Vec<Part> = (0..self.blocks.len()).map(Part::Block).collect();
         parts.sort_by_key(|part| matches!(part, Part::Block(i) if self.block(*i).role != Role::Bias));
         parts.extend(given.state.is_some().then_some(Part::State));
@@ -122,7 +122,7 @@ impl Suite<'_, '_> {
         for (i, &(name, allowed)) in ADJOINT.iter().enumerate() {
             let error = comparisons[i].error();
             if error <= allowed {
-                // Only usual inputs count as evidence: at others a gradient may be rounding alone.
+                // Only usual inputs count as evidence: at others a gradient may consist of rounding errors alone.
                 if self.inputs == USUAL {
                     self.trial.measures(Law::Adjoint, name, error, allowed);
                 }
@@ -139,7 +139,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether the two sides disagree by more than rounding, or cannot be computed.
+    /// Whether the two sides of the law differ by more than rounding, or cannot be computed.
     #[inline]
     pub(super) fn fails(
         &mut self,
@@ -153,18 +153,19 @@ impl Suite<'_, '_> {
         if !beyond(comparison.error(), ADJOINT[scalar].1) {
             return false;
         }
-        // If terms cancel, the difference is rounding, and changes with the last digits of the inputs. A mistake stays.
+        // If terms cancel, the difference is due to rounding, and changes with the last digits of the inputs. The
+        // difference of a mistake does not change.
         let off = comparison.expected - comparison.found;
         let (mut rng, mut normals) = (generator(draw), Normals::new());
         let steady = (0..NUDGES).all(|_| {
             let mut nudged = given.map(|value| {
                 let by = NUDGE * [f64::EPSILON, f32::EPSILON.into()][scalar] * normals.next(&mut rng);
-                // A value of 0 leaves a tie or a kink.
+                // A value of 0 is moved off a tie or a kink.
                 let nudged = if value == 0.0 { BESIDE_ZERO * by } else { value * (1.0 + by) };
                 if scalar == 0 { nudged } else { f64::from(nudged as f32) }
             });
             self.admit(&mut nudged.x);
-            // A state of zero is where sequences begin: it stays.
+            // A state of zero, at which sequences begin, is not changed.
             let states = nudged.state.iter_mut().flatten().zip(given.state.iter().flatten());
             states.filter(|(_, value)| **value == 0.0).for_each(|(nudged, _)| *nudged = 0.0);
             self.comparison(part, &nudged, asked, scalar, draw).is_none_or(|other| {
@@ -175,7 +176,7 @@ impl Suite<'_, '_> {
         (steady && !self.of_a_side(part, given, asked, scalar, draw, &comparison)) || !off.is_finite()
     }
 
-    /// Whether a gradient at a state of zero is that on one side of it: a kink may be there.
+    /// Whether a gradient at a state of zero equals the gradient on one side of it, since zero may be a kink.
     #[inline]
     fn of_a_side(
         &mut self,
@@ -197,7 +198,7 @@ impl Suite<'_, '_> {
         })
     }
 
-    /// Both sides of the adjoint law in one of the scalars.
+    /// Computes both sides of the adjoint law in one of the scalars.
     #[inline]
     fn comparison(
         &mut self,
@@ -213,7 +214,7 @@ impl Suite<'_, '_> {
         comparisons.into_iter().nth(scalar)
     }
 
-    /// The name, shape and gradient of a part.
+    /// Returns the name, shape and gradient of a part.
     #[inline]
     pub(super) fn part<'r>(&self, part: Part, results: &'r Results<f64>) -> (String, [usize; 2], &'r [f64]) {
         let dims = self.layers.double.dims();
@@ -232,7 +233,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in both scalars, for a random direction v of a part.
+    /// Computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in both scalars, for a random direction v of a part.
     #[inline]
     fn comparisons(
         &mut self,
@@ -285,13 +286,13 @@ impl Suite<'_, '_> {
                 };
                 (Float::hypot(gradient, norm(part)), Float::hypot(length, norm(pair.1)))
             });
-            // Values below the smallest number of the format are no mistake.
+            // Values that underflow the format are not a mistake.
             Comparison { expected, found, scale: image.max(gradient * moved) + smallest * moved + floor }
         };
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// J v of the output and of the final state, by a forward pass on dual numbers.
+    /// Computes J v of the output and of the final state, by a forward pass on dual numbers.
     #[inline]
     pub(super) fn image(
         &mut self,
@@ -315,7 +316,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// ⟨c, J v⟩ and ‖c‖‖J v‖.
+    /// Computes ⟨c, J v⟩ and ‖c‖‖J v‖.
     #[inline]
     pub(super) fn along(
         &mut self,
@@ -363,7 +364,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// The zero direction.
+/// Returns the zero direction.
 #[inline]
 pub(super) fn at_rest(given: &Given<f64>) -> Given<f64> {
     Given { dy: Vec::new(), d_state: None, ..given.map(|_| 0.0) }

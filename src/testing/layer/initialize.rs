@@ -1,4 +1,4 @@
-//! First values of the parameters.
+//! The laws of initial values of parameters.
 
 use super::Suite;
 use crate::{
@@ -9,11 +9,11 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The difference between `f32` and `f64` that is allowed, as a share of the largest value: room for a decomposition in
-/// `f32`. Other random numbers are off by far more.
+/// The difference between `f32` and `f64` that is allowed, as a fraction of the largest value. It leaves room for a
+/// decomposition in `f32`. Other random numbers differ by far more.
 const ALLOWED: f64 = 1e-3;
 
-/// The first values of a seed, in `f64`.
+/// Returns the initial values for a seed, in `f64`.
 fn initial<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<f64>, String> {
     let mut w = vec![T::zero(); layer.dims().parameters];
     caught(|| layer.initialize(&mut w, &mut generator(seed)))?.map_err(|error| format!("{error}"))?;
@@ -21,7 +21,8 @@ fn initial<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<f64>, Strin
 }
 
 impl Suite<'_, '_> {
-    /// A seed decides every bit, and gives numbers, the same in both scalars.
+    /// Tests that initial values are finite, a function of the seed to the bit, and the same in both scalars to
+    /// rounding.
     #[inline]
     pub(super) fn initializes(&mut self) {
         let (single, double) = (self.layers.single, self.layers.double);

@@ -34,8 +34,8 @@ use core::{convert::identity, fmt::Debug};
 /// One layer in the three scalars its laws need. In `f32` and `f64` it runs as in training. On dual numbers it gives
 /// the derivative J v in a direction v.
 ///
-/// [`layer_laws!`](crate::layer_laws) makes it of one expression. A layer that is generic over the scalar goes in by
-/// [`Layers::of`].
+/// [`layer_laws!`](crate::layer_laws) creates it from one expression. [`Layers::of`] creates it from a layer that is
+/// generic over the scalar.
 #[derive(Clone, Copy, Debug)]
 pub struct Layers<'a> {
     /// The layer in `f32`.
@@ -47,7 +47,7 @@ pub struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// A layer that implements [`Layer`] for all three scalars.
+    /// Uses a layer that implements [`Layer`] for all three scalars.
     pub fn of<L: Layer<f32> + Layer<f64> + Layer<Dual<f64>>>(layer: &'a L) -> Self {
         Layers { single: layer, double: layer, dual: layer }
     }
@@ -56,7 +56,7 @@ impl<'a> Layers<'a> {
 /// A `#[test]` that a layer, or a whole network, keeps its laws: [`layer_laws`](crate::testing::layer_laws).
 ///
 /// The expression is evaluated once for each scalar. `shapes:` adds batch shapes, as
-/// [`layer_laws_at`](crate::testing::layer_laws_at) does. `inputs:` makes inputs of normal numbers, as
+/// [`layer_laws_at`](crate::testing::layer_laws_at) does. `inputs:` converts normal numbers to inputs, as
 /// [`layer_laws_with`](crate::testing::layer_laws_with) does.
 ///
 /// ```
@@ -82,7 +82,7 @@ macro_rules! layer_laws {
     };
 }
 
-/// Batch shapes from the smallest on: the first that fails is the smallest example.
+/// Batch shapes in increasing order: the first that fails is the smallest example.
 const EXTENTS: [BatchShape<'static>; 5] = [
     BatchShape::batch(1),
     BatchShape::batch(2),
@@ -122,24 +122,25 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 
 /// Tests the laws of a layer, or of a whole network.
 ///
-/// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for random c and v, with Jᵀc from the `f32` and `f64` passes that users run and
-///   J v from dual numbers: the gradients of input, state and each block of parameters, each by itself, to rounding,
-///   however small they are. From a given state, from zero and from none; in training and evaluation; of up to
-///   12 steps and 1,025 rows; of inputs × 0, 30 and 10⁴, gradients × 10⁻⁴ and 10⁴, and of rows of equal values, which
-///   must also give numbers.
+/// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for random c and v, with Jᵀc from the usual passes in `f32` and
+///   `f64`, and J v from dual numbers. The gradients of input, state and each block of parameters are tested
+///   separately, to rounding, even if they are small. Passes start from a given state, from zero and without a state,
+///   in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled by 0, 30 and 10⁴,
+///   and gradients by 10⁻⁴ and 10⁴. Rows of equal values must give numbers, too.
 /// * **Purity.** A pass repeated after others, and with another forward pass before its backward pass, gives the same
-///   bits. Where it does not, nothing else is judged.
-/// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, nothing written beside
-///   the slices.
-/// * **Blocks** tile the parameters, and each has a gradient. A seed decides every bit of their first values, which are
-///   numbers and, to rounding, the same in `f32`.
-/// * **Rows.** Unless the layer mixes samples: another order of the samples, a batch in parts, and each sequence of a
-///   ragged batch alone give the same bits. Parts have gradients that add up.
-/// * **Dropout.** Masks differ by seed, step, sample and place of the layer, and are off in evaluation.
+///   bits. If it does not, no other law is tested.
+/// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
+///   outside the slices.
+/// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
+///   to the bit, and to rounding the same in `f32`.
+/// * **Rows.** These hold unless the layer couples samples. Another order of the samples, a batch in parts, and each
+///   sequence of a ragged batch alone give the same bits. The gradients of the parts add up to that of the batch.
+/// * **Dropout.** Masks differ by seed, step, sample and path of the layer, and are off in evaluation.
 /// * **Passes** agree with a monitor, with gradient descent in the pass, without dropout, without optional gradients,
 ///   with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints) make optional.
-/// * **Time.** Unless the layer says that it reads later steps, the first steps alone give the same bits. Windows with
-///   the state carried over by hand do, too, and the gradients carried back give that of the whole.
+/// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the same bits. So do
+///   windows with the state carried from one to the next. Carried back in the same way, their gradients give that of
+///   the whole.
 /// * **Links.** A part reports the same links inside the layer as by itself.
 /// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles.
 /// * **Gain.** A stated `gain_bound` holds.
@@ -157,13 +158,13 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 ///   input     x = [0.0, 0.0, 0.0]; parameters of seed 0
 /// ```
 ///
-/// No block is named, so their gradients are right: the mistake is in the line that writes `dx`.
+/// The report names no block, so the gradients of the blocks are right. The mistake is in the line that writes `dx`.
 #[inline]
 pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations> {
     layer_laws_at(layers, &[], seed)
 }
 
-/// [`layer_laws`], also at batch shapes of your own.
+/// Tests [`layer_laws`], also at the given batch shapes.
 ///
 /// # Errors
 /// As [`layer_laws`].
@@ -172,8 +173,8 @@ pub fn layer_laws_at(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64) -
     layer_laws_with(layers, shapes, &identity, seed)
 }
 
-/// [`layer_laws_at`], for a layer that does not take any numbers: `inputs` makes an input of a normal number, such as
-/// an index.
+/// Tests [`layer_laws_at`] for a layer that does not accept all numbers as inputs. `inputs` converts a normal number to
+/// a valid input, such as an index.
 ///
 /// # Errors
 /// As [`layer_laws`].
@@ -190,7 +191,7 @@ pub fn layer_laws_with(
     trial.verdict()
 }
 
-/// How many rows a layer is tried with.
+/// The batch sizes with which a layer is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     Few,
@@ -198,7 +199,7 @@ pub(super) enum Rows {
     Many,
 }
 
-/// Tries all laws of a layer that `label` tells apart from others of the same trial.
+/// Tries all laws of a layer. `label` distinguishes it from other layers of the same trial.
 #[inline]
 pub(super) fn try_layer(
     layers: Layers<'_>,
@@ -211,7 +212,7 @@ pub(super) fn try_layer(
     Suite::new(layers, seed, label, trial).run(shapes, rows);
 }
 
-/// The adjoint alone, of two sequences.
+/// Tries only the adjoint law, with two sequences.
 pub(super) fn try_adjoint(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
     Suite::new(layers, seed, label, trial).adjoint(BatchShape::sequences(2, 3), Mode::Train);
 }
@@ -224,7 +225,7 @@ struct Suite<'a, 't> {
     /// For each block, whether each gate had a gradient that is not zero; one entry for a block without gates.
     matters: Vec<Vec<bool>>,
     inputs: Inputs,
-    /// Makes an input that the layer takes of a number.
+    /// Converts a number to a valid input of the layer.
     admit: &'a dyn Fn(f64) -> f64,
     /// The largest gain ‖J v‖/‖v‖ at usual inputs: the unit of rounding errors at unusual ones.
     gain: f64,
@@ -293,7 +294,7 @@ fn law_of(found: &str) -> Law {
 }
 
 impl Suite<'_, '_> {
-    /// Whether a law is broken that makes the results of further laws meaningless.
+    /// Whether a law is broken without which the results of further laws have no meaning.
     #[inline]
     fn stopped(&self) -> bool {
         [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| self.trial.broken(law))
@@ -310,13 +311,13 @@ impl Suite<'_, '_> {
         self.blocks.iter().nth(i).expect("one of the blocks")
     }
 
-    /// Makes inputs of the layer of numbers.
+    /// Replaces the numbers in `x` by valid inputs of the layer, by the function `inputs` of [`layer_laws_with`].
     #[inline]
     fn admit(&self, x: &mut [f64]) {
         x.iter_mut().for_each(|x| *x = (self.admit)(*x));
     }
 
-    /// Random values for a pass of this shape.
+    /// Draws random values for a pass of this shape.
     #[inline]
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {

@@ -17,15 +17,15 @@ use alloc::{format, string::String, vec, vec::Vec};
 pub(in crate::testing) struct Given<T> {
     pub(in crate::testing) w: Vec<T>,
     pub(in crate::testing) x: Vec<T>,
-    /// Initial state; `None` is zero.
+    /// Initial state; `None` means zero.
     pub(in crate::testing) state: Option<Vec<T>>,
     pub(in crate::testing) dy: Vec<T>,
-    /// Gradient with respect to the final state; `None` is zero.
+    /// Gradient with respect to the final state; `None` means zero.
     pub(in crate::testing) d_state: Option<Vec<T>>,
 }
 
 impl<T: Scalar> Given<T> {
-    /// The same values in another scalar.
+    /// Converts the values to another scalar.
     pub(in crate::testing) fn map<U>(&self, mut convert: impl FnMut(T) -> U) -> Given<U> {
         let mut all = |values: &Vec<T>| values.iter().map(|&value| convert(value)).collect::<Vec<U>>();
         Given {
@@ -50,11 +50,11 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) leftover: f64,
     /// The content of `dw` before the pass.
     pub(in crate::testing) gradient: f64,
-    /// Whether the layer is to overwrite `dw`.
+    /// Whether the layer must overwrite `dw`.
     pub(in crate::testing) overwrite_dw: bool,
     /// Whether the backward pass gets empty slices for rows that the hints say are not read.
     pub(in crate::testing) withheld: bool,
-    /// The numbers of leading rows that `dx` and `dy` lack.
+    /// The numbers of leading rows that are omitted from `dx` and `dy`.
     pub(in crate::testing) missing: [usize; 2],
     /// Whether the backward pass runs for the two halves of the samples, one after the other.
     pub(in crate::testing) divided: bool,
@@ -107,12 +107,12 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) d_state: Vec<T>,
     /// The gradient of the parameters; after gradient descent, the parameters.
     pub(in crate::testing) dw: Vec<T>,
-    /// The links that reported to an active monitor, each with whether it did so in the backward pass.
+    /// The links that reported to an active monitor. The flag is true for reports of the backward pass.
     pub(in crate::testing) links: Vec<(usize, bool)>,
 }
 
 impl<T: Scalar> Results<T> {
-    /// Every result with its name.
+    /// Returns every result with its name.
     #[inline]
     pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {
         [
@@ -126,7 +126,7 @@ impl<T: Scalar> Results<T> {
 }
 
 impl<T: Scalar> Results<T> {
-    /// A value of a result, for a message.
+    /// Formats a value of a result for a message.
     pub(in crate::testing) fn value(&self, what: &str, i: usize) -> String {
         let named = self.named();
         let value = named.iter().find(|(name, _)| *name == what).and_then(|(_, values)| values.get(i));
@@ -136,7 +136,7 @@ impl<T: Scalar> Results<T> {
 
 /// The number of guard values on each side of a slice, which detect writes out of bounds.
 const MARGIN: usize = 32;
-/// The guard value: an unlikely result of a computation.
+/// The guard value: a number that no computation is likely to give.
 const GUARD: f64 = -3.141_592e-5;
 
 struct Guarded<T> {
@@ -158,7 +158,7 @@ impl<T: Scalar> Guarded<T> {
         &mut self.values[MARGIN..length - MARGIN]
     }
 
-    /// The content, if the guard values are unchanged.
+    /// Returns the content, if the guard values are unchanged.
     #[inline]
     fn open(self) -> Result<Vec<T>, String> {
         let Guarded { what, mut values } = self;
@@ -170,7 +170,7 @@ impl<T: Scalar> Guarded<T> {
     }
 }
 
-/// An active monitor that notes which links report, each with whether it does so in the backward pass.
+/// An active monitor that notes which links report, in the forward and in the backward pass.
 #[derive(Default)]
 struct ActiveMonitor {
     links: Vec<(usize, bool)>,
@@ -194,7 +194,7 @@ impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {
     }
 }
 
-/// A forward pass, and a backward pass where the mode has one.
+/// Runs a forward pass, and a backward pass if the mode has one.
 ///
 /// # Errors
 /// The slice whose guard values changed, or the text of a panic.

@@ -9,8 +9,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The first index at which two results differ. Zeros of either sign count as equal: a sum with 0
-/// loses the sign of −0.
+/// Returns the first index at which two results differ. Zeros of either sign count as equal: a sum with 0 loses the
+/// sign of −0.
 fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }
@@ -49,10 +49,10 @@ impl Suite<'_, '_> {
         self.frozen_blocks(of);
     }
 
-    /// The content of memory before a pass has no influence.
+    /// Tests that the content of memory before a pass has no influence.
     fn memory<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let Some(plain) = self.pass(layer, name, given, usual) else { return };
-        // NaN shows if it is multiplied, a number if it is compared.
+        // NaN is detected if it is multiplied, 7.25 if it is compared.
         for garbage in [f64::NAN, 7.25] {
             for (law, asked) in [
                 (Law::ReadsOnlyWritten, Asked { garbage, ..*usual }),
@@ -150,7 +150,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// A pass that is given fewer rows has the same results. Results that `of.plain` lacks are not compared.
+    /// Tests that a pass with fewer rows has the same results. Results that are missing in `of.plain` are not compared.
     fn left_out<T: Scalar>(&mut self, law: Law, of: Usual<'_, T>) {
         let Usual { layer, name, given, usual: asked, plain } = of;
         let place = |suite: &Self, what: &str| format!("{} ({:?}): {what}", suite.at(name, asked.shape), asked.mode);
@@ -226,7 +226,7 @@ impl Suite<'_, '_> {
         const ALONE: usize = 8;
         let count = self.blocks.len();
         for frozen in 0..count.min(ALONE) {
-            // Of more than 8 blocks, several are frozen at once, each in one of the passes.
+            // With more than 8 blocks several are frozen at once; each block is frozen in one of the passes.
             let flags: Vec<bool> = (0..count).map(|i| i % ALONE != frozen).collect();
             let Some(other) = self.pass(layer, name, given, &Asked { trainable: &flags, ..*usual }) else { return };
             // Gradients of frozen blocks may be computed or not.
@@ -245,7 +245,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether two passes have the same bits; the first that differs is noted.
+    /// Whether two passes have the same bits. The first difference is noted.
     pub(super) fn agree<T: Scalar>(&mut self, law: Law, place: String, a: &Results<T>, b: &Results<T>) -> bool {
         let mut pairs = a.named().into_iter().zip(b.named());
         let differs = pairs.find_map(|((what, a), (_, b))| unequal(a, b).map(|i| (what, i)));

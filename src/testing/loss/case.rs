@@ -1,4 +1,4 @@
-//! Outputs with targets for the laws of a loss.
+//! Outputs and targets for the laws of a loss.
 
 use crate::{
     error::Error,
@@ -44,7 +44,7 @@ pub(super) enum Outputs {
 pub(super) struct Case {
     pub rows: usize,
     pub width: usize,
-    /// The values of a row of targets.
+    /// The number of values in a row of targets.
     pub target_width: usize,
     pub y: Vec<f64>,
     /// Target values; not read if the targets are classes.
@@ -54,7 +54,8 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// A random case with numbers that `f32` holds. With row weights, one row has a large and one a small weight.
+    /// Draws a random case with numbers that `f32` can represent. With row weights, one row has a large and one a small
+    /// weight.
     #[inline]
     pub(super) fn draw(
         [rows, width]: [usize; 2],
@@ -84,7 +85,7 @@ impl Case {
         }
         let labels = (targets == Targets::Classes).then(|| {
             let mut labels: Vec<usize> = (0..rows).map(|_| below(&mut rng, width)).collect();
-            // Includes the first class and the last.
+            // The labels include the first and the last class.
             labels[0] = if weighted { width - 1 } else { 0 };
             labels
         });
@@ -99,7 +100,7 @@ impl Case {
         Case { rows, width, target_width, y, values, labels, weights }
     }
 
-    /// The case with some of its rows.
+    /// Returns the case restricted to the given rows.
     #[inline]
     pub(super) fn part(&self, rows: core::ops::Range<usize>) -> Self {
         let of = |width: usize| rows.start * width..rows.end * width;
@@ -124,7 +125,7 @@ impl Case {
         self.lifted(loss, &convert(&self.y), dy)
     }
 
-    /// The loss of outputs in another scalar, such as dual numbers.
+    /// Evaluates the loss on outputs in another scalar, such as dual numbers.
     pub(super) fn lifted<T: Scalar>(
         &self,
         loss: &dyn Loss<T>,

@@ -1,4 +1,4 @@
-//! The gradient of a loss against dual numbers.
+//! Compares the gradient of a loss with dual numbers.
 
 use super::{ALLOWED, Case, Outputs, Suite, Targets};
 use crate::{
@@ -7,7 +7,8 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// The number of random cases that must all fail before a derivative counts as wrong: in one, terms may cancel.
+/// The number of random cases that must all fail before a derivative counts as wrong: in a single case terms may
+/// cancel.
 const DRAWS: u64 = 3;
 
 /// The allowed error of a derivative that cancels to 0, in roundings of the loss's unit.
@@ -16,11 +17,11 @@ const ROUNDINGS: f64 = 64.0;
 /// The magnitude beyond which terms of a derivative overflow `f32`.
 const LARGEST_SINGLE: f64 = 1e30;
 
-/// The distance from 0, in both scalars, at which the sides of a kink are looked at.
+/// The distance from 0, in both scalars, at which the derivatives on both sides of a kink are computed.
 const BESIDE_ZERO: f64 = 1e-30;
 
 impl Suite<'_, '_> {
-    /// The value, and ∂L/∂y_i by dual numbers.
+    /// Returns the value, and ∂L/∂y_i by dual numbers.
     #[inline]
     fn slope(&self, case: &Case, i: usize) -> Option<Dual<f64>> {
         let y: Vec<Dual<f64>> =
@@ -41,7 +42,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// `dy` in both scalars against the derivative of the value, which is finite at usual outputs.
+    /// Compares `dy` in both scalars with the derivative of the value, which must be finite at usual outputs.
     #[inline]
     pub(super) fn derivative(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
         for (scalar, (name, _)) in ALLOWED.iter().enumerate() {
@@ -71,7 +72,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// The first element of `dy` with too large an error, its expected and its found value.
+    /// Returns the first element of `dy` with too large an error, with its expected and its found value.
     #[inline]
     fn wrong(&mut self, case: &Case, scalar: usize, outputs: Outputs) -> Option<(usize, f64, f64)> {
         let (name, allowed) = ALLOWED[scalar];
@@ -107,7 +108,7 @@ impl Suite<'_, '_> {
         None
     }
 
-    /// Whether a derivative lies between those on both sides of the output.
+    /// Whether a derivative lies between the derivatives on both sides of the output.
     #[inline]
     fn at_kink(&self, case: &Case, i: usize, found: f64, epsilon: f64, allowed: f64) -> bool {
         let y = case.y[i];
@@ -120,7 +121,7 @@ impl Suite<'_, '_> {
         (sides[0].min(sides[1]) - allowed..=sides[0].max(sides[1]) + allowed).contains(&found)
     }
 
-    /// Usual outputs give finite values.
+    /// Tests that usual outputs give finite values.
     #[inline]
     fn finite(&mut self, name: &str, case: &Case, value: f64, dy: &[f64]) {
         let strange = core::iter::once(&value).chain(dy).enumerate().find(|(_, found)| !found.is_finite());

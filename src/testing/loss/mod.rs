@@ -17,7 +17,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// One loss in the three scalars its laws need. [`loss_laws!`](crate::loss_laws) makes it of one expression.
+/// One loss in the three scalars that its laws need. [`loss_laws!`](crate::loss_laws) creates it from one expression.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses<'a> {
     /// The loss in `f32`.
@@ -48,23 +48,24 @@ macro_rules! loss_laws {
 /// The allowed error of a derivative, in units of ‖dy‖‖v‖, and of a sum in another order.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// Rows and width, from the smallest on.
+/// Rows and widths, in increasing order.
 const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], [2, 17], [33, 2], [2, 33]];
 
 /// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1,
 /// large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without row weights. Outputs are normal
 /// numbers, 30 times such numbers, and zeros.
 ///
-/// * `dy` is the derivative of the value, against dual numbers, and overwrites what was there. At a kink it lies
-///   between the derivatives on both sides.
+/// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
+///   lies between the derivatives on both sides.
 /// * A row of weight zero is not read: it holds NaN, or a class that does not exist. Its gradient is exactly zero.
-/// * The losses of two parts of a batch combine to that of the batch, by [`reduction`](Loss::reduction) and
+/// * The losses of two parts of a batch combine to the loss of the batch, by [`reduction`](Loss::reduction) and
 ///   [`total_weight`](Loss::total_weight). A row of weight 2 counts as two equal rows.
-/// * Where [`minimum_at_target`](Loss::minimum_at_target), the loss is least there and its gradient zero.
-/// * Usual outputs give a finite loss. Large ones give no NaN, and infinity only where the truth is beyond the format.
-///   NaN in the outputs shows in the loss.
-/// * Bad calls come back as errors: no rows, slices that do not fit, labels out of range, targets or weights that are
-///   not finite, and under a mean no weight at all.
+/// * If [`minimum_at_target`](Loss::minimum_at_target), the loss is lowest at the target, and its gradient there is
+///   zero.
+/// * Usual outputs give a finite loss. Large outputs give no NaN, and infinity only if the true value overflows the
+///   format. NaN in the outputs gives a NaN loss.
+/// * Invalid calls return errors: no rows, slices of the wrong length, labels out of range, targets or weights that are
+///   not finite. A mean without any weight is an error, too.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its smallest example. This loss divides its value by the
@@ -86,7 +87,7 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
     let mut kinds = 0;
     for targets in Targets::ALL {
         let mut suite = Suite { losses, targets, unit: 0.0, seed, trial: &mut trial };
-        // A loss may be made for one kind of target, or for one width.
+        // A loss may support only one kind of target, or one width.
         let sizes: Vec<_> = SIZES.into_iter().filter(|&size| suite.takes(size)).collect();
         let Some(&[_, widest]) = sizes.last() else { continue };
         kinds += 1;
@@ -136,7 +137,7 @@ impl Suite<'_, '_> {
         Case::draw(size, target_width, self.targets, outputs, weighted, seed)
     }
 
-    /// Whether the loss takes such targets in that size.
+    /// Whether the loss accepts the targets of the current kind in this size.
     #[inline]
     fn takes(&mut self, size: [usize; 2]) -> bool {
         let case = self.draw(size, Outputs::Usual, false, 0);
@@ -149,7 +150,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// A loss and its gradient in `f64`. A panic is noted; an error is not: rows may all be of a class that is ignored.
+    /// Computes a loss and its gradient, converted to `f64`. A panic is noted. An error is not: all rows may have an
+    /// ignored class.
     fn evaluated<T: Scalar>(
         &mut self,
         loss: &dyn Loss<T>,

@@ -25,7 +25,7 @@ impl Suite<'_, '_> {
             let place = format!("{}, but {what}", self.at("f64", &case));
             self.trial.breaks(Law::Refuses, place, "an error", found, "");
         }
-        // Such targets may be refused in other draws than those that were tried.
+        // Targets of this kind may be refused in other draws than those tried before.
         if !matches!(case.of(self.losses.double, &mut vec![0.0; case.y.len()]), Ok(Ok(_))) {
             return;
         }

@@ -17,13 +17,13 @@ use alloc::{
     vec::Vec,
 };
 
-/// The least normal number: digits below it are lost.
+/// Returns the smallest normal number; smaller numbers have fewer digits.
 fn least<T: Scalar>() -> f64 {
     to_f64(T::min_positive_value())
 }
 
 impl Suite<'_, '_> {
-    /// Inserts rows of weight zero between the rows: neither the loss nor the other gradients change.
+    /// Inserts rows of weight zero between the rows, and tests that neither the loss nor the other gradients change.
     pub(super) fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
         let width = case.width;
         let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);

@@ -44,8 +44,8 @@ const PASSES: usize = 3;
 /// * Outputs, gradients and parameters of a training run are the same bits with and without the monitor.
 /// * No event makes it panic: events of each kind in any order, names of any depth, 1,000 links, steps and passes,
 ///   slices of any length, with NaN, infinity and zero.
-/// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor sees what it
-///   sees alone, judged by its `Debug` text.
+/// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor receives the
+///   same as alone, judged by its `Debug` text.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its first example.
@@ -100,7 +100,7 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
             }
         };
         let watch = |monitor: &mut dyn GradientMonitor<T>| {
-            // What it may return, it returned alone.
+            // Errors were reported when the monitor ran alone.
             let _ = train(&network, shape, seed, 1.0, monitor);
             events::usual(monitor);
         };
@@ -147,7 +147,7 @@ fn recurrent<T: Scalar>() -> Result<Sequential<T>, Error> {
     Sequential::input(2).recurrent(3, Lstm::new()).layer(LastStep::new(3)).linear(1).build()
 }
 
-/// Outputs, gradients and parameters of a few steps, one after the other.
+/// Returns outputs, gradients and parameters of a few steps, one after the other.
 fn train<T: Scalar>(
     network: &Sequential<T>,
     shape: BatchShape<'_>,

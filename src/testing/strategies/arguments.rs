@@ -13,13 +13,14 @@ use proptest::{
     strategy::{BoxedStrategy, Strategy},
 };
 
-/// Arguments at which `activation` is likely to be wrong, for properties of your own.
+/// Arguments at which `activation` is likely to be wrong, for your own property tests.
 ///
-/// Half of them are special points, or a few roundings or a small distance beside one: the extremes of φ′ that
-/// [`measure_derivative`] finds, kinks and jumps, integers and halves, ±88 and ±709, where exponentials overflow.
-/// A quarter are in the tails, from 10 to 1000 and to the end of the format; the rest within ±10.
+/// Half of them are special points, or lie a few roundings or a small distance beside one. Special points are the
+/// extremes of φ′ that [`measure_derivative`] finds, kinks, jumps, integers, halves, and ±88 and ±709, where
+/// exponentials overflow. A quarter are in the tails, from 10 to 1000 and to the end of the format; the rest within
+/// ±10.
 ///
-/// A bound that is wrong by 1e-6 is found in 256 cases, where φ′ has an extreme or approaches it at ±∞.
+/// 256 cases find a bound that is wrong by 1e-6, whether φ′ has an extreme or approaches it at ±∞.
 ///
 /// ```
 /// use chainrule::{Activation, activation::Gelu, proptest::prelude::*, testing::strategies::arguments_of};
@@ -31,7 +32,7 @@ use proptest::{
 pub fn arguments_of<T: Scalar>(activation: &impl Activation) -> BoxedStrategy<T> {
     let largest = to_f64(T::max_value());
     let Measured { inf_at, sup_at, kinks, jumps, .. } = measure_derivative(activation, 0);
-    // An extreme that is approached at ±∞ is nearly reached far out.
+    // An extreme that is approached at ±∞ is nearly reached at large arguments.
     let far = |at: f64| if at.is_finite() { vec![at] } else { [1e3, 1e6, largest].map(|z| z.copysign(at)).to_vec() };
     let extremes = [far(sup_at), far(inf_at)].concat();
     let mut breaks = [activation.kinks(), activation.jumps(), kinks, jumps].concat();

@@ -1,4 +1,4 @@
-//! Random networks around a layer of the user's own.
+//! Random networks around a custom layer.
 
 use super::{
     Limits, cases_of,
@@ -18,26 +18,26 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy},
 };
 
-/// A network with a place for a layer of the user's own: layers before it, layers after it, and a skip connection
-/// beside it or none.
+/// A network with a place for a custom layer: layers before it, layers after it, and optionally a skip connection
+/// beside it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Around {
-    /// The layers before.
+    /// The layers before the custom layer.
     pub before: Option<LayerSpec>,
     /// The skip connection beside the layer.
     pub skip: Option<BranchScale>,
-    /// The layers after.
+    /// The layers after the custom layer.
     pub after: Option<LayerSpec>,
 }
 
 impl Around {
-    /// The network with `layer` in its place. A cell goes in as [`Recurrent`](crate::recurrent::Recurrent), an
-    /// activation as [`ActivationLayer`](crate::layer::ActivationLayer), an initializer in a layer that has it.
+    /// Builds the network with `layer` in its place. Pass a cell as a [`Recurrent`](crate::recurrent::Recurrent), an
+    /// activation as an [`ActivationLayer`](crate::layer::ActivationLayer), and an initializer in a layer that uses it.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] and the others of [`Sequential::push`] for a layer of other widths than those asked
-    /// for.
+    /// [`Error::WidthMismatch`] and the others of [`Sequential::push`] for a layer whose widths are not those given to
+    /// [`around`].
     pub fn build<T: Scalar>(&self, layer: impl Layer<T> + 'static) -> Result<Sequential<T>, Error> {
         let before = self.before.as_ref().map(LayerSpec::build).transpose()?;
         let input = before.as_ref().map_or(layer.dims().input, |before| before.dims().input);
@@ -52,7 +52,7 @@ impl Around {
     }
 }
 
-/// Networks around a layer with rows of `input` values in and `output` values out. They shrink to the layer alone.
+/// Networks around a layer from `input` to `output` values per row. A failure shrinks to the layer alone.
 pub fn around(limits: Limits, [input, output]: [usize; 2]) -> BoxedStrategy<Around> {
     let limits = limits.capped();
     let row = || option::of((widths(limits.width), vec(parts(limits), 0..=limits.layers)));
@@ -72,8 +72,8 @@ pub fn around(limits: Limits, [input, output]: [usize; 2]) -> BoxedStrategy<Arou
         .boxed()
 }
 
-/// A layer of the user's own inside random networks, with parameters, input and shape. `make` makes it for the scalar
-/// of the case. A failure shrinks to the layer alone, then to a small shape, then to small numbers.
+/// A custom layer inside random networks, with parameters, input and shape. `make` creates it for the scalar of the
+/// case. A failure shrinks to the layer alone, then to a small shape, then to small numbers.
 ///
 /// ```
 /// use chainrule::{layer::Linear, proptest::prelude::*, workspace::Workspace};

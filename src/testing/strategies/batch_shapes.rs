@@ -9,10 +9,10 @@ use proptest::{
     strategy::{BoxedStrategy, Strategy},
 };
 
-/// Lengths of 1 to `max_batch` sequences, each from 1 to `max_steps`, longest first; of no more sequences than
-/// [`Limits::MOST`] has samples.
+/// Lengths of 1 to `max_batch` sequences, each from 1 to `max_steps`, longest first. The number of sequences is at most
+/// the number of samples in [`Limits::MOST`].
 pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> {
-    // Each sequence by how much longer it is than the next: lengths that differ shrink to neighbours.
+    // Each sequence is drawn as the difference to the next shorter one, so that lengths shrink towards each other.
     let longer = prop_oneof![0..=1usize, widths(max_steps).prop_map(|steps| steps - 1)];
     let added = move |longer: Vec<usize>| {
         let mut steps = 1usize;
@@ -29,13 +29,13 @@ pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> 
 /// An [`BatchShape`] that owns its lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedBatchShape {
-    /// As many samples of one step.
+    /// The given number of samples, each of one step.
     Batch(usize),
     /// Sequences of equal length.
     Sequences {
-        /// Samples.
+        /// The number of samples.
         batch: usize,
-        /// Steps of each.
+        /// The number of steps of each sample.
         steps: usize,
     },
     /// Sequences of these lengths, longest first.
@@ -43,7 +43,7 @@ pub enum OwnedBatchShape {
 }
 
 impl OwnedBatchShape {
-    /// The shape.
+    /// Returns the shape.
     pub fn shape(&self) -> BatchShape<'_> {
         match self {
             OwnedBatchShape::Batch(batch) => BatchShape::batch(*batch),
@@ -59,7 +59,7 @@ impl<'a> From<&'a OwnedBatchShape> for BatchShape<'a> {
     }
 }
 
-/// Batches, sequences and ragged sequences of up to so many samples and steps.
+/// Batches, sequences and ragged sequences of up to `max_batch` samples and `max_steps` steps.
 pub fn batch_shapes(max_batch: usize, max_steps: usize) -> BoxedStrategy<OwnedBatchShape> {
     prop_oneof![
         widths(max_batch).prop_map(OwnedBatchShape::Batch),

@@ -32,14 +32,14 @@ pub enum TargetKind {
 /// A [`Target`] that owns its values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OwnedTarget<T> {
-    /// One class a row.
+    /// One class per row.
     Classes(Vec<usize>),
     /// Values: \[rows, width\].
     Values(Vec<T>),
 }
 
 impl<T> OwnedTarget<T> {
-    /// The target.
+    /// Returns the target.
     pub fn target(&self) -> Target<'_, T> {
         match self {
             OwnedTarget::Classes(classes) => Target::Classes(classes),
@@ -51,18 +51,18 @@ impl<T> OwnedTarget<T> {
 /// The arguments of a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossCase<T> {
-    /// Values of a row.
+    /// The number of values in a row.
     pub width: usize,
     /// The outputs.
     pub y: Vec<T>,
-    /// Their targets.
+    /// The targets of the outputs.
     pub target: OwnedTarget<T>,
     /// The weights of the rows, positive.
     pub row_weights: Option<Vec<T>>,
 }
 
 impl<T: Scalar> LossCase<T> {
-    /// The loss, and its gradient with respect to the outputs.
+    /// Computes the loss, and its gradient with respect to the outputs.
     ///
     /// # Errors
     /// Those of [`Loss::evaluate`].
@@ -73,10 +73,10 @@ impl<T: Scalar> LossCase<T> {
     }
 }
 
-/// Outputs within ±10 with targets of a kind, for a loss of your own: up to 3 rows of up to 5 values, with and without
-/// row weights. They shrink to one row of one value, then to small numbers.
+/// Outputs within ±10 with targets of a kind, for your own loss: up to 3 rows of up to 5 values, with and without row
+/// weights. A failure shrinks to one row of one value, then to small numbers.
 pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
-    // A prime number of values, used in turn, so that sizes shrink while the values stay.
+    // A prime number of values, used cyclically, so that sizes shrink while the values do not change.
     const VALUES: usize = 17;
     let weights = option::of(vec((1..=300u16).prop_map(|hundredths| 0.01 * f64::from(hundredths)), 3));
     (widths(3), widths(5), weights, vec((within(10.0), within(1.0), 0..1000usize), VALUES))

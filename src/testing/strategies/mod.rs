@@ -1,11 +1,12 @@
-//! Random floats, batch shapes, activations, initializers, cells, losses, transforms and networks, for property tests
-//! of your own.
+//! Random floats, batch shapes, activations, initializers, cells, losses, transforms and networks, for your own
+//! property tests.
 //!
-//! What they draw is valid: widths agree, parameters lie in their ranges, networks build for every scalar. A failure
+//! All cases are valid: widths agree, parameters lie in their ranges, networks build for every scalar. A failure
 //! shrinks to a short network of narrow, simple layers, a small shape and small numbers.
 //!
-//! For a part of your own: [`cases_around`] puts a layer, and with it a cell, an activation or an initializer, into
-//! random networks, [`loss_cases`] draws outputs and targets for a loss, [`chains_around`] chains for an optimizer.
+//! For custom parts, [`cases_around`] puts a layer into random networks, and with the layer a cell, an activation or an
+//! initializer. [`loss_cases`] draws outputs and targets for a loss, and [`chains_around`] draws chains for an
+//! optimizer.
 //!
 //! ```
 //! use chainrule::{layer::Mode, proptest::prelude::*, workspace::Workspace};
@@ -61,35 +62,35 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
 
-/// A network with all that a pass through it needs.
+/// A network with the parameters and the input of a pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case<T, N = LayerSpec> {
     /// The network.
     pub network: N,
-    /// Its parameters, none of them 0.
+    /// The parameters of the network, none of them 0.
     pub w: Vec<T>,
     /// An input, none of whose values is 0.
     pub x: Vec<T>,
-    /// The rows of the input.
+    /// The batch shape of the input.
     pub shape: OwnedBatchShape,
 }
 
-/// Networks with parameters, input and shape. A failure shrinks to a simple network first, then to a small shape,
-/// then to small numbers: odd multiples of 1/128, which do not meet the kinks at 0.
+/// Networks with parameters, input and shape. A failure shrinks to a simple network first, then to a small shape, then
+/// to small numbers: odd multiples of 1/128, which avoid the kinks at 0.
 pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
     let dims = |network: &LayerSpec| network.build::<T>().map(|network| network.dims()).unwrap_or_default();
     cases_of(limits, networks(limits), dims)
 }
 
-/// Networks of some kind with parameters, input and shape.
+/// Networks drawn by the given strategy, with parameters, input and shape.
 fn cases_of<T: Scalar, N: core::fmt::Debug + 'static>(
     limits: Limits,
     networks: BoxedStrategy<N>,
     dims: impl Fn(&N) -> Dims + 'static,
 ) -> BoxedStrategy<Case<T, N>> {
     let limits = limits.capped();
-    // A prime number of values, taken in turn: the network can shrink without new ones being drawn. The input takes
-    // them from the start and the parameters from the end, so that neither changes with the length of the other.
+    // A prime number of values, used cyclically, so that the network can shrink without drawing new values. The input
+    // takes them from the start and the parameters from the end, so that neither depends on the length of the other.
     const VALUES: usize = 257;
     let values = vec((-128..=127i16).prop_map(|i| (2.0 * f64::from(i) + 1.0) / 128.0), VALUES);
     (networks, batch_shapes(limits.batch, limits.steps), values)
@@ -119,26 +120,26 @@ macro_rules! arbitrary {
 }
 
 arbitrary! {
-    /// [`activations`].
+    /// Draws from [`activations`].
     ActivationKind, (), |()| activations();
-    /// [`initializers`].
+    /// Draws from [`initializers`].
     InitializerKind, (), |()| initializers();
-    /// [`cells`].
+    /// Draws from [`cells`].
     CellKind, (), |()| cells();
-    /// [`networks`].
+    /// Draws from [`networks`].
     LayerSpec, Limits, |limits| networks(limits);
-    /// [`batch_shapes`] of up to 3 samples and 4 steps.
+    /// Draws from [`batch_shapes`] of up to 3 samples and 4 steps.
     OwnedBatchShape, (), |()| batch_shapes(3, 4);
-    /// Both.
+    /// Draws one of the two variants.
     GruVariant, (), |()| Union::new([GruVariant::ResetAfter, GruVariant::ResetBefore].map(Just)).boxed();
-    /// Fixed or learned, within ±2.
+    /// Draws a fixed or a learned scale, within ±2.
     BranchScale, (), |()| prop_oneof![
         hundredths(-200, 200).prop_map(BranchScale::Fixed),
         hundredths(-200, 200).prop_map(BranchScale::Learned),
     ].boxed();
 }
 
-/// [`finite`] value and tangent.
+/// Draws value and tangent from [`finite`].
 impl<T: Scalar> Arbitrary for crate::testing::Dual<T> {
     type Parameters = ();
     type Strategy = BoxedStrategy<Self>;
@@ -147,7 +148,7 @@ impl<T: Scalar> Arbitrary for crate::testing::Dual<T> {
     }
 }
 
-/// [`cases`].
+/// Draws from [`cases`].
 impl<T: Scalar> Arbitrary for Case<T> {
     type Parameters = Limits;
     type Strategy = BoxedStrategy<Self>;

@@ -16,30 +16,30 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy},
 };
 
-/// How large a random network and its pass may be. Each limit is capped at that of [`Limits::MOST`]: larger cases would
+/// The limits of a random network and its pass. Each limit is capped at that of [`Limits::MOST`]: larger cases would
 /// fill the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// Layers in a row: of the network, and of each branch within.
+    /// The number of consecutive layers of the network, and of each branch inside it.
     pub layers: usize,
-    /// Values per row.
+    /// The number of values per row.
     pub width: usize,
-    /// Branches within branches.
+    /// The depth of branches within branches.
     pub depth: u32,
-    /// Whether layers may be recurrent, reversed, bidirectional, or bring sequences down to one step.
+    /// Whether layers may be recurrent, reversed, bidirectional, or reduce sequences to one step.
     pub recurrent: bool,
-    /// Samples of a pass.
+    /// The number of samples of a pass.
     pub batch: usize,
-    /// Steps of a pass.
+    /// The number of steps of a pass.
     pub steps: usize,
 }
 
 impl Limits {
-    /// The caps: a strategy draws nothing larger.
+    /// The largest possible limits: a strategy draws nothing larger.
     pub const MOST: Limits =
         Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 8, steps: 1 << 8 };
 
-    /// These limits, each at most that of [`MOST`](Self::MOST).
+    /// Caps each limit at that of [`MOST`](Self::MOST).
     pub(super) fn capped(self) -> Self {
         let most = Self::MOST;
         Limits {
@@ -53,7 +53,8 @@ impl Limits {
     }
 }
 
-/// Up to four layers in a row, five values wide, two branches deep, recurrent ones among them; 3 samples, 4 steps.
+/// Returns limits of four consecutive layers, five values, and branches of depth two, with recurrent layers, 3 samples
+/// and 4 steps.
 impl Default for Limits {
     fn default() -> Self {
         Limits { layers: 4, width: 5, depth: 2, recurrent: true, batch: 3, steps: 4 }
@@ -78,7 +79,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// This container around the layers `row`. Containers and their layers shrink independently.
+    /// Returns this container around the layers `row`. Containers and their layers shrink independently.
     fn around(self, row: Vec<Part>) -> Part {
         match self {
             Part::Residual(_, scale) => Part::Residual(row, scale),
@@ -89,7 +90,7 @@ impl Part {
         }
     }
 
-    /// The layer for rows of `width` values, and its output width.
+    /// Returns the layer for rows of `width` values, and its output width.
     fn placed(self, width: usize) -> (LayerSpec, usize) {
         match self {
             Part::Linear(outputs, weights, bias) => {
@@ -167,7 +168,7 @@ pub(super) fn default_weights() -> InitializerKind {
     InitializerKind::VarianceScaling(initializer::Glorot::uniform())
 }
 
-/// Layers that keep the steps, the simplest first: a failure shrinks to the first kind that shows it.
+/// Layers that keep the steps, the simplest first: a failure shrinks to the first kind that reproduces it.
 pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
     let width = || widths(limits.width);
     let bias = || option::of(initializers());

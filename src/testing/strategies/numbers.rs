@@ -8,8 +8,8 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
 
-/// Finite numbers: mostly of ordinary size, some of any size, and the edges: 0, −0, subnormal numbers, the least
-/// normal one, the neighbours of 1, the largest. They shrink to 0.
+/// Finite numbers, mostly of ordinary size, some of any size. Edge cases are 0, −0, subnormal numbers, the smallest
+/// normal number, the floats next to 1, and the largest number. Numbers shrink to 0.
 pub fn finite<T: Scalar>() -> BoxedStrategy<T> {
     let exponent = |x: T| to_f64(x).log2() as i32;
     let exponents = exponent(T::min_positive_value())..=exponent(T::max_value());
@@ -49,19 +49,19 @@ pub fn float<T: Scalar>() -> BoxedStrategy<T> {
     .boxed()
 }
 
-/// Numbers within ±`bound` of few decimals, which shrink towards 0. From whole numbers, for those of proptest's floats
-/// that are not 0 do not shrink.
+/// Numbers within ±`bound` with few decimals, which shrink towards 0. They are drawn as whole numbers, since
+/// proptest's nonzero floats do not shrink.
 pub(super) fn within(bound: f64) -> impl Strategy<Value = f64> + Clone {
     const STEPS: i32 = 1_000_000;
     (-STEPS..=STEPS).prop_map(move |i| f64::from(i) / (f64::from(STEPS) / bound))
 }
 
-/// Hundredths from `low` to `high`: a parameter of something, easy to read.
+/// Multiples of 0.01 from `low` to `high`, for readable parameters.
 pub(super) fn hundredths(low: i32, high: i32) -> impl Strategy<Value = f64> + Clone {
     (low..=high).prop_map(|i| f64::from(i) / 100.0)
 }
 
-/// As many numbers within ±2 as asked for: a row, an input, parameters.
+/// Vectors of `length` numbers within ±2, for rows, inputs or parameters.
 pub fn values<T: Scalar>(length: impl Into<SizeRange>) -> BoxedStrategy<Vec<T>> {
     vec(within(2.0).prop_map(scalar), length).boxed()
 }

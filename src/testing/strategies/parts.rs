@@ -13,7 +13,8 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
 
-/// Every activation of the crate, its parameters drawn from the ranges of the list. A failure shrinks to the identity.
+/// Every activation of the crate, with parameters drawn from the ranges in the list of activations. A failure shrinks
+/// to the identity.
 pub fn activations() -> BoxedStrategy<ActivationKind> {
     let of = |entry: &'static Entry| {
         let hundredth = |x: f64| (100.0 * x).round() as i32;
@@ -57,7 +58,7 @@ pub fn initializers() -> BoxedStrategy<InitializerKind> {
     prop_oneof![9 => single, 1 => by_gate].boxed()
 }
 
-/// Every cell of the crate. A failure shrinks to the plain one.
+/// Every cell of the crate. A failure shrinks to the plain recurrent cell.
 pub fn cells() -> BoxedStrategy<CellKind> {
     prop_oneof![
         2 => activations().prop_flat_map(|activation| Union::new(CellKind::with_activation(&activation).into_iter().map(Just))),

@@ -38,7 +38,7 @@ pub fn transforms<T: Scalar>() -> BoxedStrategy<Box<dyn GradientTransform<T>>> {
     chains_around(optimizers())
 }
 
-/// Chains around an optimizer of your own.
+/// Chains around a custom optimizer.
 ///
 /// ```
 /// use chainrule::{proptest::prelude::*, testing::strategies::chains_around, transform::{GradientTransform, Sgd}};

@@ -18,11 +18,11 @@ fn allowed<T: Scalar>() -> f64 {
 /// The number of steps in which both formats are compared.
 const COMPARED: u64 = 200;
 
-/// The share of updates in which the formats may differ: rounding may decide the sign of a step.
+/// The fraction of updates in which the formats may differ: rounding may decide the sign of an update.
 const DECIDED_BY_ROUNDING: f64 = 0.01;
 
 impl<T: Scalar> Suite<'_, '_, T> {
-    /// Each update of a run is that of the formula.
+    /// Tests that each update of a run is the update by the formula.
     pub(super) fn formula(&mut self, formula: Formula<'_>) {
         let Some(mut run) = self.fresh(None) else { return };
         let count = run.w.len();
@@ -48,7 +48,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 }
 
-/// The updates in `f32` are those in `f64`, to rounding.
+/// Tests that updates in `f32` equal those in `f64`, to rounding.
 pub(super) fn precision(transforms: &Transforms<'_>, seed: u64, trial: &mut Trial) {
     let mut single = Suite::new(transforms.single, "f32", seed, trial);
     let narrow = single.updates(COMPARED);
@@ -60,7 +60,7 @@ pub(super) fn precision(transforms: &Transforms<'_>, seed: u64, trial: &mut Tria
         for i in 0..count {
             let (narrow, wide) = (f64::from(narrow[i]), wide[i]);
             largest[i] = largest[i].max(wide.abs());
-            // Overflow of the format is no mistake.
+            // Overflow of the format is not a mistake.
             if largest[i] < 1e30 && beyond((narrow - wide).abs(), 1e-3 * largest[i] + 1e-35) {
                 off += 1;
                 first = first.or(Some((step, i, wide, narrow)));

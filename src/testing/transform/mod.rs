@@ -93,7 +93,7 @@ const EPOCH: u64 = 10;
 /// The magnitudes of gradients, in turn: below and above usual thresholds.
 const SIZES: [f64; 8] = [1.0, 0.01, 1.0, 100.0, 0.3, 1e-3, 1.0, 10.0];
 
-/// Of so many values of a gradient one is 0.
+/// One of `OFF` consecutive values of a gradient is 0.
 const OFF: usize = 7;
 
 /// The blocks of a run: 80 parameters of every role.
@@ -117,18 +117,19 @@ fn blocks() -> Blocks {
 /// Tests the laws of a transform, and those in `promises`, on 80 parameters in the blocks `0.weight`, `0.bias`,
 /// `1.gain`, `2.weight`, `2.recurrent` and `2.bias`.
 ///
-/// Runs take 1,000 steps, with gradients of norms from 0.01 to 1,000, some of whose values are 0, and a metric every
-/// tenth step.
+/// Runs take 1,000 steps, with a metric every tenth step. Gradients have norms from 0.01 to 1,000, and some of their
+/// values are 0.
 ///
 /// * The same steps give the same bits. A new transform continues, to the bit, from the state slice of another.
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
-/// * NaN and infinity cause no panic; a metric that is not finite leaves updates finite.
+/// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: along a
-///   constant gradient and along its opposite, ⟨update, gradient⟩ is negative. One of another stage can promise it:
-///   [`Law::Downhill`].
+///   constant gradient and along its opposite, ⟨update, gradient⟩ is negative. A transform of another stage can
+///   promise it by [`Law::Downhill`].
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
-/// * Promised: [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`], [`Law::Scales`].
+/// * Laws that hold if promised: [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`],
+///   [`Law::Scales`].
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its first example.
@@ -164,8 +165,8 @@ impl<T: Scalar> Run<T> {
         Ok((gradient, outcome))
     }
 
-    /// One step of each piece of the parameters, `length` long: of an element-wise chain. Once an epoch, a metric comes
-    /// before it.
+    /// Runs one step of an element-wise chain on each piece of `length` parameters. Once an epoch, a metric precedes
+    /// the step.
     fn step_in_pieces(&mut self, gradient: &[T], step: u64, length: usize) -> Result<(), Error> {
         let mut gradient = gradient.to_vec();
         if step % EPOCH == EPOCH - 1 {
@@ -198,7 +199,7 @@ impl<'a, 't, T: Scalar> Suite<'a, 't, T> {
         let mut suite = Suite { make, name, seed, gradients: Vec::new(), trial };
         let sizes = SIZES.into_iter().cycle().zip(10..10 + FEW);
         suite.gradients = sizes.map(|(size, stream)| suite.random(stream, size)).collect();
-        // A unit that is off has no gradient.
+        // The gradient of an inactive unit is 0.
         for (step, gradient) in suite.gradients.iter_mut().enumerate() {
             gradient.iter_mut().skip(step % OFF).step_by(OFF).for_each(|g| *g = T::zero());
         }
@@ -234,19 +235,19 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Numbers that are representable in `f32`.
+    /// Draws numbers that are representable in `f32`.
     fn random(&self, stream: u64, size: f64) -> Vec<T> {
         let (mut rng, mut normals) =
             (generator(self.seed.wrapping_mul(1_000_003).wrapping_add(stream)), Normals::new());
         (0..blocks().parameters()).map(|_| scalar(f64::from((size * normals.next(&mut rng)) as f32))).collect()
     }
 
-    /// The gradient of a step.
+    /// Returns the gradient of a step.
     fn gradient(&self, step: u64) -> Vec<T> {
         self.gradients[(step % FEW) as usize].clone()
     }
 
-    /// A new run, with some blocks frozen.
+    /// Creates a new run, with the blocks under `frozen` frozen.
     fn fresh(&mut self, frozen: Option<&str>) -> Option<Run<T>> {
         let mut blocks = blocks();
         if let Some(name) = frozen {
@@ -288,7 +289,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         None
     }
 
-    /// The updates of a whole run.
+    /// Returns the updates of a whole run.
     fn updates(&mut self, steps: u64) -> Vec<Vec<T>> {
         let Some(mut run) = self.fresh(None) else { return Vec::new() };
         (0..steps).map_while(|step| self.step(&mut run, &self.gradient(step), step)).collect()
@@ -331,7 +332,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// What a step in place does: plain gradient descent, or an update of some parameters before others.
+    /// Tests updates in place: plain gradient descent, or an update of some parameters before others.
     fn descends(&mut self) {
         const PIECE: usize = 5;
         let (Some(mut run), Some(mut pieces)) = (self.fresh(None), self.fresh(None)) else { return };
@@ -367,7 +368,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 }
 
-/// The metric after a step; it falls and rises.
+/// Returns the metric after a step; it falls and rises.
 fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }

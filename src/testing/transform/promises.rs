@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Steps at which the factor of a schedule is tested, beside the first ones.
+/// Steps at which the factor of a schedule is tested, in addition to the first ones.
 const SCHEDULED: [u64; 3] = [10_000, 1 << 20, 1 << 40];
 
 impl<T: Scalar> Suite<'_, '_, T> {
@@ -96,8 +96,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// The updates of an optimizer along a constant gradient point against it, in each of three stretches of a run; so
-    /// do those along its opposite. The parameters are 0, so that decay has no part in it.
+    /// Tests that the updates of an optimizer along a constant gradient point against it, in each of three stretches of
+    /// a run. The same is tested for the opposite gradient. The parameters are 0, so that weight decay has no effect.
     pub(super) fn downhill(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);
         let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();
@@ -111,7 +111,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// `None` where a run is not downhill.
+    /// Runs steps along a constant gradient; `None` if an update is not downhill.
     fn descent(&mut self, run: &mut Run<T>, gradient: &[T]) -> Option<()> {
         let mut total = 0.0;
         for stretch in [0..10, 10..100, 100..STEPS] {

@@ -30,7 +30,7 @@ pub enum PredictionSource {
     Theory,
     /// Passes of a few random networks on random inputs.
     Sampled,
-    /// None: the link belongs to a custom layer of which only the layer spec is given, or depends on its output.
+    /// No source: the link belongs to a custom layer of which only the layer spec is given, or depends on its output.
     Unknown,
 }
 
@@ -40,18 +40,18 @@ pub enum PredictionSource {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PredictedLink {
-    /// The link's name: `2`, `3.branch.0`.
+    /// The path of the link: `2`, `3.branch.0`.
     pub name: String,
-    /// The kind of its layer: `Linear`, `Tanh`.
+    /// The kind of the link's layer: `Linear`, `Tanh`.
     pub kind: String,
-    /// The factor it applies.
+    /// The factor of the chain rule that the link applies.
     pub factor: Factor,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
     /// The mean square of the layer's input. For an activation after weights it is q_l, the variance of
     /// pre-activations.
     pub second_moment: Option<f64>,
-    /// log10 of the gradient's norm after the link over that before; `None` if unknown.
+    /// log10 of the gradient's norm after the link over its norm before; `None` if unknown.
     pub decades: Option<f64>,
     /// The link's term in [`Prediction::beta`].
     pub spread: f64,
@@ -75,8 +75,8 @@ pub struct PredictedLink {
 /// | dropout | `−½ log10(1 − rate)` |
 /// | pooling | last step 0, mean over T steps `−½ log10 T` |
 ///
-/// The gradients of rows of different norms are predicted apart, and their squares added, where the inputs were given
-/// as rows ([`InputStatistics::of_samples`]).
+/// If the inputs were given as rows ([`InputStatistics::of_samples`]), the gradients of rows of different norms are
+/// predicted separately, and their squares are added.
 ///
 /// Links without a formula (recurrent layers over depth, weights of nonzero mean, custom layers) are sampled with eight
 /// random networks and normal inputs.
@@ -216,8 +216,8 @@ impl Prediction {
             return Some(all);
         };
         let sum: f64 = path().take(first).filter_map(|link| link.decades).sum();
-        // A branch scaled by 0 ends the gradient of its own weights only: what comes before the first weights is the
-        // whole without what comes after them.
+        // A branch scaled by 0 ends the gradient of its own weights only: so the decades up to the first weights are
+        // the total without the links after them.
         let after: f64 = path().skip(first).filter_map(|link| link.decades).sum();
         let in_branch = path().nth(first).is_some_and(|link| link.name.contains("branch"));
         let found = match (sum.is_finite(), in_branch) {
