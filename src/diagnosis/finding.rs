@@ -29,7 +29,8 @@ pub struct Finding {
     pub layer: String,
     /// The sample of the data that is at fault, for [`Cause::BadData`] found by [`task`](super::Diagnosis::task).
     pub sample: Option<usize>,
-    /// The monitored pass, from 0, in which the fault was first seen; `None` before training.
+    /// The last monitored pass of the report, from 0; `None` before training. With
+    /// [`Report::following`](super::Report::following) it is that of the first report that has the finding.
     pub since: Option<u64>,
     /// The measured size of the fault in decades, by default the decades of the gradient. For
     /// [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is the ratio of update to parameter. For
