@@ -302,7 +302,7 @@ fn report_of_each_cause_says_what_why_and_how_to_refute_and_fix_it() -> Result<(
         (Cause::ClosedInputGate, "with shut gates half open: "),
         (Cause::ClosedOutputGate, "with shut gates half open: "),
         (Cause::LoudBranches, "branches scaled by 1/√L: "),
-        (Cause::DropoutTooHeavy, "with dropout disabled: "),
+        (Cause::DropoutTooHeavy, "with all masks disabled: "),
         (Cause::BadData, "with sample 17 left out: "),
     ] {
         let told = all.iter().flat_map(|(_, report)| &report.findings);

@@ -16,7 +16,7 @@ fn close(found: &[f64], expected: &[f64]) {
     }
 }
 
-/// Sizes around every tile remainder, and some beyond a block. Those come last: Miri, which interprets, leaves them out.
+/// Sizes around every tile remainder; the last ones are beyond a block, and left out under Miri, which interprets.
 fn sizes() -> &'static [[usize; 3]] {
     const SIZES: &[[usize; 3]] = &[
         [1, 1, 1],
