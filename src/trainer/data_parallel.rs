@@ -250,9 +250,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         for pass in 0..parallel.passes.len() {
             let shards = parallel.passes[pass].clone();
             if !matches!(report, Report::Failed(_)) {
-                let loss = self.forward_shards(parallel, data, batch, samples, shards.clone(), &mut monitor);
-                match loss.and_then(|loss| self.workspace.backward_with(&self.parameters, &mut monitor).map(|_| loss)) {
-                    Ok(_) => monitor.first = false,
+                let forward = self.forward_shards(parallel, data, batch, samples, shards.clone(), &mut monitor);
+                match forward.and_then(|_| self.workspace.backward_with(&self.parameters, &mut monitor).map(drop)) {
+                    Ok(()) => monitor.first = false,
                     Err(error) => {
                         report = Report::Failed(error);
                         parallel.losses[shards.start] = T::nan();

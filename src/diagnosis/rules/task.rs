@@ -136,8 +136,8 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
     let (layer, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
     let text = format!(
-        "{name} of rate {} is too heavy: masks make {} of the variance of the outputs, and the loss is no lower than {}, \
-         that of outputs that are the same for all inputs",
+        "{name} of rate {} is too heavy: masks make {} of the variance of the outputs, and the loss is no lower \
+         than {}, that of outputs that are the same for all inputs",
         number(rate),
         percent(share),
         number(task.constant)

@@ -31,8 +31,9 @@ use std::{
 /// | `update/loss`, `update/learning_rate` | each update | [`Step`] |
 /// | `update/gradient_norm`, `update/clipped_norm` | each update | before any transform, and after `ClipNorm` |
 /// | `update/samples_per_second` | each update | [`Step::samples_per_second`] |
-/// | `update/bytes_sent`, `update/bytes_received`, `update/communication_seconds` | each update | [`Step::communication`](crate::trainer::Step) |
-/// | `gradient/FACTOR/LINK` | [`histograms_every`](Self::histograms_every) | ∂L/∂x of all rows and steps, a histogram |
+/// | `update/bytes_sent`, `update/bytes_received` | each update on ranks | [`Step::communication`] |
+/// | `update/communication_seconds` | each update on ranks | [`Step::communication`] |
+/// | `gradient/FACTOR/LINK` | [`histograms_every`](Self::histograms_every) | a histogram of ∂L/∂x, all rows |
 /// | `non_finite/gradient/FACTOR/LINK` | as the histogram | its values that are NaN or infinite, if any |
 /// | `epoch/loss`, `validation/loss`, `validation/accuracy` | each epoch | [`Epoch`] |
 /// | `epoch/learning_rate`, `epoch/gradient_norm`, `epoch/clipped_norm` | each epoch | [`Epoch`], where known |
