@@ -6,9 +6,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     diagnosis::{Diagnosis, first_check},
     initializer::Constant,
-    layer::{
-        Backward, Context, Dims, Embedding, Forward, LayerSpec, Linear, Residual, Sequential, Structure, initialize,
-    },
+    layer::{Backward, Context, Dims, Embedding, Forward, Linear, Residual, Sequential, Structure, initialize},
     layer_laws,
     loss::{CrossEntropy, Target},
     monitor::Statistics,
@@ -229,8 +227,9 @@ fn embedding_is_built_again_from_its_description() {
     {
         let text = serde_json::to_string(&spec).unwrap();
         assert!(text.starts_with(r#"{"Embedding":{"columns":3,"vocabulary":5,"dimension":2,"padding":4,"#), "{text}");
-        assert_eq!(serde_json::from_str::<LayerSpec>(&text).unwrap(), spec);
-        let read: LayerSpec = serde_json::from_str(&text.replace(r#""padding":4"#, r#""padding":5"#)).unwrap();
+        assert_eq!(serde_json::from_str::<chainrule::layer::LayerSpec>(&text).unwrap(), spec);
+        let read: chainrule::layer::LayerSpec =
+            serde_json::from_str(&text.replace(r#""padding":4"#, r#""padding":5"#)).unwrap();
         assert!(read.build::<f32>().is_err());
     }
 }

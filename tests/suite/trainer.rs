@@ -2,7 +2,7 @@
 
 use crate::numbers::bits;
 use chainrule::{
-    DataRule, Error, GradientMonitor, Layer,
+    DataRule, Error, GradientMonitor,
     activation::{Relu, Tanh},
     dataset::{Batch, Dataset},
     layer::Sequential,
@@ -391,7 +391,7 @@ fn the_recorder_writes_json_lines() {
     }
     assert_eq!(lines.last().unwrap()["pass"], 2);
     assert!(lines.iter().any(|line| line["gate"] == "forget" && line["step"] == 0));
-    let blocks = Layer::<f64>::dims(trainer.network()).parameters;
+    let blocks = chainrule::Layer::<f64>::dims(trainer.network()).parameters;
     let updates = lines.iter().filter(|line| line["event"] == "update" && line["pass"] == 2);
     assert_eq!(updates.map(|line| line["after"]["values"].as_u64().unwrap()).sum::<u64>(), blocks as u64);
 

@@ -158,6 +158,7 @@ fn windows_predict_and_validate_whole_sequences() {
 
 /// A run that was saved and loaded between two epochs has the bits of one without a break. An initial state that was
 /// set holds for the first window of each batch, and afterwards.
+#[cfg(feature = "safetensors")]
 #[test]
 fn windows_keep_the_initial_state_and_resume() {
     let (x, y): (Vec<f64>, Vec<f64>) = (seeded_numbers(1, 4 * 10 * WIDTH), seeded_numbers(2, 4 * 10 * 2));
