@@ -54,7 +54,7 @@ impl Normals {
         Normals { spare: None }
     }
 
-    /// Returns the next number.
+    /// Returns the next draw from the normal distribution of mean 0 and variance 1.
     pub fn next(&mut self, rng: &mut dyn Rng) -> f64 {
         if let Some(z) = self.spare.take() {
             return z;

@@ -206,7 +206,7 @@ impl ActivationKind {
     }
 }
 
-/// φ at a number.
+/// Computes φ at the number that it holds.
 struct Value<T>(T);
 
 impl<T: Scalar> ActivationVisitor for Value<T> {
@@ -216,7 +216,7 @@ impl<T: Scalar> ActivationVisitor for Value<T> {
     }
 }
 
-/// φ′ at a number, given φ there.
+/// Computes φ′ at its first number, given φ there as the second.
 struct Derivative<T>(T, T);
 
 impl<T: Scalar> ActivationVisitor for Derivative<T> {

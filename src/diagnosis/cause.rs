@@ -41,7 +41,7 @@ pub enum Cause {
     Overflow,
     /// An operation had no defined result.
     NotANumber,
-    /// A block has a gradient and no update, but is not frozen.
+    /// A block has a gradient, but its values do not change, although it was not declared frozen.
     FrozenBlock,
     /// The layer maps all inputs to nearly equal values, so that gradients do not separate them.
     CollapsedRepresentation,

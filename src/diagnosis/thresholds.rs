@@ -24,7 +24,8 @@ pub struct Thresholds {
     /// Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub over_time: [f64; 2],
-    /// The decades below which one layer is a bottleneck, if the median layer is above the second value. Convention.
+    /// A layer is a bottleneck if its decades are below the first value, while those of the median layer are above the
+    /// second. A convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
     /// The mean decades of an activation below which the activation, not the weights, reduces the gradient: −0.35.

@@ -235,7 +235,7 @@ impl<T: Scalar> DataParallel<T> {
         (self.ranks() > 1).then_some(counted)
     }
 
-    /// Whether any rank says so.
+    /// Whether `own` is true on any rank. All ranks must call it: it waits for the answers of the others.
     pub(crate) fn any(&mut self, own: bool) -> Result<bool, Error> {
         if self.ranks() == 1 {
             return Ok(own);

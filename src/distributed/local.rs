@@ -19,7 +19,7 @@ pub struct Local<T> {
     deadline: Duration,
 }
 
-/// The links of a group. The link from rank `a` to rank `b` has index `a · size + b`.
+/// The channels between the ranks of a group. The channel from rank `a` to rank `b` has index `a · size + b`.
 struct Group<T> {
     size: usize,
     links: Vec<Link<T>>,

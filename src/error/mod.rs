@@ -182,7 +182,7 @@ pub enum Error {
     InitialValue {
         /// The block of parameters.
         block: String,
-        /// The value's index in the block.
+        /// The index, within the block, of the value at fault.
         index: usize,
         /// The value that the initializer drew.
         found: f64,

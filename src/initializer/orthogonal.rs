@@ -21,7 +21,7 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Orthogonal {
-    /// The factor of the matrix, which equals all its singular values; finite.
+    /// The finite factor of the orthogonal matrix. All singular values are its absolute value.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
 }

@@ -71,7 +71,7 @@ impl BatchNorm {
         check_epsilon(epsilon).map(|()| BatchNorm { epsilon, ..self })
     }
 
-    /// Sets the weight of a batch in the running statistics.
+    /// Sets the weight of a new batch in the running statistics, PyTorch's `momentum`.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `momentum` is from 0 to 1.

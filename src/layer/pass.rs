@@ -33,7 +33,8 @@ impl Mode {
     }
 }
 
-/// The state of a forward pass: `state × batch` values each, in a layout that the layer chooses.
+/// The states before and after a forward pass. Each has [`MemorySizes::state`](super::MemorySizes) values for every
+/// sample, in a layout that the layer chooses.
 #[non_exhaustive]
 pub struct ForwardState<'a, T> {
     /// Initial state; `None` means zero.

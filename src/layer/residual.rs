@@ -112,7 +112,7 @@ impl<T: Scalar> Residual<T> {
         shape.rows().saturating_mul(self.kept.dims.input)
     }
 
-    /// The lengths of the slices of a pass.
+    /// The lengths that the slices of a pass through the residual must have, for a batch of `shape`.
     fn lengths(&self, shape: &BatchShape<'_>) -> PassLengths {
         PassLengths::new("Residual", self.dims(), shape, shape)
     }

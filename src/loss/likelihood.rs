@@ -63,7 +63,7 @@ impl<T: Scalar> Loss<T> for KlDivergence {
     }
 }
 
-/// Negative log likelihood of the class of each row: `−y_c`, where the output is logarithms of probabilities.
+/// The mean of `−y_c` over rows: the output `y` holds logarithms of probabilities, and c is the class of the row.
 ///
 /// [`log_softmax`](super::log_softmax) computes such logarithms. [`CrossEntropy`](super::CrossEntropy) does both from
 /// logits, and has class weights and smoothing. As PyTorch's `NLLLoss`.

@@ -116,7 +116,7 @@ pub trait Loss<T: Scalar>: Debug {
         false
     }
 
-    /// The values of a row of targets, for outputs of `width`.
+    /// The number of target values of a row, for outputs of `width`.
     fn target_width(&self, width: usize) -> usize {
         width
     }

@@ -113,8 +113,8 @@ impl Panels {
         Panels { edges: DENSITY.iter().flat_map(|&edge| [-edge, edge]).collect() }
     }
 
-    /// Adds edges at `centre` and on both sides of it, at distances `scale`, 8 `scale`, 64 `scale`, …, up to the
-    /// distance of the first edge of [`DENSITY`].
+    /// Adds edges at `centre` and on both sides of it, at the distances `scale`, 8 `scale`, 64 `scale`, … that are
+    /// below the first of [`DENSITY`].
     fn around(&mut self, centre: f64, scale: f64) {
         self.edges.push(centre);
         let mut distance = scale;

@@ -20,8 +20,8 @@ use core::ops::Range;
 
 /// The names of the PyTorch modules that correspond to the layers of a network.
 ///
-/// By default a layer corresponds to the module of its own path: `0`, `2.branch.1`. That is its name in an
-/// `nn.Sequential` of the same layers, activations included.
+/// By default a layer corresponds to the module of its own path: `0`, `2.branch.1`. So plain layers have the names of
+/// an `nn.Sequential` in which each activation is a module of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleNames {
     /// For the path of a layer: the name of its PyTorch module, and its index among the stacked layers of the module

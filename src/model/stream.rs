@@ -19,11 +19,11 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
 }
 
-/// Runs a network on a sequence step by step. Each step returns the output so far, and the state is kept.
+/// Runs a network on a sequence step by step. Each step returns the output up to that step, and the state is kept.
 ///
-/// The outputs have the same bits as one pass over the whole sequence. A network that ends in one step, such as
-/// [`LastStep`](crate::layer::LastStep), returns the output for a sequence that ends at the current step. If its last
-/// layer is [`MeanOverSteps`](crate::layer::MeanOverSteps), it returns the mean over the steps so far.
+/// The outputs have the same bits as one pass over the whole sequence. A network with one output a sequence, which ends
+/// in [`LastStep`](crate::layer::LastStep), returns that of the sequence up to the current step. If its last layer is
+/// [`MeanOverSteps`](crate::layer::MeanOverSteps), it returns the mean over the steps so far.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -114,7 +114,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(true)
     }
 
-    /// Runs the step `self.x`, and writes the output so far to `self.y`.
+    /// Runs the network on the step `self.x`, and writes its output for the sequence up to this step to `self.y`.
     fn advance(&mut self) -> Result<(), Error> {
         let y = self.workspace.infer(&self.model.parameters, &self.x, BatchShape::batch(1))?;
         match &mut self.sums {

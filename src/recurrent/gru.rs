@@ -114,9 +114,10 @@ impl Gru {
         });
     }
 
-    /// Backward of [`forward_update`](Self::forward_update): `∂n = dh ⊙ (1 − z) ⊙ tanh′`,
-    /// `∂z = dh ⊙ (h_{t−1} − n)`, `dh_{t−1} += dh ⊙ z`. With the reset after the product,
-    /// `∂r = ∂n ⊙ u ⊙ σ′` and `∂u = ∂n ⊙ r`.
+    /// Backward of [`forward_update`](Self::forward_update). ∂n, ∂z and ∂r are gradients with respect to the sums
+    /// that go into tanh and σ: `∂n = dh ⊙ (1 − z) ⊙ tanh′`, `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`,
+    /// `dh_{t−1} += dh ⊙ z`. With the reset after the product `u = U_n h_{t−1}`, also `∂r = ∂n ⊙ u ⊙
+    /// σ′` and `∂u = ∂n ⊙ r`.
     #[inline(always)]
     fn backward_update<T: Scalar>(&self, unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();

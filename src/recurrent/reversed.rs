@@ -36,7 +36,7 @@ impl<L> Reversed<L> {
         Ok(Reversed { kept: checked.map_err(|rule| rule.at(""))?, layer })
     }
 
-    /// Creates the layer from `layer`, whose answers `kept` were checked.
+    /// Wraps `layer` in a reversed one. `kept` are the answers of `layer`, checked before.
     pub(super) fn of(layer: L, kept: Answers) -> Self {
         Reversed { layer, kept }
     }

@@ -77,9 +77,9 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     all
 }
 
-/// Returns a finer grid, not in order, for the part where the derivative is searched for peaks. Its spacing is 1/1024
-/// up to ±10 and 1 up to ±10⁴. The spacing is reduced by an irrational fraction, so that no function of round
-/// period has the same phase at all points.
+/// Returns the points at which a derivative is searched for peaks, finer than [`arguments`] and not sorted. `seed`
+/// draws where each part of them begins. Their spacing is just below 1/1024 up to ±10, and just below 1 up to ±10⁴:
+/// an irrational number, so that no function of round period has the same phase at all points.
 pub(super) fn fine(seed: u64) -> Vec<f64> {
     const SHARE: f64 = 1.4 * core::f64::consts::FRAC_1_SQRT_2;
     let mut rng = generator(seed);

@@ -101,7 +101,7 @@ laws! {
     Mean: "entries have the stated mean",
     /// Initializers that state a variance.
     Variance: "entries have the stated variance",
-    /// Initializers that state a range.
+    /// For initializers that state a range.
     Range: "entries lie in the stated range",
     /// Initializers that state a variance: only uncorrelated entries give sums the variance that theory assumes.
     Uncorrelated: "entries of a stated variance are uncorrelated",

@@ -42,7 +42,7 @@ pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
 pub(super) struct Watch {
     /// Whether updates have a record without an active monitor, too.
     pub always: bool,
-    /// The beginning of the update, if it is timed.
+    /// When the update began; `None` if updates are not timed.
     pub started: Option<Clock>,
     /// The number of samples of the update.
     pub samples: usize,

@@ -51,7 +51,7 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         Stage::Average
     }
 
-    /// The state holds the average and its rounding error.
+    /// Two values for each parameter: its average, and the rounding error of that average.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>().max(2) * blocks.parameters()
     }

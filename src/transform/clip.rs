@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Clips each value to ±c. NaN stays NaN.
+/// Clips each value of the gradient to the range from −c to c. NaN stays NaN.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipValue {

@@ -40,7 +40,8 @@ impl Lion {
         Lion { betas: [first, second], ..self }
     }
 
-    /// Sets the decay λ of the weights, not negative.
+    /// Sets the decoupled weight decay λ: an update also subtracts `rate · λ · w`. Training with a negative λ is
+    /// an error.
     #[must_use]
     pub fn decay(self, decay: f64) -> Self {
         Lion { decay, ..self }

@@ -91,7 +91,7 @@ impl Schedule {
         Schedule { kind: Kind::Linear { from, to, steps } }
     }
 
-    /// Creates a schedule with the factor `(1 − t/steps)^power`, and 0 from `steps` on.
+    /// Creates a schedule with the factor `(1 − t/steps)^power` at update t, counted from 0, and 0 from `steps` on.
     pub fn polynomial(steps: u64, power: f64) -> Self {
         Schedule { kind: Kind::Polynomial { steps, power } }
     }

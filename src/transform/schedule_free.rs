@@ -124,7 +124,8 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         Stage::Optimizer
     }
 
-    /// Reports an optimizer and an average, so that no transform that scales the update can stand after the optimizer.
+    /// Reports this transform as an optimizer followed by an average. The check of a chain then refuses a transform
+    /// after it that scales the update.
     fn members(&self, visit: &mut dyn FnMut(Member)) {
         visit(Member::of::<Self>(Stage::Optimizer));
         visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });

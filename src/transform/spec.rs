@@ -9,8 +9,8 @@ use core::fmt::Debug;
 
 /// A transform as data: its kind, the layout of its state, and its settings.
 ///
-/// A checkpoint keeps one for each transform of a chain. Kind, layout and length of the state must agree when it is
-/// loaded. TrainConfig may differ, and are reported.
+/// A checkpoint keeps one for each transform of a chain. Kind, layout and length of the state (10 values below) must
+/// agree when it is loaded. Settings may differ; the differences are reported.
 ///
 /// ```
 /// use chainrule::transform::TransformSpec;

@@ -14,9 +14,9 @@ use alloc::string::String;
 /// critical point, such as sigmoid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CriticalInitialization {
-    /// Whether matrices are also orthogonal. Then all singular values are equal, so no single direction vanishes, and
-    /// random networks differ less from draw to draw (Saxe et al. 2014; Pennington et al. 2017). This is the preferred
-    /// choice.
+    /// Whether matrices are also orthogonal, which is preferred. Then all singular values are equal, so no single
+    /// direction vanishes, and random networks differ less from draw to draw (Saxe et al. 2014; Pennington et al.
+    /// 2017).
     pub orthogonal: bool,
 }
 

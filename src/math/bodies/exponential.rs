@@ -47,7 +47,7 @@ macro_rules! exponential {
             }
         }
 
-        /// `e^(x + low)`.
+        /// `e^(x + low)`, where `low` is a rounding error of `x`.
         #[inline(always)]
         pub(super) fn exp_of_sum<const FUSED: bool>(x: $float, low: $float) -> $float {
             let [p, half, other] = exp_parts::<FUSED>(x, low);

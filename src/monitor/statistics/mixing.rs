@@ -67,7 +67,8 @@ impl Mixing {
         }
     }
 
-    /// Returns ρ, at least 0; `None` before enough batches.
+    /// Returns ρ, the correlation of the gradients of two rows of one batch; a negative estimate counts as 0. `None`
+    /// before enough batches.
     pub fn correlation(&self) -> Option<f64> {
         let (between, within) = (self.between.mean(), self.within.mean());
         if self.between.count() < WARM_UP || between.is_nan() || between <= 0.0 {

@@ -119,7 +119,7 @@ impl StateStatistics {
     pub fn weights(&self) -> RunningMoments {
         self.weights
     }
-    /// The share of activations and gates in [`per_step`](Self::per_step).
+    /// The decades per step that activations and gates add to [`per_step`](Self::per_step).
     pub fn activation(&self) -> RunningMoments {
         self.activation
     }

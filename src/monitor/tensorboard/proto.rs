@@ -112,8 +112,8 @@ impl Encoder {
         self.summary.bytes(1, &self.value.0);
     }
 
-    /// `Value { tag: 1, histo: 5 }` of `HistogramProto { min: 1, max: 2, num: 3, sum: 4, sum_squares: 5,
-    /// bucket_limit: 6 (packed), bucket: 7 (packed) }`.
+    /// Appends a histogram: `Value { tag: 1, histo: 5 }` of `HistogramProto { min: 1, max: 2, num: 3, sum: 4,
+    /// sum_squares: 5, bucket_limit: 6 (packed), bucket: 7 (packed) }`.
     pub(super) fn histogram(&mut self, tag: &str, histogram: &Histogram) {
         let Encoder { summary, value, inner, limits, counts, .. } = self;
         histogram.buckets(limits, counts);

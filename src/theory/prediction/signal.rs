@@ -31,7 +31,8 @@ pub(super) struct Effect {
     pub signal: Option<Signal>,
     pub shares: Option<Shares>,
     pub beta: f64,
-    /// Whether the output is uncorrelated with the input, as after random weights.
+    /// Whether the output is uncorrelated with the input over draws of the weights: in a residual sum their variances
+    /// add.
     pub mixes: bool,
 }
 
