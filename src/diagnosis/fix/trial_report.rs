@@ -22,9 +22,14 @@ pub struct TrialOutcome {
 }
 
 impl TrialOutcome {
-    /// Returns the median of the losses; for an even number of losses the higher of the middle two.
+    /// Returns the median of the losses, for an even number of losses the mean of the middle two; ∞ without losses.
     pub fn median(&self) -> f64 {
-        self.losses.get(self.losses.len() / 2).copied().unwrap_or(f64::INFINITY)
+        let (losses, half) = (&self.losses, self.losses.len() / 2);
+        match losses.len() {
+            0 => f64::INFINITY,
+            n if n % 2 == 1 => losses[half],
+            _ => 0.5 * losses[half - 1] + 0.5 * losses[half],
+        }
     }
 
     /// Returns the lowest and the highest loss.

@@ -25,7 +25,10 @@ impl FixStrategy for UnsquashOutputs {
         if layers.is_empty() {
             return Ok(None);
         }
-        let why = format!("without layer {} the loss has no bound but its own", context.finding.layer);
+        let why = format!(
+            "without layer {} the outputs are unbounded, so the loss can fall to its least value",
+            context.finding.layer
+        );
         context.network_becomes(self.name(), Effort::Structure, after, why).map(|fix| Some(fix.preferred()))
     }
 }

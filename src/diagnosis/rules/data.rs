@@ -80,7 +80,7 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         number(output),
         number(distance),
         match (no_better, run.stagnates()) {
-            (true, _) => "; they are still farther from them than they are large",
+            (true, _) => "; the outputs are still farther from their targets than from 0",
             (_, true) => "; the loss stands still",
             _ => "",
         }

@@ -321,11 +321,11 @@ impl Depth {
                     _ => shares,
                 }
             }
-            Cause::SmallWeights => format!("{shares}: the weights do not make up for φ′"),
+            Cause::SmallWeights => format!("{shares}: the weights amplify less than φ′ attenuates"),
             Cause::LargeWeights if self.total < 0.0 => {
                 format!("{shares}: the weights drive the units of layer {layer} to where φ′ is near 0")
             }
-            Cause::LargeWeights => format!("{shares}: the weights more than make up for φ′"),
+            Cause::LargeWeights => format!("{shares}: the weights amplify more than φ′ attenuates"),
             _ => shares,
         }
     }
@@ -370,13 +370,13 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let [first, _] = of_first.map(number);
     let [began, here] = [of_link[0], of_link[1]].map(number);
     let text = format!(
-        "from layer {} on different inputs look alike: their pre-activations have a cosine of {here} on average{}",
+        "from layer {} on, different inputs look alike: their pre-activations have a cosine of {here} on average{}",
         link.name(),
-        if harms { ", and the loss has not fallen" } else { "" }
+        if harms { format!(", and {}", diagnosis.not_fallen()) } else { String::new() }
     );
     let because = format!(
-        "the cosine was {first} in the first layer and {began} here at the first step: beside their norm, inputs \
-         differ {} times less here",
+        "the cosine was {first} in the first layer and {began} here at the first step: relative to their \
+         norm, two inputs differ {} times less here",
         number(most(link))
     );
     let layer = layer_of(link.name());

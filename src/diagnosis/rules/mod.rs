@@ -12,7 +12,7 @@ mod zeros;
 
 pub(super) use depth::is_bounded;
 
-use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity};
+use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, figures::number};
 use alloc::{format, string::String, vec::Vec};
 
 /// A rule: adds its findings to those of earlier rules.
@@ -152,6 +152,17 @@ impl Diagnosis<'_> {
         recent
             .zip(self.start())
             .is_some_and(|(recent, start)| recent.count() > 0 && recent.mean() < start * self.thresholds.fallen[0])
+    }
+
+    /// Returns the recent loss beside the loss from which it has not [fallen](Self::has_fallen), as text.
+    fn not_fallen(&self) -> String {
+        let run = self.statistics.map(|statistics| statistics.run());
+        let (first, recent) =
+            (run.and_then(|run| run.first_loss()), run.map_or(f64::NAN, |run| run.recent_loss().mean()));
+        let start = self.start().unwrap_or(f64::NAN);
+        let what =
+            if Some(start) == first { "its first value" } else { "that of outputs that are the same for all inputs" };
+        format!("the loss, lately {}, is not clearly below {}, {what}", number(recent), number(start))
     }
 
     /// The measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass became 0.

@@ -80,13 +80,13 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let text = format!(
-        "weight decay outweighs the gradient: all weights have shrunk, the least to {:.0} % of their first size, and \
-         the loss has not fallen",
-        100.0 * most
+        "weight decay outweighs the gradient: all weights have shrunk, to {:.0} % of their first size or less, and {}",
+        100.0 * most,
+        diagnosis.not_fallen()
     );
     let because = format!(
-        "updates point to smaller weights, with a cosine of at least {least:.2}; those of a gradient have a cosine \
-         near 0"
+        "updates point to smaller weights, with a cosine of at least {least:.2}; without decay it \
+         would be near 0"
     );
     let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text, because);
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
@@ -136,7 +136,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
     let (layer, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
     let text = format!(
-        "{name} of rate {} is too heavy: masks make {} of the variance of the outputs, and the loss is no lower \
+        "{name} of rate {} is too heavy: masks cause {} of the variance of the outputs, and the loss is no lower \
          than {}, that of outputs that are the same for all inputs",
         number(rate),
         percent(share),
