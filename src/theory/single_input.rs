@@ -92,10 +92,11 @@ impl SingleInput {
             if !walk.forward(node, &mut row)? {
                 return Ok(None);
             }
-            let end = walk.normals(row.values.len())?;
-            let before = libm::log10(length(&end));
-            let (_, after) = walk.backward(&row.steps, end)?;
-            decades.push(after - before);
+            let mut end = walk.normals(row.values.len())?;
+            let size = length(&end);
+            end.iter_mut().for_each(|g| *g /= size);
+            let (_, of_unit) = walk.backward(&row.steps, end)?;
+            decades.push(of_unit);
         }
         decades.sort_unstable_by(f64::total_cmp);
         Ok(Some(SingleInput { decades }))

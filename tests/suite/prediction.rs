@@ -194,6 +194,9 @@ fn the_lottery_pays_as_predicted() {
     let inputs = InputStatistics::new(1.0).unwrap();
     assert_eq!(Prediction::of(&orthogonal, inputs).unwrap().standard_deviation(), 0.0);
     assert!(SingleInput::of(&orthogonal, inputs, 10).unwrap().unwrap().standard_deviation() < 1e-9);
+    // The gradient of a network that changes nothing is as it came.
+    let empty = SingleInput::of(&Sequential::<f64>::new(32), inputs, 10).unwrap().unwrap();
+    assert_eq!((empty.mean(), empty.standard_deviation()), (0.0, 0.0));
 }
 
 /// Every link within `allowed` of the mean over nets, and the sum within twice that or three standard errors.
