@@ -154,9 +154,9 @@ pub fn one_hot<T: Scalar>(classes: usize, labels: &[usize]) -> Result<Vec<T>, Er
     Ok(rows)
 }
 
-/// The classes of text labels: the class of each label, and the names of the classes, sorted.
+/// Converts text labels to classes. Returns the class index of each label, and the names of the classes, sorted.
 ///
-/// Names of a model: [`Model::name_classes`](crate::model::Model::name_classes).
+/// [`Model::name_classes`](crate::model::Model::name_classes) gives a model these names.
 ///
 /// # Shapes
 /// The classes are \[labels\], each below the number of names.

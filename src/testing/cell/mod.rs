@@ -26,9 +26,9 @@ macro_rules! cell_laws {
     };
 }
 
-/// Numbers of inputs and units: one, several, and more than a register holds.
+/// Pairs of the numbers of inputs and units: one, several, and more than a register holds.
 const WIDTHS: [(usize, usize); 4] = [(1, 1), (3, 2), (2, 5), (4, 17)];
-/// Numbers of inputs and units at which only the adjoint is tested, around the widths of registers.
+/// Pairs of the numbers of inputs and units at which only the adjoint is tested, around the widths of registers.
 const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 
 /// Tries the laws of a cell, unrolled by [`Recurrent`] at several widths. The gradients are also tested without biases.
