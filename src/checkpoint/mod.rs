@@ -317,7 +317,8 @@ impl<T: Scalar> Checkpoint<T> {
     ///
     /// # Errors
     /// [`Error::File`] where the system cannot write the file, or `path` is not a regular file; those of
-    /// [`to_bytes`](Self::to_bytes). On an error the file is unchanged.
+    /// [`to_bytes`](Self::to_bytes). On an error an existing file is unchanged, unless the new one took its place and
+    /// only its folder could not be synchronized.
     #[cfg(feature = "std")]
     pub fn save(&self, network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>) -> Result<(), Error> {
         file::replace(path.as_ref(), &self.to_bytes(network)?).map_err(|error| failed(path.as_ref(), error))

@@ -132,7 +132,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// Those of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run that [`load`](Self::load) would
-    /// refuse, such as NaN. On an error the file is unchanged.
+    /// refuse, such as NaN. On an error an existing file is unchanged, unless the new one took its place and only
+    /// its folder could not be synchronized.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let checkpoint = self.checkpoint();

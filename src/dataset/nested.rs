@@ -72,8 +72,9 @@ fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Er
 /// not padding.
 ///
 /// # Errors
-/// [`Error::Empty`] for 0 `steps`; [`DataRule::NotMultiple`] where the mask does not fill whole samples.
-/// [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample with nothing but padding.
+/// [`Error::Empty`] for 0 `steps` or an empty mask; [`DataRule::NotMultiple`] where the mask does not fill whole
+/// samples. [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample with nothing but
+/// padding.
 pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
     if steps == 0 || mask.is_empty() {
         return Err(Error::Empty { what: "a mask" });

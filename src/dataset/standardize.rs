@@ -142,7 +142,7 @@ impl Standardize {
     /// Returns `data` with standardized inputs, which are copied.
     ///
     /// # Errors
-    /// [`DataRule::Width`] for data of another width; [`Error::NonFinite`] for a value that overflows the number
+    /// [`Error::Length`] for data of another width; [`Error::NonFinite`] for a value that overflows the number
     /// format.
     pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         require_length("columns", self.width(), data.width())?;

@@ -106,7 +106,7 @@ pub enum LayerRule {
     /// A block or a gate without a name.
     #[error("a {what} has no name; each must have one")]
     NoName {
-        /// The kind of the unnamed item: block, link or gate.
+        /// The kind of the unnamed item: block or gate.
         what: &'static str,
     },
     /// A name that two blocks, links or gates share.

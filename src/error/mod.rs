@@ -349,7 +349,7 @@ pub enum Error {
     /// Bytes that are not a complete checkpoint: truncated, damaged or in another format.
     #[error("{origin} is not a whole checkpoint: {reason}; use another copy of the file")]
     CheckpointFormat {
-        /// The file, or `the bytes`.
+        /// The path of the file, or `the data` for bytes.
         origin: String,
         /// The first rule of the format that does not hold.
         reason: String,

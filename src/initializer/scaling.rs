@@ -40,7 +40,7 @@ pub struct VarianceScaling {
     /// The factor of the standard deviation; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
-    /// The number of connections by which the standard deviation is divided.
+    /// The number of connections n by which the variance is divided, so the standard deviation is divided by √n.
     pub fan: Fan,
     /// The form of the distribution.
     pub distribution: Distribution,

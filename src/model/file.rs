@@ -93,7 +93,8 @@ impl Precision {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
-    /// Adds the bytes of `x`, rounded to the nearest number of the format; `None` if the rounded number is infinite.
+    /// Adds the bytes of `x`, rounded to the nearest number of the format. Returns `None` if a format narrower than
+    /// `f64` rounds it to ∞.
     pub(super) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
         match self {
             Precision::F64 => bytes.extend(x.to_le_bytes()),

@@ -257,7 +257,7 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 }
 
 /// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. A
-/// gate's one bias becomes `bias_ih`, and `bias_hh` is 0.
+/// gate's one bias becomes `bias_ih`, and `bias_hh` is 0 but for the candidate of a GRU, which has two biases.
 ///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its

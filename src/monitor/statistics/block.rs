@@ -84,7 +84,8 @@ impl BlockStatistics {
         }
     }
 
-    /// Counts rows that equal another row in parameters and gradient.
+    /// Counts the rows that repeat an earlier row in parameters and gradient, the latter within a relative 1e-5: k
+    /// equal rows count k − 1.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -195,7 +196,8 @@ impl BlockStatistics {
     pub fn still(&self) -> u64 {
         self.still
     }
-    /// The number of rows that equal another row in parameters and gradient, at the last comparison.
+    /// The number of rows that repeated another row in parameters and gradient, at the last comparison: k equal rows
+    /// count k − 1.
     ///
     /// The second value is the number of comparisons in a row that found such rows.
     pub fn duplicate_rows(&self) -> (usize, u64) {

@@ -161,7 +161,8 @@ impl LinkStatistics {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Returns the index of the link's name in the network's table of names, in the order of the forward pass.
+    /// Returns the index of the link's name in the network's table of names. The links of a residual
+    /// itself come before those of its branch.
     pub fn index(&self) -> usize {
         self.index
     }

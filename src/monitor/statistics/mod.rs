@@ -237,7 +237,8 @@ impl Statistics {
     }
 }
 
-/// The mean |cos| between rows, of up to [`ROWS`] rows; `None` for fewer than two rows, or if one is zero.
+/// The mean cosine of the angle between two rows, over pairs of up to [`ROWS`] rows. `None` for fewer than two rows, or
+/// if the norm of one is 0 or not finite.
 fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>) -> Option<f64> {
     let stride = rows.div_ceil(ROWS).max(1);
     sum.clear();

@@ -323,9 +323,9 @@ impl RunStatistics {
         let lately = self.recent.mean();
         self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
     }
-    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first and of
-    /// that after 10 passes, and the targets are not [fitted](Self::has_fitted). A fall in the first passes does not
-    /// count: outputs that ignore the input have it, too.
+    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the lower of two
+    /// values, the first loss and the loss after 10 passes, and the targets are not [fitted](Self::has_fitted). A fall
+    /// in the first passes does not count: outputs that ignore the input have it, too.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
         let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first.min(self.settled_loss) || lately.is_nan());
@@ -349,7 +349,7 @@ impl RunStatistics {
         self.first_distance
     }
     /// The correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for batches
-    /// drawn at random, 1 if all rows of a batch are equal. `None` in the first 20 passes, and for an output at each
+    /// drawn at random, 1 if all rows of a batch are equal. `None` before the 20th pass, and for an output at each
     /// step. Source: the intraclass correlation of Fisher 1925.
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()

@@ -75,7 +75,7 @@ const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], 
 /// ```text
 /// PerRow (CHAINRULE_SEED=0)
 /// law broken: the derivative is that of the value
-///   where     f64, rows: 1, width: 3, values: dy[0]
+///   where     f64, 1 × 3 outputs, Shares targets: dy[0]
 ///   expected  -0.09203822414080301, by dual numbers through the value
 ///   found     -0.27611467242240906, by dy
 ///   input     y = [0.0, 0.0, 0.0], targets [0.13805733621120453, 0.3348537087440491, 0.52708899974823]
