@@ -67,7 +67,7 @@ impl<'a> BatchShape<'a> {
         }
     }
 
-    /// The rows of `step`.
+    /// The range of the rows of `step` among the rows of the pass.
     #[inline]
     pub fn step(&self, step: usize) -> Range<usize> {
         let start = match self.lengths {
@@ -83,18 +83,18 @@ impl<'a> BatchShape<'a> {
         self.lengths.map_or(self.steps, |lengths| lengths.get(sample).copied().unwrap_or(0))
     }
 
-    /// Returns the row of `sample` at `step`. The sample must run at this step.
+    /// Returns the index of the row of `sample` at `step`. The sample must run at this step.
     pub fn row(&self, step: usize, sample: usize) -> usize {
         self.step(step).start.saturating_add(sample)
     }
 
-    /// The shape of the same samples with one step, as layers such as `LastStep` return it.
+    /// Returns the shape of the same samples with one step each: the output shape of layers such as `LastStep`.
     pub fn collapsed(&self) -> BatchShape<'static> {
         BatchShape::batch(self.batch)
     }
 
     /// Returns the shape of the samples that run at step `first`, restricted to up to `steps` steps from `first`. If
-    /// their lengths differ, they are written to `lengths`, which does not allocate within its capacity.
+    /// the batch is ragged, their lengths are written to `lengths`, which does not allocate within its capacity.
     pub(crate) fn window<'l>(&self, first: usize, steps: usize, lengths: &'l mut Vec<usize>) -> BatchShape<'l> {
         let steps = steps.min(self.steps - first);
         let Some(all) = self.lengths else { return BatchShape::sequences(self.batch, steps) };
@@ -143,7 +143,7 @@ impl<'a> BatchShape<'a> {
     }
 }
 
-/// Returns the number of rows of a ragged batch. A separate function, since most batches are not ragged.
+/// Returns the number of rows of a ragged batch. It is a separate function, since most batches are not ragged.
 #[cold]
 #[inline(never)]
 fn sum_of(lengths: &[usize]) -> usize {

@@ -19,11 +19,12 @@ pub enum Role {
     Gain,
 }
 
-/// A gate of a recurrent cell: as many rows of W, of U and of the biases as the cell has units.
+/// A gate of a recurrent cell. It has as many rows of the input weights, the recurrent weights and the biases as the
+/// cell has units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Gate {
-    /// Name, unique in the cell: `forget`.
+    /// Name, unique in the cell, such as `forget`.
     pub name: &'static str,
     /// Whether the state of the previous step is multiplied by the gate, as by the forget gate of an LSTM or the update
     /// gate of a GRU. If the gate is 0, the state and its gradient vanish.
@@ -42,26 +43,27 @@ impl Gate {
     }
 }
 
-/// The name.
+/// Writes the name of the gate.
 impl core::fmt::Display for Gate {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.name)
     }
 }
 
-/// A named range of the parameters.
+/// A named range of the parameters of a network, such as one weight matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Block<'a> {
-    /// Name, unique in the network: `0.weight`, `2.branch.0.bias`.
+    /// Name, unique in the network, such as `0.weight` or `2.branch.0.bias`.
     pub name: Cow<'a, str>,
-    /// Range in the flat buffer.
+    /// Range in the flat buffer of all parameters.
     pub range: Range<usize>,
     /// Shape, row-major: a weight is \[outputs, inputs\], a bias is \[outputs, 1\].
     pub shape: [usize; 2],
     /// The role of the block's parameters.
     pub role: Role,
-    /// The gates stacked in the block's rows, in order, each with the same number of rows.
+    /// The gates stacked in the block's rows, in order, each with the same number of rows; empty for a block without
+    /// gates.
     pub gates: &'static [Gate],
     /// Whether the block is frozen: training skips its gradient and keeps its values.
     pub frozen: bool,
@@ -108,7 +110,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// The blocks listed by `visit_all`, as [`Layer::blocks`](crate::Layer::blocks) lists them.
+    /// Collects the blocks that `visit_all` passes to its argument, as [`Layer::blocks`](crate::Layer::blocks) does.
     pub fn collect(visit_all: impl FnOnce(&mut dyn FnMut(Block<'_>))) -> Self {
         let mut blocks = Vec::new();
         visit_all(&mut |block| blocks.push(own(block)));
@@ -143,12 +145,13 @@ impl Blocks {
         self.blocks.iter().find(|block| block.name == name).ok_or_else(|| self.unknown(name))
     }
 
-    /// The block that holds the parameter at `index`.
+    /// The block that holds the parameter at `index` of the flat buffer; `None` beyond the last parameter.
     pub fn at(&self, index: usize) -> Option<&Block<'static>> {
         self.blocks.get(self.blocks.partition_point(|block| block.range.end <= index))
     }
 
-    /// The blocks with parameters in `range`, each with its part of the range, counted from the start of the range.
+    /// The blocks with parameters in `range`, each with the indices of those parameters, counted from the start of
+    /// `range`.
     pub(crate) fn within(&self, range: Range<usize>) -> impl Iterator<Item = (&Block<'static>, Range<usize>)> {
         let first = self.blocks.partition_point(|block| block.range.end <= range.start);
         let blocks = self.blocks[first..].iter().take_while(move |block| block.range.start < range.end);
@@ -158,7 +161,8 @@ impl Blocks {
         })
     }
 
-    /// The indices of the blocks named `prefix` or below it (`2` covers `2.weight`, not `20.weight`).
+    /// The indices of the blocks named `prefix` or below it (`2` covers `2.weight`, not `20.weight`). An empty prefix
+    /// covers all blocks.
     ///
     /// # Errors
     /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
@@ -170,7 +174,7 @@ impl Blocks {
         if found.is_empty() { Err(self.unknown(prefix)) } else { Ok(found) }
     }
 
-    /// The error about a name that no block has.
+    /// The error for a `name` that no block has, with the names that are most like it.
     fn unknown(&self, name: &str) -> Error {
         let nearest = nearest(name, self.blocks.iter().map(|block| &*block.name));
         Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
@@ -208,7 +212,8 @@ impl<'a> IntoIterator for &'a Blocks {
     }
 }
 
-/// Returns the three of `names` with the smallest edit distance to `name`, ties in their order.
+/// Returns the three of `names` (or all, if fewer) with the smallest edit distance to `name`, nearest first. Ties keep
+/// their order.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.collect();
     names.sort_by_cached_key(|candidate| edits(name, candidate));
@@ -216,7 +221,8 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> V
     names
 }
 
-/// Returns the edit distance from `a` to `b`: the number of characters to insert, delete or replace (Levenshtein 1966).
+/// Returns the edit distance from `a` to `b`: the least number of characters to insert, delete or replace (Levenshtein
+/// 1966).
 ///
 /// Only the first 64 characters of each are compared.
 fn edits(a: &str, b: &str) -> usize {

@@ -13,7 +13,7 @@ mod system {
     pub(crate) struct Clock(Instant);
 
     impl Clock {
-        /// Returns the current time; `None` without a clock.
+        /// Returns the current moment; `None` on a platform without a clock.
         pub(crate) fn now() -> Option<Self> {
             Some(Clock(Instant::now()))
         }
@@ -24,7 +24,7 @@ mod system {
         }
     }
 
-    /// The seconds since 1970; 0 without a clock.
+    /// The seconds since the beginning of 1970 (UTC); 0 without a clock.
     #[cfg(feature = "tensorboard")]
     pub(crate) fn wall_time() -> f64 {
         std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |time| time.as_secs_f64())

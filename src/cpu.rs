@@ -33,7 +33,7 @@ pub enum CpuLevel {
     Avx512,
 }
 
-/// The name of the level, as in `CHAINRULE_LEVEL`.
+/// Writes the name of the level, as in `CHAINRULE_LEVEL`.
 impl fmt::Display for CpuLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -53,7 +53,7 @@ impl CpuLevel {
         Self::ALL.into_iter().filter(|level| *level <= best).collect()
     }
 
-    /// The level at which the kernels of this process run. The call fixes it.
+    /// The level at which the kernels of this process run. The call fixes the level, unless it was fixed before.
     ///
     /// # Errors
     /// [`Error::CpuLevel`] if `CHAINRULE_LEVEL` names an unknown level, or one that this machine does not have.
@@ -65,7 +65,8 @@ impl CpuLevel {
         }
     }
 
-    /// Fixes the level of this process, before its first pass.
+    /// Fixes the level of this process. It must be called before the first workspace is made, which fixes the level
+    /// too.
     ///
     /// # Errors
     /// [`Error::CpuLevel`] if this machine does not have the level, or another level is already fixed.
@@ -105,7 +106,7 @@ mod process {
     use super::{CpuLevel, best};
     use std::{string::String, sync::OnceLock};
 
-    /// The level, and the value of `CHAINRULE_LEVEL` if it is invalid.
+    /// The fixed level of the process, and the value of `CHAINRULE_LEVEL` if it is invalid.
     static LEVEL: OnceLock<(CpuLevel, Option<String>)> = OnceLock::new();
 
     fn asked() -> (CpuLevel, Option<String>) {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The serialized form of one `f64`.
+/// The serialized form of one `f64`: a number, or a string for NaN and infinities in a text format.
 pub(crate) struct Number(f64);
 
 impl Serialize for Number {

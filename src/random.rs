@@ -15,15 +15,15 @@ pub fn generator(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
 
-/// A uniform number in \[0, 1): the top 53 bits of one word, times 2⁻⁵³.
+/// A draw from the uniform distribution on \[0, 1): the top 53 bits of one 64-bit word of `rng`, times 2⁻⁵³.
 pub fn uniform(rng: &mut dyn Rng) -> f64 {
     const STEP: f64 = 1.0 / (1u64 << 53) as f64;
     (rng.next_u64() >> 11) as f64 * STEP
 }
 
-/// A uniform integer in 0 .. `end`; 0 if `end` is 0.
+/// A draw from the uniform distribution of the integers in 0 .. `end`; 0 if `end` is 0.
 ///
-/// The integer is unbiased, by multiplication and rejection (Lemire 2019, "Fast random integer generation in an
+/// All integers are equally likely, by multiplication and rejection (Lemire 2019, "Fast random integer generation in an
 /// interval").
 pub fn below(rng: &mut dyn Rng, end: usize) -> usize {
     let end = end as u64;
@@ -49,7 +49,8 @@ pub struct Normals {
 }
 
 impl Normals {
-    /// Creates a source of normal numbers. They are computed in pairs, of which one is stored.
+    /// Creates a source of standard normal numbers. It computes two at a time, and stores the second for the next call
+    /// of [`next`](Self::next).
     pub const fn new() -> Self {
         Normals { spare: None }
     }

@@ -10,7 +10,7 @@ use core::fmt::Display;
 /// The largest number of bytes of an allocation, so an upper bound on any number of values.
 pub(crate) const MOST: usize = isize::MAX as usize;
 
-/// The product of `factors`; [`usize::MAX`] if it overflows.
+/// The product of `factors`: 0 if a factor is 0, otherwise [`usize::MAX`] if it overflows.
 pub(crate) const fn saturating_product(factors: &[usize]) -> usize {
     let (mut product, mut i, mut zero) = (1usize, 0, false);
     while i < factors.len() {
@@ -57,7 +57,7 @@ pub(crate) fn sum(what: impl Display, terms: impl IntoIterator<Item = usize>) ->
     at_most(what, saturating_sum(terms), MOST)
 }
 
-/// Returns `size` if it is at most `limit`.
+/// Returns `size` if it is at most `limit`. `what` names the counted values in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if `size` exceeds `limit`.
@@ -65,7 +65,7 @@ pub(crate) fn at_most(what: impl Display, size: usize, limit: usize) -> Result<u
     if size <= limit { Ok(size) } else { Err(too_large(what, &[size], limit)) }
 }
 
-/// An empty vector with capacity for `len` values.
+/// An empty vector with capacity for `len` values. `what` names the vector in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the allocation fails.
@@ -75,7 +75,7 @@ pub(crate) fn reserve<T>(what: impl Display, len: usize) -> Result<Vec<T>, Error
     Ok(values)
 }
 
-/// A vector of `len` copies of `value`.
+/// A vector of `len` copies of `value`. `what` names the vector in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the allocation fails.
@@ -85,7 +85,7 @@ pub(crate) fn filled<T: Clone>(what: impl Display, len: usize, value: T) -> Resu
     Ok(values)
 }
 
-/// Reserves capacity for `more` values in addition to those in `values`.
+/// Reserves capacity for `more` values in addition to those in `values`. `what` names the vector in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the allocation fails.

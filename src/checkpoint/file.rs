@@ -9,11 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The name of a partial file: `.chainrule-` and 16 digits that are never reused.
+/// The start of the name of a partial file: a new file before it is renamed. 16 random hexadecimal digits follow.
 const BEFORE: &str = ".chainrule-";
+/// The end of the name of a partial file, after the digits.
 const AFTER: &str = ".partial";
 
-/// Reads a regular file.
+/// Returns all bytes of the file at `path`. An error for anything but a regular file, such as a folder or a pipe.
 pub(crate) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(not_regular());
@@ -21,7 +22,8 @@ pub(crate) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
     fs::read(path)
 }
 
-/// Writes `bytes` to a partial file beside `path`, flushes it to the disk, and renames it.
+/// Replaces the content of the file at `path` by `bytes`: writes a partial file in the same folder, flushes it to the
+/// disk, and renames it to `path`.
 ///
 /// If `path` is a symbolic link, its target is replaced. Permissions of an existing file are kept. Partial files of
 /// dead processes are removed first.
@@ -62,7 +64,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Makes a rename durable, on systems that can flush a folder.
+/// Flushes a folder to the disk, so that a rename in it survives a crash. A system that cannot flush folders gives no
+/// error.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     let Ok(folder) = File::open(folder) else { return Ok(()) };
     match folder.sync_all() {
@@ -79,7 +82,8 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
-/// Resolves symbolic links at the end of `path`; the target need not exist.
+/// Returns the target of the symbolic link at `path`, through further links, or `path` itself if it is no link. The
+/// target need not exist.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..40 {
@@ -94,10 +98,10 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
 }
 
-/// Creates a partial file and locks it for as long as it is open.
+/// Creates a partial file in `folder` and locks it for as long as it is open. Returns its path and the file.
 ///
 /// If another process has locked or removed the file before it is locked here, a new one is created. On a system
-/// without locks, partial files are never removed.
+/// without locks, the partial files of dead processes are never removed.
 fn create_partial(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let number = RandomState::new().hash_one(folder);

@@ -1,6 +1,6 @@
 //! The safetensors format: eight bytes of header length, a JSON header, and the values of all tensors.
 //!
-//! Metadata is written in order, so equal checkpoints are equal bytes. Source:
+//! Metadata is written in the order of its keys, so equal checkpoints give equal bytes. Source:
 //! <https://huggingface.co/docs/safetensors>.
 
 use alloc::{
@@ -15,13 +15,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 /// Key of the metadata in the header. No tensor may have this name.
 pub(crate) const METADATA: &str = "__metadata__";
 
-/// Bytes of the header's length.
+/// The number of bytes at the start of a file that hold the length of the header.
 const PREFIX: usize = 8;
 
-/// The header of a file and the range of its values.
+/// The header of a safetensors file: its metadata, and an entry for each tensor.
 pub(crate) struct Header {
     pub metadata: BTreeMap<String, String>,
-    /// Tensors in the order of their values.
+    /// The names and entries of the tensors, in the order of their values in the file.
     pub tensors: Vec<(String, Tensor)>,
 }
 
@@ -31,11 +31,12 @@ pub(crate) struct Header {
 pub(crate) struct Tensor {
     pub dtype: String,
     pub shape: Vec<usize>,
-    /// The range of bytes, counted from the end of the header.
+    /// The first byte of the tensor's values and the byte after the last, counted from the end of the header.
     pub data_offsets: [usize; 2],
 }
 
 impl Tensor {
+    /// Returns the range of bytes of the tensor's values, counted from the end of the header.
     pub fn bytes(&self) -> Range<usize> {
         self.data_offsets[0]..self.data_offsets[1]
     }
@@ -118,7 +119,7 @@ pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
 
 /// A checksum that detects every change of one byte, and all but 1 in 2⁶⁴ other changes.
 ///
-/// Each byte is mixed in by a bijection of the sum so far. Source: Fowler, Noll & Vo (FNV-1a, 64 bits).
+/// For each byte the sum is replaced by a bijective function of the sum. Source: Fowler, Noll & Vo (FNV-1a, 64 bits).
 pub(crate) struct Checksum(u64);
 
 impl Checksum {
@@ -126,14 +127,15 @@ impl Checksum {
         Checksum(0xCBF2_9CE4_8422_2325)
     }
 
-    /// Mixes in the length and the bytes.
+    /// Mixes in the number of bytes, as 8 bytes, and then the bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
     }
 
-    /// Mixes in the whole file except for the entry of the checksum.
+    /// Returns the checksum of a file, as 16 hexadecimal digits. It covers all but the metadata entry `own_entry`,
+    /// which holds the checksum itself.
     pub fn of(header: &Header, values: &[u8], own_entry: &str) -> String {
         let mut sum = Self::new();
         for (key, value) in header.metadata.iter().filter(|(key, _)| *key != own_entry) {

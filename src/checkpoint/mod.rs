@@ -48,14 +48,14 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// The values that a checkpoint may hold.
+/// Whether a checkpoint may hold NaN and ±∞.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Values {
-    /// Parameters and states without NaN and ±∞. A state may hold ±∞ where its transform
-    /// [says so](crate::transform::TransformSpec::infinite_state()).
+    /// Parameters and states without NaN and ±∞. The state of an optimizer may hold ±∞ where its transform
+    /// [allows them](crate::transform::TransformSpec::infinite_state()).
     #[default]
     Finite,
-    /// All values, for a run that has diverged.
+    /// All values, NaN and ±∞ included, for a run that has diverged.
     Any,
 }
 
@@ -63,13 +63,13 @@ pub enum Values {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint<T> {
-    /// All parameters.
+    /// All parameters, in the order of the network's blocks.
     pub parameters: Vec<T>,
-    /// Further slices by name: the optimizer's state, a carried recurrent state.
+    /// Further slices by name, such as the optimizer's state, or the recurrent state from which the next pass starts.
     pub slices: BTreeMap<String, Vec<T>>,
     /// Numbers by name: updates made, epochs done, the seed. A float is stored as its bits.
     pub numbers: BTreeMap<String, u64>,
-    /// The values that the checkpoint may hold.
+    /// Whether the checkpoint may hold NaN and ±∞.
     pub values: Values,
     about: About,
 }
@@ -84,27 +84,29 @@ struct About {
     numbers: BTreeMap<String, u64>,
 }
 
-/// Keys of the metadata.
+/// The metadata key of the version of the format.
 const VERSION: &str = "chainrule";
+/// The metadata key of the description of the run.
 const ABOUT: &str = "about";
+/// The metadata key of the checksum.
 pub(crate) const CHECKSUM: &str = "checksum";
 
 /// The version of the format that this crate writes and reads.
 const CURRENT: u32 = 2;
 
-/// The prefix of the names of tensors that are not blocks.
+/// The prefix of the names of tensors that are not parameter blocks, such as the optimizer's state.
 const RESERVED: &str = "chainrule/";
 
-/// The name of a block's tensor: the block's name, escaped if it is reserved.
+/// Returns the name of a block's tensor: the block's name, after the prefix `chainrule/block/` if the name is reserved.
 pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
     let reserved = name.starts_with(RESERVED) || name == METADATA;
     if reserved { Cow::Owned(format!("{RESERVED}block/{name}")) } else { Cow::Borrowed(name) }
 }
 
-/// The prefix of the name of a further slice's tensor.
+/// The prefix of the names of the tensors that hold [`Checkpoint::slices`].
 const SLICE: &str = "chainrule/slice/";
 
-/// The name of the scalar type in the format.
+/// Returns the name of `T` in the safetensors format, `F32` or `F64`. An error for other types.
 fn dtype<T: Scalar>() -> Result<&'static str, Error> {
     let id = core::any::TypeId::of::<T>();
     if id == core::any::TypeId::of::<f32>() {
@@ -151,7 +153,8 @@ pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: "the data".into(), reason: reason.to_string() }
 }
 
-/// The header and the values of a file. Its metadata has the version under the key `version`, and a checksum.
+/// Splits a file into its header and its values, and checks version and checksum. The metadata holds the version under
+/// the key `version`; it must be `current`.
 pub(crate) fn read<'a>(bytes: &'a [u8], version: &str, current: u32) -> Result<(Header, &'a [u8]), Error> {
     let (header, data) = format::read(bytes).map_err(damaged)?;
     let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);
@@ -165,7 +168,7 @@ pub(crate) fn read<'a>(bytes: &'a [u8], version: &str, current: u32) -> Result<(
     Ok((header, data))
 }
 
-/// Removes the tensor of a block from `tensors`. Refuses a tensor of another shape.
+/// Removes the tensor of `block` from `tensors` and returns it. Refuses a missing tensor, and one of another shape.
 pub(crate) fn take_tensor<'a>(
     tensors: &mut BTreeMap<&str, &'a Tensor>,
     block: &Block<'_>,
@@ -179,7 +182,7 @@ pub(crate) fn take_tensor<'a>(
     Ok(tensor)
 }
 
-/// Refuses NaN, and ±∞ unless allowed.
+/// Refuses NaN in `values`, and ±∞ unless `infinite` is true. The error calls the values `name`.
 fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
     let rule = if infinite {
         "not NaN, unless `Values::Any` is asked for"
@@ -192,7 +195,7 @@ fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<
     }
 }
 
-/// Refuses blocks with equal names, and blocks that do not tile `parameters` values.
+/// Refuses blocks with equal names, and blocks that do not cover `parameters` values in order, without gap or overlap.
 fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     let (mut names, mut end) = (BTreeSet::new(), 0);
     for block in blocks {
@@ -213,7 +216,7 @@ fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     if end == parameters { Ok(()) } else { Err(mismatch("parameters", end, parameters)) }
 }
 
-/// Refuses the description of another network.
+/// Refuses a saved description that differs from the current network in the kinds, order or sizes of layers.
 pub(crate) fn compare_networks(current: &LayerSpec, saved: &LayerSpec) -> Result<(), Error> {
     part::compare(&part::layers(current), &part::layers(saved)).map(drop)
 }
@@ -229,7 +232,8 @@ impl<T: Scalar> Checkpoint<T> {
         Checkpoint { parameters, slices, numbers, values: Values::Finite, about: About::default() }
     }
 
-    /// Returns the bytes of the file for these parameters of `network`. Equal checkpoints give equal bytes.
+    /// Returns the checkpoint as the bytes of a safetensors file. Its parameters must be those of `network`. Equal
+    /// checkpoints give equal bytes.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for scalars other than `f32` and `f64`, or parameters that are not those of `network`.
@@ -264,7 +268,7 @@ impl<T: Scalar> Checkpoint<T> {
         format::write(&header, &bytes).map_err(damaged)
     }
 
-    /// Reads the bytes of a checkpoint of `network`.
+    /// Reads a checkpoint of `network` from the bytes of its file. `values` states whether NaN and ±∞ are accepted.
     ///
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
@@ -305,20 +309,22 @@ impl<T: Scalar> Checkpoint<T> {
         Ok(found)
     }
 
-    /// Replaces or creates the file at `path`. After a crash at any time, either the old or the new file is there.
+    /// Saves the checkpoint in the file at `path`, which is replaced or created. After a crash at any time, either the
+    /// old or the new file is there.
     ///
-    /// If `path` is a symbolic link, its target is replaced. Permissions are kept. Partial files of dead writers in the
-    /// folder are removed.
+    /// If `path` is a symbolic link, its target is replaced. Permissions are kept. Partial files that dead processes
+    /// left in the folder are removed.
     ///
     /// # Errors
     /// [`Error::File`] where the system cannot write the file, or `path` is not a regular file; those of
-    /// [`to_bytes`](Self::to_bytes). On an error the file is unchanged.
+    /// [`to_bytes`](Self::to_bytes). On an error an existing file is unchanged, unless the new one took its place and
+    /// only its folder could not be synchronized.
     #[cfg(feature = "std")]
     pub fn save(&self, network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>) -> Result<(), Error> {
         file::replace(path.as_ref(), &self.to_bytes(network)?).map_err(|error| failed(path.as_ref(), error))
     }
 
-    /// Reads the file of a checkpoint of `network`.
+    /// Reads a checkpoint of `network` from a file. `values` states whether NaN and ±∞ are accepted.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read, or is not a regular file; those of

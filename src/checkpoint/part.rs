@@ -34,7 +34,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Returns the names whose values differ between the maps.
+/// Returns a [`Difference`] for each name whose value differs between the maps, with `prefix` before the name. A
+/// missing value counts as empty.
 pub(super) fn differences(
     prefix: &str,
     current: &BTreeMap<String, String>,
@@ -76,7 +77,8 @@ impl Part {
         core::iter::once(self.kind.clone()).chain(facts).collect()
     }
 
-    /// Compares a layer or transform of the current run with that of a checkpoint.
+    /// Compares a layer or transform of the current run with that of a checkpoint. Returns the allowed differences; an
+    /// error if path, kind or a setting that must agree differs.
     fn differences(&self, saved: &Part) -> Result<Vec<Difference>, Error> {
         if self.at != saved.at {
             return Err(mismatch(&self.at, &self.kind, format!("{} at {}", saved.kind, saved.at)));
@@ -95,7 +97,7 @@ impl Part {
 /// Compares all layers or all transforms in order, and lists the allowed differences.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] for the first part that does not agree.
+/// [`Error::Checkpoint`] for the first layer or transform that does not agree.
 pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference>, Error> {
     let mut found = Vec::new();
     for i in 0..current.len().max(saved.len()) {
@@ -109,7 +111,8 @@ pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference
     Ok(found)
 }
 
-/// The transforms of a chain.
+/// Returns the descriptions of the transforms of a chain, in order. The lengths of their states must agree, their
+/// settings may differ.
 pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     let part = |(i, spec): (usize, &TransformSpec)| Part {
         at: format!("transform {}", i + 1),
@@ -120,7 +123,7 @@ pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     specs.iter().enumerate().map(part).collect()
 }
 
-/// The layers of a network, each before its own parts.
+/// Returns the descriptions of the layers of a network, each before the layers inside it.
 ///
 /// Initializers are not compared: they do not matter after initialization.
 pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {

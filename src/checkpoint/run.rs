@@ -14,23 +14,33 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// The names of slices in a checkpoint.
+/// The name of the slice with the optimizer's state.
 const STATE: &str = "optimizer.state";
+/// The name of the slice with the recurrent state from which the next pass starts.
 const CARRIED: &str = "carried";
+/// The name of the slice with the parameters, buffers and optimizer state that are kept for early stopping.
 const BEST: &str = "best";
+/// The name of the slice with the buffers of the network, such as running statistics.
 const BUFFERS: &str = "buffers";
 
-/// The names of numbers in a checkpoint.
+/// The name of the number of updates.
 const STEPS: &str = "steps";
+/// The name of the number of finished epochs, over all runs.
 const EPOCHS: &str = "epochs";
+/// The name of the seed.
 const SEED: &str = "seed";
+/// The name of the number of epochs since the lowest validation loss.
 const WAITED: &str = "waited";
+/// The name of the lowest validation loss, as the bits of an `f64`.
 const BEST_LOSS: &str = "best loss";
+/// The name of the number of epochs that were finished before this run.
 const BEGAN: &str = "epochs before the run";
+/// The name of the flag (0 or 1) of a run that early stopping or a monitor ended.
 const STOPPED: &str = "stopped early";
+/// The name of the flag (0 or 1) of parameters that are those of the lowest validation loss.
 const RESTORED: &str = "best restored";
 
-/// The state of a run in a checkpoint, checked.
+/// The state of a training run, borrowed from a checkpoint. Its numbers are within their ranges.
 struct Run<'a, T> {
     state: &'a [T],
     carried: &'a [T],
@@ -41,7 +51,8 @@ struct Run<'a, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the current state of the run: parameters, optimizer state, recurrent state, and the position in the run.
+    /// Returns the current state of the run: parameters, optimizer state, recurrent state, and the position in the run
+    /// (updates, epochs, early stopping).
     ///
     /// The order of samples and the dropout masks are functions of seed, epoch and step, so there is no other random
     /// state.
@@ -109,7 +120,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Copies parameters and buffers, whose lengths are checked.
+    /// Copies the parameters and the buffers of `checkpoint`. The caller has checked their lengths.
     fn restore_network(&mut self, checkpoint: &Checkpoint<T>) {
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);
         if let Some(buffers) = checkpoint.slices.get(BUFFERS) {
@@ -117,11 +128,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Saves [`checkpoint`](Self::checkpoint) in a file.
+    /// Saves the state of the run, its [`checkpoint`](Self::checkpoint), in a file.
     ///
     /// # Errors
     /// Those of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run that [`load`](Self::load) would
-    /// refuse, such as NaN. On an error the file is unchanged.
+    /// refuse, such as NaN. On an error an existing file is unchanged, unless the new one took its place and only
+    /// its folder could not be synchronized.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let checkpoint = self.checkpoint();
@@ -129,7 +141,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         checkpoint.save(self.network(), path)
     }
 
-    /// Saves [`checkpoint`](Self::checkpoint) in memory.
+    /// Returns the state of the run, its [`checkpoint`](Self::checkpoint), as the bytes of a file.
     ///
     /// # Errors
     /// Those of [`Checkpoint::to_bytes`]; [`Error::CheckpointValue`] for values of the run that
@@ -152,7 +164,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
-    /// Restores the state in the bytes of [`to_bytes`](Self::to_bytes) or of a file.
+    /// Restores the state in the bytes of [`to_bytes`](Self::to_bytes) or of a file, as [`load`](Self::load). Returns
+    /// the allowed differences from the saved run.
     ///
     /// # Errors
     /// Those of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
@@ -160,7 +173,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore(&Checkpoint::from_bytes(self.network(), bytes, Values::Finite)?)
     }
 
-    /// Restores only the parameters in a file, for inference or another training.
+    /// Restores only the parameters in a file, for inference or another training run. Returns the allowed differences
+    /// of the network.
     ///
     /// # Errors
     /// Those of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
@@ -192,7 +206,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// The state of the run in `checkpoint`.
+    /// Returns the state of the run in `checkpoint`. Refuses a checkpoint of parameters alone, and numbers outside
+    /// their range.
     fn saved_run<'a>(&self, checkpoint: &'a Checkpoint<T>) -> Result<Run<'a, T>, Error> {
         let alone = || mismatch("the run", "a whole run", "parameters alone, which `load_parameters` takes");
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);
@@ -243,7 +258,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Run { state, carried, best, steps, seed: number(SEED)?, progress })
     }
 
-    /// Refuses a state of another length, and values in it that the transforms do not allow.
+    /// Refuses an optimizer state of another length. Under [`Values::Finite`] it also refuses NaN, and ±∞ unless the
+    /// transform allows them.
     fn check_state(&self, values: Values, state: &[T]) -> Result<(), Error> {
         let expected = self.optimizer().state().len();
         if state.len() != expected {
@@ -262,7 +278,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// The settings that affect an epoch, as text.
+    /// Returns the names and values, as text, of the training settings that are compared when a checkpoint is loaded.
     fn described_settings(&self) -> BTreeMap<String, String> {
         let settings = self.settings();
         let blocks = self.workspace().blocks().iter();

@@ -25,21 +25,22 @@ pub struct Batch<T> {
     classes: Vec<usize>,
     values: Vec<T>,
     weights: Vec<T>,
-    /// The steps of each sample, of a ragged data set.
+    /// The number of steps of each sample of the batch; empty unless the data set is ragged.
     lengths: Vec<usize>,
     samples: Vec<usize>,
-    /// The first row of each sample of a ragged data set.
+    /// The index of the first row of each sample of the data set; empty unless the data set is ragged.
     starts: Vec<usize>,
     /// The steps of a pass: all steps of the longest sample, unless a window was selected.
     window: Range<usize>,
-    /// The rows of targets and weights that belong to the steps of the window. `all_targets` is the number of all rows.
+    /// The target rows (and row weights) that belong to the steps of the window. `all_targets` is the number of all
+    /// rows.
     target_rows: Range<usize>,
     all_targets: usize,
-    /// The steps of each sample within the window, of a ragged data set.
+    /// The number of steps of each sample within the window; empty unless the data set is ragged.
     window_lengths: Vec<usize>,
     kind: Kind,
     weighted: bool,
-    /// The shape of the data that the buffers are for.
+    /// The sizes of the data set for which the buffers were made.
     shape: DataShape,
 }
 
@@ -75,26 +76,27 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Gathers `samples` of `data`. `per_step` is true if the output has a row for each step of a sample.
+    /// Copies inputs, targets and row weights of the samples with indices `samples` from `data` to the batch.
+    /// `per_step` is true if the network's output has a row for each step of a sample.
     ///
     /// # Errors
     /// [`Error::InvalidState`] for other data than that for which the batch was [made](Self::new); [`Error::Sample`]
     /// for a sample that the data does not have. [`DataRule::TargetRows`] if there is one target row per sample and
-    /// `per_step` is set, or the reverse; [`Error::Length`] for such row weights. [`Error::TooLarge`] where memory
-    /// cannot hold the batch. For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not
-    /// finite, and [`Error::File`] where a file cannot be read.
+    /// `per_step` is set, or the reverse; [`Error::Length`] if row weights differ in the same way. [`Error::TooLarge`]
+    /// where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value
+    /// that is not finite, and [`Error::File`] where a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)
     }
 
-    /// Gathers only the inputs.
+    /// Copies only the inputs of the samples with indices `samples` to the batch, without targets and row weights.
     pub(crate) fn gather_inputs(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
         self.choose_samples(&data.layout(), samples)?;
         self.gather_chosen(data)
     }
 
-    /// Copies the input rows of the chosen samples.
+    /// Copies the input rows of the chosen samples from `data` to the batch.
     fn gather_chosen(&mut self, data: &dyn Source<T>) -> Result<(), Error> {
         let mut x = core::mem::take(&mut self.x);
         let written = self.input_values().and_then(|values| {
@@ -106,7 +108,8 @@ impl<T: Scalar> Batch<T> {
         written
     }
 
-    /// Gathers all but the input, which [`write_input`](Self::write_input) writes to the workspace.
+    /// Chooses `samples` for the batch, and copies their targets and row weights. The input follows later:
+    /// [`write_input`](Self::write_input) writes it to the workspace.
     ///
     /// # Errors
     /// Those of [`gather`](Self::gather).
@@ -144,8 +147,8 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Limits input, shape, targets and row weights to up to `steps` steps from `first`. The network must have an
-    /// output for each step.
+    /// Limits the batch (input, shape, targets, row weights) to a window: `steps` steps from step `first` on, or fewer
+    /// at the end of the sequences. The network must have an output for each step.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the lengths.
@@ -160,12 +163,12 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// The first step of the pass.
+    /// Returns the first step of the window; 0 unless one was selected.
     pub(crate) fn first_step(&self) -> usize {
         self.window.start
     }
 
-    /// The rows of the chosen samples with all their steps.
+    /// Returns the shape of the chosen samples with all their steps, also those outside the window.
     fn all(&self) -> BatchShape<'_> {
         if self.shape.lengths.is_some() {
             BatchShape::ragged(&self.lengths)
@@ -174,7 +177,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Copies targets and row weights of the chosen samples.
+    /// Copies targets and row weights of the chosen samples: one row per step if `per_step`, otherwise one per sample.
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
         let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
@@ -226,7 +229,8 @@ impl<T: Scalar> Batch<T> {
         at_most("the rows of a batch", self.rows(), MOST)
     }
 
-    /// Copies the output rows of the chosen samples to their positions among the outputs of all samples.
+    /// Copies the output rows `y`, in the order of the batch, to their positions in `all`, the outputs in the order of
+    /// the data set. A row has `width` values.
     pub(crate) fn write_output(&self, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
         let mut y = y.chunks(width.max(1));
         let copy = |row: usize| {
@@ -266,7 +270,7 @@ impl<T: Scalar> Batch<T> {
         &self.x
     }
 
-    /// The rows of the input.
+    /// Returns the shape of the input rows: the number of samples, and the steps of each.
     pub fn shape(&self) -> BatchShape<'_> {
         match self.shape.lengths {
             Some(_) if self.window.len() == self.all().steps => BatchShape::ragged(&self.lengths),
@@ -287,7 +291,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Targets and row weights of some of the output rows.
+    /// Returns the targets and the row weights of the output rows `rows`; no weights for data without them.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
         let target = match self.target() {
             Target::Classes(classes) => Target::Classes(&classes[rows.clone()]),
@@ -299,12 +303,12 @@ impl<T: Scalar> Batch<T> {
         (target, self.row_weights().map(|weights| &weights[rows]))
     }
 
-    /// The weights of the output rows.
+    /// Returns the weight of each output row in the loss; `None` for data without row weights.
     pub fn row_weights(&self) -> Option<&[T]> {
         self.weighted.then(|| &self.weights[self.target_rows.clone()])
     }
 
-    /// The samples, in the order of the batch.
+    /// Returns the indices of the samples in the data set, in the order of the batch.
     pub fn samples(&self) -> &[usize] {
         &self.samples
     }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 /// The targets of a [`FileDataset`]: one per sample, or one per step.
 #[derive(Debug)]
 pub enum FileTargets<T> {
-    /// Classes, \[samples\] or \[samples, steps\].
+    /// Class indices, \[samples\] or \[samples, steps\].
     Classes(FileTensor<usize>),
     /// Values, \[samples, outputs\] or \[samples, steps, outputs\].
     Values(FileTensor<T>),
@@ -47,7 +47,7 @@ pub struct FileDataset<T> {
     row_weights: Option<FileTensor<T>>,
     steps: usize,
     width: usize,
-    /// Buffers for the values of one sample between file and batch.
+    /// Buffers that hold the values of one sample on their way from the file to the batch.
     sample: Mutex<Buffers<T>>,
 }
 
@@ -101,8 +101,8 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         Ok(FileDataset { inputs, targets, row_weights: None, steps, width, sample })
     }
 
-    /// Sets the weight of each target row in the loss, \[samples\] or \[samples, steps\]; a row of weight 0 is not
-    /// read.
+    /// Sets the weight of each target row in the loss, \[samples\] or \[samples, steps\]; the loss ignores a row of
+    /// weight 0.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one weight per sample or one per step.
@@ -125,7 +125,7 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         self.width
     }
 
-    /// Steps of a sample.
+    /// The number of steps of each sample.
     pub fn steps(&self) -> usize {
         self.steps
     }
@@ -200,7 +200,8 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// Calls [`scatter`] with the buffer of values.
+    /// Reads the rows of each of `samples` and copies them to `to`, as [`scatter`], through the buffer of this data
+    /// set.
     fn each_sample(
         &self,
         samples: &[usize],
@@ -239,7 +240,8 @@ fn scatter<V: FileNumber>(
     Ok(())
 }
 
-/// Refuses values that are not finite. They belong to a sample from step `first` on.
+/// Refuses a value that is NaN or infinite. `values` are rows of `width` values of `sample`, from step `first` on; a
+/// sample has `steps` steps.
 fn check_sample<T: Scalar>(
     what: &'static str,
     values: &[T],

@@ -16,13 +16,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The number of bytes that are read at once.
+/// The largest number of bytes that are read at once.
 const PIECE: usize = 1 << 16;
 
-/// The largest number of bytes of a header.
+/// The largest number of bytes of a file's header that is accepted.
 const MOST_HEADER: u64 = 100_000_000;
 
-/// A number that a file can hold: `f32`, `f64`, or `usize` for classes. Sealed.
+/// A number type that can be read from a file: `f32`, `f64`, or `usize` for classes. Sealed.
 pub trait FileNumber: number::Number {}
 
 impl<V: number::Number> FileNumber for V {}
@@ -30,16 +30,18 @@ impl<V: number::Number> FileNumber for V {}
 mod number {
     use core::fmt::Debug;
 
-    /// How a file encodes a number: the kind (`f`, `i`, `u`) and the number of bytes, little-endian.
+    /// How a file encodes a number: the kind (`f` float, `i` signed, `u` unsigned) and the number of bytes,
+    /// little-endian.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Encoding(pub u8, pub usize);
 
     pub trait Number: Copy + Debug + Send + Sync + 'static {
-        /// The number types that a file may have.
+        /// The number types that a file may have, as a phrase of an error message.
         const EXPECTED: &'static str;
         const ZERO: Self;
+        /// Whether numbers of this encoding can be read as `Self`.
         fn reads(encoding: Encoding) -> bool;
-        /// Decodes a number; if it is out of range, the error is its value.
+        /// Decodes the number in `bytes`. If `Self` cannot hold it, the error is its value.
         fn decode(encoding: Encoding, bytes: &[u8]) -> Result<Self, f64>;
     }
 
@@ -84,7 +86,7 @@ pub struct FileTensor<V> {
     /// The path of the file, and the name of the tensor if the file holds several.
     name: String,
     shape: Vec<usize>,
-    /// The byte at which the values begin.
+    /// The offset of the first value in the file, in bytes.
     start: u64,
     encoding: Encoding,
     reader: Mutex<Reader>,
@@ -209,8 +211,8 @@ impl<V: FileNumber> FileTensor<V> {
         self.shape[1..].iter().product()
     }
 
-    /// Reads values of `sample` from value `first` on. An error names the sample; a number that `V` cannot hold is an
-    /// error about `what`.
+    /// Fills `to` with values of `sample`, from its value `first` on. The error names the sample if the file ends too
+    /// early, or for a number that `V` cannot hold, which it calls `what`.
     pub(super) fn read(&self, what: &'static str, sample: usize, first: usize, to: &mut [V]) -> Result<(), Error> {
         let Encoding(_, size) = self.encoding;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,18 +241,20 @@ impl<V: FileNumber> FileTensor<V> {
     }
 }
 
-/// Returns the encoding for a kind and a size. `digits` is the size in units of `1 / unit` bytes.
+/// Returns the encoding for a kind (`f`, `i`, `u`) and a size; `None` unless the size is a whole number of bytes above
+/// 0. `digits` is the size as decimal text, in units of `1 / unit` bytes.
 fn encoding(kind: u8, digits: &[u8], unit: usize) -> Option<Encoding> {
     let size: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
     (size > 0 && size.is_multiple_of(unit)).then_some(Encoding(kind, size / unit))
 }
 
-/// Returns the number of bytes of all values of a shape.
+/// Returns the number of bytes of all values of a tensor of `shape`, at `bytes` bytes per value; `None` if it
+/// overflows.
 fn values(shape: &[usize], bytes: usize) -> Option<u64> {
     shape.iter().try_fold(bytes as u64, |product, &size| product.checked_mul(size as u64))
 }
 
-/// Opens a regular file.
+/// Opens a regular file. Returns its path as text, and the file.
 fn open(path: &Path) -> Result<(String, File), Error> {
     let name = path.display().to_string();
     // The type is checked before opening: opening a pipe would wait for its writer.
@@ -261,7 +265,7 @@ fn open(path: &Path) -> Result<(String, File), Error> {
     file.map_err(|error| file_error(&name, &error)).map(|file| (name, file))
 }
 
-/// A fault of a header.
+/// The reason why the header of a file cannot be read: an error of the system, or a broken rule of the format.
 enum Fault {
     System(io::Error),
     Format(&'static str),
@@ -293,7 +297,8 @@ fn format_error(name: &str, reason: impl ToString) -> Error {
     DataRule::FileFormat { file: name.into(), reason: reason.to_string() }.into()
 }
 
-/// Reads a header of `length` bytes. The file must be at least as long, so that no larger buffer is allocated.
+/// Reads a header of `length` bytes, from the current position of `file`. Refuses a length above 100 MB or above that
+/// of the file, so that no larger buffer is allocated.
 fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     if length > MOST_HEADER || length > file.metadata()?.len() {
         return Err(Fault::Format("its header is longer than the file, or than 100 MB"));

@@ -12,11 +12,12 @@ pub struct Layout<'d> {
     pub(crate) steps: usize,
     pub(crate) lengths: Option<&'d [usize]>,
     pub(crate) samples: usize,
-    /// Steps of all samples.
+    /// The number of input rows: the steps of all samples together.
     pub(crate) rows: usize,
     pub(super) kind: Kind,
-    /// The number of classes or target values of all samples, and of row weights.
+    /// The number of class labels or target values of all samples.
     pub(super) targets: usize,
+    /// The number of row weights; `None` for data without.
     pub(super) weights: Option<usize>,
     /// Whether targets have one row per sample, not per step, if their number allows both.
     pub(super) per_sample: bool,
@@ -29,6 +30,7 @@ pub(super) struct DataShape {
     pub(super) steps: usize,
     pub(super) width: usize,
     kind: Kind,
+    /// The address and the number of the lengths of a ragged data set.
     pub(super) lengths: Option<(usize, usize)>,
 }
 
@@ -62,7 +64,7 @@ impl Layout<'_> {
         DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.kind, lengths }
     }
 
-    /// Returns the first row of each sample, if lengths differ.
+    /// Returns the index of the first row of each sample; empty unless the data set is ragged.
     pub(super) fn starts(&self) -> Vec<usize> {
         let starts = |lengths: &[usize]| {
             let next = lengths.iter().scan(0, |next, &length| {
@@ -75,7 +77,8 @@ impl Layout<'_> {
         self.lengths.map_or_else(Vec::new, starts)
     }
 
-    /// The sample, step and column of a value, given its index and the number of all values.
+    /// Returns the sample, the step and the column of value `bad` of an array of `count` values for all samples, such
+    /// as the inputs or the targets. The step is `None` for one row per sample.
     pub(super) fn place(&self, count: usize, bad: usize) -> (usize, Option<usize>, usize) {
         let by_row = count.is_multiple_of(self.rows);
         let width = count / if by_row { self.rows } else { self.samples };
@@ -94,7 +97,8 @@ impl Layout<'_> {
         }
     }
 
-    /// Converts an error about row `row` of the targets to an error about a sample.
+    /// Converts an [`Error::ClassOutOfRange`] about row `row` of all targets to an error that names sample and step.
+    /// Returns other errors unchanged.
     pub(super) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
         let Error::ClassOutOfRange { label, classes, .. } = error else { return error };
         let (sample, step, _) = self.place(if per_step { self.rows } else { self.samples }, row);

@@ -94,7 +94,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Self::sequences(width, 1, inputs, targets)
     }
 
-    /// Creates a data set of sequences with `steps` rows of `width` values.
+    /// Creates a data set of sequences of equal length, with `steps` rows of `width` values each.
     ///
     /// # Errors
     /// [`Error::Empty`] for a `width` or `steps` of 0; [`Error::EmptyBatch`] without inputs; [`DataRule::NotMultiple`]
@@ -196,7 +196,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(self)
     }
 
-    /// Sets the weight of each target row in the loss; a row of weight 0 is not read.
+    /// Sets the weight of each target row in the loss; the loss ignores a row of weight 0.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one weight per sample or one per step; [`Error::DataValue`], with the sample,
@@ -311,7 +311,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         }
     }
 
-    /// All values of the data as words of 64 bits, for a hash.
+    /// Returns all values of the data as words of 64 bits, for a hash: inputs, target values, row weights, lengths,
+    /// classes.
     pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
         let bits = |&value: &T| to_f64(value).to_bits();
         let (classes, values): (&[usize], &[T]) = match self.targets() {
@@ -325,7 +326,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Returns the index of the first value that is NaN or infinite.
+/// Returns the index of the first value that is NaN or infinite; `None` if all are finite.
 pub(crate) fn first_non_finite<T: Scalar>(values: &[T]) -> Option<usize> {
     // A loop without an early exit is vectorized, and most chunks are finite.
     let finite = |values: &[T]| values.iter().fold(true, |finite, value| finite & value.is_finite());

@@ -72,8 +72,9 @@ fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Er
 /// not padding.
 ///
 /// # Errors
-/// [`Error::Empty`] for 0 `steps`; [`DataRule::NotMultiple`] where the mask does not fill whole samples.
-/// [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample with nothing but padding.
+/// [`Error::Empty`] for 0 `steps` or an empty mask; [`DataRule::NotMultiple`] where the mask does not fill whole
+/// samples. [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample with nothing but
+/// padding.
 pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
     if steps == 0 || mask.is_empty() {
         return Err(Error::Empty { what: "a mask" });
@@ -154,9 +155,9 @@ pub fn one_hot<T: Scalar>(classes: usize, labels: &[usize]) -> Result<Vec<T>, Er
     Ok(rows)
 }
 
-/// The classes of text labels: the class of each label, and the names of the classes, sorted.
+/// Converts text labels to classes. Returns the class index of each label, and the names of the classes, sorted.
 ///
-/// Names of a model: [`Model::name_classes`](crate::model::Model::name_classes).
+/// [`Model::name_classes`](crate::model::Model::name_classes) gives a model these names.
 ///
 /// # Shapes
 /// The classes are \[labels\], each below the number of names.

@@ -46,7 +46,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(part)
     }
 
-    /// Copies the values of the chosen samples, with one row per step or one row per sample.
+    /// Copies the rows of the samples `chosen` from `values`, which has one row per step if `per_step`, otherwise one
+    /// per sample. `starts` are the first rows of the samples of a ragged data set.
     fn chosen<X: Copy>(
         &self,
         starts: &[usize],
@@ -68,7 +69,7 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(all)
     }
 
-    /// All samples in an order drawn by `seed`.
+    /// Returns the indices of all samples in a random order, which depends only on `seed` and their number.
     fn shuffled(&self, seed: u64) -> Result<Vec<usize>, Error> {
         let mut order = self.in_order()?;
         shuffle(&mut order, seed, 0);
@@ -81,7 +82,7 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(order)
     }
 
-    /// Splits the data at random: the fraction `share` of the samples, and the rest.
+    /// Splits the data at random: the fraction `share` of the samples, rounded to the nearest number, and the rest.
     ///
     /// ```
     /// use chainrule::dataset::Dataset;
@@ -178,7 +179,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok((self.select(&others)?, self.select(&order[start..end])?))
     }
 
-    /// The number of samples in the first of two parts.
+    /// Returns the number of samples in the first of two parts: the fraction `share` of all, rounded to the nearest
+    /// number.
     fn first_part(&self, share: f64) -> Result<usize, Error> {
         require(share > 0.0 && share < 1.0, "the share of a split", "between 0 and 1", share)?;
         Ok(libm::round(share * self.samples as f64) as usize)

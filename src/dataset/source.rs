@@ -24,28 +24,33 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     #[doc(hidden)]
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_>;
 
-    /// Refuses inputs that are not valid indices for the embeddings of a network. `wrong` finds the first. Inputs in a
-    /// file are checked by the pass that reads them.
+    /// Refuses inputs that are not valid indices for the embeddings of a network. `wrong` returns the position of the
+    /// first such input; `vocabulary` is the number of valid indices. Inputs in a file are checked later, by the pass
+    /// that reads them.
     #[doc(hidden)]
     fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error>;
 
-    /// Writes the input rows of the chosen samples to `x`.
+    /// Writes the input rows that `rows` selects to `x`, time-major.
     #[doc(hidden)]
     fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error>;
 
-    /// Writes targets and row weights of the chosen samples: one row per step, or one per sample.
+    /// Writes the targets and row weights that `rows` selects to `to`: one row per step if `per_step`, otherwise one
+    /// per sample.
     #[doc(hidden)]
     fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error>;
 }
 
 /// The rows of a batch, time-major: a range of steps of the chosen samples, the longest sample first.
 pub struct ChosenRows<'b> {
+    /// The indices of the chosen samples, the longest first.
     pub(super) samples: &'b [usize],
-    /// The steps of each chosen sample, and the first row of each sample of the data; empty if lengths are equal.
+    /// The number of steps of each chosen sample; empty unless the data set is ragged.
     pub(super) lengths: &'b [usize],
+    /// The index of the first row of each sample of the data set; empty unless the data set is ragged.
     pub(super) starts: &'b [usize],
     /// Steps of the longest sample of the data.
     pub(super) longest: usize,
+    /// The steps of which the rows are chosen.
     pub(super) steps: Range<usize>,
 }
 
@@ -62,13 +67,14 @@ impl ChosenRows<'_> {
         }
     }
 
-    /// Visits the target rows: one per step, or one per sample.
+    /// Visits the indices of the target rows: those of [`each`](Self::each) if `per_step`, otherwise one per sample.
     pub(super) fn each_target(&self, per_step: bool, visit: impl FnMut(usize)) {
         if per_step { self.each(visit) } else { self.samples.iter().copied().for_each(visit) }
     }
 }
 
-/// The buffers of a batch for the targets of its rows. A buffer is empty if the data does not have its kind of values.
+/// The buffers of a batch to which classes, target values and row weights are written. A buffer is empty if the data
+/// has no such values.
 pub struct ChosenTargets<'b, T> {
     pub(super) classes: &'b mut [usize],
     pub(super) values: &'b mut [T],
@@ -125,7 +131,7 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
     }
 }
 
-/// Copies the target rows of `width` values.
+/// Copies the target rows that `rows` selects, each of `width` values, from `all` to `to`.
 fn copy_rows<V: Copy>(rows: &ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
     let mut to = to.chunks_mut(width.max(1));
     rows.each_target(per_step, |row| {

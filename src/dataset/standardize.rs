@@ -78,7 +78,7 @@ impl Standardize {
         Self::from_columns(columns)
     }
 
-    /// Creates the standardization from given means and standard deviations, a pair for each column.
+    /// Creates the standardization from the mean and the standard deviation of each column, in this order.
     ///
     /// # Errors
     /// [`Error::NonFinite`] for a number that is NaN or infinite; [`Error::Parameter`] for a negative deviation.
@@ -102,13 +102,15 @@ impl Standardize {
         self.columns.len()
     }
 
-    /// Whether every column that is not constant already has a mean near 0 and a variance near 1.
+    /// Whether no column needs a scale: each has a mean from −1 to 1 and a standard deviation from 0.5 to below 2, or
+    /// is constant.
     pub(crate) fn is_unit(&self) -> bool {
         let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
         self.columns.iter().filter(|[_, deviation]| *deviation > 0.0).all(near)
     }
 
-    /// Standardizes rows in place: data like that of the fit gets mean 0 and variance 1.
+    /// Standardizes rows in place: `(x − mean) / deviation`, with the numbers of each column. A constant column
+    /// becomes 0.
     ///
     /// # Errors
     /// [`Error::Length`] where `rows` do not fill whole rows of [`width`](Self::width) values.
@@ -140,7 +142,7 @@ impl Standardize {
     /// Returns `data` with standardized inputs, which are copied.
     ///
     /// # Errors
-    /// [`DataRule::Width`] for data of another width; [`Error::NonFinite`] for a value that overflows the number
+    /// [`Error::Length`] for data of another width; [`Error::NonFinite`] for a value that overflows the number
     /// format.
     pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         require_length("columns", self.width(), data.width())?;
@@ -164,7 +166,7 @@ impl Standardize {
     }
 }
 
-/// Returns the targets of data, which must be values.
+/// Returns the target values of `data`. An error for classes, and for data without targets.
 fn values_of<'d, T: Scalar>(data: &'d Dataset<'_, T>) -> Result<&'d [T], Error> {
     let found = match data.targets() {
         Some(Target::Values(values)) => return Ok(values),

@@ -11,37 +11,39 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
 
-/// The description of a run: a line for each part, with its name and its value or the hash of its values.
+/// The description of a run, which ranks compare: a line for each setting or array, with its name and its value or the
+/// hash of its values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Adds a part that is shown in an error, in one line.
+    /// Adds a line with `name` and `value`. An error shows both, so `value` must be one line of text.
     pub(crate) fn add(&mut self, name: &str, value: impl Display) {
         self.0 += &format!("{name}\t{value}\n");
     }
 
-    /// Adds the hash of a part with many values, each as 64 bits. Source: Fowler, Noll & Vo (FNV-1a), by words.
+    /// Adds a line with `name` and the hash of many values, each given as 64 bits. Source: Fowler, Noll & Vo (FNV-1a),
+    /// by words.
     pub(crate) fn add_hash(&mut self, name: &str, values: impl IntoIterator<Item = u64>) {
         let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
         let hash = values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix);
         self.0 += &format!("{name}\thash {hash:016x}\n");
     }
 
-    /// Adds the hash of numbers.
+    /// Adds a line with `name` and the hash of numbers, converted to `f64`.
     pub(crate) fn add_numbers<T: Scalar>(&mut self, name: &str, values: &[T]) {
         self.add_hash(name, values.iter().map(|&value| to_f64(value).to_bits()));
     }
 
-    /// Adds the hash of a long text.
+    /// Adds a line with `name` and the hash of a long text.
     pub(crate) fn add_text(&mut self, name: &str, value: &str) {
         self.add_hash(name, value.bytes().map(u64::from));
     }
 
-    /// Compares the runs of all ranks. All ranks get the same result.
+    /// Compares this description with those of all other ranks. All ranks must call it, and get the same result.
     ///
     /// # Errors
-    /// [`RankRule::Differs`] for the first rank whose run is not that of rank 0, with the first part that differs;
+    /// [`RankRule::Differs`] for the first rank whose run is not that of rank 0, with the first line that differs;
     /// those of [`Communicator::exchange`].
     pub(super) fn compare<T: Scalar>(&self, ranks: &mut Channel<T>) -> Result<(), Error> {
         let runs = gather(ranks, &self.0)?;
@@ -64,10 +66,11 @@ impl Fingerprint {
     }
 }
 
-/// The largest length of a text, in bytes.
+/// The largest length of a text that ranks exchange, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Gives each rank the texts of all ranks. A byte travels as one value, which every scalar type holds exactly.
+/// Returns the texts `own` of all ranks, in the order of the ranks. All ranks must call it. A byte is sent as one value
+/// of type `T`, since every scalar type holds it exactly.
 pub(super) fn gather<T: Scalar>(ranks: &mut Channel<T>, own: &str) -> Result<Vec<String>, Error> {
     let value = |byte: u8| scalar::<T>(f64::from(byte));
     let byte = |value: &T| to_f64(*value) as u8;

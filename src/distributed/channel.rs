@@ -4,7 +4,7 @@ use super::Communicator;
 use crate::{clock::Clock, error::Error, monitor::progress::Communication};
 use alloc::boxed::Box;
 
-/// A communicator with the bytes and the time of its messages.
+/// A communicator that counts the bytes and the time of its messages.
 #[derive(Debug)]
 pub(super) struct Channel<T> {
     ranks: Box<dyn Communicator<T>>,
@@ -24,23 +24,24 @@ impl<T> Channel<T> {
         self.ranks.size()
     }
 
-    /// [`Communicator::exchange`].
+    /// Calls [`Communicator::exchange`], and counts its bytes and time.
     pub(super) fn exchange(&mut self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         self.count(size_of_val(send), size_of_val(receive), |ranks| ranks.exchange(peer, send, receive))
     }
 
-    /// [`Communicator::broadcast`].
+    /// Calls [`Communicator::broadcast`], and counts its bytes and time.
     pub(super) fn broadcast(&mut self, root: usize, values: &mut [T]) -> Result<(), Error> {
         let bytes = size_of_val(values);
         let [sent, received] = if root == self.rank() { [bytes, 0] } else { [0, bytes] };
         self.count(sent, received, |ranks| ranks.broadcast(root, values))
     }
 
-    /// The messages since the last call.
+    /// Returns the bytes and seconds of the messages since the last call of this method.
     pub(super) fn take_counts(&mut self) -> Communication {
         core::mem::take(&mut self.counted)
     }
 
+    /// Returns the result of `call`, and counts its time and the given bytes.
     fn count<R>(&mut self, sent: usize, received: usize, call: impl FnOnce(&dyn Communicator<T>) -> R) -> R {
         let start = Clock::now();
         let result = call(&*self.ranks);

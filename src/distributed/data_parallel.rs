@@ -33,15 +33,15 @@ pub struct DataParallel<T> {
     /// The sums over shards of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
-    /// The total weight of each shard in a mean, for the current update.
+    /// The total row weight of each shard, for the current update.
     pub(crate) weights: Vec<f64>,
-    /// The buffers before the current update.
+    /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The losses of the shards of the present pass; zero of all others.
+    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards.
     pub(crate) losses: Vec<T>,
-    /// The shards of each pass of this rank.
+    /// The range of shards of each pass of this rank, in order.
     pub(crate) passes: Vec<Range<usize>>,
-    /// Whether the ranks have compared their runs.
+    /// Whether the ranks have compared their runs and found no difference.
     pub(crate) agreed: bool,
 }
 
@@ -51,14 +51,14 @@ const MOST: usize = 1 << 12;
 /// The report of a rank to the others if the loss is not finite.
 pub(crate) enum Report {
     Nothing,
-    /// The first sample of a loss that is not finite.
+    /// The index in the data set of this rank's first sample whose loss is not finite.
     Sample(usize),
     Failed(Error),
 }
 
 impl<T: Scalar> DataParallel<T> {
-    /// Creates data-parallel training on the group of `rank`, the communicator of this rank. It has 8 shards, and the
-    /// update of the whole batch.
+    /// Creates data-parallel training on the group of `rank`, the communicator of this rank. By default a batch has 8
+    /// shards, and the update is that of the whole batch.
     pub fn new(rank: impl Communicator<T> + 'static) -> Self {
         DataParallel {
             ranks: Channel::new(rank),
@@ -75,7 +75,7 @@ impl<T: Scalar> DataParallel<T> {
     }
 
     /// Sets the number of shards of an update: a power of two, at least the number of ranks. The number determines the
-    /// order of sums, and hence the bits.
+    /// order of sums, and so the bits of the result.
     #[must_use]
     pub fn shards(self, shards: usize) -> Self {
         DataParallel { shards, ..self }
@@ -91,17 +91,17 @@ impl<T: Scalar> DataParallel<T> {
         DataParallel { mean_of_means: true, ..self }
     }
 
-    /// The number of this rank.
+    /// Returns the number of this rank, from 0.
     pub fn rank(&self) -> usize {
         self.ranks.rank()
     }
 
-    /// The number of ranks.
+    /// Returns the number of ranks.
     pub fn ranks(&self) -> usize {
         self.ranks.size()
     }
 
-    /// Refuses numbers of shards and ranks that do not fit each other.
+    /// Refuses a number of shards that is not a power of two or is above 4,096, and more ranks than shards.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let (rank, ranks, shards) = (self.rank(), self.ranks(), self.shards);
         require(shards.is_power_of_two(), "the number of shards", "a power of two", shards as f64)?;
@@ -114,12 +114,12 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the settings that determine the bits, as text.
+    /// Returns the names and values of the two settings that determine the bits of the result, as text.
     pub(crate) fn settings(&self) -> [(&'static str, String); 2] {
         [("shards", format!("{}", self.shards)), ("mean of means", format!("{}", self.mean_of_means))]
     }
 
-    /// Compares the runs of all ranks.
+    /// Compares `run`, the description of this rank's run, with those of all other ranks. All ranks must call it.
     pub(crate) fn agree(&mut self, run: &Fingerprint) -> Result<(), Error> {
         self.agreed = false;
         run.compare(&mut self.ranks)?;
@@ -127,18 +127,18 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// The shards of this rank.
+    /// Returns the range of shards of this rank.
     pub(crate) fn own_shards(&self) -> Range<usize> {
         shards_of(self.rank(), self.ranks(), self.shards)
     }
 
-    /// All shards.
+    /// Returns the range of all shards.
     pub(crate) fn all_shards(&self) -> Range<usize> {
         0..self.shards
     }
 
-    /// Returns the consecutive positions of a shard among the `samples` of an update. Shards differ by at most one
-    /// sample.
+    /// Returns the range of positions that shard `shard` has among the `samples` samples of an update. Shards differ by
+    /// at most one sample.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
         // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
@@ -146,13 +146,14 @@ impl<T: Scalar> DataParallel<T> {
         start(shard)..start(shard + 1)
     }
 
-    /// The most samples of a shard of an update from `samples` samples.
+    /// Returns the largest number of samples in a shard, for an update from `samples` samples.
     pub(crate) fn most_samples(&self, samples: usize) -> usize {
         samples.div_ceil(self.shards)
     }
 
-    /// Plans the passes of this rank over its part of `samples` samples: one for each shard or, `by_subtree`, for each
-    /// of the largest subtrees of up to so many samples.
+    /// Plans the passes of this rank over its shards of an update from `samples` samples. Without `by_subtree` each
+    /// shard has a pass. Otherwise a pass is over the largest subtree (an aligned range of shards) of at most
+    /// `by_subtree` samples, or over one shard.
     pub(crate) fn plan(&mut self, samples: usize, by_subtree: Option<usize>) -> Result<(), Error> {
         let own = self.own_shards();
         let mut passes = core::mem::take(&mut self.passes);
@@ -181,8 +182,11 @@ impl<T: Scalar> DataParallel<T> {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// Returns the factor of the loss of a part with weight `weight` in shard `shard`: `weight / whole` for a mean, 1
-    /// for a sum.
+    /// Returns the factor of the loss of a part of shard `shard`, whose rows have total weight `weight`. If the loss is
+    /// a `mean`, the factor is `weight / W`, where W is the weight of all shards; for a sum it is 1.
+    ///
+    /// With the [mean of means](Self::mean_of_means), S shards of nonzero weight and weight V of this shard, the factor
+    /// is `weight / (S V)` for a mean and `1/S` for a sum.
     pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
         match (mean, self.weight()) {
             (true, (whole, _)) if !self.mean_of_means => weight / whole,
@@ -192,7 +196,8 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Begins the sums of an update with `parameters` parameters. `buffers` are the values before the update.
+    /// Clears the sums for a new update of `parameters` parameters. `buffers` are the buffers of the network before the
+    /// update.
     pub(crate) fn begin(&mut self, parameters: usize, buffers: &[T]) -> Result<(), Error> {
         self.sums.clear();
         if self.losses.len() != self.shards {
@@ -209,14 +214,15 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Adds the sums of the next pass, and those of the losses.
+    /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
+    /// [`losses`](Self::losses). Then sets the losses to 0.
     pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
         let pushed = self.sums.push(shards, &[gradient, buffers, &self.losses]);
         self.losses.fill(T::zero());
         pushed
     }
 
-    /// Adds the sums of all ranks.
+    /// Adds the sums over all ranks. All ranks must call it, and each gets the total.
     pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
         sum_over_ranks(&mut self.ranks, self.shards, &mut self.sums, &mut self.received)
     }
@@ -229,7 +235,7 @@ impl<T: Scalar> DataParallel<T> {
         [gradient, buffers, losses]
     }
 
-    /// The messages since the last call; `None` without other ranks.
+    /// Returns the bytes and seconds of the messages since the last call; `None` without other ranks.
     pub(crate) fn take_counts(&mut self) -> Option<Communication> {
         let counted = self.ranks.take_counts();
         (self.ranks() > 1).then_some(counted)
@@ -243,7 +249,8 @@ impl<T: Scalar> DataParallel<T> {
         Ok(gather(&mut self.ranks, if own { "yes" } else { "" })?.iter().any(|text| !text.is_empty()))
     }
 
-    /// Exchanges the reports of all ranks. Returns the rank and sample of the first loss that is not finite.
+    /// Exchanges the reports of all ranks. Returns the first rank that reports a loss that is not finite, and its
+    /// sample. All ranks must call it.
     ///
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
@@ -265,7 +272,7 @@ impl<T: Scalar> DataParallel<T> {
     }
 }
 
-/// The sum of the losses of the shards.
+/// Returns the sum, in `f64`, of the losses of all shards.
 pub(crate) fn sum_of_losses<T: Scalar>(losses: &[T]) -> f64 {
     losses.iter().map(|&loss| to_f64(loss)).sum()
 }

@@ -35,7 +35,7 @@ struct State<T> {
     /// The message. Its memory is reused from message to message.
     values: Vec<T>,
     is_full: bool,
-    /// Whether the sender or the receiver has ended.
+    /// The error for the other rank after the sender or the receiver has ended; `None` before.
     ended: Option<RankRule>,
 }
 
@@ -72,7 +72,8 @@ impl<T> Local<T> {
         &self.group.links[from * self.group.size + to]
     }
 
-    /// Waits until the link is full, or empty, or until `peer` has ended or the deadline has passed.
+    /// Waits until the channel `link` holds a message, or holds none if `full` is false. Returns its state, or an error
+    /// if a rank of the channel has ended or the deadline has passed. `peer` is the other rank.
     fn wait<'a>(&self, link: &'a Link<T>, full: bool, peer: usize) -> Result<MutexGuard<'a, State<T>>, Error> {
         // A deadline that the clock cannot represent counts as no deadline.
         let end = Instant::now().checked_add(self.deadline);

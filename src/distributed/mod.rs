@@ -11,14 +11,14 @@
 //! A rank has consecutive shards, and adds the subtrees within them. The rest of the tree is added between ranks. So
 //! any number of ranks and threads gives the same bits, after any number of updates.
 //!
-//! A pass is over as many shards of the rank as are a subtree, and of no more samples than a batch. Only its sums over
-//! rows are divided by shard. There is a pass for each shard instead:
+//! A pass is over the largest subtree of the rank's shards that has no more samples than `batch_size`. Only sums over
+//! rows, such as the gradient of the parameters, are computed shard by shard. There is a pass for each shard instead:
 //! - in a network with a layer of your own, [`BatchNorm`](crate::layer::BatchNorm),
 //!   [`Embedding`](crate::layer::Embedding), [`GatedLinear`](crate::layer::GatedLinear),
 //!   [`Bidirectional`](crate::recurrent::Bidirectional) or [`Checkpointed`](crate::recurrent::Checkpointed);
 //! - for sequences: of unequal length, with a target for each step, or with a layer other than a recurrent one that has
 //!   parameters at each step;
-//! - where a shard has no weight, as one without samples.
+//! - where a shard has total weight 0, such as one without samples.
 //!
 //! ```
 //! use chainrule::{Error, dataset::Dataset, distributed::{DataParallel, Local}, layer::Sequential};
@@ -47,9 +47,9 @@
 //! | --- | --- |
 //! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`; or the [mean of means](DataParallel::mean_of_means) |
 //! | clipping, guard, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and pass over their own shards of each batch; of files the sizes are compared |
+//! | data | all ranks hold the same data set, and run their own shards; of data in files only sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it |
-//! | monitors | links: the shards of this rank; loss, gradient and update: the global ones |
+//! | monitors | per layer: the shards of this rank; loss, gradient and update: those of all ranks |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
 //! | buffers, such as running statistics | moved by the mean change over shards, weighted by samples |
@@ -86,8 +86,8 @@ use core::fmt::Debug;
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
-/// | `broadcast` | a binomial tree of exchanges | the engine has a faster one |
-/// | `barrier` | a tree of exchanges without values, and back | the engine has a faster one |
+/// | `broadcast` | a binomial tree of exchanges | the communication library has a faster one |
+/// | `barrier` | a tree of exchanges without values, and back | the communication library has a faster one |
 ///
 /// `()` is the group of one rank.
 #[diagnostic::on_unimplemented(

@@ -9,13 +9,14 @@ pub(super) fn shards_of(rank: usize, ranks: usize, shards: usize) -> Range<usize
     rank * shards / ranks..(rank + 1) * shards / ranks
 }
 
-/// The rank of a shard.
+/// Returns the rank that has shard `shard`.
 fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
     // The owner is the last rank whose first shard is not after `shard`.
     (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
 }
 
-/// Adds the sums of all ranks. On return each rank has the total, in [`ShardSums::first`].
+/// Adds the sums of all ranks. On return each rank has the total, in [`ShardSums::first`]. `received` is memory for a
+/// message of another rank.
 pub(super) fn sum_over_ranks<T: Scalar>(
     ranks: &mut Channel<T>,
     shards: usize,
@@ -29,11 +30,13 @@ pub(super) fn sum_over_ranks<T: Scalar>(
     ranks.broadcast(0, sums.first())
 }
 
-/// Adds the vectors of the ranks that differ in the bits from `bit` on, of a power of two of ranks.
+/// Adds the vectors `sum` of all ranks whose numbers differ only in the bits from `bit` on. The number of ranks is a
+/// power of two.
 ///
 /// Rank r and rank r XOR `bit` exchange halves, each adds one half, and the next bits divide that half further. Then
 /// the summed halves are exchanged in reverse order (Rabenseifner 2004). Each element is added along the tree of the
-/// ranks, nearest first. Time: `2 log₂ p · α + 2 (p − 1)/p · n β`.
+/// ranks, nearest first. Time: `2 log₂ p · α + 2 (p − 1)/p · n β` for p ranks and n values, with latency α of
+/// a message and time β per value.
 fn halve<T: Scalar>(ranks: &mut Channel<T>, bit: usize, sum: &mut [T], received: &mut [T]) -> Result<(), Error> {
     if bit >= ranks.size() {
         return Ok(());
@@ -49,7 +52,8 @@ fn halve<T: Scalar>(ranks: &mut Channel<T>, bit: usize, sum: &mut [T], received:
 
 /// The sum for any number of ranks: whole vectors are sent up the tree of the shards.
 ///
-/// Time: about `log₂ p · (α + n β)`, and as much again for the broadcast of the total.
+/// Time: about `2 log₂ p · (α + n β)`, half of it for the broadcast of the total. There are p ranks and n values;
+/// a message has the latency α and takes β per value.
 struct Tree<'a, T> {
     ranks: &'a mut Channel<T>,
     shards: usize,
@@ -58,7 +62,8 @@ struct Tree<'a, T> {
 }
 
 impl<T: Scalar> Tree<'_, T> {
-    /// Adds the subtree of `node`. On return the rank that owns the node's first shard has the sum.
+    /// Adds the sums of all shards in `node`, a subtree. On return the rank that owns the node's first shard has the
+    /// sum.
     fn add(&mut self, node: Range<usize>) -> Result<(), Error> {
         let (size, shards) = (self.ranks.size(), self.shards);
         let owner = |shard| owner(shard, size, shards);

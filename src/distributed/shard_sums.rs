@@ -22,12 +22,12 @@ impl<T: Scalar> ShardSums<T> {
         ShardSums { subtrees: Vec::new(), sums: Vec::new() }
     }
 
-    /// Begins the sums of an update.
+    /// Removes all sums, before those of a new update. Their memory is kept.
     pub(super) fn clear(&mut self) {
         self.subtrees.clear();
     }
 
-    /// Adds the sum of the next shards, a subtree, which consists of `parts`.
+    /// Adds the sum of the next shards, which are a subtree. The sum is a vector: the concatenation of `parts`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sum.
@@ -46,7 +46,7 @@ impl<T: Scalar> ShardSums<T> {
         Ok(())
     }
 
-    /// Returns memory for the sum of one more subtree.
+    /// Returns memory for the sum of one more subtree, of `len` values.
     fn memory(&mut self, len: usize) -> Result<&mut [T], Error> {
         let next = self.subtrees.len();
         if self.sums.get(next).is_none_or(|sum| sum.len() != len) {
@@ -78,7 +78,7 @@ impl<T: Scalar> ShardSums<T> {
         &mut self.sums[place]
     }
 
-    /// The sums of the subtrees that begin with two shards, the first one lower.
+    /// Returns the sums of the subtrees that begin with the shards `left` and `right`, of which `left` is lower.
     pub(super) fn two_beginning_with(&mut self, [left, right]: [usize; 2]) -> [&mut [T]; 2] {
         let place = |shard| self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
         let (left, right) = (place(left), place(right));
@@ -86,7 +86,7 @@ impl<T: Scalar> ShardSums<T> {
         [&mut before[left], &mut after[0]]
     }
 
-    /// Returns the first sum. After the sum over all ranks it is the total.
+    /// Returns the sum of this rank's first subtree. After the sum over all ranks it is the total.
     pub(super) fn first(&mut self) -> &mut [T] {
         &mut self.sums[0]
     }
@@ -97,7 +97,7 @@ fn are_siblings(left: &Range<usize>, right: &Range<usize>) -> bool {
     left.len() == right.len() && left.start.is_multiple_of(2 * left.len())
 }
 
-/// Calls `apply` with each part and its place in `sum`.
+/// Calls `apply` with each part and its range of `sum`; the ranges follow each other in the order of the parts.
 fn each_part<T>(sum: &mut [T], parts: &[&[T]], mut apply: impl FnMut(&mut [T], &[T])) {
     let mut rest = sum;
     for part in parts {

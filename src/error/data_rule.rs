@@ -53,7 +53,7 @@ pub enum DataRule {
     LabelOutOfRange {
         /// The sample with the label.
         sample: usize,
-        /// The time step, for sequences.
+        /// The time step of the label; `None` for one label per sample.
         step: Option<usize>,
         /// The class label.
         label: usize,
@@ -70,7 +70,7 @@ pub enum DataRule {
     Index {
         /// The sample with the input.
         sample: usize,
-        /// The time step, for sequences.
+        /// The time step; `None` for samples of one step.
         step: Option<usize>,
         /// The column of the input in its row.
         column: usize,
@@ -110,7 +110,7 @@ pub enum DataRule {
     /// A mask in which a step follows padding.
     #[error("the mask of sample {sample} has padding before step {step}; steps must come first, then padding")]
     MaskHole {
-        /// The sample.
+        /// The index of the sample.
         sample: usize,
         /// The step that follows padding.
         step: usize,
@@ -118,7 +118,7 @@ pub enum DataRule {
     /// A sequence that is longer than the padded sequences.
     #[error("sample {sample} has {length} steps, but the padded sequences have {steps}")]
     PaddedLength {
-        /// The sample of the sequence.
+        /// The index of the sample.
         sample: usize,
         /// The number of steps of the sequence.
         length: usize,

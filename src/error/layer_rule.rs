@@ -64,7 +64,7 @@ pub enum LayerRule {
     /// An embedding whose indices are the output of another layer.
     #[error("an Embedding reads indices, which another layer computes here; it must receive the network's input")]
     ComputedIndices,
-    /// A layer that cannot run in segments of steps.
+    /// A layer inside a checkpointed layer that cannot run in segments of steps.
     #[error(
         "it cannot run in segments of steps; a checkpointed layer holds recurrent layers that read from the start, \
          activations, dropout, and at the end a LastStep: put other layers before or after it"
@@ -86,15 +86,15 @@ pub enum LayerRule {
     NotStreamable {
         /// The layer's kind.
         kind: String,
-        /// The values that the layer reads, as a phrase of the message.
+        /// Why the layer cannot run a step at a time, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
-    /// A layer whose outputs need the steps of other windows.
+    /// A layer that cannot train on windows of steps: it reads later steps, or gives one row for all steps.
     #[error("{kind} {reason}, so sequences cannot be cut into windows; leave it out, or train on whole sequences")]
     NotInWindows {
         /// The layer's kind.
         kind: String,
-        /// The values that the layer reads or returns, as a phrase of the message.
+        /// Why the layer cannot train on windows, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
     /// A custom layer with a state, in windows of sequences of unequal length.
@@ -103,10 +103,10 @@ pub enum LayerRule {
         /// The layer's kind.
         kind: String,
     },
-    /// A block or a link without a name.
+    /// A block or a gate without a name.
     #[error("a {what} has no name; each must have one")]
     NoName {
-        /// The kind of the unnamed item: block, link or gate.
+        /// The kind of the unnamed item: block or gate.
         what: &'static str,
     },
     /// A name that two blocks, links or gates share.
@@ -127,7 +127,7 @@ pub enum LayerRule {
         /// The number of gates in the block.
         gates: usize,
     },
-    /// An output shape that no pass can cover.
+    /// An output shape that no pass can have, such as one without steps.
     #[error("`output_shape` must give rows that a pass can cover: {reason}")]
     InvalidOutputShape {
         /// The error that a pass over this shape would return.
@@ -167,13 +167,13 @@ pub enum LayerRule {
         /// The number of values that the layer saves.
         saved: usize,
     },
-    /// A layer without a link.
+    /// A layer without a link: a factor of the chain rule, whose effect on the gradient a monitor measures.
     #[error("`structure` names no link; it must name at least the layer's own path")]
     NoLink,
     /// Layers nested too deeply.
     #[error("layers are nested more than {limit} deep, and must not be; put several of them into one `Sequential`")]
     TooDeep {
-        /// The largest possible depth.
+        /// The largest number of levels, the network included.
         limit: usize,
     },
     /// A cell without gates.
@@ -191,12 +191,12 @@ pub enum LayerRule {
         /// The number of gates in the cell.
         gates: usize,
     },
-    /// Separate products of a cell whose gates are not in order.
+    /// Products of a cell with `keep_separate` whose ranges of gates do not follow each other in order.
     #[error("separate product {product} of the cell starts at gate {found}; it must start at {expected}, in order")]
     SeparateGates {
-        /// The index of the separate product.
+        /// The index of the product.
         product: usize,
-        /// The gate after the last gate of the preceding separate product.
+        /// The gate after the last gate of the preceding product with `keep_separate`.
         expected: usize,
         /// The first gate of this product.
         found: usize,

@@ -26,7 +26,7 @@ pub enum Error {
     /// A sequence without steps.
     #[error("sample {sample} has no steps; at least 1 is needed")]
     NoSteps {
-        /// The sample.
+        /// The index of the sample.
         sample: usize,
     },
     /// Lengths of a ragged batch that increase.
@@ -77,7 +77,7 @@ pub enum Error {
     /// A layer or a cell whose methods break a rule of their contract.
     #[error("layer {layer}: {rule}")]
     InvalidLayer {
-        /// The layer's path in the network; `network` for the whole.
+        /// The layer's path in the network; `network` for the whole network.
         layer: String,
         /// The rule, with the value that breaks it.
         rule: LayerRule,
@@ -132,7 +132,7 @@ pub enum Error {
     NonFinite {
         /// The name of the slice.
         what: &'static str,
-        /// The index of the value.
+        /// The index of the value in the slice.
         index: usize,
         /// The value.
         found: f64,
@@ -146,11 +146,11 @@ pub enum Error {
     DataValue {
         /// The kind of value: an input, a target, a row weight.
         what: &'static str,
-        /// The sample.
+        /// The index of the sample.
         sample: usize,
-        /// The step, for sequences.
+        /// The step; `None` for one row per sample.
         step: Option<usize>,
-        /// The column in the row.
+        /// The column in the row; `None` for row weights and classes.
         column: Option<usize>,
         /// The allowed range of the value.
         expected: &'static str,
@@ -190,9 +190,9 @@ pub enum Error {
     /// Targets of another kind than the loss takes.
     #[error("{loss} takes {expected}, found {found}")]
     TargetKind {
-        /// The name of the loss.
+        /// The name of the loss, or of another operation on targets.
         loss: &'static str,
-        /// The kind of targets that the loss takes.
+        /// The kind of targets that is required.
         expected: &'static str,
         /// The kind of targets that was given.
         found: &'static str,
@@ -257,12 +257,12 @@ pub enum Error {
         /// The state that the operation requires, or the call that must come before.
         needs: &'static str,
     },
-    /// A container that was given a layer it cannot hold.
+    /// A container that was given a layer it cannot hold, or a method of a model that does not suit its network.
     #[error("{what} needs {needs}")]
     IncompatibleLayer {
-        /// The container.
+        /// The container or the method.
         what: &'static str,
-        /// The kind of layer that the container requires.
+        /// The kind of layer or network that is required.
         needs: &'static str,
     },
     /// A custom part of a network, which the crate cannot build from a description.
@@ -331,15 +331,15 @@ pub enum Error {
     Checkpoint {
         /// The block, layer, transform or number that differs.
         block: String,
-        /// The form of `block` in the current run.
+        /// The kind, shape or length of `block` in the current run.
         expected: String,
-        /// The form of `block` in the checkpoint.
+        /// The kind, shape or length of `block` in the checkpoint.
         found: String,
     },
     /// A value that a checkpoint may not hold.
     #[error("checkpoint, {name}: it must be {rule}, found {found}")]
     CheckpointValue {
-        /// The name of the value.
+        /// The name of the number, block or slice with the value.
         name: String,
         /// The rule that the value breaks.
         rule: &'static str,
@@ -349,7 +349,7 @@ pub enum Error {
     /// Bytes that are not a complete checkpoint: truncated, damaged or in another format.
     #[error("{origin} is not a whole checkpoint: {reason}; use another copy of the file")]
     CheckpointFormat {
-        /// The file, or `the bytes`.
+        /// The path of the file, or `the data` for bytes.
         origin: String,
         /// The first rule of the format that does not hold.
         reason: String,
@@ -368,12 +368,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// [`Error::Settings`] with the message of another error, such as that of a JSON reader.
+    /// Returns [`Error::Settings`] with the message of another error, such as that of a JSON reader.
     pub fn settings(reason: impl core::fmt::Display) -> Self {
         Error::Settings { reason: format!("{reason}") }
     }
 
-    /// The same error, with the layer's path below the part `path`.
+    /// Returns an [`Error::InvalidLayer`] with `path.` before the path of its layer. Returns other errors unchanged.
     pub(crate) fn within(self, path: &str) -> Self {
         match self {
             Error::InvalidLayer { layer, rule } => Error::InvalidLayer { layer: format!("{path}.{layer}"), rule },

@@ -41,13 +41,13 @@ pub enum RankRule {
     /// A rank whose run differs from that of rank 0.
     #[error("{what} differs: rank {rank} has {found}, rank 0 has {expected}; start all ranks with the same run")]
     Differs {
-        /// The part of the run that differs.
+        /// The name of the setting or array that differs: `batch_size`, `the parameters`.
         what: String,
         /// The first rank that differs.
         rank: usize,
-        /// The value of the part on rank 0.
+        /// The value on rank 0; for an array, the hash of its values.
         expected: String,
-        /// The value of the part on `rank`.
+        /// The value on `rank`; for an array, the hash of its values.
         found: String,
     },
     /// An error on another rank.
@@ -66,9 +66,9 @@ pub enum RankRule {
     NonFinite {
         /// The rank that holds the sample.
         rank: usize,
-        /// The sample whose loss is not finite.
+        /// The index of the sample whose loss is not finite.
         sample: usize,
-        /// The number of the update.
+        /// The number of the update, from 0.
         step: u64,
     },
 }

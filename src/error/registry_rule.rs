@@ -11,7 +11,7 @@ pub enum RegistryRule {
     /// A description with a part that is not registered.
     #[error("{path} needs it, but it is not registered; add it to the registry{}", nearest_names(nearest))]
     Unknown {
-        /// The path of the layer.
+        /// The layer with the part: `layer 2`, or `the network`.
         path: String,
         /// The registered names that are most like the name of the part, nearest first.
         nearest: Vec<String>,
@@ -19,7 +19,7 @@ pub enum RegistryRule {
     /// A part whose registered function returned an error.
     #[error("{path} could not be built: {reason}")]
     Build {
-        /// The path of the layer.
+        /// The layer with the part: `layer 2`, or `the network`.
         path: String,
         /// The error that the function returned.
         reason: Box<Error>,
@@ -27,7 +27,7 @@ pub enum RegistryRule {
     /// A part that was built, but differs from the description.
     #[error("{path} was built with {what} {found}, but its description has {expected}; build it from its settings")]
     Differs {
-        /// The path of the layer.
+        /// The layer with the part: `layer 2`, or `the network`.
         path: String,
         /// The property that differs: name, dims or settings.
         what: &'static str,

@@ -9,7 +9,7 @@ use alloc::{
 };
 use rand_core::Rng;
 
-/// Fills the rows of each gate with that gate's initializer.
+/// An initializer that fills the rows of each gate of a recurrent cell with the initializer set for that gate.
 ///
 /// ```
 /// use chainrule::initializer::{ByGate, Constant, Zeros};
@@ -23,7 +23,8 @@ pub struct ByGate {
 }
 
 impl ByGate {
-    /// Uses `default` for other gates, and for blocks without gates. If `default` is a `ByGate`, its gates are copied.
+    /// Creates an initializer that uses `default` for gates without an initializer of their own, and for blocks without
+    /// gates. If `default` is a `ByGate`, its gates are copied.
     pub fn new(default: impl Initializer + 'static) -> Self {
         match default.kind() {
             InitializerKind::ByGate(inner) => inner,
@@ -31,7 +32,7 @@ impl ByGate {
         }
     }
 
-    /// Uses `initializer` for the gate `name`, and replaces an earlier one.
+    /// Sets the initializer of the gate `name`, and replaces an earlier one.
     #[must_use]
     pub fn gate(mut self, name: &str, initializer: impl Initializer + 'static) -> Self {
         let initializer = match initializer.kind() {
@@ -43,12 +44,12 @@ impl ByGate {
         self
     }
 
-    /// The initializer that fills a block of `shape`.
+    /// Returns the initializer for a block of `shape`: that of its gate, or the default.
     pub fn chosen(&self, shape: Shape) -> &InitializerKind {
         self.named(shape.gate.map(|gate| gate.name))
     }
 
-    /// Returns the initializers, mutable.
+    /// Returns the default and the initializers of all gates, in this order, mutable.
     pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut InitializerKind> {
         core::iter::once(&mut *self.default).chain(self.gates.iter_mut().map(|(_, initializer)| initializer))
     }

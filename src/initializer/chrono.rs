@@ -45,13 +45,13 @@ fn part(gate: Option<Gate>) -> Part {
 }
 
 impl Chrono {
-    /// The end of the uniform distribution, span − 1.
+    /// Returns span − 1, the upper end of the uniform distribution. An error for a span below 2.
     fn last(&self) -> Result<f64, Error> {
         require(self.span >= 2, "chrono initializer: span", "at least 2", self.span as f64)?;
         Ok(self.span as f64 - 1.0)
     }
 
-    /// E x and E x² of x = ln U\[1, m\].
+    /// Returns E x and E x² of x = ln U\[1, span − 1\]; `None` for a span below 2.
     fn moments(&self) -> Option<[f64; 2]> {
         let m = self.last().ok()?;
         if m == 1.0 {
@@ -75,8 +75,8 @@ impl Initializer for Chrono {
         Ok(())
     }
 
-    /// If one gate keeps the state and another admits input, the second has the biases of the first with the opposite
-    /// sign.
+    /// Fills each gate by [`fill`](Self::fill), except for the gate `input` of a cell with a gate that carries the
+    /// state: its biases are those of the carrying gate, negated.
     fn fill_gates(&self, shape: Shape, gates: &[Gate], rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
         Shape { rows: shape.rows.saturating_mul(gates.len()), ..shape }.holds(values)?;
         let size = shape.rows.saturating_mul(shape.columns);

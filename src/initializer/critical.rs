@@ -42,7 +42,7 @@ pub struct CriticalGain {
 }
 
 impl CriticalGain {
-    /// Creates independent normal entries for layers followed by `activation`.
+    /// Creates the initializer for layers followed by `activation`, with independent normal weights.
     ///
     /// # Errors
     /// [`Error::Parameter`] for an activation without a critical point at q* = 1, such as sigmoid and softplus. With
@@ -75,7 +75,8 @@ impl CriticalGain {
         require(valid(self.bias_variance), "critical gain: bias variance", expected, self.bias_variance)
     }
 
-    /// The initializer that fills a block of `shape`.
+    /// Returns the initializer for a block of `shape`: normal for a bias; for other blocks orthogonal if so set,
+    /// otherwise normal.
     fn chosen(&self, shape: Shape) -> Result<InitializerKind, Error> {
         self.check()?;
         let gain = libm::sqrt(self.weight_variance);

@@ -10,7 +10,7 @@ use rand_core::Rng;
 
 macro_rules! kinds {
     ($($(#[$about:meta])* $name:ident,)*) => {
-        /// Any initializer as data, by [`Initializer::kind`]. It can be cloned, compared, printed and saved.
+        /// Any initializer as data, as [`Initializer::kind`] returns it. It can be cloned, compared, printed and saved.
         #[derive(Clone, Debug)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]

@@ -118,7 +118,7 @@ impl Shape {
     note = "a `Result` gives its value by `?`"
 )]
 pub trait Initializer: Debug + Send + Sync {
-    /// Fills `values`, row-major, `rows × columns`.
+    /// Draws initial values for a block of `shape` from `rng`, and writes them to `values`, row-major.
     ///
     /// # Errors
     /// [`Error::Length`] if the number of `values` is not `rows × columns`. [`Error::Parameter`] for a hyper-parameter
@@ -165,7 +165,7 @@ pub trait Initializer: Debug + Send + Sync {
     }
 
     /// The gain g if the rows or the columns of W, whichever are fewer, are orthogonal and have norm g: `W Wᵀ` or
-    /// `WᵀW` is `g² I`.
+    /// `WᵀW` is `g² I`. `None` for other matrices.
     fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
@@ -195,10 +195,11 @@ pub trait Initializer: Debug + Send + Sync {
     }
 }
 
-/// Fills a parameter with `gates` stacked in its rows, one gate after the other.
+/// Fills the parameter `w`, row-major, `rows` × `columns`, with initial values. Its rows are divided evenly among
+/// `gates`, in order.
 ///
 /// # Errors
-/// Those of [`Initializer::fill`].
+/// Those of [`Initializer::fill`]; [`Error::NonFinite`] for a value that `T` cannot hold.
 pub(crate) fn fill_gates<T: Scalar>(
     initializer: &dyn Initializer,
     rows: usize,

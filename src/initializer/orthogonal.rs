@@ -132,7 +132,8 @@ fn reflect(v: &[f64], tau: f64, y: &mut [f64]) {
     }
 }
 
-/// An inner product in eight interleaved sums, in an order that does not depend on the machine.
+/// Returns the inner product of `a` and `b`, by eight interleaved sums, in an order that does not depend on the
+/// machine.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));

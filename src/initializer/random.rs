@@ -20,7 +20,7 @@ pub struct Uniform {
 }
 
 impl Uniform {
-    /// Entries between −`bound` and `bound`.
+    /// Creates the uniform distribution between −`bound` and `bound`.
     pub const fn within(bound: f64) -> Self {
         Uniform { low: -bound, high: bound }
     }

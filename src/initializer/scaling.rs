@@ -40,21 +40,21 @@ pub struct VarianceScaling {
     /// The factor of the standard deviation; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
-    /// The number of connections by which the standard deviation is divided.
+    /// The number of connections n by which the variance is divided, so the standard deviation is divided by √n.
     pub fan: Fan,
     /// The form of the distribution.
     pub distribution: Distribution,
 }
 
 impl VarianceScaling {
-    /// Sets the gain.
+    /// Sets the gain, the factor of the standard deviation; finite, at least 0.
     #[must_use]
     pub const fn gain(mut self, gain: f64) -> Self {
         self.gain = gain;
         self
     }
 
-    /// Sets the fan.
+    /// Sets the fan: the number of connections that sets the standard deviation.
     #[must_use]
     pub const fn fan(mut self, fan: Fan) -> Self {
         self.fan = fan;
@@ -68,7 +68,7 @@ impl VarianceScaling {
         self
     }
 
-    /// The fan of a block of `shape`.
+    /// Returns the fan of a block of `shape`: its inputs, its outputs or their mean, as set.
     fn count(&self, shape: Shape) -> f64 {
         match self.fan {
             Fan::In => shape.fan_in() as f64,
@@ -138,7 +138,7 @@ const fn scaling(gain: f64, fan: Fan, distribution: Distribution) -> VarianceSca
     VarianceScaling { gain, fan, distribution }
 }
 
-/// Standard deviation gain · √(2/(fan in + fan out)), gain 1.
+/// Entries of mean 0 and standard deviation gain · √(2/(fan in + fan out)), with gain 1.
 ///
 /// A compromise that roughly keeps the variance of activations and of gradients in a linear or tanh network (Glorot and
 /// Bengio 2010; Xavier in PyTorch).
@@ -152,18 +152,18 @@ const fn scaling(gain: f64, fan: Fan, distribution: Distribution) -> VarianceSca
 pub enum Glorot {}
 
 impl Glorot {
-    /// Uniform within ±gain · √(6/(fan in + fan out)).
+    /// Creates entries uniform within ±gain · √(6/(fan in + fan out)), with gain 1.
     pub const fn uniform() -> VarianceScaling {
         scaling(1.0, Fan::Average, Distribution::Uniform)
     }
 
-    /// Normal of standard deviation gain · √(2/(fan in + fan out)).
+    /// Creates normal entries of standard deviation gain · √(2/(fan in + fan out)), with gain 1.
     pub const fn normal() -> VarianceScaling {
         scaling(1.0, Fan::Average, Distribution::Normal)
     }
 }
 
-/// Standard deviation gain/√(fan in), gain √2.
+/// Entries of mean 0 and standard deviation gain/√(fan in), with gain √2.
 ///
 /// `He` keeps the second moment of the signal through ReLU, which zeroes half of it (He, Zhang, Ren and Sun 2015;
 /// Kaiming in PyTorch).
@@ -173,18 +173,18 @@ impl Glorot {
 pub enum He {}
 
 impl He {
-    /// Uniform within ±gain · √(3/fan in).
+    /// Creates entries uniform within ±gain · √(3/fan in), with gain √2.
     pub const fn uniform() -> VarianceScaling {
         scaling(SQRT_2, Fan::In, Distribution::Uniform)
     }
 
-    /// Normal of standard deviation gain/√(fan in).
+    /// Creates normal entries of standard deviation gain/√(fan in), with gain √2.
     pub const fn normal() -> VarianceScaling {
         scaling(SQRT_2, Fan::In, Distribution::Normal)
     }
 }
 
-/// Standard deviation gain/√(fan in), gain 1.
+/// Entries of mean 0 and standard deviation gain/√(fan in), with gain 1.
 ///
 /// `LeCun` gives a sum the variance of its terms (LeCun, Bottou, Orr and Müller 1998).
 /// `LeCun::uniform().gain(1.0 / 3f64.sqrt())` is within ±1/√(fan in), the default of PyTorch for a linear layer.
@@ -192,12 +192,12 @@ impl He {
 pub enum LeCun {}
 
 impl LeCun {
-    /// Uniform within ±gain · √(3/fan in).
+    /// Creates entries uniform within ±gain · √(3/fan in), with gain 1.
     pub const fn uniform() -> VarianceScaling {
         scaling(1.0, Fan::In, Distribution::Uniform)
     }
 
-    /// Normal of standard deviation gain/√(fan in).
+    /// Creates normal entries of standard deviation gain/√(fan in), with gain 1.
     pub const fn normal() -> VarianceScaling {
         scaling(1.0, Fan::In, Distribution::Normal)
     }

@@ -38,17 +38,17 @@ pub struct Sparse {
 }
 
 impl Sparse {
-    /// Creates the initializer with 15 inputs per unit and this standard deviation.
+    /// Creates the initializer with 15 nonzero inputs per unit, of standard deviation `std`.
     pub const fn std(std: f64) -> Self {
         Sparse { non_zeros: 15, scale: SparseScale::Std(std) }
     }
 
-    /// Creates the initializer with 15 inputs per unit, for square matrices with this spectral radius.
+    /// Creates the initializer with 15 nonzero inputs per unit, for square matrices of spectral radius `radius`.
     pub const fn spectral_radius(radius: f64) -> Self {
         Sparse { non_zeros: 15, scale: SparseScale::SpectralRadius(radius) }
     }
 
-    /// Sets the number of inputs per unit.
+    /// Sets the number of nonzero inputs per unit, at least 1.
     #[must_use]
     pub const fn non_zeros(mut self, non_zeros: usize) -> Self {
         self.non_zeros = non_zeros;

@@ -7,7 +7,8 @@ use core::ops::{Deref, DerefMut};
 
 /// A buffer whose first value begins a cache line, so no register load crosses a line.
 ///
-/// An allocator places large buffers 16 bytes into a line: there, each of the widest registers crosses a line.
+/// An allocator often places large buffers 16 bytes into a line. There, each load of a register as wide as a line would
+/// cross a line.
 pub(crate) struct Aligned<T> {
     /// The values, with padding of up to a line before and after them.
     all: Vec<T>,

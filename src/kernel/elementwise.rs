@@ -11,7 +11,7 @@ use super::{
 };
 use crate::scalar::Scalar;
 
-/// Computes `y = f(x)`.
+/// Computes `y = f(x)`, value by value.
 pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     struct Map<'a, T, F>(&'a [T], &'a mut [T], F);
     impl<T: Scalar, F: Fn(T) -> T> Kernel for Map<'_, T, F> {
@@ -28,10 +28,10 @@ pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     dispatch(Map(x, y, f));
 }
 
-/// The number of values per part of a loop over threads: several cache lines.
+/// A loop is divided among threads at multiples of this number of values: several cache lines.
 const GRAIN: usize = 256;
 
-/// Computes `out = f(a, b)`.
+/// Computes `out = f(a, b)`, value by value.
 pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &mut [T], f: F) {
     struct Map2<'a, T, F>([&'a [T]; 2], &'a mut [T], &'a F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Map2<'_, T, F> {
@@ -54,12 +54,14 @@ pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &m
     });
 }
 
-/// N values computed from one, in any scalar. A closure has one argument type, so it cannot replace this trait.
+/// A function that computes N values from one number of any scalar type. A closure has one argument type, so it cannot
+/// replace this trait.
 pub(crate) trait Formula<const N: usize>: Sync {
     fn at<T: Scalar>(&self, x: T) -> [T; N];
 }
 
-/// Computes `(a, b, …) = formula(x)`, with fused multiply-adds if the CPU has them.
+/// Computes `(a, b, …) = formula(x)` for each value of `x`, with fused multiply-adds if the CPU has them. `outs`
+/// receives one slice for each result.
 ///
 /// The loop owns its formula. Through a reference, the parameters would be read again after each write, and the loop
 /// would not vectorize.
@@ -122,7 +124,8 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
     });
 }
 
-/// Computes `y = f(y, x)`. `f` should own its parameters: through a reference, they are read again after each write.
+/// Computes `y = f(y, x)`, value by value. `f` should own its parameters: through a reference, they are read again
+/// after each write.
 pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: &[T], f: F) {
     struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
@@ -169,7 +172,7 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     });
 }
 
-/// Computes `(a, b, c) = f(a, b, c)`, chunk by chunk.
+/// Computes `(a, b, c) = f(a, b, c)`, value by value, on chunks of [`LANES`] values in local arrays.
 pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
     a: &mut [T],
     b: &mut [T],

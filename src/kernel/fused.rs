@@ -17,7 +17,8 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 #[repr(transparent)]
 pub(crate) struct Fused<T>(pub T);
 
-/// Whether loops over `T` run on [`Fused`] numbers at this level.
+/// Whether elementwise loops over `T` run on [`Fused`] numbers at `LEVEL`: those over `f32` and `f64`, above the
+/// baseline.
 #[inline(always)]
 pub(crate) fn fuses<const LEVEL: Level, T: 'static>() -> bool {
     LEVEL != PLAIN && (super::is::<T, f32>() || super::is::<T, f64>())
@@ -61,7 +62,7 @@ impl<T: Scalar> PartialEq for Fused<T> {
     }
 }
 
-/// The operators of the number itself: loops over `partial_cmp` would not vectorize.
+/// Compares by the operators of the wrapped number: loops over `partial_cmp` would not vectorize.
 impl<T: Scalar> PartialOrd for Fused<T> {
     #[inline(always)]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

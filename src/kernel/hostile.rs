@@ -1,5 +1,5 @@
-//! Every kernel with sizes that its slices do not hold, including sizes whose product overflows. Each call must panic
-//! before any access.
+//! Tests every kernel with sizes that its slices do not hold, including sizes whose product overflows. Each call must
+//! panic before any access.
 
 use super::{
     elementwise::{descend, map, map2, update3},
@@ -46,7 +46,7 @@ fn message(call: impl FnOnce()) -> Option<String> {
     Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
 }
 
-/// Asserts that a `legal` call returns, and that any other panics with the rule that a slice breaks.
+/// Asserts that a `legal` call returns, and that any other panics with a message that states the broken rule.
 fn check(legal: bool, what: &str, size: &[usize], call: impl FnOnce()) {
     match message(call) {
         None => assert!(legal, "{what} of {size:?} returns"),
@@ -249,7 +249,7 @@ fn shared_slice_range_out_of_bounds_panics() {
     assert!(message(|| _ = shared.at(4)).is_some());
 }
 
-/// A value whose `Drop` panics, once.
+/// A value whose `Drop` panics, unless the thread is already panicking.
 struct Bomb;
 
 impl Drop for Bomb {

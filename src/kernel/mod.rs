@@ -41,7 +41,7 @@ const AVX512: Level = 2;
 /// The levels are methods, not functions, so that each is compiled in the module of its type, and modules compile in
 /// parallel.
 pub(crate) trait Kernel: Sized {
-    /// The element type of its loops.
+    /// The type of the numbers in the slices of the kernel.
     type Element;
 
     fn run<const LEVEL: Level>(self);
@@ -67,7 +67,8 @@ pub(crate) trait Kernel: Sized {
     }
 }
 
-/// Runs `kernel` at the level of this process.
+/// Runs `kernel` at the CPU level of this process. Kernels over dual and 16-bit numbers run at the baseline of the
+/// target.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     // Dual numbers have several words and 16-bit numbers are computed in software. Both gain nothing from wider
@@ -132,14 +133,14 @@ fn require(what: &'static str, size: [usize; 2], stride: usize, len: usize) {
     }
 }
 
-/// Panics with the size that `what` does not hold.
+/// Panics with a message that `what` does not hold rows × columns values.
 #[cold]
 #[inline(never)]
 fn refuse(what: &'static str, [rows, columns]: [usize; 2], stride: usize, len: usize) -> ! {
     panic!("{what} must hold {rows} × {columns} values in rows {stride} apart, but has {len} values");
 }
 
-/// Panics unless all lengths are equal.
+/// Panics unless all `lengths` are equal. `what` is the formula that the message names.
 #[inline(always)]
 fn require_equal<const N: usize>(what: &'static str, lengths: [usize; N]) {
     #[cold]
@@ -152,7 +153,7 @@ fn require_equal<const N: usize>(what: &'static str, lengths: [usize; N]) {
     }
 }
 
-/// Whether `T` is `U`.
+/// Whether `T` and `U` are the same type.
 #[inline(always)]
 fn is<T: 'static, U: 'static>() -> bool {
     TypeId::of::<T>() == TypeId::of::<U>()

@@ -5,18 +5,20 @@
 use super::thread_pool::{self, threads};
 use core::{marker::PhantomData, ops::Range};
 
-/// Runs `run(i)` for each i below `count`, on the threads of the pass.
+/// Runs `run(i)` for each i below `count`, on the threads of the current pass, and returns when all calls have ended.
 pub(crate) fn parallel_for(count: usize, run: &(dyn Fn(usize) + Sync)) {
     if count > 1 { thread_pool::run_parts(count, run) } else { (0..count).for_each(run) }
 }
 
-/// Runs a loop over `units` that takes `nanoseconds` in all, cut into ranges at multiples of `grain`.
+/// Calls `run` with ranges that cover `0..units`, on the threads of the current pass. The ranges are cut at multiples
+/// of `grain`. There is one range if the loop, of `nanoseconds` on one thread, is too short to divide.
 #[inline(always)]
 pub(crate) fn parallel_ranges(units: usize, grain: usize, nanoseconds: usize, run: impl Fn(Range<usize>) + Sync) {
     if is_short(nanoseconds) { run(0..units) } else { run_ranges(units, grain, nanoseconds, &run) }
 }
 
-/// Whether a loop is too short for two threads: the first test of [`part_count`], before any call.
+/// Whether a loop of `nanoseconds` is too short to divide between two threads. Callers test this first, to avoid the
+/// call of [`part_count`].
 #[inline(always)]
 pub(super) const fn is_short(nanoseconds: usize) -> bool {
     nanoseconds < 2 * MIN_PART_NANOSECONDS
@@ -35,13 +37,13 @@ fn run_ranges(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Rang
     });
 }
 
-/// The number of parts of a loop per thread.
+/// The largest number of parts of a loop per thread.
 pub(crate) const PARTS_PER_THREAD: usize = 4;
 
 /// The shortest time of a part, in nanoseconds: ten times the cost of its transfer to a thread that is awake.
 const MIN_PART_NANOSECONDS: usize = 10_000;
 
-/// The number of parts for a loop over `units` that takes `nanoseconds` in all.
+/// The number of parts, at least 1, for a loop over `units` that takes `nanoseconds` in all.
 ///
 /// There are `per_thread` for each thread, or fewer if the parts would be too short.
 ///
@@ -55,7 +57,7 @@ pub(crate) fn part_count(units: usize, nanoseconds: usize, per_thread: usize) ->
     }
 }
 
-/// Part `i` of `count` parts of `units`, cut at multiples of `grain`.
+/// Returns the range of part `i` when `0..units` is cut into `count` parts at multiples of `grain`. It can be empty.
 pub(crate) fn part_range(i: usize, count: usize, units: usize, grain: usize) -> Range<usize> {
     let grains = units.div_ceil(grain);
     // `grains · i / count` without the product, which can overflow. The boundaries of parts never decrease.

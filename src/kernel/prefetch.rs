@@ -8,7 +8,7 @@ const RANGES: usize = 3;
 
 /// Requests that the next products on this thread prefetch these ranges. The call replaces the previous request.
 ///
-/// A range that is too large is skipped: it would evict other data.
+/// A range of more than 64 KiB is skipped: it would evict other data.
 #[inline]
 pub(crate) fn request<T>(ranges: [&[T]; RANGES]) {
     #[cfg(feature = "std")]
@@ -17,9 +17,9 @@ pub(crate) fn request<T>(ranges: [&[T]; RANGES]) {
     let _ = ranges;
 }
 
-/// The address of the next `lines` cache lines to prefetch; `None` if nothing is requested.
+/// Removes the next `lines` cache lines from the request, and returns their address; `None` if none is left.
 ///
-/// The range may end before the last of these lines.
+/// The requested range may end before the last of these lines.
 #[inline(always)]
 pub(super) fn next(lines: usize) -> Option<usize> {
     #[cfg(feature = "std")]

@@ -5,11 +5,11 @@ use super::{Kernel, Level, dispatch};
 use crate::scalar::{Scalar, to_f64};
 use num_traits::Float;
 
-/// Segments of a slice that are summed separately. They depend on the length of the slice alone, so the order of a sum
-/// does not depend on the number of threads.
+/// The number of segments of a slice that are summed separately. The segments depend on the length of the slice alone,
+/// so the order of a sum does not depend on the number of threads.
 const SEGMENTS: usize = 32;
 
-/// ‖x‖₂. NaN if a value is NaN; otherwise infinite if a value is.
+/// Returns the 2-norm ‖x‖₂. NaN if a value is NaN; otherwise infinite if a value is.
 pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
     let mut sums = [0.0; SEGMENTS];
     let (segment, shared) = (x.len().div_ceil(SEGMENTS).max(1), SharedSlice::new(&mut sums));
@@ -49,7 +49,7 @@ fn sum_of_squares<T: Scalar>(x: &[T]) -> f64 {
     sum
 }
 
-/// Norm and counts of unusual values, from one pass over a slice.
+/// Norm of a slice, and counts of its zeros, subnormal and non-finite values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Survey {
     /// ‖x‖₂, equal to [`norm`] up to rounding.
@@ -61,7 +61,7 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Returns the survey of the values of both surveys.
+    /// Combines the surveys of two slices to that of all their values.
     pub fn and(self, other: Survey) -> Survey {
         Survey {
             norm: libm::hypot(self.norm, other.norm),
@@ -72,10 +72,11 @@ impl Survey {
     }
 }
 
-/// Interleaved sums of a survey: four registers of eight, whose additions overlap.
+/// The number of interleaved sums of a survey: four registers of eight, whose additions overlap.
 const LANES: usize = 32;
 
-/// The norm and the counts of unusual values of `x`, in one pass.
+/// Returns the norm and the counts of unusual values of `x`. It reads `x` again only if `Σ x²` is near the limits of
+/// `f64` or not finite.
 pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
     struct Pass<'a, T>(&'a [T], &'a mut (f64, f64, f64));
     impl<T: Scalar> Kernel for Pass<'_, T> {
@@ -116,10 +117,14 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
     Survey { norm, zeros: zeros as usize, subnormal: (small - zeros) as usize, non_finite }
 }
 
-/// Estimates φ′ from rows of `before` and `after = φ′ ⊙ before`.
+/// Estimates the slopes φ′ of an activation from the gradients `before`, with respect to its output, and
+/// `after = φ′ ⊙ before`, with respect to its input.
 ///
-/// For each column it adds |φ′| to `sums` and 1 to `counts` in every row whose gradient is large enough. It adds 1
-/// to `alive` in every row where `after` is not zero.
+/// For each column it adds `|after / before|` to `sums`, and 1 to `counts`, in every row where `|before|` is large
+/// enough for an exact quotient. It adds 1 to `alive` in every row where `after` is not zero.
+///
+/// # Shapes
+/// before, after: \[rows, columns\]; sums, counts, alive: \[columns\].
 pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, alive]: [&mut [f64]; 3]) {
     struct Pass<'a, T>(&'a [T], &'a [T], [&'a mut [f64]; 3]);
     impl<T: Scalar> Kernel for Pass<'_, T> {
@@ -147,13 +152,14 @@ pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, al
     }
 }
 
-/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞, scaled by the largest value; infinite beyond the range of `f64`.
+/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞; infinite beyond the range of `f64`. The values are divided by the
+/// largest first, so that no power overflows.
 pub(crate) fn p_norm<T: Scalar>(x: &[T], p: f64) -> f64 {
     let (largest, rest) = norm_parts(x, p);
     largest * rest
 }
 
-/// ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞. The ratio is 1 if ‖x‖_∞ is 0 or not finite.
+/// ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞. The ratio is 1 if p is infinite, or ‖x‖_∞ is 0 or not finite.
 pub(crate) fn norm_parts<T: Scalar>(x: &[T], p: f64) -> (f64, f64) {
     let most = x
         .iter()

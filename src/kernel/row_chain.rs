@@ -13,32 +13,34 @@ pub(crate) enum Direction {
     Backward,
 }
 
-/// The row ranges of threads in a chain begin at multiples of this, so no tile of a product is cut.
+/// The row ranges of threads in a chain begin at multiples of this number of rows, so no tile of a product is cut.
 pub(crate) const GRAIN: usize = 8;
 
-/// Prefix sums of widths: the width of matrix k is `[k + 1] − [k]`.
+/// Prefix sums of the widths of the matrices of a chain: the width of matrix k is `all[k + 1] − all[k]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Widths<'a> {
-    /// The widths of all matrices.
+    /// Prefix sums of the widths of all matrices.
     pub all: &'a [usize],
-    /// The widths of the stored matrices; the others have width 0.
+    /// Prefix sums of the widths of the stored matrices. The others have width 0.
     pub stored: &'a [usize],
-    /// The numbers of values per row saved by the step between matrix k and matrix k + 1.
+    /// Prefix sums of the numbers of saved values per row. Step k, between matrix k and matrix k + 1, saves
+    /// `saved[k + 1] − saved[k]` values per row.
     pub saved: &'a [usize],
 }
 
-/// The memory of a chain.
+/// The memory of a chain of matrices.
 #[derive(Debug)]
 pub(crate) struct ChainBuffers<'a, T> {
-    /// The stored matrices, in the order of computation.
+    /// The stored matrices that are computed, in the order of computation.
     pub stored: &'a mut [T],
     /// Two buffers that hold the other matrices in turn.
     pub temporary: [&'a mut [T]; 2],
-    /// The saved values of all steps, in the order of the matrices.
+    /// The values that all steps save, in the order of the matrices. A step is the computation between two neighbouring
+    /// matrices.
     pub saved: &'a mut [T],
 }
 
-/// A range of rows at one step of a chain.
+/// The slices from which `rows` of one matrix of a chain are computed, and to which they are written.
 pub(crate) struct ChainStep<'a, T> {
     pub rows: Range<usize>,
     pub input: &'a [T],
@@ -51,8 +53,8 @@ pub(crate) struct ChainStep<'a, T> {
 /// matrix k. Each of `parts` parts of the rows passes through the whole chain.
 ///
 /// # Shapes
-/// Matrix k is \[rows, width k\]. `given` is the matrix at which the direction begins. Each part has an equal part of
-/// the scratch.
+/// Matrix k is \[rows, width k\]. `given` is matrix 0 in a forward chain, and the last one in a backward chain. Each
+/// part has an equal share of `scratch`.
 ///
 /// # Panics
 /// If the widths decrease or are too few, or if `given` or a buffer does not hold its values.
@@ -115,7 +117,8 @@ pub(crate) fn parallel_chain<T: Send + Sync>(
 }
 
 /// Calls `run(i, own, scratch)` for each segment i of `data`, which is `starts[i]..starts[i + 1]` counted from the
-/// first start. The `parts` parts have about equal numbers of values; each has an equal part of the scratch.
+/// first start. The segments are divided among `parts` parts of about equal numbers of values. Each part has an equal
+/// share of `scratch`.
 ///
 /// # Panics
 /// If the starts decrease, or if `data` does not hold a segment.

@@ -5,15 +5,15 @@ use super::is;
 use super::{AVX2, AVX512, level};
 use crate::scalar::Scalar;
 
-/// The number of values of `T` in a register of this machine's level. Without registers for `T` it is 4, the length of
-/// the array used instead.
+/// The number of values of `T` in a vector register at the CPU level of this process. Without registers for `T` it is
+/// 4, the length of the array used instead.
 #[inline]
 pub(super) fn lanes<T: Scalar>() -> usize {
     let bytes = if is::<T, f32>() || is::<T, f64>() { register() } else { 0 };
     if bytes > 0 { bytes / size_of::<T>() } else { 4 }
 }
 
-/// Returns the number of bytes of a vector register at this machine's level; 0 if there is none.
+/// Returns the number of bytes of a vector register at the CPU level of this process; 0 at the baseline.
 #[inline]
 fn register() -> usize {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -27,7 +27,7 @@ fn register() -> usize {
 
 /// A register that holds [`LANES`](Self::LANES) values of `T`.
 pub(super) trait Lanes<T>: Copy {
-    /// The number of values.
+    /// The number of values in the register.
     const LANES: usize;
 
     /// Returns a register of zeros.

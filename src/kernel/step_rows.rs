@@ -147,7 +147,7 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { (self.data.slice_mut(previous), self.data.slice_mut(current)) }
     }
 
-    /// Returns the row of one sample of this range, counted from the first.
+    /// Returns the row of sample `sample` of this range, counted from the first of the range.
     ///
     /// # Panics
     /// If the storage has more than one row for each sample, or `sample` is not in the range.
@@ -161,7 +161,7 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { self.data.slice_mut(row * self.width..(row + 1) * self.width) }
     }
 
-    /// Returns the range of samples.
+    /// Returns the range of the samples that have these rows.
     pub fn samples(&self) -> Range<usize> {
         self.samples.clone()
     }

@@ -1,7 +1,7 @@
 //! The thread pool of a pass.
 //!
-//! Between two loops of a pass the threads spin, since waking one costs as much as a small product. Between steps they
-//! sleep.
+//! Between two loops of a pass the threads spin, since waking one costs as much as a small product. Without a pass they
+//! sleep after some tenths of a millisecond.
 
 #[cfg(feature = "std")]
 pub(crate) use threads::ThreadPool;
@@ -65,7 +65,7 @@ pub(crate) fn lend<O, V, R>(
     body(owner, value)
 }
 
-/// Returns the number of threads of the pass that runs on this thread.
+/// Returns the number of threads of the pass that runs on this thread; 1 without a pool.
 pub(crate) fn threads() -> usize {
     #[cfg(feature = "std")]
     return threads::count();
@@ -158,7 +158,7 @@ mod threads {
             Ok(pool)
         }
 
-        /// The number of threads, including the owner.
+        /// The number of threads, including the thread that owns the pool.
         pub fn threads(&self) -> usize {
             self.workers.len() + 1
         }
@@ -215,7 +215,7 @@ mod threads {
         }
     }
 
-    /// Restores the previous pool of this thread on drop.
+    /// Restores the previous value of `CURRENT` on drop.
     struct RestoreCurrent(*const ThreadPool);
 
     impl Drop for RestoreCurrent {
@@ -252,7 +252,7 @@ mod threads {
     }
 
     impl JobSlot {
-        /// The payload of the first panic in a part.
+        /// Locks the payload of the first panic in a part; `None` without a panic.
         fn panic(&self) -> MutexGuard<'_, Option<Payload>> {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner)
         }
@@ -285,7 +285,7 @@ mod threads {
             }
         }
 
-        /// The loop of worker `i`.
+        /// Runs worker `i`: it takes part in each job until the pool closes.
         fn work(&self, i: usize) {
             let mut turn = 0;
             loop {

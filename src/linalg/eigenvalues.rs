@@ -45,8 +45,8 @@ pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64;
 ///
 /// It is 0 for an empty matrix, and NaN if an entry is not finite or the iteration does not converge.
 ///
-/// For recurrent weights it gives the growth rate over many steps: below 1 a state decays, provided that no activation
-/// has a slope above 1. The state can still grow over a few steps. An upper bound on the growth in one step is
+/// For recurrent weights it is the growth of the state per step, over many steps of a network without activations:
+/// below 1 the state decays. It can still grow over a few steps. An upper bound on the growth in one step is
 /// [`spectral_norm_bound`](super::spectral_norm_bound).
 ///
 /// # Errors
@@ -71,7 +71,8 @@ impl Square {
         &mut self.a[i * self.n + j]
     }
 
-    /// Balances the matrix: scales row i and column i by reciprocal powers of two (exactly) until their norms agree.
+    /// Balances the matrix: scales row i and column i by reciprocal powers of two (exactly) until their norms differ by
+    /// less than about a factor of 2.
     fn balance(&mut self) {
         let n = self.n;
         let mut changed = true;
@@ -148,7 +149,7 @@ impl Square {
     }
 
     /// The eigenvalues (real part, imaginary part) of a matrix in upper Hessenberg form. `None` if one of them needs
-    /// more than `MOST` iterations.
+    /// more than 300 iterations.
     fn eigenvalues(mut self) -> Option<Vec<(f64, f64)>> {
         const MOST: usize = 300;
         let mut found = Vec::with_capacity(self.n);
@@ -192,8 +193,8 @@ impl Square {
         Some(found)
     }
 
-    /// First row of the unreduced diagonal block that ends at row `last`. Sets the negligible subdiagonal entry before
-    /// the block to zero.
+    /// Returns the first row of the unreduced diagonal block that ends at row `last`. `norm` is the sum of all
+    /// |entries|. Sets the negligible subdiagonal entry before the block to zero.
     fn split(&mut self, last: usize, norm: f64) -> usize {
         for low in (1..=last).rev() {
             let around = self.at(low - 1, low - 1).abs() + self.at(low, low).abs();

@@ -99,7 +99,7 @@ struct Level {
     norm: Upper,
     /// Binary exponent of the divisor: `A · 2^power` is the computed square of the previous matrix.
     power: i32,
-    /// `γ_m` of the product of A with itself, m the number of terms in each sum.
+    /// The relative rounding error γ of the product of A with itself, as [`slack`] of the number of terms in each sum.
     slack: Upper,
 }
 
@@ -112,7 +112,7 @@ impl Level {
     }
 }
 
-/// Upper bound on the spectral norm of the first matrix of `levels`, given the bound for `last`, the matrix after them.
+/// Upper bound on the spectral norm of the first matrix of `levels`, given the bounds of `last`, the matrix after them.
 fn bound(levels: &[Level], last: Level) -> Upper {
     let back = |after: Level, level: &Level| {
         let norm = (after.norm.scaled(after.power) + level.slack * level.square).sqrt();
@@ -121,7 +121,8 @@ fn bound(levels: &[Level], last: Level) -> Upper {
     levels.iter().rev().fold(last, back).norm
 }
 
-/// `γ = (n + 2)ε / (1 − (n + 2)ε)` with ε = 2⁻⁵², twice the unit roundoff.
+/// Upper bound on the relative rounding error of a sum of `n` products: `γ = (n + 2)ε / (1 − (n + 2)ε)` with ε =
+/// 2⁻⁵², twice the unit roundoff.
 ///
 /// The largest entry of a normalized matrix is in \[1, 2), so the two extra terms also cover underflow.
 fn slack(n: usize) -> Upper {

@@ -9,15 +9,15 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 const KEEPS_LOSSES: bool = true;
 const BIAS: u64 = 1023;
 const MANTISSA: u32 = 52;
-/// The lower half of the mantissa.
+/// The bits of the lower half of the mantissa.
 const HALF_MASK: u64 = (1 << 27) - 1;
-/// The first 33 bits of ln 2, so that a multiple is exact.
+/// The first 33 bits of ln 2, so that its product with an integer exponent is exact.
 const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-/// The range of exponents: below it eˣ is 0, even times a number as large as its bound; above it, eˣ is ∞.
+/// The range to which the x of eˣ is limited. At its lower end eˣ is 0, even times 800; at its upper end eˣ is ∞.
 const EXP_LEAST: f64 = -800.0;
 const EXP_MOST: f64 = 710.0;
-/// Added to an exponent between that of `EXP_LEAST` and 0, it gives a normal number.
+/// Added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, it gives the exponent of a normal number.
 const RAISED: u64 = 192;
 const LOWERED: f64 = f64::from_bits((BIAS - RAISED) << MANTISSA);
 const EXP_M1_LEAST: f64 = -40.0;
@@ -25,7 +25,7 @@ const GAUSSIAN_MOST: f64 = 39.0;
 const ERFC_CENTRE: f64 = 4.0;
 const ERFC_MOST: f64 = 28.0;
 const FRAC_1_SQRT_2PI: f64 = super::FRAC_1_SQRT_2PI;
-/// The rounding errors of the constants in this format (mpmath).
+/// The exact constants minus their values in `f64`, computed with mpmath.
 const FRAC_2_SQRT_PI_LOST: f64 = 1.533545961316588e-17;
 const FRAC_1_SQRT_2_LOST: f64 = -4.833646656726457e-17;
 const FRAC_1_SQRT_2PI_LOST: f64 = -2.49232720227773e-17;

@@ -75,7 +75,7 @@ pub(crate) fn tanh_complement<T: Scalar>(x: T) -> T {
     })
 }
 
-/// `1 / cosh² x`.
+/// The slope of tanh, `1 / cosh² x`.
 #[inline(always)]
 pub(crate) fn tanh_slope<T: Scalar>(x: T) -> T {
     by_format!(tanh_slope(x), {
@@ -91,7 +91,7 @@ pub fn sigmoid<T: Scalar>(x: T) -> T {
     sigmoid_of_sum(x, T::zero())
 }
 
-/// The logistic function of `x + low`, for `|low|` much smaller than 1.
+/// The logistic function of `x + low`, where `low` is a rounding error of `x`.
 #[inline(always)]
 pub(crate) fn sigmoid_of_sum<T: Scalar>(x: T, low: T) -> T {
     by_format!(sigmoid_of_sum(x, low), {
@@ -100,7 +100,8 @@ pub(crate) fn sigmoid_of_sum<T: Scalar>(x: T, low: T) -> T {
     })
 }
 
-/// `z σ(x + low)`; 0 if σ is 0.
+/// `z σ(x + low)` with the logistic function σ; 0 if σ is 0, even for infinite `z`. `low` is a rounding error of
+/// `x`.
 #[inline(always)]
 pub(crate) fn gated<T: Scalar>(z: T, x: T, low: T) -> T {
     by_format!(gated(z, x, low), {
@@ -109,7 +110,8 @@ pub(crate) fn gated<T: Scalar>(z: T, x: T, low: T) -> T {
     })
 }
 
-/// `σ(v) + w σ′(v)` for `v = x + low`, with `|w|` at most a small multiple of `|v|`.
+/// `σ(v) + w σ′(v)` with the logistic function σ at `v = x + low`. `low` is a rounding error of `x`, and `|w|` is
+/// at most a small multiple of `|v|`.
 #[inline(always)]
 pub(crate) fn gated_slope<T: Scalar>(w: T, x: T, low: T) -> T {
     by_format!(gated_slope(w, x, low), {
@@ -118,7 +120,7 @@ pub(crate) fn gated_slope<T: Scalar>(w: T, x: T, low: T) -> T {
     })
 }
 
-/// The slope of the logistic function at `x + low`, `e⁻ˣ / (1 + e⁻ˣ)²`.
+/// The slope of the logistic function at `v = x + low`, `e⁻ᵛ / (1 + e⁻ᵛ)²`. `low` is a rounding error of `x`.
 #[inline(always)]
 pub(crate) fn sigmoid_slope_of_sum<T: Scalar>(x: T, low: T) -> T {
     by_format!(sigmoid_slope_of_sum(x, low), {
@@ -141,7 +143,7 @@ pub fn erf<T: Scalar>(x: T) -> T {
     by_format!(erf(x), series::erf(x))
 }
 
-/// `2/√π e^(−x²)`.
+/// The slope of [`erf`], `2/√π e^(−x²)`.
 #[inline(always)]
 pub(crate) fn erf_slope<T: Scalar>(x: T) -> T {
     by_format!(erf_slope(x), exp(-x * x) * scalar(core::f64::consts::FRAC_2_SQRT_PI))
@@ -171,19 +173,19 @@ pub fn normal_density<T: Scalar>(x: T) -> T {
     by_format!(normal_density(x), exp(-x * x * scalar(0.5)) * scalar(FRAC_1_SQRT_2PI))
 }
 
-/// `x Φ(x)`; 0 if Φ is 0.
+/// `x Φ(x)` with the normal distribution function Φ; 0 if Φ is 0, even for infinite `x`.
 #[inline(always)]
 pub(crate) fn gelu<T: Scalar>(x: T) -> T {
     by_format!(gelu(x), vanishing(x, normal_cdf(x)))
 }
 
-/// `Φ(x) + x φ(x)`.
+/// The slope of [`gelu`], `Φ(x) + x φ(x)`, with the normal distribution function Φ and density φ.
 #[inline(always)]
 pub(crate) fn gelu_slope<T: Scalar>(x: T) -> T {
     by_format!(gelu_slope(x), normal_cdf(x) + vanishing(x, normal_density(x)))
 }
 
-/// `x tanh(ln(1 + eˣ))`.
+/// The activation Mish, `x tanh(ln(1 + eˣ))`.
 #[inline(always)]
 pub(crate) fn mish<T: Scalar>(x: T) -> T {
     by_format!(mish(x), {
@@ -201,7 +203,8 @@ pub(crate) fn mish_slope<T: Scalar>(x: T) -> T {
     })
 }
 
-/// `a`, `b`, `d` with `tanh(ln(1 + eˣ)) = a/d` and its derivative `4b/d²`, as in the bodies.
+/// `a`, `b`, `d` with `tanh(ln(1 + eˣ)) = a/d` and its derivative `4b/d²`. They are computed from `e^(−|x|)`, which
+/// does not overflow.
 #[inline(always)]
 fn mish_parts<T: Scalar>(x: T) -> (T, T, T) {
     let e = exp(-magnitude(x));
@@ -213,7 +216,7 @@ fn mish_parts<T: Scalar>(x: T) -> (T, T, T) {
     (a, b * (one + e), a + d)
 }
 
-/// `1/(1 + |x|)²`.
+/// The slope of the activation softsign, `1/(1 + |x|)²`.
 #[inline(always)]
 pub(crate) fn softsign_slope<T: Scalar>(x: T) -> T {
     by_format!(softsign_slope(x), {
@@ -222,7 +225,7 @@ pub(crate) fn softsign_slope<T: Scalar>(x: T) -> T {
     })
 }
 
-/// `e^(x + low)`, for `|low|` much smaller than 1.
+/// `e^(x + low)`, where `low` is a rounding error of `x`.
 #[inline(always)]
 pub(crate) fn exp_of_sum<T: Scalar>(x: T, low: T) -> T {
     by_format!(exp_of_sum(x, low), (x + low).exp())
@@ -240,7 +243,8 @@ pub(crate) fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
 /// The magnitude of exponents beyond which eˣ is 0 or ∞, so that their rounding error has no effect.
 const EXPONENTS: f64 = 1e3;
 
-/// `a · b`, and for fused numbers its rounding error, which corrects an exponent.
+/// `a · b` and its rounding error, with which a caller corrects the exponent of an exponential. The error is 0 unless
+/// the numbers are fused and `|a · b|` is below 1000.
 #[inline(always)]
 pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
     let product = a * b;
@@ -249,7 +253,8 @@ pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
     (product, lost)
 }
 
-/// `a / b`, and for fused numbers its rounding error, which corrects an exponent.
+/// `a / b` and its rounding error, with which a caller corrects the exponent of an exponential. The error is 0 unless
+/// the numbers are fused and `|a / b|` is below 1000.
 #[inline(always)]
 pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> (T, T) {
     let quotient = a / b;

@@ -1,16 +1,19 @@
-//! The error function of any other scalar, by plain arithmetic, so that the derivatives of dual numbers are right.
+//! The error function of any scalar except `f32` and `f64`, by plain arithmetic, so that the derivatives of dual
+//! numbers are right.
 
 use super::{exp, magnitude};
 use crate::scalar::{Scalar, scalar};
 
-/// `|x|` from which the continued fraction replaces the series: beyond it erfc is much smaller than 1.
+/// `|x|` from which the continued fraction replaces the series: beyond it erfc is small, and `1 − erf` would lose
+/// digits.
 const CHANGE: f64 = 1.0;
-/// Terms of the series; at `CHANGE` the next is below 1e-18 of the sum.
+/// The number of terms of the series; at `CHANGE` the next is below 1e-18 of the sum.
 const TERMS: usize = 24;
-/// Levels of the fraction; at `CHANGE` its error is below 1e-16.
+/// The number of levels of the continued fraction; at `CHANGE` its error is below 1e-16.
 const LEVELS: usize = 220;
 
-/// `2/√π e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (1·3·5 … (2n + 1))`: positive terms only.
+/// `erf x = 2/√π e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (1·3·5 … (2n + 1))` for `|x| < 1`. All terms have the sign of
+/// `x`, so none cancel.
 fn near<T: Scalar>(x: T) -> T {
     let square = x * x;
     let (mut term, mut sum) = (x, x);

@@ -10,15 +10,15 @@ const ROUND: f32 = 12_582_912.0;
 const KEEPS_LOSSES: bool = false;
 const BIAS: u32 = 127;
 const MANTISSA: u32 = 23;
-/// The lower half of the mantissa.
+/// The bits of the lower half of the mantissa.
 const HALF_MASK: u32 = (1 << 12) - 1;
-/// The first 16 bits of ln 2, so that a multiple is exact.
+/// The first 16 bits of ln 2, so that its product with an integer exponent is exact.
 const LN2_HIGH: f32 = 0.693_145_75;
 const LN2_LOW: f32 = 1.428_606_8e-6;
-/// The range of exponents: below it eˣ is 0, even times a number as large as its bound; above it, eˣ is ∞.
+/// The range to which the x of eˣ is limited. At its lower end eˣ is 0, even times 120; at its upper end eˣ is ∞.
 const EXP_LEAST: f32 = -120.0;
 const EXP_MOST: f32 = 89.0;
-/// Added to an exponent between that of `EXP_LEAST` and 0, it gives a normal number.
+/// Added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, it gives the exponent of a normal number.
 const RAISED: u32 = 64;
 const LOWERED: f32 = f32::from_bits((BIAS - RAISED) << MANTISSA);
 const EXP_M1_LEAST: f32 = -20.0;
@@ -26,7 +26,7 @@ const GAUSSIAN_MOST: f32 = 15.0;
 const ERFC_CENTRE: f32 = 2.0;
 const ERFC_MOST: f32 = 11.0;
 const FRAC_1_SQRT_2PI: f32 = super::FRAC_1_SQRT_2PI as f32;
-/// The rounding errors of the constants in this format.
+/// The constants in `f64` minus their values in `f32`.
 const FRAC_2_SQRT_PI_LOST: f32 = (core::f64::consts::FRAC_2_SQRT_PI - FRAC_2_SQRT_PI as f64) as f32;
 const FRAC_1_SQRT_2_LOST: f32 = (core::f64::consts::FRAC_1_SQRT_2 - core::f32::consts::FRAC_1_SQRT_2 as f64) as f32;
 const FRAC_1_SQRT_2PI_LOST: f32 = (super::FRAC_1_SQRT_2PI - FRAC_1_SQRT_2PI as f64) as f32;

@@ -11,15 +11,15 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Variances of weights and biases with χ₁(q*) = 1.
+/// Variances of weights and biases for which the norm of a gradient does not change with depth: χ₁(q*) = 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CriticalPoint {
-    /// σw².
+    /// σw², the variance of a weight times the fan-in.
     pub weight_variance: f64,
-    /// σb².
+    /// σb², the variance of a bias.
     pub bias_variance: f64,
-    /// The variance of pre-activations, q*, at which they are critical.
+    /// The fixed point q* of the variance of pre-activations, at which χ₁(q*) = 1.
     pub fixed_point: FixedPoint,
     /// c′(0) = (σw² (E φ)² + σb²)/q*: the correlation, after one layer, of two uncorrelated inputs.
     pub alikeness: f64,
@@ -31,8 +31,8 @@ const MOST_ALIKE: f64 = 0.5;
 const MOST_SLOPE: f64 = 1.2;
 
 impl CriticalPoint {
-    /// The critical variances with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ². `None` if σb² would be
-    /// negative.
+    /// Returns the critical point with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ². `None` if σb² would
+    /// be negative or σw² infinite.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite.
@@ -70,8 +70,8 @@ impl CriticalPoint {
         roots.into_iter().filter_map(|q| point(q).transpose()).collect()
     }
 
-    /// Whether training can start here. The correlation of two uncorrelated inputs is at most 0.5 after one layer, and
-    /// |dq′/dq| at q* is at most 1.2.
+    /// Whether training can start with these variances. The correlation of two uncorrelated inputs must be at most 0.5
+    /// after one layer, and |dq′/dq| at q* at most 1.2. A fixed point q* = 0 must not be unstable.
     ///
     /// A slope slightly above 1 is allowed: for GELU, a deviation of the variance from q* grows by 7 % per layer. Both
     /// thresholds are this crate's choice.
@@ -102,7 +102,8 @@ pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f
     Ok(usable.reduce(f64::min))
 }
 
-/// The gain σw for which a layer without bias keeps the variance q of its pre-activations: `√(q / E φ(√q z)²)`.
+/// Returns the gain σw for which a layer without bias keeps the variance q of its pre-activations: `√(q / E φ(√q
+/// z)²)`.
 ///
 /// For ReLU it is √2 at any q, the gain of He et al. (2015). It is infinite if φ is 0 everywhere.
 ///
@@ -113,8 +114,8 @@ pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error
     Ok(libm::sqrt(q / Moments::new(activation).square(q)))
 }
 
-/// The gain σw for which a layer keeps the norm of a gradient, given pre-activations of variance q:
-/// `1/√E φ′(√q z)²`, so that χ₁(q) = 1.
+/// Returns the gain σw for which a layer keeps the norm of a gradient, given pre-activations of variance q: `1/√E
+/// φ′(√q z)²`, so that χ₁(q) = 1.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, mean_field::backward_gain};

@@ -12,32 +12,33 @@ const LEAST: f64 = 1e-30;
 #[derive(Clone, Debug)]
 pub(crate) struct Moments<'a> {
     activation: &'a dyn AnyActivation,
-    /// Where panels are split: kinks and jumps.
+    /// The pre-activations at which φ has a kink or a jump. The integrals are split there.
     kinks: Vec<f64>,
     jumps: Vec<Jump>,
 }
 
-/// A jump of φ.
+/// A jump of an activation φ.
 #[derive(Clone, Copy, Debug)]
 struct Jump {
     at: f64,
-    /// φ on either side.
+    /// φ just below and just above the jump.
     sides: [f64; 2],
 }
 
 impl Jump {
-    /// The limits are φ at a distance that roundings of `at` do not reach.
+    /// Creates the jump of φ at the pre-activation `at`. Its values are φ at a relative distance of 10⁻¹³, more
+    /// than the rounding error of `at`.
     fn new(activation: &dyn AnyActivation, at: f64) -> Self {
         let near = 1e-13 * at.abs().max(1.0);
         Jump { at, sides: [at - near, at + near].map(|z| activation.value_at(z)) }
     }
 
-    /// The density of u at the jump, u normal with variance q.
+    /// Returns the density at the jump of a normal u with mean 0 and variance q.
     fn density(&self, q: f64) -> f64 {
         crate::math::FRAC_1_SQRT_2PI * libm::exp(-0.5 * self.at * self.at / q) / libm::sqrt(q)
     }
 
-    /// φ on the right less φ on the left.
+    /// Returns Δφ, which is φ just above the jump minus φ just below it.
     fn rise(&self) -> f64 {
         self.sides[1] - self.sides[0]
     }
@@ -50,35 +51,36 @@ impl<'a> Moments<'a> {
         Moments { activation, kinks, jumps }
     }
 
-    /// Whether φ jumps.
+    /// Whether φ has a jump.
     pub fn jumps(&self) -> bool {
         self.jumps.iter().any(|jump| jump.rise() != 0.0)
     }
 
-    /// `E φ`.
+    /// Returns `E φ(u)`, u normal with mean 0 and variance q.
     pub fn mean(&self, q: f64) -> f64 {
         if self.activation.odd() { 0.0 } else { expectation(q, &self.kinks, |u, _| [self.activation.value_at(u), 1.0]) }
     }
 
-    /// `E φ²`.
+    /// Returns `E φ(u)²`, u normal with mean 0 and variance q.
     pub fn square(&self, q: f64) -> f64 {
         expectation(q, &self.kinks, |u, _| [self.activation.value_at(u); 2])
     }
 
-    /// `E φ′²`; for q = 0 the limit q → 0.
+    /// Returns `E φ′(u)²`, u normal with mean 0 and variance q; for q = 0 the limit q → 0.
     pub fn derivative_square(&self, q: f64) -> f64 {
         expectation(q.max(LEAST), &self.kinks, |u, _| [self.activation.derivative_at(u); 2])
     }
 
-    /// `E φ′⁴`; for q = 0 the limit q → 0.
+    /// Returns `E φ′(u)⁴`, u normal with mean 0 and variance q; for q = 0 the limit q → 0.
     pub fn derivative_fourth(&self, q: f64) -> f64 {
         expectation(q.max(LEAST), &self.kinks, |u, _| [libm::pow(self.activation.derivative_at(u), 2.0); 2])
     }
 
-    /// `d/dq E φ² = E φ(u) φ′(u) z / √q`, with u = √q z.
+    /// Returns `d/dq E φ(u)² = E φ(u) φ′(u) z / √q`, with u = √q z and z standard normal.
     ///
     /// It equals `E (φ′² + φ φ″)` by Stein's lemma, but needs no φ″, so it is also right if φ′ is
-    /// discontinuous. A jump of φ at a adds `Δφ² p(a) a/2q`, with p the density of u.
+    /// discontinuous. A jump of φ at a adds `Δ(φ²) p(a) a/2q`, with Δ(φ²) the change of φ² at the jump and p
+    /// the density of u.
     pub fn square_slope(&self, q: f64) -> f64 {
         let q = q.max(LEAST);
         let root = libm::sqrt(q);
@@ -92,16 +94,16 @@ impl<'a> Moments<'a> {
         between + self.jumps.iter().map(of_jump).sum::<f64>()
     }
 
-    /// `E φ(u₁) φ(u₂)` for u₁, u₂ with variance q and correlation c.
+    /// Returns `E φ(u₁) φ(u₂)` for normal u₁, u₂ with mean 0, variance q and correlation c.
     pub fn pair(&self, q: f64, c: f64) -> f64 {
         expectation_of_pair(q.max(LEAST), c, &self.kinks, |u| self.activation.value_at(u))
     }
 
-    /// `E φ′(u₁) φ′(u₂)` for u₁, u₂ with variance q and correlation c: `d/dc E φ(u₁) φ(u₂) / q`.
+    /// Returns `E φ′(u₁) φ′(u₂)` for normal u₁, u₂ with mean 0, variance q and correlation c: `d/dc E
+    /// φ(u₁) φ(u₂) / q`.
     ///
-    /// A jump of φ at a is a φ′ of weight Δφ there. With φ′ elsewhere it gives
-    /// `2 Δφ p(a) E[φ′(u₂) | u₁ = a]`, with a jump at b `Δφ_a Δφ_b p(a, b)`. At c = 1 this is infinite for
-    /// a = b.
+    /// A jump of φ at a is a delta function of weight Δφ in φ′. Together with φ′ elsewhere it gives `2 Δφ
+    /// p(a) E[φ′(u₂) | u₁ = a]`, with a jump at b `Δφ_a Δφ_b p(a, b)`. At c = 1 this is infinite for a = b.
     pub fn pair_slope(&self, q: f64, c: f64) -> f64 {
         let q = q.max(LEAST);
         let slope = |u: f64| self.activation.derivative_at(u);

@@ -61,7 +61,8 @@ const GRADING: f64 = 8.0;
 /// less.
 const FINEST: f64 = 1.0 / 64.0;
 
-/// `E f₀ f₁` for factors `f(u, z) = [f₀, f₁]`, u = √q z, z standard normal. `kinks` are values of u.
+/// Returns `E f₀ f₁` for factors `f(u, z) = [f₀, f₁]`, u = √q z, z standard normal. `kinks` are values of u
+/// at which the integral is split.
 ///
 /// Each factor is multiplied by `e^(−z²/4)` before the two are multiplied, to avoid overflow of their product.
 pub(super) fn expectation(q: f64, kinks: &[f64], f: impl Fn(f64, f64) -> [f64; 2]) -> f64 {
@@ -74,15 +75,15 @@ pub(super) fn expectation(q: f64, kinks: &[f64], f: impl Fn(f64, f64) -> [f64; 2
     panels.integrate(PANELS, |z| f(root * z, z)).0
 }
 
-/// `E f(u₁) f(u₂)` for u₁ and u₂ normal with variance q and correlation c:
-/// u₁ = √q z₁, u₂ = √q (c z₁ + √(1 − c²) z₂).
+/// Returns `E f(u₁) f(u₂)` for u₁ and u₂ normal with mean 0, variance q and correlation c: u₁ = √q z₁,
+/// u₂ = √q (c z₁ + √(1 − c²) z₂).
 pub(super) fn expectation_of_pair(q: f64, c: f64, kinks: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     let (root, s) = (libm::sqrt(q), libm::sqrt((1.0 - c) * (1.0 + c)));
     if s == 0.0 {
         let mirrored: Vec<f64> = kinks.iter().flat_map(|kink| [*kink, c * kink]).collect();
         return expectation(q, &mirrored, |u, _| [f(u), f(c * u)]);
     }
-    // Where one inner integral does not converge, less is tried of the others: all of them would take minutes.
+    // If one inner integral does not converge, the others get fewer panels: with all panels they would take minutes.
     let converges = Cell::new(true);
     let inner = |z1: f64| {
         let mut panels = Panels::new();
@@ -103,7 +104,7 @@ pub(super) fn expectation_of_pair(q: f64, c: f64, kinks: &[f64], f: impl Fn(f64)
     panels.integrate(PANELS_OF_PAIR, |z1| [f(root * z1), inner(z1)]).0
 }
 
-/// The edges of the panels on the z axis.
+/// The edges of the panels into which an integral over z is split.
 struct Panels {
     edges: Vec<f64>,
 }
@@ -124,7 +125,7 @@ impl Panels {
         }
     }
 
-    /// The edges in \[−`REACH`, `REACH`\], sorted, without duplicates.
+    /// Returns the edges in \[−`REACH`, `REACH`\], in increasing order, without duplicates.
     fn sorted(mut self) -> Vec<f64> {
         self.edges.retain(|edge| edge.abs() <= REACH);
         self.edges.sort_unstable_by(f64::total_cmp);
@@ -132,8 +133,8 @@ impl Panels {
         self.edges
     }
 
-    /// `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz`, by bisection of panels until each meets the tolerance or there
-    /// are `most`; also returns whether there were enough.
+    /// Returns `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz`, by bisection of panels until each meets the tolerance or
+    /// there are `most` panels. Also returns whether `most` panels were enough.
     fn integrate(self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> (f64, bool) {
         let weighted = |z: f64| {
             let half_density = libm::exp(-0.25 * z * z);
@@ -166,7 +167,7 @@ impl Panels {
     }
 }
 
-/// The integral of f over `from..to`, with `∫|f|` and an error estimate.
+/// One panel of an integral: the integral of f over `from..to`, with `∫|f|` and an error estimate.
 struct Panel {
     from: f64,
     to: f64,

@@ -13,7 +13,7 @@ use core::{cmp::Ordering, iter};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FixedPoint {
-    /// q*.
+    /// q*, the variance of the pre-activations.
     pub variance: f64,
     /// dq′/dq at q*, χ₁ + σw² E φ″φ: the factor by which one layer multiplies a small deviation from q*.
     pub slope: f64,
@@ -47,8 +47,8 @@ pub struct DepthScales {
 }
 
 impl DepthScales {
-    /// 6 ξ_c, about the largest depth at which networks were trained (Schoenholz et al. 2017). Beyond it, the outputs
-    /// for two inputs no longer depend on how the inputs are correlated.
+    /// Returns 6 ξ_c, about the largest depth at which networks were trained (Schoenholz et al. 2017). Beyond it, the
+    /// outputs for two inputs no longer depend on how the inputs are correlated.
     pub fn trainable_depth(&self) -> f64 {
         6.0 * self.correlation
     }
@@ -70,7 +70,7 @@ pub struct PredictedLayer {
 }
 
 impl PredictedLayer {
-    /// A_l + V_l = ½ log10 χ₁(q_l), the sum of both shares.
+    /// Returns A_l + V_l = ½ log10 χ₁(q_l), the sum of both shares: the change of the gradient's norm in decades.
     pub fn decades(&self) -> f64 {
         self.activation + self.weights
     }
@@ -99,7 +99,7 @@ pub struct MeanField<'a> {
 }
 
 impl<'a> MeanField<'a> {
-    /// Layers with the given φ, σw² = `weight_variance` and σb² = `bias_variance`.
+    /// Creates layers with the given φ, σw² = `weight_variance` and σb² = `bias_variance`.
     ///
     /// For any initializer σw² = fan in · Var W; it is 2 for He.
     ///
@@ -111,18 +111,18 @@ impl<'a> MeanField<'a> {
         Ok(MeanField { moments: Moments::new(activation), weight_variance, bias_variance })
     }
 
-    /// σw².
+    /// Returns σw², the variance of a weight times the fan-in.
     pub fn weight_variance(&self) -> f64 {
         self.weight_variance
     }
 
-    /// σb².
+    /// Returns σb², the variance of a bias.
     pub fn bias_variance(&self) -> f64 {
         self.bias_variance
     }
 
-    /// The variance map `q′ = σw² E φ(√q z)² + σb²`: pre-activation variance of the next layer (Poole et al.
-    /// 2016).
+    /// Applies the variance map `q′ = σw² E φ(√q z)² + σb²`: returns the variance of the next layer's
+    /// pre-activations (Poole et al. 2016).
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite.
@@ -141,8 +141,9 @@ impl<'a> MeanField<'a> {
         Ok(self.gradient_gain(q))
     }
 
-    /// The correlation map: correlation c′, in the next layer, of two inputs whose pre-activations have variance q
-    /// and correlation c. `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al. 2016).
+    /// Applies the correlation map: returns the correlation c′, in the next layer, of two inputs whose
+    /// pre-activations have variance q and correlation c. `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al.
+    /// 2016).
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite, or `c` is outside \[−1, 1\].
@@ -295,13 +296,14 @@ impl<'a> MeanField<'a> {
         next(self.moments.pair(q, c)) / next(self.moments.pair(q, 1.0))
     }
 
-    /// dc′/dc = q σw² E φ′(u₁) φ′(u₂) / q′.
+    /// Returns the slope of the correlation map, dc′/dc = q σw² E φ′(u₁) φ′(u₂) / q′.
     fn correlation_slope(&self, q: f64, c: f64) -> f64 {
         q * self.weight_variance * self.moments.pair_slope(q, c) / self.next_variance(q)
     }
 
-    /// c* by Newton's method from c = 0. The map is a power series in c with non-negative coefficients (Mehler's
-    /// formula), so it is convex on \[0, 1\]. Hence the iterates approach the first fixed point from below.
+    /// Computes c*, the limit of the correlation of two inputs, by Newton's method from c = 0. The map is a power
+    /// series in c with non-negative coefficients (Mehler's formula), so it is convex on \[0, 1\]. Hence the iterates
+    /// approach the first fixed point from below.
     fn fixed_correlation_at(&self, q: f64) -> f64 {
         if self.gradient_gain(q) <= 1.0 + INDIFFERENT && !self.moments.jumps() {
             return 1.0;
@@ -341,7 +343,8 @@ pub(super) fn require_variance(what: &'static str, variance: f64) -> Result<(), 
     require(variance.is_finite() && variance >= 0.0, what, "finite and at least 0", variance)
 }
 
-/// ξ = −1/ln rate; infinite if the rate counts as 1.
+/// Returns the depth scale ξ = −1/ln rate, for a quantity that each layer multiplies by `rate`; infinite if the rate
+/// counts as 1.
 fn depth_scale(rate: f64) -> f64 {
     if (rate - 1.0).abs() <= INDIFFERENT { f64::INFINITY } else { -1.0 / libm::log(rate) }
 }
@@ -352,8 +355,8 @@ pub(super) fn difference(a: f64, b: f64) -> f64 {
     if relative.abs() <= CERTAIN || a == b { 0.0 } else { relative }
 }
 
-/// The values q at which `a(q) − b(q)` changes sign, `sides(q) = (a, b)`, in increasing order; `None` if the
-/// difference is 0 everywhere.
+/// Returns the values q at which `a(q) − b(q)` changes sign, `sides(q) = (a, b)`, in increasing order; `None` if the
+/// difference is 0 everywhere. The grid reaches from 10⁻¹⁶ to 10¹⁶ `highest`.
 pub(super) fn crossings(highest: f64, sides: impl Fn(f64) -> (f64, f64)) -> Option<Vec<f64>> {
     const PER_DECADE: i32 = 10;
     let apart = |q: f64| {

@@ -66,7 +66,7 @@ pub enum Average {
     Weighted,
 }
 
-/// The numbers of samples by true and by predicted class.
+/// The number of samples for each pair of true class and predicted class.
 ///
 /// For class k, TP is the number of its samples predicted as k, FP that of other samples predicted as k, and FN that of
 /// its samples predicted as another class. Precision is TP/(TP + FP), recall TP/(TP + FN), and F1 their harmonic mean 2
@@ -76,11 +76,11 @@ pub struct ConfusionMatrix {
     classes: usize,
     /// Row-major, \[true class, predicted class\].
     counts: Vec<u64>,
-    /// Empty without names.
+    /// The names of the classes; empty if they have none.
     names: Vec<String>,
 }
 
-/// Precision, recall or F1 as numerator and denominator.
+/// A function that returns the precision, recall or F1 of one class as numerator and denominator.
 type Measure = fn(&ConfusionMatrix, usize) -> (u64, u64);
 
 impl ConfusionMatrix {
@@ -106,7 +106,7 @@ impl ConfusionMatrix {
         Ok(ConfusionMatrix { classes, counts, names: Vec::new() })
     }
 
-    /// Names the classes, for the table.
+    /// Sets the names of the classes for the table that `Display` writes. The default is their numbers.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is a name for each class.
@@ -121,18 +121,19 @@ impl ConfusionMatrix {
         self.classes
     }
 
-    /// The number of samples of class `actual` that were predicted as `predicted`; 0 beyond the classes.
+    /// Returns the number of samples of the true class `actual` that were predicted as `predicted`; 0 if either is no
+    /// class.
     pub fn count(&self, actual: usize, predicted: usize) -> u64 {
         let known = actual < self.classes && predicted < self.classes;
         if known { self.counts[actual * self.classes + predicted] } else { 0 }
     }
 
-    /// The number of samples of class `actual`.
+    /// Returns the number of samples whose true class is `actual`.
     pub fn support(&self, actual: usize) -> u64 {
         (0..self.classes).map(|predicted| self.count(actual, predicted)).sum()
     }
 
-    /// The number of samples predicted as `predicted`.
+    /// Returns the number of samples that were predicted as class `predicted`.
     fn predicted(&self, predicted: usize) -> u64 {
         (0..self.classes).map(|actual| self.count(actual, predicted)).sum()
     }
@@ -171,7 +172,7 @@ impl ConfusionMatrix {
         self.mean(average, Self::recall_counts)
     }
 
-    /// The mean F1 of the classes.
+    /// Returns the mean F1 of the classes; an undefined F1 counts as 0.
     pub fn mean_f1(&self, average: Average) -> f64 {
         self.mean(average, Self::f1_counts)
     }
@@ -229,7 +230,7 @@ impl fmt::Display for ConfusionMatrix {
     }
 }
 
-/// Writes the table.
+/// Writes the same table as `Display`.
 impl fmt::Debug for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

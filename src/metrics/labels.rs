@@ -1,4 +1,4 @@
-//! Several labels per row, each present or not.
+//! Metrics of several labels per row, each present or not: the fraction of right rows or labels.
 
 use super::{require_numbers, require_targets, rows_of};
 #[cfg(doc)]
@@ -8,7 +8,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// Returns for each label whether its prediction, `y > threshold`, agrees with its target, 1 or 0.
+/// Returns for each label whether its prediction, present if `y > threshold`, agrees with its target, 1 or 0.
 fn right<T: Scalar>(y: &[T], targets: &[T], threshold: f64) -> impl Iterator<Item = bool> {
     y.iter().zip(targets).map(move |(&y, target)| (to_f64(y) > threshold) == target.is_one())
 }

@@ -34,7 +34,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// Returns the number of rows of an output. Refuses incomplete rows, and no rows.
+/// Returns the number of rows of `width` values in an output of `values` values. Refuses incomplete rows, and no rows.
 fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
     if width == 0 {
         return Err(Error::Empty { what: "a row of the output" });
@@ -48,7 +48,7 @@ fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
     require_length("targets", outputs, targets)
 }
 
-/// Refuses NaN.
+/// Refuses values that are NaN. The error names `what` and the index of the first.
 fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| value.is_nan()) {
         Some(index) => Err(Error::NonFinite { what, index, found: f64::NAN }),
@@ -56,7 +56,7 @@ fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Er
     }
 }
 
-/// Refuses NaN and ±∞.
+/// Refuses values that are NaN or infinite. The error names `what` and the index of the first.
 fn require_finite<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index, found: to_f64(values[index]) }),

@@ -1,4 +1,4 @@
-//! Errors of values, and the explained variance.
+//! Metrics of predicted values: root mean square error, mean absolute error, and the fraction of explained variance.
 
 use super::{require_finite, require_targets, rows_of};
 #[cfg(doc)]
@@ -18,12 +18,12 @@ fn check<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<usize, Error
     Ok(rows)
 }
 
-/// Returns one column of rows of `width` values.
+/// Returns column number `column` of rows of `width` values.
 fn column<T: Scalar>(width: usize, values: &[T], column: usize) -> impl Iterator<Item = f64> + Clone {
     values.iter().skip(column).step_by(width).map(|&value| to_f64(value))
 }
 
-/// Returns the errors of one column.
+/// Returns the errors `y − t` in column `k` of rows of `width` values.
 fn errors<T: Scalar>(width: usize, y: &[T], targets: &[T], k: usize) -> impl Iterator<Item = f64> + Clone {
     column(width, y, k).zip(column(width, targets, k)).map(|(y, target)| y - target)
 }
@@ -40,7 +40,7 @@ fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     (most, if most > 0.0 { sum(values.map(|value| (value / most) * (value / most))) } else { 0.0 })
 }
 
-/// Returns the mean of `of_column` over the columns.
+/// Returns the mean of `of_column` over the columns 0 to `width − 1`. A mean that is NaN or +∞ is an error.
 fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
     let mut sum = Sum::new();
     for column in 0..width {

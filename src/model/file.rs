@@ -39,11 +39,12 @@ struct Description {
     classes: Vec<String>,
 }
 
-/// Keys of the metadata.
+/// The metadata key of the version of the format.
 const VERSION: &str = "chainrule model";
+/// The metadata key of the [`Description`].
 const DESCRIPTION: &str = "model";
 
-/// The name of the tensor of the buffers.
+/// The name of the tensor with the buffers of the network, such as running statistics.
 const BUFFERS: &str = "chainrule/buffers";
 
 /// The version of the format that this crate writes and reads.
@@ -56,17 +57,17 @@ pub enum Precision {
     F64,
     /// 32 bits.
     F32,
-    /// 16 bits with 11 digits: IEEE 754 binary16, up to 65504.
+    /// IEEE 754 binary16: 16 bits, a significand of 11 binary digits, values up to 65504.
     F16,
-    /// 16 bits with 8 digits and the range of `f32`: bfloat16.
+    /// bfloat16: 16 bits, a significand of 8 binary digits, about the range of `f32`.
     Bf16,
 }
 
 impl Precision {
-    /// Returns the format with the size and digits of `T`.
+    /// Returns the number format with the size and the precision of the scalar type `T`.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a number of another format.
+    /// [`Error::Checkpoint`] for a scalar type of any other format.
     pub fn of<T: Scalar>() -> Result<Self, Error> {
         match (size_of::<T>(), to_f64(T::epsilon())) {
             (8, e) if e == f64::EPSILON => Ok(Precision::F64),
@@ -87,11 +88,13 @@ impl Precision {
         }
     }
 
+    /// Returns the number format that safetensors calls `name`; `None` for a name of any other format.
     pub(super) fn named(name: &str) -> Option<Self> {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
-    /// Adds the bytes of `x`, rounded to the nearest number of the format; `None` if the rounded number is infinite.
+    /// Adds the bytes of `x`, rounded to the nearest number of the format. Returns `None` if a format narrower than
+    /// `f64` rounds it to ∞.
     pub(super) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
         match self {
             Precision::F64 => bytes.extend(x.to_le_bytes()),
@@ -103,7 +106,7 @@ impl Precision {
         Some(())
     }
 
-    /// Decodes the number in `bytes`.
+    /// Decodes the number in `bytes`, little-endian.
     pub(super) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
@@ -136,7 +139,7 @@ impl Small {
         0x7FFF >> self.digits << self.digits
     }
 
-    /// Rounds to the nearest number, ties to even; `None` if it is infinite or NaN.
+    /// Returns the bits of the number nearest to `x`, ties to even; `None` if that number is infinite or NaN.
     fn bits(self, x: f64) -> Option<u16> {
         let exponent = ((x.abs().to_bits() >> 52) as i32 - 1023).max(self.least);
         // The magnitude in multiples of the spacing of adjacent numbers. A carry out of the fraction increments the
@@ -147,6 +150,7 @@ impl Small {
         (bits < f64::from(self.infinity())).then_some(bits as u16 | sign)
     }
 
+    /// Returns the number with these bits.
     fn value(self, bits: u16) -> f64 {
         let (field, fraction) = (i32::from((bits & 0x7FFF) >> self.digits), f64::from(bits & ((1 << self.digits) - 1)));
         let magnitude = if bits & 0x7FFF >= self.infinity() {
@@ -160,7 +164,7 @@ impl Small {
     }
 }
 
-/// Returns `2^exponent`, a normal number.
+/// Returns `2^exponent`, for an exponent from −1022 to 1023.
 fn power(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
@@ -239,7 +243,7 @@ impl<T: Scalar> Model<T> {
         assemble(network, description, &header, data)
     }
 
-    /// As [`from_bytes`](Self::from_bytes), for a network with custom parts, each built by a registry.
+    /// Reads a model as [`from_bytes`](Self::from_bytes), for a network with custom parts, which `registry` builds.
     ///
     /// # Errors
     /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of [`LayerSpec::build_with`].
@@ -250,7 +254,7 @@ impl<T: Scalar> Model<T> {
         assemble(network, description, &header, data)
     }
 
-    /// As [`from_bytes`](Self::from_bytes), for the given `network`, which may have custom parts.
+    /// Reads a model as [`from_bytes`](Self::from_bytes), but uses the given `network`, which may have custom parts.
     ///
     /// # Errors
     /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the layer,
@@ -291,7 +295,7 @@ impl<T: Scalar> Model<T> {
         read_file(path.as_ref(), |bytes| Self::from_bytes(bytes))
     }
 
-    /// As [`load`](Self::load), for a network with custom parts, each built by a registry.
+    /// Reads a model as [`load`](Self::load), for a network with custom parts, which `registry` builds.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of
@@ -302,7 +306,7 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// Reads a file. An error about the format names the file.
+/// Parses the bytes of the file at `path` by `parse`. An error about the format names the file.
 #[cfg(feature = "std")]
 fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
     let bytes = file::read(path).map_err(|error| failed(path, error))?;
@@ -360,7 +364,7 @@ fn assemble<T: Scalar>(
     Ok(model)
 }
 
-/// Appends the `count` values of a tensor to `values`.
+/// Appends the `count` values of a tensor, rounded to `T`, to `values`. Refuses a value that is not finite in `T`.
 fn read_tensor<T: Scalar>(
     name: &str,
     tensor: &Tensor,

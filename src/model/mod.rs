@@ -108,7 +108,7 @@ impl<T: Scalar> Model<T> {
         Ok(Model { buffers: buffers.to_vec(), ..self })
     }
 
-    /// A workspace for inference.
+    /// Creates a workspace for inference with the buffers of the model, for passes of up to `capacity`.
     fn workspace(&self, capacity: BatchShape<'_>) -> Result<Workspace<T, &dyn Layer<T>>, Error> {
         let mut workspace = Workspace::for_inference(self.network(), capacity)?;
         workspace.set_buffers(&self.buffers).map(|()| workspace)
@@ -132,7 +132,7 @@ impl<T: Scalar> Model<T> {
         Ok(Model { outputs: Some(scale), ..self })
     }
 
-    /// Names the input columns.
+    /// Sets the names of the input columns, in order.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one name for each input of the network.
@@ -142,7 +142,7 @@ impl<T: Scalar> Model<T> {
         Ok(Model { columns, ..self })
     }
 
-    /// Names the classes.
+    /// Sets the names of the classes, in the order of the network's outputs.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one name for each output of the network.
@@ -167,12 +167,12 @@ impl<T: Scalar> Model<T> {
         (self.network, self.parameters)
     }
 
-    /// Returns the standardization that is applied to inputs.
+    /// Returns the standardization that is applied to inputs; `None` if inputs are used as given.
     pub fn input_scale(&self) -> Option<&Standardize> {
         self.inputs.as_ref()
     }
 
-    /// Returns the standardization that is inverted on outputs.
+    /// Returns the standardization that is inverted on outputs; `None` if outputs are returned as computed.
     pub fn output_scale(&self) -> Option<&Standardize> {
         self.outputs.as_ref()
     }
@@ -239,7 +239,8 @@ impl<T: Scalar> Model<T> {
         Ok(probabilities)
     }
 
-    /// Returns the number of classes: the output width.
+    /// Returns the number of classes: the output width. For a network of one output, an error that names the method
+    /// `what`.
     fn classified(&self, what: &'static str) -> Result<usize, Error> {
         match self.network.dims().output {
             1 => Err(Error::IncompatibleLayer {
@@ -273,7 +274,7 @@ impl<T: Scalar> fmt::Debug for Model<T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the trained model: the network with the [result](Trainer::result) of the training.
+    /// Returns the trained model: the network with the [weights that training results in](Trainer::result).
     ///
     /// # Errors
     /// Those of [`Model::new`].
@@ -285,8 +286,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Model::new(self.into_network(), parameters)?.with_buffers(&buffers)
     }
 
-    /// Returns a model of the current [result](Trainer::result), so that training can continue. Its network is built
-    /// from the description.
+    /// Returns a model with a copy of the [weights that training results in](Trainer::result) so far. Training can
+    /// continue. Its network is built from the description.
     ///
     /// # Errors
     /// [`Error::CustomPart`] for a network with a custom part; those of [`Model::new`].

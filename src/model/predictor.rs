@@ -50,8 +50,8 @@ impl<'m, T: Scalar> Predictor<'m, T> {
         Ok(y)
     }
 
-    /// Writes the outputs of [`predict`](Self::predict) to a buffer. With memory for data of this size, and without an
-    /// input scale, a call for one sample or for samples of one step allocates nothing.
+    /// Writes the outputs of [`predict`](Self::predict) to a buffer. After an earlier call for data of this size, and
+    /// without an input scale, a call for one sample or for samples of one step allocates nothing.
     ///
     /// # Errors
     /// Those of [`Model::predict`]; [`Error::Length`] for a buffer of another length than the outputs.

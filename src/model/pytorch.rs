@@ -36,7 +36,8 @@ impl ModuleNames {
         Self::default()
     }
 
-    /// Maps the layer at `path`, and the layers inside it, to `module`.
+    /// Maps the layer at `path` to the PyTorch module `module`, and each layer inside it to the module of the same path
+    /// inside `module`.
     #[must_use]
     pub fn module(self, path: &str, module: &str) -> Self {
         self.stacked(path, module, 0)
@@ -50,14 +51,16 @@ impl ModuleNames {
         self
     }
 
-    /// Skips the tensors of this name or below it, which belong to no layer of the network.
+    /// Makes an import ignore tensors that belong to no layer of the network: the tensor named `module`, and those
+    /// whose names begin with `module.`.
     #[must_use]
     pub fn skip(mut self, module: &str) -> Self {
         self.skipped.insert(module.into());
         self
     }
 
-    /// Returns the module and index of the layer at `path`, from the nearest entry above it.
+    /// Returns the PyTorch module of the layer at `path`, and its index among the stacked layers of the module. They
+    /// follow from the entry of the layer or of the innermost layer around it; without an entry they are `path` and 0.
     fn of(&self, path: &str) -> (String, usize) {
         let mut above = path;
         loop {
@@ -95,12 +98,12 @@ struct Entry {
 enum Kind {
     /// The tensor has the values of the block.
     Whole,
-    /// b_hh, which is added to b_ih, since the layer has one bias. Its last rows can be a block of their own, at
-    /// `apart`.
+    /// PyTorch's recurrent bias b_hh, which is added to b_ih, since the layer has one bias. For a GRU its last rows are
+    /// a block of their own, with the parameters `apart`.
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
-/// Returns the tensors of all layers, in the order of their blocks.
+/// Returns an entry for each PyTorch tensor with parameters of `network`, in the order of the blocks.
 fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
     let parts = network.parts();
     let mut entries = Vec::new();
@@ -151,7 +154,7 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
     Ok(entries)
 }
 
-/// Returns the name of a tensor of a module.
+/// Returns the full name of the tensor `own` of a module: `module.own`.
 fn below(module: &str, own: &str) -> String {
     if module.is_empty() { own.into() } else { format!("{module}.{own}") }
 }
@@ -243,7 +246,7 @@ pub fn import_state_dict<T: Scalar>(
     Ok(())
 }
 
-/// Returns the values of a tensor with the given shape.
+/// Returns the values of the tensor `name`. An error if it is missing or has another shape than `shape`.
 fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [f64], Error> {
     let tensor = state.get(name).ok_or_else(|| missing(name, shape, state))?;
     if tensor.shape != shape {
@@ -254,7 +257,7 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 }
 
 /// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. A
-/// gate's one bias becomes `bias_ih`, and `bias_hh` is 0.
+/// gate's one bias becomes `bias_ih`, and `bias_hh` is 0 but for the candidate of a GRU, which has two biases.
 ///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its

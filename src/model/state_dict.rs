@@ -80,12 +80,13 @@ impl StateDict {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Returns the tensor of this name.
+    /// Returns the tensor of this name; `None` if there is none.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
 
-    /// Reads the tensors from the bytes of a safetensors file, written by any program. Integers become floats.
+    /// Reads the tensors from the bytes of a safetensors file, written by any program. Integers become floats; `BOOL`
+    /// becomes 0 and 1.
     ///
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated or in another format. [`Error::StateDict`], naming the
@@ -203,7 +204,7 @@ impl Number {
     }
 }
 
-/// Returns the error about a tensor that does not fit.
+/// Returns the error about a tensor of a state dict that is not the expected one.
 pub(super) fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::StateDict { tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
 }

@@ -42,7 +42,7 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
     workspace: Workspace<T, &'m dyn Layer<T>>,
-    /// The sums of a mean over steps at the end of the network.
+    /// The sums of the outputs of all steps so far, if the last layer is a mean over steps.
     sums: Option<RunningSums<T>>,
     x: Vec<T>,
     y: Vec<T>,
@@ -129,7 +129,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(())
     }
 
-    /// Runs the next step with the input `x`, and returns its output. It does not allocate.
+    /// Runs the next step with the input `x`, and returns its output, both unscaled as for [`Model::predict`]. It does
+    /// not allocate.
     ///
     /// # Errors
     /// [`Error::Length`] unless `x` has one value for each input of the network; [`Error::NonFinite`] for a value that

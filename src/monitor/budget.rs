@@ -5,16 +5,16 @@ use crate::{block::Role, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// The norms of the gradient before and after one link.
+/// One link of the chain rule, with the norms of the gradient before and after it in the backward pass.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkBudget {
-    /// The name of the link.
+    /// The name of the link: `3`, `0.recurrent`.
     pub name: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The time step, for a link over time.
+    /// The time step of a link over time; `None` for a link over depth.
     pub step: Option<usize>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
@@ -25,7 +25,7 @@ pub struct LinkBudget {
 }
 
 impl LinkBudget {
-    /// Returns `norm_out.norm / norm_in.norm`.
+    /// Returns `norm_out.norm / norm_in.norm`, the factor by which the link multiplies the norm of the gradient.
     pub fn gain(&self) -> f64 {
         self.norm_out.norm / self.norm_in.norm
     }
@@ -51,7 +51,8 @@ pub struct BlockBudget {
     pub gradient: NormStats,
 }
 
-/// The decades that each factor adds to log10 ‖gradient‖; they sum to log10 of the last norm over the first.
+/// The decades that each factor adds to log10 ‖gradient‖; they sum to log10 of the norm after the last link over
+/// the norm before the first.
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
 /// change is attributed to that later link.
@@ -74,7 +75,7 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Returns the shares of `links`, which are in the order of the backward pass.
+    /// Returns the shares of `links`, which must be in the order of the backward pass.
     pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
         let mut shares = Shares::default();
         // The last norm that was not zero, and the factor that made the gradient zero, if it is zero.
@@ -111,18 +112,19 @@ impl Shares {
         }
     }
 
-    /// Returns the sum of the shares: log10 of the norm at the end over the norm at the start.
+    /// Returns the sum of the shares: log10 of the gradient's norm after the last link over its norm before the first.
     pub fn total(&self) -> f64 {
         self.weights + self.activation + self.injection + self.other
     }
 }
 
-/// The budget of the last monitored pass, over depth and over time. Its `Display` is a table.
+/// A monitor that records the norms of the gradient at each link of the last monitored pass, over depth and over time.
+/// Its `Display` is a table.
 ///
 /// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A the share of activations, V of weights, J
 /// of additions and O of other links. The budget begins at the gradient of the network's output. It ends at the last
-/// gradient computed: that of the first pre-activation, or of the input if requested. After the longest pass it does
-/// not allocate.
+/// gradient computed: that of the first pre-activation, or of the input if requested. Once it has recorded the longest
+/// pass, it does not allocate.
 #[derive(Clone, Debug, Default)]
 pub struct GradientBudget {
     depth: Rows,
@@ -130,12 +132,12 @@ pub struct GradientBudget {
     blocks: Vec<BlockBudget>,
 }
 
-/// Rows whose memory is reused from pass to pass.
+/// The links of one pass, in the order in which they were reported. Their memory is reused from pass to pass.
 #[derive(Clone, Debug, Default)]
 struct Rows {
     rows: Vec<LinkBudget>,
     used: usize,
-    /// The length of the longest name. Every row has room for a name of this length.
+    /// The length of the longest link name so far, in bytes. Every row has room for a name of this length.
     longest: usize,
 }
 
@@ -185,22 +187,22 @@ impl GradientBudget {
         self.depth.rows()
     }
 
-    /// The links over time, from the last step to the first, layer by layer in the order of the backward pass.
+    /// Returns the links over time, from the last step to the first, layer by layer in the order of the backward pass.
     pub fn steps(&self) -> &[LinkBudget] {
         self.time.rows()
     }
 
-    /// Returns the parameter blocks, with the norms of their gradients.
+    /// Returns the parameter blocks, with the norms of their values and of their gradients.
     pub fn blocks(&self) -> &[BlockBudget] {
         &self.blocks
     }
 
-    /// The shares of the main path.
+    /// Returns the decades that each factor adds on the main path from loss to input.
     pub fn shares(&self) -> Shares {
         Shares::of(self.links().iter().filter(|link| link.on_main_path))
     }
 
-    /// The paths of the recurrent layers in the pass.
+    /// Returns the paths of the recurrent layers, in the order of the backward pass.
     pub fn recurrent_layers(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for link in self.steps() {
@@ -212,12 +214,13 @@ impl GradientBudget {
         names
     }
 
-    /// The links over time of one recurrent layer, from the last step to the first.
+    /// Returns the links over time of the recurrent layer at the path `layer`, from the last step to the first.
     pub fn steps_of<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a LinkBudget> {
         self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
     }
 
-    /// ‖dL/d(h, c)‖ at each step of one recurrent layer, from the first step to the last.
+    /// Returns the norm of the gradient with respect to the state, `‖∂L/∂(h, c)‖`, at each step of the
+    /// recurrent layer at the path `layer`, from the first step to the last.
     pub fn state_gradients(&self, layer: &str) -> Vec<f64> {
         let mut norms: Vec<f64> = self
             .steps_of(layer)
@@ -229,7 +232,7 @@ impl GradientBudget {
     }
 }
 
-/// Returns the path of the layer of a link: `0` for `0.recurrent`.
+/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }

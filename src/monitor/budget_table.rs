@@ -25,7 +25,7 @@ impl fmt::Display for Decades {
     }
 }
 
-/// The shares of one row of a table, and a bar of its total: one mark for half a decade.
+/// Writes a name, a norm, its shares in decades, and a bar of their sum: one mark for each half decade, at most 24.
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
     let total = shares.total();
     let marks = (Float::abs(total) * 2.0).min(24.0) as usize;
@@ -40,8 +40,8 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares)
     )
 }
 
-/// A table over depth, with a row for each weight product and the factors before it. Then a table over time for each
-/// recurrent layer, its steps in at most twelve groups.
+/// Writes a table over depth from loss to input, with a row for each product with weights together with the links
+/// before it. Then it writes a table over time for each recurrent layer, its steps in at most twelve groups.
 impl fmt::Display for GradientBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path: Vec<&LinkBudget> = self.links().iter().filter(|link| link.on_main_path).collect();
@@ -108,7 +108,7 @@ fn write_blocks<'a>(f: &mut fmt::Formatter<'_>, blocks: impl Iterator<Item = &'a
     writeln!(f)
 }
 
-/// The number of groups of steps in a table over time.
+/// The largest number of groups of steps in a table over time.
 const STRETCHES: usize = 12;
 
 impl GradientBudget {

@@ -10,8 +10,8 @@ impl<T: Scalar> GradientMonitor<T> for () {
     }
 }
 
-/// Forwards events to the active members, and the start of a pass or of a part to all members. Each member can stop a
-/// run.
+/// Implements a monitor that forwards every call to its active members. The start of a pass, `Event::NextPart` and
+/// `Event::Epoch` go to all members. Each member can stop a run.
 macro_rules! composite {
     ([$($generics:tt)*] $type:ty, $self:ident, any($is:ident): $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
@@ -85,14 +85,14 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
 
 /// A monitor that is active in every `n`-th pass only. The other passes have no monitoring cost.
 ///
-/// In a [`Trainer`](crate::trainer::Trainer) `Every` counts updates, not the parts of an accumulated update.
+/// In a [`Trainer`](crate::trainer::Trainer) `Every` counts updates, not the passes of an accumulated gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Every<M> {
     every: u64,
     passes: u64,
     /// Whether the next pass is a further part of the same update.
     same_update: bool,
-    /// The monitor that is made active.
+    /// The monitor that is active in every `n`-th pass.
     pub monitor: M,
 }
 

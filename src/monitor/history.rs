@@ -1,4 +1,4 @@
-//! The budget over a run, in bounded memory.
+//! The decades of each link over the passes of a run, in bounded memory.
 
 use super::Factor;
 #[cfg(doc)]
@@ -9,8 +9,8 @@ use num_traits::Float;
 /// The largest number of items that a [`Thinning`] keeps.
 pub(super) const KEPT: usize = 128;
 
-/// Which of an unknown number of items to keep: every k-th, k = 1 at first. At [`KEPT`] items every other one is
-/// dropped, and k is doubled. So at least 64 of many are kept, at equal distances.
+/// Decides which items of a sequence of unknown length to keep: every k-th, k = 1 at first. At [`KEPT`] items every
+/// other one is dropped, and k is doubled. So 64 to 128 items of a long sequence are kept, at equal distances.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Thinning {
     seen: u64,
@@ -18,7 +18,8 @@ pub(super) struct Thinning {
 }
 
 impl Thinning {
-    /// Whether the next item is kept. `halve` drops every other one of the `kept` items, if they are too many.
+    /// Counts the next item, and returns whether to keep it. `kept` is the number of items kept before. If it is
+    /// [`KEPT`] and another is to be kept, `halve` is called, which must drop every other one.
     pub(super) fn keeps(&mut self, kept: usize, halve: impl FnOnce()) -> bool {
         let number = self.seen;
         self.seen += 1;
@@ -34,7 +35,7 @@ impl Thinning {
     }
 }
 
-/// Drops every other item, the second first.
+/// Drops every other item: the first stays, the second is dropped.
 pub(super) fn halve<V>(items: &mut Vec<V>) {
     let mut keep = false;
     items.retain(|_| {
@@ -46,22 +47,22 @@ pub(super) fn halve<V>(items: &mut Vec<V>) {
 /// The decades of each link of the main path over the passes of a run, in bounded memory.
 ///
 /// Every k-th pass is kept, k = 1 at first. At 128 passes every other one is dropped and k is doubled, so that 64 to
-/// 128 passes of a long run are there, at equal distances. It allocates only for links that are new to it.
+/// 128 passes of a long run are kept, at equal distances. It allocates only for a link that was not reported before.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BudgetHistory {
-    /// The numbers of the kept passes. For [`Statistics`](super::Statistics) monitored passes are counted, from 1. Of a
-    /// [`RunRecord`](crate::monitor::RunRecord) they are those of updates.
+    /// The number of each kept pass. [`Statistics`](super::Statistics) counts monitored passes, from 1. In a
+    /// [`RunRecord`](crate::monitor::RunRecord) it is the number of the update.
     pub numbers: Vec<u64>,
     /// The links, from loss to input.
     pub links: Vec<LinkHistory>,
     #[cfg_attr(feature = "serde", serde(skip))]
     thinning: Thinning,
-    /// Whether a pass has begun, and whether it is kept.
+    /// Whether the current pass is kept; `None` before its first link.
     #[cfg_attr(feature = "serde", serde(skip))]
     open: Option<bool>,
-    /// The place at which the next link is expected.
+    /// The index in `links` at which the search for the next link starts.
     #[cfg_attr(feature = "serde", serde(skip))]
     next: usize,
 }
@@ -73,15 +74,16 @@ pub struct BudgetHistory {
 pub struct LinkHistory {
     /// The name of the link.
     pub name: String,
-    /// The factor it applies.
+    /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// [`LinkBudget::decades`] in each kept pass; `None` where no gradient came to the link.
+    /// [`LinkBudget::decades`] in each kept pass; `None` for a pass in which the link received no gradient.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: Vec<Option<f64>>,
 }
 
 impl BudgetHistory {
-    /// The sum of the decades of all links in each kept pass; `None` where no gradient came.
+    /// Returns the sum of the decades of all links in each kept pass; `None` for a pass in which no link received a
+    /// gradient.
     pub fn totals(&self) -> Vec<Option<f64>> {
         let total = |pass: usize| {
             let decades = self.links.iter().filter_map(|link| link.decades.get(pass).copied().flatten());
@@ -90,12 +92,13 @@ impl BudgetHistory {
         (0..self.numbers.len()).map(total).collect()
     }
 
-    /// Ends the pass at hand.
+    /// Ends the current pass.
     pub(super) fn end(&mut self) {
         self.open = None;
     }
 
-    /// Adds a link of the main path to the pass `number`, with the norms of the gradient before and after it.
+    /// Adds a link of the main path to the pass `number`, with the norms of the gradient before and after it. The first
+    /// link after [`end`](Self::end) begins a pass.
     pub(super) fn push(&mut self, number: u64, name: &str, factor: Factor, [before, after]: [f64; 2]) {
         if self.open.is_none() {
             self.begin(number);

@@ -1,4 +1,4 @@
-//! Links and their factors.
+//! Links of the chain rule, and the factors that they apply.
 
 use crate::{activation::AnyActivation, batch_shape::BatchShape, block::Gate};
 
@@ -17,29 +17,29 @@ pub enum Factor {
     Other,
 }
 
-/// One link of the chain: its name, its factor and its step.
+/// One link of the chain rule, such as a product with weights or an activation: its name, its factor and its time step.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Link<'a> {
     /// The name of the link: `3`, `3.residual.1`, `0.recurrent`.
     pub name: &'a str,
-    /// The index of the link's name in the network's table of names.
+    /// The index of the link's name in the network's table of link names.
     pub index: usize,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The step of a link over time; `None` for a link over depth.
+    /// The time step of a link over time; `None` for a link over depth.
     pub step: Option<usize>,
-    /// The gate of a gated cell.
+    /// The gate to which the link belongs, in a cell with gates; otherwise `None`.
     pub gate: Option<Gate>,
     /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
     pub on_main_path: bool,
-    /// The batch shape of the pass.
+    /// The batch shape of the pass. For a link over depth that is reported in parts, it is the shape of the part.
     pub shape: BatchShape<'a>,
     /// The number of parts of the same link that this pass reported before. A link over depth within a
     /// [`Checkpointed`](crate::recurrent::Checkpointed) layer is reported in parts, one for each segment of steps. All
     /// other links are reported at once.
     pub parts_before: usize,
-    /// The number of parts that follow: 0 for the last or only one.
+    /// The number of parts of the same link that this pass reports later: 0 for the last or only one.
     pub parts_after: usize,
     /// The activation, if the factor is [`Factor::Activation`].
     pub activation: Option<&'a dyn AnyActivation>,

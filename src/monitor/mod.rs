@@ -32,31 +32,32 @@ pub use statistics::{
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoard;
 
-/// An event of a pass or an update, apart from the links.
+/// An event that a [`GradientMonitor`] receives, other than the forward or backward pass through one link: a loss, the
+/// whole gradient, an update, or a record.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a, T> {
     /// The next pass belongs to the same update: it computes a further part of an accumulated gradient.
     NextPart,
     /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports it once
-    /// per update, with the gradient summed over all parts.
+    /// per update, with the gradient summed over all passes of an accumulated gradient.
     Gradient {
-        /// The blocks of both slices.
+        /// The parameter blocks: their names, and their ranges in `w` and `dw`.
         blocks: &'a Blocks,
         /// All parameters of the network.
         w: &'a [T],
         /// The gradient of the parameters.
         dw: &'a [T],
     },
-    /// The loss of an update, before it is applied.
+    /// The loss on the samples of an update, computed before the update is applied.
     Loss(f64),
     /// The factor, at most 1, by which clipping multiplied the gradient of this update.
     Clip(f64),
     /// The parameters and the update that is added to them next.
     Update {
-        /// The blocks of both slices.
+        /// The parameter blocks: their names, and their ranges in `w` and `update`.
         blocks: &'a Blocks,
-        /// The parameters.
+        /// The parameters before the update.
         w: &'a [T],
         /// The update that is added to `w`.
         update: &'a [T],
@@ -68,7 +69,7 @@ pub enum Event<'a, T> {
     Epoch(&'a Epoch),
 }
 
-/// An observer of every factor of the chain rule. Its arguments are shared slices, so that it cannot change a pass.
+/// An observer of every factor of the chain rule. Its methods receive shared slices, so that they cannot change a pass.
 ///
 /// ```
 /// use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
@@ -99,15 +100,16 @@ pub enum Event<'a, T> {
 /// # Order of calls
 /// Over depth, `backward` is called once per link, in the order of the backward pass. For a link within a
 /// [`Checkpointed`](crate::recurrent::Checkpointed) layer it is called once per segment; [`Link::parts_before`] counts
-/// the calls. Over time, with `step` set, it is called for each factor of each step. All methods except `begin_pass`
-/// are called only while the monitor is active. [`Event::NextPart`] and [`Event::Epoch`] are always sent.
+/// the calls. Over time, with [`Link::step`] set, it is called for each factor of each step. All methods except
+/// `begin_pass` are called only while the monitor is active. [`Event::NextPart`] and [`Event::Epoch`] are always sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a monitor",
     label = "not a monitor",
     note = "monitors are combined as tuples, `Vec`, `Option` or `Every`"
 )]
 pub trait GradientMonitor<T: Scalar> {
-    /// Called at the start of every pass, also if the monitor is not active.
+    /// Called at the start of every forward pass, also if the monitor is not active. The backward pass that follows
+    /// belongs to the same pass.
     fn begin_pass(&mut self) {}
 
     /// Whether the monitor receives the events of this pass. If not, layers compute nothing for it.
@@ -132,11 +134,13 @@ pub trait GradientMonitor<T: Scalar> {
     /// optimizers pass slices of the right length.
     fn event(&mut self, _event: &Event<'_, T>) {}
 
-    /// Whether the run should end. A [`Trainer`](crate::trainer::Trainer) asks in a fit after each update (with a
-    /// truncation, after the windows of the samples at hand) and after each epoch, also if the monitor is not active.
+    /// Whether the run should end. A [`Trainer`](crate::trainer::Trainer) asks in a fit after each update (with
+    /// truncated backpropagation, after all windows of the current samples) and after each epoch, also if the monitor
+    /// is not active.
     ///
-    /// After an update, the epoch ends with it: it has its record and its validation, and is the last of the run, as
-    /// [`Trainer::stopped_early`](crate::trainer::Trainer::stopped_early) tells.
+    /// If it is true after an update, the epoch ends with that update. The epoch still has its record and its
+    /// validation, and is the last of the run. Then [`Trainer::stopped_early`](crate::trainer::Trainer::stopped_early)
+    /// is true.
     ///
     /// ```
     /// use chainrule::{GradientMonitor, Scalar, dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};

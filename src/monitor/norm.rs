@@ -22,7 +22,7 @@ pub struct NormStats {
 }
 
 impl NormStats {
-    /// Returns the norm and the counts of the values of both.
+    /// Returns the norm and the counts of the values of two slices together.
     pub(super) fn and(self, other: Self) -> Self {
         NormStats {
             norm: libm::hypot(self.norm, other.norm),

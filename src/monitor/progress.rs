@@ -34,15 +34,15 @@ pub struct Step {
     /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub seconds: Option<f64>,
-    /// The messages between ranks; `None` without other ranks.
+    /// The messages between ranks in this update; `None` without other ranks.
     #[cfg_attr(feature = "serde", serde(default))]
     pub communication: Option<Communication>,
 }
 
 /// The messages of one update between [ranks](crate::distributed), as one of them counts them.
 ///
-/// A broadcast counts once: as sent at its root, as received elsewhere. The bytes are those of the values, without what
-/// an engine adds.
+/// A broadcast counts once: as sent at its root, as received elsewhere. Only the bytes of the values count, not those
+/// that the [`Communicator`](crate::distributed::Communicator) adds for its own use.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -58,7 +58,8 @@ pub struct Communication {
 }
 
 impl Step {
-    /// Returns the number of samples of the update over its seconds.
+    /// Returns the number of samples of the update over its seconds; `None` if [`seconds`](Self::seconds) is `None` or
+    /// 0.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }
@@ -89,10 +90,10 @@ pub struct Epoch {
     /// a monitor or a callback for each update all have one, inside [`Every`](struct@crate::monitor::Every) some.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub gradient_norm: Option<f64>,
-    /// The mean of [`Step::clipped_norm`] over those updates that have it.
+    /// The mean of [`Step::clipped_norm`] over the updates of this epoch that have it; `None` if none has.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub clipped_norm: Option<f64>,
-    /// The number of samples of this epoch: those of its updates, where a monitor stopped it.
+    /// The number of samples of the epoch's updates: fewer than those of the data if a monitor stopped the epoch.
     #[cfg_attr(feature = "serde", serde(default))]
     pub samples: usize,
     /// The time of the updates in seconds, without the validation; `None` without a clock (`no_std`, bare wasm32).
@@ -101,7 +102,8 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Returns the number of samples of the epoch over its seconds.
+    /// Returns the number of samples of the epoch over its seconds; `None` if [`seconds`](Self::seconds) is `None` or
+    /// 0.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }
@@ -118,8 +120,8 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Two epochs are equal if all but their times and norms are: a run is a function of data, settings and seed, and a
-/// monitor adds norms alone.
+/// Two epochs are equal if all values but their times and gradient norms are equal: a run is a function of data,
+/// settings and seed, and a monitor adds norms alone.
 impl PartialEq for Epoch {
     fn eq(&self, other: &Self) -> bool {
         let results = |epoch: &Epoch| {
@@ -139,10 +141,11 @@ fn rate(samples: usize, seconds: Option<f64>) -> Option<f64> {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// The loss.
+    /// The loss over all rows: their weighted mean, or their sum with [`Reduction::Sum`].
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
-    /// The fraction of weighted rows whose largest output is their class; `None` unless targets are classes.
+    /// The fraction of rows whose largest output is in the column of their class, among the rows that count in the
+    /// loss. `None` unless targets are classes.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub accuracy: Option<f64>,
 }

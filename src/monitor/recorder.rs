@@ -12,7 +12,8 @@ use std::io::{self, Write};
 /// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that is
 /// reported in parts ([`Link::parts_before`]) has a line for each. `on_main_path` and `same_update` are written if they
 /// are true: [`Link::on_main_path`], and a pass that computes a further part of an accumulated gradient. A slice is
-/// written as `{norm, zeros, non_finite, values}`; a number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After
+/// written as `{norm, zeros, non_finite, values}`, under the names `before` and `after`: x and y, ∂L/∂y and
+/// ∂L/∂x, w and ∂L/∂w, or w and its update. A number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After
 /// the first failure nothing more is written; [`finish`](Self::finish) returns the error.
 ///
 /// [`RunRecord`](super::RunRecord) reads the lines, and draws the run as a page.
@@ -20,9 +21,9 @@ use std::io::{self, Write};
 pub struct Recorder<W: Write> {
     writer: W,
     pass: u64,
-    /// Whether the pass computes a further part of the update before.
+    /// Whether the current pass computes a further part of the gradient of the same update as the pass before.
     same_update: bool,
-    /// Whether the next one does.
+    /// Whether the next pass belongs to the same update as the current one.
     next_part: bool,
     failed: Option<io::Error>,
 }
@@ -50,7 +51,7 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// The record of an update or an epoch.
+/// The line of an update or an epoch, with the fields of its record.
 #[derive(Serialize)]
 struct Record<'a, R> {
     pass: u64,

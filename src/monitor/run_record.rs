@@ -1,4 +1,4 @@
-//! A run as its recorder wrote it.
+//! Reads the JSON lines of a recorder back as a run.
 
 use super::{
     BudgetHistory, Factor,
@@ -17,10 +17,10 @@ use std::io::BufRead;
 
 /// A run as a [`Recorder`] wrote it: its updates, its epochs, and the budget over the run.
 ///
-/// The budget of an update is that of all its passes: the parts of an accumulated gradient, the shards of a rank. A
+/// The norms of an update are those over all its passes: the parts of an accumulated gradient, the shards of a rank. A
 /// loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are numbered from 1.
 ///
-/// [`to_html`](Self::to_html) draws it.
+/// [`to_html`](Self::to_html) draws the run as a page.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
@@ -45,7 +45,7 @@ pub struct RunRecord {
     budget: BudgetHistory,
 }
 
-/// One line, of which this is read.
+/// The contents of one line that a run reads: a link in the backward pass, an update, or an epoch.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line {
@@ -65,7 +65,7 @@ struct LinkLine {
     on_main_path: bool,
     name: String,
     factor: Factor,
-    /// The step of a link over time.
+    /// The time step of a link over time; `None` for a link over depth.
     step: Option<u64>,
     before: Norm,
     after: Norm,
@@ -77,7 +77,8 @@ struct Norm {
     norm: f64,
 }
 
-/// The links of the update at hand, with the norms of all passes and parts.
+/// The links of the main path in the current update, each with the norms of the gradient before and after it. The norms
+/// are over all passes and parts of the update.
 #[derive(Default)]
 struct Update {
     pass: u64,
@@ -85,7 +86,7 @@ struct Update {
 }
 
 impl Update {
-    /// Moves the links to the budget of the update with this number.
+    /// Moves the links to `budget`, as those of the update `number`.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
         for (name, factor, norms) in self.links.drain(..) {
             budget.push(number, &name, factor, norms);
@@ -111,7 +112,8 @@ impl RunRecord {
     /// Reads the lines of a [`Recorder`]. A last line that is cut short is left out: the run may still be writing it.
     ///
     /// # Errors
-    /// [`Error::File`] with the number of the line, from 1, where reading fails or where a line is none of a recorder.
+    /// [`Error::File`] with the number of the line, from 1, if reading fails or if the line is not one that a recorder
+    /// writes.
     pub fn read(mut lines: impl BufRead) -> Result<Self, Error> {
         let (mut run, mut update, mut line) = (RunRecord::default(), Update::default(), Vec::new());
         for number in 1_u64.. {
@@ -138,17 +140,17 @@ impl RunRecord {
         Ok(run)
     }
 
-    /// The records of the updates: [`Event::Step`].
+    /// Returns the records of the updates, which the recorder received as [`Event::Step`].
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// The records of the epochs: [`Event::Epoch`].
+    /// Returns the records of the epochs, which the recorder received as [`Event::Epoch`].
     pub fn epochs(&self) -> &[Epoch] {
         &self.epochs
     }
 
-    /// The budget of the main path over the updates.
+    /// Returns the decades of each link of the main path over the updates.
     pub fn budget(&self) -> &BudgetHistory {
         &self.budget
     }

@@ -98,8 +98,8 @@ impl LayerSpec {
         })
     }
 
-    /// Builds a layer without parts. It is a separate function, so that its large stack frame is not in each level of
-    /// recursion.
+    /// Builds a layer without layers inside it. It is a separate function, so that its large stack frame is not in each
+    /// level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(
         &self,
         path: &str,
@@ -142,7 +142,7 @@ impl LayerSpec {
         })
     }
 
-    /// Calls `exchange` with each activation and initializer of a layer without parts.
+    /// Calls `exchange` with each activation and initializer of a layer, which has no layers inside it.
     fn exchange_kinds(&mut self, exchange: &mut dyn FnMut(Kind<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let (activation, initializers) = match self {
             LayerSpec::ActivationLayer { activation, .. } => (Some(activation), [None, None, None]),
@@ -164,7 +164,7 @@ impl LayerSpec {
     }
 }
 
-/// An activation or initializer of a layer, as data that a registry can exchange.
+/// An activation or initializer of a layer, as data that a registry can replace.
 pub(super) enum Kind<'a> {
     Activation(&'a mut ActivationKind),
     Initializer(&'a mut InitializerKind),

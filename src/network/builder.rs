@@ -28,7 +28,7 @@ pub struct Builder<T> {
     failed: Option<Error>,
 }
 
-/// The layers so far, or the first error.
+/// Writes the layers added so far, or the first error.
 impl<T: Scalar> fmt::Debug for Builder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failed {
@@ -46,24 +46,24 @@ impl<T: Scalar> Sequential<T> {
 }
 
 impl<T: Scalar> Builder<T> {
-    /// Returns the output width of the layers so far.
+    /// Returns the output width of the layers added so far.
     pub fn width(&self) -> usize {
         self.network.width()
     }
 
-    /// Adds any layer.
+    /// Adds `layer`, of this crate or custom.
     #[must_use]
     pub fn layer(self, layer: impl Layer<T> + 'static) -> Self {
         self.add_made(|_| Ok(layer), false)
     }
 
-    /// Adds a [`Linear`] layer with its default initializers.
+    /// Adds a [`Linear`] layer of `outputs` units with its default initializers.
     #[must_use]
     pub fn linear(self, outputs: usize) -> Self {
         self.add(|width| Ok(Linear::new(width, outputs)))
     }
 
-    /// Adds a [`GatedLinear`] layer with its default initializers.
+    /// Adds a [`GatedLinear`] layer of `outputs` units, with `activation` on the gate and its default initializers.
     #[must_use]
     pub fn gated_linear(self, outputs: usize, activation: impl Activation) -> Self {
         self.add(|width| Ok(GatedLinear::new(width, outputs, activation)))
@@ -135,13 +135,13 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Softmax::new(width)))
     }
 
-    /// Adds [`Dropout`].
+    /// Adds [`Dropout`]: in training each value is set to 0 with probability `rate`, from 0 to below 1.
     #[must_use]
     pub fn dropout(self, rate: f64) -> Self {
         self.add(|width| Dropout::new(width, rate))
     }
 
-    /// Adds [`Dropout`] with one mask for all steps of a sample.
+    /// Adds [`Dropout`] of probability `rate`, with one mask for all steps of a sample.
     #[must_use]
     pub fn locked_dropout(self, rate: f64) -> Self {
         self.add(|width| Ok(Dropout::new(width, rate)?.locked()))
@@ -235,13 +235,13 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))
     }
 
-    /// Adds [`LastStep`].
+    /// Adds [`LastStep`], which outputs only the last step of each sample.
     #[must_use]
     pub fn last_step(self) -> Self {
         self.add(|width| Ok(LastStep::new(width)))
     }
 
-    /// Adds [`MeanOverSteps`].
+    /// Adds [`MeanOverSteps`], which outputs the mean over the steps of each sample.
     #[must_use]
     pub fn mean_over_steps(self) -> Self {
         self.add(|width| Ok(MeanOverSteps::new(width)))
@@ -251,7 +251,8 @@ impl<T: Scalar> Builder<T> {
         self.add_made(layer, true)
     }
 
-    /// Adds a layer as [`Sequential::push_boxed`] does. `own` states whether it is a layer of this crate.
+    /// Adds the layer that `layer` creates for the current output width, or stores the first error. `own` states
+    /// whether it is a layer of this crate.
     fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
             let place = self.network.len().to_string();

@@ -22,17 +22,19 @@ use alloc::{
 };
 use core::fmt;
 
-/// A function that builds a part from its settings and its path.
+/// A function that builds a custom part of type `P` from an argument, such as the dims of a layer, and its settings as
+/// text.
 type Build<A, P> = Box<dyn Fn(A, &str) -> Result<P, Error> + Send + Sync>;
 
-/// The layer that contains an activation.
+/// The layer that is built around a custom activation: none, an activation layer of a width, or the recurrent layer of
+/// a cell.
 enum Around<'a, T> {
     None,
     Pointwise(usize),
     Cell(&'a CellKind, Unroll<T>),
 }
 
-/// An activation as data, and the layer around it.
+/// An activation as data, and the layer around it; `None` if none is built.
 type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
 
 /// A cell as data, and its layer.
@@ -68,9 +70,10 @@ impl<A: Activation> ActivationDispatch for Fixed<A> {
     }
 }
 
-/// Custom layers, cells, activations and initializers, each registered under the name of its type without path. A
-/// registry builds saved networks and models that contain them, by [`LayerSpec::build_with`] and, with the feature
-/// `safetensors`, [`Model::from_bytes_registered`](crate::model::Model::from_bytes_registered).
+/// Custom layers, cells, activations and initializers, each registered under the name by which it is saved: by default
+/// that of its type, without path. A registry builds saved networks and models that contain them, by
+/// [`LayerSpec::build_with`] and, with the feature `safetensors`,
+/// [`Model::from_bytes_registered`](crate::model::Model::from_bytes_registered).
 ///
 /// A file holds the name and the settings of each part: JSON or any other text, by default the `Debug` text. The
 /// registered function builds the part from these settings. A part whose settings differ from those in the file is
@@ -108,7 +111,8 @@ impl<T: Scalar> Registry<T> {
         Registry { layers, cells, activations, initializers, twice: None }
     }
 
-    /// Adds a layer. `build` creates it from the dims and settings of its [`Layer::spec`].
+    /// Adds a type of layers, saved as `name`. `build` creates a layer from the dims and settings of its
+    /// [`Layer::spec`].
     #[must_use]
     pub fn layer<L: Layer<T> + 'static>(
         mut self,
@@ -120,7 +124,7 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds a cell. `build` creates it from the settings of its [`Cell::kind`].
+    /// Adds a type of cells, saved as `name`. `build` creates a cell from the settings of its [`Cell::kind`].
     #[must_use]
     pub fn cell<C: Cell>(
         mut self,
@@ -135,7 +139,7 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds an activation. `build` creates it from its [`Activation::settings`].
+    /// Adds a type of activations, saved as `name`. `build` creates an activation from its [`Activation::settings`].
     #[must_use]
     pub fn activation<A: Activation>(
         mut self,
@@ -146,7 +150,7 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds an initializer. `build` creates it from its [`Initializer::settings`].
+    /// Adds a type of initializers, saved as `name`. `build` creates an initializer from its [`Initializer::settings`].
     #[must_use]
     pub fn initializer<I: Initializer + 'static>(
         mut self,
@@ -158,6 +162,8 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
+    /// Calls `insert`, which returns whether `name` was registered before. Stores the first such name, with its kind
+    /// `part`.
     fn note(&mut self, part: &'static str, name: &str, insert: impl FnOnce(&mut Self) -> bool) {
         if insert(self) && self.twice.is_none() {
             self.twice = Some((part, name.into()));
@@ -205,7 +211,7 @@ impl<T: Scalar> Registry<T> {
         Ok((built, layer))
     }
 
-    /// Builds the layer of a custom activation.
+    /// Builds the activation layer, of `width` values per row, of a custom activation.
     pub(super) fn pointwise(
         &self,
         path: &str,
@@ -216,7 +222,7 @@ impl<T: Scalar> Registry<T> {
         layer.ok_or_else(|| Error::CustomPart { path: path.into(), kind: activation.as_any().saved_name().into() })
     }
 
-    /// Builds the layer of a custom cell, or of a cell with a custom activation.
+    /// Builds the recurrent layer of a custom cell, or of a cell with a custom activation.
     pub(super) fn recurrent(&self, path: &str, cell: &CellKind, unroll: Unroll<T>) -> Result<Box<dyn Layer<T>>, Error> {
         let CellKind::Custom { name, settings } = cell else {
             let mut around = cell.clone();
@@ -236,7 +242,7 @@ impl<T: Scalar> Registry<T> {
         Ok(layer)
     }
 
-    /// Builds a custom layer.
+    /// Builds the custom layer registered as `name`, from the dims and settings of its description.
     pub(super) fn layer_of(
         &self,
         path: &str,
@@ -279,7 +285,7 @@ impl Wanted<'_> {
         self.error(RegistryRule::Build { path: self.place(), reason: Box::new(reason) })
     }
 
-    /// Returns the part registered under the name, with or without its path.
+    /// Returns the entry of `parts` under this part's name, with or without the path of the type.
     fn find<'r, P>(&self, parts: &'r BTreeMap<String, P>) -> Result<&'r P, Error> {
         let found = parts.get(self.name).or_else(|| parts.get(&without_paths(self.name)));
         found.ok_or_else(|| {
@@ -293,7 +299,7 @@ impl Wanted<'_> {
         build(argument, self.settings).map_err(|reason| self.failed(reason))
     }
 
-    /// Refuses a part that differs from the description.
+    /// Refuses a part whose property `what` was built as `found`, while its description has `expected`.
     fn same(&self, what: &'static str, expected: &str, found: &str) -> Result<(), Error> {
         if expected == found {
             return Ok(());

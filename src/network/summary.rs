@@ -5,11 +5,11 @@ use crate::{block::Blocks, scalar::Scalar};
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
 
-/// One part of a network.
+/// One row of a [`Summary`]: a layer of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SummaryRow {
-    /// The path of the part: `2`, `3.branch.0`.
+    /// The path of the layer in the network: `2`, `3.branch.0`.
     pub path: String,
     /// The kind of layer.
     pub kind: String,
@@ -17,21 +17,21 @@ pub struct SummaryRow {
     pub input: usize,
     /// Values per output row.
     pub output: usize,
-    /// The number of parameters of the part, including those of its inner parts.
+    /// The number of parameters of the layer, including those of the layers inside it.
     pub parameters: usize,
 }
 
-/// The parts of a network with their widths and numbers of parameters, as a table.
+/// The layers of a network with their widths and numbers of parameters, as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The parts, each before its own parts.
+    /// A row for each layer, before the rows of the layers inside it.
     pub rows: Vec<SummaryRow>,
-    /// The number of all parameters.
+    /// The number of parameters of the whole network.
     pub parameters: usize,
 }
 
-/// Lists the parts of `network` with their widths and numbers of parameters.
+/// Lists the layers of `network` with their widths and numbers of parameters.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, network::summary};

@@ -4,7 +4,7 @@ use super::Dual;
 use crate::{activation::Bounds, monitor::Shares, scalar::Scalar};
 use approx::{AbsDiffEq, RelativeEq, UlpsEq};
 
-/// The three traits, field by field.
+/// Implements the three comparison traits of the crate `approx` for a type, field by field.
 macro_rules! fields {
     ([$($scalar:ident)?] $type:ty, $number:ty: $first:ident $($field:ident)+) => {
         impl $(<$scalar: Scalar + AbsDiffEq<Epsilon: Clone>>)? AbsDiffEq for $type {

@@ -20,13 +20,13 @@ const RANDOM: usize = 64;
 /// The distance of the arguments on both sides of a kink at 0: a normal number in `f32`.
 const BESIDE_ZERO: f64 = 1e-30;
 
-/// Returns the distance of `ulps` units in the last place of a format at `kink`.
+/// Returns `ulps` units in the last place at `kink`, in the format of the given `epsilon`. At 0 a unit is 1e-30.
 pub(super) fn distance(kink: f64, ulps: f64, epsilon: f64) -> f64 {
     if kink == 0.0 { BESIDE_ZERO * ulps } else { kink.abs() * ulps * epsilon }
 }
 
 /// Returns finite arguments in increasing order: dense and jittered in the centre, of every magnitude elsewhere, on and
-/// beside kinks. Every second argument is an `f32`.
+/// beside kinks. Every second one of the random arguments is an `f32`.
 pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = generator(seed);
     let mut all: Vec<f64> = (-CENTRE * PER_UNIT..CENTRE * PER_UNIT)
@@ -97,7 +97,8 @@ const ROUND: [f64; 27] = [
     1e-3, 200.0, 500.0, 1e3, 1e4, 1e10, 1e30,
 ];
 
-/// Returns the simplest failing argument: small and round, or `z` with as few digits as possible.
+/// Returns the simplest argument for which `fails` is true: a small round number, or `z` with as few digits as
+/// possible.
 pub(super) fn simplest(z: f64, fails: impl Fn(f64) -> bool) -> f64 {
     let round = ROUND.into_iter().flat_map(|magnitude| [magnitude, 0.0 - magnitude]);
     round.chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)

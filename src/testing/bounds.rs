@@ -13,7 +13,8 @@ use core::fmt;
 const CANDIDATES: usize = 24;
 /// The number of golden sections: 0.618⁴⁸ ≈ 1e-10 of an interval, at which a smooth maximum is exact to 1e-20.
 const SECTIONS: usize = 48;
-/// The smallest jump that is searched for, in units of sup |φ′|: a million roundings.
+/// The smallest jump of a function that is searched for, relative to its largest magnitude nearby: some million
+/// roundings.
 const JUMP: f64 = 1e-9;
 /// The number of digits of a suggested bound that is not a short number. Rounded outward, it is within 1e-8.
 const DIGITS: usize = 8;
@@ -140,7 +141,8 @@ pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
     Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks, jumps }
 }
 
-/// The supremum of `f`, or ∞, and the simplest argument that attains it.
+/// Returns the supremum of `f` and the simplest argument that attains it: ±∞ if the supremum is approached there.
+/// Both are infinite if `f` is unbounded.
 fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> (f64, f64) {
     if unbounded {
         return (f64::INFINITY, f64::INFINITY.copysign(at));
@@ -180,7 +182,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// An argument: a number, or the direction of a limit.
+/// An argument in words: `at z =` a number, or the direction of a limit.
 struct Place(f64);
 
 impl fmt::Display for Place {

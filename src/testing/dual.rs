@@ -88,8 +88,8 @@ fn along<T: Scalar>(tangent: T, slope: T) -> T {
     if product.is_nan() { settled(tangent, slope, product) } else { product }
 }
 
-/// Returns the product of a tangent of value 0 with ∞ or NaN. It is the product with a large number, not 0, since a
-/// tangent that is a dual number has a tangent itself.
+/// Replaces `product`, which is NaN, if the value of `tangent` is 0. The result is the tangent times a large number,
+/// not 0, since a tangent that is a dual number has a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {

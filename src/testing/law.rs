@@ -37,11 +37,11 @@ laws! {
     BoundsHold: "no derivative lies outside the declared bounds",
     /// Activations: the declared sup and inf of φ′.
     BoundsTight: "the declared bounds are approached",
-    /// Activations, losses, layers: finite, or infinite where the limit is.
+    /// Activations, losses, layers, initializers: results are finite, or infinite where the limit is.
     Extremes: "extreme values give finite results, or the infinite limit",
-    /// Activations, transforms: `f32` compared with `f64`.
+    /// Activations, transforms, initial values of layers: `f32` compared with `f64`.
     Precision: "f32 agrees with f64 to rounding",
-    /// Activations, losses: NaN as input.
+    /// Activations, losses: NaN as input. A loss may also be infinite.
     NotANumber: "NaN in gives NaN out",
     /// Activations with inf φ′ ≥ 0: φ does not fall.
     Monotone: "a derivative that is never negative means a value that never falls",
@@ -51,19 +51,19 @@ laws! {
     Adjoint: "backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩",
     /// Layers and cells: the kernels of `f32` and `f64` compared with the loops that dual numbers run.
     GenericBody: "kernels and generic loops compute the same",
-    /// Layers, losses, initializers: the former content of results.
+    /// Layers, losses, initializers: the former content of the slices for results has no influence.
     Overwrites: "results are overwritten: nothing of what was there before is left",
     /// Layers: the gradient is accumulated in `dw`.
     Accumulates: "the gradient of the parameters is added to what is there",
     /// Layers: the content of scratch and saved memory is arbitrary before the forward pass.
     ReadsOnlyWritten: "nothing is read that was not given or written before",
-    /// Layers, initializers: memory beside the slices is untouched, and no index leaves them.
+    /// Layers and cells: memory beside the slices is untouched.
     StaysInside: "nothing outside the given slices is touched",
     /// Layers: blocks cover the parameters, each once, under names of their own.
     BlocksTile: "the blocks tile the parameters, in order, under different names",
     /// Layers: each parameter block has an effect.
     BlocksMatter: "every block of parameters has a gradient",
-    /// Layers: memory for a pass does not shrink with its shape.
+    /// Layers: the memory of a pass does not shrink when its shape grows.
     MemoryGrows: "memory does not shrink when batch or steps grow, nothing is saved in inference, modes have one state",
     /// Layers: the hints `ignores_x` and `ignores_y`.
     IgnoredRows: "rows that the backward pass is said to ignore may be missing",
@@ -73,13 +73,13 @@ laws! {
     ShortGradients: "rows of a gradient that are zero may be missing",
     /// Layers with parts: the events that a monitor receives from the parts.
     ReportsLinks: "a part reports the same links inside another layer as by itself",
-    /// Layers: `reads_later_steps`.
+    /// Layers whose `reads_later_steps` is false: the first steps of a sequence alone give the same outputs.
     Causal: "steps depend on no later step, unless the layer says so",
     /// Layers with dropout: masks are a function of [`DropoutKey`](crate::layer::DropoutKey).
     DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
-    /// Layers: a repeated pass.
+    /// Activations, layers, losses, transforms: a repeated evaluation, pass or run.
     Repeatable: "the same pass gives the same bits",
-    /// Layers: Evaluate and Infer give the same output.
+    /// Layers: the modes `Evaluate` and `Infer` give the same output up to rounding.
     ModesAgree: "inference gives what evaluation gives",
     /// Layers: a gradient that is not requested does not change the others.
     OptionalGradients: "a gradient that is not requested changes no other",
@@ -91,7 +91,8 @@ laws! {
     Split: "a batch in parts gives the same bits",
     /// Layers whose samples are independent: sequences of unequal lengths.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
-    /// Layers with a state: passes over single steps, with the state carried by the caller.
+    /// Layers with a state: passes over windows of a sequence, with the state carried by the caller, compared with one
+    /// pass.
     Stepped: "unrolled is stepped by hand",
     /// Layers that state a gain bound.
     GainBound: "the stated bound on ‖∂y/∂x‖ is never exceeded",
@@ -117,33 +118,33 @@ laws! {
     Refuses: "bad input comes back as an error, not as a panic or a number",
     /// Losses that declare a minimum at the target.
     Minimum: "the loss is least at the target, where its gradient is zero",
-    /// Losses: a row of weight zero.
+    /// Losses: a row of weight zero, even one that holds NaN.
     Masked: "a row of weight zero is not read, and its gradient is zero",
     /// Losses: the loss of a batch from the losses of its parts.
     Reduction: "the losses of parts make the loss of the whole",
-    /// Clipping transforms: the norm.
+    /// Clipping transforms: no value of the gradient grows in magnitude.
     Shortens: "a clip never lengthens",
-    /// Clipping by norm: the direction.
+    /// Clipping by norm: all values of the gradient are multiplied by one factor.
     KeepsDirection: "a clip by norm keeps the direction",
-    /// Clipping transforms: a second application.
+    /// Clipping transforms: a second application changes nothing.
     Idempotent: "clipped twice is clipped once",
     /// Optimizers without weight decay.
     RestsAtZero: "a gradient of zero moves nothing",
-    /// Schedules: the effect on an update.
+    /// Schedules: the result is the incoming update times one number.
     Scales: "a schedule multiplies by one number, which is not negative",
     /// Layers, and transforms that update each parameter by itself: updates in the backward pass.
     Descends: "a step in one pass is the update, added",
-    /// Optimizers: updates point against the gradient.
+    /// Optimizers: updates along a constant gradient point against it.
     Downhill: "an optimizer steps downhill",
     /// Transforms with a given formula.
     Formula: "each update is that of the formula",
     /// Transforms: all memory is the state slice.
     Resumes: "the state slice is all that a resumed run needs",
-    /// Monitors: the effect on a training run.
+    /// Monitors: the results of a training run are the same bits without the monitor.
     ChangesNothing: "a monitor changes nothing",
-    /// Monitors: extreme values.
+    /// Monitors, transforms: extreme values.
     SurvivesAnything: "NaN, infinity and zero do not stop a monitor",
-    /// Monitors: members of a tuple.
+    /// Monitors: a member of a tuple, a `Vec`, an `Option` or another wrapper.
     Composes: "a member of a tuple sees what it sees alone",
 }
 
@@ -217,12 +218,13 @@ pub struct Evidence {
     pub subject: String,
     /// The seed of the suite.
     pub seed: u64,
-    /// The worst error and the allowed error, by law and scalar, in the unit of the law.
+    /// The law, the scalar (`"f32"` or `"f64"`), the worst error and the allowed error, for each law and scalar with a
+    /// measured error. Errors are in the unit of the law.
     pub worst: Vec<(Law, &'static str, f64, f64)>,
 }
 
 impl Evidence {
-    /// Returns the worst error measured under `law` in `scalar` (`"f32"` or `"f64"`).
+    /// Returns the worst error measured under `law` in `scalar` (`"f32"` or `"f64"`). `None` if no error was measured.
     pub fn worst(&self, law: Law, scalar: &str) -> Option<f64> {
         self.worst.iter().find(|entry| entry.0 == law && entry.1 == scalar).map(|entry| entry.2)
     }
@@ -257,7 +259,7 @@ impl Trial {
         self.violations.iter().any(|violation| violation.law == law)
     }
 
-    /// Notes an example of a broken `law`, unless there is one.
+    /// Notes an example of a broken `law`, unless one was noted before.
     pub(super) fn breaks(
         &mut self,
         law: Law,

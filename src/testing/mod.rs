@@ -80,7 +80,7 @@ pub fn seed() -> u64 {
     std::env::var("CHAINRULE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0)
 }
 
-/// The seed of the suites.
+/// Returns the seed of the suites: 0, since without `std` there are no environment variables.
 #[cfg(not(feature = "std"))]
 pub fn seed() -> u64 {
     0

@@ -23,13 +23,13 @@ impl Rounded {
         Rounded { value, error: 0.0 }
     }
 
-    /// Applies a function of one number, by its value and slope.
+    /// Applies a function of one number. Its slope scales the error, and its own rounding is added.
     fn one(self, f: impl Fn(Dual<f64>) -> Dual<f64>) -> Self {
         let y = f(Dual::variable(self.value));
         Rounded { value: y.value, error: carried(self.error, y.tangent) + ROUNDING * y.value.abs() }
     }
 
-    /// Applies a function of two numbers, by its value and slopes.
+    /// Applies a function of two numbers. Its slopes scale the errors, and its own rounding is added.
     fn two(self, other: Self, f: impl Fn(Dual<f64>, Dual<f64>) -> Dual<f64>) -> Self {
         let (a, b) = (Dual::constant(self.value), Dual::constant(other.value));
         let (y, right) = (f(Dual::variable(self.value), b), f(a, Dual::variable(other.value)));
@@ -161,7 +161,7 @@ float! {
     two: copysign powf log max min abs_sub hypot atan2;
 }
 
-/// Returns a bound on the rounding error of the tangent of φ at `z`, if it is known.
+/// Returns a bound on the rounding error of the tangent of φ at `z`; 0 if the bound is not finite.
 pub(super) fn noise(value: impl Fn(Dual<Rounded>) -> Dual<Rounded>, z: f64) -> f64 {
     let error = value(Dual::variable(Rounded::exact(z))).tangent.error;
     if error.is_finite() { error } else { 0.0 }

@@ -9,8 +9,8 @@ use super::{
 };
 use alloc::vec::Vec;
 
-/// For each round, the number of candidates and the golden sections of each, after which the best candidates are kept.
-/// 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
+/// For each round of the search, the number of best candidates that enter it, and the number of golden sections of
+/// each. 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
 const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 /// The number of bisections of an interval in which φ rises too steeply.
@@ -20,7 +20,7 @@ const HALVINGS: usize = 24;
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     z: f64,
-    /// log2 |z|.
+    /// The binary logarithm of |z|.
     exponent: f64,
     value: f64,
     slope: f64,
@@ -36,9 +36,9 @@ impl Sample {
 /// The maximum of ±φ′ that a search found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extreme {
-    /// The largest value.
+    /// The largest value of ±φ′.
     pub value: f64,
-    /// The argument of the largest value.
+    /// The argument of the largest value of ±φ′.
     pub at: f64,
     /// Whether ±φ′ is unbounded: it keeps growing towards ±∞, 0 or a pole.
     pub unbounded: bool,
@@ -181,14 +181,14 @@ fn grows(maxima: &[f64; 33]) -> bool {
     end > 0.0 && end > before && growing
 }
 
-/// An interval with a maximum inside, by golden sections.
+/// An interval with a maximum inside, which golden sections shrink.
 #[derive(Clone, Copy, Debug)]
 struct Bracket {
     low: f64,
     high: f64,
-    /// The inner points and their heights, once computed.
+    /// The heights and arguments of the two inner points, once computed.
     inner: Option<[(f64, f64); 2]>,
-    /// The argument and value of the largest height so far.
+    /// The largest height so far, and its argument.
     best: (f64, f64),
     /// A lower bound on the maximum inside.
     least: f64,
@@ -199,7 +199,7 @@ impl Bracket {
         Bracket { low, high, inner: None, best, least: f64::NEG_INFINITY }
     }
 
-    /// Returns the sort key of brackets.
+    /// Returns the sort key of candidates: a lower bound on the maximum inside.
     fn rank(&self) -> f64 {
         self.best.0.max(self.least)
     }

@@ -89,7 +89,7 @@ impl Certificate {
     /// The threshold of vanishing in the printed certificate: a gradient norm that is reduced by four decades.
     pub const VANISHED: f64 = 1e-4;
 
-    /// The certificate of `network` with the parameters `w`, for passes over `shape`.
+    /// Computes the certificate of `network` with the parameters `w`, for passes over batches of `shape`.
     ///
     /// # Errors
     /// Those of [`BatchShape::check`]. [`Error::TooLarge`] for more than 2²² steps, since the bounds over time are a
@@ -110,35 +110,37 @@ impl Certificate {
         Ok(Certificate { links, horizons })
     }
 
-    /// The bound of each link, from input to output.
+    /// Returns the bound of each link, from input to output.
     pub fn links(&self) -> &[LinkBound] {
         &self.links
     }
 
-    /// The bounds over time, for each recurrent layer.
+    /// Returns the bounds over time, for each recurrent layer.
     pub fn horizons(&self) -> &[Horizon] {
         &self.horizons
     }
 
-    /// The links without a bound. If there is one, the certificate proves nothing over depth.
+    /// Returns the links whose layer states no bound. If there is one, the certificate proves nothing over depth.
     pub fn missing(&self) -> impl Iterator<Item = &LinkBound> {
         self.links.iter().filter(|link| link.bound.is_none())
     }
 
-    /// The product of all bounds, an upper bound on `‖∂L/∂x‖/‖∂L/∂y‖`. `None` if a link has no bound.
+    /// Returns the product of all bounds, an upper bound on `‖∂L/∂x‖/‖∂L/∂y‖`. `None` if a link has no
+    /// bound.
     ///
     /// If the product is beyond the range of `f64`, the result is ∞ or the smallest positive number.
     pub fn bound(&self) -> Option<f64> {
         self.product(1.0).map(Product::value)
     }
 
-    /// [`bound`](Self::bound) in decades, its `log10`, which is in range at any depth. −∞ if no gradient reaches
-    /// the input.
+    /// Returns `log10` of [`bound`](Self::bound), which is in the range of `f64` at any depth. −∞ if no gradient
+    /// reaches the input; `None` if a link has no bound.
     pub fn decades(&self) -> Option<f64> {
         self.product(1.0).map(Product::decades)
     }
 
-    /// An upper bound on `‖∂L/∂x‖` for `‖∂L/∂y‖ = output_gradient`; `None` if a link has no bound.
+    /// Returns an upper bound on `‖∂L/∂x‖` for `‖∂L/∂y‖ = output_gradient`; `None` if a link has no
+    /// bound.
     pub fn gradient_bound(&self, output_gradient: f64) -> Option<f64> {
         self.product(output_gradient).map(Product::value)
     }
@@ -190,8 +192,8 @@ impl Product {
     }
 }
 
-/// Formats `10^decades` with two digits. `round` selects the direction of rounding. A value within a relative 1e-9 of
-/// two digits is not moved: 0.25 stays 0.25.
+/// Formats `10^decades` with two digits. `round` is `floor` or `ceil`, the direction of rounding. A value within a
+/// relative 1e-9 of two digits is not moved: 0.25 stays 0.25.
 fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if !decades.is_finite() {
         return String::from(if decades > 0.0 { "∞" } else { "0" });
@@ -266,7 +268,7 @@ impl fmt::Display for Horizon {
     }
 }
 
-/// A layer in a sentence: `layer 3 (Linear)`.
+/// Returns the name of a layer for a sentence: `layer 3 (Linear)`.
 fn title(name: &str, kind: &str) -> String {
     match (name.is_empty(), kind.is_empty()) {
         (true, true) => "the network".into(),

@@ -41,7 +41,7 @@ pub struct Hessian<'a, T: Scalar> {
     parameters: usize,
 }
 
-/// How products are computed.
+/// How products `H v` are computed: on dual numbers, or as differences of gradients.
 enum Passes<'a, T: Scalar> {
     Dual(Bench<'a, Dual<f64>, Box<dyn Layer<Dual<f64>>>>),
     Differences(Bench<'a, T, &'a dyn Layer<T>>),
@@ -138,7 +138,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         matches!(self.passes, Passes::Dual(_))
     }
 
-    /// The product `H v`.
+    /// Returns the product `H v` of the Hessian and the direction `v`.
     ///
     /// # Errors
     /// [`Error::Length`] where `v` does not have the network's parameters. Those of [`Loss::evaluate`].
@@ -223,7 +223,8 @@ impl<'a, T: Scalar> Hessian<'a, T> {
     }
 }
 
-/// The largest eigenvalue of a symmetric tridiagonal matrix, by bisection on the count of eigenvalues above a point.
+/// Returns the largest eigenvalue of a symmetric tridiagonal matrix with the given diagonal and the entries `beside`
+/// it, by bisection: a point is above it or not. NaN if an entry is not finite.
 fn largest_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> f64 {
     let at = |i: usize| if i < beside.len() { Float::abs(beside[i]) } else { 0.0 };
     let radius = |i: usize| at(i) + if i > 0 { at(i - 1) } else { 0.0 };

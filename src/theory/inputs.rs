@@ -19,9 +19,10 @@ use alloc::{vec, vec::Vec};
 pub struct InputStatistics {
     pub(super) spread: Spread,
     pub(super) steps: usize,
-    /// The mean squares of rows, evenly spaced in sorted order, if they are known.
+    /// The mean squares of some rows, evenly spaced among all rows in increasing order; `None` if single rows are not
+    /// known.
     pub(super) rows: Option<[f64; POINTS]>,
-    /// The mean product of a column's values in two different rows, if it is known.
+    /// The mean product of a column's values in two different rows; `None` if single rows are not known.
     pub(super) common: Option<f64>,
 }
 
@@ -58,8 +59,8 @@ impl InputStatistics {
     /// Creates statistics with the mean and mean square of the rows `values`, the mean square of each row, and the
     /// means of columns.
     ///
-    /// With one column of a large range, the norms of rows differ by decades, and so do their gradients. A norm over
-    /// the batch subtracts the column means.
+    /// With one column of a large range, the norms of rows differ by decades, and so do their gradients. Batch
+    /// normalization subtracts the column means.
     ///
     /// # Shapes
     /// values: \[rows, width\]
@@ -84,7 +85,7 @@ impl InputStatistics {
         Ok(InputStatistics { rows: Some(rows), common: Some(product).filter(|_| count > 1), ..all })
     }
 
-    /// Sets the number of steps of the input sequences.
+    /// Sets the number of steps of the input sequences. The default is 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `steps` is 0.
@@ -97,12 +98,12 @@ impl InputStatistics {
         self.spread
     }
 
-    /// The steps of a sequence.
+    /// Returns the number of steps of an input sequence.
     pub fn sequence_steps(&self) -> usize {
         self.steps
     }
 
-    /// The mean square of the values.
+    /// Returns the mean square of the inputs' values.
     pub fn second_moment(&self) -> f64 {
         self.spread.square
     }

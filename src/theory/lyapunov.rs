@@ -34,9 +34,9 @@ use num_traits::Float;
 #[derive(Clone, Debug)]
 pub struct LyapunovSpectrum {
     size: usize,
-    /// Q: orthonormal directions, each contiguous.
+    /// The columns of Q: orthonormal directions, each contiguous.
     directions: Vec<f64>,
-    /// J Q of the last step.
+    /// A buffer for J Q while a step is added.
     images: Vec<f64>,
     /// Σ ln R_ii over the counted steps.
     sums: Vec<f64>,
@@ -44,7 +44,7 @@ pub struct LyapunovSpectrum {
 }
 
 impl LyapunovSpectrum {
-    /// A spectrum without steps, for the first `count` exponents of a product of `size` × `size` matrices.
+    /// Creates a spectrum without steps, for the first `count` exponents of a product of `size` × `size` matrices.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `size` is 0 or `count` is not from 1 to `size`. [`Error::TooLarge`] if memory cannot
@@ -100,12 +100,12 @@ impl LyapunovSpectrum {
         self.steps = 0;
     }
 
-    /// The number of steps in the means.
+    /// Returns the number of steps in the means, without those before [`settle`](Self::settle).
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// The exponents `λ_i`, per step, in decreasing order up to the error of a finite number of steps.
+    /// Returns the exponents `λ_i`, per step, in decreasing order up to the error of a finite number of steps.
     ///
     /// −∞ for a direction that a Jacobian mapped to 0. All are 0 before the first step.
     pub fn exponents(&self) -> Vec<f64> {
@@ -161,8 +161,8 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
     }
 }
 
-/// The first `count` Lyapunov exponents of a layer with state, along its trajectory on the inputs `x` from a zero
-/// state.
+/// Computes the first `count` Lyapunov exponents of a layer with state, along its trajectory on the inputs `x` from a
+/// zero state.
 ///
 /// The first `transient` steps do not count in the means. The state of an LSTM is (h, c). The layer's backward pass
 /// from unit vector i of the state gives row i of a Jacobian. Noise is off.
@@ -209,8 +209,8 @@ pub fn lyapunov_spectrum<T: Scalar>(
     Ok(spectrum)
 }
 
-/// The Jacobian `∂s′/∂s` of one step of a layer with state, at the state `s` and the input row `x`. It is
-/// row-major: entry (i, j) is `∂s′[i]/∂s[j]`.
+/// Computes the Jacobian `∂s′/∂s` of one step of a layer with state, at the state `s` and the input row `x`. It
+/// is row-major: entry (i, j) is `∂s′[i]/∂s[j]`.
 ///
 /// # Errors
 /// [`Error::Parameter`] if the layer has no state. [`Error::Length`] if `w` is not the layer's parameters, `x` not one

@@ -13,7 +13,7 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// The number of random networks.
+/// The number of random networks that are sampled.
 const NETS: u64 = 8;
 /// The number of samples of a pass, unless the sequences are long.
 const SAMPLES: usize = 32;
@@ -51,7 +51,7 @@ impl Spread {
     }
 }
 
-/// The change of the gradient in one link, averaged over the random networks.
+/// The change of the gradient's norm in one link, in decades, averaged over the random networks.
 #[derive(Clone, Debug)]
 pub(super) struct SampledLink {
     /// Name and index of the link in the table of names; `None` for a change across a layer that reports no link.
@@ -67,12 +67,12 @@ impl SampledLink {
     }
 }
 
-/// Statistics of the input and the output of one link.
+/// The means and mean squares of the input x and the output y of one link.
 #[derive(Clone, Debug)]
 struct Values {
     name: String,
     index: usize,
-    /// The rows of the pass so far.
+    /// The number of rows of the parts of the pass that were added so far.
     rows: usize,
     x: Spread,
     y: Spread,
@@ -176,7 +176,8 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Adds the records of one network to the means.
+    /// Adds the records of one network to the means over networks. `start` and `end` are the norms of the gradient at
+    /// the network's output and input.
     fn add(&mut self, watch: Watch, output: Spread, [start, end]: [f64; 2]) {
         let share = 1.0 / NETS as f64;
         let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
@@ -211,7 +212,7 @@ impl Sample {
         }
     }
 
-    /// The links of the layer at `path`, in the order of the backward pass.
+    /// Returns the links of the layer at `path`, in the order of the backward pass.
     ///
     /// A layer that reports no link has one link, with the change of the gradient across the layer.
     pub fn links(&mut self, path: &str) -> Vec<SampledLink> {
@@ -241,12 +242,13 @@ impl Sample {
         }
     }
 
-    /// The decades of the link named `name`.
+    /// Returns the mean change of the gradient's norm in the link `name`, in decades; `None` if no such link was
+    /// reported.
     pub fn link(&self, name: &str) -> Option<f64> {
         self.links.iter().find(|link| link.name() == name).map(|link| link.decades)
     }
 
-    /// Statistics of the output of the layer at `path`.
+    /// Returns the mean and the mean square of the output of the layer at `path`; `None` if they are unknown.
     pub fn output(&self, path: &str) -> Option<Spread> {
         if let Some(values) = self.values.iter().rfind(|values| values.name == path) {
             return Some(values.y);

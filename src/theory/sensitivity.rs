@@ -17,21 +17,22 @@ use num_traits::Float;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UnitSensitivity {
-    /// The root mean square of h over the steps.
+    /// The root mean square of the unit's state h over the time steps.
     pub state: f64,
-    /// The root mean square of ∂h/∂θ over the steps, θ the diagonal entry of U, or the bias of the gate that
-    /// carries the state.
+    /// The root mean square of ∂h/∂θ over the time steps. θ is the unit's diagonal entry of the recurrent weights
+    /// U, or its bias of the gate that carries the state.
     pub sensitivity: f64,
 }
 
 impl UnitSensitivity {
-    /// log10 of sensitivity over state.
+    /// Returns log10 of [`sensitivity`](Self::sensitivity) over [`state`](Self::state).
     pub fn decades(&self) -> f64 {
         Float::log10(self.sensitivity / self.state)
     }
 }
 
-/// The sensitivity of each unit of a recurrent layer to its own parameter, along one sequence `x` from a zero state.
+/// Computes the sensitivity of each unit of a recurrent layer to its own parameter, along one sequence `x` from a zero
+/// state.
 ///
 /// For a linear unit `h_t = λ h_{t−1} + x_t` with white input of variance 1, `E h² = 1/(1 − λ²)`, but
 /// `E (∂h/∂λ)² = (1 + λ²)/(1 − λ²)³`: as λ approaches 1, the gradient grows far faster than the state.
@@ -97,7 +98,8 @@ pub fn unit_sensitivities<T: Scalar>(
     Ok(Some(found))
 }
 
-/// Returns for each unit the parameter that carries its state: an entry of U's diagonal, or the bias of a gate.
+/// Returns for each unit the index of the parameter that carries its state: an entry of the diagonal of the recurrent
+/// weights, or the bias of a gate. `None` if the layer has no such parameters.
 fn own_parameters(blocks: &Blocks, units: usize) -> Option<Vec<usize>> {
     let recurrent = blocks.iter().find(|block| block.role == Role::Recurrent)?;
     if recurrent.gates.len() <= 1 {

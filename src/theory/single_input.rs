@@ -55,7 +55,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SingleInput {
-    /// The result of each network, in increasing order.
+    /// The log10 of input gradient norm over output gradient norm of each network, in increasing order.
     decades: Vec<f64>,
 }
 
@@ -102,20 +102,20 @@ impl SingleInput {
         Ok(Some(SingleInput { decades }))
     }
 
-    /// The mean over the networks, in decades.
+    /// Returns the mean over the networks of log10 of input gradient norm over output gradient norm.
     pub fn mean(&self) -> f64 {
         self.decades.iter().sum::<f64>() / self.decades.len() as f64
     }
 
-    /// The standard deviation over the networks, in decades.
+    /// Returns the standard deviation over the networks of log10 of input gradient norm over output gradient norm.
     pub fn standard_deviation(&self) -> f64 {
         let mean = self.mean();
         let square = self.decades.iter().fold(0.0, |sum, d| sum + (d - mean) * (d - mean));
         Float::sqrt(square / self.decades.len().saturating_sub(1).max(1) as f64)
     }
 
-    /// The fraction of networks whose gradient norm changes by less than `decades`; for −4, networks that lose more
-    /// than four decades.
+    /// Returns the fraction of networks in which log10 of input gradient norm over output gradient norm is below
+    /// `decades`; for −4, those that lose more than four decades.
     pub fn below(&self, decades: f64) -> f64 {
         self.decades.partition_point(|found| *found < decades) as f64 / self.decades.len() as f64
     }
@@ -171,8 +171,8 @@ impl Walk {
         Ok(normals)
     }
 
-    /// A random normal vector of `count` values, projected to be orthogonal to `other`. `other` has at most `count`
-    /// values.
+    /// Returns a random normal vector of `count` values, projected to be orthogonal to `other`, which has at most
+    /// `count` values.
     fn beside(&mut self, other: &[f64], count: usize) -> Result<Vec<f64>, Error> {
         let (mut v, square) = (self.normals(count)?, dot(other, other));
         let along = if square > 0.0 { dot(other, &v) / square } else { 0.0 };
@@ -180,7 +180,8 @@ impl Walk {
         Ok(v)
     }
 
-    /// Simulates the forward pass of `node`. Returns whether theory describes all its layers.
+    /// Simulates the forward pass of `node`, which replaces the values of `row` and adds its steps. Returns whether
+    /// theory describes all its layers.
     fn forward(&mut self, node: &LayerSpec, row: &mut Row) -> Result<bool, Error> {
         match node {
             LayerSpec::Sequential { layers, .. } => {
@@ -299,7 +300,7 @@ impl Walk {
     }
 }
 
-/// The inner product, up to the length of the shorter slice.
+/// Returns the inner product, up to the length of the shorter slice.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
 }

@@ -5,7 +5,8 @@ use crate::kernel::fits;
 pub(crate) struct Matrix<'a, T> {
     pub data: &'a [T],
     pub stride: usize,
-    /// The number of rows of a group, and the distance between groups. All rows are one group unless told otherwise.
+    /// The number of rows of a group; `usize::MAX` for a matrix without groups. Groups begin `group_stride` values
+    /// apart.
     group: usize,
     group_stride: usize,
 }
@@ -18,8 +19,8 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { data, stride, group: usize::MAX, group_stride: 0 }
     }
 
-    /// Whole groups of `group` rows that begin `group_stride` values apart, such as those of some samples at each step
-    /// of a time-major batch.
+    /// A matrix of groups of `group` rows, which begin `group_stride` values apart. In a time-major batch, the rows of
+    /// a range of samples are such a matrix, with a group for each step.
     pub const fn grouped(data: &'a [T], stride: usize, group: usize, group_stride: usize) -> Self {
         Matrix { data, stride, group, group_stride }
     }
@@ -33,7 +34,8 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
-    /// The matrix without its first `rows` rows, whole groups of a matrix of groups, and its first `columns` columns.
+    /// The matrix without its first `rows` rows and its first `columns` columns. Of a matrix of groups, only whole
+    /// groups can be skipped.
     pub fn skip(self, rows: usize, columns: usize) -> Self {
         let (groups, rest) = if self.group == usize::MAX { (0, rows) } else { (rows / self.group, rows % self.group) };
         let first = groups.saturating_mul(self.group_stride).saturating_add(rest.saturating_mul(self.stride));

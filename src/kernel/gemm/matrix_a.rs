@@ -46,7 +46,7 @@ pub(super) unsafe trait MatrixA<T>: Copy + Send + Sync {
 #[derive(Clone, Copy)]
 pub(super) struct StridedA<'a, T> {
     data: &'a [T],
-    /// The distances between rows of A and between inner indices.
+    /// The distances, in values, between rows of A and between inner indices.
     strides: [usize; 2],
 }
 
@@ -126,7 +126,7 @@ pub(super) const fn packed_a_len(outputs: usize, inner: usize) -> usize {
     (outputs.saturating_add(MR - 1) / MR * MR).saturating_mul(inner)
 }
 
-/// Packs the transpose of `inner` rows of `d`, from row `first`.
+/// Packs the transpose of `inner` rows of `d`, from row `first`, into `packed`.
 ///
 /// The loop processes [`MR`] rows at a time, so that their cache lines stay in the cache from strip to strip. Rows at a
 /// distance of a power of two share a cache set, which holds few lines.
@@ -174,8 +174,8 @@ impl<'a, T> From<Matrix<'a, T>> for TransposedA<'a, T> {
 }
 
 impl<'a, T: Scalar> TransposedA<'a, T> {
-    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` if packing pays. Returns the factor and the rest of
-    /// the scratch.
+    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` if packing pays: for 2 to [`KC`] rows that are not
+    /// small enough for a level-1 cache. Returns the factor and the rest of the scratch.
     pub fn pack(d: Matrix<'a, T>, [rows, outputs]: [usize; 2], scratch: &'a mut [T]) -> (Self, &'a mut [T]) {
         if !(2..=KC).contains(&rows) || d.fits_l1(rows) {
             return (d.into(), scratch);
@@ -184,8 +184,8 @@ impl<'a, T: Scalar> TransposedA<'a, T> {
         (TransposedA { matrix: d, packed: Some(pack_a(d, 0, [outputs, rows], strips)) }, rest)
     }
 
-    /// Returns the factor without its first `row` rows and `column` columns. For a packed factor `column` must be a
-    /// multiple of [`MR`].
+    /// Returns the factor without the first `row` rows and `column` columns of the matrix that [`pack`](Self::pack) was
+    /// given. For a packed factor `column` must be a multiple of [`MR`].
     pub fn part(self, row: usize, column: usize) -> Self {
         TransposedA {
             matrix: self.matrix.skip(row, column),

@@ -62,17 +62,19 @@ fn packs_panelwise<T: Scalar>(columns: usize, inner: usize) -> bool {
 }
 
 /// The length of the scratch of [`gemm_tn`]: the packed A, panels of B, and the buffer of the sum over blocks of rows.
-/// The scratch holds all panels, or one for each part of a loop over threads. `usize::MAX` if the length overflows.
+/// The scratch holds all panels, or one for each part of a loop over threads. `size` is \[outputs, inputs, rows\].
+/// `usize::MAX` if the length overflows.
 pub(crate) fn gemm_tn_scratch_len<T: Scalar>(size: [usize; 3]) -> usize {
     gemm_tn_scratch::<T>(size, MIN_PANELS.max(PARTS_PER_THREAD * threads()))
 }
 
-/// Returns the least length of scratch; with less [`gemm_tn`] panics. It is [`gemm_tn_scratch_len`] for one thread.
+/// Returns the least length of the scratch of [`gemm_tn`], which panics with less. It is [`gemm_tn_scratch_len`] for
+/// one thread. `size` is \[outputs, inputs, rows\].
 pub(crate) fn gemm_tn_least_scratch<T: Scalar>(size: [usize; 3]) -> usize {
     gemm_tn_scratch::<T>(size, MIN_PANELS)
 }
 
-/// Returns the length of scratch with at most `most` panels of B.
+/// Returns the length of the scratch of [`gemm_tn`] with at most `most` panels of B.
 fn gemm_tn_scratch<T: Scalar>([outputs, inputs, rows]: [usize; 3], most: usize) -> usize {
     let panels = panel_count::<T>(inputs).min(most);
     let buffer = BlockSum::<T>::buffer_len(packed_a_len(outputs, inputs), rows.div_ceil(KC));
@@ -88,7 +90,7 @@ fn split_scratch<T>(scratch: &mut [T], len: usize) -> (&mut [T], &mut [T]) {
     }
 }
 
-/// Computes `c = x B`, then the epilogue.
+/// Computes the product `x B`, which `epilogue` combines with `c`.
 ///
 /// # Shapes
 /// x: \[rows, inner\]; B: \[inner, columns\]; c: \[rows, columns\], rows `stride` apart.
@@ -110,7 +112,7 @@ pub(crate) fn gemm<T: Scalar>(
     }
 }
 
-/// Computes `c = x Wᵀ`, then the epilogue.
+/// Computes the product `x Wᵀ`, which `epilogue` combines with `c`.
 ///
 /// # Shapes
 /// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_b_len`] of outputs
@@ -175,7 +177,8 @@ pub(crate) fn gemm_nn<T: Scalar>(
     gemm_panelwise(StridedA::by_row(d), [rows, inputs, outputs], c, Epilogue::Overwrite, scratch, fill, OneSum);
 }
 
-/// Computes `c = dᵀ x`, then the epilogue: a sum over rows, in the order that [`sums`](super::sums) defines.
+/// Computes the product `dᵀ x`, which `epilogue` combines with `c`. It is a sum over rows, in the order that
+/// [`sums`](super::sums) defines.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous; scratch: [`gemm_tn_scratch_len`].
@@ -197,13 +200,14 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch, OneSum);
 }
 
-/// Whether [`gemm_tn_of_shards`] takes a subtree of so many shards and rows.
+/// Whether [`gemm_tn_of_shards`] accepts a subtree of `shards` shards with `rows` rows in all.
 pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
     shards <= MOST_SHARDS && rows <= KC
 }
 
-/// [`gemm_tn`] over the rows of some shards, from row `first` of d and x to the last of `ends`. The sums of the shards
-/// are added along their tree in registers. More than one shard must [fit](fits_registers).
+/// Computes [`gemm_tn`] over the rows of consecutive shards: the first begins at row `first` of d and x, and shard s
+/// ends before row `ends[s]`. The sum of each shard is added to the others along a binary tree, in registers. More than
+/// one shard must [fit](fits_registers), and their number must be a power of two.
 pub(crate) fn gemm_tn_of_shards<T: Scalar>(
     [d, x]: [Matrix<'_, T>; 2],
     [outputs, inputs]: [usize; 2],
@@ -221,7 +225,8 @@ pub(crate) fn gemm_tn_of_shards<T: Scalar>(
     }
 }
 
-/// [`gemm_tn`] of several rows, whose sums are one sum or one of each shard.
+/// Computes [`gemm_tn`] with packed panels. `inner_sum` decides whether the rows are one sum, or one sum for each
+/// shard.
 #[inline(never)]
 fn gemm_tn_rows<T: Scalar, S: InnerSum>(
     TransposedA { matrix: d, packed }: TransposedA<'_, T>,
@@ -277,7 +282,8 @@ fn gemm_tn_rows<T: Scalar, S: InnerSum>(
     sum.finish();
 }
 
-/// The product of `a` with a B of which `fill(j, panel)` packs the columns from j. Each thread computes some columns.
+/// Computes the product of `a` with a factor B that is packed panel by panel: `fill(j, panel)` packs the columns from j
+/// just before their use. Each thread computes some columns.
 fn gemm_panelwise<T: Scalar, A: MatrixA<T>, S: InnerSum>(
     a: A,
     [rows, columns, inner]: [usize; 3],

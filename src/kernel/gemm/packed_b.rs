@@ -64,7 +64,7 @@ impl<'a, T: Scalar> PackedB<'a, T> {
     }
 }
 
-/// Packs `Wᵀ`, for `x Wᵀ`.
+/// Packs `Wᵀ` into `packed`, as the right factor of `x Wᵀ`.
 ///
 /// # Shapes
 /// w: \[outputs, inputs\].
@@ -91,7 +91,7 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
     PackedB::packed(packed, outputs, inputs)
 }
 
-/// Fills a panel with the rows of W from `first`.
+/// Fills the panel `to` with columns of `Wᵀ`: the rows of W from `first`, as many as the panel is wide.
 pub(super) fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usize, to: &mut [T]) {
     let width = nr::<T>();
     let rows = (outputs - first).min(width);
@@ -102,7 +102,7 @@ pub(super) fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, 
     transpose(Matrix::new(&w[first * inputs..], inputs), [rows, inputs], to, width);
 }
 
-/// Packs `W`, for `d W`.
+/// Packs `W` into `packed`, as the right factor of `d W`.
 ///
 /// # Shapes
 /// w: \[outputs, inputs\].
@@ -111,7 +111,7 @@ pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed
     pack_rows(Matrix::new(w, inputs), 0, [outputs, inputs], packed)
 }
 
-/// Packs `inner` rows of `columns` columns, from row `first`.
+/// Packs `inner` rows of `columns` columns of `from`, from row `first`, into panels in `packed`.
 pub(super) fn pack_rows<'a, T: Scalar>(
     from: Matrix<'_, T>,
     first: usize,
@@ -134,7 +134,8 @@ pub(super) fn pack_rows<'a, T: Scalar>(
     PackedB::packed(packed, columns, inner)
 }
 
-/// Fills a panel with `columns` columns from `j`, of the rows from `first`.
+/// Fills the panel `to` with `columns` columns of `from`, from column `j` and row `first` on. The rest of each row of
+/// the panel is 0.
 pub(super) fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: usize, to: &mut [T]) {
     let width = nr::<T>();
     for (p, to) in to.chunks_exact_mut(width).enumerate() {

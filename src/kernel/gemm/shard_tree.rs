@@ -3,11 +3,12 @@
 use crate::kernel::simd::Lanes;
 use core::mem::MaybeUninit;
 
-/// The most shards of a tree in registers: of each level, the sum of one subtree waits in memory.
+/// The largest number of shards whose sums are added along their tree within one tile. For each level of the tree, the
+/// sum of one subtree is stored in memory.
 pub(crate) const MOST_SHARDS: usize = 1 << LEVELS;
 const LEVELS: usize = 5;
 
-/// The parts of the inner indices of which each is one sum in increasing order.
+/// A division of the inner indices of a product into parts, each of which is summed in increasing order.
 ///
 /// # Safety
 /// There are 1 to [`MOST_SHARDS`] parts. Their ends do not decrease, and none is beyond the inner indices.
@@ -36,7 +37,8 @@ unsafe impl InnerSum for OneSum {
     }
 }
 
-/// A sum of each shard: shard s has the inner indices from `ends[s − 1]` to before `ends[s]`, counted from `first`.
+/// One sum for each shard: shard s has the inner indices from `ends[s − 1]` to before `ends[s]`, counted from
+/// `first`.
 #[derive(Clone, Copy)]
 pub(super) struct ShardTree<'a> {
     first: usize,
@@ -44,7 +46,8 @@ pub(super) struct ShardTree<'a> {
 }
 
 impl<'a> ShardTree<'a> {
-    /// The tree of shards over `inner` indices: a power of two of shards, of at most [`MOST_SHARDS`].
+    /// Creates the tree of shards over `inner` indices. `None` unless the number of shards is a power of two up to
+    /// [`MOST_SHARDS`], and `ends` do not decrease, from `first` to `first + inner`.
     pub(super) fn new(first: usize, ends: &'a [usize], inner: usize) -> Option<Self> {
         let valid = ends.len().is_power_of_two() && ends.len() <= MOST_SHARDS && ends.is_sorted();
         let holds = ends.first() >= Some(&first) && ends.last().map(|end| end - first) == Some(inner);
@@ -65,7 +68,7 @@ unsafe impl InnerSum for ShardTree<'_> {
     }
 }
 
-/// The sums of a tile over the subtrees to the left of the present part, one for each level of the tree.
+/// The sums of a tile over the subtrees to the left of the current part, one for each level of the tree.
 pub(super) struct Subtrees<V, const M: usize, const R: usize> {
     waiting: [MaybeUninit<[[V; R]; M]>; LEVELS],
 }
@@ -76,8 +79,8 @@ impl<V: Copy, const M: usize, const R: usize> Subtrees<V, M, R> {
         Subtrees { waiting: [const { MaybeUninit::uninit() }; LEVELS] }
     }
 
-    /// Adds to the sums of part `i` of `count` those of the subtrees to its left, as far as they end with it. The
-    /// result of the last part is the total.
+    /// Adds to `sums`, those of part `i` of `count`, the sums of the left half of each subtree that ends with this
+    /// part. After the last part, `sums` is the total.
     ///
     /// # Safety
     /// It is called for each part from 0, in order. The registers exist and hold values of `T`.

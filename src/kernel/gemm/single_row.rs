@@ -15,8 +15,8 @@ pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
     outputs <= TINY && inputs <= TINY && outputs * inputs * lanes::<T>() <= TINY
 }
 
-/// Computes `c = x Wᵀ` for one row, then the epilogue. The function is not inlined, so that it does not change the
-/// code of other products.
+/// Computes the product `x Wᵀ` for one row, which `epilogue` combines with `c`. The function is not inlined, so that
+/// it does not change the code of other products.
 #[inline(never)]
 pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
     dispatch(Gemv { x, w, c, epilogue });
@@ -46,7 +46,7 @@ impl<T: Scalar> Kernel for Gemv<'_, T> {
 }
 
 impl<T: Scalar> Gemv<'_, T> {
-    /// Computes N outputs from `j`.
+    /// Computes N outputs, from output `j` on.
     #[inline(always)]
     fn outputs<const LEVEL: Level, const N: usize>(&mut self, j: usize) {
         let inputs = self.x.len();
@@ -63,8 +63,8 @@ impl<T: Scalar> Gemv<'_, T> {
     }
 }
 
-/// Computes `c = dᵀ x` for one row of each, then the epilogue: a rank-one product. Like [`gemv`], the function is not
-/// inlined.
+/// Computes the rank-one product `dᵀ x` of one row each, which `epilogue` combines with `c`; a bias is ignored. Like
+/// [`gemv`], the function is not inlined.
 #[inline(never)]
 pub(super) fn rank_one<T: Scalar>(d: &[T], x: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
     require("the result of an outer product", [d.len(), x.len()], x.len(), c.len());

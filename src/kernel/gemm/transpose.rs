@@ -17,8 +17,8 @@ pub(in crate::kernel) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize;
     dispatch(Transpose { from, size, to, stride });
 }
 
-/// Columns that are transposed together: as many rows of the result stay in a level-1 cache until they are full. In a
-/// panel, a row has up to 128 bytes.
+/// The number of columns that are transposed together: as many rows of the result stay in a level-1 cache until they
+/// are full. In a panel, a row has up to 128 bytes.
 const COLUMN_BLOCK: usize = 64;
 
 struct Transpose<'a, T> {

@@ -1,7 +1,8 @@
 use super::FAN;
 use crate::{kernel::elementwise::update, scalar::Scalar};
 
-/// A sum of equally sized terms (matrices, called blocks here), in levels of [`FAN`].
+/// A sum of equally sized terms (matrices, called blocks here), in levels: the sum of [`FAN`] terms of one level, a
+/// group, is a term of the next.
 ///
 /// The first group of each level is added to the total directly. So a sum of at most [`FAN`] blocks needs no buffer.
 pub(crate) struct BlockSum<'a, T> {
@@ -55,7 +56,7 @@ impl<'a, T: Scalar> BlockSum<'a, T> {
         }
     }
 
-    /// Adds the group of the last block to the level above.
+    /// Adds the group that ends with the last block to the level above.
     fn end_group(&mut self) {
         let (len, group) = (self.total.len(), self.blocks.saturating_sub(1) / FAN);
         if group == 0 {

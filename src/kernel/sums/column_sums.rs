@@ -42,7 +42,7 @@ impl<T: Scalar> Kernel for ColumnSums<'_, T> {
 }
 
 impl<T: Scalar> ColumnSums<'_, T> {
-    /// Adds the sums of all columns.
+    /// Adds the sums of all columns to `sums`.
     ///
     /// # Safety
     /// The registers `V` exist on this machine and hold values of `T`.
@@ -72,7 +72,7 @@ impl<T: Scalar> ColumnSums<'_, T> {
         }
     }
 
-    /// Adds R registers of columns from `j`.
+    /// Adds the sums of R registers of columns, from column `j` on, to `sums`.
     ///
     /// # Safety
     /// The columns lie within the sums and within each row. The registers exist and hold values of `T`.
@@ -96,8 +96,8 @@ impl<T: Scalar> ColumnSums<'_, T> {
         }
     }
 
-    /// Returns the sum of `count` rows from `first`. The sum stays in registers: a loop over slices would store and
-    /// load it for each row.
+    /// Returns the sum of `count` rows from row `first`, in R registers of columns from `j`. The sum stays in
+    /// registers: a loop over slices would store and load it for each row.
     ///
     /// # Safety
     /// As [`registers`](Self::registers), and the rows must be rows of `d`.
@@ -128,7 +128,7 @@ pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T])
     add_matrix_sums(Matrix::new(d, stride), rows, sums);
 }
 
-/// Adds the sum of the first columns of `rows` rows of `d` to `sums`, each its own.
+/// Adds the sum of column j over the first `rows` rows of `d` to `sums[j]`, for each j.
 pub(crate) fn add_matrix_sums<T: Scalar>(d: Matrix<'_, T>, rows: usize, sums: &mut [T]) {
     let (len, sums) = (sums.len(), SharedSlice::new(sums));
     parallel_ranges(len, GRAIN, rows.saturating_mul(len) / 8, |own| {

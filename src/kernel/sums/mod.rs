@@ -35,7 +35,7 @@ const ROWS: usize = 32;
 /// The number of terms of one level whose sum is a term of the next.
 const FAN: usize = 32;
 
-/// The number of columns per part of a loop over threads: several cache lines.
+/// A loop is divided among threads at multiples of this number of columns: several cache lines.
 const GRAIN: usize = 256;
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl<T: Scalar> RunningSums<T> {
         Ok(RunningSums { rows: 0, levels: [level()?, level()?, level()?, level()?] })
     }
 
-    /// Adds a row, and returns the number of rows.
+    /// Adds a row, and returns the number of rows so far.
     pub(crate) fn add(&mut self, row: &[T]) -> usize {
         self.rows += 1;
         add(&mut self.levels[0], row);
@@ -33,7 +33,7 @@ impl<T: Scalar> RunningSums<T> {
         self.rows
     }
 
-    /// Writes the sums of all rows.
+    /// Writes the sum of each column over all rows so far to `sums`.
     pub(crate) fn total(&self, sums: &mut [T]) {
         let [block, group, groups, rest] = &self.levels;
         for (i, sum) in sums.iter_mut().enumerate() {

@@ -20,7 +20,7 @@ macro_rules! arithmetic {
             if x < limit { limit } else { x }
         }
 
-        /// `2^(n + raised)`, a normal number, given `n + ROUND`.
+        /// `2^(n + raised)`, a normal number, where `shifted` is `n + ROUND`.
         #[inline(always)]
         fn power_of_two(shifted: $float, raised: $bits) -> $float {
             $float::from_bits(shifted.to_bits().wrapping_add(BIAS + raised) << MANTISSA)

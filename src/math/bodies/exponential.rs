@@ -2,7 +2,8 @@
 
 macro_rules! exponential {
     ($float:ident) => {
-        /// `n + ROUND` and `p` with `e^(x + low) = 2ⁿ (1 + p)`, `|p| < ½`; `|low|` is much smaller than 1.
+        /// Returns `n + ROUND` and `p` with `e^(x + low) = 2ⁿ (1 + p)` and `|p| < ½`; `|low|` is much smaller than
+        /// 1.
         #[inline(always)]
         fn reduced_exp<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
             let shifted = mul_add::<FUSED>(x, core::$float::consts::LOG2_E, ROUND);
@@ -18,8 +19,8 @@ macro_rules! exponential {
             (shifted, r + mul_add::<FUSED>(square, exp_tail::<FUSED>(r), rest))
         }
 
-        /// `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`. With two powers,
-        /// subnormal results are rounded once.
+        /// Returns `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`. With two
+        /// powers, subnormal results are rounded once.
         #[inline(always)]
         fn exp_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_LEAST), EXP_MOST), low);
@@ -37,7 +38,8 @@ macro_rules! exponential {
             [p, power_of_two(shifted, RAISED), LOWERED]
         }
 
-        /// `(a + lost) e^y` for the parts of `e^y`; `|lost|` is much smaller than `|a|`.
+        /// `(a + lost) e^y`, given the parts of `e^y` from `exp_parts`. `|lost|` is much smaller than `|a|`, and
+        /// ignored without fused multiply-adds.
         #[inline(always)]
         fn times_exp<const FUSED: bool>(a: $float, lost: $float, [p, half, other]: [$float; 3]) -> $float {
             if FUSED {

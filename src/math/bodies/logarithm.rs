@@ -2,7 +2,7 @@
 
 macro_rules! logarithm {
     ($float:ident, $bits:ident) => {
-        /// `k` and `m` with `x = 2ᵏ m`, `√½ ≤ m < √2`; `x` positive and normal.
+        /// Returns `k` and `m` with `x = 2ᵏ m` and `√½ ≤ m < √2`, for a positive normal `x`.
         #[inline(always)]
         fn exponent_and_significand(x: $float) -> ($float, $float) {
             const SQRT_HALF: $bits = core::$float::consts::FRAC_1_SQRT_2.to_bits();

@@ -46,8 +46,9 @@ macro_rules! logistic {
             over_square_of_one_plus::<FUSED>(e, e)
         }
 
-        /// `σ(x + low)` as two factors, the second a power of two, then `σ(−x − low)(1 + e)` and `e`. A subnormal
-        /// product is rounded once if the power is the last factor.
+        /// Returns σ(x + low) as two factors, the second a power of two, then `σ(−x − low)(1 + e)` and
+        /// `e = e^(−|x + low|)`. σ is the logistic function. A subnormal product is rounded once if the power is the
+        /// last factor.
         #[inline(always)]
         fn sigmoid_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 4] {
             let (y, low) = if x < 0.0 { (x, low) } else { (-x, -low) };
@@ -58,7 +59,7 @@ macro_rules! logistic {
             [over_one_plus::<FUSED>(numerator, e, true), power, if x < 0.0 { 1.0 } else { e }, e]
         }
 
-        /// `z σ(x + low)`; 0 if σ is 0, even for infinite `z`.
+        /// `z σ(x + low)` with the logistic function σ; 0 if σ is 0, even for infinite `z`.
         #[inline(always)]
         pub(super) fn gated<const FUSED: bool>(z: $float, x: $float, low: $float) -> $float {
             let [sigmoid, power, ..] = sigmoid_parts::<FUSED>(x, low);
@@ -66,8 +67,8 @@ macro_rules! logistic {
             power * if sigmoid == 0.0 { sigmoid } else { product }
         }
 
-        /// `σ(v) + w σ′(v) = σ(v) (1 + w σ(−v))` for `v = x + low`, with `|w|` at most a small multiple of
-        /// `|v|`.
+        /// `σ(v) + w σ′(v) = σ(v) (1 + w σ(−v))` for `v = x + low`, with the logistic function σ, and `|w|` at
+        /// most a small multiple of `|v|`.
         #[inline(always)]
         pub(super) fn gated_slope<const FUSED: bool>(w: $float, x: $float, low: $float) -> $float {
             let [sigmoid, power, other_side, e] = sigmoid_parts::<FUSED>(x, low);
@@ -75,7 +76,8 @@ macro_rules! logistic {
             mul_add::<FUSED>(sigmoid, over_one_plus::<FUSED>(w * other_side, e, true), sigmoid) * power
         }
 
-        /// `1/(1 + |x|)²`, without the square of the denominator, which overflows before the result is 0.
+        /// The slope of the activation softsign, `1/(1 + |x|)²`, without the square of the denominator, which
+        /// overflows before the result is 0.
         #[inline(always)]
         pub(super) fn softsign_slope<const FUSED: bool>(x: $float) -> $float {
             let x = at_most(x.abs(), $float::MAX);
@@ -87,8 +89,8 @@ macro_rules! logistic {
             mul_add::<FUSED>(inverse, inverse, 2.0 * inverse * lost)
         }
 
-        /// `(1 − e)/(1 + e)` with `e = e^(−2|x|)`. The derivative uses the same exponential, so one loop computes
-        /// it once.
+        /// `tanh x = ±(1 − e)/(1 + e)` with `e = e^(−2|x|)` and the sign of `x`. The derivative uses the same
+        /// exponential, so one loop computes it once.
         #[inline(always)]
         pub(super) fn tanh<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);
@@ -98,7 +100,7 @@ macro_rules! logistic {
             over_one_plus::<FUSED>(-minus_numerator, (1.0 + p) * raised * lowered, KEEPS_LOSSES).copysign(x)
         }
 
-        /// `1 − |tanh x| = 2e/(1 + e)`. As in `tanh_slope`, the 2 multiplies a part of `e`.
+        /// `1 − |tanh x| = 2e/(1 + e)` with `e = e^(−2|x|)`. As in `tanh_slope`, the 2 multiplies a part of `e`.
         #[inline(always)]
         pub(super) fn tanh_complement<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);
@@ -107,7 +109,8 @@ macro_rules! logistic {
             over_one_plus::<FUSED>(2.0 * root * lowered, root * lowered, KEEPS_LOSSES)
         }
 
-        /// `4e/(1 + e)²`. The 4 multiplies a part of `e`, since a subnormal `e` is rounded more coarsely.
+        /// The slope of tanh, `4e/(1 + e)²` with `e = e^(−2|x|)`. The 4 multiplies a part of `e`, since a subnormal
+        /// `e` is rounded more coarsely.
         #[inline(always)]
         pub(super) fn tanh_slope<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);

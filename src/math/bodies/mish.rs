@@ -2,9 +2,9 @@
 
 macro_rules! mish {
     ($float:ident) => {
-        /// The parts of `e = e^(−|x|)` if `x < 0`, otherwise those of 1, and `[e, factor, d, lost]` with
-        /// `tanh(ln(1 + eˣ)) = (1 − c) · parts` and its slope `4 factor (1 + e)/d² · parts`, where c is
-        /// `e (1 + e)/d` or `2e²/d`.
+        /// Returns the parts (of `exp_parts`) of `e = e^(−|x|)` if `x < 0`, otherwise those of 1, and
+        /// `[e, factor, d, lost]` with `tanh(ln(1 + eˣ)) = (1 − c) · parts` and its slope
+        /// `4 factor (1 + e)/d² · parts`, where c is `e (1 + e)/d` or `2e²/d`.
         #[inline(always)]
         fn mish_parts<const FUSED: bool>(x: $float) -> ([$float; 3], [$float; 4]) {
             let y = -super::magnitude(x);

@@ -24,7 +24,7 @@ macro_rules! polynomial {
 }
 pub(super) use polynomial;
 
-/// The functions of this folder for one format.
+/// Defines the functions of this folder for one format, `f32` or `f64`.
 macro_rules! bodies {
     ($float:ident, $bits:ident) => {
         $crate::math::bodies::arithmetic!($float, $bits);

@@ -2,8 +2,8 @@
 
 macro_rules! normal {
     ($float:ident) => {
-        /// The parts of `e^(−scale x²)`, `scale` a power of two. The square is a rounded value and its rounding
-        /// error.
+        /// Returns the parts (of `exp_parts`) of `e^(−scale x²)`, where `scale` is a power of two. The square is a
+        /// rounded value and its rounding error.
         #[inline(always)]
         fn gaussian_parts<const FUSED: bool>(x: $float, scale: $float) -> [$float; 3] {
             let x = at_most(x.abs(), GAUSSIAN_MOST);
@@ -31,7 +31,8 @@ macro_rules! normal {
             times_exp::<FUSED>(FRAC_1_SQRT_2PI, FRAC_1_SQRT_2PI_LOST, gaussian_parts::<FUSED>(x, 0.5))
         }
 
-        /// `e^(x²) erfc x` of `x + low` from 0 to `ERFC_MOST`, rounded, and its rounding error.
+        /// Returns `e^(v²) erfc v` at `v = x + low` from 0 to `ERFC_MOST`, rounded, and its rounding error, which is 0
+        /// in a format that does not compensate errors.
         #[inline(always)]
         fn scaled_erfc<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
             let numerator = erfc_polynomial::<FUSED>((x - ERFC_CENTRE) / (x + ERFC_CENTRE));
@@ -44,7 +45,7 @@ macro_rules! normal {
             (rounded, mul_add::<FUSED>(numerator, inverse, -rounded) + numerator * lost)
         }
 
-        /// `erf x` for `|x| ≤ ½`, and `erfc |x|`.
+        /// Returns `erf x`, accurate for `|x| ≤ ½`, and `erfc |x|`.
         #[inline(always)]
         fn erf_parts<const FUSED: bool>(x: $float) -> ($float, $float) {
             let (scaled, lost) = scaled_erfc::<FUSED>(at_most(x.abs(), ERFC_MOST), 0.0);
@@ -92,7 +93,7 @@ macro_rules! normal {
             if x > -0.2 && x < 0.7 { near } else { far }
         }
 
-        /// `x Φ(x)`.
+        /// `x Φ(x)` with the normal distribution function Φ.
         #[inline(always)]
         pub(super) fn gelu<const FUSED: bool>(x: $float) -> $float {
             let [a, lost, _] = normal_parts::<FUSED>(x);
@@ -101,7 +102,7 @@ macro_rules! normal {
             if x < -0.2 { tail } else { x * normal_cdf::<FUSED>(x) }
         }
 
-        /// `Φ(x) + x φ(x)`, with the exponential as a factor of its tail.
+        /// The slope `Φ(x) + x φ(x)` of GELU. In the lower tail, `e^(−x²/2)` is a factor of the whole sum.
         #[inline(always)]
         pub(super) fn gelu_slope<const FUSED: bool>(x: $float) -> $float {
             let [a, lost, near] = normal_parts::<FUSED>(x);

@@ -9,7 +9,8 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// Rows are compared in the first passes, and then once in this many passes.
+/// The rows of a weight matrix are compared with each other in the first four passes, and then once in this many
+/// passes.
 const COMPARED: u64 = 64;
 
 /// Statistics of a block's parameters, their gradient, and their updates.
@@ -83,7 +84,8 @@ impl BlockStatistics {
         }
     }
 
-    /// Counts rows that equal another row in parameters and gradient.
+    /// Counts the rows that repeat an earlier row in parameters and gradient, the latter within a relative 1e-5: k
+    /// equal rows count k − 1.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -139,7 +141,7 @@ impl BlockStatistics {
     pub fn role(&self) -> Role {
         self.role
     }
-    /// Whether the block is frozen.
+    /// Whether the block was frozen in the last pass, so that optimizers do not update it.
     pub fn frozen(&self) -> bool {
         self.frozen
     }
@@ -159,7 +161,9 @@ impl BlockStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.gradient
     }
-    /// log10 of the root mean square of an update over that of the parameters, after clipping and optimizer.
+    /// Returns the moments, over updates, of log10 of the root mean square of an update over that of the block's
+    /// parameters. The update is the change of the parameters, after clipping and optimizer. Later updates have more
+    /// weight.
     pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
@@ -167,8 +171,9 @@ impl BlockStatistics {
     pub fn first_update_ratio(&self) -> Option<f64> {
         self.first_ratio
     }
-    /// Returns −cos(Δ, w) of updates Δ and parameters w, for matrices. It is 1 if updates only shrink the
-    /// parameters. It is estimated from 256 of the values.
+    /// Returns the moments of −cos(Δ, w), with w the block's parameters and Δ their update, for weights and
+    /// recurrent weights only. It is 1 if updates only shrink the parameters. It is estimated from at most 256 of the
+    /// values.
     pub fn shrinkage(&self) -> RunningMoments {
         self.shrinkage
     }
@@ -181,16 +186,18 @@ impl BlockStatistics {
     pub fn moved(&self) -> bool {
         self.moved
     }
-    /// Returns the number of monitored updates in a row whose [`update_ratio`](Self::update_ratio) was above −1.
+    /// Returns the number of monitored updates in a row whose [`update_ratio`](Self::update_ratio) was above −1:
+    /// larger than a tenth of the parameters.
     pub fn long_steps(&self) -> u64 {
         self.long
     }
-    /// The number of monitored updates in a row that left the block unchanged, although it had a gradient and was not
-    /// frozen.
+    /// Returns the number of monitored updates in a row, up to the last, that left the block unchanged, although it had
+    /// a gradient and was not frozen.
     pub fn still(&self) -> u64 {
         self.still
     }
-    /// The number of rows that equal another row in parameters and gradient, at the last comparison.
+    /// The number of rows that repeated another row in parameters and gradient, at the last comparison: k equal rows
+    /// count k − 1.
     ///
     /// The second value is the number of comparisons in a row that found such rows.
     pub fn duplicate_rows(&self) -> (usize, u64) {
@@ -201,10 +208,10 @@ impl BlockStatistics {
 /// log10 of the ratio of update to parameter above which an update counts as large.
 const LONG: f64 = -1.0;
 
-/// The number of values of a block whose updates are compared with the parameters.
+/// The largest number of values of a block whose updates are compared with the parameters.
 const COMPARED_VALUES: usize = 256;
 
-/// Returns −cos(Δ, w) over some of the values; 0 if either vector is 0.
+/// Returns −cos(Δ, w) of the update Δ and the parameters w, over some of the values; 0 if either vector is 0.
 fn against<T: Scalar>(w: &[T], update: &[T]) -> f64 {
     // An odd stride reaches every column of most matrices.
     let stride = w.len().div_ceil(COMPARED_VALUES) | 1;

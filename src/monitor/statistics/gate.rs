@@ -8,12 +8,12 @@ use crate::{
 };
 use alloc::string::String;
 
-/// The number of steps of a sequence that are measured.
+/// The largest number of time steps of a sequence at which gates are measured.
 pub(super) const STEPS: usize = 8;
-/// The number of values of a step that are measured.
+/// The largest number of a gate's values at one time step that are measured.
 const VALUES: usize = 256;
 
-/// The values of a gate, and the slopes of its activation.
+/// The moments, over passes, of a gate's values and of the slopes of its activation.
 #[derive(Clone, Debug)]
 pub struct GateStatistics {
     layer: String,
@@ -51,23 +51,26 @@ impl GateStatistics {
         }
     }
 
-    /// The path of the layer.
+    /// Returns the path of the layer to which the gate belongs.
     pub fn layer(&self) -> &str {
         &self.layer
     }
-    /// The gate.
+    /// Returns the gate that the statistics describe.
     pub fn gate(&self) -> Gate {
         self.gate
     }
-    /// Returns the mean of the gate's value, over units, examples and some steps of each pass.
+    /// Returns the moments of the gate's value. They are over passes; in each pass the value is averaged over some
+    /// units, examples and time steps.
     pub fn opening(&self) -> RunningMoments {
         self.opening
     }
-    /// The mean of |φ′| / sup |φ′| over the same values.
+    /// Returns the moments of |φ′| / sup |φ′| of the gate's activation φ, averaged over some units, examples and
+    /// time steps of each pass.
     pub fn slope(&self) -> RunningMoments {
         self.slope
     }
-    /// Returns the fraction of values with |φ′| below 5 % of sup |φ′|.
+    /// Returns the moments of the fraction of the gate's values in a pass for which |φ′| is below 5 % of sup
+    /// |φ′|.
     pub fn saturated(&self) -> RunningMoments {
         self.saturated
     }

@@ -1,4 +1,4 @@
-//! One link over depth, in many passes.
+//! Statistics of one link over depth, over many passes.
 
 use super::{RunningMoments, mean_cosine};
 use crate::{
@@ -9,9 +9,10 @@ use crate::{
 use alloc::{string::String, vec, vec::Vec};
 use num_traits::Float;
 
-/// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
+/// The mean |φ′| below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
-/// A window for inactive units ends after this many examples and this many passes.
+/// The number of examples after which a window ends, if it also has [`BATCHES`] passes. A unit without a gradient in a
+/// whole window counts as dead.
 const EXAMPLES: f64 = 2000.0;
 const BATCHES: u64 = 10;
 
@@ -37,16 +38,18 @@ pub struct LinkStatistics {
     collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
-    /// Output, input, and the gradients before and after, over the parts of the current pass.
+    /// The norms and counts of the link's output y, its input x, ∂L/∂y and ∂L/∂x, summed over the parts of the
+    /// current pass.
     parts: [Parts; 4],
 }
 
-/// The survey of a link's rows, added up over the parts of a pass, and the number of values.
+/// The norm and the counts of a link's values, summed over the parts of a pass, and the number of values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parts(Survey, usize);
 
 impl Parts {
-    /// Adds a part. Returns the sum of all parts when the last part is added.
+    /// Adds a part of `values` values. When it is the last part, returns the sums over all parts: the survey and the
+    /// number of values.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
@@ -57,8 +60,8 @@ impl Parts {
 /// Sums of |φ′| for each unit, in the current window and in the last complete one.
 #[derive(Clone, Debug, Default)]
 struct Units {
-    /// For each unit: Σ |φ′|, the number of examples, and the number with a non-zero gradient. Three ranges of the
-    /// units.
+    /// Three consecutive ranges with a value for each unit: Σ |φ′|, the number of examples in this sum, and the
+    /// number of examples for which the unit passed a non-zero gradient.
     sums: Vec<f64>,
     examples: f64,
     /// Whether gradients of the current pass were added.
@@ -123,7 +126,7 @@ impl LinkStatistics {
         }
     }
 
-    /// Receives the gradients of a pass, or of a part. Returns whether it was the last part.
+    /// Receives the gradients of a pass, or of a part of it. Returns whether the pass has no further part.
     pub(super) fn backward<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T], after: Survey) -> bool {
         let part = (survey(dy), after);
         let [.., of_dy, of_dx] = &mut self.parts;
@@ -149,7 +152,7 @@ impl LinkStatistics {
         true
     }
 
-    /// The number of values of the last gradient with respect to the link's output.
+    /// Returns the number of values of the gradient with respect to the link's output, in the last pass.
     pub(super) fn gradients(&self) -> usize {
         self.parts[2].1
     }
@@ -158,7 +161,8 @@ impl LinkStatistics {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Returns the index of the link's name in the network's table of names, in the order of the forward pass.
+    /// Returns the index of the link's name in the network's table of names. The links of a residual
+    /// itself come before those of its branch.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -170,15 +174,17 @@ impl LinkStatistics {
     pub fn on_main_path(&self) -> bool {
         self.on_main_path
     }
-    /// The activation, if the factor is [`Factor::Activation`].
+    /// Returns the name of the activation, if the factor is [`Factor::Activation`].
     pub fn activation(&self) -> Option<&'static str> {
         self.activation
     }
-    /// sup |φ′|, if known.
+    /// Returns sup |φ′|, the largest slope of the link's activation; `None` if it is unknown or the link is no
+    /// activation.
     pub fn sup_slope(&self) -> Option<f64> {
         self.sup_slope
     }
-    /// The moments of log10(norm out / norm in), over passes in which neither is zero. Later passes weigh more.
+    /// Returns the moments of log10 of the factor by which the link multiplies the norm of the gradient, over passes in
+    /// which the gradient is not zero. Later passes have more weight.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
@@ -194,23 +200,26 @@ impl LinkStatistics {
     pub fn vanished_passes(&self) -> u64 {
         self.vanished_passes
     }
-    /// Whether the gradient that the link reduced to zero in the last pass was at the lower end of the number format.
+    /// Whether the link reduced the gradient of the last pass to zero by underflow: its norm was below the smallest
+    /// normal number over ε.
     pub fn underflowed(&self) -> bool {
         self.underflowed
     }
-    /// The fraction of subnormal values in the last gradient.
+    /// Returns the fraction of subnormal values in the gradient with respect to the link's input, in the last pass.
     pub fn subnormal(&self) -> f64 {
         self.subnormal
     }
-    /// The root mean square of the link's output.
+    /// Returns the moments, over passes, of the root mean square of the link's output.
     pub fn output(&self) -> RunningMoments {
         self.output
     }
-    /// The root mean square of the pre-activations, for an activation.
+    /// Returns the moments, over passes, of the root mean square of the pre-activations. They have no values unless the
+    /// link is an activation.
     pub fn input(&self) -> RunningMoments {
         self.input
     }
-    /// The mean cosine between the pre-activations of different inputs, in the last pass.
+    /// Returns the mean cosine between the pre-activations of different inputs, in the last pass. `None` unless the
+    /// link is an activation, for fewer than two rows, or if a row is zero.
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
     }
@@ -222,15 +231,16 @@ impl LinkStatistics {
     pub fn collapsed_passes(&self) -> u64 {
         self.collapsed_passes
     }
-    /// The mean of |φ′| over the units and examples whose gradient is not zero.
+    /// Returns the mean of |φ′| over the units and the examples of the current window whose gradient is large enough
+    /// to compute φ′. A window has at least 2,000 examples and 10 passes.
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
-    /// Returns the fraction of units whose mean |φ′| is below 5 % of sup |φ′|.
+    /// Returns the fraction of units whose mean |φ′| in the current window is below 5 % of sup |φ′|.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
-    /// The fractions of units that were saturated and inactive in the first pass.
+    /// Returns two fractions of the units in the first pass: those that were saturated, and those that were inactive.
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
     }
@@ -238,11 +248,11 @@ impl LinkStatistics {
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }
-    /// The fraction of units that passed no gradient, over the examples of the window so far.
+    /// Returns the fraction of units that passed no gradient for any example of the current window so far.
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }
-    /// Returns the fraction of units that passed no gradient in the last complete window of 2,000 examples and at least
+    /// Returns the fraction of units that passed no gradient in the last complete window of at least 2,000 examples and
     /// 10 passes; `None` before the first.
     pub fn dead(&self) -> Option<f64> {
         self.units.dead
@@ -256,7 +266,7 @@ fn root_mean_square(norm: f64, values: usize) -> f64 {
     norm / Float::sqrt(values.max(1) as f64)
 }
 
-/// The norm below which ε times a gradient is subnormal.
+/// Returns the smallest normal number over ε: ε times a gradient whose norm is below it is subnormal.
 fn least<T: Scalar>() -> f64 {
     to_f64(T::min_positive_value()) / to_f64(T::epsilon())
 }
@@ -268,7 +278,7 @@ impl Units {
         }
     }
 
-    /// Adds the gradients of a pass, or of a part.
+    /// Adds the gradients with respect to the output and the input of an activation, of a pass or of a part of it.
     fn add<T: Scalar>(&mut self, dy: &[T], dx: &[T]) {
         let width = self.sums.len() / 3;
         if width == 0 {
@@ -281,7 +291,8 @@ impl Units {
         add_slopes(dy, dx, [sums, counts, alive]);
     }
 
-    /// Ends a pass, if its gradients were large enough to compute φ′.
+    /// Ends a pass, and computes the fractions of units if the gradients were large enough to compute φ′. `sup` is
+    /// sup |φ′|.
     fn end(&mut self, sup: f64) {
         if !core::mem::take(&mut self.is_read) {
             return;

@@ -4,7 +4,8 @@ use super::RunningMoments;
 use crate::scalar::{Scalar, to_f64};
 use alloc::{vec, vec::Vec};
 
-/// The gradient of the loss with respect to the outputs, by rows, within batches and between them.
+/// The variances of ∂L/∂y, the gradient of the loss with respect to the outputs: between rows of one batch, and
+/// between the means of batches.
 ///
 /// Rows of batches drawn at random are exchangeable. Then the variance of batch means is the variance of rows divided
 /// by the number B of rows. The intraclass correlation `ρ = (F − 1)/(F − 1 + B)`, F = B Var(means)/Var(rows within
@@ -20,9 +21,9 @@ pub(super) struct Mixing {
     batches: u64,
 }
 
-/// The number of batches before batches are compared with the average.
+/// The number of batches in the average before further batches are compared with it.
 const WARM_UP: u64 = 10;
-/// The weight of the past in the mean: about 30 batches count.
+/// The decay of the moving averages: about the last 30 batches count.
 const KEEP: f64 = 0.97;
 
 impl Default for Mixing {
@@ -33,8 +34,8 @@ impl Default for Mixing {
 }
 
 impl Mixing {
-    /// Receives `rows` rows of ∂L/∂y, and their norm. Only the largest batches count: a mean over rows gives each
-    /// row of a smaller batch more weight.
+    /// Adds a batch of `rows` rows of ∂L/∂y, whose 2-norm is `norm`. A batch with fewer rows than the largest
+    /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight.
     pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
         let (width, count) = (dy.len() / rows.max(1), rows as f64);
         if self.mean.len() != width {
@@ -68,7 +69,7 @@ impl Mixing {
     }
 
     /// Returns ρ, the correlation of the gradients of two rows of one batch; a negative estimate counts as 0. `None`
-    /// before enough batches.
+    /// before 20 batches of the largest size.
     pub fn correlation(&self) -> Option<f64> {
         let (between, within) = (self.between.mean(), self.within.mean());
         if self.between.count() < WARM_UP || between.is_nan() || between <= 0.0 {

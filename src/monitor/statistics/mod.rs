@@ -54,14 +54,14 @@ pub struct Statistics {
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
     history: BudgetHistory,
-    /// The input of the first link.
+    /// The norm and the counts of the input of the first link, summed over its parts.
     input: link::Parts,
-    /// The index in each list at which the search for the next event starts.
+    /// The indices in `links`, `gates` and `states` at which the search for the next event's entry starts.
     next: [usize; 3],
 }
 
 impl Statistics {
-    /// Creates statistics without a pass.
+    /// Creates statistics of no passes.
     pub fn new() -> Self {
         Self::default()
     }
@@ -72,17 +72,17 @@ impl Statistics {
         &self.links
     }
 
-    /// The layers with a state, over time.
+    /// Returns the statistics of the state gradient over time, for each recurrent layer.
     pub fn states(&self) -> &[StateStatistics] {
         &self.states
     }
 
-    /// The gates of cells.
+    /// Returns the statistics of each gate of each recurrent layer.
     pub fn gates(&self) -> &[GateStatistics] {
         &self.gates
     }
 
-    /// The parameter blocks.
+    /// Returns the statistics of each parameter block, in the order of the parameters.
     pub fn blocks(&self) -> &[BlockStatistics] {
         &self.blocks
     }
@@ -92,13 +92,14 @@ impl Statistics {
         &self.run
     }
 
-    /// The budget of the main path over the monitored passes.
+    /// Returns the decades of each link of the main path over the monitored passes.
     pub fn history(&self) -> &BudgetHistory {
         &self.history
     }
 }
 
-/// The index of the first entry from `next` on for which `is` holds, in circular order; a new entry if there is none.
+/// Returns the index of the first entry of `list` from `next` on for which `is` holds, in circular order. If there is
+/// none, it appends the entry that `make` returns. `next` is set to the index after the entry.
 fn find<S>(list: &mut Vec<S>, next: &mut usize, is: impl Fn(&S) -> bool, make: impl FnOnce() -> S) -> usize {
     let start = (*next).min(list.len());
     let found = (start..list.len()).chain(0..start).find(|&i| is(&list[i]));
@@ -236,7 +237,8 @@ impl Statistics {
     }
 }
 
-/// The mean |cos| between rows, of up to [`ROWS`] rows; `None` for fewer than two rows, or if one is zero.
+/// The mean cosine of the angle between two rows, over pairs of up to [`ROWS`] rows. `None` for fewer than two rows, or
+/// if the norm of one is 0 or not finite.
 fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>) -> Option<f64> {
     let stride = rows.div_ceil(ROWS).max(1);
     sum.clear();
@@ -254,5 +256,5 @@ fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>
     (count >= 2.0).then(|| (square - count) / (count * (count - 1.0)))
 }
 
-/// The number of rows of a batch that are compared with each other.
+/// The largest number of rows of a batch whose pre-activations are compared with each other.
 const ROWS: usize = 16;

@@ -8,39 +8,40 @@ use crate::{
 use alloc::string::String;
 use num_traits::Float;
 
-/// The origin of a non-finite value.
+/// The stage of an update at which the first non-finite value was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum NonFiniteOrigin {
-    /// The network's input, or a part that reports no link.
+    /// The input of a link in the forward pass: the network's input, or the output of a layer that reports no link.
     Input,
-    /// The forward pass.
+    /// The output of a link in the forward pass, from a finite input.
     Forward,
-    /// The gradient of the loss.
+    /// The gradient of the loss with respect to the output, or a gradient that comes from a layer that reports no link.
     Loss,
-    /// The backward pass.
+    /// The gradient with respect to a link's input in the backward pass, from a finite gradient with respect to its
+    /// output.
     Backward,
-    /// The gradient of a block.
+    /// The gradient of a parameter block.
     Gradient,
-    /// The update of a block.
+    /// The update of a parameter block.
     Update,
-    /// The parameters of a block.
+    /// The values of a parameter block.
     Parameters,
 }
 
-/// The first non-finite value: its origin, link and pass.
+/// The first non-finite value of a run: its origin, its link or block, and its pass.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NonFinite {
-    /// The pass, counted from 0.
+    /// The monitored pass, counted from 0.
     pub pass: u64,
     /// The stage of the update in which the value was computed.
     pub origin: NonFiniteOrigin,
     /// The name of the link or block.
     pub name: String,
-    /// The factor that the link applies.
+    /// The factor that the link applies; `None` for a block.
     pub factor: Option<Factor>,
     /// Whether any of the non-finite values is infinite; otherwise all are NaN.
     pub infinite: bool,
@@ -68,7 +69,7 @@ impl NonFinite {
     }
 }
 
-/// The state of the passes after a jump of the gradient.
+/// The loss after a jump of the gradient's norm, from which follows whether the jump was harmful.
 #[derive(Clone, Copy, Debug)]
 struct Wake {
     /// The loss above which the jump counts as harmful.
@@ -86,7 +87,8 @@ pub struct RunStatistics {
     skipped_in_a_row: u64,
     input: RunningMoments,
     input_seen: bool,
-    /// Of the current pass: the root mean square of the last output, and the number of values of ∂L/∂y.
+    /// The root mean square of the last link's output in the current pass. `values` is the number of values of
+    /// ∂L/∂y.
     output: f64,
     values: usize,
     distance: RunningMoments,
@@ -156,8 +158,8 @@ const KEEP: f64 = 0.97;
 const WARM_UP: u64 = 25;
 const MARK: f64 = 2.5;
 const TENFOLD: f64 = core::f64::consts::LN_10;
-/// A jump counts as harmful if the loss stays higher for this many passes, and has lost this fraction of its decrease.
-/// A hard batch also has a large gradient and a high loss, but no lasting effect. Conventions.
+/// A jump counts as harmful if the loss stays higher for this many passes, and has lost the fraction [`UNDONE`] of its
+/// decrease. A hard batch also has a large gradient and a high loss, but no lasting effect. Conventions.
 const WORSE: u64 = 3;
 const UNDONE: f64 = 0.1;
 /// The distance to the targets, relative to the outputs, below which they count as fitted. Convention.
@@ -173,15 +175,16 @@ impl RunStatistics {
         self.path = [f64::NAN; 2];
     }
 
-    /// Receives the norms of a link on the main path, whose gradient has `values` values.
+    /// Receives the norms of the gradient before and after a link on the main path. The gradient with respect to the
+    /// link's output has `values` values.
     pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
-    /// Receives the gradient at the output of a link. The first call of a pass is for the gradient of the loss. Its
-    /// rows are samples if there is one step.
+    /// Receives the gradient with respect to the output of a link. The first call of a pass is for the network's
+    /// output. The rows of that gradient are compared if each sample has one step.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
         if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
             self.mixing.push(dy, at.shape.rows(), norm);
@@ -273,7 +276,7 @@ impl RunStatistics {
         (self.waiting, self.skipped_in_a_row) = (false, 0);
     }
 
-    /// The index of the current pass.
+    /// Returns the index of the current pass, from 0.
     pub(super) fn pass(&self) -> u64 {
         self.passes.saturating_sub(1)
     }
@@ -289,11 +292,11 @@ impl RunStatistics {
     pub fn skipped_in_a_row(&self) -> u64 {
         self.skipped_in_a_row
     }
-    /// The root mean square of the network's input.
+    /// Returns the moments, over passes, of the root mean square of the network's input.
     pub fn input(&self) -> RunningMoments {
         self.input
     }
-    /// The first reported loss.
+    /// Returns the loss of the first monitored update; `None` before it.
     pub fn first_loss(&self) -> Option<f64> {
         self.first_loss
     }
@@ -305,7 +308,7 @@ impl RunStatistics {
     pub fn recent_loss(&self) -> RunningMoments {
         self.recent
     }
-    /// The highest loss after the first few passes, relative to the lowest before it.
+    /// Returns the largest ratio of a loss to the lowest loss before it, from the sixth loss on; 0 before.
     pub fn worst_rise(&self) -> f64 {
         self.worst_rise
     }
@@ -320,9 +323,9 @@ impl RunStatistics {
         let lately = self.recent.mean();
         self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
     }
-    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the first and of
-    /// that after 10 passes, and the targets are not [fitted](Self::has_fitted). A fall in the first passes does not
-    /// count: outputs that ignore the input have it, too.
+    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the lower of two
+    /// values, the first loss and the loss after 10 passes, and the targets are not [fitted](Self::has_fitted). A fall
+    /// in the first passes does not count: outputs that ignore the input have it, too.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
         let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first.min(self.settled_loss) || lately.is_nan());
@@ -340,12 +343,13 @@ impl RunStatistics {
     pub fn distance(&self) -> RunningMoments {
         self.distance
     }
-    /// The distance of the first monitored pass, and the root mean square of its outputs.
+    /// Returns two values of the first monitored pass: the root mean square distance from the outputs to their targets,
+    /// and the root mean square of the outputs.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.first_distance
     }
     /// The correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for batches
-    /// drawn at random, 1 if all rows of a batch are equal. `None` in the first 20 passes, and for an output at each
+    /// drawn at random, 1 if all rows of a batch are equal. `None` before the 20th pass, and for an output at each
     /// step. Source: the intraclass correlation of Fisher 1925.
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
@@ -354,8 +358,8 @@ impl RunStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.norm
     }
-    /// The typical norm of the gradient before clipping: e to the mean of ln ‖g‖. A jump counts as ten times the
-    /// typical.
+    /// The typical norm of the gradient before clipping: e to the mean of ln ‖g‖. A jump enters this mean as ten
+    /// times the typical norm.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
     }
@@ -364,7 +368,8 @@ impl RunStatistics {
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
-    /// The moments of ln ‖g‖; a jump counts as ten times the typical norm.
+    /// Returns the moments of ln ‖g‖, with g the gradient of all parameters before clipping. A jump enters them as
+    /// ten times the typical norm.
     pub fn log_norm(&self) -> RunningMoments {
         self.log_norm
     }
@@ -372,23 +377,26 @@ impl RunStatistics {
     pub fn spikes(&self) -> u64 {
         self.spikes
     }
-    /// The number of gradients with ten times the typical norm.
+    /// Returns the number of jumps: gradients with more than ten times the typical norm, after the first 25 passes.
     pub fn jumps(&self) -> u64 {
         self.jumps
     }
-    /// The number of jumps that counted as harmful.
+    /// Returns the number of harmful jumps: those after which the loss of three passes in a row was far above its usual
+    /// value.
     pub fn harmful_jumps(&self) -> u64 {
         self.harmful
     }
-    /// The typical factor of clipping, e to the mean of its logarithm; `None` without clipping.
+    /// Returns the typical factor by which clipping multiplies a gradient, e to the mean of its logarithm. `None`
+    /// without clipping.
     pub fn clip_factor(&self) -> Option<f64> {
         (self.clips.count() > 0).then(|| Float::exp(self.clips.mean()))
     }
-    /// The fraction of steps that were clipped.
+    /// Returns the fraction of updates whose gradient was clipped; later updates have more weight. It is 0 without
+    /// clipping.
     pub fn clipped(&self) -> f64 {
         self.clipped.mean()
     }
-    /// The number of steps that reported a clip factor.
+    /// Returns the number of updates that reported a factor of clipping, including the factor 1.
     pub fn clip_steps(&self) -> u64 {
         self.clips.count()
     }

@@ -1,4 +1,4 @@
-//! A layer with a state, over time.
+//! Statistics of the gradient with respect to a recurrent layer's state, from time step to time step.
 
 use super::RunningMoments;
 use crate::monitor::{
@@ -8,7 +8,7 @@ use crate::monitor::{
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// The path of the layer of a link: `0` for `0.recurrent`.
+/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
@@ -24,7 +24,7 @@ pub struct StateStatistics {
     /// counts the steps.
     sums: [f64; 3],
     steps: usize,
-    /// The step at which the gradient became exactly zero in this pass.
+    /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
     newest: usize,
     last_step: Option<usize>,
@@ -33,7 +33,8 @@ pub struct StateStatistics {
     per_step: RunningMoments,
     sequence: usize,
     vanished_step: Option<usize>,
-    /// Some steps of the last pass with their norm, and which of them are kept.
+    /// Time steps of the last pass, from the last to the first, each with the norm of the state gradient. `thinning`
+    /// decides which of them are kept.
     norms: Vec<(usize, f64)>,
     thinning: Thinning,
 }
@@ -58,7 +59,8 @@ impl StateStatistics {
         }
     }
 
-    /// Keeps the norm of the state gradient at a step, from the last step to the first.
+    /// Receives the norm of the state gradient at a time step. Steps come from the last to the first; a step that is
+    /// not below the one before begins a new pass.
     fn keep(&mut self, step: usize, norm: f64) {
         if self.norms.last().is_some_and(|&(last, _)| step >= last) {
             self.norms.clear();
@@ -95,7 +97,7 @@ impl StateStatistics {
         }
     }
 
-    /// Ends the backward pass.
+    /// Ends the backward pass: its means per step enter the moments over passes.
     pub(super) fn end(&mut self) {
         if self.steps > 0 {
             let steps = self.steps as f64;
@@ -111,7 +113,8 @@ impl StateStatistics {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// The decades of the state gradient per step; later passes have more weight.
+    /// Returns the moments, over passes, of the decades of the state gradient per time step: the mean, over the steps
+    /// of a pass, of log10 of the factor on its norm. Later passes have more weight.
     pub fn per_step(&self) -> RunningMoments {
         self.per_step
     }
@@ -123,21 +126,21 @@ impl StateStatistics {
     pub fn activation(&self) -> RunningMoments {
         self.activation
     }
-    /// The number of steps over which the gradient changes by a factor e: −1/ln of the factor per step; negative if
-    /// it grows.
+    /// Returns the number of time steps over which the norm of the state gradient shrinks by a factor e: −1/ln of its
+    /// mean factor per step; negative if the gradient grows.
     pub fn horizon(&self) -> f64 {
         -core::f64::consts::LOG10_E / self.per_step.mean()
     }
-    /// The number of steps of the last pass.
+    /// Returns the number of time steps of the last pass.
     pub fn sequence(&self) -> usize {
         self.sequence
     }
-    /// The step at which the gradient of the last pass became exactly zero, if it did.
+    /// Returns the time step at which the state gradient of the last pass became exactly zero, if it did.
     pub fn vanished_step(&self) -> Option<usize> {
         self.vanished_step
     }
-    /// Steps of the last pass, from the last to the first, with the norm of the state gradient: every k-th step, at
-    /// most 128.
+    /// Returns time steps of the last pass, from the last to the first, each with the norm of the state gradient: every
+    /// k-th step, at most 128.
     pub fn norms(&self) -> &[(usize, f64)] {
         &self.norms
     }

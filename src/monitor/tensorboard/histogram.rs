@@ -1,27 +1,28 @@
-//! A histogram with four buckets an octave, over the whole range of `f32`.
+//! A histogram with four buckets between consecutive powers of two, over the whole range of `f32`.
 
 use crate::scalar::{Scalar, to_f64};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// A bucket of magnitudes `[2^e (1 + q/4), 2^e (1 + (q+1)/4))` has the number `4 (e + 1023) + q`: exponent and first
-/// two digits of an `f64`.
+/// The number of low bits of an `f64` that do not affect its bucket. The bucket of magnitudes `[2^e (1 + q/4), 2^e (1 +
+/// (q+1)/4))` has the number `4 (e + 1023) + q`: the exponent and the first two bits of the fraction.
 const DIGITS: u32 = 50;
-/// The bucket of 2^−160, below all numbers of `f32`: smaller magnitudes are counted with 0.
+/// The number of the bucket that begins at 2^−160, below all numbers of `f32`. Smaller magnitudes are counted with 0.
 const LEAST: u64 = (1023 - 160) * 4;
-/// The bucket of 2^128, above all numbers of `f32`, for all from there on.
+/// The number of the bucket that begins at 2^128, above all numbers of `f32`. All larger magnitudes are counted in it.
 const LARGEST: u64 = (1023 + 128) * 4;
-/// The place of 0 among the counts; below it are the negative buckets.
+/// The index of the bucket of 0. The buckets of negative values have lower indices, those of positive values higher
+/// ones.
 const ZERO: usize = (LARGEST - LEAST + 1) as usize;
-/// The number of buckets.
+/// The number of buckets of negative values, zero and positive values.
 pub(super) const BUCKETS: usize = 2 * ZERO + 1;
 
-/// The least magnitude of a bucket.
+/// Returns the least magnitude in the bucket with the number `bucket`.
 fn least(bucket: u64) -> f64 {
     f64::from_bits(bucket << DIGITS)
 }
 
-/// The place of a finite value: that of the first limit above it.
+/// Returns the index, from 0 to `BUCKETS − 1`, of the bucket of a finite value.
 fn place(value: f64) -> usize {
     let magnitude = value.abs().to_bits();
     // The limits of negative buckets belong to the bucket nearer to 0.
@@ -35,7 +36,7 @@ fn place(value: f64) -> usize {
     }
 }
 
-/// The limit above the bucket at `place`.
+/// Returns the upper limit of the bucket with the index `place`.
 fn limit(place: usize) -> f64 {
     match place {
         ..ZERO => -least(LEAST + (ZERO - 1 - place) as u64),
@@ -54,7 +55,7 @@ pub(super) struct Histogram {
     pub sum_of_squares: f64,
     pub non_finite: u64,
     counts: Vec<u64>,
-    /// The places with counts.
+    /// A range of indices outside which all counts are 0.
     used: Range<usize>,
 }
 
@@ -63,7 +64,7 @@ impl Histogram {
         Self::with(vec![0; BUCKETS])
     }
 
-    /// Without values; `counts` are zeros.
+    /// Creates a histogram without values. `counts` must be zeros, one for each bucket.
     fn with(counts: Vec<u64>) -> Self {
         Histogram {
             min: f64::INFINITY,
@@ -101,7 +102,8 @@ impl Histogram {
         }
     }
 
-    /// The limits above the buckets and their counts; consecutive empty buckets are one.
+    /// Replaces `limits` and `counts` by the upper limits and the counts of the buckets, in increasing order.
+    /// Consecutive empty buckets become one.
     pub(super) fn buckets(&self, limits: &mut Vec<f64>, counts: &mut Vec<f64>) {
         limits.clear();
         counts.clear();

@@ -64,7 +64,7 @@ use std::{
 /// [`FitOptions::monitor`]: crate::trainer::FitOptions::monitor
 pub struct TensorBoard<W: Write = BufWriter<File>> {
     writer: W,
-    /// The file, for errors.
+    /// The path of the file, for error messages.
     path: String,
     failed: Option<io::Error>,
     encoder: Encoder,
@@ -74,16 +74,16 @@ pub struct TensorBoard<W: Write = BufWriter<File>> {
     /// Whether the next pass is a further part of the same update.
     same_update: bool,
     links: Vec<LinkHistogram>,
-    /// The index at which the next link is expected.
+    /// The index in `links` at which the search for the next link starts.
     next: usize,
 }
 
-/// The gradient with respect to the input of one link, in one update.
+/// The histogram of the gradient with respect to the input of one link, over the passes of one update.
 struct LinkHistogram {
     name: String,
     factor: Factor,
     tag: String,
-    /// The tag of the number of its values that are not finite.
+    /// The tag of the scalar that counts the values of the gradient that are not finite.
     tag_of_non_finite: String,
     histogram: Histogram,
 }
@@ -147,13 +147,13 @@ impl<W: Write> TensorBoard<W> {
         TensorBoard { every: n, ..self }
     }
 
-    /// Writes a number, rounded to `f32`.
+    /// Writes `value`, rounded to `f32`, as the scalar `tag`.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64) {
         self.encoder.scalar(tag, value);
         self.write(step);
     }
 
-    /// Writes a histogram of the finite values, and the number of the others as the scalar `non_finite/TAG`.
+    /// Writes a histogram of the finite `values`, and the number of the others, if any, as the scalar `non_finite/TAG`.
     pub fn histogram<T: Scalar>(&mut self, tag: &str, step: u64, values: &[T]) {
         let mut histogram = Histogram::new();
         histogram.add(values);
@@ -170,8 +170,8 @@ impl<W: Write> TensorBoard<W> {
         self.write(step);
     }
 
-    /// Writes the histograms of the last pass, if it has any. A trainer does it by [`Event::Step`]; call it in a loop
-    /// that you write yourself, after the backward pass.
+    /// Writes the histogram of the gradient at each link in the current update, if this update has histograms.
+    /// [`Event::Step`] of a trainer does the same; in a loop of your own, call it after the backward pass.
     pub fn histograms(&mut self, step: u64) {
         for i in 0..self.links.len() {
             let LinkHistogram { tag, tag_of_non_finite, histogram, .. } = &mut self.links[i];
@@ -181,7 +181,7 @@ impl<W: Write> TensorBoard<W> {
         }
     }
 
-    /// The writer, with all events flushed to it.
+    /// Flushes all events, and returns the writer.
     ///
     /// # Errors
     /// [`Error::File`] for the first failure of the writer, at an earlier event or now.
@@ -199,7 +199,7 @@ impl<W: Write> TensorBoard<W> {
         }
     }
 
-    /// Writes the values that were encoded as one event.
+    /// Writes the values that were encoded since the last event as one event.
     fn write(&mut self, step: u64) {
         let event = self.encoder.event(wall_time(), step);
         if let (None, Some(event)) = (&self.failed, event) {
@@ -207,7 +207,7 @@ impl<W: Write> TensorBoard<W> {
         }
     }
 
-    /// Adds the numbers that are there to the event at hand.
+    /// Adds the numbers that are not `None` to the next event, each under its tag.
     fn scalars<const N: usize>(&mut self, scalars: [(&str, Option<f64>); N]) {
         for (tag, value) in scalars {
             if let Some(value) = value {
@@ -245,7 +245,7 @@ impl<W: Write> TensorBoard<W> {
         self.flush();
     }
 
-    /// Whether the updates at hand have histograms.
+    /// Whether the current update has histograms.
     fn due(&self) -> bool {
         self.updates.checked_sub(1).and_then(|before| before.checked_rem(self.every)) == Some(0)
     }
@@ -264,7 +264,7 @@ fn non_finite(tag: &str) -> String {
     format!("non_finite/{tag}")
 }
 
-/// The word of a factor in tags.
+/// Returns the name of a factor in tags.
 fn word(factor: Factor) -> &'static str {
     match factor {
         Factor::Weights => "weights",
@@ -274,7 +274,7 @@ fn word(factor: Factor) -> &'static str {
     }
 }
 
-/// The settings and the progress, without the writer.
+/// Writes the settings and the progress, without the writer.
 impl<W: Write> fmt::Debug for TensorBoard<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TensorBoard")

@@ -6,11 +6,11 @@
 use super::histogram::{BUCKETS, Histogram};
 use alloc::vec::Vec;
 
-/// A message under construction: its fields, encoded.
+/// A protobuf message under construction: the bytes of its encoded fields.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Message(pub Vec<u8>);
 
-/// The kinds of encoding.
+/// The wire types of protobuf: an integer of variable length, 8 bytes, a length with bytes, and 4 bytes.
 const VARINT: u64 = 0;
 const EIGHT_BYTES: u64 = 1;
 const LENGTH: u64 = 2;
@@ -60,7 +60,7 @@ impl Message {
     }
 }
 
-/// The buffers of an event.
+/// The encoder of the events of a file, with buffers that it reuses.
 #[derive(Clone, Debug)]
 pub(super) struct Encoder {
     event: Message,
@@ -72,7 +72,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Buffers that hold any histogram under a tag of usual length.
+    /// Creates an encoder with room for any histogram under a tag of usual length.
     pub(super) fn new() -> Self {
         let message = || Message(Vec::with_capacity(2 * size_of::<f64>() * BUCKETS + 256));
         let [event, summary, value, inner] = [(); 4].map(|()| message());
@@ -80,7 +80,8 @@ impl Encoder {
         Encoder { event, summary, value, inner, limits, counts }
     }
 
-    /// `Event { wall_time: 1, step: 2, file_version: 3 | summary: 5 }`: the first event of a file.
+    /// Encodes the first event of a file, which states its format. `wall_time` is in seconds since 1970. The fields of
+    /// an event are `Event { wall_time: 1, step: 2, file_version: 3 | summary: 5 }`.
     pub(super) fn version(&mut self, wall_time: f64) -> &[u8] {
         self.event.clear();
         self.event.double(1, wall_time);
@@ -88,7 +89,8 @@ impl Encoder {
         &self.event.0
     }
 
-    /// An event with the values that were added since the last one; `None` without any.
+    /// Encodes an event with the scalars, histograms and texts that were added since the last event; `None` if there
+    /// are none.
     pub(super) fn event(&mut self, wall_time: f64, step: u64) -> Option<&[u8]> {
         if self.summary.0.is_empty() {
             return None;
@@ -102,7 +104,8 @@ impl Encoder {
         Some(&self.event.0)
     }
 
-    /// `Summary { value: 1 }` of `Value { tag: 1, simple_value: 2 (float) }`.
+    /// Adds a scalar, rounded to `f32`, to the next event: `Summary { value: 1 }` of `Value { tag: 1, simple_value: 2
+    /// (float) }`.
     pub(super) fn scalar(&mut self, tag: &str, value: f64) {
         self.value.clear();
         self.value.bytes(1, tag.as_bytes());
@@ -112,8 +115,8 @@ impl Encoder {
         self.summary.bytes(1, &self.value.0);
     }
 
-    /// Appends a histogram: `Value { tag: 1, histo: 5 }` of `HistogramProto { min: 1, max: 2, num: 3, sum: 4,
-    /// sum_squares: 5, bucket_limit: 6 (packed), bucket: 7 (packed) }`.
+    /// Adds a histogram to the next event: `Value { tag: 1, histo: 5 }` of `HistogramProto { min: 1, max: 2, num: 3,
+    /// sum: 4, sum_squares: 5, bucket_limit: 6 (packed), bucket: 7 (packed) }`.
     pub(super) fn histogram(&mut self, tag: &str, histogram: &Histogram) {
         let Encoder { summary, value, inner, limits, counts, .. } = self;
         histogram.buckets(limits, counts);
@@ -131,8 +134,9 @@ impl Encoder {
         summary.bytes(1, &value.0);
     }
 
-    /// `Value { tag: 1, tensor: 8, metadata: 9 }`: `TensorProto { dtype: 1, tensor_shape: 2, string_val: 8 }` and
-    /// `SummaryMetadata { plugin_data: 1 { plugin_name: 1 }, data_class: 4 }`, as the text plugin reads it.
+    /// Adds a text to the next event: `Value { tag: 1, tensor: 8, metadata: 9 }`: `TensorProto { dtype: 1,
+    /// tensor_shape: 2, string_val: 8 }` and `SummaryMetadata { plugin_data: 1 { plugin_name: 1 }, data_class: 4 }`, as
+    /// the text plugin reads it.
     pub(super) fn text(&mut self, tag: &str, text: &str) {
         const STRING: u64 = 7;
         const TENSOR: u64 = 2;

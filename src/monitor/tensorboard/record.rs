@@ -25,12 +25,13 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| crc >> 8 ^ TABLE[usize::from(crc as u8 ^ byte)])
 }
 
-/// `rotate_right(crc, 15) + 0xa282ead8`: a CRC that is itself part of data with a CRC.
+/// Returns the CRC32C of `bytes` in the form that TFRecord stores: `rotate_right(crc, 15) + 0xa282ead8`. It allows for
+/// data that contain CRCs themselves.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Writes `bytes` as one record.
+/// Writes `bytes` as one TFRecord: length, CRC of the length, bytes, CRC of the bytes.
 pub(super) fn write(writer: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
     let length = (bytes.len() as u64).to_le_bytes();
     writer.write_all(&length)?;

@@ -9,13 +9,14 @@ use crate::testing::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// Whether all are finite, in increasing order.
+/// Whether all points are finite, and each is larger than the one before.
 #[inline]
 fn increasing(points: &[f64]) -> bool {
     points.iter().all(|point| point.is_finite()) && points.windows(2).all(|pair| pair[0] < pair[1])
 }
 
-/// Returns ∫ φ′ from `a` to `b`. Intervals are halved until each integral equals the rise of φ in its interval.
+/// Returns ∫ φ′ from `a` to `b`. Intervals are halved until each integral equals the rise of φ in its interval up
+/// to `allowed`, or 4096 were tried.
 #[inline]
 fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, b: f64, allowed: f64) -> f64 {
     const MOST: usize = 4096;

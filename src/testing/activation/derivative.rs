@@ -11,8 +11,8 @@ use alloc::format;
 const TENTH: f64 = 0.1;
 
 impl Suite<'_> {
-    /// Returns an error of φ′ in units of roundings of sup |φ′| and of the argument; `None` if the unit
-    /// overflows.
+    /// Converts an error of φ′(z) to units of `ε (S + |φ′| + |z φ″|)`, with S = sup |φ′| from −1 to 1
+    /// and on to `z`. `None` if the unit overflows.
     #[inline]
     pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);
@@ -54,7 +54,8 @@ impl Suite<'_> {
         });
     }
 
-    /// Whether dual numbers have a tangent; an activation computed through `f64` loses it.
+    /// Whether φ of a dual number has a tangent, which an activation computed through `f64` loses. A lost tangent is
+    /// noted as a violation.
     #[inline]
     pub(super) fn tangents(&mut self) -> bool {
         let flat = self.truths.iter().all(|truth| truth.0 == 0.0);
@@ -69,7 +70,7 @@ impl Suite<'_> {
         false
     }
 
-    /// Tests that φ′ is within a tenth of itself where it is small, a normal number, and smooth.
+    /// Tests that φ′ is within a tenth of its true value where that is small, a normal number, and smooth.
     pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
         self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", TENTH, |suite, z| {
             let (expected, curvature) = suite.truth(z);

@@ -31,13 +31,14 @@ use super::{
 use crate::activation::{Activation, Bounds};
 use alloc::{format, string::String, vec::Vec};
 
-/// The allowed error of a derivative, in roundings of its terms.
+/// The allowed error of a derivative, in units of ε times the size of its terms.
 const ROUNDINGS: f64 = 64.0;
 
-/// The allowed excess of a derivative over its bounds, in roundings of sup |φ′|.
+/// The allowed excess of a derivative over its bounds, in units of ε times the larger magnitude of the bounds.
 const SLACK: f64 = 4.0;
 
-/// The allowed distance of the extremes of a derivative from its bounds, in units of sup |φ′|.
+/// The allowed distance of the extremes of a derivative from its bounds, in units of the larger magnitude of the
+/// bounds.
 const TIGHT: f64 = 1e-6;
 
 /// One of the two number formats in which an activation is tested.
@@ -75,7 +76,7 @@ struct Reading {
     error: f64,
 }
 
-/// The expected φ′ and φ″, from dual numbers; `None` if not finite.
+/// Returns the expected φ′ and φ″, from dual numbers. A φ″ that is not finite is replaced by 0.
 #[inline]
 fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
     let (slope, curvature) = activation.dual(z);
@@ -92,7 +93,7 @@ struct Suite<'a> {
     breaks: Vec<f64>,
     /// φ′ and φ″ at each of the points.
     truths: Vec<(f64, f64)>,
-    /// sup |φ′| between 0 (and ±1) and each of the points.
+    /// For each of the points, sup |φ′| from −1 to 1 and on to the point.
     sizes: Vec<f64>,
 }
 
@@ -127,7 +128,8 @@ impl Suite<'_> {
         meets(&self.jumps, a - margin, b + margin)
     }
 
-    /// Calls `reading` at every argument. Simplifies and notes the first with an error above `allowed`.
+    /// Calls `reading` at every argument of the format, and notes the errors. The first argument with an error above
+    /// `allowed` is simplified, and noted as a violation of `law`.
     #[inline]
     fn everywhere(
         &mut self,
@@ -200,11 +202,11 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
 /// | [`Repeatable`](Law::Repeatable) | a copy gives φ and φ′ of all arguments in reverse order, with the same bits; where not, nothing else is tried |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too |
-/// | [`Saturation`](Law::Saturation) | beyond ±1, where φ′ is below S/1000, a normal number and smooth, it is within a tenth of it |
+/// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
 /// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
 /// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere, as far as ±10⁴, it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
 /// | [`BoundsHold`](Law::BoundsHold) | the extremes found by search lie within the bounds and 4 ε sup \|φ′\| |
-/// | [`BoundsTight`](Law::BoundsTight) | they come within 1e-6 sup \|φ′\|; where a bound is infinite, φ′ is seen to run away |
+/// | [`BoundsTight`](Law::BoundsTight) | extremes come within 1e-6 sup \|φ′\|, or grow to a bound of ∞ |
 /// | [`Extremes`](Law::Extremes) | no NaN, no infinity that is not the limit; at ±∞ where φ and φ′ have a limit |
 /// | [`Precision`](Law::Precision) | φ and φ′ in `f32` are those of `f64` at the same argument, to 64 roundings as above |
 /// | [`NotANumber`](Law::NotANumber) | φ(NaN) and φ′(NaN) are NaN |

@@ -25,7 +25,8 @@ const SPARE: usize = 3;
 /// every draw is conclusive.
 const POINTS: usize = 3;
 const DRAWS: u64 = 24;
-/// The allowed error of the relation. The relation is exact, but solving for it loses digits.
+/// The allowed relative error of the linear relation between tangents. The relation is exact, but solving for it loses
+/// digits.
 const RELATION: f64 = 1e-6;
 /// Pre-activations at which a gate's effect is compared with its effect near 0.
 const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
@@ -48,11 +49,11 @@ impl GradientMonitor<Dual<f64>> for Shown {
     }
 }
 
-/// One step along a direction.
+/// The results of one time step on dual numbers, whose tangents are derivatives along one direction.
 struct Step {
     /// The pre-activations that the monitor receives.
     z: Vec<Dual<f64>>,
-    /// The new state: h, then the rest.
+    /// The new state: the hidden state h, then the cell state.
     state: Vec<Dual<f64>>,
 }
 
@@ -100,7 +101,7 @@ impl<C: Cell> Point<C> {
     }
 }
 
-/// Tests the gates that a cell reports to monitors.
+/// Tests that the pre-activations of gates that a cell reports to monitors are those that it uses.
 pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     let gates = cell.gates();
     // A gate without a declared activation is not reported.
@@ -163,7 +164,8 @@ fn related<C: Cell>(cell: &C, seed: u64) -> Option<String> {
     None
 }
 
-/// Solves the square system with rows `[a…, b]`; undetermined unknowns are 0.
+/// Solves a square linear system, each row of which holds the coefficients and then the right side. Undetermined
+/// unknowns are 0.
 fn solve(rows: &mut [Vec<f64>]) -> Vec<f64> {
     let count = rows.len();
     for pivot in 0..count {
@@ -183,7 +185,7 @@ fn solve(rows: &mut [Vec<f64>]) -> Vec<f64> {
 
 /// The fraction of a gate's effect that is left where its activation saturates.
 struct Shares {
-    /// The fraction by φ′.
+    /// The fraction that the slope φ′ of the activation predicts.
     expected: f64,
     found: f64,
 }
@@ -196,8 +198,8 @@ impl Shares {
     }
 }
 
-/// Returns the fractions at a point, if the point is conclusive: the gate has an effect at z ≈ 0, and its activation
-/// saturates.
+/// Returns the fractions at a random point, where the gate has the pre-activation z ≈ `shift`. `None` unless the gate
+/// has an effect at z ≈ 0, and its activation saturates at `shift`.
 fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift: f64, seed: u64) -> Option<Shares> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;

@@ -48,8 +48,8 @@ const SHAPES: [(Shape, usize); 10] = [
     (Shape::new(130, 3, Role::Weight), SOME),
     (Shape::new(32, 32, Role::Recurrent), MANY),
 ];
-/// The number of entries drawn. The variance of normal entries is then known to √(2/N) = 0.2 %, so a variance that is
-/// 2 % off is 10 standard errors away.
+/// The number of entries drawn for the large shapes. The variance of normal entries is then known to √(2/N) = 0.2 %,
+/// so a variance that is 2 % off is 10 standard errors away.
 const MANY: usize = 524_288;
 /// The number of entries of other shapes: a variance that is 5 % off is 12 standard errors away.
 const SOME: usize = 131_072;
@@ -62,8 +62,9 @@ const FILLS: u64 = 8;
 ///   wrong length is refused.
 /// * Where the variance is not zero, another seed gives other bits, and no two rows are copies of each other.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
-///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of
-///   half a million entries. This accuses no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
+///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of up
+///   to half a million entries. This accuses no right initializer in 10,000 seeds, and finds a variance that is 2 %
+///   off.
 /// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of a
 ///   column, and w_ij with w_ji.
 /// * [`fill_gates`](Initializer::fill_gates) keeps all of this for each gate.
@@ -102,7 +103,8 @@ fn described(shape: Shape) -> String {
     format!("{:?} of {} × {}", shape.role, shape.rows, shape.columns)
 }
 
-/// Fills a block; `None` if the initializer refuses it.
+/// Returns the initial values of a block, whose slice held `before`. `None` if the initializer refuses the block, or a
+/// violation is noted.
 fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, trial: &mut Trial) -> Option<Vec<f64>> {
     let mut values = vec![before; shape.rows * shape.columns];
     match caught(|| initializer.fill(shape, &mut generator(seed), &mut values)) {
@@ -125,7 +127,8 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
     Some(values)
 }
 
-/// Fills a slice with initial content, by seed; `None` if the initializer refuses it.
+/// A function that fills a block with initial values. It is given the seed and the former content of the slice, and
+/// returns `None` if the initializer refuses the block.
 type Again<'a> = dyn FnMut(u64, f64, &mut Trial) -> Option<Vec<f64>> + 'a;
 
 /// Returns the first index at which two fills differ in a bit.
@@ -148,7 +151,7 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
     }
 }
 
-/// Fills a slice.
+/// A function that fills a slice with initial values from a random generator.
 type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
 
 /// Tests that a slice of another length is refused.

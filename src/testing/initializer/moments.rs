@@ -11,7 +11,8 @@ use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
 /// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. Since the standard error
-/// is an estimate from at least 250 fills, it is one in 10⁹. So 10,000 seeds of 100 initializers give no false alarm.
+/// is an estimate from at least 250 fills, the share becomes one in 10⁹. So 10,000 seeds of 100 initializers give no
+/// false alarm.
 const SIGNIFICANCE: f64 = 6.5;
 
 /// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.
@@ -31,7 +32,8 @@ impl Facts {
     }
 }
 
-/// The statistics of a fill about a centre: mean value, mean square, and mean products of pairs.
+/// The statistics of a fill about a centre: mean value, mean square, and mean products of pairs. Each has the law that
+/// it tests and its name in a message.
 const STATISTICS: [(Law, &str); 7] = [
     (Law::Mean, "a mean of"),
     (Law::Variance, "a variance of"),
@@ -42,7 +44,7 @@ const STATISTICS: [(Law, &str); 7] = [
     (Law::Uncorrelated, "w_ij and w_ji: a covariance of"),
 ];
 
-/// Returns the statistics of a fill whose values are relative to a centre; 0 for a statistic without pairs.
+/// Returns the [`STATISTICS`] of a fill whose values are relative to a centre; 0 for a statistic without pairs.
 fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len()] {
     let mut sums = [0.0; STATISTICS.len()];
     let mut below = vec![0.0; columns];
@@ -71,7 +73,7 @@ fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len
     sums
 }
 
-/// The numbers of values, squares and pairs in a fill.
+/// The number of terms of each of the [`STATISTICS`] in a fill.
 fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
     let pairs = |count: usize| count * count.saturating_sub(1);
     let transposed = if rows == columns { pairs(rows) / 2 } else { 0 };
@@ -79,7 +81,7 @@ fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
     [all, all, all - rows, all - columns, rows * pairs(columns), columns * pairs(rows), transposed]
 }
 
-/// Compares mean, variance and covariances of many fills by `next` with the stated ones.
+/// Compares the mean, variance and covariances of `entries` entries, filled by `next`, with the stated ones.
 pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, entries: usize, trial: &mut Trial) {
     let Facts { shape: Shape { rows, columns, .. }, ref place, mean, variance } = *facts;
     if mean.is_none() && variance.is_none() {

@@ -12,7 +12,7 @@ use crate::testing::{
 use alloc::{format, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Simplifies the example, finds the element with the largest error, and notes it.
+    /// Simplifies the input of a wrong gradient, finds the element with the largest error, and notes it as a violation.
     #[inline]
     pub(super) fn accuse(
         &mut self,
@@ -73,7 +73,7 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::Adjoint, place, expected, found, input);
     }
 
-    /// Returns the unit vector of one element of a part.
+    /// Returns the direction in which only element `i` of `part` changes, at rate 1.
     #[inline]
     fn unit(&self, part: Part, i: usize, given: &Given<f64>) -> Given<f64> {
         let mut direction = at_rest(given);
@@ -89,7 +89,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Returns the likely mistake, if `found / expected` is a simple ratio.
+/// Returns the likely mistake in words, if `found / expected` is a simple ratio.
 #[inline]
 fn hint(comparison: &Comparison) -> &'static str {
     let ratio = comparison.found / comparison.expected;

@@ -71,7 +71,7 @@ impl Comparison {
 }
 
 impl Suite<'_, '_> {
-    /// Tests the gradients of input, state and each block.
+    /// Tests the gradients of input, state and each parameter block against dual numbers.
     #[inline]
     pub(super) fn adjoint(&mut self, shape: BatchShape<'_>, mode: Mode) {
         let Some(given) = self.draw(shape, 1) else { return };
@@ -100,7 +100,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether finite inputs give no NaN; infinity is allowed for a value beyond the format.
+    /// Whether the output of a pass has no NaN. A NaN is noted as a violation; infinity is allowed for a value beyond
+    /// the format.
     #[inline]
     fn are_numbers<T: Scalar>(&mut self, results: &Results<T>, name: &str, asked: &Asked<'_>) -> bool {
         let strange = results.y.iter().position(|y| y.is_nan());
@@ -198,7 +199,8 @@ impl Suite<'_, '_> {
         })
     }
 
-    /// Computes both sides of the adjoint law in one of the scalars.
+    /// Computes both sides of the adjoint law in one of the scalars: 0 for `f64`, 1 for `f32`. `None` if they cannot be
+    /// computed.
     #[inline]
     fn comparison(
         &mut self,
@@ -214,7 +216,7 @@ impl Suite<'_, '_> {
         comparisons.into_iter().nth(scalar)
     }
 
-    /// Returns the name, shape and gradient of a part.
+    /// Returns the name of the gradient of a part, its shape and its values.
     #[inline]
     pub(super) fn part<'r>(&self, part: Part, results: &'r Results<f64>) -> (String, [usize; 2], &'r [f64]) {
         let dims = self.layers.double.dims();
@@ -364,7 +366,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Returns the zero direction.
+/// Returns a direction in which no value of `given` changes.
 #[inline]
 pub(super) fn at_rest(given: &Given<f64>) -> Given<f64> {
     Given { dy: Vec::new(), d_state: None, ..given.map(|_| 0.0) }

@@ -12,7 +12,7 @@ use alloc::{format, vec::Vec};
 const SEEDS: u64 = 8;
 
 impl Suite<'_, '_> {
-    /// Masks differ if any part of their key differs, and are off in evaluation.
+    /// Tests that dropout masks differ if any part of their key differs, and that evaluation has none.
     #[inline]
     pub(super) fn dropout_key(&mut self) {
         let (layer, shape) = (self.layers.double, BatchShape::sequences(16, 2));

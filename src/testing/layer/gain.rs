@@ -12,7 +12,8 @@ use crate::{
 use alloc::format;
 
 impl Suite<'_, '_> {
-    /// ‖J v‖ ≤ bound · ‖v‖, for directions v from power iteration with JᵀJ.
+    /// Tests the stated bound on ‖J‖, the norm of ∂y/∂x: `‖Jᵀ c‖ ≤ bound · ‖c‖`, for directions c
+    /// from power iteration with `J Jᵀ`.
     #[inline]
     pub(super) fn gain_bound(&mut self) {
         const ITERATIONS: usize = 12;

@@ -94,7 +94,7 @@ const EXTENTS: [BatchShape<'static>; 5] = [
 /// The magnitudes of the inputs and states of random passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Inputs {
-    /// The factor on normal numbers.
+    /// The factor on the inputs, which are normal numbers.
     size: f64,
     /// Whether the values of a row are equal.
     alike: bool,
@@ -128,7 +128,7 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 ///   in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled by 0, 30 and 10⁴,
 ///   and gradients by 10⁻⁴ and 10⁴. Rows of equal values must give numbers, too.
 /// * **Purity.** A pass repeated after others, and with another forward pass before its backward pass, gives the same
-///   bits. If it does not, no other law is tested.
+///   bits. If it does not, no further law is tested.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
 ///   outside the slices.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
@@ -212,7 +212,7 @@ pub(super) fn try_layer(
     Suite::new(layers, seed, label, trial).run(shapes, rows);
 }
 
-/// Tries only the adjoint law, with two sequences.
+/// Tries only the adjoint law, with two sequences of three steps.
 pub(super) fn try_adjoint(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
     Suite::new(layers, seed, label, trial).adjoint(BatchShape::sequences(2, 3), Mode::Train);
 }
@@ -288,7 +288,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// The law that an error of a pass breaks.
+/// Returns the law that a failed pass breaks, given the text of its failure.
 fn law_of(found: &str) -> Law {
     if found.starts_with("a panic") { Law::NoPanic } else { Law::StaysInside }
 }

@@ -54,7 +54,7 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) overwrite_dw: bool,
     /// Whether the backward pass gets empty slices for rows that the hints say are not read.
     pub(in crate::testing) withheld: bool,
-    /// The numbers of leading rows that are omitted from `dx` and `dy`.
+    /// The numbers of leading rows that are omitted from `dx` (first) and `dy` (second).
     pub(in crate::testing) missing: [usize; 2],
     /// Whether the backward pass runs for the two halves of the samples, one after the other.
     pub(in crate::testing) divided: bool,
@@ -68,7 +68,7 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) watched: bool,
     /// Whether a forward pass of another input runs between the two passes.
     pub(in crate::testing) between: bool,
-    /// The number of links before the layer.
+    /// The number of links before the layer in its network.
     pub(in crate::testing) place: usize,
     /// Whether a backward pass follows.
     pub(in crate::testing) backward: bool,
@@ -194,7 +194,7 @@ impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {
     }
 }
 
-/// Runs a forward pass, and a backward pass if the mode has one.
+/// Runs a forward pass, and a backward pass if the mode has one and `asked.backward` is set.
 ///
 /// # Errors
 /// The slice whose guard values changed, or the text of a panic.

@@ -27,7 +27,7 @@ struct Usual<'a, T> {
 }
 
 impl Suite<'_, '_> {
-    /// Laws that compare passes in one scalar with each other.
+    /// Tests the laws that compare passes in one scalar with each other.
     pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 2) else { return };
         let usual = Asked::new(shape);
@@ -150,7 +150,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that a pass with fewer rows has the same results. Results that are missing in `of.plain` are not compared.
+    /// Tests that a pass with the settings `of.usual`, such as omitted rows, gives the results `of.plain`. Results that
+    /// are empty in `of.plain` are not compared.
     fn left_out<T: Scalar>(&mut self, law: Law, of: Usual<'_, T>) {
         let Usual { layer, name, given, usual: asked, plain } = of;
         let place = |suite: &Self, what: &str| format!("{} ({:?}): {what}", suite.at(name, asked.shape), asked.mode);

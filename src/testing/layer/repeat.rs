@@ -1,11 +1,11 @@
-//! Passes do not depend on earlier passes.
+//! The law that passes do not depend on earlier passes.
 
 use super::{Asked, Suite};
 use crate::{batch_shape::BatchShape, layer::Layer, scalar::Scalar, testing::Law};
 use alloc::format;
 
 impl Suite<'_, '_> {
-    /// Repeats a pass after another one, and with another forward pass before its backward pass.
+    /// Tests that a pass gives the same bits after another one, and with another forward pass before its backward pass.
     pub(super) fn repeatable<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         for shape in [BatchShape::batch(1), BatchShape::sequences(2, 3)] {
             let (Some(given), Some(other)) = (self.draw(shape, 6), self.draw(BatchShape::batch(2), 7)) else { return };

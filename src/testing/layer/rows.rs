@@ -1,4 +1,4 @@
-//! Samples in another order, in parts, and alone.
+//! Laws of the rows of a batch: samples in another order, in parts, and alone.
 
 use super::{Asked, Given, Suite, unequal};
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
 use alloc::{format, vec, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Laws of layers with independent samples, in the modes in which they are.
+    /// Tests the laws of layers with independent samples. A layer whose samples are coupled in training is tested in
+    /// evaluation.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -36,7 +37,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Compares passes of the first steps alone with those steps of the whole pass.
+    /// Tests that outputs depend on no later step: passes of the first steps alone are compared with those steps of the
+    /// whole pass.
     pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, 3);
         // Does not apply if the layer changes the number of steps.
@@ -127,7 +129,7 @@ fn sorted<T: Scalar>(mut values: Vec<T>) -> Vec<T> {
     values
 }
 
-/// The rows of some samples, time-major.
+/// Returns the rows of `samples`, time-major.
 fn select<T: Copy>(shape: BatchShape<'_>, samples: &[usize], width: usize, values: &[T]) -> Vec<T> {
     let mut selected = Vec::new();
     for step in 0..shape.steps {

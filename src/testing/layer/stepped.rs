@@ -15,14 +15,14 @@ const SAMPLES: usize = 3;
 const STEPS: usize = 5;
 const CUTS: [&[usize]; 2] = [&[1, 1, 1, 1, 1], &[2, 3]];
 
-/// The rows of some steps.
+/// Returns the rows of a range of steps, each of [`SAMPLES`] rows.
 fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64> {
     values[steps.start * SAMPLES * width..steps.end * SAMPLES * width].to_vec()
 }
 
 impl Suite<'_, '_> {
-    /// The state carried from window to window by hand, and its gradient back. Without dropout, whose masks may differ
-    /// from window to window.
+    /// Tests that passes over windows of a sequence give the results of one pass. The state is carried from window to
+    /// window, and its gradient back. There is no dropout, whose masks may differ from window to window.
     pub(super) fn stepped<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(SAMPLES, STEPS);
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {
@@ -38,7 +38,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// `None` where a pass fails.
+    /// Compares passes over windows of `cuts` steps with `whole`. `None` if a pass fails or an output differs.
     fn windows<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -21,7 +21,7 @@ const LARGEST_SINGLE: f64 = 1e30;
 const BESIDE_ZERO: f64 = 1e-30;
 
 impl Suite<'_, '_> {
-    /// Returns the value, and ∂L/∂y_i by dual numbers.
+    /// Returns the loss L as value and ∂L/∂y_i as tangent of a dual number. `None` if the evaluation fails.
     #[inline]
     fn slope(&self, case: &Case, i: usize) -> Option<Dual<f64>> {
         let y: Vec<Dual<f64>> =
@@ -29,7 +29,7 @@ impl Suite<'_, '_> {
         case.lifted(self.losses.dual, &y, &mut vec![Dual::constant(0.0); y.len()]).ok()?.ok()
     }
 
-    /// Sets the unit: the magnitude of the loss and its derivatives.
+    /// Raises `self.unit` to the magnitude of the loss and its derivatives at usual outputs of this size.
     #[inline]
     pub(super) fn measure(&mut self, size: [usize; 2]) {
         let case = self.draw(size, Outputs::Usual, false, 1);
@@ -108,7 +108,7 @@ impl Suite<'_, '_> {
         None
     }
 
-    /// Whether a derivative lies between the derivatives on both sides of the output.
+    /// Whether `found` lies between the derivatives on both sides of output `i`, as it may at a kink.
     #[inline]
     fn at_kink(&self, case: &Case, i: usize, found: f64, epsilon: f64, allowed: f64) -> bool {
         let y = case.y[i];

@@ -45,10 +45,11 @@ macro_rules! loss_laws {
     };
 }
 
-/// The allowed error of a derivative, in units of ‖dy‖‖v‖, and of a sum in another order.
+/// The allowed error of a derivative, as a fraction of ‖dy‖, and of a sum in another order, as a fraction of its
+/// size.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// Rows and widths, in increasing order.
+/// Numbers of rows and widths, in about increasing order.
 const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], [2, 17], [33, 2], [2, 33]];
 
 /// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1,
@@ -63,7 +64,7 @@ const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], 
 /// * If [`minimum_at_target`](Loss::minimum_at_target), the loss is lowest at the target, and its gradient there is
 ///   zero.
 /// * Usual outputs give a finite loss. Large outputs give no NaN, and infinity only if the true value overflows the
-///   format. NaN in the outputs gives a NaN loss.
+///   format. NaN in the outputs gives a loss that is not finite.
 /// * Invalid calls return errors: no rows, slices of the wrong length, labels out of range, targets or weights that are
 ///   not finite. A mean without any weight is an error, too.
 ///
@@ -74,7 +75,7 @@ const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], 
 /// ```text
 /// PerRow (CHAINRULE_SEED=0)
 /// law broken: the derivative is that of the value
-///   where     f64, rows: 1, width: 3, values: dy[0]
+///   where     f64, 1 × 3 outputs, Shares targets: dy[0]
 ///   expected  -0.09203822414080301, by dual numbers through the value
 ///   found     -0.27611467242240906, by dy
 ///   input     y = [0.0, 0.0, 0.0], targets [0.13805733621120453, 0.3348537087440491, 0.52708899974823]

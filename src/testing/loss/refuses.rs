@@ -40,7 +40,7 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::NotANumber, place, "a loss that is not finite", found, "outputs of NaN");
     }
 
-    /// Invalid calls, each with the length of its `dy`.
+    /// Returns invalid calls: what is wrong, the arguments, and the length of `dy`.
     #[inline]
     fn bad_calls(&self, case: &Case) -> Vec<(String, Case, usize)> {
         let (whole, width, classes) = (case.y.len(), case.width, self.targets == Targets::Classes);

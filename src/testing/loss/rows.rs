@@ -23,7 +23,8 @@ fn least<T: Scalar>() -> f64 {
 }
 
 impl Suite<'_, '_> {
-    /// Inserts rows of weight zero between the rows, and tests that neither the loss nor the other gradients change.
+    /// Adds a row of weight zero before the rows and one after them. Tests that neither the loss nor the other
+    /// gradients change.
     pub(super) fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
         let width = case.width;
         let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);

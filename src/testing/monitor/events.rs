@@ -16,7 +16,7 @@ const MANY: usize = 1000;
 const FACTORS: [Factor; 4] = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other];
 /// Gates of the crate's cells and of a custom one.
 const GATES: [Gate; 3] = [Gate::carrying_state("forget"), Gate::new("reset"), Gate::new("ζ")];
-/// Lengths of slices, used in turn.
+/// Lengths of the slices in events, used in turn.
 const LENGTHS: [usize; 6] = [6, 1, 33, 1025, 2, 128];
 
 /// Names of links: of layers, of layers in nested branches, and of custom layers.
@@ -45,7 +45,7 @@ fn values<T: Scalar>(length: usize) -> Vec<T> {
     (0..length).map(|i| scalar(0.25 * (i % 7) as f64 - 0.5)).collect()
 }
 
-/// The first links of a pass, in the order of the forward pass.
+/// Calls `visit` for the first `count` links of a pass and their numbers, in the order of the forward pass.
 fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Link<'a>)) {
     let at = LinkPath::new(names);
     for i in 0..count {
@@ -62,7 +62,7 @@ fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Li
     }
 }
 
-/// Sends events as networks, optimizers and trainers do, if the monitor is active.
+/// Sends events as networks, optimizers and trainers do: those of a pass only if the monitor is active.
 pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     let (names, blocks) = (names(), blocks());
     let slices = LENGTHS.map(values::<T>);

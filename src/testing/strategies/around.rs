@@ -25,7 +25,7 @@ use proptest::{
 pub struct Around {
     /// The layers before the custom layer.
     pub before: Option<LayerSpec>,
-    /// The skip connection beside the layer.
+    /// The scale of the custom layer in a residual sum with its input; `None` without a skip connection.
     pub skip: Option<BranchScale>,
     /// The layers after the custom layer.
     pub after: Option<LayerSpec>,

@@ -26,7 +26,7 @@ pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> 
     vec(longer, 1..=max_batch.clamp(1, Limits::MOST.batch)).prop_map(added).boxed()
 }
 
-/// An [`BatchShape`] that owns its lengths.
+/// A [`BatchShape`] that owns its lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedBatchShape {
     /// The given number of samples, each of one step.

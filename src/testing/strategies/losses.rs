@@ -51,9 +51,9 @@ impl<T> OwnedTarget<T> {
 /// The arguments of a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossCase<T> {
-    /// The number of values in a row.
+    /// The number of outputs in a row.
     pub width: usize,
-    /// The outputs.
+    /// The outputs: \[rows, width\].
     pub y: Vec<T>,
     /// The targets of the outputs.
     pub target: OwnedTarget<T>,
@@ -105,8 +105,8 @@ pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
         .boxed()
 }
 
-/// The losses of the crate, as mean and as sum, each with valid outputs and targets. A failure shrinks to the mean
-/// squared error.
+/// Losses of the crate, as mean and as sum, each with valid outputs and targets: squared and absolute error, Huber,
+/// binary cross-entropy and cross-entropy. A failure shrinks to the squared error.
 pub fn losses<T: Scalar>() -> BoxedStrategy<(Box<dyn Loss<T>>, LossCase<T>)> {
     let reduction = || Union::new([Reduction::Mean, Reduction::Sum].map(Just));
     let width = || (1..=300u16).prop_map(|hundredths| 0.01 * f64::from(hundredths));

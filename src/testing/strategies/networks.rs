@@ -20,17 +20,17 @@ use proptest::{
 /// fill the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// The number of consecutive layers of the network, and of each branch inside it.
+    /// The largest number of consecutive layers of the network, and of each branch inside it.
     pub layers: usize,
-    /// The number of values per row.
+    /// The largest number of values per row.
     pub width: usize,
-    /// The depth of branches within branches.
+    /// The largest depth of branches within branches.
     pub depth: u32,
     /// Whether layers may be recurrent, reversed, bidirectional, or reduce sequences to one step.
     pub recurrent: bool,
-    /// The number of samples of a pass.
+    /// The largest number of samples of a pass.
     pub batch: usize,
-    /// The number of steps of a pass.
+    /// The largest number of steps of a pass.
     pub steps: usize,
 }
 
@@ -53,8 +53,8 @@ impl Limits {
     }
 }
 
-/// Returns limits of four consecutive layers, five values, and branches of depth two, with recurrent layers, 3 samples
-/// and 4 steps.
+/// Returns limits of four consecutive layers, five values per row, and branches of depth two, with recurrent layers, 3
+/// samples and 4 steps.
 impl Default for Limits {
     fn default() -> Self {
         Limits { layers: 4, width: 5, depth: 2, recurrent: true, batch: 3, steps: 4 }
@@ -74,7 +74,7 @@ pub(super) enum Part {
     Parallel(Vec<Part>, Vec<Part>, Merge),
     LastStep,
     MeanOverSteps,
-    /// An example of a listed layer: its number modulo the number of examples.
+    /// The example of this number in [`LayerSpec::listed_examples`], modulo their number.
     Listed(usize),
 }
 
@@ -151,7 +151,7 @@ pub(super) fn in_a_row(parts: Vec<Part>, input: usize) -> (LayerSpec, usize) {
     (LayerSpec::Sequential { input, layers }, width)
 }
 
-/// A sequence of one layer becomes that layer, so that failures shrink to fewer levels.
+/// Replaces a sequence of one layer by that layer, so that failures shrink to fewer levels.
 fn unwrapped(mut row: LayerSpec) -> LayerSpec {
     match &mut row {
         LayerSpec::Sequential { layers, .. } if layers.len() == 1 => layers.remove(0),
@@ -168,7 +168,8 @@ pub(super) fn default_weights() -> InitializerKind {
     InitializerKind::VarianceScaling(initializer::Glorot::uniform())
 }
 
-/// Layers that keep the steps, the simplest first: a failure shrinks to the first kind that reproduces it.
+/// Draws layers that keep the number of steps, the simplest first: a failure shrinks to the first kind that reproduces
+/// it.
 pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
     let width = || widths(limits.width);
     let bias = || option::of(initializers());

@@ -26,8 +26,8 @@ pub fn activations() -> BoxedStrategy<ActivationKind> {
     Union::new(LIST.iter().map(of)).boxed()
 }
 
-/// Every initializer of the crate that can fill any shape: a sparse matrix of given spectral radius must be square, and
-/// is left out. A failure shrinks to zeros.
+/// The initializers of the crate, except `Chrono`, `CriticalGain`, and a sparse matrix of given spectral radius, which
+/// must be square. A failure shrinks to zeros.
 pub fn initializers() -> BoxedStrategy<InitializerKind> {
     use InitializerKind as Kind;
     let fan = Union::new([Fan::In, Fan::Out, Fan::Average].map(Just));

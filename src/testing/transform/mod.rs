@@ -84,7 +84,7 @@ macro_rules! transform_laws {
     };
 }
 
-/// The steps of a long run, the step after which it is interrupted, and the steps of a short run.
+/// The number of steps of a long run, those after which it is interrupted, and the number of steps of a short run.
 const STEPS: u64 = 1000;
 const INTERRUPTED: [u64; 2] = [3, 503];
 const FEW: u64 = 40;
@@ -125,8 +125,8 @@ fn blocks() -> Blocks {
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: along a
-///   constant gradient and along its opposite, ⟨update, gradient⟩ is negative. A transform of another stage can
-///   promise it by [`Law::Downhill`].
+///   constant gradient and along its opposite, the sum of ⟨update, gradient⟩ over a run is negative. A transform of
+///   another stage can promise it by [`Law::Downhill`].
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
 /// * Laws that hold if promised: [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`],
 ///   [`Law::Scales`].
@@ -151,7 +151,7 @@ struct Run<T: Scalar> {
 }
 
 impl<T: Scalar> Run<T> {
-    /// Runs one step. Returns the update, or the error of the transform.
+    /// Runs one step, with a gradient of 0 in frozen blocks. Returns the update and the outcome of the transform.
     fn step(&mut self, gradient: &[T], step: u64) -> Result<(Vec<T>, Outcome), Error> {
         let mut gradient = gradient.to_vec();
         for block in self.blocks.iter().filter(|block| block.frozen) {
@@ -165,8 +165,8 @@ impl<T: Scalar> Run<T> {
         Ok((gradient, outcome))
     }
 
-    /// Runs one step of an element-wise chain on each piece of `length` parameters. Once an epoch, a metric precedes
-    /// the step.
+    /// Runs one step of an element-wise chain on each piece of `length` parameters. A metric precedes the last step of
+    /// every [`EPOCH`] steps.
     fn step_in_pieces(&mut self, gradient: &[T], step: u64, length: usize) -> Result<(), Error> {
         let mut gradient = gradient.to_vec();
         if step % EPOCH == EPOCH - 1 {
@@ -272,7 +272,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Runs a step, and notes a panic or an error. The first step of an epoch follows a metric.
+    /// Runs a step, and returns its update. A panic or an error is noted as a violation. The last step of every
+    /// [`EPOCH`] steps follows a metric.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
         let found = match caught(|| {
             if step % EPOCH == EPOCH - 1 {
@@ -289,7 +290,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         None
     }
 
-    /// Returns the updates of a whole run.
+    /// Returns the updates of a run of `steps` steps, or of those before a failure.
     fn updates(&mut self, steps: u64) -> Vec<Vec<T>> {
         let Some(mut run) = self.fresh(None) else { return Vec::new() };
         (0..steps).map_while(|step| self.step(&mut run, &self.gradient(step), step)).collect()
@@ -368,7 +369,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 }
 
-/// Returns the metric after a step; it falls and rises.
+/// Returns the metric that precedes a step. From step to step it falls and rises.
 fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }

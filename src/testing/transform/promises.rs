@@ -96,8 +96,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that the updates of an optimizer along a constant gradient point against it, in each of three stretches of
-    /// a run. The same is tested for the opposite gradient. The parameters are 0, so that weight decay has no effect.
+    /// Tests that the updates of an optimizer along a constant gradient point against it: the sum of ⟨update,
+    /// gradient⟩ is at most 0 in each of three stretches of a run, and less than 0 in all. The same is tested for the
+    /// opposite gradient. The parameters are 0, so that weight decay has no effect.
     pub(super) fn downhill(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);
         let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();

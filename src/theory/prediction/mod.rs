@@ -184,17 +184,18 @@ impl Prediction {
         Ok(Prediction { links, shares: effect.shares, beta: effect.beta, trainable_depth, depth: layers })
     }
 
-    /// The links, from loss to input.
+    /// Returns the links, from loss to input.
     pub fn links(&self) -> &[PredictedLink] {
         &self.links
     }
 
-    /// The link named `name`.
+    /// Returns the link named `name`; `None` if there is none.
     pub fn link(&self, name: &str) -> Option<&PredictedLink> {
         self.links.iter().find(|link| link.name == name)
     }
 
-    /// The shares of the main path from loss to input, the input's gradient included; `None` if a link is unknown.
+    /// Returns the decades that each factor adds on the main path from loss to input, the input's gradient included;
+    /// `None` if a link is unknown.
     ///
     /// A branch scaled by 0 counts as in [`Shares::of`]: for no factor, if the skip connection carries the gradient.
     pub fn shares(&self) -> Option<Shares> {
@@ -206,7 +207,8 @@ impl Prediction {
         self.shares.map(|shares| shares.total())
     }
 
-    /// The decades from the output to the first pre-activations, the last gradient that training needs.
+    /// Returns the decades from the output to the first pre-activations, the last gradient that training needs. `None`
+    /// if they are unknown.
     ///
     /// It excludes the weights nearest to the input and all links between these weights and the input.
     pub fn decades_to_first_weights(&self) -> Option<f64> {

@@ -17,11 +17,11 @@ use crate::{
 };
 use alloc::{string::ToString, vec::Vec};
 
-/// The state of a prediction while it reads a layer spec.
+/// The state of a prediction while it reads a layer spec, layer by layer.
 pub(super) struct Reader<'a> {
     /// Runs the sampled passes; gives `None` if the spec has a custom layer.
     pub draw: &'a dyn Fn() -> Result<Option<Sample>, Error>,
-    /// The result of `draw`, once it is needed.
+    /// The result of `draw`; `None` until the first layer without a formula.
     pub sample: Option<Option<Sample>>,
     /// The predicted links in the order of the forward pass.
     pub links: Vec<PredictedLink>,
@@ -171,9 +171,9 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
     }
 
-    /// Predicts a norm of groups of n = `width` values. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if centred,
-    /// otherwise `(I − uuᵀ/n)/σ`: it removes k = 2 or 1 of n directions and divides by σ. Gains are 1 before
-    /// training.
+    /// Predicts a normalization over groups of n = `width` values. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if
+    /// centred, otherwise `(I − uuᵀ/n)/σ`: it removes k = 2 or 1 of n directions and divides by σ. Gains are 1
+    /// before training.
     ///
     /// For a normal row, n σ²/q has a χ² distribution with n − k + 1 degrees of freedom, so
     /// `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`. For other rows the expectation is about 1/q: the removed
@@ -206,9 +206,9 @@ impl Reader<'_> {
         self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0)
     }
 
-    /// Predicts a norm over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` of a column of N
-    /// rows, with gains of 1. σ² is the mean square of a unit's values without their mean product in two rows (Yang
-    /// et al. 2019).
+    /// Predicts batch normalization over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` of a
+    /// column of N rows, with gains of 1. σ² is the mean square of a unit's values without their mean product in two
+    /// rows (Yang et al. 2019).
     pub(super) fn batch_norm(
         &mut self,
         node: &LayerSpec,
@@ -227,7 +227,8 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0))
     }
 
-    /// Adds the one link of a layer that a formula describes.
+    /// Adds the one link of a layer whose decades follow from a formula, or are unknown for `None`. Returns the effect
+    /// of the layer.
     pub(super) fn formula(
         &mut self,
         node: &LayerSpec,
@@ -251,7 +252,8 @@ impl Reader<'_> {
         Effect { signal: after, shares, beta: spread, mixes: false }
     }
 
-    /// Adds the links of the layer at `path` from the sampled passes.
+    /// Adds the links of the layer at `path` from the sampled passes. Without them it adds one unknown link. Returns
+    /// the effect of the layer.
     pub(super) fn sampled(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
         self.scales.lose();
         let Some(sample) = self.sample()? else {

@@ -59,7 +59,8 @@ impl Reader<'_> {
         Ok(Effect { signal: after, shares, beta: share * share * inner.beta + angle, mixes: inner.mixes })
     }
 
-    /// The decades of the whole residual block, its output, and the source of both.
+    /// Returns the decades of the whole residual block, the signal after it, and the source of both. `None` if the
+    /// decades are unknown.
     pub(super) fn own_of_residual(
         &mut self,
         path: &str,

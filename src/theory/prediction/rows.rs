@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 /// Rows whose mean squares differ by less than this factor are predicted as one.
 const ALIKE: f64 = 2.0;
 
-/// Whether the largest of these mean squares, in order, is far above the least.
+/// Whether the largest of the mean squares `rows`, which are in increasing order, is more than [`ALIKE`] times the
+/// least. False if the least is 0.
 pub(super) fn differ(rows: &[f64]) -> bool {
     matches!((rows.first(), rows.last()), (Some(least), Some(most)) if *least > 0.0 && *most > ALIKE * least)
 }
 
-/// log10 of the mean of 10ᵈ.
+/// Returns log10 of the mean of 10ᵈ over the numbers d.
 fn mean_power(decades: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = decades.clone().fold(f64::NEG_INFINITY, f64::max);
     let (sum, count) = decades.fold((0.0, 0.0), |(sum, count), d| (sum + libm::exp10(d - most), count + 1.0));
@@ -20,10 +21,11 @@ fn mean_power(decades: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 impl Prediction {
-    /// The prediction for a batch, from those for rows of each norm. The squared norm of a batch's gradient is the sum
-    /// of those of its rows: after links of c_r decades for row r it is `Σ_r 10^(2 c_r)` times that of the loss.
+    /// Returns the prediction for a batch, from the predictions `rows` for rows of each norm. The squared norm of a
+    /// batch's gradient is the sum of the squared norms of its rows. After links of c_r decades for row r, it is that
+    /// of the loss times the mean of `10^(2 c_r)` over rows.
     ///
-    /// `None` if a link of a row ends the gradient, or is sampled.
+    /// `None` if a link of a row makes the gradient zero, or has no formula.
     pub(super) fn of_different_rows(self, rows: &[Prediction]) -> Option<Self> {
         let formula =
             |link: &PredictedLink| link.basis == PredictionSource::Theory && link.decades.is_some_and(f64::is_finite);

@@ -1,4 +1,4 @@
-//! The signal between two layers, the effect of layers on it, and depth scales.
+//! Statistics of the values between two layers, the effect of layers on them, and depth scales.
 
 use crate::{
     activation::ActivationKind,
@@ -26,7 +26,8 @@ impl Signal {
     }
 }
 
-/// The combined effect of consecutive layers on signal and gradient.
+/// The combined effect of consecutive layers on signal and gradient: the signal after them, the shares of the gradient
+/// in decades, and their part of β.
 pub(super) struct Effect {
     pub signal: Option<Signal>,
     pub shares: Option<Shares>,
@@ -36,7 +37,7 @@ pub(super) struct Effect {
     pub mixes: bool,
 }
 
-/// Depth scales of a network of weights and activations only.
+/// The depth scales ξ_c of the layers of a network that has only weights and activations.
 #[derive(Default)]
 pub(super) struct Scales {
     /// `[fan in · Var W, Var b]` of the last weights.

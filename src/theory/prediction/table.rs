@@ -5,7 +5,7 @@ use crate::monitor::Factor;
 use alloc::{format, string::String};
 use core::fmt;
 
-/// Formats a number of decades for the table.
+/// Formats a number of decades for the table: `unknown` for `None`, `·` for 0.
 fn figure(decades: Option<f64>) -> String {
     match decades {
         None => "unknown".into(),
@@ -15,7 +15,8 @@ fn figure(decades: Option<f64>) -> String {
     }
 }
 
-/// A row for each link, from loss to input, with its decades in the column of its factor. Then the sum and conclusions.
+/// Writes a row for each link, from loss to input, with its decades in the column of its factor. Then it writes the
+/// sums and the conclusions.
 impl fmt::Display for Prediction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&PredictedLink) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();
