@@ -48,7 +48,8 @@ const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 /// ```text
 /// Minimal (CHAINRULE_SEED=0)
 /// law broken: backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩
-///   where     inputs: 1, units: 1, f64, 1 sample: the gradient of block `bias`, gate `forget`, element [0, 0] of [2, 1]
+///   where     inputs: 1, units: 1, f64, 1 sample: the gradient of block `bias`, gate `forget`,
+///             element [0, 0] of [2, 1]
 ///   expected  0.04505882767461589, by dual numbers through forward
 ///   found     -0.01309801712328666, by backward
 ///   input     x = [0.0]; parameters of seed 0
