@@ -21,7 +21,7 @@ impl fmt::Display for Severity {
 /// Writes the severity, cause and layer, then the fault, the evidence, the refuting observation and the fix.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.layer.is_empty() { String::new() } else { format!(" in layer {}", self.layer) };
+        let place = if self.layers.is_empty() { String::new() } else { format!(" in {}", self.place()) };
         let since = match self.since {
             Some(pass) => format!("seen at watched pass {}", pass + 1),
             None => String::from("seen before training"),
@@ -136,12 +136,15 @@ impl Report {
     }
 }
 
-/// Writes the findings, the worst first, the meanings of their words, and the table with one mark per tenth of a
-/// decade.
+/// Writes the findings, the worst first, and the table with one mark per tenth of a decade; `{:#}` writes the meanings
+/// of their words between the two.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (findings, table) = (self.findings_as_text(), self.table());
-        let words = super::words::meanings(&format!("{findings}{table}"));
+        let words = match f.alternate() {
+            true => super::words::meanings(&format!("{findings}{table}")),
+            false => String::new(),
+        };
         write!(f, "{findings}{words}\n{}", table.trim_end())
     }
 }

@@ -240,7 +240,7 @@ fn copies() -> Run {
 
 /// What must be true of the text of every report.
 fn check_text(report: &Report) {
-    let text = format!("{report}");
+    let text = format!("{report:#}");
     for finding in &report.findings {
         let parts = [&finding.text, &finding.because, finding.refuted_by, &finding.fix];
         assert!(parts.iter().all(|part| part.len() > 8 && !part.contains('\n')), "{finding:?}");
