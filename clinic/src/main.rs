@@ -9,9 +9,9 @@
 //! were tuned on seeds below 100 only, of which `--draw N` makes other networks than `--draw 0`.
 //!
 //! A layer is *within one* if each end of the named range is a planted layer or a neighbour of one. The range must also
-//! be as tight as the fault: at most one layer longer on each side than the planted stretch. A wide range around one planted layer does not count. A
-//! fault of several layers is named *with both ends* if its first and its last layer are within one of those of the
-//! range.
+//! be as tight as the fault: at most one layer longer on each side than the planted stretch. A wide range around one
+//! planted layer does not count. A fault of several layers is named *with both ends* if its first and its last layer
+//! are within one of those of the range.
 
 mod cases;
 #[allow(dead_code)] // shared with the examples

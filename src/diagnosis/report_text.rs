@@ -18,7 +18,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Writes the severity, cause and layer, then the fault, the evidence, the refuting observation and the fix.
+/// Writes the severity, cause and layers, then the fault, the fix, the evidence and the refuting observation.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.layers.is_empty() { String::new() } else { format!(" in {}", self.place()) };
@@ -28,12 +28,11 @@ impl fmt::Display for Finding {
         };
         writeln!(f, "{}: {}{place} ({since}, {:.0} % sure)", self.severity, self.cause, 100.0 * self.confidence)?;
         writeln!(f, "  {}", self.text)?;
-        writeln!(f, "  why: {}", self.because)?;
-        write!(f, "  refuted by: {}", self.refuted_by)?;
         if self.severity > Severity::Note {
-            write!(f, "\n  fix: {}", self.fix)?;
+            writeln!(f, "  fix: {}", self.fix)?;
         }
-        Ok(())
+        writeln!(f, "  why: {}", self.because)?;
+        write!(f, "  refuted by: {}", self.refuted_by)
     }
 }
 

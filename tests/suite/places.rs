@@ -148,6 +148,8 @@ fn units_that_saturate_in_all_layers_are_one_range() -> Result<(), Error> {
     assert!(root(&report).cause == Cause::LargeWeights && first <= 2 && last >= 78, "{report}");
     let one = check(&sound, &scaled(&sound, 1, |layer| if layer == 12 { 50.0 } else { 1.0 })?)?;
     assert_eq!((root(&one).cause, range(&one)), (Cause::LargeWeights, [25, 25]), "{one}");
+    let zero = check(&sound, &scaled(&sound, 1, |_| 0.0)?)?;
+    assert_eq!((root(&zero).cause, range(&zero)), (Cause::ConstantWeights, [0, 78]), "{zero}");
     let equal = scaled(&sound, 1, |_| 0.0)?.iter().map(|_| 0.03).collect::<Vec<f32>>();
     let report = watched(&sound, &equal)?;
     assert_eq!((root(&report).cause, root(&report).layer.as_str()), (Cause::ConstantWeights, "0"), "{report}");

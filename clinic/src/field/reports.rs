@@ -23,7 +23,7 @@ const INTRODUCTION: &str = "\
 Small networks on real tables, images and series, each examined before the training, at the first batch, and during 300
 steps of batches of 32. What was planted stands at the end.
 
-The first lines say what is wrong and where, why, what would refute it, and the fix; a trial trains the network with
+The first lines say what is wrong and where, the fix, why, and what would refute it; a trial trains the network with
 each fix on the same batches. The table is the change of the gradient's norm in each layer, from the loss back to the
 input; its sum ends at the output of the first weights. Predicted is what theory says of the untrained network before
 any data is seen: weights that begin at 0 stop the gradient until the first step moves them. The share after a finding

@@ -200,7 +200,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
     {
-        let text = format!("explodes: {} decades from loss to input{before}", signed(total));
+        let text = format!("the gradient explodes: {} decades from loss to input{before}", signed(total));
         let because = format!("{} of them are in the steps of recurrent layer {}", signed(row.decades), row.layer);
         let layers = LayerRange::single(&row.layer);
         let finding = depth.finding(diagnosis, Cause::ExplodingRecurrence, severity, layers, text, because);
@@ -247,7 +247,7 @@ fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) 
         Some(Factor::Weights) => Cause::ConstantWeights,
         _ => Cause::Bottleneck,
     };
-    let text = format!("vanishes: no gradient passes layer {layer}");
+    let text = format!("the gradient vanishes: none of it passes layer {layer}");
     let because = String::from("the gradient that leaves it is 0, exactly");
     let layers = LayerRange::single(layer);
     let finding = depth.finding(diagnosis, cause, Severity::Critical, layers, text, because);
@@ -323,7 +323,7 @@ impl Depth {
             (blocks, _) => count(blocks, "residual block"),
         };
         let how = if self.total < 0.0 { "vanishes" } else { "explodes" };
-        format!("{how}: {} decades over {over}", signed(self.total))
+        format!("the gradient {how}: {} decades over {over}", signed(self.total))
     }
 
     /// Describes the shares of weights and of φ′.
