@@ -124,7 +124,10 @@ impl Peer {
             self.said = self.held.take();
         }
         match self.said {
-            Some((symptom, layer, step)) => Verdict { symptom: Some(symptom), layer, step, ..Verdict::faulty() },
+            Some((symptom, layer, step)) => {
+                let layers = vec![[layer.clone(), layer]];
+                Verdict { symptom: Some(symptom), layers, step, ..Verdict::faulty() }
+            }
             None => Verdict::default(),
         }
     }

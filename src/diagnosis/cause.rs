@@ -133,7 +133,7 @@ impl Cause {
             Cause::Overflow => "overflow",
             Cause::NotANumber => "not a number",
             Cause::FrozenBlock => "frozen block",
-            Cause::CollapsedRepresentation => "lost angles",
+            Cause::CollapsedRepresentation => "collapsed representation",
             Cause::Underflow => "underflow",
             Cause::BadData => "bad data",
             Cause::UnscaledTarget => "unscaled target",

@@ -1,7 +1,10 @@
 //! A finding: one fault, its severity and its evidence.
 
-use super::{Cause, Intervention};
-use alloc::string::String;
+use super::{
+    Cause, Intervention,
+    place::{LayerRange, place},
+};
+use alloc::{string::String, vec::Vec};
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,9 +27,11 @@ pub struct Finding {
     pub cause: Cause,
     /// The severity of the fault.
     pub severity: Severity,
-    /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; empty for all of the
-    /// network.
+    /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; the first of
+    /// [`layers`](Self::layers). Empty for all of the network.
     pub layer: String,
+    /// All layers that have the fault, as ranges in the order of the forward pass; empty for all of the network.
+    pub layers: Vec<LayerRange>,
     /// The sample of the data that is at fault, for [`Cause::BadData`] found by [`task`](super::Diagnosis::task).
     pub sample: Option<usize>,
     /// The last monitored pass of the report, from 0; `None` before training. With
@@ -57,6 +62,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The layers that have the fault, as text: `layer 4`, `layers 2 to 78`; empty for all of the network.
+    pub fn place(&self) -> String {
+        place(&self.layers)
+    }
+
     /// Whether the fault was first seen after the first monitored pass. A fault that arose in training is fixed by the
     /// training settings; an earlier one by initialization or data.
     pub fn came_with_training(&self) -> bool {

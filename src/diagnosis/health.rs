@@ -5,7 +5,7 @@ use crate::{
     batch_shape::BatchShape,
     dataset::first_non_finite,
     error::Error,
-    layer::{Layer, Mode, initialize},
+    layer::{DropoutKey, Layer, Mode, initialize},
     monitor::Statistics,
     random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
@@ -86,6 +86,7 @@ pub(super) fn check<T: Scalar>(
     let inputs = InputStatistics::of_samples(network.dims().input.max(1), x)?.steps(shape.steps)?;
     let (mut workspace, mut seen) = (Workspace::new(network, shape)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
+    workspace.set_dropout_key(DropoutKey::off());
     let output = workspace.forward_with(w, x, shape, Mode::to_examine(network), &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
     workspace.backward_with(w, &mut seen)?;

@@ -8,6 +8,7 @@ pub mod fix;
 mod health;
 mod html;
 mod intervention;
+mod place;
 #[cfg(feature = "plot")]
 mod plot;
 mod report;
@@ -27,6 +28,7 @@ pub use fix::{Change, Fix, FixContext, FixedNetwork, Trial, TrialOutcome, TrialR
 pub use health::input_width;
 pub use health::{check_parameters, expect_healthy, first_check};
 pub use intervention::{Alteration, Intervention};
+pub use place::LayerRange;
 pub use report::{Report, ReportRow, ReportState};
 pub use thresholds::Thresholds;
 

@@ -31,7 +31,8 @@ impl Report {
         area.fill(&WHITE).map_err(fail)?;
         let style = ("sans-serif", 13).into_font();
         let title = match self.root() {
-            Some(root) => format!("{}: {} {}", root.severity, root.cause, root.layer),
+            Some(root) if root.layers.is_empty() => format!("{}: {}", root.severity, root.cause),
+            Some(root) => format!("{}: {} in {}", root.severity, root.cause, root.place()),
             None => String::from("nothing wrong"),
         };
         let write = |text: &str, x: i32, row: i32| {

@@ -63,7 +63,7 @@ pub struct ReportState {
 }
 
 /// The findings of a [`Diagnosis`]. A report can be printed, written as JSON (feature `serde`) or drawn (feature
-/// `plot`).
+/// `plot`). `{report:#}` explains the words that it uses.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -18,22 +18,21 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Writes the severity, cause and layer, then the fault, the evidence, the refuting observation and the fix.
+/// Writes the severity, cause and layers, then the fault, the fix, the evidence and the refuting observation.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.layer.is_empty() { String::new() } else { format!(" in layer {}", self.layer) };
+        let place = if self.layers.is_empty() { String::new() } else { format!(" in {}", self.place()) };
         let since = match self.since {
             Some(pass) => format!("seen at watched pass {}", pass + 1),
             None => String::from("seen before training"),
         };
         writeln!(f, "{}: {}{place} ({since}, {:.0} % sure)", self.severity, self.cause, 100.0 * self.confidence)?;
         writeln!(f, "  {}", self.text)?;
-        writeln!(f, "  why: {}", self.because)?;
-        write!(f, "  refuted by: {}", self.refuted_by)?;
         if self.severity > Severity::Note {
-            write!(f, "\n  fix: {}", self.fix)?;
+            writeln!(f, "  fix: {}", self.fix)?;
         }
-        Ok(())
+        writeln!(f, "  why: {}", self.because)?;
+        write!(f, "  refuted by: {}", self.refuted_by)
     }
 }
 
@@ -136,12 +135,15 @@ impl Report {
     }
 }
 
-/// Writes the findings, the worst first, the meanings of their words, and the table with one mark per tenth of a
-/// decade.
+/// Writes the findings, the worst first, and the table with one mark per tenth of a decade; `{:#}` writes the meanings
+/// of their words between the two.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (findings, table) = (self.findings_as_text(), self.table());
-        let words = super::words::meanings(&format!("{findings}{table}"));
+        let words = match f.alternate() {
+            true => super::words::meanings(&format!("{findings}{table}")),
+            false => String::new(),
+        };
         write!(f, "{findings}{words}\n{}", table.trim_end())
     }
 }

@@ -7,11 +7,12 @@ const TARGET: &str = "chainrule::diagnosis";
 
 /// Sends a finding as an event: critical ones as errors, notes as information.
 pub(super) fn finding(finding: &Finding) {
+    let place = finding.place();
     let Finding { cause, severity, layer, since, decades, predicted, text, confidence, .. } = finding;
     macro_rules! send {
         ($level:ident) => {
             $level!(
-                target: TARGET, cause = %cause, layer = layer.as_str(), since = *since, decades = *decades,
+                target: TARGET, cause = %cause, layer = layer.as_str(), place, since = *since, decades = *decades,
                 predicted = *predicted, confidence = *confidence, "{text}"
             )
         };

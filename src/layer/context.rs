@@ -39,6 +39,11 @@ impl<'a, T: Scalar> Context<'a, T> {
         Context { shape, mode, dropout, path, monitor, buffers: None, is_cut: false }
     }
 
+    /// Whether the pass draws masks: it is one of training, and its key is not [off](DropoutKey::off).
+    pub fn draws_masks(&self) -> bool {
+        self.mode == Mode::Train && !self.dropout.off
+    }
+
     /// Takes the memory for the lengths of a segment's samples from the workspace. Without a workspace it is a new
     /// vector.
     pub(crate) fn take_lengths(&mut self) -> Vec<usize> {

@@ -1,7 +1,7 @@
 //! Dropout, with masks from a counter-based generator.
 
 use super::{
-    AddsByShard, Backward, Context, Dims, Forward, Hints, Layer, LayerSpec, Mode,
+    AddsByShard, Backward, Context, Dims, Forward, Hints, Layer, LayerSpec,
     dropout_key::{drop_threshold, kept_factor},
     list::{Fact, ListedLayer, fact},
 };
@@ -51,8 +51,8 @@ impl Dropout {
     }
 
     fn apply<T: Scalar>(&self, ctx: &Context<'_, T>, from: &[T], to: &mut [T]) {
-        let Context { shape, mode, dropout, path, .. } = *ctx;
-        if mode != Mode::Train || self.rate == 0.0 {
+        let Context { shape, dropout, path, .. } = *ctx;
+        if !ctx.draws_masks() || self.rate == 0.0 {
             return to.copy_from_slice(from);
         }
         let (keep, threshold) = (kept_factor::<T>(self.rate), drop_threshold(self.rate));

@@ -17,12 +17,20 @@ pub struct DropoutKey {
     pub first_sample: u64,
     /// The number of the time step in row 0 of the pass.
     pub first_step: u64,
+    /// Whether no masks are drawn: a pass in training mode then disables dropout and takes the mean of zoneout. Norms
+    /// still take their statistics from the batch.
+    pub off: bool,
 }
 
 impl DropoutKey {
     /// Creates the key of training step `step` in a run with seed `seed`.
     pub const fn new(seed: u64, step: u64) -> Self {
-        DropoutKey { seed, step, first_sample: 0, first_step: 0 }
+        DropoutKey { seed, step, first_sample: 0, first_step: 0, off: false }
+    }
+
+    /// Creates the key of a pass that draws no masks in training mode either.
+    pub const fn off() -> Self {
+        DropoutKey { off: true, ..DropoutKey::new(0, 0) }
     }
 
     /// Returns the key for a part of a batch whose first sample is `sample`.

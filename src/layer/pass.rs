@@ -22,7 +22,7 @@ impl Mode {
     }
 
     /// The mode in which `network` is examined on a batch: evaluation, or training if a layer normalizes by statistics
-    /// of the run, which are unknown.
+    /// of the run, which are unknown. With the key [`DropoutKey::off`](super::DropoutKey::off) no masks are drawn.
     pub(crate) fn to_examine<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Self {
         if network.samples() == Samples::CoupledInTraining { Mode::Train } else { Mode::Evaluate }
     }

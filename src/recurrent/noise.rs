@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, require},
-    layer::{Context, DropoutKey, Mode, drop_threshold, kept_factor},
+    layer::{Context, DropoutKey, drop_threshold, kept_factor},
     linalg::Upper,
     scalar::{Scalar, scalar},
 };
@@ -63,7 +63,7 @@ impl StateNoise {
     /// Writes the mask m of `samples` rows: 0 with the probability of the rate, 1/(1 − rate) otherwise; 1 outside
     /// training. `ctx` is the context of the link whose values the mask multiplies.
     pub(super) fn write_mask<T: Scalar>(&self, ctx: &Context<'_, T>, hidden: usize, mask: &mut [T]) {
-        if ctx.mode != Mode::Train {
+        if !ctx.draws_masks() {
             return mask.fill(T::one());
         }
         let (kept, threshold) = (kept_factor::<T>(self.dropout), drop_threshold(self.dropout));
@@ -77,7 +77,7 @@ impl StateNoise {
 
     /// Returns the zoneout of a pass. `ctx` is the context of the layer's first link.
     pub(super) fn zoneout<T: Scalar>(&self, ctx: &Context<'_, T>) -> Zoneout {
-        let (key, link, trains) = (ctx.dropout, ctx.path.index(), ctx.mode == Mode::Train);
+        let (key, link, trains) = (ctx.dropout, ctx.path.index(), ctx.draws_masks());
         Zoneout { rates: [self.zoneout_hidden, self.zoneout_cell], key, link, trains }
     }
 }
@@ -92,8 +92,9 @@ pub(super) const HIDDEN: usize = 0;
 /// The cell state, the second piece.
 pub(super) const CELL: usize = 1;
 
-/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. In
-/// training d is 1 with the probability of the rate, 0 otherwise, for each unit of each step; otherwise d is the rate.
+/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. Where
+/// masks are drawn d is 1 with the probability of the rate, 0 otherwise, for each unit of each step; otherwise d is the
+/// rate.
 #[derive(Clone, Copy)]
 pub(super) struct Zoneout {
     rates: [f64; 2],

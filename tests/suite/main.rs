@@ -95,6 +95,8 @@ mod part_laws;
 #[cfg(feature = "std")]
 mod pass_lengths;
 #[cfg(feature = "std")]
+mod places;
+#[cfg(feature = "std")]
 mod prediction;
 #[cfg(feature = "proptest")]
 mod predictions;

@@ -3,8 +3,9 @@
 use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
     BatchShape, Error, Layer, Mode,
-    activation::Identity,
+    activation::{Identity, Tanh},
     checkpoint::{Checkpoint, Values},
+    diagnosis::{Report, check_parameters},
     initializer::Constant,
     layer::{DropoutKey, LayerSpec, Sequential, initialize},
     recurrent::{CheckpointInterval, Elman, Gru, GruVariant, Lstm, Recurrent, StateNoise},
@@ -138,4 +139,70 @@ fn noise_of_a_state_is_part_of_the_description() {
         *noise = StateNoise { zoneout_hidden: rate, ..*noise };
         assert!(matches!(spec.build::<f64>(), Err(Error::Parameter { .. })));
     }
+}
+
+/// y, dw and dx of a pass with the key `key`.
+fn keyed(network: &dyn Layer<f64>, w: &[f64], mode: Mode, key: DropoutKey) -> [Vec<u64>; 3] {
+    let shape = BatchShape::sequences(6, 5);
+    let mut workspace = Workspace::new(network, shape).unwrap();
+    workspace.compute_input_gradient(true);
+    workspace.set_dropout_key(key);
+    let output = workspace.forward_with(w, &seeded_numbers(1, shape.rows() * 3), shape, mode, &mut ()).unwrap();
+    let y = bits(output.y);
+    let dy: Vec<f64> = seeded_numbers(2, output.y.len());
+    output.dy.copy_from_slice(&dy);
+    let dw = bits(workspace.backward(w).unwrap());
+    [y, dw, bits(workspace.input_gradient())]
+}
+
+/// A key that is off disables dropout and takes the mean of zoneout, with the statistics of the batch.
+#[test]
+fn pass_without_masks_takes_means_and_the_statistics_of_the_batch() -> Result<(), Error> {
+    let network = |rates: [f64; 3], norm: bool| {
+        let [dropped, masked, zoned] = rates;
+        let noisy = Sequential::<f64>::input(3)
+            .recurrent_with(6, Lstm::new(), |layer| layer.recurrent_dropout(masked)?.zoneout(zoned, zoned))
+            .dropout(dropped);
+        let noisy = if norm { noisy.batch_norm() } else { noisy };
+        noisy.checkpointed(CheckpointInterval::Steps(2), |b| {
+            b.recurrent_with(4, before(), |layer| layer.zoneout(zoned, 0.0)).dropout(dropped)
+        })
+    };
+    let usual = DropoutKey::new(3, 5);
+    for rates in [[0.6, 0.3, 0.4], [0.0, 0.0, 0.4], [0.9, 0.0, 0.0]] {
+        let noisy = network(rates, false).build()?;
+        let w = initialize::<f64>(&noisy, 7)?;
+        let evaluated = keyed(&noisy, &w, Mode::Evaluate, usual);
+        assert!(keyed(&noisy, &w, Mode::Train, DropoutKey::off()) == evaluated);
+        assert!(keyed(&noisy, &w, Mode::Train, usual) != evaluated);
+        // With a norm over the batch, the mask alone is off. Zoneout stays, as it is in an evaluation.
+        let [normed, without] = [network(rates, true).build()?, network([0.0, 0.0, rates[2]], true).build()?];
+        let w = initialize::<f64>(&normed, 7)?;
+        let quiet = keyed(&normed, &w, Mode::Train, DropoutKey::off());
+        assert!(quiet == keyed(&without, &w, Mode::Train, DropoutKey::off()));
+        assert!(quiet != keyed(&network([0.0; 3], true).build()?, &w, Mode::Train, usual) || rates[2] == 0.0);
+        assert!(quiet != keyed(&normed, &w, Mode::Evaluate, usual));
+    }
+    Ok(())
+}
+
+/// The examination of a network with a norm over the batch does not depend on its masks.
+#[test]
+fn examination_with_a_batch_norm_draws_no_masks() -> Result<(), Error> {
+    let network = |rate: f64| {
+        let layers = Sequential::<f32>::input(12).linear(32).batch_norm().activation(Tanh).dropout(rate);
+        layers.linear(32).activation(Tanh).dropout(rate).linear(3).build()
+    };
+    let (noisy, plain) = (network(0.9)?, network(0.0)?);
+    let (w, x): (Vec<f32>, Vec<f32>) = (initialize(&noisy, 1)?, seeded_numbers(1, 64 * 12));
+    let mut tiny = w.clone();
+    tiny.iter_mut().for_each(|w| *w *= 1e-3);
+    for w in [w, tiny] {
+        let check = |network| check_parameters(network, &w, &x, BatchShape::batch(64), None);
+        let (noisy, plain) = (check(&noisy)?, check(&plain)?);
+        assert_eq!(noisy.decades[0], plain.decades[0], "{noisy}");
+        let of = |report: &Report| report.root().map(|root| root.intervention.clone());
+        assert_eq!(of(&noisy), of(&plain), "{noisy}");
+    }
+    Ok(())
 }

@@ -361,9 +361,9 @@ pub fn run(seed: u64, seeds: u64, only: &str, verbose: bool) -> Result<(), Box<d
     let mut records = records.into_inner()?;
     records.sort_by_key(|record| (KINDS.iter().position(|kind| kind.name == record.kind.name), record.seed));
     for record in records.iter().filter(|_| verbose) {
-        let (step, layer) = record.verdict.as_ref().map_or((0, ""), |verdict| (verdict.step, &verdict.layer));
+        let step = record.verdict.as_ref().map_or(0, |verdict| verdict.step);
         println!(
-            "{} seed {}: {} at step {step}, layer {layer}; harmed {}, cured {:?} ({})",
+            "{} seed {}: {} at step {step}; harmed {}, cured {:?} ({})",
             record.kind.name,
             record.seed,
             if record.verdict.is_some() { "accused" } else { "nothing said" },
@@ -403,13 +403,14 @@ fn table(records: &[Record]) {
         share(accused(&harmed), harmed.len())
     );
     println!("  cause right, of all {}", share(sick.iter().filter(right).count(), sick.len()));
-    let placed = sick.iter().filter(|record| !record.kind.layers.is_empty());
-    let near: Vec<bool> = placed.filter_map(|record| record.verdict.as_ref()?.is_near(record.kind.layers)).collect();
-    println!(
-        "  layer within one, of named with a planted layer {} of {}",
-        share(near.iter().filter(|near| **near).count(), near.len()),
-        near.len()
-    );
+    let places = |of: fn(&Verdict, &[usize]) -> Option<bool>| -> Vec<bool> {
+        sick.iter().filter_map(|record| of(record.verdict.as_ref()?, record.kind.layers)).collect()
+    };
+    let [near, ranges] = [places(Verdict::is_near), places(Verdict::is_range)];
+    for (what, of) in [("layer within one", near), ("range within one at both ends", ranges)] {
+        let right = of.iter().filter(|right| **right).count();
+        println!("  {what}, of named with planted layers {} of {}", share(right, of.len()), of.len());
+    }
     println!(
         "  best fix after trial reaches the twin, of harmed and named {}",
         share(cured.iter().filter(|c| **c).count(), cured.len())

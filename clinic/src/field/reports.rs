@@ -12,6 +12,7 @@ use chainrule::{
     monitor::Statistics,
     theory::InputStatistics,
 };
+use std::collections::BTreeSet;
 
 /// Healthy runs among the reports, and all of them.
 const HEALTHY: usize = 5;
@@ -22,7 +23,7 @@ const INTRODUCTION: &str = "\
 Small networks on real tables, images and series, each examined before the training, at the first batch, and during 300
 steps of batches of 32. What was planted stands at the end.
 
-The first lines say what is wrong and where, why, what would refute it, and the fix; a trial trains the network with
+The first lines say what is wrong and where, the fix, why, and what would refute it; a trial trains the network with
 each fix on the same batches. The table is the change of the gradient's norm in each layer, from the loss back to the
 input; its sum ends at the output of the first weights. Predicted is what theory says of the untrained network before
 any data is seen: weights that begin at 0 stop the gradient until the first step moves them. The share after a finding
@@ -62,27 +63,27 @@ pub fn run(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
     for i in 0..HEALTHY {
         chosen.insert(4 * i, of(true).nth(i * sound / HEALTHY).ok_or("no healthy kind")?);
     }
-    println!("# Twenty reports\n");
-    println!("Made by `cargo run --release -p clinic -- --reports --seed {seed}`.\n\n{INTRODUCTION}");
-    let mut planted = Vec::new();
+    let (mut planted, mut text, mut words) = (Vec::new(), String::new(), BTreeSet::new());
     for (i, kind) in chosen.iter().enumerate() {
         let case = (kind.make)(&tables, seed + i as u64, true)?;
-        println!("\n## {}\n\n```text", i + 1);
-        match examine(&case)? {
+        let (when, report) = match examine(&case)? {
             None => {
                 let (Outcome { loss, level }, report) = last(&case)?;
-                println!("At the end, with a loss of {loss:.3} and an accuracy or R² of {level:.2}:\n\n{report}");
+                (format!("At the end, with a loss of {loss:.3} and an accuracy or R² of {level:.2}"), report)
             }
             Some((verdict, report, seen)) => {
-                match verdict.step {
-                    0 => println!("Before the training:\n"),
-                    step => println!("At step {step}:\n"),
-                }
+                let when = match verdict.step {
+                    0 => String::from("Before the training"),
+                    step => format!("At step {step}"),
+                };
                 let trial = mended(&case, &report, &seen)?.map(|(_, trial)| trial);
-                println!("{}", trial.into_iter().fold(report, Report::tried));
+                (when, trial.into_iter().fold(report, Report::tried))
             }
-        }
-        println!("```");
+        };
+        text += &format!("\n## {}\n\n```text\n{when}:\n\n{report}\n```\n", i + 1);
+        let long = format!("{report:#}");
+        let meanings = long.split_once("\nwords\n").map_or("", |(_, after)| after).lines();
+        words.extend(meanings.map_while(|line| line.strip_prefix("  ")).map(String::from));
         planted.push(format!(
             "{}. {}: {}",
             i + 1,
@@ -94,7 +95,11 @@ pub fn run(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
             }
         ));
     }
-    println!("\n## What was planted\n");
+    println!("# Twenty reports\n");
+    println!("Made by `cargo run --release -p clinic -- --reports --seed {seed}`.\n\n{INTRODUCTION}");
+    println!("\n## Words\n\n`{{report:#}}` explains the words of a report. Those of all of these are:\n\n```text");
+    words.iter().for_each(|line| println!("{line}"));
+    println!("```\n{text}\n## What was planted\n");
     for line in planted {
         println!("{line}");
     }

@@ -5,7 +5,7 @@ use crate::{
     batch_shape::BatchShape,
     block::Role,
     error::{Error, require},
-    layer::{Layer, Mode},
+    layer::{DropoutKey, Layer, Mode},
     monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     workspace::Workspace,
@@ -71,6 +71,7 @@ impl Lsuv {
     ) -> Result<usize, Error> {
         require(self.tolerance >= 0.0, "the tolerance of a variance", "at least 0", self.tolerance)?;
         let mut workspace = Workspace::new(network, shape)?;
+        workspace.set_dropout_key(DropoutKey::off());
         let weights: Vec<_> = workspace.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
         let hidden = &weights[..weights.len().saturating_sub(1)];
         let mut rescaled = 0;

@@ -39,7 +39,10 @@ impl FixStrategy for Redraw {
         if layers.is_empty() || !differs {
             return Ok(None);
         }
-        let why = format!("the parameters of layer {} as the description draws them", layers.join(" and "));
+        let why = match layers.len() {
+            1 | 2 => format!("the parameters of layer {} as the description draws them", layers.join(" and ")),
+            _ => format!("the parameters of {} as the description draws them", context.finding.place()),
+        };
         let fix = context.fix(self.name(), Effort::Initialization, Change::RedrawLayers(layers), why);
         let killed = context.finding.came_with_training();
         Ok(Some(if killed { fix } else { Fix { after: described, ..fix }.preferred() }))

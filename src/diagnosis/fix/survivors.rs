@@ -2,7 +2,7 @@
 
 use crate::{
     block::{Blocks, Role},
-    diagnosis::{Cause, Finding},
+    diagnosis::{Cause, Finding, LayerRange},
     error::{Error, require_length},
     layer::{LayerSpec, Linear},
     scalar::Scalar,
@@ -73,8 +73,8 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
 }
 
 /// Returns the layers or blocks whose parameters a finding names as the cause. For a gate they are its biases;
-/// otherwise the layer that the finding names. For an activation they are the layers before it, up to the next layer
-/// with weights.
+/// otherwise the layers that the finding names. For an activation they are also the layers before it, up to the next
+/// layer with weights.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
     if matches!(finding.cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate) {
@@ -102,23 +102,25 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     };
     let accuses = by_parameters && !(as_described && matches!(finding.cause, SmallWeights | LargeWeights));
     let parts = network.parts();
-    let Some(place) = parts.iter().position(|(path, _)| *path == finding.layer).filter(|_| accuses) else {
-        return Vec::new();
-    };
+    let place = |path: &str| parts.iter().position(|(at, _)| at == path);
     let weighs = |part: &LayerSpec| {
         matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
     };
-    if weighs(parts[place].1) || parts[place].1.is_norm() {
-        return Vec::from([finding.layer.clone()]);
-    }
-    let mut found = Vec::new();
-    for (path, part) in parts[..place].iter().rev() {
-        if weighs(part) || part.is_norm() {
-            found.push(path.clone());
+    let is_own = |part: &LayerSpec| weighs(part) || part.is_norm();
+    let (mut found, whole) = (Vec::new(), LayerRange { first: String::new(), last: String::new() });
+    let ranges = if finding.layers.is_empty() { core::slice::from_ref(&whole) } else { &finding.layers[..] };
+    for range in ranges.iter().filter(|_| accuses) {
+        let (Some(first), Some(last)) = (place(&range.first), place(&range.last)) else { continue };
+        // The parts of a block are after it.
+        let below = format!("{}.", range.last);
+        let last = last + parts[last..].iter().skip(1).take_while(|(path, _)| path.starts_with(&below)).count();
+        if matches!(parts[first].1, LayerSpec::ActivationLayer { .. }) {
+            let before = parts[..first].iter().rev();
+            let until = before.clone().position(|(_, part)| weighs(part)).map_or(first, |weights| weights + 1);
+            found.extend(before.take(until).filter(|(_, part)| is_own(part)).map(|(path, _)| path.clone()));
         }
-        if weighs(part) {
-            break;
-        }
+        let inside = parts[first..=last.max(first)].iter().filter(|(_, part)| is_own(part));
+        found.extend(inside.map(|(path, _)| path.clone()));
     }
     found
 }

@@ -59,9 +59,9 @@ impl Report {
     /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. Passes are those
     /// of [`history`](Self::history).
     pub fn to_html(&self) -> String {
-        let title = self.root().map_or(String::from("nothing wrong"), |root| match root.layer.is_empty() {
+        let title = self.root().map_or(String::from("nothing wrong"), |root| match root.layers.is_empty() {
             true => format!("{}", root.cause),
-            false => format!("{}, layer {}", root.cause, root.layer),
+            false => format!("{}, {}", root.cause, root.place()),
         });
         let mut body = self.sections();
         body.push_str(&over_passes(&self.history, "watched pass"));
@@ -96,7 +96,7 @@ impl Report {
             body.push_str("<h2>Trial</h2>\n<p>The loss of each step: the network as it is, and with each fix.</p>\n");
             body.push_str(&curves(trial));
         }
-        body + &format!("<h2>As text</h2>\n<pre>{}</pre>\n", escaped(&format!("{self}")))
+        body + &format!("<h2>As text</h2>\n<pre>{}</pre>\n", escaped(&format!("{self:#}")))
     }
 
     /// A bar for each link on the path.

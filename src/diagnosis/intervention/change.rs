@@ -15,6 +15,22 @@ pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
     parts.filter(|(_, part)| matches!(part, LayerSpec::Linear(_))).map(|(path, _)| path).collect()
 }
 
+/// Returns the paths of the layers that an alteration changes, in order.
+pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Vec<String> {
+    let outputs = crate::diagnosis::outputs(network);
+    let changes = |(path, part): &(String, &LayerSpec)| match (alteration, part) {
+        (Alteration::UnitGains, part) => part.is_norm(),
+        (Alteration::ScaledBranches, LayerSpec::Residual { .. }) => true,
+        (Alteration::OpenGates, LayerSpec::Recurrent { .. }) => true,
+        (Alteration::ExchangedActivations, LayerSpec::ActivationLayer { activation, .. }) => {
+            Some(path) != outputs.as_ref() && has_no_critical_point(activation)
+        }
+        (Alteration::CriticalWeights, LayerSpec::Linear(_)) => true,
+        _ => false,
+    };
+    network.parts().into_iter().filter(changes).map(|(path, _)| path).collect()
+}
+
 /// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows.
 /// `layers` are some of [`weight_layers`].
 ///

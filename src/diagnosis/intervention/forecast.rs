@@ -1,22 +1,20 @@
 //! Interventions by theory: the predicted budget of a changed description.
 
-use super::{
-    Alteration, Verdict,
-    change::{altered, weight_layers},
-    search,
-};
+use super::{Alteration, Budget, Verdict, change::altered, search};
 use crate::{
     diagnosis::Diagnosis,
     error::Error,
+    monitor::Factor,
     theory::{InputStatistics, Prediction},
 };
+use alloc::vec::Vec;
 
 /// Returns the interventions on the budget that theory predicts for the description. A change whose budget is unknown
 /// is skipped.
 pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> Verdict {
     let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];
-    let mut budget = |alterations: &[Alteration], layers: &[_]| -> Result<Option<f64>, Error> {
+    let mut budget = |alterations: &[Alteration], layers: &[_]| -> Result<Option<Budget>, Error> {
         if alterations.iter().any(|it| matches!(it, Alteration::UnitGains | Alteration::OpenGates)) {
             return Ok(None);
         }
@@ -30,11 +28,25 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
         }
         let Some(after) = altered(network, alterations, layers) else { return Ok(None) };
         match Prediction::of_node(&after, inputs) {
-            Ok(prediction) => Ok(prediction.decades_to_first_weights()),
+            Ok(prediction) => Ok(Budget::predicted(&prediction)),
             Err(_) => Ok(None),
         }
     };
-    search(before, false, lines, &weight_layers(network), &mut budget).unwrap_or_default()
+    let links = Budget::predicted(&diagnosis.prediction).map_or(Vec::new(), |budget| budget.links);
+    search(network, &Budget { total: before, links }, false, lines, &mut budget).unwrap_or_default()
+}
+
+impl Budget {
+    fn predicted(prediction: &Prediction) -> Option<Self> {
+        let total = prediction.decades_to_first_weights()?;
+        // The budget ends at the output of the first weights.
+        let on_path = prediction.links().iter().rev().filter(|link| link.on_main_path).enumerate();
+        let on_path = on_path.filter(|(at, link)| *at > 0 || link.factor != Factor::Weights).map(|(_, link)| link);
+        Some(Budget {
+            total,
+            links: on_path.filter_map(|link| Some((link.name.clone(), link.factor, link.decades?))).collect(),
+        })
+    }
 }
 
 impl InputStatistics {

@@ -4,11 +4,17 @@ mod change;
 mod forecast;
 mod passes;
 
+use crate::{layer::LayerSpec, monitor::Factor};
+use change::{changed_layers, weight_layers};
 pub(super) use change::{has_no_critical_point, residual_blocks, scaled_branches};
 pub(super) use forecast::forecast;
 pub(super) use passes::Experiments;
 
-use super::Cause;
+use super::{
+    Cause,
+    place::{LayerRange, MOST, Station, place, stretches},
+    rules::layer_of,
+};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
@@ -21,6 +27,8 @@ pub enum Alteration {
     StandardizedInputs,
     /// The weights of the layer at this path are redrawn at the critical gain of the activation that follows.
     CriticalLayer(String),
+    /// The weights of the layers in these ranges are redrawn at their critical gains.
+    CriticalLayers(Vec<LayerRange>),
     /// The weights of all layers are redrawn at their critical gain.
     CriticalWeights,
     /// The gains of norms are set to 1, and their biases to 0.
@@ -45,8 +53,10 @@ impl Alteration {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
             Alteration::CriticalLayer(_) if before < 0.0 => Cause::Bottleneck,
-            Alteration::CriticalWeights if before < 0.0 => Cause::SmallWeights,
-            Alteration::CriticalLayer(_) | Alteration::CriticalWeights => Cause::LargeWeights,
+            Alteration::CriticalWeights | Alteration::CriticalLayers(_) if before < 0.0 => Cause::SmallWeights,
+            Alteration::CriticalLayer(_) | Alteration::CriticalLayers(_) | Alteration::CriticalWeights => {
+                Cause::LargeWeights
+            }
             Alteration::UnitGains if before < 0.0 => Cause::Bottleneck,
             Alteration::UnitGains => Cause::LargeWeights,
             Alteration::OpenGates if before < 0.0 => Cause::ClosedInputGate,
@@ -67,6 +77,7 @@ impl fmt::Display for Alteration {
         match self {
             Alteration::StandardizedInputs => f.write_str("standardized inputs"),
             Alteration::CriticalLayer(layer) => write!(f, "the weights of layer {layer} at their critical gain"),
+            Alteration::CriticalLayers(layers) => write!(f, "the weights of {} at their critical gain", place(layers)),
             Alteration::CriticalWeights => f.write_str("all weights at their critical gain"),
             Alteration::UnitGains => f.write_str("the gains of norms at 1"),
             Alteration::OpenGates => f.write_str("shut gates half open"),
@@ -124,6 +135,8 @@ impl fmt::Display for Intervention {
 pub(super) struct Verdict {
     /// The smallest change that repairs the budget.
     pub mends: Option<Intervention>,
+    /// The layers that have most of the repaired decades; empty if they are not known.
+    pub layers: Vec<LayerRange>,
     /// The changes that do not repair the budget.
     pub ruled_out: Vec<Intervention>,
 }
@@ -142,25 +155,33 @@ impl Verdict {
     }
 }
 
+/// The budget of one pass, or of one prediction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Budget {
+    /// The decades from loss to first weights.
+    pub total: f64,
+    /// Path, factor and decades of each link on the main path, in the order of the forward pass.
+    pub links: Vec<(String, Factor, f64)>,
+}
+
 /// Returns the budget after the given alterations; alterations of weights apply to the given layers. `None` if the
 /// budget is unknown or nothing changes.
-type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<f64>, E> + 'a;
-
-/// The fraction of the repaired decades that a single layer must account for.
-const MOST: f64 = 0.7;
+type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budget>, E> + 'a;
 
 /// Tries changes from the smallest to the largest; the first whose budget lies within `lines` ends the search.
 ///
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
-/// all weights repairs the budget, a bisection looks for a single layer that does so, too. If no change repairs the
-/// budget, pairs of the nearest five are tried.
+/// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
+/// the two budgets shows which layers have the fault. If no change repairs the budget, pairs of the nearest five are
+/// tried.
 fn search<E>(
-    before: f64,
+    network: &LayerSpec,
+    budget_before: &Budget,
     measured: bool,
     [low, high]: [f64; 2],
-    layers: &[String],
     budget: &mut BudgetOf<'_, E>,
 ) -> Result<Verdict, E> {
+    let (before, layers) = (budget_before.total, &weight_layers(network)[..]);
     let good = |after: f64| (low..high).contains(&after);
     let mut verdict = Verdict::default();
     let singles = [
@@ -173,25 +194,36 @@ fn search<E>(
     ];
     for alteration in singles {
         let Some(after) = budget(core::slice::from_ref(&alteration), layers)? else { continue };
-        let tried = Intervention { alteration, before, after, each_step: false, measured };
-        if !good(after) {
+        let tried = Intervention { alteration, before, after: after.total, each_step: false, measured };
+        if !good(after.total) {
             verdict.ruled_out.push(tried);
             continue;
         }
-        let single = match tried.alteration {
-            Alteration::CriticalWeights => {
-                // The part must have most of the effect of all weights. A part that only moves a budget across the
-                // threshold does not count.
-                let whole = after - before;
-                let most = |part: f64| good(part) && (whole.is_infinite() || (part - before) / whole >= MOST);
-                halves(&most, layers, budget)?
+        let stations = differences(network, &tried.alteration, budget_before, &after);
+        verdict.layers = stretches(&stations);
+        if tried.alteration == Alteration::CriticalWeights {
+            // The part must have most of the effect of all weights. A part that only moves a budget across the
+            // threshold does not count.
+            let whole = tried.after - before;
+            let most = |part: f64| good(part) && (whole.is_infinite() || (part - before) / whole >= MOST);
+            if let Some((layer, after)) = halves(&most, layers, budget)? {
+                verdict.layers = LayerRange::single(&layer);
+                verdict.mends = Some(Intervention { alteration: Alteration::CriticalLayer(layer), after, ..tried });
+                return Ok(verdict);
             }
-            _ => None,
-        };
-        verdict.mends = Some(match single {
-            Some((layer, after)) => Intervention { alteration: Alteration::CriticalLayer(layer), after, ..tried },
-            None => tried,
-        });
+            // A stretch over all of them is what was tried.
+            let all: Vec<String> = stations.into_iter().map(|station| station.layer).collect();
+            if (1..all.len()).contains(&within(&verdict.layers, &all).len()) {
+                let part = within(&verdict.layers, layers);
+                if let Some(after) = budget(&[Alteration::CriticalWeights], &part)?.filter(|after| most(after.total)) {
+                    let alteration = Alteration::CriticalLayers(verdict.layers.clone());
+                    verdict.mends = Some(Intervention { alteration, after: after.total, ..tried });
+                    return Ok(verdict);
+                }
+                verdict.layers = LayerRange::over(&all);
+            }
+        }
+        verdict.mends = Some(tried);
         return Ok(verdict);
     }
     let mut near = verdict.ruled_out.clone();
@@ -201,14 +233,48 @@ fn search<E>(
     for (i, first) in near.iter().enumerate() {
         for second in &near[i + 1..] {
             let pair = [first.alteration.clone(), second.alteration.clone()];
-            if let Some(after) = budget(&pair, layers)?.filter(|&after| good(after)) {
+            if let Some(after) = budget(&pair, layers)?.filter(|after| good(after.total)) {
+                verdict.layers = stretches(&differences(network, &second.alteration, budget_before, &after));
                 let alteration = Alteration::Both(pair.into());
-                verdict.mends = Some(Intervention { alteration, before, after, each_step: false, measured });
+                verdict.mends =
+                    Some(Intervention { alteration, before, after: after.total, each_step: false, measured });
                 return Ok(verdict);
             }
         }
     }
     Ok(verdict)
+}
+
+/// Returns the decades that an alteration repairs, by the layers that it changes. A link that it does not change
+/// belongs to the changed layer before it in the forward pass.
+fn differences(network: &LayerSpec, alteration: &Alteration, before: &Budget, after: &Budget) -> Vec<Station> {
+    let changed = changed_layers(network, alteration);
+    let mut found: Vec<Station> = Vec::new();
+    for (link, factor, decades) in &before.links {
+        let same = after.links.iter().find(|(name, of, _)| name == link && of == factor);
+        let (Some((.., repaired)), path) = (same, layer_of(link)) else { continue };
+        let has =
+            |layer: &String| layer.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        if changed.iter().any(has) && found.last().is_none_or(|station| station.layer != path) {
+            found.push(Station::new(path, 0.0));
+        }
+        if let Some(station) = found.last_mut().filter(|_| decades != repaired) {
+            station.decades += decades - repaired;
+        }
+    }
+    found
+}
+
+/// Returns the layers that lie within the ranges.
+fn within(ranges: &[LayerRange], layers: &[String]) -> Vec<String> {
+    let place = |path: &String| path.split('.').filter_map(|part| part.parse().ok()).collect::<Vec<usize>>();
+    let inside = |layer: &&String| {
+        ranges.iter().any(|range| {
+            let below = layer.strip_prefix(&*range.last).is_some_and(|rest| rest.starts_with('.'));
+            place(layer) >= place(&range.first) && (place(layer) <= place(&range.last) || below)
+        })
+    };
+    layers.iter().filter(inside).cloned().collect()
 }
 
 /// Returns the one layer whose weights alone repair the budget, by bisection of the layers; `None` if several are
@@ -224,8 +290,8 @@ fn halves<E>(
         let (first, second) = rest.split_at(rest.len() / 2);
         let mut half = None;
         for part in [first, second] {
-            if let Some(after) = budget(&[Alteration::CriticalWeights], part)?.filter(|&after| good(after)) {
-                half = Some((part, after));
+            if let Some(after) = budget(&[Alteration::CriticalWeights], part)?.filter(|after| good(after.total)) {
+                half = Some((part, after.total));
                 break;
             }
         }

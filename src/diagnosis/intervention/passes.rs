@@ -1,10 +1,6 @@
 //! Interventions by passes: the measured budget of the current parameters with one thing changed.
 
-use super::{
-    Alteration, Intervention, Verdict,
-    change::{altered, weight_layers},
-    search,
-};
+use super::{Alteration, Budget, Intervention, Verdict, change::altered, search};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks, Role},
@@ -12,7 +8,7 @@ use crate::{
     diagnosis::{Thresholds, first_output, outputs},
     error::Error,
     initializer::{Initializer, Orthogonal, Shape},
-    layer::{Layer, LayerSpec, Mode, initialize},
+    layer::{DropoutKey, Layer, LayerSpec, Mode, initialize},
     monitor::{StateStatistics, Statistics},
     random::{Normals, generator},
     workspace::Workspace,
@@ -71,13 +67,12 @@ impl Experiments {
         let bench = Bench { spec, w, x, standardized, shape, seed, passes: Cell::new(0) };
         let network = spec.build_to_look_at()?;
         let seen = bench.pass(&*network, w, x)?;
-        let before = decades(spec, &seen);
+        let budget = Budget::measured(spec, &seen);
+        let before = budget.total;
         let lines = [thresholds.vanishing[0], thresholds.exploding[0]];
         let verdict = match (lines[0]..lines[1]).contains(&before) {
             true => Verdict::default(),
-            false => search(before, true, lines, &weight_layers(spec), &mut |alterations, layers| {
-                bench.budget(alterations, layers)
-            })?,
+            false => search(spec, &budget, true, lines, &mut |alterations, layers| bench.budget(alterations, layers))?,
         };
         let scale = thresholds.small_input[0]..thresholds.input[0];
         let standardized = match (&bench.standardized, first_output(spec, &seen)) {
@@ -91,18 +86,29 @@ impl Experiments {
     }
 }
 
-/// Returns the decades from a gradient at the output to the first weights, without the activation of the outputs.
-fn decades(spec: &LayerSpec, seen: &Statistics) -> f64 {
-    let of_outputs = outputs(spec).and_then(|path| {
-        let link = seen.links().iter().find(|link| link.name() == path)?;
-        (link.decades().count() > 0).then(|| link.decades().last())
-    });
-    seen.run().decades().last() - of_outputs.unwrap_or(0.0)
+impl Budget {
+    /// Returns the budget from a gradient at the output to the first weights, without the activation of the outputs.
+    fn measured(spec: &LayerSpec, seen: &Statistics) -> Self {
+        let outputs = outputs(spec);
+        let (mut total, mut links) = (seen.run().decades().last(), Vec::new());
+        for link in seen.links().iter().filter(|link| link.on_main_path()) {
+            let known = link.decades().count() > 0;
+            match Some(link.name()) == outputs.as_deref() {
+                true if known => total -= link.decades().last(),
+                true => {}
+                false if link.norm_in() > 0.0 && link.norm_out() == 0.0 => {
+                    links.push((link.name().into(), link.factor(), f64::NEG_INFINITY));
+                }
+                false => links.extend(known.then(|| (link.name().into(), link.factor(), link.decades().last()))),
+            }
+        }
+        Budget { total, links }
+    }
 }
 
 impl Bench<'_> {
     /// Returns the budget after the alterations; `None` if one of them does not apply to the network.
-    fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<f64>, Error> {
+    fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<Budget>, Error> {
         let Some(spec) = altered(self.spec, alterations, layers) else { return Ok(None) };
         let mut x = self.x;
         if alterations.contains(&Alteration::StandardizedInputs) {
@@ -111,7 +117,7 @@ impl Bench<'_> {
         }
         let network = spec.build_to_look_at()?;
         let Some(w) = self.parameters(&*network, &spec, alterations, layers)? else { return Ok(None) };
-        self.pass(&*network, &w, x).map(|seen| Some(decades(&spec, &seen)))
+        self.pass(&*network, &w, x).map(|seen| Some(Budget::measured(&spec, &seen)))
     }
 
     /// Returns the parameters after the alterations.
@@ -157,6 +163,7 @@ impl Bench<'_> {
         self.passes.set(self.passes.get() + 1);
         let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, Statistics::new());
         let (mut rng, mut normals) = (generator(!self.seed), Normals::new());
+        workspace.set_dropout_key(DropoutKey::off());
         let output = workspace.forward_with(w, x, self.shape, Mode::to_examine(network), &mut seen)?;
         output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng));
         workspace.backward_with(w, &mut seen)?;

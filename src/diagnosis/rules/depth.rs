@@ -8,6 +8,7 @@ use crate::{
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
         outputs,
+        place::{LayerRange, Station, place, stretches},
     },
     layer::LayerSpec,
     monitor::{Factor, LinkStatistics},
@@ -74,7 +75,7 @@ fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     Some(seen.map(row).collect())
 }
 
-/// The predicted links, without the first weights.
+/// The predicted links in the order of the forward pass, without the first weights.
 fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     let kinds = activations(&diagnosis.node);
     let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
@@ -94,7 +95,7 @@ fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
             saturated: if saturated { 0.5 } else { 0.0 },
         })
     };
-    path[..last].iter().filter_map(row).collect()
+    path[..last].iter().rev().filter_map(row).collect()
 }
 
 /// The budget over depth.
@@ -177,10 +178,21 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         && gain.is_finite()
     {
         let severity = if gain < 2.0 * lines.bottleneck[0] { Severity::Critical } else { Severity::Warning };
-        let text =
-            format!("the weights of layer {layer} alone change the gradient by {} decades{before}", signed(gain));
+        let narrow =
+            stretches(&layers.iter().map(|&(layer, gain)| Station::new(layer, gain - median)).collect::<Vec<_>>());
+        let narrow = if narrow.is_empty() { LayerRange::single(layer) } else { narrow };
+        let of_all = |range: &LayerRange| -> f64 {
+            let place = |path: &str| layers.iter().position(|layer| layer.0 == path).unwrap_or(0);
+            layers[place(&range.first)..=place(&range.last)].iter().map(|layer| layer.1).sum()
+        };
+        let of_all = narrow.iter().map(of_all).sum();
+        let text = format!(
+            "the weights of {} alone change the gradient by {} decades{before}",
+            place(&narrow),
+            signed(of_all)
+        );
         let because = format!("the median layer changes it by {}", signed(median));
-        let finding = depth.finding(diagnosis, Cause::Bottleneck, severity, layer, text, because);
+        let finding = depth.finding(diagnosis, Cause::Bottleneck, severity, narrow, text, because);
         return findings.push(finding.told_by(diagnosis.mends_weights()));
     }
     // The link over depth of a recurrent layer: the effect of all its steps.
@@ -188,9 +200,10 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
     {
-        let text = format!("explodes: {} decades from loss to input{before}", signed(total));
+        let text = format!("the gradient explodes: {} decades from loss to input{before}", signed(total));
         let because = format!("{} of them are in the steps of recurrent layer {}", signed(row.decades), row.layer);
-        let finding = depth.finding(diagnosis, Cause::ExplodingRecurrence, severity, &row.layer, text, because);
+        let layers = LayerRange::single(&row.layer);
+        let finding = depth.finding(diagnosis, Cause::ExplodingRecurrence, severity, layers, text, because);
         findings.push(finding);
         return;
     }
@@ -210,11 +223,11 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         }
         _ => String::new(),
     };
-    let (cause, layer) = depth.cause(diagnosis, &verdict);
-    let (size, shares) = (depth.size(&diagnosis.node), depth.shares(cause, &layer));
+    let (cause, layers) = depth.cause(diagnosis, &verdict);
+    let (size, shares) = (depth.size(&diagnosis.node), depth.shares(cause, &layers));
     let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
     let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };
-    let finding = depth.finding(diagnosis, cause, severity, &layer, format!("{size}{before}{certified}"), because);
+    let finding = depth.finding(diagnosis, cause, severity, layers, format!("{size}{before}{certified}"), because);
     findings.push(Finding { intervention: verdict.mends, ..finding });
 }
 
@@ -234,9 +247,10 @@ fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) 
         Some(Factor::Weights) => Cause::ConstantWeights,
         _ => Cause::Bottleneck,
     };
-    let text = format!("vanishes: no gradient passes layer {layer}");
+    let text = format!("the gradient vanishes: none of it passes layer {layer}");
     let because = String::from("the gradient that leaves it is 0, exactly");
-    let finding = depth.finding(diagnosis, cause, Severity::Critical, layer, text, because);
+    let layers = LayerRange::single(layer);
+    let finding = depth.finding(diagnosis, cause, Severity::Critical, layers, text, because);
     findings.push(finding.told_by(diagnosis.mends_an_end()));
 }
 
@@ -246,52 +260,58 @@ impl Depth {
         diagnosis: &Diagnosis<'_>,
         cause: Cause,
         severity: Severity,
-        layer: &str,
+        layers: Vec<LayerRange>,
         text: String,
         because: String,
     ) -> Finding {
-        let finding = diagnosis.finding(cause, severity, layer, text, because);
+        let finding = diagnosis.finding(cause, severity, "", text, because).in_layers(layers);
         Finding { decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
     }
 
-    /// Returns the cause and its layer, by the smallest intervention that repairs the budget, or otherwise by the
+    /// Returns the cause and its layers, by the smallest intervention that repairs the budget, or otherwise by the
     /// largest share.
-    fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, String) {
+    fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, Vec<LayerRange>) {
         let lines = &diagnosis.thresholds;
-        let layers = self.layers();
-        let lowest = layers.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |layer| layer.0);
-        let highest = layers.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |layer| layer.0);
         let flattest = self.activations().min_by(|a, b| a.decades.total_cmp(&b.decades));
-        let flat = self.activations().rev().find(|row| row.saturated >= lines.saturated[0]);
+        let flat = self.activations().any(|row| row.saturated >= lines.saturated[0]);
         let vanishes = self.total < 0.0;
         if let Some(mends) = &verdict.mends {
-            let layer = match (&mends.alteration, mends.cause()) {
-                (intervention::Alteration::CriticalLayer(layer), _) => layer,
-                (_, Cause::SmallWeights) if flat.is_some() => {
-                    // The weights are too large: they drive the units into the flat part of φ.
-                    return (Cause::LargeWeights, flat.map_or("", |row| &row.layer).into());
-                }
-                (_, Cause::SmallWeights) => lowest,
-                (_, Cause::LargeWeights) => highest,
-                (_, Cause::SaturatingActivation) => flattest.map_or("", |row| &row.layer),
-                (_, Cause::UnscaledInput) => "0",
-                _ => "",
+            return match mends.cause() {
+                // The weights are too large: they drive the units into the flat part of φ.
+                Cause::SmallWeights if flat => (Cause::LargeWeights, verdict.layers.clone()),
+                Cause::UnscaledInput => (Cause::UnscaledInput, LayerRange::single("0")),
+                cause => (cause, verdict.layers.clone()),
             };
-            return (mends.cause(), layer.into());
         }
         if !verdict.ruled_out.is_empty() && diagnosis.experiments.is_some() {
-            return (Cause::NoCauseFound, String::new());
+            return (Cause::NoCauseFound, Vec::new());
         }
         let each = self.sum(Factor::Activation) / self.activations().count().max(1) as f64;
         let sup = flattest.and_then(|row| row.sup).unwrap_or(1.0);
-        match (vanishes, flat) {
-            (false, _) => (Cause::LargeWeights, highest.into()),
-            (true, _) if each < lines.activation && sup <= 0.5 => {
-                (Cause::SaturatingActivation, flattest.map_or("", |row| &row.layer).into())
+        let saturates = vanishes && each < lines.activation && sup <= 0.5;
+        let starts = if saturates { Factor::Activation } else { Factor::Weights };
+        let cause = match (vanishes, saturates) {
+            (false, _) => Cause::LargeWeights,
+            (true, true) => Cause::SaturatingActivation,
+            (true, false) if flat => Cause::LargeWeights,
+            (true, false) => Cause::SmallWeights,
+        };
+        (cause, stretches(&self.stations(starts)))
+    }
+
+    /// Returns the decades by layer. A layer begins at a link of the factor, and at a residual block or a recurrent
+    /// layer; the links up to the next belong to it.
+    fn stations(&self, starts: Factor) -> Vec<Station> {
+        let mut found: Vec<Station> = Vec::new();
+        for row in &self.rows {
+            if row.factor == starts || row.factor == Factor::Addition {
+                found.push(Station::new(&row.layer, 0.0));
             }
-            (true, Some(flat)) => (Cause::LargeWeights, flat.layer.clone()),
-            (true, None) => (Cause::SmallWeights, lowest.into()),
+            if let Some(station) = found.last_mut() {
+                station.decades += row.decades;
+            }
         }
+        found
     }
 
     /// Describes the change of the gradient, and the number of layers over which it happens.
@@ -303,11 +323,11 @@ impl Depth {
             (blocks, _) => count(blocks, "residual block"),
         };
         let how = if self.total < 0.0 { "vanishes" } else { "explodes" };
-        format!("{how}: {} decades over {over}", signed(self.total))
+        format!("the gradient {how}: {} decades over {over}", signed(self.total))
     }
 
     /// Describes the shares of weights and of φ′.
-    fn shares(&self, cause: Cause, layer: &str) -> String {
+    fn shares(&self, cause: Cause, layers: &[LayerRange]) -> String {
         let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
         let shares = format!("all weights together {weights}, all φ′ {slopes}");
         match cause {
@@ -323,7 +343,8 @@ impl Depth {
             }
             Cause::SmallWeights => format!("{shares}: the weights amplify less than φ′ attenuates"),
             Cause::LargeWeights if self.total < 0.0 => {
-                format!("{shares}: the weights drive the units of layer {layer} to where φ′ is near 0")
+                let layers = if layers.is_empty() { String::from("all layers") } else { place(layers) };
+                format!("{shares}: the weights of {layers} drive their units to where φ′ is near 0")
             }
             Cause::LargeWeights => format!("{shares}: the weights amplify more than φ′ attenuates"),
             _ => shares,
@@ -341,44 +362,4 @@ fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
         matches!(part, LayerSpec::Recurrent { .. } | LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. })
     };
     node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
-}
-
-/// Returns the factor by which 1 − cosine is smaller than in the first layer, if it is below `apart`. The arguments
-/// are the cosines of the first layer and of this one.
-fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
-    let both = first.zip(here).filter(|&(_, here)| 1.0 - here < apart);
-    both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
-}
-
-/// Reports layers whose pre-activations are alike for inputs that differ in the first layer, now or in the first pass,
-/// if the loss has not fallen.
-pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(statistics) = diagnosis.statistics else { return };
-    let (links, run) = (statistics.links(), statistics.run());
-    let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
-    let ([apart, ratio], patience) = (diagnosis.thresholds.alike, diagnosis.thresholds.patience);
-    let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine), apart);
-    let most = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart).max(at_first(link));
-    let stands = run.passes() >= patience && !diagnosis.has_fallen() && !run.has_fitted();
-    let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
-    let alike = |link: &&LinkStatistics| stands && most(link) > ratio;
-    let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
-    let harms = alike(&link);
-    let severity = if harms { Severity::Critical } else { Severity::Note };
-    let [of_first, of_link] =
-        [first, link].map(|link| [link.first_cosine(), link.cosine()].map(|it| it.unwrap_or(1.0)));
-    let [first, _] = of_first.map(number);
-    let [began, here] = [of_link[0], of_link[1]].map(number);
-    let text = format!(
-        "from layer {} on, different inputs look alike: their pre-activations have a cosine of {here} on average{}",
-        link.name(),
-        if harms { format!(", and {}", diagnosis.not_fallen()) } else { String::new() }
-    );
-    let because = format!(
-        "the cosine was {first} in the first layer and {began} here at the first step: relative to their \
-         norm, two inputs differ {} times less here",
-        number(most(link))
-    );
-    let layer = layer_of(link.name());
-    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, severity, layer, text, because));
 }

@@ -1,5 +1,6 @@
 //! The rules of a diagnosis: each reads the measurements and predictions, and adds its findings.
 
+mod angles;
 mod data;
 mod depth;
 mod format;
@@ -12,7 +13,7 @@ mod zeros;
 
 pub(super) use depth::is_bounded;
 
-use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, figures::number};
+use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, figures::number, place::LayerRange};
 use alloc::{format, string::String, vec::Vec};
 
 /// A rule: adds its findings to those of earlier rules.
@@ -34,7 +35,7 @@ pub(super) const ALL: &[Rule] = &[
     time::over_time,
     time::sensitive,
     depth::over_depth,
-    depth::angles,
+    angles::angles,
     steps::long,
     steps::cliff,
     steps::clipping,
@@ -123,7 +124,7 @@ fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
 }
 
 /// The path of the layer that a link belongs to: `0` of `0.input`, `3` of `3.scale`.
-fn layer_of(link: &str) -> &str {
+pub(super) fn layer_of(link: &str) -> &str {
     link.strip_suffix(".input").or_else(|| link.strip_suffix(".scale")).unwrap_or(link)
 }
 
@@ -182,8 +183,12 @@ impl Diagnosis<'_> {
 
     /// Returns the measured intervention on weights that repairs the budget.
     fn mends_weights(&self) -> Option<&Intervention> {
-        let weighs =
-            |it: &&Intervention| matches!(it.alteration, Alteration::CriticalWeights | Alteration::CriticalLayer(_));
+        let weighs = |it: &&Intervention| {
+            matches!(
+                it.alteration,
+                Alteration::CriticalWeights | Alteration::CriticalLayer(_) | Alteration::CriticalLayers(_)
+            )
+        };
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
     }
 
@@ -193,6 +198,7 @@ impl Diagnosis<'_> {
             cause,
             severity,
             layer: layer.into(),
+            layers: LayerRange::single(layer),
             since: self.now(),
             decades: None,
             predicted: None,
@@ -208,6 +214,12 @@ impl Diagnosis<'_> {
 }
 
 impl Finding {
+    /// Sets the layers of the fault; `layer` is the first of them. No ranges leave the finding as it is.
+    fn in_layers(self, layers: Vec<LayerRange>) -> Finding {
+        let Some(first) = layers.first() else { return self };
+        Finding { layer: first.first.clone(), layers, ..self }
+    }
+
     /// Adds an intervention to the finding. Its effect is stated before the evidence.
     fn told_by(self, intervention: Option<&Intervention>) -> Finding {
         let Some(intervention) = intervention else { return self };

@@ -47,7 +47,11 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         if findings.iter().any(|finding| finding.cause == cause && finding.layer == layer) {
             continue;
         }
-        let text = format!("{how} over time: {} decades over the {} of the span", signed(decades), count(span, "step"));
+        let text = format!(
+            "the gradient {how} over time: {} decades over the {} of the span",
+            signed(decades),
+            count(span, "step")
+        );
         let because = format!(
             "along a sequence of the data, the first Lyapunov exponent is {} decades a step: so much almost every \
              gradient changes",
@@ -72,7 +76,8 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let Some(severity) = above(-decades, diagnosis.thresholds.over_time) else { continue };
         let cause = forgets(diagnosis, &horizon.name);
         let text = format!(
-            "vanishes over time: certified to lose at least {} decades over the {} of the span, whatever the input",
+            "the gradient vanishes over time: certified to lose at least {} decades over the {} of the span, whatever \
+             the input",
             signed(decades).trim_start_matches('−'),
             count(span, "step")
         );
@@ -115,13 +120,17 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
             match gate.filter(|gate| gate.opening().mean() < lines.shut_gate) {
                 Some(gate) => {
                     let (gate, open) = (gate.gate(), number(gate.opening().mean()));
-                    let text = format!("vanishes over time: {size}; gate {gate} has a mean of {open}, so it forgets");
+                    let text = format!(
+                        "the gradient vanishes over time: {size}; gate {gate} has a mean of {open}, so it forgets"
+                    );
                     say(Cause::ClosedForgetGate, severity, text, parts);
                 }
-                None => say(forgets(diagnosis, layer), severity, format!("vanishes over time: {size}"), parts),
+                None => {
+                    say(forgets(diagnosis, layer), severity, format!("the gradient vanishes over time: {size}"), parts)
+                }
             }
         } else if let Some(severity) = above(total, lines.over_time) {
-            say(Cause::ExplodingRecurrence, severity, format!("explodes over time: {size}"), parts);
+            say(Cause::ExplodingRecurrence, severity, format!("the gradient explodes over time: {size}"), parts);
         } else if state.weights().mean() * span as f64 > lines.over_time[1]
             && gate.is_none()
             && state.weights().mean() > 0.1

@@ -3,17 +3,23 @@
 use super::{above, depth::is_bounded, layer_of, layer_of_block};
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number},
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        figures::number,
+        place::{LayerRange, place},
+    },
     initializer::{Initializer, Shape},
     layer::{LayerSpec, Linear},
-    monitor::Factor,
+    monitor::{Factor, LinkStatistics},
 };
 use alloc::{format, string::String, vec::Vec};
 
 /// Reports units with equal weights and equal gradients.
 pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
-    for block in statistics.blocks() {
+    let mut last = None;
+    let compared = statistics.blocks().iter().filter(|block| block.duplicate_rows().1 > 0);
+    for (at, block) in compared.enumerate() {
         let ((duplicates, comparisons), [rows, _]) = (block.duplicate_rows(), block.shape());
         // If all rows of a layer are equal, they remain equal; a few rows may be equal temporarily.
         if duplicates == 0 || comparisons < 2 && duplicates + 1 < rows {
@@ -24,13 +30,26 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
             false if 4 * duplicates >= rows => (Cause::DuplicatedUnits, Severity::Critical),
             false => (Cause::DuplicatedUnits, Severity::Warning),
         };
+        let mut layers = LayerRange::single(layer_of_block(block.name()));
+        let (mut counts, layer) = ([duplicates, rows], layer_of_block(block.name()));
+        // Neighbours with the same fault are one finding.
+        if let Some((before, [of_copies, of_all])) = last.replace((at, counts))
+            && before + 1 == at
+            && let Some(known) = findings.pop_if(|known| known.cause == cause && known.severity == severity)
+        {
+            counts = [duplicates + of_copies, rows + of_all];
+            layers = known.layers;
+            layers.iter_mut().for_each(|range| range.last = layer.into());
+            last = Some((at, counts));
+        }
+        let [duplicates, rows] = counts;
         let text = format!(
-            "{duplicates} of the {rows} units of layer {} are copies of others: all do the work of {}",
-            layer_of_block(block.name()),
+            "{duplicates} of the {rows} units of {} are copies of others: all do the work of {}",
+            place(&layers),
             rows - duplicates
         );
         let because = String::from("their weights are equal to the last bit, and so are their gradients: they stay so");
-        findings.push(diagnosis.finding(cause, severity, layer_of_block(block.name()), text, because));
+        findings.push(diagnosis.finding(cause, severity, layer, text, because).in_layers(layers));
     }
 }
 
@@ -102,51 +121,69 @@ fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
 /// Reports units of a bounded activation that were in its flat part from the first pass.
 pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
-    let hidden: Vec<_> = statistics.links().iter().filter(|link| link.factor() == Factor::Activation).collect();
+    let hidden = statistics.links().iter().filter(|link| link.factor() == Factor::Activation);
     // Outputs that saturate late in training are not a fault.
     let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Addition).map(|link| link.name());
-    for link in hidden {
-        let [first, _] = link.at_first().unwrap_or_default();
-        let predicted = diagnosis.prediction.link(link.name()).and_then(|row| row.decades);
-        let saturation_predicted = predicted.is_none_or(|decades| decades < diagnosis.thresholds.predicted_saturation);
-        let run = statistics.run();
-        // The weights are not those of the initializer, and the run has not fitted its targets.
-        let drift = drift(diagnosis, link.name()).unwrap_or(1.0);
-        let loaded = drift > diagnosis.thresholds.changed && !run.has_fitted();
-        if Some(link.name()) == last || !bounded(diagnosis, link.name()) || !(saturation_predicted || loaded) {
-            continue;
-        }
-        // Saturation by training is the subject of the rules about steps; saturation from the start is due to the
-        // weights.
-        let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
-        // Units that do not saturate keep the mean above this bound. A lower mean shows that the gradient underflows.
-        let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
-        let slope = if underflows { 1.0 } else { slope };
-        let lines = &diagnosis.thresholds;
-        let severity = above(first, lines.saturated).max(above(-slope, lines.slope.map(|line| -line)));
-        if let Some(severity) = severity {
-            let text = format!(
-                "the weights of layer {} are too large: they saturate its units, φ′ is {slope:.2} of its bound on \
-                 average",
-                link.name()
-            );
-            let because = match loaded {
-                true => format!("they are {drift:.0} times as large as the description draws them"),
-                false => format!(
-                    "pre-activations have a root mean square of {}, and φ′ is below 5 % of its bound in {:.0} % of the \
-                     units",
-                    number(link.input().mean()),
-                    100.0 * first
-                ),
-            };
-            let severity = if loaded { Severity::Warning } else { severity };
-            let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text, because);
-            let finding = finding.told_by(diagnosis.mends_weights());
-            let [decades, predicted] = [loaded.then(|| libm::log10(drift)), loaded.then_some(0.0)];
-            // Changed weights are measured, so a falling loss is no evidence against them.
-            let confidence = if loaded { 1.0 } else { finding.confidence };
-            findings.push(Finding { decades, predicted, confidence, ..finding });
-            return;
-        }
+    let judged: Vec<_> = hidden
+        .filter(|link| Some(link.name()) != last && bounded(diagnosis, link.name()))
+        .map(|link| (link, saturation(diagnosis, link)))
+        .collect();
+    let Some(from) = judged.iter().position(|(_, found)| found.is_some()) else { return };
+    let stretch = judged[from..].iter().take_while(|(_, found)| found.is_some()).count();
+    let (link, Some(Saturation { severity, drift, slope, first })) = &judged[from] else { return };
+    let range = |layer: &LinkStatistics| layer_of(layer.name()).into();
+    let layers = Vec::from([LayerRange { first: range(link), last: range(judged[from + stretch - 1].0) }]);
+    let place = place(&layers);
+    let text = format!(
+        "the weights of {place} are too large: they saturate {} units, φ′ is {slope:.2} of its bound on average{}",
+        if stretch > 1 { "their" } else { "its" },
+        if stretch > 1 { " in the first" } else { "" }
+    );
+    let because = match drift {
+        Some(drift) => format!("they are {drift:.0} times as large as the description draws them"),
+        None => format!(
+            "pre-activations have a root mean square of {}, and φ′ is below 5 % of its bound in {:.0} % of the units",
+            number(link.input().mean()),
+            100.0 * first
+        ),
+    };
+    let finding = diagnosis.finding(Cause::LargeWeights, *severity, "", text, because).in_layers(layers);
+    let finding = finding.told_by(diagnosis.mends_weights());
+    let [decades, predicted] = [drift.map(libm::log10), drift.map(|_| 0.0)];
+    // Changed weights are measured, so a falling loss is no evidence against them.
+    let confidence = if drift.is_some() { 1.0 } else { finding.confidence };
+    findings.push(Finding { decades, predicted, confidence, ..finding });
+}
+
+/// The saturation of one layer in the first pass.
+struct Saturation {
+    severity: Severity,
+    /// The size of the weights relative to the description, if they are not those of the initializer.
+    drift: Option<f64>,
+    /// The mean of |φ′|, as a fraction of its bound.
+    slope: f64,
+    /// The fraction of saturated units.
+    first: f64,
+}
+
+/// Returns the saturation of a layer with a bounded activation; `None` if it is not a fault.
+///
+/// Saturation by training is the subject of the rules about steps; saturation from the start is due to the weights.
+fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Saturation> {
+    let (lines, run) = (&diagnosis.thresholds, diagnosis.statistics?.run());
+    let [first, _] = link.at_first().unwrap_or_default();
+    let predicted = diagnosis.prediction.link(link.name()).and_then(|row| row.decades);
+    let saturation_predicted = predicted.is_none_or(|decades| decades < lines.predicted_saturation);
+    // The weights are not those of the initializer, and the run has not fitted its targets.
+    let drift = drift(diagnosis, link.name()).filter(|&drift| drift > lines.changed && !run.has_fitted());
+    if !(saturation_predicted || drift.is_some()) {
+        return None;
     }
+    let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
+    // Units that do not saturate keep the mean above this bound. A lower mean shows that the gradient underflows.
+    let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
+    let slope = if underflows { 1.0 } else { slope };
+    let severity = above(first, lines.saturated).max(above(-slope, lines.slope.map(|line| -line)))?;
+    let severity = if drift.is_some() { Severity::Warning } else { severity };
+    Some(Saturation { severity, drift, slope, first })
 }

@@ -3,7 +3,10 @@
 use super::{layer_of, layer_of_block};
 use crate::{
     block::Role,
-    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        place::{LayerRange, place},
+    },
     monitor::{BlockStatistics, Factor, LinkStatistics},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -36,15 +39,28 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         Role::Gain => (Cause::Bottleneck, "gains"),
         _ => (Cause::ConstantWeights, "weights"),
     };
-    let others: Vec<&str> = zero.iter().map(|block| layer_of_block(block.name())).collect();
-    let also = if others.len() > 1 { format!(" (0 in layers {})", others.join(", ")) } else { String::new() };
-    let layer = layer_of_block(block.name());
-    let text =
-        format!("vanishes: all {what} of layer {layer} are 0{also}: no gradient passes, and no update moves them");
+    let layers = fixed(statistics.blocks(), block);
+    let text = format!("the gradient vanishes: all {what} of {} are 0, and no update moves them", place(&layers));
     let because = String::from("their own gradient is 0 too, exactly");
-    let finding = diagnosis.finding(cause, Severity::Critical, layer, text, because);
+    let finding = diagnosis.finding(cause, Severity::Critical, "", text, because).in_layers(layers);
     let finding = finding.told_by(diagnosis.mends_an_end());
     findings.push(Finding { decades: Some(f64::NEG_INFINITY), confidence: 1.0, ..finding });
+}
+
+/// Returns the layers whose blocks of the role of `block` are 0 and have no gradient, by ranges of such blocks.
+fn fixed(blocks: &[BlockStatistics], block: &BlockStatistics) -> Vec<LayerRange> {
+    let alike = blocks.iter().filter(|other| other.role() == block.role());
+    let mut found: Vec<LayerRange> = Vec::new();
+    let mut last = None;
+    for (at, other) in alike.enumerate().filter(|(_, other)| is_zero(other) && other.gradient_norm() == 0.0) {
+        let layer = layer_of_block(other.name());
+        match found.last_mut().filter(|_| last.is_some_and(|last| last + 1 == at)) {
+            Some(range) => range.last = layer.into(),
+            None => found.extend(LayerRange::single(layer)),
+        }
+        last = Some(at);
+    }
+    if found.is_empty() { LayerRange::single(layer_of_block(block.name())) } else { found }
 }
 
 fn is_zero(block: &BlockStatistics) -> bool {
@@ -76,7 +92,7 @@ fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if link.second_moment > Some(0.0) {
         return findings.push(opens(diagnosis, layer));
     }
-    let text = format!("vanishes: the weights of layer {layer} are 0: no gradient passes, and no update moves them");
+    let text = format!("the gradient vanishes: the weights of layer {layer} are 0, and no update moves them");
     let because = String::from("their input is 0 as well, so their own gradient is 0 (by theory)");
     let finding = diagnosis.finding(Cause::ConstantWeights, Severity::Critical, layer, text, because);
     findings.push(Finding { predicted: Some(f64::NEG_INFINITY), decades: Some(f64::NEG_INFINITY), ..finding });

@@ -5,14 +5,13 @@ mod bounds;
 mod information;
 mod outlier;
 
-use super::{Diagnosis, fix::rewrite};
+use super::Diagnosis;
 use crate::{
     activation::Activation,
     dataset::{Batch, Dataset, Standardize},
     error::Error,
     layer::{DropoutKey, Layer, LayerSpec, Mode},
     loss::{Loss, Target},
-    recurrent::StateNoise,
     scalar::{Scalar, scalar, to_f64},
     workspace::{Workspace, per_step},
 };
@@ -98,10 +97,7 @@ impl<T: Scalar> Rows<'_, T> {
 
     /// Returns the mean loss over dropout masks, and the fraction m/(m + r) of the outputs' variance that is due to the
     /// masks. m is the variance of a row's output over masks; r is the variance over rows of outputs without dropout.
-    ///
-    /// `workspace` is the workspace of the network with its dropout.
-    fn masked(&mut self, undisturbed: &[T], mut workspace: Workspace<T, Box<dyn Layer<T>>>) -> Result<[f64; 2], Error> {
-        core::mem::swap(&mut self.workspace, &mut workspace);
+    fn masked(&mut self, undisturbed: &[T]) -> Result<[f64; 2], Error> {
         let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
         for mask in 0..MASKS {
             self.workspace.set_dropout_key(DropoutKey::new(mask, 0));
@@ -116,7 +112,7 @@ impl<T: Scalar> Rows<'_, T> {
             let mean = values().sum::<f64>() / rows;
             signal += values().map(|y| (y - mean) * (y - mean)).sum::<f64>();
         }
-        self.workspace = workspace;
+        self.workspace.set_dropout_key(DropoutKey::off());
         Ok([loss, if noise > 0.0 { noise / (noise + signal) } else { 0.0 }])
     }
 }
@@ -161,20 +157,9 @@ impl Task {
         let mut batch = Batch::new(data, count);
         batch.gather(data, &samples, steps)?;
         let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
-        // Only a pass in `Mode::Train` takes statistics from the batch, but it also draws dropout masks.
-        let masked = rewrite(node, &mut |leaf, _| {
-            let masks = heaviest_masks(leaf).is_some();
-            match leaf {
-                LayerSpec::Dropout(dropout) => dropout.rate = 0.0,
-                LayerSpec::Recurrent { noise, .. } => *noise = StateNoise::default(),
-                _ => {}
-            }
-            masks
-        });
-        let workspace = match &masked {
-            Some(quiet) if mode == Mode::Train => Workspace::new(quiet.build::<T>()?, shape)?,
-            _ => Workspace::new(node.build::<T>()?, shape)?,
-        };
+        let masks = node.parts().iter().any(|(_, part)| heaviest_masks(part).is_some());
+        let mut workspace = Workspace::new(network, shape)?;
+        workspace.set_dropout_key(DropoutKey::off());
         let mut rows = Rows { workspace, w, loss, batch, width, count: 0, mode, passes: 0 };
         let y = rows.outputs(mode)?;
         rows.count = y.len() / width.max(1);
@@ -184,8 +169,7 @@ impl Task {
         let least = range(node).map(|range| bounds::least(&rows, range)).transpose()?;
         let each_step = steps && data.steps() > 1;
         let independent = if each_step { None } else { information::p_value(data, &samples) };
-        let noisy = masked.is_some().then(|| Workspace::new(network, rows.batch.shape())).transpose()?;
-        let masked = noisy.map(|noisy| rows.masked(&y, noisy)).transpose()?;
+        let masked = if masks { Some(rows.masked(&y)?) } else { None };
         let targets = rows.target_scale(&y)?;
         let outlier = outlier::find(data, &samples, steps, &mut rows)?;
         Ok(Some(Task { loss: now, masked, constant, least, independent, outlier, targets, passes: rows.passes }))

@@ -406,12 +406,14 @@ pub fn entries() -> Vec<Entry> {
                 "layer::Samples::and",
                 "layer::DropoutKey::new",
                 "layer::DropoutKey::from_sample",
+                "layer::DropoutKey::off",
             ],
             &[],
             |c| {
                 let dims = Dims::new(c.size(), c.size(), c.size());
                 let memory = MemorySizes::new(c.size(), c.size(), c.size()).buffers(c.size());
-                let dropout = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
+                let key = DropoutKey::new(c.word(), c.word()).from_sample(c.size());
+                let dropout = [key, DropoutKey::off().from_sample(c.size())];
                 let both = Samples::Independent.and(Samples::Coupled);
                 let hints = Hints::NONE.ignores_x().ignores_y().saved_per_row().overwrites_dw();
                 let hints = hints.accepts_short_dy().dx_zero_before_last_step();

@@ -1,0 +1,48 @@
+//! The rule about representations that collapse: different inputs look alike.
+
+use super::layer_of;
+use crate::{
+    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number},
+    monitor::LinkStatistics,
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// Returns the factor by which 1 − cosine is smaller than in the first layer, if it is below `apart`. The arguments
+/// are the cosines of the first layer and of this one.
+fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
+    let both = first.zip(here).filter(|&(_, here)| 1.0 - here < apart);
+    both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
+}
+
+/// Reports layers whose pre-activations are alike for inputs that differ in the first layer, now or in the first pass,
+/// if the loss has not fallen.
+pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
+    let (links, run) = (statistics.links(), statistics.run());
+    let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
+    let ([apart, ratio], patience) = (diagnosis.thresholds.alike, diagnosis.thresholds.patience);
+    let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine), apart);
+    let most = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart).max(at_first(link));
+    let stands = run.passes() >= patience && !diagnosis.has_fallen() && !run.has_fitted();
+    let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
+    let alike = |link: &&LinkStatistics| stands && most(link) > ratio;
+    let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
+    let harms = alike(&link);
+    let severity = if harms { Severity::Critical } else { Severity::Note };
+    let [of_first, of_link] =
+        [first, link].map(|link| [link.first_cosine(), link.cosine()].map(|it| it.unwrap_or(1.0)));
+    let [first, _] = of_first.map(number);
+    let [began, here] = [of_link[0], of_link[1]].map(number);
+    let text = format!(
+        "from layer {} on, different inputs look alike: their pre-activations have a cosine of {here} on average{}",
+        link.name(),
+        if harms { format!(", and {}", diagnosis.not_fallen()) } else { String::new() }
+    );
+    let because = format!(
+        "the cosine was {first} in the first layer and {began} here at the first step: relative to their \
+         norm, two inputs differ {} times less here",
+        number(most(link))
+    );
+    let layer = layer_of(link.name());
+    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, severity, layer, text, because));
+}
