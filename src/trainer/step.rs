@@ -1,7 +1,7 @@
 //! One update: forward pass, loss, backward pass, optimizer step.
 
 use super::{
-    Communication, Step, Trainer,
+    Run, Step, Trainer,
     parts::{Part, Parts},
 };
 #[cfg(doc)]
@@ -19,7 +19,6 @@ use crate::{
     monitor::{Event, GradientMonitor},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, InPlace, Outcome},
-    workspace::per_step,
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
@@ -36,28 +35,6 @@ pub(super) struct Updated {
 
 /// Receives each update, with its record if one was made.
 pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
-
-/// Whether and how the current updates are recorded.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Watch {
-    /// Whether updates have a record without an active monitor, too.
-    pub always: bool,
-    /// The beginning of the update, if it is timed.
-    pub started: Option<Clock>,
-    /// The number of samples of the update.
-    pub samples: usize,
-    /// Its messages between ranks.
-    pub communication: Option<Communication>,
-    /// The record of the last update, until it is passed on.
-    step: Option<Step>,
-}
-
-impl Watch {
-    /// Sets how the next updates are recorded.
-    pub fn begin(&mut self, always: bool, started: Option<Clock>) {
-        (self.always, self.started, self.step) = (always, started, None);
-    }
-}
 
 impl Updated {
     /// Combines this update and the next: applied if either is, with the loss over the rows of both.
@@ -98,16 +75,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
-        self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
-        let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
-        self.update(data, batch, samples, monitor, &mut |updated, _| {
-            all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
-        })?;
-        // A sample has at least one step, and thus an update.
-        let all = all.ok_or(Error::EmptyBatch)?;
-        Ok((all.loss, all.outcome))
+        T::trainer_step(&mut self.run(), data, batch, samples, monitor)
     }
+}
 
+impl<T: Scalar> Run<'_, T> {
     /// Makes the updates from `samples`: one, or one for each window of steps. Calls `each` with each update.
     pub(super) fn update(
         &mut self,
@@ -130,7 +102,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if self.parallel.is_some() {
             let on_ranks = lend(
                 self,
-                |trainer| &mut trainer.parallel,
+                |run| &mut *run.parallel,
                 |trainer, parallel| match parallel {
                     Some(parallel) => trainer.update_on_ranks(parallel, data, batch, samples, monitor).map(Some),
                     None => Ok(None),
@@ -148,7 +120,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 }
                 lend(
                     trainer,
-                    |trainer| &mut trainer.windows,
+                    |run| &mut *run.windows,
                     |trainer, windows| {
                         let Some(windows) = windows else { return Ok(()) };
                         trainer.each_window(windows, data, batch, samples, monitor, each)
@@ -230,7 +202,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<f64, Error> {
         let mut whole = 0.0;
         for part in samples.chunks(size) {
-            batch.choose(data, part, per_step(self.workspace.network()))?;
+            batch.choose(data, part, self.workspace.per_step())?;
             whole = self.add_weight(whole, batch)?;
         }
         Ok(whole)
@@ -261,7 +233,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         share: T,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<f64, Error> {
-        let (width, per_step) = (self.workspace.dims().output, per_step(self.workspace.network()));
+        let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
         self.fill(data, batch, first)?;
         let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
         let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
@@ -295,7 +267,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         share: &dyn Fn(f64) -> f64,
         monitor: &mut Part<'_, T>,
     ) -> Result<f64, Error> {
-        let (per_step, mut total, mut begun) = (per_step(self.workspace.network()), 0.0, false);
+        let (per_step, mut total, mut begun) = (self.workspace.per_step(), 0.0, false);
         for (i, part) in parts.samples.chunks(parts.size).enumerate() {
             batch.choose(data, part, per_step)?;
             let weight = self.batch_weight(batch);
@@ -324,7 +296,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Runs the backward pass with updates in place, `w ← w + u(g)`, if each layer may be updated as soon as its
     /// gradient is computed. Returns whether it did.
     fn step_in_place(&mut self) -> Result<bool, Error> {
-        let Trainer { workspace, optimizer, parameters, .. } = self;
+        let Run { workspace, optimizer, parameters, .. } = self;
         match optimizer.in_place() {
             InPlace::Plain(rate) => workspace.descend_checked(parameters, scalar(rate))?,
             InPlace::Elementwise if !workspace.has_frozen() => {
@@ -392,5 +364,23 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let Some(bad) = first_non_finite(&self.parameters) else { return Ok(()) };
         let block = self.workspace.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
         Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
+    }
+
+    /// [`Trainer::step`].
+    pub(crate) fn step(
+        &mut self,
+        data: &dyn Source<T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<(f64, Outcome), Error> {
+        self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
+        let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
+        self.update(data, batch, samples, monitor, &mut |updated, _| {
+            all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
+        })?;
+        // A sample has at least one step, and thus an update.
+        let all = all.ok_or(Error::EmptyBatch)?;
+        Ok((all.loss, all.outcome))
     }
 }

@@ -1,21 +1,20 @@
 //! Truncated backpropagation through time: an update for each window of steps.
 
 use super::{
-    Trainer,
+    Run,
     step::{EachUpdate, Updated},
 };
 use crate::{
     dataset::{Batch, Source},
     error::Error,
-    layer::{Layer, Mode},
-    loss::Loss,
+    layer::Mode,
     monitor::GradientMonitor,
     scalar::Scalar,
-    transform::{GradientTransform, Outcome},
+    transform::Outcome,
     workspace::StepWindows,
 };
 
-impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+impl<T: Scalar> Run<'_, T> {
     /// Makes an update for each window of the steps of `samples`, batch by batch. The initial state is restored
     /// afterwards.
     pub(super) fn each_window(

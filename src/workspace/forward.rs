@@ -39,7 +39,7 @@ pub struct Output<'a, T> {
     pub shape: BatchShape<'a>,
 }
 
-impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Runs `network(x)` as in training: dropout on, ready for [`backward`](Self::backward).
     ///
     /// # Shapes
@@ -75,7 +75,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
+        T::workspace_forward(&mut self.memory, self.network.as_layer(), w, Some(x), shape, mode, monitor)
     }
 
     /// Returns the input buffer of a pass over `shape`. Write the input to it and run
@@ -124,7 +124,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, None, shape, mode, monitor)
+        T::workspace_forward(&mut self.memory, self.network.as_layer(), w, None, shape, mode, monitor)
     }
 
     /// Runs `network(x)` with dropout disabled, and saves nothing for a backward pass.
@@ -136,13 +136,33 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
-        self.memory.infer(&self.network, w, x, shape)
+        T::workspace_infer(&mut self.memory, self.network.as_layer(), w, x, shape)
     }
 }
 
 impl<T: Scalar> Memory<T> {
+    /// Refuses a backward pass on a workspace for inference.
+    pub(super) fn check_saves(&self) -> Result<(), Error> {
+        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
+            return Err(Error::InvalidState {
+                what: "a forward pass that can go back",
+                needs: "a workspace made by Workspace::new",
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_shape(&self, shape: BatchShape<'_>) -> Result<(), Error> {
+        shape.check()?;
+        let BatchShape { batch: max_batch, steps: max_steps, .. } = self.capacity;
+        if shape.batch > max_batch || shape.steps > max_steps {
+            return Err(Error::BeyondCapacity { batch: shape.batch, steps: shape.steps, max_batch, max_steps });
+        }
+        Ok(())
+    }
+
     /// Runs a forward pass on `x`, or on the content of the input buffer.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &mut self,
         network: &dyn Layer<T>,
         w: &[T],
@@ -183,7 +203,7 @@ impl<T: Scalar> Memory<T> {
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
-    pub(super) fn infer(
+    pub(crate) fn infer(
         &mut self,
         network: &dyn Layer<T>,
         w: &[T],
