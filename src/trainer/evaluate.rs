@@ -169,6 +169,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Refuses data of another width than the network's input, or without targets.
+    #[inline]
     pub(super) fn check_data(&self, data: &Layout<'_>) -> Result<(), Error> {
         check_width(self.workspace.dims().input, data)?;
         match data.has_targets() {

@@ -81,6 +81,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 impl<T: Scalar> Run<'_, T> {
     /// Makes the updates from `samples`: one, or one for each window of steps. Calls `each` with each update.
+    #[inline]
     pub(super) fn update(
         &mut self,
         data: &dyn Source<T>,
@@ -131,6 +132,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Passes an update to `each`, unless its loss is not finite because the parameters are not.
+    #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
@@ -141,6 +143,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
+    #[inline]
     pub(super) fn one_update(
         &mut self,
         data: &dyn Source<T>,
@@ -166,6 +169,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Makes one update from the chosen batch, whose rows have the total weight `weight` in a mean.
+    #[inline]
     pub(super) fn update_chosen(
         &mut self,
         data: &dyn Source<T>,
@@ -178,6 +182,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// One update from the loss of a forward pass, which left its gradient in the workspace.
+    #[inline]
     pub(super) fn update_after_forward(
         &mut self,
         loss: f64,
@@ -193,6 +198,7 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Returns the total weight in a mean of the rows of `samples`, gathered in parts of `size`: 0 if all rows are
     /// masked or of an ignored class. A single part stays gathered.
+    #[inline]
     pub(super) fn total_weight(
         &self,
         data: &dyn Source<T>,
@@ -209,6 +215,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns `whole` plus the weight in a mean of the rows of the chosen batch.
+    #[inline]
     pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
         // A custom loss may return any weight; a negative one would ascend the loss.
         let weight = self.batch_weight(batch);
@@ -218,6 +225,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the weight in a mean of the rows of the chosen batch.
+    #[inline]
     fn batch_weight(&self, batch: &Batch<T>) -> f64 {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
@@ -225,6 +233,7 @@ impl<T: Scalar> Run<'_, T> {
     /// Runs the forward pass and the loss of the chosen batch. Returns the loss times `share`, and leaves
     /// `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample in the update, which
     /// keys the dropout masks.
+    #[inline]
     fn forward(
         &mut self,
         data: &dyn Source<T>,
@@ -251,6 +260,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Writes the chosen batch to the workspace, and sets the key of the dropout masks.
+    #[inline]
     pub(super) fn fill(&mut self, data: &dyn Source<T>, batch: &Batch<T>, first: usize) -> Result<(), Error> {
         let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
         self.workspace.set_dropout_key(key.at_later_step(batch.first_step()));
@@ -295,6 +305,7 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Runs the backward pass with updates in place, `w ← w + u(g)`, if each layer may be updated as soon as its
     /// gradient is computed. Returns whether it did.
+    #[inline]
     fn step_in_place(&mut self) -> Result<bool, Error> {
         let Run { workspace, optimizer, parameters, .. } = self;
         match optimizer.in_place() {

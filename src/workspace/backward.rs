@@ -90,6 +90,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Runs [`descend`](Self::descend) with a rate that was checked before.
+    #[inline]
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
@@ -175,11 +176,13 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
+    #[inline]
     fn has_frozen(&self) -> bool {
         self.trainable.contains(&false)
     }
 
     /// Runs the backward pass, overwriting the gradient or accumulating into it.
+    #[inline]
     pub(crate) fn run_backward(
         &mut self,
         network: &dyn Layer<T>,

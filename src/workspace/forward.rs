@@ -101,6 +101,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// assert_eq!(output.y.len(), 4 * 2);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[inline]
     pub fn input_mut(&mut self, shape: BatchShape<'_>) -> Result<&mut [T], Error> {
         let memory = &mut self.memory;
         memory.check_saves()?;
@@ -117,6 +118,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
+    #[inline]
     pub fn forward_filled(
         &mut self,
         w: &[T],
@@ -142,6 +144,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 
 impl<T: Scalar> Memory<T> {
     /// Refuses a backward pass on a workspace for inference.
+    #[inline]
     pub(super) fn check_saves(&self) -> Result<(), Error> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
             return Err(Error::InvalidState {
@@ -152,6 +155,7 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
+    #[inline]
     pub(super) fn check_shape(&self, shape: BatchShape<'_>) -> Result<(), Error> {
         shape.check()?;
         let BatchShape { batch: max_batch, steps: max_steps, .. } = self.capacity;
@@ -217,6 +221,7 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// Checks a pass over `inputs` values.
+    #[inline]
     pub(super) fn check(
         &self,
         network: &dyn Layer<T>,
@@ -269,6 +274,7 @@ impl<T: Scalar> Memory<T> {
         })
     }
 
+    #[inline]
     pub(super) fn run(
         &mut self,
         network: &dyn Layer<T>,
@@ -307,11 +313,13 @@ impl<T: Scalar> Memory<T> {
 
 impl Pass {
     /// Whether a pass of this shape and mode has the same sizes.
+    #[inline]
     pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();
         !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)
     }
 
+    #[inline]
     pub(super) fn shape<'a>(&self, lengths: &'a [usize]) -> BatchShape<'a> {
         BatchShape { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
     }
