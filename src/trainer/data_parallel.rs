@@ -214,7 +214,7 @@ impl<T: Scalar> Run<'_, T> {
         let (first, end) = (of(parallel, shards.start).start, of(parallel, shards.end - 1).end);
         batch.choose(data, &samples[first..end], per_step)?;
         self.fill(data, batch, first)?;
-        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
+        let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, monitor);
         let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
         let mut total = 0.0;
         for shard in shards.clone() {
@@ -252,7 +252,7 @@ impl<T: Scalar> Run<'_, T> {
             let shards = parallel.passes[pass].clone();
             if !matches!(report, Report::Failed(_)) {
                 let forward = self.forward_shards(parallel, data, batch, samples, shards.clone(), &mut monitor);
-                match forward.and_then(|_| self.workspace.backward_with(&self.parameters, &mut monitor).map(drop)) {
+                match forward.and_then(|_| self.workspace.backward_with(self.parameters, &mut monitor).map(drop)) {
                     Ok(()) => monitor.first = false,
                     Err(error) => {
                         report = Report::Failed(error);

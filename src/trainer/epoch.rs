@@ -178,7 +178,7 @@ impl<T: Scalar> Run<'_, T> {
         if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);
             self.best.clear();
-            self.best.extend_from_slice(&self.parameters);
+            self.best.extend_from_slice(self.parameters);
             self.best.extend_from_slice(self.workspace.buffers());
             let [_, _, state] = self.kept();
             self.best.extend_from_slice(&self.optimizer.state()[..state]);
@@ -199,7 +199,7 @@ impl<T: Scalar> Run<'_, T> {
         let began = Clock::now();
         let learning_rate = self.optimizer.learning_rate(self.workspace.blocks());
         let mut order = core::mem::take(self.order);
-        order.begin(data.layout().samples, &self.settings, self.progress.epochs as u64)?;
+        order.begin(data.layout().samples, self.settings, self.progress.epochs as u64)?;
         let mean = self.loss.reduction() == Reduction::Mean;
         let (mut sum, mut ends) = (EpochSum::default(), false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);

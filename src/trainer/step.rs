@@ -192,7 +192,7 @@ impl<T: Scalar> Run<'_, T> {
         if !self.watch.always && !monitor.is_active() && self.step_in_place()? {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
-        self.workspace.backward_with(&self.parameters, monitor)?;
+        self.workspace.backward_with(self.parameters, monitor)?;
         self.apply(loss, weight, monitor)
     }
 
@@ -244,7 +244,7 @@ impl<T: Scalar> Run<'_, T> {
     ) -> Result<f64, Error> {
         let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
         self.fill(data, batch, first)?;
-        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
+        let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, monitor);
         let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
         let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
         let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
@@ -286,9 +286,9 @@ impl<T: Scalar> Run<'_, T> {
             }
             total += self.forward(data, batch, parts.first + i * parts.size, scalar(share(weight)), monitor)?;
             if begun {
-                self.workspace.accumulate_with(&self.parameters, monitor)?;
+                self.workspace.accumulate_with(self.parameters, monitor)?;
             } else {
-                self.workspace.backward_with(&self.parameters, monitor)?;
+                self.workspace.backward_with(self.parameters, monitor)?;
             }
             (begun, monitor.first) = (true, false);
         }
@@ -299,7 +299,7 @@ impl<T: Scalar> Run<'_, T> {
     pub(super) fn report_gradient(&mut self, monitor: &mut dyn GradientMonitor<T>) {
         if monitor.is_active() {
             let (blocks, dw) = self.workspace.blocks_and_gradient();
-            monitor.event(&Event::Gradient { blocks, w: &self.parameters, dw });
+            monitor.event(&Event::Gradient { blocks, w: self.parameters, dw });
         }
     }
 
@@ -338,12 +338,12 @@ impl<T: Scalar> Run<'_, T> {
         }
         if !self.watch.always && !monitor.is_active() {
             let (blocks, gradient) = self.workspace.blocks_and_gradient();
-            let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
+            let outcome = self.optimizer.step(blocks, self.parameters, gradient, monitor)?;
             return Ok(Updated { loss, weight, outcome });
         }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
         let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), norm(gradient));
-        let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
+        let outcome = self.optimizer.step(blocks, self.parameters, gradient, monitor)?;
         let applied = outcome == Outcome::Apply;
         let factor = self.optimizer.transform().clip_factor().filter(|_| applied);
         let step = Step {
@@ -372,7 +372,7 @@ impl<T: Scalar> Run<'_, T> {
         if self.optimizer.guarded() {
             return Ok(());
         }
-        let Some(bad) = first_non_finite(&self.parameters) else { return Ok(()) };
+        let Some(bad) = first_non_finite(self.parameters) else { return Ok(()) };
         let block = self.workspace.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
         Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
     }

@@ -59,7 +59,7 @@ impl<T: Scalar> Run<'_, T> {
             } else {
                 if carry {
                     self.fill(data, batch, 0)?;
-                    let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, &mut ());
+                    let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, &mut ());
                     output.map_err(|error| batch.in_data(data, true, error))?;
                 }
                 Updated { loss: f64::NAN, weight, outcome: Outcome::Skip }
