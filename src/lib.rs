@@ -37,6 +37,7 @@ mod arc;
 mod batch_shape;
 mod block;
 mod clock;
+mod compiled;
 mod cpu;
 mod error;
 #[cfg(feature = "serde")]

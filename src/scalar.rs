@@ -1,14 +1,44 @@
-//! The element type of networks: any `num_traits::Float`, custom types included.
+//! The element type of networks: `f32`, `f64`, dual numbers, and registered types of other crates.
 
+use crate::compiled::*;
 use core::fmt::Debug;
 use num_traits::{Float, NumAssign, NumCast};
 
 /// An element type of networks: a real number with the usual operations.
 ///
-/// The implementation is blanket: `f32`, `f64`, dual numbers and custom float types are scalars without registration.
-pub trait Scalar: Float + NumAssign + Debug + Send + Sync + 'static {}
+/// Scalars are `f32`, `f64` and [`Dual`](crate::testing::Dual) numbers; `half::f16` and `half::bf16` with the feature
+/// `half`. A float type of your own is registered by one line, since the trait has no required methods:
+///
+/// ```ignore
+/// impl chainrule::Scalar for MyFloat {}
+/// ```
+///
+/// Layers, losses, transforms and the training loop are compiled in this crate for `f32` and `f64`, and in yours for
+/// other scalars.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a scalar",
+    label = "not a scalar",
+    note = "a float type of your own is registered by one line, which the page of `chainrule::Scalar` shows",
+    note = "`half::f16` and `half::bf16` are scalars with the feature `half`"
+)]
+#[allow(non_snake_case)]
+pub trait Scalar: Float + NumAssign + Debug + Send + Sync + 'static {
+    compiled!(methods);
+}
 
-impl<T: Float + NumAssign + Debug + Send + Sync + 'static> Scalar for T {}
+impl Scalar for f32 {
+    compiled!(methods);
+}
+
+impl Scalar for f64 {
+    compiled!(methods);
+}
+
+#[cfg(feature = "half")]
+impl Scalar for half::f16 {}
+
+#[cfg(feature = "half")]
+impl Scalar for half::bf16 {}
 
 /// Converts the constant `x` to `T`, rounded; NaN if `T` cannot represent it.
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Activations that are linear for `z > 0` and approach a negative limit like `eᶻ`.
 
-use super::{Activation, Bounds, checked_when_read, own_kind};
+use super::{Activation, Bounds, checked_when_read, own_box, own_kind};
 use crate::{
     error::{Error, require},
     math,
@@ -60,6 +60,7 @@ impl Activation for Elu {
         if self.alpha == 1.0 { Vec::new() } else { vec![0.0] }
     }
     own_kind!(Elu);
+    own_box!(Elu);
 }
 
 /// The continuously differentiable ELU: `φ(z) = z` for `z > 0`, else `α (e^(z/α) − 1)`.

@@ -1,6 +1,6 @@
 //! The input times the probability that a standard normal variable is smaller.
 
-use super::{Activation, Bounds, own_kind};
+use super::{Activation, Bounds, own_box, own_kind};
 use crate::{
     kernel::fused::{is_fused, is_single},
     math::{self, mul_add, product},
@@ -30,6 +30,7 @@ impl Activation for Gelu {
         Some(Bounds::new(-0.128_904_145_185_154_8, 1.128_904_145_185_154_8))
     }
     own_kind!(Gelu);
+    own_box!(Gelu);
 }
 
 /// GELU with a tanh in place of Φ: `φ(z) = z σ(v)`, `v = 2 √(2/π) (z + 0.044715 z³)`, where

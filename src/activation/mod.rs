@@ -2,6 +2,7 @@
 
 use crate::{
     arc::Arc,
+    compiled::{ActivationLayer, ElmanLayer, Layer},
     scalar::{Scalar, to_f64},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
@@ -142,6 +143,19 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     fn kind(&self) -> ActivationKind {
         ActivationKind::Custom(Arc::from(Box::new(self.clone()) as Box<dyn AnyActivation>))
     }
+
+    /// Returns the layer of this activation as a trait object. Sealed: the layer of an activation of this crate is then
+    /// compiled here, for `f32` and `f64`.
+    #[doc(hidden)]
+    fn boxed_layer<T: Scalar>(layer: ActivationLayer<Self>) -> Box<dyn Layer<T>> {
+        Box::new(layer)
+    }
+
+    /// Returns the recurrent layer of this activation as a trait object. Sealed, as `boxed_layer`.
+    #[doc(hidden)]
+    fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
+        Box::new(layer)
+    }
 }
 
 /// Defines the method `kind` of an activation of this crate.
@@ -153,6 +167,18 @@ macro_rules! own_kind {
     };
 }
 use own_kind;
+
+/// Defines the method `boxed_layer` of an activation whose layers are in the list of [`compiled`](crate::compiled).
+macro_rules! own_box {
+    ($name:ident) => {
+        fn boxed_layer<T: crate::scalar::Scalar>(
+            layer: crate::compiled::ActivationLayer<Self>,
+        ) -> alloc::boxed::Box<dyn crate::compiled::Layer<T>> {
+            T::$name(layer)
+        }
+    };
+}
+use own_box;
 
 /// Deserializes a type with parameters through its `new`, so that a file is checked like a call.
 macro_rules! checked_when_read {

@@ -1,12 +1,13 @@
 //! Piecewise linear activations with a kink at 0.
 
-use super::{Activation, Bounds, checked_when_read, own_kind, piecewise};
+use super::{Activation, Bounds, checked_when_read, own_box, own_kind, piecewise};
 use crate::{
+    compiled::{ElmanLayer, Layer},
     error::{Error, require},
     math,
     scalar::{Scalar, parameter, scalar},
 };
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 /// The rectified linear unit: `φ(z) = max(z, 0)`, `φ′(z)` = 1 for `z > 0`, else 0.
 ///
@@ -32,6 +33,11 @@ impl Activation for Relu {
         vec![0.0]
     }
     own_kind!(Relu);
+    own_box!(Relu);
+
+    fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
+        T::ElmanRelu(layer)
+    }
 }
 
 /// ReLU with a slope for negative inputs: `φ(z) = z` for `z > 0`, else `slope · z`; `φ′(0) = slope`.
@@ -92,6 +98,7 @@ impl Activation for LeakyRelu {
         self.slope == 1.0
     }
     own_kind!(LeakyRelu);
+    own_box!(LeakyRelu);
 }
 
 /// ReLU, clamped at 6: `φ(z) = min(max(z, 0), 6)`; φ′ is 0 at both kinks.

@@ -2,8 +2,9 @@
 //!
 //! Derivatives are computed from `z`. Computed from `y`, they would be 0 as soon as `y` rounds to its limit.
 
-use super::{Activation, Bounds, own_kind};
+use super::{Activation, Bounds, own_box, own_kind};
 use crate::{
+    compiled::{Box, ElmanLayer, Layer},
     math::{self, magnitude},
     scalar::Scalar,
 };
@@ -28,6 +29,7 @@ impl Activation for Sigmoid {
         Some(Bounds::new(0.0, 0.25))
     }
     own_kind!(Sigmoid);
+    own_box!(Sigmoid);
 }
 
 /// The hyperbolic tangent: `φ(z) = tanh z`, `φ′(z) = 1 / cosh² z`.
@@ -52,6 +54,11 @@ impl Activation for Tanh {
         true
     }
     own_kind!(Tanh);
+    own_box!(Tanh);
+
+    fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
+        T::ElmanTanh(layer)
+    }
 }
 
 /// Softsign, which approaches its limits like `1/z`: `φ(z) = z / (1 + |z|)`, `φ′(z) = 1 / (1 + |z|)²`.

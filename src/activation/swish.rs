@@ -1,6 +1,6 @@
 //! The input times a smooth gate: swish and mish.
 
-use super::{Activation, Bounds, checked_when_read, own_kind};
+use super::{Activation, Bounds, checked_when_read, own_box, own_kind};
 use crate::{
     error::{Error, require},
     math::{self, product},
@@ -79,6 +79,7 @@ impl Activation for Swish {
         self.beta == 0.0
     }
     own_kind!(Swish);
+    own_box!(Swish);
 }
 
 /// The input gated by softplus: `φ(z) = z tanh(ln(1 + eᶻ))`.

@@ -21,6 +21,7 @@ pub use file_tensor::{FileNumber, FileTensor};
 pub(crate) use layout::Layout;
 pub use nested::{encode_labels, mask_lengths, one_hot, unpad};
 pub use source::Source;
+pub(crate) use source::{ChosenRows, ChosenTargets};
 pub use standardize::Standardize;
 pub use windows::Windows;
 

@@ -99,6 +99,17 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
     }
 
     fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
+        T::dataset_inputs(self, rows, x)
+    }
+
+    fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
+        T::dataset_targets(self, rows, per_step, to)
+    }
+}
+
+impl<T: Scalar> Dataset<'_, T> {
+    /// [`Source::write_inputs`].
+    pub(crate) fn copy_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (inputs, width) = (self.inputs(), self.width);
         // A value takes about a nanosecond, since it is read from memory.
         let (count, values) = (x.len() / width.max(1), x.len());
@@ -115,7 +126,13 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
         Ok(())
     }
 
-    fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error> {
+    /// [`Source::write_targets`].
+    pub(crate) fn copy_targets(
+        &self,
+        rows: &ChosenRows<'_>,
+        per_step: bool,
+        to: ChosenTargets<'_, T>,
+    ) -> Result<(), Error> {
         match &self.targets {
             Targets::None => {}
             Targets::Classes(all) => copy_rows(rows, per_step, 1, all, to.classes),

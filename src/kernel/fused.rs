@@ -55,6 +55,8 @@ pub(crate) fn fused_each<'a, T, const N: usize>(outs: [&'a mut [T]; N]) -> [&'a 
     unsafe { (&raw const outs).cast::<[&'a mut [Fused<T>]; N]>().read() }
 }
 
+impl<T: Scalar> Scalar for Fused<T> {}
+
 impl<T: Scalar> PartialEq for Fused<T> {
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {

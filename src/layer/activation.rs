@@ -8,6 +8,7 @@ use crate::{
     linalg::Upper,
     scalar::Scalar,
 };
+use alloc::boxed::Box;
 
 /// An activation applied to each value: `y = φ(z)`, `dz = φ′(z) ⊙ dy`.
 ///
@@ -49,6 +50,10 @@ impl<A: Activation> Formula<2> for Both<A> {
 }
 
 impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
+    fn boxed(self) -> Box<dyn Layer<T>> {
+        A::boxed_layer(self)
+    }
+
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
     }

@@ -316,6 +316,8 @@ impl ListedLayer for BatchNorm {
 }
 
 impl<T: Scalar> Layer<T> for BatchNorm {
+    crate::layer::own_box!(BatchNorm);
+
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, self.parameters())
     }

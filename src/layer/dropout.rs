@@ -90,6 +90,8 @@ impl ListedLayer for Dropout {
 }
 
 impl<T: Scalar> Layer<T> for Dropout {
+    crate::layer::own_box!(Dropout);
+
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
     }

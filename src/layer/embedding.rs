@@ -116,6 +116,8 @@ impl ListedLayer for Embedding {
 }
 
 impl<T: Scalar> Layer<T> for Embedding {
+    crate::layer::own_box!(Embedding);
+
     fn dims(&self) -> Dims {
         let output = self.columns.saturating_mul(self.dimension);
         Dims::new(self.columns, output, saturating_product(&[self.vocabulary, self.dimension]))

@@ -197,6 +197,8 @@ impl ListedLayer for GatedLinear {
 }
 
 impl<T: Scalar> Layer<T> for GatedLinear {
+    crate::layer::own_box!(GatedLinear);
+
     fn dims(&self) -> Dims {
         let bias = if self.bias.is_some() { self.stacked() } else { 0 };
         Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))

@@ -16,6 +16,11 @@ use alloc::vec::Vec;
 /// Those of the layer's initializers; [`Error::InitialValue`] for a value that is not finite in `T`;
 /// [`Error::TooLarge`] for more parameters than memory can hold.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
+    T::initialize(layer.as_layer(), seed)
+}
+
+/// [`initialize`] of a trait object.
+pub(crate) fn initialize_dyn<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<T>, Error> {
     let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
     let mut w = filled("the parameters of the network", parameters, T::zero())?;
     let (initialized, index) = (layer.initialize(&mut w, &mut generator(seed)), non_finite(&w));

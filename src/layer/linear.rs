@@ -177,6 +177,8 @@ impl ListedLayer for Linear {
 }
 
 impl<T: Scalar> Layer<T> for Linear {
+    crate::layer::own_box!(Linear);
+
     fn dims(&self) -> Dims {
         Dims::new(self.inputs, self.outputs, self.parameters())
     }

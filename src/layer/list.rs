@@ -18,7 +18,6 @@ macro_rules! leaf_layers {
 }
 pub(super) use leaf_layers;
 
-use super::Layer;
 use crate::error::Error;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
@@ -32,7 +31,7 @@ pub(super) fn fact(name: &'static str, value: impl Debug) -> Fact {
 }
 
 /// A layer without parts that is its own description: a copy of it is the layer, for any scalar.
-pub(crate) trait ListedLayer: Layer<f64> {
+pub(crate) trait ListedLayer: Debug {
     /// Returns the settings that must match when a checkpoint is loaded, including widths. Initializers do not matter
     /// then.
     #[cfg_attr(not(feature = "safetensors"), allow(dead_code))]

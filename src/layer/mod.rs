@@ -1,7 +1,7 @@
 //! Layers: the contract, and the layers without recurrence.
 
-use crate::{batch_shape::BatchShape, block::Block, error::Error, scalar::Scalar};
-use alloc::vec::Vec;
+use crate::{batch_shape::BatchShape, block::Block, compiled::Workspace, error::Error, scalar::Scalar};
+use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 use rand_core::Rng;
 
@@ -49,6 +49,7 @@ pub use in_place::InPlaceStep;
 pub(crate) use in_place::{Chain, Parameters};
 use in_place::{Collected, backward_and_update};
 pub use initialize::initialize;
+pub(crate) use initialize::initialize_dyn;
 pub(crate) use input_rules::InputRules;
 #[cfg(feature = "safetensors")]
 pub(crate) use list::Fact;
@@ -71,6 +72,16 @@ pub use structure::{PartSizes, Structure, StructureKind};
 pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;
 
+/// Defines the method `boxed` of a layer of this crate.
+macro_rules! own_box {
+    ($name:ident) => {
+        fn boxed(self) -> alloc::boxed::Box<dyn crate::layer::Layer<T>> {
+            T::$name(self)
+        }
+    };
+}
+pub(crate) use own_box;
+
 macro_rules! files {
     ($($file:ident: $($name:ident),+;)*) => {
         $(
@@ -84,6 +95,18 @@ list::leaf_layers!(files);
 /// The largest allowed depth of layers nested within layers. In an unoptimized build a pass takes up to 8 KiB of stack
 /// per level, and the stack of a thread has 2 MiB.
 pub const MAX_DEPTH: usize = 128;
+
+/// Turns a reference to a layer, or to a trait object of one, into a trait object. Every layer has it.
+#[doc(hidden)]
+pub trait AsLayer<T: Scalar> {
+    fn as_layer(&self) -> &dyn Layer<T>;
+}
+
+impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
+    fn as_layer(&self) -> &dyn Layer<T> {
+        self
+    }
+}
 
 /// A part of a network: it maps rows to rows, forward and backward.
 ///
@@ -146,7 +169,7 @@ pub const MAX_DEPTH: usize = 128;
     note = "a `Builder` becomes a network by `.build()?`",
     note = "a `Result` gives its value by `?`"
 )]
-pub trait Layer<T: Scalar>: Debug + Send + Sync {
+pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     // Required.
 
     /// Returns the widths and the number of parameters.
@@ -269,6 +292,25 @@ pub trait Layer<T: Scalar>: Debug + Send + Sync {
     #[doc(hidden)]
     fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
         AddsByShard(false)
+    }
+
+    /// Returns the layer as a trait object. Sealed: the methods of a layer of this crate are then compiled here, for
+    /// `f32` and `f64`.
+    #[doc(hidden)]
+    fn boxed(self) -> Box<dyn Layer<T>>
+    where
+        Self: Sized + 'static,
+    {
+        Box::new(self)
+    }
+
+    /// Returns the workspace of the layer as one of a trait object. Sealed, as `boxed`.
+    #[doc(hidden)]
+    fn unsize<'a>(workspace: &'a mut Workspace<T, Self>) -> &'a mut Workspace<T, dyn Layer<T> + 'a>
+    where
+        Self: Sized,
+    {
+        workspace
     }
 
     /// The passes over segments of the steps, of a recurrent layer. Sealed: no layer of your own has them.

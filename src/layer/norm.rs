@@ -160,6 +160,8 @@ macro_rules! norm {
         }
 
         impl<T: Scalar> Layer<T> for $name {
+            crate::layer::own_box!($name);
+
             fn dims(&self) -> Dims {
                 Dims::new(self.width, self.width, self.norm().parameters())
             }

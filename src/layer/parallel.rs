@@ -179,6 +179,8 @@ impl<T: Scalar> Branch<T> {
 }
 
 impl<T: Scalar> Layer<T> for Parallel<T> {
+    crate::layer::own_box!(Parallel);
+
     fn dims(&self) -> Dims {
         let input = self.branches.first().map_or(0, |branch| branch.kept.dims.input);
         let output = self.columns().map(|columns| columns.end).max().unwrap_or(0);

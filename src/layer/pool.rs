@@ -60,6 +60,8 @@ macro_rules! pool {
         }
 
         impl<T: Scalar> Layer<T> for $name {
+            crate::layer::own_box!($name);
+
             fn dims(&self) -> Dims {
                 Dims::new(self.width, self.width, 0)
             }

@@ -87,6 +87,8 @@ impl ListedLayer for PRelu {
 }
 
 impl<T: Scalar> Layer<T> for PRelu {
+    crate::layer::own_box!(PRelu);
+
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, self.slopes())
     }

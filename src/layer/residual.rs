@@ -60,10 +60,10 @@ impl<T: Scalar> Residual<T> {
     /// where the branch changes the rows. [`Error::InvalidLayer`] where the branch breaks a rule, or is nested more
     /// than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
-        Self::boxed(Box::new(branch))
+        Self::around(branch.boxed())
     }
 
-    pub(crate) fn boxed(branch: Box<dyn Layer<T>>) -> Result<Self, Error> {
+    pub(crate) fn around(branch: Box<dyn Layer<T>>) -> Result<Self, Error> {
         let checked = Answers::of(&*branch).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
         let kept = checked.map_err(|rule| rule.at("branch"))?;
         let Dims { input, output, .. } = kept.dims;
@@ -136,6 +136,8 @@ impl<T: Scalar> Residual<T> {
 }
 
 impl<T: Scalar> Layer<T> for Residual<T> {
+    crate::layer::own_box!(Residual);
+
     fn dims(&self) -> Dims {
         let Dims { input, output, parameters } = self.kept.dims;
         Dims::new(input, output, parameters.saturating_add(self.own()))

@@ -40,6 +40,8 @@ impl ListedLayer for Softmax {
 }
 
 impl<T: Scalar> Layer<T> for Softmax {
+    crate::layer::own_box!(Softmax);
+
     fn dims(&self) -> Dims {
         Dims::new(self.width, self.width, 0)
     }

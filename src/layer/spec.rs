@@ -120,10 +120,19 @@ macro_rules! layer_spec {
                 }
             }
 
+            /// Returns the widths of a listed layer; 0 for others.
+            pub(super) fn listed_widths(&self) -> (usize, usize) {
+                let dims = match self {
+                    $($(LayerSpec::$name(layer) => Layer::<f64>::dims(layer),)+)*
+                    _ => return (0, 0),
+                };
+                (dims.input, dims.output)
+            }
+
             /// Builds a listed layer for the scalar `T`; `None` for others.
             pub(crate) fn build_listed<T: Scalar>(&self) -> Option<Result<Box<dyn Layer<T>>, Error>> {
                 Some(match self {
-                    $($(LayerSpec::$name(layer) => layer.check().map(|()| Box::new(layer.clone()) as _),)+)*
+                    $($(LayerSpec::$name(layer) => layer.check().map(|()| layer.clone().boxed()),)+)*
                     _ => return None,
                 })
             }

@@ -166,7 +166,7 @@ impl LayerSpec {
             LayerSpec::ActivationLayer { width, .. } => (*width, *width),
             LayerSpec::Recurrent { inputs, hidden, .. } => (*inputs, *hidden),
             LayerSpec::Custom { dims, .. } => (dims.input, dims.output),
-            listed => listed.listed().map_or((0, 0), |(_, layer)| (layer.dims().input, layer.dims().output)),
+            listed => listed.listed_widths(),
         }
     }
 

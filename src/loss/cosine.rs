@@ -39,8 +39,9 @@ fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
     [most, square.sqrt()]
 }
 
-impl<T: Scalar> Loss<T> for CosineDistance {
-    fn evaluate(
+impl CosineDistance {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -71,6 +72,19 @@ impl<T: Scalar> Loss<T> for CosineDistance {
             }
             Ok(())
         })
+    }
+}
+
+impl<T: Scalar> Loss<T> for CosineDistance {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::CosineDistance(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {

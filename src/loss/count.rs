@@ -61,6 +61,20 @@ impl<T: Scalar> EachValue<T> for PoissonNll {
     }
 }
 
+impl PoissonNll {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        evaluate(self, self.reduction, width, y, target, row_weights, dy)
+    }
+}
+
 impl<T: Scalar> Loss<T> for PoissonNll {
     fn evaluate(
         &self,
@@ -70,7 +84,7 @@ impl<T: Scalar> Loss<T> for PoissonNll {
         row_weights: Option<&[T]>,
         dy: &mut [T],
     ) -> Result<T, Error> {
-        evaluate(self, self.reduction, width, y, target, row_weights, dy)
+        T::PoissonNll(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {

@@ -109,8 +109,9 @@ impl<T: Scalar> Row<T> {
     }
 }
 
-impl<T: Scalar> Loss<T> for CrossEntropy {
-    fn evaluate(
+impl CrossEntropy {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -182,6 +183,19 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             Ok(())
         })
     }
+}
+
+impl<T: Scalar> Loss<T> for CrossEntropy {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::CrossEntropy(self, width, y, target, row_weights, dy)
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction
@@ -246,8 +260,9 @@ impl BinaryCrossEntropy {
     }
 }
 
-impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
-    fn evaluate(
+impl BinaryCrossEntropy {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -282,6 +297,19 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
             }
             Ok(())
         })
+    }
+}
+
+impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::BinaryCrossEntropy(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {

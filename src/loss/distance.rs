@@ -44,8 +44,9 @@ macro_rules! distance {
             }
         }
 
-        impl<T: Scalar> Loss<T> for $name {
-            fn evaluate(
+        impl $name {
+            /// [`Loss::evaluate`], for any scalar.
+            pub(crate) fn evaluate_generic<T: Scalar>(
                 &self,
                 width: usize,
                 y: &[T],
@@ -55,6 +56,19 @@ macro_rules! distance {
             ) -> Result<T, Error> {
                 $(require_in_format::<T>(concat!("the ", stringify!($field), " of ", stringify!($name)), self.$field)?;)?
                 evaluate(self, self.reduction, width, y, target, row_weights, dy)
+            }
+        }
+
+        impl<T: Scalar> Loss<T> for $name {
+            fn evaluate(
+                &self,
+                width: usize,
+                y: &[T],
+                target: Target<'_, T>,
+                row_weights: Option<&[T]>,
+                dy: &mut [T],
+            ) -> Result<T, Error> {
+                T::$name(self, width, y, target, row_weights, dy)
             }
             fn reduction(&self) -> Reduction {
                 self.reduction

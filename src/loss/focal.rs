@@ -85,8 +85,9 @@ impl<T: Scalar> EachValue<T> for Focal {
     }
 }
 
-impl<T: Scalar> Loss<T> for Focal {
-    fn evaluate(
+impl Focal {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -97,6 +98,19 @@ impl<T: Scalar> Loss<T> for Focal {
         let in_format = scalar::<T>(self.gamma).is_finite();
         require(in_format, "the exponent of Focal", "finite in the number format of the network", self.gamma)?;
         evaluate(self, self.reduction, width, y, target, row_weights, dy)
+    }
+}
+
+impl<T: Scalar> Loss<T> for Focal {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::Focal(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {

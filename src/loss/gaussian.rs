@@ -90,8 +90,9 @@ fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
     (value, [of_mean, if below { T::zero() } else { half * (T::one() - z * z) }])
 }
 
-impl<T: Scalar> Loss<T> for GaussianNll {
-    fn evaluate(
+impl GaussianNll {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -117,6 +118,19 @@ impl<T: Scalar> Loss<T> for GaussianNll {
             }
             Ok(())
         })
+    }
+}
+
+impl<T: Scalar> Loss<T> for GaussianNll {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::GaussianNll(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {

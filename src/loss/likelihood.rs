@@ -31,8 +31,9 @@ impl KlDivergence {
     }
 }
 
-impl<T: Scalar> Loss<T> for KlDivergence {
-    fn evaluate(
+impl KlDivergence {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -56,6 +57,19 @@ impl<T: Scalar> Loss<T> for KlDivergence {
             }
             Ok(())
         })
+    }
+}
+
+impl<T: Scalar> Loss<T> for KlDivergence {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::KlDivergence(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {
@@ -86,8 +100,9 @@ impl NegativeLogLikelihood {
     }
 }
 
-impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
-    fn evaluate(
+impl NegativeLogLikelihood {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -105,6 +120,19 @@ impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
             dy[class] = share.of(weight, -T::one());
             Ok(())
         })
+    }
+}
+
+impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::NegativeLogLikelihood(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {

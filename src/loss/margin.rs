@@ -52,8 +52,9 @@ impl MultiMargin {
     }
 }
 
-impl<T: Scalar> Loss<T> for MultiMargin {
-    fn evaluate(
+impl MultiMargin {
+    /// [`Loss::evaluate`], for any scalar.
+    pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
         y: &[T],
@@ -90,6 +91,19 @@ impl<T: Scalar> Loss<T> for MultiMargin {
             dy[class] = share.of(weight, own / outputs);
             Ok(())
         })
+    }
+}
+
+impl<T: Scalar> Loss<T> for MultiMargin {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        T::MultiMargin(self, width, y, target, row_weights, dy)
     }
 
     fn reduction(&self) -> Reduction {

@@ -344,7 +344,7 @@ fn assemble<T: Scalar>(
     if let Some(name) = tensors.keys().next() {
         return Err(mismatch(name, "no such block", "a tensor"));
     }
-    let model = Model::boxed(network, parameters)?;
+    let model = Model::of_boxed(network, parameters)?;
     let fits = model.with_buffers(&buffers);
     let mut model = fits.map_err(|error| mismatch(BUFFERS, "the buffers of the network", error))?;
     let Description { inputs, outputs, columns, classes, .. } = description;

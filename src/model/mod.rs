@@ -79,10 +79,10 @@ impl<T: Scalar> Model<T> {
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
     /// [`Error::NonFiniteParameters`] for a parameter that is NaN or infinite.
     pub fn new(network: impl Layer<T> + 'static, parameters: Vec<T>) -> Result<Self, Error> {
-        Self::boxed(Box::new(network), parameters)
+        Self::of_boxed(network.boxed(), parameters)
     }
 
-    fn boxed(network: Box<dyn Layer<T>>, parameters: Vec<T>) -> Result<Self, Error> {
+    fn of_boxed(network: Box<dyn Layer<T>>, parameters: Vec<T>) -> Result<Self, Error> {
         require_length("parameters", network.dims().parameters, parameters.len())?;
         if let Some(bad) = first_non_finite(&parameters) {
             let blocks = Blocks::collect(|visit| network.blocks(visit));
@@ -292,7 +292,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// [`Error::CustomPart`] for a network with a custom part; those of [`Model::new`].
     pub fn model(&self) -> Result<Model<T>, Error> {
-        let model = Model::boxed(self.network().spec().build()?, self.result().to_vec())?;
+        let model = Model::of_boxed(self.network().spec().build()?, self.result().to_vec())?;
         model.with_buffers(self.workspace().buffers())
     }
 }

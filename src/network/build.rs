@@ -69,25 +69,25 @@ impl LayerSpec {
         let build = |part: &LayerSpec, path: &str| part.build_at(path, dispatch, registry);
         Ok(match self {
             LayerSpec::Residual { branch, scale } => {
-                Box::new(Residual::boxed(build(branch, &join(path, "branch"))?)?.scale(*scale)?)
+                Residual::around(build(branch, &join(path, "branch"))?)?.scale(*scale)?.boxed()
             }
             LayerSpec::Sequential { input, layers } => {
                 let mut network = Sequential::new(*input);
                 for (i, layer) in layers.iter().enumerate() {
                     let own = !matches!(layer, LayerSpec::Custom { .. });
-                    network.push_made(build(layer, &join(path, &i.to_string()))?, own)?;
+                    T::sequential_push(&mut network, build(layer, &join(path, &i.to_string()))?, own)?;
                 }
-                Box::new(network)
+                network.boxed()
             }
             LayerSpec::Parallel { branches, merge } => {
                 let part = |(i, branch): (usize, &LayerSpec)| build(branch, &join(path, &i.to_string()));
                 let branches = branches.iter().enumerate().map(part).collect::<Result<_, _>>()?;
-                Box::new(Parallel::new(*merge, branches)?)
+                Parallel::new(*merge, branches)?.boxed()
             }
             LayerSpec::Checkpointed { interval, layers } => {
                 let part = |(i, layer): (usize, &LayerSpec)| build(layer, &join(path, &i.to_string()));
                 let layers = layers.iter().enumerate().map(part).collect::<Result<_, _>>()?;
-                Box::new(Checkpointed::new(*interval, layers)?)
+                Checkpointed::new(*interval, layers)?.boxed()
             }
             LayerSpec::Reversed(layer) => Box::new(Reversed::new::<T>(build(layer, path)?)?),
             LayerSpec::Bidirectional { forward, backward } => {
@@ -196,7 +196,7 @@ struct BuildPointwise<T> {
 impl<T: Scalar> ActivationVisitor for BuildPointwise<T> {
     type Output = Box<dyn Layer<T>>;
     fn visit(self, activation: impl Activation) -> Self::Output {
-        Box::new(ActivationLayer::new(self.width, activation))
+        ActivationLayer::new(self.width, activation).boxed()
     }
 }
 
@@ -214,6 +214,6 @@ impl<T: Scalar> CellVisitor for Unroll<T> {
     type Output = Box<dyn Layer<T>>;
     fn visit(self, cell: impl Cell) -> Self::Output {
         let Unroll { widths, weights, recurrent, bias, noise, .. } = self;
-        Box::new(Recurrent::from_parts(widths, cell, weights, recurrent, bias, noise))
+        Recurrent::from_parts(widths, cell, weights, recurrent, bias, noise).boxed()
     }
 }

@@ -257,7 +257,7 @@ impl<T: Scalar> Builder<T> {
         if self.failed.is_none() {
             let place = self.network.len().to_string();
             let layer = layer(self.network.width()).map_err(|error| error.within(&place));
-            self.failed = layer.and_then(|layer| self.network.push_made(Box::new(layer), own)).err();
+            self.failed = layer.and_then(|layer| T::sequential_push(&mut self.network, layer.boxed(), own)).err();
         }
         self
     }
@@ -291,7 +291,7 @@ impl<T: Scalar> Branches<T> {
         if self.failed.is_none() {
             let place = self.layers.len().to_string();
             match branch(Sequential::input(self.width)).build() {
-                Ok(layer) => self.layers.push(Box::new(layer)),
+                Ok(layer) => self.layers.push(layer.boxed()),
                 Err(error) => self.failed = Some(error.within(&place)),
             }
         }

@@ -1,14 +1,14 @@
 //! The contract of a recurrent cell: element-wise stages between matrix products with the recurrent weights.
 
-use super::kind::CellKind;
+use super::{kind::CellKind, layer::Recurrent};
 use crate::{
     activation::AnyActivation,
     block::Gate,
     kernel::fused::{Fused, fused, fused_mut},
-    layer::hold,
+    layer::{Layer, hold},
     scalar::Scalar,
 };
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use core::{fmt::Debug, ops::Range};
 
 /// The operand of a recurrent product.
@@ -330,5 +330,12 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// settings.
     fn kind(&self) -> CellKind {
         CellKind::Custom { name: core::any::type_name::<Self>().into(), settings: alloc::format!("{self:?}") }
+    }
+
+    /// Returns the layer of this cell as a trait object. Sealed: the layer of a cell of this crate is then compiled
+    /// here, for `f32` and `f64`.
+    #[doc(hidden)]
+    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
+        Box::new(layer)
     }
 }

@@ -265,6 +265,8 @@ impl<T: Scalar> Checkpointed<T> {
 }
 
 impl<T: Scalar> Layer<T> for Checkpointed<T> {
+    crate::layer::own_box!(Checkpointed);
+
     fn dims(&self) -> Dims {
         let dims = |entry: Option<&Entry<T>>| entry.map_or(Dims::default(), |entry| entry.kept.dims);
         let parameters = saturating_sum(self.layers.iter().map(|entry| entry.kept.dims.parameters));

@@ -1,14 +1,16 @@
 //! The plain recurrent cell.
 
 use super::cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds, UnitSizes};
-use super::kind::CellKind;
+use super::{kind::CellKind, layer::Recurrent};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
+    layer::Layer,
     linalg::Upper,
     scalar::Scalar,
 };
+use alloc::boxed::Box;
 
 /// The plain recurrent cell: `h_t = φ(W x_t + U h_{t−1} + b)`.
 ///
@@ -81,5 +83,9 @@ impl<A: Activation> Cell for Elman<A> {
 
     fn kind(&self) -> CellKind {
         CellKind::Elman(self.activation.kind())
+    }
+
+    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
+        A::boxed_elman(layer)
     }
 }

@@ -3,16 +3,18 @@
 use super::{
     cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds, UnitSizes},
     kind::CellKind,
+    layer::Recurrent,
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
+    layer::Layer,
     linalg::Upper,
     scalar::Scalar,
 };
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 /// Where the reset gate of a GRU acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -182,6 +184,10 @@ impl Gru {
 }
 
 impl Cell for Gru {
+    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
+        T::Gru(layer)
+    }
+
     fn gates(&self) -> &'static [Gate] {
         const { &[Gate::new("reset"), Gate::carrying_state("update"), Gate::new("candidate")] }
     }

@@ -16,7 +16,7 @@ use crate::{
     },
     scalar::Scalar,
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use rand_core::Rng;
 
 /// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
@@ -142,6 +142,10 @@ impl<C: Cell> Recurrent<C> {
 }
 
 impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
+    fn boxed(self) -> Box<dyn Layer<T>> {
+        C::boxed_layer(self)
+    }
+
     fn dims(&self) -> Dims {
         self.unrolled.dims()
     }

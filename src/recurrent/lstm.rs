@@ -3,16 +3,19 @@
 use super::{
     cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, StepBounds, UnitSizes},
     kind::CellKind,
+    layer::Recurrent,
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
+    layer::Layer,
     linalg::Upper,
     math::mul_add,
     scalar::Scalar,
 };
+use alloc::boxed::Box;
 
 /// Long short-term memory, with a path for the gradient without weights: `∂c_t/∂c_{t−1} ∋ f_t`.
 ///
@@ -38,6 +41,10 @@ impl Lstm {
 const SIZES: UnitSizes = UnitSizes { gates: 4, separate: 0, cell_state: 1, between_stages: 0, operand: false };
 
 impl Cell for Lstm {
+    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
+        T::Lstm(layer)
+    }
+
     fn gates(&self) -> &'static [Gate] {
         const { &[Gate::new("input"), Gate::carrying_state("forget"), Gate::new("candidate"), Gate::new("output")] }
     }

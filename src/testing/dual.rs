@@ -232,6 +232,8 @@ to_primitive! {
     to_f32 f32 to_f64 f64
 }
 
+impl<T: Scalar> Scalar for Dual<T> {}
+
 /// Converts a number to a constant.
 impl<T: Scalar> NumCast for Dual<T> {
     #[inline]

@@ -1,6 +1,7 @@
 //! Numbers with a bound on their rounding error. They show whether the tangent of a dual number is accurate.
 
 use super::Dual;
+use crate::scalar::Scalar;
 use core::{
     cmp::Ordering,
     num::FpCategory,
@@ -118,6 +119,8 @@ impl ToPrimitive for Rounded {
         Some(self.value)
     }
 }
+
+impl Scalar for Rounded {}
 
 impl NumCast for Rounded {
     fn from<N: ToPrimitive>(n: N) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! An update on several ranks: computes the gradients of this rank's shards, sums them over all ranks, and updates.
 
 use super::{
-    Trainer,
+    Run, Trainer,
     parts::{Part, Parts},
     step::Updated,
 };
@@ -17,7 +17,6 @@ use crate::{
     monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, Outcome},
-    workspace::per_step,
 };
 use alloc::{boxed::Box, format, vec::Vec};
 use core::ops::Range;
@@ -49,11 +48,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub fn data_parallel(&self) -> Option<&DataParallel<T>> {
         self.parallel.as_deref()
     }
+}
 
+impl<T: Scalar> Run<'_, T> {
     /// Compares this run with the runs of the other ranks. Without other ranks it does nothing.
     pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         let Some(parallel) = self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
-        let (blocks, settings) = (self.workspace.blocks(), &self.settings);
+        let (blocks, settings) = (self.workspace.blocks(), self.settings);
         let mut run = Fingerprint::default();
         run.add("the version of chainrule", env!("CARGO_PKG_VERSION"));
         run.add("the CPU level", format_args!("{:?}", CpuLevel::current()?));
@@ -89,7 +90,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         run.add("the position in the run", format_args!("{:?}", self.progress));
         run.add("the number of updates", self.optimizer.steps());
-        run.add_numbers("the parameters", &self.parameters);
+        run.add_numbers("the parameters", self.parameters);
         run.add_numbers("the state of the transforms", self.optimizer.state());
         run.add_numbers("the buffers of the network", self.workspace.buffers());
         parallel.agree(&run)
@@ -189,7 +190,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     fn adds_by_shard(&self, parallel: &DataParallel<T>, data: &dyn Source<T>, samples: usize) -> bool {
         let (Layout { steps, lengths, .. }, network) = (data.layout(), self.workspace.network());
         lengths.is_none()
-            && (steps == 1 || !per_step(network))
+            && (steps == 1 || !self.workspace.per_step())
             && parallel.weights.iter().all(|&weight| weight > 0.0)
             && parallel.most_samples(samples) <= self.settings.batch_size
             && self.workspace.buffers().is_empty()
@@ -207,13 +208,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         shards: Range<usize>,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<f64, Error> {
-        let (width, per_step) = (self.workspace.dims().output, per_step(self.workspace.network()));
+        let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
         let mean = self.loss.reduction() == Reduction::Mean;
         let of = |parallel: &DataParallel<T>, shard| parallel.samples_of(shard, samples.len());
         let (first, end) = (of(parallel, shards.start).start, of(parallel, shards.end - 1).end);
         batch.choose(data, &samples[first..end], per_step)?;
         self.fill(data, batch, first)?;
-        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
+        let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, monitor);
         let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
         let mut total = 0.0;
         for shard in shards.clone() {
@@ -251,7 +252,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             let shards = parallel.passes[pass].clone();
             if !matches!(report, Report::Failed(_)) {
                 let forward = self.forward_shards(parallel, data, batch, samples, shards.clone(), &mut monitor);
-                match forward.and_then(|_| self.workspace.backward_with(&self.parameters, &mut monitor).map(drop)) {
+                match forward.and_then(|_| self.workspace.backward_with(self.parameters, &mut monitor).map(drop)) {
                     Ok(()) => monitor.first = false,
                     Err(error) => {
                         report = Report::Failed(error);

@@ -1,6 +1,6 @@
 //! A run: epochs, validation, early stopping.
 
-use super::{Epoch, FitOptions, Progress, Step, Trainer, options::OnStep, step::Updated, trace};
+use super::{Epoch, FitOptions, Progress, Run, Step, Trainer, options::OnStep, step::Updated, trace};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
@@ -96,33 +96,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`fit`](Self::fit).
     pub fn fit_with(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
-        self.agree(data, observers.validation)?;
-        if self.settings.patience.is_some() && observers.validation.is_none() {
-            return Err(Error::InvalidState {
-                what: "early stopping (`TrainConfig::patience`)",
-                needs: "validation data: `fit_with` and `FitOptions::validation`",
-            });
-        }
-        // Invalid inputs are found at the start, not when their batch is reached.
-        check_inputs(&self.workspace, data)?;
-        let Layout { samples, steps, .. } = data.layout();
-        self.check_last_passes(samples, (steps - 1) % self.pass_steps(steps) + 1)?;
-        let mut batch = Batch::new(data, self.settings.batch_size);
-        if self.finished() && self.settings.epochs > 0 {
-            self.progress = Progress::after(self.progress.epochs);
-            self.best.clear();
-        } else if self.progress.restored {
-            self.exchange_best();
-        }
-        let epochs = self.run(data, &mut batch, observers);
-        // After an error the parameters may be worse than after the last epoch.
-        let changed = self.progress.waited > 0 || epochs.is_err();
-        if self.settings.patience.is_some() && changed && !self.best.is_empty() {
-            self.exchange_best();
-        }
-        epochs
+        T::trainer_fit(&mut self.run(), data, observers)
     }
+}
 
+impl<T: Scalar> Run<'_, T> {
     /// Refuses passes with too few rows for a layer that normalizes over rows. `samples` is the number of samples of an
     /// epoch. The last pass of each update is checked; the last update of the epoch is smaller.
     fn check_last_passes(&self, samples: usize, steps: usize) -> Result<(), Error> {
@@ -133,7 +111,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             _ => self.workspace.check_rows(BatchShape::sequences((samples - 1) % size + 1, steps)),
         };
         for update in [samples.min(group), (samples - 1) % group + 1] {
-            match self.data_parallel() {
+            match self.parallel.as_deref() {
                 None => check(update, size)?,
                 Some(parallel) => {
                     let of_shard = |shard| parallel.samples_of(shard, update).len();
@@ -160,7 +138,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.restored = !self.progress.restored;
     }
 
-    fn run(
+    fn epochs(
         &mut self,
         data: &dyn Source<T>,
         batch: &mut Batch<T>,
@@ -175,7 +153,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
             let Some(mut epoch) = self.epoch(data, batch, &mut observers)? else { break };
-            epoch.validation = validation.map(|data| self.evaluate_as("validation", data)).transpose()?;
+            epoch.validation = validation.map(|data| self.evaluate("validation", data)).transpose()?;
             self.progress.epochs += 1;
             epochs.push(epoch);
             trace::epoch(&epoch);
@@ -200,7 +178,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);
             self.best.clear();
-            self.best.extend_from_slice(&self.parameters);
+            self.best.extend_from_slice(self.parameters);
             self.best.extend_from_slice(self.workspace.buffers());
             let [_, _, state] = self.kept();
             self.best.extend_from_slice(&self.optimizer.state()[..state]);
@@ -220,8 +198,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<Option<Epoch>, Error> {
         let began = Clock::now();
         let learning_rate = self.optimizer.learning_rate(self.workspace.blocks());
-        let mut order = core::mem::take(&mut self.order);
-        order.begin(data.layout().samples, &self.settings, self.progress.epochs as u64)?;
+        let mut order = core::mem::take(self.order);
+        order.begin(data.layout().samples, self.settings, self.progress.epochs as u64)?;
         let mean = self.loss.reduction() == Reduction::Mean;
         let (mut sum, mut ends) = (EpochSum::default(), false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
@@ -254,7 +232,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 break;
             }
         }
-        self.order = order;
+        *self.order = order;
         if ends {
             self.check_parameters()?;
             return Ok(None);
@@ -281,5 +259,34 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             samples: sum.samples,
             seconds: began.map(Clock::seconds),
         }))
+    }
+
+    /// [`Trainer::fit_with`].
+    pub(crate) fn fit(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
+        self.agree(data, observers.validation)?;
+        if self.settings.patience.is_some() && observers.validation.is_none() {
+            return Err(Error::InvalidState {
+                what: "early stopping (`TrainConfig::patience`)",
+                needs: "validation data: `fit_with` and `FitOptions::validation`",
+            });
+        }
+        // Invalid inputs are found at the start, not when their batch is reached.
+        check_inputs(self.workspace, data)?;
+        let Layout { samples, steps, .. } = data.layout();
+        self.check_last_passes(samples, (steps - 1) % self.pass_steps(steps) + 1)?;
+        let mut batch = Batch::new(data, self.settings.batch_size);
+        if self.finished() && self.settings.epochs > 0 {
+            *self.progress = Progress::after(self.progress.epochs);
+            self.best.clear();
+        } else if self.progress.restored {
+            self.exchange_best();
+        }
+        let epochs = self.epochs(data, &mut batch, observers);
+        // After an error the parameters may be worse than after the last epoch.
+        let changed = self.progress.waited > 0 || epochs.is_err();
+        if self.settings.patience.is_some() && changed && !self.best.is_empty() {
+            self.exchange_best();
+        }
+        epochs
     }
 }

@@ -1,6 +1,6 @@
 //! Loss, accuracy, metrics and predictions on data.
 
-use super::{Evaluation, Trainer};
+use super::{Evaluation, Run, Trainer};
 #[cfg(doc)]
 use crate::error::DataRule;
 #[cfg(doc)]
@@ -14,7 +14,7 @@ use crate::{
     scalar::{Scalar, to_f64},
     size::{filled, grow},
     transform::GradientTransform,
-    workspace::{check_inputs, check_width, per_step, predict, predict_into},
+    workspace::{check_inputs, check_width},
 };
 use alloc::vec::Vec;
 
@@ -30,10 +30,80 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn evaluate(&mut self, data: &dyn Source<T>) -> Result<Evaluation, Error> {
-        self.evaluate_as("evaluation", data)
+        T::trainer_evaluate(&mut self.run(), "evaluation", data)
     }
 
-    pub(super) fn evaluate_as(&mut self, name: &'static str, data: &dyn Source<T>) -> Result<Evaluation, Error> {
+    /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
+    ///
+    /// `metric` receives the width, the output and the targets of one batch at a time.
+    ///
+    /// # Errors
+    /// The errors of [`Batch::gather`] and [`Workspace::infer`] on `data`.
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`].
+    pub fn metric(
+        &mut self,
+        data: &dyn Source<T>,
+        mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
+    ) -> Result<f64, Error> {
+        let width = self.workspace.dims().output;
+        let mut sum = 0.0;
+        T::trainer_each_batch(&mut self.run(), data, &mut |_, batch, y| {
+            sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
+            Ok(())
+        })?;
+        Ok(sum / data.layout().samples as f64)
+    }
+
+    /// Returns the network's outputs for the samples of `data`, in their order, with dropout disabled.
+    ///
+    /// Data may have any number of samples, with or without targets, of any lengths in any order. Each sample has the
+    /// same bits of output as in a pass of its own from a state of zero.
+    ///
+    /// # Shapes
+    /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
+    /// [`LastStep`](crate::layer::LastStep), has one output row per sample.
+    ///
+    /// ```
+    /// use chainrule::{dataset::Dataset, layer::Sequential, loss::MeanSquaredError};
+    /// use chainrule::{trainer::{TrainConfig, Trainer}, transform::Sgd};
+    /// let network = Sequential::<f64>::input(1).linear(2).build()?;
+    /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
+    /// let y = trainer.predict(&Dataset::rows(1, &[0.0, 1.0, 2.0], None)?)?;
+    /// assert_eq!(y.len(), 3 * 2);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DataRule::Width`] for data of another width than the network's input; [`Error::TooLarge`] where memory cannot
+    /// hold the outputs. The errors of [`Workspace::infer`].
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`].
+    pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
+        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
+        T::workspace_predict(&mut self.workspace, &mut self.windows, w, data)
+    }
+
+    /// Writes the outputs of [`predict`](Self::predict) to a buffer.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict); [`Error::Length`] for a buffer of another length than the outputs.
+    ///
+    /// # Panics
+    /// As [`Workspace::infer`].
+    pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
+        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
+        T::workspace_predict_into(&mut self.workspace, &mut self.windows, w, data, y)
+    }
+}
+
+/// Receives the loss, each batch with its targets, and the outputs.
+pub(crate) type EachBatch<'a, T> = dyn FnMut(&dyn Loss<T>, &Batch<T>, &[T]) -> Result<(), Error> + 'a;
+
+impl<T: Scalar> Run<'_, T> {
+    pub(crate) fn evaluate(&mut self, name: &'static str, data: &dyn Source<T>) -> Result<Evaluation, Error> {
         self.check_data(&data.layout())?;
         let width = self.workspace.dims().output;
         let (mut loss, mut right, mut rows, mut total_weight) = (0.0, 0.0, 0, 0.0);
@@ -43,7 +113,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             T::zero(),
         )?;
         let mean = self.loss.reduction() == Reduction::Mean;
-        self.each_batch(data, |function, batch, y| {
+        self.each_batch(data, &mut |function, batch, y| {
             let (target, weights) = (batch.target(), batch.row_weights());
             let weight = function.total_weight(width, target, weights);
             let valid = weight >= 0.0 && weight.is_finite();
@@ -77,97 +147,29 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
 
-    /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
-    ///
-    /// `metric` receives the width, the output and the targets of one batch at a time.
-    ///
-    /// # Errors
-    /// The errors of [`Batch::gather`] and [`Workspace::infer`] on `data`.
-    ///
-    /// # Panics
-    /// As [`Workspace::infer`].
-    pub fn metric(
-        &mut self,
-        data: &dyn Source<T>,
-        mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
-    ) -> Result<f64, Error> {
-        let width = self.workspace.dims().output;
-        let mut sum = 0.0;
-        self.each_batch(data, |_, batch, y| {
-            sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
-            Ok(())
-        })?;
-        Ok(sum / data.layout().samples as f64)
-    }
-
     /// Runs the network over `data`, batch by batch in order.
-    pub(super) fn each_batch(
-        &mut self,
-        data: &dyn Source<T>,
-        mut visit: impl FnMut(&C, &Batch<T>, &[T]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        check_inputs(&self.workspace, data)?;
-        let per_step = per_step(self.workspace.network());
+    pub(crate) fn each_batch(&mut self, data: &dyn Source<T>, visit: &mut EachBatch<'_, T>) -> Result<(), Error> {
+        check_inputs(self.workspace, data)?;
+        let per_step = self.workspace.per_step();
         let mut batch = Batch::new(data, self.settings.batch_size);
         let (samples, size) = (data.layout().samples, self.settings.batch_size);
         self.workspace.reserve(samples.min(size), self.pass_steps(data.layout().steps))?;
         let mut part = Vec::new();
         grow("the samples of a batch", &mut part, samples.min(size))?;
-        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
+        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(self.parameters);
         for first in (0..samples).step_by(size) {
             part.clear();
             part.extend(first..samples.min(first.saturating_add(size)));
             batch.gather(data, &part, per_step)?;
-            let y = self.workspace.infer_in(&mut self.windows, w, batch.x(), batch.shape());
+            let y = self.workspace.infer_in(self.windows, w, batch.x(), batch.shape());
             let y = y.map_err(|error| batch.in_data(data, per_step, error))?;
-            visit(&self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
+            visit(self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
         Ok(())
     }
 
-    /// Returns the network's outputs for the samples of `data`, in their order, with dropout disabled.
-    ///
-    /// Data may have any number of samples, with or without targets, of any lengths in any order. Each sample has the
-    /// same bits of output as in a pass of its own from a state of zero.
-    ///
-    /// # Shapes
-    /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
-    /// [`LastStep`](crate::layer::LastStep), has one output row per sample.
-    ///
-    /// ```
-    /// use chainrule::{dataset::Dataset, layer::Sequential, loss::MeanSquaredError};
-    /// use chainrule::{trainer::{TrainConfig, Trainer}, transform::Sgd};
-    /// let network = Sequential::<f64>::input(1).linear(2).build()?;
-    /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
-    /// let y = trainer.predict(&Dataset::rows(1, &[0.0, 1.0, 2.0], None)?)?;
-    /// assert_eq!(y.len(), 3 * 2);
-    /// # Ok::<(), chainrule::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`DataRule::Width`] for data of another width than the network's input; [`Error::TooLarge`] where memory cannot
-    /// hold the outputs. The errors of [`Workspace::infer`].
-    ///
-    /// # Panics
-    /// As [`Workspace::infer`].
-    pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
-        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
-        predict(&mut self.workspace, &mut self.windows, w, data)
-    }
-
-    /// Writes the outputs of [`predict`](Self::predict) to a buffer.
-    ///
-    /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::Length`] for a buffer of another length than the outputs.
-    ///
-    /// # Panics
-    /// As [`Workspace::infer`].
-    pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
-        let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
-        predict_into(&mut self.workspace, &mut self.windows, w, data, y)
-    }
-
     /// Refuses data of another width than the network's input, or without targets.
+    #[inline]
     pub(super) fn check_data(&self, data: &Layout<'_>) -> Result<(), Error> {
         check_width(self.workspace.dims().input, data)?;
         match data.has_targets() {

@@ -10,9 +10,11 @@ mod parts;
 mod step;
 mod trace;
 mod truncation;
+mod watch;
 
 pub use crate::monitor::progress::{Communication, Epoch, Evaluation, Step};
 pub use config::{TrainConfig, Truncation};
+pub(crate) use evaluate::EachBatch;
 pub use options::FitOptions;
 
 #[cfg(doc)]
@@ -22,7 +24,7 @@ use crate::{
     distributed::DataParallel,
     error::{Error, require},
     kernel::aligned::Aligned,
-    layer::{Layer, initialize},
+    layer::Layer,
     loss::Loss,
     scalar::Scalar,
     transform::{GradientTransform, Optimizer},
@@ -30,6 +32,7 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use order::Order;
+use watch::Watch;
 
 /// A network with its parameters, a loss, a transform and a workspace. A trainer runs the usual training loop.
 ///
@@ -44,7 +47,7 @@ pub struct Trainer<T, L, C, G> {
     /// The windows of truncated backpropagation through time.
     windows: Option<StepWindows<T>>,
     /// Whether and how the current updates are recorded.
-    watch: step::Watch,
+    watch: Watch,
     order: Order,
     pub(crate) progress: Progress,
     /// With patience: parameters, buffers and, if it holds the result, the optimizer state of the lowest validation
@@ -69,6 +72,42 @@ where
             .field("progress", &self.progress)
             .finish_non_exhaustive()
     }
+}
+
+/// A trainer whose network, loss and transform are trait objects: it runs the loop.
+pub(crate) struct Run<'a, T: Scalar> {
+    workspace: &'a mut Workspace<T, dyn Layer<T> + 'a>,
+    parameters: &'a mut Aligned<T>,
+    loss: &'a dyn Loss<T>,
+    optimizer: &'a mut Optimizer<T, dyn GradientTransform<T> + 'a>,
+    settings: &'a TrainConfig,
+    windows: &'a mut Option<StepWindows<T>>,
+    watch: &'a mut Watch,
+    order: &'a mut Order,
+    progress: &'a mut Progress,
+    best: &'a mut Vec<T>,
+    parallel: &'a mut Option<Box<DataParallel<T>>>,
+}
+
+impl<T: Scalar> Run<'_, T> {
+    /// Returns the largest number of steps of a pass over sequences of `steps` steps.
+    fn pass_steps(&self, steps: usize) -> usize {
+        self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
+    }
+
+    /// As [`Trainer::kept`].
+    fn kept(&self) -> [usize; 3] {
+        kept(self.workspace, self.optimizer)
+    }
+}
+
+/// Returns the numbers of values in [`Trainer::best`], if there are any: of parameters, buffers and optimizer state.
+fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
+    workspace: &Workspace<T, L>,
+    optimizer: &Optimizer<T, G>,
+) -> [usize; 3] {
+    let state = if optimizer.has_result(workspace.blocks()) { optimizer.state().len() } else { 0 };
+    [workspace.dims().parameters, workspace.buffers().len(), state]
 }
 
 /// The position of a trainer in its run.
@@ -105,9 +144,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::Parameter`] for a batch, a number of parts to accumulate, a patience, a block of a shuffle or a window
     /// of 0. With a [`Truncation`]: [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for a
     /// layer that reads later steps or changes the steps; [`Error::InvalidState`] for accumulation. The errors of
-    /// [`initialize`], [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
+    /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
-        let parameters = Aligned::copy_of("the parameters", &initialize(&network, settings.seed)?)?;
+        let parameters = Aligned::copy_of("the parameters", &T::initialize(&network, settings.seed)?)?;
         Self::with_parameters(network, parameters, loss, transform, settings)
     }
 
@@ -154,7 +193,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             optimizer,
             settings,
             windows,
-            watch: step::Watch::default(),
+            watch: Watch::default(),
             order,
             progress,
             best,
@@ -167,9 +206,21 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.workspace.network()
     }
 
-    /// Returns the largest number of steps of a pass over sequences of `steps` steps.
-    fn pass_steps(&self, steps: usize) -> usize {
-        self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
+    /// Returns the trainer with its parts as trait objects.
+    pub(crate) fn run(&mut self) -> Run<'_, T> {
+        Run {
+            workspace: L::unsize(&mut self.workspace),
+            parameters: &mut self.parameters,
+            loss: &self.loss,
+            optimizer: &mut self.optimizer,
+            settings: &self.settings,
+            windows: &mut self.windows,
+            watch: &mut self.watch,
+            order: &mut self.order,
+            progress: &mut self.progress,
+            best: &mut self.best,
+            parallel: &mut self.parallel,
+        }
     }
 
     /// Returns the network, and drops the rest.
@@ -228,9 +279,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the numbers of values in [`Self::best`], if there are any: of parameters, buffers and optimizer state.
+    #[cfg(feature = "safetensors")]
     pub(crate) fn kept(&self) -> [usize; 3] {
-        let state = if self.optimizer.has_result(self.workspace.blocks()) { self.optimizer.state().len() } else { 0 };
-        [self.parameters.len(), self.workspace.buffers().len(), state]
+        kept(&self.workspace, &self.optimizer)
     }
 
     /// Returns the workspace, with the blocks and the gradient.

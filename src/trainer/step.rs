@@ -1,7 +1,7 @@
 //! One update: forward pass, loss, backward pass, optimizer step.
 
 use super::{
-    Communication, Step, Trainer,
+    Run, Step, Trainer,
     parts::{Part, Parts},
 };
 #[cfg(doc)]
@@ -19,7 +19,6 @@ use crate::{
     monitor::{Event, GradientMonitor},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, InPlace, Outcome},
-    workspace::per_step,
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
@@ -36,28 +35,6 @@ pub(super) struct Updated {
 
 /// Receives each update, with its record if one was made.
 pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
-
-/// Whether and how the current updates are recorded.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Watch {
-    /// Whether updates have a record without an active monitor, too.
-    pub always: bool,
-    /// When the update began; `None` if updates are not timed.
-    pub started: Option<Clock>,
-    /// The number of samples of the update.
-    pub samples: usize,
-    /// Its messages between ranks.
-    pub communication: Option<Communication>,
-    /// The record of the last update, until it is passed on.
-    step: Option<Step>,
-}
-
-impl Watch {
-    /// Sets how the next updates are recorded.
-    pub fn begin(&mut self, always: bool, started: Option<Clock>) {
-        (self.always, self.started, self.step) = (always, started, None);
-    }
-}
 
 impl Updated {
     /// Combines this update and the next: applied if either is, with the loss over the rows of both.
@@ -98,17 +75,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
-        self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
-        let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
-        self.update(data, batch, samples, monitor, &mut |updated, _| {
-            all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
-        })?;
-        // A sample has at least one step, and thus an update.
-        let all = all.ok_or(Error::EmptyBatch)?;
-        Ok((all.loss, all.outcome))
+        T::trainer_step(&mut self.run(), data, batch, samples, monitor)
     }
+}
 
+impl<T: Scalar> Run<'_, T> {
     /// Makes the updates from `samples`: one, or one for each window of steps. Calls `each` with each update.
+    #[inline]
     pub(super) fn update(
         &mut self,
         data: &dyn Source<T>,
@@ -130,7 +103,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if self.parallel.is_some() {
             let on_ranks = lend(
                 self,
-                |trainer| &mut trainer.parallel,
+                |run| &mut *run.parallel,
                 |trainer, parallel| match parallel {
                     Some(parallel) => trainer.update_on_ranks(parallel, data, batch, samples, monitor).map(Some),
                     None => Ok(None),
@@ -148,7 +121,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                 }
                 lend(
                     trainer,
-                    |trainer| &mut trainer.windows,
+                    |run| &mut *run.windows,
                     |trainer, windows| {
                         let Some(windows) = windows else { return Ok(()) };
                         trainer.each_window(windows, data, batch, samples, monitor, each)
@@ -159,6 +132,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Passes an update to `each`, unless its loss is not finite because the parameters are not.
+    #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
         if !done.loss.is_finite() && done.outcome == Outcome::Apply {
@@ -169,6 +143,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
+    #[inline]
     pub(super) fn one_update(
         &mut self,
         data: &dyn Source<T>,
@@ -194,6 +169,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Makes one update from the chosen batch, whose rows have the total weight `weight` in a mean.
+    #[inline]
     pub(super) fn update_chosen(
         &mut self,
         data: &dyn Source<T>,
@@ -206,6 +182,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// One update from the loss of a forward pass, which left its gradient in the workspace.
+    #[inline]
     pub(super) fn update_after_forward(
         &mut self,
         loss: f64,
@@ -215,12 +192,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if !self.watch.always && !monitor.is_active() && self.step_in_place()? {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
-        self.workspace.backward_with(&self.parameters, monitor)?;
+        self.workspace.backward_with(self.parameters, monitor)?;
         self.apply(loss, weight, monitor)
     }
 
     /// Returns the total weight in a mean of the rows of `samples`, gathered in parts of `size`: 0 if all rows are
     /// masked or of an ignored class. A single part stays gathered.
+    #[inline]
     pub(super) fn total_weight(
         &self,
         data: &dyn Source<T>,
@@ -230,13 +208,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<f64, Error> {
         let mut whole = 0.0;
         for part in samples.chunks(size) {
-            batch.choose(data, part, per_step(self.workspace.network()))?;
+            batch.choose(data, part, self.workspace.per_step())?;
             whole = self.add_weight(whole, batch)?;
         }
         Ok(whole)
     }
 
     /// Returns `whole` plus the weight in a mean of the rows of the chosen batch.
+    #[inline]
     pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
         // A custom loss may return any weight; a negative one would ascend the loss.
         let weight = self.batch_weight(batch);
@@ -246,6 +225,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the weight in a mean of the rows of the chosen batch.
+    #[inline]
     fn batch_weight(&self, batch: &Batch<T>) -> f64 {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
@@ -253,6 +233,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Runs the forward pass and the loss of the chosen batch. Returns the loss times `share`, and leaves
     /// `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample in the update, which
     /// keys the dropout masks.
+    #[inline]
     fn forward(
         &mut self,
         data: &dyn Source<T>,
@@ -261,9 +242,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         share: T,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<f64, Error> {
-        let (width, per_step) = (self.workspace.dims().output, per_step(self.workspace.network()));
+        let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
         self.fill(data, batch, first)?;
-        let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, monitor);
+        let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, monitor);
         let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
         let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
         let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
@@ -279,6 +260,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Writes the chosen batch to the workspace, and sets the key of the dropout masks.
+    #[inline]
     pub(super) fn fill(&mut self, data: &dyn Source<T>, batch: &Batch<T>, first: usize) -> Result<(), Error> {
         let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
         self.workspace.set_dropout_key(key.at_later_step(batch.first_step()));
@@ -295,7 +277,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         share: &dyn Fn(f64) -> f64,
         monitor: &mut Part<'_, T>,
     ) -> Result<f64, Error> {
-        let (per_step, mut total, mut begun) = (per_step(self.workspace.network()), 0.0, false);
+        let (per_step, mut total, mut begun) = (self.workspace.per_step(), 0.0, false);
         for (i, part) in parts.samples.chunks(parts.size).enumerate() {
             batch.choose(data, part, per_step)?;
             let weight = self.batch_weight(batch);
@@ -304,9 +286,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             }
             total += self.forward(data, batch, parts.first + i * parts.size, scalar(share(weight)), monitor)?;
             if begun {
-                self.workspace.accumulate_with(&self.parameters, monitor)?;
+                self.workspace.accumulate_with(self.parameters, monitor)?;
             } else {
-                self.workspace.backward_with(&self.parameters, monitor)?;
+                self.workspace.backward_with(self.parameters, monitor)?;
             }
             (begun, monitor.first) = (true, false);
         }
@@ -317,14 +299,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub(super) fn report_gradient(&mut self, monitor: &mut dyn GradientMonitor<T>) {
         if monitor.is_active() {
             let (blocks, dw) = self.workspace.blocks_and_gradient();
-            monitor.event(&Event::Gradient { blocks, w: &self.parameters, dw });
+            monitor.event(&Event::Gradient { blocks, w: self.parameters, dw });
         }
     }
 
     /// Runs the backward pass with updates in place, `w ← w + u(g)`, if each layer may be updated as soon as its
     /// gradient is computed. Returns whether it did.
+    #[inline]
     fn step_in_place(&mut self) -> Result<bool, Error> {
-        let Trainer { workspace, optimizer, parameters, .. } = self;
+        let Run { workspace, optimizer, parameters, .. } = self;
         match optimizer.in_place() {
             InPlace::Plain(rate) => workspace.descend_checked(parameters, scalar(rate))?,
             InPlace::Elementwise if !workspace.has_frozen() => {
@@ -355,12 +338,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         if !self.watch.always && !monitor.is_active() {
             let (blocks, gradient) = self.workspace.blocks_and_gradient();
-            let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
+            let outcome = self.optimizer.step(blocks, self.parameters, gradient, monitor)?;
             return Ok(Updated { loss, weight, outcome });
         }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
         let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), norm(gradient));
-        let outcome = self.optimizer.step(blocks, &mut self.parameters, gradient, monitor)?;
+        let outcome = self.optimizer.step(blocks, self.parameters, gradient, monitor)?;
         let applied = outcome == Outcome::Apply;
         let factor = self.optimizer.transform().clip_factor().filter(|_| applied);
         let step = Step {
@@ -389,8 +372,26 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if self.optimizer.guarded() {
             return Ok(());
         }
-        let Some(bad) = first_non_finite(&self.parameters) else { return Ok(()) };
+        let Some(bad) = first_non_finite(self.parameters) else { return Ok(()) };
         let block = self.workspace.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
         Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
+    }
+
+    /// [`Trainer::step`].
+    pub(crate) fn step(
+        &mut self,
+        data: &dyn Source<T>,
+        batch: &mut Batch<T>,
+        samples: &[usize],
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<(f64, Outcome), Error> {
+        self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
+        let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
+        self.update(data, batch, samples, monitor, &mut |updated, _| {
+            all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
+        })?;
+        // A sample has at least one step, and thus an update.
+        let all = all.ok_or(Error::EmptyBatch)?;
+        Ok((all.loss, all.outcome))
     }
 }

@@ -1,21 +1,20 @@
 //! Truncated backpropagation through time: an update for each window of steps.
 
 use super::{
-    Trainer,
+    Run,
     step::{EachUpdate, Updated},
 };
 use crate::{
     dataset::{Batch, Source},
     error::Error,
-    layer::{Layer, Mode},
-    loss::Loss,
+    layer::Mode,
     monitor::GradientMonitor,
     scalar::Scalar,
-    transform::{GradientTransform, Outcome},
+    transform::Outcome,
     workspace::StepWindows,
 };
 
-impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+impl<T: Scalar> Run<'_, T> {
     /// Makes an update for each window of the steps of `samples`, batch by batch. The initial state is restored
     /// afterwards.
     pub(super) fn each_window(
@@ -60,7 +59,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             } else {
                 if carry {
                     self.fill(data, batch, 0)?;
-                    let output = self.workspace.forward_filled(&self.parameters, batch.shape(), Mode::Train, &mut ());
+                    let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, &mut ());
                     output.map_err(|error| batch.in_data(data, true, error))?;
                 }
                 Updated { loss: f64::NAN, weight, outcome: Outcome::Skip }

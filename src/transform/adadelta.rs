@@ -55,6 +55,14 @@ impl Adadelta {
     }
 }
 
+impl Adadelta {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        update_each(update, [true; 2], |_| Some(false), self.rule::<f64>(), self.rule::<T>());
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for Adadelta {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
@@ -76,8 +84,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        update_each(update, [true; 2], |_| Some(false), self.rule::<f64>(), self.rule::<T>());
-        Ok(Outcome::Apply)
+        T::Adadelta(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

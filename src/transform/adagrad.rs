@@ -53,6 +53,32 @@ impl Adagrad {
     }
 }
 
+impl Adagrad {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (n, start) = (update.blocks.parameters(), update.start);
+        if slots::<T>() > 1 {
+            let rule = self.rule::<f64>(update.step);
+            let all = update.stretches().flatten();
+            let mut root = Wide::new(update.state, n);
+            for i in all {
+                let (sum, step) = rule(to_f64(update.gradient[i]), Float::powi(root.get(start + i), 4));
+                root.set(start + i, fourth_root(sum));
+                update.gradient[i] = scalar(step);
+            }
+            return Ok(Outcome::Apply);
+        }
+        let rule = self.rule::<T>(update.step);
+        for range in update.stretches() {
+            let of = update.in_state(range.clone());
+            for (g, s) in update.gradient[range].iter_mut().zip(&mut update.state[of]) {
+                (*s, *g) = rule(*g, *s);
+            }
+        }
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for Adagrad {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
@@ -84,26 +110,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (n, start) = (update.blocks.parameters(), update.start);
-        if slots::<T>() > 1 {
-            let rule = self.rule::<f64>(update.step);
-            let all = update.stretches().flatten();
-            let mut root = Wide::new(update.state, n);
-            for i in all {
-                let (sum, step) = rule(to_f64(update.gradient[i]), Float::powi(root.get(start + i), 4));
-                root.set(start + i, fourth_root(sum));
-                update.gradient[i] = scalar(step);
-            }
-            return Ok(Outcome::Apply);
-        }
-        let rule = self.rule::<T>(update.step);
-        for range in update.stretches() {
-            let of = update.in_state(range.clone());
-            for (g, s) in update.gradient[range].iter_mut().zip(&mut update.state[of]) {
-                (*s, *g) = rule(*g, *s);
-            }
-        }
-        Ok(Outcome::Apply)
+        T::Adagrad(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {

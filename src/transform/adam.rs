@@ -100,26 +100,9 @@ impl Adam {
     }
 }
 
-impl<T: Scalar> GradientTransform<T> for Adam {
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        self.check_settings::<T>()
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
-    }
-
-    /// The state holds m, v and the largest v, one after the other; in narrow formats m and the square roots of the
-    /// others.
-    fn state_len(&self, blocks: &Blocks) -> usize {
-        (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+impl Adam {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         if slots::<T>() > 1 {
             self.narrow(update, |_| 0.0);
             return Ok(Outcome::Apply);
@@ -145,6 +128,30 @@ impl<T: Scalar> GradientTransform<T> for Adam {
             }
         }
         Ok(Outcome::Apply)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Adam {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        self.check_settings::<T>()
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
+    }
+
+    /// The state holds m, v and the largest v, one after the other; in narrow formats m and the square roots of the
+    /// others.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        T::Adam(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
@@ -192,6 +199,26 @@ impl AdamW {
     }
 }
 
+impl AdamW {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let decay = self.adam.settings.rate * self.decay;
+        let decays = |block: &Block| self.roles.contains(&block.role);
+        if slots::<T>() > 1 {
+            self.adam.narrow(update, |block| if decays(block) { decay } else { 0.0 });
+            return Ok(Outcome::Apply);
+        }
+        let trained = update.trained();
+        let Update { blocks, w, gradient, state, step, start } = update;
+        let outcome = self.adam.update(Update { blocks, w, gradient, state, step, start })?;
+        let decay = scalar::<T>(decay);
+        for (_, range) in trained.filter(|(block, _)| decays(block)) {
+            gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
+        }
+        Ok(outcome)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for AdamW {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the weight decay of AdamW", self.decay)?;
@@ -211,20 +238,7 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let decay = self.adam.settings.rate * self.decay;
-        let decays = |block: &Block| self.roles.contains(&block.role);
-        if slots::<T>() > 1 {
-            self.adam.narrow(update, |block| if decays(block) { decay } else { 0.0 });
-            return Ok(Outcome::Apply);
-        }
-        let trained = update.trained();
-        let Update { blocks, w, gradient, state, step, start } = update;
-        let outcome = self.adam.update(Update { blocks, w, gradient, state, step, start })?;
-        let decay = scalar::<T>(decay);
-        for (_, range) in trained.filter(|(block, _)| decays(block)) {
-            gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
-        }
-        Ok(outcome)
+        T::AdamW(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

@@ -46,6 +46,15 @@ impl Adamax {
     }
 }
 
+impl Adamax {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
+        update_each(update, [false; 2], |_| Some(false), wide, rule);
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for Adamax {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check_settings::<T>()
@@ -65,9 +74,7 @@ impl<T: Scalar> GradientTransform<T> for Adamax {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
-        update_each(update, [false; 2], |_| Some(false), wide, rule);
-        Ok(Outcome::Apply)
+        T::Adamax(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

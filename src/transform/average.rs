@@ -42,6 +42,27 @@ pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T)
     (*a, *rest) = (sum, if lost.is_finite() { lost } else { T::zero() });
 }
 
+impl WeightAverage {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (fresh, n) = (1.0 - self.decay, update.w.len());
+        let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
+        if slots::<T>() > 1 {
+            let mut average = Wide::new(update.state, n);
+            for (i, new) in new.enumerate() {
+                let a = average.get(i);
+                average.set(i, a + fresh * (to_f64(new) - a));
+            }
+            return Ok(Outcome::Apply);
+        }
+        let (fresh, (average, rest)) = (scalar::<T>(fresh), update.state.split_at_mut(n));
+        for (new, (a, rest)) in new.zip(average.iter_mut().zip(rest)) {
+            move_average(a, rest, new, fresh);
+        }
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for WeightAverage {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_decay("the decay of a weight average", self.decay)
@@ -61,21 +82,7 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (fresh, n) = (1.0 - self.decay, update.w.len());
-        let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
-        if slots::<T>() > 1 {
-            let mut average = Wide::new(update.state, n);
-            for (i, new) in new.enumerate() {
-                let a = average.get(i);
-                average.set(i, a + fresh * (to_f64(new) - a));
-            }
-            return Ok(Outcome::Apply);
-        }
-        let (fresh, (average, rest)) = (scalar::<T>(fresh), update.state.split_at_mut(n));
-        for (new, (a, rest)) in new.zip(average.iter_mut().zip(rest)) {
-            move_average(a, rest, new, fresh);
-        }
-        Ok(Outcome::Apply)
+        T::WeightAverage(self, update)
     }
 
     fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {

@@ -27,6 +27,23 @@ impl ClipValue {
     }
 }
 
+impl ClipValue {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let limit = scalar::<T>(self.limit);
+        for g in update.gradient {
+            *g = if *g > limit {
+                limit
+            } else if *g < -limit {
+                -limit
+            } else {
+                *g
+            };
+        }
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for ClipValue {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0.0, "the limit of clipping by value", "positive", self.limit)
@@ -41,17 +58,7 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let limit = scalar::<T>(self.limit);
-        for g in update.gradient {
-            *g = if *g > limit {
-                limit
-            } else if *g < -limit {
-                -limit
-            } else {
-                *g
-            };
-        }
-        Ok(Outcome::Apply)
+        T::ClipValue(self, update)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
@@ -106,6 +113,17 @@ impl ClipNorm {
     }
 }
 
+impl ClipNorm {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        // Frozen blocks hold zeros, which add nothing to any norm.
+        let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
+        self.norm = Some(length);
+        self.factor = Some(shorten(update.gradient, self.p, length, self.most, self.epsilon));
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for ClipNorm {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.most > 0.0, "the norm to clip at", "positive", self.most)?;
@@ -118,11 +136,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        // Frozen blocks hold zeros, which add nothing to any norm.
-        let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
-        self.norm = Some(length);
-        self.factor = Some(shorten(update.gradient, self.p, length, self.most, self.epsilon));
-        Ok(Outcome::Apply)
+        T::ClipNorm(self, update)
     }
 
     fn clip_factor(&self) -> Option<f64> {
@@ -150,6 +164,18 @@ impl ClipBlockNorm {
     }
 }
 
+impl ClipBlockNorm {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        for (_, range) in update.trained() {
+            let gradient = &mut update.gradient[range];
+            let length = norm(gradient);
+            shorten(gradient, 2.0, length, self.most, 0.0);
+        }
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.most > 0.0, "the norm to clip at", "positive", self.most)
@@ -160,12 +186,7 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        for (_, range) in update.trained() {
-            let gradient = &mut update.gradient[range];
-            let length = norm(gradient);
-            shorten(gradient, 2.0, length, self.most, 0.0);
-        }
-        Ok(Outcome::Apply)
+        T::ClipBlockNorm(self, update)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -66,6 +66,15 @@ impl Lion {
     }
 }
 
+impl Lion {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let decays = |block: &Block| Some(self.decay > 0.0 && self.roles.contains(&block.role));
+        update_each(update, [false], decays, self.rule::<f64>(), self.rule::<T>());
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for Lion {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
@@ -88,9 +97,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let decays = |block: &Block| Some(self.decay > 0.0 && self.roles.contains(&block.role));
-        update_each(update, [false], decays, self.rule::<f64>(), self.rule::<T>());
-        Ok(Outcome::Apply)
+        T::Lion(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

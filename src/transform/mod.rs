@@ -44,6 +44,7 @@ use core::{fmt::Debug, ops::Range};
 pub use lion::Lion;
 pub use muon::Muon;
 pub use nadam::NAdam;
+pub(crate) use optimizer::initial_state;
 pub use optimizer::{MOST_STEPS, Optimizer};
 pub use parameter_groups::ParameterGroups;
 pub use penalty::Penalty;

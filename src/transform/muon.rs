@@ -122,32 +122,9 @@ fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]
     }
 }
 
-impl<T: Scalar> GradientTransform<T> for Muon {
-    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("the momentum of Muon", self.momentum)?;
-        check_amount::<T>("the weight decay of Muon", self.decay)?;
-        GradientTransform::<T>::validate(&mut self.others, blocks)?;
-        require(!self.others.is_amsgrad(), "AMSGrad of the other blocks of Muon", "off", 1.0)?;
-        let needs = blocks.iter().filter(|block| is_matrix(block)).map(|block| {
-            let [rows, columns] = matrices_of(block).1;
-            let [matrix, square, packed] = scratch_len([rows.min(columns), rows.max(columns)]);
-            saturating_sum([matrix, matrix, square, square, packed])
-        });
-        self.scratch.0 = filled("the scratch of Muon", needs.max().unwrap_or(0), 0.0)?;
-        Ok(())
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    /// The state holds m and v of Adam, one after the other. For a matrix m is the momentum, and v is not used.
-    fn state_len(&self, blocks: &Blocks) -> usize {
-        2 * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+impl Muon {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let trained = update.trained();
         let Update { blocks, w, gradient, state, step, start } = update;
         let n = gradient.len();
@@ -186,6 +163,36 @@ impl<T: Scalar> GradientTransform<T> for Muon {
         };
         update_each(Update { blocks, w, gradient, state, step, start }, [false, true], others, wide, rule);
         Ok(Outcome::Apply)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Muon {
+    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("the momentum of Muon", self.momentum)?;
+        check_amount::<T>("the weight decay of Muon", self.decay)?;
+        GradientTransform::<T>::validate(&mut self.others, blocks)?;
+        require(!self.others.is_amsgrad(), "AMSGrad of the other blocks of Muon", "off", 1.0)?;
+        let needs = blocks.iter().filter(|block| is_matrix(block)).map(|block| {
+            let [rows, columns] = matrices_of(block).1;
+            let [matrix, square, packed] = scratch_len([rows.min(columns), rows.max(columns)]);
+            saturating_sum([matrix, matrix, square, square, packed])
+        });
+        self.scratch.0 = filled("the scratch of Muon", needs.max().unwrap_or(0), 0.0)?;
+        Ok(())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// The state holds m and v of Adam, one after the other. For a matrix m is the momentum, and v is not used.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        2 * slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        T::Muon(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

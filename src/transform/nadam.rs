@@ -65,6 +65,21 @@ impl NAdam {
     }
 }
 
+impl NAdam {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let Update { blocks, w, gradient, state, step, start } = update;
+        let (state, product) = state.split_at_mut(2 * slots::<T>() * gradient.len());
+        let mut product = Wide::new(product, 1);
+        let so_far = product.get(0) * self.momentum(step as f64 + 1.0);
+        product.set(0, so_far);
+        let (wide, rule) = (self.rule::<f64>(step, so_far), self.rule::<T>(step, so_far));
+        let update = Update { blocks, w, gradient, state, step, start };
+        update_each(update, [false, true], |_| Some(false), wide, rule);
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for NAdam {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check_settings::<T>()?;
@@ -85,15 +100,7 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let Update { blocks, w, gradient, state, step, start } = update;
-        let (state, product) = state.split_at_mut(2 * slots::<T>() * gradient.len());
-        let mut product = Wide::new(product, 1);
-        let so_far = product.get(0) * self.momentum(step as f64 + 1.0);
-        product.set(0, so_far);
-        let (wide, rule) = (self.rule::<f64>(step, so_far), self.rule::<T>(step, so_far));
-        let update = Update { blocks, w, gradient, state, step, start };
-        update_each(update, [false, true], |_| Some(false), wide, rule);
-        Ok(Outcome::Apply)
+        T::NAdam(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

@@ -19,12 +19,13 @@ pub const MOST_STEPS: u64 = 1 << 53;
 
 /// A transform with its state and the number of updates made.
 #[derive(Clone)]
-pub struct Optimizer<T, G> {
-    transform: G,
+pub struct Optimizer<T, G: ?Sized> {
     state: Vec<T>,
     steps: u64,
     guarded: bool,
     in_place: InPlace,
+    /// The last field, so that an optimizer can be used as one of a `dyn GradientTransform`.
+    transform: G,
 }
 
 /// Parameters that an element-wise chain updates at once: with gradient and state they stay in the cache between its
@@ -32,10 +33,10 @@ pub struct Optimizer<T, G> {
 const PIECE: [usize; 2] = [1 << 13, 1 << 16];
 
 /// Shows the transform and the number of updates, not the state.
-impl<T, G: core::fmt::Debug> core::fmt::Debug for Optimizer<T, G> {
+impl<T, G: core::fmt::Debug + ?Sized> core::fmt::Debug for Optimizer<T, G> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Optimizer")
-            .field("transform", &self.transform)
+            .field("transform", &&self.transform)
             .field("steps", &self.steps)
             .field("state", &self.state.len())
             .finish()
@@ -51,18 +52,30 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// [`Error::ChainOrder`] for one that is not in the order of [`Stage`](super::Stage). [`Error::TooLarge`] where
     /// memory cannot hold the transform's state.
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
-        require_length("parameters", blocks.parameters(), w.len())?;
-        transform.validate(blocks)?;
-        let guarded = check_chain(&transform)?;
-        let mut state = filled("the state of the transform", transform.state_len(blocks), T::zero())?;
-        transform.init_state(blocks, w, &mut state);
-        let in_place = match in_place(&transform) {
-            InPlace::Plain(rate) if check_rate::<T>(rate).is_err() => InPlace::No,
-            in_place => in_place,
-        };
-        Ok(Optimizer { transform, state, steps: 0, guarded, in_place })
+        let (state, guarded, in_place) = T::optimizer_state(&mut transform, blocks, w)?;
+        Ok(Optimizer { state, steps: 0, guarded, in_place, transform })
     }
+}
 
+/// Checks a transform. Returns its state, whether it has a guard, and whether it may update in place.
+pub(crate) fn initial_state<T: Scalar>(
+    transform: &mut dyn GradientTransform<T>,
+    blocks: &Blocks,
+    w: &[T],
+) -> Result<(Vec<T>, bool, InPlace), Error> {
+    require_length("parameters", blocks.parameters(), w.len())?;
+    transform.validate(blocks)?;
+    let guarded = check_chain(transform)?;
+    let mut state = filled("the state of the transform", transform.state_len(blocks), T::zero())?;
+    transform.init_state(blocks, w, &mut state);
+    let in_place = match in_place(transform) {
+        InPlace::Plain(rate) if check_rate::<T>(rate).is_err() => InPlace::No,
+        in_place => in_place,
+    };
+    Ok((state, guarded, in_place))
+}
+
+impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     /// Turns `gradient` into an update and adds it to `w`. The values of `gradient` on return are unspecified; a
     /// monitor sees the update.
     ///

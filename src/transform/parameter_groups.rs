@@ -30,6 +30,16 @@ impl ParameterGroups {
     }
 }
 
+impl ParameterGroups {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        for (range, factor) in &self.ranges {
+            update.gradient[range.clone()].iter_mut().for_each(|g| *g = scaled(*factor, *g));
+        }
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for ParameterGroups {
     fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
         self.ranges.clear();
@@ -48,10 +58,7 @@ impl<T: Scalar> GradientTransform<T> for ParameterGroups {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        for (range, factor) in &self.ranges {
-            update.gradient[range.clone()].iter_mut().for_each(|g| *g = scaled(*factor, *g));
-        }
-        Ok(Outcome::Apply)
+        T::ParameterGroups(self, update)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

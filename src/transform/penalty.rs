@@ -55,6 +55,21 @@ impl Penalty {
     }
 }
 
+impl Penalty {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let rule = |g: T, w: T| {
+            if is_narrow::<T>() { scalar(self.gradient(to_f64(g), to_f64(w))) } else { self.gradient(g, w) }
+        };
+        for (_, range) in update.trained().filter(|(block, _)| self.roles.contains(&block.role)) {
+            for (g, &w) in update.gradient[range.clone()].iter_mut().zip(&update.w[range]) {
+                *g = rule(*g, w);
+            }
+        }
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for Penalty {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the factor of an L1 penalty", self.l1)?;
@@ -70,15 +85,7 @@ impl<T: Scalar> GradientTransform<T> for Penalty {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let rule = |g: T, w: T| {
-            if is_narrow::<T>() { scalar(self.gradient(to_f64(g), to_f64(w))) } else { self.gradient(g, w) }
-        };
-        for (_, range) in update.trained().filter(|(block, _)| self.roles.contains(&block.role)) {
-            for (g, &w) in update.gradient[range.clone()].iter_mut().zip(&update.w[range]) {
-                *g = rule(*g, w);
-            }
-        }
-        Ok(Outcome::Apply)
+        T::Penalty(self, update)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -59,6 +59,15 @@ impl RAdam {
     }
 }
 
+impl RAdam {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
+        update_each(update, [false, true], |_| Some(false), wide, rule);
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for RAdam {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check_settings::<T>()
@@ -78,9 +87,7 @@ impl<T: Scalar> GradientTransform<T> for RAdam {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
-        update_each(update, [false, true], |_| Some(false), wide, rule);
-        Ok(Outcome::Apply)
+        T::RAdam(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

@@ -61,29 +61,9 @@ impl RmsProp {
     }
 }
 
-impl<T: Scalar> GradientTransform<T> for RmsProp {
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("alpha of RMSprop", self.alpha)?;
-        check_decay("momentum", self.momentum)?;
-        check_epsilon::<T>("epsilon of RMSprop", self.epsilon)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
-    }
-
-    /// The state holds v, then ḡ if centred, then b with momentum; in narrow formats √v in place of v and
-    /// `(1 − μ) b` in place of b.
-    fn state_len(&self, blocks: &Blocks) -> usize {
-        (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+impl RmsProp {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (n, start, all) = (update.blocks.parameters(), update.start, update.stretches().flatten());
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
@@ -117,6 +97,33 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
             update.gradient[i] = step;
         }
         Ok(Outcome::Apply)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for RmsProp {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("alpha of RMSprop", self.alpha)?;
+        check_decay("momentum", self.momentum)?;
+        check_epsilon::<T>("epsilon of RMSprop", self.epsilon)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::elementwise::<Self>(Stage::Optimizer));
+    }
+
+    /// The state holds v, then ḡ if centred, then b with momentum; in narrow formats √v in place of v and
+    /// `(1 − μ) b` in place of b.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        T::RmsProp(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

@@ -182,6 +182,16 @@ fn cosine(from: f64, to: f64, part: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + libm::cos(PI * part))
 }
 
+impl Schedule {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let factor = self.factor(update.step);
+        check_rate::<T>(factor)?;
+        update.gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for Schedule {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check::<T>()
@@ -196,10 +206,7 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let factor = self.factor(update.step);
-        check_rate::<T>(factor)?;
-        update.gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
-        Ok(Outcome::Apply)
+        T::Schedule(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {
@@ -274,6 +281,15 @@ const BEST: usize = 1;
 const BAD: usize = 2;
 const COOLING: usize = 3;
 
+impl ReduceOnPlateau {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let factor = update.state[FACTOR];
+        update.gradient.iter_mut().for_each(|g| *g *= factor);
+        Ok(Outcome::Apply)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
@@ -299,9 +315,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let factor = update.state[FACTOR];
-        update.gradient.iter_mut().for_each(|g| *g *= factor);
-        Ok(Outcome::Apply)
+        T::ReduceOnPlateau(self, update)
     }
 
     fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {

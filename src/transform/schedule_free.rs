@@ -114,36 +114,9 @@ fn moved<S: Scalar>(w: S, y: S, epsilon: f64, least: f64) -> S {
     if to_f64(off).abs() > 4.0 * epsilon * size { off } else { S::zero() }
 }
 
-impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        self.check_settings::<T>()?;
-        check_amount::<T>("the weight decay of ScheduleFreeAdamW", self.decay)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    /// Reports this transform as an optimizer followed by an average. The check of a chain then refuses a transform
-    /// after it that scales the update.
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::of::<Self>(Stage::Optimizer));
-        visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });
-    }
-
-    /// The state holds x and its rounding error, z and v (in narrow formats the square root of v), one after the other,
-    /// and c.
-    fn state_len(&self, blocks: &Blocks) -> usize {
-        slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
-    }
-
-    fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
-        let n = w.len();
-        state[..n].copy_from_slice(w);
-        state[slots_of_x::<T>() * n..][..n].copy_from_slice(w);
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+impl ScheduleFreeAdamW {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (n, trained) = (update.blocks.parameters(), update.trained());
         let Update { w, gradient, state, step, .. } = update;
         let (x, rest) = state.split_at_mut(slots_of_x::<T>() * n);
@@ -185,6 +158,40 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
             }
         }
         Ok(Outcome::Apply)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        self.check_settings::<T>()?;
+        check_amount::<T>("the weight decay of ScheduleFreeAdamW", self.decay)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// Reports this transform as an optimizer followed by an average. The check of a chain then refuses a transform
+    /// after it that scales the update.
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::of::<Self>(Stage::Optimizer));
+        visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });
+    }
+
+    /// The state holds x and its rounding error, z and v (in narrow formats the square root of v), one after the other,
+    /// and c.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
+    }
+
+    fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
+        let n = w.len();
+        state[..n].copy_from_slice(w);
+        state[slots_of_x::<T>() * n..][..n].copy_from_slice(w);
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        T::ScheduleFreeAdamW(self, update)
     }
 
     fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {

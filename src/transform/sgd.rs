@@ -52,25 +52,9 @@ impl Sgd {
     }
 }
 
-impl<T: Scalar> GradientTransform<T> for Sgd {
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
-        check_decay("momentum", self.momentum)?;
-        check_decay("dampening", self.dampening)?;
-        require(!self.nesterov || self.momentum > 0.0, "momentum under Nesterov", "positive", self.momentum)?;
-        require(!self.nesterov || self.dampening == 0.0, "dampening under Nesterov", "0", self.dampening)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    /// m with momentum; in narrow formats `(1 − μ) m`.
-    fn state_len(&self, blocks: &Blocks) -> usize {
-        if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+impl Sgd {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         if update.state.is_empty() {
             for range in update.stretches() {
                 let gradient = &mut update.gradient[range];
@@ -103,6 +87,29 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
             }
         }
         Ok(Outcome::Apply)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for Sgd {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        check_rate::<T>(self.rate)?;
+        check_decay("momentum", self.momentum)?;
+        check_decay("dampening", self.dampening)?;
+        require(!self.nesterov || self.momentum > 0.0, "momentum under Nesterov", "positive", self.momentum)?;
+        require(!self.nesterov || self.dampening == 0.0, "dampening under Nesterov", "0", self.dampening)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    /// m with momentum; in narrow formats `(1 − μ) m`.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        T::Sgd(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

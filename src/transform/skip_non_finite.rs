@@ -47,6 +47,25 @@ impl SkipNonFinite {
     }
 }
 
+impl SkipNonFinite {
+    /// [`GradientTransform::update`], for any scalar.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let mut row = Wide::new(update.state, 1);
+        let Some(bad) = update.gradient.iter().position(|g| !g.is_finite()) else {
+            row.set(0, 0.0);
+            return Ok(Outcome::Apply);
+        };
+        let count = row.get(0) + 1.0;
+        row.set(0, count);
+        self.skipped += 1;
+        if count >= self.limit as f64 {
+            let block = update.blocks.at(bad).map_or_else(String::new, |block| block.name.clone().into_owned());
+            return Err(Error::NonFiniteGradient { steps: count as u64, block });
+        }
+        Ok(Outcome::Skip)
+    }
+}
+
 impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0, "the limit of a guard", "at least 1", self.limit as f64)
@@ -62,19 +81,7 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let mut row = Wide::new(update.state, 1);
-        let Some(bad) = update.gradient.iter().position(|g| !g.is_finite()) else {
-            row.set(0, 0.0);
-            return Ok(Outcome::Apply);
-        };
-        let count = row.get(0) + 1.0;
-        row.set(0, count);
-        self.skipped += 1;
-        if count >= self.limit as f64 {
-            let block = update.blocks.at(bad).map_or_else(String::new, |block| block.name.clone().into_owned());
-            return Err(Error::NonFiniteGradient { steps: count as u64, block });
-        }
-        Ok(Outcome::Skip)
+        T::SkipNonFinite(self, update)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -53,7 +53,7 @@ impl<'a, T: Scalar> Wide<'a, T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "half"))]
 mod tests {
     use super::*;
     use half::{bf16, f16};

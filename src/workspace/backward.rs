@@ -11,7 +11,7 @@ use crate::{
     transform::check_rate,
 };
 
-impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn backward_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.run_backward(&self.network, Given::Stay(w), true, monitor)?;
+        T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Stay(w), true, monitor)?;
         Ok(&mut self.memory.gradient)
     }
 
@@ -58,7 +58,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`backward`](Self::backward).
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
-        self.memory.run_backward(&self.network, Given::Stay(w), false, monitor)?;
+        T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Stay(w), false, monitor)?;
         Ok(&mut self.memory.gradient)
     }
 
@@ -86,17 +86,18 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// ```
     pub fn descend(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         check_rate::<T>(to_f64(rate))?;
-        self.memory.descend(&self.network, w, rate)
+        T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
     /// Runs [`descend`](Self::descend) with a rate that was checked before.
+    #[inline]
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
-        self.memory.descend(&self.network, w, rate)
+        T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
     /// Runs [`backward`](Self::backward) and an update by an element-wise `chain` at once. No block may be frozen.
     pub(crate) fn backward_in_place(&mut self, w: &mut [T], chain: &mut Chain<'_, T>) -> Result<(), Error> {
-        self.memory.run_backward(&self.network, Given::Chain(w, chain), true, &mut ())?;
+        T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Chain(w, chain), true, &mut ())?;
         self.memory.spent = true;
         Ok(())
     }
@@ -147,7 +148,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 }
 
 /// The parameters of a backward pass, and how it treats them. With an active monitor they are not updated in place.
-pub(super) enum Given<'a, T> {
+pub(crate) enum Given<'a, T> {
     Stay(&'a [T]),
     /// The pass updates the parameters by plain gradient descent with this rate.
     Plain(&'a mut [T], T),
@@ -164,7 +165,7 @@ impl<T> Given<'_, T> {
 }
 
 impl<T: Scalar> Memory<T> {
-    pub(super) fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
+    pub(crate) fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
         if self.has_frozen() {
             self.run_backward(network, Given::Stay(w), true, &mut ())?;
             descend(w, rate, &self.gradient);
@@ -175,12 +176,14 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
+    #[inline]
     fn has_frozen(&self) -> bool {
         self.trainable.contains(&false)
     }
 
     /// Runs the backward pass, overwriting the gradient or accumulating into it.
-    pub(super) fn run_backward(
+    #[inline]
+    pub(crate) fn run_backward(
         &mut self,
         network: &dyn Layer<T>,
         w: Given<'_, T>,

@@ -39,7 +39,7 @@ pub struct Output<'a, T> {
     pub shape: BatchShape<'a>,
 }
 
-impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Runs `network(x)` as in training: dropout on, ready for [`backward`](Self::backward).
     ///
     /// # Shapes
@@ -75,7 +75,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, Some(x), shape, mode, monitor)
+        T::workspace_forward(&mut self.memory, self.network.as_layer(), w, Some(x), shape, mode, monitor)
     }
 
     /// Returns the input buffer of a pass over `shape`. Write the input to it and run
@@ -101,6 +101,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// assert_eq!(output.y.len(), 4 * 2);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[inline]
     pub fn input_mut(&mut self, shape: BatchShape<'_>) -> Result<&mut [T], Error> {
         let memory = &mut self.memory;
         memory.check_saves()?;
@@ -117,6 +118,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
+    #[inline]
     pub fn forward_filled(
         &mut self,
         w: &[T],
@@ -124,7 +126,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        self.memory.forward(&self.network, w, None, shape, mode, monitor)
+        T::workspace_forward(&mut self.memory, self.network.as_layer(), w, None, shape, mode, monitor)
     }
 
     /// Runs `network(x)` with dropout disabled, and saves nothing for a backward pass.
@@ -136,13 +138,35 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
-        self.memory.infer(&self.network, w, x, shape)
+        T::workspace_infer(&mut self.memory, self.network.as_layer(), w, x, shape)
     }
 }
 
 impl<T: Scalar> Memory<T> {
+    /// Refuses a backward pass on a workspace for inference.
+    #[inline]
+    pub(super) fn check_saves(&self) -> Result<(), Error> {
+        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
+            return Err(Error::InvalidState {
+                what: "a forward pass that can go back",
+                needs: "a workspace made by Workspace::new",
+            });
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn check_shape(&self, shape: BatchShape<'_>) -> Result<(), Error> {
+        shape.check()?;
+        let BatchShape { batch: max_batch, steps: max_steps, .. } = self.capacity;
+        if shape.batch > max_batch || shape.steps > max_steps {
+            return Err(Error::BeyondCapacity { batch: shape.batch, steps: shape.steps, max_batch, max_steps });
+        }
+        Ok(())
+    }
+
     /// Runs a forward pass on `x`, or on the content of the input buffer.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &mut self,
         network: &dyn Layer<T>,
         w: &[T],
@@ -183,7 +207,7 @@ impl<T: Scalar> Memory<T> {
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
-    pub(super) fn infer(
+    pub(crate) fn infer(
         &mut self,
         network: &dyn Layer<T>,
         w: &[T],
@@ -197,6 +221,7 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// Checks a pass over `inputs` values.
+    #[inline]
     pub(super) fn check(
         &self,
         network: &dyn Layer<T>,
@@ -249,6 +274,7 @@ impl<T: Scalar> Memory<T> {
         })
     }
 
+    #[inline]
     pub(super) fn run(
         &mut self,
         network: &dyn Layer<T>,
@@ -287,11 +313,13 @@ impl<T: Scalar> Memory<T> {
 
 impl Pass {
     /// Whether a pass of this shape and mode has the same sizes.
+    #[inline]
     pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();
         !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)
     }
 
+    #[inline]
     pub(super) fn shape<'a>(&self, lengths: &'a [usize]) -> BatchShape<'a> {
         BatchShape { batch: self.batch, steps: self.steps, lengths: self.ragged.then_some(lengths) }
     }

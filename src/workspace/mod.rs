@@ -6,6 +6,7 @@ mod predict;
 mod state;
 mod windows;
 
+pub(crate) use backward::Given;
 pub use forward::Output;
 pub(crate) use predict::{check_inputs, check_width, per_step, predict, predict_into};
 pub(crate) use windows::StepWindows;
@@ -43,13 +44,14 @@ use forward::Pass;
 /// assert_eq!(gradient[..6], [1.0, 2.0, 3.0, 0.0, 0.0, 0.0]);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-pub struct Workspace<T, L> {
-    network: L,
+pub struct Workspace<T, L: ?Sized> {
     memory: Memory<T>,
+    /// The last field, so that a workspace can be used as one of a `dyn Layer`.
+    network: L,
 }
 
 /// The memory of a workspace, for any network: compiled once for each scalar.
-struct Memory<T> {
+pub(crate) struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
     names: Vec<String>,
@@ -69,6 +71,8 @@ struct Memory<T> {
     gradient: Aligned<T>,
     buffers: Buffers<T>,
     rules: InputRules,
+    /// Whether the output has a row for each step of a sample.
+    per_step: bool,
     /// Whether the gradient is invalid: after gradient descent, or after a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
@@ -84,10 +88,10 @@ struct Memory<T> {
 }
 
 /// Writes the network and the sizes, without the buffers.
-impl<T, L: core::fmt::Debug> core::fmt::Debug for Workspace<T, L> {
+impl<T, L: core::fmt::Debug + ?Sized> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Workspace")
-            .field("network", &self.network)
+            .field("network", &&self.network)
             .field("capacity", &self.memory.capacity)
             .field("parameters", &self.memory.dims.parameters)
             .finish_non_exhaustive()
@@ -120,9 +124,17 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     }
 
     fn with_mode(network: L, capacity: BatchShape<'_>, mode: Mode) -> Result<Self, Error> {
-        let memory = Memory::new(&network, capacity, mode)?;
-        Ok(Workspace { network, memory })
+        let memory = T::workspace_memory(&network, capacity, mode)?;
+        Ok(Workspace { memory, network })
     }
+
+    /// Returns the network, and drops the memory.
+    pub(crate) fn into_network(self) -> L {
+        self.network
+    }
+}
+
+impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Enlarges the workspace for passes of up to `batch` samples of up to `steps` steps.
     ///
     /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
@@ -130,7 +142,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// # Errors
     /// [`Error::TooLarge`] if memory cannot hold the workspace; it is then unchanged.
     pub(crate) fn reserve(&mut self, batch: usize, steps: usize) -> Result<(), Error> {
-        self.memory.reserve(&self.network, batch, steps)
+        T::workspace_reserve(&mut self.memory, self.network.as_layer(), batch, steps)
     }
 
     /// Returns the network.
@@ -138,14 +150,14 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         &self.network
     }
 
-    /// Returns the network, and drops the memory.
-    pub(crate) fn into_network(self) -> L {
-        self.network
-    }
-
     /// Returns the network's widths and number of parameters.
     pub(crate) fn dims(&self) -> Dims {
         self.memory.dims
+    }
+
+    /// Whether the output has a row for each step of a sample.
+    pub(crate) fn per_step(&self) -> bool {
+        self.memory.per_step
     }
 
     /// Returns the parameter blocks, with their names and ranges.
@@ -207,12 +219,12 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// unchanged.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
-        self.memory.set_threads(&self.network, threads)
+        self.memory.set_threads(self.network.as_layer(), threads)
     }
 
     /// Refuses a training pass over `shape` in which a layer would normalize over one row.
     pub(crate) fn check_rows(&self, shape: BatchShape<'_>) -> Result<(), Error> {
-        self.memory.rules.check_rows(&self.network, shape, Mode::Train)
+        self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }
 
     /// Returns the requirements of the network's layers on a batch beyond its sizes.
@@ -241,7 +253,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 }
 
 impl<T: Scalar> Memory<T> {
-    fn new(network: &dyn Layer<T>, capacity: BatchShape<'_>, mode: Mode) -> Result<Self, Error> {
+    pub(crate) fn new(network: &dyn Layer<T>, capacity: BatchShape<'_>, mode: Mode) -> Result<Self, Error> {
         capacity.check()?;
         CpuLevel::current()?;
         let capacity = BatchShape::sequences(capacity.batch, capacity.steps);
@@ -276,6 +288,7 @@ impl<T: Scalar> Memory<T> {
             gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
             buffers: Buffers::of(network)?,
             rules: InputRules::of(network)?,
+            per_step: per_step(network),
             spent: false,
             trainable: filled("the blocks", blocks.len(), true)?,
             lengths: Vec::new(),
@@ -327,7 +340,7 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    fn reserve(&mut self, network: &dyn Layer<T>, batch: usize, steps: usize) -> Result<(), Error> {
+    pub(crate) fn reserve(&mut self, network: &dyn Layer<T>, batch: usize, steps: usize) -> Result<(), Error> {
         if batch <= self.capacity.batch && steps <= self.capacity.steps {
             return Ok(());
         }
@@ -372,26 +385,6 @@ impl<T: Scalar> Memory<T> {
                 self.pool = before;
                 return Err(error);
             }
-        }
-        Ok(())
-    }
-
-    /// Refuses a backward pass on a workspace for inference.
-    fn check_saves(&self) -> Result<(), Error> {
-        if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
-            return Err(Error::InvalidState {
-                what: "a forward pass that can go back",
-                needs: "a workspace made by Workspace::new",
-            });
-        }
-        Ok(())
-    }
-
-    fn check_shape(&self, shape: BatchShape<'_>) -> Result<(), Error> {
-        shape.check()?;
-        let BatchShape { batch: max_batch, steps: max_steps, .. } = self.capacity;
-        if shape.batch > max_batch || shape.steps > max_steps {
-            return Err(Error::BeyondCapacity { batch: shape.batch, steps: shape.steps, max_batch, max_steps });
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> 
 }
 
 /// Refuses data of another width, or with inputs that are not valid indices for an embedding of the network.
-pub(crate) fn check_inputs<T: Scalar, L: Layer<T>>(
+pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     data: &dyn Source<T>,
 ) -> Result<(), Error> {
@@ -36,8 +36,8 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T>>(
 }
 
 /// Returns the outputs for the samples of `data` in their order, each sample \[its output steps, output\].
-pub(crate) fn predict<T: Scalar, L: Layer<T>>(
-    workspace: &mut Workspace<T, L>,
+pub(crate) fn predict<T: Scalar>(
+    workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
     w: &[T],
     data: &Dataset<'_, T>,
@@ -48,14 +48,17 @@ pub(crate) fn predict<T: Scalar, L: Layer<T>>(
 }
 
 /// Returns the number of values of all outputs.
-fn outputs<T: Scalar, L: Layer<T>>(workspace: &Workspace<T, L>, data: &Dataset<'_, T>) -> Result<usize, Error> {
-    let rows = if per_step(workspace.network()) { data.all_rows() } else { data.samples() };
+fn outputs<T: Scalar, L: Layer<T> + ?Sized>(
+    workspace: &Workspace<T, L>,
+    data: &Dataset<'_, T>,
+) -> Result<usize, Error> {
+    let rows = if workspace.per_step() { data.all_rows() } else { data.samples() };
     product("the outputs (rows × width)", &[rows, workspace.dims().output])
 }
 
 /// Writes the outputs of [`predict`] to a buffer, in passes of about [`ROWS`] rows.
-pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
-    workspace: &mut Workspace<T, L>,
+pub(crate) fn predict_into<T: Scalar>(
+    workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
     w: &[T],
     data: &Dataset<'_, T>,
@@ -63,7 +66,7 @@ pub(crate) fn predict_into<T: Scalar, L: Layer<T>>(
 ) -> Result<(), Error> {
     check_inputs(workspace, data)?;
     require_length("the buffer of the outputs", outputs(workspace, data)?, y.len())?;
-    let (per_step, width) = (per_step(workspace.network()), workspace.dims().output);
+    let (per_step, width) = (workspace.per_step(), workspace.dims().output);
     let mut at_once = (ROWS / data.steps()).clamp(1, data.samples());
     // The batch of coupled samples is never split.
     if at_once < data.samples() && workspace.network().samples() == Samples::Coupled {

@@ -3,7 +3,7 @@
 use super::{Memory, Workspace};
 use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product};
 
-impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Sets the initial state of passes: for each layer in order, h and then the cell state.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
     Err(rule.at(path))
 }
 
-impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
+impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Stores the initial state of the first window.
     ///
     /// # Errors
@@ -151,7 +151,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
                 self.next_window(windows, rows.batch, true);
             }
             let x = &x[shape.step(first).start * input..][..rows.rows() * input];
-            let y = self.memory.infer(&self.network, w, x, rows).map_err(|error| after(first, error))?;
+            let y = T::workspace_infer(&mut self.memory, self.network.as_layer(), w, x, rows)
+                .map_err(|error| after(first, error))?;
             windows.outputs.extend_from_slice(y);
         }
         windows.lengths = lengths;

@@ -17,7 +17,6 @@ use chainrule::{
     },
     workspace::Workspace,
 };
-use half::f16;
 use std::sync::Mutex;
 
 /// Each optimizer that divides by a root plus ε.
@@ -63,7 +62,8 @@ fn epsilon_of_an_optimizer_below_the_format_is_refused() {
     epsilon_of_an_optimizer_is_checked::<f32>(f64::from(f32::MIN_POSITIVE));
     epsilon_of_an_optimizer_is_checked::<f64>(f64::MIN_POSITIVE);
     // Narrow formats are computed in f64.
-    epsilon_of_an_optimizer_is_checked::<f16>(f64::MIN_POSITIVE);
+    #[cfg(feature = "half")]
+    epsilon_of_an_optimizer_is_checked::<half::f16>(f64::MIN_POSITIVE);
 }
 
 #[test]

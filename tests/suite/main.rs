@@ -71,7 +71,7 @@ mod math;
 mod mean_field;
 #[cfg(feature = "std")]
 mod metrics;
-#[cfg(all(feature = "proptest", feature = "safetensors"))]
+#[cfg(all(feature = "half", feature = "proptest", feature = "safetensors"))]
 mod models;
 #[cfg(feature = "std")]
 mod mutants;
@@ -102,7 +102,7 @@ mod prediction;
 mod predictions;
 #[cfg(feature = "std")]
 mod prose;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", feature = "half"))]
 mod range;
 #[cfg(feature = "safetensors")]
 mod ranks;

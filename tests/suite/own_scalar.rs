@@ -34,6 +34,7 @@ mod own {
         Add add AddAssign add_assign; Sub sub SubAssign sub_assign; Mul mul MulAssign mul_assign;
         Div div DivAssign div_assign; Rem rem RemAssign rem_assign;
     }
+    impl chainrule::Scalar for Own {}
     impl Neg for Own {
         type Output = Own;
         fn neg(self) -> Own {

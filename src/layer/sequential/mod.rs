@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     batch_shape::BatchShape,
+    compiled::Workspace,
     error::{Error, LayerRule, require},
     scalar::Scalar,
     size::{room, saturating_sum},
@@ -81,7 +82,7 @@ impl<T: Scalar> Sequential<T> {
     /// [`Error::InvalidLayer`] where the layer breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH)
     /// deep. On an error the network is unchanged.
     pub fn push(&mut self, layer: impl Layer<T> + 'static) -> Result<(), Error> {
-        self.push_boxed(Box::new(layer))
+        self.push_boxed(layer.boxed())
     }
 
     /// Adds a boxed layer at the end.
@@ -89,7 +90,7 @@ impl<T: Scalar> Sequential<T> {
     /// # Errors
     /// Those of [`push`](Self::push).
     pub fn push_boxed(&mut self, layer: Box<dyn Layer<T>>) -> Result<(), Error> {
-        self.push_made(layer, false)
+        T::sequential_push(self, layer, false)
     }
 
     /// Adds a layer as [`push_boxed`](Self::push_boxed). `own` states whether it is a layer of this crate. Such a layer
@@ -149,7 +150,7 @@ impl<T: Scalar> Sequential<T> {
     /// Those of [`push`](Self::push), for the first layer of `other` that is refused; the layers before it remain
     /// added.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
-        other.links.into_iter().try_for_each(|link| self.push_made(link.layer, link.is_own))
+        other.links.into_iter().try_for_each(|link| T::sequential_push(self, link.layer, link.is_own))
     }
 
     /// Returns the layers, in order.
@@ -208,19 +209,16 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
-impl<T: Scalar> Layer<T> for Sequential<T> {
-    fn dims(&self) -> Dims {
-        Dims::new(self.width_before(0), self.width(), self.starts[self.links.len()])
+/// The methods of the layer that are compiled once.
+impl<T: Scalar> Sequential<T> {
+    /// [`Layer::unsize`].
+    #[inline(never)]
+    pub(crate) fn unsize_of<'a>(workspace: &'a mut Workspace<T, Self>) -> &'a mut Workspace<T, dyn Layer<T> + 'a> {
+        workspace
     }
 
-    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
-        self.shape_before(self.links.len(), shape)
-    }
-
-    /// Saved: the rows between links that the backward pass reads, and the saved values of each link. Scratch: two
-    /// buffers for other rows, or one for two links; the largest scratch of any link; with threads the scratch of
-    /// spans.
-    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    /// [`Layer::memory`].
+    pub(crate) fn memory_of(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
         for (i, link) in self.links.iter().enumerate() {
             let memory = link.layer.memory(rows, mode);
@@ -235,6 +233,60 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         let [output, input] = self.buffers_between(shape);
         all.scratch = saturating_sum([output, input, scratch, self.parallel_scratch(shape, mode)]);
         all
+    }
+
+    /// [`Layer::structure`].
+    pub(crate) fn structure_of(&self) -> Structure<'_, T> {
+        let whole = Structure::chain().recorded(Recorded::Checked(self.answers()));
+        let links = self.links.iter().enumerate();
+        links.fold(whole, |whole, (i, link)| whole.kept_part(i.to_string(), &*link.layer, link.kept))
+    }
+
+    /// [`Layer::spec`].
+    pub(crate) fn spec_of(&self) -> LayerSpec {
+        let layers = self.links.iter().map(|link| link.layer.spec()).collect();
+        LayerSpec::Sequential { input: self.width_before(0), layers }
+    }
+
+    /// [`Layer::forward`].
+    pub(crate) fn forward_of(&self, w: &[T], pass: Forward<'_, T>) {
+        self.lengths(&pass.ctx.shape).forward(w, &pass);
+        self.forward_links(w, pass);
+    }
+
+    /// [`Layer::backward`].
+    pub(crate) fn backward_of(&self, w: &[T], pass: Backward<'_, T>) {
+        self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
+        self.backward_links(Parameters::Stay(w), pass);
+    }
+
+    /// [`Layer::backward_in_place`].
+    pub(crate) fn backward_in_place_of(&self, w: &mut [T], mut step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
+        self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
+        self.backward_links(Parameters::Update(w, step.part(0)), pass);
+    }
+}
+
+impl<T: Scalar> Layer<T> for Sequential<T> {
+    crate::layer::own_box!(Sequential);
+
+    fn unsize<'a>(workspace: &'a mut Workspace<T, Self>) -> &'a mut Workspace<T, dyn Layer<T> + 'a> {
+        T::sequential_unsize(workspace)
+    }
+
+    fn dims(&self) -> Dims {
+        Dims::new(self.width_before(0), self.width(), self.starts[self.links.len()])
+    }
+
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.shape_before(self.links.len(), shape)
+    }
+
+    /// Saved: the rows between links that the backward pass reads, and the saved values of each link. Scratch: two
+    /// buffers for other rows, or one for two links; the largest scratch of any link; with threads the scratch of
+    /// spans.
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        T::sequential_memory(self, shape, mode)
     }
 
     /// Returns the promises of the first layer about x and dx, and of the last layer about y and dy. Without layers
@@ -252,9 +304,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn structure(&self) -> Structure<'_, T> {
-        let whole = Structure::chain().recorded(Recorded::Checked(self.answers()));
-        let links = self.links.iter().enumerate();
-        links.fold(whole, |whole, (i, link)| whole.kept_part(i.to_string(), &*link.layer, link.kept))
+        T::sequential_structure(self)
     }
 
     fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
@@ -267,22 +317,18 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn spec(&self) -> LayerSpec {
-        let layers = self.links.iter().map(|link| link.layer.spec()).collect();
-        LayerSpec::Sequential { input: self.width_before(0), layers }
+        T::sequential_spec(self)
     }
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        self.lengths(&pass.ctx.shape).forward(w, &pass);
-        self.forward_links(w, pass);
+        T::sequential_forward(self, w, pass);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
-        self.backward_links(Parameters::Stay(w), pass);
+        T::sequential_backward(self, w, pass);
     }
 
-    fn backward_in_place(&self, w: &mut [T], mut step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
-        self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
-        self.backward_links(Parameters::Update(w, step.part(0)), pass);
+    fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
+        T::sequential_backward_in_place(self, w, step, pass);
     }
 }

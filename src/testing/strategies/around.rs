@@ -10,7 +10,7 @@ use crate::{
     layer::{BranchScale, Layer, LayerSpec, Residual, Sequential},
     scalar::Scalar,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use proptest::{
     arbitrary::any,
     collection::vec,
@@ -44,7 +44,7 @@ impl Around {
         let mut network = Sequential::new(input);
         before.map_or(Ok(()), |before| network.push_boxed(before))?;
         match self.skip {
-            Some(scale) => network.push(Residual::boxed(Box::new(layer))?.scale(scale)?)?,
+            Some(scale) => network.push(Residual::around(layer.boxed())?.scale(scale)?)?,
             None => network.push(layer)?,
         }
         self.after.as_ref().map_or(Ok(()), |after| network.push_boxed(after.build()?))?;

@@ -1,0 +1,199 @@
+//! What this crate compiles for `f32` and `f64`, so that a user's crate does not.
+//!
+//! Generic code is compiled in the crate that names its types. The functions of this list are hidden methods of
+//! [`Scalar`](crate::Scalar) without type parameters. `f32` and `f64` have them as their own: they are compiled here,
+//! with all generic code that they call. For another scalar they are compiled where it is used.
+//!
+//! A method has the name of its part, or of its function, and calls generic code:
+//! * `boxed`: a layer as a trait object, so that the methods of the layer are compiled here;
+//! * `losses` and `transforms`: the evaluation of a loss, and the update of a transform;
+//! * `functions`: the passes of a workspace, and the loop of a trainer.
+//!
+//! The list names parts of all floors. It is the one file that may.
+
+pub(crate) use crate::{
+    batch_shape::BatchShape,
+    block::Blocks,
+    dataset::{Batch, ChosenRows, ChosenTargets, Dataset, Source},
+    error::Error,
+    layer::{
+        ActivationLayer, Backward, Forward, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Sequential, Structure,
+    },
+    loss::Target,
+    monitor::GradientMonitor,
+    trainer::{EachBatch, Epoch, Evaluation, FitOptions, Run},
+    transform::{GradientTransform, InPlace, Outcome, Update},
+    workspace::{Given, Memory, Output, StepWindows, Workspace},
+};
+pub(crate) use alloc::{boxed::Box, vec::Vec};
+
+/// A recurrent layer with one activation.
+pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::recurrent::Elman<A>>;
+
+/// Calls the macro `$then` with the list.
+macro_rules! compiled {
+    ($then:ident) => {
+        $then! {
+            boxed {
+                Linear: crate::layer::Linear;
+                PRelu: crate::layer::PRelu;
+                LayerNorm: crate::layer::LayerNorm;
+                RmsNorm: crate::layer::RmsNorm;
+                GroupNorm: crate::layer::GroupNorm;
+                BatchNorm: crate::layer::BatchNorm;
+                Embedding: crate::layer::Embedding;
+                Dropout: crate::layer::Dropout;
+                LastStep: crate::layer::LastStep;
+                MeanOverSteps: crate::layer::MeanOverSteps;
+                GatedLinear: crate::layer::GatedLinear;
+                Softmax: crate::layer::Softmax;
+                Residual: crate::layer::Residual<Self>;
+                Parallel: crate::layer::Parallel<Self>;
+                Sequential: Sequential<Self>;
+                Checkpointed: crate::recurrent::Checkpointed<Self>;
+                Lstm: crate::recurrent::Recurrent<crate::recurrent::Lstm>;
+                Gru: crate::recurrent::Recurrent<crate::recurrent::Gru>;
+                ElmanTanh: ElmanLayer<crate::activation::Tanh>;
+                ElmanRelu: ElmanLayer<crate::activation::Relu>;
+            }
+            activations { Sigmoid Tanh Relu LeakyRelu Elu Gelu Swish }
+            losses {
+                MeanSquaredError MeanAbsoluteError Huber SmoothL1 Pinball CosineDistance PoissonNll CrossEntropy
+                BinaryCrossEntropy Focal GaussianNll KlDivergence NegativeLogLikelihood MultiMargin
+            }
+            transforms {
+                Adadelta Adagrad Adam AdamW Adamax WeightAverage ClipValue ClipNorm ClipBlockNorm Lion Muon NAdam
+                ParameterGroups Penalty RAdam RmsProp Schedule ReduceOnPlateau ScheduleFreeAdamW Sgd SkipNonFinite
+            }
+            functions {
+                fn initialize(layer: &dyn Layer<Self>, seed: u64) -> Result<Vec<Self>, Error>
+                    = crate::layer::initialize_dyn;
+                fn dataset_inputs(data: &Dataset<'_, Self>, rows: &ChosenRows<'_>, x: &mut [Self]) -> Result<(), Error>
+                    = Dataset::copy_inputs;
+                fn dataset_targets(
+                    data: &Dataset<'_, Self>, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, Self>,
+                ) -> Result<(), Error> = Dataset::copy_targets;
+                fn sequential_push(
+                    network: &mut Sequential<Self>, layer: Box<dyn Layer<Self>>, own: bool,
+                ) -> Result<(), Error> = Sequential::push_made;
+                fn sequential_unsize['m](workspace: &'m mut Workspace<Self, Sequential<Self>>)
+                    -> &'m mut Workspace<Self, dyn Layer<Self> + 'm> = Sequential::unsize_of;
+                fn sequential_memory(network: &Sequential<Self>, shape: BatchShape<'_>, mode: Mode) -> MemorySizes
+                    = Sequential::memory_of;
+                fn sequential_structure(network: &Sequential<Self>) -> Structure<'_, Self> = Sequential::structure_of;
+                fn sequential_spec(network: &Sequential<Self>) -> LayerSpec = Sequential::spec_of;
+                fn sequential_forward(network: &Sequential<Self>, w: &[Self], pass: Forward<'_, Self>)
+                    = Sequential::forward_of;
+                fn sequential_backward(network: &Sequential<Self>, w: &[Self], pass: Backward<'_, Self>)
+                    = Sequential::backward_of;
+                fn sequential_backward_in_place(
+                    network: &Sequential<Self>, w: &mut [Self], step: InPlaceStep<'_, Self>, pass: Backward<'_, Self>,
+                ) = Sequential::backward_in_place_of;
+                fn workspace_memory(network: &dyn Layer<Self>, capacity: BatchShape<'_>, mode: Mode)
+                    -> Result<Memory<Self>, Error> = Memory::new;
+                fn workspace_reserve(
+                    memory: &mut Memory<Self>, network: &dyn Layer<Self>, batch: usize, steps: usize,
+                ) -> Result<(), Error> = Memory::reserve;
+                fn workspace_forward['m](
+                    memory: &'m mut Memory<Self>, network: &dyn Layer<Self>, w: &[Self], x: Option<&[Self]>,
+                    shape: BatchShape<'_>, mode: Mode, monitor: &mut dyn GradientMonitor<Self>,
+                ) -> Result<Output<'m, Self>, Error> = Memory::forward;
+                fn workspace_infer['m](
+                    memory: &'m mut Memory<Self>, network: &dyn Layer<Self>, w: &[Self], x: &[Self],
+                    shape: BatchShape<'_>,
+                ) -> Result<&'m [Self], Error> = Memory::infer;
+                fn workspace_backward(
+                    memory: &mut Memory<Self>, network: &dyn Layer<Self>, w: Given<'_, Self>, begins: bool,
+                    monitor: &mut dyn GradientMonitor<Self>,
+                ) -> Result<(), Error> = Memory::run_backward;
+                fn workspace_descend(
+                    memory: &mut Memory<Self>, network: &dyn Layer<Self>, w: &mut [Self], rate: Self,
+                ) -> Result<(), Error> = Memory::descend;
+                fn workspace_predict(
+                    workspace: &mut Workspace<Self, dyn Layer<Self> + '_>, windows: &mut Option<StepWindows<Self>>,
+                    w: &[Self], data: &Dataset<'_, Self>,
+                ) -> Result<Vec<Self>, Error> = crate::workspace::predict;
+                fn workspace_predict_into(
+                    workspace: &mut Workspace<Self, dyn Layer<Self> + '_>, windows: &mut Option<StepWindows<Self>>,
+                    w: &[Self], data: &Dataset<'_, Self>, y: &mut [Self],
+                ) -> Result<(), Error> = crate::workspace::predict_into;
+                fn optimizer_state(
+                    transform: &mut dyn GradientTransform<Self>, blocks: &Blocks, w: &[Self],
+                ) -> Result<(Vec<Self>, bool, InPlace), Error> = crate::transform::initial_state;
+                fn trainer_step(
+                    run: &mut Run<'_, Self>, data: &dyn Source<Self>, batch: &mut Batch<Self>, samples: &[usize],
+                    monitor: &mut dyn GradientMonitor<Self>,
+                ) -> Result<(f64, Outcome), Error> = Run::step;
+                fn trainer_fit(run: &mut Run<'_, Self>, data: &dyn Source<Self>, observers: FitOptions<'_, Self>)
+                    -> Result<Vec<Epoch>, Error> = Run::fit;
+                fn trainer_evaluate(run: &mut Run<'_, Self>, name: &'static str, data: &dyn Source<Self>)
+                    -> Result<Evaluation, Error> = Run::evaluate;
+                fn trainer_each_batch(
+                    run: &mut Run<'_, Self>, data: &dyn Source<Self>, visit: &mut EachBatch<'_, Self>,
+                ) -> Result<(), Error> = Run::each_batch;
+            }
+        }
+    };
+}
+pub(crate) use compiled;
+
+/// Defines the methods of the list.
+macro_rules! methods {
+    (
+        boxed { $($layer:ident: $layer_type:ty;)* }
+        activations { $($activation:ident)* }
+        losses { $($loss:ident)* }
+        transforms { $($transform:ident)* }
+        functions {
+            $(fn $function:ident$([$lifetime:lifetime])?($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+                = $generic:path;)*
+        }
+    ) => {
+        $(
+            #[doc(hidden)]
+            #[inline(never)]
+            fn $layer(layer: $layer_type) -> Box<dyn Layer<Self>> {
+                Box::new(layer)
+            }
+        )*
+        $(
+            #[doc(hidden)]
+            #[inline(never)]
+            fn $activation(
+                layer: ActivationLayer<crate::activation::$activation>,
+            ) -> Box<dyn Layer<Self>> {
+                Box::new(layer)
+            }
+        )*
+        $(
+            #[doc(hidden)]
+            fn $loss(
+                loss: &crate::loss::$loss,
+                width: usize,
+                y: &[Self],
+                target: Target<'_, Self>,
+                row_weights: Option<&[Self]>,
+                dy: &mut [Self],
+            ) -> Result<Self, Error> {
+                loss.evaluate_generic(width, y, target, row_weights, dy)
+            }
+        )*
+        $(
+            #[doc(hidden)]
+            fn $transform(
+                transform: &mut crate::transform::$transform,
+                update: Update<'_, Self>,
+            ) -> Result<Outcome, Error> {
+                transform.update_generic(update)
+            }
+        )*
+        $(
+            #[doc(hidden)]
+            #[allow(clippy::too_many_arguments, private_interfaces)]
+            fn $function$(<$lifetime>)?($($argument: $type),*) $(-> $result)? {
+                $generic($($argument),*)
+            }
+        )*
+    };
+}
+pub(crate) use methods;
