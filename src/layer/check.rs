@@ -199,7 +199,7 @@ impl Question<'_> {
 }
 
 /// Calls a method twice, and refuses different results.
-fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
+pub(crate) fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
     let (first, second) = (ask(), ask());
     if first == second { Ok(second) } else { Err(LayerRule::Changed { method }) }
 }

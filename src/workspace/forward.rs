@@ -5,7 +5,7 @@ use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
     kernel::thread_pool::{install, threads},
-    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, hold},
+    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, hold, twice},
     monitor::GradientMonitor,
     scalar::Scalar,
     size::saturating_product,
@@ -248,7 +248,8 @@ impl<T: Scalar> Memory<T> {
 
     /// Returns the sizes of a pass, checked against the memory of the workspace.
     pub(super) fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
-        let (memory, after) = (network.memory(shape, mode), network.output_shape(shape));
+        let memory = network.memory(shape, mode);
+        let after = twice("output_shape", || network.output_shape(shape)).map_err(|rule| rule.at(""))?;
         check_output_shape(shape, after).map_err(|rule| rule.at(""))?;
         let outs = saturating_product(&[after.rows(), self.dims.output]);
         let states = saturating_product(&[memory.state, shape.batch]);

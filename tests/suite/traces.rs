@@ -212,6 +212,7 @@ fn findings_of_a_report_are_events() {
         let fields = Fields::default()
             .with("cause", format_args!("{}", finding.cause))
             .with("layer", finding.layer.as_str())
+            .with("place", finding.place().as_str())
             .with_some("since", finding.since)
             .with_some("decades", finding.decades)
             .with_some("predicted", finding.predicted)
