@@ -51,10 +51,10 @@ const WORKLOADS: [Workload; 2] = [
         batch: 128,
     },
     Workload {
-        name: "LSTM 128-256, 64 steps, batch 64",
-        network: || Sequential::input(128).recurrent(256, Lstm::new()).last_step().linear(10).build(),
+        name: "LSTM 256-512, 64 steps, batch 64",
+        network: || Sequential::input(256).recurrent(512, Lstm::new()).last_step().linear(10).build(),
         steps: 64,
-        width: 128,
+        width: 256,
         batch: 64,
     },
 ];
