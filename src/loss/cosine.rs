@@ -1,6 +1,6 @@
 //! The loss of directions.
 
-use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, values};
+use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, own_evaluate, values};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -76,16 +76,7 @@ impl CosineDistance {
 }
 
 impl<T: Scalar> Loss<T> for CosineDistance {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::CosineDistance(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(CosineDistance);
 
     fn reduction(&self) -> Reduction {
         self.reduction

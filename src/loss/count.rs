@@ -3,6 +3,7 @@
 use super::{
     Loss, Reduction, Target,
     each_value::{EachValue, evaluate},
+    own_evaluate,
 };
 use crate::{
     error::{Error, require},
@@ -76,16 +77,7 @@ impl PoissonNll {
 }
 
 impl<T: Scalar> Loss<T> for PoissonNll {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::PoissonNll(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(PoissonNll);
 
     fn reduction(&self) -> Reduction {
         self.reduction

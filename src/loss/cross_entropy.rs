@@ -1,6 +1,8 @@
 //! Losses of probabilities, from logits.
 
-use super::{Loss, Reduction, RowsOf, Sum, Target, Total, check_finite, class_of, over_rows, total_weight, values};
+use super::{
+    Loss, Reduction, RowsOf, Sum, Target, Total, check_finite, class_of, over_rows, own_evaluate, total_weight, values,
+};
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
@@ -186,16 +188,7 @@ impl CrossEntropy {
 }
 
 impl<T: Scalar> Loss<T> for CrossEntropy {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::CrossEntropy(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(CrossEntropy);
 
     fn reduction(&self) -> Reduction {
         self.reduction
@@ -301,16 +294,7 @@ impl BinaryCrossEntropy {
 }
 
 impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::BinaryCrossEntropy(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(BinaryCrossEntropy);
 
     fn reduction(&self) -> Reduction {
         self.reduction

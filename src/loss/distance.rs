@@ -3,6 +3,7 @@
 use super::{
     Loss, Reduction, Target,
     each_value::{EachValue, evaluate},
+    own_evaluate,
 };
 use crate::{
     error::{Error, require},
@@ -60,16 +61,7 @@ macro_rules! distance {
         }
 
         impl<T: Scalar> Loss<T> for $name {
-            fn evaluate(
-                &self,
-                width: usize,
-                y: &[T],
-                target: Target<'_, T>,
-                row_weights: Option<&[T]>,
-                dy: &mut [T],
-            ) -> Result<T, Error> {
-                T::$name(self, width, y, target, row_weights, dy)
-            }
+            own_evaluate!($name);
             fn reduction(&self) -> Reduction {
                 self.reduction
             }

@@ -3,6 +3,7 @@
 use super::{
     Loss, Reduction, Target,
     each_value::{EachValue, evaluate},
+    own_evaluate,
 };
 use crate::{
     error::{Error, require},
@@ -102,16 +103,7 @@ impl Focal {
 }
 
 impl<T: Scalar> Loss<T> for Focal {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::Focal(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(Focal);
 
     fn reduction(&self) -> Reduction {
         self.reduction

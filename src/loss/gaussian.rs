@@ -1,6 +1,6 @@
 //! The loss of a mean and a variance.
 
-use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, values};
+use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, own_evaluate, values};
 use crate::{
     error::{Error, require},
     math,
@@ -122,16 +122,7 @@ impl GaussianNll {
 }
 
 impl<T: Scalar> Loss<T> for GaussianNll {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::GaussianNll(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(GaussianNll);
 
     fn reduction(&self) -> Reduction {
         self.reduction

@@ -1,6 +1,6 @@
 //! Losses of logarithms of probabilities.
 
-use super::{Loss, Reduction, RowsOf, Target, check_finite, class_of, classes, over_rows, values};
+use super::{Loss, Reduction, RowsOf, Target, check_finite, class_of, classes, over_rows, own_evaluate, values};
 use crate::{
     error::{Error, require},
     math,
@@ -61,16 +61,7 @@ impl KlDivergence {
 }
 
 impl<T: Scalar> Loss<T> for KlDivergence {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::KlDivergence(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(KlDivergence);
 
     fn reduction(&self) -> Reduction {
         self.reduction
@@ -124,16 +115,7 @@ impl NegativeLogLikelihood {
 }
 
 impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::NegativeLogLikelihood(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(NegativeLogLikelihood);
 
     fn reduction(&self) -> Reduction {
         self.reduction

@@ -1,6 +1,6 @@
 //! The hinge loss of classes.
 
-use super::{Loss, Reduction, RowsOf, Target, class_of, classes, over_rows};
+use super::{Loss, Reduction, RowsOf, Target, class_of, classes, over_rows, own_evaluate};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -95,16 +95,7 @@ impl MultiMargin {
 }
 
 impl<T: Scalar> Loss<T> for MultiMargin {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        T::MultiMargin(self, width, y, target, row_weights, dy)
-    }
+    own_evaluate!(MultiMargin);
 
     fn reduction(&self) -> Reduction {
         self.reduction

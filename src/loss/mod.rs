@@ -26,6 +26,23 @@ use crate::{
 };
 use core::fmt::Debug;
 
+/// Defines the method `evaluate` of a loss of this crate: the entry of [`compiled`](crate::compiled) of the same name.
+macro_rules! own_evaluate {
+    ($name:ident) => {
+        fn evaluate(
+            &self,
+            width: usize,
+            y: &[T],
+            target: Target<'_, T>,
+            row_weights: Option<&[T]>,
+            dy: &mut [T],
+        ) -> Result<T, Error> {
+            T::$name(self, width, y, target, row_weights, dy)
+        }
+    };
+}
+use own_evaluate;
+
 /// The target of an output: classes or values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

@@ -253,8 +253,8 @@ pub fn run(seed: u64, cases: u64, only: &str) -> Result<(), Box<dyn std::error::
     println!("\nbelow 100 with the thresholds as they are: {}", wrong.join("; "));
     let [chosen, without] = sums.map(|sum| 100.0 * sum / count / CHOSEN.len() as f64);
     println!(
-        "\nmean of {} thresholds: {chosen:.2} chosen on all kinds, {without:.2} chosen without the judged kind; {} of {} \
-         pairs of threshold and kind differ",
+        "\nmean of {} thresholds: {chosen:.2} chosen on all kinds, {without:.2} chosen without the judged kind; \
+         {} of {} pairs of threshold and kind differ",
         CHOSEN.len(),
         differing.iter().sum::<usize>(),
         CHOSEN.len() * kinds.len()

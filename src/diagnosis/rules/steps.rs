@@ -122,7 +122,8 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let text = format!(
-        "{} does not move: not once in the last {} steps, though it was not declared frozen. Its learning rate may be 0",
+        "{} does not move: not once in the last {} steps, though it was not declared frozen. Its learning rate may \
+         be 0",
         block.name(),
         block.still()
     );

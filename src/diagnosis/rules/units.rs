@@ -142,7 +142,8 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let because = match drift {
         Some(drift) => format!("they are {drift:.0} times as large as the description draws them"),
         None => format!(
-            "pre-activations have a root mean square of {}, and φ′ is below 5 % of its bound in {:.0} % of the units",
+            "pre-activations have a root mean square of {}, and φ′ is below 5 % of its bound in {:.0} % of \
+             the units",
             number(link.input().mean()),
             100.0 * first
         ),
