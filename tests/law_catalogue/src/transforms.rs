@@ -534,7 +534,7 @@ pub fn entries() -> Vec<Entry> {
         (MomentumInStruct, &[], Law::Resumes),
         (UnitOfZero, &[Law::RestsAtZero], Law::RestsAtZero),
         (RefusesNotANumber, &[], Law::SurvivesAnything),
-        (NormInSingle, CLIP, Law::Idempotent),
+        (NormInSingle, CLIP, Law::KeepsDirection),
         (PanicsAtManySteps, &[], Law::NoPanic),
         (AbsoluteGradient, &[], Law::Downhill),
         (ZeroThenNothing, &[], Law::Formula),
