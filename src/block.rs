@@ -19,12 +19,12 @@ pub enum Role {
     Gain,
 }
 
-/// A gate of a recurrent cell. It has as many rows of the input weights, the recurrent weights and the biases as the
-/// cell has units.
+/// A gate of a recurrent cell, or one of the two maps of a [`GatedLinear`](crate::layer::GatedLinear) layer. It has as
+/// many rows of the weights, the recurrent weights and the biases as the cell or layer has units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Gate {
-    /// Name, unique in the cell, such as `forget`.
+    /// Name, unique in the cell or layer, such as `forget`.
     pub name: &'static str,
     /// Whether the state of the previous step is multiplied by the gate, as by the forget gate of an LSTM or the update
     /// gate of a GRU. If the gate is 0, the state and its gradient vanish.

@@ -1,15 +1,15 @@
-//! What this crate compiles for `f32` and `f64`, so that a user's crate does not.
+//! The generic code that this crate compiles for `f32` and `f64`, so that a user's crate does not.
 //!
 //! Generic code is compiled in the crate that names its types. The functions of this list are hidden methods of
 //! [`Scalar`](crate::Scalar) without type parameters. `f32` and `f64` have them as their own: they are compiled here,
 //! with all generic code that they call. For another scalar they are compiled where it is used.
 //!
-//! A method has the name of its part, or of its function, and calls generic code:
+//! A method has the name of a type or of a function, and calls generic code:
 //! * `boxed`: a layer as a trait object, so that the methods of the layer are compiled here;
 //! * `losses` and `transforms`: the evaluation of a loss, and the update of a transform;
 //! * `functions`: the passes of a workspace, and the loop of a trainer.
 //!
-//! The list names parts of all floors. It is the one file that may.
+//! The list names items of all modules, whatever their level in the architecture. Only this file may do so.
 
 pub(crate) use crate::{
     batch_shape::BatchShape,
@@ -30,7 +30,7 @@ pub(crate) use alloc::{boxed::Box, vec::Vec};
 /// A recurrent layer with one activation.
 pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::recurrent::Elman<A>>;
 
-/// Calls the macro `$then` with the list.
+/// Calls the macro `$then` with the list of the types and functions that are compiled in this crate.
 macro_rules! compiled {
     ($then:ident) => {
         $then! {
@@ -137,7 +137,7 @@ macro_rules! compiled {
 }
 pub(crate) use compiled;
 
-/// Defines the methods of the list.
+/// Defines the hidden methods of `Scalar`, one for each entry of the list.
 macro_rules! methods {
     (
         boxed { $($layer:ident: $layer_type:ty;)* }

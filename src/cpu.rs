@@ -47,7 +47,8 @@ impl fmt::Display for CpuLevel {
 impl CpuLevel {
     const ALL: [CpuLevel; 3] = [CpuLevel::Plain, CpuLevel::Avx2, CpuLevel::Avx512];
 
-    /// The levels that this machine has, lowest first. Without the feature `std` it is only [`Plain`](Self::Plain).
+    /// Returns the levels that this machine has, lowest first. Without the feature `std` it is only
+    /// [`Plain`](Self::Plain).
     pub fn available() -> Vec<CpuLevel> {
         let best = best();
         Self::ALL.into_iter().filter(|level| *level <= best).collect()

@@ -92,13 +92,13 @@ pub use monitor::GradientMonitor;
 pub use network::Builder;
 pub use scalar::{Scalar, scalar, to_f64};
 
-/// Comparison to a tolerance, re-exported so that versions agree.
+/// The crate `approx`: comparison to a tolerance. Re-exported so that versions agree.
 #[cfg(feature = "approx")]
 pub use approx;
-/// Property tests, re-exported so that versions agree.
+/// The crate `proptest`: property tests. Re-exported so that versions agree.
 #[cfg(feature = "proptest")]
 pub use proptest;
-/// The random generators' traits, re-exported so that versions agree.
+/// The crate `rand_core`: the traits of random generators. Re-exported so that versions agree.
 pub use rand_core;
 
 /// The examples of README.md, as tests.

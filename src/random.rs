@@ -67,7 +67,8 @@ impl Normals {
     }
 }
 
-/// Shuffles `order` (Fisher & Yates). The permutation depends on `seed` and `epoch` alone, so a resumed run repeats it.
+/// Shuffles `order` (Fisher & Yates). The permutation depends on the length, `seed` and `epoch` alone, so a resumed run
+/// repeats it.
 pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
     let mut rng = generator(seed ^ epoch.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for i in (1..order.len()).rev() {

@@ -46,7 +46,8 @@ pub fn scalar<T: Scalar>(x: f64) -> T {
     <T as NumCast>::from(x).unwrap_or_else(T::nan)
 }
 
-/// Converts the parameter `x` to `T`: the nearest finite number, and not 0 unless `x` is 0.
+/// Converts `x`, a setting such as the β of an activation, to `T`: the nearest finite number, and not 0 unless `x` is
+/// 0.
 #[inline(always)]
 pub(crate) fn parameter<T: Scalar>(x: f64) -> T {
     let nearest = scalar::<T>(x);

@@ -26,7 +26,7 @@ pub(crate) fn saturating_sum(terms: impl IntoIterator<Item = usize>) -> usize {
     terms.into_iter().fold(0, usize::saturating_add)
 }
 
-/// The product of `factors`, a number of values. `what` names the values in an error.
+/// Returns the product of `factors`, a number of values. `what` names the values in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the product exceeds [`MOST`].
@@ -37,7 +37,7 @@ pub(crate) fn product(what: impl Display, factors: &[usize]) -> Result<usize, Er
     }
 }
 
-/// The product of `factors`, a number of values of type `T`. `what` names the values in an error.
+/// Returns the product of `factors`, a number of values of type `T`. `what` names the values in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the values take more than [`MOST`] bytes.
@@ -49,7 +49,7 @@ pub(crate) fn room<T>(what: impl Display, factors: &[usize]) -> Result<usize, Er
     }
 }
 
-/// The sum of `terms`, a number of values. `what` names the values in an error.
+/// Returns the sum of `terms`, a number of values. `what` names the values in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the sum exceeds [`MOST`].

@@ -21,7 +21,8 @@ pub struct Elu {
 checked_when_read!(Elu { alpha });
 
 impl Elu {
-    /// The limit at −∞ is `−alpha`. If a number format cannot represent α, the nearest finite number is used.
+    /// Creates ELU with the parameter α; its limit at −∞ is −α. If a number format cannot represent α, the
+    /// nearest number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `alpha` is finite and not negative.
@@ -75,8 +76,8 @@ pub struct Celu {
 checked_when_read!(Celu { alpha });
 
 impl Celu {
-    /// The limit at −∞ is `−alpha`. If a number format cannot represent α, the nearest number that is finite and
-    /// not 0 is used.
+    /// Creates CELU with the parameter α; its limit at −∞ is −α. If a number format cannot represent α, the
+    /// nearest number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `alpha` is finite and greater than 0.
@@ -149,7 +150,7 @@ impl Activation for Selu {
     own_kind!(Selu);
 }
 
-/// `right · z` for `z > 0`, else `left · (e^exponent − 1)`.
+/// Returns `right · z` for `z > 0`, else `left · (e^exponent − 1)`.
 #[inline(always)]
 fn exponential<T: Scalar>(z: T, right: T, left: T, exponent: T) -> T {
     let negative = left * math::exp_m1(if exponent > T::zero() { T::zero() } else { exponent });
@@ -157,7 +158,7 @@ fn exponential<T: Scalar>(z: T, right: T, left: T, exponent: T) -> T {
     if z > T::zero() { positive } else { negative }
 }
 
-/// `right` for `z + low > 0`, else `left · e^(z + low)`.
+/// Returns `right` for `z > 0`, else `left · e^(z + low)`, where `low` is the rounding error of z.
 #[inline(always)]
 fn exponential_derivative<T: Scalar>((z, low): (T, T), right: T, left: T) -> T {
     let negative = left * math::exp_of_sum(z, low);

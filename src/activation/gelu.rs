@@ -51,7 +51,7 @@ const CUBIC_LOST: f64 = -6.175_149_918_155_315e-19;
 const SATURATED: f64 = 100.0;
 
 impl GeluTanh {
-    /// `v` rounded, its rounding error, and `z v′`.
+    /// Returns `v = 2 √(2/π) (z + 0.044715 z³)` rounded, its rounding error, and `z v′`.
     ///
     /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimals. For `f32`
     /// `v` is therefore computed in `f64` (a vector conversion, not a call).

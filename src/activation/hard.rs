@@ -21,8 +21,8 @@ pub struct HardTanh {
 checked_when_read!(HardTanh { min, max });
 
 impl HardTanh {
-    /// Creates the identity between `min` and `max`. If a number format cannot represent a limit, the nearest number
-    /// that is finite and not 0 is used.
+    /// Creates the function that clamps its argument to the range from `min` to `max`. If a number format cannot
+    /// represent a limit, the nearest number that is finite and not 0 is used.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are finite and `min < max`.
@@ -32,18 +32,18 @@ impl HardTanh {
         Ok(HardTanh { min, max })
     }
 
-    /// The smallest value.
+    /// Returns the smallest value of φ.
     pub const fn min(&self) -> f64 {
         self.min
     }
 
-    /// The largest value.
+    /// Returns the largest value of φ.
     pub const fn max(&self) -> f64 {
         self.max
     }
 }
 
-/// Returns the identity between −1 and 1.
+/// Returns the function that clamps to the range from −1 to 1.
 impl Default for HardTanh {
     fn default() -> Self {
         HardTanh { min: -1.0, max: 1.0 }

@@ -36,7 +36,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// The bounds `[inf, sup]`.
+    /// Creates the bounds `[inf, sup]`.
     pub const fn new(inf: f64, sup: f64) -> Self {
         Bounds { inf, sup }
     }
@@ -51,7 +51,8 @@ impl Bounds {
     /// `inf − 4 ε M ≤ derivative ≤ sup + 4 ε M`, with M the larger magnitude of the finite bounds and ε the
     /// machine epsilon of `T`.
     ///
-    /// NaN does not lie within them. The formulas of this crate do, in `f32` and `f64`; the laws test it.
+    /// NaN does not lie within them. The formulas of this crate do, in `f32` and `f64`; `testing::activation_laws`
+    /// tests it.
     ///
     /// ```
     /// use chainrule::Bounds;
@@ -144,14 +145,15 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
         ActivationKind::Custom(Arc::from(Box::new(self.clone()) as Box<dyn AnyActivation>))
     }
 
-    /// Returns the layer of this activation as a trait object. Sealed: the layer of an activation of this crate is then
-    /// compiled here, for `f32` and `f64`.
+    /// Returns the layer of this activation as a trait object. Sealed: for an activation of this crate, this crate
+    /// compiles the layer for `f32` and `f64`.
     #[doc(hidden)]
     fn boxed_layer<T: Scalar>(layer: ActivationLayer<Self>) -> Box<dyn Layer<T>> {
         Box::new(layer)
     }
 
-    /// Returns the recurrent layer of this activation as a trait object. Sealed, as `boxed_layer`.
+    /// Returns the recurrent layer of an [`Elman`](crate::recurrent::Elman) cell with this activation as a trait
+    /// object. Sealed, as `boxed_layer`.
     #[doc(hidden)]
     fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
         Box::new(layer)

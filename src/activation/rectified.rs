@@ -62,7 +62,7 @@ impl LeakyRelu {
         Ok(LeakyRelu { slope })
     }
 
-    /// The slope for `z ≤ 0`.
+    /// Returns the slope for `z ≤ 0`.
     pub const fn slope(&self) -> f64 {
         self.slope
     }

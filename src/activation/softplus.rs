@@ -56,7 +56,7 @@ impl Activation for Softplus {
         let (v, lost) = product(z, parameter(self.beta));
         math::sigmoid_of_sum(v, lost)
     }
-    /// The limits at −∞ and ∞.
+    /// Returns the limits 0 at −∞ and 1 at ∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
@@ -77,7 +77,7 @@ impl Activation for LogSigmoid {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::sigmoid(-z)
     }
-    /// The limits at ∞ and −∞.
+    /// Returns the limits 0 at ∞ and 1 at −∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }

@@ -38,7 +38,7 @@ impl Swish {
         self.beta
     }
 
-    /// `βz` and its rounding error. For β = 0 it is 0, even if `z` is infinite.
+    /// Returns `βz` and its rounding error. For β = 0, `βz` is 0 even if `z` is infinite.
     #[inline(always)]
     fn gate<T: Scalar>(&self, z: T) -> (T, T) {
         let beta = parameter::<T>(self.beta);
@@ -48,7 +48,7 @@ impl Swish {
     }
 }
 
-/// [`Swish::SILU`].
+/// Returns [`Swish::SILU`].
 impl Default for Swish {
     fn default() -> Self {
         Swish::SILU

@@ -13,8 +13,9 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TanhShrink;
 
-/// `z t/(3 + t + t R(t))` with t = z², where `tanh z = z/(1 + t/(3 + t R(t)))` and R = 1/(5 + t/(7 + …)) is
-/// Lambert's continued fraction, of which the terms up to 19 are left: as one fraction. Right to 2e-19 up to ±1.
+/// Returns `z − tanh z` for `|z| ≤ 1`, with an error of at most 2e-19: `z t/(3 + t + t R(t))` with t = z². Here R
+/// = 1/(5 + t/(7 + …)) comes from Lambert's continued fraction `tanh z = z/(1 + t/(3 + t R(t)))`. It is cut off after
+/// the term 19 and computed as one fraction.
 #[inline(always)]
 fn near_zero<T: Scalar>(z: T) -> T {
     let t = z * z;
@@ -40,7 +41,7 @@ impl Activation for TanhShrink {
         let tanh = math::tanh(z);
         tanh * tanh
     }
-    /// 0 at 0; the supremum is approached at ±∞.
+    /// The infimum 0 is at 0; the supremum 1 is the limit at ±∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }

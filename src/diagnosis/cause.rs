@@ -7,25 +7,27 @@ use core::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Cause {
-    /// The activation's derivative is small at all pre-activations that occur: sigmoid's is at most ¼. The gradient
-    /// vanishes over depth by φ′, for any weights.
+    /// The derivative φ′ of the activation is small at all pre-activations that occur: sigmoid's is at most ¼. So
+    /// φ′ makes the gradient vanish over depth, for any weights.
     SaturatingActivation,
     /// The weights are too small: each product with them reduces the norm of the gradient.
     SmallWeights,
-    /// The weights are too large: each product increases the norm of the gradient, or drives the units to where φ′
-    /// is 0.
+    /// The weights are too large: each product increases the norm of the gradient, or drives the units to where the
+    /// derivative φ′ of the activation is 0.
     LargeWeights,
     /// All units of a layer start equal and remain equal.
     ConstantWeights,
     /// Some units of a layer are copies of each other and remain so.
     DuplicatedUnits,
-    /// Dead units: φ′ is 0 for every example, so that no update reaches their weights.
+    /// Dead units: the derivative φ′ of their activation is 0 for every example, so that no update reaches their
+    /// weights.
     DeadUnits,
-    /// One layer alone reduces the gradient by more than a decade.
+    /// One layer alone reduces the norm of the gradient by more than a decade, a factor of ten.
     Bottleneck,
     /// The inputs are not near mean 0 and variance 1.
     UnscaledInput,
-    /// Each step back in time reduces the gradient, within the span that the task must remember.
+    /// Each step back in time reduces the gradient, so much that it vanishes within the number of steps that the task
+    /// must remember.
     VanishingRecurrence,
     /// Each step back in time increases the gradient.
     ExplodingRecurrence,
@@ -35,23 +37,24 @@ pub enum Cause {
     LearningRateTooHigh,
     /// The loss surface has a cliff: the norm of the gradient jumps, and no transform clips it.
     Cliff,
-    /// Clipping reduces nearly every gradient to a small fraction.
+    /// Clipping reduces half of the gradients or more, a typical one to a small fraction of its norm.
     ClipThresholdTooLow,
-    /// A product or a sum left the range of the format.
+    /// A product or a sum left the range of the number format, `f32` or `f64`.
     Overflow,
-    /// An operation had no defined result.
+    /// An activation or its derivative was NaN for finite values: it had no defined result.
     NotANumber,
     /// A block has a gradient, but its values do not change, although it was not declared frozen.
     FrozenBlock,
     /// The layer maps all inputs to nearly equal values, so that gradients do not separate them.
     CollapsedRepresentation,
-    /// The gradient is below the normal numbers of the format.
+    /// Part of the gradient is below the normal numbers of the format, `f32` or `f64`, and has lost digits.
     Underflow,
     /// A value of the data is NaN or infinite, or one sample outweighs all others.
     BadData,
     /// The targets are far larger than the outputs of the network, and the loss does not fall.
     UnscaledTarget,
-    /// The branches of residual blocks add more than the skips carry: the gradient grows from block to block.
+    /// The branches of residual blocks add more than the skip connections carry: the gradient grows from block to
+    /// block.
     LoudBranches,
     /// A gate admits almost nothing of the input into the state.
     ClosedInputGate,
@@ -70,9 +73,9 @@ pub enum Cause {
     SquashedOutputs,
     /// The samples of a batch are alike: each update undoes those of other batches.
     UnmixedBatches,
-    /// The targets do not depend on the inputs, according to a permutation test.
+    /// A permutation test finds no dependence of the targets on the inputs.
     NoInformation,
-    /// The budget is bad, and no change that was tried repairs it.
+    /// The gradient vanishes or explodes over depth, and no change that was tried repairs it.
     NoCauseFound,
 }
 
@@ -153,7 +156,7 @@ impl Cause {
 }
 
 impl Cause {
-    /// Returns the usual fix, by the name of its [strategy](super::fix::FixStrategy) where there is one.
+    /// Returns the usual fix as a phrase, by the name of its [strategy](super::fix::FixStrategy) where there is one.
     /// [`suggest_fixes`](super::suggest_fixes) proposes the fixes that apply to a network.
     pub const fn fix(self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Spectral radius and norm of the recurrent matrix U of one layer.
+/// Spectral radius of the recurrent matrix U of one layer, and an upper bound on its spectral norm ‖U‖₂.
 #[derive(Clone, Debug)]
 pub(super) struct RecurrentMatrix {
     pub(super) layer: String,
@@ -23,7 +23,8 @@ pub(super) struct RecurrentMatrix {
     pub(super) spectral_norm: f64,
 }
 
-/// The Lyapunov exponents of one recurrent layer along a sequence.
+/// Measurements of one recurrent layer along a sequence: its Lyapunov exponents in 1/step, the largest first, and the
+/// sensitivities of its units.
 #[derive(Clone, Debug)]
 pub(super) struct Trajectory {
     pub(super) layer: String,
@@ -32,14 +33,15 @@ pub(super) struct Trajectory {
     pub(super) units: Vec<UnitSensitivity>,
 }
 
-/// Returns the paths of the layers with a gate that carries the state.
+/// Returns the paths of the layers with a gate that multiplies the state of the previous step.
 fn carries_state<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Vec<String> {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let gated = blocks.iter().filter(|block| block.gates.iter().any(|gate| gate.carries_state));
     gated.map(|block| block.name.rsplit_once('.').map_or("", |(layer, _)| layer).into()).collect()
 }
 
-/// A monitor that records the whole input of each layer.
+/// A monitor that records the whole input of each layer with a link of [`Factor::Other`], such as a recurrent layer, by
+/// the path of the layer.
 struct Entering<T>(Vec<(String, Vec<T>)>);
 
 impl<T: Scalar> GradientMonitor<T> for Entering<T> {
@@ -75,7 +77,7 @@ pub struct Diagnosis<'a> {
     pub(super) node: LayerSpec,
     pub(super) inputs: InputStatistics,
     pub(super) prediction: Prediction,
-    /// Layers with a gate that carries the state.
+    /// The paths of the layers with a gate that multiplies the state of the previous step.
     pub(super) carries_state: Vec<String>,
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
@@ -109,8 +111,9 @@ impl<'a> Diagnosis<'a> {
         })
     }
 
-    /// Adds bounds from the current parameters: the certificate for passes over `shape`, and the spectral radius and
-    /// norm of each recurrent matrix. The time grows with the cube of the matrix's width.
+    /// Adds bounds from the current parameters: a [`Certificate`] for passes over `shape`, and the spectral radius and
+    /// norm of each square recurrent matrix. A cell with several gates has no such matrix. The time grows with the cube
+    /// of the matrix's width.
     ///
     /// # Errors
     /// Those of [`Certificate::new`]; [`Error::Length`] where a recurrent block does not have the values of its shape.
@@ -179,13 +182,13 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { trajectories, ..self })
     }
 
-    /// Adds interventions: the budget of the parameters `w` on the batch `x`, and if it is bad, the budget with one
-    /// thing changed.
+    /// Adds interventions: the decades from loss to first weights (the budget) of the parameters `w` on the batch `x`.
+    /// If the gradient vanishes or explodes, the budget is measured again with one thing changed.
     ///
     /// Inputs, weights, gains, branches and activations are changed on copies in `f64`; the run is not changed. The
     /// smallest change that repairs the budget identifies the cause. A budget within the [thresholds](Self::thresholds)
-    /// set before takes one pass, a bad one up to 40. Inputs out of scale take one more, and a state that vanishes or
-    /// explodes over time two more. A network with a custom layer or cell has no interventions.
+    /// set before takes one forward and backward pass, a bad one up to 40. Inputs out of scale take one more, and a
+    /// state that vanishes or explodes over time two more. A network with a custom layer or cell has no interventions.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major.
@@ -231,8 +234,8 @@ impl<'a> Diagnosis<'a> {
         &self.node
     }
 
-    /// Runs the rules and returns the report, the root cause first. With the feature `tracing` each finding is an
-    /// event.
+    /// Runs the rules and returns the report, the root cause first. With the feature `tracing` each finding is also
+    /// sent as an event.
     pub fn report(&self) -> Report {
         let mut findings: Vec<Finding> = Vec::new();
         for rule in rules::ALL {

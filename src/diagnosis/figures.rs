@@ -26,7 +26,7 @@ pub(super) fn figure(decades: f64, digits: usize) -> String {
     format!("{}{text}", if decades < 0.0 { '−' } else { '+' })
 }
 
-/// Returns any other number, to three digits: `0.0125`, `3.1e6`, `2e−5`, `∞`.
+/// Returns a number that is not in decades, to three significant digits: `0.0125`, `3.1e6`, `2e−5`, `∞`.
 pub(super) fn number(value: f64) -> String {
     let size = Float::abs(value);
     if value.is_nan() {
@@ -53,7 +53,7 @@ pub(super) fn number(value: f64) -> String {
     format!("{sign}{text}")
 }
 
-/// `1 layer`, `2 layers`, `3 batches`.
+/// Returns a number with its noun, in the plural unless the number is 1: `1 layer`, `2 layers`, `3 batches`.
 pub(super) fn count(number: usize, noun: &str) -> String {
     let ending = match noun {
         _ if number == 1 => "",

@@ -32,31 +32,35 @@ pub struct Finding {
     pub layer: String,
     /// All layers that have the fault, as ranges in the order of the forward pass; empty for all of the network.
     pub layers: Vec<LayerRange>,
-    /// The sample of the data that is at fault, for [`Cause::BadData`] found by [`task`](super::Diagnosis::task).
+    /// The index of the sample of the data that is at fault, for [`Cause::BadData`] found by
+    /// [`task`](super::Diagnosis::task); otherwise `None`.
     pub sample: Option<usize>,
-    /// The last monitored pass of the report, from 0; `None` before training. With
+    /// The index, from 0, of the monitored pass in which the fault was seen: the last of the report, or for a value
+    /// that is NaN or infinite the first pass that had one. `None` before training. With
     /// [`Report::following`](super::Report::following) it is that of the first report that has the finding.
     pub since: Option<u64>,
-    /// The measured size of the fault in decades, by default the decades of the gradient. For
-    /// [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is the ratio of update to parameter. For
-    /// changed or loaded weights that saturate units it is the ratio of their root mean square to that of the
-    /// description.
+    /// The measured size of the fault in decades (log10), by default of the gradient's norm; `None` if it was not
+    /// measured. For [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is log10 of the ratio of
+    /// update to parameter, and for [`Cause::DecayTooStrong`] that of weights to first weights. For changed or loaded
+    /// weights that saturate units it is log10 of the ratio of their root mean square to that of the description.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
-    /// The value of `decades` that theory predicts.
+    /// The decades of the fault by theory, by a certified bound or along a given
+    /// [trajectory](super::Diagnosis::trajectory); `None` if they are unknown.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// The finding as a sentence: fault, layer, size and factor.
     pub text: String,
     /// Why this is the cause, as a sentence: the intervention and its effect, or else the evidence.
     pub because: String,
-    /// The smallest change that removes the fault, with its effect.
+    /// The smallest change that removes the fault, with its effect; `None` if none is known.
     pub intervention: Option<Intervention>,
     /// An observation that would refute the finding.
     pub refuted_by: &'static str,
-    /// The usual fix; after [`Report::tried`](super::Report::tried), the best fix and its effect.
+    /// The usual fix. For the root cause, after [`Report::tried`](super::Report::tried), it is the best fix and its
+    /// effect, or that none helped.
     pub fix: String,
-    /// A rough probability that the finding is right.
+    /// A rough probability that the finding is right, from 0 to 1; 1 for a certain finding.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub confidence: f64,
 }

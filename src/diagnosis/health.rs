@@ -15,7 +15,7 @@ use crate::{
 
 /// Returns the report on a network's initial weights and one batch: the prediction by theory, and the measurements of
 /// one pass with a random gradient at the output. `span` is the number of steps that the task must remember; `None`
-/// means the whole sequence.
+/// means the whole sequence. `seed` determines the initial weights and the random gradient.
 ///
 /// # Shapes
 /// x: \[rows, input\], time-major.
@@ -55,7 +55,7 @@ pub fn check_parameters<T: Scalar>(
     check(network, w, x, shape, span, 0)
 }
 
-/// Refuses a value that is not finite, with its sample, step and column.
+/// Returns [`Error::DataValue`], with sample, step and column, for the first value of `x` that is NaN or infinite.
 fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result<(), Error> {
     let Some(index) = first_non_finite(x) else { return Ok(()) };
     let (mut row, column) = (index / width.max(1), index % width.max(1));
@@ -72,7 +72,7 @@ fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result
     Err(Error::DataValue { what: "an input", sample: row, step, column: Some(column), expected: "finite", found })
 }
 
-/// Runs [`first_check`] on given weights.
+/// Returns the report of [`first_check`] for the given parameters `w`. `seed` determines the random gradient.
 pub(super) fn check<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -115,8 +115,8 @@ pub fn expect_healthy(report: Result<Report, Error>) {
 }
 
 /// Fails a test if the gradient of a network with its initial weights is not healthy on a batch. It fails if the
-/// gradient vanishes or explodes over depth or time, if units are saturated, dead or alike, or if the inputs are not
-/// scaled.
+/// gradient vanishes or explodes over depth or time, if units are saturated, dead or copies of each other, or if the
+/// inputs are not scaled.
 ///
 /// The recurrent form takes the number of steps of a sequence, and optionally the smaller number of steps that the task
 /// must remember.

@@ -1,4 +1,5 @@
-//! Diagnosis of a gradient: fault, layer, start, size, and factor of the chain rule; and fixes for it.
+//! Diagnosis of a network's gradients: each fault with its layer, beginning, size and factor of the chain rule, and
+//! fixes for it.
 
 mod cause;
 mod examine;
@@ -54,7 +55,8 @@ fn first_linear(node: &LayerSpec) -> Option<String> {
     matches!(part, LayerSpec::Linear(_)).then_some(layer)
 }
 
-/// The measured root mean square of the output of the [first weights](first_linear).
+/// Returns the mean over passes of the root mean square of the output of the [first weights](first_linear). `None` if
+/// they are not those of a `Linear` layer, or were not monitored.
 fn first_output(node: &LayerSpec, seen: &Statistics) -> Option<f64> {
     let layer = first_linear(node)?;
     let first = |link: &&crate::monitor::LinkStatistics| link.factor() == Factor::Weights && link.name() == layer;

@@ -1,4 +1,4 @@
-//! The place of a fault over depth: the stretches of layers that have it.
+//! The place of a fault over depth: the ranges of layers that have it.
 
 use alloc::{
     format,
@@ -53,7 +53,8 @@ pub(super) fn place(layers: &[LayerRange]) -> String {
     format!("{} {}{and}{last}", if one { "layer" } else { "layers" }, others.join(", "))
 }
 
-/// One layer, or a block of layers on the main path, with its part of a bad budget.
+/// One layer, or a block of layers on the main path, with the decades that it adds to a gradient that vanishes or
+/// explodes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Station {
     pub layer: String,
@@ -66,18 +67,20 @@ impl Station {
     }
 }
 
-/// The share of all decades that the named stretches together must have.
+/// The fraction of all decades that the ranges named as the place of a fault must have together.
 pub(super) const MOST: f64 = 0.7;
 
-/// The smallest noise of a station's decades: the last digit of a report's table.
+/// The smallest standard deviation that is assumed for the noise of a station's decades: the last digit of a report's
+/// table.
 const DIGIT: f64 = 0.01;
 
-/// Returns the stretches of stations that have the fault.
+/// Returns the ranges of stations that have the fault, in the order of the stations.
 ///
 /// The sequence is divided into parts in which the decades differ by noise alone: the piecewise constant sequence of
-/// the highest likelihood. A part more must raise twice its logarithm by 3 ln n, for its start, its end and its mean
-/// (Schwarz 1978). The worst parts that together have [`MOST`] of the decades have the fault. So do parts whose mean is
-/// nearer to the mean of these than to 0. Neighbours that have it are one range.
+/// the highest likelihood. Each additional part must raise twice the log-likelihood by 3 ln n, with n the number of
+/// stations, for its start, its end and its mean (Schwarz 1978). The worst parts that together have [`MOST`] of the
+/// decades have the fault. So do parts whose mean is nearer to the mean of these than to 0. Neighbours that have it are
+/// one range.
 pub(super) fn stretches(stations: &[Station]) -> Vec<LayerRange> {
     // A station that ends the gradient has all of the fault.
     let ends = |station: &Station| station.decades.is_infinite();
@@ -112,7 +115,8 @@ pub(super) fn stretches(stations: &[Station]) -> Vec<LayerRange> {
     found
 }
 
-/// The noise of the decades: from the differences of neighbours, most of which lie within one stretch.
+/// Returns the standard deviation of the noise in the decades, from the differences of neighbours. Most neighbours lie
+/// within one range.
 fn noise(all: &[f64]) -> f64 {
     let mut apart: Vec<f64> = all.windows(2).map(|pair| Float::abs(pair[1] - pair[0])).collect();
     apart.sort_unstable_by(f64::total_cmp);
@@ -121,7 +125,7 @@ fn noise(all: &[f64]) -> f64 {
     f64::max(median / 0.954, DIGIT)
 }
 
-/// Divides a sequence into parts of constant mean, each given by its start and its end.
+/// Divides a sequence into parts of constant mean, each given by its start and its end, the end excluded.
 fn parts(all: &[f64]) -> Vec<[usize; 2]> {
     let (count, variance) = (all.len(), noise(all) * noise(all));
     let price = 3.0 * libm::log(count.max(2) as f64);
@@ -155,7 +159,8 @@ mod tests {
     use super::*;
     use crate::random::{Normals, generator};
 
-    /// Returns the stretches of 40 layers with the decades of `fault` and noise.
+    /// Returns, as text, the ranges that are found in 40 layers with the decades of `fault` and normal noise of the
+    /// standard deviation `noise`.
     fn found(noise: f64, seed: u64, fault: impl Fn(usize) -> f64) -> String {
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let station = |i: usize| Station::new(&i.to_string(), fault(i) + noise * normals.next(&mut rng));

@@ -12,8 +12,8 @@ const BARS: i32 = 520;
 const HEAD: i32 = 3;
 
 impl Report {
-    /// Returns the budget as an SVG: below the root finding, a bar for each link on the path from loss to input,
-    /// measured over predicted.
+    /// Returns the budget as an SVG: below the root finding, a bar for each link on the path from loss to input. Its
+    /// measured decades are filled, the predicted ones outlined.
     ///
     /// # Errors
     /// The text of the plotting crate's error, if it cannot draw.

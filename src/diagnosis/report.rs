@@ -7,21 +7,22 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// One link of the budget in a report.
+/// One link, a factor of the chain rule, with its effect on the norm of the gradient.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ReportRow {
-    /// The path of the link.
+    /// The path of the link in the network, such as `3.branch.0`.
     pub name: String,
     /// The kind of the link's layer.
     pub kind: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The measured decades of the link.
+    /// The measured decades of the link: log10 of the factor by which it multiplies the norm of the gradient, averaged
+    /// over passes. −∞ if it makes the gradient 0; `None` if it was not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub measured: Option<f64>,
-    /// The decades of the link that were predicted before training.
+    /// The decades of the link that theory predicts before training; `None` if they are unknown.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// Whether the link is on the main path from loss to input.
@@ -36,11 +37,11 @@ pub struct ReportState {
     /// The path of the recurrent layer.
     pub name: String,
     /// The measured decades of one step back in time: of the gradient through the state, of the weights alone, and of
-    /// φ′ and gates alone.
+    /// φ′ and gates alone. `None` if they were not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
-    /// The measured number of steps τ over which the state gradient changes by a factor e; infinite if it does not
-    /// change.
+    /// The measured number of steps τ over which the gradient of the state shrinks by a factor e; negative if it
+    /// grows, infinite if it does not change.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
     /// ρ(U), the largest modulus of an eigenvalue of U, for a cell with one recurrent matrix: the growth rate of high
@@ -50,14 +51,15 @@ pub struct ReportState {
     /// An upper bound on ‖U‖₂, for a cell with one recurrent matrix: the largest factor of one step.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_norm: Option<f64>,
-    /// Over more steps than this the gradient is certain to shrink below 10⁻⁴.
+    /// The number of steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value; `None`
+    /// if no bound proves this.
     pub certified_horizon: Option<usize>,
     /// The Lyapunov exponents λ_i along the [given](Diagnosis::trajectory) trajectory, in 1/step, the largest first.
     /// Empty without a trajectory.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
-    /// ‖∂L/∂s‖ at steps of the last monitored pass, from the last step to the first: pairs of step and norm,
-    /// every k-th step, at most 128.
+    /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: pairs
+    /// of step and norm, every k-th step, at most 128.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient: Vec<[f64; 2]>,
 }
@@ -70,11 +72,11 @@ pub struct ReportState {
 pub struct Report {
     /// The findings, the root cause first.
     pub findings: Vec<Finding>,
-    /// The budget, from loss to input.
+    /// The budget of the gradient: a row for each link, from loss to input.
     pub rows: Vec<ReportRow>,
     /// The number of monitored passes; 0 for a forecast.
     pub passes: u64,
-    /// The decades from loss to first weights: measured, and predicted.
+    /// The decades from loss to first weights: measured, and predicted; each `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
     /// The standard deviation of the predicted decades over random networks of these widths, for one input.
@@ -92,13 +94,13 @@ pub struct Report {
     /// The first loss, and the mean of about the last five losses; `None` without reported losses.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub loss: Option<[f64; 2]>,
-    /// The examined facts, as phrases.
+    /// The sources of evidence that were examined, as phrases, such as `bounds for any input`.
     pub examined: Vec<String>,
     /// The passes, forward and backward, that interventions and measurements of the data took on copies.
     pub passes_on_copies: usize,
 }
 
-/// Returns the facts about a network that were examined, as phrases.
+/// Returns the sources of evidence about a network that were examined, as phrases.
 fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     let mut all = Vec::from([String::from("the description, by theory")]);
     if let Some(experiments) = &diagnosis.experiments {
@@ -224,7 +226,8 @@ impl Report {
         self.root().is_none()
     }
 
-    /// Returns the report with `since` taken from `earlier` for each finding that `earlier` has, too.
+    /// Returns the report with `since` taken from `earlier` for each finding that `earlier` has, too, with the same
+    /// cause and layer.
     #[must_use]
     pub fn following(mut self, earlier: &Report) -> Self {
         for finding in &mut self.findings {
@@ -236,7 +239,8 @@ impl Report {
         self
     }
 
-    /// Returns the report with the trial of its root's fixes added. The root then names the best fix.
+    /// Returns the report with the trial of its root's fixes added. The `fix` of the root then names the best fix, or
+    /// says that none helped.
     #[must_use]
     pub fn tried(mut self, trial: TrialReport) -> Self {
         if let Some(root) = self.findings.iter_mut().find(|finding| finding.severity > Severity::Note) {
@@ -255,7 +259,8 @@ impl Report {
         serde_json::to_string_pretty(self)
     }
 
-    /// Returns the shares of the main path: measured, or predicted if no pass was measured.
+    /// Returns the sums of the decades of the main path by factor of the chain rule: measured, or predicted if no pass
+    /// was measured. Unknown decades count as 0.
     pub fn shares(&self) -> Shares {
         let mut shares = Shares::default();
         for row in self.rows.iter().filter(|row| row.on_main_path) {

@@ -68,11 +68,12 @@ fn tenfold(decades: f64) -> String {
 /// The largest number of rows that the table prints in full. The middle of a longer table is omitted.
 const PRINTED: usize = 24;
 
-/// The spread between random networks of one description, in decades, from which a report states it.
+/// The number of decades that two standard deviations of the predicted decades must exceed for a report to state them.
 const UNCERTAIN: f64 = 0.3;
 
 impl Report {
-    /// Writes the verdict, the findings and their trials, the loss, and the examined facts.
+    /// Returns the text above the table: whether the report is healthy, the findings, the trials, the loss, and the
+    /// examined facts.
     fn findings_as_text(&self) -> String {
         let (mut text, steps) = (String::new(), usize::try_from(self.passes).unwrap_or(usize::MAX));
         if self.is_healthy() {
@@ -88,7 +89,7 @@ impl Report {
         text + &format!("examined: {}\n", self.examined.join("; "))
     }
 
-    /// Writes the table of the gradient's norm over the layers, and over time.
+    /// Returns the table of the decades of each link on the main path, then a line for each recurrent layer.
     fn table(&self) -> String {
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());

@@ -76,9 +76,9 @@ pub enum LayerRule {
          checkpoint the two layers one by one"
     )]
     SegmentBlocks {
-        /// Rows in a group of the layer before.
+        /// The number of rows in a group of the layer before.
         expected: usize,
-        /// Rows in a group of the layer.
+        /// The number of rows in a group of this layer.
         found: usize,
     },
     /// A layer that cannot run a step at a time.

@@ -45,9 +45,9 @@ pub enum Error {
     /// A pass beyond the capacity of the workspace.
     #[error("the pass has {batch} samples of up to {steps} steps, but the workspace holds {max_batch} of {max_steps}")]
     BeyondCapacity {
-        /// Samples of the pass.
+        /// The number of samples of the pass.
         batch: usize,
-        /// Steps of the pass.
+        /// The largest number of steps of a sample of the pass.
         steps: usize,
         /// The largest number of samples that the workspace can hold.
         max_batch: usize,
@@ -59,7 +59,7 @@ pub enum Error {
     TooLarge {
         /// The object whose size is too large.
         what: String,
-        /// The factors of the size.
+        /// The factors whose product is the size.
         factors: Vec<usize>,
         /// The largest possible size; an allocation of less can still fail.
         limit: usize,
@@ -105,7 +105,7 @@ pub enum Error {
         what: &'static str,
         /// The allowed range of the hyper-parameter.
         expected: &'static str,
-        /// The value of the hyper-parameter.
+        /// The value that was given.
         found: f64,
     },
     /// A class label for which an output has no column. A trainer names the sample:
@@ -321,9 +321,9 @@ pub enum Error {
     StateDict {
         /// The name of the tensor.
         tensor: String,
-        /// The tensor that the network expects.
+        /// The name, shape or type of the tensor that the network expects, as text.
         expected: String,
-        /// The tensor found in the state dict.
+        /// The name, shape or type of the tensor in the state dict, as text.
         found: String,
     },
     /// A checkpoint of another network, scalar type or chain of transforms.

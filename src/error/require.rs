@@ -1,13 +1,14 @@
-//! Checks that give an error.
+//! Checks that return an error.
 
 use super::{DataRule, Error};
 
-/// Refuses the value `found` of a hyper-parameter unless `valid`.
+/// Returns [`Error::Parameter`] for the value `found` of the hyper-parameter `what` unless `valid`. `expected` is its
+/// range in words.
 pub(crate) fn require(valid: bool, what: &'static str, expected: &'static str, found: f64) -> Result<(), Error> {
     if valid { Ok(()) } else { Err(Error::Parameter { what, expected, found }) }
 }
 
-/// Refuses `found` values unless their number is a positive multiple of `size`, the size of a row or sample.
+/// Returns an error unless `found`, a number of values, is a positive multiple of `size`, the size of a row or sample.
 pub(crate) fn require_multiple(what: &'static str, found: usize, unit: &'static str, size: usize) -> Result<(), Error> {
     match found {
         0 => Err(Error::Empty { what }),
@@ -16,7 +17,7 @@ pub(crate) fn require_multiple(what: &'static str, found: usize, unit: &'static 
     }
 }
 
-/// Refuses a slice whose length is not `expected`.
+/// Returns [`Error::Length`] for the slice `what` unless its length `found` is `expected`.
 pub(crate) fn require_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }

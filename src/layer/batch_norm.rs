@@ -90,7 +90,7 @@ impl BatchNorm {
         if self.affine { self.width.saturating_mul(2) } else { 0 }
     }
 
-    /// Gain and bias of the columns from `j`.
+    /// Returns gain and bias of the group of columns from `j` on.
     fn affine_of<T: Scalar, W: Scalar>(&self, w: &[T], j: usize, wide: impl Fn(T) -> W) -> [Columns<W>; 2] {
         if !self.affine {
             return [[W::one(); LANES], [W::zero(); LANES]];
@@ -99,7 +99,8 @@ impl BatchNorm {
         [gain, bias].map(|w| load_block::<_, LANES>(w, j).map(&wide))
     }
 
-    /// The statistics of the columns of `x` from `j`, and their mean square deviations times the square of the scale.
+    /// Returns the statistics of the group of columns of `x` from `j` on, and their mean square deviations times the
+    /// square of the scale.
     fn of_batch<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -149,7 +150,8 @@ impl BatchNorm {
         ([scale, mean, rest, inverse], square)
     }
 
-    /// The running statistics of the columns from `j`: those in `buffers`, or the initial ones without buffers.
+    /// Returns the running statistics of the group of columns from `j` on: those in `buffers`, or the initial ones
+    /// without buffers.
     fn running<T: Scalar, W: Scalar>(&self, buffers: &[T], j: usize, wide: impl Fn(T) -> W) -> ColumnStatistics<W> {
         let [mean, variance] = match buffers.split_at_checked(self.width) {
             Some((mean, variance)) if variance.len() == self.width => {
@@ -161,7 +163,7 @@ impl BatchNorm {
         [[W::one(); LANES], mean, [W::zero(); LANES], inverse]
     }
 
-    /// Moves the running statistics of the columns from `j` towards those of a batch of `rows` rows.
+    /// Moves the running statistics of the group of columns from `j` on towards those of a batch of `rows` rows.
     fn run<T: Scalar, W: Scalar>(
         &self,
         buffers: &mut [T],
@@ -186,7 +188,7 @@ impl BatchNorm {
         }
     }
 
-    /// The forward pass with the arithmetic of `W`; `wide` and `round` convert.
+    /// Runs the forward pass with the arithmetic of `W`; `wide` converts from `T` to `W`, and `round` back.
     fn forward_in<T: Scalar, W: Scalar>(
         &self,
         w: &[T],

@@ -43,7 +43,7 @@ impl<T: Scalar> Buffers<T> {
 }
 
 impl<T> Buffers<T> {
-    /// All values.
+    /// Returns the buffers of all layers, in link order.
     pub(crate) fn values(&self) -> &[T] {
         &self.values
     }
@@ -52,7 +52,7 @@ impl<T> Buffers<T> {
         &mut self.values
     }
 
-    /// The buffers for a pass.
+    /// Returns the buffers for a pass, which updates them if `updates` is set.
     pub(crate) fn for_pass(&mut self, updates: bool) -> Option<&mut Self> {
         self.updates = updates;
         Some(self)
@@ -75,7 +75,7 @@ impl<T> Buffers<T> {
     }
 }
 
-/// The buffers of one layer.
+/// The position of one layer's buffers among those of the network.
 #[cfg(feature = "safetensors")]
 pub(crate) struct BufferPlace {
     /// The path of the layer.
@@ -85,7 +85,7 @@ pub(crate) struct BufferPlace {
     pub(crate) is_batch_norm: bool,
 }
 
-/// The buffers of each layer of `network` that has any, in their order.
+/// Returns the positions of the buffers of each layer of `network` that has any, in their order.
 #[cfg(feature = "safetensors")]
 pub(crate) fn buffer_places<T: Scalar>(network: &dyn Layer<T>) -> Vec<BufferPlace> {
     let (mut places, mut end) = (Vec::new(), 0usize);

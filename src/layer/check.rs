@@ -34,11 +34,12 @@ pub(crate) struct Answers {
     pub(crate) saved: usize,
     /// Whether the layer saves a fixed number of values per row, the same in each mode that saves, and has no state.
     pub(crate) by_row: bool,
-    /// Whether the layer can be part of a span, which each thread runs for some of the samples.
+    /// Whether the layer can be part of a span: consecutive layers through which each thread takes some of the samples.
     pub(crate) plain: bool,
 }
 
-/// The check by a workspace whether all layers of a network can run a pass of `shape`.
+/// A check, when a workspace is made, of the descriptive methods of the layer at `path` and all layers inside it, for
+/// passes of up to `shape`.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) shape: BatchShape<'a>,
@@ -46,7 +47,8 @@ pub(crate) struct Question<'a> {
 }
 
 impl Answers {
-    /// The checked answers of `layer`. Those of a container were checked when it was made.
+    /// Returns the results of the descriptive methods of `layer`, or the first rule that they break. A container of
+    /// this crate returns the results that it checked when it was made.
     pub(crate) fn of<T: Scalar>(layer: &dyn Layer<T>) -> Result<Self, LayerRule> {
         let structure = layer.structure();
         let answers = |layer| Self::of(layer);
@@ -55,7 +57,8 @@ impl Answers {
         })
     }
 
-    /// Returns the answers of a layer with sizes that every network refuses.
+    /// Returns `dims` with neutral values for all other results: the answers of a layer whose sizes every network
+    /// refuses.
     fn without_sizes(dims: Dims) -> Self {
         Answers {
             dims,
@@ -72,12 +75,14 @@ impl Answers {
         }
     }
 
-    /// Returns the depth of a layer whose parts have `depth` levels.
+    /// Returns `depth + 1`, the number of levels of a layer whose parts have up to `depth` levels. Refuses more than
+    /// [`MAX_DEPTH`].
     pub(crate) fn above(depth: usize) -> Result<usize, LayerRule> {
         if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) }
     }
 
-    /// Calls all descriptive methods of a layer without parts, twice, for passes of up to `largest`.
+    /// Calls the descriptive methods of a layer whose results are not cached, most of them twice, for passes of up to
+    /// `largest`. Refuses results that differ or break a rule.
     pub(crate) fn ask<T: Scalar>(layer: &dyn Layer<T>, largest: BatchShape<'_>) -> Result<Self, LayerRule> {
         let dims = twice("dims", || layer.dims())?;
         let Dims { input, output, parameters } = dims;
@@ -157,7 +162,7 @@ impl Answers {
 }
 
 impl Question<'_> {
-    /// The answers of a layer after its parts were checked again.
+    /// Checks the parts of `layer` again, then returns the results of its own descriptive methods.
     pub(crate) fn answers<T: Scalar>(self, layer: &dyn Layer<T>) -> Result<Answers, Error> {
         let (structure, mut parts) = (layer.structure(), Vec::new());
         structure.each(self.shape, |part, rows| {
@@ -176,7 +181,7 @@ impl Question<'_> {
         answers.map_err(|rule| rule.at(self.path))
     }
 
-    /// Checks a part again, and refuses answers that differ from the cached ones.
+    /// Checks a part again, and refuses results of its descriptive methods that differ from the cached ones, `before`.
     pub(crate) fn again<T: Scalar>(self, layer: &dyn Layer<T>, before: &Answers) -> Result<Answers, Error> {
         let now = self.answers(layer)?;
         let same = [
@@ -279,7 +284,7 @@ pub(super) fn broken(what: &str, expected: usize, found: usize) -> ! {
     panic!("{what} must have {expected} values, found {found}: a layer must give the same answers in every pass");
 }
 
-/// Splits the first `count` values off `values`.
+/// Splits the first `count` values off `values`. Panics, with `what` as their name, if there are fewer.
 #[inline]
 #[track_caller]
 pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
@@ -287,7 +292,7 @@ pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> 
     values.split_off_mut(..count).unwrap_or_else(|| broken(what, count, found))
 }
 
-/// Splits the last `count` values off `values`.
+/// Splits the last `count` values off `values`. Panics, with `what` as their name, if there are fewer.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
@@ -313,7 +318,7 @@ pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usi
     values.split_off(start..).unwrap_or_default()
 }
 
-/// Returns the path of a part.
+/// Returns the path of the part named `part` in a layer at `path`: both names, with a point between them.
 pub(crate) fn join(path: &str, part: &str) -> String {
     if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }
 }

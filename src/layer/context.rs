@@ -9,26 +9,26 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The arguments common to both passes of a layer: rows, mode, dropout key, path and monitor.
+/// The arguments common to both passes of a layer: batch shape, mode, dropout key, path and monitor.
 ///
-/// A layer reports each of its links by [`report_forward`](Self::report_forward) and
-/// [`report_backward`](Self::report_backward); without an active monitor they do nothing. A container passes
-/// [`part`](Self::part) or [`branch`](Self::branch) to the layers inside.
+/// A layer reports each of its links (one factor of the chain rule each) by [`report_forward`](Self::report_forward)
+/// and [`report_backward`](Self::report_backward); without an active monitor they do nothing. A layer made of other
+/// layers passes [`part`](Self::part) or [`branch`](Self::branch) to each of them.
 #[non_exhaustive]
 pub struct Context<'a, T: Scalar> {
     /// The batch shape of `x`.
     pub shape: BatchShape<'a>,
-    /// The purpose of the forward pass.
+    /// The purpose of the forward pass: training, evaluation or inference.
     pub mode: Mode,
     /// The key of dropout masks: the same in the forward and the backward pass.
     pub dropout: DropoutKey,
-    /// The layer's path in the network; it names the links.
+    /// The layer's path in the network, which gives its links their names.
     pub path: LinkPath<'a>,
     /// The monitor that receives this layer's events.
     pub monitor: &'a mut dyn GradientMonitor<T>,
     pub(crate) buffers: Option<&'a mut Buffers<T>>,
-    /// Whether a network divided the slices of the pass by the answers of the layer. The layer is then one of this
-    /// crate without parts, and checks only its scratch again.
+    /// Whether a [`Sequential`](super::Sequential) cut the slices of the pass to the lengths that the layer states. The
+    /// layer is then one of this crate without parts, and checks only the length of its scratch.
     pub(crate) is_cut: bool,
 }
 
@@ -39,78 +39,85 @@ impl<'a, T: Scalar> Context<'a, T> {
         Context { shape, mode, dropout, path, monitor, buffers: None, is_cut: false }
     }
 
-    /// Whether the pass draws masks: it is one of training, and its key is not [off](DropoutKey::off).
+    /// Whether the pass draws dropout masks: its mode is [`Mode::Train`], and its dropout key is not
+    /// [off](DropoutKey::off).
     pub fn draws_masks(&self) -> bool {
         self.mode == Mode::Train && !self.dropout.off
     }
 
-    /// Takes the memory for the lengths of a segment's samples from the workspace. Without a workspace it is a new
-    /// vector.
+    /// Takes a vector for the lengths of the samples in a segment of steps from the workspace. Without a workspace the
+    /// vector is new.
     pub(crate) fn take_lengths(&mut self) -> Vec<usize> {
         self.buffers.as_deref_mut().map(|buffers| core::mem::take(&mut buffers.lengths)).unwrap_or_default()
     }
 
-    /// Returns the memory of [`take_lengths`](Self::take_lengths) to the workspace.
+    /// Gives the vector of [`take_lengths`](Self::take_lengths) back to the workspace, which keeps it for the next
+    /// segment.
     pub(crate) fn keep_lengths(&mut self, lengths: Vec<usize>) {
         if let Some(buffers) = self.buffers.as_deref_mut() {
             buffers.lengths = lengths;
         }
     }
 
-    /// Returns the context of a part whose links begin `offset` names after the layer's first.
+    /// Returns the context of a layer inside this one, whose first link comes `offset` links after the first link of
+    /// this layer.
     pub fn part(&mut self, offset: usize) -> Context<'_, T> {
         let Context { shape, mode, dropout, path, .. } = *self;
         let buffers = self.buffers.as_deref_mut();
         Context { shape, mode, dropout, path: path.part(offset), monitor: self.monitor, buffers, is_cut: false }
     }
 
-    /// Returns the context of a part that is one of several parallel branches.
+    /// Returns the context of a layer inside this one, as [`part`](Self::part) does, for one of several parallel
+    /// branches.
     pub fn branch(&mut self, offset: usize) -> Context<'_, T> {
         let part = self.part(offset);
         Context { path: part.path.branch(), ..part }
     }
 
-    /// Returns the layer's buffers: as many values as its [`memory`](super::Layer::memory) asks for.
+    /// Returns the layer's buffers (values that persist from pass to pass), as many as its
+    /// [`memory`](super::Layer::memory) asks for. Without a workspace they are empty.
     pub fn buffers(&self) -> &[T] {
         self.buffers.as_ref().map_or(&[], |buffers| buffers.of_link(self.path.index()))
     }
 
     /// Returns the layer's buffers, to be updated, in a forward pass of training. `None` in every other pass, such as
-    /// an evaluation or a pass on a copy of the run.
+    /// an evaluation or a pass without a workspace.
     pub fn buffers_to_update(&mut self) -> Option<&mut [T]> {
         let link = self.path.index();
         self.buffers.as_mut().filter(|buffers| buffers.updates).map(|buffers| buffers.of_link_mut(link))
     }
 
-    /// Reports input and output of the layer's first link in a forward pass.
+    /// Reports the input `x` and the output `y` of the layer's first link to the monitor, in a forward pass.
     pub fn report_forward(self, factor: Factor, x: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(factor, None), x, y);
         }
     }
 
-    /// Reports the gradients with respect to output and input of the layer's first link.
+    /// Reports the gradients with respect to output and input of the layer's first link to the monitor, in a backward
+    /// pass.
     pub fn report_backward(self, factor: Factor, dy: &[T], dx: &[T]) {
         if self.monitor.is_active() {
             self.monitor.backward(&self.link(factor, None), dy, dx);
         }
     }
 
-    /// Reports pre-activations and values of an activation in a forward pass.
+    /// Reports the pre-activations `z` and the values `y` of an activation to the monitor, in a forward pass.
     pub fn report_activation(self, activation: Option<&dyn AnyActivation>, z: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(Factor::Activation, activation), z, y);
         }
     }
 
-    /// Reports the gradients with respect to values and pre-activations of an activation.
+    /// Reports the gradients with respect to the values and the pre-activations of an activation to the monitor, in a
+    /// backward pass.
     pub fn report_activation_gradient(self, activation: Option<&dyn AnyActivation>, dy: &[T], dz: &[T]) {
         if self.monitor.is_active() {
             self.monitor.backward(&self.link(Factor::Activation, activation), dy, dz);
         }
     }
 
-    /// The layer's first link.
+    /// Returns the layer's first link, of the kind `factor`, for a report to the monitor.
     fn link<'b>(&self, factor: Factor, activation: Option<&'b dyn AnyActivation>) -> Link<'b>
     where
         'a: 'b,

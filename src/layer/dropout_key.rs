@@ -11,7 +11,7 @@ use core::fmt::Debug;
 pub struct DropoutKey {
     /// The seed of the run.
     pub seed: u64,
-    /// The training step.
+    /// The training step: in a trainer, the number of updates made before.
     pub step: u64,
     /// The number of the sample in row 0 of the pass.
     pub first_sample: u64,

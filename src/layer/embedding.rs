@@ -74,7 +74,7 @@ impl Embedding {
         Embedding { weights: initializer.kind(), ..self }
     }
 
-    /// Mean and variance of the initial vectors, where the initializer states them.
+    /// Returns mean and variance of the initial values of the table; `None` unless the initializer states both.
     pub(crate) fn moments(&self) -> Option<(f64, f64)> {
         let shape = Shape::new(self.vocabulary, self.dimension, Role::Weight);
         self.weights.mean(shape).zip(self.weights.variance(shape))

@@ -3,8 +3,8 @@
 /// The widths of a layer, in values per row, and its number of parameters.
 ///
 /// Constructors of layers do not fail on sizes: [`Sequential::push`](super::Sequential::push),
-/// [`initialize`](super::initialize) and [`Workspace::new`](crate::workspace::Workspace::new) check them. A number that
-/// overflows is `usize::MAX` here, which they refuse.
+/// [`initialize`](super::initialize) and [`Workspace::new`](crate::workspace::Workspace::new) check them. A size that
+/// overflows is `usize::MAX` in this struct, which they refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {
@@ -17,7 +17,8 @@ pub struct Dims {
 }
 
 impl Dims {
-    /// The widths `input` → `output` with the given number of parameters.
+    /// Creates the sizes of a layer with `input` values per input row, `output` values per output row, and `parameters`
+    /// parameters.
     pub const fn new(input: usize, output: usize, parameters: usize) -> Self {
         Dims { input, output, parameters }
     }
@@ -26,7 +27,7 @@ impl Dims {
 /// Whether the samples of a batch depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Samples {
-    /// The output of a sample depends on that sample alone: a batch gives the outputs of its samples one by one.
+    /// The output of a sample depends on that sample alone: a batch gives the same outputs as its samples one by one.
     Independent,
     /// In training the output of a sample depends on the other samples too, as in batch normalization. In the other
     /// modes samples are independent.

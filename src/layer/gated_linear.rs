@@ -42,9 +42,9 @@ pub struct GatedLinear {
     pub(crate) bias: Option<InitializerKind>,
 }
 
-/// The parts of the stacked rows.
+/// The two maps whose rows are stacked in each block.
 const GATES: &[Gate] = &[Gate::new("value"), Gate::new("gate")];
-/// The link from pre-activations to the output.
+/// The index, within the layer, of the link from pre-activations to the output.
 const GATING: usize = 1;
 
 impl GatedLinear {

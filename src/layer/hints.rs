@@ -4,8 +4,8 @@ use crate::batch_shape::BatchShape;
 
 /// Promises of a layer that let a network do less work. All are false by default, which is safe.
 ///
-/// A wrong promise gives wrong results; each field is tested by a law. A container returns the hints that hold for all
-/// of it.
+/// A wrong promise gives wrong results; [`layer_laws!`](crate::layer_laws) tests each of them. A layer made of other
+/// layers returns the hints that hold for the whole layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hints {
@@ -13,11 +13,13 @@ pub struct Hints {
     pub ignores_x: bool,
     /// `backward` does not read `y`, and may receive an empty slice.
     pub ignores_y: bool,
-    /// `saved` holds a fixed number of values per row, in row order, in every mode that saves. Threads may process
-    /// disjoint row ranges, and a network reads [`memory`](super::Layer::memory) once.
+    /// `saved`, the memory for the backward pass, holds a fixed number of values per row, in row order, in every mode
+    /// that saves. Threads may then process disjoint row ranges. For a layer without state a network does not call
+    /// [`memory`](super::Layer::memory) again in each pass.
     pub saved_per_row: bool,
     /// `backward` overwrites `dw` if [`overwrite_dw`](super::Backward::overwrite_dw) is set. Without the hint `dw` is
-    /// cleared before. Blocks that are not [trainable](super::Backward::trainable) may be left unchanged.
+    /// set to zero before such a pass, and `backward` adds. Blocks of `dw` that are not
+    /// [trainable](super::Backward::trainable) may be left unchanged.
     pub overwrites_dw: bool,
     /// [`dy`](super::Backward::dy) may omit leading rows that are zero.
     pub accepts_short_dy: bool,
@@ -73,7 +75,9 @@ impl Hints {
         Hints { dx_zero_before_last_step: true, ..self }
     }
 
-    /// The number of leading rows of `dx` that are zero: none for sequences of unequal length.
+    /// Returns the number of leading rows of `dx` that
+    /// [`dx_zero_before_last_step`](Self#structfield.dx_zero_before_last_step) promises to be zero: 0 without this
+    /// hint, or for sequences of unequal length.
     pub(crate) fn zero_rows(self, shape: BatchShape<'_>) -> usize {
         match self.dx_zero_before_last_step && shape.lengths.is_none() {
             true => shape.step(shape.steps.saturating_sub(1)).start,

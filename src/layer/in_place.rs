@@ -7,8 +7,8 @@ use core::ops::Range;
 /// The number of parameters that a chain updates at once. With gradient and state they fit in a level-2 cache.
 const WINDOW: usize = 1 << 14;
 
-/// An update `w ← w + u(g)` by an element-wise chain, for the parameters of a layer. Sealed: only a workspace creates
-/// it.
+/// An update of the parameters of a layer: plain gradient descent, or `w ← w + u(g)` with u a chain of element-wise
+/// transforms. Sealed: only a workspace creates it.
 pub struct InPlaceStep<'a, T> {
     /// The rate η of plain gradient descent, `w ← w − η g`; not used if there is a chain. It is a field of its
     /// own, not an enum variant beside the chain: the value is copied for each layer, and an enum would be loaded in
@@ -19,8 +19,8 @@ pub struct InPlaceStep<'a, T> {
     start: usize,
 }
 
-/// `(blocks, start, w, g)`: updates the parameters of the network from `start` on. The content of g is arbitrary
-/// afterwards.
+/// A function of `(blocks, start, w, g)` that updates `w`, the network's parameters from index `start` on, by their
+/// gradient g. The content of g is arbitrary afterwards.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
 
 impl<'a, T: Scalar> InPlaceStep<'a, T> {
@@ -39,7 +39,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         if self.chain.is_none() { Some(self.rate) } else { None }
     }
 
-    /// Returns the update for a part whose parameters begin `offset` later.
+    /// Returns the update for a part of the layer, whose parameters begin at index `offset` of the layer's parameters.
     pub(super) fn part(&mut self, offset: usize) -> InPlaceStep<'_, T> {
         let chain: Option<(_, &mut Chain<'_, T>)> = match &mut self.chain {
             Some((blocks, chain)) => Some((*blocks, &mut **chain)),
@@ -48,7 +48,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate: self.rate, chain, start: self.start + offset }
     }
 
-    /// Updates the parameters `w` of the layer.
+    /// Updates the parameters `w` of the layer by their `gradient`.
     fn take(self, w: &mut [T], gradient: &mut [T]) {
         match self.chain {
             None => descend(w, self.rate, gradient),
@@ -89,7 +89,7 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// The rate η of plain gradient descent in place.
+    /// Returns the rate η of plain gradient descent in place; `None` for another update or none.
     pub(super) fn plain_rate(&self) -> Option<T> {
         match self {
             Parameters::Stay(_) => None,
@@ -97,7 +97,7 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// The parameters in `range`.
+    /// Returns the parameters in `range`, to be treated in the same way.
     pub(crate) fn part(&mut self, range: Range<usize>) -> Parameters<'_, T> {
         match self {
             Parameters::Stay(w) => Parameters::Stay(&w[range]),
@@ -105,7 +105,8 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Runs the backward pass of `layer`, to which the parameters belong.
+    /// Runs the backward pass of `layer`, to which the parameters belong, and updates them if they are to be updated in
+    /// place.
     pub(crate) fn backward(self, layer: &dyn Layer<T>, mut pass: Backward<'_, T>) {
         match self {
             Parameters::Update(w, step) if !w.is_empty() => layer.backward_in_place(w, step, pass),
@@ -154,7 +155,7 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         range.start + self.updated..range.end + self.updated
     }
 
-    /// Returns parameters and gradient of the layer with the parameters in `range`.
+    /// Returns the parameters of a layer, those in `range`, and the memory for their gradient.
     #[inline]
     pub(super) fn layer(&mut self, range: Range<usize>) -> (Parameters<'_, T>, &mut [T]) {
         if range.len() < self.alone {
@@ -190,7 +191,7 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         }
     }
 
-    /// Updates the parameters from `start` on that are not updated yet, if parameters are updated.
+    /// Updates the parameters from `start` on that are not updated yet. Without in-place updates it does nothing.
     pub(super) fn update_from(&mut self, start: usize) {
         if let Parameters::Update(w, step) = &mut self.w
             && start < w.len() - self.updated

@@ -85,13 +85,14 @@ impl InputRules {
         self.vocabulary
     }
 
-    /// Returns the position of the first input that is not a valid index.
+    /// Returns the position in `x` of the first value that is not a valid index; `None` if all are valid, or any values
+    /// are allowed.
     pub(crate) fn first_wrong<T: Scalar>(self, x: &[T]) -> Option<usize> {
         let vocabulary = self.vocabulary?;
         x.iter().position(|&x| index(x, vocabulary).is_none())
     }
 
-    /// Refuses inputs of a pass that are not valid indices.
+    /// Refuses inputs of a pass that are not valid indices for the embeddings that read them.
     pub(crate) fn check_indices<T: Scalar>(self, x: &[T], shape: BatchShape<'_>, width: usize) -> Result<(), Error> {
         let Some(at) = self.first_wrong(x) else { return Ok(()) };
         let (mut sample, mut step) = (at / width.max(1), 0);

@@ -117,7 +117,8 @@ impl Linear {
         packed_b_len::<T>(self.inputs, self.outputs).max(gradient)
     }
 
-    /// `c ← c + dyᵀ x`, or as the epilogue says: a sum over all rows, or one of each shard.
+    /// Computes `c ← c + dyᵀ x`, or overwrites or scales as `epilogue` states. The sum is over all rows or, in a
+    /// pass with shards, shard by shard.
     #[inline(always)]
     fn add_products<T: Scalar>(
         &self,
@@ -254,10 +255,11 @@ impl<T: Scalar> Layer<T> for Linear {
         }
     }
 
-    /// `dx` comes before the weights move, and their gradient goes nowhere but to them.
+    /// For few rows and plain gradient descent, it computes `dx` before the weights are updated, and adds their scaled
+    /// gradient to them without storing it. Otherwise the update follows [`backward`](Layer::backward).
     fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, mut pass: Backward<'_, T>) {
         let rows = pass.ctx.shape.rows();
-        // Of more rows the sums are made block by block, and the step is to be of the whole.
+        // For more rows the product is summed block by block, but the update needs the whole sum.
         let shards = pass.ctx.shards().map_or(1, |shards| shards.len());
         let Some(rate) = step.plain_rate().filter(|_| fits_registers(shards, rows)) else {
             return backward_and_update(self, w, step, pass);

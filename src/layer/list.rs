@@ -1,4 +1,5 @@
-//! The layers that are their own description. A new one needs a file, a line here, and a method of the builder.
+//! The layers without parts whose type is also their description in a [`LayerSpec`](super::LayerSpec). A new one needs
+//! a file, a line here, and a method of the builder.
 
 /// Calls the macro `$then` with the list: a file and its types. Each type implements [`ListedLayer`].
 macro_rules! leaf_layers {
@@ -25,7 +26,7 @@ use core::fmt::Debug;
 /// The name and the value of a setting.
 pub(crate) type Fact = (&'static str, String);
 
-/// A setting, for [`ListedLayer::facts`].
+/// Returns a setting with the `Debug` text of its value, for [`ListedLayer::facts`].
 pub(super) fn fact(name: &'static str, value: impl Debug) -> Fact {
     (name, format!("{value:?}"))
 }

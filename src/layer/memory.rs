@@ -1,8 +1,9 @@
-//! Sizes of the buffers that a layer asks for.
+//! Sizes of the memory that a layer asks for.
 
 use core::fmt::Debug;
 
-/// Sizes of the buffers that a layer needs for a pass, in values. They must not shrink when batch or steps grow.
+/// Sizes of the memory that a layer needs for a pass, in numbers of values. They must not shrink when batch or steps
+/// grow.
 ///
 /// A network needs more scratch for several threads. A layer with parts cannot compute how much: it passes all scratch
 /// that it does not use itself to its parts.
@@ -11,9 +12,9 @@ use core::fmt::Debug;
 pub struct MemorySizes {
     /// Values saved by the forward pass for the backward pass; 0 for [`Mode::Infer`](super::Mode::Infer).
     pub saved: usize,
-    /// Scratch memory within one call, forward or backward.
+    /// Values of temporary memory within one call of `forward` or `backward`.
     pub scratch: usize,
-    /// State per sample, such as h and c of an LSTM.
+    /// Values of state per sample, such as h and c of an LSTM.
     pub state: usize,
     /// Values that persist from pass to pass beside the parameters, such as a running mean. Their number is the same
     /// for every pass. It is not read for a layer with parts: the parts report their own.
@@ -21,12 +22,12 @@ pub struct MemorySizes {
 }
 
 impl MemorySizes {
-    /// The sizes `saved`, `scratch` and `state`, without buffers.
+    /// Creates the sizes `saved`, `scratch` and `state`, without buffers.
     pub const fn new(saved: usize, scratch: usize, state: usize) -> Self {
         MemorySizes { saved, scratch, state, buffers: 0 }
     }
 
-    /// Sets the number of values that persist from pass to pass. In a pass, `ctx.buffers()` has them.
+    /// Sets the number of values that persist from pass to pass. In a pass, `ctx.buffers()` returns them.
     #[must_use]
     pub const fn buffers(self, buffers: usize) -> Self {
         MemorySizes { buffers, ..self }

@@ -72,7 +72,7 @@ pub use structure::{PartSizes, Structure, StructureKind};
 pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;
 
-/// Defines the method `boxed` of a layer of this crate.
+/// Implements [`Layer::boxed`] for a layer of this crate, by the hidden method of [`Scalar`] named `$name`.
 macro_rules! own_box {
     ($name:ident) => {
         fn boxed(self) -> alloc::boxed::Box<dyn crate::layer::Layer<T>> {
@@ -96,7 +96,7 @@ list::leaf_layers!(files);
 /// per level, and the stack of a thread has 2 MiB.
 pub const MAX_DEPTH: usize = 128;
 
-/// Turns a reference to a layer, or to a trait object of one, into a trait object. Every layer has it.
+/// Converts a reference to a layer, or to a trait object of one, to `&dyn Layer`. Every layer implements it.
 #[doc(hidden)]
 pub trait AsLayer<T: Scalar> {
     fn as_layer(&self) -> &dyn Layer<T>;
@@ -108,10 +108,11 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
     }
 }
 
-/// A part of a network: it maps rows to rows, forward and backward.
+/// A part of a network: it maps rows of values to rows of values in the forward pass, and their gradients back in the
+/// backward pass.
 ///
-/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and its memory comes
-/// with each pass. So threads can share a layer, and a pass does not allocate.
+/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and each pass brings
+/// the memory that it needs. So threads can share a layer, and a pass does not allocate.
 ///
 /// ```
 /// use chainrule::{Layer, Scalar, layer::{Backward, Dims, Forward}, monitor::Factor};
@@ -144,14 +145,14 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// | `blocks` | those of the parts | the layer has parameters of its own |
 /// | `initialize` | initializes the parts | parameters of its own do not begin at zero |
 /// | `memory` | none | it saves values, or has scratch memory, a state or buffers |
-/// | `initialize_buffers` | keeps the zeros | its buffers begin elsewhere |
+/// | `initialize_buffers` | keeps the zeros | its buffers do not begin at zero |
 /// | `output_shape` | that of the input | the number of steps changes |
 /// | `structure` | one link, no parts | it is made of other layers: most other answers follow from it |
 /// | `samples` | coupled if a part is | it couples the samples of a batch: it must say so |
 /// | `reads_later_steps` | `true` if a part does | a step depends on later inputs: it must say so |
 /// | `hints` | no promise | a network can save work |
 /// | `gain_bound` | the product over a chain's parts, else `None` | the network shall have a certificate |
-/// | `state_gain_bounds` | `None` | it shall have one over time |
+/// | `state_gain_bounds` | `None` | the network shall have a certificate over time |
 /// | `spec` | name of the type, `Debug` text | a saved network shall be built again from another text |
 ///
 /// # Laws
@@ -172,10 +173,10 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     // Required.
 
-    /// Returns the widths and the number of parameters.
+    /// Returns the input width and the output width, in values per row, and the number of parameters.
     fn dims(&self) -> Dims;
 
-    /// Computes `y` from `x`.
+    /// Runs the forward pass: computes the output `pass.y` from the input `pass.x` and the parameters `w`.
     ///
     /// # Panics
     /// If the length of a slice of `pass`, or of `w`, differs from [`dims`](Self::dims),
@@ -184,7 +185,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
-    /// Computes `dx` from `dy`, and adds the gradient of the parameters to `dw`.
+    /// Runs the backward pass: computes the gradient `pass.dx` from `pass.dy`, and adds the gradient of the parameters
+    /// `w` to `pass.dw`.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -192,14 +194,15 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
 
     // Parameters and memory.
 
-    /// Visits the parameter blocks in the order of `w`. The default visits those of the parts. Override it for
-    /// parameters of the layer's own.
+    /// Calls `visit` with each parameter block, in the order of `w`. The default visits the blocks of the parts (the
+    /// layers inside this one). Override it for parameters of the layer's own.
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         self.structure().blocks(visit);
     }
 
-    /// Initializes the parameters, which are zero before. The default initializes those of the parts. Override it for
-    /// parameters of the layer's own that do not begin at zero.
+    /// Writes the initial values of the parameters to `w`, which is zero on entry. The default initializes the
+    /// parameters of the parts (the layers inside this one). Override it for parameters of the layer's own that do not
+    /// begin at zero.
     ///
     /// # Errors
     /// The errors of [`Initializer::fill`](crate::initializer::Initializer::fill); [`Error::NonFinite`] for a value
@@ -218,7 +221,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         MemorySizes::default()
     }
 
-    /// Writes the initial values of the layer's own buffers, which are zero on entry. The default keeps the zeros.
+    /// Writes the initial values of the layer's own buffers (values that persist from pass to pass, such as running
+    /// statistics), which are zero on entry. The default keeps the zeros.
     fn initialize_buffers(&self, _buffers: &mut [T]) {}
 
     /// The batch shape of `y`, given that of `x`. The default is the same shape. Override it where the number of steps
@@ -229,20 +233,21 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
 
     // Optional facts.
 
-    /// Returns the links of the layer and the layers inside it. The default is one link and no parts. Override it for a
-    /// layer with parts, or with several links.
+    /// Returns the links of the layer (each is one factor of the chain rule, which a monitor observes) and its parts,
+    /// the layers inside it. The default is one link and no parts. Override it for a layer with parts, or with several
+    /// links.
     fn structure(&self) -> Structure<'_, T> {
         Structure::LEAF
     }
 
-    /// Whether the output of a sample depends on other samples of the batch. By default it does if it does so in any
-    /// part. Override it where the layer itself couples them.
+    /// Whether the output of a sample depends on other samples of the batch. By default it does in each mode in which
+    /// it does so in a part, a layer inside this one. Override it where the layer itself couples them.
     fn samples(&self) -> Samples {
         self.structure().samples()
     }
 
-    /// Whether the output at a step depends on the input at later steps. By default it does if it does so in any part.
-    /// Override it for a layer that itself looks ahead or reads from the end.
+    /// Whether the output at a step depends on the input at later steps. By default it does if it does so in any part,
+    /// a layer inside this one. Override it for a layer that itself looks ahead or reads from the end.
     fn reads_later_steps(&self) -> bool {
         self.structure().reads_later_steps()
     }
@@ -263,22 +268,22 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         self.structure().gain_bound(w, shape)
     }
 
-    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂` of the state s for k = 0, 1, …, steps. They hold for every t
-    /// within the steps, from a state of zero and for every x. The default is `None`, for no known bounds. Override it
-    /// for a certificate over time.
+    /// Returns upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, where s_t is the state after step t: one bound for each
+    /// k = 0, 1, …, steps. They hold for every t within the steps of `shape`, from a state of zero and for every x.
+    /// The default is `None`, for no known bounds. Override it for a certificate over time.
     fn state_gain_bounds(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<Vec<f64>> {
         None
     }
 
-    /// The layer as data. The default is [`LayerSpec::Custom`] with the name of the type and the `Debug` text as
-    /// settings.
+    /// Returns the layer's kind and settings as data, from which it can be saved and built again. The default is
+    /// [`LayerSpec::Custom`] with the name of the type and the `Debug` text as settings.
     fn spec(&self) -> LayerSpec {
         let settings = alloc::format!("{self:?}");
         LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims(), settings }
     }
 
-    /// [`backward`](Self::backward), followed by an update of the parameters by a chain of transforms. Sealed: custom
-    /// layers cannot implement it.
+    /// Runs [`backward`](Self::backward), and updates the parameters `w` by `step`: plain gradient descent, or a chain
+    /// of element-wise transforms. Sealed: custom layers cannot implement it.
     ///
     /// `pass.dw` is memory for a gradient, as long as `w`; its content is arbitrary, before and after. All blocks are
     /// trainable. The result has the same bits as an update after `backward`, except for the sign of a zero.
@@ -287,15 +292,16 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         backward_and_update(self, w, step, pass);
     }
 
-    /// Whether the gradient of the parameters is added shard by shard in passes of this shape. Sealed: no layer of your
-    /// own does, so that data-parallel training runs a pass for each shard.
+    /// Whether a backward pass over `shape` can sum the gradient of the parameters separately for each shard, a range
+    /// of samples in data-parallel training. Sealed: no layer of your own can, so data-parallel training runs a pass
+    /// for each shard.
     #[doc(hidden)]
     fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
         AddsByShard(false)
     }
 
-    /// Returns the layer as a trait object. Sealed: the methods of a layer of this crate are then compiled here, for
-    /// `f32` and `f64`.
+    /// Returns the layer as a trait object. Sealed: the methods of a layer of this crate are then compiled in this
+    /// crate, for `f32` and `f64`.
     #[doc(hidden)]
     fn boxed(self) -> Box<dyn Layer<T>>
     where
@@ -304,7 +310,7 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Box::new(self)
     }
 
-    /// Returns the workspace of the layer as one of a trait object. Sealed, as `boxed`.
+    /// Converts a workspace for this layer to a workspace for a trait object. Sealed, as `boxed`.
     #[doc(hidden)]
     fn unsize<'a>(workspace: &'a mut Workspace<T, Self>) -> &'a mut Workspace<T, dyn Layer<T> + 'a>
     where
@@ -313,7 +319,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         workspace
     }
 
-    /// The passes over segments of the steps, of a recurrent layer. Sealed: no layer of your own has them.
+    /// Returns the backward pass over segments of consecutive steps, for a recurrent layer; `None` for a layer without
+    /// such a pass. Sealed: no layer of your own has one.
     #[doc(hidden)]
     fn in_segments(&self) -> Option<InSegments<'_, T>> {
         None

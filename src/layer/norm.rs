@@ -65,7 +65,7 @@ pub struct GroupNorm {
 }
 
 impl LayerNorm {
-    /// The norm of rows of `width` values.
+    /// Creates the norm of rows of `width` values.
     pub fn new(width: usize) -> Self {
         LayerNorm { width, epsilon: 1e-5, affine: true }
     }
@@ -77,7 +77,7 @@ impl LayerNorm {
 }
 
 impl RmsNorm {
-    /// The norm of rows of `width` values.
+    /// Creates the norm of rows of `width` values.
     pub fn new(width: usize) -> Self {
         RmsNorm { width, epsilon: 1e-6, affine: true }
     }
@@ -89,7 +89,7 @@ impl RmsNorm {
 }
 
 impl GroupNorm {
-    /// The norm of rows of `width` values in `groups` groups.
+    /// Creates the norm of rows of `width` values in `groups` groups.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `groups` is at least 1 and divides `width`.

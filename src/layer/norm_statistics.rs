@@ -17,7 +17,7 @@ pub(super) const STATISTICS: usize = 4;
 pub(super) struct Statistics<W>(pub(super) [W; STATISTICS]);
 
 impl<W: Scalar> Statistics<W> {
-    /// Returns the statistics of `x`. The mean counts as 0 unless `centred`.
+    /// Returns the statistics of `x`, converted by `wide` to the format `W`. The mean counts as 0 unless `centred`.
     pub(super) fn of<T: Scalar>(x: &[T], epsilon: f64, centred: bool, wide: impl Fn(T) -> W + Copy + Sync) -> Self {
         let (statistics, square) = Self::scaled(x, W::one(), epsilon, centred, wide);
         if !loses_squares(square, statistics.0[3]) {
@@ -31,7 +31,7 @@ impl<W: Scalar> Statistics<W> {
         Self::scaled(x, scale_of(most, epsilon), epsilon, centred, wide).0
     }
 
-    /// The statistics of `scale · x`, and its mean square without ε.
+    /// Returns the statistics of `scale · x`, and its mean square deviation without ε.
     fn scaled<T: Scalar>(
         x: &[T],
         scale: W,
@@ -86,7 +86,7 @@ pub(super) fn scale_of<W: Scalar>(most: W, epsilon: f64) -> W {
     scalar(libm::ldexp(1.0, -power))
 }
 
-/// `max |γ|/√ε`, with gains of 1 where there are none.
+/// Returns an upper bound on `max |γ|/√ε`, with gains γ of 1 where there are none.
 pub(super) fn gain_over_epsilon<T: Scalar>(gains: Option<&[T]>, epsilon: f64) -> Upper {
     let gain = match gains {
         Some(gains) => gains.iter().fold(Upper::ZERO, |most, &gain| most.max(Upper::of(to_f64(gain)))),

@@ -53,7 +53,7 @@ pub struct Parallel<T> {
 #[derive(Debug)]
 struct Branch<T> {
     layer: Box<dyn Layer<T>>,
-    /// The answers of the branch at construction.
+    /// The results of the branch's descriptive methods, cached when the layer was made.
     kept: Answers,
     first_parameter: usize,
     first_block: usize,
@@ -106,7 +106,7 @@ impl<T: Scalar> Parallel<T> {
         if all.branches.is_empty() { Err(Error::Empty { what: "the branches of a parallel layer" }) } else { Ok(all) }
     }
 
-    /// The columns of y that branch i writes, in order.
+    /// Returns the columns of y that each branch writes, in the order of the branches.
     fn columns(&self) -> impl Iterator<Item = core::ops::Range<usize>> + '_ {
         let mut end = 0usize;
         self.branches.iter().map(move |branch| match self.merge {
@@ -119,12 +119,12 @@ impl<T: Scalar> Parallel<T> {
         })
     }
 
-    /// Returns the size of the largest output of a branch for `rows` rows.
+    /// Returns the number of values of the largest output of a branch for `rows` rows.
     fn widest(&self, rows: usize) -> usize {
         rows.saturating_mul(self.branches.iter().map(|branch| branch.kept.dims.output).max().unwrap_or(0))
     }
 
-    /// Returns the answers of the layer, from the answers of its branches.
+    /// Returns the results of the layer's descriptive methods, from those of its branches.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let (mut depth, mut samples, mut reads_later_steps) = (0, Samples::Independent, false);
         let (mut blocks, mut links) = (0, OWN_LINKS);
@@ -149,7 +149,7 @@ impl<T: Scalar> Parallel<T> {
         })
     }
 
-    /// The lengths of the slices of a pass.
+    /// The lengths that the slices of a pass must have, for an input of `shape` and an output of the shape `after`.
     fn lengths(&self, shape: &BatchShape<'_>, after: &BatchShape<'_>) -> PassLengths {
         PassLengths::new("Parallel", self.dims(), shape, after)
     }
@@ -163,7 +163,7 @@ impl<T: Scalar> Parallel<T> {
     }
 }
 
-/// The links of the layer itself, before those of the branches.
+/// The number of links of the layer itself, which come before those of the branches.
 const OWN_LINKS: usize = 1;
 
 impl<T: Scalar> Branch<T> {

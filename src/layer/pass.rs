@@ -21,13 +21,14 @@ impl Mode {
         !matches!(self, Mode::Infer)
     }
 
-    /// The mode in which `network` is examined on a batch: evaluation, or training if a layer normalizes by statistics
-    /// of the run, which are unknown. With the key [`DropoutKey::off`](super::DropoutKey::off) no masks are drawn.
+    /// Returns the mode in which an analysis runs `network` on a batch: evaluation, or training if samples are coupled
+    /// in training only. Such a layer, as batch normalization, evaluates by running statistics, which an analysis does
+    /// not know. With the key [`DropoutKey::off`](super::DropoutKey::off) no masks are drawn.
     pub(crate) fn to_examine<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Self {
         if network.samples() == Samples::CoupledInTraining { Mode::Train } else { Mode::Evaluate }
     }
 
-    /// The same mode, or [`Mode::Evaluate`] instead of [`Mode::Infer`]: a backward pass can follow.
+    /// Returns the same mode, but [`Mode::Evaluate`] for [`Mode::Infer`], so that a backward pass can follow.
     pub(crate) const fn saving(self) -> Self {
         if self.saves() { self } else { Mode::Evaluate }
     }
@@ -90,7 +91,8 @@ impl<'a, T: Scalar> Forward<'a, T> {
     }
 }
 
-/// The state of a backward pass and its gradients: `state × batch` values each.
+/// The initial state of a pass, and the gradients with respect to the initial and the final state: `state × batch`
+/// values each, with `state` values per sample.
 #[non_exhaustive]
 pub struct BackwardState<'a, T> {
     /// Initial state of the forward pass; `None` means zero.
@@ -111,7 +113,7 @@ impl<T> Default for BackwardState<'_, T> {
 /// The arguments of a backward pass through one layer.
 ///
 /// # Shapes
-/// Those of [`Forward`]; `dw` has the layer's parameters.
+/// Those of [`Forward`]; `dw` has one value for each parameter of the layer.
 #[non_exhaustive]
 pub struct Backward<'a, T: Scalar> {
     /// Input of the forward pass. It may be empty for a layer with the hint
@@ -140,7 +142,7 @@ pub struct Backward<'a, T: Scalar> {
     pub overwrite_dw: bool,
     /// The blocks of `dw` that are needed. A layer may skip the others, which saves time.
     pub trainable: TrainableMask<'a>,
-    /// Rows, mode, dropout, path and monitor.
+    /// Batch shape, mode, dropout key, path and monitor.
     pub ctx: Context<'a, T>,
 }
 

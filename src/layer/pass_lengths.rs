@@ -1,9 +1,9 @@
-//! The lengths of the slices of a pass, which each layer of this crate checks at the start of its passes.
+//! The lengths that the slices of a pass must have, which each layer of this crate checks at the start of its passes.
 
 use super::{Backward, Dims, Forward, Hints, Layer, MemorySizes, check::broken};
 use crate::{batch_shape::BatchShape, scalar::Scalar};
 
-/// The lengths of the slices of a pass through one layer.
+/// The lengths that the slices of a pass through one layer must have.
 ///
 /// A pass with slices of other lengths panics with the names of the slice and the layer. If the lengths agree, sizes
 /// computed in the pass do not overflow, and there is at least one row of at least one value.
@@ -25,17 +25,17 @@ pub(crate) struct PassLengths {
 type Slice = (&'static str, usize, usize);
 
 impl<T: Scalar> Forward<'_, T> {
-    /// Whether a network divided the slices for this layer and `scratch` values of scratch are there. Then nothing is
-    /// left to check.
+    /// Whether a container cut the slices to the lengths that this layer states, and there are at least `scratch`
+    /// values of scratch. Then nothing is left to check.
     #[inline(always)]
     pub(crate) fn is_cut(&self, scratch: usize) -> bool {
         self.ctx.is_cut && self.scratch.len() >= scratch
     }
 
-    /// Checks the pass for a layer without parts, by its own description.
+    /// Checks the lengths of the slices of the pass for a layer without parts, whose methods state them.
     ///
     /// # Panics
-    /// If a slice has another length.
+    /// If a slice has another length than the layer states.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
@@ -56,17 +56,17 @@ impl<T: Scalar> Forward<'_, T> {
 }
 
 impl<T: Scalar> Backward<'_, T> {
-    /// Whether a network divided the slices for this layer and `scratch` values of scratch are there. Then nothing is
-    /// left to check.
+    /// Whether a container cut the slices to the lengths that this layer states, and there are at least `scratch`
+    /// values of scratch. Then nothing is left to check.
     #[inline(always)]
     pub(crate) fn is_cut(&self, scratch: usize) -> bool {
         self.ctx.is_cut && self.scratch.len() >= scratch
     }
 
-    /// Checks the pass for a layer without parts, by its own description.
+    /// Checks the lengths of the slices of the pass for a layer without parts, whose methods state them.
     ///
     /// # Panics
-    /// If a slice has another length.
+    /// If a slice has another length than the layer states.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
@@ -110,7 +110,7 @@ impl PassLengths {
     /// Checks a forward pass.
     ///
     /// # Panics
-    /// Where a slice has another length.
+    /// Where a slice has another length than expected.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn forward<T: Scalar>(self, w: &[T], pass: &Forward<'_, T>) {
@@ -136,7 +136,7 @@ impl PassLengths {
     /// Checks a backward pass of a layer with the hints that `hints` returns.
     ///
     /// # Panics
-    /// Where a slice has another length.
+    /// Where a slice has another length than expected.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn backward<T: Scalar>(self, hints: impl Fn() -> Hints, w: &[T], pass: &Backward<'_, T>) {
@@ -180,7 +180,7 @@ impl PassLengths {
         values < self.x && values.is_multiple_of(width) && missing <= hints.zero_rows(*shape)
     }
 
-    /// Panics, naming the first slice of a forward pass with another length.
+    /// Panics, naming the first slice of a forward pass whose length is not the expected one.
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -200,7 +200,7 @@ impl PassLengths {
         self.refuse(&pass.ctx.shape, &slices)
     }
 
-    /// Panics, naming the first slice of a backward pass with another length.
+    /// Panics, naming the first slice of a backward pass whose length is not the expected one.
     #[cold]
     #[inline(never)]
     #[track_caller]

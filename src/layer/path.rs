@@ -9,7 +9,8 @@ use crate::{
 use alloc::string::String;
 use core::fmt::Debug;
 
-/// The path of a layer in the network's table of link names.
+/// The path of a layer in the network's table of link names. A link is one factor of the chain rule; a layer has one or
+/// more.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkPath<'a> {
     names: &'a [String],
@@ -41,7 +42,7 @@ impl<'a> LinkPath<'a> {
         self.first
     }
 
-    /// Creates the link at this path.
+    /// Creates the layer's first link, of the kind `factor`, in a pass over `shape`.
     pub fn link(self, factor: Factor, shape: BatchShape<'a>) -> Link<'a> {
         Link {
             name: self.names.get(self.first).map_or("", String::as_str),
@@ -59,13 +60,13 @@ impl<'a> LinkPath<'a> {
 }
 
 impl<'a> Link<'a> {
-    /// Sets the step of the link.
+    /// Sets the time step to which the link belongs.
     #[must_use]
     pub const fn at_step(self, step: usize) -> Self {
         Link { step: Some(step), ..self }
     }
 
-    /// Sets the gate of the link.
+    /// Sets the gate of the recurrent cell to which the link belongs.
     #[must_use]
     pub const fn gate(self, gate: Gate) -> Self {
         Link { gate: Some(gate), ..self }

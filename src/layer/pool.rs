@@ -108,7 +108,7 @@ pool!(MeanOverSteps);
 impl LastStep {
     const HINTS: Hints = MeanOverSteps::HINTS.dx_zero_before_last_step();
 
-    /// Returns 1: the output is one of the steps.
+    /// Returns the gain bound 1: the output is one of the steps.
     fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
     }
@@ -120,7 +120,7 @@ impl LastStep {
         }
     }
 
-    /// `dx` may omit leading rows of zeros.
+    /// Writes `dx`: `dy` at the last step of each sample, zeros at all others. `dx` may omit leading rows of zeros.
     fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let missing = shape.rows() - dx.len() / self.width;
         dx.fill(T::zero());
@@ -134,8 +134,8 @@ impl LastStep {
 impl MeanOverSteps {
     const HINTS: Hints = Hints::NONE.ignores_x().ignores_y().saved_per_row();
 
-    /// Returns `1/√T` for the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`,
-    /// attained by equal steps.
+    /// Returns the gain bound `1/√T` for the length T of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t
+    /// ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
     fn gain(&self, shape: BatchShape<'_>) -> Upper {
         let shortest = shape.lengths.and_then(|lengths| lengths.last()).unwrap_or(&shape.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())

@@ -39,7 +39,7 @@ pub enum BranchScale {
 #[derive(Debug)]
 pub struct Residual<T> {
     branch: Box<dyn Layer<T>>,
-    /// The branch's answers when it was given.
+    /// The results of the branch's descriptive methods, cached when the layer was made.
     kept: Answers,
     scale: BranchScale,
 }
@@ -103,7 +103,7 @@ impl<T: Scalar> Residual<T> {
         }
     }
 
-    /// Returns the bound of the residual, given the bound of its branch.
+    /// Returns the gain bound of the residual, given the gain bound of its branch.
     fn bound(&self, w: &[T], branch: f64) -> f64 {
         (Upper::ONE + Upper::of(to_f64(self.factor(w))) * Upper::of(branch)).get()
     }
@@ -119,7 +119,7 @@ impl<T: Scalar> Residual<T> {
 }
 
 impl<T: Scalar> Residual<T> {
-    /// Returns the answers of the residual, from the answers of its branch.
+    /// Returns the results of the residual's descriptive methods, from those of its branch.
     fn answers(&self) -> Result<Answers, LayerRule> {
         Ok(Answers {
             dims: self.dims(),

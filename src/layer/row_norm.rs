@@ -69,7 +69,7 @@ impl RowNorm {
         }
     }
 
-    /// The forward pass with the arithmetic of `W`; `wide` and `round` convert.
+    /// Runs the forward pass with the arithmetic of `W`; `wide` converts from `T` to `W`, and `round` back.
     fn forward_in<T: Scalar, W: Scalar>(
         &self,
         w: &[T],
@@ -94,7 +94,8 @@ impl RowNorm {
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
-    /// The parameters of group number `group` of all rows; none without parameters.
+    /// Returns those of the gains or biases `w` that belong to group number `group`, counted over all rows; empty if
+    /// `w` is empty.
     fn of_group<'w, T>(&self, group: usize, w: &'w [T]) -> &'w [T] {
         w.get(group % self.groups * self.size()..).unwrap_or_default()
     }

@@ -22,12 +22,12 @@ pub(crate) struct Segment<'a, T> {
 
 /// A layer with a state whose backward pass can run in segments.
 pub(crate) trait SegmentPass<T: Scalar> {
-    /// The number of rows whose steps are one block of the sums over time.
+    /// Returns the number of rows that form one block, a partial sum of the sums over time.
     fn block_rows(&self) -> usize;
 
-    /// [`Layer::backward`](super::Layer::backward) over a segment of a longer pass.
+    /// Runs [`Layer::backward`](super::Layer::backward) over a segment of the steps of a longer pass.
     fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>);
 }
 
-/// The passes of a layer over segments. Sealed: only a layer of this crate makes one.
+/// The backward pass of a layer over segments of the steps. Sealed: only a layer of this crate makes one.
 pub struct InSegments<'a, T: Scalar>(pub(crate) &'a dyn SegmentPass<T>);

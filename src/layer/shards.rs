@@ -10,28 +10,29 @@ use crate::{
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Whether a layer adds the gradient of its parameters shard by shard, in passes of one shape. Sealed: no layer of your
-/// own does.
+/// Whether a layer can sum the gradient of its parameters separately for each shard, a range of samples, in passes of
+/// one shape. Sealed: no layer of your own can.
 pub struct AddsByShard(pub(crate) bool);
 
 /// The shards of a backward pass. The gradient of a parameter is a sum over each shard by itself, and these are added
 /// along a binary tree: `((g₀ + g₁) + (g₂ + g₃)) + …`. The gradient of the input does not depend on them.
 #[derive(Clone, Debug)]
 pub(crate) struct Shards<T> {
-    /// Where each shard ends among the samples, a power of two of ends; none for a pass without shards.
+    /// The end of each shard among the samples of the pass. Their number is a power of two, or 0 for a pass without
+    /// shards.
     ends: Vec<usize>,
     /// Memory for the sum of one subtree on each level.
     waiting: Vec<T>,
 }
 
-/// Shards of a subtree: the first sample, and where each ends.
+/// The shards of a subtree: the index of their first sample, and the end of each shard among the samples.
 pub(crate) struct Subtree<'a> {
     pub(crate) first: usize,
     pub(crate) ends: &'a [usize],
 }
 
 impl Subtree<'_> {
-    /// The samples of all.
+    /// Returns the range of the samples of all shards of the subtree.
     pub(crate) fn samples(&self) -> Range<usize> {
         self.first..self.ends.last().copied().unwrap_or(self.first)
     }
@@ -42,7 +43,8 @@ impl<T: Scalar> Shards<T> {
         Shards { ends: Vec::new(), waiting: Vec::new() }
     }
 
-    /// Sets the shards of the next backward pass, of up to `most` shards, in which a layer has up to `parameters`.
+    /// Sets the ends of the shards of the next backward pass. No pass has more than `most` shards, and no layer more
+    /// than `parameters` parameters.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sums of the subtrees.
@@ -67,13 +69,14 @@ impl<T: Scalar> Shards<T> {
         self.ends.len()
     }
 
-    /// Leaves the next pass without shards.
+    /// Removes the shards, so that the next pass has none.
     pub(crate) fn clear(&mut self) {
         self.ends.clear();
     }
 
-    /// Adds the sums of the shards to `sum`, along the tree. `add(subtree, sum, is_new)` adds that of a subtree, or
-    /// overwrites `sum` with it if that is new. The subtree is a single shard, or one that `fits`.
+    /// Adds the sums of all shards to `sum`, along the binary tree. `add(subtree, sum, is_new)` adds the sum of a
+    /// subtree to its argument `sum`, or overwrites it if `is_new`. The subtree is a single shard, or a larger one for
+    /// which `fits` is true.
     pub(crate) fn sum(
         &mut self,
         sum: &mut [T],
@@ -109,8 +112,8 @@ impl<T: Scalar> Context<'_, T> {
         self.buffers.as_deref_mut().map(|buffers| &mut buffers.shards).filter(|shards| !shards.ends.is_empty())
     }
 
-    /// Adds to `sum` what `add(rows, sum)` adds for the rows of each shard, along the tree of the shards; of a pass
-    /// without shards, for all rows. A pass with shards has one step.
+    /// Calls `add(rows, sum)`, which adds a sum over rows, for the rows of each shard, and adds the results to `sum`
+    /// along the tree of the shards. Without shards it calls `add` once, for all rows. A pass with shards has one step.
     pub(super) fn add_by_shard(&mut self, sum: &mut [T], mut add: impl FnMut(Range<usize>, &mut [T])) {
         let rows = self.shape.rows();
         let Some(shards) = self.shards() else { return add(0..rows, sum) };

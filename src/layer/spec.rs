@@ -17,7 +17,7 @@ use core::fmt::{self, Debug, Formatter};
 
 macro_rules! layer_spec {
     ($($file:ident: $($name:ident),+;)*) => {
-        /// A layer as data.
+        /// The description of a layer as data: its kind and settings, and those of the layers inside it.
         ///
         /// A description may be nested as deeply as memory allows: it is copied, compared and dropped without
         /// recursion. A description of more than [`MAX_DEPTH`] levels cannot be built or saved; only its depth is
@@ -58,7 +58,7 @@ macro_rules! layer_spec {
             },
             /// [`Checkpointed`](crate::recurrent::Checkpointed).
             Checkpointed {
-                /// The steps between kept states.
+                /// The number of steps from one kept state to the next.
                 interval: CheckpointInterval,
                 /// The layers in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
@@ -72,9 +72,9 @@ macro_rules! layer_spec {
                 inputs: usize,
                 /// The number of units.
                 hidden: usize,
-                /// Initializer of W.
+                /// Initializer of the input weights W.
                 weights: InitializerKind,
-                /// Initializer of U.
+                /// Initializer of the recurrent weights U.
                 recurrent: InitializerKind,
                 /// Initializer of the biases; `None` without biases.
                 bias: Option<InitializerKind>,
@@ -112,7 +112,8 @@ macro_rules! layer_spec {
         }
 
         impl LayerSpec {
-            /// Returns a listed layer with the name of its type; `None` for layers that are not listed.
+            /// Returns the name of the type and the layer, for a layer in the list `leaf_layers`; `None` for other
+            /// layers.
             pub(crate) fn listed(&self) -> Option<(&'static str, &dyn ListedLayer)> {
                 match self {
                     $($(LayerSpec::$name(layer) => Some((stringify!($name), layer)),)+)*
@@ -120,7 +121,7 @@ macro_rules! layer_spec {
                 }
             }
 
-            /// Returns the widths of a listed layer; 0 for others.
+            /// Returns input and output width of a layer in the list `leaf_layers`; 0 for others.
             pub(super) fn listed_widths(&self) -> (usize, usize) {
                 let dims = match self {
                     $($(LayerSpec::$name(layer) => Layer::<f64>::dims(layer),)+)*
@@ -169,7 +170,7 @@ leaf_layers!(layer_spec);
 macro_rules! leaves {
     ($($name:ident { $($field:ident),* },)*) => {
         impl LayerSpec {
-            /// Returns a copy with an empty description in place of each part.
+            /// Returns a copy with a placeholder in place of each layer inside.
             pub(crate) fn shallow(&self) -> LayerSpec {
                 match self {
                     $(LayerSpec::$name { $($field),* } => LayerSpec::$name { $($field: $field.clone()),* },)*
@@ -191,7 +192,7 @@ macro_rules! leaves {
                 }
             }
 
-            /// Whether two descriptions are equal apart from their parts.
+            /// Whether two descriptions are equal apart from the layers inside.
             pub(super) fn is_alike(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
                     $((LayerSpec::$name { $($field),* }, other) => {

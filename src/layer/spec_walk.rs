@@ -64,7 +64,7 @@ impl LayerSpec {
         (path, last)
     }
 
-    /// The parts, in order.
+    /// Returns the descriptions of the layers directly inside this one, in order.
     fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
         let (row, one, other): (&[LayerSpec], _, _) = match self {
             LayerSpec::Sequential { layers, .. }
@@ -124,7 +124,7 @@ impl LayerSpec {
         found
     }
 
-    /// Values per input row and per output row.
+    /// Returns the numbers of values per input row and per output row.
     pub fn widths(&self) -> (usize, usize) {
         let mut first = self;
         let input = loop {
@@ -160,7 +160,7 @@ impl LayerSpec {
         (input, output)
     }
 
-    /// Values per input row and per output row of a layer without parts.
+    /// Returns the numbers of values per input row and per output row of a layer without parts.
     fn own_widths(&self) -> (usize, usize) {
         match self {
             LayerSpec::ActivationLayer { width, .. } => (*width, *width),

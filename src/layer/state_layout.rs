@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 pub(crate) struct StateLayout(Vec<usize>);
 
 impl StateLayout {
-    /// The layout of the state of `network`.
+    /// Returns the layout of the state of `network`.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`], with the layer, for a custom layer with a state, whose layout is not known.
@@ -38,7 +38,7 @@ impl StateLayout {
         }
     }
 
-    /// Appends the state of the first `samples` samples of a batch to `to`.
+    /// Appends to `to` the state of the first `samples` samples of a batch, whose whole state is `from`.
     pub(crate) fn gather<T: Copy>(&self, from: &[T], samples: usize, to: &mut Vec<T>) {
         let (batch, mut start) = (from.len() / self.0.iter().sum::<usize>().max(1), 0);
         for width in &self.0 {

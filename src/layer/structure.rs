@@ -16,7 +16,7 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StructureKind {
-    /// No parts.
+    /// The layer has no parts.
     Leaf,
     /// The output of each part is the input of the next: `y = f_L(… f_1(x))`.
     Chain,
@@ -24,8 +24,9 @@ pub enum StructureKind {
     Branches,
 }
 
-/// The links and parts of a layer. A network derives from it blocks, initial values, names of links, bounds, and
-/// whether samples are coupled or later steps are read. A container only states its structure.
+/// The links of a layer, each one factor of the chain rule, and its parts, the layers inside it. A network derives from
+/// the structure blocks, initial values, names of links, bounds, and whether samples are coupled or later steps are
+/// read. A layer made of other layers only states its structure.
 ///
 /// Parameters and links of the layer itself come first, then those of each part, in order. A block of a part named `p`
 /// is `p.weight`, a link below the path `2` is `2.p`.
@@ -42,12 +43,12 @@ pub struct Structure<'a, T: Scalar> {
     /// Names of the layer's own links below its path; the empty name stands for the path itself.
     links: &'a [&'a str],
     parts: Vec<Part<'a, T>>,
-    /// The index of the first parameter of the next part.
+    /// The index, within the layer's parameters, of the first parameter of the part that is added next.
     end: usize,
     answers: Recorded,
 }
 
-/// A part of a layer.
+/// A layer inside another layer.
 #[derive(Debug)]
 pub(crate) struct Part<'a, T: Scalar> {
     /// The name of the part below the layer's path; empty for a part with the same path.
@@ -55,20 +56,21 @@ pub(crate) struct Part<'a, T: Scalar> {
     pub(crate) layer: &'a dyn Layer<T>,
     /// The range of the part's parameters within those of the layer.
     pub(crate) range: Range<usize>,
-    /// The answers of the part when it was added; `None` if they were not cached.
+    /// The results of the part's descriptive methods, cached when its container was made; `None` if they were not
+    /// cached.
     pub(crate) kept: Option<Answers>,
 }
 
-/// The source of the answers of a layer: its methods, or a cache.
+/// The source of the results of a layer's descriptive methods: calls of the methods, or a cache.
 #[derive(Clone, Debug)]
 pub(crate) enum Recorded {
     /// The methods of the layer are called.
     No,
-    /// The answers that were cached at construction.
+    /// The results are those cached when the layer was made, or the rule that they broke.
     Checked(Result<Answers, LayerRule>),
 }
 
-/// The numbers of parameters, blocks and links of a layer, the offsets of the next part.
+/// The numbers of parameters, blocks and links of a layer: the offsets from it to the next layer of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartSizes {
@@ -120,14 +122,14 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Structure { end, ..self }
     }
 
-    /// Adds a part under `name`.
+    /// Adds `layer` as the next part, under `name`.
     #[must_use]
     pub fn part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>) -> Self {
         let parameters = layer.dims().parameters;
         self.add(name.into(), layer, parameters, None)
     }
 
-    /// Adds a part as [`part`](Self::part) does, with its cached answers.
+    /// Adds a part as [`part`](Self::part) does, with the cached results `kept` of its descriptive methods.
     #[must_use]
     pub(crate) fn kept_part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>, kept: Answers) -> Self {
         self.add(name.into(), layer, kept.dims.parameters, Some(kept))
@@ -140,13 +142,14 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self
     }
 
-    /// Sets the source of the layer's answers.
+    /// Sets the source of the results of the layer's descriptive methods.
     #[must_use]
     pub(crate) fn recorded(self, answers: Recorded) -> Self {
         Structure { answers, ..self }
     }
 
-    /// Returns the answers of the layer, given the answers of its parts; `ask` calls the layer's own methods.
+    /// Returns the results of the layer's descriptive methods: the cached ones, or those of `ask`, which calls the
+    /// methods. The depth then follows from `parts`, the results of the parts.
     pub(super) fn answers_of(
         &self,
         parts: &mut dyn Iterator<Item = Result<Answers, LayerRule>>,
@@ -164,12 +167,12 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Whether a part may change the rows for the parts after it.
+    /// Whether the layer is a chain and `part` may give the parts after it another batch shape.
     pub(super) fn changes_rows(&self, part: &Part<'_, T>) -> bool {
         self.kind == StructureKind::Chain && !part.kept.is_some_and(|kept| kept.keeps_rows)
     }
 
-    /// How many links the layer itself has.
+    /// The number of the layer's own links, without those of its parts.
     pub(crate) fn own_links(&self) -> usize {
         self.links.len()
     }
@@ -184,7 +187,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().map(|part| (&*part.name, part.layer, part.range.clone()))
     }
 
-    /// The names of all links of a layer at `path`, in the order of their numbers.
+    /// Returns the names of all links of the layer, for a layer at `path` in the network: its own, then those of its
+    /// parts in order.
     pub fn link_names(&self, path: &str) -> Vec<String> {
         let mut names = Vec::new();
         self.visit_links(path, &mut |name| names.push(name));
@@ -198,7 +202,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// The path of a link or part.
+    /// Returns the path of the layer's own link or part `name`, for a layer at `path`.
     pub(crate) fn below(&self, path: &str, name: &str) -> String {
         match (self.kind, name) {
             (_, "") => path.into(),
@@ -207,7 +211,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Visits the parts, each with the shape of its input.
+    /// Calls `visit` with each part and the batch shape of its input, for an input of `shape` to the layer. Stops at
+    /// the first error.
     pub(crate) fn each<'s, E>(
         &self,
         shape: BatchShape<'s>,
@@ -223,7 +228,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Ok(())
     }
 
-    /// Visits the blocks of the parts.
+    /// Calls `visit` with each parameter block of the parts, named and numbered within the layer.
     pub(super) fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         for Part { name, layer, range, .. } in &self.parts {
             match &**name {
@@ -233,7 +238,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Initializes the parameters of the parts.
+    /// Writes the initial values of the parts' parameters to `w`, the parameters of the whole layer.
     pub(super) fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
         let expected = w.len();
         self.parts.iter().try_for_each(|part| match w.get_mut(part.range.clone()) {
@@ -242,13 +247,13 @@ impl<'a, T: Scalar> Structure<'a, T> {
         })
     }
 
-    /// Whether samples are coupled in any part.
+    /// Whether the output of a sample depends on other samples of the batch in any part.
     pub(super) fn samples(&self) -> Samples {
         let samples = |part: &Part<'_, T>| part.kept.map_or_else(|| part.layer.samples(), |kept| kept.samples);
         self.parts.iter().fold(Samples::Independent, |all, part| all.and(samples(part)))
     }
 
-    /// Whether any part reads later steps.
+    /// Whether the output of any part at a step depends on its input at later steps.
     pub(super) fn reads_later_steps(&self) -> bool {
         let reads = |part: &Part<'_, T>| {
             part.kept.map_or_else(|| part.layer.reads_later_steps(), |kept| kept.reads_later_steps)
@@ -256,8 +261,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().any(reads)
     }
 
-    /// Returns the product of the bounds of a chain's parts: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` for other
-    /// kinds.
+    /// Returns the product of the gain bounds of a chain's parts: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` if a
+    /// part has no bound, and for other kinds of structure.
     pub(super) fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         if self.kind != StructureKind::Chain {
             return None;
@@ -265,7 +270,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.times(Upper::ONE, w, shape).map(Upper::get)
     }
 
-    /// Returns `product` times the bound of each part; nested chains are multiplied part by part.
+    /// Returns `product` times the gain bounds of all parts, or `None` if a part has no bound. Nested chains are
+    /// multiplied part by part.
     fn times(&self, product: Upper, w: &[T], shape: BatchShape<'_>) -> Option<Upper> {
         let mut product = product;
         let bounded = self.each(shape, |part, rows| {
@@ -281,8 +287,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
     }
 }
 
-/// Visits `layer`, or the parts of a chain, with bounds whose product bounds the whole; parts without a bound are
-/// visited with `None`.
+/// Calls `visit` with paths and gain bounds whose product bounds `layer`: those of `layer` itself or, for a chain, of
+/// its parts. A layer without a bound is visited with `None`, or instead of it the layers inside it that have none.
 pub(crate) fn gain_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],
@@ -316,7 +322,8 @@ pub(crate) fn gain_bounds<T: Scalar>(
     }
 }
 
-/// Visits each layer with a state inside `layer`, with its [`state_gain_bounds`](Layer::state_gain_bounds).
+/// Calls `visit` with the path of each layer that has a state and no parts, `layer` or inside it, and with its
+/// [`state_gain_bounds`](Layer::state_gain_bounds).
 pub(crate) fn state_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],

@@ -18,7 +18,8 @@ impl<'a> TrainableMask<'a> {
     /// No block is trainable.
     pub(crate) const NONE: TrainableMask<'static> = TrainableMask { flags: &[], first: 0, none: true };
 
-    /// One flag per block. With an empty slice all blocks are trainable.
+    /// Creates the mask with one flag per block, `true` for a trainable block. With an empty slice all blocks are
+    /// trainable.
     pub const fn new(flags: &'a [bool]) -> Self {
         TrainableMask { flags, first: 0, none: false }
     }
@@ -28,7 +29,7 @@ impl<'a> TrainableMask<'a> {
         self.flags.get(self.first.saturating_add(i)).copied().unwrap_or(!self.none)
     }
 
-    /// The mask of a part whose blocks begin at `first`.
+    /// Returns the mask of a layer inside this one, whose blocks begin at index `first` of this layer's blocks.
     #[must_use]
     pub const fn part(self, first: usize) -> Self {
         TrainableMask { first: self.first.saturating_add(first), ..self }

@@ -18,7 +18,7 @@ pub struct CosineDistance {
 }
 
 impl CosineDistance {
-    /// The mean over rows.
+    /// Creates the loss with the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }

@@ -23,12 +23,12 @@ pub struct PoissonNll {
 }
 
 impl PoissonNll {
-    /// Creates the loss with the mean over all values, without the constant.
+    /// Creates the loss with the mean over all values, without the constant `ln t!`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the term that depends on the target alone.
+    /// Adds the constant `ln t!`, by Stirling's formula, for targets above 1.
     #[must_use]
     pub fn full(self) -> Self {
         PoissonNll { full: true, ..self }

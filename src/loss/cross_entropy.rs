@@ -1,4 +1,4 @@
-//! Losses of probabilities, from logits.
+//! Cross-entropy losses, computed from logits; softmax and its logarithm.
 
 use super::{
     Loss, Reduction, RowsOf, Sum, Target, Total, check_finite, class_of, over_rows, own_evaluate, total_weight, values,
@@ -35,7 +35,7 @@ impl CrossEntropy {
         Self::default()
     }
 
-    /// Sets the fraction ε of the target that is spread over all classes.
+    /// Sets the fraction ε of the target that is spread over all classes; the default is 0.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ ε ≤ 1.
@@ -44,7 +44,7 @@ impl CrossEntropy {
         Ok(CrossEntropy { smoothing: epsilon, ..self })
     }
 
-    /// Sets a weight for each class.
+    /// Sets a weight for each class; there must be as many as the output's width. The default is 1 for every class.
     ///
     /// # Errors
     /// [`Error::Empty`] without weights; [`Error::Parameter`] for a weight that is negative or not finite.
@@ -58,7 +58,8 @@ impl CrossEntropy {
         Ok(CrossEntropy { weights: weights.to_vec(), ..self })
     }
 
-    /// Sets a class whose rows do not count. The network need not have an output for this class.
+    /// Sets a class whose rows are ignored: they add no loss, gradient or weight. The network need not have an output
+    /// for this class.
     #[must_use]
     pub fn ignore_class(self, class: usize) -> Self {
         CrossEntropy { ignored: Some(class), ..self }
@@ -95,17 +96,17 @@ impl<T: Scalar> Row<T> {
         Row { most, at, others: others.total() }
     }
 
-    /// `log softmax(y)` of the logit `y`.
+    /// Returns `log softmax(y)_k` of the logit `y` = y_k.
     fn log(&self, y: T) -> T {
         (y - self.most) - math::ln_1p(self.others)
     }
 
-    /// `softmax(y)_k` of the exponential of logit k.
+    /// Returns `softmax(y)_k`, given `exponential` = `exp(y_k − y_m)`.
     fn share(&self, exponential: T) -> T {
         exponential / (T::one() + self.others)
     }
 
-    /// `1 − softmax(y)_k`.
+    /// Returns `1 − softmax(y)_k`, given `share` = `softmax(y)_k`.
     fn rest(&self, k: usize, share: T) -> T {
         if k == self.at { self.others / (T::one() + self.others) } else { T::one() - share }
     }
@@ -194,7 +195,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         self.reduction
     }
 
-    /// Rows of the ignored class have weight 0; other rows have the weight of their class.
+    /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0. For targets that
+    /// are probabilities, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let weight =
             |row: usize| row_weights.and_then(|weights| weights.get(row)).map_or(1.0, |&weight| to_f64(weight));
@@ -232,7 +234,7 @@ impl BinaryCrossEntropy {
         Self::default()
     }
 
-    /// Sets the weight of positive targets: one for all outputs, or one for each output.
+    /// Sets the weight p of positive targets: one for all outputs, or one for each output. The default is 1.
     ///
     /// # Errors
     /// [`Error::Empty`] without weights; [`Error::Parameter`] for a weight that is negative or not finite.

@@ -79,7 +79,7 @@ distance! {
     derivative d + d
 }
 distance! {
-    /// Absolute error: `|y − t|`; at 0 its derivative is 0.
+    /// Absolute error: `|y − t|`, by default the mean over all values. Where `y = t` its derivative is 0.
     MeanAbsoluteError, default MeanAbsoluteError { reduction: Reduction::Mean };
     value(_me, d) d.abs();
     derivative sign(d)
@@ -131,7 +131,7 @@ distance! {
 }
 
 impl Pinball {
-    /// Creates the loss for the quantile τ.
+    /// Creates the loss for the quantile τ, with the mean over all values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `0 < τ < 1`.
@@ -142,21 +142,21 @@ impl Pinball {
 }
 
 impl MeanSquaredError {
-    /// The mean squared error.
+    /// Creates the loss with the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl MeanAbsoluteError {
-    /// The mean absolute error.
+    /// Creates the loss with the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Huber {
-    /// Creates the loss with the threshold δ.
+    /// Creates the loss with the threshold δ and the mean over all values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `delta` is positive and finite.
@@ -167,7 +167,7 @@ impl Huber {
 }
 
 impl SmoothL1 {
-    /// Creates the loss with the threshold β.
+    /// Creates the loss with the threshold β and the mean over all values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is positive and finite.

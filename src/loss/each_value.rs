@@ -8,7 +8,7 @@ pub(super) trait EachValue<T: Scalar> {
     /// The name of the loss, for errors.
     const NAME: &'static str;
 
-    /// `ℓ(y, t)` and `∂ℓ/∂y`.
+    /// Returns `ℓ(y, t)` and `∂ℓ/∂y`.
     fn of(&self, y: T, t: T) -> (T, T);
 
     /// Refuses a target outside the range of the loss.
@@ -17,7 +17,7 @@ pub(super) trait EachValue<T: Scalar> {
     }
 }
 
-/// [`Loss::evaluate`](super::Loss::evaluate) of such a loss.
+/// Computes [`Loss::evaluate`](super::Loss::evaluate) of a loss that is a sum or mean over all values.
 pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
     loss: &E,
     reduction: Reduction,

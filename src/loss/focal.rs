@@ -57,7 +57,8 @@ impl Focal {
 impl<T: Scalar> EachValue<T> for Focal {
     const NAME: &'static str = "Focal";
 
-    /// `∂(q^γ H) = q^γ (p − t) − γ q^(γ−1) H (2t − 1) p (1 − p)`.
+    /// Returns `α_t q^γ H` and its derivative, by `∂(q^γ H)/∂y = q^γ (p − t) − γ q^(γ−1) H (2t − 1) p
+    /// (1 − p)`.
     fn of(&self, y: T, t: T) -> (T, T) {
         if y.is_nan() {
             return (y, y);

@@ -76,7 +76,7 @@ impl GaussianNll {
 }
 
 /// Returns the loss for a mean, the logarithm s of its variance and a target, and the derivatives with respect to the
-/// mean and s.
+/// mean and s. `floor` is ln ε.
 fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
     let (half, below) = (scalar::<T>(0.5), s < floor);
     let s = if below { floor } else { s };

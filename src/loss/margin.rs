@@ -39,7 +39,7 @@ impl MultiMargin {
         Ok(MultiMargin { margin, ..self })
     }
 
-    /// Squares each term.
+    /// Squares each term `max(0, m − y_c + y_j)` of the loss.
     #[must_use]
     pub fn squared(self) -> Self {
         MultiMargin { squared: true, ..self }

@@ -49,7 +49,8 @@ use own_evaluate;
 pub enum Target<'a, T> {
     /// One class per row.
     Classes(&'a [usize]),
-    /// Values: \[rows, width\], or of the loss's [`target_width`](Loss::target_width).
+    /// Values: \[rows, w\], where w is the loss's [`target_width`](Loss::target_width), by default the width of the
+    /// output.
     Values(&'a [T]),
 }
 
@@ -93,7 +94,7 @@ pub enum Reduction {
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
-/// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: a law then holds it to that |
+/// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
 /// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
 #[diagnostic::on_unimplemented(
@@ -140,8 +141,8 @@ pub trait Loss<T: Scalar>: Debug {
 
     /// The total weight of rows in a mean: the sum of their weights.
     ///
-    /// It is the weight with which the means of parts are combined into the mean of the whole. An `f64`, since `f16`
-    /// counts no more than 65504 rows.
+    /// The means of parts of a batch are combined into the mean of the batch with these weights. It is an `f64`, since
+    /// `f16` counts no more than 65504 rows.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
             Target::Classes(classes) => classes.len(),
@@ -177,13 +178,13 @@ impl<T: Scalar> Sum<T> {
         self.sum = next;
     }
 
-    /// The sum with its compensation, unless it is infinite.
+    /// Returns the sum plus the rounding errors kept, or the plain sum if that is not finite.
     pub(crate) fn total(self) -> T {
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }
 
-/// The rows of an output, checked, each with its weight.
+/// The number of rows of an output and their weights; all lengths are checked.
 #[derive(Clone, Copy)]
 struct RowsOf<'a, T> {
     rows: usize,
@@ -202,12 +203,12 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
         Ok(RowsOf { rows, weights })
     }
 
-    /// The weight of a row.
+    /// Returns the weight of a row: 1 if no weights are given.
     fn weight(&self, row: usize) -> T {
         self.weights.map_or(T::one(), |weights| weights[row])
     }
 
-    /// The sum of the weights, times `factor`.
+    /// Returns the sum of the weights times `factor`, the number of losses per row.
     fn total(&self, factor: usize) -> Total<T> {
         let mut total = Total::new();
         (0..self.rows).for_each(|row| total.add(self.weight(row)));
@@ -215,7 +216,7 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
     }
 }
 
-/// The total weight of the rows of a loss, in `f64`: a narrow format cannot count many rows.
+/// The total weight of the rows of a loss: in `wide` for a narrow format, which cannot count many rows, else in `sum`.
 struct Total<T> {
     sum: Sum<T>,
     wide: f64,
@@ -235,12 +236,13 @@ impl<T: Scalar> Total<T> {
         }
     }
 
-    /// The total weight.
+    /// Returns the total weight.
     fn to_f64(&self) -> f64 {
         if is_narrow::<T>() { self.wide } else { to_f64(self.sum.total()) * self.factor as f64 }
     }
 
-    /// The factor on the loss of each value.
+    /// Returns the factor on the loss of each value. Refuses, under a mean, a total weight that is
+    /// not positive, or whose inverse is 0 or infinite.
     fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
         if reduction == Reduction::Sum {
             return Ok(Share { factor: T::one(), wide: 1.0 });
@@ -267,13 +269,14 @@ struct Share<T> {
 }
 
 impl<T: Scalar> Share<T> {
-    /// `weight · share · x`.
+    /// Returns `weight · factor · x`.
     fn of(&self, weight: T, x: T) -> T {
         if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
     }
 }
 
-/// `share · Σ weight · value`, or `Σ share · weight · value` if the first sum overflows.
+/// A weighted sum of losses: `share · Σ weight · value`, or `Σ share · weight · value` if the first sum
+/// overflows.
 struct Mean<T> {
     sum: Sum<T>,
     shared: Sum<T>,
@@ -338,7 +341,7 @@ fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Re
     }
 }
 
-/// Returns the values of a target. Refuses classes, and values that are not `expected` in number.
+/// Returns the values of a target. Refuses classes, and a number of values other than `expected`.
 fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> Result<&'a [T], Error> {
     let Target::Values(values) = target else {
         return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
@@ -346,7 +349,7 @@ fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> 
     require_length("targets", expected, values.len()).map(|()| values)
 }
 
-/// Returns the classes of a target. Refuses values, and classes that are not one per row.
+/// Returns the classes of a target, one per row. Refuses values, and a number of classes other than `rows`.
 fn classes<'a, T>(loss: &'static str, target: Target<'a, T>, rows: usize) -> Result<&'a [usize], Error> {
     let Target::Classes(classes) = target else {
         return Err(Error::TargetKind { loss, expected: "classes", found: "values" });

@@ -315,7 +315,7 @@ impl<T: Scalar> Default for Registry<T> {
     }
 }
 
-/// Writes the names of the parts.
+/// Writes the names of the registered parts.
 impl<T: Scalar> fmt::Debug for Registry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")

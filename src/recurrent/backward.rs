@@ -224,8 +224,9 @@ impl Unrolled {
         }
     }
 
-    /// Runs some steps backward for the samples of the slabs: z, u, and the gradients with respect to h_t, h_{t−1},
-    /// the operand of a stage, the cell state, and those between stages.
+    /// Runs some steps backward for the samples of `slabs`: z, u, and gradients. These are with respect to h_t,
+    /// h_{t−1}, the operand of a stage and the cell state, then those between stages, with respect to the masked h,
+    /// and the part that zoneout passes to the previous cell state.
     ///
     /// # Shapes
     /// Of a step: z \[samples, gates · hidden\], u \[samples, separate gates · hidden\], the gradients of h and of an

@@ -25,7 +25,8 @@ use alloc::boxed::Box;
 pub struct Bidirectional<F, B> {
     forward: F,
     backward: Reversed<B>,
-    /// The answers of both layers at construction.
+    /// The sizes, blocks, links and hints of the two directions at construction, checked: forward, then reversed
+    /// backward.
     kept: [Answers; 2],
 }
 
@@ -67,10 +68,12 @@ impl<F, B> Bidirectional<F, B> {
     }
 }
 
-/// Links of a bidirectional layer: its own, then those of the forward direction, then those of the backward one.
+/// The index of the first link of the forward direction. Link 0 is the whole layer; the links of the backward direction
+/// come last.
 const FORWARD_LINK: usize = 1;
 
-/// Sizes of the two parts, in values of one pass.
+/// Sizes of the two directions in a pass, forward first, in values. `widths` is per row; `state` is the sum per sample,
+/// `scratch` the larger one, and `parameters` those of the forward direction.
 struct Parts {
     widths: [usize; 2],
     outs: [usize; 2],
@@ -105,7 +108,7 @@ impl<F, B> Bidirectional<F, B> {
         FORWARD_LINK + self.kept[0].links
     }
 
-    /// Returns the sizes of a pass and the lengths of its slices. Each direction checks its own scratch.
+    /// Returns the sizes of a pass and the lengths that its slices must have. Each direction checks its own scratch.
     fn sizes_of_pass<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> (Parts, PassLengths)
     where
         F: Layer<T>,
@@ -131,7 +134,7 @@ impl<F, B> Bidirectional<F, B> {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// Returns the answers of the bidirectional layer, from those of the two directions.
+    /// Returns the sizes, blocks, links and hints of the bidirectional layer, from those of the two directions.
     fn answers<T: Scalar>(&self) -> Result<Answers, LayerRule>
     where
         F: Layer<T>,

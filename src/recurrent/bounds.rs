@@ -44,9 +44,10 @@ impl Unrolled {
         (0..steps).map(|step| cell.step_bounds(&gates, step).map(|bounds| self.zoned_out(bounds))).collect()
     }
 
-    /// With zoneout, `∂s_t/∂s_{t−1} = diag(d) + diag(1 − d) J`: unit by unit, of norm at most `√(1 +
-    /// ‖J‖²)`. The other blocks are no larger than without. The bounds of the cells on states hold too: no value
-    /// leaves the range of the state before and the one computed.
+    /// Returns the bounds of a step with zoneout, given those of the cell. h and c each have `∂s_t/∂s_{t−1} =
+    /// diag(d) + diag(1 − d) J`, of norm at most `√(1 + ‖J‖²)`. The other blocks of the Jacobian are no larger
+    /// than without zoneout. The bounds of the cells on states hold too: each value lies between the previous state and
+    /// the computed one.
     fn zoned_out(&self, mut bounds: StepBounds) -> StepBounds {
         if self.noise.zones_out() {
             let with_kept = |norm: f64| (Upper::ONE + Upper::of(norm) * Upper::of(norm)).sqrt().get();
@@ -56,9 +57,10 @@ impl Unrolled {
         bounds
     }
 
-    /// `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for which
-    /// `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks is at
-    /// most that of the matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the steps.
+    /// Returns `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for
+    /// which `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks
+    /// is at most that of the matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the
+    /// steps.
     pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let steps = self.step_bounds(cell, w, shape.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);

@@ -16,7 +16,7 @@ use core::{fmt::Debug, ops::Range};
 pub enum Operand {
     /// The hidden state of the previous step.
     Hidden,
-    /// The values that the stage before the product wrote to `operand`, such as r ⊙ h.
+    /// The values that the stage before the product wrote to [`CellForward::operand`], such as r ⊙ h.
     StageOutput,
 }
 
@@ -29,11 +29,12 @@ pub struct Product {
     pub stage: usize,
     /// The vector that U_g multiplies.
     pub operand: Operand,
-    /// Whether the result is stored in `u`, with a bias of its own, instead of added to `z`.
+    /// Whether the result is stored in [`CellForward::u`], with a bias of its own, instead of added to
+    /// [`CellForward::z`].
     pub keep_separate: bool,
 }
 
-/// One sample at one stage of a forward step.
+/// The values of one sample at one stage of a forward step.
 ///
 /// # Shapes
 /// `z`: \[gates · hidden\]; `u`: \[separate gates · hidden\]; `h_prev`, `h`, `operand`: \[hidden\];
@@ -47,7 +48,7 @@ pub struct CellForward<'a, T> {
     pub saves: bool,
     /// Pre-activations for the monitor; empty if none is active. A stage that adds to a pre-activation adds here too.
     pub monitored_z: &'a mut [T],
-    /// Results of the separate products, in their order.
+    /// Results of the products with [`keep_separate`](Product::keep_separate), in their order.
     pub u: &'a [T],
     /// Hidden state of the previous step.
     pub h_prev: &'a [T],
@@ -62,7 +63,7 @@ pub struct CellForward<'a, T> {
 }
 
 impl<'a, T> CellForward<'a, T> {
-    /// Refuses slices that are not as long as the sizes of the cell say.
+    /// Panics unless each slice has the length that `sizes` gives; `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let (n, UnitSizes { gates, separate, cell_state, operand, .. }) = (self.h.len(), sizes);
@@ -105,7 +106,7 @@ impl<'a, T> CellForward<'a, T> {
     }
 }
 
-/// One sample at one stage of a backward step.
+/// The values of one sample at one stage of a backward step.
 ///
 /// # Shapes
 /// As [`CellForward`]; `between_stages`: \[[`between_stages`](CellSizes::between_stages) · hidden\].
@@ -130,17 +131,18 @@ pub struct CellBackward<'a, T> {
     pub d_cell_state: &'a mut [T],
     /// Gradient with respect to the operand that this stage wrote; empty at the last stage.
     pub d_operand: &'a [T],
-    /// Gradient with respect to `h_prev` apart from the products. A stage adds to it.
+    /// Gradient with respect to `h_prev`. A stage adds its element-wise part, such as `z ⊙ d_h` of a GRU; the layer
+    /// adds the part that passes through the products.
     pub d_h_prev: &'a mut [T],
     /// Gradients that the backward pass of a later stage writes for that of an earlier stage.
     pub between_stages: &'a mut [T],
 }
 
-/// Values per unit of the slices of a cell of this crate.
+/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage of a cell of this crate.
 #[derive(Clone, Copy)]
 pub(super) struct UnitSizes {
     pub(super) gates: usize,
-    /// Gates of separate products.
+    /// Gates whose products are kept separate, in `u`.
     pub(super) separate: usize,
     pub(super) cell_state: usize,
     pub(super) between_stages: usize,
@@ -148,7 +150,7 @@ pub(super) struct UnitSizes {
     pub(super) operand: bool,
 }
 
-/// Panics, naming the first slice whose length is not the expected one.
+/// Panics with the name of the first slice of wrong length. `slices` holds names, expected lengths and found lengths.
 #[cold]
 #[inline(never)]
 fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
@@ -159,7 +161,7 @@ fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
 }
 
 impl<'a, T> CellBackward<'a, T> {
-    /// Refuses slices that are not as long as the sizes of the cell say.
+    /// Panics unless each slice has the length that `sizes` gives; `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let (n, UnitSizes { gates, separate, cell_state, between_stages, operand }) = (self.h.len(), sizes);
@@ -332,8 +334,8 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         CellKind::Custom { name: core::any::type_name::<Self>().into(), settings: alloc::format!("{self:?}") }
     }
 
-    /// Returns the layer of this cell as a trait object. Sealed: the layer of a cell of this crate is then compiled
-    /// here, for `f32` and `f64`.
+    /// Returns the layer of this cell as a trait object. Sealed: for a cell of this crate, this crate compiles the
+    /// layer for `f32` and `f64`.
     #[doc(hidden)]
     fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
         Box::new(layer)

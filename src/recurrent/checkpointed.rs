@@ -22,7 +22,7 @@ use core::ops::Range;
 pub enum CheckpointInterval {
     /// √T for a sequence of T steps, so that memory grows with √T (Chen et al. 2016, §4.1).
     SquareRoot,
-    /// That many steps.
+    /// The given number of steps, at least 1.
     Steps(usize),
 }
 
@@ -36,12 +36,12 @@ pub enum CheckpointInterval {
 /// An interval is rounded up to whole blocks of steps, in which the backward pass adds dW: as many
 /// steps as have about 128 rows or more, and at least one.
 ///
-/// The layers are recurrent ones that read from the start, activations and dropout. A
+/// The layers may be recurrent layers that read from the start, activations and dropout. A
 /// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A
 /// layer that reads later steps is refused. Each direction of a bidirectional layer can be checkpointed by itself:
 /// `Bidirectional::new(forward, backward)` takes two of these.
 ///
-/// A monitor receives each link over time once a step, and a link over depth in parts, one a segment
+/// A monitor receives each link over time once per step, and a link over depth in parts, one per segment
 /// ([`Link::parts_before`](crate::monitor::Link::parts_before)). A budget, statistics and a diagnosis add the parts up.
 ///
 /// Recurrent dropout and zoneout are those of the full pass: masks are keyed by sample and step, and computed again.
@@ -73,10 +73,10 @@ pub struct Checkpointed<T> {
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) layer: Box<dyn Layer<T>>,
-    /// The answers of this layer at construction.
+    /// The sizes, blocks, links and hints that this layer stated at construction, checked.
     pub(super) kept: Answers,
     pub(super) is_recurrent: bool,
-    /// Values of state per sample: h, then the rest.
+    /// Values of state per sample: h, then the rest; both 0 if the layer is not recurrent.
     pub(super) states: [usize; 2],
     pub(super) parameters: Range<usize>,
     pub(super) first_block: usize,
@@ -87,10 +87,11 @@ impl<T: Scalar> Checkpointed<T> {
     /// Creates a layer that runs `layers` in sequence, checkpointed at `interval`.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those listed above, breaks a rule, or is
-    /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The same error is returned where two recurrent
-    /// layers sum their gradients over groups of rows of different sizes. [`Error::Empty`] without a recurrent layer;
-    /// [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval or a width of 0.
+    /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those that [`Checkpointed`] lists, breaks
+    /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The same error is returned where two
+    /// recurrent layers sum their gradients over groups of rows of different sizes. [`Error::Empty`] without a
+    /// recurrent layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval or a
+    /// width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
             require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
@@ -174,7 +175,7 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// The interval between checkpoints.
+    /// Returns the interval between checkpoints.
     pub fn interval(&self) -> CheckpointInterval {
         self.interval
     }
@@ -183,12 +184,12 @@ impl<T: Scalar> Checkpointed<T> {
         Plan::new(self.interval, self.block_rows, shape)
     }
 
-    /// All layers, in order.
+    /// Returns all layers, in order, with the `LastStep` at the end.
     fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry<T>> {
         self.layers.iter().chain(&self.last_step)
     }
 
-    /// Values of state per sample.
+    /// Returns the values of state per sample, over all layers.
     pub(super) fn state(&self) -> usize {
         saturating_sum(self.layers.iter().flat_map(|entry| entry.states))
     }
@@ -199,7 +200,8 @@ impl<T: Scalar> Checkpointed<T> {
         [saved, plan.batch.saturating_add(plan.rows).saturating_mul(entry.kept.dims.output)]
     }
 
-    /// The lengths of the states at the bounds, of a segment, and of the buffers of sums.
+    /// Returns three lengths: of the states before the segments, of one segment's saved values and outputs, and of the
+    /// partial sums of gradients (0 if `mode` does not save).
     pub(super) fn lengths_of(&self, plan: &Plan, mode: Mode) -> [usize; 3] {
         let slots = if mode.saves() { plan.slots } else { 1 };
         let states = saturating_product(&[slots, plan.batch, self.state()]);
@@ -217,7 +219,7 @@ impl<T: Scalar> Checkpointed<T> {
         self.layers.iter().map(|entry| entry.kept.dims.output).max().unwrap_or(0)
     }
 
-    /// [`Layer::memory`] for another interval.
+    /// Returns the sizes of [`Layer::memory`] for `interval` in place of the layer's own.
     fn memory_with(&self, interval: CheckpointInterval, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let plan = Plan::new(interval, self.block_rows, shape);
         let [states, segment, sums] = self.lengths_of(&plan, mode);
@@ -236,7 +238,7 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// The lengths of the slices of a pass.
+    /// Returns the lengths that the slices of a pass over `shape` must have.
     pub(super) fn lengths(&self, shape: BatchShape<'_>, mode: Mode) -> PassLengths {
         let lengths = PassLengths::new("Checkpointed", self.dims(), &shape, &self.output_shape(shape));
         lengths.memory(self.memory(shape, mode), shape.batch)
@@ -277,8 +279,9 @@ impl<T: Scalar> Layer<T> for Checkpointed<T> {
         if self.last_step.is_some() { shape.collapsed() } else { shape }
     }
 
-    /// Saved: the states at the bounds of segments, the saved values of one, and its outputs. Scratch: the largest of
-    /// the layers, two gradients of a segment, three states, and the sums over blocks.
+    /// Saved: the states before the segments, and the saved values and outputs of one segment. Scratch: the largest
+    /// scratch of the layers, two gradients of a segment, three states of the batch, and the partial sums over blocks
+    /// of steps. If `mode` does not save, all of it is scratch.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         self.memory_with(self.interval, shape, mode)
     }

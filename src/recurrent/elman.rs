@@ -27,7 +27,7 @@ impl<A: Activation> Elman<A> {
     }
 }
 
-/// The sizes: z of one gate.
+/// Values per unit: one gate in `z`, and no cell state.
 const SIZES: UnitSizes = UnitSizes { gates: 1, separate: 0, cell_state: 0, between_stages: 0, operand: false };
 
 impl<A: Activation> Cell for Elman<A> {
@@ -39,8 +39,8 @@ impl<A: Activation> Cell for Elman<A> {
         Some(&self.activation)
     }
 
-    /// `γ‖U‖₂` and `γ‖W‖₂` with `γ = sup |φ′|`, or ∞ where φ jumps:
-    /// `∂h_t/∂h_{t−1} = diag(φ′) U`.
+    /// Returns `γ‖U‖₂` for the state and `γ‖W‖₂` for the input, with `γ = sup |φ′|`, or ∞ where φ
+    /// jumps: `∂h_t/∂h_{t−1} = diag(φ′) U`.
     ///
     /// Source: Pascanu, Mikolov & Bengio 2013, §2.2.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {

@@ -113,7 +113,8 @@ impl Unrolled {
         ctx.report_forward(Factor::Other, x, y);
     }
 
-    /// Runs consecutive steps for the samples of the slabs. z holds `W x + b`. For each stage of the cell:
+    /// Runs consecutive steps for the samples of `slabs`: z, u, operands, cell states, y, final h, final cell state,
+    /// masked h, and h and cell state before zoneout. z holds `W x + b`. For each stage of the cell:
     ///
     /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or one of these with the cell's
     ///    own operand in place of `h_{t−1}`;

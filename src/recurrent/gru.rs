@@ -51,7 +51,7 @@ impl Gru {
         Gru { variant }
     }
 
-    /// Values per unit at a stage.
+    /// Returns the values per unit of each slice at a stage.
     #[inline(always)]
     fn unit_sizes(&self, stage: usize) -> UnitSizes {
         let before = self.variant == GruVariant::ResetBefore;
@@ -59,7 +59,7 @@ impl Gru {
         UnitSizes { gates: 3, separate, cell_state: 0, between_stages, operand: before && stage == 0 }
     }
 
-    /// Stage 0 with the reset before the product: `r = σ(z_r)`, and the operand of `U_n` is `r ⊙ h_{t−1}`.
+    /// Runs stage 0 of [`GruVariant::ResetBefore`]: `r = σ(z_r)`, and the operand of `U_n` is `r ⊙ h_{t−1}`.
     #[inline(always)]
     fn forward_reset<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -78,8 +78,8 @@ impl Gru {
         });
     }
 
-    /// The last stage: `n = tanh(z_n)`, to which the reset after the product adds `r ⊙ u`, and
-    /// `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
+    /// Runs the last stage: `n = tanh(z_n)` and `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`. With
+    /// [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n.
     #[inline(always)]
     fn forward_update<T: Scalar, const SAVES: bool>(&self, unit: CellForward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -177,7 +177,7 @@ impl Gru {
         });
     }
 
-    /// Whether a stage computes the operand of the candidate's product.
+    /// Whether `stage` computes `r ⊙ h_{t−1}`, the operand of the candidate's product.
     const fn resets(&self, stage: usize) -> bool {
         matches!(self.variant, GruVariant::ResetBefore) && stage == 0
     }
@@ -212,8 +212,8 @@ impl Cell for Gru {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
-    /// From zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|h − n| ≤ 2`, and with `σ′ ≤ ¼`,
-    /// `tanh′ ≤ 1`:
+    /// From a state of zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|h − n| ≤ 2`, and with `σ′
+    /// ≤ ¼`, `tanh′ ≤ 1`:
     ///
     /// `∂h_t/∂h_{t−1} = diag(z) + diag(1 − z) M + diag((h − n) σ′_z) U_z` with `M = ∂n/∂h`. Unit by
     /// unit `z v + (1 − z) (M v) ≤ √(v² + (M v)²)`, so that the first two have norm ≤ `√(1 + ‖M‖²)`,
@@ -261,7 +261,7 @@ impl Cell for Gru {
     }
 }
 
-/// The values of the gates r, z and n.
+/// Splits the gate values `z` of a sample into those of r, z and n, of `hidden` values each.
 #[inline(always)]
 fn thirds<T>(z: &mut [T], hidden: usize) -> [&mut [T]; 3] {
     let (r, rest) = z.split_at_mut(hidden);

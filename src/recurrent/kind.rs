@@ -1,4 +1,4 @@
-//! A cell as data.
+//! A recurrent cell as data: its name and settings, without its type.
 
 #[cfg(feature = "proptest")]
 use super::*;
@@ -60,7 +60,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The activation of a cell that is generic over it.
+            /// Returns the activation of a cell that is generic over its activation; `None` for other cells.
             pub(crate) fn activation_mut(&mut self) -> Option<&mut ActivationKind> {
                 match self {
                     $(CellKind::$generic(activation) => Some(activation),)*
@@ -68,7 +68,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Calls `visitor` with the typed cell; `None` for a cell with a custom part.
+            /// Calls `visitor` with the typed cell; `None` for a custom cell, and for an activation that `dispatch`
+            /// cannot build.
             pub(crate) fn visit<V: CellVisitor>(
                 &self,
                 dispatch: &impl ActivationDispatch,
@@ -90,7 +91,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// The name of the custom part, if the cell has one.
+            /// Returns the name of a custom cell, or of the custom activation of a cell of this crate; `None` for other
+            /// cells.
             pub(crate) fn custom_part(&self) -> Option<&str> {
                 match self {
                     $(CellKind::$generic(ActivationKind::Custom(activation)) => Some(activation.saved_name()),)*
@@ -99,20 +101,20 @@ macro_rules! kinds {
                 }
             }
 
-            /// The cells with this activation.
+            /// Returns each cell that is generic over its activation, with `activation`.
             #[cfg(feature = "proptest")]
             pub(crate) fn with_activation(activation: &ActivationKind) -> Vec<CellKind> {
                 vec![$(CellKind::$generic(activation.clone())),*]
             }
 
-            /// The cells with fixed activations, in each of their settings.
+            /// Returns the cells with fixed activations, each with every setting that random networks use.
             #[cfg(feature = "proptest")]
             pub(crate) fn plain() -> Vec<CellKind> {
                 vec![$($(CellKind::$name($example)),+),*]
             }
         }
 
-        /// The name of the cell, with its settings.
+        /// Writes the name of the cell with its settings; for a custom cell the name alone.
         impl fmt::Display for CellKind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&match self {

@@ -31,7 +31,7 @@ use rand_core::Rng;
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, hidden\]; state: h \[batch, hidden\], then the rest of the state, \[batch,
 /// cell_state · hidden\]. Blocks `weight` \[gates · hidden, inputs\], `recurrent` \[gates · hidden, hidden\], `bias`
-/// \[gates · hidden, 1\], and `recurrent_bias` for products that are kept apart.
+/// \[gates · hidden, 1\], and `recurrent_bias` for products with [`keep_separate`](super::Product::keep_separate).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recurrent<C> {
     cell: C,
@@ -93,8 +93,8 @@ impl<C: Cell> Recurrent<C> {
     ///
     /// Masks are keyed as those of [`Dropout`](crate::layer::Dropout): by seed, step of the run, layer and sample. The
     /// backward pass and segments of [`Checkpointed`](super::Checkpointed) have the same; threads and the division of a
-    /// batch change no bit. The bounds of a certificate hold for every mask, as U counts `1/(1 − rate)` times. A
-    /// prediction samples the layer with masks.
+    /// batch change no bit. The bounds of a certificate hold for every mask, as U counts `1/(1 − rate)` times. The
+    /// module [`theory`](crate::theory) predicts the gradients of such a layer from samples that draw masks.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
@@ -166,14 +166,15 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.blocks(visit);
     }
 
-    /// Returns the structure of a leaf, with the rule that its cell breaks, if any.
+    /// Returns the structure of a layer without parts, with the rule that its cell breaks, if any.
     fn structure(&self) -> Structure<'_, T> {
         let leaf = Structure::LEAF.links(&["", "input", "injection", "activation", "recurrent"]);
         let broken = self.unrolled.plan.broken.clone();
         leaf.recorded(broken.map_or(Recorded::No, |rule| Recorded::Checked(Err(rule))))
     }
 
-    /// Returns `√(‖A‖₁ ‖A‖_∞)`, where A is the matrix of bounds on the Jacobians from step to step.
+    /// Returns `√(‖A‖₁ ‖A‖_∞)`, where `A_tk` is a bound on `‖∂h_t/∂x_k‖₂`, from the input of
+    /// step k to the output of step t.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.unrolled.gain_bound(&self.cell, w, shape)
     }

@@ -17,7 +17,8 @@ use crate::{
 };
 use alloc::boxed::Box;
 
-/// Long short-term memory, with a path for the gradient without weights: `∂c_t/∂c_{t−1} ∋ f_t`.
+/// Long short-term memory. Along c, the gradient has a path without weights: the term `diag(f_t)` of
+/// `∂c_t/∂c_{t−1}`.
 ///
 /// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`,
 /// with `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of PyTorch's
@@ -37,7 +38,7 @@ impl Lstm {
     }
 }
 
-/// The sizes: z of four gates, and c.
+/// Values per unit: four gates in `z`, and c.
 const SIZES: UnitSizes = UnitSizes { gates: 4, separate: 0, cell_state: 1, between_stages: 0, operand: false };
 
 impl Cell for Lstm {
@@ -57,8 +58,8 @@ impl Cell for Lstm {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
-    /// From zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1` and gates and tanh
-    /// within ±1,
+    /// From a state of zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1`, and
+    /// gates and tanh within ±1,
     ///
     /// `∂c_t/∂c_{t−1} = diag(f)`, norm ≤ 1;
     /// `∂c_t/∂h_{t−1} = diag(c_{t−1} σ′_f) U_f + diag(g σ′_i) U_i + diag(i tanh′_g) U_g`, norm ≤
@@ -84,9 +85,9 @@ impl Cell for Lstm {
         if unit.saves { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
     }
 
-    /// With `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`: `∂z_i = dc ⊙ g ⊙ σ′_i`,
-    /// `∂z_f = dc ⊙ c_{t−1} ⊙ σ′_f`, `∂z_g = dc ⊙ i ⊙ tanh′_g`,
-    /// `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and `dc_{t−1} = dc ⊙ f`.
+    /// Computes, with `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`: `∂z_i = dc ⊙ g ⊙ σ′_i`, `∂z_f = dc ⊙
+    /// c_{t−1} ⊙ σ′_f`, `∂z_g = dc ⊙ i ⊙ tanh′_g`, `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and
+    /// `dc_{t−1} = dc ⊙ f`.
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
         unit.check("Lstm", SIZES);
@@ -128,7 +129,8 @@ impl Cell for Lstm {
     }
 }
 
-/// `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`.
+/// Computes `c_t = f ⊙ c_{t−1} + i ⊙ g` and `h_t = o ⊙ tanh(c_t)`. If `SAVES`, z is overwritten for the
+/// backward pass.
 #[inline(always)]
 fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     let hidden = unit.h.len();
@@ -155,7 +157,8 @@ fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     });
 }
 
-/// Computes a chunk of gate values, and writes the values saved for the backward pass over the pre-activations.
+/// Returns the gate values of the pre-activations `block`. If `SAVES`, the numbers that `gate` saves for the backward
+/// pass are written to `place`, from index `at`.
 #[inline(always)]
 fn open<T: Scalar, const N: usize, const SAVES: bool>(
     mut block: [T; N],
@@ -179,7 +182,7 @@ fn sigmoid<T: Scalar>(z: T) -> (T, T) {
     (value, kept)
 }
 
-/// The values of the gates i, f, g and o.
+/// Splits the gate values `z` of a sample into those of i, f, g and o, of `hidden` values each.
 #[inline(always)]
 fn quarters<T>(z: &mut [T], hidden: usize) -> [&mut [T]; 4] {
     let (i, rest) = z.split_at_mut(hidden);

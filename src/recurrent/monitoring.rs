@@ -16,13 +16,13 @@ pub(super) const ACTIVATION_LINK: usize = 3;
 pub(super) const RECURRENT_LINK: usize = 4;
 
 impl Unrolled {
-    /// The activation of a cell with one gate.
+    /// Returns the activation of a cell with one gate; `None` for several gates, or if the cell states no activation.
     pub(super) fn sole_activation<'a, T>(&self, cell: &'a dyn Stages<T>) -> Option<&'a dyn AnyActivation> {
         if self.plan.gates.len() == 1 { cell.activation(0) } else { None }
     }
 
-    /// Copies the pre-activations before a stage overwrites them: all of them before the first stage, later only those
-    /// to which the stage's products were added.
+    /// Copies the pre-activations to `monitored_z` before a stage overwrites them: all of them before the first stage,
+    /// later only those to which the stage's products were added.
     pub(super) fn record_pre_activations<T: Scalar>(&self, stage: usize, z: &[T], monitored_z: &mut [T]) {
         if monitored_z.is_empty() {
             return;
@@ -42,7 +42,7 @@ impl Unrolled {
         }
     }
 
-    /// Reports each gate's pre-activation and value at a step.
+    /// Reports each gate's pre-activations and values at a step to the monitor, except for gates without an activation.
     pub(super) fn report_gates<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -86,7 +86,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         StepGradient { buffers, before: 0, gathered: 0, ctx, step }
     }
 
-    /// Appends whole slabs to the gathered gradient.
+    /// Appends all values of `parts` to the gathered gradient.
     pub(super) fn gather(&mut self, parts: &[&[T]]) {
         let Some([_, after]) = &mut self.buffers else { return };
         for part in parts {
@@ -95,7 +95,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         }
     }
 
-    /// Appends some columns of a slab to the gathered gradient.
+    /// Appends `count` columns from `first` on of `slab`, in rows of `stride` values, to the gathered gradient.
     pub(super) fn gather_columns(&mut self, slab: &[T], stride: usize, first: usize, count: usize) {
         if self.buffers.is_some() {
             slab.chunks(stride).for_each(|row| self.gather(&[&row[first..][..count]]));
@@ -110,7 +110,8 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         (self.before, self.gathered) = (self.gathered, 0);
     }
 
-    /// Reports the link from the gradient before it to the gathered one.
+    /// Reports `link` with the gradient before it and the gathered one. The latter is then the gradient before the next
+    /// link.
     pub(super) fn report(&mut self, link: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
             let link = self.ctx.path.part(link).link(factor, self.ctx.shape).at_step(self.step);

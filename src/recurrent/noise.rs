@@ -29,7 +29,7 @@ impl StateNoise {
         *self == StateNoise::default()
     }
 
-    /// The rates that are not 0, with their names.
+    /// Returns the rates that are not 0, each after its name.
     pub(crate) fn facts(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let StateNoise { dropout, zoneout_hidden, zoneout_cell } = *self;
         let rates =
@@ -44,24 +44,25 @@ impl StateNoise {
         })
     }
 
-    /// Whether products read masked values.
+    /// Whether recurrent dropout is on: its rate is not 0.
     pub(super) fn masks(&self) -> bool {
         self.dropout != 0.0
     }
 
-    /// Whether units keep earlier values.
+    /// Whether zoneout is on: one of its rates is not 0.
     pub(super) fn zones_out(&self) -> bool {
         self.zoneout_hidden != 0.0 || self.zoneout_cell != 0.0
     }
 
-    /// A bound on the factors of the mask, `1/(1 − rate)`.
+    /// Returns an upper bound on the values of the mask of recurrent dropout: `1/(1 − rate)`, or 1 without it.
     pub(super) fn largest_factor(&self) -> Upper {
         // 1 − rate is rounded too.
         if self.masks() { Upper::ONE.over((1.0 - self.dropout).next_down()) } else { Upper::ONE }
     }
 
-    /// Writes the mask m of `samples` rows: 0 with the probability of the rate, 1/(1 − rate) otherwise; 1 outside
-    /// training. `ctx` is the context of the link whose values the mask multiplies.
+    /// Writes the mask of recurrent dropout, `hidden` values for each sample: 0 with the probability of the rate, 1/(1
+    /// − rate) otherwise; 1 in a pass that draws no masks. `ctx` is the context of the link whose values the mask
+    /// multiplies.
     pub(super) fn write_mask<T: Scalar>(&self, ctx: &Context<'_, T>, hidden: usize, mask: &mut [T]) {
         if !ctx.draws_masks() {
             return mask.fill(T::one());
@@ -75,21 +76,21 @@ impl StateNoise {
         }
     }
 
-    /// Returns the zoneout of a pass. `ctx` is the context of the layer's first link.
+    /// Returns the rates and the key of zoneout in a pass. `ctx` is the context of the layer's first link.
     pub(super) fn zoneout<T: Scalar>(&self, ctx: &Context<'_, T>) -> Zoneout {
         let (key, link, trains) = (ctx.dropout, ctx.path.index(), ctx.draws_masks());
         Zoneout { rates: [self.zoneout_hidden, self.zoneout_cell], key, link, trains }
     }
 }
 
-/// `to ← to ⊙ mask`.
+/// Computes `to ← to ⊙ mask`. An empty mask changes nothing.
 pub(super) fn multiply<T: Scalar>(to: &mut [T], mask: &[T]) {
     to.iter_mut().zip(mask).for_each(|(to, &mask)| *to *= mask);
 }
 
-/// h, the first piece of a state.
+/// The index of h among the two pieces of a state.
 pub(super) const HIDDEN: usize = 0;
-/// The cell state, the second piece.
+/// The index of the cell state among the two pieces of a state.
 pub(super) const CELL: usize = 1;
 
 /// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. Where
@@ -104,8 +105,8 @@ pub(super) struct Zoneout {
 }
 
 impl Zoneout {
-    /// Calls `visit` with d for each value of consecutive rows of a piece of the state. The first row is sample
-    /// `first`.
+    /// Calls `visit` with the index and d of each value of a piece of the state ([`HIDDEN`] or [`CELL`]) at `step`.
+    /// There are `values` values in rows of `width`; the first row is sample `first`.
     fn each(
         &self,
         piece: usize,
@@ -131,7 +132,7 @@ impl Zoneout {
         }
     }
 
-    /// Keeps `state`, which the cell computed, in `computed`, and replaces it by the state after zoneout.
+    /// Copies `state`, which the cell computed, to `computed`, and replaces `state` by the state after zoneout.
     pub(super) fn blend<T: Scalar>(
         &self,
         piece: usize,

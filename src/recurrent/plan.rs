@@ -23,21 +23,23 @@ use alloc::{string::ToString, vec::Vec};
 use core::ops::Range;
 use rand_core::Rng;
 
-/// The checked answers of a cell. If they break a rule, the sizes are those of a cell without gates.
+/// The gates, products and sizes that a cell states, checked. If they break a rule, these are those of a cell without
+/// gates.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plan {
     pub(super) gates: &'static [Gate],
     pub(super) products: Vec<Product>,
     pub(super) sizes: CellSizes,
-    /// The rule that the answers of the cell break.
+    /// The rule that the gates, products or sizes of the cell break.
     pub(super) broken: Option<LayerRule>,
 }
 
-/// The largest allowed number of gates, of products, and of values per unit.
+/// The largest allowed number of gates, of products, and of values per unit in each field of [`CellSizes`].
 const MOST: usize = 1 << 16;
 
 impl Plan {
-    /// Calls the descriptive methods of `cell` and checks the answers.
+    /// Calls `gates`, `products` and `sizes` of `cell`, each twice, and checks the values against the rules of
+    /// [`Cell`].
     pub(super) fn of(cell: &impl Cell) -> Self {
         let plan = || Plan { gates: cell.gates(), products: cell.products(), sizes: cell.sizes(), broken: None };
         let (first, again) = (plan(), plan());
@@ -102,7 +104,7 @@ impl Plan {
     }
 }
 
-/// Values per row of the slabs of a step.
+/// Values per row in the buffers of the steps; a row is one sample at one step. The last field is a count of stages.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) hidden: usize,
@@ -110,29 +112,29 @@ pub(super) struct Sizes {
     pub(super) u: usize,
     pub(super) cell_state: usize,
     pub(super) between_stages: usize,
-    /// The operands of all stages but the first.
+    /// The operands that all stages but the last write for the products of the next stage.
     pub(super) operands: usize,
-    /// The masked h of recurrent dropout.
+    /// The h that the mask of recurrent dropout multiplied; 0 without recurrent dropout.
     pub(super) masked: usize,
-    /// h and cell state before zoneout.
+    /// h and cell state as the cell computed them, before zoneout; 0 without zoneout.
     pub(super) computed: [usize; 2],
     pub(super) stages: usize,
 }
 
 impl Sizes {
-    /// Values per row kept from the forward to the backward pass.
+    /// Returns the values per row that are saved from the forward to the backward pass.
     pub(super) fn kept(&self) -> usize {
         let [h, cell] = self.computed;
         saturating_sum([self.z, self.u, self.operands, self.cell_state, self.masked, h, cell])
     }
 
-    /// Values per row of the longest gradient between two links of a step.
+    /// Returns a bound on the values per row of a gradient that a monitor receives within a step.
     pub(super) fn live(&self) -> usize {
         saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
     }
 }
 
-/// The rows of some steps.
+/// Returns the range of the rows of `steps`, of which there is at least one.
 pub(super) fn rows_of(shape: BatchShape<'_>, steps: Range<usize>) -> Range<usize> {
     shape.step(steps.start).start..shape.step(steps.end - 1).end
 }
@@ -146,7 +148,7 @@ pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: u
     &mut values[first * width..][..count * width]
 }
 
-/// The fewest and the most rows whose input projections are one product.
+/// The fewest and the most rows whose input projections `W x` are computed as one product.
 const TOGETHER: [usize; 2] = [128, 256];
 
 /// A quarter of a level-2 cache of 1 MiB, in bytes.
@@ -233,8 +235,8 @@ impl Unrolled {
         Ok(())
     }
 
-    /// Returns the lengths of the slices of a pass. `saves` states whether a backward pass can follow. The scratch is
-    /// checked where it is divided.
+    /// Returns the lengths that the slices of a pass over `shape` must have, without that of the scratch: it is checked
+    /// where it is divided. `saves` states whether a backward pass can follow. Panics if the cell breaks a rule.
     pub(super) fn lengths(&self, shape: &BatchShape<'_>, saves: bool) -> PassLengths {
         if let Some(rule) = &self.plan.broken {
             panic!("Recurrent with a cell that breaks a rule: {rule}");
@@ -245,7 +247,7 @@ impl Unrolled {
         PassLengths::new("Recurrent", self.dims(), shape, shape).memory(memory, shape.batch)
     }
 
-    /// Refuses less scratch than the products of a backward pass need on one thread.
+    /// Panics if `found`, a length of scratch, is less than the products of a backward pass need on one thread.
     pub(super) fn check_product_scratch<T: Scalar>(&self, shape: BatchShape<'_>, found: usize) {
         let z = self.sizes().z;
         let rows = shape.rows().min(self.rows_together::<T>().max(shape.batch));
@@ -275,7 +277,7 @@ impl Unrolled {
         }
     }
 
-    /// W, U, b, b_u.
+    /// Splits the parameters into W, U, b and b_u, the bias of the separate products.
     pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
         let Sizes { z, .. } = self.sizes();
         let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
@@ -292,12 +294,13 @@ impl Unrolled {
         [weight, recurrent, bias, recurrent_bias]
     }
 
-    /// The gates of the separate products, in order.
+    /// Returns the indices of the gates of the separate products, in order.
     pub(super) fn separate_gates(&self) -> impl Iterator<Item = usize> {
         self.plan.products.iter().filter(|product| product.keep_separate).flat_map(|product| product.gates.clone())
     }
 
-    /// The lengths of all packed factors of the recurrent products, forward and backward.
+    /// Returns two lengths: of the packed U_g of all recurrent products for the forward pass, and for the backward
+    /// pass.
     pub(super) fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
         let outputs = || self.plan.products.iter().map(|product: &Product| product.gates.len().saturating_mul(hidden));
@@ -305,13 +308,13 @@ impl Unrolled {
         [forward, saturating_sum(outputs().map(|outputs| packed_b_len::<T>(hidden, outputs)))]
     }
 
-    /// The length of the buffer for the gradient's sum over blocks of steps.
+    /// Returns the length of the buffer for partial sums, over blocks of steps, of the gradient of the parameters.
     pub(super) fn sum_buffer<T: Scalar>(&self, shape: BatchShape<'_>) -> usize {
         let blocks = shape.steps.div_ceil(self.steps_together::<T>(shape.batch.max(1)));
         BlockSum::<T>::buffer_len(self.dims().parameters, blocks)
     }
 
-    /// Each product with the column of `u` (if separate) or `z` at which its result begins.
+    /// Returns each product with the column of `u` (if separate) or `z` at which its result begins.
     pub(super) fn products(&self) -> impl Iterator<Item = (&Product, usize)> {
         let mut apart = 0;
         let hidden = self.hidden;
@@ -373,8 +376,8 @@ impl Unrolled {
         part_count(gates.div_ceil(MR), multiplications / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Returns the length of the scratch for `parts` parts of `rows` rows. It is enough for fewer parts of fewer rows,
-    /// too.
+    /// Returns the length of the scratch for the products dW and dU of `rows` rows, divided into `parts` parts. It is
+    /// enough for fewer parts and fewer rows, too.
     pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
         let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
         let others = (parts - 1).saturating_mul(gemm_tn_scratch_len::<T>([MR, inputs, rows]));

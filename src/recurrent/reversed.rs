@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
-    /// The answers of the inner layer at construction.
+    /// The sizes, blocks, links and hints that the inner layer stated at construction, checked.
     kept: Answers,
 }
 
@@ -36,7 +36,7 @@ impl<L> Reversed<L> {
         Ok(Reversed { kept: checked.map_err(|rule| rule.at(""))?, layer })
     }
 
-    /// Wraps `layer` in a reversed one. `kept` are the answers of `layer`, checked before.
+    /// Wraps `layer` in a reversed layer. `kept` holds the sizes, blocks, links and hints of `layer`, checked before.
     pub(super) fn of(layer: L, kept: Answers) -> Self {
         Reversed { layer, kept }
     }
@@ -48,7 +48,8 @@ fn hints(layer: Hints) -> Hints {
     Hints { overwrites_dw: layer.overwrites_dw, ..Hints::NONE.ignores_x().ignores_y() }
 }
 
-/// The answers of a reversed layer, given those of the inner layer.
+/// Returns the sizes, blocks, links and hints of a reversed layer, given those of the inner layer. Refuses a reversed
+/// layer that is nested too deep.
 pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     Ok(Answers {
         depth: Answers::above(kept.depth)?,
@@ -65,12 +66,12 @@ pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
 const SAVED: &str = "`saved` of Reversed";
 const SCRATCH: &str = "`scratch` of Reversed";
 
-/// Refuses an output shape that the inner layer cannot have in a pass over `shape`.
+/// Panics if `after`, the output shape of the inner layer, is not valid in a pass over `shape`.
 pub(super) fn check_shape_after(shape: BatchShape<'_>, after: BatchShape<'_>) {
     check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in Reversed: {rule}"));
 }
 
-/// Reverses the steps of each sample.
+/// Copies the rows of `width` values of a pass from `from` to `to`, with the steps of each sample in reverse order.
 fn reverse<T: Copy>(shape: BatchShape<'_>, width: usize, from: &[T], to: &mut [T]) {
     let mut rows = from.chunks(width);
     for step in 0..shape.steps {
@@ -90,8 +91,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         if self.kept.keeps_rows { shape } else { self.layer.output_shape(shape) }
     }
 
-    /// Saved: the saved values, the reversed input and the output of the inner layer. Scratch: its scratch, and
-    /// gradients of input and output.
+    /// Saved: the saved values of the inner layer, its reversed input and its output. Scratch: the scratch of the inner
+    /// layer, and the gradients of its input and output.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (memory, Dims { input, output, .. }) = (self.layer.memory(shape, mode), self.kept.dims);
         let outs = Layer::<T>::output_shape(self, shape).rows().saturating_mul(output);

@@ -7,14 +7,14 @@ use crate::{
     scalar::{Scalar, scalar},
 };
 
-/// `[σ(z), σ(−z)]`, and the saved number: `σ(−|z|)` with the sign of z.
+/// Returns `[σ(z), σ(−z)]`, and the number to save: `σ(−|z|)` with the sign of z.
 #[inline(always)]
 pub(super) fn sigmoid<T: Scalar>(z: T) -> ([T; 2], T) {
     let least = Sigmoid.value(-magnitude(z));
     (both_sides(least, z < T::zero()), least.copysign(z))
 }
 
-/// `[σ(z), σ(−z), σ′(z)]` from the saved number, with `σ′(z) = σ(z) σ(−z)`.
+/// Returns `[σ(z), σ(−z), σ′(z)]` from the saved number, with `σ′(z) = σ(z) σ(−z)`.
 #[inline(always)]
 pub(super) fn sigmoid_from_saved<T: Scalar>(kept: T) -> [T; 3] {
     let [value, complement] = both_sides(kept.abs(), kept.is_sign_negative());
@@ -27,8 +27,8 @@ fn both_sides<T: Scalar>(least: T, negative: bool) -> [T; 2] {
     if negative { [least, most] } else { [most, least] }
 }
 
-/// `tanh z`, and the saved number: `tanh z` within ±½, otherwise `1/(1 − |tanh z|)` with the sign of z, of
-/// magnitude at least 2.
+/// Returns `tanh z`, and the number to save: `tanh z` if it is within ±½, otherwise `1/(1 − |tanh z|)` with the
+/// sign of z, of magnitude at least 2.
 #[inline(always)]
 pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     let value = Tanh.value(z);
@@ -36,7 +36,7 @@ pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     (value, if magnitude(value) > scalar(0.5) { far } else { value })
 }
 
-/// `[tanh z, tanh′ z]` from the saved number, with `tanh′ z = (1 − |y|) (1 + |y|)`.
+/// Returns `[tanh z, tanh′ z]` from the saved number, with `tanh′ z = (1 − |y|) (1 + |y|)` and `y = tanh z`.
 #[inline(always)]
 pub(super) fn tanh_from_saved<T: Scalar>(kept: T) -> [T; 2] {
     let complement = T::one() / magnitude(kept);

@@ -20,7 +20,7 @@ const SAVED: &str = "`saved` of Checkpointed";
 const SCRATCH: &str = "`scratch` of Checkpointed";
 
 impl<T: Scalar> Checkpointed<T> {
-    /// Runs the layers over a segment. The output of the last layer is written to `buffers`.
+    /// Runs the layers over a segment. `buffers` receives the saved values and the outputs of each layer, in order.
     #[allow(clippy::too_many_arguments)]
     fn forward_segment(
         &self,
@@ -53,8 +53,8 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Writes the gradient of a segment's last output to `dy`, and returns its length. Leading zero rows are omitted if
-    /// the last layer allows it.
+    /// Writes the gradient of the last layer's output over the steps of a segment to `dy`, and returns its length.
+    /// `from` is the gradient of the whole pass. Leading zero rows are omitted if the last layer allows it.
     fn spread(&self, shape: BatchShape<'_>, steps: Range<usize>, monitored: bool, from: &[T], dy: &mut [T]) -> usize {
         let width = Layer::<T>::dims(self).output;
         let all = shape.step(steps.start).start..shape.step(steps.end - 1).end;

@@ -42,14 +42,15 @@ impl Plan {
         }
     }
 
-    /// Returns the range of the states before segment `k` for `samples` samples with `state` values each.
+    /// Returns the range, in the buffer of kept states, of those before segment `k`: `state` values for each of
+    /// `samples` samples.
     pub(super) fn slot(&self, k: usize, samples: usize, state: usize) -> Range<usize> {
         let start = k * self.batch * state;
         start..start + samples * state
     }
 }
 
-/// Copies the states of the first `count` samples out of those of `batch` samples.
+/// Copies the states of the first `count` samples in `from`, which holds those of `batch` samples, to `to`.
 pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to: &mut [T], count: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {
@@ -58,7 +59,7 @@ pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to:
     }
 }
 
-/// Copies the states of `count` samples to the first of `batch` samples.
+/// Copies the states of `count` samples in `from` over those of the first `count` of `batch` samples in `to`.
 pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to: &mut [T], batch: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {
@@ -67,8 +68,8 @@ pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to
     }
 }
 
-/// A monitor that receives the events of a segment as those of the whole pass: links over time with its steps, links
-/// over depth as parts.
+/// A monitor that passes the events of a segment on as events of the whole pass. Links over time get their steps in the
+/// whole pass; links over depth get the numbers of segments before and after.
 pub(super) struct OfSegment<'a, T> {
     pub(super) monitor: &'a mut dyn GradientMonitor<T>,
     /// The first step of the segment.

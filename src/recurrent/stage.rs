@@ -10,18 +10,18 @@ use crate::{
     scalar::Scalar,
 };
 
-/// A cell as a trait object.
+/// A cell as a trait object, with the methods that a recurrent layer calls in its passes.
 pub(super) trait Stages<T>: Sync {
-    /// Runs one stage for all samples of a step.
+    /// Runs one stage for all active samples of a step.
     fn forward(&self, step: ForwardStage<'_, T>);
 
-    /// Runs one stage backward for all samples of a step.
+    /// Runs one stage backward for all active samples of a step.
     fn backward(&self, step: BackwardStage<'_, T>);
 
-    /// The activation of a gate.
+    /// Returns the activation of a gate; `None` if the cell states none.
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation>;
 
-    /// Bounds on the Jacobian of a step.
+    /// Returns [`Cell::step_bounds`]: bounds on the Jacobian of step number `step`; `None` if the cell states none.
     fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds>;
 }
 
@@ -46,7 +46,7 @@ impl<T: Scalar, C: Cell> Stages<T> for C {
 /// A cell with the arguments of a stage: the kernel that runs it.
 struct OfCell<'a, C, S>(&'a C, S);
 
-/// The arguments of a stage of a forward step, for all active samples.
+/// The arguments of a stage of a forward step, for all active samples: those whose sequences reach the step.
 pub(super) struct ForwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,
@@ -91,7 +91,7 @@ impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, ForwardStage<'_, T>> {
     }
 }
 
-/// The arguments of a stage of a backward step, for all active samples.
+/// The arguments of a stage of a backward step, for all active samples: those whose sequences reach the step.
 pub(super) struct BackwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,

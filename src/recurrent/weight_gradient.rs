@@ -17,7 +17,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// Where the rows of some samples lie among those of a pass over `batch` samples.
+/// The samples `first..first + count` of a pass over `batch` samples, whose rows it finds among those of all samples.
 #[derive(Clone, Copy)]
 pub(super) struct SampleRows {
     pub(super) first: usize,
@@ -30,8 +30,8 @@ impl SampleRows {
         SampleRows { first: 0, count: batch, batch }
     }
 
-    /// `count` rows of `width` values from row `first`, as they are numbered in a pass over these samples alone. Of
-    /// some of the samples they are whole steps, and all samples have the same steps.
+    /// Returns `count` rows of `width` values from row `first`; rows are numbered as in a pass over these samples
+    /// alone. Unless these are all samples, the rows must be whole steps, and all samples must have the same length.
     pub(super) fn matrix<'a, T>(self, values: &'a [T], first: usize, count: usize, width: usize) -> Matrix<'a, T> {
         if self.count == self.batch {
             return Matrix::new(rows(values, first, count, width), width);
@@ -41,7 +41,7 @@ impl SampleRows {
     }
 }
 
-/// The factors of δ in dW and dU.
+/// The matrices that δ multiplies in dW and dU, and the samples whose terms are added.
 pub(super) struct Operands<'a, T> {
     /// The samples of which the terms are added. If they are not all, the shape is that of a pass over them alone.
     pub(super) samples: SampleRows,
@@ -49,7 +49,7 @@ pub(super) struct Operands<'a, T> {
     /// The outputs y. In a segment of a longer pass, the output of the step before comes first, for the samples of the
     /// segment.
     pub(super) outputs: &'a [T],
-    /// The samples that ran at the step before a segment; 0 if there is none.
+    /// The number of samples that ran at the step before a segment; 0 if there is no such step.
     pub(super) samples_before: usize,
     /// The masked h of recurrent dropout, which the products read in place of h; empty without recurrent dropout.
     pub(super) masked: &'a [T],

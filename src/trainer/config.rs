@@ -36,7 +36,8 @@ pub struct TrainConfig {
     ///
     /// With patience, every run ends with the parameters of its lowest validation loss.
     pub patience: Option<usize>,
-    /// How much an epoch must lower the lowest validation loss to count as better, and to be kept. The default is 0.
+    /// An epoch counts as better, and its parameters are kept, only if its validation loss is below the lowest one so
+    /// far by more than this value. The default is 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub min_delta: f64,
     /// The windows of truncated backpropagation through time, with an update for each; `None` trains on whole

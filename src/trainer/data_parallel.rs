@@ -44,14 +44,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// The ranks and shards of the training, if it is [data-parallel](Self::set_data_parallel).
+    /// The ranks and shards of the training; `None` unless it is [data-parallel](Self::set_data_parallel).
     pub fn data_parallel(&self) -> Option<&DataParallel<T>> {
         self.parallel.as_deref()
     }
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Compares this run with the runs of the other ranks. Without other ranks it does nothing.
+    /// Compares version, network, settings, data, parameters and state of this rank with those of the other ranks, and
+    /// refuses a difference. Without other ranks it does nothing.
     pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         let Some(parallel) = self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
         let (blocks, settings) = (self.workspace.blocks(), self.settings);
@@ -96,13 +97,14 @@ impl<T: Scalar> Run<'_, T> {
         parallel.agree(&run)
     }
 
-    /// Whether `own` holds on any rank.
+    /// Whether `own` is true on any rank. All ranks must call it: it waits for the answers of the others. Without
+    /// data-parallel training it returns `own`.
     pub(super) fn any_rank(&mut self, own: bool) -> Result<bool, Error> {
         self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))
     }
 
-    /// One update: `g = Σ_shards Σ_parts share · ∂L_part/∂w` along the tree of the shards, then
-    /// `w ← w + u(g)`, the same on each rank.
+    /// Makes one update on all ranks: `g = Σ_shards Σ_parts share · ∂L_part/∂w`, summed along the binary tree of
+    /// the shards, then `w ← w + u(g)` with u the chain of transforms. The result is the same on each rank.
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -182,11 +184,12 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Whether a pass adds the gradient by shard, so that it can be over several shards. All ranks get the same answer.
+    /// Whether a backward pass can sum the gradient separately for each shard, so that one pass can process several
+    /// shards. All ranks get the same result.
     ///
-    /// It can not where samples or layers are unknown to do so: a network with a layer of another crate, or one that
-    /// couples samples; sequences of unequal length, or with a target for each step; a shard without weight, or of more
-    /// samples than a batch. Then there is a pass for each shard.
+    /// It cannot for a network with buffers, or with a layer that does not support it, such as any layer of another
+    /// crate. Nor can it for sequences of unequal length, or with an output for each step; or if a shard has no weight,
+    /// or more samples than a batch. Then there is a pass for each shard.
     fn adds_by_shard(&self, parallel: &DataParallel<T>, data: &dyn Source<T>, samples: usize) -> bool {
         let (Layout { steps, lengths, .. }, network) = (data.layout(), self.workspace.network());
         lengths.is_none()
@@ -197,8 +200,8 @@ impl<T: Scalar> Run<'_, T> {
             && network.adds_by_shard(BatchShape::sequences(1, steps)).0
     }
 
-    /// Forward pass over some shards, and the loss of each: leaves `share · ∂L/∂y` in the workspace. Returns the sum of
-    /// the losses.
+    /// Runs the forward pass over the samples of `shards`, and computes the loss of each shard. Leaves `share ·
+    /// ∂L/∂y` in the workspace, and returns the sum of the losses, each times its share.
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -238,7 +241,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(total)
     }
 
-    /// Computes the sums of this rank's shards, in passes over several.
+    /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards.
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -274,7 +277,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(report)
     }
 
-    /// Computes the sums of this rank's shards, in passes over one.
+    /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part of
+    /// it.
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -323,7 +327,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(report)
     }
 
-    /// Returns the first of the samples whose own loss is not finite.
+    /// Returns the first sample of `parts` whose own loss is not finite; `None` if there is none.
     fn first_non_finite_loss(&mut self, data: &dyn Source<T>, batch: &mut Batch<T>, parts: Parts<'_>) -> Option<usize> {
         for (i, &sample) in parts.samples.iter().enumerate() {
             let one = Parts { samples: &[sample], first: parts.first + i, size: 1 };

@@ -19,23 +19,24 @@ use crate::{
 use crate::{transform::Optimizer, workspace::Workspace};
 use alloc::vec::Vec;
 
-/// Sums over the updates of an epoch.
+/// Sums over the updates of an epoch, for its report.
 #[derive(Default)]
 struct EpochSum {
-    /// The sum of the losses of applied updates, each times its weight in a mean.
+    /// The sum of the losses of applied updates; for a mean loss, each times the total weight of its rows.
     loss: f64,
     /// The total weight of the rows of applied updates.
     applied_weight: f64,
-    /// The total weight of all rows.
+    /// The total weight of the rows of all updates.
     weight: f64,
     skipped: u64,
     samples: usize,
-    /// The norms of the updates with a record, before and after clipping, with their number.
+    /// The sums of the gradient norms of the updates with a record, before and after clipping, each with its number of
+    /// terms.
     norms: [(f64, u64); 2],
 }
 
 impl EpochSum {
-    /// Adds the norms of an update.
+    /// Adds the gradient norms of an update, before and after clipping.
     fn add_norms(&mut self, step: &Step) {
         for (sum, norm) in self.norms.iter_mut().zip([Some(step.gradient_norm), step.clipped_norm]) {
             if let Some(norm) = norm {
@@ -44,7 +45,7 @@ impl EpochSum {
         }
     }
 
-    /// The means of the norms.
+    /// Returns the mean gradient norms before and after clipping; `None` where no update has one.
     fn mean_norms(&self) -> [Option<f64>; 2] {
         self.norms.map(|(sum, count)| (count > 0).then(|| sum / count as f64))
     }
@@ -127,7 +128,8 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
-    /// Exchanges the last parameters, buffers and result with those of the lowest validation loss.
+    /// Swaps parameters, buffers and, if it holds the resulting weights, the optimizer state with the copies in `best`:
+    /// those of the lowest validation loss or, after an earlier swap, those of the last epoch.
     fn exchange_best(&mut self) {
         let [_, buffers, state] = self.kept();
         let (parameters, rest) = self.best.split_at_mut(self.parameters.len());
@@ -173,7 +175,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(epochs)
     }
 
-    /// Keeps the parameters of the lowest validation loss, and counts the epochs since that did not lower it enough.
+    /// Copies parameters, buffers and, if it holds the resulting weights, the optimizer state to `best` if `loss` is
+    /// the lowest validation loss by more than `min_delta`. Otherwise it counts the epoch, and stops the run after
+    /// `patience` such epochs in a row.
     fn note_validation(&mut self, patience: usize, loss: f64) {
         if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);
@@ -189,7 +193,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Runs one pass over the data, without validation, or a part of it if a monitor stops the run. `None` if a
-    /// callback ended it.
+    /// callback ended the fit within the epoch.
     fn epoch(
         &mut self,
         data: &dyn Source<T>,
@@ -261,7 +265,7 @@ impl<T: Scalar> Run<'_, T> {
         }))
     }
 
-    /// [`Trainer::fit_with`].
+    /// Runs [`Trainer::fit_with`].
     pub(crate) fn fit(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         self.agree(data, observers.validation)?;
         if self.settings.patience.is_some() && observers.validation.is_none() {

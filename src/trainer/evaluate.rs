@@ -35,7 +35,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
     ///
-    /// `metric` receives the width, the output and the targets of one batch at a time.
+    /// `metric` receives the output width, the output and the targets of one batch at a time. The mean weights each
+    /// batch by its number of samples.
     ///
     /// # Errors
     /// The errors of [`Batch::gather`] and [`Workspace::infer`] on `data`.
@@ -99,7 +100,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// Receives the loss, each batch with its targets, and the outputs.
+/// A callback for each batch of an evaluation. It receives the loss function, the batch with its targets, and the
+/// outputs of the network.
 pub(crate) type EachBatch<'a, T> = dyn FnMut(&dyn Loss<T>, &Batch<T>, &[T]) -> Result<(), Error> + 'a;
 
 impl<T: Scalar> Run<'_, T> {
@@ -147,7 +149,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
 
-    /// Runs the network over `data`, batch by batch in order.
+    /// Runs the network over `data` in inference mode, batch by batch in order, and calls `visit` with the outputs of
+    /// each batch.
     pub(crate) fn each_batch(&mut self, data: &dyn Source<T>, visit: &mut EachBatch<'_, T>) -> Result<(), Error> {
         check_inputs(self.workspace, data)?;
         let per_step = self.workspace.per_step();

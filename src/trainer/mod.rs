@@ -34,7 +34,8 @@ use alloc::{boxed::Box, vec::Vec};
 use order::Order;
 use watch::Watch;
 
-/// A network with its parameters, a loss, a transform and a workspace. A trainer runs the usual training loop.
+/// A network with its parameters, a loss, a gradient transform (the optimizer) and a workspace. A trainer runs the
+/// usual training loop.
 ///
 /// The same loop can be written by hand with [`Workspace`], [`Batch`] and [`Optimizer`]. A run is a function of data,
 /// settings and seed. At one [`CpuLevel`](crate::CpuLevel) two runs agree to the last bit, and so does a resumed run.
@@ -44,14 +45,15 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) loss: C,
     optimizer: Optimizer<T, G>,
     pub(crate) settings: TrainConfig,
-    /// The windows of truncated backpropagation through time.
+    /// The windows of truncated backpropagation through time; `None` to train on whole sequences.
     windows: Option<StepWindows<T>>,
-    /// Whether and how the current updates are recorded.
+    /// How the current updates are recorded: whether, from when, and the record of the last one.
     watch: Watch,
     order: Order,
     pub(crate) progress: Progress,
-    /// With patience: parameters, buffers and, if it holds the result, the optimizer state of the lowest validation
-    /// loss. If these were `restored`, the values of the last epoch.
+    /// With early stopping: parameters, buffers and, if it holds the resulting weights, the optimizer state, all at the
+    /// lowest validation loss. While [`Progress::restored`] is set, the trainer holds those values, and `best` the ones
+    /// of the last epoch.
     pub(crate) best: Vec<T>,
     parallel: Option<Box<DataParallel<T>>>,
 }
@@ -74,7 +76,7 @@ where
     }
 }
 
-/// A trainer whose network, loss and transform are trait objects: it runs the loop.
+/// A borrowed trainer whose network, loss and transform are trait objects: its methods are the training loop.
 pub(crate) struct Run<'a, T: Scalar> {
     workspace: &'a mut Workspace<T, dyn Layer<T> + 'a>,
     parameters: &'a mut Aligned<T>,
@@ -95,13 +97,14 @@ impl<T: Scalar> Run<'_, T> {
         self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
 
-    /// As [`Trainer::kept`].
+    /// Returns the numbers of parameters, buffers and values of optimizer state in `best`, as [`Trainer::kept`].
     fn kept(&self) -> [usize; 3] {
         kept(self.workspace, self.optimizer)
     }
 }
 
-/// Returns the numbers of values in [`Trainer::best`], if there are any: of parameters, buffers and optimizer state.
+/// Returns the numbers of values in [`Trainer::best`], unless it is empty: of parameters, of buffers, and of optimizer
+/// state, which is 0 unless that state holds the resulting weights.
 fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     optimizer: &Optimizer<T, G>,
@@ -113,37 +116,39 @@ fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
 /// The position of a trainer in its run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Progress {
-    /// The number of finished epochs, over all runs.
+    /// The number of finished epochs since the trainer was created, over all runs.
     pub epochs: usize,
     /// The number of epochs that were finished before this run.
     pub began: usize,
-    /// The number of epochs since the lowest validation loss.
+    /// The number of epochs in a row whose validation loss was not below the lowest one by more than `min_delta`.
     pub waited: usize,
     /// The lowest validation loss of the run.
     pub best: f64,
     /// Whether early stopping or a monitor ended the run.
     pub stopped: bool,
-    /// Whether the parameters are those of the lowest validation loss, with the last ones kept in `best`.
+    /// Whether the parameters are those of the lowest validation loss, with those of the last epoch kept in
+    /// [`Trainer::best`].
     pub restored: bool,
 }
 
 impl Progress {
-    /// Returns the progress at the start of a run after `epochs` epochs.
+    /// Returns the progress at the start of a run, after `epochs` epochs of earlier runs.
     fn after(epochs: usize) -> Self {
         Progress { epochs, began: epochs, waited: 0, best: f64::INFINITY, stopped: false, restored: false }
     }
 }
 
-/// The largest batch for which a trainer allocates memory before it has the data.
+/// The largest batch, in samples, for which a trainer allocates memory before it has the data.
 const AT_ONCE: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// Creates a trainer of `network` with initial weights drawn by the settings' seed.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a batch, a number of parts to accumulate, a patience, a block of a shuffle or a window
-    /// of 0. With a [`Truncation`]: [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for a
-    /// layer that reads later steps or changes the steps; [`Error::InvalidState`] for accumulation. The errors of
+    /// [`Error::Parameter`] for a `batch_size`, `accumulation_steps`, `patience`, `shuffle_block` or window of 0, or a
+    /// `min_delta` that is negative or not finite. With a [`Truncation`]:
+    /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for a layer that reads later steps
+    /// or changes the steps; [`Error::InvalidState`] for accumulation. The errors of
     /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &T::initialize(&network, settings.seed)?)?;
@@ -206,7 +211,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.workspace.network()
     }
 
-    /// Returns the trainer with its parts as trait objects.
+    /// Borrows the trainer, with its network, loss and transform as trait objects.
     pub(crate) fn run(&mut self) -> Run<'_, T> {
         Run {
             workspace: L::unsize(&mut self.workspace),
@@ -244,7 +249,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Whether the last run ended before its epochs: its patience ran out, or a monitor asked to
-    /// [stop](crate::GradientMonitor::should_stop). A checkpoint keeps it, and the next fit is another run.
+    /// [stop](crate::GradientMonitor::should_stop). A checkpoint stores this flag, and the next fit is another run.
     pub fn stopped_early(&self) -> bool {
         self.progress.stopped
     }
@@ -278,7 +283,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
     }
 
-    /// Returns the numbers of values in [`Self::best`], if there are any: of parameters, buffers and optimizer state.
+    /// Returns the numbers of values in [`Self::best`], unless it is empty: of parameters, of buffers, and of optimizer
+    /// state, which is 0 unless that state holds the resulting weights.
     #[cfg(feature = "safetensors")]
     pub(crate) fn kept(&self) -> [usize; 3] {
         kept(&self.workspace, &self.optimizer)

@@ -5,7 +5,7 @@ use crate::{error::Error, random::shuffle, size::grow};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The number of samples whose order is computed at once without a shuffle.
+/// The number of samples in a chunk if the samples are not shuffled.
 const IN_ORDER: usize = 1 << 16;
 
 /// The order of the samples of an epoch, computed for one chunk of consecutive samples (`block`) at a time.
@@ -16,7 +16,7 @@ pub(super) struct Order {
     block: usize,
     seed: Option<u64>,
     epoch: u64,
-    /// The chunks in order, and the number of chunks that were begun.
+    /// The indices of the chunks in shuffled order (empty without a shuffle), and the number of chunks that were begun.
     blocks: Vec<usize>,
     begun: usize,
     /// The samples of the chunk begun last, and the number of samples taken from it.
@@ -60,7 +60,7 @@ impl Order {
         Ok(if self.group.is_empty() { None } else { Some(&self.group) })
     }
 
-    /// Begins the next chunk; `false` if there is none.
+    /// Computes the order of the samples of the next chunk. Returns `false` if there is no further chunk.
     fn begin_block(&mut self) -> Result<bool, Error> {
         let next = match self.seed {
             Some(_) => self.blocks.get(self.begun).copied(),

@@ -1,22 +1,23 @@
-//! The parts of an update that runs several passes.
+//! The groups of samples of an update that runs several passes, one for each group.
 
 use crate::{
     monitor::{Event, GradientMonitor, Link},
     scalar::Scalar,
 };
 
-/// The monitor of one part of an accumulated update, without its gradient: the trainer reports the whole one.
+/// The monitor of one pass of an update that runs several passes. It forwards the values of the pass, but not its
+/// gradient: the trainer reports the gradient of the whole update.
 pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
-    /// Whether it is the first part of the update.
+    /// Whether the pass is the first of the update.
     pub first: bool,
 }
 
-/// Samples of an update that are processed in parts of `size`.
+/// Samples of an update that are processed in groups of up to `size`, with a pass for each group.
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub samples: &'a [usize],
-    /// The position of the first sample in the update, by which dropout draws its masks.
+    /// The position of the first of these samples among all samples of the update. It keys the dropout masks.
     pub first: usize,
     pub size: usize,
 }

@@ -26,18 +26,19 @@ use crate::{transform::Optimizer, workspace::Workspace};
 /// The result of one update.
 #[derive(Clone, Copy)]
 pub(super) struct Updated {
-    /// The loss over all parts; NaN if the total weight is 0.
+    /// The loss over all samples of the update; NaN if the total weight is 0.
     pub loss: f64,
-    /// The total weight of the rows in a mean.
+    /// The total weight of the rows, by which a mean loss divides.
     pub weight: f64,
     pub outcome: Outcome,
 }
 
-/// Receives each update, with its record if one was made.
+/// A callback that receives the result of each update, with its [`Step`] record if one was made.
 pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
 
 impl Updated {
-    /// Combines this update and the next: applied if either is, with the loss over the rows of both.
+    /// Combines the results of this update and the next: applied if either is, with the loss over the rows of both.
+    /// `mean` states whether the loss is a mean over rows.
     fn and(self, next: Updated, mean: bool) -> Updated {
         let outcome = if self.outcome == Outcome::Apply { self.outcome } else { next.outcome };
         let weight = self.weight + next.weight;
@@ -131,7 +132,8 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes an update to `each`, unless its loss is not finite because the parameters are not.
+    /// Passes the result of an update to `each`. If its loss is not finite because a parameter is not, it returns an
+    /// error instead.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
@@ -143,6 +145,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
+    /// A part is one batch of the update; share is its fraction of the total weight for a mean loss, otherwise 1.
     #[inline]
     pub(super) fn one_update(
         &mut self,
@@ -168,7 +171,7 @@ impl<T: Scalar> Run<'_, T> {
         self.update_chosen(data, batch, weight, monitor)
     }
 
-    /// Makes one update from the chosen batch, whose rows have the total weight `weight` in a mean.
+    /// Makes one update from the samples last chosen in `batch`, whose rows have the total weight `weight`.
     #[inline]
     pub(super) fn update_chosen(
         &mut self,
@@ -181,7 +184,8 @@ impl<T: Scalar> Run<'_, T> {
         self.update_after_forward(loss, weight, monitor)
     }
 
-    /// One update from the loss of a forward pass, which left its gradient in the workspace.
+    /// Runs the backward pass and the update after a forward pass, which left the gradient of its `loss` in the
+    /// workspace.
     #[inline]
     pub(super) fn update_after_forward(
         &mut self,
@@ -196,8 +200,8 @@ impl<T: Scalar> Run<'_, T> {
         self.apply(loss, weight, monitor)
     }
 
-    /// Returns the total weight in a mean of the rows of `samples`, gathered in parts of `size`: 0 if all rows are
-    /// masked or of an ignored class. A single part stays gathered.
+    /// Returns the total weight of the rows of `samples`, by which a mean loss divides: 0 if all rows are masked or of
+    /// an ignored class. `batch` receives the samples in groups of `size`; if there is only one group, it stays chosen.
     #[inline]
     pub(super) fn total_weight(
         &self,
@@ -214,7 +218,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(whole)
     }
 
-    /// Returns `whole` plus the weight in a mean of the rows of the chosen batch.
+    /// Returns `whole` plus the total weight of the rows of `batch`. Refuses a weight that is negative or not finite.
     #[inline]
     pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
         // A custom loss may return any weight; a negative one would ascend the loss.
@@ -224,15 +228,15 @@ impl<T: Scalar> Run<'_, T> {
         Ok(whole + weight)
     }
 
-    /// Returns the weight in a mean of the rows of the chosen batch.
+    /// Returns the total weight of the rows of `batch`, by which a mean loss divides.
     #[inline]
     fn batch_weight(&self, batch: &Batch<T>) -> f64 {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
 
-    /// Runs the forward pass and the loss of the chosen batch. Returns the loss times `share`, and leaves
-    /// `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample in the update, which
-    /// keys the dropout masks.
+    /// Runs the forward pass and the loss on the samples last chosen in `batch`. Returns the loss times `share`, and
+    /// leaves `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample in the update,
+    /// which keys the dropout masks.
     #[inline]
     fn forward(
         &mut self,
@@ -259,7 +263,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(loss)
     }
 
-    /// Writes the chosen batch to the workspace, and sets the key of the dropout masks.
+    /// Writes the inputs of `batch` to the workspace, and sets the key of the dropout masks. `first` is the position of
+    /// the batch's first sample in the update.
     #[inline]
     pub(super) fn fill(&mut self, data: &dyn Source<T>, batch: &Batch<T>, first: usize) -> Result<(), Error> {
         let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
@@ -267,8 +272,8 @@ impl<T: Scalar> Run<'_, T> {
         batch.write_input(data, self.workspace.input_mut(batch.shape())?)
     }
 
-    /// Sums the gradients of the parts of samples, each times its `share`, a function of the part's weight. Returns the
-    /// loss over all parts. Parts of weight 0 are skipped.
+    /// Leaves in the workspace the sum of the gradients of all parts, each times its `share`, a function of the total
+    /// weight of the part's rows. Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped.
     pub(super) fn accumulate(
         &mut self,
         data: &dyn Source<T>,
@@ -326,7 +331,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(true)
     }
 
-    /// Turns the gradient in the workspace into an update, and adds it to the parameters.
+    /// Turns the gradient in the workspace into an update, and adds it to the parameters. With an active monitor, or if
+    /// records are always wanted, it makes the [`Step`] record of the update.
     pub(super) fn apply(
         &mut self,
         loss: f64,
@@ -377,7 +383,7 @@ impl<T: Scalar> Run<'_, T> {
         Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
     }
 
-    /// [`Trainer::step`].
+    /// Runs [`Trainer::step`].
     pub(crate) fn step(
         &mut self,
         data: &dyn Source<T>,

@@ -1,4 +1,4 @@
-//! Spans and events of a run for the crate `tracing`; empty functions without the feature.
+//! Spans and events of a run for the crate `tracing`; empty functions without the feature `tracing`.
 
 use super::{Epoch, Step};
 

@@ -37,8 +37,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Updates `w ← w + u(g)` for each window of the chosen batch, where g is the gradient of the window's loss from
-    /// a constant initial state.
+    /// Updates `w ← w + u(g)` for each window of the samples last chosen in `batch`, where u is the chain of
+    /// transforms and g the gradient of the window's loss from a constant initial state.
     fn windows_of_chosen(
         &mut self,
         windows: &StepWindows<T>,

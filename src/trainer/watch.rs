@@ -1,25 +1,25 @@
-//! Whether and how updates are recorded.
+//! How updates are recorded.
 
 use super::{Communication, Step};
 use crate::clock::Clock;
 
-/// Whether and how the current updates are recorded.
+/// How the current updates are recorded.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Watch {
-    /// Whether updates have a record without an active monitor, too.
+    /// Whether each update gets a [`Step`] record even without an active monitor.
     pub always: bool,
     /// When the update began; `None` if updates are not timed.
     pub started: Option<Clock>,
     /// The number of samples of the update.
     pub samples: usize,
-    /// Its messages between ranks.
+    /// The bytes and the time of the update's messages between ranks; `None` on one rank.
     pub communication: Option<Communication>,
-    /// The record of the last update, until it is passed on.
+    /// The record of the last update, until the callback receives it.
     pub step: Option<Step>,
 }
 
 impl Watch {
-    /// Sets how the next updates are recorded.
+    /// Sets how the next updates are recorded, and discards the record of the last one.
     pub fn begin(&mut self, always: bool, started: Option<Clock>) {
         (self.always, self.started, self.step) = (always, started, None);
     }

@@ -78,7 +78,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// The state holds v and u, one after the other; in narrow formats their square roots.
+    /// Two values for each parameter: all v, then all u. In `f16` and `bf16` three values each hold their square roots.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

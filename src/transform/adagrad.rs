@@ -29,7 +29,7 @@ pub struct Adagrad {
 }
 
 impl Adagrad {
-    /// Creates Adagrad with the learning rate η and ε = 1e-10.
+    /// Creates Adagrad with the learning rate η, δ = 0, an initial s of 0 and ε = 1e-10.
     pub fn new(rate: f64) -> Self {
         Adagrad { rate, decay: 0.0, initial: 0.0, epsilon: 1e-10 }
     }
@@ -40,7 +40,7 @@ impl Adagrad {
         Adagrad { decay, ..self }
     }
 
-    /// Sets the initial value of the sum of squares, not negative.
+    /// Sets the initial value of s, the sum of squares, not negative.
     #[must_use]
     pub fn initial(self, initial: f64) -> Self {
         Adagrad { initial, ..self }
@@ -95,7 +95,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// The state holds s; in narrow formats its fourth root, since s would overflow.
+    /// One value for each parameter: s. In `f16` and `bf16` three values hold its fourth root, since s would overflow.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
     }

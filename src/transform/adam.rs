@@ -40,7 +40,7 @@ impl Adam {
         Adam { settings: AdamSettings::new(rate), amsgrad: false }
     }
 
-    /// Divides by the largest second moment so far.
+    /// Divides by the root of the largest second moment so far, instead of the current one (AMSGrad).
     #[must_use]
     pub fn amsgrad(self) -> Self {
         Adam { amsgrad: true, ..self }
@@ -72,8 +72,8 @@ impl Adam {
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
 
-    /// Computes one update in a narrow format, in `f64` and rounded once. `decay(block) w` is subtracted from each
-    /// value.
+    /// Computes one update in a narrow format, in `f64` and rounded once. `decay(block) w` is subtracted from the
+    /// update of each parameter w.
     fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
         let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
         let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
@@ -144,8 +144,8 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// The state holds m, v and the largest v, one after the other; in narrow formats m and the square roots of the
-    /// others.
+    /// Two values for each parameter, three with AMSGrad: all m, all v, then all largest v. In `f16` and `bf16` three
+    /// values each hold m, and the square roots of the others.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
     }
@@ -168,7 +168,7 @@ fn larger<T: Scalar>(v: T, most: T) -> T {
     if v > most || v.is_nan() { v } else { most }
 }
 
-/// Adam with decoupled weight decay: its update, and `−η λ w`.
+/// Adam with decoupled weight decay: `−η λ w` is added to Adam's update.
 ///
 /// By default only matrices decay. Source: Loshchilov & Hutter 2019, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,18 +181,18 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// Creates AdamW with the learning rate η and the decay λ.
+    /// Creates AdamW with the learning rate η and the decay λ; the other settings are those of [`Adam::new`].
     pub fn new(rate: f64, decay: f64) -> Self {
         AdamW { adam: Adam::new(rate), decay, roles: matrices() }
     }
 
-    /// Sets the other settings of Adam.
+    /// Changes the settings of Adam, such as β, ε and AMSGrad.
     #[must_use]
     pub fn adam(self, change: impl FnOnce(Adam) -> Adam) -> Self {
         AdamW { adam: change(self.adam), ..self }
     }
 
-    /// Sets the roles of the blocks that decay.
+    /// Sets the roles of the blocks that decay; by default weights and recurrent weights.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         AdamW { roles: roles.to_vec(), ..self }

@@ -1,4 +1,4 @@
-//! The hyper-parameters that Adam and its kin share.
+//! The hyper-parameters that Adam and its variants share.
 
 use super::{TransformSpec, check_decay, check_epsilon, check_rate};
 use crate::{error::Error, scalar::Scalar};
@@ -16,7 +16,7 @@ pub(super) struct AdamSettings {
 }
 
 impl AdamSettings {
-    /// β = 0.9, 0.999 and ε = 1e-8, as in the paper (Kingma & Ba 2015).
+    /// Creates the settings with the rate η, β = 0.9, 0.999 and ε = 1e-8, as in the paper (Kingma & Ba 2015).
     pub fn new(rate: f64) -> Self {
         AdamSettings { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
     }

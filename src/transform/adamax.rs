@@ -68,7 +68,7 @@ impl<T: Scalar> GradientTransform<T> for Adamax {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// The state holds m and u, one after the other.
+    /// Two values for each parameter: all m, then all u. In `f16` and `bf16` each takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

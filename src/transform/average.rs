@@ -30,7 +30,8 @@ impl WeightAverage {
     }
 }
 
-/// `a ← a + fresh (new − a)`. A change too small for the average is added to `rest`, until `rest` is large enough.
+/// Moves the average `a + rest` towards `new` by the fraction `fresh`. `rest` is the rounding error of `a`: it collects
+/// changes that are too small for `a`.
 #[inline(always)]
 pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T) {
     let step = fresh * ((new - *a) - *rest) + *rest;
@@ -72,7 +73,8 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         Stage::Average
     }
 
-    /// Two values for each parameter: its average, and the rounding error of that average.
+    /// Two values for each parameter: its average, and the rounding error of that average. In `f16` and `bf16` three
+    /// values hold the average.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>().max(2) * blocks.parameters()
     }

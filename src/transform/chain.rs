@@ -1,10 +1,10 @@
-//! Tuples of transforms: each member has its stretch of the state, and one that skips ends the step.
+//! Tuples of transforms: each member has its range of the state, and a member that skips the update ends the step.
 
 use super::{GradientTransform, Member, Outcome, TransformSpec, Update, both};
 use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::vec::Vec;
 
-/// A tuple is a chain: each member has its stretch of the state, and one that skips ends the step.
+/// A tuple is a chain: each member has its range of the state, and a member that skips the update ends the step.
 macro_rules! chain {
     ($($member:ident $index:tt),+) => {
         impl<T: Scalar, $($member: GradientTransform<T>),+> GradientTransform<T> for ($($member,)+) {

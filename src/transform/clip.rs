@@ -21,7 +21,7 @@ pub struct ClipValue {
 }
 
 impl ClipValue {
-    /// Clips at ±`limit`, which must be positive.
+    /// Creates the transform that clips at ±`limit`, which must be positive.
     pub fn new(limit: f64) -> Self {
         ClipValue { limit }
     }
@@ -90,24 +90,24 @@ pub struct ClipNorm {
 }
 
 impl ClipNorm {
-    /// Clips the gradient at a 2-norm of `most`, which must be positive.
+    /// Creates the transform that clips the gradient at a 2-norm of `most`, which must be positive.
     pub fn new(most: f64) -> Self {
         ClipNorm { most, p: 2.0, epsilon: 0.0, norm: None, factor: None }
     }
 
-    /// Sets the p of the norm: positive; infinity is allowed.
+    /// Sets the p of the norm: positive; infinity is allowed. The default is 2.
     #[must_use]
     pub fn p(self, p: f64) -> Self {
         ClipNorm { p, ..self }
     }
 
-    /// Sets ε, which is added to the norm in the denominator.
+    /// Sets ε, which is added to the norm in the denominator; not negative.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         ClipNorm { epsilon, ..self }
     }
 
-    /// The norm before clipping, at the last step.
+    /// Returns the norm of the gradient before clipping, at the last update; `None` before the first.
     pub fn norm(&self) -> Option<f64> {
         self.norm
     }
@@ -149,7 +149,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
     }
 }
 
-/// Clips the gradient of each block to 2-norm c.
+/// Clips the gradient of each block by itself: a block whose 2-norm is above c is scaled down to norm c.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipBlockNorm {
@@ -158,7 +158,7 @@ pub struct ClipBlockNorm {
 }
 
 impl ClipBlockNorm {
-    /// Clips each block at a 2-norm of `most`, which must be positive.
+    /// Creates the transform that clips each block at a 2-norm of `most`, which must be positive.
     pub fn new(most: f64) -> Self {
         ClipBlockNorm { most }
     }

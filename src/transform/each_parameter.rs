@@ -10,8 +10,8 @@ use crate::{
 };
 use core::array::from_fn;
 
-/// `β^t`, which a bias correction takes from 1: 0 where that changes nothing, since
-/// `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²`.
+/// Returns `β^t`, which a bias correction subtracts from 1: 0 where that changes nothing, since `β^t ≤ e^{−(1 −
+/// β) t} < 2⁻⁷²`.
 #[inline]
 pub(super) fn remainder(beta: f64, t: f64) -> f64 {
     if (1.0 - beta) * t > 50.0 { 0.0 } else { libm::pow(beta, t) }
@@ -20,9 +20,9 @@ pub(super) fn remainder(beta: f64, t: f64) -> f64 {
 /// Replaces each gradient g by the update of a rule: `(w, g, state) ↦ (update, state)`, with N values of state a
 /// parameter, all first values before all second ones.
 ///
-/// `decays` is `None` for a block that stays as it is, and otherwise whether the rule sees the parameter w: if not, w
-/// is 0. In narrow formats `wide` is the rule, in `f64`; of a state in `roots` the root is kept, which has half the
-/// range.
+/// `decays` is `None` for a block that stays as it is, and otherwise whether the rule receives the parameter w: if not,
+/// w is 0. In narrow formats `wide` is the rule, in `f64`. There a state k with `roots[k]` is kept as its square root,
+/// which has half the range of exponents.
 pub(super) fn update_each<T: Scalar, const N: usize>(
     update: Update<'_, T>,
     roots: [bool; N],

@@ -29,7 +29,7 @@ pub struct Lion {
 }
 
 impl Lion {
-    /// Creates Lion with the learning rate η, and β = 0.9, 0.99.
+    /// Creates Lion with the learning rate η, β = 0.9, 0.99 and no weight decay.
     pub fn new(rate: f64) -> Self {
         Lion { rate, betas: [0.9, 0.99], decay: 0.0, roles: matrices() }
     }
@@ -47,7 +47,7 @@ impl Lion {
         Lion { decay, ..self }
     }
 
-    /// Sets the roles of the blocks that decay.
+    /// Sets the roles of the blocks that decay; by default weights and recurrent weights.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         Lion { roles: roles.to_vec(), ..self }
@@ -91,7 +91,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// The state holds m.
+    /// One value for each parameter: m. In `f16` and `bf16` it takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
     }

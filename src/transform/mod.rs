@@ -73,8 +73,8 @@ pub struct Update<'a, T: Scalar> {
     pub state: &'a mut [T],
     /// The number of updates applied before this one.
     pub step: u64,
-    /// The index of the first parameter of `w` and `gradient`. It is 0 unless the transform states
-    /// [`InPlace::Elementwise`].
+    /// The index, in the whole network, of the first parameter of `w` and `gradient`. It is 0 for a transform that
+    /// states [`InPlace::No`].
     start: usize,
 }
 
@@ -160,7 +160,7 @@ pub enum Outcome {
 /// | `state_len` | 0 | something is kept from step to step: all of it is one slice of values |
 /// | `init_state` | the state begins at zero | it begins elsewhere |
 /// | `on_metric` | does nothing | it adapts to a validation loss |
-/// | `clip_factor` | `None` | it shortens the gradient, and monitors shall know |
+/// | `clip_factor` | `None` | it clips the gradient, and monitors shall receive the factor |
 /// | `averaged_weights` | `None` | its state holds an average of the parameters |
 /// | `result` | `None` | the weights to evaluate and to keep are not the parameters |
 /// | `learning_rate` | `None` | it has a rate, or a factor on the rate |
@@ -220,7 +220,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// The moving average of the weights, if `state` holds one.
+    /// Returns the moving average of the weights, one value per parameter, if `state` holds one; `None` by default.
     ///
     /// # Panics
     /// As [`update`](Self::update).
@@ -247,21 +247,22 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// The transform as data, one entry for each transform of a chain: a checkpoint is compared with it.
+    /// Returns the transform as data, with one entry for each transform of a chain. A checkpoint stores the entries;
+    /// loading compares them with those of the present chain.
     ///
     /// A transform without this method is known by the name of its type, its position and the length of its state.
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         vec![TransformSpec::unstated(core::any::type_name::<Self>(), self.state_len(blocks))]
     }
 
-    /// Visits the transforms of a chain in order: this one. Sealed.
+    /// Visits the transforms of a chain in order. A transform that is no chain visits itself. Sealed.
     #[doc(hidden)]
     fn members(&self, visit: &mut dyn FnMut(Member)) {
         visit(Member::of::<Self>(self.stage()));
     }
 }
 
-/// Returns the product of two optional factors: the other one if one is `None`.
+/// Returns the product of two optional factors. If one is `None`, it is the other factor.
 fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a * b),
@@ -269,7 +270,7 @@ fn both(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-/// Returns the roles on which decay and penalties act by default: matrices, not biases or gains.
+/// Returns the roles on which decay and penalties act by default: weights and recurrent weights, not biases or gains.
 fn matrices() -> Vec<Role> {
     [Role::Weight, Role::Recurrent].into()
 }
@@ -295,8 +296,8 @@ fn check_amount<T: Scalar>(what: &'static str, amount: f64) -> Result<(), Error>
     require(scalar::<T>(amount).is_finite(), what, "finite in the number format of the network", amount)
 }
 
-/// Refuses an ε that is negative, not finite, or not 0 and yet too small for the format `T`: it would lose digits, or
-/// become 0.
+/// Refuses an ε that is negative, not finite, or not 0 and yet too small for the format in which `T` is computed (`f64`
+/// for the narrow formats): it would lose digits, or become 0.
 fn check_epsilon<T: Scalar>(what: &'static str, epsilon: f64) -> Result<(), Error> {
     check_amount::<T>(what, epsilon)?;
     let expected = "0 or at least the smallest normal number of the number format";

@@ -20,7 +20,7 @@ use core::ops::Range;
 
 /// Coefficients a, b, c of the iteration `X ← a X + (b A + c A²) X`, `A = X Xᵀ`.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
-/// The number of iterations.
+/// The number of Newton–Schulz steps.
 const STEPS: usize = 5;
 /// The lower limit of the norm by which a matrix is divided.
 const LEAST_NORM: f64 = 1e-7;
@@ -95,15 +95,15 @@ fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>
     ((0..gates).map(move |gate| start + gate * size..start + (gate + 1) * size), shape)
 }
 
-/// Returns the lengths of the memory for X, its next iterate, A and b A + c A², and packed factors, for
-/// `rows ≤ columns`.
+/// Returns three lengths, for `rows ≤ columns`: of X and its next iterate, of `A` and `b A + c A²`, and of the
+/// packed factors of the products.
 fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
     let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
     let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));
     [matrix, square, packed.into_iter().max().unwrap_or(0)]
 }
 
-/// Runs five Newton–Schulz steps from `x/‖x‖_F`. x must not have more rows than columns.
+/// Replaces x by the result of five Newton–Schulz steps from `x/‖x‖_F`. x must not have more rows than columns.
 fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]) {
     let [matrix, square, _] = scratch_len([rows, columns]);
     let (next, rest) = scratch.split_at_mut(matrix);
@@ -186,7 +186,8 @@ impl<T: Scalar> GradientTransform<T> for Muon {
         Stage::Optimizer
     }
 
-    /// The state holds m and v of Adam, one after the other. For a matrix m is the momentum, and v is not used.
+    /// Two values for each parameter: all m, then all v of Adam. For a matrix m is the momentum, and v is not used. In
+    /// `f16` and `bf16` each takes three values, and √v is held in place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

@@ -43,7 +43,7 @@ impl NAdam {
         NAdam { momentum_decay: decay, ..self }
     }
 
-    /// `μ_t`, t from 1.
+    /// Returns `μ_t` of step t, counted from 1.
     fn momentum(&self, t: f64) -> f64 {
         self.settings.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
     }
@@ -90,7 +90,8 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
         Stage::Optimizer
     }
 
-    /// The state holds m and v, one after the other, and the product of all μ; in narrow formats √v in place of v.
+    /// Two values for each parameter: all m, then all v. One more value is the product of all μ. In `f16` and `bf16`
+    /// each takes three values, and √v is held in place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * (2 * blocks.parameters() + 1)
     }

@@ -28,8 +28,8 @@ pub struct Optimizer<T, G: ?Sized> {
     transform: G,
 }
 
-/// Parameters that an element-wise chain updates at once: with gradient and state they stay in the cache between its
-/// transforms. The threads share more.
+/// The number of parameters that an element-wise chain updates at once: with one thread, and with several. With
+/// gradient and state they stay in the cache from one transform of the chain to the next.
 const PIECE: [usize; 2] = [1 << 13, 1 << 16];
 
 /// Shows the transform and the number of updates, not the state.
@@ -57,7 +57,8 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     }
 }
 
-/// Checks a transform. Returns its state, whether it has a guard, and whether it may update in place.
+/// Checks a transform. Returns its initial state, whether it contains a guard against non-finite gradients, and whether
+/// it may update in place.
 pub(crate) fn initial_state<T: Scalar>(
     transform: &mut dyn GradientTransform<T>,
     blocks: &Blocks,
@@ -140,12 +141,13 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         self.steps += 1;
     }
 
-    /// Whether the chain has a guard, which then decides about values that are not finite.
+    /// Whether the chain has a transform of [`Stage::SkipNonFinite`](super::Stage::SkipNonFinite), which then decides
+    /// about gradients that are not finite.
     pub(crate) fn guarded(&self) -> bool {
         self.guarded
     }
 
-    /// Passes a metric that should fall to the transform, once an epoch.
+    /// Passes a metric that should fall, such as a validation loss, to the transform. It is called once an epoch.
     ///
     /// # Errors
     /// [`Error::Length`] where the transform needs a state of another length for `blocks`.
@@ -182,12 +184,12 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         &self.transform
     }
 
-    /// All memory of the transform.
+    /// Returns the state of the transform; of a chain, the states of its transforms, one after the other.
     pub fn state(&self) -> &[T] {
         &self.state
     }
 
-    /// The transforms of the chain as data.
+    /// Returns the transforms of the chain as data, one entry each.
     pub fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         self.transform.spec(blocks)
     }
@@ -205,7 +207,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// The moving average of the weights, where the transform keeps one for these blocks.
+    /// Returns the moving average of the weights, one value per parameter. `None` if the transform keeps none, or if
+    /// its state has another length for these blocks.
     pub fn averaged_weights(&self, blocks: &Blocks) -> Option<&[T]> {
         self.check_state(blocks).ok()?;
         self.transform.averaged_weights(blocks, &self.state)
@@ -222,7 +225,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         self.transform.result(blocks, &self.state).is_some()
     }
 
-    /// All memory of the transform, mutable.
+    /// Returns the state of the transform, mutable.
     pub(crate) fn state_mut(&mut self) -> &mut [T] {
         &mut self.state
     }

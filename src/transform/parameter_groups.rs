@@ -1,4 +1,4 @@
-//! Learning rates of their own for some blocks.
+//! Factors on the learning rates of chosen blocks.
 
 use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount};
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
 use alloc::{string::String, vec, vec::Vec};
 use core::ops::Range;
 
-/// Multiplies the update of some blocks; it stands after the optimiser.
+/// Multiplies the updates of chosen blocks by factors, as learning rates of their own. It stands after the optimizer in
+/// a chain.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterGroups {
     rates: Vec<(String, f64)>,
@@ -17,7 +18,7 @@ pub struct ParameterGroups {
 }
 
 impl ParameterGroups {
-    /// No groups: every factor is 1.
+    /// Creates the transform without groups: every factor is 1.
     pub fn new() -> Self {
         Self::default()
     }

@@ -39,7 +39,7 @@ impl Penalty {
         Penalty { l1, l2, roles: matrices() }
     }
 
-    /// Sets the roles of the blocks that are penalized.
+    /// Sets the roles of the blocks that are penalized; by default weights and recurrent weights.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         Penalty { roles: roles.to_vec(), ..self }
@@ -47,7 +47,7 @@ impl Penalty {
 }
 
 impl Penalty {
-    /// Returns the gradient with the gradient of the penalty added.
+    /// Returns `g` plus the gradient of the penalty at the parameter `w`.
     #[inline(always)]
     fn gradient<T: Scalar>(&self, g: T, w: T) -> T {
         let sign = if w.is_zero() { T::zero() } else { w.signum() };

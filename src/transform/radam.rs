@@ -30,12 +30,12 @@ pub struct RAdam {
 adam_setters!(RAdam);
 
 impl RAdam {
-    /// RAdam at the rate η, with β = 0.9, 0.999 and ε = 1e-8.
+    /// Creates RAdam with the learning rate η, β = 0.9, 0.999 and ε = 1e-8.
     pub fn new(rate: f64) -> Self {
         RAdam { settings: AdamSettings::new(rate) }
     }
 
-    /// `(g, [m, v])` to the update and the state after it.
+    /// Returns the function from `(g, [m, v])` to the update and the new state.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let (power, longest) = (remainder(second, t), 2.0 / (1.0 - second) - 1.0);
@@ -81,7 +81,7 @@ impl<T: Scalar> GradientTransform<T> for RAdam {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// m and v, one after the other; in narrow formats the root of v.
+    /// Two values for each parameter: all m, then all v. In `f16` and `bf16` three values each hold m and √v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

@@ -14,8 +14,9 @@ use num_traits::Float;
 
 /// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
-/// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the step is
-/// `b ← μ b + g/(√v + ε)`. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
+/// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the update
+/// is `−η b`, with `b ← μ b + g/(√v + ε)`. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in
+/// PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RmsProp {
@@ -31,7 +32,7 @@ pub struct RmsProp {
 }
 
 impl RmsProp {
-    /// Creates RMSprop with the learning rate η, α = 0.99 and ε = 1e-8.
+    /// Creates RMSprop with the learning rate η, α = 0.99, ε = 1e-8 and no momentum.
     pub fn new(rate: f64) -> Self {
         RmsProp { rate, alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centred: false }
     }
@@ -116,8 +117,8 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
-    /// The state holds v, then ḡ if centred, then b with momentum; in narrow formats √v in place of v and
-    /// `(1 − μ) b` in place of b.
+    /// One value for each parameter for v, then ḡ if centred, then b with momentum. In `f16` and `bf16` three values
+    /// each, for √v in place of v and `(1 − μ) b` in place of b.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }

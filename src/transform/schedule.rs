@@ -32,7 +32,7 @@ enum Kind {
     Custom(Custom),
 }
 
-/// A custom factor.
+/// A factor as a custom function of the update, counted from 0.
 #[derive(Clone)]
 struct Custom(Arc<dyn Fn(u64) -> f64 + Send + Sync>);
 
@@ -54,39 +54,40 @@ impl Schedule {
         Schedule { kind: Kind::Constant(factor) }
     }
 
-    /// Creates a schedule with the factor `factor^⌊t/every⌋`.
+    /// Creates a schedule with the factor `factor^⌊t/every⌋` at update t, counted from 0.
     pub fn step(every: u64, factor: f64) -> Self {
         Schedule { kind: Kind::Step { every, factor } }
     }
 
-    /// Creates a schedule with the factor `factorᵏ`, where k is the number of entries of `at` that t has reached.
+    /// Creates a schedule with the factor `factorᵏ` at update t, counted from 0, where k is the number of entries of
+    /// `at` that are at most t.
     pub fn multi_step(at: &[u64], factor: f64) -> Self {
         Schedule { kind: Kind::MultiStep { at: at.to_vec(), factor } }
     }
 
-    /// Creates a schedule with the factor `factorᵗ`.
+    /// Creates a schedule with the factor `factorᵗ` at update t, counted from 0.
     pub fn exponential(factor: f64) -> Self {
         Schedule { kind: Kind::Exponential { factor } }
     }
 
-    /// Creates a schedule that falls from 1 to `least` at `steps` along a cosine. After `steps` the cosine rises again,
-    /// as in PyTorch. Source: Loshchilov & Hutter 2017, eq. 5.
+    /// Creates a schedule that falls from 1 to `least` at update `steps` along a cosine. After that update the cosine
+    /// rises again, as in PyTorch. Source: Loshchilov & Hutter 2017, eq. 5.
     pub fn cosine(steps: u64, least: f64) -> Self {
         Schedule { kind: Kind::Cosine { steps, least, restart: None } }
     }
 
-    /// Creates a [`cosine`](Self::cosine) schedule that restarts at 1 after `steps` updates, then after `times` as
-    /// many, and so on.
+    /// Creates a [`cosine`](Self::cosine) schedule that restarts at 1 after `steps` updates. Each period is `times` as
+    /// long as the one before.
     pub fn cosine_with_restarts(steps: u64, times: u64, least: f64) -> Self {
         Schedule { kind: Kind::Cosine { steps, least, restart: Some(times) } }
     }
 
-    /// Creates a schedule that rises linearly from `from` to 1 at `steps`, and stays 1.
+    /// Creates a schedule that rises linearly from `from` to 1 at update `steps`, and stays 1.
     pub fn warm_up(from: f64, steps: u64) -> Self {
         Self::linear(from, 1.0, steps)
     }
 
-    /// Creates a schedule that goes linearly from `from` to `to` at `steps`, and stays `to`.
+    /// Creates a schedule that goes linearly from `from` to `to` at update `steps`, and stays `to`.
     pub fn linear(from: f64, to: f64, steps: u64) -> Self {
         Schedule { kind: Kind::Linear { from, to, steps } }
     }
@@ -262,13 +263,14 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { threshold, ..self }
     }
 
-    /// Sets the number of epochs after a reduction during which missing falls are not counted.
+    /// Sets the number of epochs after a reduction during which epochs without a fall are not counted; the default is
+    /// 0.
     #[must_use]
     pub fn cooldown(self, epochs: u64) -> Self {
         ReduceOnPlateau { cooldown: epochs, ..self }
     }
 
-    /// Sets the lower limit of the factor, between 0 and 1.
+    /// Sets the lower limit of the product of all reductions, between 0 and 1; the default is 0.
     #[must_use]
     pub fn least(self, least: f64) -> Self {
         ReduceOnPlateau { least, ..self }

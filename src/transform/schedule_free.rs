@@ -64,13 +64,13 @@ impl ScheduleFreeAdamW {
         ScheduleFreeAdamW { settings: AdamSettings::new(rate), decay, warm_up: 0, roles: matrices() }
     }
 
-    /// Sets the number of steps over which the rate grows to η.
+    /// Sets the number of steps over which the rate grows linearly to η; the default is 0.
     #[must_use]
     pub fn warm_up(self, steps: u64) -> Self {
         ScheduleFreeAdamW { warm_up: steps, ..self }
     }
 
-    /// Sets the roles of the blocks that decay.
+    /// Sets the roles of the blocks that decay; by default weights and recurrent weights.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         ScheduleFreeAdamW { roles: roles.to_vec(), ..self }
@@ -178,8 +178,8 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });
     }
 
-    /// The state holds x and its rounding error, z and v (in narrow formats the square root of v), one after the other,
-    /// and c.
+    /// Four values for each parameter: x, its rounding error, z and v, one after the other. Two values hold c. In `f16`
+    /// and `bf16` x, z and √v take three values each, and c three.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
     }

@@ -14,7 +14,8 @@ use alloc::{vec, vec::Vec};
 
 /// Gradient descent: `w ← w − η m`, with `m ← μ m + (1 − τ) g`, and `m = g` at the first step.
 ///
-/// With Nesterov's momentum the step is `g + μ m`. Source: Polyak 1964; Sutskever et al. 2013; as in PyTorch.
+/// With Nesterov's momentum the update is `−η (g + μ m)`. Source: Polyak 1964; Sutskever et al. 2013; as in
+/// PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sgd {
@@ -28,7 +29,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Plain gradient descent at the rate η.
+    /// Creates gradient descent with the learning rate η, without momentum.
     pub fn new(rate: f64) -> Self {
         Sgd { rate, momentum: 0.0, dampening: 0.0, nesterov: false }
     }
@@ -45,7 +46,7 @@ impl Sgd {
         Sgd { dampening, ..self }
     }
 
-    /// Makes the momentum Nesterov's; it needs momentum, and no dampening.
+    /// Uses Nesterov's momentum. It needs a positive momentum and no dampening.
     #[must_use]
     pub fn nesterov(self) -> Self {
         Sgd { nesterov: true, ..self }
@@ -103,7 +104,8 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Stage::Optimizer
     }
 
-    /// m with momentum; in narrow formats `(1 − μ) m`.
+    /// One value for each parameter with momentum: m. In `f16` and `bf16` three values hold `(1 − μ) m`. None
+    /// without momentum.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
     }
@@ -133,7 +135,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
 }
 
 impl Sgd {
-    /// `(g, m)` to the m after it and the update.
+    /// Returns the function from `(g, m)` to the new m and the update.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
         let (rate, momentum, nesterov) = (scalar::<T>(self.rate), scalar::<T>(self.momentum), self.nesterov);
         let fresh = if step == 0 { T::one() } else { scalar(1.0 - self.dampening) };

@@ -29,19 +29,19 @@ impl Default for SkipNonFinite {
 }
 
 impl SkipNonFinite {
-    /// Creates a guard that returns an error after 10 skipped steps in a row.
+    /// Creates a guard that skips 9 steps in a row, and returns an error at the tenth.
     pub fn new() -> Self {
         SkipNonFinite { limit: 10, skipped: 0 }
     }
 
-    /// Sets the allowed number of skipped steps in a row, at least 1. The guard counts up to 2/ε of the network's
-    /// number format: 2048 in `f16`.
+    /// Sets the number of non-finite gradients in a row at which the guard returns an error, at least 1. The default is
+    /// 10. The guard counts up to 2²⁴ in `f32` and to 65,504 in `f16`, and never reaches a larger limit.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         SkipNonFinite { limit, ..self }
     }
 
-    /// Returns the number of steps that this guard has skipped since its construction.
+    /// Returns the number of non-finite gradients since the construction of this guard, in a row or not.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -75,7 +75,7 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
         Stage::SkipNonFinite
     }
 
-    /// The state holds the number of steps skipped in a row.
+    /// One value, or three in `f16` and `bf16`: the number of steps skipped in a row.
     fn state_len(&self, _blocks: &Blocks) -> usize {
         slots::<T>()
     }

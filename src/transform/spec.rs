@@ -22,9 +22,9 @@ use core::fmt::Debug;
 pub struct TransformSpec {
     /// Name of the transform.
     pub kind: String,
-    /// Names of the parts of the state, in order; empty if there is one part or none.
+    /// Names of the parts of the state, in order, such as `m, v`; empty if none are named.
     pub layout: String,
-    /// Values of state.
+    /// The number of values of state.
     pub state_len: usize,
     /// Whether a sound state may hold ±∞.
     pub infinite_state: bool,
@@ -33,13 +33,15 @@ pub struct TransformSpec {
 }
 
 impl TransformSpec {
-    /// A transform named `kind` with `state_len` values of state, all finite, and no settings.
+    /// Creates the description of a transform named `kind` with `state_len` values of state, all finite, and no
+    /// settings.
     pub fn new(kind: &str, state_len: usize) -> Self {
         let layout = String::new();
         TransformSpec { kind: kind.into(), layout, state_len, infinite_state: false, settings: Vec::new() }
     }
 
-    /// The specification of a transform that states none: the name of its type, without paths.
+    /// Creates the description of a transform that has no [`spec`](super::GradientTransform::spec) of its own. Its kind
+    /// is the name of the type, without paths; its state may hold ±∞.
     pub(crate) fn unstated(type_name: &str, state_len: usize) -> Self {
         Self::new(&without_paths(type_name), state_len).infinite_state()
     }
@@ -63,7 +65,7 @@ impl TransformSpec {
         self
     }
 
-    /// Kind and layout: `RmsProp { v, momentum }`.
+    /// Returns kind and layout, as in `RmsProp { v, momentum }`; the kind alone if the layout is empty.
     pub fn title(&self) -> String {
         match self.layout.is_empty() {
             true => self.kind.to_string(),
@@ -72,7 +74,7 @@ impl TransformSpec {
     }
 }
 
-/// A type's name without the paths of its parts: `a::B<c::D>` is `B<D>`.
+/// Returns a type's name without the paths of its parts: `B<D>` for `a::B<c::D>`.
 pub(crate) fn without_paths(name: &str) -> String {
     let mut short = String::with_capacity(name.len());
     let mut word = 0;

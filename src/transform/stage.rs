@@ -64,12 +64,12 @@ pub struct Member {
     pub stage: Stage,
     /// Whether the place of the transform in the chain is checked; not inside [`Unordered`].
     pub ordered: bool,
-    /// Whether the transform may update some parameters before others.
+    /// Whether, and how, the transform may update some parameters before the gradient of others is known.
     pub in_place: InPlace,
 }
 
 impl Member {
-    /// The chain member for the transform type `G`, at `stage`.
+    /// Creates the chain member for the transform type `G`, at `stage`, with [`InPlace::No`].
     pub fn of<G: ?Sized>(stage: Stage) -> Self {
         let path = type_name::<G>().split('<').next().unwrap_or_default();
         Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, in_place: InPlace::No }
@@ -154,7 +154,8 @@ pub(crate) fn in_place<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) 
     found.unwrap_or(InPlace::No)
 }
 
-/// Refuses a chain without an optimizer, with several, or out of order. Returns whether it has a guard.
+/// Refuses a chain without an optimizer, with several, or out of order. Returns whether it has a transform of
+/// [`Stage::SkipNonFinite`].
 pub(super) fn check_chain<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> Result<bool, Error> {
     let mut members = Vec::new();
     chain.members(&mut |member| members.push(member));

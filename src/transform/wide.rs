@@ -13,7 +13,7 @@ pub(super) fn slots<T: Scalar>() -> usize {
     if is_narrow::<T>() { DIGITS.div_ceil(digits::<T>()) as usize } else { 1 }
 }
 
-/// Binary digits of the significand.
+/// Returns the number of binary digits of the significand of `T`.
 fn digits<T: Scalar>() -> u32 {
     1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()
 }
@@ -29,7 +29,7 @@ pub(super) struct Wide<'a, T> {
 }
 
 impl<'a, T: Scalar> Wide<'a, T> {
-    /// The state of `values` values.
+    /// Creates a view of `state` as `values` values.
     pub(super) fn new(state: &'a mut [T], values: usize) -> Self {
         Wide { state, values, next: libm::ldexp(1.0, digits::<T>() as i32) }
     }

@@ -95,14 +95,15 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`backward`](Self::backward) and an update by an element-wise `chain` at once. No block may be frozen.
+    /// Runs [`backward`](Self::backward) and an update by `chain`, a chain of element-wise transforms, at once. No
+    /// block may be frozen.
     pub(crate) fn backward_in_place(&mut self, w: &mut [T], chain: &mut Chain<'_, T>) -> Result<(), Error> {
         T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Chain(w, chain), true, &mut ())?;
         self.memory.spent = true;
         Ok(())
     }
 
-    /// Whether a block is frozen.
+    /// Whether any parameter block is frozen.
     pub(crate) fn has_frozen(&self) -> bool {
         self.memory.has_frozen()
     }
@@ -126,8 +127,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         (&memory.blocks, &mut memory.gradient)
     }
 
-    /// Returns the gradient of the input, if [requested](Self::compute_input_gradient); empty on a workspace for
-    /// inference.
+    /// Returns the gradient of the loss with respect to the input, from the last backward pass. Empty unless
+    /// [requested](Self::compute_input_gradient), and on a workspace for inference.
     pub fn input_gradient(&self) -> &[T] {
         let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
         self.memory.dx.get(..len).unwrap_or(&[])
@@ -147,7 +148,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 }
 
-/// The parameters of a backward pass, and how it treats them. With an active monitor they are not updated in place.
+/// The parameters of a backward pass, and how it treats them: it leaves them unchanged (`Stay`), or updates them in
+/// place. The caller updates in place only without an active monitor.
 pub(crate) enum Given<'a, T> {
     Stay(&'a [T]),
     /// The pass updates the parameters by plain gradient descent with this rate.
@@ -181,7 +183,7 @@ impl<T: Scalar> Memory<T> {
         self.trainable.contains(&false)
     }
 
-    /// Runs the backward pass, overwriting the gradient or accumulating into it.
+    /// Runs the backward pass. It overwrites the gradient if `begins`, and otherwise adds to it.
     #[inline]
     pub(crate) fn run_backward(
         &mut self,

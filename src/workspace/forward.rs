@@ -47,7 +47,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     ///
     /// # Errors
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
-    /// for an `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where
+    /// for a `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where
     /// `w`, `x` or the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where
     /// the network's output shape or memory does not agree with its answers for the workspace's capacity, and where a
     /// [`BatchNorm`](crate::layer::BatchNorm) has one row in training. [`DataRule::Index`](crate::DataRule::Index) for
@@ -87,7 +87,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     ///
     /// # Errors
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
-    /// for an `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
+    /// for a `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Mode, Sequential, initialize}, workspace::Workspace};
@@ -129,7 +129,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_forward(&mut self.memory, self.network.as_layer(), w, None, shape, mode, monitor)
     }
 
-    /// Runs `network(x)` with dropout disabled, and saves nothing for a backward pass.
+    /// Returns the output `network(x)`, with dropout disabled and nothing saved for a backward pass.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward), except for [`Error::InvalidState`]: inference is possible on every
@@ -220,7 +220,8 @@ impl<T: Scalar> Memory<T> {
         Ok(&self.y[..pass.values[1]])
     }
 
-    /// Checks a pass over `inputs` values.
+    /// Checks the shape of a pass and the lengths of parameters, input (`inputs` values) and state, and returns the
+    /// sizes of the pass.
     #[inline]
     pub(super) fn check(
         &self,
@@ -313,7 +314,8 @@ impl<T: Scalar> Memory<T> {
 }
 
 impl Pass {
-    /// Whether a pass of this shape and mode has the same sizes.
+    /// Whether a pass over `shape` in `mode` has the same sizes as this one. For sequences of unequal length it is
+    /// false.
     #[inline]
     pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();

@@ -46,7 +46,7 @@ use forward::Pass;
 /// ```
 pub struct Workspace<T, L: ?Sized> {
     memory: Memory<T>,
-    /// The last field, so that a workspace can be used as one of a `dyn Layer`.
+    /// The last field, so that a workspace can be converted to one for a `dyn Layer`.
     network: L,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Memory<T> {
     rules: InputRules,
     /// Whether the output has a row for each step of a sample.
     per_step: bool,
-    /// Whether the gradient is invalid: after gradient descent, or after a pass that panicked.
+    /// Whether the gradient is invalid: after an in-place update of the parameters, or after a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
     lengths: Vec<usize>,
@@ -227,13 +227,14 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }
 
-    /// Returns the requirements of the network's layers on a batch beyond its sizes.
+    /// Returns the requirements of the network's layers on a batch beyond its sizes: enough rows to normalize over, and
+    /// inputs that are valid indices.
     pub(crate) fn rules(&self) -> InputRules {
         self.memory.rules
     }
 
-    /// Sets the shards of the backward pass after the last forward pass, by where each ends among the samples. No pass
-    /// has more than `most`.
+    /// Sets the shards, ranges of samples with a gradient sum of their own, of the next backward pass. `ends` has the
+    /// end of each shard among the samples of the pass. No pass has more than `most` shards.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sums of the shards.
@@ -241,12 +242,12 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.shards.set(ends, most, self.memory.dims.parameters)
     }
 
-    /// The thread pool, for a caller that keeps its threads awake for several passes.
+    /// Returns the thread pool (`None` with one thread), for a caller that keeps its threads awake for several passes.
     pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
         &mut self.memory.pool
     }
 
-    /// Sets the key of the dropout masks of the next training pass: the run's seed and the training step.
+    /// Sets the key of the dropout masks of the next training passes: the run's seed and the training step.
     pub fn set_dropout_key(&mut self, dropout: DropoutKey) {
         self.memory.dropout = dropout;
     }
@@ -305,7 +306,7 @@ impl<T: Scalar> Memory<T> {
         Ok(memory)
     }
 
-    /// Allocates the memory for passes of up to `capacity`.
+    /// Allocates the memory for passes of up to `capacity`; with `trains` also for backward passes.
     fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
         let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
         let after = network.output_shape(capacity);
@@ -350,8 +351,8 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// Returns the memory sizes for inference, and for training unless the workspace only infers, and the number of
-    /// threads for which they hold.
+    /// Returns the memory sizes of `network` for inference, then for training (zeros unless `trains`), and the number
+    /// of threads for which they hold.
     fn memory_sizes(
         &mut self,
         network: &dyn Layer<T>,

@@ -25,7 +25,8 @@ pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> 
     if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
 }
 
-/// Refuses data of another width, or with inputs that are not valid indices for an embedding of the network.
+/// Refuses data of another width than the network's input, or with inputs that are not valid indices for an embedding
+/// of the network.
 pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     data: &dyn Source<T>,
@@ -35,7 +36,8 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     data.check_indices(rules.vocabulary(), &|inputs| rules.first_wrong(inputs))
 }
 
-/// Returns the outputs for the samples of `data` in their order, each sample \[its output steps, output\].
+/// Returns the outputs of the network for the samples of `data` in their order, each sample \[its output steps,
+/// output\].
 pub(crate) fn predict<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
@@ -47,7 +49,7 @@ pub(crate) fn predict<T: Scalar>(
     Ok(y)
 }
 
-/// Returns the number of values of all outputs.
+/// Returns the total number of output values for all samples of `data`.
 fn outputs<T: Scalar, L: Layer<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     data: &Dataset<'_, T>,

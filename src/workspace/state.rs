@@ -4,7 +4,8 @@ use super::{Memory, Workspace};
 use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product};
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Sets the initial state of passes: for each layer in order, h and then the cell state.
+    /// Sets the initial state of passes: for each recurrent layer in order, h of all samples, then the cell state of
+    /// all samples.
     ///
     /// # Errors
     /// [`Error::Length`] for a network without state, or unless `state` has the length for a whole number of samples,
@@ -48,25 +49,26 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         memory.starts_from_state = states > 0;
     }
 
-    /// Returns the final state of the last pass.
+    /// Returns the final state of the last pass, in the layout of [`set_state`](Self::set_state).
     pub fn final_state(&self) -> &[T] {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
     /// Returns the gradient of the loss with respect to the final state, to be written between forward and backward
-    /// pass. Empty for a workspace that only infers.
+    /// pass; zeros after a forward pass. Empty for a workspace that only infers.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
     }
 
-    /// Returns the gradient of the initial state, if [requested](Self::compute_state_gradient).
+    /// Returns the gradient of the loss with respect to the initial state, from the last backward pass; empty unless
+    /// [requested](Self::compute_state_gradient).
     pub fn state_gradient(&self) -> &[T] {
         let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
         self.memory.d_state.get(..len).unwrap_or(&[])
     }
 
-    /// Sets whether backward passes compute the gradient of the initial state.
+    /// Sets whether backward passes compute the gradient with respect to the initial state. The default is false.
     pub fn compute_state_gradient(&mut self, wanted: bool) {
         self.memory.wants_state = wanted;
     }

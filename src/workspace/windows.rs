@@ -53,7 +53,7 @@ fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Stores the initial state of the first window.
+    /// Stores the initial state of the first window, which [`end_windows`](Self::end_windows) restores.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
@@ -91,7 +91,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.starts_from_state = !windows.start.is_empty();
     }
 
-    /// Runs [`infer`](Self::infer), in `windows` if there are any. The outputs have the same bits as one pass.
+    /// Runs [`infer`](Self::infer), window by window if there are `windows` and `shape` has more steps than one window.
+    /// The outputs have the same bits as one pass.
     pub(crate) fn infer_in<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,

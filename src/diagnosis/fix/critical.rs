@@ -8,7 +8,8 @@ use crate::{
 };
 use alloc::string::String;
 
-/// Initializes every weight matrix by [`CriticalGain`] for the activation that follows it, so that χ₁ = 1 there.
+/// Initializes every weight matrix by [`CriticalGain`] for the activation that follows it, so that each layer keeps the
+/// mean squared norm of a gradient (χ₁ = 1).
 ///
 /// A matrix without a following activation gets LeCun's initialization. The fix does not apply if an activation has no
 /// critical point, such as sigmoid.

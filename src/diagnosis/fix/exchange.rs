@@ -27,8 +27,9 @@ const CORRELATED: f64 = 0.9;
 /// The slope below 0 of `depth` leaky rectifiers in a row with critical weights, for which uncorrelated inputs reach a
 /// correlation of 0.9. Source: TAT.
 ///
-/// One layer maps a correlation c to `c + (1 − a)²/(π (1 + a²)) · (√(1 − c²) − c arccos c)`. For a = 0, a
-/// rectifier, 20 layers bring 0 to 0.95, and for a = 1, the identity, it stays. A depth above 2¹² counts as 2¹².
+/// One layer of slope a below 0 maps a correlation c to
+/// `c + (1 − a)²/(π (1 + a²)) · (√(1 − c²) − c arccos c)`. For a = 0, a rectifier, 20 layers bring 0 to
+/// 0.95; for a = 1, the identity, c does not change. A depth above 2¹² counts as 2¹².
 pub fn shaped_slope(depth: usize) -> f64 {
     let depth = depth.min(1 << 12);
     let reached = |a: f64| {

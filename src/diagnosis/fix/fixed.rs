@@ -22,8 +22,8 @@ use alloc::{boxed::Box, vec::Vec};
 pub struct FixedNetwork<T> {
     /// The built network.
     pub network: Box<dyn Layer<T>>,
-    /// The parameters: drawn anew, except those of the survivors. Parameters that the finding names as the cause are
-    /// not survivors.
+    /// The parameters: copied from the old network for the blocks of [`survivors`](Self::survivors), drawn anew for all
+    /// others. Blocks that the finding names as the cause do not survive.
     pub parameters: Vec<T>,
     /// The blocks whose parameters were copied from the old network.
     pub survivors: Vec<Survivor>,

@@ -4,7 +4,7 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::{format, vec::Vec};
 
-/// Leaves the sample at fault out of the data.
+/// Leaves out of the data the sample that the finding names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeaveOut;
 

@@ -12,7 +12,7 @@ use alloc::format;
 /// masks. Recurrent dropout and zoneout are lowered to the same rate.
 #[derive(Clone, Copy, Debug)]
 pub struct LighterDropout {
-    /// The fraction s that the masks may add.
+    /// The fraction s of the second moment of the outputs that all masks together may add.
     pub(super) share: f64,
 }
 

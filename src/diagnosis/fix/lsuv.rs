@@ -32,7 +32,7 @@ impl Default for Lsuv {
     }
 }
 
-/// A monitor that measures the variance of the output of the weights link `name`.
+/// A monitor that measures the variance of the output of the link `name` that applies weights.
 struct Variance<'a> {
     name: &'a str,
     found: Option<f64>,
@@ -50,7 +50,7 @@ impl<T: Scalar> GradientMonitor<T> for Variance<'_> {
 
 impl Lsuv {
     /// Rescales the weights `w` of all [`Linear`](crate::layer::Linear) layers except the last, on one batch. Returns
-    /// the number of rescaled layers.
+    /// the number of these layers whose variance was measured, with those that needed no rescaling.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major.

@@ -64,7 +64,7 @@ use crate::{
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt::{self, Debug};
 
-/// Context for proposing a fix: network, inputs, finding, span.
+/// The facts from which fixes are proposed: network, inputs, finding, span.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FixContext<'a> {
@@ -74,16 +74,17 @@ pub struct FixContext<'a> {
     pub inputs: InputStatistics,
     /// The finding to fix.
     pub finding: &'a Finding,
-    /// The number of steps that the task must remember.
+    /// The number of steps that the task must remember; `None` if it is unknown.
     pub span: Option<usize>,
     /// The typical norm of the gradient before clipping:
     /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm).
     pub typical_norm: Option<f64>,
-    /// Shift and scale of the columns of the data, from [`Standardize::of`].
+    /// Shift and scale of the columns of the data, from [`Standardize::of`]; `None` proposes no standardized inputs.
     pub columns: Option<Standardize>,
-    /// Shift and scale of the columns of the targets, from [`Standardize::of`].
+    /// Shift and scale of the columns of the targets, from [`Standardize::of`]; `None` proposes no standardized
+    /// targets.
     pub targets: Option<Standardize>,
-    /// The thresholds for a predicted budget.
+    /// The thresholds between which a predicted budget, in decades to the first weights, neither vanishes nor explodes.
     pub thresholds: Thresholds,
 }
 
@@ -126,13 +127,13 @@ impl<'a> FixContext<'a> {
         FixContext { targets: Some(columns), ..self }
     }
 
-    /// Sets the thresholds for a predicted budget.
+    /// Sets the thresholds between which a predicted budget neither vanishes nor explodes.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
         FixContext { thresholds, ..self }
     }
 
-    /// The predicted budget of `network` up to the first weights, in decades; `None` if it is unknown.
+    /// Returns the predicted budget of `network` up to the first weights, in decades; `None` if it is unknown.
     fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
             Ok(prediction) => Ok(prediction.decades_to_first_weights()),
@@ -141,7 +142,7 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// A fix that changes the layer spec to `after`, with the predicted budgets before and after.
+    /// Returns a fix that changes the layer spec to `after`, with the predicted budgets before and after.
     fn network_becomes(&self, name: &'static str, effort: Effort, after: LayerSpec, why: String) -> Result<Fix, Error> {
         let [before, promised] = [self.network, &after].map(|network| self.budget(network));
         let (before, promised) = (before?, promised?);
@@ -154,14 +155,14 @@ impl<'a> FixContext<'a> {
         })
     }
 
-    /// A fix that does not change the layer spec.
+    /// Returns a fix that does not change the layer spec.
     fn fix(&self, name: &'static str, effort: Effort, change: Change, why: String) -> Fix {
         let accused = survivors::accused(self.network, self.finding);
         Fix { name, effort, change, before: None, after: None, why, accused, enough: true, preferred: false }
     }
 }
 
-/// A strategy that proposes a fix for some causes, with the budget predicted for the fix.
+/// A strategy that proposes a fix for some causes, with the predicted budget: the decades from loss to first weights.
 pub trait FixStrategy: Debug + Send + Sync {
     /// The name of the strategy, in a few words.
     fn name(&self) -> &'static str;
@@ -231,7 +232,7 @@ pub struct Fix {
     pub change: Change,
     /// The predicted budget without the fix, in decades to the first weights; `None` if it is unknown.
     pub before: Option<f64>,
-    /// The predicted budget with the fix; `None` if it is unknown.
+    /// The predicted budget with the fix, in decades to the first weights; `None` if it is unknown.
     pub after: Option<f64>,
     /// One sentence: how the fix removes the cause.
     pub why: String,
@@ -267,7 +268,7 @@ impl fmt::Display for Fix {
     }
 }
 
-/// All strategies of this crate.
+/// Returns all strategies of this crate.
 pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     let longer = LongerStep::LADDER.map(|ratio| Box::new(LongerStep { ratio }) as Box<dyn FixStrategy>);
     let all = Vec::from([
@@ -369,7 +370,7 @@ pub(super) fn rewrite(
     walk(&mut after, None, change).then_some(after)
 }
 
-/// Returns the first activation in `node`.
+/// Returns the first activation in `node`, not counting those within branches.
 fn first_activation(node: &LayerSpec) -> Option<&ActivationKind> {
     match node {
         LayerSpec::ActivationLayer { activation, .. } => Some(activation),

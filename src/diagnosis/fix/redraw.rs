@@ -6,8 +6,8 @@ use alloc::{format, string::String};
 
 /// Draws parameters again from the network's own initializers.
 ///
-/// Independent draws of all parameters separate units that were set to equal values. If the finding names one layer,
-/// only its parameters are drawn, and the others are kept.
+/// Independent draws of all parameters separate units that were set to equal values. For other causes only the
+/// parameters of the layers that the finding names are drawn, and the others are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 

@@ -4,8 +4,8 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// Lowers the learning rate until an update is 10^−1.5, a thirtieth, of the parameters. Without a measured ratio of
-/// update to parameters it becomes a tenth.
+/// Lowers the learning rate until an update is 10^−1.5, a thirtieth, of the parameters, and to at most a tenth of the
+/// rate. Without a measured ratio of update to parameters the rate becomes a tenth.
 ///
 /// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean.
 #[derive(Clone, Copy, Debug, Default)]

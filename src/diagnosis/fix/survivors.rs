@@ -72,9 +72,9 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
     same == *b
 }
 
-/// Returns the layers or blocks whose parameters a finding names as the cause. For a gate they are its biases;
-/// otherwise the layers that the finding names. For an activation they are also the layers before it, up to the next
-/// layer with weights.
+/// Returns the layers or blocks whose parameters a finding names as the cause. For a closed gate this is the block of
+/// all biases of its layer; otherwise the layers that the finding names. For an activation the layers before it are
+/// included, up to the next layer with weights.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
     if matches!(finding.cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate) {

@@ -56,7 +56,8 @@ pub struct Trial<'a, T: Scalar> {
     limit: usize,
 }
 
-/// Returns the transform with a change of training; `None` for a change that does not affect the transform.
+/// A function that returns the optimizer's chain of transforms with a change of training applied; `None` for a change
+/// that does not affect it.
 type Settings<'a, T> = dyn Fn(&Change) -> Option<Box<dyn GradientTransform<T>>> + 'a;
 
 impl<T: Scalar> fmt::Debug for Trial<'_, T> {
@@ -121,25 +122,25 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { settings: Some(settings), ..self }
     }
 
-    /// Takes samples in the order of the data, as the run does; only [`Change::Shuffle`] shuffles them.
+    /// Makes the trials take samples in the order of the data, as the run does; only [`Change::Shuffle`] shuffles them.
     #[must_use]
     pub fn in_order(self) -> Self {
         Trial { in_order: true, ..self }
     }
 
-    /// Sets the number of steps of each training, and of all together.
+    /// Sets the number of steps of each training, and the limit on the steps of all trainings together.
     #[must_use]
     pub fn steps(self, each: usize, all: usize) -> Self {
         Trial { steps: each, limit: all, ..self }
     }
 
-    /// Sets the number of seeds.
+    /// Sets the number of seeds, 3 by default, from which each network is trained.
     #[must_use]
     pub fn seeds(self, seeds: u64) -> Self {
         Trial { seeds, ..self }
     }
 
-    /// Sets the number of samples in a batch.
+    /// Sets the number of samples in a batch, 32 by default.
     #[must_use]
     pub fn batch_size(self, samples: usize) -> Self {
         Trial { batch_size: samples, ..self }
@@ -219,7 +220,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(report)
     }
 
-    /// Returns the outcome of all seeds; `None` if there is nothing to train.
+    /// Trains the candidate that `make` returns for each seed. Returns the outcome of all seeds; `None` if there is
+    /// nothing to train, or the optimizer names a block that the candidate does not have.
     fn seeds_of<'c>(
         &self,
         name: &str,
@@ -305,7 +307,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Some(Candidate { network, parameters, data, compared, transform, in_order, targets: columns }))
     }
 
-    /// Returns the loss after the steps, and adds the losses of the steps to `curve`.
+    /// Trains a candidate for as many steps as `curve` has values. Adds the loss of each step to `curve`, and returns
+    /// the loss after the last.
     fn train(
         &self,
         candidate: Candidate<'_, T>,
@@ -343,7 +346,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(if loss.is_nan() { f64::INFINITY } else { loss })
     }
 
-    /// Returns the loss on evenly spaced samples. Outputs are brought back to the scale of the given targets.
+    /// Returns the loss of a trained network on evenly spaced samples. Its outputs are brought back to the scale of the
+    /// given targets.
     fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
         &self,
         trainer: &mut Trainer<T, L, C, G>,

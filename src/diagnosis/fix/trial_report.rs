@@ -9,11 +9,13 @@ use core::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TrialOutcome {
-    /// The name of the fix; `as it is` without one.
+    /// The name of the fix with its reason; `as it is` for the network without a fix.
     pub name: String,
-    /// The index of the fix in the list that was given.
+    /// The index of the fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` for the network
+    /// without a fix.
     pub fix: Option<usize>,
-    /// The loss after the steps for each seed, in increasing order; infinite if parameters became NaN or infinite.
+    /// The loss after the last step of the trial for each seed, in increasing order; infinite if parameters became NaN
+    /// or infinite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub losses: Vec<f64>,
     /// The loss of each step's batch, averaged over the seeds.
@@ -32,7 +34,7 @@ impl TrialOutcome {
         }
     }
 
-    /// Returns the lowest and the highest loss.
+    /// Returns the lowest and the highest loss of the seeds; ∞ without losses.
     pub fn spread(&self) -> [f64; 2] {
         let end = |loss: Option<&f64>| loss.copied().unwrap_or(f64::INFINITY);
         [end(self.losses.first()), end(self.losses.last())]
@@ -44,19 +46,20 @@ impl TrialOutcome {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TrialReport {
-    /// The outcome of the network as it is.
+    /// The outcome of the network without a fix.
     pub baseline: TrialOutcome,
     /// The fixes that were tried, the lowest median loss first.
     pub outcomes: Vec<TrialOutcome>,
-    /// The names of the fixes that were not tried: only the caller can apply the change, or the steps were used up.
+    /// The names of the fixes that were not tried: the trial could not apply the change, or the steps were used up.
     pub untried: Vec<String>,
 }
 
-/// A loss counts as clearly lower below this fraction of the other.
+/// The fraction of the loss without a fix at or below which the loss with a fix is clearly lower.
 const LOWER: f64 = 1.0 / 1.1;
 
 impl TrialReport {
-    /// Returns the best fix, as an index of the given list; `None` if no fix helped.
+    /// Returns the index of the best fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` if
+    /// no fix helped.
     ///
     /// A fix helps if its highest loss is below the lowest of the network as it is, and its median is 1.1 times lower.
     pub fn best(&self) -> Option<usize> {

@@ -6,11 +6,12 @@ use alloc::{string::String, vec::Vec};
 use core::fmt::Write;
 use num_traits::Float;
 
-/// Groups of consecutive points, of which each shows its lowest and its highest where there are more points.
+/// The number of groups into which the points of a long line are divided. Each group shows its lowest and its highest
+/// point.
 const GROUPS: usize = 250;
 const HEIGHT: f64 = 120.0;
 const TOP: f64 = 12.0;
-/// The height of a line of text.
+/// The height of a line of text, in pixels.
 const LINE: f64 = 16.0;
 
 pub(super) const COLOURS: [&str; 6] = ["#1f5fa0", "#be4b28", "#3a7d34", "#7a4fa3", "#b08a00", "#00808c"];
@@ -19,7 +20,7 @@ pub(super) const COLOURS: [&str; 6] = ["#1f5fa0", "#be4b28", "#3a7d34", "#7a4fa3
 pub(super) struct Line<'a> {
     pub name: &'a str,
     pub colour: &'a str,
-    /// Places on the horizontal axis, in increasing order, with their values.
+    /// Pairs of a place on the horizontal axis and a value, by increasing place.
     pub points: Vec<[f64; 2]>,
     /// Whether each point has a mark.
     pub marks: bool,
@@ -32,7 +33,8 @@ pub(super) struct Chart<'a> {
     pub unit: &'a str,
     pub axis: Axis,
     pub axis_title: &'a str,
-    /// Values above it are drawn at the upper edge, so that they do not press the others flat.
+    /// The largest value that the vertical axis must cover. Larger values are drawn at the upper edge, so that they do
+    /// not flatten the rest.
     pub most: f64,
     pub lines: Vec<Line<'a>>,
 }
@@ -40,7 +42,7 @@ pub(super) struct Chart<'a> {
 /// The vertical axis: logarithmic where all values are positive and the largest is over ten times the smallest.
 struct Scale {
     log: bool,
-    /// The largest size of a value, by which all are divided; 1 for logarithms.
+    /// The largest magnitude of a value, by which all values are divided; 1 for a logarithmic axis.
     size: f64,
     low: f64,
     high: f64,
@@ -59,7 +61,7 @@ impl Scale {
         Some(Scale { log, size, low: low - room, high: high + room })
     }
 
-    /// The height of a value in the picture.
+    /// Returns the y coordinate of a value in the picture, in pixels from its top.
     fn at(&self, value: f64) -> f64 {
         let value = if self.log { libm::log10(value) } else { value / self.size };
         TOP + HEIGHT * (1.0 - (value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
@@ -80,7 +82,8 @@ impl Scale {
     }
 }
 
-/// The points that are drawn: all of them, or the lowest, the highest and the first that is not finite of each group.
+/// Returns the points of a line that are drawn: all of them, or of each group the lowest, the highest and the first
+/// that is not finite.
 fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     if points.len() <= 2 * GROUPS {
         return points.to_vec();
@@ -100,7 +103,7 @@ fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
 }
 
 impl Chart<'_> {
-    /// The chart; a sentence where no value is finite.
+    /// Returns the chart as SVG. If no value is finite, a note takes the place of axes and lines.
     pub(super) fn svg(&self) -> String {
         let finite = self.lines.iter().flat_map(|line| &line.points).map(|&[_, y]| y).filter(|y| y.is_finite());
         let scale = Scale::over(finite.map(|y| y.min(self.most)));

@@ -7,21 +7,21 @@ use crate::{
 };
 use alloc::{format, string::String};
 
-/// The height of a row, for few rows and for many.
+/// The smallest height of a row, for many rows, and the largest, for few; in pixels.
 const ROWS: [f64; 2] = [9.0, 18.0];
-/// The height of all rows above which rows are lower.
+/// The height that all rows share, in pixels, as far as the limits of a row's height allow it.
 const HEIGHT: f64 = 620.0;
 const TOP: f64 = 46.0;
-/// Decades from which on a colour is full.
+/// The magnitude, in decades, from which a colour is fully saturated.
 const FULL: f64 = 1.0;
 const LOSES: [f64; 3] = [31.0, 95.0, 160.0];
 const GAINS: [f64; 3] = [190.0, 75.0, 40.0];
-/// Colours of a gradient that becomes zero, and of one that is not finite.
+/// The colour of a link that makes the gradient zero. The next two are for a gradient that is not finite, and for none.
 const ENDS: &str = "#000000";
 const NOT_FINITE: &str = "#d400d4";
 const NO_GRADIENT: &str = "#d8d8d8";
 
-/// White at 0, blue for a loss, red for a gain.
+/// Returns the colour of a link's decades in one pass: white at 0, blue for a smaller gradient, red for a larger one.
 fn colour(decades: Option<f64>) -> String {
     match decades {
         None => NO_GRADIENT.into(),
@@ -35,7 +35,7 @@ fn colour(decades: Option<f64>) -> String {
     }
 }
 
-/// The name of a link with the factor that it applies.
+/// Returns the name of a link with the factor of the chain rule that it applies.
 fn name(link: &LinkHistory) -> String {
     let factor = match link.factor {
         Factor::Weights => "weights",
@@ -46,7 +46,7 @@ fn name(link: &LinkHistory) -> String {
     format!("{} {factor}", link.name)
 }
 
-/// The decades of a cell as text.
+/// Returns the decades of a link in one pass as text; `no gradient` for `None`.
 fn value(decades: Option<f64>) -> String {
     decades.map_or_else(|| "no gradient".into(), |decades| figure(decades, 2))
 }
@@ -79,7 +79,8 @@ fn legend(svg: &mut Svg) {
     swatch(NO_GRADIENT, "none comes", 90.0);
 }
 
-/// The picture of a history; empty for one without passes. `title` is that of the horizontal axis.
+/// Returns the picture of a history as SVG; empty for one without passes or links. `title` is that of the horizontal
+/// axis.
 pub(super) fn heat_map(history: &BudgetHistory, axis: &Axis, title: &str) -> String {
     let BudgetHistory { numbers, links, .. } = history;
     if numbers.is_empty() || links.is_empty() {

@@ -28,11 +28,11 @@ const STYLE: &str = "body{font:15px/1.5 sans-serif;margin:2em auto;max-width:68e
 
 /// Height of a bar's row, in pixels.
 const ROW: f64 = 18.0;
-/// The place of 0 among the bars, and the length of the longest.
+/// The x coordinate of 0 decades, and the length of the longest bar, in pixels.
 const MIDDLE: f64 = LEFT + PLOT / 2.0;
 const HALF: f64 = PLOT / 2.0;
 
-/// A whole page with everything in it.
+/// Returns a complete HTML page, style sheet included. The title is escaped; the body is HTML already.
 fn page(title: &str, body: &str) -> String {
     let title = escaped(title);
     format!(
@@ -53,11 +53,11 @@ fn section(finding: &Finding) -> String {
 }
 
 impl Report {
-    /// The report as one HTML page with everything in it: the findings, the budget by layer and over monitored passes,
-    /// the state's gradient over time, the curves of trials, and the text. It needs no network and no script.
+    /// Returns the report as one HTML page with everything in it: the findings, the budget by layer and over monitored
+    /// passes, the state's gradient over time, the curves of trials, and the text. It needs no network and no script.
     ///
-    /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. Passes are those
-    /// of [`history`](Self::history).
+    /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The monitored
+    /// passes are those of [`history`](Self::history).
     pub fn to_html(&self) -> String {
         let title = self.root().map_or(String::from("nothing wrong"), |root| match root.layers.is_empty() {
             true => format!("{}", root.cause),
@@ -69,7 +69,7 @@ impl Report {
         page(&title, &body)
     }
 
-    /// The findings, or that there are none.
+    /// Returns the findings as HTML sections. For a healthy report a section before them says that nothing is wrong.
     fn sections(&self) -> String {
         let passes = usize::try_from(self.passes).unwrap_or(usize::MAX);
         let healthy = match (self.is_healthy(), passes) {
@@ -83,7 +83,7 @@ impl Report {
         self.findings.iter().fold(healthy, |text, finding| text + &section(finding))
     }
 
-    /// The budget by layer, states over time, the trials, and the report as text.
+    /// Returns HTML with the budget by layer, the gradients of states over time, the trials, and the report as text.
     fn pictures(&self) -> String {
         let mut body = String::from("<h2>The gradient from loss to input</h2>\n");
         body.push_str(
@@ -99,7 +99,8 @@ impl Report {
         body + &format!("<h2>As text</h2>\n<pre>{}</pre>\n", escaped(&format!("{self:#}")))
     }
 
-    /// A bar for each link on the path.
+    /// Returns an SVG with a bar for each link on the main path, from loss to input: measured decades filled, predicted
+    /// ones outlined.
     fn bars(&self) -> String {
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let finite = |decades: Option<f64>| decades.filter(|decades| decades.is_finite()).unwrap_or(0.0);
@@ -139,7 +140,8 @@ impl Report {
     }
 }
 
-/// The budget over the passes or updates of a run: the sum, and each link.
+/// Returns HTML with the budget over the passes or updates of a run, as the sum of all links and by link; empty for
+/// fewer than two passes. `title` is that of the horizontal axis.
 fn over_passes(history: &BudgetHistory, title: &str) -> String {
     if history.numbers.len() < 2 {
         return String::new();
@@ -148,7 +150,8 @@ fn over_passes(history: &BudgetHistory, title: &str) -> String {
     format!("<h2>The gradient over the run</h2>\n{}{}", sum(history, axis, title), heat_map(history, &axis, title))
 }
 
-/// The horizontal axis over the passes of a history and some others. The last column has the width of that before it.
+/// Returns the horizontal axis over the passes of a history and the numbers `others`. The last column has the width of
+/// the one before it.
 fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     let numbers = || history.numbers.iter().map(|&number| number as f64);
     let end = match history.numbers[..] {
@@ -159,7 +162,7 @@ fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     Axis::over(numbers().chain(end).chain(others))
 }
 
-/// The sum of the decades of all links.
+/// Returns a chart, as SVG, of the sum of the decades of all links over the passes of a history.
 fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
     let totals = history.numbers.iter().zip(history.totals());
     let points = totals.filter_map(|(&number, total)| Some([number as f64, total?])).collect();
@@ -175,7 +178,8 @@ fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
     .svg()
 }
 
-/// The norm of a state's gradient at each step of the last pass; nothing if no pass was monitored.
+/// Returns a chart, as HTML, of the norm of a state's gradient over the steps of the last pass; empty if fewer than two
+/// steps were recorded.
 fn over_time(state: &ReportState) -> String {
     if state.gradient.len() < 2 {
         return String::new();
@@ -194,7 +198,8 @@ fn over_time(state: &ReportState) -> String {
     format!("<h2>Over time, layer {}</h2>\n{}", escaped(&state.name), chart.svg())
 }
 
-/// The loss of each step: the network as it is in black, the fixes in colours, the best first.
+/// Returns a chart, as SVG, of the loss of each step of a trial: the network as it is in black, the fixes in colours,
+/// the best first.
 fn curves(trial: &TrialReport) -> String {
     let finite = |curve: &[f64]| curve.iter().copied().filter(|loss| loss.is_finite()).fold(0.0, f64::max);
     let fixes = trial.outcomes.iter().zip(COLOURS.into_iter().cycle());

@@ -18,8 +18,8 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 impl RunRecord {
-    /// The run as one HTML page with everything in it, which needs no network and no script: loss, learning rate, norm
-    /// of the gradient, and the budget by link over the updates; with a report, its findings and pictures.
+    /// Returns the run as one HTML page with everything in it, which needs no network and no script: loss, learning
+    /// rate, norm of the gradient, and the budget by link over the updates; with a report, its findings and pictures.
     ///
     /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The updates of
     /// the budget are those of [`budget`](Self::budget). A value that is not finite has a mark above its curve.
@@ -39,7 +39,8 @@ impl RunRecord {
         page(&title, &body)
     }
 
-    /// The number of updates, as the records tell.
+    /// Returns the number of the last recorded update. Without records of updates and epochs it is the number of passes
+    /// in the budget.
     fn updates(&self) -> usize {
         let steps = self.steps().last().map(|step| step.step);
         let last = steps.max(self.epochs().last().map(|epoch| epoch.steps));
@@ -78,7 +79,7 @@ impl RunRecord {
         format!("<table>\n{}</table>\n", rows.into_iter().map(row).collect::<String>())
     }
 
-    /// Loss, learning rate and norms over the updates.
+    /// Returns charts, as SVG, of loss, learning rate and gradient norm over the updates.
     fn charts(&self, axis: Axis, axis_title: &str) -> String {
         let of_steps = |value: fn(&Step) -> Option<f64>| -> Vec<[f64; 2]> {
             self.steps().iter().filter_map(|step| Some([step.step as f64, value(step)?])).collect()

@@ -9,25 +9,27 @@ use alloc::{
 use core::fmt::{self, Write};
 use num_traits::Float;
 
-/// The left end of the plots, which names stand before; their width; and the room for values after them, in pixels.
+/// The x coordinate at which plots begin, after the room for names. The next two are the width of plots, and the room
+/// for values to their right; in pixels.
 pub(super) const LEFT: f64 = 230.0;
 pub(super) const PLOT: f64 = 520.0;
 pub(super) const RIGHT: f64 = 250.0;
-/// Letters of a name before or after a plot.
+/// The largest number of characters of a name beside a plot.
 const LETTERS: usize = 32;
-/// The height of a horizontal axis with its labels.
+/// The height of a horizontal axis with its labels, in pixels.
 pub(super) const AXIS: f64 = 34.0;
-/// The number of labels on an axis, about.
+/// The approximate number of labels on an axis.
 const LABELS: f64 = 5.0;
 
-/// Text without characters that HTML reads.
+/// Returns `text` with the special characters of HTML escaped, and control characters other than line feeds replaced by
+/// U+FFFD.
 pub(super) fn escaped(text: &str) -> String {
     // Other control characters may not stand in a page at all.
     let text: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A name that is cut in its middle if it is too long for its place.
+/// Returns a name, with an ellipsis for its middle if it is too long for its place.
 pub(super) fn shortened(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let half = LETTERS / 2;
@@ -39,7 +41,7 @@ pub(super) fn shortened(name: &str) -> String {
     format!("{start}…{end}")
 }
 
-/// A picture in the making.
+/// An SVG picture under construction, as text.
 pub(super) struct Svg(String);
 
 impl Svg {
@@ -48,19 +50,20 @@ impl Svg {
         Svg(format!("<svg viewBox=\"0 0 {width} {height:.0}\" width=\"{width}\" height=\"{height:.0}\">\n"))
     }
 
-    /// Appends to the text, which does not fail.
+    /// Appends one element and a line feed. Writing to a string does not fail.
     pub(super) fn push(&mut self, arguments: fmt::Arguments<'_>) {
         let _ = self.0.write_fmt(arguments);
         self.0.push('\n');
     }
 
-    /// Text that starts at `x`, ends there (`end`) or lies around it (`middle`), as CSS class.
+    /// Adds text at the coordinates `[x, y]`. It starts there; with the CSS class `y` it ends there, and with the class
+    /// `x` it is centred there.
     pub(super) fn text(&mut self, class: &str, [x, y]: [f64; 2], text: &str) {
         let text = escaped(text);
         self.push(format_args!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"));
     }
 
-    /// A horizontal axis of numbers at height `y`.
+    /// Adds a horizontal axis with labels at the y coordinate `y`, and `title` below it.
     pub(super) fn axis(&mut self, axis: &Axis, y: f64, title: &str) {
         self.push(format_args!("<path class=\"axis\" d=\"M{LEFT} {y:.1}h{PLOT}\"/>"));
         for value in ticks([axis.from, axis.to], 1.0) {
@@ -77,12 +80,12 @@ impl Svg {
     }
 }
 
-/// A whole number in full.
+/// Returns a whole number as text, with all digits below 10⁷.
 fn number_of_updates(value: f64) -> String {
     if value.abs() < 1e7 { format!("{value:.0}") } else { number(value) }
 }
 
-/// The horizontal axis of pictures that stand below each other.
+/// The range of the horizontal axis, common to pictures below each other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     pub from: f64,
@@ -90,7 +93,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis over whole numbers.
+    /// Creates an axis from the lowest of the values to the highest; of length 1 if they are equal, and from 0 to 1
+    /// without values.
     pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
         let (from, to) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), x| (from.min(x), to.max(x)));
         match from <= to {
@@ -100,7 +104,7 @@ impl Axis {
         }
     }
 
-    /// The place of a number in a picture.
+    /// Returns the x coordinate of a number in a picture, in pixels.
     pub(super) fn at(&self, x: f64) -> f64 {
         let part = (x - self.from) / (self.to - self.from);
         // 0/0 where numbers are so large that the next is the same.
@@ -108,7 +112,8 @@ impl Axis {
     }
 }
 
-/// Five to seven round numbers within a range, at distances of about `least` or more: 1, 2 or 5 times a power of ten.
+/// Returns about five round numbers within a range, at distances of 1, 2 or 5 times a power of ten. There are fewer if
+/// their distance would be clearly below `least`. A range too small for `f64` gives its two ends.
 pub(super) fn ticks([low, high]: [f64; 2], least: f64) -> Vec<f64> {
     // Halves, so that the range of all numbers is a number.
     let apart = ((high / 2.0 - low / 2.0) / LABELS * 2.0).max(least);

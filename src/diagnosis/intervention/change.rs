@@ -9,13 +9,13 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-/// Returns the paths of the layers whose weights an intervention redraws, in order.
+/// Returns the paths of the `Linear` layers, whose weights an intervention redraws, in the order of the forward pass.
 pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
     let parts = network.parts().into_iter();
     parts.filter(|(_, part)| matches!(part, LayerSpec::Linear(_))).map(|(path, _)| path).collect()
 }
 
-/// Returns the paths of the layers that an alteration changes, in order.
+/// Returns the paths of the layers that an alteration changes, in the order of the forward pass.
 pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Vec<String> {
     let outputs = crate::diagnosis::outputs(network);
     let changes = |(path, part): &(String, &LayerSpec)| match (alteration, part) {
@@ -32,10 +32,9 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
 }
 
 /// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows.
-/// `layers` are some of [`weight_layers`].
+/// `layers` are some of [`weight_layers`]; `None` if they are empty.
 ///
-/// LeCun's initialization replaces it for weights without a following activation, or with one that has no critical
-/// point.
+/// Weights without a following activation, or with one that has no critical point, get LeCun's initialization.
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
     let (all, mut place) = (weight_layers(network), 0);
     rewrite(network, &mut |leaf, next| {
@@ -57,7 +56,7 @@ pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -
 }
 
 /// Returns the network with tanh in place of activations without a critical point. The activation of the outputs is
-/// kept.
+/// kept. `None` if nothing changes.
 fn exchanged(network: &LayerSpec) -> Option<LayerSpec> {
     let last =
         network.parts().into_iter().filter(|(_, part)| matches!(part, LayerSpec::ActivationLayer { .. })).count();
@@ -80,7 +79,8 @@ pub(in crate::diagnosis) fn residual_blocks(network: &LayerSpec) -> usize {
     network.parts().iter().filter(|(_, part)| matches!(part, LayerSpec::Residual { .. })).count()
 }
 
-/// Returns the network with the branches of its L residual layers scaled by 1/√L, if their scale was larger.
+/// Returns the network with the branches of its L residual layers scaled by 1/√L, if their scale was larger; `None`
+/// if none was.
 pub(in crate::diagnosis) fn scaled_branches(network: &LayerSpec) -> Option<LayerSpec> {
     let blocks = residual_blocks(network);
     let most = 1.0 / libm::sqrt(blocks.max(1) as f64);
@@ -114,9 +114,10 @@ fn scale(node: &LayerSpec, most: f64, changed: &mut bool) -> LayerSpec {
     }
 }
 
-/// Returns the description after the alterations; `None` if one of them changes nothing.
+/// Returns the layer spec after the alterations; `None` if one of them changes nothing. [`Alteration::CriticalWeights`]
+/// applies to `layers` alone.
 ///
-/// Standardized inputs, unit gains and open gates do not change a description.
+/// Standardized inputs, unit gains and open gates do not change a layer spec.
 pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {
     let mut after = network.clone();
     for alteration in alterations {

@@ -9,8 +9,8 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Returns the interventions on the budget that theory predicts for the description. A change whose budget is unknown
-/// is skipped.
+/// Tries interventions by theory: the budget that theory predicts for the changed layer spec. `before` is the predicted
+/// budget without a change, in decades. A change whose budget is unknown is skipped.
 pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> Verdict {
     let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];

@@ -29,19 +29,21 @@ pub enum Alteration {
     CriticalLayer(String),
     /// The weights of the layers in these ranges are redrawn at their critical gains.
     CriticalLayers(Vec<LayerRange>),
-    /// The weights of all layers are redrawn at their critical gain.
+    /// The weights of all [`Linear`](crate::layer::Linear) layers are redrawn at their critical gain.
     CriticalWeights,
-    /// The gains of norms are set to 1, and their biases to 0.
+    /// The gains of normalization layers are set to 1, and their biases to 0.
     UnitGains,
-    /// The biases of shut gates are set to 0.
+    /// The biases of gates that are nearly always shut or nearly always open are set to 0, so that these gates are half
+    /// open.
     OpenGates,
-    /// The branches of L residual layers are scaled by 1/√L.
+    /// The branches of L residual layers are scaled by 1/√L, if their scale is larger.
     ScaledBranches,
-    /// The activations without a critical point are replaced by tanh.
+    /// The activations without a critical point, such as sigmoid, are replaced by tanh, except that of the outputs.
     ExchangedActivations,
     /// The recurrent matrices are redrawn as orthogonal matrices.
     OrthogonalRecurrence,
-    /// The biases of the gates that carry the state are set so that the state is kept over the sequence.
+    /// The biases of the gates that carry the state are set so that a fraction 1/e of the state is left after the
+    /// sequence.
     RememberingGates,
     /// Two alterations at once.
     Both(Vec<Alteration>),
@@ -95,7 +97,7 @@ impl fmt::Display for Alteration {
     }
 }
 
-/// The effect of one change on the gradient budget. The change is tried on a copy; the run is not changed.
+/// The effect of one change on the decades of the gradient. The change is tried on a copy; the run is not changed.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -130,7 +132,7 @@ impl fmt::Display for Intervention {
     }
 }
 
-/// The outcome of all interventions on one budget.
+/// The outcome of all interventions on one budget, the decades from loss to first weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
     /// The smallest change that repairs the budget.
@@ -168,7 +170,8 @@ pub(super) struct Budget {
 /// budget is unknown or nothing changes.
 type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budget>, E> + 'a;
 
-/// Tries changes from the smallest to the largest; the first whose budget lies within `lines` ends the search.
+/// Tries changes from the smallest to the largest; the first whose budget lies within `lines`, the limits in decades,
+/// ends the search.
 ///
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
 /// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
@@ -245,8 +248,8 @@ fn search<E>(
     Ok(verdict)
 }
 
-/// Returns the decades that an alteration repairs, by the layers that it changes. A link that it does not change
-/// belongs to the changed layer before it in the forward pass.
+/// Returns, for each layer that an alteration changes, the decades that it repairs. A link of an unchanged layer counts
+/// to the changed layer before it in the forward pass.
 fn differences(network: &LayerSpec, alteration: &Alteration, before: &Budget, after: &Budget) -> Vec<Station> {
     let changed = changed_layers(network, alteration);
     let mut found: Vec<Station> = Vec::new();
@@ -277,8 +280,8 @@ fn within(ranges: &[LayerRange], layers: &[String]) -> Vec<String> {
     layers.iter().filter(inside).cloned().collect()
 }
 
-/// Returns the one layer whose weights alone repair the budget, by bisection of the layers; `None` if several are
-/// needed.
+/// Returns the one layer whose weights alone repair the budget, with the budget after this change, by bisection of the
+/// layers. `None` if several are needed.
 fn halves<E>(
     good: &dyn Fn(f64) -> bool,
     layers: &[String],

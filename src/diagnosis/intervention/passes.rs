@@ -19,11 +19,12 @@ use core::{cell::Cell, ops::Range};
 /// The budget of a network on one batch, and the interventions if the budget is bad.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Experiments {
-    /// The decades from loss to first weights.
+    /// The decades from loss to first weights, without a change.
     pub before: f64,
     pub verdict: Verdict,
     /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by column.
-    /// It is measured if the inputs are not of unit scale.
+    /// `None` if the inputs are standardized already, or both they and the first pre-activations are within the
+    /// thresholds.
     pub standardized: Option<[f64; 2]>,
     /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
     /// sequence are bad.
@@ -44,7 +45,8 @@ struct Bench<'a> {
 }
 
 impl Experiments {
-    /// Measures the budget on the rows `x`, for a normal gradient at the output. If it is bad, tries interventions.
+    /// Measures the budget on the rows `x`, for a random gradient at the output, drawn from the standard normal
+    /// distribution. If the budget is outside the thresholds, tries interventions.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build`], activations left out, and of [`Workspace::forward`].
@@ -120,7 +122,7 @@ impl Bench<'_> {
         self.pass(&*network, &w, x).map(|seen| Some(Budget::measured(&spec, &seen)))
     }
 
-    /// Returns the parameters after the alterations.
+    /// Returns the parameters after the alterations; `None` if gains or gates have the new values already.
     fn parameters(
         &self,
         network: &dyn Layer<f64>,
@@ -158,7 +160,8 @@ impl Bench<'_> {
         Ok(Some(w))
     }
 
-    /// Runs one forward and one backward pass, with a normal gradient at the output.
+    /// Runs one forward and one backward pass, for a random gradient at the output, drawn from the standard normal
+    /// distribution. Returns their statistics.
     fn pass(&self, network: &dyn Layer<f64>, w: &[f64], x: &[f64]) -> Result<Statistics, Error> {
         self.passes.set(self.passes.get() + 1);
         let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, Statistics::new());
@@ -212,7 +215,8 @@ impl Bench<'_> {
     }
 }
 
-/// Redraws the square parts of a recurrent block, one for each gate, as orthogonal matrices.
+/// Redraws the square parts of a recurrent block, one for each gate, as orthogonal matrices. Returns whether the block
+/// is recurrent.
 fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error> {
     let width = block.shape[1];
     if block.role != Role::Recurrent || width == 0 {
@@ -227,7 +231,7 @@ fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error
 }
 
 /// Sets the biases of gates that carry the state to ln(steps), so that a fraction 1/e of the state is left after the
-/// sequence.
+/// sequence of `steps` steps. Returns whether the block has such biases.
 fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
     let carries = block.gates.iter().any(|gate| gate.carries_state);
     if block.role != Role::Bias || !carries {
@@ -254,11 +258,11 @@ fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     found
 }
 
-/// The mean bias of a gate beyond which the gate is below 0.1 or above 0.9: ln 9.
+/// The magnitude of a gate's mean bias above which the gate is below 0.1 or above 0.9: ln 9.
 const SHUT: f64 = 2.197;
 
-/// Returns the ranges of the biases of gates that are open or shut, with the value 0, in cells with a gate that carries
-/// the state.
+/// Returns the ranges of the biases of gates that are nearly always open or shut, with the value 0, in cells with a
+/// gate that carries the state.
 fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     let mut found = Vec::new();
     let biases = blocks.iter().filter(|block| block.role == Role::Bias);

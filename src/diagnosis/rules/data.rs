@@ -31,8 +31,8 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
 }
 
-/// Reports inputs far from variance 1, unless the first weights compensate. A mean square that is due to one sample is
-/// left to another rule.
+/// Reports inputs far from variance 1, unless the first weights compensate. If one sample is far larger than the
+/// others, it reports nothing: the rule about outliers does.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let wild = diagnosis.task.as_ref().and_then(|task| task.outlier).is_some_and(|outlier| !outlier.of_targets);
     if wild || diagnosis.node.reads_indices() {
@@ -65,7 +65,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports targets far larger than the outputs, if the loss does not fall.
+/// Reports targets far from the first outputs; a note unless the loss does not fall.
 pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some([distance, output]) = run.first_distance() else { return };

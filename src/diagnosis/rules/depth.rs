@@ -44,7 +44,8 @@ pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
         .collect()
 }
 
-/// The measured links, without those whose initial weights are 0 on purpose.
+/// Returns the measured links on the main path in the order of the forward pass, without those whose initial weights
+/// are 0 on purpose. `None` without measurements.
 fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
     let kinds = activations(&diagnosis.node);
@@ -75,7 +76,7 @@ fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     Some(seen.map(row).collect())
 }
 
-/// The predicted links in the order of the forward pass, without the first weights.
+/// Returns the predicted links on the main path in the order of the forward pass, without the first weights.
 fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     let kinds = activations(&diagnosis.node);
     let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
@@ -98,7 +99,7 @@ fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     path[..last].iter().rev().filter_map(row).collect()
 }
 
-/// The budget over depth.
+/// The budget over depth: the links on the main path, with the measured or predicted sum of their decades, `total`.
 struct Depth {
     rows: Vec<Row>,
     total: f64,
@@ -148,7 +149,8 @@ fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     blocks.iter().any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !beside(block.name()))
 }
 
-/// The interventions that explain a bad budget: measured in passes, or predicted if theory predicts the budget.
+/// Returns the interventions on a bad budget: measured in passes, or predicted if theory predicts the budget. `None` if
+/// their budget without a change does not agree with `depth`.
 fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     if let Some(experiments) = &diagnosis.experiments {
         return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());
@@ -299,8 +301,8 @@ impl Depth {
         (cause, stretches(&self.stations(starts)))
     }
 
-    /// Returns the decades by layer. A layer begins at a link of the factor, and at a residual block or a recurrent
-    /// layer; the links up to the next belong to it.
+    /// Returns the decades by layer. A layer begins at a link of the factor `starts`, and at a residual block or a
+    /// recurrent layer; the links up to the next belong to it.
     fn stations(&self, starts: Factor) -> Vec<Station> {
         let mut found: Vec<Station> = Vec::new();
         for row in &self.rows {
@@ -326,7 +328,7 @@ impl Depth {
         format!("the gradient {how}: {} decades over {over}", signed(self.total))
     }
 
-    /// Describes the shares of weights and of φ′.
+    /// Describes the decades that are due to all weights and to all φ′.
     fn shares(&self, cause: Cause, layers: &[LayerRange]) -> String {
         let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
         let shares = format!("all weights together {weights}, all φ′ {slopes}");

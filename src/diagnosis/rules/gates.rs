@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The mean values of the gates of a layer.
+/// The gates of a layer, each with its mean value from 0 (shut) to 1 (open), and the steps of a sequence.
 struct Openings {
     layer: String,
     gates: Vec<(Gate, f64)>,
@@ -29,7 +29,8 @@ impl Openings {
     }
 
     /// Returns the fraction of the input that a state holds after T steps: `i (1 − fᵀ)/(1 − f)`, where f is the
-    /// gate that carries the state and i the gate that admits the input.
+    /// mean value of the gate that carries the state, and i that of the input gate. `None` without a gate that carries
+    /// the state.
     ///
     /// Without an input gate i is 1 − f, as in a GRU.
     fn admitted(&self) -> Option<f64> {

@@ -114,7 +114,7 @@ pub(super) fn order(findings: &mut [Finding]) {
     });
 }
 
-/// The severity of a value: none up to `lines[0]`, a warning up to `lines[1]`, critical above.
+/// Returns the severity of a value: none up to `lines[0]`, a warning up to `lines[1]`, critical above.
 fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     match value {
         _ if value > lines[1] => Some(Severity::Critical),
@@ -123,12 +123,12 @@ fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     }
 }
 
-/// The path of the layer that a link belongs to: `0` of `0.input`, `3` of `3.scale`.
+/// Returns the path of the layer that a link belongs to: `0` of `0.input`, `3` of `3.scale`.
 pub(super) fn layer_of(link: &str) -> &str {
     link.strip_suffix(".input").or_else(|| link.strip_suffix(".scale")).unwrap_or(link)
 }
 
-/// The path of the layer that a block belongs to: `0` of `0.weight`.
+/// Returns the path of the layer that a block belongs to: `0` of `0.weight`.
 fn layer_of_block(block: &str) -> &str {
     block.rsplit_once('.').map_or("", |(layer, _)| layer)
 }
@@ -166,7 +166,8 @@ impl Diagnosis<'_> {
         format!("the loss, lately {}, is not clearly below {}, {what}", number(recent), number(start))
     }
 
-    /// The measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass became 0.
+    /// Returns the measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass
+    /// became 0. `None` without measurements.
     pub(super) fn measured(&self) -> Option<f64> {
         let decades = self.statistics?.run().decades();
         match decades.last() {
@@ -175,7 +176,7 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns the measured intervention after which a gradient that became 0 passes again.
+    /// Returns the measured intervention after which a gradient that became 0 reaches the first weights again.
     fn mends_an_end(&self) -> Option<&Intervention> {
         let experiments = self.experiments.as_ref()?;
         experiments.verdict.mends.as_ref().filter(|_| experiments.before == f64::NEG_INFINITY)
@@ -220,7 +221,7 @@ impl Finding {
         Finding { layer: first.first.clone(), layers, ..self }
     }
 
-    /// Adds an intervention to the finding. Its effect is stated before the evidence.
+    /// Adds an intervention, if one is given, to the finding. Its effect is stated before the evidence.
     fn told_by(self, intervention: Option<&Intervention>) -> Finding {
         let Some(intervention) = intervention else { return self };
         let because = format!("{intervention}; {}", self.because);

@@ -11,13 +11,14 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The weight matrices. Their norm is a scale for the norm of an update.
+/// Returns the statistics of the weight matrices, recurrent ones included. Their norm is a scale for the norm of an
+/// update.
 fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
 }
 
-/// The first loss and the mean of the last.
+/// Returns the first loss, the mean of recent losses and the number of passes between them, as text.
 fn course(run: &RunStatistics) -> String {
     let first = run.first_loss().unwrap_or(f64::NAN);
     format!("from {} to {} in {}", number(first), number(run.recent_loss().mean()), steps(run.passes()))
@@ -27,7 +28,7 @@ fn steps(passes: u64) -> String {
     count(usize::try_from(passes).unwrap_or(usize::MAX), "step")
 }
 
-/// Reports updates about as large as the weights.
+/// Reports updates too large for the weights, if the loss diverges, rises again or does not fall.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -62,7 +63,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: block.first_update_ratio(), ..finding });
 }
 
-/// Reports jumps of the gradient after which an update raised the loss.
+/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping.
 pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
@@ -107,7 +108,8 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports a block that has a gradient, is not frozen, and does not change.
+/// Reports a block that has a gradient, is not frozen, and does not change; a note if all blocks moved and have
+/// stopped.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
@@ -142,7 +144,8 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     ));
 }
 
-/// Reports updates so small that the loss stagnates while the outputs are far from their targets.
+/// Reports updates so small that the loss stagnates while the outputs are far from their targets, if no other fault was
+/// found.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();

@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Whether the run does no better than outputs that ignore the inputs, after enough passes.
+/// Whether the loss of the run is, after enough passes, no better than that of outputs that ignore the inputs.
 pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     match &diagnosis.task {
         Some(Task { constant, .. }) => {
@@ -92,7 +92,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
 
-/// Reports batches whose samples are alike, if the loss on all data has not fallen as far as the loss of the batches.
+/// Reports batches whose samples are alike; a note unless the loss on all data has not fallen as far as the loss of the
+/// batches, and no other fault was found.
 pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let [unmixed, factor] = diagnosis.thresholds.unmixed;
@@ -122,7 +123,8 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
 
-/// Reports dropout whose masks change the outputs more than the inputs do, if the run has learned nothing.
+/// Reports dropout whose masks change the outputs more than the inputs do, if the run has learned nothing and no other
+/// fault was found.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
@@ -153,7 +155,7 @@ fn percent(share: f64) -> String {
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Notes targets that may not depend on the inputs, where the loss has not fallen.
+/// Reports, as a note, targets that may not depend on the inputs, if the loss has not fallen.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let p = diagnosis.task.as_ref().and_then(|task| task.independent);
     let Some(p) = p.filter(|&p| p > diagnosis.thresholds.independent && !diagnosis.has_fallen()) else { return };

@@ -10,8 +10,8 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The cause of a state gradient that vanishes in every direction. In a cell with a gate that carries the state, only
-/// closed gates can cause it.
+/// Returns the cause of a state gradient that vanishes in every direction. In a cell with a gate that carries the
+/// state, only closed gates can cause it.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
     match diagnosis.carries_state.iter().any(|carries| carries == layer) {
         true => Cause::ClosedForgetGate,
@@ -19,8 +19,8 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
     }
 }
 
-/// The severity of a state that is forgotten before the span ends. Without a given span it is unknown whether the task
-/// needs the whole sequence: a note, or a warning if the loss stagnates.
+/// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
+/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the loss stagnates.
 fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     let stagnates = diagnosis.statistics.is_some_and(|statistics| statistics.run().stagnates());
     match (diagnosis.span, stagnates) {

@@ -53,7 +53,7 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// Reports units that are inactive for all examples of a window.
+/// Reports units that pass no gradient, since φ′ is 0, for any example of a window of passes.
 pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, diagnosis.thresholds.dead) else { return };
     let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
@@ -105,8 +105,8 @@ const FAR_OUT: f64 = 3.0;
 /// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
 
-/// The root mean square of the weights before the activation at `path` in the first pass, relative to that of their
-/// initializer.
+/// Returns the root mean square of the weights before the activation at `path` in the first pass, relative to the
+/// standard deviation of their initializer.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     let parts = diagnosis.node.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;
@@ -163,7 +163,7 @@ struct Saturation {
     drift: Option<f64>,
     /// The mean of |φ′|, as a fraction of its bound.
     slope: f64,
-    /// The fraction of saturated units.
+    /// The fraction of units that are saturated.
     first: f64,
 }
 

@@ -47,7 +47,8 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(f64::NEG_INFINITY), confidence: 1.0, ..finding });
 }
 
-/// Returns the layers whose blocks of the role of `block` are 0 and have no gradient, by ranges of such blocks.
+/// Returns the layers whose blocks of the role of `block` are 0 and have no gradient, with consecutive blocks as one
+/// range.
 fn fixed(blocks: &[BlockStatistics], block: &BlockStatistics) -> Vec<LayerRange> {
     let alike = blocks.iter().filter(|other| other.role() == block.role());
     let mut found: Vec<LayerRange> = Vec::new();

@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Steps of the descent to the best constant, and of the bisection of a range.
+/// The number of steps of gradient descent to the best constant outputs, and of bisection steps within a range.
 const STEPS: usize = 120;
 const HALVINGS: usize = 40;
 

@@ -14,8 +14,8 @@ const PERMUTATIONS: u64 = 199;
 /// The largest number of samples that are tested.
 const TESTED: usize = 128;
 
-/// The p-value of the hypothesis that the targets of `samples` do not depend on their inputs; `None` for ragged
-/// samples, fewer than ten, or targets with one row per step.
+/// Returns the p-value of the hypothesis that the targets of `samples` do not depend on their inputs. `None` for data
+/// without targets, ragged data, fewer than ten samples, or inputs that cannot be standardized.
 ///
 /// The statistic is the distance covariance `Σ A_ij B_ij` of double-centred distances A of inputs, in columns of
 /// variance 1, and B of targets (Székely & Rizzo 2007). It is 0 in the limit only if both are independent, so it finds
@@ -56,7 +56,8 @@ pub(super) fn p_value<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize]) -> Op
     Some(as_large as f64 / (PERMUTATIONS + 1) as f64)
 }
 
-/// Returns distances minus the means of their row and column, plus the mean of all.
+/// Returns the matrix of distances of `count` samples, minus the means of their row and column, plus the mean of all.
+/// `square` gives the squared distance of two samples.
 fn centred(count: usize, square: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let mut all = vec![0.0; count * count];
     for (i, row) in all.chunks_mut(count).enumerate() {

@@ -36,18 +36,19 @@ pub(super) struct Task {
     pub constant: f64,
     /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
     pub least: Option<f64>,
-    /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step.
+    /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
+    /// ragged data or fewer than ten samples.
     pub independent: Option<f64>,
-    /// A sample far larger than the others, with its effect on the gradient.
+    /// A sample far larger than the others, with its effect on the gradient; `None` if there is none.
     pub outlier: Option<Outlier>,
-    /// The distance from outputs to targets over the larger of 1 and the size of the outputs: with the given targets,
-    /// and with targets standardized by column. `None` for classes.
+    /// The distance from outputs to targets over the larger of 1 and the root mean square of the outputs: with the
+    /// given targets, and with targets standardized by column. `None` for classes.
     pub targets: Option<[f64; 2]>,
-    /// The number of passes that the measurements took.
+    /// The number of forward and backward passes that the measurements took.
     pub passes: usize,
 }
 
-/// A batch of samples from all of the data, with the passes of one network over it.
+/// A batch of samples from all of the data, with the network, parameters and loss that are evaluated on it.
 struct Rows<'a, T: Scalar> {
     workspace: Workspace<T, Box<dyn Layer<T>>>,
     w: &'a [T],
@@ -75,9 +76,9 @@ impl<T: Scalar> Rows<'_, T> {
         Ok(self.workspace.forward_with(self.w, x, shape, mode, &mut ())?.y.to_vec())
     }
 
-    /// Returns the distance from `y` to the targets over the larger of 1 and the size of y. The distance is
+    /// Returns the distance from `y` to the targets over the larger of 1 and the root mean square of y. The distance is
     /// `2 L / (‖∂L/∂y‖ √n)` for a loss L and n values. The first value is for the given targets, the second
-    /// for targets standardized by column.
+    /// for targets standardized by column. `None` for classes, or if a value is not finite.
     fn target_scale(&self, y: &[T]) -> Result<Option<[f64; 2]>, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         let Target::Values(values) = target else { return Ok(None) };
@@ -117,7 +118,8 @@ impl<T: Scalar> Rows<'_, T> {
     }
 }
 
-/// Returns the masks of a layer in training with the highest rate: their name and rate. `None` without masks.
+/// Returns the highest rate of a layer's dropout, recurrent dropout and zoneout, with its name. `None` if none of the
+/// rates is above 0.
 pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     match leaf {
         LayerSpec::Dropout(dropout) => Some(("dropout", dropout.rate)).filter(|(_, rate)| *rate > 0.0),
@@ -126,7 +128,7 @@ pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     }
 }
 
-/// Returns the range of the last layer's outputs, if it is bounded.
+/// Returns the lowest and the highest output of the last layer, if it is a softmax or a bounded activation.
 fn range(node: &LayerSpec) -> Option<[f64; 2]> {
     match node.last_layer().1 {
         LayerSpec::Softmax(_) => Some([0.0, 1.0]),

@@ -9,7 +9,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The factor over the median sample from which a sample is far larger. Convention.
+/// The ratio of the size of a sample to that of the median sample, above which the sample is far larger. Convention.
 const FAR: f64 = 100.0;
 
 /// A sample far larger than the others.
@@ -24,7 +24,8 @@ pub(in crate::diagnosis) struct Outlier {
     pub gradient: [f64; 2],
 }
 
-/// Returns the index of the largest row, its size and the median size, if it is far larger.
+/// Returns the index of the row with the largest root mean square, with this value and the median of all rows. `None`
+/// if the largest is not far above the median.
 fn largest<T: Scalar>(width: usize, rows: &[T]) -> Option<(usize, [f64; 2])> {
     let size = |row: &[T]| libm::sqrt(row.iter().map(|&x| to_f64(x) * to_f64(x)).sum::<f64>() / width as f64);
     let sizes: Vec<f64> = rows.chunks(width.max(1)).map(size).collect();
@@ -35,7 +36,8 @@ fn largest<T: Scalar>(width: usize, rows: &[T]) -> Option<(usize, [f64; 2])> {
     (median > 0.0 && size > FAR * median).then_some((sample, [size, median]))
 }
 
-/// The sample whose inputs or targets are far larger than those of the others, with the gradients with and without it.
+/// Returns the sample whose inputs or targets are far larger than those of the others, with the gradients with and
+/// without it. `None` if there is none, or if samples have different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],

@@ -16,47 +16,48 @@ const REACH: usize = 4;
 const FAR: usize = 4 << 20;
 
 impl<T: Scalar> Sequential<T> {
-    /// The input width of link `i`.
+    /// The input width of layer `i`.
     pub(super) fn width_before(&self, i: usize) -> usize {
         self.columns[i + 1] - self.columns[i]
     }
 
-    /// The parameters of link `i`.
+    /// The range of the parameters of layer `i` among those of the network.
     pub(super) fn parameters(&self, i: usize) -> Range<usize> {
         self.links[i].parameters.clone()
     }
 
-    /// The input shape of link `i`.
+    /// The batch shape of the input of layer `i`, for a network input of `shape`.
     pub(super) fn shape_before<'a>(&self, i: usize, shape: BatchShape<'a>) -> BatchShape<'a> {
         let before = self.changing.iter().take_while(|&&changing| changing < i);
         before.fold(shape, |shape, &changing| self.links[changing].layer.output_shape(shape))
     }
 
-    /// The output shape of link `i` for the input shape `rows`.
+    /// The batch shape of the output of layer `i`, for a layer input of the shape `rows`.
     pub(super) fn shape_after<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
     }
 
-    /// Returns the number of input values of `links` for `rows` rows, if none of the links changes the rows.
+    /// Returns the number of input values of the layers `links` for `rows` rows, if none of them changes the number of
+    /// rows.
     #[inline]
     pub(super) fn values(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
-    /// Returns the number of input values of `links` that are kept for the backward pass.
+    /// Returns the number of input values of the layers `links` that are kept for the backward pass, for `rows` rows.
     #[inline]
     pub(super) fn kept(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.kept[links.end] - self.kept[links.start])
     }
 
-    /// Returns the number of values that `links` save for `rows` rows, if all of them save row by row.
+    /// Returns the number of values that the layers `links` save for `rows` rows, if all of them save row by row.
     #[inline]
     pub(super) fn saved(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
-    /// Returns the number of values that `link` saves in a pass over `shape`, which has `rows` rows, and the number of
-    /// its state values.
+    /// Returns the number of values that the layer `link` saves in a pass over `shape`, which has `rows` rows, and the
+    /// number of its state values.
     #[inline]
     pub(super) fn own(link: &Entry<T>, shape: BatchShape<'_>, rows: usize, mode: Mode) -> [usize; 2] {
         if link.kept.by_row {
@@ -66,7 +67,7 @@ impl<T: Scalar> Sequential<T> {
         [memory.saved, saturating_product(&[memory.state, shape.batch])]
     }
 
-    /// Returns the number of values between links that are kept for the backward pass.
+    /// Returns the number of values between layers that are kept for the backward pass.
     #[inline]
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
@@ -76,7 +77,7 @@ impl<T: Scalar> Sequential<T> {
         saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
     }
 
-    /// Returns the largest number of values between two links.
+    /// Returns the largest number of values between two layers.
     #[inline]
     pub(super) fn widest(&self, shape: BatchShape<'_>) -> usize {
         if self.changing.is_empty() {
@@ -86,7 +87,7 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 
-    /// The lengths of the two buffers for rows between links. With two links only one gradient lies between them; the
+    /// The lengths of the two buffers for rows between layers. With two layers only one gradient lies between them; the
     /// caller holds the others.
     #[inline]
     pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
@@ -94,30 +95,33 @@ impl<T: Scalar> Sequential<T> {
         [widest, if self.links.len() > 2 { widest } else { 0 }]
     }
 
-    /// Whether parameters exceed the cache, so that a link with a large product prefetches the memory of the next
-    /// links.
+    /// Whether the parameters exceed the cache, so that a layer with a large matrix product prefetches the memory of
+    /// the next layers.
     pub(super) fn is_far(&self) -> bool {
         self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR
     }
 
-    /// Whether link `i` has a matrix of parameters, unlike a norm with two values per column.
+    /// Whether layer `i` has a matrix of parameters, unlike a norm with two values per column.
     pub(super) fn multiplies(&self, i: usize) -> bool {
         self.parameters(i).len() > self.width_before(i).saturating_mul(2)
     }
 
-    /// Returns the links after link `i`, up to and including the next link with a matrix, at most [`REACH`].
+    /// Returns the layers after layer `i`, up to and including the next one with a matrix of parameters, at most
+    /// [`REACH`].
     pub(super) fn above(&self, i: usize) -> Range<usize> {
         let all = i + 1..self.links.len().min(i + 1 + REACH);
         all.start..all.clone().find(|&i| self.multiplies(i)).map_or(all.end, |i| i + 1)
     }
 
-    /// Returns the links before link `i`, down to and including the next link with a matrix, at most [`REACH`].
+    /// Returns the layers before layer `i`, down to and including the next one with a matrix of parameters, at most
+    /// [`REACH`].
     pub(super) fn below(&self, i: usize) -> Range<usize> {
         let all = i.saturating_sub(REACH)..i;
         all.clone().rfind(|&i| self.multiplies(i)).unwrap_or(all.start)..i
     }
 
-    /// Returns the output shape of link `i` in a pass, and checks it.
+    /// Returns the batch shape of the output of layer `i` in a pass, for a layer input of the shape `rows`. Panics if
+    /// it is invalid.
     pub(super) fn change<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         let after = self.links[i].layer.output_shape(rows);
         check_output_shape(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));

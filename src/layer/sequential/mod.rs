@@ -26,20 +26,20 @@ use parallel::SMALL;
 /// and more memory only for saved values.
 pub struct Sequential<T> {
     links: Vec<Entry<T>>,
-    /// Prefix sums of the widths: the input width of link i is `columns[i + 1] − columns[i]`.
+    /// Prefix sums of the widths: the input width of layer i is `columns[i + 1] − columns[i]`.
     columns: Vec<usize>,
-    /// Prefix sums of the widths of the activations kept for the backward pass. The activations before link 0 and after
-    /// the last link belong to the caller.
+    /// Prefix sums of the widths of the activations kept for the backward pass. The activations before layer 0 and
+    /// after the last layer belong to the caller.
     kept: Vec<usize>,
-    /// Prefix sums of the values that each link saves per row, if it saves a fixed number.
+    /// Prefix sums of the numbers of values that each layer saves per row; a layer without a fixed number counts as 0.
     saved: Vec<usize>,
-    /// The parameters of link i: `starts[i]..starts[i + 1]`.
+    /// The parameters of layer i are `starts[i]..starts[i + 1]` of the network's.
     starts: Vec<usize>,
-    /// The links that change the rows.
+    /// The indices of the layers whose output may have another batch shape than their input.
     changing: Vec<usize>,
-    /// The largest width between two links.
+    /// The largest width between two layers.
     widest: usize,
-    /// Ranges of links that can be in a span.
+    /// Ranges of layers that can be in a span: consecutive layers through which each thread takes some of the samples.
     runs: Vec<Range<usize>>,
 }
 
@@ -53,7 +53,7 @@ struct Entry<T> {
     width: usize,
     kept_width: usize,
     saved_width: usize,
-    /// The answers of the layer when it was added.
+    /// The results of the layer's descriptive methods, cached when it was added.
     kept: Answers,
     /// Whether the layer is one of this crate without parts, which gives the same answers in every pass.
     is_own: bool,
@@ -158,7 +158,7 @@ impl<T: Scalar> Sequential<T> {
         self.links.into_iter().map(|link| link.layer).collect()
     }
 
-    /// The output width of the layers so far.
+    /// The output width of the last layer; the input width if there is no layer.
     pub fn width(&self) -> usize {
         self.width_before(self.links.len())
     }
@@ -174,13 +174,13 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
-/// Names of slices that are divided among the links, for messages.
+/// Names of slices that are divided among the layers, for messages.
 const SAVED: &str = "`saved` of Sequential";
 const SCRATCH: &str = "`scratch` of Sequential";
 const STATE: &str = "the state of Sequential";
 
 impl<T: Scalar> Sequential<T> {
-    /// Returns the answers of the network, from the answers of its layers.
+    /// Returns the results of the network's descriptive methods, from those of its layers.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
         Ok(Answers {
@@ -198,7 +198,7 @@ impl<T: Scalar> Sequential<T> {
         })
     }
 
-    /// The lengths of the slices of a pass.
+    /// The lengths that the slices of a pass must have, for an input of `shape`.
     #[inline(always)]
     fn lengths(&self, shape: &BatchShape<'_>) -> PassLengths {
         if self.changing.is_empty() {
@@ -209,15 +209,15 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
-/// The methods of the layer that are compiled once.
+/// The methods of [`Layer`] that are compiled once for each scalar.
 impl<T: Scalar> Sequential<T> {
-    /// [`Layer::unsize`].
+    /// Implements [`Layer::unsize`].
     #[inline(never)]
     pub(crate) fn unsize_of<'a>(workspace: &'a mut Workspace<T, Self>) -> &'a mut Workspace<T, dyn Layer<T> + 'a> {
         workspace
     }
 
-    /// [`Layer::memory`].
+    /// Implements [`Layer::memory`].
     pub(crate) fn memory_of(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
         for (i, link) in self.links.iter().enumerate() {
@@ -235,32 +235,32 @@ impl<T: Scalar> Sequential<T> {
         all
     }
 
-    /// [`Layer::structure`].
+    /// Implements [`Layer::structure`].
     pub(crate) fn structure_of(&self) -> Structure<'_, T> {
         let whole = Structure::chain().recorded(Recorded::Checked(self.answers()));
         let links = self.links.iter().enumerate();
         links.fold(whole, |whole, (i, link)| whole.kept_part(i.to_string(), &*link.layer, link.kept))
     }
 
-    /// [`Layer::spec`].
+    /// Implements [`Layer::spec`].
     pub(crate) fn spec_of(&self) -> LayerSpec {
         let layers = self.links.iter().map(|link| link.layer.spec()).collect();
         LayerSpec::Sequential { input: self.width_before(0), layers }
     }
 
-    /// [`Layer::forward`].
+    /// Implements [`Layer::forward`].
     pub(crate) fn forward_of(&self, w: &[T], pass: Forward<'_, T>) {
         self.lengths(&pass.ctx.shape).forward(w, &pass);
         self.forward_links(w, pass);
     }
 
-    /// [`Layer::backward`].
+    /// Implements [`Layer::backward`].
     pub(crate) fn backward_of(&self, w: &[T], pass: Backward<'_, T>) {
         self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
         self.backward_links(Parameters::Stay(w), pass);
     }
 
-    /// [`Layer::backward_in_place`].
+    /// Implements [`Layer::backward_in_place`].
     pub(crate) fn backward_in_place_of(&self, w: &mut [T], mut step: InPlaceStep<'_, T>, pass: Backward<'_, T>) {
         self.lengths(&pass.ctx.shape).backward(|| self.hints(), w, &pass);
         self.backward_links(Parameters::Update(w, step.part(0)), pass);
@@ -282,8 +282,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         self.shape_before(self.links.len(), shape)
     }
 
-    /// Saved: the rows between links that the backward pass reads, and the saved values of each link. Scratch: two
-    /// buffers for other rows, or one for two links; the largest scratch of any link; with threads the scratch of
+    /// Saved: the rows between layers that the backward pass reads, and the saved values of each layer. Scratch: two
+    /// buffers for other rows, or one for two layers; the largest scratch of any layer; with threads the scratch of
     /// spans.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         T::sequential_memory(self, shape, mode)

@@ -27,26 +27,26 @@ pub(super) const SMALL: usize = 1 << 15;
 /// The number of values of dy that a span keeps in the backward pass: 256 KiB of `f32`, half of a level-2 cache.
 const KEPT: usize = 1 << 16;
 
-/// A range of links, and the number of parts of the samples for which threads pay.
+/// A range of layers, and the number of parts into which their samples are divided among threads.
 pub(super) struct ParallelSpan {
     pub(super) links: Range<usize>,
     parts: usize,
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// Returns the links of run `i` that can be in spans: all except the last link of the network, which writes the
-    /// network's output.
+    /// Returns the layers of run `i`, a range of layers that can be in spans: all except the last layer of the network,
+    /// which writes the network's output.
     fn run(&self, i: usize) -> Range<usize> {
         self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
     }
 
-    /// The run that contains link `i`.
+    /// Returns the run, a range of layers that can be in spans, that contains layer `i`.
     fn run_of(&self, i: usize) -> Option<Range<usize>> {
         let first = self.runs.partition_point(|run| run.end <= i);
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// Returns the number of parts into which threads should divide the rows for these links.
+    /// Returns the number of parts into which threads should divide the rows for these layers; 1 if threads do not pay.
     fn parts(&self, links: Range<usize>, rows: usize) -> usize {
         // An elementwise value costs about as much as eight multiplications of a product.
         let columns = self.columns[links.end] - self.columns[links.start];
@@ -56,8 +56,8 @@ impl<T: Scalar> Sequential<T> {
         part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Returns the scratch for spans of up to `rows` rows, in addition to that of the links. It holds the kept dy, and
-    /// for each part the largest scratch of any link plus a discarded weight gradient. 0 without spans.
+    /// Returns the scratch, in values, for spans of up to `rows` rows, in addition to that of the layers. It holds the
+    /// kept dy, and for each part the largest scratch of any layer plus a discarded weight gradient. 0 without spans.
     fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
@@ -74,18 +74,19 @@ impl<T: Scalar> Sequential<T> {
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
-    /// Whether a pass with this much scratch has spans: rows are samples, threads pay for some links, and the scratch
+    /// Whether a pass with this much scratch has spans: rows are samples, threads pay for some layers, and the scratch
     /// was sized for the threads.
     pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         shape.steps == 1 && threads() > 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
-    /// Scratch for spans of a pass over `shape`, or over one step of it.
+    /// Returns the scratch, in values, for spans of a pass over `shape`, or over one step of it.
     pub(super) fn parallel_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// Returns the span that begins with link `i`, if a span pays. The outputs of the span are kept.
+    /// Returns the span that begins with layer `i`, if threads pay for one. The outputs of the span are kept for the
+    /// backward pass.
     pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
@@ -93,7 +94,7 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// Returns the span that ends with the last of `links`, if a span pays.
+    /// Returns the span that ends with the last of `links`, if threads pay for one.
     pub(super) fn span_before(&self, links: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
@@ -107,7 +108,7 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
     }
 
-    /// Runs the forward pass of a span, without a monitor. `y` receives the kept outputs of the links; other outputs
+    /// Runs the forward pass of a span, without a monitor. `y` receives the kept outputs of the layers; other outputs
     /// use the buffers `passing`.
     pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { x, y, saved, scratch, ctx: Context { shape, mode, dropout, path, .. }, .. } = pass;
@@ -128,8 +129,8 @@ impl<T: Scalar> Sequential<T> {
         });
     }
 
-    /// Returns the widths of `links`: the input widths, the output width of the last link, and the saved values per
-    /// row.
+    /// Returns the widths of the layers `links`: the input widths, the output width of the last layer, and the saved
+    /// values per row.
     fn widths(&self, links: Range<usize>) -> Widths<'_> {
         let Range { start, end } = links;
         Widths {
@@ -139,8 +140,8 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// Runs the backward pass of a span, without a monitor. `inner` has the inputs of all links except the first, whose
-    /// input is `x`.
+    /// Runs the backward pass of a span, without a monitor. `inner` has the kept inputs of all layers of the span
+    /// except the first, whose input is `x`.
     pub(super) fn backward_parallel(
         &self,
         w: &mut Parameters<'_, T>,
