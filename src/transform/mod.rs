@@ -296,8 +296,8 @@ fn check_amount<T: Scalar>(what: &'static str, amount: f64) -> Result<(), Error>
     require(scalar::<T>(amount).is_finite(), what, "finite in the number format of the network", amount)
 }
 
-/// Refuses an ε that is negative, not finite, or not 0 and yet too small for the format in which `T` is computed (`f64`
-/// for the narrow formats): it would lose digits, or become 0.
+/// Refuses an ε that is negative, not finite, or not 0 and yet too small for the format in which `T` is computed
+/// (`f64` for the narrow formats): it would lose digits, or become 0.
 fn check_epsilon<T: Scalar>(what: &'static str, epsilon: f64) -> Result<(), Error> {
     check_amount::<T>(what, epsilon)?;
     let expected = "0 or at least the smallest normal number of the number format";
