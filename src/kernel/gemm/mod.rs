@@ -28,7 +28,7 @@ use self::{
     micro_kernel::MacroKernel,
     packed_b::{nr, pack_panel, pack_rows, panel_count, transpose_panel},
     shard_tree::{InnerSum, OneSum, ShardTree},
-    single_row::{gemv, is_tiny, rank_one},
+    single_row::{gemv, gemv_transposed, is_tiny, rank_one},
 };
 use super::{
     dispatch,
@@ -160,7 +160,26 @@ fn gemm_nt_rows<T: Scalar>(
 /// # Shapes
 /// d: \[rows, outputs\]; w: \[outputs, inputs\]; c: \[rows, inputs\], contiguous; scratch: [`packed_b_len`] of inputs
 /// and outputs.
+#[inline]
 pub(crate) fn gemm_nn<T: Scalar>(
+    d: Matrix<'_, T>,
+    w: &[T],
+    [rows, outputs, inputs]: [usize; 3],
+    c: &mut [T],
+    scratch: &mut [T],
+) {
+    if rows == 1 && outputs <= KC && is_tiny::<T>(outputs, inputs) {
+        return match (d.data.get(..outputs), w.get(..outputs * inputs), c.get_mut(..inputs)) {
+            (Some(d), Some(w), Some(c)) => gemv_transposed(d, w, c),
+            _ => refuse("each slice of a product", [outputs, inputs], inputs, w.len()),
+        };
+    }
+    gemm_nn_rows(d, w, [rows, outputs, inputs], c, scratch);
+}
+
+/// Computes [`gemm_nn`] with packed panels, or with W where it is.
+#[inline(never)]
+fn gemm_nn_rows<T: Scalar>(
     d: Matrix<'_, T>,
     w: &[T],
     [rows, outputs, inputs]: [usize; 3],

@@ -9,7 +9,7 @@ use num_traits::Float;
 /// than its product row by row.
 const TINY: usize = 10_000;
 
-/// Whether the product of one row with a matrix of this size is computed by [`gemv`].
+/// Whether the product of one row with a matrix of this size is computed by [`gemv`] or [`gemv_transposed`].
 pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
     // The factors are too small for the product to overflow.
     outputs <= TINY && inputs <= TINY && outputs * inputs * lanes::<T>() <= TINY
@@ -60,6 +60,53 @@ impl<T: Scalar> Gemv<'_, T> {
         for (q, sum) in sums.into_iter().enumerate() {
             self.c[j + q] = self.epilogue.apply(self.c[j + q], sum, j + q);
         }
+    }
+}
+
+/// Computes the product `d W` for one row, into `c`. The sum over the rows of W has the order and the roundings of a
+/// tile. Like [`gemv`], the function is not inlined.
+#[inline(never)]
+pub(super) fn gemv_transposed<T: Scalar>(d: &[T], w: &[T], c: &mut [T]) {
+    dispatch(GemvTransposed { d, w, c });
+}
+
+/// The kernel of [`gemv_transposed`]: several columns of W at once.
+struct GemvTransposed<'a, T> {
+    d: &'a [T],
+    w: &'a [T],
+    c: &'a mut [T],
+}
+
+impl<T: Scalar> Kernel for GemvTransposed<'_, T> {
+    type Element = T;
+
+    #[inline(always)]
+    fn run<const LEVEL: Level>(mut self) {
+        let columns = self.c.len();
+        let (wide, whole) = (columns - columns % 16, columns - columns % 4);
+        for j in (0..wide).step_by(16) {
+            self.columns::<LEVEL, 16>(j);
+        }
+        for j in (wide..whole).step_by(4) {
+            self.columns::<LEVEL, 4>(j);
+        }
+        for j in whole..columns {
+            self.columns::<LEVEL, 1>(j);
+        }
+    }
+}
+
+impl<T: Scalar> GemvTransposed<'_, T> {
+    /// Computes N values of the result, from column `j` of W on.
+    #[inline(always)]
+    fn columns<const LEVEL: Level, const N: usize>(&mut self, j: usize) {
+        let mut sums = [T::zero(); N];
+        for (&d, row) in self.d.iter().zip(self.w.chunks_exact(self.c.len())) {
+            for (sum, &w) in sums.iter_mut().zip(&row[j..][..N]) {
+                *sum = if fuses::<LEVEL, T>() { Float::mul_add(d, w, *sum) } else { d * w + *sum };
+            }
+        }
+        self.c[j..][..N].copy_from_slice(&sums);
     }
 }
 

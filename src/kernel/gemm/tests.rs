@@ -158,6 +158,13 @@ fn single_row<T: Scalar>() {
                 assert!(one == all[i * n..][..n], "row {i} of {n} × {k}");
             }
         }
+        let w = entries(k * n, 4);
+        let (mut all, mut one) = (vec![T::nan(); rows * n], vec![T::nan(); n]);
+        gemm_nn(Matrix::new(&x, k), &w, [rows, k, n], &mut all, &mut scratch);
+        for i in 0..rows {
+            gemm_nn(Matrix::new(&x[i * k..], k), &w, [1, k, n], &mut one, &mut scratch);
+            assert!(one == all[i * n..][..n], "row {i} of a transposed {k} × {n}");
+        }
     }
 }
 
