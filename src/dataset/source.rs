@@ -113,7 +113,12 @@ impl<T: Scalar> Dataset<'_, T> {
         let (inputs, width) = (self.inputs(), self.width);
         // A value takes about a nanosecond, since it is read from memory.
         let (count, values) = (x.len() / width.max(1), x.len());
-        parallel_rows([part_count(count, values, 2), count, 1], [(x, width)], &mut [], |own, [x], _| {
+        let parts = part_count(count, values, 2);
+        if parts == 1 {
+            copy_rows(rows, true, width, inputs, x);
+            return Ok(());
+        }
+        parallel_rows([parts, count, 1], [(x, width)], &mut [], |own, [x], _| {
             let (mut to, mut all) = (x.chunks_mut(width.max(1)), 0..count);
             rows.each(|row| {
                 if all.next().is_some_and(|i| own.contains(&i))
@@ -148,7 +153,7 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 }
 
-/// Copies the target rows that `rows` selects, each of `width` values, from `all` to `to`.
+/// Copies the rows that `rows` selects, one per step if `per_step`, each of `width` values, from `all` to `to`.
 fn copy_rows<V: Copy>(rows: &ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
     let mut to = to.chunks_mut(width.max(1));
     rows.each_target(per_step, |row| {

@@ -188,6 +188,8 @@ impl<T: Scalar> Sum<T> {
 #[derive(Clone, Copy)]
 struct RowsOf<'a, T> {
     rows: usize,
+    /// The number of values of a row of the output.
+    width: usize,
     weights: Option<&'a [T]>,
 }
 
@@ -200,7 +202,7 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
             require_length("row weights", rows, weights.len())?;
             check_finite("row weights", 0, weights)?;
         }
-        Ok(RowsOf { rows, weights })
+        Ok(RowsOf { rows, width, weights })
     }
 
     /// Returns the weight of a row: 1 if no weights are given.
@@ -323,8 +325,10 @@ fn over_rows<T: Scalar>(
     dy: &mut [T],
     mut of: impl FnMut(usize, T, &[T], &mut [T], &mut Mean<T>) -> Result<(), Error>,
 ) -> Result<T, Error> {
-    let (width, mut mean) = (y.len() / rows.rows, Mean::new(share));
-    for (row, (y, dy)) in y.chunks(width).zip(dy.chunks_mut(width)).enumerate() {
+    let (width, mut mean) = (rows.width, Mean::new(share));
+    for row in 0..rows.rows {
+        let own = row * width..(row + 1) * width;
+        let (y, dy) = (&y[own.clone()], &mut dy[own]);
         match rows.weight(row) {
             weight if weight.is_zero() => dy.fill(T::zero()),
             weight => of(row, weight, y, dy, &mut mean)?,
