@@ -43,7 +43,8 @@ impl<'a> BatchShape<'a> {
         BatchShape { batch, steps, lengths: None }
     }
 
-    /// Sequences of unequal length, longest first.
+    /// Sequences of unequal length, longest first: sample `s` has `lengths[s]` steps. The order is not checked here,
+    /// but by [`check`](Self::check).
     pub fn ragged(lengths: &'a [usize]) -> Self {
         BatchShape { batch: lengths.len(), steps: lengths.first().copied().unwrap_or(0), lengths: Some(lengths) }
     }
@@ -57,7 +58,7 @@ impl<'a> BatchShape<'a> {
         }
     }
 
-    /// The number of samples that run at `step`.
+    /// The number of samples that have a row at `step`, counted from 0: those of more than `step` steps.
     #[inline]
     pub fn active(&self, step: usize) -> usize {
         match self.lengths {
@@ -93,8 +94,9 @@ impl<'a> BatchShape<'a> {
         BatchShape::batch(self.batch)
     }
 
-    /// Returns the shape of the samples that run at step `first`, restricted to up to `steps` steps from `first`. If
-    /// the batch is ragged, their lengths are written to `lengths`, which does not allocate within its capacity.
+    /// Returns the shape of the samples of more than `first` steps, restricted to up to `steps` steps from step
+    /// `first`, which must not exceed the steps of the batch. If the batch is ragged, their lengths in this window are
+    /// written to `lengths`, which does not allocate within its capacity.
     pub(crate) fn window<'l>(&self, first: usize, steps: usize, lengths: &'l mut Vec<usize>) -> BatchShape<'l> {
         let steps = steps.min(self.steps - first);
         let Some(all) = self.lengths else { return BatchShape::sequences(self.batch, steps) };

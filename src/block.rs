@@ -32,7 +32,8 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Creates a gate that does not carry the state.
+    /// Creates a gate, such as an input gate, that does not multiply the state of the previous step; a forget gate
+    /// does.
     pub const fn new(name: &'static str) -> Self {
         Gate { name, carries_state: false }
     }
@@ -70,7 +71,8 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// Creates a block that begins at `start`.
+    /// Creates the block `name` of `shape` \[rows, columns\] that begins at index `start` of the flat buffer of all
+    /// parameters. It has no gates and is not frozen.
     pub fn new(name: &'a str, start: usize, shape: [usize; 2], role: Role) -> Self {
         Block {
             name: Cow::Borrowed(name),
@@ -89,7 +91,8 @@ impl<'a> Block<'a> {
         self
     }
 
-    /// Returns the block as part of a larger network, with `prefix` before its name and its range moved by `offset`.
+    /// Returns the block as part of a larger network, with `prefix` and a dot before its name and its range moved by
+    /// `offset`.
     #[must_use]
     pub fn within(self, prefix: &str, offset: usize) -> Block<'static> {
         Block {

@@ -27,7 +27,7 @@ pub(crate) use crate::{
 };
 pub(crate) use alloc::{boxed::Box, vec::Vec};
 
-/// A recurrent layer with one activation.
+/// The Elman recurrent layer with the activation `A`.
 pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::recurrent::Elman<A>>;
 
 /// Calls the macro `$then` with the list of the types and functions that are compiled in this crate.
@@ -137,7 +137,8 @@ macro_rules! compiled {
 }
 pub(crate) use compiled;
 
-/// Defines the hidden methods of `Scalar`, one for each entry of the list.
+/// Defines the hidden methods of [`Scalar`](crate::Scalar), one for each entry of the list that the macro `compiled`
+/// passes.
 macro_rules! methods {
     (
         boxed { $($layer:ident: $layer_type:ty;)* }

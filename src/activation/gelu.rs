@@ -41,17 +41,23 @@ impl Activation for Gelu {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GeluTanh;
 
-/// `2 √(2/π)`, and 0.044715 times it, each with its rounding error.
+/// The `f64` nearest to `2 √(2/π)`.
 const LINEAR: f64 = 1.595_769_121_605_730_8;
+/// The exact value of `2 √(2/π)` minus [`LINEAR`].
 const LINEAR_LOST: f64 = -9.969_308_809_110_92e-17;
+/// The `f64` nearest to `0.044715 · 2 √(2/π)`.
 const CUBIC: f64 = 0.071_354_816_272_600_25;
+/// The exact value of `0.044715 · 2 √(2/π)` minus [`CUBIC`].
 const CUBIC_LOST: f64 = -6.175_149_918_155_315e-19;
 
-/// `|z|` is clamped to this limit, beyond which the gate is 0 or 1 in any format, so that `z³` cannot overflow.
+/// `|z|` is clamped to this limit, beyond which the gate σ(v) of `z σ(v)` is 0 or 1 in any format, so that `z³`
+/// cannot overflow.
 const SATURATED: f64 = 100.0;
 
 impl GeluTanh {
-    /// Returns `v = 2 √(2/π) (z + 0.044715 z³)` rounded, its rounding error, and `z v′`.
+    /// Returns `v = 2 √(2/π) (z + 0.044715 z³)` rounded to `T`, the exact value minus the rounded one, and
+    /// `z v′`. The second is computed for `f32` and with fused multiply-add, and is 0 otherwise. `|z|` is clamped
+    /// first, so that nothing overflows.
     ///
     /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimals. For `f32`
     /// `v` is therefore computed in `f64` (a vector conversion, not a call).

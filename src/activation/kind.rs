@@ -91,14 +91,15 @@ pub(crate) trait ActivationVisitor {
     fn visit(self, activation: impl Activation) -> Self::Output;
 }
 
-/// The entry of an activation type in the list.
+/// An activation type in the list of activations of this crate.
 pub(crate) struct Entry {
-    /// A range for each parameter of `new`, from which random networks draw.
+    /// A range for each parameter of `new`, in order, from which random networks draw.
     #[cfg_attr(not(feature = "proptest"), expect(dead_code))]
     pub ranges: &'static [RangeInclusive<f64>],
-    /// The parameters that tests try.
+    /// The lists of parameters of `new` that tests try; empty for an activation without parameters.
     pub examples: &'static [&'static [f64]],
-    /// Creates the activation with the given parameters, one for each range.
+    /// Creates the activation with the given parameters, one for each of `ranges`. It fails for parameters that the
+    /// activation refuses.
     pub new: fn(&[f64]) -> Result<ActivationKind, Error>,
 }
 
@@ -187,7 +188,7 @@ impl ActivationKind {
         self.as_any().name()
     }
 
-    /// The name with all settings, for comparisons.
+    /// The name with all settings as text, for comparisons.
     pub(crate) fn in_full(&self) -> String {
         match self {
             ActivationKind::Custom(own) => in_full(own.saved_name(), &own.saved_settings()),
@@ -206,7 +207,7 @@ impl ActivationKind {
     }
 }
 
-/// Computes φ at the number that it holds.
+/// A visitor that computes φ at the number that it holds.
 struct Value<T>(T);
 
 impl<T: Scalar> ActivationVisitor for Value<T> {
@@ -216,7 +217,7 @@ impl<T: Scalar> ActivationVisitor for Value<T> {
     }
 }
 
-/// Computes φ′ at its first number, given φ there as the second.
+/// A visitor that computes φ′ at its first number z; the second is φ(z).
 struct Derivative<T>(T, T);
 
 impl<T: Scalar> ActivationVisitor for Derivative<T> {
@@ -260,7 +261,7 @@ impl Activation for ActivationKind {
     }
 }
 
-/// Returns a name with its settings. The settings may already begin with the name.
+/// Returns `name` followed by `settings`, or `settings` alone if they begin with the name.
 pub(crate) fn in_full(name: &str, settings: &str) -> String {
     if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }

@@ -201,7 +201,7 @@ macro_rules! checked_when_read {
 }
 use checked_when_read;
 
-/// Returns `below` for z ≤ `low`, `above` for z ≥ `high`, `inside` between them, and NaN for NaN.
+/// Returns `below` for z ≤ `low`, `above` for z ≥ `high`, `inside` between them, and NaN for a z that is NaN.
 #[inline(always)]
 fn piecewise<T: Scalar>(z: T, (low, below): (T, T), inside: T, (high, above): (T, T)) -> T {
     let inside = if z.is_nan() { z } else { inside };

@@ -67,7 +67,7 @@ pub struct Checkpoint<T> {
     pub parameters: Vec<T>,
     /// Further slices by name, such as the optimizer's state, or the recurrent state from which the next pass starts.
     pub slices: BTreeMap<String, Vec<T>>,
-    /// Numbers by name: updates made, epochs done, the seed. A float is stored as its bits.
+    /// Numbers by name, such as the updates made, the epochs done and the seed. A float is stored as its bits.
     pub numbers: BTreeMap<String, u64>,
     /// Whether the checkpoint may hold NaN and ±∞.
     pub values: Values,
@@ -153,8 +153,8 @@ pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: "the data".into(), reason: reason.to_string() }
 }
 
-/// Splits a file into its header and its values, and checks version and checksum. The metadata holds the version under
-/// the key `version`; it must be `current`.
+/// Splits a file into its header and its values. Refuses damaged bytes, a wrong checksum, and a version other than
+/// `current`. The argument `version` is the metadata key under which the file states its version.
 pub(crate) fn read<'a>(bytes: &'a [u8], version: &str, current: u32) -> Result<(Header, &'a [u8]), Error> {
     let (header, data) = format::read(bytes).map_err(damaged)?;
     let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);

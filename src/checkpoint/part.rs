@@ -34,8 +34,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Returns a [`Difference`] for each name whose value differs between the maps, with `prefix` before the name. A
-/// missing value counts as empty.
+/// Returns a [`Difference`] for each name whose value differs between the settings `current` and `saved`, with `prefix`
+/// before the name. A missing value counts as empty.
 pub(super) fn differences(
     prefix: &str,
     current: &BTreeMap<String, String>,
@@ -71,7 +71,7 @@ impl Part {
         self
     }
 
-    /// The kind with the settings that must agree: `Linear, bias true, inputs 3, outputs 2`.
+    /// Returns the kind with the settings that must agree: `Linear, bias true, inputs 3, outputs 2`.
     fn in_full(&self) -> String {
         let facts = self.must_match.iter().map(|(name, value)| format!(", {name} {value}"));
         core::iter::once(self.kind.clone()).chain(facts).collect()

@@ -14,30 +14,32 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// The name of the slice with the optimizer's state.
+/// The name of the optimizer's state among the slices of a checkpoint.
 const STATE: &str = "optimizer.state";
-/// The name of the slice with the recurrent state from which the next pass starts.
+/// The name of the recurrent state from which the next pass starts, among the slices of a checkpoint.
 const CARRIED: &str = "carried";
-/// The name of the slice with the parameters, buffers and optimizer state that are kept for early stopping.
+/// The name of the values kept for early stopping, among the slices of a checkpoint: parameters, buffers and, if it
+/// holds the resulting weights, the optimizer state, in this order.
 const BEST: &str = "best";
-/// The name of the slice with the buffers of the network, such as running statistics.
+/// The name of the buffers of the network, such as running statistics, among the slices of a checkpoint.
 const BUFFERS: &str = "buffers";
 
-/// The name of the number of updates.
+/// The name of the number of updates among the numbers of a checkpoint.
 const STEPS: &str = "steps";
-/// The name of the number of finished epochs, over all runs.
+/// The name of the number of finished epochs, over all runs, among the numbers of a checkpoint.
 const EPOCHS: &str = "epochs";
-/// The name of the seed.
+/// The name of the seed among the numbers of a checkpoint.
 const SEED: &str = "seed";
-/// The name of the number of epochs since the lowest validation loss.
+/// The name of the number of epochs since the lowest validation loss, among the numbers of a checkpoint.
 const WAITED: &str = "waited";
-/// The name of the lowest validation loss, as the bits of an `f64`.
+/// The name of the lowest validation loss, stored as the bits of an `f64`, among the numbers of a checkpoint.
 const BEST_LOSS: &str = "best loss";
-/// The name of the number of epochs that were finished before this run.
+/// The name of the number of epochs that were finished before this run, among the numbers of a checkpoint.
 const BEGAN: &str = "epochs before the run";
-/// The name of the flag (0 or 1) of a run that early stopping or a monitor ended.
+/// The name, among the numbers of a checkpoint, of a flag (0 or 1): whether early stopping or a monitor ended the run.
 const STOPPED: &str = "stopped early";
-/// The name of the flag (0 or 1) of parameters that are those of the lowest validation loss.
+/// The name, among the numbers of a checkpoint, of a flag (0 or 1): whether the parameters are those of the lowest
+/// validation loss.
 const RESTORED: &str = "best restored";
 
 /// The state of a training run, borrowed from a checkpoint. Its numbers are within their ranges.
@@ -206,8 +208,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Returns the state of the run in `checkpoint`. Refuses a checkpoint of parameters alone, and numbers outside
-    /// their range.
+    /// Returns the state of the run in `checkpoint`. Refuses a checkpoint of parameters alone, numbers outside their
+    /// range, and under [`Values::Finite`] values that are not finite.
     fn saved_run<'a>(&self, checkpoint: &'a Checkpoint<T>) -> Result<Run<'a, T>, Error> {
         let alone = || mismatch("the run", "a whole run", "parameters alone, which `load_parameters` takes");
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);

@@ -32,9 +32,9 @@ pub struct Batch<T> {
     starts: Vec<usize>,
     /// The steps of a pass: all steps of the longest sample, unless a window was selected.
     window: Range<usize>,
-    /// The target rows (and row weights) that belong to the steps of the window. `all_targets` is the number of all
-    /// rows.
+    /// The range of the batch's target rows (and row weights) that belong to the steps of the window.
     target_rows: Range<usize>,
+    /// The number of target rows of all steps of the chosen samples.
     all_targets: usize,
     /// The number of steps of each sample within the window; empty unless the data set is ragged.
     window_lengths: Vec<usize>,
@@ -119,7 +119,9 @@ impl<T: Scalar> Batch<T> {
         self.choose_targets(data, layout, per_step)
     }
 
-    /// Chooses `samples`: stores them and their lengths in the order of the batch.
+    /// Chooses `samples`: stores them and their lengths in the order of the batch, and removes all former rows. The
+    /// window becomes all steps. Refuses other data than that of [`new`](Self::new), and a sample that it does not
+    /// have.
     fn choose_samples(&mut self, data: &Layout<'_>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "a Batch::new for that data" });
@@ -230,7 +232,7 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Copies the output rows `y`, in the order of the batch, to their positions in `all`, the outputs in the order of
-    /// the data set. A row has `width` values.
+    /// the data set. A row has `width` values. Outputs have one row per step if `per_step`, otherwise one per sample.
     pub(crate) fn write_output(&self, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
         let mut y = y.chunks(width.max(1));
         let copy = |row: usize| {
@@ -241,7 +243,8 @@ impl<T: Scalar> Batch<T> {
         self.chosen_rows().each_target(per_step, copy);
     }
 
-    /// Translates an error about a row or a sample of the batch into one about a sample of `data`.
+    /// Translates an error about a row or a sample of the batch into one about a sample of `data`. Targets have one row
+    /// per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
     pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
         if let Error::InvalidData(DataRule::Index { sample, step, .. }) = &mut error {
             *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
@@ -260,12 +263,12 @@ impl<T: Scalar> Batch<T> {
         data.layout().name_sample(found.unwrap_or(row), per_step, error)
     }
 
-    /// The number of input values of the chosen samples.
+    /// Returns the number of input values of the chosen samples within the window.
     fn input_values(&self) -> Result<usize, Error> {
         product("the input of a batch (rows × width)", &[self.checked_rows()?, self.shape.width])
     }
 
-    /// The input rows; empty after a training step, which writes them directly to the workspace.
+    /// Returns the input rows; empty after a training step, which writes them directly to the workspace.
     pub fn x(&self) -> &[T] {
         &self.x
     }
@@ -279,7 +282,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// The targets, in the order of the output rows; empty for data without targets.
+    /// Returns the targets, in the order of the output rows; empty for data without targets.
     pub fn target(&self) -> Target<'_, T> {
         match self.kind {
             Kind::Classes => Target::Classes(&self.classes[self.target_rows.clone()]),
@@ -291,7 +294,8 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Returns the targets and the row weights of the output rows `rows`; no weights for data without them.
+    /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window; no
+    /// weights for data without them.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
         let target = match self.target() {
             Target::Classes(classes) => Target::Classes(&classes[rows.clone()]),
@@ -314,7 +318,7 @@ impl<T: Scalar> Batch<T> {
     }
 }
 
-/// An empty vector with capacity for `len` values, or without capacity if the allocation fails.
+/// Returns an empty vector with capacity for `len` values, or without capacity if the allocation fails.
 fn with_room<T>(len: usize) -> Vec<T> {
     reserve("a batch", len).unwrap_or_default()
 }

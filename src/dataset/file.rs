@@ -120,7 +120,7 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         self.inputs.shape()[0]
     }
 
-    /// Values per input row.
+    /// Returns the number of values of an input row.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -200,8 +200,8 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// Reads the rows of each of `samples` and copies them to `to`, as [`scatter`], through the buffer of this data
-    /// set.
+    /// Calls `read` for each of `samples`, with its index and a buffer for its `steps` rows of `width` values, and
+    /// copies these rows to their positions in the time-major rows `to`.
     fn each_sample(
         &self,
         samples: &[usize],
@@ -215,7 +215,8 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     }
 }
 
-/// Reads the rows of each sample into `buffer`, and copies them to their positions in the time-major rows `to`.
+/// Calls `read` for each of `samples`, with its index and the part of `buffer` for its `steps` rows of `width` values,
+/// and copies these rows to their positions in the time-major rows `to`.
 fn scatter<V: FileNumber>(
     buffer: &mut Vec<V>,
     samples: &[usize],
@@ -240,8 +241,8 @@ fn scatter<V: FileNumber>(
     Ok(())
 }
 
-/// Refuses a value that is NaN or infinite. `values` are rows of `width` values of `sample`, from step `first` on; a
-/// sample has `steps` steps.
+/// Refuses a value that is NaN or infinite, which the error calls `what`. `values` are rows of `width` values of
+/// `sample`, from step `first` on; a sample has `steps` steps.
 fn check_sample<T: Scalar>(
     what: &'static str,
     values: &[T],

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'d> {
     pub(crate) width: usize,
-    /// Steps of the longest sample.
+    /// The number of steps of the longest sample.
     pub(crate) steps: usize,
     pub(crate) lengths: Option<&'d [usize]>,
     pub(crate) samples: usize,

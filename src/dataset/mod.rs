@@ -255,12 +255,12 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.samples
     }
 
-    /// Values per input row.
+    /// Returns the number of values of an input row.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Steps of the longest sample.
+    /// Returns the number of steps of the longest sample.
     pub fn steps(&self) -> usize {
         self.steps
     }

@@ -180,7 +180,7 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 
     /// Returns the number of samples in the first of two parts: the fraction `share` of all, rounded to the nearest
-    /// number.
+    /// number. Refuses a `share` that is not between 0 and 1.
     fn first_part(&self, share: f64) -> Result<usize, Error> {
         require(share > 0.0 && share < 1.0, "the share of a split", "between 0 and 1", share)?;
         Ok(libm::round(share * self.samples as f64) as usize)

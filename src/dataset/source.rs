@@ -48,7 +48,7 @@ pub struct ChosenRows<'b> {
     pub(super) lengths: &'b [usize],
     /// The index of the first row of each sample of the data set; empty unless the data set is ragged.
     pub(super) starts: &'b [usize],
-    /// Steps of the longest sample of the data.
+    /// The number of steps of the longest sample of the data.
     pub(super) longest: usize,
     /// The steps of which the rows are chosen.
     pub(super) steps: Range<usize>,
@@ -108,7 +108,7 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
 }
 
 impl<T: Scalar> Dataset<'_, T> {
-    /// [`Source::write_inputs`].
+    /// Implements [`Source::write_inputs`]: copies the input rows that `rows` selects to `x`, time-major.
     pub(crate) fn copy_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (inputs, width) = (self.inputs(), self.width);
         // A value takes about a nanosecond, since it is read from memory.
@@ -131,7 +131,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(())
     }
 
-    /// [`Source::write_targets`].
+    /// Implements [`Source::write_targets`]: copies the targets and row weights that `rows` selects to `to`, one row
+    /// per step if `per_step`, otherwise one per sample.
     pub(crate) fn copy_targets(
         &self,
         rows: &ChosenRows<'_>,
@@ -153,7 +154,8 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 }
 
-/// Copies the rows that `rows` selects, one per step if `per_step`, each of `width` values, from `all` to `to`.
+/// Copies the rows that `rows` selects, each of `width` values, from `all` to `to`: one per step if `per_step`, otherwise
+/// one per sample.
 fn copy_rows<V: Copy>(rows: &ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
     let mut to = to.chunks_mut(width.max(1));
     rows.each_target(per_step, |row| {

@@ -92,7 +92,7 @@ impl Standardize {
         Ok(Standardize { columns })
     }
 
-    /// Mean and standard deviation of each column.
+    /// Returns the mean and the standard deviation of each column, in this order.
     pub fn columns(&self) -> &[[f64; 2]] {
         &self.columns
     }
@@ -110,7 +110,7 @@ impl Standardize {
     }
 
     /// Standardizes rows in place: `(x − mean) / deviation`, with the numbers of each column. A constant column
-    /// becomes 0.
+    /// (deviation at most 1e-12 of its |mean|) becomes 0.
     ///
     /// # Errors
     /// [`Error::Length`] where `rows` do not fill whole rows of [`width`](Self::width) values.

@@ -30,18 +30,19 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Creates windows of `steps` rows, one starting at each row. The target is the row after the window.
+    /// Creates windows of `steps` rows, one starting at each row. The target is the row after the window, with all its
+    /// columns.
     pub fn new(steps: usize) -> Self {
         Windows { steps, stride: 1, ahead: 1, every_step: false, columns: None }
     }
 
-    /// Sets the number of rows between the starts of two windows.
+    /// Sets the number of rows from the start of a window to that of the next. The default is 1.
     #[must_use]
     pub fn stride(self, stride: usize) -> Self {
         Windows { stride, ..self }
     }
 
-    /// Sets the number of rows from a step to its target; with 0 the target is the same row.
+    /// Sets the number of rows from a step to its target; with 0 the target is the same row. The default is 1.
     #[must_use]
     pub fn ahead(self, ahead: usize) -> Self {
         Windows { ahead, ..self }
@@ -62,7 +63,7 @@ impl Windows {
     /// Creates the data set of the windows of a series with rows of `width` values.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for `steps` or a stride of 0, or target columns that are empty or beyond the row.
+    /// [`Error::Parameter`] for a `width`, `steps` or stride of 0, or target columns that are empty or beyond the row.
     /// [`Error::Empty`] for an empty series; [`DataRule::NotMultiple`] where it does not fill whole rows;
     /// [`DataRule::SeriesTooShort`] where it is shorter than one window with its target. The errors of
     /// [`Dataset::sequences`].

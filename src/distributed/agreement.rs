@@ -69,8 +69,8 @@ impl Fingerprint {
 /// The largest length of a text that ranks exchange, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Returns the texts `own` of all ranks, in the order of the ranks. All ranks must call it. A byte is sent as one value
-/// of type `T`, since every scalar type holds it exactly.
+/// Returns the texts `own` of all ranks, in the order of the ranks; an error for a text above 1 MiB. All ranks must
+/// call it. A byte is sent as one value of type `T`, since every scalar type holds it exactly.
 pub(super) fn gather<T: Scalar>(ranks: &mut Channel<T>, own: &str) -> Result<Vec<String>, Error> {
     let value = |byte: u8| scalar::<T>(f64::from(byte));
     let byte = |value: &T| to_f64(*value) as u8;

@@ -137,8 +137,8 @@ impl<T: Scalar> DataParallel<T> {
         0..self.shards
     }
 
-    /// Returns the range of positions that shard `shard` has among the `samples` samples of an update. Shards differ by
-    /// at most one sample.
+    /// Returns the range of positions of shard `shard` among the `samples` samples of an update. Shards differ by at
+    /// most one sample.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
         // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
@@ -151,9 +151,9 @@ impl<T: Scalar> DataParallel<T> {
         samples.div_ceil(self.shards)
     }
 
-    /// Plans the passes of this rank over its shards of an update from `samples` samples. Without `by_subtree` each
-    /// shard has a pass. Otherwise a pass is over the largest subtree (an aligned range of shards) of at most
-    /// `by_subtree` samples, or over one shard.
+    /// Sets [`passes`](Self::passes) to the passes of this rank over its shards of an update from `samples` samples.
+    /// Without `by_subtree` each shard has a pass. Otherwise a pass is over the largest subtree (an aligned range of
+    /// shards) of at most `by_subtree` samples, or over one shard.
     pub(crate) fn plan(&mut self, samples: usize, by_subtree: Option<usize>) -> Result<(), Error> {
         let own = self.own_shards();
         let mut passes = core::mem::take(&mut self.passes);
@@ -177,7 +177,7 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the total weight of all shards, and the number of shards of nonzero weight.
+    /// Returns the total weight of the rows of all shards, and the number of shards of nonzero weight.
     fn weight(&self) -> (f64, usize) {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
@@ -215,20 +215,21 @@ impl<T: Scalar> DataParallel<T> {
     }
 
     /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
-    /// [`losses`](Self::losses). Then sets the losses to 0.
+    /// [`losses`](Self::losses). Then sets the losses to 0. The passes must come in the order of their shards.
     pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
         let pushed = self.sums.push(shards, &[gradient, buffers, &self.losses]);
         self.losses.fill(T::zero());
         pushed
     }
 
-    /// Adds the sums over all ranks. All ranks must call it, and each gets the total.
+    /// Adds the sums of all ranks, after the passes of this one. All ranks must call it, and each gets the total:
+    /// [`totals`](Self::totals).
     pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
         sum_over_ranks(&mut self.ranks, self.shards, &mut self.sums, &mut self.received)
     }
 
-    /// Returns the gradient, the mean change of the buffers and the losses of all shards, after
-    /// [`add_ranks`](Self::add_ranks).
+    /// Returns the sums over all shards, after [`add_ranks`](Self::add_ranks): the gradient of `parameters` values, the
+    /// mean change of the buffers, and the loss of each shard.
     pub(crate) fn totals(&mut self, parameters: usize) -> [&[T]; 3] {
         let (gradient, rest) = self.sums.first().split_at(parameters);
         let (buffers, losses) = rest.split_at(self.buffers.len());

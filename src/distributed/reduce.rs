@@ -4,19 +4,21 @@ use super::{channel::Channel, shard_sums::ShardSums};
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar};
 use core::ops::Range;
 
-/// Returns the consecutive shards of a rank. The numbers of shards of two ranks differ by at most one.
+/// Returns the consecutive shards, of `shards`, that rank `rank` of `ranks` has. The numbers of shards of two ranks
+/// differ by at most one.
 pub(super) fn shards_of(rank: usize, ranks: usize, shards: usize) -> Range<usize> {
     rank * shards / ranks..(rank + 1) * shards / ranks
 }
 
-/// Returns the rank that has shard `shard`.
+/// Returns the rank, of `ranks`, that has shard `shard` of `shards`.
 fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
     // The owner is the last rank whose first shard is not after `shard`.
     (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
 }
 
-/// Adds the sums of all ranks. On return each rank has the total, in [`ShardSums::first`]. `received` is memory for a
-/// message of another rank.
+/// Adds the sums of all ranks, which have `shards` shards together. On return each rank has the total, in
+/// [`ShardSums::first`]. `received` is memory for a message of another rank, of the length of a sum. All ranks must
+/// call it.
 pub(super) fn sum_over_ranks<T: Scalar>(
     ranks: &mut Channel<T>,
     shards: usize,
@@ -30,8 +32,8 @@ pub(super) fn sum_over_ranks<T: Scalar>(
     ranks.broadcast(0, sums.first())
 }
 
-/// Adds the vectors `sum` of all ranks whose numbers differ only in the bits from `bit` on. The number of ranks is a
-/// power of two.
+/// Adds the vectors `sum` of all ranks whose numbers differ only in the bits from `bit` (1, 2, 4, …) on. The number
+/// of ranks is a power of two. On return each of these ranks has the total.
 ///
 /// Rank r and rank r XOR `bit` exchange halves, each adds one half, and the next bits divide that half further. Then
 /// the summed halves are exchanged in reverse order (Rabenseifner 2004). Each element is added along the tree of the

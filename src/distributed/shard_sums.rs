@@ -27,7 +27,8 @@ impl<T: Scalar> ShardSums<T> {
         self.subtrees.clear();
     }
 
-    /// Adds the sum of the next shards, which are a subtree. The sum is a vector: the concatenation of `parts`.
+    /// Adds the sum over `shards`, the next shards in order, which must be a subtree. The sum is a vector: the
+    /// concatenation of `parts`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sum.
@@ -46,7 +47,7 @@ impl<T: Scalar> ShardSums<T> {
         Ok(())
     }
 
-    /// Returns memory for the sum of one more subtree, of `len` values.
+    /// Returns memory for the sum of one more subtree, of `len` values. Its content is arbitrary.
     fn memory(&mut self, len: usize) -> Result<&mut [T], Error> {
         let next = self.subtrees.len();
         if self.sums.get(next).is_none_or(|sum| sum.len() != len) {
@@ -57,7 +58,7 @@ impl<T: Scalar> ShardSums<T> {
         Ok(&mut self.sums[next])
     }
 
-    /// Adds the last two subtrees while they have the same parent.
+    /// Adds the sums of the last two subtrees while these have the same parent in the tree.
     fn merge(&mut self) {
         while let [.., left, right] = &self.subtrees[..] {
             if !are_siblings(left, right) {
@@ -72,13 +73,14 @@ impl<T: Scalar> ShardSums<T> {
         }
     }
 
-    /// The sum of the subtree that begins with `shard`.
+    /// Returns the sum of the subtree that begins with `shard`. The caller guarantees that there is one.
     pub(super) fn beginning_with(&mut self, shard: usize) -> &mut [T] {
         let place = self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
         &mut self.sums[place]
     }
 
-    /// Returns the sums of the subtrees that begin with the shards `left` and `right`, of which `left` is lower.
+    /// Returns the sums of the subtrees that begin with the shards `left` and `right`, of which `left` is lower. The
+    /// caller guarantees that there are such subtrees.
     pub(super) fn two_beginning_with(&mut self, [left, right]: [usize; 2]) -> [&mut [T]; 2] {
         let place = |shard| self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
         let (left, right) = (place(left), place(right));
@@ -92,7 +94,7 @@ impl<T: Scalar> ShardSums<T> {
     }
 }
 
-/// Whether two consecutive subtrees have the same parent.
+/// Whether two subtrees, of which `right` begins where `left` ends, have the same parent in the tree.
 fn are_siblings(left: &Range<usize>, right: &Range<usize>) -> bool {
     left.len() == right.len() && left.start.is_multiple_of(2 * left.len())
 }

@@ -112,7 +112,7 @@ pub enum LayerRule {
     /// A name that two blocks, links or gates share.
     #[error("two {what}s are named {name:?}; each name must be used once")]
     NameTwice {
-        /// The kind of the items: block, link or gate.
+        /// The kind of the items: block, gate, or link (a factor of the chain rule).
         what: &'static str,
         /// The shared name.
         name: String,
@@ -179,7 +179,7 @@ pub enum LayerRule {
     /// A cell without gates.
     #[error("the cell has no gates; it must have at least 1")]
     NoGates,
-    /// A product of a cell whose range of gates is empty or exceeds the gates of the cell.
+    /// A matrix product of a cell whose range of gates is empty or exceeds the gates of the cell.
     #[error("product {product} of the cell has gates {start}..{end}; it must have at least 1 of the {gates} there are")]
     ProductGates {
         /// The index of the product.
@@ -191,7 +191,7 @@ pub enum LayerRule {
         /// The number of gates in the cell.
         gates: usize,
     },
-    /// Products of a cell with `keep_separate` whose ranges of gates do not follow each other in order.
+    /// Matrix products of a cell with `keep_separate` whose ranges of gates do not follow each other in order.
     #[error("separate product {product} of the cell starts at gate {found}; it must start at {expected}, in order")]
     SeparateGates {
         /// The index of the product.
@@ -201,7 +201,7 @@ pub enum LayerRule {
         /// The first gate of this product.
         found: usize,
     },
-    /// A product of the first stage that reads the output of an earlier stage, of which there is none.
+    /// A matrix product of the first stage that reads the output of an earlier stage, of which there is none.
     #[error(
         "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after \
          the one that writes it"
@@ -210,13 +210,13 @@ pub enum LayerRule {
         /// The index of the product.
         product: usize,
     },
-    /// A stage of a cell that no product precedes.
+    /// A stage of a cell, after the first, to which no matrix product belongs, although a later stage has one.
     #[error("stage {stage} of the cell has no product; each stage after the first must have at least 1")]
     StageWithoutProduct {
         /// The index of the stage.
         stage: usize,
     },
-    /// A number of gates, products or values per unit of a cell that is too large.
+    /// A number of gates, matrix products or values per unit of a cell that is too large.
     #[error("`{method}` of the cell gives {found}; it must give at most {limit}")]
     CellSize {
         /// The name of the method.
@@ -229,7 +229,7 @@ pub enum LayerRule {
 }
 
 impl LayerRule {
-    /// Returns the error for the layer at `path`, with this rule.
+    /// Returns [`Error::InvalidLayer`] with this rule for the layer at `path`; an empty path is the whole network.
     pub(crate) fn at(self, path: &str) -> Error {
         Error::InvalidLayer { layer: if path.is_empty() { "network" } else { path }.into(), rule: self }
     }

@@ -3,7 +3,8 @@
 use alloc::{format, string::String};
 use core::fmt::{self, Display, Formatter};
 
-/// Returns the remedy for a checkpoint that differs at `block`.
+/// Returns the end of a message about a checkpoint that does not fit the run: what to do. `block` is the name of the
+/// block, layer, transform or number that differs.
 pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     if block.starts_with("transform ") {
         "make the trainer with the transforms of the saved run, or take its parameters alone with `load_parameters`"
@@ -12,7 +13,8 @@ pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     }
 }
 
-/// Returns the end of a message about an unknown name: the names that are most like it.
+/// Returns the end of a message about an unknown name: the known `names` that are most like it. It is empty without
+/// `names`.
 pub(super) fn nearest_names(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; the nearest names are {}", names.join(", ")) }
 }

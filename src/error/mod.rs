@@ -108,8 +108,8 @@ pub enum Error {
         /// The value that was given.
         found: f64,
     },
-    /// A class label for which an output has no column. A trainer names the sample:
-    /// [`DataRule::LabelOutOfRange`].
+    /// A class label for which an output has no column. A trainer returns [`DataRule::LabelOutOfRange`] instead, which
+    /// names the sample.
     #[error("row {row} has class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
     ClassOutOfRange {
         /// The row with the label.

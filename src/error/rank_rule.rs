@@ -28,7 +28,7 @@ pub enum RankRule {
         /// The deadline, in seconds.
         seconds: f64,
     },
-    /// A message of another length: the two ranks are not at the same step of the same run.
+    /// A message whose length is not the expected one: the two ranks are not at the same step of the same run.
     #[error("rank {rank} sent {found} values, but {expected} were expected; all ranks must make the same calls")]
     Message {
         /// The rank that sent the message.

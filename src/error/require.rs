@@ -8,7 +8,8 @@ pub(crate) fn require(valid: bool, what: &'static str, expected: &'static str, f
     if valid { Ok(()) } else { Err(Error::Parameter { what, expected, found }) }
 }
 
-/// Returns an error unless `found`, a number of values, is a positive multiple of `size`, the size of a row or sample.
+/// Returns an error unless `found`, the number of values of `what`, is a positive multiple of `size`, the size of a row
+/// or sample. It is [`Error::Empty`] for 0 values, otherwise [`DataRule::NotMultiple`], in which `unit` names `size`.
 pub(crate) fn require_multiple(what: &'static str, found: usize, unit: &'static str, size: usize) -> Result<(), Error> {
     match found {
         0 => Err(Error::Empty { what }),

@@ -32,7 +32,8 @@ impl ByGate {
         }
     }
 
-    /// Sets the initializer of the gate `name`, and replaces an earlier one.
+    /// Sets the initializer of the gate `name`, and replaces an earlier one. Of a `ByGate`, the initializer that it
+    /// uses for this gate is taken.
     #[must_use]
     pub fn gate(mut self, name: &str, initializer: impl Initializer + 'static) -> Self {
         let initializer = match initializer.kind() {

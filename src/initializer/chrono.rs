@@ -28,7 +28,8 @@ pub struct Chrono {
     pub span: usize,
 }
 
-/// The effect of a gate on the state.
+/// The effect of a gate on the state: it multiplies the former state (`Keeps`), it is the gate `input` (`Admits`), or
+/// neither.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Keeps,
@@ -45,7 +46,7 @@ fn part(gate: Option<Gate>) -> Part {
 }
 
 impl Chrono {
-    /// Returns span − 1, the upper end of the uniform distribution. An error for a span below 2.
+    /// Returns span − 1, the upper end of the uniform distribution. [`Error::Parameter`] for a span below 2.
     fn last(&self) -> Result<f64, Error> {
         require(self.span >= 2, "chrono initializer: span", "at least 2", self.span as f64)?;
         Ok(self.span as f64 - 1.0)

@@ -11,9 +11,10 @@ use rand_core::Rng;
 
 /// Weight and bias variances that keep the norm of a gradient at every depth, for one activation, which may be custom.
 ///
-/// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², z standard normal. This is the backward gain: χ₁
-/// = σw² E φ′² = 1. The forward gain 1/√E φ² would keep the variance of the signal instead. Where the two
-/// differ, biases of variance σb² = 1 − σw² E φ² raise the variance of pre-activations to 1.
+/// Weights have variance σw²/fan in with σw² = 1/E φ′(z)², φ the activation and z standard normal. σw is the
+/// backward gain: it makes χ₁ = σw² E φ′², by which a layer multiplies the squared norm of a gradient, equal
+/// to 1. The forward gain 1/√E φ² would keep the variance of the signal instead. Where the two differ, biases of
+/// variance σb² = 1 − σw² E φ² raise the variance of pre-activations to 1.
 ///
 /// Gradient norm and variance are kept at every depth: this is the critical point with q* = 1 ([`CriticalPoint::at`]).
 /// For ReLU it is [`He`] without biases. Use it for weights and biases. If biases are 0, the variance departs from 1

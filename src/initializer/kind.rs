@@ -101,7 +101,7 @@ kinds! {
     Normal,
     /// Normal, truncated on both sides.
     TruncatedNormal,
-    /// A standard deviation scaled by the fan: Glorot, He, LeCun.
+    /// Independent entries with a standard deviation scaled by the number of connections (fan): Glorot, He, LeCun.
     VarianceScaling,
     /// Orthonormal rows or columns.
     Orthogonal,
@@ -117,7 +117,8 @@ kinds! {
     Chrono,
 }
 
-/// A custom initializer as read from a file: its name and settings.
+/// A custom initializer as read from a file: its name and settings. It fills nothing, but returns
+/// [`Error::CustomPart`].
 #[cfg(feature = "serde")]
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

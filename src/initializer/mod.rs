@@ -33,7 +33,7 @@ use alloc::{boxed::Box, format, string::String};
 use core::fmt::Debug;
 use rand_core::Rng;
 
-/// The block that an initializer fills: one gate's rows of one parameter.
+/// The block that an initializer fills: one gate's rows of one parameter, or all rows of a parameter without gates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shape {
@@ -70,7 +70,7 @@ impl Shape {
         self.rows
     }
 
-    /// Refuses `values` unless their number is `rows × columns`.
+    /// Returns [`Error::Length`] unless the number of `values` is `rows × columns`.
     fn holds(&self, values: &[f64]) -> Result<(), Error> {
         require_length("initializer values", self.rows.saturating_mul(self.columns), values.len())
     }
@@ -199,7 +199,8 @@ pub trait Initializer: Debug + Send + Sync {
 /// `gates`, in order.
 ///
 /// # Errors
-/// Those of [`Initializer::fill`]; [`Error::NonFinite`] for a value that `T` cannot hold.
+/// Those of [`Initializer::fill`]; [`Error::NonFinite`] for a value that `T` cannot hold; [`Error::TooLarge`] if memory
+/// cannot hold the values.
 pub(crate) fn fill_gates<T: Scalar>(
     initializer: &dyn Initializer,
     rows: usize,
@@ -226,7 +227,7 @@ pub(crate) fn fill_gates<T: Scalar>(
     }
 }
 
-/// Refuses values that are not finite.
+/// Returns [`Error::NonFinite`], with the name `what` of the slice, for the first value that is NaN or infinite.
 fn check_finite(what: &'static str, values: &[f64]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index, found: values[index] }),

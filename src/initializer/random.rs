@@ -11,16 +11,16 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Uniform {
-    /// The smallest value.
+    /// The smallest value; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low: f64,
-    /// The largest value, at least `low`.
+    /// The largest value; finite, at least `low`.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub high: f64,
 }
 
 impl Uniform {
-    /// Creates the uniform distribution between −`bound` and `bound`.
+    /// Creates the uniform distribution between −`bound` and `bound`, which must be finite and at least 0.
     pub const fn within(bound: f64) -> Self {
         Uniform { low: -bound, high: bound }
     }

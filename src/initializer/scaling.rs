@@ -17,7 +17,8 @@ pub enum Fan {
     Average,
 }
 
-/// The form of the distribution; all have the same variance.
+/// The form of the distribution of an entry. All have mean 0 and the same standard deviation `std`, the gain over
+/// √fan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Distribution {

@@ -29,7 +29,8 @@ pub struct TruncatedNormal {
 }
 
 impl TruncatedNormal {
-    /// Creates a normal truncated at two standard deviations on both sides.
+    /// Creates the normal distribution of the given mean and standard deviation, truncated at two standard deviations
+    /// on both sides of the mean.
     pub const fn new(mean: f64, std: f64) -> Self {
         TruncatedNormal { mean, std, low: -2.0, high: 2.0 }
     }
@@ -82,7 +83,8 @@ impl Initializer for TruncatedNormal {
     }
 }
 
-/// A standard normal number given that it lies in \[low, high\].
+/// Draws a standard normal number z, given that it lies in \[`low`, `high`\]; `low` is below `high`. `normals` gives
+/// the proposals for z if this interval is wide and contains 0.
 fn draw(low: f64, high: f64, normals: &mut Normals, rng: &mut dyn Rng) -> f64 {
     /// √(2π): for a wider interval, normal proposals are rejected less often than uniform ones.
     const WIDE: f64 = 2.506_628_274_631_000_5;
@@ -107,7 +109,7 @@ fn draw(low: f64, high: f64, normals: &mut Normals, rng: &mut dyn Rng) -> f64 {
     }
 }
 
-/// A standard normal number given that it lies in \[low, high\], 0 < low < high.
+/// Draws a standard normal number z, given that it lies in \[`low`, `high`\], 0 < `low` < `high`.
 ///
 /// Proposals are exponential of rate λ = (low + √(low² + 4))/2 on the interval. They are accepted with probability
 /// exp((z − c)(λ − (z + c)/2)), with c = min(λ, high), where the ratio of the densities is largest.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::scalar::Scalar;
 
-/// Computes `y = f(x)`, value by value.
+/// Computes `y = f(x)`, value by value. Panics on slices of unequal length.
 pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
     struct Map<'a, T, F>(&'a [T], &'a mut [T], F);
     impl<T: Scalar, F: Fn(T) -> T> Kernel for Map<'_, T, F> {
@@ -31,7 +31,7 @@ pub(crate) fn map<T: Scalar, F: Fn(T) -> T>(x: &[T], y: &mut [T], f: F) {
 /// A loop is divided among threads at multiples of this number of values: several cache lines.
 const GRAIN: usize = 256;
 
-/// Computes `out = f(a, b)`, value by value.
+/// Computes `out = f(a, b)`, value by value. Panics on slices of unequal length.
 pub(crate) fn map2<T: Scalar, F: Fn(T, T) -> T + Sync>(a: &[T], b: &[T], out: &mut [T], f: F) {
     struct Map2<'a, T, F>([&'a [T]; 2], &'a mut [T], &'a F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Map2<'_, T, F> {
@@ -60,8 +60,8 @@ pub(crate) trait Formula<const N: usize>: Sync {
     fn at<T: Scalar>(&self, x: T) -> [T; N];
 }
 
-/// Computes `(a, b, …) = formula(x)` for each value of `x`, with fused multiply-adds if the CPU has them. `outs`
-/// receives one slice for each result.
+/// Computes `(a, b, …) = formula(x)` for each value of `x`, with fused multiply-adds if the CPU has them. `outs[k]`
+/// receives result k of every value. Panics unless each has the length of `x`.
 ///
 /// The loop owns its formula. Through a reference, the parameters would be read again after each write, and the loop
 /// would not vectorize.
@@ -124,8 +124,8 @@ pub(crate) fn apply<T: Scalar, F: Formula<N> + Clone, const N: usize>(x: &[T], m
     });
 }
 
-/// Computes `y = f(y, x)`, value by value. `f` should own its parameters: through a reference, they are read again
-/// after each write.
+/// Computes `y = f(y, x)`, value by value. Panics on slices of unequal length. `f` should own its parameters: through a
+/// reference, they are read again after each write.
 pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: &[T], f: F) {
     struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
     impl<T: Scalar, F: Fn(T, T) -> T> Kernel for Update<'_, T, F> {
@@ -147,7 +147,8 @@ pub(crate) fn update<T: Scalar, F: Fn(T, T) -> T + Copy + Sync>(y: &mut [T], x: 
     });
 }
 
-/// Computes `w ← w − η g`, an update by plain gradient descent, as `w + (−η) g`.
+/// Computes `w ← w − η g` with η = `rate`, an update by plain gradient descent, as `w + (−η) g`. Panics on
+/// slices of unequal length.
 pub(crate) fn descend<T: Scalar>(w: &mut [T], rate: T, g: &[T]) {
     update(w, g, move |w, g| w + -rate * g);
 }
@@ -172,7 +173,8 @@ pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     });
 }
 
-/// Computes `(a, b, c) = f(a, b, c)`, value by value, on chunks of [`LANES`] values in local arrays.
+/// Computes `(a, b, c) = f(a, b, c)`, value by value, on chunks of [`LANES`] values in local arrays. Panics on slices
+/// of unequal length.
 pub(crate) fn update3<T: Scalar, F: Fn(T, T, T) -> (T, T, T) + Copy + Sync>(
     a: &mut [T],
     b: &mut [T],

@@ -17,8 +17,8 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 #[repr(transparent)]
 pub(crate) struct Fused<T>(pub T);
 
-/// Whether elementwise loops over `T` run on [`Fused`] numbers at `LEVEL`: those over `f32` and `f64`, above the
-/// baseline.
+/// Whether elementwise loops over `T` run on [`Fused`] numbers at `LEVEL`: those over `f32` and `f64` do at every level
+/// above [`PLAIN`].
 #[inline(always)]
 pub(crate) fn fuses<const LEVEL: Level, T: 'static>() -> bool {
     LEVEL != PLAIN && (super::is::<T, f32>() || super::is::<T, f64>())

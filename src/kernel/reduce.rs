@@ -159,7 +159,8 @@ pub(crate) fn p_norm<T: Scalar>(x: &[T], p: f64) -> f64 {
     largest * rest
 }
 
-/// ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞. The ratio is 1 if p is infinite, or ‖x‖_∞ is 0 or not finite.
+/// ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞ for 0 < p ≤ ∞. The ratio is 1 if p is infinite, or ‖x‖_∞
+/// is 0 or not finite. ‖x‖_∞ is NaN if a value is.
 pub(crate) fn norm_parts<T: Scalar>(x: &[T], p: f64) -> (f64, f64) {
     let most = x
         .iter()

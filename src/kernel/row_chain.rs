@@ -40,12 +40,18 @@ pub(crate) struct ChainBuffers<'a, T> {
     pub saved: &'a mut [T],
 }
 
-/// The slices from which `rows` of one matrix of a chain are computed, and to which they are written.
+/// The slices from which some rows of one matrix of a chain are computed, and to which they are written.
 pub(crate) struct ChainStep<'a, T> {
+    /// The rows to compute.
     pub rows: Range<usize>,
+    /// These rows of the matrix from which this one is computed.
     pub input: &'a [T],
+    /// These rows of the matrix, to be written.
     pub output: &'a mut [T],
+    /// The values that the step between the two matrices saves for these rows: written in a forward chain, read in a
+    /// backward chain.
     pub saved: &'a mut [T],
+    /// The scratch of this part of the rows, shared by all matrices of the chain.
     pub scratch: &'a mut [T],
 }
 

@@ -33,7 +33,7 @@ pub(super) trait Lanes<T>: Copy {
     /// Returns a register of zeros.
     ///
     /// # Safety
-    /// The register exists on this machine and holds values of `T`. The same applies to all methods.
+    /// The CPU has the instructions of the register, which holds values of `T`. The same applies to all methods.
     unsafe fn zero() -> Self;
 
     /// Loads the values at `from`.

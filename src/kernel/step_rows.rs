@@ -12,7 +12,7 @@ use core::ops::Range;
 pub(crate) enum StepStorage {
     /// Each step has its own rows, time-major.
     EveryStep,
-    /// A ring buffer with the given number of steps, each with `batch` rows.
+    /// A ring buffer of the given number n of steps: step t has the `batch` rows of slot t modulo n.
     Ring(usize),
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    /// Checks `shape`.
+    /// Creates the steps of `shape`, whose fields it checks.
     ///
     /// # Panics
     /// If `shape` has no samples, its fields contradict each other, or a `usize` cannot count its rows.
@@ -71,8 +71,8 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Rows of `width` values: at each step, the rows of a range of samples. The ranges of two `StepRows` of the same data
-/// do not overlap.
+/// Rows of `width` values: at each step, the rows of a range of samples. Only [`parallel_samples`] makes several
+/// `StepRows` of the same data, with ranges that do not overlap.
 ///
 /// The constructor checks that all rows lie within the data, so no index of a row overflows.
 pub(crate) struct StepRows<'a, T> {
@@ -85,7 +85,7 @@ pub(crate) struct StepRows<'a, T> {
 }
 
 impl<'a, T> StepRows<'a, T> {
-    /// Creates the rows of all samples.
+    /// Creates the rows of all samples of `steps` in `data`, each of `width` values.
     ///
     /// # Panics
     /// If `data` holds fewer rows than `storage` needs.
@@ -111,7 +111,7 @@ impl<'a, T> StepRows<'a, T> {
         self.steps.active(step).clamp(self.samples.start, self.samples.end) - self.samples.start
     }
 
-    /// Returns the index of this range's first row at `step`.
+    /// Returns the index, among all rows of the data, of the first row of this range of samples at `step`.
     fn first(&self, step: usize) -> usize {
         self.samples.start
             + match self.storage {
@@ -120,7 +120,8 @@ impl<'a, T> StepRows<'a, T> {
             }
     }
 
-    /// Returns the range of values of this range's first `count` rows at `step`.
+    /// Returns the indices in the data of the values of the first `count` samples of this range at `step`. Panics if
+    /// fewer samples run at `step`. Only the range limits `count` if all steps share one row for each sample.
     fn rows(&self, step: usize, count: usize) -> Range<usize> {
         let first = self.first(step);
         let within = count <= self.active(step) || self.storage == StepStorage::Ring(1) && count <= self.samples.len();
@@ -137,7 +138,8 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { self.data.slice_mut(rows) }
     }
 
-    /// Returns, for the samples that run at `step`, their rows at the previous step and at `step`.
+    /// Returns, for the samples of this range that run at `step`, their rows at the previous step and at `step`, which
+    /// must be at least 1. Panics if the two steps share rows, as in a ring buffer of one step.
     pub fn previous_and_current(&mut self, step: usize) -> (&[T], &mut [T]) {
         let count = self.active(step);
         let (previous, current) = (self.rows(step - 1, count), self.rows(step, count));
@@ -168,7 +170,7 @@ impl<'a, T> StepRows<'a, T> {
 }
 
 /// Calls `run` for each of `count` ranges of the samples, cut at multiples of `grain`, with the rows of these samples.
-/// All `rows` must cover the same steps.
+/// All `rows` must cover the same steps. With a `count` above 1, panics unless they have all samples.
 pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     [count, grain]: [usize; 2],
     rows: [StepRows<'a, T>; N],
@@ -192,8 +194,9 @@ pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     });
 }
 
-/// Calls `run` for each of `count` ranges of the rows of some matrices, cut at multiples of `grain`. Each call receives
-/// its rows of every matrix, given with its width, and an equal part of the scratch.
+/// Calls `run` for each of `count` ranges of the `rows` rows of some matrices, cut at multiples of `grain`. Each call
+/// receives its range, its rows of every matrix, given with its width, and an equal part of the scratch. With a `count`
+/// above 1, panics if a matrix is too short.
 pub(crate) fn parallel_rows<T: Send + Sync, const N: usize>(
     [count, rows, grain]: [usize; 3],
     matrices: [(&mut [T], usize); N],

@@ -137,7 +137,8 @@ mod threads {
     const POLLS_BEFORE_SLEEP: usize = 20_000;
 
     impl ThreadPool {
-        /// Creates a pool of `threads` threads, including its owner.
+        /// Creates a pool of `threads` threads, including its owner; 0 counts as 1. Returns the error of the operating
+        /// system if it cannot start a thread.
         pub fn new(threads: usize) -> std::io::Result<Self> {
             let others = threads.saturating_sub(1);
             let slot = Arc::new(JobSlot {

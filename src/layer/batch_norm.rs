@@ -50,15 +50,15 @@ pub struct BatchNorm {
     affine: bool,
 }
 
-/// A group of adjacent columns.
+/// One number for each of `LANES` adjacent columns.
 type Columns<W> = [W; LANES];
 
-/// The statistics of a group of columns, as [`Statistics`](super::norm_statistics::Statistics): scale, mean in two
-/// parts, and 1/σ.
+/// The statistics of `LANES` adjacent columns, as [`Statistics`](super::norm_statistics::Statistics): the scale, the
+/// mean in two parts, and 1/σ, the latter two of the values times the scale.
 type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 
 impl BatchNorm {
-    /// Creates the norm of rows of `width` values.
+    /// Creates the norm for rows of `width` values, with ε = 1e-5, momentum 0.1, and a learned gain and bias.
     pub const fn new(width: usize) -> Self {
         BatchNorm { width, epsilon: 1e-5, momentum: 0.1, affine: true }
     }
@@ -85,12 +85,13 @@ impl BatchNorm {
         BatchNorm { affine: false, ..self }
     }
 
-    /// The number of gains and biases.
+    /// The number of parameters: a gain and a bias for each column, or 0 without them.
     fn parameters(&self) -> usize {
         if self.affine { self.width.saturating_mul(2) } else { 0 }
     }
 
-    /// Returns gain and bias of the group of columns from `j` on.
+    /// Returns gain and bias of the `LANES` columns from `j` on, converted by `wide`; 1 and 0 if none are learned. `w`
+    /// has the layer's parameters.
     fn affine_of<T: Scalar, W: Scalar>(&self, w: &[T], j: usize, wide: impl Fn(T) -> W) -> [Columns<W>; 2] {
         if !self.affine {
             return [[W::one(); LANES], [W::zero(); LANES]];
@@ -99,8 +100,9 @@ impl BatchNorm {
         [gain, bias].map(|w| load_block::<_, LANES>(w, j).map(&wide))
     }
 
-    /// Returns the statistics of the group of columns of `x` from `j` on, and their mean square deviations times the
-    /// square of the scale.
+    /// Returns the statistics over the rows of `x` of the `LANES` columns from `j` on, computed in the format `W`, to
+    /// which `wide` converts. The second result has their mean square deviations times the square of the scale, without
+    /// ε.
     fn of_batch<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -122,7 +124,7 @@ impl BatchNorm {
         if scale.iter().all(|scale| scale.is_one()) { (statistics, square) } else { self.of_scaled(x, j, scale, wide) }
     }
 
-    /// Computes [`of_batch`](Self::of_batch) for columns multiplied by `scale`.
+    /// Computes the results of [`of_batch`](Self::of_batch) with each column multiplied by its number in `scale`.
     fn of_scaled<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -150,8 +152,8 @@ impl BatchNorm {
         ([scale, mean, rest, inverse], square)
     }
 
-    /// Returns the running statistics of the group of columns from `j` on: those in `buffers`, or the initial ones
-    /// without buffers.
+    /// Returns the running mean and variance, as statistics of scale 1, of the `LANES` columns from `j` on, converted
+    /// by `wide`. Without `buffers` (an empty slice) these are the initial ones, mean 0 and variance 1.
     fn running<T: Scalar, W: Scalar>(&self, buffers: &[T], j: usize, wide: impl Fn(T) -> W) -> ColumnStatistics<W> {
         let [mean, variance] = match buffers.split_at_checked(self.width) {
             Some((mean, variance)) if variance.len() == self.width => {
@@ -163,7 +165,9 @@ impl BatchNorm {
         [[W::one(); LANES], mean, [W::zero(); LANES], inverse]
     }
 
-    /// Moves the running statistics of the group of columns from `j` on towards those of a batch of `rows` rows.
+    /// Moves the running statistics in `buffers` of the `LANES` columns from `j` on towards those of a batch of `rows`
+    /// rows, which `of_batch` returned. `wide` converts to the format `W`, and `round` back. A column whose new
+    /// statistics are not finite keeps the old ones.
     fn run<T: Scalar, W: Scalar>(
         &self,
         buffers: &mut [T],
@@ -188,7 +192,8 @@ impl BatchNorm {
         }
     }
 
-    /// Runs the forward pass with the arithmetic of `W`; `wide` converts from `T` to `W`, and `round` back.
+    /// Runs the forward pass with the parameters `w` and the arithmetic of `W`; `wide` converts from `T` to `W`, and
+    /// `round` back.
     fn forward_in<T: Scalar, W: Scalar>(
         &self,
         w: &[T],
@@ -222,8 +227,11 @@ impl BatchNorm {
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
-    /// In training `dx = γ/σ ⊙ (dy − mean(dy) − u ⊙ mean(dy ⊙ u))`; else `dx = γ/σ ⊙ dy`.
-    /// `dγ = Σ dy ⊙ u`, `dβ = Σ dy`.
+    /// Runs the backward pass with the parameters `w` and the arithmetic of `W`; `wide` converts from `T` to `W`, and
+    /// `round` back.
+    ///
+    /// With γ the gain and u = (x − μ)/σ: in training `dx = γ/σ ⊙ (dy − mean(dy) − u ⊙ mean(dy ⊙ u))`;
+    /// else `dx = γ/σ ⊙ dy`. `Σ dy ⊙ u` is added to dγ, and `Σ dy` to dβ, the gradient of the bias.
     fn backward_in<T: Scalar, W: Scalar>(
         &self,
         w: &[T],
@@ -286,14 +294,15 @@ impl BatchNorm {
     }
 }
 
-/// Returns the sums of a group of columns over `rows` rows.
+/// Returns the sums of `LANES` adjacent columns over `rows` rows. `terms` returns the values of the rows in order, each
+/// time anew.
 fn sum<W: Scalar, I: Iterator<Item = Columns<W>>>(rows: usize, terms: impl Fn() -> I + Sync) -> Columns<W> {
     let mut sums = [W::zero(); LANES];
     add_sums(rows, &mut sums, |_| terms());
     sums
 }
 
-/// `u = (x − μ)/σ`.
+/// Returns `u = (x − μ)/σ` for the values `x` of one row, given the statistics of its columns.
 fn unit<W: Scalar>([scale, mean, rest, inverse]: &ColumnStatistics<W>, x: Columns<W>) -> Columns<W> {
     core::array::from_fn(|i| ((x[i] * scale[i] - mean[i]) - rest[i]) * inverse[i])
 }

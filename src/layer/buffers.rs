@@ -17,9 +17,9 @@ use core::ops::Range;
 pub(crate) struct Buffers<T> {
     values: Vec<T>,
     starts: Vec<usize>,
-    /// Whether the pass updates them: a forward pass of training.
+    /// Whether the pass may update the values: true in a forward pass of training.
     pub(super) updates: bool,
-    /// Memory for the lengths of samples within a segment of steps.
+    /// Memory for the lengths of the samples within a segment of steps.
     pub(crate) lengths: Vec<usize>,
     /// The shards of the next backward pass.
     pub(crate) shards: Shards<T>,
@@ -52,7 +52,8 @@ impl<T> Buffers<T> {
         &mut self.values
     }
 
-    /// Returns the buffers for a pass, which updates them if `updates` is set.
+    /// Returns the buffers for a pass, which may change their values if `updates` is set. It is never `None`: a context
+    /// of a pass holds an option.
     pub(crate) fn for_pass(&mut self, updates: bool) -> Option<&mut Self> {
         self.updates = updates;
         Some(self)
@@ -103,7 +104,7 @@ pub(crate) fn buffer_places<T: Scalar>(network: &dyn Layer<T>) -> Vec<BufferPlac
 /// The function that [`visit`] calls with a layer, its path, and the numbers of its links and of its buffer values.
 type Found<'f, T> = &'f mut dyn FnMut(&dyn Layer<T>, &str, usize, usize);
 
-/// Visits each layer with links of its own, in link order.
+/// Visits each layer with links of its own, in link order: `layer` itself, at `path`, and the layers inside it.
 ///
 /// Only layers without parts have buffers of their own: querying each layer with parts would take time quadratic in the
 /// depth.

@@ -22,15 +22,20 @@ const LONG: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answers {
     pub(crate) dims: Dims,
+    /// The number of parameter blocks, with those of the layers inside.
     pub(crate) blocks: usize,
+    /// The number of links, with those of the layers inside.
     pub(crate) links: usize,
     /// The number of levels of nested layers: 1 for a layer without parts.
     pub(crate) depth: usize,
     pub(crate) hints: Hints,
     pub(crate) samples: Samples,
+    /// Whether the output at a step may depend on the input at later steps.
     pub(crate) reads_later_steps: bool,
+    /// Whether the output had the batch shape of the input in every pass that was tried.
     pub(crate) keeps_rows: bool,
-    /// Values saved per row, if the layer saves a fixed number per row.
+    /// Values saved per row: those of a training pass over one row. It counts only if the layer saves a fixed number
+    /// per row.
     pub(crate) saved: usize,
     /// Whether the layer saves a fixed number of values per row, the same in each mode that saves, and has no state.
     pub(crate) by_row: bool,
@@ -203,7 +208,7 @@ impl Question<'_> {
     }
 }
 
-/// Calls a method twice, and refuses different results.
+/// Calls `ask` twice, and refuses different results. `method` is the name of the method it calls, for the error.
 pub(crate) fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
     let (first, second) = (ask(), ask());
     if first == second { Ok(second) } else { Err(LayerRule::Changed { method }) }
@@ -217,7 +222,8 @@ fn check_growth(smaller: MemorySizes, larger: MemorySizes) -> Result<(), LayerRu
     }
 }
 
-/// Refuses an invalid output shape, or one whose number of samples differs from the input's.
+/// Refuses an invalid output shape `after`, or one whose number of samples differs from that of the input shape,
+/// `before`.
 pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) -> Result<(), LayerRule> {
     after.check().map_err(|reason| LayerRule::InvalidOutputShape { reason: Box::new(reason) })?;
     if after.batch != before.batch {
@@ -226,7 +232,8 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
     Ok(())
 }
 
-/// Refuses blocks that do not tile the layer's parameters in order, or that share a name.
+/// Refuses blocks that do not tile the layer's `parameters` parameters in order, have a shape or gates that do not fit,
+/// or share a name or have none.
 pub(crate) fn check_blocks<'a>(
     blocks: impl Iterator<Item = &'a Block<'static>> + Clone,
     parameters: usize,
@@ -258,7 +265,7 @@ pub(crate) fn check_blocks<'a>(
     unique("block", blocks.map(|block| &*block.name))
 }
 
-/// Refuses a duplicate name.
+/// Refuses a duplicate among `names`. `what` is what they name, for the error.
 pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LayerRule> {
     let mut sorted: Vec<&str> = names.collect();
     sorted.sort_unstable();
@@ -268,7 +275,7 @@ pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str
     }
 }
 
-/// Panics unless a slice of a pass has the length that the contract of [`Layer`] requires.
+/// Panics unless a slice of a pass has the `expected` length. `what` is its name in the message.
 #[inline]
 #[track_caller]
 pub(crate) fn hold(what: &str, expected: usize, found: usize) {
@@ -284,7 +291,7 @@ pub(super) fn broken(what: &str, expected: usize, found: usize) -> ! {
     panic!("{what} must have {expected} values, found {found}: a layer must give the same answers in every pass");
 }
 
-/// Splits the first `count` values off `values`. Panics, with `what` as their name, if there are fewer.
+/// Cuts the first `count` values off `values` and returns them. Panics, with `what` as their name, if there are fewer.
 #[inline]
 #[track_caller]
 pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
@@ -292,7 +299,7 @@ pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> 
     values.split_off_mut(..count).unwrap_or_else(|| broken(what, count, found))
 }
 
-/// Splits the last `count` values off `values`. Panics, with `what` as their name, if there are fewer.
+/// Cuts the last `count` values off `values` and returns them. Panics, with `what` as their name, if there are fewer.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
@@ -301,7 +308,8 @@ pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize)
     values.split_off_mut(start..).unwrap_or_default()
 }
 
-/// As [`cut`], for a shared slice.
+/// Cuts the first `count` values off a shared slice and returns them. Panics, with `what` as their name, if there are
+/// fewer.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
@@ -309,7 +317,8 @@ pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) 
     values.split_off(..count).unwrap_or_else(|| broken(what, count, found))
 }
 
-/// As [`cut_end`], for a shared slice.
+/// Cuts the last `count` values off a shared slice and returns them. Panics, with `what` as their name, if there are
+/// fewer.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {

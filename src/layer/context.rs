@@ -33,7 +33,8 @@ pub struct Context<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> Context<'a, T> {
-    /// Creates the context of a layer that is run on its own as a network, without link names.
+    /// Creates the context of a layer that is run on its own as a network: without link names and buffers, with the
+    /// default dropout key.
     pub fn new(shape: BatchShape<'a>, mode: Mode, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         let (dropout, path) = (DropoutKey::default(), LinkPath::new(&[]));
         Context { shape, mode, dropout, path, monitor, buffers: None, is_cut: false }
@@ -87,15 +88,16 @@ impl<'a, T: Scalar> Context<'a, T> {
         self.buffers.as_mut().filter(|buffers| buffers.updates).map(|buffers| buffers.of_link_mut(link))
     }
 
-    /// Reports the input `x` and the output `y` of the layer's first link to the monitor, in a forward pass.
+    /// Reports the input `x` and the output `y` of the layer's first link, of the kind `factor`, to the monitor, in a
+    /// forward pass.
     pub fn report_forward(self, factor: Factor, x: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(factor, None), x, y);
         }
     }
 
-    /// Reports the gradients with respect to output and input of the layer's first link to the monitor, in a backward
-    /// pass.
+    /// Reports the gradients `dy` and `dx` with respect to output and input of the layer's first link, of the kind
+    /// `factor`, to the monitor, in a backward pass.
     pub fn report_backward(self, factor: Factor, dy: &[T], dx: &[T]) {
         if self.monitor.is_active() {
             self.monitor.backward(&self.link(factor, None), dy, dx);
@@ -103,6 +105,7 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Reports the pre-activations `z` and the values `y` of an activation to the monitor, in a forward pass.
+    /// `activation` is `None` if no single function describes the layer.
     pub fn report_activation(self, activation: Option<&dyn AnyActivation>, z: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(Factor::Activation, activation), z, y);
@@ -110,14 +113,14 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Reports the gradients with respect to the values and the pre-activations of an activation to the monitor, in a
-    /// backward pass.
+    /// backward pass. `activation` is `None` if no single function describes the layer.
     pub fn report_activation_gradient(self, activation: Option<&dyn AnyActivation>, dy: &[T], dz: &[T]) {
         if self.monitor.is_active() {
             self.monitor.backward(&self.link(Factor::Activation, activation), dy, dz);
         }
     }
 
-    /// Returns the layer's first link, of the kind `factor`, for a report to the monitor.
+    /// Returns the layer's first link, of the kind `factor` and with its `activation`, for a report to the monitor.
     fn link<'b>(&self, factor: Factor, activation: Option<&'b dyn AnyActivation>) -> Link<'b>
     where
         'a: 'b,

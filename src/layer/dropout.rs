@@ -34,7 +34,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Creates dropout for rows of `width` values.
+    /// Creates dropout of the probability `rate` for rows of `width` values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.

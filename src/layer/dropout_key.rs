@@ -33,41 +33,44 @@ impl DropoutKey {
         DropoutKey { off: true, ..DropoutKey::new(0, 0) }
     }
 
-    /// Returns the key for a part of a batch whose first sample is `sample`.
+    /// Returns the key for a part of a batch. Its first sample has the number `sample` in the whole batch.
     #[must_use]
     pub const fn from_sample(self, sample: usize) -> Self {
         DropoutKey { first_sample: sample as u64, ..self }
     }
 
-    /// Returns the key for a segment of a sequence, whose first time step is `steps` later.
+    /// Returns the key for a segment of a sequence, whose first time step is `steps` after that of this key.
     pub(crate) const fn at_later_step(self, steps: usize) -> Self {
         DropoutKey { first_step: self.first_step.wrapping_add(steps as u64), ..self }
     }
 
-    /// Returns the key of the masks of one row, given by a link, a sample of the pass and a time step.
+    /// Returns the key of the masks of one row, given by the index of a `link`, a `sample` and a time `step`. Sample
+    /// and step are counted within the pass.
     pub(crate) fn row(self, link: usize, sample: usize, step: usize) -> RowKey {
         let (sample, step) = (self.later(sample).first_sample, self.at_later_step(step).first_step);
         let key = [self.step, link as u64, sample, step].into_iter();
         RowKey(key.fold(mix(self.seed), |key, part| mix(key ^ mix(part))))
     }
 
-    /// Returns a key that is the same for all time steps of a sample.
+    /// Returns a key whose first time step is 0, so that masks do not depend on the position of a segment in its
+    /// sequence.
     pub(crate) const fn without_step(self) -> Self {
         DropoutKey { first_step: 0, ..self }
     }
 
-    /// Returns the key for the samples of the pass from index `sample` on.
+    /// Returns the key for the samples from index `sample` of this pass on.
     pub(crate) const fn later(self, sample: usize) -> Self {
         DropoutKey { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
     }
 }
 
-/// The key of the masks of one row.
+/// The key of the masks of one row: one sample at one time step, in one link.
 #[derive(Clone, Copy)]
 pub(crate) struct RowKey(u64);
 
 impl RowKey {
-    /// Whether `unit` is dropped. The probability is `threshold`/2⁶⁴.
+    /// Whether number `unit` of the row is dropped. The probability is `threshold`/2⁶⁴; the answer is the same in
+    /// each call.
     #[inline]
     pub(crate) fn is_dropped(self, unit: usize, threshold: u64) -> bool {
         mix(self.0.wrapping_add(unit as u64)) < threshold

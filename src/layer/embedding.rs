@@ -47,7 +47,8 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Creates a table of `vocabulary` vectors of `dimension` values, for rows of one index.
+    /// Creates a table of `vocabulary` vectors of `dimension` values, for rows of one index. Values are initialized as
+    /// standard normal numbers, and there is no padding index.
     pub fn new(vocabulary: usize, dimension: usize) -> Self {
         let weights = Normal { mean: 0.0, std: 1.0 }.kind();
         Embedding { columns: 1, vocabulary, dimension, padding: None, weights }
@@ -74,13 +75,14 @@ impl Embedding {
         Embedding { weights: initializer.kind(), ..self }
     }
 
-    /// Returns mean and variance of the initial values of the table; `None` unless the initializer states both.
+    /// Returns mean and variance of the initial values of the table, without those of a padding index. `None` unless
+    /// the initializer states both.
     pub(crate) fn moments(&self) -> Option<(f64, f64)> {
         let shape = Shape::new(self.vocabulary, self.dimension, Role::Weight);
         self.weights.mean(shape).zip(self.weights.variance(shape))
     }
 
-    /// Returns the range of the vector of index `x` in the table.
+    /// Returns the range of the vector of index `x` in the table. Panics unless `x` is a valid index.
     fn range<T: Scalar>(&self, x: T) -> core::ops::Range<usize> {
         let index = index(x, self.vocabulary).unwrap_or_else(|| {
             let (last, found) = (self.vocabulary - 1, to_f64(x));
@@ -90,7 +92,7 @@ impl Embedding {
     }
 }
 
-/// Returns the number as an index; `None` unless it is whole and below `vocabulary`.
+/// Returns the number `x` as an index; `None` unless it is whole, at least 0 and below `vocabulary`.
 pub(super) fn index<T: Scalar>(x: T, vocabulary: usize) -> Option<usize> {
     let x = to_f64(x);
     let index = x as usize;

@@ -73,7 +73,7 @@ impl GatedLinear {
         GatedLinear { bias: None, ..self }
     }
 
-    /// Returns the number of pre-activations of a row: those of a and g.
+    /// Returns the number of pre-activations per row: those of a and g.
     fn stacked(&self) -> usize {
         self.outputs.saturating_mul(2)
     }
@@ -83,8 +83,8 @@ impl GatedLinear {
         saturating_product(&[2, self.inputs, self.outputs])
     }
 
-    /// Returns the lengths of the slices of a pass that needs `scratch` values of scratch. `saves` states whether a and
-    /// g are saved.
+    /// Returns the lengths that the slices of a pass over `shape` must have. `saves` states whether a and g are saved;
+    /// otherwise they are part of the scratch, in addition to `scratch` values.
     #[inline(always)]
     fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, saves: bool, scratch: usize) -> PassLengths {
         let z = shape.rows().saturating_mul(self.stacked());
@@ -115,7 +115,7 @@ struct BackwardGate<'a, T> {
     dy: &'a [T],
 }
 
-/// A loop over rows with an activation of known type.
+/// The loop over rows of a forward or backward pass, `L`, with an activation of known type.
 struct WithActivation<L, A>(L, A);
 
 impl<T: Scalar> ActivationVisitor for ForwardGate<'_, T> {

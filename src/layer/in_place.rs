@@ -48,7 +48,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate: self.rate, chain, start: self.start + offset }
     }
 
-    /// Updates the parameters `w` of the layer by their `gradient`.
+    /// Updates the parameters `w` of the layer by their `gradient`, whose content is arbitrary afterwards.
     fn take(self, w: &mut [T], gradient: &mut [T]) {
         match self.chain {
             None => descend(w, self.rate, gradient),
@@ -57,7 +57,8 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
     }
 }
 
-/// Runs the backward pass of `layer`, then updates its parameters.
+/// Runs the backward pass of `layer`, then updates its parameters `w` by `step`. The former content of `pass.dw` does
+/// not count; afterwards it is arbitrary.
 pub(super) fn backward_and_update<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &mut [T],
@@ -74,9 +75,9 @@ pub(super) fn backward_and_update<T: Scalar>(
 
 /// How the backward pass treats the parameters: accumulate a gradient, or update in place.
 pub(crate) enum Parameters<'a, T> {
-    /// The pass computes the gradient of the parameters.
+    /// The pass computes the gradient of these parameters.
     Stay(&'a [T]),
-    /// The pass updates the parameters. The buffer of the gradient is reused from layer to layer.
+    /// The pass updates these parameters. The buffer of the gradient is reused from layer to layer.
     Update(&'a mut [T], InPlaceStep<'a, T>),
 }
 
@@ -97,7 +98,7 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Returns the parameters in `range`, to be treated in the same way.
+    /// Returns the parameters in `range`, counted from the first of these, to be treated in the same way.
     pub(crate) fn part(&mut self, range: Range<usize>) -> Parameters<'_, T> {
         match self {
             Parameters::Stay(w) => Parameters::Stay(&w[range]),
@@ -105,8 +106,8 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Runs the backward pass of `layer`, to which the parameters belong, and updates them if they are to be updated in
-    /// place.
+    /// Runs the backward pass of `layer`, to which the parameters belong. It updates them if they are to be updated in
+    /// place; otherwise it adds to `pass.dw`, or overwrites it if `pass.overwrite_dw` is set.
     pub(crate) fn backward(self, layer: &dyn Layer<T>, mut pass: Backward<'_, T>) {
         match self {
             Parameters::Update(w, step) if !w.is_empty() => layer.backward_in_place(w, step, pass),
@@ -149,13 +150,15 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         Collected { w, dw, alone, window, updated: 0 }
     }
 
-    /// Returns the range of `dw` that holds the gradient of the parameters in `range`.
+    /// Returns the range of `dw` that holds the gradient of the parameters in `range`, which counts all parameters of
+    /// the layers.
     #[inline]
     pub(super) fn place(&self, range: &Range<usize>) -> Range<usize> {
         range.start + self.updated..range.end + self.updated
     }
 
-    /// Returns the parameters of a layer, those in `range`, and the memory for their gradient.
+    /// Returns the parameters of a layer, those in `range`, and the memory for their gradient. If the layer is updated
+    /// by itself, the smaller layers after it are updated first.
     #[inline]
     pub(super) fn layer(&mut self, range: Range<usize>) -> (Parameters<'_, T>, &mut [T]) {
         if range.len() < self.alone {
@@ -169,7 +172,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         (self.w.part(range), &mut self.dw[place])
     }
 
-    /// Notes that the gradient of a layer with the parameters in `range` is complete.
+    /// Notes that the gradient of a layer with the parameters in `range` is complete. Layers are noted from the last to
+    /// the first.
     #[inline]
     pub(super) fn complete(&mut self, range: Range<usize>) {
         if range.len() >= self.alone {
@@ -179,8 +183,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         }
     }
 
-    /// As [`complete`](Self::complete), for layers that ran together. Only plain gradient descent may have updated them
-    /// already.
+    /// Notes that the gradients of layers that ran together, with the parameters in `range`, are complete. Only plain
+    /// gradient descent may have updated them already.
     #[inline]
     pub(super) fn complete_together(&mut self, range: Range<usize>) {
         let all = self.w.read().len();
@@ -191,7 +195,7 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         }
     }
 
-    /// Updates the parameters from `start` on that are not updated yet. Without in-place updates it does nothing.
+    /// Updates the parameters from index `start` on that are not updated yet. Without in-place updates it does nothing.
     pub(super) fn update_from(&mut self, start: usize) {
         if let Parameters::Update(w, step) = &mut self.w
             && start < w.len() - self.updated

@@ -19,7 +19,7 @@ pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Res
     T::initialize(layer.as_layer(), seed)
 }
 
-/// Runs [`initialize`] for a trait object.
+/// Returns the initial values of the parameters, as [`initialize`] does, for a trait object.
 pub(crate) fn initialize_dyn<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<T>, Error> {
     let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
     let mut w = filled("the parameters of the network", parameters, T::zero())?;

@@ -39,7 +39,8 @@ impl InputRules {
         Ok(rules)
     }
 
-    /// Adds the requirements of `layer`. Returns the source of its output.
+    /// Adds the requirements of `layer`, at `path`, and of the layers inside it. `source` is that of its input. Returns
+    /// the source of its output.
     fn add<T: Scalar>(&mut self, layer: &dyn Layer<T>, path: &str, source: Source) -> Result<Source, Error> {
         let structure = layer.structure();
         if structure.parts().next().is_none() {
@@ -85,14 +86,15 @@ impl InputRules {
         self.vocabulary
     }
 
-    /// Returns the position in `x` of the first value that is not a valid index; `None` if all are valid, or any values
-    /// are allowed.
+    /// Returns the position in `x`, the input of a pass, of the first value that is not a valid index. `None` if all
+    /// are valid, or any values are allowed.
     pub(crate) fn first_wrong<T: Scalar>(self, x: &[T]) -> Option<usize> {
         let vocabulary = self.vocabulary?;
         x.iter().position(|&x| index(x, vocabulary).is_none())
     }
 
-    /// Refuses inputs of a pass that are not valid indices for the embeddings that read them.
+    /// Refuses an input `x` of a pass over `shape`, in rows of `width` values, that has an invalid index for an
+    /// embedding. The error names the sample, step and column.
     pub(crate) fn check_indices<T: Scalar>(self, x: &[T], shape: BatchShape<'_>, width: usize) -> Result<(), Error> {
         let Some(at) = self.first_wrong(x) else { return Ok(()) };
         let (mut sample, mut step) = (at / width.max(1), 0);
@@ -105,7 +107,8 @@ impl InputRules {
             .into())
     }
 
-    /// Refuses a pass of training in which a layer would normalize over one row.
+    /// Refuses a pass over `shape` in which a layer of `network` would normalize over one row. Only a pass in
+    /// [`Mode::Train`] is refused.
     pub(crate) fn check_rows<T: Scalar>(
         self,
         network: &dyn Layer<T>,

@@ -43,7 +43,8 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Creates a map from `inputs` to `outputs` values, with a bias.
+    /// Creates a map from `inputs` to `outputs` values. Weights are initialized by [`Glorot::uniform`]; biases are
+    /// zero.
     pub fn new(inputs: usize, outputs: usize) -> Self {
         Linear { inputs, outputs, weights: Glorot::uniform().kind(), bias: Some(Zeros.kind()) }
     }
@@ -76,7 +77,7 @@ impl Linear {
         self.entries().saturating_add(if self.bias.is_some() { self.outputs } else { 0 })
     }
 
-    /// Returns the lengths of the slices of a pass that needs `scratch` values of scratch.
+    /// Returns the lengths that the slices of a pass over `shape` must have, which needs `scratch` values of scratch.
     #[inline(always)]
     fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, scratch: usize) -> PassLengths {
         PassLengths::new("Linear", Layer::<T>::dims(self), shape, shape).memory(MemorySizes::new(0, scratch, 0), 1)
@@ -110,15 +111,15 @@ impl Linear {
         }
     }
 
-    /// Returns the scratch that a backward pass over several rows needs on one thread.
+    /// Returns the number of values of scratch that a backward pass over `rows` rows, at least 2, needs on one thread.
     #[inline(never)]
     fn least_scratch<T: Scalar>(&self, rows: usize) -> usize {
         let gradient = gemm_tn_least_scratch::<T>([self.outputs, self.inputs, rows]);
         packed_b_len::<T>(self.inputs, self.outputs).max(gradient)
     }
 
-    /// Computes `c ← c + dyᵀ x`, or overwrites or scales as `epilogue` states. The sum is over all rows or, in a
-    /// pass with shards, shard by shard.
+    /// Adds `dyᵀ x`, the gradient of W, to `c`, or overwrites or scales as `epilogue` states. The sum is over all
+    /// rows or, in a pass with shards (ranges of samples with a sum of their own), shard by shard.
     #[inline(always)]
     fn add_products<T: Scalar>(
         &self,
@@ -156,7 +157,8 @@ impl Linear {
         );
     }
 
-    /// `sums ← sums + Σ dy`.
+    /// Adds `Σ dy` over all rows, the gradient of the bias, to `sums`; in a pass with shards (ranges of samples with a
+    /// sum of their own) shard by shard.
     fn add_bias_sums<T: Scalar>(&self, dy: &[T], sums: &mut [T], ctx: &mut Context<'_, T>) {
         let outputs = self.outputs;
         ctx.add_by_shard(sums, |rows, sums| {
@@ -164,7 +166,7 @@ impl Linear {
         });
     }
 
-    /// `dx = Wᵀ dy`.
+    /// Overwrites `dx` with `Wᵀ dy` for each of the `rows` rows.
     #[inline(always)]
     fn input_gradient<T: Scalar>(&self, weight: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T], rows: usize) {
         gemm_nn(Matrix::new(dy, self.outputs), weight, [rows, self.outputs, self.inputs], dx, scratch);

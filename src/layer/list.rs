@@ -38,13 +38,13 @@ pub(crate) trait ListedLayer: Debug {
     #[cfg_attr(not(feature = "safetensors"), allow(dead_code))]
     fn facts(&self) -> Vec<Fact>;
 
-    /// Returns the settings that act only in training, so that a checkpoint may have others. They are part of the
-    /// layer's title.
+    /// Returns the settings that act only in training, each after its name, so that a checkpoint may have others. They
+    /// are part of the layer's title.
     fn training_facts(&self) -> Vec<Fact> {
         Vec::new()
     }
 
-    /// Checks the settings as the constructors do: a description may come from a file.
+    /// Returns the error of the constructors for settings that they refuse: a description may come from a file.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -65,7 +65,7 @@ pub struct GroupNorm {
 }
 
 impl LayerNorm {
-    /// Creates the norm of rows of `width` values.
+    /// Creates the norm for rows of `width` values, with ε = 1e-5 and a learned gain and bias.
     pub fn new(width: usize) -> Self {
         LayerNorm { width, epsilon: 1e-5, affine: true }
     }
@@ -77,7 +77,7 @@ impl LayerNorm {
 }
 
 impl RmsNorm {
-    /// Creates the norm of rows of `width` values.
+    /// Creates the norm for rows of `width` values, with ε = 1e-6 and a learned gain.
     pub fn new(width: usize) -> Self {
         RmsNorm { width, epsilon: 1e-6, affine: true }
     }
@@ -89,7 +89,7 @@ impl RmsNorm {
 }
 
 impl GroupNorm {
-    /// Creates the norm of rows of `width` values in `groups` groups.
+    /// Creates the norm for rows of `width` values in `groups` groups, with ε = 1e-5 and a learned gain and bias.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `groups` is at least 1 and divides `width`.
@@ -98,7 +98,8 @@ impl GroupNorm {
         norm.check().map(|()| norm)
     }
 
-    /// Returns a norm with few groups of at least 2 values, for examples.
+    /// Returns a norm for rows of `width` values with the fewest groups, but at least 2, of at least 2 values; with one
+    /// group if there is no such number.
     #[cfg(feature = "proptest")]
     fn of_width(width: usize) -> Self {
         let groups = (2..=width / 2).find(|groups| width.is_multiple_of(*groups)).unwrap_or(1);

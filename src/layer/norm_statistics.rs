@@ -17,7 +17,8 @@ pub(super) const STATISTICS: usize = 4;
 pub(super) struct Statistics<W>(pub(super) [W; STATISTICS]);
 
 impl<W: Scalar> Statistics<W> {
-    /// Returns the statistics of `x`, converted by `wide` to the format `W`. The mean counts as 0 unless `centred`.
+    /// Returns the statistics of the values `x`, converted by `wide` to the format `W`; `epsilon` is added to their
+    /// variance. The mean counts as 0 unless `centred`.
     pub(super) fn of<T: Scalar>(x: &[T], epsilon: f64, centred: bool, wide: impl Fn(T) -> W + Copy + Sync) -> Self {
         let (statistics, square) = Self::scaled(x, W::one(), epsilon, centred, wide);
         if !loses_squares(square, statistics.0[3]) {
@@ -31,7 +32,8 @@ impl<W: Scalar> Statistics<W> {
         Self::scaled(x, scale_of(most, epsilon), epsilon, centred, wide).0
     }
 
-    /// Returns the statistics of `scale · x`, and its mean square deviation without ε.
+    /// Returns the statistics of `scale · x`, as [`of`](Self::of) does, and the mean square deviation of `scale · x`
+    /// without ε.
     fn scaled<T: Scalar>(
         x: &[T],
         scale: W,
@@ -50,20 +52,20 @@ impl<W: Scalar> Statistics<W> {
         (Statistics([scale, mean, rest, inverse_deviation(square, epsilon, scale)]), square)
     }
 
-    /// `(x − μ)/σ`.
+    /// Returns `(x − μ)/σ`, with the mean μ and the deviation σ of the statistics.
     pub(super) fn unit(&self, x: W) -> W {
         let [scale, mean, rest, inverse] = self.0;
         ((x * scale - mean) - rest) * inverse
     }
 
-    /// `d/σ`.
+    /// Returns `d/σ`, with the deviation σ of the statistics.
     pub(super) fn over_deviation(&self, d: W) -> W {
         let [scale, _, _, inverse] = self.0;
         d * inverse * scale
     }
 }
 
-/// `1/√(σ² + s²ε)`, given the mean square σ² of values times the scale s.
+/// Returns `1/√(σ² + s²ε)`, where `square` is the mean square deviation σ² of values times the `scale` s.
 pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) -> W {
     let epsilon = scalar::<W>(epsilon * to_f64(scale) * to_f64(scale));
     let most = square + epsilon;
@@ -72,14 +74,16 @@ pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) ->
     most.sqrt().recip()
 }
 
-/// Whether the squares overflowed or underflowed. Single squares that underflow are negligible beside a larger mean
-/// square. An ε that overflows the format makes the inverse 0.
+/// Whether the squares of deviations overflowed or underflowed, given their mean `square` and the `inverse` deviation.
+/// Single squares that underflow are negligible beside a larger mean square. An ε that overflows the format makes the
+/// inverse 0.
 pub(super) fn loses_squares<W: Scalar>(square: W, inverse: W) -> bool {
     !(square.is_finite() && !inverse.is_zero() && square >= W::min_positive_value() / W::epsilon())
 }
 
-/// Returns the scale for values of magnitude up to `most`: a power of two, so that scaling rounds nothing but
-/// negligible values. ε times the square of the scale is at most about 2⁸⁰.
+/// Returns the scale by which a norm multiplies values of magnitude up to `most`, so that their squares stay in range.
+/// It is a power of two, so that scaling rounds nothing but negligible values. ε times the square of the scale is at
+/// most about 2⁸⁰.
 pub(super) fn scale_of<W: Scalar>(most: W, epsilon: f64) -> W {
     let size = Float::max(to_f64(most), Float::sqrt(epsilon) * SMALL);
     let power = libm::ilogb(size).clamp(-exponent::<W>(), exponent::<W>());
@@ -98,10 +102,11 @@ pub(super) fn gain_over_epsilon<T: Scalar>(gains: Option<&[T]>, epsilon: f64) ->
     gain.over(Float::sqrt(epsilon).next_down())
 }
 
-/// Values smaller than this fraction of √ε are negligible beside it.
+/// Values smaller than this fraction of √ε, the root of the number added to their variance, are negligible beside
+/// it.
 const SMALL: f64 = 1.0 / (1u64 << 40) as f64;
 
-/// The k for which 2⁻ᵏ is the least normal number of the format.
+/// Returns the k for which 2⁻ᵏ is the least normal number of the format `W`.
 fn exponent<W: Scalar>() -> i32 {
     -libm::ilogb(to_f64(W::min_positive_value()))
 }

@@ -60,13 +60,15 @@ struct Branch<T> {
     first_link: usize,
 }
 
-/// Names of slices that the branches share, for messages.
+/// The name of the saved values, which the branches share, in the message of a panic.
 const SAVED: &str = "`saved` of Parallel";
+/// The name of the scratch, which the branches share, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Parallel";
+/// The name of the state, which the branches share, in the message of a panic.
 const STATE: &str = "the state of Parallel";
 
 impl<T: Scalar> Parallel<T> {
-    /// Creates a layer with the parallel `branches`.
+    /// Creates a layer with the parallel `branches`, whose outputs are combined as `merge` states.
     ///
     /// # Errors
     /// [`Error::Empty`] without branches; [`Error::WidthMismatch`], with the branch, where a branch has another input
@@ -124,7 +126,8 @@ impl<T: Scalar> Parallel<T> {
         rows.saturating_mul(self.branches.iter().map(|branch| branch.kept.dims.output).max().unwrap_or(0))
     }
 
-    /// Returns the results of the layer's descriptive methods, from those of its branches.
+    /// Returns the results of the layer's descriptive methods, from those of its branches. Refuses a layer that is
+    /// nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let (mut depth, mut samples, mut reads_later_steps) = (0, Samples::Independent, false);
         let (mut blocks, mut links) = (0, OWN_LINKS);
@@ -154,7 +157,7 @@ impl<T: Scalar> Parallel<T> {
         PassLengths::new("Parallel", self.dims(), shape, after)
     }
 
-    /// Panics if a branch has another output shape than `after` in a pass over `shape`.
+    /// Panics unless `after` is a valid output shape of a pass over `shape`, and that of every branch.
     fn check_rows(&self, shape: BatchShape<'_>, after: BatchShape<'_>) {
         check_output_shape(shape, after).unwrap_or_else(|rule| panic!("a branch of Parallel: {rule}"));
         let mut changing = self.branches.iter().filter(|branch| !branch.kept.keeps_rows);

@@ -32,7 +32,8 @@ impl<T: Scalar> Forward<'_, T> {
         self.ctx.is_cut && self.scratch.len() >= scratch
     }
 
-    /// Checks the lengths of the slices of the pass for a layer without parts, whose methods state them.
+    /// Checks the lengths of `w` and of the slices of the pass against the methods of `layer`, which has no parts.
+    /// `name` is its name in the message.
     ///
     /// # Panics
     /// If a slice has another length than the layer states.
@@ -63,7 +64,8 @@ impl<T: Scalar> Backward<'_, T> {
         self.ctx.is_cut && self.scratch.len() >= scratch
     }
 
-    /// Checks the lengths of the slices of the pass for a layer without parts, whose methods state them.
+    /// Checks the lengths of `w` and of the slices of the pass against the methods of `layer`, which has no parts.
+    /// `name` is its name in the message.
     ///
     /// # Panics
     /// If a slice has another length than the layer states.
@@ -87,27 +89,30 @@ impl<T: Scalar> Backward<'_, T> {
 }
 
 impl PassLengths {
-    /// Returns the lengths for a layer with parts, whose output has the shape `after`.
+    /// Creates the lengths for a pass over `shape` through the layer named `layer`, whose output has the shape `after`.
+    /// Saved values, scratch and state are not checked, as for a layer with parts, unless [`memory`](Self::memory) sets
+    /// them.
     #[inline(always)]
     pub(crate) fn new(layer: &'static str, dims: Dims, shape: &BatchShape<'_>, after: &BatchShape<'_>) -> Self {
         let [x, y] = [shape.rows().saturating_mul(dims.input), after.rows().saturating_mul(dims.output)];
         PassLengths { layer, dims, x, y, memory: None }
     }
 
-    /// Sets the memory of a layer without parts, in a pass over `batch` samples.
+    /// Sets the lengths of saved values, scratch and state, for a pass over `batch` samples through a layer that does
+    /// not divide them among parts.
     #[inline(always)]
     pub(crate) fn memory(self, memory: MemorySizes, batch: usize) -> Self {
         let MemorySizes { saved, scratch, state, .. } = memory;
         PassLengths { memory: Some([saved, scratch, state.saturating_mul(batch)]), ..self }
     }
 
-    /// Whether `shape` is valid for a pass: there are rows, and values in each.
+    /// Whether `shape` is valid for a pass with these lengths: it has rows, and each input and output row has values.
     #[inline(always)]
     fn is_valid(self, shape: &BatchShape<'_>) -> bool {
         self.x > 0 && self.y > 0 && (shape.lengths.is_none() || shape.check().is_ok())
     }
 
-    /// Checks a forward pass.
+    /// Checks the slices of a forward pass, and the parameters `w`.
     ///
     /// # Panics
     /// Where a slice has another length than expected.
@@ -133,7 +138,8 @@ impl PassLengths {
         }
     }
 
-    /// Checks a backward pass of a layer with the hints that `hints` returns.
+    /// Checks the slices of a backward pass, and the parameters `w`, for a layer with the hints that `hints` returns.
+    /// By these hints some slices may be empty or short.
     ///
     /// # Panics
     /// Where a slice has another length than expected.
@@ -166,13 +172,13 @@ impl PassLengths {
         }
     }
 
-    /// Whether a `dy` of `values` values omits rows, and may do so.
+    /// Whether a `dy` of `values` values omits rows, and may do so by `hints`.
     #[inline(never)]
     fn is_short_dy(self, hints: Hints, values: usize) -> bool {
         hints.accepts_short_dy && values < self.y && values.is_multiple_of(self.dims.output.max(1))
     }
 
-    /// Whether a `dx` of `values` values omits rows that are zero, and may do so.
+    /// Whether a `dx` of `values` values omits rows that are zero in a pass over `shape`, and may do so by `hints`.
     #[inline(never)]
     fn is_short_dx(self, hints: Hints, shape: &BatchShape<'_>, values: usize) -> bool {
         let width = self.dims.input.max(1);
@@ -224,7 +230,8 @@ impl PassLengths {
         self.refuse(&pass.ctx.shape, &slices)
     }
 
-    /// Panics, naming the first slice whose length is not the expected one.
+    /// Panics, naming the first of `slices` whose length is not the expected one; before that, for an invalid `shape`
+    /// or a width of 0.
     #[track_caller]
     fn refuse(self, shape: &BatchShape<'_>, slices: &[Slice]) -> ! {
         let PassLengths { layer, dims: Dims { input, output, .. }, .. } = self;

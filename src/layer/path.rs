@@ -19,7 +19,8 @@ pub struct LinkPath<'a> {
 }
 
 impl<'a> LinkPath<'a> {
-    /// Creates the path of the first link in a table of names.
+    /// Creates the path of the first link in the table `names`, on the main path of the network. An empty table gives
+    /// links without names.
     pub const fn new(names: &'a [String]) -> Self {
         LinkPath { names, first: 0, on_main_path: true }
     }
@@ -30,7 +31,8 @@ impl<'a> LinkPath<'a> {
         LinkPath { first: self.first.saturating_add(offset), ..self }
     }
 
-    /// Marks the path as inside one of several parallel branches.
+    /// Marks the path as inside one of several parallel branches: its links are not on the main path from loss to
+    /// input.
     #[must_use]
     pub const fn branch(self) -> Self {
         LinkPath { on_main_path: false, ..self }

@@ -120,7 +120,8 @@ impl LastStep {
         }
     }
 
-    /// Writes `dx`: `dy` at the last step of each sample, zeros at all others. `dx` may omit leading rows of zeros.
+    /// Overwrites `dx` with `dy` at the last step of each sample, and zeros at all others. `dx` may omit leading rows
+    /// of zeros.
     fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let missing = shape.rows() - dx.len() / self.width;
         dx.fill(T::zero());

@@ -35,12 +35,12 @@ pub struct PRelu {
 }
 
 impl PRelu {
-    /// Creates a layer with one slope for all units.
+    /// Creates a layer for rows of `width` values with one slope for all units, initially 0.25.
     pub fn new(width: usize) -> Self {
         PRelu { width, per_unit: false, initial: 0.25 }
     }
 
-    /// Uses a slope per unit.
+    /// Uses a slope for each unit instead of one for all.
     #[must_use]
     pub fn per_unit(self) -> Self {
         PRelu { per_unit: true, ..self }
@@ -63,8 +63,8 @@ impl PRelu {
         if self.per_unit { w[unit] } else { w[0] }
     }
 
-    /// Returns the activation with the current shared slope; `None` with a slope per unit, or for a slope that
-    /// [`LeakyRelu`] refuses.
+    /// Returns the activation with the current slope in the parameters `w`; `None` with a slope per unit, or for a
+    /// slope that [`LeakyRelu`] refuses.
     fn activation<T: Scalar>(&self, w: &[T]) -> Option<LeakyRelu> {
         if self.per_unit { None } else { LeakyRelu::new(to_f64(w[0])).ok() }
     }

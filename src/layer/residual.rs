@@ -44,16 +44,18 @@ pub struct Residual<T> {
     scale: BranchScale,
 }
 
-/// Names of slices that the branch and the residual share, for messages.
+/// The name of the saved values, which branch and residual share, in the message of a panic.
 const SAVED: &str = "`saved` of Residual";
+/// The name of the scratch, which branch and residual share, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Residual";
 
-/// The links of a residual: link 0 is the addition; then the branch scale, then the links of the branch.
+/// The index, within the layer, of the link of the branch scale. Link 0 is the addition.
 const SCALE_LINK: usize = 1;
+/// The index, within the layer, of the first link of the branch.
 const BRANCH_LINK: usize = 2;
 
 impl<T: Scalar> Residual<T> {
-    /// Creates the layer `y = x + f(x)`.
+    /// Creates the layer `y = x + f(x)` with `branch` as f.
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where the input and output widths of the branch differ; [`Error::IncompatibleLayer`]
@@ -103,7 +105,8 @@ impl<T: Scalar> Residual<T> {
         }
     }
 
-    /// Returns the gain bound of the residual, given the gain bound of its branch.
+    /// Returns the gain bound `1 + |s| b` of the residual, given the gain bound `branch` = b. The scale s is fixed, or
+    /// the first of the parameters `w`.
     fn bound(&self, w: &[T], branch: f64) -> f64 {
         (Upper::ONE + Upper::of(to_f64(self.factor(w))) * Upper::of(branch)).get()
     }
@@ -119,7 +122,8 @@ impl<T: Scalar> Residual<T> {
 }
 
 impl<T: Scalar> Residual<T> {
-    /// Returns the results of the residual's descriptive methods, from those of its branch.
+    /// Returns the results of the residual's descriptive methods, from those of its branch. Refuses a residual that is
+    /// nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
         Ok(Answers {
             dims: self.dims(),

@@ -41,7 +41,8 @@ impl RowNorm {
         self.width / self.groups.max(1)
     }
 
-    /// Returns the number of values saved for `rows` rows. In narrow formats the statistics are computed again.
+    /// Returns the number of values saved for `rows` rows: the statistics of each group. In narrow formats it is 0, and
+    /// the statistics are computed again.
     pub(super) fn saved<T: Scalar>(&self, rows: usize) -> usize {
         if is_narrow::<T>() { 0 } else { saturating_product(&[rows, self.groups, STATISTICS]) }
     }
@@ -69,7 +70,8 @@ impl RowNorm {
         }
     }
 
-    /// Runs the forward pass with the arithmetic of `W`; `wide` converts from `T` to `W`, and `round` back.
+    /// Runs the forward pass with the parameters `w` and the arithmetic of `W`; `wide` converts from `T` to `W`, and
+    /// `round` back.
     fn forward_in<T: Scalar, W: Scalar>(
         &self,
         w: &[T],
@@ -100,8 +102,11 @@ impl RowNorm {
         w.get(group % self.groups * self.size()..).unwrap_or_default()
     }
 
-    /// For each group, with u = (x − μ)/σ and d = γ ⊙ dy: `dx = (d − mean(d) − u mean(d ⊙ u))/σ`; without
-    /// centring, no mean(d).
+    /// Runs the backward pass with the parameters `w` and the arithmetic of `W`; `wide` converts from `T` to `W`, and
+    /// `round` back. The gradients of gain and bias are added to `pass.dw`.
+    ///
+    /// For each group, with u = (x − μ)/σ, γ the gain and d = γ ⊙ dy:
+    /// `dx = (d − mean(d) − u mean(d ⊙ u))/σ`; without centring, no mean(d).
     fn backward_in<T: Scalar, W: Scalar>(
         &self,
         w: &[T],

@@ -5,15 +5,16 @@ use crate::scalar::Scalar;
 
 /// The position of a segment in a longer pass, whose segments run backward from the last to the first.
 pub(crate) struct Segment<'a, T> {
-    /// The number of steps whose gradients form one partial sum (a block) of the sums over time.
+    /// The number of steps whose gradients form one partial sum (a block) of the sums over time in the gradient of the
+    /// parameters.
     pub(crate) block_steps: usize,
-    /// The number of blocks after the segment, which have already been added.
+    /// The number of blocks of steps after the segment, whose partial sums have already been added.
     pub(crate) blocks_after: usize,
-    /// Whether this is the first segment in time, which completes the sums.
+    /// Whether this is the first segment in time. It runs last, and completes the sums.
     pub(crate) is_first: bool,
-    /// The buffer of the sums over blocks, kept from segment to segment.
+    /// The buffer of the partial sums over blocks, kept from segment to segment.
     pub(crate) sum_buffer: &'a mut [T],
-    /// The samples that ran at the step before the segment; 0 if there is none.
+    /// The number of samples that ran at the step before the segment; 0 if there is no such step.
     pub(crate) samples_before: usize,
     /// The output of the step before the segment for the samples of the segment, if there is one, followed by the
     /// outputs of the segment's steps.
@@ -22,10 +23,15 @@ pub(crate) struct Segment<'a, T> {
 
 /// A layer with a state whose backward pass can run in segments.
 pub(crate) trait SegmentPass<T: Scalar> {
-    /// Returns the number of rows that form one block, a partial sum of the sums over time.
+    /// Returns the number of rows (samples at single steps) that form one block, a partial sum of the sums over time.
     fn block_rows(&self) -> usize;
 
-    /// Runs [`Layer::backward`](super::Layer::backward) over a segment of the steps of a longer pass.
+    /// Runs [`Layer::backward`](super::Layer::backward) with the parameters `w` for one segment of the steps of a
+    /// longer pass. The slices of `pass` hold the rows of the segment alone, and the states and their gradients at its
+    /// bounds.
+    ///
+    /// `segment` gives its position in the longer pass. The gradient of the parameters is added to `pass.dw`. Segments
+    /// run from the last to the first, and `pass.dw` is complete after the first.
     fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>);
 }
 

@@ -25,9 +25,11 @@ pub(crate) struct Shards<T> {
     waiting: Vec<T>,
 }
 
-/// The shards of a subtree: the index of their first sample, and the end of each shard among the samples.
+/// Some consecutive shards of a pass, whose sums are added along one part of the binary tree.
 pub(crate) struct Subtree<'a> {
+    /// The index of the first sample.
     pub(crate) first: usize,
+    /// The end of each shard among the samples of the pass.
     pub(crate) ends: &'a [usize],
 }
 
@@ -43,8 +45,8 @@ impl<T: Scalar> Shards<T> {
         Shards { ends: Vec::new(), waiting: Vec::new() }
     }
 
-    /// Sets the ends of the shards of the next backward pass. No pass has more than `most` shards, and no layer more
-    /// than `parameters` parameters.
+    /// Sets the ends of the shards of the next backward pass. No pass has more than `most` shards, a power of two, and
+    /// no layer more than `parameters` parameters. Ends beyond `most` are ignored.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sums of the subtrees.
@@ -106,7 +108,8 @@ fn add_subtree<T: Scalar>(
 }
 
 impl<T: Scalar> Context<'_, T> {
-    /// The shards of a backward pass; `None` if it has none.
+    /// Returns the shards of a backward pass, ranges of samples with a gradient sum of their own; `None` if it has
+    /// none.
     #[inline(always)]
     pub(crate) fn shards(&mut self) -> Option<&mut Shards<T>> {
         self.buffers.as_deref_mut().map(|buffers| &mut buffers.shards).filter(|shards| !shards.ends.is_empty())

@@ -50,8 +50,8 @@ impl<T: Scalar> Layer<T> for Softmax {
         Hints::NONE.ignores_x().saved_per_row()
     }
 
-    /// Returns ½: the Jacobian `diag(p) − p pᵀ` has norm ½ if two values have probability ½, and a smaller norm
-    /// otherwise.
+    /// Returns ½: the Jacobian `diag(p) − p pᵀ` of the output p has norm ½ if two values have probability ½, and
+    /// a smaller norm otherwise.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(0.5)
     }

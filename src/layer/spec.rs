@@ -34,10 +34,10 @@ macro_rules! layer_spec {
             },
             /// [`Residual`](super::Residual).
             Residual {
-                /// The branch beside the skip.
+                /// The branch f beside the skip connection in `y = x + s · f(x)`.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 branch: Box<LayerSpec>,
-                /// The factor on the branch.
+                /// The factor s on the branch in `y = x + s · f(x)`.
                 scale: BranchScale,
             },
             /// [`Sequential`](super::Sequential).
@@ -70,7 +70,7 @@ macro_rules! layer_spec {
                 cell: CellKind,
                 /// Values per input row.
                 inputs: usize,
-                /// The number of units.
+                /// The number of units: values per output row.
                 hidden: usize,
                 /// Initializer of the input weights W.
                 weights: InitializerKind,
@@ -78,7 +78,7 @@ macro_rules! layer_spec {
                 recurrent: InitializerKind,
                 /// Initializer of the biases; `None` without biases.
                 bias: Option<InitializerKind>,
-                /// Recurrent dropout and zoneout.
+                /// The rates of recurrent dropout and zoneout.
                 #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "StateNoise::is_none"))]
                 noise: StateNoise,
             },
@@ -121,7 +121,8 @@ macro_rules! layer_spec {
                 }
             }
 
-            /// Returns input and output width of a layer in the list `leaf_layers`; 0 for others.
+            /// Returns the numbers of values per input row and per output row of a layer in the list `leaf_layers`; 0
+            /// for others.
             pub(super) fn listed_widths(&self) -> (usize, usize) {
                 let dims = match self {
                     $($(LayerSpec::$name(layer) => Layer::<f64>::dims(layer),)+)*
@@ -130,7 +131,7 @@ macro_rules! layer_spec {
                 (dims.input, dims.output)
             }
 
-            /// Builds a listed layer for the scalar `T`; `None` for others.
+            /// Builds a layer in the list `leaf_layers` for the scalar `T`; `None` for others.
             pub(crate) fn build_listed<T: Scalar>(&self) -> Option<Result<Box<dyn Layer<T>>, Error>> {
                 Some(match self {
                     $($(LayerSpec::$name(layer) => layer.check().map(|()| layer.clone().boxed()),)+)*
@@ -138,7 +139,7 @@ macro_rules! layer_spec {
                 })
             }
 
-            /// Examples of all listed layers, for rows of `width` values.
+            /// Returns examples of all layers in the list `leaf_layers`, for rows of `width` values.
             #[cfg(feature = "proptest")]
             pub(crate) fn listed_examples(width: usize) -> Vec<LayerSpec> {
                 let mut all = Vec::new();
@@ -146,7 +147,7 @@ macro_rules! layer_spec {
                 all
             }
 
-            /// A copy of a listed layer; `None` for others.
+            /// Returns a copy of a layer in the list `leaf_layers`; `None` for others.
             fn listed_copy(&self) -> Option<LayerSpec> {
                 match self {
                     $($(LayerSpec::$name(layer) => Some(LayerSpec::$name(layer.clone())),)+)*
@@ -154,7 +155,7 @@ macro_rules! layer_spec {
                 }
             }
 
-            /// Whether both are equal listed layers.
+            /// Whether both are equal layers in the list `leaf_layers`.
             fn is_same_listed(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
                     $($((LayerSpec::$name(a), LayerSpec::$name(b)) => a == b,)+)*
@@ -170,7 +171,7 @@ leaf_layers!(layer_spec);
 macro_rules! leaves {
     ($($name:ident { $($field:ident),* },)*) => {
         impl LayerSpec {
-            /// Returns a copy with a placeholder in place of each layer inside.
+            /// Returns a copy of the layer's own settings, with a placeholder in place of each layer inside.
             pub(crate) fn shallow(&self) -> LayerSpec {
                 match self {
                     $(LayerSpec::$name { $($field),* } => LayerSpec::$name { $($field: $field.clone()),* },)*

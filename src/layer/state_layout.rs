@@ -8,7 +8,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The widths of the pieces of a state, in order.
+/// The widths of the pieces of a state, in order. Each piece, such as the h of one layer, is \[batch, width\].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StateLayout(Vec<usize>);
 
@@ -38,7 +38,8 @@ impl StateLayout {
         }
     }
 
-    /// Appends to `to` the state of the first `samples` samples of a batch, whose whole state is `from`.
+    /// Appends to `to` the state of the first `samples` samples of a batch, whose whole state is `from`. A batch of
+    /// fewer samples is copied whole.
     pub(crate) fn gather<T: Copy>(&self, from: &[T], samples: usize, to: &mut Vec<T>) {
         let (batch, mut start) = (from.len() / self.0.iter().sum::<usize>().max(1), 0);
         for width in &self.0 {

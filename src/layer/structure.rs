@@ -116,7 +116,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Structure { links, ..self }
     }
 
-    /// Sets the number of the layer's own parameters, which come before those of its parts.
+    /// Sets the number `end` of the layer's own parameters, which come before those of its parts. The default is 0.
     #[must_use]
     pub fn own_parameters(self, end: usize) -> Self {
         Structure { end, ..self }
@@ -129,7 +129,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.add(name.into(), layer, parameters, None)
     }
 
-    /// Adds a part as [`part`](Self::part) does, with the cached results `kept` of its descriptive methods.
+    /// Adds `layer` as the next part, under `name`, with the cached results `kept` of its descriptive methods.
     #[must_use]
     pub(crate) fn kept_part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>, kept: Answers) -> Self {
         self.add(name.into(), layer, kept.dims.parameters, Some(kept))
@@ -142,14 +142,16 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self
     }
 
-    /// Sets the source of the results of the layer's descriptive methods.
+    /// Sets the source of the results of the layer's descriptive methods: a cache, or calls of the methods, which is
+    /// the default.
     #[must_use]
     pub(crate) fn recorded(self, answers: Recorded) -> Self {
         Structure { answers, ..self }
     }
 
     /// Returns the results of the layer's descriptive methods: the cached ones, or those of `ask`, which calls the
-    /// methods. The depth then follows from `parts`, the results of the parts.
+    /// methods. In the second case the depth follows from `parts`, the results of the parts; an error in a part is
+    /// returned.
     pub(super) fn answers_of(
         &self,
         parts: &mut dyn Iterator<Item = Result<Answers, LayerRule>>,
@@ -167,7 +169,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Whether the layer is a chain and `part` may give the parts after it another batch shape.
+    /// Whether the layer is a chain and `part` may give the parts after it another batch shape. True for a `part` whose
+    /// answers are not cached.
     pub(super) fn changes_rows(&self, part: &Part<'_, T>) -> bool {
         self.kind == StructureKind::Chain && !part.kept.is_some_and(|kept| kept.keeps_rows)
     }
@@ -228,7 +231,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Ok(())
     }
 
-    /// Calls `visit` with each parameter block of the parts, named and numbered within the layer.
+    /// Calls `visit` with each parameter block of the parts. Names have the name of the part before them, and ranges
+    /// count the layer's parameters.
     pub(super) fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         for Part { name, layer, range, .. } in &self.parts {
             match &**name {
@@ -238,7 +242,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Writes the initial values of the parts' parameters to `w`, the parameters of the whole layer.
+    /// Writes the initial values of the parts' parameters to `w`, the parameters of the whole layer. Refuses parts with
+    /// more parameters than `w`.
     pub(super) fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
         let expected = w.len();
         self.parts.iter().try_for_each(|part| match w.get_mut(part.range.clone()) {
@@ -261,8 +266,9 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().any(reads)
     }
 
-    /// Returns the product of the gain bounds of a chain's parts: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` if a
-    /// part has no bound, and for other kinds of structure.
+    /// Returns the product of the gain bounds of a chain's parts, for the parameters `w` and an input of `shape`:
+    /// `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` if a part has no bound or `w` is too short, and for other kinds
+    /// of structure.
     pub(super) fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         if self.kind != StructureKind::Chain {
             return None;
@@ -270,8 +276,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.times(Upper::ONE, w, shape).map(Upper::get)
     }
 
-    /// Returns `product` times the gain bounds of all parts, or `None` if a part has no bound. Nested chains are
-    /// multiplied part by part.
+    /// Returns `product` times the gain bounds of all parts, for the parameters `w` and an input of `shape`. `None` if
+    /// a part has no bound or `w` is too short. Nested chains are multiplied part by part.
     fn times(&self, product: Upper, w: &[T], shape: BatchShape<'_>) -> Option<Upper> {
         let mut product = product;
         let bounded = self.each(shape, |part, rows| {
@@ -287,8 +293,10 @@ impl<'a, T: Scalar> Structure<'a, T> {
     }
 }
 
-/// Calls `visit` with paths and gain bounds whose product bounds `layer`: those of `layer` itself or, for a chain, of
-/// its parts. A layer without a bound is visited with `None`, or instead of it the layers inside it that have none.
+/// Calls `visit` with paths and gain bounds whose product bounds `layer`, at `path`, for the parameters `w` and an
+/// input of `shape`. They are those of `layer` itself or, for a chain, of its parts.
+///
+/// A layer without a bound is visited with `None`, or instead of it the layers inside it that have none.
 pub(crate) fn gain_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],
@@ -322,8 +330,9 @@ pub(crate) fn gain_bounds<T: Scalar>(
     }
 }
 
-/// Calls `visit` with the path of each layer that has a state and no parts, `layer` or inside it, and with its
-/// [`state_gain_bounds`](Layer::state_gain_bounds).
+/// Calls `visit` with the path of each layer that has a state and no parts, `layer` (at `path`) or inside it, and with
+/// its [`state_gain_bounds`](Layer::state_gain_bounds) for its parameters among `w`. `shape` is that of the input of
+/// `layer`.
 pub(crate) fn state_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],

@@ -24,7 +24,7 @@ impl<'a> TrainableMask<'a> {
         TrainableMask { flags, first: 0, none: false }
     }
 
-    /// Whether block `i` is trainable.
+    /// Whether block `i` of the layer is trainable.
     pub fn block(self, i: usize) -> bool {
         self.flags.get(self.first.saturating_add(i)).copied().unwrap_or(!self.none)
     }

@@ -6,7 +6,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The eigenvalues of an `n` × `n` matrix as \[real part, imaginary part\]; complex conjugates are adjacent.
+/// The eigenvalues of the row-major `n` × `n` matrix `values`, each as \[real part, imaginary part\], in no particular
+/// order; complex conjugates are adjacent.
 ///
 /// `None` if an entry is not finite or the iteration does not converge.
 ///
@@ -41,7 +42,7 @@ pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64;
     Ok(finite.then(|| found.into_iter().map(|(re, im)| [scale * re, scale * im]).collect()))
 }
 
-/// The spectral radius, the largest |eigenvalue|, of a row-major `n` × `n` matrix.
+/// The spectral radius, the largest |eigenvalue|, of the row-major `n` × `n` matrix `values`.
 ///
 /// It is 0 for an empty matrix, and NaN if an entry is not finite or the iteration does not converge.
 ///
@@ -207,7 +208,8 @@ impl Square {
         0
     }
 
-    /// One double-shift QR step on rows and columns `low..=last`.
+    /// Does one double-shift QR step on rows and columns `low..=last`. The two shifts are the eigenvalues of a 2 × 2
+    /// matrix with the diagonal `y`, `x` and the product `w` of the other two entries.
     fn sweep(&mut self, low: usize, last: usize, (x, y, w): (f64, f64, f64)) {
         let n = self.n;
         // Two consecutive small subdiagonal entries let the step begin at row `start`.

@@ -90,7 +90,8 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
     last.map_or(f64::INFINITY, |last| bound(&levels, last).scaled(scale).get())
 }
 
-/// Upper bounds on the norms of a matrix A of the iteration: W, or one of the `G_k`, divided by a power of two.
+/// Upper bounds on the norms of a matrix A of the Gram iteration, divided by a power of two: A is W, or one of the
+/// matrices `G_0 = WᵀW`, `G_{k+1} = G_k²`.
 #[derive(Clone, Copy)]
 struct Level {
     /// Upper bound on `‖A‖_F²`.
@@ -112,7 +113,8 @@ impl Level {
     }
 }
 
-/// Upper bound on the spectral norm of the first matrix of `levels`, given the bounds of `last`, the matrix after them.
+/// Upper bound on the spectral norm of the first matrix of `levels`, each of which is followed by its square (W by its
+/// Gram matrix). `last` bounds the matrix after them.
 fn bound(levels: &[Level], last: Level) -> Upper {
     let back = |after: Level, level: &Level| {
         let norm = (after.norm.scaled(after.power) + level.slack * level.square).sqrt();

@@ -30,8 +30,8 @@ impl CosineDistance {
     }
 }
 
-/// Returns the largest magnitude m of a row's values, and ‖row/m‖. They are kept apart because their product, the
-/// norm, may overflow.
+/// Returns the largest magnitude m of a row's values, and ‖row/m‖, which is NaN if m is 0. They are kept apart
+/// because their product, the norm, may overflow.
 fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
     let larger = |most: T, x: &T| if x.abs() > most || x.is_nan() { x.abs() } else { most };
     let most = row.iter().fold(T::zero(), larger);
@@ -40,7 +40,7 @@ fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
 }
 
 impl CosineDistance {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,

@@ -63,7 +63,7 @@ impl<T: Scalar> EachValue<T> for PoissonNll {
 }
 
 impl PoissonNll {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,

@@ -81,12 +81,12 @@ impl CrossEntropy {
 struct Row<T> {
     most: T,
     at: usize,
-    /// `Σ_{j≠m} exp(y_j − y_m)`.
+    /// `Σ_{j≠m} exp(y_j − y_m)` over the logits y, the largest of which is y_m.
     others: T,
 }
 
 impl<T: Scalar> Row<T> {
-    /// Creates the row of the logits `y`, and writes `exp(y_k − y_m)` to `exponentials`.
+    /// Creates the row of the logits `y`, and writes `exp(y_k − y_m)` to `exponentials`, y_m being the largest logit.
     fn new(y: &[T], exponentials: &mut [T]) -> Self {
         let larger = |best: (usize, T), (k, &y): (usize, &T)| if y > best.1 || y.is_nan() { (k, y) } else { best };
         let (at, most) = y.iter().enumerate().fold((0, T::neg_infinity()), larger);
@@ -101,7 +101,7 @@ impl<T: Scalar> Row<T> {
         (y - self.most) - math::ln_1p(self.others)
     }
 
-    /// Returns `softmax(y)_k`, given `exponential` = `exp(y_k − y_m)`.
+    /// Returns `softmax(y)_k`, given `exponential` = `exp(y_k − y_m)`, y_m being the largest logit.
     fn share(&self, exponential: T) -> T {
         exponential / (T::one() + self.others)
     }
@@ -113,7 +113,7 @@ impl<T: Scalar> Row<T> {
 }
 
 impl CrossEntropy {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
@@ -256,7 +256,7 @@ impl BinaryCrossEntropy {
 }
 
 impl BinaryCrossEntropy {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
@@ -303,7 +303,7 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     }
 }
 
-/// Refuses weights that are not finite in the format `T`.
+/// Refuses weights that are not finite in the format `T`; the error calls them `what`.
 fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), Error> {
     weights.iter().try_for_each(|&weight| {
         require(scalar::<T>(weight).is_finite(), what, "finite in the number format of the network", weight)

@@ -46,7 +46,7 @@ macro_rules! distance {
         }
 
         impl $name {
-            /// [`Loss::evaluate`], for any scalar.
+            /// Implements [`Loss::evaluate`] for any scalar type.
             pub(crate) fn evaluate_generic<T: Scalar>(
                 &self,
                 width: usize,

@@ -88,7 +88,7 @@ impl<T: Scalar> EachValue<T> for Focal {
 }
 
 impl Focal {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,

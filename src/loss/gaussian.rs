@@ -76,7 +76,7 @@ impl GaussianNll {
 }
 
 /// Returns the loss for a mean, the logarithm s of its variance and a target, and the derivatives with respect to the
-/// mean and s. `floor` is ln ε.
+/// mean and s. `floor` is the lower limit of s: ln ε, ε being the least variance.
 fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
     let (half, below) = (scalar::<T>(0.5), s < floor);
     let s = if below { floor } else { s };
@@ -91,7 +91,7 @@ fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
 }
 
 impl GaussianNll {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,

@@ -32,7 +32,7 @@ impl KlDivergence {
 }
 
 impl KlDivergence {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,
@@ -92,7 +92,7 @@ impl NegativeLogLikelihood {
 }
 
 impl NegativeLogLikelihood {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,

@@ -53,7 +53,7 @@ impl MultiMargin {
 }
 
 impl MultiMargin {
-    /// [`Loss::evaluate`], for any scalar.
+    /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(
         &self,
         width: usize,

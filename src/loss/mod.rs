@@ -210,7 +210,7 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
         self.weights.map_or(T::one(), |weights| weights[row])
     }
 
-    /// Returns the sum of the weights times `factor`, the number of losses per row.
+    /// Returns the sum of the weights of all rows times `factor`, the number of losses per row.
     fn total(&self, factor: usize) -> Total<T> {
         let mut total = Total::new();
         (0..self.rows).for_each(|row| total.add(self.weight(row)));
@@ -218,7 +218,8 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
     }
 }
 
-/// The total weight of the rows of a loss: in `wide` for a narrow format, which cannot count many rows, else in `sum`.
+/// The total weight of the rows of a loss: in `wide` for a narrow format, which cannot count many rows. Otherwise it is
+/// `sum` times `factor`, the number of losses per row.
 struct Total<T> {
     sum: Sum<T>,
     wide: f64,
@@ -243,8 +244,8 @@ impl<T: Scalar> Total<T> {
         if is_narrow::<T>() { self.wide } else { to_f64(self.sum.total()) * self.factor as f64 }
     }
 
-    /// Returns the factor on the loss of each value. Refuses, under a mean, a total weight that is
-    /// not positive, or whose inverse is 0 or infinite.
+    /// Returns the factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Refuses, under a
+    /// mean, a total weight that is not positive, or whose inverse is 0 or infinite.
     fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
         if reduction == Reduction::Sum {
             return Ok(Share { factor: T::one(), wide: 1.0 });
@@ -263,7 +264,8 @@ impl<T: Scalar> Total<T> {
     }
 }
 
-/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum.
+/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats use `wide`,
+/// others `factor`.
 #[derive(Clone, Copy)]
 struct Share<T> {
     factor: T,
@@ -316,8 +318,9 @@ fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error>
     if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
 }
 
-/// Computes the loss of all rows. `of` adds the loss of one row to the mean and writes its gradient, given the row's
-/// index, weight and output. A row of weight 0 is not read, and has the gradient 0.
+/// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` adds the loss of one row to the mean and
+/// writes its gradient, given the row's index, weight and output. `share` is the factor on the loss of each value. A
+/// row of weight 0 is not read, and has the gradient 0.
 fn over_rows<T: Scalar>(
     rows: RowsOf<'_, T>,
     share: Share<T>,
@@ -337,7 +340,7 @@ fn over_rows<T: Scalar>(
     Ok(mean.total())
 }
 
-/// Refuses values that are not finite. `first` is the index of the first value, for the error.
+/// Refuses values that are not finite. The error calls them `what`, and counts their index from `first`.
 fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),

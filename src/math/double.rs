@@ -7,27 +7,38 @@ use core::f64::consts::FRAC_2_SQRT_PI;
 const ROUND: f64 = 6_755_399_441_055_744.0;
 /// Whether functions compensate the rounding errors of divisions and sums, which is cheap with a fused multiply-add.
 const KEEPS_LOSSES: bool = true;
+/// The bias of the binary exponent.
 const BIAS: u64 = 1023;
+/// The number of stored bits of the mantissa.
 const MANTISSA: u32 = 52;
 /// The bits of the lower half of the mantissa.
 const HALF_MASK: u64 = (1 << 27) - 1;
 /// The first 33 bits of ln 2, so that its product with an integer exponent is exact.
 const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
+/// ln 2 minus `LN2_HIGH`.
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-/// The range to which the x of eˣ is limited. At its lower end eˣ is 0, even times 800; at its upper end eˣ is ∞.
+/// The x of eˣ is limited to this number from below. There eˣ is 0, even times 800.
 const EXP_LEAST: f64 = -800.0;
+/// The x of eˣ is limited to this number from above. There eˣ is ∞.
 const EXP_MOST: f64 = 710.0;
 /// Added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, it gives the exponent of a normal number.
 const RAISED: u64 = 192;
+/// The power of two that undoes `RAISED`.
 const LOWERED: f64 = f64::from_bits((BIAS - RAISED) << MANTISSA);
+/// The x of eˣ − 1 is limited to this number from below. There eˣ − 1 is −1.
 const EXP_M1_LEAST: f64 = -40.0;
+/// The |x| of `e^(−x²)` is limited to this number from above. There `e^(−x²/2)` is 0.
 const GAUSSIAN_MOST: f64 = 39.0;
+/// The number k in `(x − k)/(x + k)`, the argument of `erfc_polynomial`.
 const ERFC_CENTRE: f64 = 4.0;
+/// The largest x for which `erfc_polynomial` is accurate; erfc is 0 there.
 const ERFC_MOST: f64 = 28.0;
 const FRAC_1_SQRT_2PI: f64 = super::FRAC_1_SQRT_2PI;
-/// The exact constants minus their values in `f64`, computed with mpmath.
+/// The exact 2/√π minus its value in `f64`, computed with mpmath.
 const FRAC_2_SQRT_PI_LOST: f64 = 1.533545961316588e-17;
+/// The exact 1/√2 minus its value in `f64`, computed with mpmath.
 const FRAC_1_SQRT_2_LOST: f64 = -4.833646656726457e-17;
+/// The exact 1/√(2π) minus its value in `f64`, computed with mpmath.
 const FRAC_1_SQRT_2PI_LOST: f64 = -2.49232720227773e-17;
 
 /// `(eʳ − 1 − r) / r²` for `|r| ≤ ½ ln 2`.

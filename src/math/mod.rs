@@ -194,7 +194,7 @@ pub(crate) fn mish<T: Scalar>(x: T) -> T {
     })
 }
 
-/// The slope of [`mish`].
+/// The slope of [`mish`], the derivative of `x tanh(ln(1 + eˣ))`.
 #[inline(always)]
 pub(crate) fn mish_slope<T: Scalar>(x: T) -> T {
     by_format!(mish_slope(x), {
@@ -243,8 +243,8 @@ pub(crate) fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
 /// The magnitude of exponents beyond which eˣ is 0 or ∞, so that their rounding error has no effect.
 const EXPONENTS: f64 = 1e3;
 
-/// `a · b` and its rounding error, with which a caller corrects the exponent of an exponential. The error is 0 unless
-/// the numbers are fused and `|a · b|` is below 1000.
+/// `a · b`, and its rounding error (the exact value minus the rounded one), with which a caller corrects the exponent
+/// of an exponential. The error is 0 unless the numbers are fused and `|a · b|` is below 1000.
 #[inline(always)]
 pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
     let product = a * b;
@@ -253,8 +253,8 @@ pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
     (product, lost)
 }
 
-/// `a / b` and its rounding error, with which a caller corrects the exponent of an exponential. The error is 0 unless
-/// the numbers are fused and `|a / b|` is below 1000.
+/// `a / b`, and its rounding error (the exact value minus the rounded one), with which a caller corrects the exponent
+/// of an exponential. The error is 0 unless the numbers are fused and `|a / b|` is below 1000.
 #[inline(always)]
 pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> (T, T) {
     let quotient = a / b;

@@ -8,27 +8,38 @@ const ROUND: f32 = 12_582_912.0;
 /// Whether functions compensate the rounding errors of divisions and sums; without, errors are at most four units in
 /// the last place.
 const KEEPS_LOSSES: bool = false;
+/// The bias of the binary exponent.
 const BIAS: u32 = 127;
+/// The number of stored bits of the mantissa.
 const MANTISSA: u32 = 23;
 /// The bits of the lower half of the mantissa.
 const HALF_MASK: u32 = (1 << 12) - 1;
 /// The first 16 bits of ln 2, so that its product with an integer exponent is exact.
 const LN2_HIGH: f32 = 0.693_145_75;
+/// ln 2 minus `LN2_HIGH`.
 const LN2_LOW: f32 = 1.428_606_8e-6;
-/// The range to which the x of eˣ is limited. At its lower end eˣ is 0, even times 120; at its upper end eˣ is ∞.
+/// The x of eˣ is limited to this number from below. There eˣ is 0, even times 120.
 const EXP_LEAST: f32 = -120.0;
+/// The x of eˣ is limited to this number from above. There eˣ is ∞.
 const EXP_MOST: f32 = 89.0;
 /// Added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, it gives the exponent of a normal number.
 const RAISED: u32 = 64;
+/// The power of two that undoes `RAISED`.
 const LOWERED: f32 = f32::from_bits((BIAS - RAISED) << MANTISSA);
+/// The x of eˣ − 1 is limited to this number from below. There eˣ − 1 is −1.
 const EXP_M1_LEAST: f32 = -20.0;
+/// The |x| of `e^(−x²)` is limited to this number from above. There `e^(−x²/2)` is 0.
 const GAUSSIAN_MOST: f32 = 15.0;
+/// The number k in `(x − k)/(x + k)`, the argument of `erfc_polynomial`.
 const ERFC_CENTRE: f32 = 2.0;
+/// The largest x for which `erfc_polynomial` is accurate; erfc is 0 there.
 const ERFC_MOST: f32 = 11.0;
 const FRAC_1_SQRT_2PI: f32 = super::FRAC_1_SQRT_2PI as f32;
-/// The constants in `f64` minus their values in `f32`.
+/// 2/√π in `f64` minus its value in `f32`.
 const FRAC_2_SQRT_PI_LOST: f32 = (core::f64::consts::FRAC_2_SQRT_PI - FRAC_2_SQRT_PI as f64) as f32;
+/// 1/√2 in `f64` minus its value in `f32`.
 const FRAC_1_SQRT_2_LOST: f32 = (core::f64::consts::FRAC_1_SQRT_2 - core::f32::consts::FRAC_1_SQRT_2 as f64) as f32;
+/// 1/√(2π) in `f64` minus its value in `f32`.
 const FRAC_1_SQRT_2PI_LOST: f32 = (super::FRAC_1_SQRT_2PI - FRAC_1_SQRT_2PI as f64) as f32;
 
 /// `(eʳ − 1 − r) / r²` for `|r| ≤ ½ ln 2`.

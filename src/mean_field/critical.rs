@@ -11,7 +11,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Variances of weights and biases for which the norm of a gradient does not change with depth: χ₁(q*) = 1.
+/// Variances of weights and biases for which the norm of a gradient does not change with depth: χ₁(q*) = 1. χ₁(q)
+/// is the factor by which a layer with pre-activations of variance q multiplies the mean square of a gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CriticalPoint {
@@ -21,7 +22,8 @@ pub struct CriticalPoint {
     pub bias_variance: f64,
     /// The fixed point q* of the variance of pre-activations, at which χ₁(q*) = 1.
     pub fixed_point: FixedPoint,
-    /// c′(0) = (σw² (E φ)² + σb²)/q*: the correlation, after one layer, of two uncorrelated inputs.
+    /// c′(0) = (σw² (E φ)² + σb²)/q*: the correlation, after one layer with the activation φ, of two
+    /// uncorrelated inputs.
     pub alikeness: f64,
 }
 
@@ -31,8 +33,8 @@ const MOST_ALIKE: f64 = 0.5;
 const MOST_SLOPE: f64 = 1.2;
 
 impl CriticalPoint {
-    /// Returns the critical point with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ². `None` if σb² would
-    /// be negative or σw² infinite.
+    /// Returns the critical point with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ², where φ is
+    /// `activation` at √q z, z standard normal. `None` if σb² would be negative or σw² infinite.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite.
@@ -52,7 +54,8 @@ impl CriticalPoint {
         Ok(Some(CriticalPoint { weight_variance, bias_variance, fixed_point, alikeness }))
     }
 
-    /// All critical points with σb² = `bias_variance`, in increasing order of q*.
+    /// All critical points of `activation` with σb² = `bias_variance`, in increasing order of q*, the variance of
+    /// pre-activations that a layer keeps.
     ///
     /// If every q is a fixed point and critical (ReLU without bias), the result is the one point with q* = 1.
     ///
@@ -82,7 +85,8 @@ impl CriticalPoint {
     }
 }
 
-/// The smallest weight variance σw² of all usable critical points with σb² = `bias_variance`; `None` without one.
+/// The smallest weight variance σw² of all [usable](CriticalPoint::is_usable) critical points of `activation` with
+/// σb² = `bias_variance`; `None` without one.
 ///
 /// For sigmoid without bias, χ₁ = 1 only at σw² ≈ 103. There its positive mean makes uncorrelated inputs
 /// strongly correlated after one layer. The fix is an activation of mean 0 such as tanh, not larger weights.
@@ -102,8 +106,8 @@ pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f
     Ok(usable.reduce(f64::min))
 }
 
-/// Returns the gain σw for which a layer without bias keeps the variance q of its pre-activations: `√(q / E φ(√q
-/// z)²)`.
+/// Returns the gain σw for which a layer without bias keeps the variance q of its pre-activations:
+/// `√(q / E φ(√q z)²)`, φ the `activation`, z standard normal.
 ///
 /// For ReLU it is √2 at any q, the gain of He et al. (2015). It is infinite if φ is 0 everywhere.
 ///
@@ -114,8 +118,8 @@ pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error
     Ok(libm::sqrt(q / Moments::new(activation).square(q)))
 }
 
-/// Returns the gain σw for which a layer keeps the norm of a gradient, given pre-activations of variance q: `1/√E
-/// φ′(√q z)²`, so that χ₁(q) = 1.
+/// Returns the gain σw for which a layer keeps the norm of a gradient, given pre-activations of variance q:
+/// `1/√E φ′(√q z)²`, φ the `activation`, z standard normal. Then χ₁(q) = σw² E φ′² is 1.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, mean_field::backward_gain};

@@ -14,12 +14,14 @@ pub(crate) struct Moments<'a> {
     activation: &'a dyn AnyActivation,
     /// The pre-activations at which φ has a kink or a jump. The integrals are split there.
     kinks: Vec<f64>,
+    /// The jumps of φ; `kinks` has their positions too.
     jumps: Vec<Jump>,
 }
 
 /// A jump of an activation φ.
 #[derive(Clone, Copy, Debug)]
 struct Jump {
+    /// The pre-activation at which φ jumps.
     at: f64,
     /// φ just below and just above the jump.
     sides: [f64; 2],

@@ -76,7 +76,8 @@ pub(super) fn expectation(q: f64, kinks: &[f64], f: impl Fn(f64, f64) -> [f64; 2
 }
 
 /// Returns `E f(u₁) f(u₂)` for u₁ and u₂ normal with mean 0, variance q and correlation c: u₁ = √q z₁,
-/// u₂ = √q (c z₁ + √(1 − c²) z₂).
+/// u₂ = √q (c z₁ + √(1 − c²) z₂), z₁ and z₂ standard normal. The integrals are split at `kinks`, where
+/// f has a kink or a jump.
 pub(super) fn expectation_of_pair(q: f64, c: f64, kinks: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     let (root, s) = (libm::sqrt(q), libm::sqrt((1.0 - c) * (1.0 + c)));
     if s == 0.0 {
@@ -178,8 +179,9 @@ struct Panel {
 }
 
 impl Panel {
-    /// Applies the Kronrod rule. The error is `r min(1, (200 |K − G|/r)^1.5)`, r the integral of |f − mean of f|
-    /// (QUADPACK).
+    /// Applies the Kronrod rule to `f` on `from..to`, a panel that `halvings` bisections have made. The error is `r
+    /// min(1, (200 |K − G|/r)^1.5)` (QUADPACK). K and G are the results of the Kronrod and the Gauss rule, and r is
+    /// the integral of |f − mean of f|.
     fn new(from: f64, to: f64, halvings: u32, f: &impl Fn(f64) -> f64) -> Self {
         let (centre, half) = (0.5 * (from + to), 0.5 * (to - from));
         let pairs: [[f64; 2]; 11] = NODES.map(|node| [f(centre - half * node), f(centre + half * node)]);

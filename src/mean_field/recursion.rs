@@ -9,7 +9,8 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use core::{cmp::Ordering, iter};
 
-/// A variance of pre-activations that a layer preserves: q* = σw² E φ(√q* z)² + σb².
+/// A variance of pre-activations that a layer preserves: q* = σw² E φ(√q* z)² + σb², φ the activation, z
+/// standard normal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FixedPoint {
@@ -38,11 +39,14 @@ pub enum Stability {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DepthScales {
-    /// ξ_q, of a deviation of the variance from q*: `1/ξ_q = −ln(χ₁ + σw² E φ″φ)`.
+    /// ξ_q, the number of layers over which a deviation of the variance from its fixed point q* decays by a factor e:
+    /// `1/ξ_q = −ln |χ₁ + σw² E φ″φ|`.
     pub variance: f64,
-    /// ξ_c, of a deviation of the correlation of two inputs from c*: `1/ξ_c = −ln χ_c*`.
+    /// ξ_c, the number of layers over which a deviation of the correlation of two inputs from its limit c* decays by a
+    /// factor e: `1/ξ_c = −ln χ_c*`, where χ_c* is `σw² E φ′(u₁) φ′(u₂)` at the correlation c*.
     pub correlation: f64,
-    /// ξ_∇, of the squared norm of a gradient: `1/ξ_∇ = −ln χ₁`. Negative if the gradient explodes.
+    /// ξ_∇, the number of layers over which the squared norm of a gradient decays by a factor e:
+    /// `1/ξ_∇ = −ln χ₁`. Negative if the gradient explodes.
     pub gradient: f64,
 }
 
@@ -60,17 +64,18 @@ impl DepthScales {
 pub struct PredictedLayer {
     /// q_l, the variance of the layer's pre-activations.
     pub variance: f64,
-    /// A_l = ½ log10 E φ′(√q_l z)², the activation's share.
+    /// A_l = ½ log10 E φ′(√q_l z)²: the change by the activation φ, in decades; z is standard normal.
     pub activation: f64,
-    /// V_l = ½ log10 σw², the weights' share.
+    /// V_l = ½ log10 σw²: the change by the weights, in decades.
     pub weights: f64,
-    /// 3 E φ′⁴/(E φ′²)² − 1. Divided by the layer's width, it is the layer's part of the variance of
-    /// ln‖Ju‖².
+    /// 3 E φ′⁴/(E φ′²)² − 1. Divided by the layer's width, it is the layer's term in the variance of
+    /// ln‖Ju‖² over random networks, J the Jacobian for one input, u any direction.
     pub spread: f64,
 }
 
 impl PredictedLayer {
-    /// Returns A_l + V_l = ½ log10 χ₁(q_l), the sum of both shares: the change of the gradient's norm in decades.
+    /// Returns A_l + V_l, the change by activation and weights together: the change of the gradient's norm in decades,
+    /// ½ log10 χ₁(q_l).
     pub fn decades(&self) -> f64 {
         self.activation + self.weights
     }
@@ -142,8 +147,8 @@ impl<'a> MeanField<'a> {
     }
 
     /// Applies the correlation map: returns the correlation c′, in the next layer, of two inputs whose
-    /// pre-activations have variance q and correlation c. `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²` (Poole et al.
-    /// 2016).
+    /// pre-activations u₁, u₂ have variance q and correlation c. `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²`
+    /// (Poole et al. 2016).
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite, or `c` is outside \[−1, 1\].
@@ -220,7 +225,8 @@ impl<'a> MeanField<'a> {
         }))
     }
 
-    /// The budget of `depth` layers, ½ Σ log10 χ₁(q_l): the change of a gradient's norm through them, in decades.
+    /// The change of a gradient's norm through `depth` layers, in decades: ½ Σ log10 χ₁(q_l), q_l the variance of
+    /// the pre-activations of layer l.
     ///
     /// `q` is the variance of the pre-activations of the first layer.
     ///
@@ -246,8 +252,8 @@ impl<'a> MeanField<'a> {
         Ok(sum)
     }
 
-    /// β, the variance of ln‖Ju‖² over random networks of these widths, J the Jacobian for one input, u any
-    /// direction.
+    /// β, the variance of ln‖Ju‖² over random networks whose layers have `widths` units, J the Jacobian for one
+    /// input, u any direction. `q` is the variance of the pre-activations of the first layer.
     ///
     /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether a
     /// gradient vanishes in a given network.
@@ -296,14 +302,15 @@ impl<'a> MeanField<'a> {
         next(self.moments.pair(q, c)) / next(self.moments.pair(q, 1.0))
     }
 
-    /// Returns the slope of the correlation map, dc′/dc = q σw² E φ′(u₁) φ′(u₂) / q′.
+    /// Returns the slope of the correlation map at the variance `q` and the correlation `c`: dc′/dc = q σw² E
+    /// φ′(u₁) φ′(u₂) / q′.
     fn correlation_slope(&self, q: f64, c: f64) -> f64 {
         q * self.weight_variance * self.moments.pair_slope(q, c) / self.next_variance(q)
     }
 
-    /// Computes c*, the limit of the correlation of two inputs, by Newton's method from c = 0. The map is a power
-    /// series in c with non-negative coefficients (Mehler's formula), so it is convex on \[0, 1\]. Hence the iterates
-    /// approach the first fixed point from below.
+    /// Computes c*, the limit with depth of the correlation of two inputs with pre-activations of variance `q`, by
+    /// Newton's method from c = 0. The map is a power series in c with non-negative coefficients (Mehler's formula), so
+    /// it is convex on \[0, 1\]. Hence the iterates approach the first fixed point from below.
     fn fixed_correlation_at(&self, q: f64) -> f64 {
         if self.gradient_gain(q) <= 1.0 + INDIFFERENT && !self.moments.jumps() {
             return 1.0;
@@ -356,7 +363,8 @@ pub(super) fn difference(a: f64, b: f64) -> f64 {
 }
 
 /// Returns the values q at which `a(q) − b(q)` changes sign, `sides(q) = (a, b)`, in increasing order; `None` if the
-/// difference is 0 everywhere. The grid reaches from 10⁻¹⁶ to 10¹⁶ `highest`.
+/// difference is 0 everywhere. The grid has 0, ten points per decade from 10⁻¹⁶ to 1, and above 1 ten per decade
+/// up to 10¹⁶ · `highest`.
 pub(super) fn crossings(highest: f64, sides: impl Fn(f64) -> (f64, f64)) -> Option<Vec<f64>> {
     const PER_DECADE: i32 = 10;
     let apart = |q: f64| {

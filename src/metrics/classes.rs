@@ -21,7 +21,7 @@ fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
     best.map(|(k, _)| k)
 }
 
-/// Returns the class of each row of `y`: the column of its largest output, the first of equal ones.
+/// Returns the class of each row of `width` values of `y`: the column of its largest output, the first of equal ones.
 ///
 /// # Errors
 /// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
@@ -34,8 +34,8 @@ pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>,
     Ok(classes)
 }
 
-/// Returns the fraction of rows whose largest output is in the column of their class. Among equal outputs the first
-/// counts; NaN never counts.
+/// Returns the fraction of rows of `width` values of `y` whose largest output is in the column of their class. Among
+/// equal outputs the first counts; NaN never counts.
 ///
 /// # Errors
 /// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;

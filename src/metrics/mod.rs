@@ -34,7 +34,8 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// Returns the number of rows of `width` values in an output of `values` values. Refuses incomplete rows, and no rows.
+/// Returns the number of rows of `width` values in an output of `values` values. [`Error::Empty`] for no rows or a
+/// `width` of 0; [`DataRule::NotMultiple`](crate::error::DataRule::NotMultiple) for an incomplete row.
 fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
     if width == 0 {
         return Err(Error::Empty { what: "a row of the output" });
@@ -43,12 +44,12 @@ fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
     Ok(values / width)
 }
 
-/// Refuses targets unless their number is that of the values of an output.
+/// Returns [`Error::Length`] unless the number of `targets` is that of the `outputs`, the values of an output.
 fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
     require_length("targets", outputs, targets)
 }
 
-/// Refuses values that are NaN. The error names `what` and the index of the first.
+/// Returns [`Error::NonFinite`] if a value is NaN. The error names `what` and the index of the first.
 fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| value.is_nan()) {
         Some(index) => Err(Error::NonFinite { what, index, found: f64::NAN }),
@@ -56,7 +57,7 @@ fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Er
     }
 }
 
-/// Refuses values that are NaN or infinite. The error names `what` and the index of the first.
+/// Returns [`Error::NonFinite`] if a value is NaN or infinite. The error names `what` and the index of the first.
 fn require_finite<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index, found: to_f64(values[index]) }),

@@ -40,7 +40,8 @@ fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     (most, if most > 0.0 { sum(values.map(|value| (value / most) * (value / most))) } else { 0.0 })
 }
 
-/// Returns the mean of `of_column` over the columns 0 to `width − 1`. A mean that is NaN or +∞ is an error.
+/// Returns the mean of `of_column` over the columns 0 to `width − 1`. [`Error::NonFinite`] if the mean is NaN or
+/// +∞.
 fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
     let mut sum = Sum::new();
     for column in 0..width {

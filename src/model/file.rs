@@ -39,9 +39,9 @@ struct Description {
     classes: Vec<String>,
 }
 
-/// The metadata key of the version of the format.
+/// The metadata key under which a file holds the version of the format.
 const VERSION: &str = "chainrule model";
-/// The metadata key of the [`Description`].
+/// The metadata key under which a file holds the [`Description`], as JSON.
 const DESCRIPTION: &str = "model";
 
 /// The name of the tensor with the buffers of the network, such as running statistics.
@@ -93,8 +93,8 @@ impl Precision {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
-    /// Adds the bytes of `x`, rounded to the nearest number of the format. Returns `None` if a format narrower than
-    /// `f64` rounds it to ∞.
+    /// Appends `x` to `bytes`, rounded to the nearest number of the format, little-endian. Returns `None` if a format
+    /// narrower than `f64` cannot hold it: if it is NaN, infinite or rounded to ∞.
     pub(super) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
         match self {
             Precision::F64 => bytes.extend(x.to_le_bytes()),
@@ -106,7 +106,7 @@ impl Precision {
         Some(())
     }
 
-    /// Decodes the number in `bytes`, little-endian.
+    /// Decodes the number of this format in `bytes`, little-endian.
     pub(super) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
@@ -118,10 +118,12 @@ impl Precision {
     }
 }
 
-/// A binary format of 16 bits: sign, exponent, `digits` bits of fraction. The smallest normal number is `2^least`.
+/// A binary format of 16 bits: sign, exponent and fraction.
 #[derive(Clone, Copy)]
 struct Small {
+    /// The number of bits of the fraction.
     digits: i32,
+    /// The exponent of the smallest normal number, `2^least`.
     least: i32,
 }
 
@@ -129,7 +131,7 @@ impl Small {
     const F16: Small = Small { digits: 10, least: -14 };
     const BF16: Small = Small { digits: 7, least: -126 };
 
-    /// Returns the distance from 1 to the next number.
+    /// Returns the distance from 1 to the next number of the format.
     fn epsilon(self) -> f64 {
         power(-self.digits)
     }
@@ -139,7 +141,8 @@ impl Small {
         0x7FFF >> self.digits << self.digits
     }
 
-    /// Returns the bits of the number nearest to `x`, ties to even; `None` if that number is infinite or NaN.
+    /// Returns the bits of the number of the format nearest to `x`, ties to even; `None` if that number is infinite or
+    /// NaN.
     fn bits(self, x: f64) -> Option<u16> {
         let exponent = ((x.abs().to_bits() >> 52) as i32 - 1023).max(self.least);
         // The magnitude in multiples of the spacing of adjacent numbers. A carry out of the fraction increments the
@@ -150,7 +153,7 @@ impl Small {
         (bits < f64::from(self.infinity())).then_some(bits as u16 | sign)
     }
 
-    /// Returns the number with these bits.
+    /// Returns the number of the format with these bits.
     fn value(self, bits: u16) -> f64 {
         let (field, fraction) = (i32::from((bits & 0x7FFF) >> self.digits), f64::from(bits & ((1 << self.digits) - 1)));
         let magnitude = if bits & 0x7FFF >= self.infinity() {
@@ -322,7 +325,8 @@ fn describe(header: &Header) -> Result<Description, Error> {
     serde_json::from_str(header.metadata.get(DESCRIPTION).map_or("", String::as_str)).map_err(damaged)
 }
 
-/// Creates the model of `network` with the tensors of a file.
+/// Creates the model of `network` with the parameters and buffers in the tensors of a file, `data`, and the scales and
+/// names of `description`. Refuses tensors that do not fit the network.
 fn assemble<T: Scalar>(
     network: Box<dyn Layer<T>>,
     description: Description,
@@ -364,7 +368,8 @@ fn assemble<T: Scalar>(
     Ok(model)
 }
 
-/// Appends the `count` values of a tensor, rounded to `T`, to `values`. Refuses a value that is not finite in `T`.
+/// Appends the `count` values of the tensor `name`, rounded to `T`, to `values`. `data` holds the bytes of all tensors.
+/// Refuses another number of values, and a value that is not finite in `T`.
 fn read_tensor<T: Scalar>(
     name: &str,
     tensor: &Tensor,

@@ -239,8 +239,8 @@ impl<T: Scalar> Model<T> {
         Ok(probabilities)
     }
 
-    /// Returns the number of classes: the output width. For a network of one output, an error that names the method
-    /// `what`.
+    /// Returns the number of classes: the output width. For a network of one output, it returns an error that names the
+    /// method `what`.
     fn classified(&self, what: &'static str) -> Result<usize, Error> {
         match self.network.dims().output {
             1 => Err(Error::IncompatibleLayer {

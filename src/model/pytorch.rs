@@ -85,7 +85,7 @@ impl ModuleNames {
     }
 }
 
-/// A tensor, and the block whose values it holds.
+/// A PyTorch tensor, and the parameter block whose values it holds.
 struct Entry {
     tensor: String,
     /// The name of the block.
@@ -94,16 +94,17 @@ struct Entry {
     kind: Kind,
 }
 
-/// How the values of a tensor are converted to the values of a block.
+/// How the values of a PyTorch tensor are converted to the values of a parameter block.
 enum Kind {
     /// The tensor has the values of the block.
     Whole,
-    /// PyTorch's recurrent bias b_hh, which is added to b_ih, since the layer has one bias. For a GRU its last rows are
-    /// a block of their own, with the parameters `apart`.
+    /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layer has one bias, except for the last rows of a
+    /// GRU. These are a block of their own, with the parameters `apart`.
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
-/// Returns an entry for each PyTorch tensor with parameters of `network`, in the order of the blocks.
+/// Returns an entry for each PyTorch tensor with parameters of `network`, in the order of its `blocks`; `names` has the
+/// modules. Refuses a GRU whose reset gate acts before the product, which PyTorch does not have.
 fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
     let parts = network.parts();
     let mut entries = Vec::new();
@@ -154,12 +155,13 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
     Ok(entries)
 }
 
-/// Returns the full name of the tensor `own` of a module: `module.own`.
+/// Returns the full name of the tensor `own` of a module: `module.own`, or `own` if `module` is empty.
 fn below(module: &str, own: &str) -> String {
     if module.is_empty() { own.into() } else { format!("{module}.{own}") }
 }
 
-/// Returns the names of the tensors of buffers, with their ranges. A batch norm has two tensors.
+/// Returns the names of the tensors that hold buffers, with their ranges among the buffers of the network. A batch norm
+/// has two tensors, running mean and running variance.
 fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
     let mut entries = Vec::new();
     for BufferPlace { path, range, is_batch_norm } in places {
@@ -246,7 +248,7 @@ pub fn import_state_dict<T: Scalar>(
     Ok(())
 }
 
-/// Returns the values of the tensor `name`. An error if it is missing or has another shape than `shape`.
+/// Returns the values of the tensor `name`. Refuses a `state` without it, or with another shape than `shape`.
 fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [f64], Error> {
     let tensor = state.get(name).ok_or_else(|| missing(name, shape, state))?;
     if tensor.shape != shape {
@@ -293,7 +295,7 @@ pub fn export_state_dict<T: Scalar>(
 }
 
 impl Entry {
-    /// Returns the indices of the tensor's values among the parameters, in order.
+    /// Returns the indices of the tensor's values among the parameters of the network, in the order of the tensor.
     fn places(&self, blocks: &Blocks) -> Result<impl Iterator<Item = usize> + use<>, Error> {
         let block = blocks.get(&self.block)?;
         let apart = match &self.kind {

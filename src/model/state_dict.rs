@@ -161,7 +161,7 @@ impl StateDict {
     }
 }
 
-/// A number format that can be read.
+/// A number format of a tensor that can be read: a float, or an integer of `size` bytes. `BOOL` counts as an integer.
 enum Number {
     Float(Precision),
     Integer { size: usize, signed: bool },
@@ -190,7 +190,7 @@ impl Number {
         }
     }
 
-    /// Decodes the number in `bytes`; `None` for an integer beyond 2⁵³.
+    /// Decodes the number in `bytes`, little-endian; `None` for an integer of a magnitude beyond 2⁵³.
     fn read(&self, bytes: &[u8]) -> Option<f64> {
         match self {
             Number::Float(precision) => Some(precision.read(bytes)),
@@ -204,7 +204,7 @@ impl Number {
     }
 }
 
-/// Returns the error about a tensor of a state dict that is not the expected one.
+/// Returns the error about `tensor` of a state dict, which is `found` where another is `expected`.
 pub(super) fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::StateDict { tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
 }

@@ -13,7 +13,8 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Returns the error about a layer that cannot run step by step.
+/// Returns the error about a layer that cannot run step by step. `path` and `kind` name the layer; an empty path is the
+/// network.
 fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     let layer = if path.is_empty() { "network" } else { path };
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
@@ -87,7 +88,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(stream)
     }
 
-    /// Whether a few random steps, run one by one, give the same bits as one pass over them.
+    /// Whether the first 1 to 4 of 4 random steps, run one by one, each end in the same output as one pass over them.
+    /// NaN equals NaN. The state is zero afterwards if they do.
     fn agrees(&mut self) -> Result<bool, Error> {
         const STEPS: usize = 4;
         let mut rng = generator(0);
@@ -114,7 +116,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(true)
     }
 
-    /// Runs the network on the step `self.x`, and writes its output for the sequence up to this step to `self.y`.
+    /// Runs the network on the step `self.x`, writes its output for the sequence up to this step to `self.y`, and
+    /// carries the state to the next step.
     fn advance(&mut self) -> Result<(), Error> {
         let y = self.workspace.infer(&self.model.parameters, &self.x, BatchShape::batch(1))?;
         match &mut self.sums {

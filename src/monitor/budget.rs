@@ -51,8 +51,8 @@ pub struct BlockBudget {
     pub gradient: NormStats,
 }
 
-/// The decades that each factor adds to log10 ‖gradient‖; they sum to log10 of the norm after the last link over
-/// the norm before the first.
+/// The decades (powers of ten) that the links of each [`Factor`] add to the norm of the gradient. They sum to log10 of
+/// the norm after the last link over the norm before the first.
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
 /// change is attributed to that later link.
@@ -60,10 +60,11 @@ pub struct BlockBudget {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Shares {
-    /// The share of products with weights: Σ log10 ‖Wᵀd‖/‖d‖.
+    /// The share of products with weights: Σ log10 ‖Wᵀd‖/‖d‖ over matrices W, d being the gradient before
+    /// each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub weights: f64,
-    /// The share of activation derivatives: Σ log10 ‖φ′ ⊙ g‖/‖g‖.
+    /// The share of activations φ: Σ log10 ‖φ′ ⊙ g‖/‖g‖, g being the gradient before each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
     /// The share of additions, where the gradients of two paths are added.
@@ -121,10 +122,10 @@ impl Shares {
 /// A monitor that records the norms of the gradient at each link of the last monitored pass, over depth and over time.
 /// Its `Display` is a table.
 ///
-/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A the share of activations, V of weights, J
-/// of additions and O of other links. The budget begins at the gradient of the network's output. It ends at the last
-/// gradient computed: that of the first pre-activation, or of the input if requested. Once it has recorded the longest
-/// pass, it does not allocate.
+/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A_l the share of activations at layer l,
+/// V_l of weights, J_l of additions and O_l of other links. The budget begins at g_L, the gradient of the network's
+/// output. It ends at g_0, the last gradient computed: that of the first pre-activation, or of the input if requested.
+/// Once it has recorded the longest pass, it does not allocate.
 #[derive(Clone, Debug, Default)]
 pub struct GradientBudget {
     depth: Rows,

@@ -92,13 +92,13 @@ impl BudgetHistory {
         (0..self.numbers.len()).map(total).collect()
     }
 
-    /// Ends the current pass.
+    /// Ends the current pass: the next link that is added begins another.
     pub(super) fn end(&mut self) {
         self.open = None;
     }
 
-    /// Adds a link of the main path to the pass `number`, with the norms of the gradient before and after it. The first
-    /// link after [`end`](Self::end) begins a pass.
+    /// Adds a link of the main path, with the norms of the gradient before and after it in the backward pass. The first
+    /// link after [`end`](Self::end) begins a pass, to which `number` is given.
     pub(super) fn push(&mut self, number: u64, name: &str, factor: Factor, [before, after]: [f64; 2]) {
         if self.open.is_none() {
             self.begin(number);

@@ -98,8 +98,10 @@ impl LayerSpec {
         })
     }
 
-    /// Builds a layer without layers inside it. It is a separate function, so that its large stack frame is not in each
-    /// level of recursion.
+    /// Builds a layer without layers inside it, at `path`. Custom parts come from `registry`; without one they are
+    /// refused. `dispatch` chooses the form of an activation: its own type, or a trait object.
+    ///
+    /// It is a separate function, so that its large stack frame is not in each level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(
         &self,
         path: &str,
@@ -142,7 +144,8 @@ impl LayerSpec {
         })
     }
 
-    /// Calls `exchange` with each activation and initializer of a layer, which has no layers inside it.
+    /// Calls `exchange` with each activation and initializer of a layer without layers inside it, which may replace
+    /// them. Returns the first error.
     fn exchange_kinds(&mut self, exchange: &mut dyn FnMut(Kind<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let (activation, initializers) = match self {
             LayerSpec::ActivationLayer { activation, .. } => (Some(activation), [None, None, None]),
@@ -170,7 +173,7 @@ pub(super) enum Kind<'a> {
     Initializer(&'a mut InitializerKind),
 }
 
-/// Selects layers that are generic over the activation: one compiled type per activation.
+/// Marker: builds layers that are generic over the activation, one compiled type for each activation.
 struct Typed;
 
 impl ActivationDispatch for Typed {
@@ -179,7 +182,7 @@ impl ActivationDispatch for Typed {
     }
 }
 
-/// Selects layers with the activation behind a trait object: one compiled type for all activations.
+/// Marker: builds layers that hold the activation behind a trait object, one compiled type for all activations.
 struct Behind;
 
 impl ActivationDispatch for Behind {
@@ -200,7 +203,7 @@ impl<T: Scalar> ActivationVisitor for BuildPointwise<T> {
     }
 }
 
-/// The settings of a recurrent layer without its cell.
+/// The settings of a recurrent layer without its cell. It visits a cell and returns the layer.
 pub(super) struct Unroll<T> {
     widths: [usize; 2],
     weights: InitializerKind,

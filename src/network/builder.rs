@@ -251,8 +251,8 @@ impl<T: Scalar> Builder<T> {
         self.add_made(layer, true)
     }
 
-    /// Adds the layer that `layer` creates for the current output width, or stores the first error. `own` states
-    /// whether it is a layer of this crate.
+    /// Adds the layer that `layer` creates for the current output width, its argument, or stores the first error. `own`
+    /// states whether it is a layer of this crate, whose slices are then not checked again in each pass.
     fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
             let place = self.network.len().to_string();

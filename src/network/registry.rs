@@ -26,8 +26,8 @@ use core::fmt;
 /// text.
 type Build<A, P> = Box<dyn Fn(A, &str) -> Result<P, Error> + Send + Sync>;
 
-/// The layer that is built around a custom activation: none, an activation layer of a width, or the recurrent layer of
-/// a cell.
+/// The layer that is built around a custom activation: none, an activation layer of this width, or the recurrent layer
+/// of this cell, with its other settings.
 enum Around<'a, T> {
     None,
     Pointwise(usize),
@@ -40,8 +40,8 @@ type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
 /// A cell as data, and its layer.
 type Unrolled<T> = (CellKind, Box<dyn Layer<T>>);
 
-/// Builds the layer around an activation. It is a trait, since a closure cannot be generic over the lifetime in
-/// `Around`.
+/// Builds an activation from its settings, and the layer around it. It is a trait, since a closure cannot be generic
+/// over the lifetime in `Around`.
 trait Place<T: Scalar>: Send + Sync {
     fn place(&self, settings: &str, around: Around<'_, T>) -> Result<Placed<T>, Error>;
 }
@@ -99,7 +99,7 @@ pub struct Registry<T: Scalar> {
     cells: BTreeMap<String, Build<Unroll<T>, Unrolled<T>>>,
     activations: BTreeMap<String, Box<dyn Place<T>>>,
     initializers: BTreeMap<String, Build<(), InitializerKind>>,
-    /// The first name that was registered twice, with its kind.
+    /// The first name that was registered twice, after the kind of its part, such as `layer`.
     twice: Option<(&'static str, String)>,
 }
 
@@ -162,15 +162,15 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Calls `insert`, which returns whether `name` was registered before. Stores the first such name, with its kind
-    /// `part`.
+    /// Calls `insert`, which registers `name` and returns whether it was registered before. Stores the first such name,
+    /// with `part`, the kind of what it names, such as `layer`.
     fn note(&mut self, part: &'static str, name: &str, insert: impl FnOnce(&mut Self) -> bool) {
         if insert(self) && self.twice.is_none() {
             self.twice = Some((part, name.into()));
         }
     }
 
-    /// Refuses a registry in which two parts have the same name.
+    /// Returns [`Error::Registered`] if two parts of one kind, such as two layers, were registered under the same name.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.twice {
             Some((part, name)) => {
@@ -180,7 +180,8 @@ impl<T: Scalar> Registry<T> {
         }
     }
 
-    /// Replaces the name of a custom activation or initializer by the part itself, built from the registry.
+    /// Replaces a custom activation or initializer of the layer at `path`, of which only name and settings are known,
+    /// by one that the registry builds. Others are left as they are.
     pub(super) fn exchange(&self, path: &str, kind: Kind<'_>) -> Result<(), Error> {
         match kind {
             Kind::Activation(kind) => {
@@ -211,7 +212,7 @@ impl<T: Scalar> Registry<T> {
         Ok((built, layer))
     }
 
-    /// Builds the activation layer, of `width` values per row, of a custom activation.
+    /// Builds the activation layer, of `width` values per row, of a custom `activation` at `path`.
     pub(super) fn pointwise(
         &self,
         path: &str,
@@ -222,7 +223,8 @@ impl<T: Scalar> Registry<T> {
         layer.ok_or_else(|| Error::CustomPart { path: path.into(), kind: activation.as_any().saved_name().into() })
     }
 
-    /// Builds the recurrent layer of a custom cell, or of a cell with a custom activation.
+    /// Builds the recurrent layer, at `path`, of a custom `cell`, or of a cell with a custom activation. `unroll` has
+    /// the other settings of the layer.
     pub(super) fn recurrent(&self, path: &str, cell: &CellKind, unroll: Unroll<T>) -> Result<Box<dyn Layer<T>>, Error> {
         let CellKind::Custom { name, settings } = cell else {
             let mut around = cell.clone();
@@ -242,7 +244,8 @@ impl<T: Scalar> Registry<T> {
         Ok(layer)
     }
 
-    /// Builds the custom layer registered as `name`, from the dims and settings of its description.
+    /// Builds the custom layer registered as `name` from the `dims` and `settings` of its description, which is at
+    /// `path`. Refuses a layer with another description.
     pub(super) fn layer_of(
         &self,
         path: &str,
@@ -264,7 +267,8 @@ impl<T: Scalar> Registry<T> {
     }
 }
 
-/// A part of a description that a registry builds.
+/// A part of a description that a registry builds: its kind, such as `layer`; the path of its layer; its name; its
+/// settings.
 struct Wanted<'a> {
     part: &'static str,
     path: &'a str,
@@ -285,7 +289,8 @@ impl Wanted<'_> {
         self.error(RegistryRule::Build { path: self.place(), reason: Box::new(reason) })
     }
 
-    /// Returns the entry of `parts` under this part's name, with or without the path of the type.
+    /// Returns the entry of `parts` under this part's name, with or without the path of the type. Without an entry, the
+    /// error lists similar names.
     fn find<'r, P>(&self, parts: &'r BTreeMap<String, P>) -> Result<&'r P, Error> {
         let found = parts.get(self.name).or_else(|| parts.get(&without_paths(self.name)));
         found.ok_or_else(|| {
@@ -299,7 +304,8 @@ impl Wanted<'_> {
         build(argument, self.settings).map_err(|reason| self.failed(reason))
     }
 
-    /// Refuses a part whose property `what` was built as `found`, while its description has `expected`.
+    /// Refuses a part whose property `what`, such as its name or settings, was built as `found`, while its description
+    /// has `expected`.
     fn same(&self, what: &'static str, expected: &str, found: &str) -> Result<(), Error> {
         if expected == found {
             return Ok(());

@@ -11,7 +11,7 @@ use core::fmt;
 pub struct SummaryRow {
     /// The path of the layer in the network: `2`, `3.branch.0`.
     pub path: String,
-    /// The kind of layer.
+    /// The kind of the layer in a few words, with some of its settings.
     pub kind: String,
     /// Values per input row.
     pub input: usize,

@@ -41,7 +41,8 @@ struct BackwardSteps<'a, T> {
     h_start: &'a [T],
     cell_state_start: &'a [T],
     cell_states: &'a [T],
-    /// h and cell state as the cell computed them, before zoneout.
+    /// h and cell state of all rows as the cell computed them, before zoneout. Without zoneout they are `y` and
+    /// `cell_states`.
     computed: [&'a [T]; 2],
     mask: &'a [T],
     zoneout: Option<Zoneout>,
@@ -53,7 +54,8 @@ struct BackwardSteps<'a, T> {
 }
 
 impl<T: Scalar> BackwardSteps<'_, T> {
-    /// Computes `g_t = d_h_prev + dy_t` for the rows `rows` of y. `dy` may omit leading rows that are all zero.
+    /// Overwrites `d_h` with `g_t = d_h_prev + dy_t`, the gradient with respect to h_t. `rows` are rows of y, all of
+    /// one step; `d_h_prev` and `d_h` hold these rows alone. Leading rows that `self.dy` omits count as 0.
     fn add_dy(&self, rows: Range<usize>, d_h_prev: &[T], d_h: &mut [T]) {
         let hidden = d_h.len() / rows.len();
         let zeros = self.zero_rows.saturating_sub(rows.start).min(rows.len());
@@ -68,7 +70,15 @@ impl<T: Scalar> BackwardSteps<'_, T> {
 }
 
 impl Unrolled {
-    /// Runs the backward pass over `segment`, or over all steps without one.
+    /// Runs the backward pass of the layer with this `cell` and the parameters `w`, and adds the gradient of the
+    /// parameters to `pass.dw`. `hints` are the layer's promises, by which `pass.dy` may omit leading zero rows.
+    ///
+    /// With a `segment` of a longer pass, the slices of `pass` hold the rows of the segment alone, and `segment` gives
+    /// its position. Segments run from the last to the first; `pass.dw` is complete after the first. Without a
+    /// `segment` all steps run.
+    ///
+    /// # Panics
+    /// If a slice has the wrong length, or the cell breaks a rule.
     pub(super) fn backward<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -224,8 +234,11 @@ impl Unrolled {
         }
     }
 
-    /// Runs some steps backward for the samples of `slabs`: z, u, and gradients. These are with respect to h_t,
-    /// h_{t−1}, the operand of a stage and the cell state, then those between stages, with respect to the masked h,
+    /// Runs the steps `steps` backward, from last to first, for the samples of `slabs`. `given` holds the values that
+    /// all steps read. `live` is memory for the gradients that the monitor of `ctx` receives; empty without a monitor.
+    ///
+    /// `slabs` are z and u, which are overwritten by their gradients, then gradients, in this order: with respect to
+    /// h_t, h_{t−1}, the operand of a stage and the cell state; those between stages; with respect to the masked h;
     /// and the part that zoneout passes to the previous cell state.
     ///
     /// # Shapes

@@ -72,20 +72,26 @@ impl<F, B> Bidirectional<F, B> {
 /// come last.
 const FORWARD_LINK: usize = 1;
 
-/// Sizes of the two directions in a pass, forward first, in values. `widths` is per row; `state` is the sum per sample,
-/// `scratch` the larger one, and `parameters` those of the forward direction.
+/// Sizes of the two directions in a pass, in numbers of values. Arrays hold the forward direction first.
 struct Parts {
+    /// Output values per row of each direction.
     widths: [usize; 2],
+    /// Output values of each direction, for all rows.
     outs: [usize; 2],
+    /// Values that each direction saves for the backward pass.
     saved: [usize; 2],
+    /// State values of each direction, for all samples.
     states: [usize; 2],
+    /// The larger scratch of the two directions.
     scratch: usize,
+    /// State values per sample, of both directions together.
     state: usize,
+    /// The number of parameters of the forward direction.
     parameters: usize,
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// Returns the sizes of a pass over `shape`. `after` is the output shape of the forward direction.
+    /// Returns the sizes of a pass over `shape` in `mode`. `after` is the output shape of the forward direction.
     fn parts<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> Parts
     where
         F: Layer<T>,
@@ -108,7 +114,9 @@ impl<F, B> Bidirectional<F, B> {
         FORWARD_LINK + self.kept[0].links
     }
 
-    /// Returns the sizes of a pass and the lengths that its slices must have. Each direction checks its own scratch.
+    /// Returns the sizes of a pass over `shape` in `mode`, and the lengths that its slices must have. `after` is the
+    /// output shape of the forward direction. The length of the scratch counts the two outputs alone, since each
+    /// direction checks its own scratch.
     fn sizes_of_pass<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> (Parts, PassLengths)
     where
         F: Layer<T>,
@@ -121,8 +129,8 @@ impl<F, B> Bidirectional<F, B> {
         (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state), shape.batch))
     }
 
-    /// Panics for a pass over `shape` in which the backward direction has another output shape than `after`, the
-    /// forward one's.
+    /// Panics unless `after`, the output shape of the forward direction, is valid for a pass over `shape`, and the
+    /// backward direction has the same output shape.
     fn check_rows<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>)
     where
         B: Layer<T>,
@@ -134,7 +142,8 @@ impl<F, B> Bidirectional<F, B> {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// Returns the sizes, blocks, links and hints of the bidirectional layer, from those of the two directions.
+    /// Returns the sizes, blocks, links and hints of the bidirectional layer, from those of the two directions. Refuses
+    /// a layer that is nested too deep.
     fn answers<T: Scalar>(&self) -> Result<Answers, LayerRule>
     where
         F: Layer<T>,
@@ -192,7 +201,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         whole.kept_part("backward", &self.backward, self.kept[1])
     }
 
-    /// Returns `√(f² + b²)` of the gain bounds of the two directions, since their outputs are concatenated.
+    /// Returns `√(f² + b²)`, where f and b are the gain bounds of the forward and the backward direction, whose
+    /// outputs are concatenated. `None` if a direction has no bound, or `w` is too short.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let (first, second) = w.split_at_checked(self.kept[0].dims.parameters)?;
         let first = Upper::of(self.forward.gain_bound(first, shape)?);

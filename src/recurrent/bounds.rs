@@ -16,8 +16,9 @@ use alloc::vec::Vec;
 pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 
 impl Unrolled {
-    /// Returns the cell's bounds for each of the first `steps` steps. `None` if the cell states none, `w` is too short,
-    /// or there are more than [`MOST_BOUNDED_STEPS`] steps.
+    /// Returns bounds on the Jacobians of the first `steps` steps of the layer with this `cell` and the parameters `w`,
+    /// recurrent dropout and zoneout included. `None` if the cell states none, `w` is too short, or there are more than
+    /// [`MOST_BOUNDED_STEPS`] steps.
     fn step_bounds<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
         if w.len() < self.dims().parameters || steps > MOST_BOUNDED_STEPS {
             return None;
@@ -44,10 +45,12 @@ impl Unrolled {
         (0..steps).map(|step| cell.step_bounds(&gates, step).map(|bounds| self.zoned_out(bounds))).collect()
     }
 
-    /// Returns the bounds of a step with zoneout, given those of the cell. h and c each have `∂s_t/∂s_{t−1} =
-    /// diag(d) + diag(1 − d) J`, of norm at most `√(1 + ‖J‖²)`. The other blocks of the Jacobian are no larger
-    /// than without zoneout. The bounds of the cells on states hold too: each value lies between the previous state and
-    /// the computed one.
+    /// Returns the bounds of a step with zoneout, given the `bounds` of the cell; without zoneout, `bounds` unchanged.
+    ///
+    /// With J the Jacobian of the cell and d the kept fraction of the previous state, s = h and s = c each have
+    /// `∂s_t/∂s_{t−1} = diag(d) + diag(1 − d) J`, of norm at most `√(1 + ‖J‖²)`. The other blocks of the
+    /// Jacobian are no larger than without zoneout. The bounds of the cells on states hold too: each value lies between
+    /// the previous state and the computed one.
     fn zoned_out(&self, mut bounds: StepBounds) -> StepBounds {
         if self.noise.zones_out() {
             let with_kept = |norm: f64| (Upper::ONE + Upper::of(norm) * Upper::of(norm)).sqrt().get();
@@ -57,10 +60,14 @@ impl Unrolled {
         bounds
     }
 
-    /// Returns `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t, for
-    /// which `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k`: the norm of a matrix of blocks
-    /// is at most that of the matrix of the norms of its blocks. Sums of its rows and columns are recurrences over the
+    /// Returns an upper bound on the 2-norm of the Jacobian of all outputs by all inputs of a pass over `shape`, for
+    /// one sample. `None` as for `step_bounds`: without bounds of the `cell`, if `w` is too short, or for too many
     /// steps.
+    ///
+    /// The bound is `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t,
+    /// for which `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k` with s the state: the norm
+    /// of a matrix of blocks is at most that of the matrix of the norms of its blocks. Sums of its rows and columns are
+    /// recurrences over the steps.
     pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let steps = self.step_bounds(cell, w, shape.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);

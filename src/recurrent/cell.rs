@@ -63,7 +63,7 @@ pub struct CellForward<'a, T> {
 }
 
 impl<'a, T> CellForward<'a, T> {
-    /// Panics unless each slice has the length that `sizes` gives; `cell` is the name of the cell in the message.
+    /// Panics unless each slice has the length that `sizes` gives. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let (n, UnitSizes { gates, separate, cell_state, operand, .. }) = (self.h.len(), sizes);
@@ -150,7 +150,8 @@ pub(super) struct UnitSizes {
     pub(super) operand: bool,
 }
 
-/// Panics with the name of the first slice of wrong length. `slices` holds names, expected lengths and found lengths.
+/// Panics with the names of the `cell` and of the first slice of wrong length. `slices` holds names, expected lengths
+/// and found lengths.
 #[cold]
 #[inline(never)]
 fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
@@ -161,7 +162,7 @@ fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
 }
 
 impl<'a, T> CellBackward<'a, T> {
-    /// Panics unless each slice has the length that `sizes` gives; `cell` is the name of the cell in the message.
+    /// Panics unless each slice has the length that `sizes` gives. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let (n, UnitSizes { gates, separate, cell_state, between_stages, operand }) = (self.h.len(), sizes);
@@ -215,9 +216,9 @@ impl<'a, T> CellBackward<'a, T> {
 /// Values per unit that a cell needs in addition to h.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CellSizes {
-    /// Values of cell state, carried from step to step: 1 for the c of an LSTM.
+    /// Values of cell state per unit, carried from step to step: 1 for the c of an LSTM.
     pub cell_state: usize,
-    /// Gradients that one backward stage keeps for an earlier one.
+    /// The number of gradients per unit that one backward stage keeps for an earlier one.
     pub between_stages: usize,
 }
 
@@ -225,21 +226,24 @@ pub struct CellSizes {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct GateBounds {
-    /// Upper bound on `‖W_g‖₂`.
+    /// Upper bound on `‖W_g‖₂`, where W_g holds the rows of the input weights W that belong to the gate.
     pub weight: f64,
-    /// Upper bound on `‖U_g‖₂`.
+    /// Upper bound on `‖U_g‖₂`, where U_g holds the rows of the recurrent weights U that belong to the gate.
+    /// Recurrent dropout of a rate p counts U `1/(1 − p)` times.
     pub recurrent: f64,
     /// Upper bound on the entries of `U_g h + b_u` for entries of h in [−1, 1]: `max_j (Σ_k |U_g,jk| + |b_u,j|)`.
+    /// U_g are the gate's recurrent weights, and b_u is the bias of its separate product, 0 if it has none.
     pub product: f64,
 }
 
 /// Upper bounds on the Jacobian of one step, by blocks of the state s = (h, c), where c is the cell state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepBounds {
-    /// Bounds on `‖∂s_t/∂s_{t−1}‖₂`: \[\[∂h/∂h, ∂h/∂c\], \[∂c/∂h, ∂c/∂c\]\]; 0 if the cell
-    /// has no c.
+    /// Bounds on the 2-norms of the blocks of `∂s_t/∂s_{t−1}` for the state s = (h, c): \[\[∂h/∂h,
+    /// ∂h/∂c\], \[∂c/∂h, ∂c/∂c\]\]. Those with c are 0 if the cell has no cell state c.
     pub state: [[f64; 2]; 2],
-    /// Bounds on `‖∂s_t/∂x_t‖₂`: \[∂h/∂x, ∂c/∂x\].
+    /// Bounds on the 2-norms of the blocks of `∂s_t/∂x_t` for the state s = (h, c) and the input x: \[∂h/∂x,
+    /// ∂c/∂x\].
     pub input: [f64; 2],
 }
 
@@ -294,14 +298,16 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// The gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [Gate];
 
-    /// Runs one stage of a step.
+    /// Runs one stage of a forward step for one sample, whose values are in `unit`. Stages are counted from 0 and run
+    /// in order.
     ///
     /// # Panics
     /// A cell may panic for a `stage` that it does not have, and for slices that are not as long as its methods say; a
     /// cell of this crate names the slice. A [`Recurrent`](super::Recurrent) layer passes neither.
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>);
 
-    /// Runs one stage of the backward pass of a step.
+    /// Runs one stage of the backward pass of a step for one sample, whose values are in `unit`. Stages run from the
+    /// last to stage 0.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -317,13 +323,15 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         CellSizes::default()
     }
 
-    /// The activation of a gate, for monitors. The default is `None`.
+    /// The activation of gate number `_gate`, in the order of [`gates`](Self::gates), for monitors. The default is
+    /// `None`.
     fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
         None
     }
 
-    /// Upper bounds on the Jacobian of step number `step`, counted from 0, from a zero state and for any input. `None`
-    /// if none are known, which is the default.
+    /// Upper bounds on the Jacobian of step number `_step`, counted from 0, in a sequence that starts from a zero
+    /// state, for any input. `_gates` has bounds on the weights of each gate, in the order of [`gates`](Self::gates).
+    /// `None` if none are known, which is the default.
     fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
     }

@@ -66,7 +66,8 @@ pub struct Checkpointed<T> {
     /// The `LastStep` layer at the end, if there is one.
     pub(super) last_step: Option<Entry<T>>,
     interval: CheckpointInterval,
-    /// The number of rows whose sums over time form one partial sum.
+    /// The number of rows (samples at single steps) whose terms of dW form one partial sum. All recurrent layers inside
+    /// have the same number.
     block_rows: usize,
 }
 
@@ -142,9 +143,9 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Sets the largest interval with which a training pass over `shape` takes at most `bytes` for saved values and
-    /// scratch. Intervals tried are powers of two times the steps of one partial sum. Inputs, outputs and parameters
-    /// are not counted.
+    /// Sets the largest interval between checkpoints with which a training pass over `shape` takes at most `bytes` for
+    /// saved values and scratch. Intervals tried are powers of two times the steps of one partial sum of dW. Inputs,
+    /// outputs and parameters are not counted.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; those of
@@ -189,19 +190,21 @@ impl<T: Scalar> Checkpointed<T> {
         self.layers.iter().chain(&self.last_step)
     }
 
-    /// Returns the values of state per sample, over all layers.
+    /// Returns the number of state values per sample, summed over all layers.
     pub(super) fn state(&self) -> usize {
         saturating_sum(self.layers.iter().flat_map(|entry| entry.states))
     }
 
-    /// Returns the numbers of values that a layer saves in a segment, and of its outputs with room for one step before.
+    /// Returns two lengths, in values, for the layer `entry` in a segment of `plan`: of the values that it saves, and
+    /// of its outputs with room for one step before. In a `mode` that does not save, the first is 0.
     pub(super) fn segment_sizes(entry: &Entry<T>, plan: &Plan, mode: Mode) -> [usize; 2] {
         let saved = entry.layer.memory(BatchShape::sequences(1, plan.rows), mode).saved;
         [saved, plan.batch.saturating_add(plan.rows).saturating_mul(entry.kept.dims.output)]
     }
 
-    /// Returns three lengths: of the states before the segments, of one segment's saved values and outputs, and of the
-    /// partial sums of gradients (0 if `mode` does not save).
+    /// Returns three lengths, in values, for all layers of a pass divided by `plan`: of the states before the segments,
+    /// of one segment's saved values and outputs, and of the partial sums of gradients. In a `mode` that does not save,
+    /// there is room for one state, and none for sums.
     pub(super) fn lengths_of(&self, plan: &Plan, mode: Mode) -> [usize; 3] {
         let slots = if mode.saves() { plan.slots } else { 1 };
         let states = saturating_product(&[slots, plan.batch, self.state()]);
@@ -219,7 +222,8 @@ impl<T: Scalar> Checkpointed<T> {
         self.layers.iter().map(|entry| entry.kept.dims.output).max().unwrap_or(0)
     }
 
-    /// Returns the sizes of [`Layer::memory`] for `interval` in place of the layer's own.
+    /// Returns the sizes of memory that a pass over `shape` in `mode` takes if the interval between checkpoints is
+    /// `interval`, not the layer's own.
     fn memory_with(&self, interval: CheckpointInterval, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let plan = Plan::new(interval, self.block_rows, shape);
         let [states, segment, sums] = self.lengths_of(&plan, mode);
@@ -238,7 +242,7 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Returns the lengths that the slices of a pass over `shape` must have.
+    /// Returns the lengths that the slices of a pass over `shape` in `mode` must have.
     pub(super) fn lengths(&self, shape: BatchShape<'_>, mode: Mode) -> PassLengths {
         let lengths = PassLengths::new("Checkpointed", self.dims(), &shape, &self.output_shape(shape));
         lengths.memory(self.memory(shape, mode), shape.batch)

@@ -21,7 +21,8 @@ pub struct Elman<A = Tanh> {
 }
 
 impl<A: Activation> Elman<A> {
-    /// Creates a plain cell with `activation`.
+    /// Creates the cell `h_t = φ(W x_t + U h_{t−1} + b)` with `activation` as φ. The [`Recurrent`] layer of the
+    /// cell sets its widths and owns its weights.
     pub const fn new(activation: A) -> Self {
         Elman { activation }
     }
@@ -39,8 +40,9 @@ impl<A: Activation> Cell for Elman<A> {
         Some(&self.activation)
     }
 
-    /// Returns `γ‖U‖₂` for the state and `γ‖W‖₂` for the input, with `γ = sup |φ′|`, or ∞ where φ
-    /// jumps: `∂h_t/∂h_{t−1} = diag(φ′) U`.
+    /// Returns `γ‖U‖₂` for the state and `γ‖W‖₂` for the input, since
+    /// `∂h_t/∂h_{t−1} = diag(φ′) U`. Here W and U are the input and recurrent weights, and `γ = sup |φ′|`,
+    /// or ∞ where φ jumps.
     ///
     /// Source: Pascanu, Mikolov & Bengio 2013, §2.2.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {

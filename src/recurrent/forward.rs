@@ -23,13 +23,13 @@ use core::ops::Range;
 
 /// The values that all steps of a forward pass read.
 struct ForwardSteps<'a, T> {
-    /// Whether a backward pass can follow.
+    /// Whether the pass saves values for a backward pass.
     saves: bool,
     packed_products: &'a [T],
     recurrent_bias: &'a [T],
     h_start: &'a [T],
     cell_state_start: &'a [T],
-    /// The mask of recurrent dropout, of all samples; empty if there is none.
+    /// The mask of recurrent dropout, \[all samples, hidden\]; empty if there is none.
     mask: &'a [T],
     zoneout: Option<Zoneout>,
 }
@@ -113,8 +113,11 @@ impl Unrolled {
         ctx.report_forward(Factor::Other, x, y);
     }
 
-    /// Runs consecutive steps for the samples of `slabs`: z, u, operands, cell states, y, final h, final cell state,
-    /// masked h, and h and cell state before zoneout. z holds `W x + b`. For each stage of the cell:
+    /// Runs the steps `steps` in order for the samples of `slabs`. `given` holds the values that all steps read. `live`
+    /// is memory for the values that the monitor of `ctx` receives; empty without a monitor.
+    ///
+    /// `slabs` are, in this order: z, u, operands, cell states, y, final h, final cell state, masked h, and h and cell
+    /// state before zoneout. z holds `W x + b` on entry. For each stage of the cell:
     ///
     /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or one of these with the cell's
     ///    own operand in place of `h_{t−1}`;

@@ -40,7 +40,8 @@ pub struct Gru {
 }
 
 impl Gru {
-    /// Creates a GRU with [`GruVariant::ResetAfter`].
+    /// Creates a GRU cell with [`GruVariant::ResetAfter`], as in PyTorch. The layer of the cell sets its widths and
+    /// owns its weights.
     pub const fn new() -> Self {
         Gru { variant: GruVariant::ResetAfter }
     }
@@ -51,7 +52,7 @@ impl Gru {
         Gru { variant }
     }
 
-    /// Returns the values per unit of each slice at a stage.
+    /// Returns the values per unit that each slice of a forward or backward step must have at `stage`.
     #[inline(always)]
     fn unit_sizes(&self, stage: usize) -> UnitSizes {
         let before = self.variant == GruVariant::ResetBefore;
@@ -59,7 +60,8 @@ impl Gru {
         UnitSizes { gates: 3, separate, cell_state: 0, between_stages, operand: before && stage == 0 }
     }
 
-    /// Runs stage 0 of [`GruVariant::ResetBefore`]: `r = σ(z_r)`, and the operand of `U_n` is `r ⊙ h_{t−1}`.
+    /// Runs stage 0 of [`GruVariant::ResetBefore`]: the reset gate is `r = σ(z_r)`, and the operand of `U_n` is
+    /// `r ⊙ h_{t−1}`. If `SAVES`, z_r is overwritten by the number from which the backward pass recovers r.
     #[inline(always)]
     fn forward_reset<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -78,8 +80,9 @@ impl Gru {
         });
     }
 
-    /// Runs the last stage: `n = tanh(z_n)` and `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`. With
-    /// [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n.
+    /// Runs the last stage: `n = tanh(z_n)` and `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with n the candidate and z
+    /// the update gate. With [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n. If `SAVES`, pre-activations
+    /// are overwritten by the numbers from which the backward pass recovers the gates.
     #[inline(always)]
     fn forward_update<T: Scalar, const SAVES: bool>(&self, unit: CellForward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -116,10 +119,11 @@ impl Gru {
         });
     }
 
-    /// Backward of [`forward_update`](Self::forward_update). ∂n, ∂z and ∂r are gradients with respect to the sums
-    /// that go into tanh and σ: `∂n = dh ⊙ (1 − z) ⊙ tanh′`, `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`,
-    /// `dh_{t−1} += dh ⊙ z`. With the reset after the product `u = U_n h_{t−1}`, also `∂r = ∂n ⊙ u ⊙
-    /// σ′` and `∂u = ∂n ⊙ r`.
+    /// Runs the last stage backward, given dh, the gradient with respect to h_t. ∂n, ∂z and ∂r are gradients with
+    /// respect to the sums that go into tanh and σ: `∂n = dh ⊙ (1 − z) ⊙ tanh′`,
+    /// `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`, `dh_{t−1} += dh ⊙ z`. With the reset after the product
+    /// `u = U_n h_{t−1} + b_u`, also `∂r = ∂n ⊙ u ⊙ σ′` and `∂u = ∂n ⊙ r`. With the reset before it,
+    /// `∂z` without σ′ is left in `between_stages` for stage 0.
     #[inline(always)]
     fn backward_update<T: Scalar>(&self, unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -153,9 +157,9 @@ impl Gru {
         });
     }
 
-    /// Backward of [`forward_reset`](Self::forward_reset): with d the gradient of the operand,
-    /// `∂r = d ⊙ h_{t−1} ⊙ σ′`, `dh_{t−1} += d ⊙ r`. The update
-    /// gate's gradient is multiplied by its σ′ here.
+    /// Runs stage 0 of [`GruVariant::ResetBefore`] backward: with d the gradient with respect to the operand
+    /// `r ⊙ h_{t−1}`, `∂r = d ⊙ h_{t−1} ⊙ σ′` and `dh_{t−1} += d ⊙ r`. The update gate's gradient,
+    /// which the last stage left in `between_stages`, is multiplied by its σ′ here.
     #[inline(always)]
     fn backward_reset<T: Scalar>(unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();

@@ -19,9 +19,9 @@ pub(crate) trait CellVisitor {
     fn visit(self, cell: impl Cell) -> Self::Output;
 }
 
-/// The form in which an activation becomes part of a layer or cell: its own type, or a trait object.
+/// The form in which an activation becomes part of a layer or cell: as its own type, or behind a trait object.
 pub(crate) trait ActivationDispatch {
-    /// Calls `visitor` with the activation in this form; `None` for an activation that this crate cannot build.
+    /// Calls `visitor` with `activation` in this form; `None` for an activation that this crate cannot build.
     fn visit<V: ActivationVisitor>(&self, activation: &ActivationKind, visitor: V) -> Option<V::Output>;
 }
 
@@ -68,8 +68,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Calls `visitor` with the typed cell; `None` for a custom cell, and for an activation that `dispatch`
-            /// cannot build.
+            /// Calls `visitor` with the typed cell. `dispatch` chooses the form of its activation: its own type, or a
+            /// trait object. `None` for a custom cell, and for an activation that `dispatch` cannot build.
             pub(crate) fn visit<V: CellVisitor>(
                 &self,
                 dispatch: &impl ActivationDispatch,
@@ -101,7 +101,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns each cell that is generic over its activation, with `activation`.
+            /// Returns one cell of each kind that is generic over its activation, with this `activation`.
             #[cfg(feature = "proptest")]
             pub(crate) fn with_activation(activation: &ActivationKind) -> Vec<CellKind> {
                 vec![$(CellKind::$generic(activation.clone())),*]

@@ -56,19 +56,19 @@ impl<C: Cell> Recurrent<C> {
         )
     }
 
-    /// Sets the initializer of W.
+    /// Sets the initializer of W, the input weights.
     #[must_use]
     pub fn weights(self, initializer: impl Initializer + 'static) -> Self {
         self.with(|layer| layer.weights = initializer.kind())
     }
 
-    /// Sets the initializer of U.
+    /// Sets the initializer of U, the recurrent weights.
     #[must_use]
     pub fn recurrent(self, initializer: impl Initializer + 'static) -> Self {
         self.with(|layer| layer.recurrent = initializer.kind())
     }
 
-    /// Sets the initializer of the biases.
+    /// Sets the initializer of the biases, including those of separate products.
     #[must_use]
     pub fn bias(self, initializer: impl Initializer + 'static) -> Self {
         self.with(|layer| layer.bias = Some(initializer.kind()))
@@ -174,7 +174,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     /// Returns `√(‖A‖₁ ‖A‖_∞)`, where `A_tk` is a bound on `‖∂h_t/∂x_k‖₂`, from the input of
-    /// step k to the output of step t.
+    /// step k to the output of step t. `None` if the cell states no bounds, `w` is too short, or there are too many
+    /// steps for a table of bounds.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.unrolled.gain_bound(&self.cell, w, shape)
     }

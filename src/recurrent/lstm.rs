@@ -32,7 +32,7 @@ use alloc::boxed::Box;
 pub struct Lstm;
 
 impl Lstm {
-    /// Creates an LSTM.
+    /// Creates an LSTM cell, which has no settings. The layer of the cell sets its widths and owns its weights.
     pub const fn new() -> Self {
         Lstm
     }
@@ -58,8 +58,9 @@ impl Cell for Lstm {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
-    /// From a state of zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1`, and
-    /// gates and tanh within ±1,
+    /// Here t = `step` + 1, and i, f, g, o are the gates with their rows of the weights, such as U_f. From a state of
+    /// zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1`, and gates and tanh
+    /// within ±1,
     ///
     /// `∂c_t/∂c_{t−1} = diag(f)`, norm ≤ 1;
     /// `∂c_t/∂h_{t−1} = diag(c_{t−1} σ′_f) U_f + diag(g σ′_i) U_i + diag(i tanh′_g) U_g`, norm ≤
@@ -85,9 +86,10 @@ impl Cell for Lstm {
         if unit.saves { forward::<T, true>(unit) } else { forward::<T, false>(unit) }
     }
 
-    /// Computes, with `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`: `∂z_i = dc ⊙ g ⊙ σ′_i`, `∂z_f = dc ⊙
-    /// c_{t−1} ⊙ σ′_f`, `∂z_g = dc ⊙ i ⊙ tanh′_g`, `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and
-    /// `dc_{t−1} = dc ⊙ f`.
+    /// Computes the gradients with respect to the pre-activations z of the gates i, f, g, o and to c_{t−1}, given dh
+    /// and dc_t, those with respect to h_t and c_t. With `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`:
+    /// `∂z_i = dc ⊙ g ⊙ σ′_i`, `∂z_f = dc ⊙ c_{t−1} ⊙ σ′_f`, `∂z_g = dc ⊙ i ⊙ tanh′_g`,
+    /// `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and `dc_{t−1} = dc ⊙ f`.
     #[inline(always)]
     fn backward<T: Scalar>(&self, _stage: usize, unit: CellBackward<'_, T>) {
         unit.check("Lstm", SIZES);
@@ -129,8 +131,8 @@ impl Cell for Lstm {
     }
 }
 
-/// Computes `c_t = f ⊙ c_{t−1} + i ⊙ g` and `h_t = o ⊙ tanh(c_t)`. If `SAVES`, z is overwritten for the
-/// backward pass.
+/// Computes `c_t = f ⊙ c_{t−1} + i ⊙ g` and `h_t = o ⊙ tanh(c_t)` from the pre-activations of the gates i, f,
+/// g, o. If `SAVES`, each pre-activation is overwritten by a number from which the backward pass recovers the gate.
 #[inline(always)]
 fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     let hidden = unit.h.len();
@@ -157,8 +159,8 @@ fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     });
 }
 
-/// Returns the gate values of the pre-activations `block`. If `SAVES`, the numbers that `gate` saves for the backward
-/// pass are written to `place`, from index `at`.
+/// Returns the gate values of `N` pre-activations, `block`. `gate` returns the value and the number to save for the
+/// backward pass. If `SAVES`, the numbers are written to `place`, from index `at` on.
 #[inline(always)]
 fn open<T: Scalar, const N: usize, const SAVES: bool>(
     mut block: [T; N],

@@ -8,11 +8,13 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 
-/// Indices of a recurrent layer's links. Link 0 is the whole layer over depth; then the input product, then the links
-/// over time.
+/// The index of the link of the input product `W x`, over depth. Link 0 is the whole layer.
 pub(super) const INPUT_LINK: usize = 1;
+/// The index of the link over time at which the gradient of a step's output is added.
 pub(super) const INJECTION_LINK: usize = 2;
+/// The index of the link over time through the gates and the other element-wise functions of a step.
 pub(super) const ACTIVATION_LINK: usize = 3;
+/// The index of the link over time through the products with the recurrent weights U.
 pub(super) const RECURRENT_LINK: usize = 4;
 
 impl Unrolled {
@@ -21,8 +23,9 @@ impl Unrolled {
         if self.plan.gates.len() == 1 { cell.activation(0) } else { None }
     }
 
-    /// Copies the pre-activations to `monitored_z` before a stage overwrites them: all of them before the first stage,
-    /// later only those to which the stage's products were added.
+    /// Copies pre-activations from `z` to `monitored_z` before `stage` overwrites them: all of them before stage 0,
+    /// later only those to which the stage's products were added. Both hold the rows of all active samples. If
+    /// `monitored_z` is empty, nothing is copied.
     pub(super) fn record_pre_activations<T: Scalar>(&self, stage: usize, z: &[T], monitored_z: &mut [T]) {
         if monitored_z.is_empty() {
             return;
@@ -42,7 +45,9 @@ impl Unrolled {
         }
     }
 
-    /// Reports each gate's pre-activations and values at a step to the monitor, except for gates without an activation.
+    /// Reports each gate's pre-activations and values at a step to the monitor of `ctx`, except for gates without an
+    /// activation. `z` holds the pre-activations of all gates, `active` rows. `live` is memory for two values of each
+    /// unit of these rows.
     pub(super) fn report_gates<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -69,8 +74,8 @@ impl Unrolled {
     }
 }
 
-/// The gradient through the links of one step, for a monitor. Values from several slabs are gathered into one of two
-/// buffers; the other has the gradient before the link.
+/// The gradient through the links of one step, for a monitor. Values from several slices are gathered into one of two
+/// buffers; the other has the gradient before the link. Without an active monitor its methods do nothing.
 pub(super) struct StepGradient<'a, T: Scalar> {
     buffers: Option<[&'a mut [T]; 2]>,
     before: usize,
@@ -102,7 +107,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         }
     }
 
-    /// Makes the gathered gradient the gradient before the next link.
+    /// Makes the gathered gradient the gradient before the next link, without a report.
     pub(super) fn advance(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.swap(0, 1);
@@ -110,8 +115,8 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         (self.before, self.gathered) = (self.gathered, 0);
     }
 
-    /// Reports `link` with the gradient before it and the gathered one. The latter is then the gradient before the next
-    /// link.
+    /// Reports the link with index `link` within the layer: the gradient before it and the gathered one, which is then
+    /// the gradient before the next link. `activation` is that of the link, if it is a single one.
     pub(super) fn report(&mut self, link: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
             let link = self.ctx.path.part(link).link(factor, self.ctx.shape).at_step(self.step);

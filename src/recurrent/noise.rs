@@ -37,7 +37,7 @@ impl StateNoise {
         rates.into_iter().filter(|(_, rate)| *rate != 0.0)
     }
 
-    /// Refuses rates outside \[0, 1).
+    /// Returns [`Error::Parameter`] if a rate is outside \[0, 1).
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.facts().try_for_each(|(what, rate)| {
             require((0.0..1.0).contains(&rate), what, "a rate of at least 0 and below 1", rate)
@@ -60,9 +60,9 @@ impl StateNoise {
         if self.masks() { Upper::ONE.over((1.0 - self.dropout).next_down()) } else { Upper::ONE }
     }
 
-    /// Writes the mask of recurrent dropout, `hidden` values for each sample: 0 with the probability of the rate, 1/(1
-    /// − rate) otherwise; 1 in a pass that draws no masks. `ctx` is the context of the link whose values the mask
-    /// multiplies.
+    /// Overwrites `mask` with the mask of recurrent dropout, `hidden` values for each sample: 0 with the probability of
+    /// the rate, otherwise 1/(1 − rate). In a pass that draws no masks all are 1. `ctx` is the context of the link
+    /// whose values the mask multiplies.
     pub(super) fn write_mask<T: Scalar>(&self, ctx: &Context<'_, T>, hidden: usize, mask: &mut [T]) {
         if !ctx.draws_masks() {
             return mask.fill(T::one());
@@ -83,14 +83,14 @@ impl StateNoise {
     }
 }
 
-/// Computes `to ← to ⊙ mask`. An empty mask changes nothing.
+/// Computes `to ← to ⊙ mask`. An empty mask leaves `to` unchanged.
 pub(super) fn multiply<T: Scalar>(to: &mut [T], mask: &[T]) {
     to.iter_mut().zip(mask).for_each(|(to, &mask)| *to *= mask);
 }
 
-/// The index of h among the two pieces of a state.
+/// The index of h in arrays of the two pieces of a state, h and cell state.
 pub(super) const HIDDEN: usize = 0;
-/// The index of the cell state among the two pieces of a state.
+/// The index of the cell state in arrays of the two pieces of a state, h and cell state.
 pub(super) const CELL: usize = 1;
 
 /// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. Where
@@ -105,8 +105,9 @@ pub(super) struct Zoneout {
 }
 
 impl Zoneout {
-    /// Calls `visit` with the index and d of each value of a piece of the state ([`HIDDEN`] or [`CELL`]) at `step`.
-    /// There are `values` values in rows of `width`; the first row is sample `first`.
+    /// Calls `visit` with the index of each value of a piece of the state ([`HIDDEN`] or [`CELL`]) at `step`, and with
+    /// the fraction d of its previous value that zoneout keeps. There are `values` values in rows of `width`; row 0 is
+    /// sample `first` of the pass.
     fn each(
         &self,
         piece: usize,
@@ -132,7 +133,11 @@ impl Zoneout {
         }
     }
 
-    /// Copies `state`, which the cell computed, to `computed`, and replaces `state` by the state after zoneout.
+    /// Copies `state`, which the cell computed, to `computed`, and overwrites `state` with the state after zoneout.
+    /// `previous` is the state of the step before.
+    ///
+    /// All slices hold one `piece` of the state ([`HIDDEN`] or [`CELL`]) at `step`, in rows of `width` values; row 0 is
+    /// sample `first` of the pass.
     pub(super) fn blend<T: Scalar>(
         &self,
         piece: usize,
@@ -150,8 +155,11 @@ impl Zoneout {
         });
     }
 
-    /// Divides the gradient g of a state: `(1 − d) ⊙ g`, for the state that the cell computed, stays in place;
-    /// `d ⊙ g`, for the previous state, goes to `kept`.
+    /// Divides the `gradient` g with respect to the state after zoneout by the kept fraction d. `(1 − d) ⊙ g`, for
+    /// the state that the cell computed, overwrites `gradient`; `d ⊙ g`, for the previous state, overwrites `kept`.
+    ///
+    /// Both hold one `piece` of the state ([`HIDDEN`] or [`CELL`]) at `step`, in rows of `width` values; row 0 is
+    /// sample `first` of the pass.
     pub(super) fn divide<T: Scalar>(
         &self,
         piece: usize,
@@ -170,7 +178,7 @@ impl Zoneout {
     }
 }
 
-/// The fraction d of the previous state that is kept.
+/// The fraction of its previous value that zoneout keeps in a unit: 0, 1, or a part between.
 #[derive(Clone, Copy)]
 enum Share {
     None,

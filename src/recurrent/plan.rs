@@ -30,7 +30,7 @@ pub(super) struct Plan {
     pub(super) gates: &'static [Gate],
     pub(super) products: Vec<Product>,
     pub(super) sizes: CellSizes,
-    /// The rule that the gates, products or sizes of the cell break.
+    /// The first rule that the gates, products or sizes of the cell break; `None` if they break none.
     pub(super) broken: Option<LayerRule>,
 }
 
@@ -104,7 +104,7 @@ impl Plan {
     }
 }
 
-/// Values per row in the buffers of the steps; a row is one sample at one step. The last field is a count of stages.
+/// Values per row in the buffers of the steps of a recurrent layer; a row is one sample at one step.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) hidden: usize,
@@ -112,34 +112,35 @@ pub(super) struct Sizes {
     pub(super) u: usize,
     pub(super) cell_state: usize,
     pub(super) between_stages: usize,
-    /// The operands that all stages but the last write for the products of the next stage.
+    /// Values of the operands that all stages but the last write for the products of the next stage.
     pub(super) operands: usize,
-    /// The h that the mask of recurrent dropout multiplied; 0 without recurrent dropout.
+    /// Values of the h that the mask of recurrent dropout multiplied; 0 without recurrent dropout.
     pub(super) masked: usize,
-    /// h and cell state as the cell computed them, before zoneout; 0 without zoneout.
+    /// Values of h, and of the cell state, as the cell computed them, before zoneout; 0 without zoneout.
     pub(super) computed: [usize; 2],
+    /// The number of stages of the cell.
     pub(super) stages: usize,
 }
 
 impl Sizes {
-    /// Returns the values per row that are saved from the forward to the backward pass.
+    /// Returns the number of values per row that the forward pass saves for the backward pass.
     pub(super) fn kept(&self) -> usize {
         let [h, cell] = self.computed;
         saturating_sum([self.z, self.u, self.operands, self.cell_state, self.masked, h, cell])
     }
 
-    /// Returns a bound on the values per row of a gradient that a monitor receives within a step.
+    /// Returns an upper bound on the number of values per row of a gradient that a monitor receives within a step.
     pub(super) fn live(&self) -> usize {
         saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
     }
 }
 
-/// Returns the range of the rows of `steps`, of which there is at least one.
+/// Returns the range of the rows that `steps` have in a pass over `shape`. There must be at least one step.
 pub(super) fn rows_of(shape: BatchShape<'_>, steps: Range<usize>) -> Range<usize> {
     shape.step(steps.start).start..shape.step(steps.end - 1).end
 }
 
-/// Returns `count` rows of `width` values, starting at row `first`.
+/// Returns `count` rows of `width` values each, starting at row `first` of `values`.
 pub(super) fn rows<T>(values: &[T], first: usize, count: usize, width: usize) -> &[T] {
     &values[first * width..][..count * width]
 }
@@ -235,8 +236,9 @@ impl Unrolled {
         Ok(())
     }
 
-    /// Returns the lengths that the slices of a pass over `shape` must have, without that of the scratch: it is checked
-    /// where it is divided. `saves` states whether a backward pass can follow. Panics if the cell breaks a rule.
+    /// Returns the lengths that the slices of a pass over `shape` must have, except for the scratch, whose length is
+    /// checked where it is divided. `saves` states whether a backward pass can follow. Panics if the cell breaks a
+    /// rule.
     pub(super) fn lengths(&self, shape: &BatchShape<'_>, saves: bool) -> PassLengths {
         if let Some(rule) = &self.plan.broken {
             panic!("Recurrent with a cell that breaks a rule: {rule}");
@@ -247,7 +249,8 @@ impl Unrolled {
         PassLengths::new("Recurrent", self.dims(), shape, shape).memory(memory, shape.batch)
     }
 
-    /// Panics if `found`, a length of scratch, is less than the products of a backward pass need on one thread.
+    /// Panics if scratch of `found` values is too short for the matrix products of a backward pass over `shape` on one
+    /// thread.
     pub(super) fn check_product_scratch<T: Scalar>(&self, shape: BatchShape<'_>, found: usize) {
         let z = self.sizes().z;
         let rows = shape.rows().min(self.rows_together::<T>().max(shape.batch));
@@ -277,7 +280,8 @@ impl Unrolled {
         }
     }
 
-    /// Splits the parameters into W, U, b and b_u, the bias of the separate products.
+    /// Splits the parameters of the layer into W, U, b and b_u, the bias of the separate products. Without biases the
+    /// last two are empty.
     pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
         let Sizes { z, .. } = self.sizes();
         let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
@@ -294,13 +298,13 @@ impl Unrolled {
         [weight, recurrent, bias, recurrent_bias]
     }
 
-    /// Returns the indices of the gates of the separate products, in order.
+    /// Returns the indices of the gates whose products are kept separate from z, in order.
     pub(super) fn separate_gates(&self) -> impl Iterator<Item = usize> {
         self.plan.products.iter().filter(|product| product.keep_separate).flat_map(|product| product.gates.clone())
     }
 
-    /// Returns two lengths: of the packed U_g of all recurrent products for the forward pass, and for the backward
-    /// pass.
+    /// Returns two lengths, in values: of the packed matrices U_g of all recurrent products for the forward pass, and
+    /// for the backward pass. U_g holds the rows of U of the gates of a product.
     pub(super) fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
         let outputs = || self.plan.products.iter().map(|product: &Product| product.gates.len().saturating_mul(hidden));
@@ -308,13 +312,15 @@ impl Unrolled {
         [forward, saturating_sum(outputs().map(|outputs| packed_b_len::<T>(hidden, outputs)))]
     }
 
-    /// Returns the length of the buffer for partial sums, over blocks of steps, of the gradient of the parameters.
+    /// Returns the length of the buffer for partial sums of the gradient of the parameters, over blocks of steps of a
+    /// pass over `shape`.
     pub(super) fn sum_buffer<T: Scalar>(&self, shape: BatchShape<'_>) -> usize {
         let blocks = shape.steps.div_ceil(self.steps_together::<T>(shape.batch.max(1)));
         BlockSum::<T>::buffer_len(self.dims().parameters, blocks)
     }
 
-    /// Returns each product with the column of `u` (if separate) or `z` at which its result begins.
+    /// Returns each recurrent product with the column at which its result begins: in `u` for a product that is kept
+    /// separate, otherwise in `z`.
     pub(super) fn products(&self) -> impl Iterator<Item = (&Product, usize)> {
         let mut apart = 0;
         let hidden = self.hidden;
@@ -326,8 +332,9 @@ impl Unrolled {
         })
     }
 
-    /// Returns the products before a stage, as [`products`](Self::products) does, each with its packed factor: `U_gᵀ`
-    /// \[hidden, outputs\] forward, `U_g` \[outputs, hidden\] backward.
+    /// Returns the products that run just before `stage`. Each has the column at which its result begins in a row of u
+    /// (if it is kept separate) or z, and its packed factor: `U_gᵀ` \[hidden, outputs\], or if `backward` `U_g`
+    /// \[outputs, hidden\]. `packed` holds the packed factors of all products, in order.
     pub(super) fn packed_of_stage<'a, T: Scalar>(
         &'a self,
         stage: usize,
@@ -344,40 +351,40 @@ impl Unrolled {
         })
     }
 
-    /// Returns the number of steps whose input projections are one product; their parts of dW and dU are one product,
-    /// too. The rows are enough for an efficient product, and few enough that its result is still in the cache when the
-    /// steps read it. If the parameters exceed the cache, each product reads them from memory, and should be as large
-    /// as possible.
+    /// Returns the number of steps, at least 1, whose input projections `W x` are one product, for `batch` samples;
+    /// their parts of dW and dU are one product, too. The rows are enough for an efficient product, and few enough that
+    /// its result is still in the cache when the steps read it. If the parameters exceed the cache, each product reads
+    /// them from memory, and should be as large as possible.
     pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
         (self.rows_together::<T>() / batch.max(1)).max(1)
     }
 
-    /// Returns the number of rows whose input projections are one product. A single step may have more rows.
+    /// Returns the number of rows whose input projections `W x` are one product. A single step may have more rows.
     pub(super) fn rows_together<T>(&self) -> usize {
         let ([least, most], row) = (TOGETHER, self.sizes().z.saturating_mul(size_of::<T>()));
         let far = row.saturating_mul(self.inputs.saturating_add(self.hidden)) > 4 * NEAR;
         if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
-    /// Returns the number of parts into which the samples of some steps are divided: one per thread. Each thread keeps
-    /// the state of its part in its cache and reads U once per step. With a monitor there is one part: a monitor
-    /// receives whole slices, on its own thread.
+    /// Returns the number of parts into which `batch` samples are divided for `steps` steps: one per thread, or 1 if
+    /// threads do not pay. Each thread keeps the state of its part in its cache and reads U once per step. If a monitor
+    /// is active (`watched`) there is one part: a monitor receives whole slices, on its own thread.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // A product does about 50 multiplications per nanosecond; an activation takes about 4 nanoseconds.
         let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);
         if watched { 1 } else { part_count(batch.div_ceil(GRAIN), nanoseconds, 1) }
     }
 
-    /// Returns the number of parts into which the rows of W and U are divided for their gradient. Each part packs its
-    /// own columns of dL/dz, which lie in the caches of all threads.
+    /// Returns the number of parts into which the rows of W and U are divided among threads for their gradient over
+    /// `rows` rows of a pass. Each part packs its own columns of dL/dz, which lie in the caches of all threads.
     pub(super) fn gradient_parts(&self, rows: usize) -> usize {
         let gates = self.sizes().z;
         let multiplications = rows.saturating_mul(gates).saturating_mul(self.inputs.saturating_add(self.hidden));
         part_count(gates.div_ceil(MR), multiplications / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Returns the length of the scratch for the products dW and dU of `rows` rows, divided into `parts` parts. It is
-    /// enough for fewer parts and fewer rows, too.
+    /// Returns the length, in values, of the scratch for the products dW and dU over `rows` rows of a pass, divided
+    /// into `parts` parts. It is enough for fewer parts and fewer rows, too.
     pub(super) fn gradient_scratch<T: Scalar>(&self, rows: usize, parts: usize) -> usize {
         let (gates, inputs) = (self.sizes().z, self.inputs.max(self.hidden));
         let others = (parts - 1).saturating_mul(gemm_tn_scratch_len::<T>([MR, inputs, rows]));

@@ -42,8 +42,8 @@ impl<L> Reversed<L> {
     }
 }
 
-/// The hints of a reversed layer, given those of the inner layer: it saves its rows itself, and passes `dw` to the
-/// inner layer.
+/// Returns the hints of a reversed layer, given those of the inner layer. A reversed layer saves the rows itself, so it
+/// reads neither x nor y, and passes `dw` to the inner layer.
 fn hints(layer: Hints) -> Hints {
     Hints { overwrites_dw: layer.overwrites_dw, ..Hints::NONE.ignores_x().ignores_y() }
 }
@@ -62,8 +62,9 @@ pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     })
 }
 
-/// Names of slices that are shared with the inner layer, for messages.
+/// The name of the saved values, which are shared with the inner layer, in the message of a panic.
 const SAVED: &str = "`saved` of Reversed";
+/// The name of the scratch, which is shared with the inner layer, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Reversed";
 
 /// Panics if `after`, the output shape of the inner layer, is not valid in a pass over `shape`.
@@ -71,7 +72,8 @@ pub(super) fn check_shape_after(shape: BatchShape<'_>, after: BatchShape<'_>) {
     check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in Reversed: {rule}"));
 }
 
-/// Copies the rows of `width` values of a pass from `from` to `to`, with the steps of each sample in reverse order.
+/// Copies the rows of `width` values of a pass over `shape` from `from` to `to`, with the steps of each sample in
+/// reverse order, over the sample's own length.
 fn reverse<T: Copy>(shape: BatchShape<'_>, width: usize, from: &[T], to: &mut [T]) {
     let mut rows = from.chunks(width);
     for step in 0..shape.steps {
@@ -113,7 +115,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         Structure::chain().recorded(Recorded::Checked(reversed(self.kept))).kept_part("", &self.layer, self.kept)
     }
 
-    /// Returns the bound of the inner layer: the order of rows does not change a norm.
+    /// Returns the bound of the inner layer, `None` if it has none: the order of rows does not change a norm.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.layer.gain_bound(w, shape)
     }

@@ -14,7 +14,8 @@ pub(super) fn sigmoid<T: Scalar>(z: T) -> ([T; 2], T) {
     (both_sides(least, z < T::zero()), least.copysign(z))
 }
 
-/// Returns `[σ(z), σ(−z), σ′(z)]` from the saved number, with `σ′(z) = σ(z) σ(−z)`.
+/// Returns `[σ(z), σ(−z), σ′(z)]`, with `σ′(z) = σ(z) σ(−z)`, from `kept`, the number that a gate saved:
+/// `σ(−|z|)` with the sign of z.
 #[inline(always)]
 pub(super) fn sigmoid_from_saved<T: Scalar>(kept: T) -> [T; 3] {
     let [value, complement] = both_sides(kept.abs(), kept.is_sign_negative());
@@ -36,7 +37,8 @@ pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     (value, if magnitude(value) > scalar(0.5) { far } else { value })
 }
 
-/// Returns `[tanh z, tanh′ z]` from the saved number, with `tanh′ z = (1 − |y|) (1 + |y|)` and `y = tanh z`.
+/// Returns `[tanh z, tanh′ z]`, with `tanh′ z = (1 − |y|) (1 + |y|)` and `y = tanh z`. `kept` is the number that
+/// a gate saved: y if it is within ±½, otherwise `1/(1 − |y|)` with the sign of z.
 #[inline(always)]
 pub(super) fn tanh_from_saved<T: Scalar>(kept: T) -> [T; 2] {
     let complement = T::one() / magnitude(kept);
@@ -50,8 +52,8 @@ mod tests {
     use super::*;
     use crate::{kernel::fused::Fused, scalar::to_f64};
 
-    /// The largest difference, in units of the last place, between values and derivatives from saved numbers and those
-    /// of the activations.
+    /// Returns the largest difference, in units of the last place, between values and derivatives of σ and tanh from
+    /// saved numbers and those of the activations.
     fn worst<T: Scalar>() -> f64 {
         let mut worst = 0f64;
         for i in -3_000..=3_000i32 {

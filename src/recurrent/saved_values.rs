@@ -2,8 +2,8 @@
 
 use super::plan::Sizes;
 
-/// The values that the forward pass saves for the backward pass, or in [`Mode::Infer`](crate::layer::Mode::Infer) keeps
-/// for one step.
+/// The values of all steps that the forward pass saves for the backward pass. In
+/// [`Mode::Infer`](crate::layer::Mode::Infer) they are kept for one step, and cell states for two.
 pub(super) struct SavedValues<'a, T> {
     pub(super) z: &'a mut [T],
     pub(super) u: &'a mut [T],

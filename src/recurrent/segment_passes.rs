@@ -15,12 +15,17 @@ use crate::{
 };
 use core::ops::Range;
 
-/// Names of slices that the layers share, for messages.
+/// The name of the saved values, which the layers share, in the message of a panic.
 const SAVED: &str = "`saved` of Checkpointed";
+/// The name of the scratch, which the layers share, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Checkpointed";
 
 impl<T: Scalar> Checkpointed<T> {
-    /// Runs the layers over a segment. `buffers` receives the saved values and the outputs of each layer, in order.
+    /// Runs the layers over one segment of a pass divided by `plan`; `ctx` has the segment's shape. `x` and the states
+    /// are of the segment alone; without `initial_state` the state before it is zero.
+    ///
+    /// `buffers` receives the saved values and the outputs of each layer, in order. The outputs come after room for one
+    /// step.
     #[allow(clippy::too_many_arguments)]
     fn forward_segment(
         &self,
@@ -53,8 +58,11 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Writes the gradient of the last layer's output over the steps of a segment to `dy`, and returns its length.
-    /// `from` is the gradient of the whole pass. Leading zero rows are omitted if the last layer allows it.
+    /// Overwrites the start of `dy` with the gradient of the last layer's output over the steps `steps` of a pass over
+    /// `shape`, and returns its length. `from` is the gradient of the output of the whole pass: of the last step of
+    /// each sample if there is a `LastStep`.
+    ///
+    /// With a `LastStep`, leading zero rows are omitted if the last layer allows it and the pass is not `monitored`.
     fn spread(&self, shape: BatchShape<'_>, steps: Range<usize>, monitored: bool, from: &[T], dy: &mut [T]) -> usize {
         let width = Layer::<T>::dims(self).output;
         let all = shape.step(steps.start).start..shape.step(steps.end - 1).end;
@@ -84,7 +92,8 @@ impl<T: Scalar> Checkpointed<T> {
         dy.len()
     }
 
-    /// Runs the segments from first to last, and keeps the state before each.
+    /// Runs the forward pass of the layer, segment by segment from first to last, and keeps the state before each
+    /// segment.
     pub(super) fn forward_segments(&self, w: &[T], pass: Forward<'_, T>) {
         let (shape, mode) = (pass.ctx.shape, pass.ctx.mode);
         self.lengths(shape, mode).forward(w, &pass);
@@ -133,7 +142,8 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Runs the segments from last to first. Each segment runs forward again, then backward.
+    /// Runs the backward pass of the layer, segment by segment from last to first. Each segment except the last first
+    /// runs forward again.
     pub(super) fn backward_segments(&self, w: &[T], pass: Backward<'_, T>) {
         let (shape, mode) = (pass.ctx.shape, pass.ctx.mode.saving());
         self.lengths(shape, mode).backward(|| self.hints(), w, &pass);

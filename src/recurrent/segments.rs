@@ -11,8 +11,9 @@ use core::ops::Range;
 /// The division of a pass into segments. Each segment except the last is a whole number of groups of `block` steps.
 pub(super) struct Plan {
     pub(super) batch: usize,
-    /// The number of steps whose gradients form one partial sum; `blocks` is the number of partial sums.
+    /// The number of steps whose gradients form one partial sum.
     pub(super) block: usize,
+    /// The number of partial sums of gradients in the pass.
     pub(super) blocks: usize,
     /// The number of steps in a segment.
     pub(super) steps: usize,
@@ -42,15 +43,17 @@ impl Plan {
         }
     }
 
-    /// Returns the range, in the buffer of kept states, of those before segment `k`: `state` values for each of
-    /// `samples` samples.
+    /// Returns the range, in the buffer of kept states, of the state before segment `k`: `state` values for each of the
+    /// `samples` samples that reach the segment.
     pub(super) fn slot(&self, k: usize, samples: usize, state: usize) -> Range<usize> {
         let start = k * self.batch * state;
         start..start + samples * state
     }
 }
 
-/// Copies the states of the first `count` samples in `from`, which holds those of `batch` samples, to `to`.
+/// Copies the states of the first `count` samples from `from`, which holds those of `batch` samples, to `to`, which
+/// holds those of `count` samples. The states of `layers` lie one after the other, each with h of all samples, then the
+/// rest of all samples.
 pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to: &mut [T], count: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {
@@ -59,7 +62,8 @@ pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to:
     }
 }
 
-/// Copies the states of `count` samples in `from` over those of the first `count` of `batch` samples in `to`.
+/// Copies the states of `count` samples, all that `from` holds, over those of the first `count` of the `batch` samples
+/// in `to`. The states of `layers` lie one after the other, each with h of all samples, then the rest of all samples.
 pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to: &mut [T], batch: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {
@@ -76,7 +80,7 @@ pub(super) struct OfSegment<'a, T> {
     pub(super) first: usize,
     /// The samples and steps of the whole pass.
     pub(super) shape: BatchShape<'a>,
-    /// The numbers of segments before and after this one, in the order of the pass.
+    /// The numbers of segments before and after this one, in the order in which the forward or backward pass runs them.
     pub(super) parts: [usize; 2],
 }
 
@@ -100,7 +104,8 @@ impl<T: Scalar> GradientMonitor<T> for OfSegment<'_, T> {
     }
 }
 
-/// Returns the link of a segment as a link of the whole pass.
+/// Returns the link `at` of a segment as a link of the whole pass over `shape`. `first` is the first step of the
+/// segment; `before` and `after` count the other segments, in the order in which they run.
 fn of_pass<'l>(at: &Link<'l>, first: usize, shape: BatchShape<'l>, [before, after]: [usize; 2]) -> Link<'l> {
     match at.step {
         Some(step) => Link { step: Some(step + first), shape, ..*at },

@@ -18,10 +18,11 @@ pub(super) trait Stages<T>: Sync {
     /// Runs one stage backward for all active samples of a step.
     fn backward(&self, step: BackwardStage<'_, T>);
 
-    /// Returns the activation of a gate; `None` if the cell states none.
+    /// Returns the activation of gate number `gate`; `None` if the cell states none.
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation>;
 
-    /// Returns [`Cell::step_bounds`]: bounds on the Jacobian of step number `step`; `None` if the cell states none.
+    /// Returns [`Cell::step_bounds`]: bounds on the Jacobian of step number `step`, counted from 0, given bounds on the
+    /// weights of each gate. `None` if the cell states none.
     fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds>;
 }
 
@@ -43,7 +44,7 @@ impl<T: Scalar, C: Cell> Stages<T> for C {
     }
 }
 
-/// A cell with the arguments of a stage: the kernel that runs it.
+/// The kernel that runs a stage: a cell, and the arguments `S` of the stage.
 struct OfCell<'a, C, S>(&'a C, S);
 
 /// The arguments of a stage of a forward step, for all active samples: those whose sequences reach the step.

@@ -17,7 +17,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The samples `first..first + count` of a pass over `batch` samples, whose rows it finds among those of all samples.
+/// The samples `first..first + count` of a pass over `batch` samples, to find their rows among those of all samples.
 #[derive(Clone, Copy)]
 pub(super) struct SampleRows {
     pub(super) first: usize,
@@ -30,8 +30,9 @@ impl SampleRows {
         SampleRows { first: 0, count: batch, batch }
     }
 
-    /// Returns `count` rows of `width` values from row `first`; rows are numbered as in a pass over these samples
-    /// alone. Unless these are all samples, the rows must be whole steps, and all samples must have the same length.
+    /// Returns a matrix of `count` rows of `width` values from row `first` on. `values` holds the rows of all samples,
+    /// but `first` and `count` number rows as in a pass over the chosen samples alone. Unless all are chosen, the rows
+    /// must be whole steps, and all samples must have the same length.
     pub(super) fn matrix<'a, T>(self, values: &'a [T], first: usize, count: usize, width: usize) -> Matrix<'a, T> {
         if self.count == self.batch {
             return Matrix::new(rows(values, first, count, width), width);
@@ -43,13 +44,15 @@ impl SampleRows {
 
 /// The matrices that δ multiplies in dW and dU, and the samples whose terms are added.
 pub(super) struct Operands<'a, T> {
-    /// The samples of which the terms are added. If they are not all, the shape is that of a pass over them alone.
+    /// The samples whose terms are added to the gradient. If they are only some of the batch, the shape given to
+    /// `add_gradient` is that of a pass over them alone, while the slices hold the rows of all samples.
     pub(super) samples: SampleRows,
     pub(super) x: &'a [T],
-    /// The outputs y. In a segment of a longer pass, the output of the step before comes first, for the samples of the
-    /// segment.
+    /// The outputs y. In a segment of a longer pass, the output of the step before comes first, with a row for each
+    /// sample of the segment.
     pub(super) outputs: &'a [T],
-    /// The number of samples that ran at the step before a segment; 0 if there is no such step.
+    /// The number of samples that ran at the step before the segment, if this is a segment of a longer pass; 0 if there
+    /// is no such step.
     pub(super) samples_before: usize,
     /// The masked h of recurrent dropout, which the products read in place of h; empty without recurrent dropout.
     pub(super) masked: &'a [T],
@@ -58,8 +61,11 @@ pub(super) struct Operands<'a, T> {
 }
 
 impl Unrolled {
-    /// Adds the terms of some steps to dW, dU and the gradients of the biases, from the gradients δ of the
-    /// pre-activations.
+    /// Adds the terms of the steps `steps` to `dw`: to dW, dU and the gradients of the biases, if `trainable`. `slabs`
+    /// holds δ, the gradients of the pre-activations, in place of z and u.
+    ///
+    /// `shape` is that of the samples of `operands`, and `steps` counts in it. `scratch` may be sized for fewer threads
+    /// than there are.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_gradient<T: Scalar>(
         &self,
@@ -88,7 +94,8 @@ impl Unrolled {
         });
     }
 
-    /// [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias, which are in `parameters`.
+    /// Does the work of [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias alone. The last
+    /// slices but one hold the gradients of these rows, to which the terms are added; the bias may be empty.
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,

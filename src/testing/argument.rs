@@ -4,29 +4,33 @@ use crate::random::{generator, uniform};
 use alloc::{format, vec::Vec};
 use rand_core::Rng;
 
-/// The half-width of the central interval, and the number of points per unit in it: 512 points.
+/// The half-width of the central interval, in which test arguments are dense.
 const CENTRE: i32 = 8;
+/// The number of test arguments per unit in the central interval: 512 in all.
 const PER_UNIT: i32 = 32;
-/// Beyond the centre there are eight points per octave, up to 2^13.25 ≈ 9742. Kinks are not searched for farther out,
-/// where an oscillating function jumps between adjacent floats.
+/// The number of octaves beyond the central interval, from 2³ to 2^13.25 ≈ 9742, with [`PER_OCTAVE`] arguments each.
+/// Kinks are not searched for farther out, where an oscillating function jumps between adjacent floats.
 const OCTAVES: f64 = 10.25;
+/// The number of test arguments per octave beyond the central interval.
 const PER_OCTAVE: f64 = 8.0;
-/// Farther out, and towards 0, there is one point per decade.
+/// The spacing of arguments beyond these octaves, and towards 0, in octaves: one argument per decade.
 const DECADE: f64 = core::f64::consts::LOG2_10;
-/// The magnitude up to which kinks are searched for.
+/// The magnitude of the arguments up to which kinks and jumps are searched for.
 pub(super) const REACH: f64 = 1e4;
 /// The number of arguments with random bits, almost all of them huge or tiny.
 const RANDOM: usize = 64;
 /// The distance of the arguments on both sides of a kink at 0: a normal number in `f32`.
 const BESIDE_ZERO: f64 = 1e-30;
 
-/// Returns `ulps` units in the last place at `kink`, in the format of the given `epsilon`. At 0 a unit is 1e-30.
+/// Returns the distance of `ulps` units in the last place at `kink`: `|kink| · ulps · epsilon`, with the machine
+/// epsilon of the number format. At 0 a unit is 1e-30.
 pub(super) fn distance(kink: f64, ulps: f64, epsilon: f64) -> f64 {
     if kink == 0.0 { BESIDE_ZERO * ulps } else { kink.abs() * ulps * epsilon }
 }
 
-/// Returns finite arguments in increasing order: dense and jittered in the centre, of every magnitude elsewhere, on and
-/// beside kinks. Every second one of the random arguments is an `f32`.
+/// Returns finite test arguments of an activation in increasing order: 32 per unit within ±8, all magnitudes beyond,
+/// and values on and beside up to 512 of the `kinks`. `seed` jitters the arguments. Every second jittered one is exact
+/// in `f32`.
 pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = generator(seed);
     let mut all: Vec<f64> = (-CENTRE * PER_UNIT..CENTRE * PER_UNIT)
@@ -97,8 +101,8 @@ const ROUND: [f64; 27] = [
     1e-3, 200.0, 500.0, 1e3, 1e4, 1e10, 1e30,
 ];
 
-/// Returns the simplest argument for which `fails` is true: a small round number, or `z` with as few digits as
-/// possible.
+/// Returns the simplest argument for which `fails` is true: a round number, else `z` rounded to as few digits as
+/// possible. Returns `z` itself if none fails.
 pub(super) fn simplest(z: f64, fails: impl Fn(f64) -> bool) -> f64 {
     let round = ROUND.into_iter().flat_map(|magnitude| [magnitude, 0.0 - magnitude]);
     round.chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)
@@ -116,7 +120,7 @@ pub(super) fn between(a: f64, b: f64) -> f64 {
         .unwrap_or(middle)
 }
 
-/// Returns `z`, rounded to one digit and `digits` decimals.
+/// Returns `z` rounded to `digits` decimals of its scientific notation: `digits + 1` significant digits.
 pub(super) fn rounded(z: f64, digits: usize) -> f64 {
     format!("{z:.digits$e}").parse().unwrap_or(z)
 }

@@ -9,17 +9,20 @@ use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The number of highest local maxima of the grid that are refined.
+/// The number of local maxima over the sampled points, the highest, that golden sections refine.
 const CANDIDATES: usize = 24;
-/// The number of golden sections: 0.618⁴⁸ ≈ 1e-10 of an interval, at which a smooth maximum is exact to 1e-20.
+/// The number of golden sections that shrink the interval around a maximum: to 0.618⁴⁸ ≈ 1e-10 of its width, at
+/// which a smooth maximum is exact to 1e-20.
 const SECTIONS: usize = 48;
 /// The smallest jump of a function that is searched for, relative to its largest magnitude nearby: some million
 /// roundings.
 const JUMP: f64 = 1e-9;
-/// The number of digits of a suggested bound that is not a short number. Rounded outward, it is within 1e-8.
+/// The number of decimals, in scientific notation, of a suggested bound that is not a short number. Rounded outward, it
+/// is within 1e-8.
 const DIGITS: usize = 8;
 
-/// Returns the largest `f` near `points`, and its argument, by refining the local maxima of the grid.
+/// Returns the largest value of `f` that was found, and its argument. The local maxima over `points`, which must be
+/// sorted, are refined between their neighbours.
 pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);
@@ -48,8 +51,8 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     best
 }
 
-/// Returns the arguments at which `f` jumps between adjacent floats, with the jumps, by bisection between points of the
-/// grid.
+/// Returns the arguments at which `f` jumps between adjacent floats, each with the signed height of its jump. Bisects
+/// between neighbours of `points`, which must be sorted, within ±10⁴.
 pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
     let size = points.iter().filter(|z| z.abs() <= 1.0).map(|&z| f(z).abs()).fold(0.0, f64::max);
@@ -88,19 +91,21 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     found
 }
 
-/// The bounds and kinks of a derivative, found by search. Its [`Display`](fmt::Display) is the code that declares them.
+/// The bounds and kinks of the derivative φ′ of an activation φ, found by search. The [`Display`](fmt::Display)
+/// text is the code that declares them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Measured {
-    /// The smallest and the largest φ′; infinite if φ′ is unbounded.
+    /// The smallest and the largest value of the derivative φ′; infinite if φ′ is unbounded.
     pub bounds: Bounds,
-    /// The argument of the smallest φ′; ±∞ if it is approached there.
+    /// The argument of the smallest derivative φ′; ±∞ if it is approached there.
     pub inf_at: f64,
-    /// The argument of the largest φ′; ±∞ if it is approached there.
+    /// The argument of the largest derivative φ′; ±∞ if it is approached there.
     pub sup_at: f64,
-    /// The arguments up to ±10⁴ at which φ′ jumps and φ does not, in increasing order.
+    /// The arguments up to ±10⁴ at which the derivative φ′ jumps and the activation φ does not, in increasing
+    /// order.
     pub kinks: Vec<f64>,
-    /// The arguments up to ±10⁴ at which φ jumps, in increasing order.
+    /// The arguments up to ±10⁴ at which the activation φ jumps, in increasing order.
     pub jumps: Vec<f64>,
 }
 
@@ -141,8 +146,8 @@ pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
     Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks, jumps }
 }
 
-/// Returns the supremum of `f` and the simplest argument that attains it: ±∞ if the supremum is approached there.
-/// Both are infinite if `f` is unbounded.
+/// Returns the supremum of `f`, which a search found, and the simplest argument that attains it: ±∞ if the supremum
+/// is approached there. Both are infinite if `f` is unbounded.
 fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> (f64, f64) {
     if unbounded {
         return (f64::INFINITY, f64::INFINITY.copysign(at));
@@ -156,7 +161,8 @@ fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> 
     }
 }
 
-/// `x` as a short number if it is one to rounding, else rounded to eight digits towards `sign` · ∞.
+/// Returns `x` rounded to 9 significant digits: to nearest if that is `x` up to 4 ε · `size`, else towards `sign` ·
+/// ∞. Returns 0 if |x| is at most 4 ε · `size`.
 fn outward(x: f64, sign: f64, size: f64) -> f64 {
     if x.abs() <= 4.0 * f64::EPSILON * size {
         return 0.0;

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-/// The result of `body`, or the text of its panic, which is not printed. Without `std` a panic is not caught.
+/// Returns the result of `body`, or `a panic: ` with the message of its panic, which is not printed.
 #[cfg(feature = "std")]
 pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     use std::{cell::Cell, panic, sync::Once};
@@ -26,7 +26,7 @@ pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     })
 }
 
-/// Returns the result of `body`.
+/// Returns the result of `body`; without `std` a panic is not caught.
 #[cfg(not(feature = "std"))]
 pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     Ok(body())

@@ -74,7 +74,8 @@ impl<T: Scalar> Dual<T> {
         Dual { value, tangent: along(self.tangent, if value.is_nan() { value } else { slope }) }
     }
 
-    /// Applies the chain rule to a function of two arguments.
+    /// Applies the chain rule to a function f of two arguments: `value` is `f(self.value, other.value)`, and `slope`
+    /// and `other_slope` are its partial derivatives there.
     #[inline]
     fn chain2(self, other: Self, value: T, slope: T, other_slope: T) -> Self {
         Dual { value, tangent: self.chain(value, slope).tangent + other.chain(value, other_slope).tangent }
@@ -88,8 +89,9 @@ fn along<T: Scalar>(tangent: T, slope: T) -> T {
     if product.is_nan() { settled(tangent, slope, product) } else { product }
 }
 
-/// Replaces `product`, which is NaN, if the value of `tangent` is 0. The result is the tangent times a large number,
-/// not 0, since a tangent that is a dual number has a tangent itself.
+/// Returns a replacement for `product`, the NaN of `tangent · slope`, if the value of `tangent` is 0, else `product`.
+/// The replacement is `tangent` times the largest number, with the sign of `slope`. It is not plainly 0, since a
+/// tangent that is a dual number has a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {
@@ -98,7 +100,7 @@ fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     tangent * if slope < T::zero() { T::min_value() } else { T::max_value() }
 }
 
-/// Returns the slope of √(x² + y²) with respect to `x`, given the value `length` of the root.
+/// Returns the slope of √(x² + y²) with respect to `x`, given the value `length` of the root; 0 if it is 0.
 #[inline]
 fn share<T: Scalar>(x: T, length: T) -> T {
     if length.is_zero() {

@@ -85,11 +85,11 @@ laws! {
     OptionalGradients: "a gradient that is not requested changes no other",
     /// Layers, transforms: frozen blocks have no effect on other results.
     FrozenBlocks: "freezing a block changes nothing else",
-    /// Layers whose samples are independent: the order of the samples.
+    /// Layers whose samples are independent, on a batch whose samples are reordered.
     Permutation: "samples in another order give the same rows in that order",
-    /// Layers whose samples are independent: a batch in parts.
+    /// Layers whose samples are independent, on each part of a batch.
     Split: "a batch in parts gives the same bits",
-    /// Layers whose samples are independent: sequences of unequal lengths.
+    /// Layers whose samples are independent, on a batch of sequences of unequal lengths.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
     /// Layers with a state: passes over windows of a sequence, with the state carried by the caller, compared with one
     /// pass.
@@ -102,7 +102,7 @@ laws! {
     Mean: "entries have the stated mean",
     /// Initializers that state a variance.
     Variance: "entries have the stated variance",
-    /// For initializers that state a range.
+    /// Initializers that state a range.
     Range: "entries lie in the stated range",
     /// Initializers that state a variance: only uncorrelated entries give sums the variance that theory assumes.
     Uncorrelated: "entries of a stated variance are uncorrelated",
@@ -259,7 +259,7 @@ impl Trial {
         self.violations.iter().any(|violation| violation.law == law)
     }
 
-    /// Notes an example of a broken `law`, unless one was noted before.
+    /// Notes a [`Violation`] of `law` with these texts for its fields, unless one of the same law was noted before.
     pub(super) fn breaks(
         &mut self,
         law: Law,
@@ -274,7 +274,8 @@ impl Trial {
         }
     }
 
-    /// Notes an error measured under `law`. Returns whether it is allowed; NaN is not.
+    /// Notes an `error` measured under `law` in `scalar` (`"f32"` or `"f64"`), if it is the largest so far. Returns
+    /// whether it is at most `allowed`; NaN is not.
     pub(super) fn measures(&mut self, law: Law, scalar: &'static str, error: f64, allowed: f64) -> bool {
         match self.worst.iter_mut().find(|entry| entry.0 == law && entry.1 == scalar) {
             Some(entry) if error <= entry.2 => {}
@@ -299,7 +300,7 @@ pub(super) fn beyond(error: f64, allowed: f64) -> bool {
     error.is_nan() || allowed.is_nan() || error > allowed
 }
 
-/// Formats values for a message: the first 12, and their number.
+/// Formats values for a message: all, or the first 12 and the number of all.
 pub(super) fn listed<T: fmt::Debug>(values: &[T]) -> String {
     const SHOWN: usize = 12;
     if values.len() <= SHOWN {

@@ -10,13 +10,13 @@ use alloc::boxed::Box;
 
 /// The values and derivatives of an activation that the laws read.
 pub(super) trait Probe: AnyActivation {
-    /// φ(z) and φ′(z) in `f32`.
+    /// Returns φ(z) and φ′(z), computed in `f32` from `z` rounded to it.
     fn single(&self, z: f64) -> [f64; 2];
-    /// φ(z) and φ′(z) in `f64`.
+    /// Returns φ(z) and φ′(z), computed in `f64`.
     fn double(&self, z: f64) -> [f64; 2];
-    /// φ′(z) and φ″(z) from dual numbers.
+    /// Returns φ′(z) and φ″(z) from dual numbers: the tangents of the value and of the derivative.
     fn dual(&self, z: f64) -> (f64, f64);
-    /// A bound on the rounding error of the φ′(z) of [`dual`](Self::dual).
+    /// Returns a bound on the rounding error of the φ′(z) of [`dual`](Self::dual); 0 if the bound is not finite.
     fn noise(&self, z: f64) -> f64;
     /// Returns a copy.
     fn copied(&self) -> Box<dyn Probe>;
@@ -50,7 +50,7 @@ fn both<T: Scalar>(activation: &impl Activation, z: f64) -> [f64; 2] {
 
 /// One of the two number formats in which an activation is tested.
 pub(super) trait Precision: Scalar {
-    /// φ(z) and φ′(z).
+    /// Returns φ(z) and φ′(z), computed in this format from `z` rounded to it.
     fn read(activation: &dyn Probe, z: f64) -> [f64; 2];
 }
 
@@ -66,12 +66,12 @@ impl Precision for f64 {
     }
 }
 
-/// φ(z) in the scalar `T`.
+/// Returns φ(z), computed in the scalar `T`.
 pub(super) fn value<T: Precision>(activation: &dyn Probe, z: f64) -> f64 {
     T::read(activation, z)[0]
 }
 
-/// φ′(z) in the scalar `T`.
+/// Returns φ′(z), computed in the scalar `T`.
 pub(super) fn slope<T: Precision>(activation: &dyn Probe, z: f64) -> f64 {
     T::read(activation, z)[1]
 }

@@ -39,7 +39,7 @@ impl Rounded {
     }
 }
 
-/// Returns the error times a slope; an error of 0 stays 0.
+/// Returns `error · |slope|`; an error of 0 stays 0, even if the slope is infinite.
 fn carried(error: f64, slope: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error * slope.abs() }
 }
@@ -164,7 +164,8 @@ float! {
     two: copysign powf log max min abs_sub hypot atan2;
 }
 
-/// Returns a bound on the rounding error of the tangent of φ at `z`; 0 if the bound is not finite.
+/// Returns a bound on the rounding error of φ′(z), the tangent that the function φ, given as `value`, has for a
+/// dual number at `z`. Returns 0 if the bound is not finite.
 pub(super) fn noise(value: impl Fn(Dual<Rounded>) -> Dual<Rounded>, z: f64) -> f64 {
     let error = value(Dual::variable(Rounded::exact(z))).tangent.error;
     if error.is_finite() { error } else { 0.0 }

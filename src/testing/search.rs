@@ -9,8 +9,8 @@ use super::{
 };
 use alloc::vec::Vec;
 
-/// For each round of the search, the number of best candidates that enter it, and the number of golden sections of
-/// each. 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
+/// For each round of the search, the number of best intervals that enter it, and the number of golden sections that
+/// shrink each. 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
 const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 /// The number of bisections of an interval in which φ rises too steeply.
@@ -51,7 +51,8 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Creates a grid with points on and beside `breaks`, jittered by `seed`.
+    /// Samples φ and φ′ at arguments of all magnitudes, jittered by `seed`, and on and beside `breaks`, the
+    /// declared kinks and jumps.
     pub fn new(activation: &'a dyn Probe, breaks: &[f64], seed: u64) -> Self {
         let mut points = arguments(breaks, seed);
         points.extend(fine(seed));
@@ -59,7 +60,7 @@ impl<'a> Search<'a> {
         Search { activation, samples: points.into_iter().map(|z| Sample::new(activation, z)).collect() }
     }
 
-    /// Returns sup `sign · φ′`.
+    /// Searches for the supremum of `sign · φ′`, with a `sign` of 1 or −1.
     pub fn supremum(&self, sign: f64) -> Extreme {
         let f = |z: f64| sign * slope::<f64>(self.activation, z);
         let heights: Vec<f64> = self.samples.iter().map(|sample| finite(sign * sample.slope)).collect();
@@ -84,7 +85,8 @@ impl<'a> Search<'a> {
         Extreme { value: best.0, at: best.1, unbounded: self.runs_away(&heights) || is_pole(&f, best.1) }
     }
 
-    /// Returns the local maxima of the grid. Points of a plateau are left out.
+    /// Returns the intervals around the local maxima of `heights`, the values of ±φ′ at the samples. A sample whose
+    /// neighbours are both equally high is left out.
     fn peaks(&self, heights: &[f64]) -> Vec<Bracket> {
         let at = |i: usize| heights.get(i).copied().unwrap_or(f64::NEG_INFINITY);
         let peak = |&i: &usize| {
@@ -99,8 +101,8 @@ impl<'a> Search<'a> {
         (0..heights.len()).filter(peak).map(bracket).collect()
     }
 
-    /// Returns the intervals in which φ rises more steeply than φ′ at both ends. By the mean value theorem φ′ is
-    /// larger inside.
+    /// Returns the intervals between samples in which `sign · φ` rises more steeply than `sign · φ′` at both
+    /// ends, which are in `heights`. By the mean value theorem `sign · φ′` is larger inside.
     fn hidden(&self, heights: &[f64], sign: f64) -> Vec<Bracket> {
         let mut found = Vec::new();
         for (pair, ends) in self.samples.windows(2).zip(heights.windows(2)) {
@@ -129,7 +131,8 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Whether the maximum over the grid keeps growing: from ±1 outward, or inward to 0.
+    /// Whether the running maximum of `heights`, the values of ±φ′ at the samples, keeps growing: from ±1 outward,
+    /// or inward to 0.
     fn runs_away(&self, heights: &[f64]) -> bool {
         [-1.0, 1.0].into_iter().any(|side| {
             [1.0, -1.0].into_iter().any(|direction| {
@@ -173,7 +176,7 @@ fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
 }
 
 /// Whether running maxima at equally spaced exponents keep growing. They do if they grow up to the last, and from ½ to
-/// 1 of the range at least as much as from ¼ to ½. `ln ln z` keeps growing; `1 − 1/ln z` does not.
+/// 1 of the range by at least 0.9 times the growth from ¼ to ½. `ln ln z` keeps growing; `1 − 1/ln z` does not.
 fn grows(maxima: &[f64; 33]) -> bool {
     let [quarter, half, late, before, end] = [maxima[8], maxima[16], maxima[28], maxima[31], maxima[32]];
     let (second, first) = (end - half, half - quarter);
@@ -186,11 +189,11 @@ fn grows(maxima: &[f64; 33]) -> bool {
 struct Bracket {
     low: f64,
     high: f64,
-    /// The heights and arguments of the two inner points, once computed.
+    /// The two inner points as (value of ±φ′, argument), the left one first; `None` until they are computed.
     inner: Option<[(f64, f64); 2]>,
-    /// The largest height so far, and its argument.
+    /// The largest value of ±φ′ computed so far, and its argument.
     best: (f64, f64),
-    /// A lower bound on the maximum inside.
+    /// A lower bound on the maximum inside; −∞ if none is known.
     least: f64,
 }
 
@@ -204,7 +207,7 @@ impl Bracket {
         self.best.0.max(self.least)
     }
 
-    /// Shrinks the interval by a golden section.
+    /// Shrinks the interval by one golden section: drops the part beyond the inner point at which `f` is lower.
     fn section(&mut self, f: &dyn Fn(f64) -> f64) {
         let width = self.high - self.low;
         let at = |share: f64| {

@@ -14,7 +14,8 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
 use num_traits::Float;
 
-/// An upper bound on the factor by which one link multiplies the norm of a gradient.
+/// An upper bound on the factor by which one link, a factor of the chain rule such as a layer, multiplies the norm of a
+/// gradient.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LinkBound {
@@ -22,7 +23,8 @@ pub struct LinkBound {
     pub name: String,
     /// The kind of the link's layer, such as `Linear`.
     pub kind: String,
-    /// Upper bound on `‖∂y/∂x‖₂`; `None` if the layer states no bound.
+    /// Upper bound on `‖∂y/∂x‖₂`, x the input and y the output of the link; `None` if the layer states no
+    /// bound.
     pub bound: Option<f64>,
 }
 
@@ -34,8 +36,8 @@ pub struct Horizon {
     pub name: String,
     /// The kind of the layer.
     pub kind: String,
-    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂` for k = 0, 1, …, steps; `None` if the layer states none. For an
-    /// LSTM, s is (h, c).
+    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, s_t the state after step t, for k = 0, 1, … up to the number
+    /// of steps; `None` if the layer states none. For an LSTM, s is (h, c).
     pub bounds: Option<Vec<f64>>,
 }
 
@@ -115,7 +117,7 @@ impl Certificate {
         &self.links
     }
 
-    /// Returns the bounds over time, for each recurrent layer.
+    /// Returns the bounds over time, one entry for each recurrent layer.
     pub fn horizons(&self) -> &[Horizon] {
         &self.horizons
     }

@@ -82,7 +82,7 @@ impl<'a, S: Scalar, L: Layer<S>> Bench<'a, S, L> {
         Ok(Bench { workspace, w: convert(w), x: convert(x), loss, classes, values })
     }
 
-    /// Computes the gradient of the loss at the current parameters.
+    /// Computes the gradient of the loss at the current parameters, in a training pass over a batch of `shape`.
     fn gradient(&mut self, shape: BatchShape<'_>) -> Result<&[S], Error> {
         let width = self.workspace.dims().output;
         let target = self.values.as_deref().map_or(Target::Classes(&self.classes), Target::Values);
@@ -175,7 +175,8 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         }
     }
 
-    /// Returns the largest eigenvalue, from at most `products` products: Lanczos iteration with full orthogonalization.
+    /// Returns the largest eigenvalue of H, from at most `products` products `H v`: Lanczos iteration with full
+    /// orthogonalization.
     ///
     /// The iteration ends earlier if the estimate changes by a relative 10⁻¹⁰ or less, or if the directions are
     /// exhausted. The estimate is a lower bound; about 30 products give three digits.

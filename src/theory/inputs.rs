@@ -19,8 +19,8 @@ use alloc::{vec, vec::Vec};
 pub struct InputStatistics {
     pub(super) spread: Spread,
     pub(super) steps: usize,
-    /// The mean squares of some rows, evenly spaced among all rows in increasing order; `None` if single rows are not
-    /// known.
+    /// The mean squares of 32 rows, evenly spaced among all rows in increasing order of their mean squares; `None` if
+    /// single rows are not known.
     pub(super) rows: Option<[f64; POINTS]>,
     /// The mean product of a column's values in two different rows; `None` if single rows are not known.
     pub(super) common: Option<f64>,
@@ -30,7 +30,8 @@ pub struct InputStatistics {
 pub(super) const POINTS: usize = 32;
 
 impl InputStatistics {
-    /// Creates statistics of inputs with mean 0 and mean square `second_moment`, which is 1 for standardized data.
+    /// Creates statistics of inputs of one step with mean 0 and mean square `second_moment`, which is 1 for
+    /// standardized data.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `second_moment` is finite and at least 0.

@@ -282,7 +282,8 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
         })
     }
 
-    /// Advances the state by one step on the input row `x`, and returns the Jacobian `∂next/∂state`.
+    /// Advances the state by one step on the input row `x`, with the parameters `w`, and returns the Jacobian
+    /// `∂next/∂state`, row-major.
     fn step(&mut self, w: &[T], x: &[T]) -> &[f64] {
         let mut no_monitor = ();
         let ctx = Context::new(STEP, Mode::Evaluate, &mut no_monitor);

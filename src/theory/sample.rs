@@ -58,6 +58,7 @@ pub(super) struct SampledLink {
     pub told: Option<(String, usize)>,
     pub factor: Factor,
     pub on_main_path: bool,
+    /// log10 of the norm of the gradient after the link over its norm before, a mean over the networks.
     pub decades: f64,
 }
 

@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 use num_traits::Float;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The distribution, over random networks, of one input's gradient norm: input gradient over output gradient, in
-/// decades.
+/// The distribution, over random networks, of `log10(‖∂L/∂x‖/‖∂L/∂y‖)` for one input x and its output
+/// y.
 ///
 /// In the limit of wide layers, the mean square q_l of the pre-activations of layer l is a fixed number. With n units
 /// it is a mean of n random squares. So q_l and the norm of the gradient take a random walk over the layers. This type
@@ -32,7 +32,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// The component of the gradient along h depends on the forward pass. If the mean square grows without bound over the
 /// layers (softplus with He's weights), this dependence alone amounts to a decade in 50 layers of width 64. For ReLU
 /// without biases, the distribution is that of Hanin & Nica (2018): normal with mean −β/(4 ln 10) and standard
-/// deviation √β/(2 ln 10).
+/// deviation √β/(2 ln 10), β = Σ 5/n_l over layers l of width n_l.
 ///
 /// The gradient norm of a batch lies between [`Prediction`] and this distribution while q_l is near its fixed point. If
 /// q_l departs from it (GELU or Swish with He's weights), a few rows with large gradients determine the norm of the
@@ -60,8 +60,8 @@ pub struct SingleInput {
 }
 
 impl SingleInput {
-    /// Simulates `nets` random networks with the layers of `network`. `None` if theory does not describe one of the
-    /// layers.
+    /// Simulates `nets` random networks with the layers of `network`, each on one random input with the mean and the
+    /// mean square of `inputs`. `None` if theory does not describe one of the layers.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `nets` is 0, or a constructor refuses a parameter of a layer. [`Error::InvalidLayer`] if
@@ -75,7 +75,8 @@ impl SingleInput {
         Self::of_node(&network.spec(), inputs, nets)
     }
 
-    /// Simulates `nets` random networks described by `node`. `None` if theory does not describe one of the layers.
+    /// Simulates `nets` random networks described by `node`, each on one random input with the mean and the mean square
+    /// of `inputs`. `None` if theory does not describe one of the layers.
     ///
     /// # Errors
     /// Those of [`of`](Self::of).
@@ -250,7 +251,8 @@ impl Walk {
         row.steps.push(Step::Norm { y: row.values.clone(), sigma, centred });
     }
 
-    /// Simulates the backward pass of the gradient `g`. Returns the direction of the result and log10 of its norm.
+    /// Simulates the backward pass of the gradient `g` through `steps`, which the forward pass has recorded, from the
+    /// last one. Returns the direction of the result and log10 of its norm.
     fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> Result<(Vec<f64>, f64), Error> {
         let mut decades = 0.0;
         for step in steps.iter().rev() {

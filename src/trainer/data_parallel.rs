@@ -44,7 +44,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// The ranks and shards of the training; `None` unless it is [data-parallel](Self::set_data_parallel).
+    /// Returns the ranks and shards of the training; `None` unless it is [data-parallel](Self::set_data_parallel).
     pub fn data_parallel(&self) -> Option<&DataParallel<T>> {
         self.parallel.as_deref()
     }
@@ -103,8 +103,9 @@ impl<T: Scalar> Run<'_, T> {
         self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))
     }
 
-    /// Makes one update on all ranks: `g = Σ_shards Σ_parts share · ∂L_part/∂w`, summed along the binary tree of
-    /// the shards, then `w ← w + u(g)` with u the chain of transforms. The result is the same on each rank.
+    /// Makes one update on all ranks from `samples`, those of the whole update. First `g = Σ_shards Σ_parts share ·
+    /// ∂L_part/∂w` is summed along the binary tree of the shards, then `w ← w + u(g)` with u the chain of
+    /// transforms. The share is the factor of a part in the loss of the update. The result is the same on each rank.
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -185,7 +186,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Whether a backward pass can sum the gradient separately for each shard, so that one pass can process several
-    /// shards. All ranks get the same result.
+    /// shards of an update from `samples` samples. All ranks get the same result.
     ///
     /// It cannot for a network with buffers, or with a layer that does not support it, such as any layer of another
     /// crate. Nor can it for sequences of unequal length, or with an output for each step; or if a shard has no weight,
@@ -200,8 +201,9 @@ impl<T: Scalar> Run<'_, T> {
             && network.adds_by_shard(BatchShape::sequences(1, steps)).0
     }
 
-    /// Runs the forward pass over the samples of `shards`, and computes the loss of each shard. Leaves `share ·
-    /// ∂L/∂y` in the workspace, and returns the sum of the losses, each times its share.
+    /// Runs the forward pass over those of `samples`, all samples of the update, that belong to `shards`, and computes
+    /// the loss of each shard. Leaves `share · ∂L/∂y` in the workspace, and returns the sum of the losses, each
+    /// times its share: its factor in the loss of the update.
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -241,7 +243,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(total)
     }
 
-    /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards.
+    /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards. Returns
+    /// the report of this rank: its failure, or its first sample whose loss is not finite, if any.
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -278,7 +281,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part of
-    /// it.
+    /// it. Returns the report of this rank: its failure, or its first sample whose loss is not finite, if any.
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -327,7 +330,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(report)
     }
 
-    /// Returns the first sample of `parts` whose own loss is not finite; `None` if there is none.
+    /// Returns the index, in the data set, of the first sample of `parts` whose own loss is not finite; `None` if there
+    /// is none.
     fn first_non_finite_loss(&mut self, data: &dyn Source<T>, batch: &mut Batch<T>, parts: Parts<'_>) -> Option<usize> {
         for (i, &sample) in parts.samples.iter().enumerate() {
             let one = Parts { samples: &[sample], first: parts.first + i, size: 1 };

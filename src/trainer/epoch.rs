@@ -51,7 +51,7 @@ impl EpochSum {
     }
 }
 
-/// The observers of the updates of a fit.
+/// The monitor and the callback of the updates of a fit.
 struct Observers<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
     on_step: Option<&'a mut OnStep<'f>>,
@@ -103,7 +103,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 impl<T: Scalar> Run<'_, T> {
     /// Refuses passes with too few rows for a layer that normalizes over rows. `samples` is the number of samples of an
-    /// epoch. The last pass of each update is checked; the last update of the epoch is smaller.
+    /// epoch, `steps` the least number of steps of a pass. The last pass of a full update and of the last one, which
+    /// may be smaller, is checked.
     fn check_last_passes(&self, samples: usize, steps: usize) -> Result<(), Error> {
         let size = self.settings.batch_size;
         let group = size.saturating_mul(self.settings.accumulation_steps);
@@ -123,7 +124,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Whether the run is finished: all epochs are done, or early stopping ended it.
+    /// Whether the run is finished: all epochs are done, or early stopping or a monitor ended it.
     fn finished(&self) -> bool {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
@@ -265,7 +266,7 @@ impl<T: Scalar> Run<'_, T> {
         }))
     }
 
-    /// Runs [`Trainer::fit_with`].
+    /// Implements [`Trainer::fit_with`]: trains for one run, or the rest of an interrupted one.
     pub(crate) fn fit(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         self.agree(data, observers.validation)?;
         if self.settings.patience.is_some() && observers.validation.is_none() {

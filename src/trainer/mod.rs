@@ -122,7 +122,7 @@ pub(crate) struct Progress {
     pub began: usize,
     /// The number of epochs in a row whose validation loss was not below the lowest one by more than `min_delta`.
     pub waited: usize,
-    /// The lowest validation loss of the run.
+    /// The lowest validation loss of the run; infinite before the first.
     pub best: f64,
     /// Whether early stopping or a monitor ended the run.
     pub stopped: bool,

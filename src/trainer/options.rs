@@ -13,10 +13,10 @@ pub struct FitOptions<'a, T: Scalar> {
     pub(super) on_step: Option<&'a mut OnStep<'a>>,
 }
 
-/// A callback after each epoch.
+/// A callback after each epoch; its `Break` ends the fit.
 pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
-/// A callback after each update.
+/// A callback after each update; its `Break` ends the fit after the current samples.
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
 impl<'a, T: Scalar> FitOptions<'a, T> {

@@ -12,22 +12,26 @@ const IN_ORDER: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub(super) struct Order {
     samples: usize,
-    /// The number of samples in a chunk. `seed` is the seed of the shuffle, if there is one.
+    /// The number of samples in a chunk.
     block: usize,
+    /// The seed of the shuffle; `None` without a shuffle.
     seed: Option<u64>,
     epoch: u64,
-    /// The indices of the chunks in shuffled order (empty without a shuffle), and the number of chunks that were begun.
+    /// The indices of the chunks in shuffled order; empty without a shuffle.
     blocks: Vec<usize>,
+    /// The number of chunks that were begun in this epoch.
     begun: usize,
-    /// The samples of the chunk begun last, and the number of samples taken from it.
+    /// The samples of the chunk begun last, in their order.
     within: Vec<usize>,
+    /// The number of samples taken from this chunk.
     taken: usize,
     /// The samples of the next update.
     group: Vec<usize>,
 }
 
 impl Order {
-    /// Begins an epoch over `samples` samples.
+    /// Begins an epoch over `samples` samples. Its number `epoch`, from 0, and the settings' seed determine the
+    /// shuffle.
     pub(super) fn begin(&mut self, samples: usize, settings: &TrainConfig, epoch: u64) -> Result<(), Error> {
         self.samples = samples;
         let block = if settings.shuffle { settings.shuffle_block.unwrap_or(samples) } else { IN_ORDER };

@@ -185,7 +185,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Runs the backward pass and the update after a forward pass, which left the gradient of its `loss` in the
-    /// workspace.
+    /// workspace. The rows have the total weight `weight`.
     #[inline]
     pub(super) fn update_after_forward(
         &mut self,
@@ -272,8 +272,9 @@ impl<T: Scalar> Run<'_, T> {
         batch.write_input(data, self.workspace.input_mut(batch.shape())?)
     }
 
-    /// Leaves in the workspace the sum of the gradients of all parts, each times its `share`, a function of the total
-    /// weight of the part's rows. Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped.
+    /// Runs a pass for each part of `parts`. Leaves in the workspace the sum of their gradients, each times its
+    /// `share`, a function of the total weight of the part's rows. Returns the sum of the losses, times the same
+    /// shares. Parts of weight 0 are skipped; if all are, the gradient is unchanged and the sum is 0.
     pub(super) fn accumulate(
         &mut self,
         data: &dyn Source<T>,
@@ -300,7 +301,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(total)
     }
 
-    /// Reports the gradient of the whole update to a monitor.
+    /// Reports the gradient in the workspace, that of the whole update, to `monitor` if it is active.
     pub(super) fn report_gradient(&mut self, monitor: &mut dyn GradientMonitor<T>) {
         if monitor.is_active() {
             let (blocks, dw) = self.workspace.blocks_and_gradient();
@@ -331,8 +332,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(true)
     }
 
-    /// Turns the gradient in the workspace into an update, and adds it to the parameters. With an active monitor, or if
-    /// records are always wanted, it makes the [`Step`] record of the update.
+    /// Turns the gradient in the workspace into an update, and adds it to the parameters. `loss` is that of the update,
+    /// and `weight` the total weight of its rows. With an active monitor, or if records are always wanted, it makes the
+    /// [`Step`] record of the update.
     pub(super) fn apply(
         &mut self,
         loss: f64,
@@ -383,7 +385,7 @@ impl<T: Scalar> Run<'_, T> {
         Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
     }
 
-    /// Runs [`Trainer::step`].
+    /// Implements [`Trainer::step`]: makes one update, or one for each window of steps, from `samples`.
     pub(crate) fn step(
         &mut self,
         data: &dyn Source<T>,

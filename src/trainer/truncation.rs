@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes an update for each window of the steps of `samples`, batch by batch. The initial state is restored
-    /// afterwards.
+    /// Makes an update for each window of the steps of `samples`, batch by batch, and calls `each` with its result. The
+    /// initial state is restored afterwards.
     pub(super) fn each_window(
         &mut self,
         windows: &mut StepWindows<T>,
@@ -37,8 +37,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Updates `w ← w + u(g)` for each window of the samples last chosen in `batch`, where u is the chain of
-    /// transforms and g the gradient of the window's loss from a constant initial state.
+    /// Updates `w ← w + u(g)` for each window of the samples last chosen in `batch`, and calls `each` with the
+    /// result. Here u is the chain of transforms, and g the gradient of the window's loss from a constant initial
+    /// state.
     fn windows_of_chosen(
         &mut self,
         windows: &StepWindows<T>,

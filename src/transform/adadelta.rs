@@ -44,7 +44,8 @@ impl Adadelta {
         Adadelta { epsilon, ..self }
     }
 
-    /// Returns the function from `(g, [v, u])` to the update and the new state.
+    /// Returns the function from `(w, g, [v, u])` to the update and the new `[v, u]`: the moving averages of the
+    /// squares of the gradients g and of the updates. The parameter w is not read.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [rate, rho, fresh, epsilon] = [-self.rate, self.rho, 1.0 - self.rho, self.epsilon].map(scalar::<T>);
         move |_, g, [v, u]| {
@@ -56,7 +57,7 @@ impl Adadelta {
 }
 
 impl Adadelta {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         update_each(update, [true; 2], |_| Some(false), self.rule::<f64>(), self.rule::<T>());
         Ok(Outcome::Apply)

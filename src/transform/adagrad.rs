@@ -54,7 +54,7 @@ impl Adagrad {
 }
 
 impl Adagrad {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (n, start) = (update.blocks.parameters(), update.start);
         if slots::<T>() > 1 {
@@ -131,7 +131,8 @@ fn fourth_root(x: f64) -> f64 {
 }
 
 impl Adagrad {
-    /// Returns the function from `(g, s)` to the new s and the update.
+    /// Returns the function from `(g, s)` to the new s and the update, s being the sum of squares of the gradients g.
+    /// `step` is the number of updates before this one.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
         let rate = scalar::<T>(-self.rate / (1.0 + step as f64 * self.decay));
         let epsilon = scalar::<T>(self.epsilon);

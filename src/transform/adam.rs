@@ -46,7 +46,7 @@ impl Adam {
         Adam { amsgrad: true, ..self }
     }
 
-    /// Whether the update is divided by the largest second moment.
+    /// Whether the update is divided by the root of the largest second moment so far (AMSGrad).
     pub(super) fn is_amsgrad(&self) -> bool {
         self.amsgrad
     }
@@ -56,7 +56,8 @@ impl Adam {
         self.settings.describe(TransformSpec::new(kind, state_len).layout(layout))
     }
 
-    /// Returns the functions `(g, m, v) ↦ (m, v)`, and from `(m, v)` to the update.
+    /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and from m and
+    /// v (with AMSGrad the largest v) to the update. `step` is the number of updates before this one.
     #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
     pub(super) fn rule<T: Scalar>(
         &self,
@@ -72,7 +73,7 @@ impl Adam {
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
 
-    /// Computes one update in a narrow format, in `f64` and rounded once. `decay(block) w` is subtracted from the
+    /// Computes one update in a narrow format, in `f64` and rounded once. `decay(block) · w` is subtracted from the
     /// update of each parameter w.
     fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
         let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
@@ -101,7 +102,7 @@ impl Adam {
 }
 
 impl Adam {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         if slots::<T>() > 1 {
             self.narrow(update, |_| 0.0);
@@ -200,7 +201,7 @@ impl AdamW {
 }
 
 impl AdamW {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let decay = self.adam.settings.rate * self.decay;
         let decays = |block: &Block| self.roles.contains(&block.role);

@@ -3,7 +3,8 @@
 use super::{TransformSpec, check_decay, check_epsilon, check_rate};
 use crate::{error::Error, scalar::Scalar};
 
-/// The rate η, the decays β₁ and β₂ of both moments, and ε, which is added to the root of the second.
+/// The settings that Adam and its variants share: the learning rate η, the decays β₁ and β₂ of the first and the
+/// second moment, and ε, which is added to the root of the second.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct AdamSettings {

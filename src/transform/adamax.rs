@@ -33,7 +33,9 @@ impl Adamax {
         Adamax { settings: AdamSettings::new(rate) }
     }
 
-    /// Returns the function from `(g, [m, u])` to the update and the new state.
+    /// Returns the function from `(w, g, [m, u])` to the update and the new `[m, u]`: the moving average of the
+    /// gradient g and the decayed maximum of |g|. The parameter w is not read. `step` is the number of updates before
+    /// this one.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [first, second] = self.settings.betas;
         let rate = scalar::<T>(-self.settings.rate / (1.0 - remainder(first, step as f64 + 1.0)));
@@ -47,7 +49,7 @@ impl Adamax {
 }
 
 impl Adamax {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
         update_each(update, [false; 2], |_| Some(false), wide, rule);

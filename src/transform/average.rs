@@ -44,7 +44,7 @@ pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T)
 }
 
 impl WeightAverage {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (fresh, n) = (1.0 - self.decay, update.w.len());
         let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);

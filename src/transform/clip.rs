@@ -28,7 +28,7 @@ impl ClipValue {
 }
 
 impl ClipValue {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let limit = scalar::<T>(self.limit);
         for g in update.gradient {
@@ -114,7 +114,7 @@ impl ClipNorm {
 }
 
 impl ClipNorm {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         // Frozen blocks hold zeros, which add nothing to any norm.
         let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
@@ -165,7 +165,7 @@ impl ClipBlockNorm {
 }
 
 impl ClipBlockNorm {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         for (_, range) in update.trained() {
             let gradient = &mut update.gradient[range];
@@ -197,7 +197,8 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     }
 }
 
-/// Scales a gradient of p-norm `length` down to `most`. Returns the factor, 1 if the gradient is unchanged.
+/// Multiplies a gradient of p-norm `length` by `most/(length + epsilon)` if that is below 1. Returns the factor, 1 if
+/// the gradient is unchanged. A gradient with a value that is not finite is unchanged.
 fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilon: f64) -> f64 {
     let factor = most / (length + epsilon);
     if factor.is_nan() || factor >= 1.0 {

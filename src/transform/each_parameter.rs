@@ -10,8 +10,8 @@ use crate::{
 };
 use core::array::from_fn;
 
-/// Returns `β^t`, which a bias correction subtracts from 1: 0 where that changes nothing, since `β^t ≤ e^{−(1 −
-/// β) t} < 2⁻⁷²`.
+/// Returns `β^t`, which the bias correction of a moving average with decay β subtracts from 1 after t updates. It is
+/// 0 where that changes nothing, since `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²`.
 #[inline]
 pub(super) fn remainder(beta: f64, t: f64) -> f64 {
     if (1.0 - beta) * t > 50.0 { 0.0 } else { libm::pow(beta, t) }

@@ -53,7 +53,8 @@ impl Lion {
         Lion { roles: roles.to_vec(), ..self }
     }
 
-    /// Returns the function from `(w, g, [m])` to the update and the new state.
+    /// Returns the function from `(w, g, [m])` to the update and the new `[m]`, the moving average of the gradient g.
+    /// The weight decay acts on the parameter w.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 1]) -> (T, [T; 1]) + use<T> {
         let ([first, second], decay) = (self.betas, scalar::<T>(self.decay));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
@@ -67,7 +68,7 @@ impl Lion {
 }
 
 impl Lion {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let decays = |block: &Block| Some(self.decay > 0.0 && self.roles.contains(&block.role));
         update_each(update, [false], decays, self.rule::<f64>(), self.rule::<T>());

@@ -89,13 +89,14 @@ impl<'a, T: Scalar> Update<'a, T> {
         Update { start, ..self }
     }
 
-    /// The blocks that are trained, each with its range in `w` and `gradient`.
+    /// Returns the blocks that are not frozen, each with its range in `w` and `gradient`.
     fn trained(&self) -> impl Iterator<Item = (&'a Block<'static>, Range<usize>)> + use<'a, T> {
         let range = self.start..self.start + self.gradient.len();
         self.blocks.within(range).filter(|(block, _)| !block.frozen)
     }
 
-    /// Returns the maximal ranges of `w` and `gradient` that are trained. Without frozen blocks there is one.
+    /// Returns the maximal ranges of `w` and `gradient` without frozen blocks, in order. If no block is frozen there is
+    /// one.
     fn stretches(&self) -> impl Iterator<Item = Range<usize>> + use<'a, T> {
         let mut ranges = self.trained().map(|(_, range)| range).peekable();
         core::iter::from_fn(move || {
@@ -285,12 +286,12 @@ pub(crate) fn check_rate<T: Scalar>(rate: f64) -> Result<(), Error> {
     check_amount::<T>("the learning rate", rate)
 }
 
-/// Refuses a decay of a moving average outside [0, 1).
+/// Refuses a decay of a moving average outside [0, 1); the error calls it `what`.
 fn check_decay(what: &'static str, decay: f64) -> Result<(), Error> {
     require((0.0..1.0).contains(&decay), what, "at least 0 and below 1", decay)
 }
 
-/// Refuses a value that is negative or not finite in the format `T`.
+/// Refuses a value that is negative or not finite in the format `T`; the error calls it `what`.
 fn check_amount<T: Scalar>(what: &'static str, amount: f64) -> Result<(), Error> {
     require(amount >= 0.0 && amount.is_finite(), what, "finite and not negative", amount)?;
     require(scalar::<T>(amount).is_finite(), what, "finite in the number format of the network", amount)

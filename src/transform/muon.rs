@@ -18,11 +18,11 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Coefficients a, b, c of the iteration `X ← a X + (b A + c A²) X`, `A = X Xᵀ`.
+/// The coefficients a, b, c of the Newton–Schulz iteration `X ← a X + (b A + c A²) X`, `A = X Xᵀ`.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
 /// The number of Newton–Schulz steps.
 const STEPS: usize = 5;
-/// The lower limit of the norm by which a matrix is divided.
+/// The lower limit of the Frobenius norm by which a matrix is divided before the Newton–Schulz steps.
 const LEAST_NORM: f64 = 1e-7;
 
 /// Muon: for matrices, momentum with all singular values brought close to 1; [`Adam`] for other blocks.
@@ -87,7 +87,8 @@ fn is_matrix(block: &Block<'_>) -> bool {
     matches!(block.role, Role::Weight | Role::Recurrent)
 }
 
-/// Returns the matrices of a block, one for each gate: the range of each, and their numbers of rows and columns.
+/// Returns the matrices of a block, one for each gate: the range of each among all parameters, and the numbers of rows
+/// and columns that all of them have.
 fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>, [usize; 2]) {
     let (gates, start) = (block.gates.len().max(1), block.range.start);
     let shape = [block.shape[0] / gates, block.shape[1]];
@@ -95,15 +96,16 @@ fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>
     ((0..gates).map(move |gate| start + gate * size..start + (gate + 1) * size), shape)
 }
 
-/// Returns three lengths, for `rows ≤ columns`: of X and its next iterate, of `A` and `b A + c A²`, and of the
-/// packed factors of the products.
+/// Returns three lengths for [`orthogonalize`] of a matrix X with `rows ≤ columns`: that of X and of its next
+/// iterate, that of `A = X Xᵀ` and of `b A + c A²`, and that of the packed factors.
 fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
     let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
     let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));
     [matrix, square, packed.into_iter().max().unwrap_or(0)]
 }
 
-/// Replaces x by the result of five Newton–Schulz steps from `x/‖x‖_F`. x must not have more rows than columns.
+/// Replaces `x`, a row-major matrix, by the result of five Newton–Schulz steps from `x/‖x‖_F`. It must not have
+/// more rows than columns. `scratch` holds a matrix of that size, two of `rows` × `rows`, and the packed factors.
 fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]) {
     let [matrix, square, _] = scratch_len([rows, columns]);
     let (next, rest) = scratch.split_at_mut(matrix);
@@ -123,7 +125,7 @@ fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]
 }
 
 impl Muon {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let trained = update.trained();
         let Update { blocks, w, gradient, state, step, start } = update;

@@ -43,13 +43,14 @@ impl NAdam {
         NAdam { momentum_decay: decay, ..self }
     }
 
-    /// Returns `μ_t` of step t, counted from 1.
+    /// Returns the momentum `μ_t` of step t, counted from 1.
     fn momentum(&self, t: f64) -> f64 {
         self.settings.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
     }
 
-    /// Returns the function from `(g, [m, v])` to the update and the new state. `product` is the product of all μ up
-    /// to this step.
+    /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`: the moving averages of the
+    /// gradient g and of g². The parameter w is not read. `step` is the number of updates before this one, `product`
+    /// the product of all momenta up to this one.
     fn rule<T: Scalar>(&self, step: u64, product: f64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
@@ -66,7 +67,7 @@ impl NAdam {
 }
 
 impl NAdam {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let Update { blocks, w, gradient, state, step, start } = update;
         let (state, product) = state.split_at_mut(2 * slots::<T>() * gradient.len());

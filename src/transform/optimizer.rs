@@ -28,8 +28,8 @@ pub struct Optimizer<T, G: ?Sized> {
     transform: G,
 }
 
-/// The number of parameters that an element-wise chain updates at once: with one thread, and with several. With
-/// gradient and state they stay in the cache from one transform of the chain to the next.
+/// The number of parameters that an element-wise chain updates at once: with one thread (first), and with several
+/// (second). With gradient and state they stay in the cache from one transform of the chain to the next.
 const PIECE: [usize; 2] = [1 << 13, 1 << 16];
 
 /// Shows the transform and the number of updates, not the state.
@@ -118,7 +118,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(outcome)
     }
 
-    /// Runs an element-wise chain on `w`, the parameters from index `start` on. The update is not counted.
+    /// Runs an element-wise chain on `w` and their `gradient`, the parameters from index `start` on, and adds the
+    /// update to `w`. The update is not counted.
     pub(crate) fn step_from(
         &mut self,
         blocks: &Blocks,

@@ -32,7 +32,7 @@ impl ParameterGroups {
 }
 
 impl ParameterGroups {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         for (range, factor) in &self.ranges {
             update.gradient[range.clone()].iter_mut().for_each(|g| *g = scaled(*factor, *g));

@@ -56,7 +56,7 @@ impl Penalty {
 }
 
 impl Penalty {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let rule = |g: T, w: T| {
             if is_narrow::<T>() { scalar(self.gradient(to_f64(g), to_f64(w))) } else { self.gradient(g, w) }

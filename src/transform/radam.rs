@@ -35,7 +35,8 @@ impl RAdam {
         RAdam { settings: AdamSettings::new(rate) }
     }
 
-    /// Returns the function from `(g, [m, v])` to the update and the new state.
+    /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`: the moving averages of the
+    /// gradient g and of g². The parameter w is not read. `step` is the number of updates before this one.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let (power, longest) = (remainder(second, t), 2.0 / (1.0 - second) - 1.0);
@@ -60,7 +61,7 @@ impl RAdam {
 }
 
 impl RAdam {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
         update_each(update, [false, true], |_| Some(false), wide, rule);

@@ -63,7 +63,7 @@ impl RmsProp {
 }
 
 impl RmsProp {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (n, start, all) = (update.blocks.parameters(), update.start, update.stretches().flatten());
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
@@ -147,7 +147,8 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
 }
 
 impl RmsProp {
-    /// Returns the function from `(g, v, ḡ, b)` to the new v, ḡ and b, and the update.
+    /// Returns the function from `(g, v, ḡ, b)` to the new v, ḡ and b, and the update. Here v and ḡ are the
+    /// moving averages of g² and of the gradient g, and b is the momentum buffer.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, T, T) -> (T, T, T, T) + use<T> {
         let [rate, alpha, fresh, epsilon, momentum] =
             [self.rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.momentum].map(scalar::<T>);

@@ -178,13 +178,13 @@ fn part(t: f64, span: f64) -> f64 {
     if span > 0.0 { t / span } else { 1.0 }
 }
 
-/// Interpolates from `from` to `to` along half a cosine, as `part` goes from 0 to 1.
+/// Returns the value between `from` and `to` along half a cosine: `from` at `part` 0, `to` at 1.
 fn cosine(from: f64, to: f64, part: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + libm::cos(PI * part))
 }
 
 impl Schedule {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = self.factor(update.step);
         check_rate::<T>(factor)?;
@@ -252,7 +252,9 @@ pub struct ReduceOnPlateau {
 }
 
 impl ReduceOnPlateau {
-    /// Multiplies the rate by `factor`, above 0 and below 1, after more than `patience` epochs without a fall.
+    /// Creates a transform that multiplies the rate by `factor`, above 0 and below 1, after more than `patience` epochs
+    /// in a row without a fall of the metric. A fall is by more than 1e-4 of the best; there is no cooldown and no
+    /// lower limit.
     pub fn new(factor: f64, patience: u64) -> Self {
         ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
     }
@@ -277,14 +279,17 @@ impl ReduceOnPlateau {
     }
 }
 
-/// Indices into the state of a `ReduceOnPlateau`.
+/// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
 const FACTOR: usize = 0;
+/// The index, in the state of a `ReduceOnPlateau`, of the lowest metric so far.
 const BEST: usize = 1;
+/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
 const BAD: usize = 2;
+/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs that are left of the cooldown.
 const COOLING: usize = 3;
 
 impl ReduceOnPlateau {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = update.state[FACTOR];
         update.gradient.iter_mut().for_each(|g| *g *= factor);

@@ -76,19 +76,23 @@ impl ScheduleFreeAdamW {
         ScheduleFreeAdamW { roles: roles.to_vec(), ..self }
     }
 
-    /// Returns γ/η of step t, counted from 1.
+    /// Returns the factor on the learning rate at step t, counted from 1: √(1 − β₂ᵗ), times the warm-up
+    /// `min(1, t/warm-up)`.
     fn factor(&self, t: f64) -> f64 {
         libm::sqrt(1.0 - remainder(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
-    /// Returns the c of a step from the c of the step before, for which Σγ² = γ²/c.
+    /// Returns c, the weight of z in the average x, for the step after `step` updates, from its value `before` at the
+    /// step before. There Σγ² = γ²/c, γ being the rate of a step.
     fn weight(&self, step: u64, before: f64) -> f64 {
         let t = step as f64 + 1.0;
         let [last, now] = [t - 1.0, t].map(|t| self.factor(t) * self.factor(t));
         if step == 0 { 1.0 } else { now / (last / before + now) }
     }
 
-    /// Returns the function `(g, y, z, v) ↦ (z, v)`, with decay or without.
+    /// Returns the function `(g, y, z, v) ↦ (z, v)`, for the gradient g at the parameter y, the step sequence z and
+    /// the moving average v of g². `decays` states whether weight decay acts. `step` is the number of updates before
+    /// this one.
     fn rule<T: Scalar>(&self, step: u64, decays: bool) -> impl Fn(T, T, T, T) -> (T, T) + use<T> {
         let second = self.settings.betas[1];
         let decay = if decays { self.decay } else { 0.0 };
@@ -107,15 +111,16 @@ fn slots_of_x<T: Scalar>() -> usize {
     slots::<T>().max(2)
 }
 
-/// Returns the amount by which a parameter was changed from outside. A difference to y that rounding can explain counts
-/// as 0.
+/// Returns the amount `w − y` by which a parameter was changed from outside, y being its value after the last update.
+/// A difference that rounding can explain counts as 0: 4 `epsilon` times the larger magnitude, which is at least
+/// `least`.
 fn moved<S: Scalar>(w: S, y: S, epsilon: f64, least: f64) -> S {
     let (off, size) = (w - y, to_f64(w).abs().max(to_f64(y).abs()).max(least));
     if to_f64(off).abs() > 4.0 * epsilon * size { off } else { S::zero() }
 }
 
 impl ScheduleFreeAdamW {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (n, trained) = (update.blocks.parameters(), update.trained());
         let Update { w, gradient, state, step, .. } = update;

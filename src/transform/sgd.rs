@@ -54,7 +54,7 @@ impl Sgd {
 }
 
 impl Sgd {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         if update.state.is_empty() {
             for range in update.stretches() {
@@ -135,7 +135,8 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
 }
 
 impl Sgd {
-    /// Returns the function from `(g, m)` to the new m and the update.
+    /// Returns the function from `(g, m)` to the new m and the update, m being the momentum buffer and g the gradient.
+    /// `step` is the number of updates before this one.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
         let (rate, momentum, nesterov) = (scalar::<T>(self.rate), scalar::<T>(self.momentum), self.nesterov);
         let fresh = if step == 0 { T::one() } else { scalar(1.0 - self.dampening) };

@@ -48,7 +48,7 @@ impl SkipNonFinite {
 }
 
 impl SkipNonFinite {
-    /// [`GradientTransform::update`], for any scalar.
+    /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let mut row = Wide::new(update.state, 1);
         let Some(bad) = update.gradient.iter().position(|g| !g.is_finite()) else {

@@ -42,7 +42,7 @@ impl Stage {
     }
 }
 
-/// Whether a chain may update the parameters of a layer as soon as their gradient is known.
+/// Whether a chain of gradient transforms may update the parameters of a layer as soon as their gradient is known.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InPlace {
@@ -141,7 +141,7 @@ macro_rules! forwarded {
 forwarded!([] alloc::boxed::Box<dyn GradientTransform<T>>, self => (**self), member => member);
 forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Member { ordered: false, ..member });
 
-/// Whether a chain may update the parameters of a layer as soon as their gradient is known.
+/// Whether a chain of gradient transforms may update the parameters of a layer as soon as their gradient is known.
 pub(crate) fn in_place<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
     let mut found = None;
     chain.members(&mut |member| {

@@ -18,8 +18,8 @@ fn digits<T: Scalar>() -> u32 {
     1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()
 }
 
-/// The state of a narrow format: value i is `Σ_k 2^(−k digits) state[k n + i]`, each part the rounding error of
-/// those before it.
+/// The state of a narrow format: value i of n is `Σ_k 2^(−k d) state[k n + i]`, each term the rounding error of
+/// those before it. The significand of the format has d binary digits.
 ///
 /// The first n are the values rounded to the format. The scale keeps the errors from underflow.
 pub(super) struct Wide<'a, T> {
@@ -29,7 +29,7 @@ pub(super) struct Wide<'a, T> {
 }
 
 impl<'a, T: Scalar> Wide<'a, T> {
-    /// Creates a view of `state` as `values` values.
+    /// Creates a view of `state` as `values` values, each of which takes [`slots`] entries.
     pub(super) fn new(state: &'a mut [T], values: usize) -> Self {
         Wide { state, values, next: libm::ldexp(1.0, digits::<T>() as i32) }
     }

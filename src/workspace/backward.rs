@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Computes the gradient of all parameters from the `dy` of the last [`forward`](Self::forward).
+    /// Computes the gradient of all parameters `w` from the `dy` that was written after the last
+    /// [`forward`](Self::forward), and returns it. A gradient from before is overwritten.
     ///
     /// # Errors
     /// [`Error::Length`] where `w` does not have the network's parameters. [`Error::InvalidState`] without a
@@ -38,8 +39,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient: several small batches give the
-    /// gradient of a large one.
+    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient, and returns the sum: several
+    /// small batches give the gradient of a large one.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -89,14 +90,15 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`descend`](Self::descend) with a rate that was checked before.
+    /// Runs [`descend`](Self::descend) with a rate that was checked before; a negative or infinite `rate` is not
+    /// refused.
     #[inline]
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`backward`](Self::backward) and an update by `chain`, a chain of element-wise transforms, at once. No
-    /// block may be frozen.
+    /// Runs [`backward`](Self::backward) and an update of `w` by `chain`, a chain of element-wise transforms, at once.
+    /// Afterwards [`gradient`](Self::gradient) is empty. The caller ensures that no block is frozen.
     pub(crate) fn backward_in_place(&mut self, w: &mut [T], chain: &mut Chain<'_, T>) -> Result<(), Error> {
         T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Chain(w, chain), true, &mut ())?;
         self.memory.spent = true;
@@ -113,12 +115,13 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         if self.memory.spent { &[] } else { &self.memory.gradient }
     }
 
-    /// Returns the gradient, mutable; zero after [`descend`](Self::descend).
+    /// Returns the gradient of all parameters, mutable; zero after [`descend`](Self::descend).
     pub fn gradient_mut(&mut self) -> &mut [T] {
         self.blocks_and_gradient().1
     }
 
-    /// Returns the blocks and the mutable gradient, for a transform.
+    /// Returns the parameter blocks, and the mutable gradient of all parameters, for a transform. The gradient is zero
+    /// after [`descend`](Self::descend).
     pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
         let memory = &mut self.memory;
         if core::mem::take(&mut memory.spent) {
@@ -148,12 +151,14 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 }
 
-/// The parameters of a backward pass, and how it treats them: it leaves them unchanged (`Stay`), or updates them in
-/// place. The caller updates in place only without an active monitor.
+/// The parameters of a backward pass, and how it treats them: it leaves them unchanged, or updates them in place. The
+/// caller updates in place only without an active monitor.
 pub(crate) enum Given<'a, T> {
+    /// The pass leaves the parameters unchanged, and computes their gradient.
     Stay(&'a [T]),
     /// The pass updates the parameters by plain gradient descent with this rate.
     Plain(&'a mut [T], T),
+    /// The pass updates the parameters by this chain of element-wise transforms.
     Chain(&'a mut [T], &'a mut Chain<'a, T>),
 }
 
@@ -183,7 +188,10 @@ impl<T: Scalar> Memory<T> {
         self.trainable.contains(&false)
     }
 
-    /// Runs the backward pass. It overwrites the gradient if `begins`, and otherwise adds to it.
+    /// Runs the backward pass with the parameters `w`. It overwrites the gradient if `begins`, and otherwise adds to
+    /// it; an invalid gradient is always overwritten.
+    ///
+    /// Refuses parameters of another length, and a pass without a forward pass since the last one.
     #[inline]
     pub(crate) fn run_backward(
         &mut self,

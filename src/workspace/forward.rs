@@ -14,14 +14,18 @@ use crate::{
 /// The shape and mode of the last forward pass, and its sizes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
+    /// The number of samples.
     pub(super) batch: usize,
+    /// The number of steps of the longest sample.
     pub(super) steps: usize,
+    /// Whether the lengths of samples were given, so that they may differ.
     pub(super) ragged: bool,
     pub(super) mode: Mode,
+    /// Whether the pass started from a state that was set, not from zero.
     pub(super) with_state: bool,
-    /// Samples and steps of the output, unless the lengths of samples differ.
+    /// Samples and steps of the output; `None` if the output has lengths of samples, which may differ.
     pub(super) after: Option<[usize; 2]>,
-    /// The numbers of values of input, output and state.
+    /// The numbers of values of input, output and state, all for the whole batch.
     pub(super) values: [usize; 3],
     /// The number of values kept for the backward pass.
     pub(super) saved: usize,
@@ -143,7 +147,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 }
 
 impl<T: Scalar> Memory<T> {
-    /// Refuses a backward pass on a workspace for inference.
+    /// Returns [`Error::InvalidState`] on a workspace for inference, which has no memory for a pass that a backward
+    /// pass can follow.
     #[inline]
     pub(super) fn check_saves(&self) -> Result<(), Error> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
@@ -165,7 +170,8 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Runs a forward pass on `x`, or on the content of the input buffer.
+    /// Runs a forward pass on `x`, or on the content of the input buffer if it is `None`. A backward pass can follow:
+    /// the mode of inference is replaced by that of evaluation.
     pub(crate) fn forward(
         &mut self,
         network: &dyn Layer<T>,
@@ -220,8 +226,8 @@ impl<T: Scalar> Memory<T> {
         Ok(&self.y[..pass.values[1]])
     }
 
-    /// Checks the shape of a pass and the lengths of parameters, input (`inputs` values) and state, and returns the
-    /// sizes of the pass.
+    /// Checks `shape`, and the lengths of the parameters `w`, the input (`inputs` values) and the state that was set,
+    /// for a pass in `mode`. Returns the sizes of the pass.
     #[inline]
     pub(super) fn check(
         &self,
@@ -247,7 +253,8 @@ impl<T: Scalar> Memory<T> {
         Ok(Pass { with_state: self.starts_from_state, ..pass })
     }
 
-    /// Returns the sizes of a pass, checked against the memory of the workspace.
+    /// Returns the sizes of a pass over `shape` in `mode`. Refuses sizes that the memory of the workspace does not
+    /// hold, and an invalid output shape.
     pub(super) fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
         let memory = network.memory(shape, mode);
         let after = twice("output_shape", || network.output_shape(shape)).map_err(|rule| rule.at(""))?;

@@ -115,7 +115,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Self::with_mode(network, capacity, Mode::Train)
     }
 
-    /// Creates a smaller workspace, only for [`infer`](Self::infer): nothing is kept for a backward pass.
+    /// Creates a smaller workspace, only for [`infer`](Self::infer), with passes of up to `capacity`: nothing is kept
+    /// for a backward pass.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
@@ -222,7 +223,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.set_threads(self.network.as_layer(), threads)
     }
 
-    /// Refuses a training pass over `shape` in which a layer would normalize over one row.
+    /// Refuses a pass over `shape` in training mode in which a layer would normalize over one row.
     pub(crate) fn check_rows(&self, shape: BatchShape<'_>) -> Result<(), Error> {
         self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }
@@ -306,7 +307,7 @@ impl<T: Scalar> Memory<T> {
         Ok(memory)
     }
 
-    /// Allocates the memory for passes of up to `capacity`; with `trains` also for backward passes.
+    /// Allocates the memory for passes of up to `capacity`; if `trains`, also for backward passes.
     fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
         let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
         let after = network.output_shape(capacity);
@@ -351,8 +352,8 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// Returns the memory sizes of `network` for inference, then for training (zeros unless `trains`), and the number
-    /// of threads for which they hold.
+    /// Returns the memory sizes of `network` for passes of up to `capacity`: for inference, then for training (zeros
+    /// unless `trains`). The second result is the number of threads for which they hold.
     fn memory_sizes(
         &mut self,
         network: &dyn Layer<T>,

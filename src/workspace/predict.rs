@@ -19,7 +19,7 @@ pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
     network.output_shape(BatchShape::sequences(1, 2)).steps == 2
 }
 
-/// Refuses data whose rows do not have the width of a network's input.
+/// Refuses `data` whose rows do not have `input` values, the input width of a network.
 pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> {
     let found = data.width;
     if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
@@ -36,8 +36,9 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     data.check_indices(rules.vocabulary(), &|inputs| rules.first_wrong(inputs))
 }
 
-/// Returns the outputs of the network for the samples of `data` in their order, each sample \[its output steps,
-/// output\].
+/// Returns the outputs of the network with the parameters `w` for the samples of `data` in their order, each sample
+/// \[its output steps, output\]. With `windows`, longer sequences run in windows of steps, which takes less memory and
+/// gives the same bits.
 pub(crate) fn predict<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
@@ -49,7 +50,8 @@ pub(crate) fn predict<T: Scalar>(
     Ok(y)
 }
 
-/// Returns the total number of output values for all samples of `data`.
+/// Returns the total number of output values for all samples of `data`: for each step of a sample if the output has a
+/// row per step, otherwise for each sample.
 fn outputs<T: Scalar, L: Layer<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     data: &Dataset<'_, T>,
@@ -58,7 +60,8 @@ fn outputs<T: Scalar, L: Layer<T> + ?Sized>(
     product("the outputs (rows × width)", &[rows, workspace.dims().output])
 }
 
-/// Writes the outputs of [`predict`] to a buffer, in passes of about [`ROWS`] rows.
+/// Writes the outputs of [`predict`], for the same arguments, to `y`, in passes of about [`ROWS`] rows. Refuses a `y`
+/// of another length than the outputs.
 pub(crate) fn predict_into<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,

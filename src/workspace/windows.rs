@@ -10,24 +10,27 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The length of windows, and the layout of the state that is carried between them.
+/// The length of windows (consecutive steps that run as one pass), and the layout of the state that is carried between
+/// them.
 #[derive(Debug)]
 pub(crate) struct StepWindows<T> {
     /// The number of steps of a window.
     pub(crate) steps: usize,
+    /// The layout of the state; the error if it is not known, as for a custom layer with a state.
     layout: Result<StateLayout, Error>,
     /// The initial state of the first window; empty if it is zero.
     start: Vec<T>,
     /// Whether the state of the workspace belongs to a window: between `begin_windows` and `end_windows`, and after a
     /// panic between them.
     open: bool,
-    /// The outputs of all windows. `lengths` are the lengths of the samples in one window.
+    /// The outputs of all windows of the last batch that ran in windows.
     outputs: Vec<T>,
+    /// The lengths of the samples in one window: memory that is reused.
     lengths: Vec<usize>,
 }
 
 impl<T: Scalar> StepWindows<T> {
-    /// Creates windows of `steps` steps for `network`.
+    /// Creates windows of `steps` steps for passes through `network`.
     ///
     /// # Errors
     /// [`LayerRule::NotInWindows`], with the layer, for a layer that reads later steps or changes the steps.
@@ -38,7 +41,7 @@ impl<T: Scalar> StepWindows<T> {
     }
 }
 
-/// Refuses a layer whose outputs need steps of other windows. The error names the innermost such layer.
+/// Refuses `layer`, at `path`, if its outputs need steps of other windows. The error names the innermost such layer.
 fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
     let shape = BatchShape::sequences(1, 2);
     let reason = match (layer.reads_later_steps(), layer.output_shape(shape) == shape) {
@@ -53,7 +56,8 @@ fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Stores the initial state of the first window, which [`end_windows`](Self::end_windows) restores.
+    /// Stores the current initial state as that of the first window; [`end_windows`](Self::end_windows) restores it.
+    /// Windows that are still open are ended first. `is_ragged` states whether the lengths of samples differ.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
@@ -70,8 +74,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(())
     }
 
-    /// Sets the initial state of a later window for the first `samples` samples. It is the final state of the last pass
-    /// if `carried`, otherwise the initial state of the first window. No gradient flows from window to window.
+    /// Sets the initial state of a later window for the first `samples` samples of the batch, those that reach it. It
+    /// is the final state of the last pass if `carried`, otherwise the initial state of the first window. No gradient
+    /// flows from window to window.
     pub(crate) fn next_window(&mut self, windows: &StepWindows<T>, samples: usize, carried: bool) {
         let (states, Memory { state, state_end, .. }) = (self.memory.last_values()[2], &mut self.memory);
         let from = if carried { &state_end[..states] } else { &windows.start[..] };
@@ -83,7 +88,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.starts_from_state = !from.is_empty();
     }
 
-    /// Restores the initial state of the first window.
+    /// Restores the initial state of the first window, which [`begin_windows`](Self::begin_windows) stored.
     pub(crate) fn end_windows(&mut self, windows: &mut StepWindows<T>) {
         windows.open = false;
         self.memory.state.clear();
@@ -91,8 +96,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.starts_from_state = !windows.start.is_empty();
     }
 
-    /// Runs [`infer`](Self::infer), window by window if there are `windows` and `shape` has more steps than one window.
-    /// The outputs have the same bits as one pass.
+    /// Runs [`infer`](Self::infer) on all of `x`, window by window if there are `windows` and `shape` has more steps
+    /// than one window. The outputs have the same bits as one pass.
     pub(crate) fn infer_in<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
@@ -112,7 +117,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(self.outputs_in(windows, shape))
     }
 
-    /// Returns the outputs of the last [`infer_in`](Self::infer_in).
+    /// Returns the outputs of the last [`infer_in`](Self::infer_in), which had the same `windows` and `shape`.
     fn outputs_in<'a>(&'a self, windows: &'a Option<StepWindows<T>>, shape: BatchShape<'_>) -> &'a [T] {
         match windows {
             Some(windows) if shape.steps > windows.steps => &windows.outputs,
@@ -120,7 +125,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         }
     }
 
-    /// Runs [`infer_in`](Self::infer_in) from a state of zero. The initial state of other passes is kept.
+    /// Runs [`infer_in`](Self::infer_in) with the same arguments, but from a state of zero. The initial state that was
+    /// set for other passes is kept.
     pub(crate) fn infer_from_zero<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
@@ -161,7 +167,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 }
 
-/// Returns an error of a window with its step counted in the sequence. `first` is the first step of the window.
+/// Returns `error`, of a window whose first step is `first`, with its step counted in the whole sequence.
 fn after(first: usize, mut error: Error) -> Error {
     if let Error::InvalidData(DataRule::Index { step, .. }) = &mut error {
         *step = Some(step.unwrap_or(0) + first);

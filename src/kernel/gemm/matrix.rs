@@ -5,9 +5,9 @@ use crate::kernel::fits;
 pub(crate) struct Matrix<'a, T> {
     pub data: &'a [T],
     pub stride: usize,
-    /// The number of rows of a group; `usize::MAX` for a matrix without groups. Groups begin `group_stride` values
-    /// apart.
+    /// The number of rows of a group; `usize::MAX` for a matrix without groups.
     group: usize,
+    /// The distance, in values, between the starts of two consecutive groups.
     group_stride: usize,
 }
 
@@ -19,8 +19,9 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { data, stride, group: usize::MAX, group_stride: 0 }
     }
 
-    /// A matrix of groups of `group` rows, which begin `group_stride` values apart. In a time-major batch, the rows of
-    /// a range of samples are such a matrix, with a group for each step.
+    /// A matrix of groups of `group` rows. Rows begin `stride` values apart within a group, and groups `group_stride`
+    /// values apart. In a time-major batch, the rows of a range of samples are such a matrix, with a group for each
+    /// step.
     pub const fn grouped(data: &'a [T], stride: usize, group: usize, group_stride: usize) -> Self {
         Matrix { data, stride, group, group_stride }
     }
@@ -35,7 +36,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// The matrix without its first `rows` rows and its first `columns` columns. Of a matrix of groups, only whole
-    /// groups can be skipped.
+    /// groups can be skipped. Panics if the data are shorter than these rows and columns.
     pub fn skip(self, rows: usize, columns: usize) -> Self {
         let (groups, rest) = if self.group == usize::MAX { (0, rows) } else { (rows / self.group, rows % self.group) };
         let first = groups.saturating_mul(self.group_stride).saturating_add(rest.saturating_mul(self.stride));

@@ -126,7 +126,8 @@ pub(super) const fn packed_a_len(outputs: usize, inner: usize) -> usize {
     (outputs.saturating_add(MR - 1) / MR * MR).saturating_mul(inner)
 }
 
-/// Packs the transpose of `inner` rows of `d`, from row `first`, into `packed`.
+/// Packs the transpose of the `inner` rows of `d` from row `first` on, the first `outputs` columns of each, into the
+/// beginning of `packed`. Panics if `packed` has fewer values than [`packed_a_len`].
 ///
 /// The loop processes [`MR`] rows at a time, so that their cache lines stay in the cache from strip to strip. Rows at a
 /// distance of a power of two share a cache set, which holds few lines.
@@ -159,8 +160,8 @@ pub(super) fn pack_a<'a, T: Scalar>(
     PackedA { packed, inner }
 }
 
-/// The left factor of [`gemm_tn`](super::gemm_tn), whose columns are the rows of A. If several products have the same
-/// left factor, it is packed once.
+/// The matrix `d` in the product `dᵀ x` of [`gemm_tn`](super::gemm_tn), with its transpose packed or not. If several
+/// products have the same `d`, it is packed once.
 #[derive(Clone, Copy)]
 pub(crate) struct TransposedA<'a, T> {
     pub(super) matrix: Matrix<'a, T>,

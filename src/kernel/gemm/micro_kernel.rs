@@ -30,7 +30,9 @@ pub(super) struct MacroKernel<'a, T, A, S> {
 }
 
 impl<'a, T, A, S> MacroKernel<'a, T, A, S> {
-    /// The product of `size` rows and inner indices of `a` with `b`, written to the rows at `c`, `stride` values apart.
+    /// Creates the product of the first `size` \[rows, inner indices\] of `a` with the inner indices of `b` from
+    /// `first` on. `epilogue` combines it with the rows at `c`, which are `stride` values apart. `inner_sum` divides
+    /// the sum over the inner indices into parts.
     ///
     /// # Safety
     /// `a` [holds](MatrixA::holds) `size`. The result has a value at `c + row · stride + column` for each of the rows
@@ -78,7 +80,7 @@ impl<T: Scalar, A: MatrixA<T>, S: InnerSum> MacroKernel<'_, T, A, S> {
     /// Computes all tiles, of at most M rows.
     ///
     /// # Safety
-    /// The registers `V` exist on this machine and hold values of `T`.
+    /// The CPU has the instructions of the register `V`, and `V` holds values of `T`.
     #[inline(always)]
     unsafe fn tiles<V: Lanes<T>, const M: usize>(self) {
         let MacroKernel { size: [rows, inner], a, b, first, c, stride, epilogue, inner_sum } = self;
@@ -114,7 +116,7 @@ struct Tile {
 }
 
 impl Tile {
-    /// Computes `rows` rows, M at a time.
+    /// Computes the rows from `i` to before `rows`, M at a time; the last ones 4, 2 or 1 at a time.
     ///
     /// # Safety
     /// As [`micro_kernel`](Self::micro_kernel), for all rows.
@@ -145,12 +147,13 @@ impl Tile {
         }
     }
 
-    /// Computes M rows of R registers of columns, and returns M.
+    /// Computes M rows of R registers of columns, and returns M. `inner_sum` divides the sums over the inner indices;
+    /// `epilogue` combines them with the rows at `c`, which are `stride` values apart.
     ///
     /// # Safety
     /// `a` [holds](MatrixA::holds) rows below `i + M` and inner indices below `inner`. The tile's columns of those rows
     /// of `c` may be written, and no other reference to them is used. For each p < inner, `panel` holds R registers of
-    /// values from `p · row_stride`. The registers exist and hold values of `T`.
+    /// values from `p · row_stride`. The CPU has the instructions of `V`, and `V` holds values of `T`.
     #[inline(always)]
     unsafe fn micro_kernel<T: Scalar, V: Lanes<T>, A: MatrixA<T>, S: InnerSum, const M: usize, const R: usize>(
         &self,
@@ -243,8 +246,8 @@ impl Tile {
     }
 }
 
-/// Applies the epilogue to `columns` values of each row of `sums`, and writes them to the rows at `c`. `j` is the first
-/// column in the result.
+/// Applies `epilogue` to the first `columns` values of each row of `sums`, and writes them to the rows at `c`, which
+/// are `stride` values apart. `j` is the first column in the result.
 ///
 /// The function is not inlined. Inlined, its loops are unrolled for each tile size, which slows down tiles that are not
 /// at an edge.

@@ -81,7 +81,7 @@ fn gemm_tn_scratch<T: Scalar>([outputs, inputs, rows]: [usize; 3], most: usize) 
     packed_a_len(outputs, 1).saturating_add(panels * nr::<T>()).saturating_mul(rows.min(KC)).saturating_add(buffer)
 }
 
-/// Splits `scratch` after its first `len` values.
+/// Splits `scratch` after its first `len` values. Panics if it has fewer.
 fn split_scratch<T>(scratch: &mut [T], len: usize) -> (&mut [T], &mut [T]) {
     let found = scratch.len();
     match scratch.split_at_mut_checked(len) {
@@ -90,7 +90,7 @@ fn split_scratch<T>(scratch: &mut [T], len: usize) -> (&mut [T], &mut [T]) {
     }
 }
 
-/// Computes the product `x B`, which `epilogue` combines with `c`.
+/// Computes the product `x B`, which `epilogue` combines with `c`. Panics if a slice is too short.
 ///
 /// # Shapes
 /// x: \[rows, inner\]; B: \[inner, columns\]; c: \[rows, columns\], rows `stride` apart.
@@ -112,7 +112,7 @@ pub(crate) fn gemm<T: Scalar>(
     }
 }
 
-/// Computes the product `x Wᵀ`, which `epilogue` combines with `c`.
+/// Computes the product `x Wᵀ`, which `epilogue` combines with `c`. Panics if a slice is too short.
 ///
 /// # Shapes
 /// x: \[rows, inputs\]; w: \[outputs, inputs\]; c: \[rows, outputs\], contiguous; scratch: [`packed_b_len`] of outputs
@@ -155,7 +155,7 @@ fn gemm_nt_rows<T: Scalar>(
     gemm_panelwise(StridedA::by_row(x), [rows, outputs, inputs], c, epilogue, scratch, fill, OneSum);
 }
 
-/// Computes `c = d W`.
+/// Computes `c = d W`, which overwrites `c`. Panics if a slice is too short.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; w: \[outputs, inputs\]; c: \[rows, inputs\], contiguous; scratch: [`packed_b_len`] of inputs
@@ -197,7 +197,7 @@ fn gemm_nn_rows<T: Scalar>(
 }
 
 /// Computes the product `dᵀ x`, which `epilogue` combines with `c`. It is a sum over rows, in the order that
-/// [`sums`](super::sums) defines.
+/// [`sums`](super::sums) defines. Panics if a slice is too short.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous; scratch: [`gemm_tn_scratch_len`].
@@ -225,8 +225,8 @@ pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
 }
 
 /// Computes [`gemm_tn`] over the rows of consecutive shards: the first begins at row `first` of d and x, and shard s
-/// ends before row `ends[s]`. The sum of each shard is added to the others along a binary tree, in registers. More than
-/// one shard must [fit](fits_registers), and their number must be a power of two.
+/// ends before row `ends[s]`. The sum of each shard is added to the others along a binary tree, in registers. Panics
+/// unless the number of shards is a power of two, and several shards [fit](fits_registers).
 pub(crate) fn gemm_tn_of_shards<T: Scalar>(
     [d, x]: [Matrix<'_, T>; 2],
     [outputs, inputs]: [usize; 2],
@@ -302,7 +302,8 @@ fn gemm_tn_rows<T: Scalar, S: InnerSum>(
 }
 
 /// Computes the product of `a` with a factor B that is packed panel by panel: `fill(j, panel)` packs the columns from j
-/// just before their use. Each thread computes some columns.
+/// just before their use. `epilogue` combines the product with `c` \[rows, columns\]. `scratch` must hold at least one
+/// panel, and the work has at most as many parts as it holds panels. Each thread computes some columns.
 fn gemm_panelwise<T: Scalar, A: MatrixA<T>, S: InnerSum>(
     a: A,
     [rows, columns, inner]: [usize; 3],
@@ -346,8 +347,8 @@ fn gemm_panelwise<T: Scalar, A: MatrixA<T>, S: InnerSum>(
     });
 }
 
-/// Computes rows × columns of a product over `inner` ≤ [`KC`] inner indices, from index `first` of `b`. Each thread
-/// computes some rows.
+/// Computes a product over `inner` ≤ [`KC`] inner indices: the first ones of `a`, and those of `b` from `first` on.
+/// `epilogue` combines it with the rows of `c`, which are `stride` values apart. Each thread computes some rows.
 #[allow(clippy::too_many_arguments)]
 fn gemm_kc<'a, T: Scalar, A: MatrixA<T>, S: InnerSum>(
     [rows, inner]: [usize; 2],

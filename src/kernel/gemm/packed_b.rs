@@ -48,7 +48,8 @@ pub(crate) struct PackedB<'a, T> {
 }
 
 impl<'a, T: Scalar> PackedB<'a, T> {
-    /// The factor that [`pack`] or [`pack_transposed`] has written to `data`.
+    /// The factor that [`pack`] or [`pack_transposed`] has written to `data`. Panics if `data` has fewer values than
+    /// [`packed_b_len`].
     pub fn packed(data: &'a [T], columns: usize, inner: usize) -> Self {
         let (width, len) = (nr::<T>(), packed_b_len::<T>(columns, inner));
         require("a packed factor", [1, len], len, data.len());
@@ -56,7 +57,7 @@ impl<'a, T: Scalar> PackedB<'a, T> {
     }
 
     /// `matrix` \[inner, columns\] in place, if it fits a level-1 cache and its columns fill registers: then packing it
-    /// gains nothing.
+    /// gains nothing. Otherwise `None`. Panics if the data of `matrix` are too short.
     pub(super) fn in_place(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Option<Self> {
         require("the right factor of a product", [inner, columns], matrix.stride, matrix.data.len());
         let b = PackedB { data: matrix.data, panel_stride: nr::<T>(), row_stride: matrix.stride, inner, columns };
@@ -64,7 +65,8 @@ impl<'a, T: Scalar> PackedB<'a, T> {
     }
 }
 
-/// Packs `Wᵀ` into `packed`, as the right factor of `x Wᵀ`.
+/// Packs `Wᵀ` into `packed`, as the right factor of `x Wᵀ`. Panics if `packed` has fewer values than
+/// [`packed_b_len`] of outputs and inputs.
 ///
 /// # Shapes
 /// w: \[outputs, inputs\].
@@ -91,7 +93,8 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
     PackedB::packed(packed, outputs, inputs)
 }
 
-/// Fills the panel `to` with columns of `Wᵀ`: the rows of W from `first`, as many as the panel is wide.
+/// Fills the panel `to` with columns of `Wᵀ`: the rows of W \[outputs, inputs\] from `first`, as many as the panel is
+/// wide, or as are left.
 pub(super) fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usize, to: &mut [T]) {
     let width = nr::<T>();
     let rows = (outputs - first).min(width);
@@ -102,7 +105,8 @@ pub(super) fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, 
     transpose(Matrix::new(&w[first * inputs..], inputs), [rows, inputs], to, width);
 }
 
-/// Packs `W` into `packed`, as the right factor of `d W`.
+/// Packs `W` into `packed`, as the right factor of `d W`. Panics if `packed` has fewer values than [`packed_b_len`] of
+/// inputs and outputs.
 ///
 /// # Shapes
 /// w: \[outputs, inputs\].

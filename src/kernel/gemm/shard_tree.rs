@@ -83,7 +83,7 @@ impl<V: Copy, const M: usize, const R: usize> Subtrees<V, M, R> {
     /// part. After the last part, `sums` is the total.
     ///
     /// # Safety
-    /// It is called for each part from 0, in order. The registers exist and hold values of `T`.
+    /// It is called for each part from 0, in order. The CPU has the instructions of `V`, and `V` holds values of `T`.
     #[inline(always)]
     pub(super) unsafe fn add<T>(&mut self, i: usize, count: usize, sums: &mut [[V; R]; M])
     where

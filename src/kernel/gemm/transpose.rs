@@ -6,7 +6,8 @@ use crate::kernel::{AVX512, PLAIN, is};
 use crate::kernel::{Kernel, Level, dispatch, require};
 use crate::scalar::Scalar;
 
-/// Writes the transpose of `from` \[rows, columns\] to `to`, in rows `stride` values apart.
+/// Writes the transpose of `from`, whose `size` is \[rows, columns\], to `to`, in rows `stride` values apart. `from`
+/// must have no groups. Panics if a slice is too short.
 pub(in crate::kernel) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize; 2], to: &mut [T], stride: usize) {
     let [rows, columns] = size;
     if rows == 0 || columns == 0 {
@@ -98,7 +99,8 @@ mod machine {
         _mm512_unpacklo_pd,
     };
 
-    /// Transposes a square of 8 × 8 `f32`.
+    /// Transposes a square of 8 × 8 `f32` at `from` to `to`. The rows of the source are `from_stride` values apart,
+    /// those of the result `to_stride`.
     ///
     /// # Safety
     /// AVX2 exists; `T` is `f32`; 8 rows of 8 values can be read and written at these distances.
@@ -125,7 +127,8 @@ mod machine {
         }
     }
 
-    /// Transposes a square of 8 × 8 `f64`.
+    /// Transposes a square of 8 × 8 `f64` at `from` to `to`. The rows of the source are `from_stride` values apart,
+    /// those of the result `to_stride`.
     ///
     /// # Safety
     /// AVX-512 F exists; `T` is `f64`; 8 rows of 8 values can be read and written at these distances.
@@ -151,7 +154,8 @@ mod machine {
         }
     }
 
-    /// Transposes a square of 4 × 4 `f64`.
+    /// Transposes a square of 4 × 4 `f64` at `from` to `to`. The rows of the source are `from_stride` values apart,
+    /// those of the result `to_stride`.
     ///
     /// # Safety
     /// AVX2 exists; `T` is `f64`; 4 rows of 4 values can be read and written at these distances.

@@ -13,7 +13,7 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
     /// Creates a sum of no blocks.
     ///
     /// # Safety
-    /// The registers exist and hold values of `T`. The same applies to all methods.
+    /// The CPU has the instructions of `V`, and `V` holds values of `T`. The same applies to all methods.
     #[inline(always)]
     pub(super) unsafe fn new<T>() -> Self
     where
@@ -23,7 +23,7 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
         Cascade { levels: [[unsafe { V::zero() }; R]; 3], blocks: 0 }
     }
 
-    /// Adds the sum of the next block.
+    /// Adds `block`, the sum of the next block of rows in each column.
     ///
     /// # Safety
     /// As [`new`](Self::new).
@@ -70,7 +70,7 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
 /// Adds `from` to `to`, register by register.
 ///
 /// # Safety
-/// The registers exist and hold values of `T`.
+/// The CPU has the instructions of `V`, and `V` holds values of `T`.
 #[inline(always)]
 unsafe fn add_registers<T, V: Lanes<T>, const R: usize>(to: &mut [V; R], from: &[V; R]) {
     for (to, &from) in to.iter_mut().zip(from) {

@@ -42,10 +42,10 @@ impl<T: Scalar> Kernel for ColumnSums<'_, T> {
 }
 
 impl<T: Scalar> ColumnSums<'_, T> {
-    /// Adds the sums of all columns to `sums`.
+    /// Adds the sums of all columns to `sums`. Panics if the matrix has fewer rows than `rows`.
     ///
     /// # Safety
-    /// The registers `V` exist on this machine and hold values of `T`.
+    /// The CPU has the instructions of the register `V`, and `V` holds values of `T`.
     #[inline(always)]
     unsafe fn all<V: Lanes<T>>(mut self) {
         let columns = self.sums.len();
@@ -75,7 +75,8 @@ impl<T: Scalar> ColumnSums<'_, T> {
     /// Adds the sums of R registers of columns, from column `j` on, to `sums`.
     ///
     /// # Safety
-    /// The columns lie within the sums and within each row. The registers exist and hold values of `T`.
+    /// The columns lie within the sums and within each row. The CPU has the instructions of `V`, and `V` holds values
+    /// of `T`.
     #[inline(always)]
     unsafe fn registers<V: Lanes<T>, const R: usize>(&mut self, j: usize) {
         // SAFETY: by the contract of this function.
@@ -128,7 +129,8 @@ pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T])
     add_matrix_sums(Matrix::new(d, stride), rows, sums);
 }
 
-/// Adds the sum of column j over the first `rows` rows of `d` to `sums[j]`, for each j.
+/// Adds the sum of column j over the first `rows` rows of `d` to `sums[j]`, for each j. Panics if `d` has fewer rows or
+/// columns.
 pub(crate) fn add_matrix_sums<T: Scalar>(d: Matrix<'_, T>, rows: usize, sums: &mut [T]) {
     let (len, sums) = (sums.len(), SharedSlice::new(sums));
     parallel_ranges(len, GRAIN, rows.saturating_mul(len) / 8, |own| {

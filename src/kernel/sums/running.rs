@@ -13,7 +13,7 @@ pub(crate) struct RunningSums<T> {
 }
 
 impl<T: Scalar> RunningSums<T> {
-    /// Creates sums of no rows.
+    /// Creates the sums of `columns` columns, over no rows so far. [`Error::TooLarge`] if memory cannot hold them.
     pub(crate) fn new(columns: usize) -> Result<Self, Error> {
         let level = || filled("the sums of a stream", columns, T::zero());
         Ok(RunningSums { rows: 0, levels: [level()?, level()?, level()?, level()?] })

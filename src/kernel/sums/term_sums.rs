@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Adds the sum of each column of a matrix of terms to `sums`. `terms(j)` iterates over the rows of columns
-/// `j..j + LANES`; values past the last column are ignored.
+/// `j..j + LANES`; values past the last column are ignored. `rows`, the number of rows, only serves to divide the work.
 ///
 /// # Shapes
 /// terms: \[rows, columns\]; sums: \[columns\].

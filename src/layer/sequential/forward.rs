@@ -10,7 +10,7 @@ use crate::layer::{
 use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
-    /// Runs the layers in order.
+    /// Runs the layers in order, with the parameters `w`.
     ///
     /// # Shapes
     /// Of layer i: x_i \[rows before i, width before i\]; y_i \[rows after i, width after i\].

@@ -44,7 +44,8 @@ impl<T: Scalar> Sequential<T> {
         rows.saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
-    /// Returns the number of input values of the layers `links` that are kept for the backward pass, for `rows` rows.
+    /// Returns the number of input values of the layers `links` that are kept for the backward pass, for `rows` rows,
+    /// if none of them changes the number of rows.
     #[inline]
     pub(super) fn kept(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.kept[links.end] - self.kept[links.start])
@@ -56,8 +57,8 @@ impl<T: Scalar> Sequential<T> {
         rows.saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
-    /// Returns the number of values that the layer `link` saves in a pass over `shape`, which has `rows` rows, and the
-    /// number of its state values.
+    /// Returns the number of values that the layer `link` saves in a pass over `shape`, which has `rows` rows, in
+    /// `mode`, and the number of its state values for all samples.
     #[inline]
     pub(super) fn own(link: &Entry<T>, shape: BatchShape<'_>, rows: usize, mode: Mode) -> [usize; 2] {
         if link.kept.by_row {
@@ -67,7 +68,7 @@ impl<T: Scalar> Sequential<T> {
         [memory.saved, saturating_product(&[memory.state, shape.batch])]
     }
 
-    /// Returns the number of values between layers that are kept for the backward pass.
+    /// Returns the number of values between layers that are kept for the backward pass, for a network input of `shape`.
     #[inline]
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
@@ -77,7 +78,7 @@ impl<T: Scalar> Sequential<T> {
         saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
     }
 
-    /// Returns the largest number of values between two layers.
+    /// Returns the largest number of values between two layers, for a network input of `shape`.
     #[inline]
     pub(super) fn widest(&self, shape: BatchShape<'_>) -> usize {
         if self.changing.is_empty() {
@@ -87,8 +88,8 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 
-    /// The lengths of the two buffers for rows between layers. With two layers only one gradient lies between them; the
-    /// caller holds the others.
+    /// The lengths of the two buffers for rows between layers, for a network input of `shape`. With two layers only one
+    /// gradient lies between them; the caller holds the others.
     #[inline]
     pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
         let widest = self.widest(shape);

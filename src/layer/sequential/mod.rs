@@ -48,10 +48,11 @@ struct Entry<T> {
     first_block: usize,
     first_link: usize,
     parameters: Range<usize>,
-    /// The input width of the layer. The next fields are the width of the input if it is kept for the backward pass,
-    /// otherwise 0, and the number of values saved per row.
+    /// The input width of the layer.
     width: usize,
+    /// The input width if the layer's input is kept for the backward pass, otherwise 0.
     kept_width: usize,
+    /// The number of values that the layer saves per row; 0 if it does not save a fixed number per row.
     saved_width: usize,
     /// The results of the layer's descriptive methods, cached when it was added.
     kept: Answers,
@@ -174,13 +175,16 @@ impl<T: Scalar> Sequential<T> {
     }
 }
 
-/// Names of slices that are divided among the layers, for messages.
+/// The name of the saved values, which are divided among the layers, in the message of a panic.
 const SAVED: &str = "`saved` of Sequential";
+/// The name of the scratch, which is divided among the layers, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Sequential";
+/// The name of the state, which is divided among the layers, in the message of a panic.
 const STATE: &str = "the state of Sequential";
 
 impl<T: Scalar> Sequential<T> {
-    /// Returns the results of the network's descriptive methods, from those of its layers.
+    /// Returns the results of the network's descriptive methods, from those of its layers. Refuses a network that is
+    /// nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
         Ok(Answers {

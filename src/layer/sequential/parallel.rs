@@ -34,19 +34,21 @@ pub(super) struct ParallelSpan {
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// Returns the layers of run `i`, a range of layers that can be in spans: all except the last layer of the network,
-    /// which writes the network's output.
+    /// Returns the layers of `runs[i]`, a range of layers that can be in spans (layers through which each thread takes
+    /// some samples). The last layer of the network is left out, since it writes the network's output.
     fn run(&self, i: usize) -> Range<usize> {
         self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
     }
 
-    /// Returns the run, a range of layers that can be in spans, that contains layer `i`.
+    /// Returns the range of layers that can be in spans that contains layer `i`; `None` if layer `i` cannot be in a
+    /// span.
     fn run_of(&self, i: usize) -> Option<Range<usize>> {
         let first = self.runs.partition_point(|run| run.end <= i);
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// Returns the number of parts into which threads should divide the rows for these layers; 1 if threads do not pay.
+    /// Returns the number of parts into which threads should divide `rows` rows for the layers `links`; 1 if threads do
+    /// not pay.
     fn parts(&self, links: Range<usize>, rows: usize) -> usize {
         // An elementwise value costs about as much as eight multiplications of a product.
         let columns = self.columns[links.end] - self.columns[links.start];
@@ -74,19 +76,21 @@ impl<T: Scalar> Sequential<T> {
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
-    /// Whether a pass with this much scratch has spans: rows are samples, threads pay for some layers, and the scratch
-    /// was sized for the threads.
+    /// Whether a pass over `shape` with `scratch` values of scratch has spans, ranges of layers through which each
+    /// thread takes some samples. It has if rows are samples, threads pay for some layers, and the scratch was sized
+    /// for the threads.
     pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         shape.steps == 1 && threads() > 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
-    /// Returns the scratch, in values, for spans of a pass over `shape`, or over one step of it.
+    /// Returns the scratch, in values, for spans (layers through which each thread takes some samples) of a pass over
+    /// `shape`, or over one step of it. It is in addition to the scratch of the layers; 0 if `mode` does not save.
     pub(super) fn parallel_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// Returns the span that begins with layer `i`, if threads pay for one. The outputs of the span are kept for the
-    /// backward pass.
+    /// Returns the span that begins with layer `i`, for `rows` rows; `None` if threads do not pay for one. The outputs
+    /// of the span's last layer are kept for the backward pass.
     pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
@@ -94,7 +98,8 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// Returns the span that ends with the last of `links`, if threads pay for one.
+    /// Returns a span that ends with the last of `links` and begins within them, for `rows` rows; `None` if threads do
+    /// not pay for one.
     pub(super) fn span_before(&self, links: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
@@ -108,8 +113,9 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
     }
 
-    /// Runs the forward pass of a span, without a monitor. `y` receives the kept outputs of the layers; other outputs
-    /// use the buffers `passing`.
+    /// Runs the forward pass of a span with the network's parameters `w`, without a monitor. The slices of `pass` are
+    /// those of the span; `pass.y` receives the kept outputs of its layers, and other outputs use the buffers
+    /// `passing`.
     pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { x, y, saved, scratch, ctx: Context { shape, mode, dropout, path, .. }, .. } = pass;
         let (Range { start, end }, far) = (span.links.clone(), self.is_far());
@@ -140,8 +146,11 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// Runs the backward pass of a span, without a monitor. `inner` has the kept inputs of all layers of the span
-    /// except the first, whose input is `x`.
+    /// Runs the backward pass of a span with the network's parameters `w`, without a monitor. The slices of `pass` are
+    /// those of the span; `inner` has the kept inputs of all its layers except the first, whose input is `pass.x`.
+    ///
+    /// With plain gradient descent in place the parameters of the span are updated. Otherwise their gradient is written
+    /// to `pass.dw`: added, or overwritten if `pass.overwrite_dw` is set.
     pub(super) fn backward_parallel(
         &self,
         w: &mut Parameters<'_, T>,

@@ -2,7 +2,8 @@
 
 macro_rules! arithmetic {
     ($float:ident, $bits:ident) => {
-        /// `a · b + c`, fused if the CPU has FMA; without FMA a fused operation would be a library call.
+        /// `a · b + c`, rounded once if `FUSED`, which is for CPUs with FMA; without FMA a fused operation would be a
+        /// library call.
         #[inline(always)]
         fn mul_add<const FUSED: bool>(a: $float, b: $float, c: $float) -> $float {
             if FUSED { num_traits::Float::mul_add(a, b, c) } else { a * b + c }
@@ -20,13 +21,14 @@ macro_rules! arithmetic {
             if x < limit { limit } else { x }
         }
 
-        /// `2^(n + raised)`, a normal number, where `shifted` is `n + ROUND`.
+        /// `2^(n + raised)`, a normal number, where `shifted` is `n + ROUND` for an integer n: the sum has n in the low
+        /// bits of its mantissa.
         #[inline(always)]
         fn power_of_two(shifted: $float, raised: $bits) -> $float {
             $float::from_bits(shifted.to_bits().wrapping_add(BIAS + raised) << MANTISSA)
         }
 
-        /// `1/(b + lost)` rounded, and its rounding error; `|lost|` is much smaller than `|b|`.
+        /// `1/b` rounded, and the difference of `1/(b + lost)` from it; `|lost|` is much smaller than `|b|`.
         #[inline(always)]
         fn inverse<const FUSED: bool>(b: $float, lost: $float) -> ($float, $float) {
             let inverse = 1.0 / b;
@@ -34,7 +36,7 @@ macro_rules! arithmetic {
             (inverse, inverse * rest)
         }
 
-        /// The rounding error of `a + b`.
+        /// The rounding error of `a + b`: the exact sum minus the rounded one.
         #[inline(always)]
         fn lost_by_sum(a: $float, b: $float) -> $float {
             let sum = a + b;

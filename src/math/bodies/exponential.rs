@@ -2,8 +2,8 @@
 
 macro_rules! exponential {
     ($float:ident) => {
-        /// Returns `n + ROUND` and `p` with `e^(x + low) = 2ⁿ (1 + p)` and `|p| < ½`; `|low|` is much smaller than
-        /// 1.
+        /// Returns `n + ROUND` and `p` with `e^(x + low) = 2ⁿ (1 + p)` and `|p| < ½`. n is an integer; `ROUND` is
+        /// the constant whose addition rounds to an integer. `|low|` is much smaller than 1.
         #[inline(always)]
         fn reduced_exp<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
             let shifted = mul_add::<FUSED>(x, core::$float::consts::LOG2_E, ROUND);
@@ -30,8 +30,8 @@ macro_rules! exponential {
             [p, power_of_two(half, 0), power_of_two(other, 0)]
         }
 
-        /// Like `exp_parts`, for `x ≤ 0`. One of the powers is a constant; times the other, `1 + p` is far from
-        /// subnormal.
+        /// Returns `p` and two powers of two with `e^(x + low) = 2ⁿ (1 + p)`, as `exp_parts` does, for `x ≤ 0`. The
+        /// second power is the constant `LOWERED`. The first one times `1 + p` is far from subnormal.
         #[inline(always)]
         fn decay_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_least(x, EXP_LEAST), low);

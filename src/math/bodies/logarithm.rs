@@ -26,7 +26,8 @@ macro_rules! logarithm {
             mul_add::<FUSED>(k, LN2_HIGH, tail - half_square + f)
         }
 
-        /// `y` if `x` is positive and finite, otherwise the value or limit of the logarithm at `x`.
+        /// `y` if `x` is positive and finite, otherwise the logarithm at `x` or its limit: −∞ at 0, ∞ at ∞, NaN
+        /// below 0.
         #[inline(always)]
         fn ln_or_limit(x: $float, y: $float) -> $float {
             let outside = if x == 0.0 { $float::NEG_INFINITY } else { $float::NAN };

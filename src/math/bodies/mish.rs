@@ -2,9 +2,10 @@
 
 macro_rules! mish {
     ($float:ident) => {
-        /// Returns the parts (of `exp_parts`) of `e = e^(−|x|)` if `x < 0`, otherwise those of 1, and
-        /// `[e, factor, d, lost]` with `tanh(ln(1 + eˣ)) = (1 − c) · parts` and its slope
-        /// `4 factor (1 + e)/d² · parts`, where c is `e (1 + e)/d` or `2e²/d`.
+        /// Returns the parts (as `exp_parts` gives them) of `e = e^(−|x|)` if `x < 0`, otherwise those of 1, and
+        /// `[e, factor, d, lost]`, where d is the rounded denominator, and `d + lost` the exact one.
+        /// `tanh(ln(1 + eˣ))` is `(1 − c) · parts`, where c is `e (1 + e)/d` if `x < 0`, otherwise `2e²/d`. Its
+        /// slope is `4 factor (1 + e)/d² · parts`.
         #[inline(always)]
         fn mish_parts<const FUSED: bool>(x: $float) -> ([$float; 3], [$float; 4]) {
             let y = -super::magnitude(x);

@@ -2,8 +2,8 @@
 
 macro_rules! normal {
     ($float:ident) => {
-        /// Returns the parts (of `exp_parts`) of `e^(−scale x²)`, where `scale` is a power of two. The square is a
-        /// rounded value and its rounding error.
+        /// Returns the parts (as `exp_parts` gives them) of `e^(−scale x²)`, where `scale` is a power of two. The
+        /// square is computed as a rounded value and its rounding error.
         #[inline(always)]
         fn gaussian_parts<const FUSED: bool>(x: $float, scale: $float) -> [$float; 3] {
             let x = at_most(x.abs(), GAUSSIAN_MOST);
@@ -31,8 +31,8 @@ macro_rules! normal {
             times_exp::<FUSED>(FRAC_1_SQRT_2PI, FRAC_1_SQRT_2PI_LOST, gaussian_parts::<FUSED>(x, 0.5))
         }
 
-        /// Returns `e^(v²) erfc v` at `v = x + low` from 0 to `ERFC_MOST`, rounded, and its rounding error, which is 0
-        /// in a format that does not compensate errors.
+        /// Returns `e^(v²) erfc v` at `v = x + low` from 0 to `ERFC_MOST`, rounded, and its rounding error (the exact
+        /// value minus the rounded one), which is 0 in a format that does not compensate errors.
         #[inline(always)]
         fn scaled_erfc<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
             let numerator = erfc_polynomial::<FUSED>((x - ERFC_CENTRE) / (x + ERFC_CENTRE));

@@ -84,8 +84,9 @@ impl BlockStatistics {
         }
     }
 
-    /// Counts the rows that repeat an earlier row in parameters and gradient, the latter within a relative 1e-5: k
-    /// equal rows count k − 1.
+    /// Counts the rows of a block with parameters `w` and gradient `dw` that repeat another row in both: k equal rows
+    /// count k − 1. Rows are compared by weighted sums, that of the gradient within a relative 1e-5. Returns 0 if the
+    /// gradient is 0 or not finite.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -153,7 +154,7 @@ impl BlockStatistics {
     pub fn parameters(&self) -> f64 {
         self.parameters / Float::sqrt(self.values.max(1) as f64)
     }
-    /// Returns the root mean square of the block's parameters, in the first monitored pass.
+    /// Returns the root mean square of the block's parameters, in the first monitored pass; `None` before it.
     pub fn first_parameters(&self) -> Option<f64> {
         self.first_parameters.map(|norm| norm / Float::sqrt(self.values.max(1) as f64))
     }
@@ -167,13 +168,14 @@ impl BlockStatistics {
     pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
-    /// Returns [`update_ratio`](Self::update_ratio) of the first monitored update, relative to the initial parameters.
+    /// Returns log10 of the root mean square of the first monitored update over that of the parameters before it;
+    /// `None` before it.
     pub fn first_update_ratio(&self) -> Option<f64> {
         self.first_ratio
     }
-    /// Returns the moments of −cos(Δ, w), with w the block's parameters and Δ their update, for weights and
-    /// recurrent weights only. It is 1 if updates only shrink the parameters. It is estimated from at most 256 of the
-    /// values.
+    /// Returns the moments, over updates, of −cos(Δ, w), with w the block's parameters and Δ their update, for
+    /// weights and recurrent weights only. It is 1 if updates only shrink the parameters. It is estimated from at most
+    /// 256 of the values. Later updates have more weight.
     pub fn shrinkage(&self) -> RunningMoments {
         self.shrinkage
     }
@@ -186,8 +188,8 @@ impl BlockStatistics {
     pub fn moved(&self) -> bool {
         self.moved
     }
-    /// Returns the number of monitored updates in a row whose [`update_ratio`](Self::update_ratio) was above −1:
-    /// larger than a tenth of the parameters.
+    /// Returns the number of monitored updates in a row, up to the last, whose root mean square was larger than a tenth
+    /// of that of the block's parameters.
     pub fn long_steps(&self) -> u64 {
         self.long
     }
@@ -211,7 +213,8 @@ const LONG: f64 = -1.0;
 /// The largest number of values of a block whose updates are compared with the parameters.
 const COMPARED_VALUES: usize = 256;
 
-/// Returns −cos(Δ, w) of the update Δ and the parameters w, over some of the values; 0 if either vector is 0.
+/// Returns −cos(Δ, w) of the update Δ and the parameters w of a block, over at most 256 of the values; 0 if either
+/// vector is 0 or not finite.
 fn against<T: Scalar>(w: &[T], update: &[T]) -> f64 {
     // An odd stride reaches every column of most matrices.
     let stride = w.len().div_ceil(COMPARED_VALUES) | 1;

@@ -69,8 +69,8 @@ impl GateStatistics {
     pub fn slope(&self) -> RunningMoments {
         self.slope
     }
-    /// Returns the moments of the fraction of the gate's values in a pass for which |φ′| is below 5 % of sup
-    /// |φ′|.
+    /// Returns the moments, over passes, of the fraction of the gate's values in a pass for which the slope |φ′| of
+    /// its activation φ is below 5 % of sup |φ′|.
     pub fn saturated(&self) -> RunningMoments {
         self.saturated
     }

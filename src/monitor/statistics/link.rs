@@ -11,9 +11,10 @@ use num_traits::Float;
 
 /// The mean |φ′| below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
-/// The number of examples after which a window ends, if it also has [`BATCHES`] passes. A unit without a gradient in a
-/// whole window counts as dead.
+/// The number of examples after which a window of passes ends, if it also has [`BATCHES`] passes. A unit without a
+/// gradient in a whole window counts as dead.
 const EXAMPLES: f64 = 2000.0;
+/// The number of passes after which a window of passes ends, if it also has [`EXAMPLES`] examples.
 const BATCHES: u64 = 10;
 
 /// The gradients and values of one link over depth, in many passes.
@@ -38,18 +39,19 @@ pub struct LinkStatistics {
     collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
-    /// The norms and counts of the link's output y, its input x, ∂L/∂y and ∂L/∂x, summed over the parts of the
-    /// current pass.
+    /// For the link's output y, its input x, ∂L/∂y and ∂L/∂x, in this order: the norm and the counts of the
+    /// values in the parts of the current pass so far.
     parts: [Parts; 4],
 }
 
-/// The norm and the counts of a link's values, summed over the parts of a pass, and the number of values.
+/// The norm and the counts of a link's values in the parts of a pass so far, and the number of these values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parts(Survey, usize);
 
 impl Parts {
-    /// Adds a part of `values` values. When it is the last part, returns the sums over all parts: the survey and the
-    /// number of values.
+    /// Adds the part of a pass that `at` describes: the survey of its values, and their number `values`. The first part
+    /// of a pass replaces what was there. Returns the survey of all parts and the number of their values after the last
+    /// part, `None` before.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
@@ -126,7 +128,8 @@ impl LinkStatistics {
         }
     }
 
-    /// Receives the gradients of a pass, or of a part of it. Returns whether the pass has no further part.
+    /// Receives the gradients of a pass, or of a part of it; `after` is the survey of `dx`. Returns whether the pass
+    /// has no further part.
     pub(super) fn backward<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T], after: Survey) -> bool {
         let part = (survey(dy), after);
         let [.., of_dy, of_dx] = &mut self.parts;
@@ -218,37 +221,43 @@ impl LinkStatistics {
     pub fn input(&self) -> RunningMoments {
         self.input
     }
-    /// Returns the mean cosine between the pre-activations of different inputs, in the last pass. `None` unless the
-    /// link is an activation, for fewer than two rows, or if a row is zero.
+    /// Returns the mean cosine between the pre-activations of different samples, over up to 16 samples of the last pass
+    /// at their first step. `None` unless the link is an activation, for fewer than two samples, or if a row is zero or
+    /// not finite.
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
     }
-    /// The [cosine](Self::cosine) of the first monitored pass.
+    /// Returns the [cosine](Self::cosine) of the first monitored pass that has one.
     pub fn first_cosine(&self) -> Option<f64> {
         self.first_cosine
     }
-    /// The number of passes in a row with a [cosine](Self::cosine) above 0.99.
+    /// Returns the number of passes in a row, up to the last, with a [cosine](Self::cosine) above 0.99.
     pub fn collapsed_passes(&self) -> u64 {
         self.collapsed_passes
     }
-    /// Returns the mean of |φ′| over the units and the examples of the current window whose gradient is large enough
-    /// to compute φ′. A window has at least 2,000 examples and 10 passes.
+    /// Returns the mean slope |φ′| of the link's activation φ, over all units and over the examples of the current
+    /// window whose gradient is large enough to compute φ′. A window is a run of passes, at least 10 with at least
+    /// 2,000 examples.
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
-    /// Returns the fraction of units whose mean |φ′| in the current window is below 5 % of sup |φ′|.
+    /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, in the current window of at
+    /// least 10 passes and 2,000 examples.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
-    /// Returns two fractions of the units in the first pass: those that were saturated, and those that were inactive.
+    /// Returns two fractions of the units in the first pass: those that were saturated (mean slope below 5 % of the
+    /// largest), and those that passed no gradient. `None` before the first backward pass.
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
     }
-    /// The mean of |φ′| in the first pass.
+    /// Returns the mean slope |φ′| of the link's activation in the first pass; `None` before the first backward
+    /// pass.
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }
-    /// Returns the fraction of units that passed no gradient for any example of the current window so far.
+    /// Returns the fraction of units that passed no gradient for any example of the current window of at least 10
+    /// passes and 2,000 examples so far.
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }
@@ -266,7 +275,7 @@ fn root_mean_square(norm: f64, values: usize) -> f64 {
     norm / Float::sqrt(values.max(1) as f64)
 }
 
-/// Returns the smallest normal number over ε: ε times a gradient whose norm is below it is subnormal.
+/// Returns the smallest positive normal number of `T` over ε: ε times a gradient whose norm is below it is subnormal.
 fn least<T: Scalar>() -> f64 {
     to_f64(T::min_positive_value()) / to_f64(T::epsilon())
 }
@@ -278,7 +287,8 @@ impl Units {
         }
     }
 
-    /// Adds the gradients with respect to the output and the input of an activation, of a pass or of a part of it.
+    /// Adds |φ′| of each unit to the sums, from the gradients with respect to the output, `dy`, and the input, `dx`,
+    /// of the activation φ. They may be those of a pass, or of a part of it.
     fn add<T: Scalar>(&mut self, dy: &[T], dx: &[T]) {
         let width = self.sums.len() / 3;
         if width == 0 {
@@ -291,8 +301,8 @@ impl Units {
         add_slopes(dy, dx, [sums, counts, alive]);
     }
 
-    /// Ends a pass, and computes the fractions of units if the gradients were large enough to compute φ′. `sup` is
-    /// sup |φ′|.
+    /// Ends a pass, and computes the mean slope and the fractions of saturated and inactive units, if the gradients
+    /// were large enough to compute the slope φ′. `sup` is sup |φ′|.
     fn end(&mut self, sup: f64) {
         if !core::mem::take(&mut self.is_read) {
             return;

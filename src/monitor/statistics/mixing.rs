@@ -21,7 +21,7 @@ pub(super) struct Mixing {
     batches: u64,
 }
 
-/// The number of batches in the average before further batches are compared with it.
+/// The number of batches that enter the average of batch means before further batches are compared with it.
 const WARM_UP: u64 = 10;
 /// The decay of the moving averages: about the last 30 batches count.
 const KEEP: f64 = 0.97;
@@ -68,8 +68,8 @@ impl Mixing {
         }
     }
 
-    /// Returns ρ, the correlation of the gradients of two rows of one batch; a negative estimate counts as 0. `None`
-    /// before 20 batches of the largest size.
+    /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate counts as
+    /// 0. `None` before 20 batches of the largest size, or if the means of batches do not vary.
     pub fn correlation(&self) -> Option<f64> {
         let (between, within) = (self.between.mean(), self.within.mean());
         if self.between.count() < WARM_UP || between.is_nan() || between <= 0.0 {

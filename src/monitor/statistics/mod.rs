@@ -54,7 +54,8 @@ pub struct Statistics {
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
     history: BudgetHistory,
-    /// The norm and the counts of the input of the first link, summed over its parts.
+    /// The norm and the counts of the network's input, in the parts of the current pass that the first link has
+    /// reported.
     input: link::Parts,
     /// The indices in `links`, `gates` and `states` at which the search for the next event's entry starts.
     next: [usize; 3],
@@ -237,8 +238,8 @@ impl Statistics {
     }
 }
 
-/// The mean cosine of the angle between two rows, over pairs of up to [`ROWS`] rows. `None` for fewer than two rows, or
-/// if the norm of one is 0 or not finite.
+/// Returns the mean cosine of the angle between two rows of `width` values, over pairs of up to [`ROWS`] of the first
+/// `rows` rows of `x`. `None` for fewer than two rows, or if the norm of one is 0 or not finite. `sum` is scratch.
 fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>) -> Option<f64> {
     let stride = rows.div_ceil(ROWS).max(1);
     sum.clear();

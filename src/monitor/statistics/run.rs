@@ -69,7 +69,8 @@ impl NonFinite {
     }
 }
 
-/// The loss after a jump of the gradient's norm, from which follows whether the jump was harmful.
+/// The losses after a jump, a gradient with more than ten times the typical norm. They show whether the jump was
+/// harmful.
 #[derive(Clone, Copy, Debug)]
 struct Wake {
     /// The loss above which the jump counts as harmful.
@@ -87,16 +88,16 @@ pub struct RunStatistics {
     skipped_in_a_row: u64,
     input: RunningMoments,
     input_seen: bool,
-    /// The root mean square of the last link's output in the current pass. `values` is the number of values of
-    /// ∂L/∂y.
+    /// The root mean square of the last link's output in the current pass.
     output: f64,
+    /// The number of values of ∂L/∂y, y being the network's output, in the current pass.
     values: usize,
     distance: RunningMoments,
     first_distance: Option<[f64; 2]>,
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
-    /// The smoothed loss after `SETTLED` passes.
+    /// The exponential mean of the first `SETTLED` losses; infinite before.
     settled_loss: f64,
     best_loss: f64,
     worst_rise: f64,
@@ -153,14 +154,19 @@ impl Default for RunStatistics {
 /// outputs.
 const SETTLED: u64 = 10;
 
-/// The decay of the moving average of ln ‖g‖; like its warm-up it is that of ZClip (Kumar et al. 2025).
+/// The decay of the moving averages of the loss, of the decades and of ln ‖g‖, g being the gradient of all
+/// parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
 const KEEP: f64 = 0.97;
+/// The number of gradients before spikes and jumps are counted, and of losses before stagnation is.
 const WARM_UP: u64 = 25;
+/// The number of standard deviations of ln ‖g‖ above its mean from which a gradient g counts as a spike.
 const MARK: f64 = 2.5;
+/// The distance of ln ‖g‖ above its mean from which a gradient g counts as a jump: ten times the typical norm.
 const TENFOLD: f64 = core::f64::consts::LN_10;
-/// A jump counts as harmful if the loss stays higher for this many passes, and has lost the fraction [`UNDONE`] of its
-/// decrease. A hard batch also has a large gradient and a high loss, but no lasting effect. Conventions.
+/// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
+/// batch also has a large gradient and a high loss, but no lasting effect. Convention.
 const WORSE: u64 = 3;
+/// The fraction of its decrease so far that the loss must have lost for a jump to count as harmful. Convention.
 const UNDONE: f64 = 0.1;
 /// The distance to the targets, relative to the outputs, below which they count as fitted. Convention.
 const FITTED: f64 = 0.3;
@@ -183,8 +189,8 @@ impl RunStatistics {
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
-    /// Receives the gradient with respect to the output of a link. The first call of a pass is for the network's
-    /// output. The rows of that gradient are compared if each sample has one step.
+    /// Receives `dy`, the gradient with respect to the output of a link on the main path, and its `norm`. The first
+    /// call of a pass is for the network's output. The rows of that gradient are compared if each sample has one step.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
         if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
             self.mixing.push(dy, at.shape.rows(), norm);
@@ -288,7 +294,8 @@ impl RunStatistics {
     pub fn updates(&self) -> u64 {
         self.updates
     }
-    /// The number of backward passes in a row, up to the last, without an update.
+    /// Returns the number of gradients in a row, up to the last, that led to no update. A gradient is counted when the
+    /// next pass begins.
     pub fn skipped_in_a_row(&self) -> u64 {
         self.skipped_in_a_row
     }
@@ -304,7 +311,7 @@ impl RunStatistics {
     pub fn best_loss(&self) -> f64 {
         self.best_loss
     }
-    /// The moments of the loss over about the last five passes.
+    /// Returns the exponential moments of the loss: about the last five passes count.
     pub fn recent_loss(&self) -> RunningMoments {
         self.recent
     }
@@ -335,8 +342,8 @@ impl RunStatistics {
     pub fn has_fitted(&self) -> bool {
         self.distance.count() > 0 && self.distance.mean() < FITTED
     }
-    /// The root mean square distance from the outputs to their targets, relative to the root mean square of the
-    /// outputs.
+    /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
+    /// mean square of the outputs. About the last five passes count.
     ///
     /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual
     /// for a squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
@@ -344,13 +351,13 @@ impl RunStatistics {
         self.distance
     }
     /// Returns two values of the first monitored pass: the root mean square distance from the outputs to their targets,
-    /// and the root mean square of the outputs.
+    /// and the root mean square of the outputs. `None` before it.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.first_distance
     }
-    /// The correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for batches
-    /// drawn at random, 1 if all rows of a batch are equal. `None` before the 20th pass, and for an output at each
-    /// step. Source: the intraclass correlation of Fisher 1925.
+    /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
+    /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
+    /// and for an output at each step. Source: the intraclass correlation of Fisher 1925.
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
     }
@@ -358,36 +365,40 @@ impl RunStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.norm
     }
-    /// The typical norm of the gradient before clipping: e to the mean of ln ‖g‖. A jump enters this mean as ten
-    /// times the typical norm.
+    /// Returns the typical norm of g, the gradient of all parameters before clipping: e to the exponential mean of ln
+    /// ‖g‖ over updates. A norm above ten times the typical one enters this mean as ten times it.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
     }
-    /// The moments of log10 ‖g_end‖/‖g_start‖ over the main path, which ends at the first weights, or at the
-    /// input if its gradient was requested. A pass whose gradient becomes zero sets only the last value.
+    /// Returns the moments, over passes, of log10 of the factor by which the main path changes the norm of the
+    /// gradient. The path leads from the network's output to the first weights, or to the input if its gradient was
+    /// requested. A pass whose gradient becomes zero sets only the last value.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
-    /// Returns the moments of ln ‖g‖, with g the gradient of all parameters before clipping. A jump enters them as
-    /// ten times the typical norm.
+    /// Returns the moments of ln ‖g‖ over updates, g being the gradient of all parameters before clipping; about
+    /// the last 30 count. A norm above ten times the [typical one](Self::typical_norm) before it enters them as ten
+    /// times that.
     pub fn log_norm(&self) -> RunningMoments {
         self.log_norm
     }
-    /// The number of gradients more than 2.5 standard deviations of ln ‖g‖ above its mean.
+    /// Returns the number of gradients g, after the first 25, with ln ‖g‖ more than 2.5 standard deviations above
+    /// its mean.
     pub fn spikes(&self) -> u64 {
         self.spikes
     }
-    /// Returns the number of jumps: gradients with more than ten times the typical norm, after the first 25 passes.
+    /// Returns the number of jumps: gradients with more than ten times the [typical norm](Self::typical_norm), after
+    /// the first 25.
     pub fn jumps(&self) -> u64 {
         self.jumps
     }
-    /// Returns the number of harmful jumps: those after which the loss of three passes in a row was far above its usual
-    /// value.
+    /// Returns the number of [jumps](Self::jumps) after which the loss of three passes in a row was far above its usual
+    /// value. That is by more than half of it, three standard deviations, and a tenth of its decrease so far.
     pub fn harmful_jumps(&self) -> u64 {
         self.harmful
     }
-    /// Returns the typical factor by which clipping multiplies a gradient, e to the mean of its logarithm. `None`
-    /// without clipping.
+    /// Returns the typical factor by which clipping multiplies a gradient: e to the exponential mean of its logarithm
+    /// over updates. `None` without clipping.
     pub fn clip_factor(&self) -> Option<f64> {
         (self.clips.count() > 0).then(|| Float::exp(self.clips.mean()))
     }

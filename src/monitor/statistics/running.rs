@@ -48,12 +48,12 @@ impl RunningMoments {
         self.count
     }
 
-    /// Returns the mean of the pushed values; 0 before the first.
+    /// Returns the mean of the pushed finite values; 0 before the first.
     pub fn mean(&self) -> f64 {
         self.mean
     }
 
-    /// Returns the standard deviation of the pushed values.
+    /// Returns the standard deviation of the pushed finite values; 0 before the second.
     pub fn standard_deviation(&self) -> f64 {
         Float::sqrt(self.square.max(0.0))
     }

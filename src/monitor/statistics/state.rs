@@ -20,9 +20,10 @@ pub(super) fn layer_of(name: &str) -> &str {
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
-    /// For the current pass: the sums of decades of weights, of activations and gates, and of other links. `steps`
-    /// counts the steps.
+    /// The sums of log10 of the factors on the norm in the current pass: of weights, of activations and gates, and of
+    /// other links.
     sums: [f64; 3],
+    /// The number of time steps in `sums`.
     steps: usize,
     /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
@@ -33,7 +34,7 @@ pub struct StateStatistics {
     per_step: RunningMoments,
     sequence: usize,
     vanished_step: Option<usize>,
-    /// Time steps of the last pass, from the last to the first, each with the norm of the state gradient. `thinning`
+    /// Time steps of the last pass, from the last to the first, each with the norm of the state gradient. [`Thinning`]
     /// decides which of them are kept.
     norms: Vec<(usize, f64)>,
     thinning: Thinning,
@@ -97,7 +98,7 @@ impl StateStatistics {
         }
     }
 
-    /// Ends the backward pass: its means per step enter the moments over passes.
+    /// Ends the backward pass: the means, over its time steps, of log10 of the factors enter the moments over passes.
     pub(super) fn end(&mut self) {
         if self.steps > 0 {
             let steps = self.steps as f64;
@@ -118,11 +119,13 @@ impl StateStatistics {
     pub fn per_step(&self) -> RunningMoments {
         self.per_step
     }
-    /// The share of the weights in [`per_step`](Self::per_step).
+    /// Returns the moments, over passes, of the decades per time step that the weights add to
+    /// [`per_step`](Self::per_step).
     pub fn weights(&self) -> RunningMoments {
         self.weights
     }
-    /// The decades per step that activations and gates add to [`per_step`](Self::per_step).
+    /// Returns the moments, over passes, of the decades per time step that activations and gates add to
+    /// [`per_step`](Self::per_step).
     pub fn activation(&self) -> RunningMoments {
         self.activation
     }

@@ -264,7 +264,7 @@ fn non_finite(tag: &str) -> String {
     format!("non_finite/{tag}")
 }
 
-/// Returns the name of a factor in tags.
+/// Returns the name of a factor as it appears in tags: `weights`, `activation`, `addition` or `other`.
 fn word(factor: Factor) -> &'static str {
     match factor {
         Factor::Weights => "weights",

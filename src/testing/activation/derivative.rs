@@ -70,7 +70,8 @@ impl Suite<'_> {
         false
     }
 
-    /// Tests that φ′ is within a tenth of its true value where that is small, a normal number, and smooth.
+    /// Tests that φ′ is within a tenth of its true value where the true value is small, a normal number, and changes
+    /// slowly.
     pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
         self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", TENTH, |suite, z| {
             let (expected, curvature) = suite.truth(z);

@@ -91,9 +91,9 @@ struct Suite<'a> {
     jumps: Vec<f64>,
     /// Kinks and jumps, in increasing order.
     breaks: Vec<f64>,
-    /// φ′ and φ″ at each of the points.
+    /// φ′ and φ″ at each of the `points`, from dual numbers.
     truths: Vec<(f64, f64)>,
-    /// For each of the points, sup |φ′| from −1 to 1 and on to the point.
+    /// For each of the `points`, the largest |φ′| at points from −1 to 1 and on to this one.
     sizes: Vec<f64>,
 }
 
@@ -106,7 +106,7 @@ impl Suite<'_> {
         }
     }
 
-    /// sup |φ′| from −1 to 1 and on to `z`: the unit of rounding errors.
+    /// Returns the largest |φ′| at the sampled points from −1 to 1 and on to `z`: the unit of rounding errors.
     #[inline]
     fn size(&self, z: f64) -> f64 {
         let outside = self.points.partition_point(|&point| point < z);
@@ -128,8 +128,9 @@ impl Suite<'_> {
         meets(&self.jumps, a - margin, b + margin)
     }
 
-    /// Calls `reading` at every argument of the format, and notes the errors. The first argument with an error above
-    /// `allowed` is simplified, and noted as a violation of `law`.
+    /// Calls `reading` at every argument that `format` represents, and notes the errors; `None` skips an argument. The
+    /// first argument with an error above `allowed` is simplified, and noted as a violation of `law`, with `what` as
+    /// the name of the quantity.
     #[inline]
     fn everywhere(
         &mut self,
@@ -162,7 +163,7 @@ impl Suite<'_> {
         }
     }
 
-    /// Tests that φ and φ′ have no state: a copy gives the same bits in another order.
+    /// Tests that φ and φ′ have no state: a copy must give the same bits in another order. Returns whether it does.
     #[inline]
     fn repeats(&mut self) -> bool {
         let read = |probe: &dyn Probe, z: f64| [probe.single(z), probe.double(z)].concat();

@@ -21,18 +21,18 @@ const INPUTS: usize = 2;
 const HIDDEN: usize = 2;
 /// The number of directions that check a linear relation, beyond those that determine it.
 const SPARE: usize = 3;
-/// The number of points that must all fail before a cell counts as wrong, and the number of draws to find them: not
-/// every draw is conclusive.
+/// The number of random points that must all fail before a cell counts as wrong.
 const POINTS: usize = 3;
+/// The number of random points that are drawn to find [`POINTS`] conclusive ones.
 const DRAWS: u64 = 24;
 /// The allowed relative error of the linear relation between tangents. The relation is exact, but solving for it loses
 /// digits.
 const RELATION: f64 = 1e-6;
 /// Pre-activations at which a gate's effect is compared with its effect near 0.
 const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
-/// An activation counts as saturated if its slope is at most the first of these fractions of its slope at 0. A slope
-/// below the second fraction counts as 0.
+/// The fraction of the slope at 0 up to which the slope of an activation counts as saturated.
 const SATURATED: f64 = 0.05;
+/// The fraction of the slope at 0 below which a slope counts as 0.
 const LEAST: f64 = 1e-12;
 /// The factor within which the effect of a saturated gate follows the slope of its activation: other factors of the
 /// effect change too.
@@ -57,7 +57,7 @@ struct Step {
     state: Vec<Dual<f64>>,
 }
 
-/// A point at which a layer of the cell takes one step.
+/// A layer of the cell with random parameters, input and state, from which it takes one time step.
 struct Point<C> {
     layer: Recurrent<C>,
     w: Vec<f64>,
@@ -77,7 +77,7 @@ impl<C: Cell> Point<C> {
         Some(Point { layer, w, x: some(INPUTS), state })
     }
 
-    /// Runs one time step on dual numbers, with the parameters' tangents in `direction`.
+    /// Runs one time step on dual numbers, with the parameters' tangents in `direction`. `None` if it fails or panics.
     fn step(&self, direction: &[f64]) -> Option<Step> {
         let shape = BatchShape::batch(1);
         let w: Vec<_> = self.w.iter().zip(direction).map(|(&w, &tangent)| Dual::new(w, tangent)).collect();
@@ -92,7 +92,8 @@ impl<C: Cell> Point<C> {
         Some(Step { z: shown.0, state: state.ok()?? })
     }
 
-    /// Returns the range of the parameters of one gate, in the block of a role.
+    /// Returns the range of the parameters of gate number `gate` in the block of `role`; `None` if there is no such
+    /// block.
     fn gate(&self, role: Role, gate: usize) -> Option<core::ops::Range<usize>> {
         let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&self.layer, visit));
         let block = blocks.iter().find(|block| block.role == role)?;
@@ -133,8 +134,8 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     }
 }
 
-/// Returns a contradiction to a linear relation between the tangents of pre-activations and those of the new state, if
-/// there is one.
+/// Returns a contradiction, in words, to a linear relation between the tangents of pre-activations and those of the new
+/// state, at a random point. `None` if there is none, or if a step fails.
 fn related<C: Cell>(cell: &C, seed: u64) -> Option<String> {
     let point = Point::draw(cell, seed)?;
     let unknown = cell.gates().len() * HIDDEN;
@@ -198,8 +199,9 @@ impl Shares {
     }
 }
 
-/// Returns the fractions at a random point, where the gate has the pre-activation z ≈ `shift`. `None` unless the gate
-/// has an effect at z ≈ 0, and its activation saturates at `shift`.
+/// Returns the fraction of the effect of gate number `gate` at z ≈ 0 that is left at z ≈ `shift`, z being its
+/// pre-activation at a random point. `None` unless the gate has an effect at z ≈ 0, and its activation saturates at
+/// `shift`.
 fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift: f64, seed: u64) -> Option<Shares> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;

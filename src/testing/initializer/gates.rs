@@ -17,7 +17,8 @@ const GATES: [Gate; 4] =
 /// The shape of one gate in the blocks to fill.
 const SHAPES: [Shape; 3] =
     [Shape::new(8, 5, Role::Recurrent), Shape::new(6, 1, Role::Bias), Shape::new(5, 7, Role::Weight)];
-/// The number of entries of a gate for its moments: a variance that is 10 % off is 12 standard errors away.
+/// The number of entries of a gate from which its moments are estimated: a variance that is 10 % off is 12 standard
+/// errors away.
 const ENTRIES: usize = 32_768;
 
 /// Tests the laws of an initializer on a block with gates stacked in its rows.

@@ -35,7 +35,8 @@ macro_rules! initializer_laws {
     };
 }
 
-/// Blocks to fill, each with the number of entries for its moments. Blocks that an initializer refuses are left out.
+/// The blocks to fill, each with the number of entries from which its moments are estimated. Blocks that an initializer
+/// refuses are left out.
 const SHAPES: [(Shape, usize); 10] = [
     (Shape::new(1, 1, Role::Weight), SOME),
     (Shape::new(7, 1, Role::Bias), SOME),
@@ -48,10 +49,11 @@ const SHAPES: [(Shape, usize); 10] = [
     (Shape::new(130, 3, Role::Weight), SOME),
     (Shape::new(32, 32, Role::Recurrent), MANY),
 ];
-/// The number of entries drawn for the large shapes. The variance of normal entries is then known to √(2/N) = 0.2 %,
-/// so a variance that is 2 % off is 10 standard errors away.
+/// The number of entries N from which moments of two of the larger blocks are estimated. The variance of normal entries
+/// is then known to √(2/N) = 0.2 %, so a variance that is 2 % off is 10 standard errors away.
 const MANY: usize = 524_288;
-/// The number of entries of other shapes: a variance that is 5 % off is 12 standard errors away.
+/// The number of entries from which moments of the other blocks are estimated: a variance that is 5 % off is 12
+/// standard errors away.
 const SOME: usize = 131_072;
 /// Two rows count as copies if they are equal in this many fills.
 const FILLS: u64 = 8;
@@ -96,15 +98,15 @@ pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evid
     trial.verdict()
 }
 
-/// The offset that separates the random numbers of moments from those of single fills.
+/// The number by which the seed is changed (XOR), so that moments use other random numbers than single fills.
 const MOMENTS: u64 = 0x006d_6f6d_656e_7473;
 
 fn described(shape: Shape) -> String {
     format!("{:?} of {} × {}", shape.role, shape.rows, shape.columns)
 }
 
-/// Returns the initial values of a block, whose slice held `before`. `None` if the initializer refuses the block, or a
-/// violation is noted.
+/// Returns the initial values of a block, written to a slice that held `before` everywhere. `None` if the initializer
+/// refuses the block, or a violation is noted.
 fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, trial: &mut Trial) -> Option<Vec<f64>> {
     let mut values = vec![before; shape.rows * shape.columns];
     match caught(|| initializer.fill(shape, &mut generator(seed), &mut values)) {
@@ -127,17 +129,17 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
     Some(values)
 }
 
-/// A function that fills a block with initial values. It is given the seed and the former content of the slice, and
-/// returns `None` if the initializer refuses the block.
+/// A function that returns initial values of a block from the given seed, written to a slice that held the given number
+/// everywhere. `None` if the initializer refuses the block; violations are noted in the [`Trial`].
 type Again<'a> = dyn FnMut(u64, f64, &mut Trial) -> Option<Vec<f64>> + 'a;
 
-/// Returns the first index at which two fills differ in a bit.
+/// Returns the first index at which two fills differ in a bit; `None` if they are equal.
 fn differ(a: &[f64], b: &[f64]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits())
 }
 
-/// Tests that values are a function of the seed, to the bit, and that the initial content of the slice has no
-/// influence.
+/// Tests that `again` returns `values` to the bit for the same `seed`, and that the former content of the slice has no
+/// influence. `place` begins the place of a violation.
 fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], trial: &mut Trial) {
     for (law, before) in [(Law::Seeded, 0.0), (Law::Overwrites, f64::NAN), (Law::Overwrites, 7.25)] {
         let Some(other) = again(seed, before, trial) else {
@@ -154,7 +156,7 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
 /// A function that fills a slice with initial values from a random generator.
 type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
 
-/// Tests that a slice of another length is refused.
+/// Tests that `fill` refuses slices that are one value shorter and one longer than `length`.
 fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     for length in [length - 1, length + 1] {
         let found = match caught(|| fill(&mut generator(0), &mut vec![0.0; length])) {
@@ -166,7 +168,8 @@ fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     }
 }
 
-/// Tests that another seed gives other values, and that no row is a copy of another.
+/// Tests that another seed gives other values than `values`, those of `seed`, and that no row is a copy of another.
+/// Blocks without a stated variance of more than 0 are not tested.
 fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) {
     if initializer.variance(shape).is_none_or(|variance| variance == 0.0) {
         return;

@@ -32,8 +32,8 @@ impl Facts {
     }
 }
 
-/// The statistics of a fill about a centre: mean value, mean square, and mean products of pairs. Each has the law that
-/// it tests and its name in a message.
+/// The statistics of the entries of one fill, minus a centre: mean value, mean square, and mean products of pairs. Each
+/// has the law that it tests and its name in a message.
 const STATISTICS: [(Law, &str); 7] = [
     (Law::Mean, "a mean of"),
     (Law::Variance, "a variance of"),
@@ -44,7 +44,8 @@ const STATISTICS: [(Law, &str); 7] = [
     (Law::Uncorrelated, "w_ij and w_ji: a covariance of"),
 ];
 
-/// Returns the [`STATISTICS`] of a fill whose values are relative to a centre; 0 for a statistic without pairs.
+/// Returns the [`STATISTICS`] of a fill of `rows` × `columns` row-major `values`, from which the centre is already
+/// subtracted; 0 for a statistic without pairs.
 fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len()] {
     let mut sums = [0.0; STATISTICS.len()];
     let mut below = vec![0.0; columns];
@@ -73,7 +74,7 @@ fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len
     sums
 }
 
-/// The number of terms of each of the [`STATISTICS`] in a fill.
+/// Returns the number of terms of each of the [`STATISTICS`] in a fill of `rows` × `columns` entries.
 fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
     let pairs = |count: usize| count * count.saturating_sub(1);
     let transposed = if rows == columns { pairs(rows) / 2 } else { 0 };
@@ -81,7 +82,8 @@ fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
     [all, all, all - rows, all - columns, rows * pairs(columns), columns * pairs(rows), transposed]
 }
 
-/// Compares the mean, variance and covariances of `entries` entries, filled by `next`, with the stated ones.
+/// Compares the mean, variance and covariances of at least `entries` entries with those that `facts` states. `next`
+/// fills the block with new values. It returns false if it cannot, which ends the test.
 pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, entries: usize, trial: &mut Trial) {
     let Facts { shape: Shape { rows, columns, .. }, ref place, mean, variance } = *facts;
     if mean.is_none() && variance.is_none() {
@@ -133,7 +135,7 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     }
 }
 
-/// An estimate from independent values.
+/// The mean of independent values, with its accuracy.
 #[derive(Clone, Copy)]
 struct Estimate {
     mean: f64,

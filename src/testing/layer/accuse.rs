@@ -12,7 +12,8 @@ use crate::testing::{
 use alloc::{format, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Simplifies the input of a wrong gradient, finds the element with the largest error, and notes it as a violation.
+    /// Simplifies the input of a wrong gradient of `part`, finds its element with the largest error, and notes it as a
+    /// violation. `scalar` is 0 for `f64` and 1 for `f32`; `all` is the comparison that failed.
     #[inline]
     pub(super) fn accuse(
         &mut self,
@@ -89,7 +90,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Returns the likely mistake in words, if `found / expected` is a simple ratio.
+/// Returns the likely mistake in words if `found / expected` is a simple ratio, else an empty text.
 #[inline]
 fn hint(comparison: &Comparison) -> &'static str {
     let ratio = comparison.found / comparison.expected;

@@ -13,14 +13,16 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use num_traits::Float;
 
-/// The allowed error of the adjoint law, as a fraction of max(‖c‖‖J v‖, ‖Jᵀc‖‖v‖).
+/// The names of the scalars, each with the allowed difference of ⟨c, J v⟩ and ⟨Jᵀc, v⟩ as a fraction of
+/// max(‖c‖‖J v‖, ‖Jᵀc‖‖v‖). J is the Jacobian of a pass, v a random direction and c the gradient of
+/// the output.
 ///
 /// Both products bound ⟨c, J v⟩ (Cauchy & Schwarz), and rounding errors are a small multiple of ε times the
 /// larger. The remaining margin is for depth and cancellation; a wrong implementation has a far larger error in `f64`.
 /// In `f32` only mistakes of the fast paths remain to be found, and these are large.
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// The allowed relative error of the output, compared with the generic body.
+/// The names of the scalars, each with the allowed relative error of the output, compared with the generic loops.
 const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// The number of draws that must all fail before the adjoint law counts as broken. With a pre-activation at a kink, a
@@ -36,8 +38,9 @@ const NUDGE: f64 = 32.0;
 /// The factor on the change of a value that is 0. It moves the value off a kink at 0 and has no other effect.
 const BESIDE_ZERO: f64 = 1e-20;
 
-/// The allowed error at unusual inputs, relative to the usual gain, as a fraction of the allowed error. If an
-/// activation saturates, a gradient may consist of rounding errors alone.
+/// The fraction of ‖c‖‖v‖ times the usual gain that is added to the unit of errors at unusual inputs; c is the
+/// gradient of the output, v the direction. If an activation saturates, a gradient may consist of rounding errors
+/// alone.
 const ROUNDING: f64 = 1e-2;
 
 /// Batch sizes around the widths of registers and tiles, for kernels with separate code for remainders.
@@ -55,7 +58,8 @@ pub(super) enum Part {
     Block(usize),
 }
 
-/// ⟨c, J v⟩ from dual numbers, ⟨Jᵀc, v⟩ from the backward pass, and the unit of their difference.
+/// The two sides of the adjoint law: `expected` is ⟨c, J v⟩ from dual numbers, `found` is ⟨Jᵀc, v⟩ from the
+/// backward pass, and `scale` is the unit of their difference.
 pub(super) struct Comparison {
     pub(super) expected: f64,
     pub(super) found: f64,
@@ -140,7 +144,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether the two sides of the law differ by more than rounding, or cannot be computed.
+    /// Whether ⟨c, J v⟩ and ⟨Jᵀc, v⟩ differ by more than rounding, or cannot be computed, for a random
+    /// direction v in `part`. `scalar` is 0 for `f64` and 1 for `f32`; `draw` is the random stream of v.
     #[inline]
     pub(super) fn fails(
         &mut self,
@@ -177,7 +182,8 @@ impl Suite<'_, '_> {
         (steady && !self.of_a_side(part, given, asked, scalar, draw, &comparison)) || !off.is_finite()
     }
 
-    /// Whether a gradient at a state of zero equals the gradient on one side of it, since zero may be a kink.
+    /// Whether the gradient at a state of zero, compared in `at`, equals the gradient on one side of it, since zero may
+    /// be a kink. False if no value of the state is 0.
     #[inline]
     fn of_a_side(
         &mut self,
@@ -199,8 +205,8 @@ impl Suite<'_, '_> {
         })
     }
 
-    /// Computes both sides of the adjoint law in one of the scalars: 0 for `f64`, 1 for `f32`. `None` if they cannot be
-    /// computed.
+    /// Runs a pass, and computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ for a random direction v in `part`. `scalar` is 0 for
+    /// `f64` and 1 for `f32`; `draw` is the random stream of v. `None` if a pass fails.
     #[inline]
     fn comparison(
         &mut self,
@@ -216,7 +222,7 @@ impl Suite<'_, '_> {
         comparisons.into_iter().nth(scalar)
     }
 
-    /// Returns the name of the gradient of a part, its shape and its values.
+    /// Returns the name of the gradient of `part`, its shape and its values; no values for `Part::Everything`.
     #[inline]
     pub(super) fn part<'r>(&self, part: Part, results: &'r Results<f64>) -> (String, [usize; 2], &'r [f64]) {
         let dims = self.layers.double.dims();
@@ -235,7 +241,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in both scalars, for a random direction v of a part.
+    /// Computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in `f64` and `f32`, whose passes gave `results`, for a random direction
+    /// v in `part`. `draw` is the random stream of v. `None` if the pass on dual numbers fails, or overflows at unusual
+    /// inputs.
     #[inline]
     fn comparisons(
         &mut self,
@@ -294,7 +302,8 @@ impl Suite<'_, '_> {
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// Computes J v of the output and of the final state, by a forward pass on dual numbers.
+    /// Computes J v of the output and of the final state, v being `direction`, by a forward pass on dual numbers.
+    /// `None` if the pass fails, which is noted as a violation.
     #[inline]
     pub(super) fn image(
         &mut self,
@@ -318,7 +327,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes ⟨c, J v⟩ and ‖c‖‖J v‖.
+    /// Computes ⟨c, J v⟩ and ‖c‖‖J v‖, v being `direction`, and c the gradients of output and final state
+    /// in `given`. `None` if the pass on dual numbers fails.
     #[inline]
     pub(super) fn along(
         &mut self,

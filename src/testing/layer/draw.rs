@@ -14,7 +14,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
 /// Draws parameters, input, initial state, and gradients of output and final state for a pass, all representable in
-/// `f32`.
+/// `f32`. `stream` distinguishes the draws of one `seed`.
 ///
 /// # Errors
 /// The error or panic of `initialize`.
@@ -62,7 +62,8 @@ pub(super) fn described(shape: BatchShape<'_>) -> String {
     }
 }
 
-/// The first index at which two slices differ in a bit; 0 if they differ only in length. All NaN count as equal.
+/// Returns the first index at which two slices differ in a bit; 0 if they differ only in length, `None` if they are
+/// equal. All NaN count as equal.
 pub(in crate::testing) fn unequal<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     let same =
         |(&a, &b): (&T, &T)| (a == b && a.is_sign_negative() == b.is_sign_negative()) || (a.is_nan() && b.is_nan());

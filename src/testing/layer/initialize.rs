@@ -13,7 +13,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 /// decomposition in `f32`. Other random numbers differ by far more.
 const ALLOWED: f64 = 1e-3;
 
-/// Returns the initial values for a seed, in `f64`.
+/// Returns the initial values of the parameters for a seed, converted to `f64`, or the text of the error or panic.
 fn initial<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<f64>, String> {
     let mut w = vec![T::zero(); layer.dims().parameters];
     caught(|| layer.initialize(&mut w, &mut generator(seed)))?.map_err(|error| format!("{error}"))?;

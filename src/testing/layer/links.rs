@@ -11,8 +11,8 @@ impl Suite<'_, '_> {
         self.links_of(self.layers.double, BatchShape::sequences(1, 2), "");
     }
 
-    /// Returns the numbers of the links that `layer` reports by itself, each with whether it does so in the backward
-    /// pass. `None` if a pass fails. Tests the parts of `layer` in the same way.
+    /// Returns the numbers of the links that `layer`, at `path` in the network, reports by itself, each with whether it
+    /// does so in the backward pass. `None` if a pass fails. Tests the parts of `layer` in the same way.
     #[inline]
     fn links_of(&mut self, layer: &dyn Layer<f64>, shape: BatchShape<'_>, path: &str) -> Option<Vec<(usize, bool)>> {
         let mut given = draw(layer, shape, self.seed, 7).ok()?;

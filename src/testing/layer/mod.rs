@@ -195,11 +195,12 @@ pub fn layer_laws_with(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     Few,
-    /// Every remainder of the kernels' tiles.
+    /// Also sizes that leave every remainder of the kernels' tiles.
     Many,
 }
 
-/// Tries all laws of a layer. `label` distinguishes it from other layers of the same trial.
+/// Tests all laws of a layer, also at the batch shapes `shapes` and the batch sizes `rows`. `label` begins the places
+/// in messages, and distinguishes the layer from others of the same trial.
 #[inline]
 pub(super) fn try_layer(
     layers: Layers<'_>,
@@ -212,7 +213,7 @@ pub(super) fn try_layer(
     Suite::new(layers, seed, label, trial).run(shapes, rows);
 }
 
-/// Tries only the adjoint law, with two sequences of three steps.
+/// Tests only the adjoint law, with two sequences of three steps. `label` begins the places in messages.
 pub(super) fn try_adjoint(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
     Suite::new(layers, seed, label, trial).adjoint(BatchShape::sequences(2, 3), Mode::Train);
 }
@@ -242,7 +243,7 @@ impl<'a, 't> Suite<'a, 't> {
 }
 
 impl Suite<'_, '_> {
-    /// Tries all laws.
+    /// Tests all laws, also at the batch shapes `shapes` and the batch sizes `rows`.
     #[inline]
     fn run(mut self, shapes: &[BatchShape<'_>], rows: Rows) {
         self.blocks_tile();
@@ -300,7 +301,7 @@ impl Suite<'_, '_> {
         [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| self.trial.broken(law))
     }
 
-    /// The place of a violation, for a message: scalar and batch shape.
+    /// Returns the place of a violation, for a message: the label, the scalar and the batch shape.
     #[inline]
     fn at(&self, scalar: &str, shape: BatchShape<'_>) -> String {
         format!("{}{scalar}, {}", self.label, described(shape))
@@ -317,7 +318,8 @@ impl Suite<'_, '_> {
         x.iter_mut().for_each(|x| *x = (self.admit)(*x));
     }
 
-    /// Draws random values for a pass of this shape.
+    /// Draws random values for a pass of this shape, by `self.inputs`. `stream` distinguishes the draws. `None` if
+    /// `initialize` fails, which is noted as a violation.
     #[inline]
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {
@@ -341,7 +343,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Runs a pass. A panic or a write out of bounds is noted as a violation, and gives `None`.
+    /// Runs a pass in the scalar `T`, called `name`. A panic or a write out of bounds is noted as a violation, and
+    /// gives `None`.
     fn pass<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -126,7 +126,7 @@ impl<T: Scalar> Results<T> {
 }
 
 impl<T: Scalar> Results<T> {
-    /// Formats a value of a result for a message.
+    /// Formats value `i` of the result named `what` for a message; `nothing` if there is none.
     pub(in crate::testing) fn value(&self, what: &str, i: usize) -> String {
         let named = self.named();
         let value = named.iter().find(|(name, _)| *name == what).and_then(|(_, values)| values.get(i));
@@ -158,7 +158,7 @@ impl<T: Scalar> Guarded<T> {
         &mut self.values[MARGIN..length - MARGIN]
     }
 
-    /// Returns the content, if the guard values are unchanged.
+    /// Returns the content between the guard values, or an error text if a guard value has changed.
     #[inline]
     fn open(self) -> Result<Vec<T>, String> {
         let Guarded { what, mut values } = self;

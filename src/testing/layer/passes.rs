@@ -246,7 +246,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether two passes have the same bits. The first difference is noted.
+    /// Whether two passes have the same bits. The first difference is noted as a violation of `law` at `place`.
     pub(super) fn agree<T: Scalar>(&mut self, law: Law, place: String, a: &Results<T>, b: &Results<T>) -> bool {
         let mut pairs = a.named().into_iter().zip(b.named());
         let differs = pairs.find_map(|((what, a), (_, b))| unequal(a, b).map(|i| (what, i)));

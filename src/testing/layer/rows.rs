@@ -66,7 +66,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Compares passes of groups of samples with those samples of the whole pass.
+    /// Compares the pass of each of `groups`, lists of sample indices, with the same samples in the pass of the whole
+    /// batch. A difference is a violation of `law`.
     fn rows_of<T: Scalar>(
         &mut self,
         law: Law,
@@ -129,7 +130,7 @@ fn sorted<T: Scalar>(mut values: Vec<T>) -> Vec<T> {
     values
 }
 
-/// Returns the rows of `samples`, time-major.
+/// Returns the rows of `samples` among `values`, which are time-major rows of `width` values in a batch of `shape`.
 fn select<T: Copy>(shape: BatchShape<'_>, samples: &[usize], width: usize, values: &[T]) -> Vec<T> {
     let mut selected = Vec::new();
     for step in 0..shape.steps {

@@ -10,12 +10,14 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// Samples and steps of the sequences, and the lengths of the windows in which they are stepped.
+/// The number of sequences of a batch.
 const SAMPLES: usize = 3;
+/// The number of steps of the sequences.
 const STEPS: usize = 5;
+/// The lengths of the consecutive windows, in steps, in which the sequences are stepped: one list for each test.
 const CUTS: [&[usize]; 2] = [&[1, 1, 1, 1, 1], &[2, 3]];
 
-/// Returns the rows of a range of steps, each of [`SAMPLES`] rows.
+/// Returns the rows of a range of steps, each step being [`SAMPLES`] rows of `width` values.
 fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64> {
     values[steps.start * SAMPLES * width..steps.end * SAMPLES * width].to_vec()
 }
@@ -38,7 +40,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Compares passes over windows of `cuts` steps with `whole`. `None` if a pass fails or an output differs.
+    /// Compares passes over consecutive windows, whose numbers of steps are `cuts`, with `whole`, the results of one
+    /// pass. `None` if a pass fails or an output differs.
     fn windows<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -54,8 +54,8 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Draws a random case with numbers that `f32` can represent. With row weights, one row has a large and one a small
-    /// weight.
+    /// Draws a random case with numbers that `f32` can represent. If `weighted`, rows have weights, and among more than
+    /// two rows one has a large and one a small weight.
     #[inline]
     pub(super) fn draw(
         [rows, width]: [usize; 2],
@@ -119,13 +119,14 @@ impl Case {
         self.labels.as_ref().map_or(Target::Values(values), |labels| Target::Classes(labels))
     }
 
-    /// Evaluates the loss. The outer error is the text of a panic.
+    /// Evaluates the loss in `T`, and overwrites `dy` with its gradient. The outer error is the text of a panic.
     pub(super) fn of<T: Scalar>(&self, loss: &dyn Loss<T>, dy: &mut [T]) -> Result<Result<T, Error>, String> {
         let convert = |values: &[f64]| values.iter().map(|&value| scalar(value)).collect::<Vec<T>>();
         self.lifted(loss, &convert(&self.y), dy)
     }
 
-    /// Evaluates the loss on outputs in another scalar, such as dual numbers.
+    /// Evaluates the loss on the outputs `y`, such as dual numbers, in place of those of the case, and overwrites `dy`
+    /// with its gradient. The outer error is the text of a panic.
     pub(super) fn lifted<T: Scalar>(
         &self,
         loss: &dyn Loss<T>,

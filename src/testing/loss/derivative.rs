@@ -29,7 +29,8 @@ impl Suite<'_, '_> {
         case.lifted(self.losses.dual, &y, &mut vec![Dual::constant(0.0); y.len()]).ok()?.ok()
     }
 
-    /// Raises `self.unit` to the magnitude of the loss and its derivatives at usual outputs of this size.
+    /// Raises `self.unit` to the magnitude of the loss and its derivatives at usual outputs; `size` is the number of
+    /// rows and the width.
     #[inline]
     pub(super) fn measure(&mut self, size: [usize; 2]) {
         let case = self.draw(size, Outputs::Usual, false, 1);
@@ -42,7 +43,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Compares `dy` in both scalars with the derivative of the value, which must be finite at usual outputs.
+    /// Compares `dy` in both scalars with the derivative of the loss, which must be finite at usual outputs. `size` is
+    /// the number of rows and the width.
     #[inline]
     pub(super) fn derivative(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
         for (scalar, (name, _)) in ALLOWED.iter().enumerate() {
@@ -72,7 +74,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Returns the first element of `dy` with too large an error, with its expected and its found value.
+    /// Returns the index of the first element of `dy` with too large an error, its expected and its found value. `None`
+    /// if there is none, or if the expected value is unknown. `scalar` is 0 for `f64` and 1 for `f32`.
     #[inline]
     fn wrong(&mut self, case: &Case, scalar: usize, outputs: Outputs) -> Option<(usize, f64, f64)> {
         let (name, allowed) = ALLOWED[scalar];
@@ -108,7 +111,8 @@ impl Suite<'_, '_> {
         None
     }
 
-    /// Whether `found` lies between the derivatives on both sides of output `i`, as it may at a kink.
+    /// Whether `found` lies between the derivatives on both sides of output `i`, up to `allowed`, as it may at a kink.
+    /// `epsilon` is that of the scalar.
     #[inline]
     fn at_kink(&self, case: &Case, i: usize, found: f64, epsilon: f64, allowed: f64) -> bool {
         let y = case.y[i];

@@ -45,8 +45,8 @@ macro_rules! loss_laws {
     };
 }
 
-/// The allowed error of a derivative, as a fraction of ‖dy‖, and of a sum in another order, as a fraction of its
-/// size.
+/// The names of the scalars, each with the allowed error: of a derivative as a fraction of ‖dy‖, and of a sum in
+/// another order as a fraction of its size.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Numbers of rows and widths, in about increasing order.
@@ -138,7 +138,7 @@ impl Suite<'_, '_> {
         Case::draw(size, target_width, self.targets, outputs, weighted, seed)
     }
 
-    /// Whether the loss accepts the targets of the current kind in this size.
+    /// Whether the loss accepts targets of the kind `self.targets` in this size: the number of rows and the width.
     #[inline]
     fn takes(&mut self, size: [usize; 2]) -> bool {
         let case = self.draw(size, Outputs::Usual, false, 0);
@@ -151,8 +151,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes a loss and its gradient, converted to `f64`. A panic is noted. An error is not: all rows may have an
-    /// ignored class.
+    /// Computes a loss and its gradient, converted to `f64`, in a slice that held `before` everywhere. `None` after a
+    /// panic, which is noted, or an error, which is not: all rows may have an ignored class.
     fn evaluated<T: Scalar>(
         &mut self,
         loss: &dyn Loss<T>,

@@ -17,14 +17,14 @@ use alloc::{
     vec::Vec,
 };
 
-/// Returns the smallest normal number; smaller numbers have fewer digits.
+/// Returns the smallest positive normal number of `T`; smaller numbers have fewer digits.
 fn least<T: Scalar>() -> f64 {
     to_f64(T::min_positive_value())
 }
 
 impl Suite<'_, '_> {
     /// Adds a row of weight zero before the rows and one after them. Tests that neither the loss nor the other
-    /// gradients change.
+    /// gradients change by more than `allowed`, relative to their size.
     pub(super) fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
         let width = case.width;
         let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);

@@ -100,7 +100,7 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     }
 }
 
-/// The record of an update, all of its numbers `number`.
+/// Returns the record of update number `step`, whose loss, norms, learning rate and seconds are all `number`.
 fn step(step: u64, number: f64) -> Step {
     let some = Some(number);
     Step {
@@ -117,7 +117,8 @@ fn step(step: u64, number: f64) -> Step {
     }
 }
 
-/// The record of an epoch, all of its numbers `number`.
+/// Returns the record of an epoch of `steps` updates, whose losses, accuracy, norms, learning rate and seconds are all
+/// `number`.
 fn epoch(steps: u64, number: f64) -> Epoch {
     let validation = Some(Evaluation { loss: number, accuracy: Some(number) });
     let some = Some(number);

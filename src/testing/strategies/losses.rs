@@ -57,7 +57,7 @@ pub struct LossCase<T> {
     pub y: Vec<T>,
     /// The targets of the outputs.
     pub target: OwnedTarget<T>,
-    /// The weights of the rows, positive.
+    /// The weights of the rows, positive; `None` for a weight of 1 each.
     pub row_weights: Option<Vec<T>>,
 }
 

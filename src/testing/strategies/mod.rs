@@ -82,7 +82,8 @@ pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
     cases_of(limits, networks(limits), dims)
 }
 
-/// Networks drawn by the given strategy, with parameters, input and shape.
+/// Networks drawn by the strategy `networks`, with parameters, input and a batch shape within `limits`. `dims` returns
+/// the dimensions of a network.
 fn cases_of<T: Scalar, N: core::fmt::Debug + 'static>(
     limits: Limits,
     networks: BoxedStrategy<N>,

@@ -56,7 +56,7 @@ pub(super) fn within(bound: f64) -> impl Strategy<Value = f64> + Clone {
     (-STEPS..=STEPS).prop_map(move |i| f64::from(i) / (f64::from(STEPS) / bound))
 }
 
-/// Multiples of 0.01 from `low` to `high`, for readable parameters.
+/// Multiples of 0.01 from `low` hundredths to `high` hundredths, for readable parameters.
 pub(super) fn hundredths(low: i32, high: i32) -> impl Strategy<Value = f64> + Clone {
     (low..=high).prop_map(|i| f64::from(i) / 100.0)
 }

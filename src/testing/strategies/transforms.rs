@@ -39,7 +39,7 @@ pub fn transforms<T: Scalar>() -> BoxedStrategy<Box<dyn GradientTransform<T>>> {
     chains_around(optimizers())
 }
 
-/// Chains around a custom optimizer.
+/// Chains around a custom optimizer, each with or without `SkipNonFinite`, a clip, a schedule and an average.
 ///
 /// ```
 /// use chainrule::{proptest::prelude::*, testing::strategies::chains_around, transform::{GradientTransform, Sgd}};

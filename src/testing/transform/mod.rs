@@ -84,9 +84,11 @@ macro_rules! transform_laws {
     };
 }
 
-/// The number of steps of a long run, those after which it is interrupted, and the number of steps of a short run.
+/// The number of steps of a long run.
 const STEPS: u64 = 1000;
+/// The numbers of steps after which a long run is interrupted and continued by a new transform.
 const INTERRUPTED: [u64; 2] = [3, 503];
+/// The number of steps of a short run, and of different gradients, which longer runs repeat.
 const FEW: u64 = 40;
 /// The number of steps between metrics.
 const EPOCH: u64 = 10;
@@ -235,19 +237,21 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Draws numbers that are representable in `f32`.
+    /// Draws a normal number of standard deviation `size` for each parameter, representable in `f32`. `stream`
+    /// distinguishes the draws of one seed.
     fn random(&self, stream: u64, size: f64) -> Vec<T> {
         let (mut rng, mut normals) =
             (generator(self.seed.wrapping_mul(1_000_003).wrapping_add(stream)), Normals::new());
         (0..blocks().parameters()).map(|_| scalar(f64::from((size * normals.next(&mut rng)) as f32))).collect()
     }
 
-    /// Returns the gradient of a step.
+    /// Returns the gradient of a step: the [`FEW`] gradients of the suite, repeated.
     fn gradient(&self, step: u64) -> Vec<T> {
         self.gradients[(step % FEW) as usize].clone()
     }
 
-    /// Creates a new run, with the blocks under `frozen` frozen.
+    /// Creates a run with a new transform, state and parameters, and the blocks named `frozen` or below it frozen.
+    /// `None` if the transform refuses the blocks or panics, which is noted as a violation.
     fn fresh(&mut self, frozen: Option<&str>) -> Option<Run<T>> {
         let mut blocks = blocks();
         if let Some(name) = frozen {
@@ -272,8 +276,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Runs a step, and returns its update. A panic or an error is noted as a violation. The last step of every
-    /// [`EPOCH`] steps follows a metric.
+    /// Runs a step, and returns its update. `None` after a panic or an error, which is noted as a violation. The last
+    /// step of every [`EPOCH`] steps follows a metric.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
         let found = match caught(|| {
             if step % EPOCH == EPOCH - 1 {
@@ -374,7 +378,7 @@ fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }
 
-/// The first index at which two updates differ. All NaN count as equal.
+/// Returns the first index at which two updates differ; `None` if they are equal. All NaN count as equal.
 fn differ<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }

@@ -49,11 +49,12 @@ pub struct PredictedLink {
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
     /// The mean square of the layer's input. For an activation after weights it is q_l, the variance of
-    /// pre-activations.
+    /// pre-activations. `None` if unknown.
     pub second_moment: Option<f64>,
     /// log10 of the gradient's norm after the link over its norm before; `None` if unknown.
     pub decades: Option<f64>,
-    /// The link's term in [`Prediction::beta`].
+    /// The link's term in β, the variance over random networks of the log of one input's squared gradient norm: see
+    /// [`Prediction::beta`].
     pub spread: f64,
     /// The source of `decades`.
     pub basis: PredictionSource,
@@ -62,8 +63,8 @@ pub struct PredictedLink {
 /// The predicted gradient budget of a network before its first update: the change of a gradient in each link, in
 /// decades.
 ///
-/// Weights and activations follow mean-field theory (Poole et al. 2016; Schoenholz et al. 2017). The variances q_l of
-/// the layers follow from the mean square of the network's inputs.
+/// Weights and activations follow mean-field theory (Poole et al. 2016; Schoenholz et al. 2017). q_l, the mean square
+/// of the pre-activations of layer l, follows from the mean square of the network's inputs.
 ///
 /// | link | decades |
 /// | --- | --- |
@@ -82,7 +83,8 @@ pub struct PredictedLink {
 /// random networks and normal inputs.
 ///
 /// The prediction is the mean over networks of the change of a batch's gradient, as long as q_l stays near its fixed
-/// point. The change for one input is lower by `β/(4 ln 10)`. Between networks it varies by
+/// point. The mean change for one input is lower by `β/(4 ln 10)` decades, [β](Self::beta) the variance of the log of
+/// its squared norm over random networks. Between networks it varies by
 /// [`standard_deviation`](Self::standard_deviation).
 ///
 /// A deviation of q_l from its fixed point can grow from layer to layer: with GELU, Swish and softplus, for He's and
@@ -114,7 +116,8 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Predicts the budget of the untrained `network` on these inputs. Custom layers are sampled.
+    /// Predicts the gradient budget of the untrained `network` on inputs with the statistics `inputs`. Custom layers
+    /// are sampled.
     ///
     /// # Errors
     /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a part
@@ -128,8 +131,8 @@ impl Prediction {
         Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
-    /// Predicts the budget of the network that `node` describes. A custom layer in it is unknown, and so are the links
-    /// that depend on its output.
+    /// Predicts the gradient budget of the network that `node` describes, on inputs with the statistics `inputs`. A
+    /// custom layer in it is unknown, and so are the links that depend on its output.
     ///
     /// # Errors
     /// Those of [`of`](Self::of). If a part must be sampled: those of [`LayerSpec::build`], except
@@ -194,8 +197,8 @@ impl Prediction {
         self.links.iter().find(|link| link.name == name)
     }
 
-    /// Returns the decades that each factor adds on the main path from loss to input, the input's gradient included;
-    /// `None` if a link is unknown.
+    /// Returns the decades that each kind of link adds on the main path from loss to input, those of the input's
+    /// gradient included; `None` if a link is unknown.
     ///
     /// A branch scaled by 0 counts as in [`Shares::of`]: for no factor, if the skip connection carries the gradient.
     pub fn shares(&self) -> Option<Shares> {

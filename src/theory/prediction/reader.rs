@@ -25,7 +25,9 @@ pub(super) struct Reader<'a> {
     pub sample: Option<Option<Sample>>,
     /// The predicted links in the order of the forward pass.
     pub links: Vec<PredictedLink>,
+    /// The depth scales of the layers so far.
     pub scales: Scales,
+    /// The number of steps of a sequence at the output of the layers so far.
     pub steps: usize,
 }
 
@@ -103,8 +105,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Predicts weights: `q = σw² m + σb²` and `V = ½ log10 σw²`, with `σw² = fan in · Var W`, m the mean
-    /// square of x.
+    /// Predicts a linear layer: the change `V = ½ log10 σw²` of the gradient, and the mean square
+    /// `q = σw² m + σb²` of the output. `σw² = fan in · Var W`, σb² is the mean square of the bias, and m that
+    /// of the input, which `signal` describes. The layer is sampled if the weights have a nonzero mean or a moment is
+    /// not known.
     pub(super) fn linear(
         &mut self,
         node: &LayerSpec,
@@ -140,7 +144,9 @@ impl Reader<'_> {
         Ok(Effect { mixes: true, ..effect })
     }
 
-    /// Predicts an activation: `A = ½ log10 E φ′(√q z)²`.
+    /// Predicts an activation φ: the change `A = ½ log10 E φ′(u)²` of the gradient, u normal with the mean and
+    /// the variance of the input, which `signal` describes. It is sampled if the input is not normal, and unknown
+    /// without `signal`.
     pub(super) fn activation(
         &mut self,
         node: &LayerSpec,
@@ -171,11 +177,11 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
     }
 
-    /// Predicts a normalization over groups of n = `width` values. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if
-    /// centred, otherwise `(I − uuᵀ/n)/σ`: it removes k = 2 or 1 of n directions and divides by σ. Gains are 1
-    /// before training.
+    /// Predicts a normalization over groups of n = `width` values; without `signal`, the statistics of its input, it is
+    /// unknown. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if `centred`, otherwise `(I − uuᵀ/n)/σ`, u the
+    /// normalized values: it removes k = 2 or 1 of n directions and divides by σ. Gains are 1 before training.
     ///
-    /// For a normal row, n σ²/q has a χ² distribution with n − k + 1 degrees of freedom, so
+    /// For a normal row of variance q, n σ²/q has a χ² distribution with n − k + 1 degrees of freedom, so
     /// `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`. For other rows the expectation is about 1/q: the removed
     /// directions and the variance of 1/σ² about cancel.
     pub(super) fn norm(
@@ -206,9 +212,9 @@ impl Reader<'_> {
         self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0)
     }
 
-    /// Predicts batch normalization over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` of a
-    /// column of N rows, with gains of 1. σ² is the mean square of a unit's values without their mean product in two
-    /// rows (Yang et al. 2019).
+    /// Predicts batch normalization over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` for a
+    /// column of N rows and its normalized values u, with gains of 1. σ² is the mean square of a unit's values minus
+    /// their mean product in two rows (Yang et al. 2019). It is sampled if `signal` has no mean product.
     pub(super) fn batch_norm(
         &mut self,
         node: &LayerSpec,
@@ -227,8 +233,8 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0))
     }
 
-    /// Adds the one link of a layer whose decades follow from a formula, or are unknown for `None`. Returns the effect
-    /// of the layer.
+    /// Adds the one link of a layer whose `decades` follow from a formula, or are unknown for `None`. `before` and
+    /// `after` are the statistics of its input and output, `spread` its term in β. Returns the effect of the layer.
     pub(super) fn formula(
         &mut self,
         node: &LayerSpec,
@@ -252,8 +258,8 @@ impl Reader<'_> {
         Effect { signal: after, shares, beta: spread, mixes: false }
     }
 
-    /// Adds the links of the layer at `path` from the sampled passes. Without them it adds one unknown link. Returns
-    /// the effect of the layer.
+    /// Adds the links of the layer at `path` from the sampled passes. Without passes, since the network has a custom
+    /// layer, it adds one unknown link. Returns the effect of the layer.
     pub(super) fn sampled(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
         self.scales.lose();
         let Some(sample) = self.sample()? else {

@@ -15,8 +15,9 @@ use crate::{
 const LOG10_E: f64 = core::f64::consts::LOG10_E;
 
 impl Reader<'_> {
-    /// Predicts a residual block: `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, since the two terms are orthogonal
-    /// on average if the branch has random weights.
+    /// Predicts a residual block x + s f(x): `‖dy + s fᵀdy‖² = (1 + s²χ_f)‖dy‖²`, since the two terms are
+    /// orthogonal on average if the branch f has random weights. χ_f is the factor by which f multiplies the squared
+    /// norm of a gradient.
     pub(super) fn residual(
         &mut self,
         node: &LayerSpec,
@@ -59,8 +60,8 @@ impl Reader<'_> {
         Ok(Effect { signal: after, shares, beta: share * share * inner.beta + angle, mixes: inner.mixes })
     }
 
-    /// Returns the decades of the whole residual block, the signal after it, and the source of both. `None` if the
-    /// decades are unknown.
+    /// Returns the decades of the whole residual block, the signal after it, and the source of both. `signal` is that
+    /// before it, `inner` is the effect of the branch, and `s` its scale. `None` if the decades are unknown.
     pub(super) fn own_of_residual(
         &mut self,
         path: &str,

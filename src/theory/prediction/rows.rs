@@ -21,8 +21,8 @@ fn mean_power(decades: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 impl Prediction {
-    /// Returns the prediction for a batch, from the predictions `rows` for rows of each norm. The squared norm of a
-    /// batch's gradient is the sum of the squared norms of its rows. After links of c_r decades for row r, it is that
+    /// Returns the prediction for a batch, from the predictions `rows`, one for rows of each norm. The squared norm of
+    /// a batch's gradient is the sum of the squared norms of its rows. After links of c_r decades for row r, it is that
     /// of the loss times the mean of `10^(2 c_r)` over rows.
     ///
     /// `None` if a link of a row makes the gradient zero, or has no formula.

@@ -15,8 +15,8 @@ pub(super) struct Signal {
     pub spread: Spread,
     /// Whether the values are normal, as sums over many independent weights are.
     pub normal: bool,
-    /// The mean product of a unit's values in two rows. The variance of a unit over the rows of a batch is the mean
-    /// square without it. `None` where it is unknown.
+    /// The mean product of a unit's values in two different rows; `None` if unknown. The variance of a unit over the
+    /// rows of a batch is its mean square minus this product.
     pub common: Option<f64>,
 }
 
@@ -26,11 +26,14 @@ impl Signal {
     }
 }
 
-/// The combined effect of consecutive layers on signal and gradient: the signal after them, the shares of the gradient
-/// in decades, and their part of β.
+/// The combined effect of consecutive layers on signal and gradient.
 pub(super) struct Effect {
+    /// Statistics of the values after the layers; `None` if unknown.
     pub signal: Option<Signal>,
+    /// The decades that each kind of link on the main path adds to the gradient; `None` if a link is unknown.
     pub shares: Option<Shares>,
+    /// The sum of the layers' terms in β, the variance over random networks of the log of one input's squared gradient
+    /// norm.
     pub beta: f64,
     /// Whether the output is uncorrelated with the input over draws of the weights: in a residual sum their variances
     /// add.
@@ -40,12 +43,17 @@ pub(super) struct Effect {
 /// The depth scales ξ_c of the layers of a network that has only weights and activations.
 #[derive(Default)]
 pub(super) struct Scales {
-    /// `[fan in · Var W, Var b]` of the last weights.
+    /// `[fan in · Var W, Var b]` of the last weights; `None` if no weights precede the next activation, or the mean of
+    /// the bias is not 0.
     pub weights: Option<[f64; 2]>,
+    /// The number of pairs of weights and activation so far.
     pub layers: usize,
-    /// Σ 1/ξ_c over the layers. `None` before the first layer, or if a layer has no ξ_c.
+    /// Σ 1/ξ_c over the layers; ξ_c is the number of layers over which a correlation approaches its limit by a
+    /// factor e. `None` before the first layer, or if a layer has no ξ_c.
     pub inverse: Option<f64>,
+    /// 1/ξ_c for each combination of an activation and the two variances so far; ξ_c is a number of layers.
     pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
+    /// Whether a layer so far has no ξ_c.
     pub lost: bool,
 }
 
