@@ -105,6 +105,14 @@ impl<T: Scalar> Sequential<T> {
                     &saved[saved.len() - saves.min(saved.len())..],
                 ]);
             }
+            let state = match states {
+                0 => BackwardState::default(),
+                _ => BackwardState {
+                    initial_state: initial_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                    d_final_state: d_final_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
+                    d_initial_state: d_initial_state.as_mut().map(|state| cut_end(STATE, state, states)),
+                },
+            };
             let (of_link, own_dw) = all.layer(own.clone());
             of_link.backward(
                 &*link.layer,
@@ -116,11 +124,7 @@ impl<T: Scalar> Sequential<T> {
                     dw: own_dw,
                     saved: kept,
                     scratch,
-                    state: BackwardState {
-                        initial_state: initial_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
-                        d_final_state: d_final_state.as_mut().map(|state| cut_end_shared(STATE, state, states)),
-                        d_initial_state: d_initial_state.as_mut().map(|state| cut_end(STATE, state, states)),
-                    },
+                    state,
                     overwrite_dw,
                     trainable: trainable.part(link.first_block),
                     ctx: Context {

@@ -59,19 +59,12 @@ impl<T: Scalar> Sequential<T> {
             let last = y.take_if(|_| next == self.links.len());
             let keeps = mode.saves() && self.links.get(next).is_some_and(|after| after.kept_width > 0);
             let kept = if keeps { Some(cut(SAVED, &mut between, values)) } else { last };
-            let pass = Forward {
-                x: x.unwrap_or(&input[..came.min(input.len())]),
-                y: &mut [],
-                saved: own,
-                scratch,
-                state: ForwardState {
+            let layer_input = x.unwrap_or(&input[..came.min(input.len())]);
+            let state = match states {
+                0 => ForwardState::default(),
+                _ => ForwardState {
                     initial_state: initial_state.as_mut().map(|state| cut_shared(STATE, state, states)),
                     final_state: cut(STATE, &mut final_state, states),
-                },
-                ctx: Context {
-                    shape: rows,
-                    is_cut: link.is_own && self.changing.is_empty(),
-                    ..ctx.part(link.first_link)
                 },
             };
             let parameters = &w[link.parameters.clone()];
@@ -87,13 +80,19 @@ impl<T: Scalar> Sequential<T> {
                     &saved[..saves.min(saved.len())],
                 ]);
             }
+            // The pass is built where it runs. A copy would load its values in wider words than they were stored.
+            let run = |y: &mut [T]| {
+                let is_cut = link.is_own && self.changing.is_empty();
+                let ctx = Context { shape: rows, is_cut, ..ctx.part(link.first_link) };
+                link.layer.forward(parameters, Forward { x: layer_input, y, saved: own, scratch, state, ctx });
+            };
             x = match kept {
                 Some(kept) => {
-                    link.layer.forward(parameters, Forward { y: kept, ..pass });
+                    run(kept);
                     Some(kept)
                 }
                 None => {
-                    link.layer.forward(parameters, Forward { y: &mut output[..values], ..pass });
+                    run(&mut output[..values]);
                     core::mem::swap(&mut input, &mut output);
                     None
                 }

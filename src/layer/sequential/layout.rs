@@ -69,21 +69,33 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns the number of values between layers that are kept for the backward pass, for a network input of `shape`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
-        if self.changing.is_empty() {
-            return self.kept(links.min(1)..links, shape.rows());
+        match self.changing.is_empty() {
+            true => self.kept(links.min(1)..links, shape.rows()),
+            false => self.kept_by_layer(shape),
         }
-        saturating_sum((1..links).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
+    }
+
+    /// Computes [`kept_in_all`](Self::kept_in_all) if layers change the number of rows.
+    #[inline(never)]
+    fn kept_by_layer(&self, shape: BatchShape<'_>) -> usize {
+        saturating_sum((1..self.links.len()).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
     }
 
     /// Returns the largest number of values between two layers, for a network input of `shape`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn widest(&self, shape: BatchShape<'_>) -> usize {
-        if self.changing.is_empty() {
-            return shape.rows().saturating_mul(self.widest);
+        match self.changing.is_empty() {
+            true => shape.rows().saturating_mul(self.widest),
+            false => self.widest_by_layer(shape),
         }
+    }
+
+    /// Computes [`widest`](Self::widest) if layers change the number of rows.
+    #[inline(never)]
+    fn widest_by_layer(&self, shape: BatchShape<'_>) -> usize {
         let between = |i| self.shape_before(i, shape).rows().saturating_mul(self.width_before(i));
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
