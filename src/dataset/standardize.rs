@@ -10,6 +10,11 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec, vec::Vec};
 
+/// Whether a column with this mean and standard deviation is not constant: its deviation is more than rounding errors.
+fn varies(mean: f64, deviation: f64) -> bool {
+    deviation > 1e-12 * mean.abs()
+}
+
 /// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A constant column becomes 0.
 /// Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
 ///
@@ -106,7 +111,7 @@ impl Standardize {
     /// is constant.
     pub(crate) fn is_unit(&self) -> bool {
         let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
-        self.columns.iter().filter(|[_, deviation]| *deviation > 0.0).all(near)
+        self.columns.iter().filter(|&&[mean, deviation]| varies(mean, deviation)).all(near)
     }
 
     /// Standardizes rows in place: `(x − mean) / deviation`, with the numbers of each column. A constant column
@@ -117,7 +122,7 @@ impl Standardize {
     pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         self.each(rows, |x, mean, deviation| {
             let apart = x - mean;
-            if deviation > 1e-12 * mean.abs() { apart / deviation } else { 0.0 }
+            if varies(mean, deviation) { apart / deviation } else { 0.0 }
         })
     }
 
@@ -126,7 +131,7 @@ impl Standardize {
     /// # Errors
     /// Those of [`apply`](Self::apply).
     pub fn invert<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
-        self.each(rows, |x, mean, deviation| mean + if deviation > 1e-12 * mean.abs() { x * deviation } else { 0.0 })
+        self.each(rows, |x, mean, deviation| mean + if varies(mean, deviation) { x * deviation } else { 0.0 })
     }
 
     fn each<T: Scalar>(&self, rows: &mut [T], change: impl Fn(f64, f64, f64) -> f64) -> Result<(), Error> {

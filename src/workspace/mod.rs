@@ -334,8 +334,9 @@ impl<T: Scalar> Memory<T> {
         }
         let (state_end, d_state, d_state_end) =
             (Aligned::zeros(what, states)?, keep(what, states)?, keep(what, states)?);
-        self.lengths = reserve("the lengths of a pass", capacity.batch)?;
+        let lengths = reserve("the lengths of a pass", capacity.batch)?;
         self.buffers.lengths = reserve("the lengths of a segment", capacity.batch)?;
+        self.lengths = lengths;
         (self.x, self.y, self.dy, self.dx, self.saved, self.scratch) = (x, y, dy, dx, saved, scratch);
         (self.state, self.state_end, self.d_state, self.d_state_end) = (state, state_end, d_state, d_state_end);
         (self.capacity, self.last, self.ready, self.scratch_threads) = (capacity, None, false, threads);
