@@ -154,8 +154,8 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 }
 
-/// Copies the rows that `rows` selects, each of `width` values, from `all` to `to`: one per step if `per_step`, otherwise
-/// one per sample.
+/// Copies the rows that `rows` selects, each of `width` values, from `all` to `to`: one per step if `per_step`,
+/// otherwise one per sample.
 fn copy_rows<V: Copy>(rows: &ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
     let mut to = to.chunks_mut(width.max(1));
     rows.each_target(per_step, |row| {

@@ -127,9 +127,8 @@ pub struct Thresholds {
     /// first size, below which all weights have shrunk. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shrinks: [f64; 2],
-    /// The correlation of the gradients of two rows of one batch, above which batches are not mixed, and the ratio of
-    /// the loss on all data to that of recent batches, above which the two contradict each other. Convention: half of
-    /// the variance.
+    /// Two limits, above which batches are not mixed. First the correlation of the gradients of two rows of one batch.
+    /// Then the ratio of the loss on all data to that of recent batches. Convention: half of the variance.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unmixed: [f64; 2],
     /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. By

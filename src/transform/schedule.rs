@@ -92,8 +92,8 @@ impl Schedule {
         Schedule { kind: Kind::Linear { from, to, steps } }
     }
 
-    /// Creates a schedule with the factor `(1 − t/steps)^power` at update t, counted from 0. From `steps` on it is 0, or
-    /// 1 for a power of 0.
+    /// Creates a schedule with the factor `(1 − t/steps)^power` at update t, counted from 0. From `steps` on it is 0,
+    /// or 1 for a power of 0.
     pub fn polynomial(steps: u64, power: f64) -> Self {
         Schedule { kind: Kind::Polynomial { steps, power } }
     }
