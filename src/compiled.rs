@@ -19,7 +19,7 @@ pub(crate) use crate::{
     layer::{
         ActivationLayer, Backward, Forward, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Sequential, Structure,
     },
-    loss::Target,
+    loss::{Rows, Target},
     monitor::GradientMonitor,
     trainer::{EachBatch, Epoch, Evaluation, FitOptions, Run},
     transform::{GradientTransform, InPlace, Outcome, Update},
@@ -176,7 +176,7 @@ macro_rules! methods {
                 row_weights: Option<&[Self]>,
                 dy: &mut [Self],
             ) -> Result<Self, Error> {
-                loss.evaluate_generic(width, y, target, row_weights, dy)
+                loss.evaluate_generic(Rows::new(width, y, target, row_weights, dy)?)
             }
         )*
         $(

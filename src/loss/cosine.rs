@@ -1,6 +1,6 @@
 //! The loss of directions.
 
-use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, own_evaluate, values};
+use super::{Loss, Reduction, Rows, check_finite, own_evaluate};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -41,19 +41,12 @@ fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
 
 impl CosineDistance {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let target = values("CosineDistance", target, y.len())?;
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        let width = rows.width;
+        let target = rows.values("CosineDistance", width)?;
         let share = rows.total(1).share(self.reduction)?;
         let half = scalar::<T>(0.5);
-        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        rows.evaluate(share, |row, weight, y, dy, mean| {
             let t = &target[row * width..][..width];
             check_finite("targets", row * width, t)?;
             let ([of_y, y_norm], [of_t, t_norm]) = (norm(y), norm(t));

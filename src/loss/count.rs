@@ -1,7 +1,7 @@
 //! The loss of counts.
 
 use super::{
-    Loss, Reduction, Target,
+    Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
     own_evaluate,
 };
@@ -64,15 +64,8 @@ impl<T: Scalar> EachValue<T> for PoissonNll {
 
 impl PoissonNll {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        evaluate(self, self.reduction, width, y, target, row_weights, dy)
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        evaluate(self, self.reduction, rows)
     }
 }
 

@@ -1,8 +1,6 @@
 //! Cross-entropy losses, computed from logits; softmax and its logarithm.
 
-use super::{
-    Loss, Reduction, RowsOf, Sum, Target, Total, check_finite, class_of, over_rows, own_evaluate, total_weight, values,
-};
+use super::{Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of, own_evaluate, total_weight};
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
@@ -114,21 +112,14 @@ impl<T: Scalar> Row<T> {
 
 impl CrossEntropy {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = RowsOf::check(width, y, row_weights, dy)?;
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        let width = rows.width;
         if !self.weights.is_empty() {
             require_length("class weights", width, self.weights.len())?;
             check_weights::<T>("a class weight", &self.weights)?;
         }
         let (kept, spread) = (scalar::<T>(1.0 - self.smoothing), scalar::<T>(self.smoothing / width as f64));
-        let mut counted = Total::new();
+        let (target, mut counted) = (rows.target, Total::new());
         match target {
             Target::Classes(classes) => {
                 require_length("targets", rows.rows, classes.len())?;
@@ -141,12 +132,12 @@ impl CrossEntropy {
                 }
             }
             Target::Values(values) => {
-                require_length("targets", y.len(), values.len())?;
+                require_length("targets", rows.y.len(), values.len())?;
                 counted = rows.total(1);
             }
         }
         let share = counted.share(self.reduction)?;
-        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        rows.evaluate(share, |row, weight, y, dy, mean| {
             if matches!(target, Target::Classes(classes) if self.ignored == Some(classes[row])) {
                 dy.fill(T::zero());
                 return Ok(());
@@ -257,22 +248,15 @@ impl BinaryCrossEntropy {
 
 impl BinaryCrossEntropy {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let target = values("BinaryCrossEntropy", target, y.len())?;
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        let width = rows.width;
+        let target = rows.values("BinaryCrossEntropy", width)?;
         if self.positive.len() > 1 {
             require_length("positive weights", width, self.positive.len())?;
         }
         check_weights::<T>("a positive weight", &self.positive)?;
         let share = rows.total(width).share(self.reduction)?;
-        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        rows.evaluate(share, |row, weight, y, dy, mean| {
             let target = &target[row * width..][..width];
             check_finite("targets", row * width, target)?;
             for &t in target {
@@ -316,7 +300,7 @@ fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), E
 /// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` do not fill whole rows, or
 /// `probabilities` has another length.
 pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -> Result<(), Error> {
-    RowsOf::check(width, logits, None, probabilities)?;
+    Rows::new(width, logits, Target::Values(&[]), None, probabilities)?;
     for (y, p) in logits.chunks(width).zip(probabilities.chunks_mut(width)) {
         let row = Row::new(y, p);
         p.iter_mut().for_each(|p| *p = row.share(*p));
@@ -331,7 +315,7 @@ pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -
 /// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` do not fill whole rows, or `logs`
 /// has another length.
 pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Result<(), Error> {
-    RowsOf::check(width, logits, None, logs)?;
+    Rows::new(width, logits, Target::Values(&[]), None, logs)?;
     for (y, log) in logits.chunks(width).zip(logs.chunks_mut(width)) {
         let row = Row::new(y, log);
         log.iter_mut().zip(y).for_each(|(log, &y)| *log = row.log(y));

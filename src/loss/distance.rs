@@ -1,7 +1,7 @@
 //! Losses of each value's distance from its target.
 
 use super::{
-    Loss, Reduction, Target,
+    Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
     own_evaluate,
 };
@@ -47,16 +47,9 @@ macro_rules! distance {
 
         impl $name {
             /// Implements [`Loss::evaluate`] for any scalar type.
-            pub(crate) fn evaluate_generic<T: Scalar>(
-                &self,
-                width: usize,
-                y: &[T],
-                target: Target<'_, T>,
-                row_weights: Option<&[T]>,
-                dy: &mut [T],
-            ) -> Result<T, Error> {
+            pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
                 $(require_in_format::<T>(concat!("the ", stringify!($field), " of ", stringify!($name)), self.$field)?;)?
-                evaluate(self, self.reduction, width, y, target, row_weights, dy)
+                evaluate(self, self.reduction, rows)
             }
         }
 

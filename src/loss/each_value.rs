@@ -1,6 +1,6 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{Reduction, RowsOf, Target, check_finite, over_rows, values};
+use super::{Reduction, Rows, check_finite};
 use crate::{error::Error, scalar::Scalar};
 
 /// A loss `Σ ℓ(y, t)` over all values, or their mean.
@@ -21,16 +21,12 @@ pub(super) trait EachValue<T: Scalar> {
 pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
     loss: &E,
     reduction: Reduction,
-    width: usize,
-    y: &[T],
-    target: Target<'_, T>,
-    row_weights: Option<&[T]>,
-    dy: &mut [T],
+    rows: Rows<'_, T>,
 ) -> Result<T, Error> {
-    let rows = RowsOf::check(width, y, row_weights, dy)?;
-    let target = values(E::NAME, target, y.len())?;
+    let width = rows.width;
+    let target = rows.values(E::NAME, width)?;
     let share = rows.total(width).share(reduction)?;
-    over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+    rows.evaluate(share, |row, weight, y, dy, mean| {
         let target = &target[row * width..][..width];
         check_finite("targets", row * width, target)?;
         for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {

@@ -1,7 +1,7 @@
 //! Cross-entropy with small weights for well classified values.
 
 use super::{
-    Loss, Reduction, Target,
+    Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
     own_evaluate,
 };
@@ -89,17 +89,10 @@ impl<T: Scalar> EachValue<T> for Focal {
 
 impl Focal {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let in_format = scalar::<T>(self.gamma).is_finite();
         require(in_format, "the exponent of Focal", "finite in the number format of the network", self.gamma)?;
-        evaluate(self, self.reduction, width, y, target, row_weights, dy)
+        evaluate(self, self.reduction, rows)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loss of a mean and a variance.
 
-use super::{Loss, Reduction, RowsOf, Target, check_finite, over_rows, own_evaluate, values};
+use super::{Loss, Reduction, Rows, check_finite, own_evaluate};
 use crate::{
     error::{Error, require},
     math,
@@ -92,22 +92,15 @@ fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
 
 impl GaussianNll {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = RowsOf::check(width, y, row_weights, dy)?;
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        let width = rows.width;
         let (what, expected) = ("the width of an output for GaussianNll", "even: means, then logarithms of variances");
         require(width.is_multiple_of(2), what, expected, width as f64)?;
         let n = width / 2;
-        let target = values("GaussianNll", target, rows.rows * n)?;
+        let target = rows.values("GaussianNll", n)?;
         let share = rows.total(n).share(self.reduction)?;
         let (floor, constant) = (scalar::<T>(libm::log(self.epsilon)), scalar::<T>(HALF_LN_TAU));
-        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        rows.evaluate(share, |row, weight, y, dy, mean| {
             let t = &target[row * n..][..n];
             check_finite("targets", row * n, t)?;
             let ((means, logs), (of_means, of_logs)) = (y.split_at(n), dy.split_at_mut(n));

@@ -1,6 +1,6 @@
 //! Losses of logarithms of probabilities.
 
-use super::{Loss, Reduction, RowsOf, Target, check_finite, class_of, classes, over_rows, own_evaluate, values};
+use super::{Loss, Reduction, Rows, check_finite, class_of, own_evaluate};
 use crate::{
     error::{Error, require},
     math,
@@ -33,18 +33,11 @@ impl KlDivergence {
 
 impl KlDivergence {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let target = values("KlDivergence", target, y.len())?;
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        let width = rows.width;
+        let target = rows.values("KlDivergence", width)?;
         let share = rows.total(1).share(self.reduction)?;
-        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        rows.evaluate(share, |row, weight, y, dy, mean| {
             let t = &target[row * width..][..width];
             check_finite("targets", row * width, t)?;
             for ((&y, &t), dy) in y.iter().zip(t).zip(dy) {
@@ -93,18 +86,11 @@ impl NegativeLogLikelihood {
 
 impl NegativeLogLikelihood {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let classes = classes("NegativeLogLikelihood", target, rows.rows)?;
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        let width = rows.width;
+        let classes = rows.classes("NegativeLogLikelihood")?;
         let share = rows.total(1).share(self.reduction)?;
-        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        rows.evaluate(share, |row, weight, y, dy, mean| {
             let class = class_of(classes, row, width)?;
             mean.add(weight, -y[class]);
             dy.fill(T::zero());

@@ -1,6 +1,6 @@
 //! The hinge loss of classes.
 
-use super::{Loss, Reduction, RowsOf, Target, class_of, classes, over_rows, own_evaluate};
+use super::{Loss, Reduction, Rows, class_of, own_evaluate};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -54,16 +54,9 @@ impl MultiMargin {
 
 impl MultiMargin {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = RowsOf::check(width, y, row_weights, dy)?;
-        let classes = classes("MultiMargin", target, rows.rows)?;
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        let width = rows.width;
+        let classes = rows.classes("MultiMargin")?;
         let margin = scalar::<T>(self.margin);
         let total = rows.total(1);
         let term = if self.squared { self.margin * self.margin } else { self.margin };
@@ -73,7 +66,7 @@ impl MultiMargin {
         require(in_format, "the margin of MultiMargin", expected, self.margin)?;
         let share = total.share(self.reduction)?;
         let outputs = scalar::<T>(width as f64);
-        over_rows(rows, share, y, dy, |row, weight, y, dy, mean| {
+        rows.evaluate(share, |row, weight, y, dy, mean| {
             let (class, mut own) = (class_of(classes, row, width)?, T::zero());
             dy.fill(T::zero());
             for (_, (&other, dy)) in y.iter().zip(&mut *dy).enumerate().filter(|(j, _)| *j != class) {

@@ -33,7 +33,7 @@ macro_rules! own_evaluate {
             &self,
             width: usize,
             y: &[T],
-            target: Target<'_, T>,
+            target: $crate::loss::Target<'_, T>,
             row_weights: Option<&[T]>,
             dy: &mut [T],
         ) -> Result<T, Error> {
@@ -184,17 +184,34 @@ impl<T: Scalar> Sum<T> {
     }
 }
 
-/// The number of rows of an output and their weights; all lengths are checked.
-#[derive(Clone, Copy)]
-struct RowsOf<'a, T> {
+/// The arguments of [`Loss::evaluate`]. All lengths but that of the targets are checked.
+pub(crate) struct Rows<'a, T> {
+    /// The number of rows.
     rows: usize,
     /// The number of values of a row of the output.
     width: usize,
+    /// The output, \[rows, width\].
+    y: &'a [T],
+    target: Target<'a, T>,
+    /// The weight of each row; `None` for weights of 1.
     weights: Option<&'a [T]>,
+    /// Out: the gradient with respect to `y`.
+    dy: &'a mut [T],
 }
 
-impl<'a, T: Scalar> RowsOf<'a, T> {
-    fn check(width: usize, y: &[T], weights: Option<&'a [T]>, dy: &[T]) -> Result<Self, Error> {
+impl<'a, T: Scalar> Rows<'a, T> {
+    /// Collects the arguments of [`Loss::evaluate`].
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without rows or for a `width` of 0; [`Error::Length`] unless `y`, `weights` and `dy` have the
+    /// same rows; [`Error::NonFinite`] for a weight that is not finite.
+    pub(crate) fn new(
+        width: usize,
+        y: &'a [T],
+        target: Target<'a, T>,
+        weights: Option<&'a [T]>,
+        dy: &'a mut [T],
+    ) -> Result<Self, Error> {
         let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
         require_length("output", rows * width, y.len())?;
         require_length("gradient of the output", y.len(), dy.len())?;
@@ -202,7 +219,7 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
             require_length("row weights", rows, weights.len())?;
             check_finite("row weights", 0, weights)?;
         }
-        Ok(RowsOf { rows, width, weights })
+        Ok(Rows { rows, width, y, target, weights, dy })
     }
 
     /// Returns the weight of a row: 1 if no weights are given.
@@ -215,6 +232,43 @@ impl<'a, T: Scalar> RowsOf<'a, T> {
         let mut total = Total::new();
         (0..self.rows).for_each(|row| total.add(self.weight(row)));
         Total { sum: total.sum, wide: total.wide * factor as f64, factor }
+    }
+
+    /// Returns the targets, `width` values in a row. Refuses classes, and another number of values, for the loss named
+    /// `loss`.
+    fn values(&self, loss: &'static str, width: usize) -> Result<&'a [T], Error> {
+        let Target::Values(values) = self.target else {
+            return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
+        };
+        require_length("targets", self.rows * width, values.len()).map(|()| values)
+    }
+
+    /// Returns the classes, one per row. Refuses values, and another number of classes, for the loss named `loss`.
+    fn classes(&self, loss: &'static str) -> Result<&'a [usize], Error> {
+        let Target::Classes(classes) = self.target else {
+            return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
+        };
+        require_length("targets", self.rows, classes.len()).map(|()| classes)
+    }
+
+    /// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` adds the loss of one row to the mean
+    /// and writes its gradient, given the row's index, weight and output. `share` is the factor on the loss of each
+    /// value. A row of weight 0 is not read, and has the gradient 0.
+    fn evaluate(
+        self,
+        share: Share<T>,
+        mut of: impl FnMut(usize, T, &[T], &mut [T], &mut Mean<T>) -> Result<(), Error>,
+    ) -> Result<T, Error> {
+        let (width, mut mean) = (self.width, Mean::new(share));
+        for row in 0..self.rows {
+            let own = row * width..(row + 1) * width;
+            let (y, dy) = (&self.y[own.clone()], &mut self.dy[own]);
+            match self.weights.map_or(T::one(), |weights| weights[row]) {
+                weight if weight.is_zero() => dy.fill(T::zero()),
+                weight => of(row, weight, y, dy, &mut mean)?,
+            }
+        }
+        Ok(mean.total())
     }
 }
 
@@ -318,48 +372,10 @@ fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error>
     if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
 }
 
-/// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` adds the loss of one row to the mean and
-/// writes its gradient, given the row's index, weight and output. `share` is the factor on the loss of each value. A
-/// row of weight 0 is not read, and has the gradient 0.
-fn over_rows<T: Scalar>(
-    rows: RowsOf<'_, T>,
-    share: Share<T>,
-    y: &[T],
-    dy: &mut [T],
-    mut of: impl FnMut(usize, T, &[T], &mut [T], &mut Mean<T>) -> Result<(), Error>,
-) -> Result<T, Error> {
-    let (width, mut mean) = (rows.width, Mean::new(share));
-    for row in 0..rows.rows {
-        let own = row * width..(row + 1) * width;
-        let (y, dy) = (&y[own.clone()], &mut dy[own]);
-        match rows.weight(row) {
-            weight if weight.is_zero() => dy.fill(T::zero()),
-            weight => of(row, weight, y, dy, &mut mean)?,
-        }
-    }
-    Ok(mean.total())
-}
-
 /// Refuses values that are not finite. The error calls them `what`, and counts their index from `first`.
 fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),
         None => Ok(()),
     }
-}
-
-/// Returns the values of a target. Refuses classes, and a number of values other than `expected`.
-fn values<'a, T>(loss: &'static str, target: Target<'a, T>, expected: usize) -> Result<&'a [T], Error> {
-    let Target::Values(values) = target else {
-        return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
-    };
-    require_length("targets", expected, values.len()).map(|()| values)
-}
-
-/// Returns the classes of a target, one per row. Refuses values, and a number of classes other than `rows`.
-fn classes<'a, T>(loss: &'static str, target: Target<'a, T>, rows: usize) -> Result<&'a [usize], Error> {
-    let Target::Classes(classes) = target else {
-        return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
-    };
-    require_length("targets", rows, classes.len()).map(|()| classes)
 }
