@@ -1,8 +1,8 @@
 //! Adadelta.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate,
-    each_parameter::update_each, ratio, wide::slots,
+    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate,
+    each_parameter::update_each, own_elementwise, ratio, wide::slots,
 };
 use crate::{
     block::Blocks,
@@ -65,27 +65,17 @@ impl Adadelta {
 }
 
 impl<T: Scalar> GradientTransform<T> for Adadelta {
+    own_elementwise!(Adadelta, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay("rho of Adadelta", self.rho)?;
         check_epsilon::<T>("epsilon of Adadelta", self.epsilon)
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
-    }
-
     /// Two values for each parameter: all v, then all u. In `f16` and `bf16` three values each hold their square roots.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::Adadelta(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

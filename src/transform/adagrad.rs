@@ -1,7 +1,7 @@
 //! Adagrad.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, check_epsilon, check_rate, ratio,
+    GradientTransform, Outcome, TransformSpec, Update, check_amount, check_epsilon, check_rate, own_elementwise, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -80,19 +80,13 @@ impl Adagrad {
 }
 
 impl<T: Scalar> GradientTransform<T> for Adagrad {
+    own_elementwise!(Adagrad, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_amount::<T>("the rate decay of Adagrad", self.decay)?;
         check_amount::<T>("the initial sum of Adagrad", self.initial)?;
         check_epsilon::<T>("epsilon of Adagrad", self.epsilon)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// One value for each parameter: s. In `f16` and `bf16` three values hold its fourth root, since s would overflow.
@@ -107,10 +101,6 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         } else {
             state.fill(scalar(self.initial));
         }
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::Adagrad(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {

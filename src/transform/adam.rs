@@ -1,11 +1,11 @@
 //! Adam and AdamW.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    GradientTransform, Outcome, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
     check_amount,
     each_parameter::remainder,
-    matrices, ratio,
+    matrices, own_elementwise, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -133,26 +133,16 @@ impl Adam {
 }
 
 impl<T: Scalar> GradientTransform<T> for Adam {
+    own_elementwise!(Adam, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check_settings::<T>()
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// Two values for each parameter, three with AMSGrad: all m, all v, then all largest v. In `f16` and `bf16` three
     /// values each hold m, and the square roots of the others.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::Adam(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
@@ -221,25 +211,15 @@ impl AdamW {
 }
 
 impl<T: Scalar> GradientTransform<T> for AdamW {
+    own_elementwise!(AdamW, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the weight decay of AdamW", self.decay)?;
         self.adam.check_settings::<T>()
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
-    }
-
     fn state_len(&self, blocks: &Blocks) -> usize {
         GradientTransform::<T>::state_len(&self.adam, blocks)
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::AdamW(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

@@ -1,10 +1,10 @@
 //! Adamax.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    GradientTransform, Outcome, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
     each_parameter::{remainder, update_each},
-    ratio,
+    own_elementwise, ratio,
     wide::slots,
 };
 use crate::{
@@ -58,25 +58,15 @@ impl Adamax {
 }
 
 impl<T: Scalar> GradientTransform<T> for Adamax {
+    own_elementwise!(Adamax, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check_settings::<T>()
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// Two values for each parameter: all m, then all u. In `f16` and `bf16` each takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::Adamax(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

@@ -1,6 +1,6 @@
 //! Gradient clipping: by value, by norm per block, by global norm.
 
-use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, own_elementwise};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -45,20 +45,10 @@ impl ClipValue {
 }
 
 impl<T: Scalar> GradientTransform<T> for ClipValue {
+    own_elementwise!(ClipValue, Clip);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0.0, "the limit of clipping by value", "positive", self.limit)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Clip
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Clip));
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::ClipValue(self, update)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

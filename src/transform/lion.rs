@@ -1,8 +1,8 @@
 //! Lion.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
-    each_parameter::update_each, matrices, wide::slots,
+    GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
+    each_parameter::update_each, matrices, own_elementwise, wide::slots,
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -77,6 +77,8 @@ impl Lion {
 }
 
 impl<T: Scalar> GradientTransform<T> for Lion {
+    own_elementwise!(Lion, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay("the first beta of Lion", self.betas[0])?;
@@ -84,21 +86,9 @@ impl<T: Scalar> GradientTransform<T> for Lion {
         check_amount::<T>("the weight decay of Lion", self.decay)
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
-    }
-
     /// One value for each parameter: m. In `f16` and `bf16` it takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::Lion(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

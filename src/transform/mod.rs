@@ -56,6 +56,7 @@ pub use sgd::Sgd;
 pub use skip_non_finite::SkipNonFinite;
 pub use spec::TransformSpec;
 pub(crate) use stage::in_place;
+use stage::own_elementwise;
 #[doc(hidden)]
 pub use stage::{InPlace, Member};
 pub use stage::{Stage, Unordered};

@@ -1,6 +1,6 @@
 //! L1, L2 and elastic-net penalties.
 
-use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_amount, matrices};
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_amount, matrices, own_elementwise};
 use crate::{
     block::{Blocks, Role},
     error::Error,
@@ -71,21 +71,11 @@ impl Penalty {
 }
 
 impl<T: Scalar> GradientTransform<T> for Penalty {
+    own_elementwise!(Penalty, Regularization);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_amount::<T>("the factor of an L1 penalty", self.l1)?;
         check_amount::<T>("the factor of an L2 penalty", self.l2)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Regularization
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Regularization));
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::Penalty(self, update)
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -1,10 +1,10 @@
 //! RAdam.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
+    GradientTransform, Outcome, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
     each_parameter::{remainder, update_each},
-    ratio,
+    own_elementwise, ratio,
     wide::slots,
 };
 use crate::{
@@ -70,25 +70,15 @@ impl RAdam {
 }
 
 impl<T: Scalar> GradientTransform<T> for RAdam {
+    own_elementwise!(RAdam, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check_settings::<T>()
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
     }
 
     /// Two values for each parameter: all m, then all v. In `f16` and `bf16` three values each hold m and √v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::RAdam(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

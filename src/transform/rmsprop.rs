@@ -1,7 +1,7 @@
 //! RMSprop.
 
 use super::{
-    GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_epsilon, check_rate, ratio,
+    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate, own_elementwise, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -102,6 +102,8 @@ impl RmsProp {
 }
 
 impl<T: Scalar> GradientTransform<T> for RmsProp {
+    own_elementwise!(RmsProp, Optimizer);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay("alpha of RMSprop", self.alpha)?;
@@ -109,22 +111,10 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         check_epsilon::<T>("epsilon of RMSprop", self.epsilon)
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Optimizer));
-    }
-
     /// One value for each parameter for v, then ḡ if centred, then b with momentum. In `f16` and `bf16` three values
     /// each, for √v in place of v and `(1 − μ) b` in place of b.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::RmsProp(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {

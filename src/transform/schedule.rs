@@ -1,6 +1,6 @@
 //! Learning-rate schedules.
 
-use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate};
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_decay, check_rate, own_elementwise};
 use crate::{
     arc::Arc,
     block::Blocks,
@@ -195,20 +195,10 @@ impl Schedule {
 }
 
 impl<T: Scalar> GradientTransform<T> for Schedule {
+    own_elementwise!(Schedule, Schedule);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         self.check::<T>()
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Schedule
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Schedule));
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::Schedule(self, update)
     }
 
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], step: u64) -> Option<f64> {
@@ -299,18 +289,12 @@ impl ReduceOnPlateau {
 }
 
 impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
+    own_elementwise!(ReduceOnPlateau, Schedule);
+
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
         check_decay("the threshold of a plateau", self.threshold)?;
         require((0.0..=1.0).contains(&self.least), "the least factor of a plateau", "between 0 and 1", self.least)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Schedule
-    }
-
-    fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::elementwise::<Self>(Stage::Schedule));
     }
 
     fn state_len(&self, _blocks: &Blocks) -> usize {
@@ -320,10 +304,6 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     fn init_state(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
         state[FACTOR] = T::one();
         state[BEST] = T::infinity();
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::ReduceOnPlateau(self, update)
     }
 
     fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {

@@ -94,6 +94,28 @@ impl Member {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Unordered<G>(pub G);
 
+/// Defines the methods `stage`, `members` and `update` of an element-wise transform of this crate, for the stage and the
+/// entry of [`compiled`](crate::compiled) with the given names.
+macro_rules! own_elementwise {
+    ($name:ident, $stage:ident) => {
+        fn stage(&self) -> $crate::transform::Stage {
+            $crate::transform::Stage::$stage
+        }
+
+        fn members(&self, visit: &mut dyn FnMut($crate::transform::Member)) {
+            visit($crate::transform::Member::elementwise::<Self>($crate::transform::Stage::$stage));
+        }
+
+        fn update(
+            &mut self,
+            update: $crate::transform::Update<'_, T>,
+        ) -> Result<$crate::transform::Outcome, $crate::error::Error> {
+            T::$name(self, update)
+        }
+    };
+}
+pub(super) use own_elementwise;
+
 /// Implements a transform by the one it wraps; a wrapper may change the `members`.
 macro_rules! forwarded {
     ([$($generics:tt)*] $type:ty, $self:ident => $inner:expr, $member:ident => $change:expr) => {
