@@ -295,6 +295,13 @@ impl Trial {
     }
 }
 
+/// Whether two results of the tested code differ by more than `allowed`. Equal infinities and two NaN do not differ: an
+/// overflow is judged elsewhere.
+pub(super) fn differ(a: f64, b: f64, allowed: f64) -> bool {
+    let same = a == b || a.is_nan() && b.is_nan();
+    !same && beyond((a - b).abs(), allowed)
+}
+
 /// Whether an error exceeds the allowed one, or either is NaN.
 pub(super) fn beyond(error: f64, allowed: f64) -> bool {
     error.is_nan() || allowed.is_nan() || error > allowed

@@ -5,7 +5,10 @@ use crate::{
     batch_shape::BatchShape,
     layer::{Layer, Mode, Samples},
     scalar::{Scalar, scalar, to_f64},
-    testing::{Law, law::beyond},
+    testing::{
+        Law,
+        law::{beyond, differ},
+    },
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -195,7 +198,7 @@ impl Suite<'_, '_> {
         for ((what, a), (_, b)) in evaluated.named().into_iter().zip(inferred.named()).take(2) {
             let size = a.iter().fold(0.0, |most: f64, &a| most.max(to_f64(a).abs()));
             let allowed = 1e3 * to_f64(T::epsilon()) * size;
-            if let Some(i) = (0..a.len()).find(|&i| beyond((to_f64(a[i]) - to_f64(b[i])).abs(), allowed)) {
+            if let Some(i) = (0..a.len()).find(|&i| differ(to_f64(a[i]), to_f64(b[i]), allowed)) {
                 let place = format!("{}: {what}[{i}]", self.at(name, usual.shape));
                 self.trial.breaks(Law::ModesAgree, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
             }

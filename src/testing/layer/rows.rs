@@ -7,7 +7,7 @@ use crate::{
     scalar::{Scalar, to_f64},
     testing::{
         Law,
-        law::{beyond, number},
+        law::{differ, number},
     },
 };
 use alloc::{format, vec, vec::Vec};
@@ -110,7 +110,7 @@ impl Suite<'_, '_> {
         // The sum of the groups' dw has the same terms in another order.
         let size = whole.dw.iter().fold(0.0, |most: f64, &dw| most.max(to_f64(dw).abs()));
         let allowed = 1e4 * to_f64(T::epsilon()) * size;
-        let off = (0..dw.len()).find(|&i| beyond((to_f64(whole.dw[i]) - dw[i]).abs(), allowed));
+        let off = (0..dw.len()).find(|&i| differ(to_f64(whole.dw[i]), dw[i], allowed));
         if let (Law::Split, Some(i)) = (law, off) {
             let place = format!("{}, in parts {groups:?}: the sum of dw[{i}]", self.at(name, shape));
             self.trial.breaks(law, place, format!("{:?}", whole.dw[i]), number(dw[i]), "");

@@ -7,7 +7,7 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
     testing::{
         Law,
-        law::{beyond, number},
+        law::{differ, number},
     },
 };
 use alloc::{
@@ -56,9 +56,9 @@ impl Suite<'_, '_> {
         };
         let found: Vec<f64> = found.into_iter().map(to_f64).collect();
         let (inner, most) = (&found[width..][..dy.len()], allowed * norm(&dy) + least::<T>());
-        let off = (0..dy.len()).find(|&i| beyond((inner[i] - dy[i]).abs(), most));
+        let off = (0..dy.len()).find(|&i| differ(inner[i], dy[i], most));
         let place = |what: &str| format!("{} and two of weight 0 that hold NaN: {what}", self.at(name, case));
-        let broken = if beyond((value - expected).abs(), allowed * (1.0 + expected.abs())) {
+        let broken = if differ(value, expected, allowed * (1.0 + expected.abs())) {
             Some((place("the loss"), expected, value))
         } else if let Some(i) = off {
             Some((place("a row that counts"), dy[i], inner[i]))
@@ -101,7 +101,7 @@ impl Suite<'_, '_> {
         // Without weights, each row counts as with a weight of 1.
         let [plain, ones] =
             [None, Some(vec![1.0; case.rows])].map(|weights| total_weight(&Case { weights, ..case.clone() }));
-        if beyond((plain - ones).abs(), allowed * ones) {
+        if differ(plain, ones, allowed * ones) {
             let place = format!("{}: total_weight(), without row weights", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, format!("{ones}, as with weights of 1"), number(plain), "");
         }
@@ -118,16 +118,16 @@ impl Suite<'_, '_> {
         let weighed = Case { weights: Some([&[2.0], &once[2..]].concat()), ..case.clone() };
         let Some((expected, _)) = self.evaluated(loss, name, &repeated, 0.0) else { return };
         let Some((found, _)) = self.evaluated(loss, name, &weighed, 0.0) else { return };
-        if beyond((expected - found).abs(), allowed * (1.0 + expected.abs())) {
+        if differ(expected, found, allowed * (1.0 + expected.abs())) {
             let place = format!("{}, {how}: a row of weight 2 against the row twice", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(expected), number(found), weighed.described());
         }
-        if beyond((sum - value).abs(), allowed * (1.0 + value.abs())) {
+        if differ(sum, value, allowed * (1.0 + value.abs())) {
             let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());
         }
         let most = allowed * norm(dy) + least::<T>();
-        let off = (0..dy.len()).find(|&i| beyond((gradient[i] - dy[i]).abs(), most));
+        let off = (0..dy.len()).find(|&i| differ(gradient[i], dy[i], most));
         if let Some(i) = off {
             let place = format!("{}, {how}: dy[{i}], from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(dy[i]), number(gradient[i]), case.described());
