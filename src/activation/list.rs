@@ -15,8 +15,7 @@ macro_rules! activations {
             swish: Mish, Swish [-3.0..=3.0] (1.0) (0.0) (0.3) (4.0) (-2.0) (50.0);
             softplus: LogSigmoid, Softplus [0.1..=3.0] (1.0) (0.2) (2.0) (50.0);
             hard: HardSigmoid, HardSwish, HardTanh [-2.0..=0.5, 0.6..=3.5] (-1.0, 1.0) (-0.25, 3.0) (0.1, 0.3);
-            hard_shrink: HardShrink [0.0..=2.0] (0.5) (0.0) (3.0);
-            soft_shrink: SoftShrink [0.0..=2.0] (0.5) (0.0) (3.0);
+            shrink: HardShrink [0.0..=2.0] (0.5) (0.0) (3.0), SoftShrink [0.0..=2.0] (0.5) (0.0) (3.0);
             tanh_shrink: TanhShrink;
             threshold: Threshold [-2.0..=2.0, -2.0..=2.0] (0.1, 20.0) (0.0, 0.0) (-1.0, -2.0);
         }
