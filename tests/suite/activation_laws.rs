@@ -64,6 +64,18 @@ fn activations_of_the_crate_are_lawful_4() {
     every_fourth(3);
 }
 
+/// A network of odd activations needs no bias in its mean field, so an odd function that is not stated costs a search.
+#[test]
+fn activation_states_that_it_is_odd_if_and_only_if_its_values_are() {
+    for activation in ActivationKind::examples() {
+        let odd = (1..400).all(|i| {
+            let z = 0.05 * f64::from(i);
+            activation.value(-z) == -activation.value(z)
+        });
+        assert_eq!(activation.is_odd(), odd, "{activation:?}");
+    }
+}
+
 /// Right activations as users write them, in one line each: none may be accused.
 macro_rules! custom {
     ($($test:ident $name:ident: |$z:ident| $value:expr, |$at:ident, $y:ident| $derivative:expr,

@@ -246,6 +246,18 @@ fn moments_and_range() {
         assert!(moments.agrees(&values), "{initializer:?}: mean off by {mean} standard errors, variance by {variance}");
         let said = initializer.variance(weights(400, 100)).unwrap();
         assert!((said / moments.variance - 1.0).abs() < 1e-9, "{initializer:?} says {said}, is {}", moments.variance);
+        match initializer.mean(weights(400, 100)) {
+            Some(said) => {
+                let off = (said - moments.mean).abs() / moments.variance.sqrt();
+                assert!(off < 1e-9, "{initializer:?} says {said}, is {}", moments.mean);
+            }
+            // A truncated normal with other bounds has no mean in closed form.
+            None => assert!(low != -high, "{initializer:?} states no mean"),
+        }
+        match initializer.range(weights(400, 100)) {
+            Some(said) => assert!(near(said, [low, high]), "{initializer:?} says {said:?}, is {low} to {high}"),
+            None => assert!(low == f64::NEG_INFINITY && high == f64::INFINITY, "{initializer:?} states no range"),
+        }
         // Neighbours, the two of a Box–Muller pair among them, are uncorrelated.
         let products = values.windows(2).map(|w| (w[0] - moments.mean) * (w[1] - moments.mean));
         let correlation = products.sum::<f64>() / (moments.variance * 1e6f64.sqrt());
@@ -508,6 +520,67 @@ fn identity_zeros_constant() {
     assert_eq!(draw(&Constant(3.0), weights(1, 2), 0), [3.0; 2]);
     assert_eq!((Zeros.variance(square(3)), Constant(3.0).variance(square(3))), (Some(0.0), Some(0.0)));
     assert_eq!(Identity::default().variance(square(3)), None);
+}
+
+/// Whether both ends of two ranges are equal, but for rounding.
+fn near(a: [f64; 2], b: [f64; 2]) -> bool {
+    a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-9 * b.abs())
+}
+
+/// The facts of initializers whose entries depend on each other, on their place or on the gate, from their definitions.
+#[test]
+fn stated_facts_are_those_of_the_definition() {
+    let (wide, tall) = (weights(3, 12), weights(12, 3));
+    let gate = |gate| Shape::new(5, 1, Role::Bias).gate(gate);
+    // eᵇ is uniform from 1 to 19: ∫ ln u du and ∫ ln² u du in closed form.
+    let (most, log) = (19.0f64, 19f64.ln());
+    let mean = most * log / (most - 1.0) - 1.0;
+    let variance = (most * (log * log - 2.0 * log + 2.0) - 2.0) / (most - 1.0) - mean * mean;
+    let chrono = || Chrono { span: 20 }.kind();
+    let by_gate = || ByGate::new(Zeros).gate("forget", Orthogonal { gain: 2.0 }).kind();
+    let root = 2f64.sqrt();
+    type Facts = (Option<f64>, Option<f64>, Option<[f64; 2]>, Option<f64>);
+    let facts: [(InitializerKind, Shape, Facts); 19] = [
+        (Zeros.kind(), wide, (Some(0.0), Some(0.0), Some([0.0; 2]), None)),
+        (Constant(-3.0).kind(), wide, (Some(-3.0), Some(0.0), Some([-3.0; 2]), None)),
+        (Constant(f64::NAN).kind(), wide, (None, None, None, None)),
+        (Identity { scale: 2.0 }.kind(), wide, (None, None, Some([0.0, 2.0]), Some(2.0))),
+        (Identity { scale: -2.0 }.kind(), tall, (None, None, Some([-2.0, 0.0]), Some(2.0))),
+        (Identity { scale: f64::NAN }.kind(), tall, (None, None, None, None)),
+        (Identity { scale: 2.0 }.kind(), weights(0, 3), (None, None, Some([0.0, 2.0]), None)),
+        (Orthogonal { gain: -2.0 }.kind(), wide, (Some(0.0), Some(4.0 / 12.0), Some([-2.0, 2.0]), Some(2.0))),
+        (Orthogonal { gain: 2.0 }.kind(), tall, (Some(0.0), Some(4.0 / 12.0), Some([-2.0, 2.0]), Some(2.0))),
+        (Orthogonal { gain: 2.0 }.kind(), weights(3, 0), (None, None, None, None)),
+        (Sparse::std(0.5).non_zeros(4).kind(), wide, (Some(0.0), Some(0.25 / 3.0), None, None)),
+        (Sparse::std(0.5).non_zeros(4).kind(), tall, (Some(0.0), Some(0.25), None, None)),
+        (chrono(), gate(Gate::carrying_state("forget")), (Some(mean), Some(variance), Some([0.0, log]), None)),
+        (chrono(), gate(Gate::new("input")), (Some(-mean), Some(variance), Some([-log, 0.0]), None)),
+        (chrono(), gate(Gate::new("output")), (Some(0.0), Some(0.0), Some([0.0; 2]), None)),
+        (by_gate(), gate(Gate::carrying_state("forget")), (Some(0.0), Some(4.0 / 5.0), Some([-2.0, 2.0]), Some(2.0))),
+        (by_gate(), gate(Gate::new("input")), (Some(0.0), Some(0.0), Some([0.0; 2]), None)),
+        (CriticalGain::new(&Relu).unwrap().kind(), wide, (Some(0.0), Some(2.0 / 12.0), None, None)),
+        (
+            CriticalGain::new(&Relu).unwrap().orthogonal().kind(),
+            square(4),
+            (Some(0.0), Some(2.0 / 4.0), Some([-root, root]), Some(root)),
+        ),
+    ];
+    for (initializer, shape, (mean, variance, range, gain)) in facts {
+        let same = |said: Option<f64>, is: Option<f64>| match (said, is) {
+            (Some(said), Some(is)) => near([said; 2], [is; 2]),
+            (said, is) => said == is,
+        };
+        let ranges = match (initializer.range(shape), range) {
+            (Some(said), Some(is)) => near(said, is),
+            (said, is) => said == is,
+        };
+        let of = format!("{initializer:?} of {} × {}, gate {:?}", shape.rows, shape.columns, shape.gate);
+        assert!(same(initializer.mean(shape), mean), "mean of {of}: {:?}", initializer.mean(shape));
+        assert!(same(initializer.variance(shape), variance), "variance of {of}: {:?}", initializer.variance(shape));
+        assert!(ranges, "range of {of}: {:?}", initializer.range(shape));
+        let said = initializer.orthogonal_gain(shape);
+        assert!(same(said, gain), "orthogonal gain of {of}: {said:?}");
+    }
 }
 
 #[test]
