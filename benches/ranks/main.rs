@@ -36,7 +36,7 @@ fn main() -> Result<(), Error> {
             steps::compare(wire, |workload, ranks, sleep| {
                 on_ranks(ranks, |rank| {
                     let sleep = if Communicator::<f32>::rank(&rank) == 1 { sleep } else { Duration::ZERO };
-                    Ok(workload.time(workload.batch, Some(DataParallel::new(rank)), sleep, steps::UPDATES)?.seconds)
+                    Ok(workload.time(workload.batch, Some(DataParallel::new(rank)), sleep, steps::UPDATES)?[0])
                 })
             })
         }

@@ -60,13 +60,6 @@ pub const WORKLOADS: [Workload; 2] = [
     },
 ];
 
-/// The median seconds of an update, and the loss of the first.
-#[derive(Clone, Copy, Debug)]
-pub struct Timed {
-    pub seconds: f64,
-    pub loss: f64,
-}
-
 /// Makes one update, and returns its loss.
 pub type Update<'a> = dyn FnMut() -> Result<f64, Error> + 'a;
 
@@ -93,14 +86,15 @@ impl Workload {
         run(&mut || Ok(trainer.step(&data, &mut batch, &samples, &mut Slow(sleep))?.0))
     }
 
-    /// Times `updates` updates after five others. All ranks must ask for the same number.
+    /// Times `updates` updates after five others. All ranks must ask for the same number. Returns the median seconds,
+    /// and the loss of the first update.
     pub fn time(
         &self,
         batch: usize,
         rank: Option<DataParallel<f32>>,
         sleep: Duration,
         updates: usize,
-    ) -> Result<Timed, Error> {
+    ) -> Result<[f64; 2], Error> {
         self.with_update(batch, rank, sleep, |update| {
             let loss = update()?;
             (1..5).try_for_each(|_| update().map(drop))?;
@@ -110,7 +104,7 @@ impl Workload {
                 update()?;
                 times.push(start.elapsed().as_secs_f64());
             }
-            Ok(Timed { seconds: median(&mut times), loss })
+            Ok([median(&mut times), loss])
         })
     }
 }
@@ -131,7 +125,7 @@ pub fn compare<E: From<Error>>(wire: Wire, on: impl Fn(&Workload, usize, Duratio
         for ranks in [1, 2, 4] {
             // More ranks than cores share them.
             let shared = (ranks as f64 / cores).max(1.0);
-            let pass = shared * workload.time(workload.batch / ranks, None, Duration::ZERO, UPDATES)?.seconds;
+            let pass = shared * workload.time(workload.batch / ranks, None, Duration::ZERO, UPDATES)?[0];
             let (sum, found) = (wire.sum(ranks, values), on(workload, ranks, Duration::ZERO)?);
             println!("| {name} | {ranks} | {:.2} | {:.2} |", 1e3 * (pass + sum), 1e3 * found);
             if ranks == 2 {

@@ -55,8 +55,7 @@ fn rank(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         ["update", workload, sleep, updates] => {
             let (workload, sleep) = (&WORKLOADS[workload.parse::<usize>()?], sleep.parse()?);
             let sleep = Duration::from_secs_f64(if own == 1 { sleep } else { 0.0 });
-            let found = workload.time(workload.batch, Some(DataParallel::new(rank)), sleep, updates.parse()?)?;
-            [found.seconds, found.loss]
+            workload.time(workload.batch, Some(DataParallel::new(rank)), sleep, updates.parse()?)?
         }
         _ => return Err("expected messages, overlap or update".into()),
     };
@@ -87,10 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["update", ranks, updates] => {
             let (lstm, updates) = (&WORKLOADS[1], updates.parse()?);
             let [seconds, loss] = match ranks.parse()? {
-                0 => {
-                    let found = lstm.time(lstm.batch, None, Duration::ZERO, updates)?;
-                    [found.seconds, found.loss]
-                }
+                0 => lstm.time(lstm.batch, None, Duration::ZERO, updates)?,
                 ranks => update(ranks, 1, Duration::ZERO, updates)?,
             };
             println!("{{\"ms\": {:.2}, \"loss\": {loss:.6e}}}", 1e3 * seconds);
