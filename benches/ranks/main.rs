@@ -1,13 +1,19 @@
-//! Figures of docs/scale.md. `cargo bench --bench ranks -- messages` measures α and β between two threads;
-//! `-- steps` compares 1, 2 and 4 ranks of one machine, and a slowed rank, with the model; `-- simulate` runs 64 ranks
-//! with virtual clocks.
+//! Figures of docs/scale.md between threads; mpi/examples/ranks.rs has those between processes.
+//!
+//! `cargo bench --bench ranks -- messages` measures α and β between two threads. `-- steps` compares 1, 2 and 4 ranks
+//! of one machine, and a slowed rank, with the model. `-- overlap` lets parts of the gradient travel beside the pass.
+//! `-- simulate` runs 64 ranks with virtual clocks.
 
 mod messages;
+mod overlap;
 mod simulate;
 mod steps;
 
-use chainrule::{Error, distributed::Local};
-use std::thread;
+use chainrule::{
+    Error,
+    distributed::{Communicator, DataParallel, Local},
+};
+use std::{sync::Arc, thread, time::Duration};
 
 /// Calls `run` with each rank of a group on its own thread, and returns the result of rank 0.
 fn on_ranks<T: Copy + Send, R: Send>(
@@ -24,16 +30,20 @@ fn on_ranks<T: Copy + Send, R: Send>(
 
 fn main() -> Result<(), Error> {
     match std::env::args().skip(1).find(|word| word != "--bench").as_deref() {
-        Some("messages") => {
-            println!("| values | µs | ns a value | exchanges |\n| --- | --- | --- | --- |");
+        Some("messages") => on_ranks(2, |rank| messages::measure(&rank)).map(drop),
+        Some("steps") => {
             let wire = on_ranks(2, |rank| messages::measure(&rank))?;
-            println!("α = {:.2} µs, β = {:.3} ns", 1e6 * wire.alpha, 1e9 * wire.beta);
-            Ok(())
+            steps::compare(wire, |workload, ranks, sleep| {
+                on_ranks(ranks, |rank| {
+                    let sleep = if Communicator::<f32>::rank(&rank) == 1 { sleep } else { Duration::ZERO };
+                    Ok(workload.time(workload.batch, Some(DataParallel::new(rank)), sleep, steps::UPDATES)?[0])
+                })
+            })
         }
-        Some("steps") => steps::compare(),
+        Some("overlap") => on_ranks(2, |rank| overlap::table(Arc::new(rank))),
         Some("simulate") => simulate::table(),
         _ => {
-            println!("expected messages, steps or simulate");
+            println!("expected messages, steps, overlap or simulate");
             Ok(())
         }
     }

@@ -4,12 +4,13 @@ use super::{
     Communicator, Fingerprint,
     agreement::gather,
     channel::Channel,
-    reduce::{shards_of, sum_over_ranks},
+    reduce::{add_any, add_power_of_two, shards_of},
     shard_sums::ShardSums,
 };
 #[cfg(doc)]
 use crate::trainer::Trainer;
 use crate::{
+    block::Blocks,
     error::{Error, RankRule, require},
     monitor::progress::Communication,
     scalar::{Scalar, to_f64},
@@ -17,6 +18,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 use core::ops::Range;
+#[cfg(feature = "std")]
+use std::{sync::mpsc, thread};
 
 /// Training on several ranks, for [`Trainer::set_data_parallel`]. See the [module](super).
 ///
@@ -30,9 +33,16 @@ pub struct DataParallel<T> {
     ranks: Channel<T>,
     shards: usize,
     mean_of_means: bool,
+    overlap: bool,
     /// The sums over shards of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
+    /// The parts of the sums that travel by themselves, from the last to the first, which has the losses.
+    parts: Vec<Range<usize>>,
+    /// The number of `parts` that are added over all ranks.
+    added: usize,
+    /// The error of a sum beside a pass.
+    failed: Option<Error>,
     /// The total row weight of each shard, for the current update.
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
@@ -47,6 +57,9 @@ pub struct DataParallel<T> {
 
 /// The largest number of shards.
 const MOST: usize = 1 << 12;
+
+/// The least number of values of a part that travels by itself, except for the first part.
+const LEAST: usize = 1 << 16;
 
 /// The report of a rank to the others if the loss is not finite.
 pub(crate) enum Report {
@@ -64,8 +77,12 @@ impl<T: Scalar> DataParallel<T> {
             ranks: Channel::new(rank),
             shards: 8,
             mean_of_means: false,
+            overlap: false,
             sums: ShardSums::new(),
             received: Vec::new(),
+            parts: Vec::new(),
+            added: 0,
+            failed: None,
             weights: Vec::new(),
             buffers: Vec::new(),
             losses: Vec::new(),
@@ -91,6 +108,18 @@ impl<T: Scalar> DataParallel<T> {
         DataParallel { mean_of_means: true, ..self }
     }
 
+    /// Adds the gradient over all ranks in parts, each while the backward pass computes the gradient of the layers
+    /// before it. The result has the same bits.
+    ///
+    /// A part has whole layers, and 65,536 values or more. Its messages are sent by a second thread of the rank, which
+    /// pays where a core or a network card is idle during the pass; docs/scale.md has a model. The messages are in
+    /// parts, but after the pass, with an active monitor, frozen blocks, several passes of a rank, or without `std`.
+    /// They are whole for a number of ranks that is not a power of two.
+    #[must_use]
+    pub fn overlap(self) -> Self {
+        DataParallel { overlap: true, ..self }
+    }
+
     /// Returns the number of this rank, from 0.
     pub fn rank(&self) -> usize {
         self.ranks.rank()
@@ -114,9 +143,14 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the names and values of the two settings that determine the bits of the result, as text.
-    pub(crate) fn settings(&self) -> [(&'static str, String); 2] {
-        [("shards", format!("{}", self.shards)), ("mean of means", format!("{}", self.mean_of_means))]
+    /// Returns the names and values of the settings that determine the bits of the result or the messages, as text.
+    pub(crate) fn settings(&self) -> [(&'static str, String); 3] {
+        let DataParallel { shards, mean_of_means, overlap, .. } = self;
+        [
+            ("shards", format!("{shards}")),
+            ("mean of means", format!("{mean_of_means}")),
+            ("overlap", format!("{overlap}")),
+        ]
     }
 
     /// Compares `run`, the description of this rank's run, with those of all other ranks. All ranks must call it.
@@ -196,9 +230,9 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Clears the sums for a new update of `parameters` parameters. `buffers` are the buffers of the network before the
-    /// update.
-    pub(crate) fn begin(&mut self, parameters: usize, buffers: &[T]) -> Result<(), Error> {
+    /// Clears the sums for a new update of the parameters in `blocks`. `buffers` are the buffers of the network before
+    /// the update.
+    pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T]) -> Result<(), Error> {
         self.sums.clear();
         if self.losses.len() != self.shards {
             self.losses = filled("the losses of the shards", self.shards, T::zero())?;
@@ -207,33 +241,108 @@ impl<T: Scalar> DataParallel<T> {
         self.buffers.clear();
         grow("the buffers of the network", &mut self.buffers, buffers.len())?;
         self.buffers.extend_from_slice(buffers);
-        let len = if self.ranks() > 1 { parameters + buffers.len() + self.shards } else { 0 };
+        self.parts.clear();
+        self.added = 0;
+        if self.ranks() == 1 {
+            return Ok(());
+        }
+        let first = self.before_gradient();
+        let len = first + blocks.parameters();
+        let mut end = len;
+        if self.overlap && self.ranks().is_power_of_two() {
+            for start in blocks.iter().rev().map(|block| first + block.range.start).filter(|&start| start > first) {
+                if end - start >= LEAST {
+                    self.parts.push(start..end);
+                    end = start;
+                }
+            }
+        }
+        self.parts.push(0..end);
         if self.received.len() != len {
             self.received = filled("the sums of another rank", len, T::zero())?;
         }
         Ok(())
     }
 
+    /// Returns the number of values before the gradient in a sum: losses and buffers.
+    fn before_gradient(&self) -> usize {
+        self.shards + self.buffers.len()
+    }
+
     /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
     /// [`losses`](Self::losses). Then sets the losses to 0. The passes must come in the order of their shards.
     pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
-        let pushed = self.sums.push(shards, &[gradient, buffers, &self.losses]);
+        let pushed = self.sums.push(shards, &[&self.losses, buffers, gradient]);
         self.losses.fill(T::zero());
         pushed
     }
 
-    /// Adds the sums of all ranks, after the passes of this one. All ranks must call it, and each gets the total:
-    /// [`totals`](Self::totals).
-    pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
-        sum_over_ranks(&mut self.ranks, self.shards, &mut self.sums, &mut self.received)
+    /// Whether parts of the gradient may be added over all ranks beside the pass that computes the others. Ranks may
+    /// differ in it: all exchange the same parts in the same order.
+    pub(crate) fn overlaps(&self) -> bool {
+        cfg!(feature = "std") && self.parts.len() > 1 && self.passes.len() == 1
     }
 
-    /// Returns the sums over all shards, after [`add_ranks`](Self::add_ranks): the gradient of `parameters` values, the
-    /// mean change of the buffers, and the loss of each shard.
-    pub(crate) fn totals(&mut self, parameters: usize) -> [&[T]; 3] {
-        let (gradient, rest) = self.sums.first().split_at(parameters);
-        let (buffers, losses) = rest.split_at(self.buffers.len());
-        [gradient, buffers, losses]
+    /// Allocates the sum of all shards of this rank, for [`add_beside`](Self::add_beside).
+    pub(crate) fn begin_beside(&mut self) -> Result<(), Error> {
+        self.sums.begin(self.own_shards(), self.received.len())
+    }
+
+    /// Runs `pass`, the only one of this rank, and adds parts of its gradient over all ranks on another thread. The
+    /// pass gives the gradient from the end to the start: each call of its argument has the index of the first value.
+    /// [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
+    #[cfg(feature = "std")]
+    pub(crate) fn add_beside<R>(&mut self, pass: impl FnOnce(&mut dyn FnMut(usize, &[T])) -> R) -> R {
+        let first = self.before_gradient();
+        let DataParallel { ranks, sums, received, parts, added, failed, .. } = self;
+        let (mut sums, waiting) = (sums.first(), &parts[..parts.len() - 1]);
+        let (sender, receiver) = mpsc::channel::<&mut [T]>();
+        thread::scope(|scope| {
+            let sum = move || receiver.into_iter().try_for_each(|part| add_power_of_two(ranks, part, received));
+            // Without a thread the parts are added after the pass.
+            let sum = thread::Builder::new().spawn_scoped(scope, sum).ok();
+            let done = pass(&mut |start, gradient| {
+                sums[first + start..][..gradient.len()].copy_from_slice(gradient);
+                while let Some(part) = waiting.get(*added).filter(|part| sum.is_some() && first + start <= part.start) {
+                    let (before, part) = core::mem::take(&mut sums).split_at_mut(part.start);
+                    sums = before;
+                    *added += 1;
+                    // After an error the thread has ended.
+                    let _ = sender.send(part);
+                }
+            });
+            drop(sender);
+            if let Some(sum) = sum {
+                *failed = sum.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).err();
+            }
+            done
+        })
+    }
+
+    /// Writes [`losses`](Self::losses) to the sums, after [`add_beside`](Self::add_beside).
+    pub(crate) fn add_losses(&mut self) {
+        self.sums.first()[..self.shards].copy_from_slice(&self.losses);
+        self.losses.fill(T::zero());
+    }
+
+    /// Adds the sums over all ranks. All ranks must call it, and each gets the total.
+    pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
+        let DataParallel { ranks, sums, received, parts, added, failed, .. } = self;
+        if let Some(error) = failed.take() {
+            return Err(error);
+        }
+        if !ranks.size().is_power_of_two() {
+            return add_any(ranks, self.shards, sums, received);
+        }
+        parts[*added..].iter().try_for_each(|part| add_power_of_two(ranks, &mut sums.first()[part.clone()], received))
+    }
+
+    /// Returns the losses of all shards, the mean change of the buffers and the gradient, after
+    /// [`add_ranks`](Self::add_ranks).
+    pub(crate) fn totals(&mut self) -> [&[T]; 3] {
+        let (losses, rest) = self.sums.first().split_at(self.shards);
+        let (buffers, gradient) = rest.split_at(self.buffers.len());
+        [losses, buffers, gradient]
     }
 
     /// Returns the bytes and seconds of the messages since the last call; `None` without other ranks.

@@ -50,6 +50,7 @@
 //! | data | all ranks hold the same data set, and run their own shards; of data in files only sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it |
 //! | monitors | per layer: the shards of this rank; loss, gradient and update: those of all ranks |
+//! | messages beside the pass | with [`overlap`](DataParallel::overlap); otherwise after it |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
 //! | buffers, such as running statistics | moved by the mean change over shards, weighted by samples |

@@ -16,18 +16,25 @@ fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
     (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
 }
 
-/// Adds the sums of all ranks, which have `shards` shards together. On return each rank has the total, in
-/// [`ShardSums::first`]. `received` is memory for a message of another rank, of the length of a sum. All ranks must
-/// call it.
-pub(super) fn sum_over_ranks<T: Scalar>(
+/// Adds the vectors `sum` of all ranks, whose number is a power of two. On return each rank has the total. `received`
+/// is memory for half of a vector.
+pub(super) fn add_power_of_two<T: Scalar>(
+    ranks: &mut Channel<T>,
+    sum: &mut [T],
+    received: &mut [T],
+) -> Result<(), Error> {
+    halve(ranks, 1, sum, received)
+}
+
+/// Adds the sums of all ranks, any number of them, which have `shards` shards together. On return each rank has the
+/// total, in [`ShardSums::first`]. `received` is memory for a message of another rank, of the length of a sum. All ranks
+/// must call it.
+pub(super) fn add_any<T: Scalar>(
     ranks: &mut Channel<T>,
     shards: usize,
     sums: &mut ShardSums<T>,
     received: &mut [T],
 ) -> Result<(), Error> {
-    if ranks.size().is_power_of_two() {
-        return halve(ranks, 1, sums.first(), received);
-    }
     Tree { ranks: &mut *ranks, shards, sums, received }.add(0..shards)?;
     ranks.broadcast(0, sums.first())
 }

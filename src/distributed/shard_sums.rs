@@ -47,6 +47,17 @@ impl<T: Scalar> ShardSums<T> {
         Ok(())
     }
 
+    /// Allocates the sum of `shards`, a subtree, as the only one. Its `len` values are arbitrary.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where memory cannot hold the sum.
+    pub(super) fn begin(&mut self, shards: Range<usize>, len: usize) -> Result<(), Error> {
+        self.clear();
+        self.memory(len)?;
+        self.subtrees.push(shards);
+        Ok(())
+    }
+
     /// Returns memory for the sum of one more subtree, of `len` values. Its content is arbitrary.
     fn memory(&mut self, len: usize) -> Result<&mut [T], Error> {
         let next = self.subtrees.len();

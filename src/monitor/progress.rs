@@ -51,8 +51,9 @@ pub struct Communication {
     pub sent: u64,
     /// The bytes that the rank received.
     pub received: u64,
-    /// The seconds in calls of the [`Communicator`](crate::distributed::Communicator), also those in which the rank
-    /// waited for a slower one; 0 without a clock.
+    /// The seconds in calls of the [`Communicator`](crate::distributed::Communicator); 0 without a clock. They include
+    /// those in which the rank waited for a slower one, and those [beside](crate::distributed::DataParallel::overlap)
+    /// a pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub seconds: f64,
 }

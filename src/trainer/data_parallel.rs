@@ -126,8 +126,7 @@ impl<T: Scalar> Run<'_, T> {
         if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
-        let parameters = self.parameters.len();
-        parallel.begin(parameters, self.workspace.buffers())?;
+        parallel.begin(self.workspace.blocks(), self.workspace.buffers())?;
         let by_shard = self.adds_by_shard(parallel, data, samples.len());
         parallel.plan(samples.len(), by_shard.then_some(self.settings.batch_size))?;
         if by_shard && parallel.ranks() == 1 && parallel.passes.len() == 1 {
@@ -158,12 +157,12 @@ impl<T: Scalar> Run<'_, T> {
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         let report = report?;
         parallel.add_ranks()?;
-        let [.., losses] = parallel.totals(parameters);
+        let [losses, ..] = parallel.totals();
         let loss = sum_of_losses(losses);
         // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
         let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
         self.watch.communication = parallel.take_counts();
-        let [gradient, buffers, _] = parallel.totals(parameters);
+        let [_, buffers, gradient] = parallel.totals();
         self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
         for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
             *value += change;
@@ -253,12 +252,23 @@ impl<T: Scalar> Run<'_, T> {
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Report, Error> {
+        let overlaps = parallel.overlaps() && !monitor.is_active() && !self.workspace.has_frozen();
+        if overlaps {
+            parallel.begin_beside()?;
+        }
         let (mut monitor, mut report) = (Part { monitor, first: true }, Report::Nothing);
         for pass in 0..parallel.passes.len() {
-            let shards = parallel.passes[pass].clone();
+            let (shards, mut beside) = (parallel.passes[pass].clone(), false);
             if !matches!(report, Report::Failed(_)) {
                 let forward = self.forward_shards(parallel, data, batch, samples, shards.clone(), &mut monitor);
-                match forward.and_then(|_| self.workspace.backward_with(self.parameters, &mut monitor).map(drop)) {
+                let backward = forward.and_then(|_| {
+                    beside = overlaps;
+                    match overlaps {
+                        true => self.backward_beside_sum(parallel),
+                        false => self.workspace.backward_with(self.parameters, &mut monitor).map(drop),
+                    }
+                });
+                match backward {
                     Ok(()) => monitor.first = false,
                     Err(error) => {
                         report = Report::Failed(error);
@@ -266,11 +276,15 @@ impl<T: Scalar> Run<'_, T> {
                     }
                 }
             }
-            if matches!(report, Report::Failed(_)) {
-                self.workspace.blocks_and_gradient().1.fill(T::zero());
-            }
             let bad = shards.clone().find(|&shard| !parallel.losses[shard].is_finite());
-            parallel.push(shards, self.workspace.gradient(), &[])?;
+            if beside {
+                parallel.add_losses();
+            } else {
+                if matches!(report, Report::Failed(_)) {
+                    self.workspace.blocks_and_gradient().1.fill(T::zero());
+                }
+                parallel.push(shards, self.workspace.gradient(), &[])?;
+            }
             if let (Some(shard), Report::Nothing) = (bad, &report) {
                 let range = parallel.samples_of(shard, samples.len());
                 let parts = Parts { samples: &samples[range.clone()], first: range.start, size: range.len() };
@@ -278,6 +292,19 @@ impl<T: Scalar> Run<'_, T> {
             }
         }
         Ok(report)
+    }
+
+    /// Runs a backward pass, while parts of its gradient are added over all ranks.
+    #[cfg(feature = "std")]
+    fn backward_beside_sum(&mut self, parallel: &mut DataParallel<T>) -> Result<(), Error> {
+        let Run { workspace, parameters, .. } = self;
+        parallel.add_beside(|each| workspace.backward_in_parts(parameters, each))
+    }
+
+    /// Runs a backward pass. There is no thread for the sum.
+    #[cfg(not(feature = "std"))]
+    fn backward_beside_sum(&mut self, _: &mut DataParallel<T>) -> Result<(), Error> {
+        self.workspace.backward_with(self.parameters, &mut ()).map(drop)
     }
 
     /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part of

@@ -105,6 +105,15 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(())
     }
 
+    /// Runs a backward pass without a monitor, and gives its gradient from the end to the start: each call of `each`
+    /// has the index of the first value. The content of [`gradient`](Self::gradient) is arbitrary afterwards. No block
+    /// may be frozen.
+    #[cfg(feature = "std")]
+    pub(crate) fn backward_in_parts(&mut self, w: &mut [T], each: &mut dyn FnMut(usize, &[T])) -> Result<(), Error> {
+        let mut chain = |_: &Blocks, start: usize, _: &mut [T], gradient: &mut [T]| each(start, gradient);
+        T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Chain(w, &mut chain), true, &mut ())
+    }
+
     /// Whether any parameter block is frozen.
     pub(crate) fn has_frozen(&self) -> bool {
         self.memory.has_frozen()

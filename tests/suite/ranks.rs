@@ -14,7 +14,12 @@ use chainrule::{
     trainer::{FitOptions, Step, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, GradientTransform, Outcome, Schedule, Sgd, SkipNonFinite, WeightAverage},
 };
-use std::{ops::ControlFlow, thread, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 type Run = Trainer<f64, Sequential<f64>, Box<dyn Loss<f64>>, Box<dyn GradientTransform<f64>>>;
 
@@ -636,6 +641,153 @@ fn loss_that_is_not_finite_names_rank_and_sample_and_is_skipped_by_all() {
         (outcome, run.parameters().to_vec())
     });
     assert!(skipped.iter().all(|rank| *rank == (Outcome::Skip, skipped[0].1.clone())));
+}
+
+/// A network whose gradient has three parts that travel by themselves.
+fn wide() -> Case {
+    Case {
+        name: "three parts",
+        network: || {
+            let builder = Sequential::input(8).linear(256).activation(Tanh).dropout(0.2).linear(256).activation(Tanh);
+            builder.linear(256).linear(2).build()
+        },
+        loss: mean_squared,
+        transform: everything,
+        data: || {
+            let (x, y) = (values(1, 20 * 8), values(2, 20 * 2));
+            Dataset::rows(8, &x, Target::Values(&y)).unwrap().into_owned()
+        },
+        settings: settings(16, 1, 2),
+    }
+}
+
+/// A rank that records the length of each message, and whether another thread than that of the rank sends it.
+#[derive(Debug)]
+struct Recorded(Local<f64>, thread::ThreadId, Arc<Mutex<Vec<(usize, bool)>>>);
+
+impl Communicator<f64> for Recorded {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn exchange(&self, peer: usize, send: &[f64], receive: &mut [f64]) -> Result<(), Error> {
+        let beside = thread::current().id() != self.1;
+        self.2.lock().unwrap().push((send.len(), beside));
+        self.0.exchange(peer, send, receive)
+    }
+}
+
+#[test]
+fn gradient_travels_in_parts_beside_the_pass_with_the_same_bits() {
+    let case = wide();
+    let data = (case.data)();
+    let on = |rank, threads| {
+        let mut run = case.trainer(TrainConfig { threads, ..case.settings });
+        run.set_data_parallel(parallel(rank).overlap()).unwrap();
+        run
+    };
+    let expected = result(&mut case.on(None, 1), &data).unwrap();
+    for (ranks, threads) in [(2, 1), (2, 2), (3, 1), (4, 2), (8, 1)] {
+        let found = on_ranks(ranks, |rank| result(&mut on(Some(rank), threads), &data).unwrap());
+        assert!(found.iter().all(|found| *found == expected), "{ranks} ranks, {threads} threads");
+    }
+    // A rank with a monitor, and one with frozen blocks on all: the parts are the same.
+    let watched = on_ranks(2, |rank| {
+        let (own, mut steps) = (rank.rank(), Steps::default());
+        let mut run = on(Some(rank), 1);
+        let options = FitOptions::new();
+        run.fit_with(&data, if own == 1 { options.monitor(&mut steps) } else { options }).unwrap();
+        run.parameters().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+    });
+    assert!(watched.iter().all(|found| *found == expected[..found.len()]));
+    let frozen = |rank| {
+        let mut run = on(rank, 1);
+        run.workspace_mut().freeze("3").unwrap();
+        result(&mut run, &data).unwrap()
+    };
+    let expected = frozen(None);
+    assert!(on_ranks(2, |rank| frozen(Some(rank))).iter().all(|found| *found == expected));
+}
+
+#[test]
+fn parts_of_later_layers_travel_on_a_thread_beside_the_pass() {
+    let case = wide();
+    let data = (case.data)();
+    let messages = on_ranks(2, |rank| {
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let mut run = case.trainer(case.settings);
+        let rank = Recorded(rank, thread::current().id(), messages.clone());
+        run.set_data_parallel(DataParallel::new(rank).overlap()).unwrap();
+        let (mut batch, samples) = (Batch::new(&data, 16), (0..16).collect::<Vec<_>>());
+        run.step(&data, &mut batch, &samples, &mut ()).unwrap();
+        messages.lock().unwrap().clear(); // The comparison of the ranks.
+        run.step(&data, &mut batch, &samples, &mut ()).unwrap();
+        messages.lock().unwrap().clone()
+    });
+    let [first, losses] = [8 * 256 + 256, 8];
+    let [square, last] = [256 * 256 + 256, 256 * 2 + 2];
+    let expected = [(square + last, true), (square, true), (losses + first, false)];
+    for found in messages {
+        let sums: Vec<_> = found.chunks(2).map(|halves| (halves[0].0 + halves[1].0, halves[0].1)).collect();
+        assert_eq!(sums, expected);
+    }
+}
+
+#[test]
+fn error_and_loss_that_is_not_finite_beside_parts_are_told_to_all() {
+    let case = wide();
+    let data = (case.data)();
+    let found = errors(|rank| {
+        let loss: Box<dyn Loss<f64>> = Box::new(Failing(rank.rank() == 1, 0.into()));
+        let mut run = Trainer::new((case.network)()?, loss, (case.transform)(), case.settings)?;
+        run.set_data_parallel(DataParallel::new(rank).overlap())?;
+        run.fit(&data).map(drop)
+    });
+    assert!(matches!(found[1], Error::Empty { what: "on purpose" }), "{}", found[1]);
+    for error in [&found[0], &found[2], &found[3]] {
+        assert!(matches!(error, Error::Ranks(RankRule::Failed { rank: 1, .. })), "{error}");
+    }
+    let (x, mut y) = (values(1, 20 * 8), values(2, 20 * 2));
+    y[13 * 2] = f64::MAX; // Its square is infinite.
+    let data = Dataset::rows(8, &x, Target::Values(&y)).unwrap();
+    let settings = TrainConfig { batch_size: 20, shuffle: false, ..case.settings };
+    let found = errors(|rank| {
+        let mut run = Trainer::new((case.network)()?, (case.loss)(), plain(), settings)?;
+        run.set_data_parallel(DataParallel::new(rank).overlap())?;
+        run.fit(&data).map(drop)
+    });
+    for error in found {
+        assert_eq!(error, RankRule::NonFinite { rank: 2, sample: 13, step: 0 }.into());
+    }
+}
+
+#[test]
+fn rank_that_ends_beside_a_pass_ends_the_others() {
+    let case = wide();
+    let data = (case.data)();
+    let found = on_ranks(2, |rank| {
+        let own = rank.rank();
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let mut run = case.trainer(case.settings);
+        let rank = Recorded(rank.deadline(Duration::from_secs(20)), thread::current().id(), messages.clone());
+        run.set_data_parallel(DataParallel::new(rank).overlap()).unwrap();
+        let (mut batch, samples) = (Batch::new(&data, 16), (0..16).collect::<Vec<_>>());
+        run.step(&data, &mut batch, &samples, &mut ()).unwrap();
+        if own == 0 {
+            return None;
+        }
+        messages.lock().unwrap().clear();
+        let error = run.step(&data, &mut batch, &samples, &mut ()).unwrap_err();
+        let messages = messages.lock().unwrap().clone();
+        Some((error, messages))
+    });
+    let (error, messages) = found[1].clone().unwrap();
+    assert_eq!(error, RankRule::Ended { rank: 0, panicked: false }.into());
+    assert_eq!(messages.iter().map(|message| message.1).collect::<Vec<_>>(), [true]);
 }
 
 #[test]

@@ -245,7 +245,8 @@ pub fn entries() -> Vec<Entry> {
                 ensure(!told || size == 1 && peer == 0, || format!("a broadcast of rank {peer} of {size}"))?;
                 let mut run = trainer(c)?;
                 let shards = c.size();
-                run.set_data_parallel(DataParallel::new(first).shards(shards))?;
+                let parallel = DataParallel::new(first).shards(shards);
+                run.set_data_parallel(if c.flag() { parallel.overlap() } else { parallel })?;
                 ensure(shards.is_power_of_two() && shards >= size, || format!("{shards} shards, {size} ranks"))?;
                 let values = c.values::<f32>(16, Taste::Mild);
                 let trained = run.fit(&Dataset::rows(3, &X, Target::Values(&values))?);
