@@ -2,13 +2,13 @@
 
 use super::{
     Run, Trainer,
-    parts::{Part, Parts},
+    parts::{Part, Parts, Reader},
     step::Updated,
 };
 use crate::{
     batch_shape::BatchShape,
     cpu::CpuLevel,
-    dataset::{Batch, Layout, Source},
+    dataset::{Layout, Source},
     distributed::{DataParallel, Fingerprint, Report, sum_of_losses},
     error::{Error, RankRule, require},
     kernel::thread_pool::install_from,
@@ -109,8 +109,7 @@ impl<T: Scalar> Run<'_, T> {
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
@@ -119,7 +118,7 @@ impl<T: Scalar> Run<'_, T> {
         parallel.weights.clear();
         for shard in parallel.all_shards() {
             let own = &samples[parallel.samples_of(shard, samples.len())];
-            parallel.weights.push(self.total_weight(data, batch, own, self.settings.batch_size)?);
+            parallel.weights.push(self.total_weight(reader, own, self.settings.batch_size)?);
         }
         let weight: f64 = parallel.weights.iter().sum();
         require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
@@ -127,15 +126,14 @@ impl<T: Scalar> Run<'_, T> {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
         parallel.begin(self.workspace.blocks(), self.workspace.buffers())?;
-        let by_shard = self.adds_by_shard(parallel, data, samples.len());
+        let by_shard = self.adds_by_shard(parallel, reader.data, samples.len());
         parallel.plan(samples.len(), by_shard.then_some(self.settings.batch_size))?;
         if by_shard && parallel.ranks() == 1 && parallel.passes.len() == 1 {
             let alone = install_from(
                 self,
                 |trainer| trainer.workspace.pool(),
                 |trainer| {
-                    let loss =
-                        trainer.forward_shards(parallel, data, batch, samples, 0..parallel.passes[0].end, monitor);
+                    let loss = trainer.forward_shards(parallel, reader, samples, 0..parallel.passes[0].end, monitor);
                     let loss = loss.ok().filter(|loss| loss.is_finite())?;
                     Some(trainer.update_after_forward(loss, weight, monitor))
                 },
@@ -150,8 +148,8 @@ impl<T: Scalar> Run<'_, T> {
             self,
             |trainer| trainer.workspace.pool(),
             |trainer| match by_shard {
-                true => trainer.own_passes(parallel, data, batch, samples, monitor),
-                false => trainer.own_shards(parallel, data, batch, samples, monitor),
+                true => trainer.own_passes(parallel, reader, samples, monitor),
+                false => trainer.own_shards(parallel, reader, samples, monitor),
             },
         );
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
@@ -206,8 +204,7 @@ impl<T: Scalar> Run<'_, T> {
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         shards: Range<usize>,
         monitor: &mut dyn GradientMonitor<T>,
@@ -216,21 +213,21 @@ impl<T: Scalar> Run<'_, T> {
         let mean = self.loss.reduction() == Reduction::Mean;
         let of = |parallel: &DataParallel<T>, shard| parallel.samples_of(shard, samples.len());
         let (first, end) = (of(parallel, shards.start).start, of(parallel, shards.end - 1).end);
-        batch.choose(data, &samples[first..end], per_step)?;
-        self.fill(data, batch, first)?;
-        let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, monitor);
-        let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
+        reader.batch.choose(reader.data, &samples[first..end], per_step)?;
+        self.fill(reader, first)?;
+        let output = self.workspace.forward_filled(self.parameters, reader.batch.shape(), Mode::Train, monitor);
+        let output = output.map_err(|error| reader.batch.in_data(reader.data, per_step, error))?;
         let mut total = 0.0;
         for shard in shards.clone() {
             let rows = of(parallel, shard);
             let rows = rows.start - first..rows.end - first;
-            let ((target, weights), values) = (batch.part(rows.clone()), rows.start * width..rows.end * width);
+            let ((target, weights), values) = (reader.batch.part(rows.clone()), rows.start * width..rows.end * width);
             let dy = &mut output.dy[values.clone()];
             let loss = self.loss.evaluate(width, &output.y[values], target, weights, dy).map_err(|mut error| {
                 if let Error::ClassOutOfRange { row, .. } = &mut error {
                     *row += rows.start;
                 }
-                batch.in_data(data, per_step, error)
+                reader.batch.in_data(reader.data, per_step, error)
             })?;
             let share = scalar::<T>(parallel.share(shard, parallel.weights[shard], mean));
             dy.iter_mut().for_each(|dy| *dy *= share);
@@ -247,8 +244,7 @@ impl<T: Scalar> Run<'_, T> {
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Report, Error> {
@@ -260,7 +256,7 @@ impl<T: Scalar> Run<'_, T> {
         for pass in 0..parallel.passes.len() {
             let (shards, mut beside) = (parallel.passes[pass].clone(), false);
             if !matches!(report, Report::Failed(_)) {
-                let forward = self.forward_shards(parallel, data, batch, samples, shards.clone(), &mut monitor);
+                let forward = self.forward_shards(parallel, reader, samples, shards.clone(), &mut monitor);
                 let backward = forward.and_then(|_| {
                     beside = overlaps;
                     match overlaps {
@@ -288,7 +284,7 @@ impl<T: Scalar> Run<'_, T> {
             if let (Some(shard), Report::Nothing) = (bad, &report) {
                 let range = parallel.samples_of(shard, samples.len());
                 let parts = Parts { samples: &samples[range.clone()], first: range.start, size: range.len() };
-                report = self.first_non_finite_loss(data, batch, parts).map_or(Report::Nothing, Report::Sample);
+                report = self.first_non_finite_loss(reader, parts).map_or(Report::Nothing, Report::Sample);
             }
         }
         Ok(report)
@@ -312,8 +308,7 @@ impl<T: Scalar> Run<'_, T> {
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Report, Error> {
@@ -328,9 +323,7 @@ impl<T: Scalar> Run<'_, T> {
             let runs = parallel.weights[shard] > 0.0 && !matches!(report, Report::Failed(_));
             self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
             let loss = match runs {
-                true => {
-                    self.accumulate(data, batch, parts, &|weight| parallel.share(shard, weight, mean), &mut monitor)
-                }
+                true => self.accumulate(reader, parts, &|weight| parallel.share(shard, weight, mean), &mut monitor),
                 false => Ok(0.0),
             };
             let loss = match loss {
@@ -351,7 +344,7 @@ impl<T: Scalar> Run<'_, T> {
             parallel.losses[shard] = loss;
             parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             if !loss.is_finite() && matches!(report, Report::Nothing) {
-                report = self.first_non_finite_loss(data, batch, parts).map_or(Report::Nothing, Report::Sample);
+                report = self.first_non_finite_loss(reader, parts).map_or(Report::Nothing, Report::Sample);
             }
         }
         Ok(report)
@@ -359,10 +352,10 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Returns the index, in the data set, of the first sample of `parts` whose own loss is not finite; `None` if there
     /// is none.
-    fn first_non_finite_loss(&mut self, data: &dyn Source<T>, batch: &mut Batch<T>, parts: Parts<'_>) -> Option<usize> {
+    fn first_non_finite_loss(&mut self, reader: &mut Reader<'_, T>, parts: Parts<'_>) -> Option<usize> {
         for (i, &sample) in parts.samples.iter().enumerate() {
             let one = Parts { samples: &[sample], first: parts.first + i, size: 1 };
-            let loss = self.accumulate(data, batch, one, &|_| 1.0, &mut Part { monitor: &mut (), first: true });
+            let loss = self.accumulate(reader, one, &|_| 1.0, &mut Part { monitor: &mut (), first: true });
             if loss.is_ok_and(|loss| !loss.is_finite()) {
                 return Some(sample);
             }

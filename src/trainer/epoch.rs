@@ -1,6 +1,6 @@
 //! A run: epochs, validation, early stopping.
 
-use super::{Epoch, FitOptions, Progress, Run, Step, Trainer, options::OnStep, step::Updated, trace};
+use super::{Epoch, FitOptions, Progress, Run, Step, Trainer, options::OnStep, parts::Reader, step::Updated, trace};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
@@ -141,12 +141,7 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.restored = !self.progress.restored;
     }
 
-    fn epochs(
-        &mut self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
-        observers: FitOptions<'_, T>,
-    ) -> Result<Vec<Epoch>, Error> {
+    fn epochs(&mut self, reader: &mut Reader<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         let FitOptions { validation, monitor, progress: mut callback, on_step } = observers;
         let (timed, mut none) = (monitor.is_some(), ());
         let may_stop = self.any_rank(timed || on_step.is_some())?;
@@ -155,7 +150,7 @@ impl<T: Scalar> Run<'_, T> {
         let mut epochs = Vec::new();
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
-            let Some(mut epoch) = self.epoch(data, batch, &mut observers)? else { break };
+            let Some(mut epoch) = self.epoch(reader, &mut observers)? else { break };
             epoch.validation = validation.map(|data| self.evaluate("validation", data)).transpose()?;
             self.progress.epochs += 1;
             epochs.push(epoch);
@@ -197,14 +192,13 @@ impl<T: Scalar> Run<'_, T> {
     /// callback ended the fit within the epoch.
     fn epoch(
         &mut self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         observers: &mut Observers<'_, '_, T>,
     ) -> Result<Option<Epoch>, Error> {
         let began = Clock::now();
         let learning_rate = self.optimizer.learning_rate(self.workspace.blocks());
         let mut order = core::mem::take(self.order);
-        order.begin(data.layout().samples, self.settings, self.progress.epochs as u64)?;
+        order.begin(reader.data.layout().samples, self.settings, self.progress.epochs as u64)?;
         let mean = self.loss.reduction() == Reduction::Mean;
         let (mut sum, mut ends) = (EpochSum::default(), false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
@@ -215,7 +209,7 @@ impl<T: Scalar> Run<'_, T> {
             self.watch.begin(always, started);
             sum.samples += samples.len();
             let _span = trace::step_span();
-            self.update(data, batch, samples, &mut **monitor, &mut |updated, step| {
+            self.update(reader, samples, &mut **monitor, &mut |updated, step| {
                 let Updated { loss, weight, outcome } = updated;
                 sum.weight += weight;
                 if outcome == Outcome::Skip {
@@ -286,7 +280,7 @@ impl<T: Scalar> Run<'_, T> {
         } else if self.progress.restored {
             self.exchange_best();
         }
-        let epochs = self.epochs(data, &mut batch, observers);
+        let epochs = self.epochs(&mut Reader { data, batch: &mut batch }, observers);
         // After an error the parameters may be worse than after the last epoch.
         let changed = self.progress.waited > 0 || epochs.is_err();
         if self.settings.patience.is_some() && changed && !self.best.is_empty() {

@@ -1,6 +1,7 @@
 //! The groups of samples of an update that runs several passes, one for each group.
 
 use crate::{
+    dataset::{Batch, Source},
     monitor::{Event, GradientMonitor, Link},
     scalar::Scalar,
 };
@@ -11,6 +12,12 @@ pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Whether the pass is the first of the update.
     pub first: bool,
+}
+
+/// The data of an update, and the batch into which its samples are read.
+pub(super) struct Reader<'a, T: Scalar> {
+    pub data: &'a dyn Source<T>,
+    pub batch: &'a mut Batch<T>,
 }
 
 /// Samples of an update that are processed in groups of up to `size`, with a pass for each group.

@@ -2,7 +2,7 @@
 
 use super::{
     Run, Step, Trainer,
-    parts::{Part, Parts},
+    parts::{Part, Parts, Reader},
 };
 #[cfg(doc)]
 use crate::error::DataRule;
@@ -85,8 +85,7 @@ impl<T: Scalar> Run<'_, T> {
     #[inline]
     pub(super) fn update(
         &mut self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
         each: &mut EachUpdate<'_>,
@@ -95,10 +94,10 @@ impl<T: Scalar> Run<'_, T> {
             return Err(Error::EmptyBatch);
         }
         if self.parallel.as_ref().is_some_and(|parallel| !parallel.agreed) {
-            self.agree(data, None)?;
+            self.agree(reader.data, None)?;
         }
         self.watch.samples = samples.len();
-        let layout = data.layout();
+        let layout = reader.data.layout();
         self.check_data(&layout)?;
         self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))?;
         if self.parallel.is_some() {
@@ -106,7 +105,7 @@ impl<T: Scalar> Run<'_, T> {
                 self,
                 |run| &mut *run.parallel,
                 |trainer, parallel| match parallel {
-                    Some(parallel) => trainer.update_on_ranks(parallel, data, batch, samples, monitor).map(Some),
+                    Some(parallel) => trainer.update_on_ranks(parallel, reader, samples, monitor).map(Some),
                     None => Ok(None),
                 },
             )?;
@@ -118,14 +117,14 @@ impl<T: Scalar> Run<'_, T> {
             |trainer| trainer.workspace.pool(),
             |trainer| {
                 if trainer.windows.is_none() {
-                    return trainer.one_update(data, batch, samples, monitor).and_then(|done| trainer.note(done, each));
+                    return trainer.one_update(reader, samples, monitor).and_then(|done| trainer.note(done, each));
                 }
                 lend(
                     trainer,
                     |run| &mut *run.windows,
                     |trainer, windows| {
                         let Some(windows) = windows else { return Ok(()) };
-                        trainer.each_window(windows, data, batch, samples, monitor, each)
+                        trainer.each_window(windows, reader, samples, monitor, each)
                     },
                 )
             },
@@ -149,13 +148,12 @@ impl<T: Scalar> Run<'_, T> {
     #[inline]
     pub(super) fn one_update(
         &mut self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         let size = self.settings.batch_size;
-        let weight = self.total_weight(data, batch, samples, size)?;
+        let weight = self.total_weight(reader, samples, size)?;
         if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
@@ -164,23 +162,22 @@ impl<T: Scalar> Run<'_, T> {
             let share = |part: f64| if mean { part / weight } else { 1.0 };
             let (parts, of_part) =
                 (Parts { samples, first: 0, size }, &mut Part { monitor: &mut *monitor, first: true });
-            let loss = self.accumulate(data, batch, parts, &share, of_part)?;
+            let loss = self.accumulate(reader, parts, &share, of_part)?;
             self.report_gradient(monitor);
             return self.apply(loss, weight, monitor);
         }
-        self.update_chosen(data, batch, weight, monitor)
+        self.update_chosen(reader, weight, monitor)
     }
 
-    /// Makes one update from the samples last chosen in `batch`, whose rows have the total weight `weight`.
+    /// Makes one update from the samples last chosen in the batch of `reader`, whose rows have the total weight `weight`.
     #[inline]
     pub(super) fn update_chosen(
         &mut self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         weight: f64,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
-        let loss = self.forward(data, batch, 0, T::one(), monitor)?;
+        let loss = self.forward(reader, 0, T::one(), monitor)?;
         self.update_after_forward(loss, weight, monitor)
     }
 
@@ -205,15 +202,14 @@ impl<T: Scalar> Run<'_, T> {
     #[inline]
     pub(super) fn total_weight(
         &self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         size: usize,
     ) -> Result<f64, Error> {
         let mut whole = 0.0;
         for part in samples.chunks(size) {
-            batch.choose(data, part, self.workspace.per_step())?;
-            whole = self.add_weight(whole, batch)?;
+            reader.batch.choose(reader.data, part, self.workspace.per_step())?;
+            whole = self.add_weight(whole, reader.batch)?;
         }
         Ok(whole)
     }
@@ -234,24 +230,23 @@ impl<T: Scalar> Run<'_, T> {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
 
-    /// Runs the forward pass and the loss on the samples last chosen in `batch`. Returns the loss times `share`, and
+    /// Runs the forward pass and the loss on the samples last chosen in the batch of `reader`. Returns the loss times `share`, and
     /// leaves `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample in the update,
     /// which keys the dropout masks.
     #[inline]
     fn forward(
         &mut self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         first: usize,
         share: T,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<f64, Error> {
         let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
-        self.fill(data, batch, first)?;
-        let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, monitor);
-        let output = output.map_err(|error| batch.in_data(data, per_step, error))?;
-        let loss = self.loss.evaluate(width, output.y, batch.target(), batch.row_weights(), output.dy);
-        let mut loss = loss.map_err(|error| batch.in_data(data, per_step, error))?;
+        self.fill(reader, first)?;
+        let output = self.workspace.forward_filled(self.parameters, reader.batch.shape(), Mode::Train, monitor);
+        let output = output.map_err(|error| reader.batch.in_data(reader.data, per_step, error))?;
+        let loss = self.loss.evaluate(width, output.y, reader.batch.target(), reader.batch.row_weights(), output.dy);
+        let mut loss = loss.map_err(|error| reader.batch.in_data(reader.data, per_step, error))?;
         if !share.is_one() {
             loss *= share;
             output.dy.iter_mut().for_each(|dy| *dy *= share);
@@ -266,10 +261,10 @@ impl<T: Scalar> Run<'_, T> {
     /// Writes the inputs of `batch` to the workspace, and sets the key of the dropout masks. `first` is the position of
     /// the batch's first sample in the update.
     #[inline]
-    pub(super) fn fill(&mut self, data: &dyn Source<T>, batch: &Batch<T>, first: usize) -> Result<(), Error> {
+    pub(super) fn fill(&mut self, reader: &Reader<'_, T>, first: usize) -> Result<(), Error> {
         let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
-        self.workspace.set_dropout_key(key.at_later_step(batch.first_step()));
-        batch.write_input(data, self.workspace.input_mut(batch.shape())?)
+        self.workspace.set_dropout_key(key.at_later_step(reader.batch.first_step()));
+        reader.batch.write_input(reader.data, self.workspace.input_mut(reader.batch.shape())?)
     }
 
     /// Runs a pass for each part of `parts`. Leaves in the workspace the sum of their gradients, each times its
@@ -277,20 +272,19 @@ impl<T: Scalar> Run<'_, T> {
     /// shares. Parts of weight 0 are skipped; if all are, the gradient is unchanged and the sum is 0.
     pub(super) fn accumulate(
         &mut self,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         parts: Parts<'_>,
         share: &dyn Fn(f64) -> f64,
         monitor: &mut Part<'_, T>,
     ) -> Result<f64, Error> {
         let (per_step, mut total, mut begun) = (self.workspace.per_step(), 0.0, false);
         for (i, part) in parts.samples.chunks(parts.size).enumerate() {
-            batch.choose(data, part, per_step)?;
-            let weight = self.batch_weight(batch);
+            reader.batch.choose(reader.data, part, per_step)?;
+            let weight = self.batch_weight(reader.batch);
             if weight == 0.0 {
                 continue;
             }
-            total += self.forward(data, batch, parts.first + i * parts.size, scalar(share(weight)), monitor)?;
+            total += self.forward(reader, parts.first + i * parts.size, scalar(share(weight)), monitor)?;
             if begun {
                 self.workspace.accumulate_with(self.parameters, monitor)?;
             } else {
@@ -395,7 +389,7 @@ impl<T: Scalar> Run<'_, T> {
     ) -> Result<(f64, Outcome), Error> {
         self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
         let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
-        self.update(data, batch, samples, monitor, &mut |updated, _| {
+        self.update(&mut Reader { data, batch }, samples, monitor, &mut |updated, _| {
             all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
         })?;
         // A sample has at least one step, and thus an update.

@@ -2,16 +2,11 @@
 
 use super::{
     Run,
+    parts::Reader,
     step::{EachUpdate, Updated},
 };
 use crate::{
-    dataset::{Batch, Source},
-    error::Error,
-    layer::Mode,
-    monitor::GradientMonitor,
-    scalar::Scalar,
-    transform::Outcome,
-    workspace::StepWindows,
+    error::Error, layer::Mode, monitor::GradientMonitor, scalar::Scalar, transform::Outcome, workspace::StepWindows,
 };
 
 impl<T: Scalar> Run<'_, T> {
@@ -20,48 +15,47 @@ impl<T: Scalar> Run<'_, T> {
     pub(super) fn each_window(
         &mut self,
         windows: &mut StepWindows<T>,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
         each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
         for samples in samples.chunks(self.settings.batch_size) {
-            batch.choose(data, samples, true)?;
+            reader.batch.choose(reader.data, samples, true)?;
             self.watch.samples = samples.len();
-            self.workspace.begin_windows(windows, batch.shape().lengths.is_some())?;
-            let done = self.windows_of_chosen(windows, data, batch, monitor, each);
+            self.workspace.begin_windows(windows, reader.batch.shape().lengths.is_some())?;
+            let done = self.windows_of_chosen(windows, reader, monitor, each);
             self.workspace.end_windows(windows);
             done?;
         }
         Ok(())
     }
 
-    /// Updates `w ← w + u(g)` for each window of the samples last chosen in `batch`, and calls `each` with the
+    /// Updates `w ← w + u(g)` for each window of the samples last chosen in the batch of `reader`, and calls `each` with the
     /// result. Here u is the chain of transforms, and g the gradient of the window's loss from a constant initial
     /// state.
     fn windows_of_chosen(
         &mut self,
         windows: &StepWindows<T>,
-        data: &dyn Source<T>,
-        batch: &mut Batch<T>,
+        reader: &mut Reader<'_, T>,
         monitor: &mut dyn GradientMonitor<T>,
         each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
         let carry = self.settings.truncation.is_some_and(|truncation| truncation.carry);
-        for first in (0..batch.shape().steps).step_by(windows.steps) {
-            batch.select_steps(first, windows.steps)?;
+        for first in (0..reader.batch.shape().steps).step_by(windows.steps) {
+            reader.batch.select_steps(first, windows.steps)?;
             if first > 0 {
-                self.workspace.next_window(windows, batch.shape().batch, carry);
+                self.workspace.next_window(windows, reader.batch.shape().batch, carry);
             }
-            let weight = self.add_weight(0.0, batch)?;
+            let weight = self.add_weight(0.0, reader.batch)?;
             let done = if weight > 0.0 {
-                self.update_chosen(data, batch, weight, monitor)?
+                self.update_chosen(reader, weight, monitor)?
             } else {
                 if carry {
-                    self.fill(data, batch, 0)?;
-                    let output = self.workspace.forward_filled(self.parameters, batch.shape(), Mode::Train, &mut ());
-                    output.map_err(|error| batch.in_data(data, true, error))?;
+                    self.fill(reader, 0)?;
+                    let output =
+                        self.workspace.forward_filled(self.parameters, reader.batch.shape(), Mode::Train, &mut ());
+                    output.map_err(|error| reader.batch.in_data(reader.data, true, error))?;
                 }
                 Updated { loss: f64::NAN, weight, outcome: Outcome::Skip }
             };
