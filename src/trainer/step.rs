@@ -169,7 +169,8 @@ impl<T: Scalar> Run<'_, T> {
         self.update_chosen(reader, weight, monitor)
     }
 
-    /// Makes one update from the samples last chosen in the batch of `reader`, whose rows have the total weight `weight`.
+    /// Makes one update from the samples last chosen in the batch of `reader`, whose rows have the total weight
+    /// `weight`.
     #[inline]
     pub(super) fn update_chosen(
         &mut self,
@@ -230,9 +231,9 @@ impl<T: Scalar> Run<'_, T> {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
 
-    /// Runs the forward pass and the loss on the samples last chosen in the batch of `reader`. Returns the loss times `share`, and
-    /// leaves `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample in the update,
-    /// which keys the dropout masks.
+    /// Runs the forward pass and the loss on the samples last chosen in the batch of `reader`. Returns the loss times
+    /// `share`, and leaves `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample
+    /// in the update, which keys the dropout masks.
     #[inline]
     fn forward(
         &mut self,

@@ -31,9 +31,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Updates `w ← w + u(g)` for each window of the samples last chosen in the batch of `reader`, and calls `each` with the
-    /// result. Here u is the chain of transforms, and g the gradient of the window's loss from a constant initial
-    /// state.
+    /// Updates `w ← w + u(g)` for each window of the samples last chosen in the batch of `reader`, and calls `each`
+    /// with the result. Here u is the chain of transforms, and g the gradient of the window's loss from a constant
+    /// initial state.
     fn windows_of_chosen(
         &mut self,
         windows: &StepWindows<T>,
