@@ -26,7 +26,7 @@ pub(crate) fn saturating_sum(terms: impl IntoIterator<Item = usize>) -> usize {
     terms.into_iter().fold(0, usize::saturating_add)
 }
 
-/// Returns the product of `factors`, a number of values. `what` names the values in an error.
+/// Returns the product of `factors`, which counts values. `what` names these values in an error.
 ///
 /// # Errors
 /// [`Error::TooLarge`] if the product exceeds [`MOST`].

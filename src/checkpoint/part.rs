@@ -111,8 +111,8 @@ pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference
     Ok(found)
 }
 
-/// Returns the descriptions of the transforms of a chain, in order. The lengths of their states must agree, their
-/// settings may differ.
+/// Returns the descriptions of the transforms of a chain, in order. A checkpoint can be loaded only if each transform
+/// has a state of the saved length; its settings may differ.
 pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     let part = |(i, spec): (usize, &TransformSpec)| Part {
         at: format!("transform {}", i + 1),

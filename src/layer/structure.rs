@@ -231,8 +231,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Ok(())
     }
 
-    /// Calls `visit` with each parameter block of the parts. Names have the name of the part before them, and ranges
-    /// count the layer's parameters.
+    /// Calls `visit` with each parameter block of the parts. The name of the part is put before that of the
+    /// block, and ranges begin at the first parameter of the whole layer.
     pub(super) fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         for Part { name, layer, range, .. } in &self.parts {
             match &**name {

@@ -48,7 +48,8 @@ pub struct CellForward<'a, T> {
     pub saves: bool,
     /// Pre-activations for the monitor; empty if none is active. A stage that adds to a pre-activation adds here too.
     pub monitored_z: &'a mut [T],
-    /// Results of the products with [`keep_separate`](Product::keep_separate), in their order.
+    /// Results of the products with [`keep_separate`](Product::keep_separate), for one row, in the order of the
+    /// products.
     pub u: &'a [T],
     /// Hidden state of the previous step.
     pub h_prev: &'a [T],

@@ -98,7 +98,7 @@ laws! {
     GainBound: "the stated bound on ‖∂y/∂x‖ is never exceeded",
     /// Cells: gates and products fit together.
     CellFacts: "gates, products and stages fit together",
-    /// Initializers that state a mean.
+    /// Tested for initializers that state a mean.
     Mean: "entries have the stated mean",
     /// Initializers that state a variance.
     Variance: "entries have the stated variance",
@@ -106,7 +106,7 @@ laws! {
     Range: "entries lie in the stated range",
     /// Initializers that state a variance: only uncorrelated entries give sums the variance that theory assumes.
     Uncorrelated: "entries of a stated variance are uncorrelated",
-    /// Initializers that state orthogonality.
+    /// Tested for initializers that state orthogonality.
     Orthogonality: "rows or columns are orthogonal, of the stated length",
     /// Initializers, layers: initial values as a function of the seed.
     Seeded: "a seed decides every bit, and another seed other bits",

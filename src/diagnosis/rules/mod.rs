@@ -182,7 +182,7 @@ impl Diagnosis<'_> {
         experiments.verdict.mends.as_ref().filter(|_| experiments.before == f64::NEG_INFINITY)
     }
 
-    /// Returns the measured intervention on weights that repairs the budget.
+    /// Returns the first measured intervention on weights that repairs the budget; `None` if there is none.
     fn mends_weights(&self) -> Option<&Intervention> {
         let weighs = |it: &&Intervention| {
             matches!(

@@ -129,8 +129,8 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
     Some(values)
 }
 
-/// A function that returns initial values of a block from the given seed, written to a slice that held the given number
-/// everywhere. `None` if the initializer refuses the block; violations are noted in the [`Trial`].
+/// Fills a slice, whose entries all held the `f64`, with initial values of a block from the seed, the `u64`, and
+/// returns it. `None` if the initializer refuses the block; violations are noted in the [`Trial`].
 type Again<'a> = dyn FnMut(u64, f64, &mut Trial) -> Option<Vec<f64>> + 'a;
 
 /// Returns the first index at which two fills differ in a bit; `None` if they are equal.
