@@ -38,8 +38,8 @@ impl<'a> LinkPath<'a> {
         LinkPath { on_main_path: false, ..self }
     }
 
-    /// Returns the index of this layer's first link in the table of link names. It differs from layer to layer, and keys
-    /// the masks of dropout.
+    /// Returns the index of this layer's first link in the table of link names. It differs from layer to layer, and
+    /// keys the masks of dropout.
     pub const fn index(self) -> usize {
         self.first
     }

@@ -101,8 +101,9 @@ impl<'a> Search<'a> {
         (0..heights.len()).filter(peak).map(bracket).collect()
     }
 
-    /// Returns the intervals between neighbouring samples over which the mean slope of `sign · φ` exceeds `sign · φ′` at
-    /// both ends. `heights` has `sign · φ′` at the samples. By the mean value theorem it is larger somewhere inside.
+    /// Returns the intervals between neighbouring samples over which the mean slope of `sign · φ` exceeds `sign ·
+    /// φ′` at both ends. `heights` has `sign · φ′` at the samples. By the mean value theorem it is larger
+    /// somewhere inside.
     fn hidden(&self, heights: &[f64], sign: f64) -> Vec<Bracket> {
         let mut found = Vec::new();
         for (pair, ends) in self.samples.windows(2).zip(heights.windows(2)) {

@@ -32,8 +32,8 @@ impl Facts {
     }
 }
 
-/// The statistics of one fill, computed after a centre is subtracted from its entries: mean value, mean square, and mean
-/// products of pairs. Each has the law that it tests and its name in a message.
+/// The statistics of one fill, computed after a centre is subtracted from its entries: mean value, mean square, and
+/// mean products of pairs. Each has the law that it tests and its name in a message.
 const STATISTICS: [(Law, &str); 7] = [
     (Law::Mean, "a mean of"),
     (Law::Variance, "a variance of"),
