@@ -27,8 +27,8 @@ pub(super) fn add_power_of_two<T: Scalar>(
 }
 
 /// Adds the sums of all ranks, any number of them, which have `shards` shards together. On return each rank has the
-/// total, in [`ShardSums::first`]. `received` is memory for a message of another rank, of the length of a sum. All ranks
-/// must call it.
+/// total, in [`ShardSums::first`]. `received` is memory for a message of another rank, of the length of a sum. All
+/// ranks must call it.
 pub(super) fn add_any<T: Scalar>(
     ranks: &mut Channel<T>,
     shards: usize,

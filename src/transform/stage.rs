@@ -94,8 +94,8 @@ impl Member {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Unordered<G>(pub G);
 
-/// Defines the methods `stage`, `members` and `update` of an element-wise transform of this crate, for the stage and the
-/// entry of [`compiled`](crate::compiled) with the given names.
+/// Defines the methods `stage`, `members` and `update` of an element-wise transform of this crate, for the stage and
+/// the entry of [`compiled`](crate::compiled) with the given names.
 macro_rules! own_elementwise {
     ($name:ident, $stage:ident) => {
         fn stage(&self) -> $crate::transform::Stage {
