@@ -1,6 +1,6 @@
 //! The diagnosis: collects facts about a network and runs the rules on them.
 
-use super::{Finding, Report, Thresholds, intervention::Experiments, rules, task::Task};
+use super::{Finding, Report, Thresholds, intervention::Experiments, rules, setup, task::Task};
 use crate::{
     batch_shape::BatchShape,
     block::{Blocks, Role},
@@ -11,6 +11,7 @@ use crate::{
     recurrent::CellKind,
     scalar::{Scalar, to_f64},
     theory::{Certificate, InputStatistics, Prediction, UnitSensitivity, lyapunov_spectrum, unit_sensitivities},
+    transform::GradientTransform,
     workspace::Workspace,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -86,6 +87,8 @@ pub struct Diagnosis<'a> {
     pub(super) task: Option<Task>,
     pub(super) statistics: Option<&'a Statistics>,
     pub(super) span: Option<usize>,
+    /// The transforms of the run, as text.
+    pub(super) transform: Option<String>,
     pub(super) thresholds: Thresholds,
 }
 
@@ -107,6 +110,7 @@ impl<'a> Diagnosis<'a> {
             task: None,
             statistics: None,
             span: None,
+            transform: None,
             thresholds: Thresholds::default(),
         })
     }
@@ -221,6 +225,12 @@ impl<'a> Diagnosis<'a> {
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
         Diagnosis { span: Some(steps), ..self }
+    }
+
+    /// Adds the transforms of the run: the report names them with their rates.
+    #[must_use]
+    pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
+        Diagnosis { transform: Some(setup::transforms(chain, &Blocks::default())), ..self }
     }
 
     /// Sets the thresholds of the rules.

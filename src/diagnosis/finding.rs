@@ -60,9 +60,12 @@ pub struct Finding {
     /// The usual fix. For the root cause, after [`Report::tried`](super::Report::tried), it is the best fix and its
     /// effect, or that none helped.
     pub fix: String,
-    /// A rough probability that the finding is right, from 0 to 1; 1 for a certain finding.
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub confidence: f64,
+    /// Whether the finding is a proof: a bound, a value that is not finite, or zeros that stay zeros. Otherwise it
+    /// rests on thresholds.
+    pub is_proof: bool,
+    /// The name of the fix after which the fault was found, in a [trial](super::Trial::behind); `None` for a fault of
+    /// the network as it is.
+    pub behind: Option<&'static str>,
 }
 
 impl Finding {

@@ -15,6 +15,7 @@ mod plot;
 mod report;
 mod report_text;
 mod rules;
+mod setup;
 mod task;
 mod thresholds;
 #[cfg(feature = "tracing")]
@@ -24,7 +25,7 @@ mod words;
 pub use cause::Cause;
 pub use examine::Diagnosis;
 pub use finding::{Finding, Severity};
-pub use fix::{Change, Fix, FixContext, FixedNetwork, Trial, TrialOutcome, TrialReport, suggest_fixes};
+pub use fix::{Behind, Change, Fix, FixContext, FixedNetwork, Trial, TrialOutcome, TrialReport, suggest_fixes};
 #[doc(hidden)]
 pub use health::input_width;
 pub use health::{check_parameters, expect_healthy, first_check};

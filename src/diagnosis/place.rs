@@ -27,6 +27,20 @@ impl LayerRange {
         if layer.is_empty() { Vec::new() } else { Vec::from([range()]) }
     }
 
+    /// Returns the ranges of the layers that have a fault, of all layers in order.
+    pub(super) fn runs<'a>(layers: impl Iterator<Item = (&'a str, bool)>) -> Vec<LayerRange> {
+        let (mut found, mut before): (Vec<LayerRange>, _) = (Vec::new(), false);
+        for (layer, has_fault) in layers {
+            match found.last_mut().filter(|range| has_fault && (before || range.last == layer)) {
+                Some(range) => range.last = layer.into(),
+                None if has_fault => found.extend(LayerRange::single(layer)),
+                None => {}
+            }
+            before = has_fault;
+        }
+        found
+    }
+
     /// Returns the range from the first of these layers to the last.
     pub(super) fn over(layers: &[String]) -> Vec<LayerRange> {
         let ends = layers.first().zip(layers.last());

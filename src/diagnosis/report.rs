@@ -1,6 +1,6 @@
 //! The report: the faults, and for each its layer, beginning, size and factor of the chain rule.
 
-use super::{Diagnosis, Finding, Severity, TrialReport, figures::count};
+use super::{Cause, Diagnosis, Finding, Severity, TrialReport, figures::count};
 use crate::{
     monitor::{BudgetHistory, Factor, Shares},
     theory::Certificate,
@@ -94,6 +94,14 @@ pub struct Report {
     /// The first loss, and the mean of about the last five losses; `None` without reported losses.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub loss: Option<[f64; 2]>,
+    /// The loss of the best constant outputs, which need no look at the inputs; `None` without
+    /// [`Diagnosis::task`].
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub chance: Option<f64>,
+    /// The name of the loss; `None` without [`Diagnosis::task`].
+    pub loss_name: Option<String>,
+    /// The transforms of the run with their settings; `None` without [`Diagnosis::transform`] and without a trial.
+    pub transform: Option<String>,
     /// The sources of evidence that were examined, as phrases, such as `bounds for any input`.
     pub examined: Vec<String>,
     /// The passes, forward and backward, that interventions and measurements of the data took on copies.
@@ -210,6 +218,9 @@ impl Report {
                 let run = statistics.run();
                 Some([run.first_loss()?, run.recent_loss().mean()])
             }),
+            chance: diagnosis.task.as_ref().map(|task| task.constant),
+            loss_name: diagnosis.task.as_ref().map(|task| task.name.clone()),
+            transform: diagnosis.transform.clone(),
             examined: examined(diagnosis, passes),
             passes_on_copies: diagnosis.experiments.as_ref().map_or(0, |experiments| experiments.passes)
                 + diagnosis.task.as_ref().map_or(0, |task| task.passes),
@@ -218,7 +229,12 @@ impl Report {
 
     /// Returns the root cause: the first finding more severe than a note.
     pub fn root(&self) -> Option<&Finding> {
-        self.findings.iter().find(|finding| finding.severity > Severity::Note)
+        self.faults().next()
+    }
+
+    /// Returns the findings more severe than a note: the root cause, and others after it.
+    pub fn faults(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity > Severity::Note)
     }
 
     /// Whether no finding is more severe than a note.
@@ -240,12 +256,27 @@ impl Report {
     }
 
     /// Returns the report with the trial of its root's fixes added. The `fix` of the root then names the best fix, or
-    /// says that none helped.
+    /// says that none helped. Faults that the trial found [behind](crate::diagnosis::Trial::behind) the root follow it.
     #[must_use]
     pub fn tried(mut self, trial: TrialReport) -> Self {
-        if let Some(root) = self.findings.iter_mut().find(|finding| finding.severity > Severity::Note) {
-            root.fix = trial.verdict();
+        let is_fault = |finding: &Finding| finding.severity > Severity::Note;
+        if let Some(at) = self.findings.iter().position(is_fault) {
+            self.findings[at].fix = trial.verdict();
+            let known: Vec<Cause> = self.findings.iter().filter(|it| is_fault(it)).map(|it| it.cause).collect();
+            let hidden = trial.behind.iter().flat_map(|behind| &behind.findings);
+            // A fault that is gone with the fix of the first is an effect of it.
+            if let Some(behind) = trial.behind.as_ref().filter(|behind| behind.removed) {
+                let stays = |cause| behind.findings.iter().any(|finding| finding.cause == cause);
+                for finding in self.findings[at + 1..].iter_mut().filter(|it| is_fault(it) && !stays(it.cause)) {
+                    finding.severity = Severity::Note;
+                    finding.because =
+                        format!("gone with {}: an effect of the first fault; {}", behind.name, finding.because);
+                }
+            }
+            let new: Vec<Finding> = hidden.filter(|finding| !known.contains(&finding.cause)).cloned().collect();
+            self.findings.splice(at + 1..at + 1, new);
         }
+        self.transform.get_or_insert_with(|| trial.transform.clone());
         self.trials.push(trial);
         self
     }

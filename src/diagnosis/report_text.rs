@@ -18,7 +18,8 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Writes the severity, cause and layers, then the fault, the fix, the evidence and the refuting observation.
+/// Writes the severity, cause, layers and size on the first line, and the fix on the second. The evidence follows, and
+/// what would refute it.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.layers.is_empty() { String::new() } else { format!(" in {}", self.place()) };
@@ -26,13 +27,17 @@ impl fmt::Display for Finding {
             Some(pass) => format!("seen at watched pass {}", pass + 1),
             None => String::from("seen before training"),
         };
-        writeln!(f, "{}: {}{place} ({since}, {:.0} % sure)", self.severity, self.cause, 100.0 * self.confidence)?;
-        writeln!(f, "  {}", self.text)?;
+        let (behind, since) = match self.behind {
+            Some(fix) => ("behind it: ", format!("{since} of a training with {fix}")),
+            None => ("", since),
+        };
+        let proof = if self.is_proof { ", a proof" } else { "" };
+        writeln!(f, "{behind}{}: {}{place}: {}", self.severity, self.cause, self.text)?;
         if self.severity > Severity::Note {
             writeln!(f, "  fix: {}", self.fix)?;
         }
         writeln!(f, "  why: {}", self.because)?;
-        write!(f, "  refuted by: {}", self.refuted_by)
+        write!(f, "  {since}{proof}; refuted by: {}", self.refuted_by)
     }
 }
 
@@ -68,8 +73,9 @@ fn tenfold(decades: f64) -> String {
 /// The largest number of rows that the table prints in full. The middle of a longer table is omitted.
 const PRINTED: usize = 24;
 
-/// The number of decades that two standard deviations of the predicted decades must exceed for a report to state them.
-const UNCERTAIN: f64 = 0.3;
+/// The spread between random networks of one description, in decades, from which a report states it: the last digit
+/// of the statement.
+const CERTAIN: f64 = 0.05;
 
 impl Report {
     /// Returns the text above the table: whether the report is healthy, the findings, the trials, the loss, and the
@@ -83,9 +89,13 @@ impl Report {
         }
         self.findings.iter().for_each(|finding| text += &format!("{finding}\n"));
         self.trials.iter().for_each(|trial| text += &format!("{trial}\n"));
-        if let Some([first, last]) = self.loss {
-            text += &format!("loss: {} at first, {} lately\n", number(first), number(last));
+        let course = self.loss.map(|[first, last]| format!("{} at first, {} lately", number(first), number(last)));
+        let chance = self.chance.map(|loss| format!("{} by chance (the best constant outputs)", number(loss)));
+        let loss: Vec<String> = self.loss_name.iter().cloned().chain(course).chain(chance).collect();
+        if !loss.is_empty() {
+            text += &format!("loss: {}\n", loss.join(", "));
         }
+        self.transform.iter().for_each(|transform| text += &format!("optimizer: {transform}\n"));
         text + &format!("examined: {}\n", self.examined.join("; "))
     }
 
@@ -101,7 +111,7 @@ impl Report {
             format!("{}\n", line.trim_end())
         };
         let mut text = format!(
-            "{:<width$}  {:<kind$}  {:>9} {:>9}  decades of the gradient's norm, from loss to input\n",
+            "{:<width$}  {:<kind$}  {:>9} {:>9}  decades of the gradient's norm, from loss to input; ▸ +0.1, ◂ −0.1\n",
             "layer", "kind", "measured", "predicted"
         );
         for (i, link) in path.iter().enumerate() {
@@ -118,9 +128,9 @@ impl Report {
             let bar = mark.repeat((decades.abs() * 10.0).min(30.0) as usize);
             text += &row(&link.name, &link.kind, [link.measured, link.predicted], &bar);
         }
-        text += &row("sum", "", self.decades, "from loss to the first weights");
-        if self.decades[1].is_some() && 2.0 * self.predicted_spread > UNCERTAIN {
-            let off = 2.0 * self.predicted_spread;
+        text += &row("sum", "", self.decades, "from loss to the output of the first weights");
+        let off = 2.0 * self.predicted_spread;
+        if self.decades[1].is_some_and(f64::is_finite) && off >= CERTAIN {
             text += &format!("predicted: ± {off:.1} decades from one random network of these widths to the next\n");
         }
         match self.certified {

@@ -8,12 +8,12 @@ const TARGET: &str = "chainrule::diagnosis";
 /// Sends a finding as an event: critical ones as errors, notes as information.
 pub(super) fn finding(finding: &Finding) {
     let place = finding.place();
-    let Finding { cause, severity, layer, since, decades, predicted, text, confidence, .. } = finding;
+    let Finding { cause, severity, layer, since, decades, predicted, text, is_proof, behind, .. } = finding;
     macro_rules! send {
         ($level:ident) => {
             $level!(
                 target: TARGET, cause = %cause, layer = layer.as_str(), place, since = *since, decades = *decades,
-                predicted = *predicted, confidence = *confidence, "{text}"
+                predicted = *predicted, is_proof = *is_proof, behind, "{text}"
             )
         };
     }

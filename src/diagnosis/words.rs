@@ -8,7 +8,7 @@ const WORDS: &[(&str, &str)] = &[
     ("layer ", "a row of the table; layers are counted from 0 at the input, and 3.branch.0 lies inside layer 3"),
     ("φ′", "the slope of an activation at its input"),
     ("pre-activation", "an output of weights, which goes into an activation"),
-    ("critical gain", "the size of weights at which a layer keeps the gradient's norm (initializer::CriticalGain)"),
+    ("critical gain", "the size of weights at which a layer keeps the gradient's norm"),
     ("critical point", "weights at which an activation keeps the size of signal and gradient; sigmoid has none"),
     ("norm of", "the length of a vector: the root of the sum of its squares"),
     ("the format", "the type of the numbers, f32 or f64"),

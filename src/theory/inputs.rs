@@ -104,6 +104,12 @@ impl InputStatistics {
         self.steps
     }
 
+    /// Returns the mean square that seven eighths of the rows do not exceed; `None` unless rows are
+    /// [known](Self::of_samples).
+    pub(crate) fn most_rows(&self) -> Option<f64> {
+        self.rows.map(|rows| rows[POINTS - POINTS / 8 - 1])
+    }
+
     /// Returns the mean square of the inputs' values.
     pub fn second_moment(&self) -> f64 {
         self.spread.square

@@ -427,7 +427,7 @@ fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> 
         }
         let (found, decades) = (found.unwrap(), 29.0 * gain.log10());
         assert!((0.0..1e-4).contains(&(found.predicted.unwrap() - decades)), "{found}, not {decades}");
-        assert_eq!((found.layer.as_str(), found.confidence), ("0", 1.0));
+        assert_eq!((found.layer.as_str(), found.is_proof), ("0", true));
         // The least k with gainᵏ below 10⁻⁴ is one beyond the horizon.
         assert_eq!(state.certified_horizon, Some((-4.0 / gain.log10()).ceil() as usize - 1), "{state}");
         // A task that asks for two steps loses little.

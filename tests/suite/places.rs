@@ -133,7 +133,7 @@ fn activation_that_saturates_everywhere_is_placed_everywhere() -> Result<(), Err
     let forecast = Diagnosis::new(&network, InputStatistics::new(1.0)?)?.report();
     for report in [forecast, check(&network, &initialize(&network, 1)?)?] {
         assert_eq!((root(&report).cause, range(&report)), (Cause::SaturatingActivation, [1, 79]), "{report}");
-        assert!(report.to_string().contains("saturating activation in layers 1 to 79 ("), "{report}");
+        assert!(report.to_string().contains("saturating activation in layers 1 to 79: "), "{report}");
         assert!(report.to_html().contains("saturating activation, layers 1 to 79"));
     }
     Ok(())

@@ -216,7 +216,8 @@ fn findings_of_a_report_are_events() {
             .with_some("since", finding.since)
             .with_some("decades", finding.decades)
             .with_some("predicted", finding.predicted)
-            .with("confidence", finding.confidence)
+            .with("is_proof", finding.is_proof)
+            .with_some("behind", finding.behind)
             .with("message", format_args!("{}", finding.text));
         Seen::Event("chainrule::diagnosis", level, fields)
     });

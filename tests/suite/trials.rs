@@ -4,14 +4,15 @@ use chainrule::{
     BatchShape, Error, Layer,
     activation::Relu,
     dataset::{Dataset, Standardize},
-    diagnosis::{Cause, Change, Fix, FixContext, Trial, first_check, suggest_fixes},
-    initializer::He,
+    diagnosis::{Cause, Change, Diagnosis, Fix, FixContext, Report, Severity, Trial, first_check, suggest_fixes},
+    initializer::{ByGate, Constant, He, Zeros},
     layer::{LayerSpec, Linear, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Target},
     random::{Normals, generator},
+    recurrent::{Lstm, Recurrent},
     theory::InputStatistics,
     trainer::TrainConfig,
-    transform::{Adam, GradientTransform, Sgd},
+    transform::{Adam, ClipNorm, GradientTransform, Sgd},
 };
 
 const WIDTH: usize = 8;
@@ -120,5 +121,88 @@ fn standardized_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error
     columns.apply(&mut back)?;
     columns.invert(&mut back)?;
     assert!(back.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-2), "round trip");
+    Ok(())
+}
+
+/// A run of small weights, and of a second fault by the transform: the report with the trial, and its limit of steps.
+fn behind(transform: fn() -> Box<dyn GradientTransform<f32>>, steps: usize) -> Result<(Report, usize), Error> {
+    let x = normal(128 * WIDTH);
+    let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let network = deep(0.3)?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
+    let report = first_check(&network, &x, BatchShape::batch(128), None, 1)?;
+    let root = report.root().expect("a fault").clone();
+    let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &root);
+    let fixes = suggest_fixes(&context)?;
+    let loss = CrossEntropy::new();
+    let trial = Trial::new(&data, &loss, &transform, steps).seeds(2).behind(&context);
+    let trial = trial.run(&described, &w, &fixes)?;
+    let limit = steps / 2;
+    assert!(trial.steps <= limit, "{} of {limit} steps", trial.steps);
+    // The same trial without the look gives the same losses, of one fix more at most.
+    let alone = Trial::new(&data, &loss, &transform, steps).seeds(2).run(&described, &w, &fixes)?;
+    assert!(alone.outcomes.len() >= trial.outcomes.len() && alone.behind.is_none());
+    Ok((report.tried(trial), limit))
+}
+
+#[test]
+fn trial_finds_the_fault_behind_the_first() -> Result<(), Error> {
+    let clipped = || Box::new((ClipNorm::new(1e-6), Sgd::new(0.1))) as Box<dyn GradientTransform<f32>>;
+    let slow = || Box::new(Sgd::new(1e-8)) as Box<dyn GradientTransform<f32>>;
+    let sound = || Box::new(Adam::new(5e-3)) as Box<dyn GradientTransform<f32>>;
+    for (transform, second, optimizer) in [
+        (clipped as fn() -> _, Some(Cause::ClipThresholdTooLow), "ClipNorm (norm 1e−6), Sgd (rate 0.1)"),
+        (slow, Some(Cause::LearningRateTooLow), "Sgd (rate 1e−8)"),
+        (sound, None, "Adam (rate 0.005)"),
+    ] {
+        let (report, _) = behind(transform, 1000)?;
+        let causes: Vec<Cause> = report.faults().map(|fault| fault.cause).collect();
+        assert_eq!(causes, [Some(Cause::SmallWeights), second].into_iter().flatten().collect::<Vec<_>>(), "{report}");
+        let (text, page) = (format!("{report}"), report.to_html());
+        for told in [&text, &page] {
+            assert_eq!(told.contains("behind it: "), second.is_some(), "{told}");
+            assert!(told.contains(&format!("optimizer: {optimizer}")), "{told}");
+        }
+        let looked = report.trials[0].behind.as_ref().expect("a look at a fixed network");
+        assert!(looked.removed && looked.watched == 50, "{looked:?}");
+        for fault in &looked.findings {
+            assert!(fault.behind == Some(looked.name) && fault.fix.contains(": "), "{fault}");
+        }
+        assert_eq!(looked.findings.is_empty(), text.contains("the first fault is gone, no other was found"), "{text}");
+    }
+    Ok(())
+}
+
+/// Too few steps for two trainings and a look: there is none.
+#[test]
+fn short_trial_does_not_look_behind() -> Result<(), Error> {
+    let (report, limit) = behind(|| Box::new(Adam::new(5e-3)), 100)?;
+    assert!(report.trials[0].behind.is_none() && report.trials[0].steps <= limit, "{report}");
+    Ok(())
+}
+
+/// A forecast names the weights after a shut gate, too: their budget vanishes by the gate.
+#[test]
+fn fault_that_is_gone_with_the_first_becomes_a_note() -> Result<(), Error> {
+    let bias = ByGate::new(Zeros).gate("forget", Constant(1.0)).gate("input", Constant(-8.0));
+    let layer = Recurrent::new(1, 8, Lstm::new()).bias(bias);
+    let network = Sequential::<f32>::input(1).layer(layer).last_step().linear(2).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
+    let x = normal(96 * 8);
+    let y: Vec<usize> = x.chunks(8).map(|row| usize::from(row[7] > 0.0)).collect();
+    let data = Dataset::sequences(1, 8, &x, Target::Classes(&y))?;
+    let inputs = InputStatistics::of_rows(&x)?.steps(8)?;
+    let report = Diagnosis::new(&network, inputs)?.span(1).report();
+    let causes: Vec<Cause> = report.faults().map(|fault| fault.cause).collect();
+    assert_eq!(causes, [Cause::ClosedInputGate, Cause::SmallWeights], "{report}");
+    let root = report.root().expect("a fault").clone();
+    let context = FixContext::new(&described, inputs, &root).span(1);
+    let (loss, transform) = (CrossEntropy::new(), || Box::new(Adam::new(1e-2)) as Box<dyn GradientTransform<f32>>);
+    let trial = Trial::new(&data, &loss, &transform, 1000).behind(&context);
+    let report = report.tried(trial.run(&described, &w, &suggest_fixes(&context)?)?);
+    assert_eq!(report.faults().count(), 1, "{report}");
+    let weights = report.findings.iter().find(|finding| finding.cause == Cause::SmallWeights).expect("the note");
+    assert!(weights.severity == Severity::Note && weights.because.starts_with("gone with "), "{report}");
     Ok(())
 }

@@ -15,7 +15,8 @@ use chainrule::{
     Blocks, Error, GradientMonitor, Layer,
     dataset::{Batch, Dataset, Standardize},
     diagnosis::{
-        Change, Diagnosis, FixContext, Report, Trial, TrialReport, check_parameters, fix::survivors, suggest_fixes,
+        Cause, Change, Diagnosis, FixContext, Report, Trial, TrialReport, check_parameters, fix::survivors,
+        suggest_fixes,
     },
     layer::{LayerSpec, Sequential},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
@@ -149,7 +150,8 @@ fn worse(outcome: Outcome, twin: Outcome) -> bool {
 /// The first verdict, with its report.
 fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> {
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
-    let diagnose = || Ok::<_, Error>(Diagnosis::new(&case.network, inputs)?.span(case.span));
+    let run = chain(&case.recipe);
+    let diagnose = || Ok::<_, Error>(Diagnosis::new(&case.network, inputs)?.span(case.span).transform(&*run));
     let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
     let forecast = diagnose()?.task(&case.w, &samples, &*loss)?.report();
     if let Some(root) = forecast.root() {
@@ -227,7 +229,8 @@ fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Cas
     let transform = || chain(&case.recipe);
     let settings = |change: &Change| changed(&case.recipe, change).map(|recipe| chain(&recipe));
     let trial = Trial::new(&samples, &*loss, &transform, STEPS).settings(&settings);
-    let trial = trial.steps(40, 40 * 2 * 6).seeds(2);
+    // Of the steps, 40 are those of the look at the fixed network.
+    let trial = trial.steps(40, 40 * 2 * 6 + 40).seeds(2).behind(&context);
     let trial = if case.recipe.in_order { trial.in_order() } else { trial };
     let tried = trial.run(&described, &case.w, &fixes)?;
     let Some(best) = tried.best().or((!fixes.is_empty()).then_some(0)) else { return Ok(None) };
@@ -286,6 +289,8 @@ struct Record {
     levels: String,
     /// What the trials of fixes said.
     trials: String,
+    /// The faults that the first report names, that behind the first among them.
+    causes: Vec<Cause>,
 }
 
 /// Trains a case without a monitor.
@@ -305,6 +310,7 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
         cured: None,
         levels: String::new(),
         trials: String::new(),
+        causes: Vec::new(),
     };
     let rounds = match kind.expected {
         Expected::Healthy => return Ok(record),
@@ -323,6 +329,11 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
         }
         let Some((next, tried)) = mended(treated.as_ref().unwrap_or(&case), report, seen)? else { break };
         record.trials += &format!("{tried}\n");
+        if round == 0 {
+            let whole = report.clone().tried(tried);
+            record.said = whole.faults().map(|fault| format!("{fault}\n")).collect();
+            record.causes = whole.faults().map(|fault| fault.cause).collect();
+        }
         found = if round + 1 < rounds { examine(&next)? } else { None };
         treated = Some(next);
     }
@@ -422,6 +433,17 @@ fn table(records: &[Record]) {
         two.len(),
         both.len(),
         share(both.iter().filter(|cured| **cured).count(), both.len())
+    );
+    let both = |record: &&&Record| match record.kind.expected {
+        Expected::Two(causes) => causes.iter().all(|cause| record.causes.contains(cause)),
+        _ => false,
+    };
+    let tried = |records: &[&Record]| records.iter().filter(|record| !record.causes.is_empty()).count();
+    let more = sick.iter().filter(|record| record.causes.len() > 1).count();
+    println!(
+        "  the first report names both {}; of kinds with one fault it names another {}",
+        share(two.iter().filter(both).count(), two.len()),
+        share(more, tried(&sick))
     );
     println!(
         "{} kinds outside, {} cases: named {}",

@@ -1,7 +1,7 @@
 //! Whole reports of runs, for reading: `clinic --reports`.
 
 use super::{
-    BATCH, Outcome, STEPS, dataset, examine,
+    BATCH, Outcome, STEPS, chain, dataset, examine,
     kinds::{Case, Expected, KINDS, Kind},
     loss, mended, train,
 };
@@ -23,11 +23,12 @@ const INTRODUCTION: &str = "\
 Small networks on real tables, images and series, each examined before the training, at the first batch, and during 300
 steps of batches of 32. What was planted stands at the end.
 
-The first lines say what is wrong and where, the fix, why, and what would refute it; a trial trains the network with
-each fix on the same batches. The table is the change of the gradient's norm in each layer, from the loss back to the
-input; its sum ends at the output of the first weights. Predicted is what theory says of the untrained network before
-any data is seen: weights that begin at 0 stop the gradient until the first step moves them. The share after a finding
-is its confidence: 80 % for a warning, 95 % for a critical one, 100 % for a proof.";
+The first line of a finding says what is wrong, where, and how much; the second the fix, with the loss with and
+without it; then why, and what would refute it. A trial trains the network with each fix on the same batches. The same
+rules examine the best fix, or if none helped the first that removes the fault: what they find there is behind the
+first fault. The table is the change of the gradient's norm in each layer, from the loss back to the input; its sum
+ends at the output of the first weights. Predicted is what theory says of the untrained network before any data is
+seen: weights that begin at 0 stop the gradient until the first step moves them.";
 
 /// The report at the end of a run in which nothing was found.
 fn last(case: &Case) -> Result<(Outcome, Report), Error> {
@@ -42,7 +43,8 @@ fn last(case: &Case) -> Result<(Outcome, Report), Error> {
     let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
     let mut batch = Batch::new(&samples, BATCH);
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
-    let diagnosis = Diagnosis::new(&case.network, inputs)?.span(case.span);
+    let run = chain(&case.recipe);
+    let diagnosis = Diagnosis::new(&case.network, inputs)?.span(case.span).transform(&*run);
     let diagnosis = diagnosis.interventions(&w, batch.x(), batch.shape())?.task(&w, &samples, &*loss)?;
     Ok((reached, diagnosis.statistics(&seen).report()))
 }

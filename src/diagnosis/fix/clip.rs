@@ -1,7 +1,7 @@
 //! Gradient clipping at the typical norm.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
-use crate::error::Error;
+use crate::{diagnosis::figures::number, error::Error};
 use alloc::format;
 
 /// Clips the global gradient norm at its typical value before clipping. Thresholds from half to ten times the typical
@@ -21,7 +21,7 @@ impl FixStrategy for ClipAtTypicalNorm {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(norm) = context.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) else { return Ok(None) };
-        let why = format!("the global norm is clipped at {norm:.2e}, the typical norm of the gradient");
+        let why = format!("the global norm is clipped at {}, the typical norm of the gradient", number(norm));
         let fix = context.fix(self.name(), Effort::Training, Change::ClipNorm(norm), why);
         let removes = match context.finding.cause {
             Cause::Cliff | Cause::ClipThresholdTooLow => true,

@@ -1,5 +1,6 @@
 //! Fixes for a finding, one strategy per file: its causes, its predicted budget, and its application.
 
+mod behind;
 mod branches;
 mod clip;
 mod critical;
@@ -22,11 +23,13 @@ mod standardize;
 mod survivors;
 mod targets;
 mod train_block;
+mod training;
 mod trial;
 mod trial_report;
 mod unsquash;
 mod without_decay;
 
+pub use behind::Behind;
 pub use branches::ScaleBranches;
 pub use clip::ClipAtTypicalNorm;
 pub use critical::CriticalInitialization;

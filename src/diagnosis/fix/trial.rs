@@ -1,18 +1,18 @@
 //! Trials of fixes: short trainings of the network as it is and of each fixed one.
 
-use super::{Change, Fix, TrialOutcome, TrialReport};
+use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, training::Candidate};
 use crate::{
-    dataset::{Batch, Dataset, Standardize},
+    block::Blocks,
+    dataset::{Batch, Dataset},
+    diagnosis::setup,
     error::{Error, require, require_length},
     layer::{Layer, LayerSpec},
-    loss::{Loss, Reduction, Target},
-    random::shuffle,
-    scalar::{Scalar, scalar, to_f64},
+    loss::{Loss, Target},
+    scalar::Scalar,
     size::filled,
-    trainer::{TrainConfig, Trainer},
     transform::{ClipNorm, GradientTransform, Schedule, Unordered},
 };
-use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::fmt;
 
 /// The setup for trying fixes: data, loss, optimizer, and a limit on the number of steps.
@@ -45,15 +45,16 @@ use core::fmt;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Trial<'a, T: Scalar> {
-    data: &'a Dataset<'a, T>,
-    loss: &'a dyn Loss<T>,
+    pub(super) data: &'a Dataset<'a, T>,
+    pub(super) loss: &'a dyn Loss<T>,
     transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
     settings: Option<&'a Settings<'a, T>>,
     in_order: bool,
-    batch_size: usize,
-    steps: usize,
+    pub(super) batch_size: usize,
+    pub(super) steps: usize,
     seeds: u64,
     limit: usize,
+    context: Option<&'a FixContext<'a>>,
 }
 
 /// A function that returns the optimizer's chain of transforms with a change of training applied; `None` for a change
@@ -71,22 +72,6 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
-}
-
-/// The largest number of samples on which losses are compared.
-const COMPARED: usize = 512;
-
-/// A network, parameters, data and optimizer to train.
-struct Candidate<'a, T: Scalar> {
-    network: Box<dyn Layer<T>>,
-    parameters: Vec<T>,
-    data: &'a Dataset<'a, T>,
-    /// The samples on which losses are compared, with inputs as the network expects them.
-    compared: &'a Dataset<'a, T>,
-    transform: Box<dyn GradientTransform<T>>,
-    in_order: bool,
-    /// The standardization that is inverted to bring outputs back to the scale of the targets.
-    targets: Option<&'a Standardize>,
 }
 
 impl<'a, T: Scalar> Trial<'a, T> {
@@ -109,6 +94,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             steps,
             seeds: 3,
             limit: run / 2,
+            context: None,
         }
     }
 
@@ -146,6 +132,17 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { batch_size: samples, ..self }
     }
 
+    /// Examines a fixed network, too, for faults behind the finding of `context`.
+    ///
+    /// A fault can hide another: no update, clip or rate is judged in a network that no gradient passes. So the best
+    /// fix is trained once more with a monitor, and the same rules judge that training. If no fix helped, it is the
+    /// first fix with which the finding is gone. This takes the steps of one or more trainings of the total, if the
+    /// total has them. The result is [`TrialReport::behind`].
+    #[must_use]
+    pub fn behind(self, context: &'a FixContext<'a>) -> Self {
+        Trial { context: Some(context), ..self }
+    }
+
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
     ///
     /// The fixes are tried in order until the total number of steps is used up. If the total is too small for the
@@ -154,11 +151,12 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// # Errors
     /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
     /// [`Error::Length`] if the length of `w` is not the number of parameters. [`Error::CustomPart`] for a network with
-    /// a custom part. The errors of [`LayerSpec::build`], [`Fix::apply`] and [`Trainer::step`]; parameters that become
-    /// NaN or infinite count as an infinite loss.
+    /// a custom part. The errors of [`LayerSpec::build`], [`Fix::apply`] and
+    /// [`Trainer::step`](crate::trainer::Trainer::step); parameters that become NaN or infinite count as an infinite
+    /// loss. With [`behind`](Self::behind) those of a [`Diagnosis`](crate::diagnosis::Diagnosis) of a fixed network.
     ///
     /// # Panics
-    /// As [`Trainer::fit`].
+    /// As [`Trainer::fit`](crate::trainer::Trainer::fit).
     pub fn run(&self, network: &LayerSpec, w: &[T], fixes: &[Fix]) -> Result<TrialReport, Error> {
         for (what, value) in [
             ("the steps of a trial", self.steps),
@@ -168,6 +166,20 @@ impl<'a, T: Scalar> Trial<'a, T> {
             require(value > 0, what, "at least 1", value as f64)?;
         }
         require_length("parameters", network.build::<T>()?.dims().parameters, w.len())?;
+        if let Some(context) = self.context {
+            let Trial { limit, .. } = *self;
+            let look = self.steps_of_look(context);
+            // Too few steps for the network as it is, one fix, and the look.
+            let spared = if limit >= look.saturating_add(self.steps.saturating_mul(2)) { look } else { 0 };
+            let alone = Trial { context: None, limit: limit - spared, ..*self };
+            let mut report = alone.run(network, w, fixes)?;
+            if spared > 0 {
+                let left = limit.saturating_sub(report.steps);
+                report.behind = alone.look(context, [look, left], network, w, fixes, &report)?;
+                report.steps += report.behind.as_ref().map_or(0, |behind| behind.steps);
+            }
+            return Ok(report);
+        }
         let pairs = (self.limit / 2).max(1);
         if pairs < self.steps.saturating_mul(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
             let steps = self.steps.min(pairs);
@@ -181,6 +193,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 left_out.extend(samples);
             }
         }
+        let built = network.build::<T>()?;
+        let blocks = Blocks::collect(|visit| built.blocks(visit));
         let unchanged = |_: u64| {
             let (network, parameters) = (network.build::<T>()?, w.to_vec());
             let transform = (self.transform)();
@@ -196,6 +210,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
             }),
             outcomes: Vec::new(),
             untried: Vec::new(),
+            transform: setup::transforms(&*(self.transform)(), &blocks),
+            behind: None,
+            steps: 0,
         };
         let each = self.steps.saturating_mul(self.seeds as usize);
         let mut used = each;
@@ -217,6 +234,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             }
         }
         report.outcomes.sort_by(|a, b| a.median().total_cmp(&b.median()));
+        report.steps = used;
         Ok(report)
     }
 
@@ -245,7 +263,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Returns the data after the fix; `None` if the fix does not change the data.
-    fn changed_data(&self, fix: &Fix) -> Result<Option<Dataset<'a, T>>, Error> {
+    pub(super) fn changed_data(&self, fix: &Fix) -> Result<Option<Dataset<'a, T>>, Error> {
         Ok(match (&fix.change, self.data.targets()) {
             (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
             (Change::StandardizeTargets(columns), Some(Target::Values(_))) => Some(columns.targets(self.data)?),
@@ -257,7 +275,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         })
     }
 
-    fn candidate<'c>(
+    pub(super) fn candidate<'c>(
         &'c self,
         network: &LayerSpec,
         w: &[T],
@@ -305,81 +323,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let in_order = self.in_order && fix.change != Change::Shuffle;
         let compared = if matches!(fix.change, Change::LeaveOut(_)) { self.data } else { data };
         Ok(Some(Candidate { network, parameters, data, compared, transform, in_order, targets: columns }))
-    }
-
-    /// Trains a candidate for as many steps as `curve` has values. Adds the loss of each step to `curve`, and returns
-    /// the loss after the last.
-    fn train(
-        &self,
-        candidate: Candidate<'_, T>,
-        seed: u64,
-        left_out: &[usize],
-        curve: &mut [f64],
-    ) -> Result<f64, Error> {
-        let Candidate { network, parameters, data, compared, transform, in_order, targets } = candidate;
-        let config = TrainConfig { batch_size: self.batch_size, seed, ..TrainConfig::default() };
-        let mut trainer = Trainer::new(network, self.loss, transform, config)?;
-        trainer.parameters_mut().copy_from_slice(&parameters);
-        let (mut batch, mut order) = (Batch::new(data, self.batch_size), Vec::new());
-        let mut epoch = 0;
-        for loss in curve.iter_mut() {
-            if order.len() < self.batch_size.min(data.samples()) {
-                order = (0..data.samples()).collect();
-                match in_order {
-                    // Batches are taken from the end.
-                    true => order.reverse(),
-                    false => shuffle(&mut order, seed, epoch),
-                }
-                epoch += 1;
-            }
-            let rest = order.split_off(order.len().saturating_sub(self.batch_size));
-            match trainer.step(data, &mut batch, &rest, &mut ()) {
-                Ok((step, _)) => *loss += step,
-                Err(Error::NonFiniteParameters { .. } | Error::NonFiniteGradient { .. }) => {
-                    *loss = f64::INFINITY;
-                    return Ok(f64::INFINITY);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let loss = self.compare(&mut trainer, compared, targets, left_out)?;
-        Ok(if loss.is_nan() { f64::INFINITY } else { loss })
-    }
-
-    /// Returns the loss of a trained network on evenly spaced samples. Its outputs are brought back to the scale of the
-    /// given targets.
-    fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
-        &self,
-        trainer: &mut Trainer<T, L, C, G>,
-        data: &Dataset<'_, T>,
-        targets: Option<&Standardize>,
-        left_out: &[usize],
-    ) -> Result<f64, Error> {
-        let per_step = crate::workspace::per_step(trainer.network());
-        let width = trainer.network().dims().output;
-        let (mut sum, mut total) = (0.0, 0.0);
-        let (mut of, mut given) = (Batch::new(data, self.batch_size), Batch::new(self.data, self.batch_size));
-        let count = data.samples().min(COMPARED);
-        let spread = (0..count).map(|i| i * data.samples() / count);
-        let samples: Vec<usize> = spread.filter(|sample| !left_out.contains(sample)).collect();
-        let w = trainer.parameters().to_vec();
-        trainer.workspace_mut().reserve(samples.len().min(self.batch_size), data.steps())?;
-        for samples in samples.chunks(self.batch_size) {
-            of.gather(data, samples, per_step)?;
-            given.gather(self.data, samples, per_step)?;
-            let mut y = trainer.workspace_mut().infer(&w, of.x(), of.shape())?.to_vec();
-            if let Some(columns) = targets {
-                columns.invert(&mut y)?;
-            }
-            let mut dy = vec![scalar(0.0); y.len()];
-            let weight = self.loss.total_weight(width, given.target(), given.row_weights());
-            if weight > 0.0 {
-                let loss = to_f64(self.loss.evaluate(width, &y, given.target(), given.row_weights(), &mut dy)?);
-                sum += if self.loss.reduction() == Reduction::Mean { loss * weight } else { loss };
-                total += weight;
-            }
-        }
-        Ok(if total > 0.0 { sum / total } else { f64::NAN })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The results of trials, ranked.
 
+use super::Behind;
 use crate::diagnosis::figures::{count, number};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
@@ -52,6 +53,12 @@ pub struct TrialReport {
     pub outcomes: Vec<TrialOutcome>,
     /// The names of the fixes that were not tried: the trial could not apply the change, or the steps were used up.
     pub untried: Vec<String>,
+    /// The transforms of the run with their settings, such as `Sgd (rate 0.1)`.
+    pub transform: String,
+    /// The faults of a fixed network, if the trial was asked to [look](super::Trial::behind).
+    pub behind: Option<Behind>,
+    /// The steps of all trainings together.
+    pub steps: usize,
 }
 
 /// The fraction of the loss without a fix at or below which the loss with a fix is clearly lower.
@@ -70,16 +77,28 @@ impl TrialReport {
 }
 
 impl TrialReport {
+    /// Returns the fix that removes the first fault from a network that has another.
+    fn removes(&self) -> Option<&TrialOutcome> {
+        let behind = self.behind.as_ref().filter(|behind| behind.removed && !behind.findings.is_empty())?;
+        self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))
+    }
+
     /// Returns the best fix and its effect as one sentence.
     pub(in crate::diagnosis) fn verdict(&self) -> String {
         let steps = count(self.baseline.curve.len(), "step");
         match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
             Some(best) => {
                 let [with, without] = [best, &self.baseline].map(|outcome| number(outcome.median()));
-                format!("{}; tried: a loss of {with} instead of {without} after {steps}", best.name)
+                format!("{}; tried: a loss of {with} with it, {without} without, after {steps}", best.name)
             }
             None if self.outcomes.is_empty() => String::from("none could be tried"),
-            None => format!("none helped, of {} that were tried for {steps}", self.outcomes.len()),
+            None => match self.removes() {
+                Some(fix) => format!(
+                    "{}; tried: it removes this fault, but the loss falls no faster in {steps}: another is behind it",
+                    fix.name
+                ),
+                None => format!("none helped, of {} that were tried for {steps}", self.outcomes.len()),
+            },
         }
     }
 }
@@ -107,6 +126,12 @@ impl fmt::Display for TrialReport {
         }
         for name in &self.untried {
             write!(f, "\n  not tried: {name}")?;
+        }
+        if let Some(Behind { name, watched, removed, findings, .. }) = &self.behind {
+            let watched = count(*watched, "step");
+            let first = if *removed { "the first fault is gone" } else { "the first fault remains" };
+            let others = if findings.is_empty() { "no other was found" } else { "another is behind it" };
+            write!(f, "\n  examined for {watched} with {name}: {first}, {others}")?;
         }
         Ok(())
     }

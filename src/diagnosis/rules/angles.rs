@@ -1,8 +1,8 @@
 //! The rule about representations that collapse: different inputs look alike.
 
-use super::layer_of;
+use super::{layer_of, task::learns_nothing};
 use crate::{
-    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number},
+    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, place::LayerRange},
     monitor::LinkStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -14,36 +14,48 @@ fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
     both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
 }
 
-/// Reports the first layer whose pre-activations are alike for inputs that differ in the first layer, now or in the
-/// first pass: critical, if the loss has not fallen after enough passes. Otherwise pre-activations alike for some
-/// passes in a row are a note.
+/// The factor from which inputs that were alike in the first pass, and no more, harm a run whose loss has begun to
+/// fall: a decade of the distance between two pre-activations, whose squares a cosine counts.
+const DECADE: f64 = 100.0;
+
+/// Reports the layers whose pre-activations are alike for inputs that differ in the first layer, now or in the first
+/// pass: critical, if the loss has not fallen after enough passes. Inputs that have moved apart since, while the loss
+/// began to fall, must have been alike by a decade. Otherwise pre-activations alike for some passes in a row are a
+/// note.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (links, run) = (statistics.links(), statistics.run());
     let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
     let ([apart, ratio], patience) = (diagnosis.thresholds.alike, diagnosis.thresholds.patience);
     let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine), apart);
-    let most = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart).max(at_first(link));
     let stands = run.passes() >= patience && !diagnosis.has_fallen() && !run.has_fitted();
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
-    let alike = |link: &&LinkStatistics| stands && most(link) > ratio;
+    let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
+    // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
+    let line = if learns_nothing(diagnosis, run) { ratio } else { DECADE };
+    let alike = |link: &&LinkStatistics| stands && (now(link) > ratio || at_first(link) > line);
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
     let harms = alike(&link);
+    let last = links.iter().rfind(|link| alike(link) || long(link)).unwrap_or(link);
     let severity = if harms { Severity::Critical } else { Severity::Note };
     let [of_first, of_link] =
         [first, link].map(|link| [link.first_cosine(), link.cosine()].map(|it| it.unwrap_or(1.0)));
     let [first, _] = of_first.map(number);
     let [began, here] = [of_link[0], of_link[1]].map(number);
+    let (look, cosine) = if now(link) > ratio || !harms { ("look", here) } else { ("looked", began.clone()) };
     let text = format!(
-        "from layer {} on, different inputs look alike: their pre-activations have a cosine of {here} on average{}",
+        "from layer {} on, different inputs {look} alike: their pre-activations have a cosine of {cosine} on \
+         average{}{}",
         link.name(),
+        if look == "look" { "" } else { " in the first pass" },
         if harms { format!(", and {}", diagnosis.not_fallen()) } else { String::new() }
     );
     let because = format!(
         "the cosine was {first} in the first layer and {began} here at the first step: relative to their \
          norm, two inputs differ {} times less here",
-        number(most(link))
+        number(now(link).max(at_first(link)))
     );
-    let layer = layer_of(link.name());
-    findings.push(diagnosis.finding(Cause::CollapsedRepresentation, severity, layer, text, because));
+    let [layer, last] = [link, last].map(|link| String::from(layer_of(link.name())));
+    let finding = diagnosis.finding(Cause::CollapsedRepresentation, severity, "", text, because);
+    findings.push(finding.in_layers(LayerRange::over(&[layer, last])));
 }

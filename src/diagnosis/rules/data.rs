@@ -47,7 +47,18 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let stagnates = run.is_some_and(|run| run.stagnates());
     let because = with_standardized(diagnosis, size, first);
-    if let Some(severity) = above(least, lines.input) {
+    let of_most = diagnosis.inputs.most_rows().map(libm::sqrt);
+    if let Some(most) = of_most.filter(|&most| least > lines.input[0] && most <= lines.input[0]) {
+        // What these rows do to the gradient is not known here.
+        let text = format!(
+            "few rows are far larger than the others: all inputs have a root mean square of {}, and seven eighths of \
+             the rows at most {}",
+            number(size),
+            number(most)
+        );
+        let because = String::from("the size of most rows is within the thresholds");
+        findings.push(diagnosis.finding(Cause::BadData, Severity::Note, "", text, because));
+    } else if let Some(severity) = above(least, lines.input) {
         let text = format!(
             "the inputs have a root mean square of {}, far above 1: outputs and gradient of the first layer grow with \
              it",

@@ -4,7 +4,7 @@ use super::{above, layer_of, layer_of_block};
 use crate::{
     activation::{Activation, ActivationKind},
     diagnosis::{
-        Cause, Diagnosis, Finding, Severity,
+        Alteration, Cause, Diagnosis, Finding, Intervention, Severity,
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
         outputs,
@@ -212,7 +212,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
-    if let Some(opened) = verdict.mends.as_ref().filter(|it| it.alteration == intervention::Alteration::OpenGates)
+    if let Some(opened) = verdict.mends.as_ref().filter(|it| it.alteration == Alteration::OpenGates)
         && let Some(shut) = findings.iter_mut().find(|finding| is_gate(finding.cause))
     {
         // A finding about the gate exists already; the budget adds the evidence.
@@ -230,7 +230,22 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
     let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };
     let finding = depth.finding(diagnosis, cause, severity, layers, format!("{size}{before}{certified}"), because);
-    findings.push(Finding { intervention: verdict.mends, ..finding });
+    let other = other_of_pair(verdict.mends.as_ref()).filter(|other| *other != cause);
+    findings.push(Finding { intervention: verdict.mends.clone(), ..finding });
+    let is_told = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
+    if let Some(cause) = other.filter(|&cause| !is_told(cause)) {
+        let text = String::from("no change without this one brings the gradient back: there are two faults");
+        let layers = if cause == Cause::UnscaledInput { LayerRange::single("0") } else { Vec::new() };
+        let finding = depth.finding(diagnosis, cause, severity, layers, text, verdict.sentence());
+        findings.push(Finding { intervention: verdict.mends, ..finding });
+    }
+}
+
+/// Returns the cause that the first of two changes removes, where a budget needs both.
+fn other_of_pair(mends: Option<&Intervention>) -> Option<Cause> {
+    let mends = mends?;
+    let Alteration::Both(pair) = &mends.alteration else { return None };
+    Some(Intervention { alteration: pair.first()?.clone(), ..mends.clone() }.cause())
 }
 
 /// Reports a gradient that becomes 0, with the link where it does, unless another rule explains it.

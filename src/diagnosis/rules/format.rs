@@ -17,7 +17,7 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
             format!("the value in row {row} of a batch, column {column}, is {value}: every step with it is lost");
         let because = String::from("it is a value of the input: the network has computed nothing yet");
         let finding = diagnosis.finding(Cause::BadData, Severity::Critical, "", text, because);
-        return findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
+        return findings.push(Finding { since: Some(first.pass), is_proof: true, ..finding });
     }
     let (what, layer) = match first.origin {
         NonFiniteOrigin::Input => ("came with the input of", layer_of(&first.name)),
@@ -44,7 +44,7 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         _ => String::from("all values before it are finite: it is the first that left the range of the format"),
     };
     let finding = diagnosis.finding(cause, Severity::Critical, layer, text, because);
-    findings.push(Finding { since: Some(first.pass), confidence: 1.0, ..finding });
+    findings.push(Finding { since: Some(first.pass), is_proof: true, ..finding });
 }
 
 /// Reports a gradient of subnormal numbers.

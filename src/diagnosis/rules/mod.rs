@@ -55,7 +55,7 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
         return;
     };
     let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < start * diagnosis.thresholds.fallen[1]);
-    for finding in findings.iter_mut().filter(|finding| finding.confidence < 1.0 && is_tempered(finding.cause)) {
+    for finding in findings.iter_mut().filter(|finding| !finding.is_proof && is_tempered(finding.cause)) {
         finding.severity = match finding.severity {
             Severity::Critical if !far => Severity::Warning,
             _ => Severity::Note,
@@ -209,7 +209,8 @@ impl Diagnosis<'_> {
             intervention: None,
             refuted_by: refuted_by(cause),
             fix: cause.fix().into(),
-            confidence: if severity == Severity::Critical { 0.95 } else { 0.8 },
+            is_proof: false,
+            behind: None,
         }
     }
 }

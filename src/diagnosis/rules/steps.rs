@@ -6,6 +6,7 @@ use crate::{
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         figures::{count, number},
+        place::LayerRange,
     },
     monitor::{BlockStatistics, RunStatistics},
 };
@@ -32,13 +33,13 @@ fn steps(passes: u64) -> String {
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    let longest = matrices(diagnosis)
-        .filter(|block| {
-            block.update_ratio().count() > 0
-                && !block.began_at_zero()
-                && (block.parameters() > 1e-3 || block.parameters().is_nan())
-        })
-        .max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
+    let counts = |block: &&BlockStatistics| {
+        block.update_ratio().count() > 0
+            && !block.began_at_zero()
+            && (block.parameters() > 1e-3 || block.parameters().is_nan())
+    };
+    let longest =
+        matrices(diagnosis).filter(counts).max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
     let Some(block) = longest else { return };
     let ratio = block.update_ratio();
     let diverges =
@@ -49,7 +50,9 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         }
         _ => return,
     };
-    let layer = layer_of_block(block.name());
+    let is_long =
+        |block: &BlockStatistics| counts(&block) && above(block.update_ratio().mean(), lines.long_step).is_some();
+    let layers = LayerRange::runs(matrices(diagnosis).map(|block| (layer_of_block(block.name()), is_long(block))));
     let text = format!(
         "steps are too long: an update of {} is {} times as large as the parameters themselves, where a tenth is long",
         block.name(),
@@ -59,7 +62,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         Some(first) => format!("a value was no longer finite at step {}", first.pass + 1),
         None => format!("the loss went {}", course(run)),
     };
-    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, layer, text, because);
+    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because).in_layers(layers);
     findings.push(Finding { decades: block.first_update_ratio(), ..finding });
 }
 
@@ -123,25 +126,24 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
         return;
     }
+    let others = statistics.blocks().iter().filter(still).count() - 1;
     let text = format!(
-        "{} does not move: not once in the last {} steps, though it was not declared frozen. Its learning rate may \
+        "{}{} does not move: not once in the last {} steps, though it was not declared frozen. Its learning rate may \
          be 0",
         block.name(),
+        if others > 0 { format!(", as {} more,", count(others, "block")) } else { String::new() },
         block.still()
     );
+    let blocks = statistics.blocks().iter();
+    let layers = LayerRange::runs(blocks.map(|block| (layer_of_block(block.name()), still(&block))));
     let moving = with_gradient().filter(|block| !still(block)).count();
     let because = format!(
         "its gradient has a norm of {}, and {} beside it moved",
         number(block.gradient_norm()),
         count(moving, "block")
     );
-    findings.push(diagnosis.finding(
-        Cause::FrozenBlock,
-        Severity::Warning,
-        layer_of_block(block.name()),
-        text,
-        because,
-    ));
+    let finding = diagnosis.finding(Cause::FrozenBlock, Severity::Warning, "", text, because);
+    findings.push(finding.in_layers(layers));
 }
 
 /// Reports updates so small that the loss stagnates while the outputs are far from their targets, if no other fault was

@@ -5,8 +5,10 @@ use crate::{
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         figures::number,
+        place::LayerRange,
         task::{Task, heaviest_masks},
     },
+    layer::LayerSpec,
     monitor::RunStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -61,7 +63,7 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let because = format!("each output at its best within that range: a loss of {} (a bound)", number(least));
     let finding = diagnosis.finding(Cause::SquashedOutputs, Severity::Critical, layer, text, because);
-    findings.push(Finding { confidence: 1.0, ..finding });
+    findings.push(Finding { is_proof: true, ..finding });
 }
 
 /// Reports weight decay that outweighs the gradient: all matrices shrink, and the loss has not fallen.
@@ -136,7 +138,10 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let parts = diagnosis.node.parts();
     let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
-    let (layer, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
+    let (_, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
+    // Masks of a rate above one half add more than the signal has.
+    let is_heavy = |part: &LayerSpec| heaviest_masks(part).is_some_and(|(_, of)| of >= rate.min(0.5));
+    let layers = LayerRange::runs(parts.iter().map(|(path, part)| (&**path, is_heavy(part))));
     let text = format!(
         "{name} of rate {} is too heavy: masks cause {} of the variance of the outputs, and the loss is no lower \
          than {}, that of outputs that are the same for all inputs",
@@ -146,7 +151,8 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let because =
         format!("with all masks disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));
-    findings.push(diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, layer, text, because));
+    let finding = diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, "", text, because);
+    findings.push(finding.in_layers(layers));
 }
 
 /// Returns a fraction as text: `61 %`, `all but 0.2 %`.

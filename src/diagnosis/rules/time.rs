@@ -86,7 +86,7 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             number(libm::exp10(decades / span.max(1) as f64))
         );
         let finding = diagnosis.finding(cause, of_span(diagnosis, severity), &horizon.name, text, because);
-        findings.push(Finding { predicted: Some(decades), confidence: 1.0, ..finding });
+        findings.push(Finding { predicted: Some(decades), is_proof: true, ..finding });
     }
 }
 

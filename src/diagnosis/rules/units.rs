@@ -53,43 +53,84 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// Reports units that pass no gradient, since φ′ is 0, for any example of a window of passes.
-pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let (Some(statistics), lines) = (diagnosis.statistics, diagnosis.thresholds.dead) else { return };
-    let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
-    for link in statistics.links().iter().filter(|link| link.factor() == Factor::Activation) {
+/// The inactive units of one layer.
+struct Inactive<'a> {
+    link: &'a LinkStatistics,
+    severity: Severity,
+    /// Whether the activation is bounded: its units are then far out, and not off.
+    flat: bool,
+    /// Whether the layer passes no gradient at all.
+    ended: bool,
+    /// The fraction of inactive units, and that of the first pass.
+    shares: [f64; 2],
+}
+
+impl<'a> Inactive<'a> {
+    fn of(diagnosis: &Diagnosis<'_>, link: &'a LinkStatistics, explained: bool) -> Option<Self> {
+        let lines = diagnosis.thresholds.dead;
         let first = link.at_first().map_or(0.0, |[_, off]| off);
         // Units after a dead layer may be dead as a consequence; they are not reported.
         let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
         let ended = !explained && (ends || link.output().last() == 0.0);
         // A completely inactive layer is not due to the choice of few examples; an inactive part of a layer may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
-        let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) };
+        let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) }?;
         let flat = bounded(diagnosis, link.name());
-        if let Some(severity) = severity.filter(|_| flat) {
-            // With tiny inputs the pre-activations are near 0, where φ′ is not 0.
-            if link.input().mean() < FAR_OUT {
-                continue;
-            }
-            let text = format!(
-                "{:.0} % of the units of layer {} are so far in the flat part of their activation that φ′ rounds to 0",
-                100.0 * dead,
-                link.name()
-            );
-            let because = format!("their pre-activations have a root mean square of {}", number(link.input().mean()));
-            let finding = diagnosis.finding(Cause::LargeWeights, severity, layer_of(link.name()), text, because);
-            findings.push(finding.told_by(diagnosis.mends_weights()));
-        } else if let Some(severity) = severity {
-            let text = format!("{:.0} % of the units of layer {} are dead", 100.0 * dead, link.name());
-            let because = format!(
-                "φ′ is 0 for every sample seen, so no update reaches their weights; {:.0} % were off at the first step",
-                100.0 * first
-            );
-            let decades = if ended { Some(f64::NEG_INFINITY) } else { None };
-            let finding = diagnosis.finding(Cause::DeadUnits, severity, layer_of(link.name()), text, because);
-            let mends = diagnosis.mends_an_end().filter(|_| ended);
-            findings.push(Finding { decades, ..finding.told_by(mends) });
-        }
+        // With tiny inputs the pre-activations are near 0, where φ′ is not 0.
+        let near = flat && link.input().mean() < FAR_OUT;
+        (!near).then_some(Inactive { link, severity, flat, ended, shares: [dead, first] })
+    }
+}
+
+/// Reports units that pass no gradient, since φ′ is 0, for any example of a window of passes: one finding for all
+/// layers of one severity.
+pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
+    let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
+    let judged = statistics.links().iter().filter(|link| link.factor() == Factor::Activation);
+    let judged: Vec<_> = judged.map(|link| (link, Inactive::of(diagnosis, link, explained))).collect();
+    let kinds = [Severity::Critical, Severity::Warning].into_iter().flat_map(|it| [(it, false), (it, true)]);
+    for (severity, flat) in kinds {
+        // The units of a layer whose pre-activations are all 0 are off because of the layer before.
+        let of_kind = |it: &&Inactive<'_>| it.severity == severity && it.flat == flat;
+        let all = judged.iter().filter_map(|(_, found)| found.as_ref().filter(of_kind));
+        let Some(worst) =
+            all.max_by(|a, b| a.shares[0].total_cmp(&b.shares[0]).then(b.link.index().cmp(&a.link.index())))
+        else {
+            continue;
+        };
+        let is_own = |it: &&Inactive<'_>| {
+            of_kind(it) && (it.link.input().last() != 0.0 || it.link.index() == worst.link.index())
+        };
+        let layers = LayerRange::runs(
+            judged.iter().map(|(link, found)| (layer_of(link.name()), found.as_ref().filter(is_own).is_some())),
+        );
+        let ([dead, first], where_) = (worst.shares, place(&layers));
+        let most = if layers.len() > 1 || layers.iter().any(|it| it.first != it.last) { "up to " } else { "" };
+        let (cause, text, because) = match flat {
+            true => (
+                Cause::LargeWeights,
+                format!(
+                    "{most}{:.0} % of the units of {where_} are so far in the flat part of their activation that φ′ \
+                     rounds to 0",
+                    100.0 * dead
+                ),
+                format!("their pre-activations have a root mean square of {}", number(worst.link.input().mean())),
+            ),
+            false => (
+                Cause::DeadUnits,
+                format!("{most}{:.0} % of the units of {where_} are dead", 100.0 * dead),
+                format!(
+                    "φ′ is 0 for every sample seen, so no update reaches their weights; {:.0} % were off at the first \
+                     step",
+                    100.0 * first
+                ),
+            ),
+        };
+        let finding = diagnosis.finding(cause, severity, "", text, because).in_layers(layers);
+        let mends = if flat { diagnosis.mends_weights() } else { diagnosis.mends_an_end().filter(|_| worst.ended) };
+        let decades = (worst.ended && !flat).then_some(f64::NEG_INFINITY);
+        findings.push(Finding { decades, ..finding.told_by(mends) });
     }
 }
 
@@ -152,8 +193,8 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let finding = finding.told_by(diagnosis.mends_weights());
     let [decades, predicted] = [drift.map(libm::log10), drift.map(|_| 0.0)];
     // Changed weights are measured, so a falling loss is no evidence against them.
-    let confidence = if drift.is_some() { 1.0 } else { finding.confidence };
-    findings.push(Finding { decades, predicted, confidence, ..finding });
+    let is_proof = drift.is_some();
+    findings.push(Finding { decades, predicted, is_proof, ..finding });
 }
 
 /// The saturation of one layer in the first pass.

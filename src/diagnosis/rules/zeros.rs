@@ -44,23 +44,16 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let because = String::from("their own gradient is 0 too, exactly");
     let finding = diagnosis.finding(cause, Severity::Critical, "", text, because).in_layers(layers);
     let finding = finding.told_by(diagnosis.mends_an_end());
-    findings.push(Finding { decades: Some(f64::NEG_INFINITY), confidence: 1.0, ..finding });
+    findings.push(Finding { decades: Some(f64::NEG_INFINITY), is_proof: true, ..finding });
 }
 
 /// Returns the layers whose blocks of the role of `block` are 0 and have no gradient, with consecutive blocks as one
 /// range.
 fn fixed(blocks: &[BlockStatistics], block: &BlockStatistics) -> Vec<LayerRange> {
     let alike = blocks.iter().filter(|other| other.role() == block.role());
-    let mut found: Vec<LayerRange> = Vec::new();
-    let mut last = None;
-    for (at, other) in alike.enumerate().filter(|(_, other)| is_zero(other) && other.gradient_norm() == 0.0) {
-        let layer = layer_of_block(other.name());
-        match found.last_mut().filter(|_| last.is_some_and(|last| last + 1 == at)) {
-            Some(range) => range.last = layer.into(),
-            None => found.extend(LayerRange::single(layer)),
-        }
-        last = Some(at);
-    }
+    let found = LayerRange::runs(
+        alike.map(|other| (layer_of_block(other.name()), is_zero(other) && other.gradient_norm() == 0.0)),
+    );
     if found.is_empty() { LayerRange::single(layer_of_block(block.name())) } else { found }
 }
 

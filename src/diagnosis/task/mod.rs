@@ -5,7 +5,7 @@ mod bounds;
 mod information;
 mod outlier;
 
-use super::Diagnosis;
+use super::{Diagnosis, setup::loss_name};
 use crate::{
     activation::Activation,
     dataset::{Batch, Dataset, Standardize},
@@ -15,7 +15,7 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
     workspace::{Workspace, per_step},
 };
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
 pub(super) use outlier::Outlier;
 
@@ -27,6 +27,8 @@ const MASKS: u64 = 4;
 /// Measurements of data and loss with the current parameters.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
+    /// The name of the loss.
+    pub name: String,
     /// The loss on samples spread over all data, with dropout disabled.
     pub loss: f64,
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
@@ -174,7 +176,8 @@ impl Task {
         let masked = if masks { Some(rows.masked(&y)?) } else { None };
         let targets = rows.target_scale(&y)?;
         let outlier = outlier::find(data, &samples, steps, &mut rows)?;
-        Ok(Some(Task { loss: now, masked, constant, least, independent, outlier, targets, passes: rows.passes }))
+        let name = loss_name(loss);
+        Ok(Some(Task { name, loss: now, masked, constant, least, independent, outlier, targets, passes: rows.passes }))
     }
 }
 

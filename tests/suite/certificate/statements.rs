@@ -210,7 +210,7 @@ fn diagnosis_of_a_cell_certain_to_vanish_names_the_recurrence() {
     let inputs = InputStatistics::new(1.0).unwrap().steps(20).unwrap();
     let diagnosis = Diagnosis::new(&network, inputs).unwrap();
     let report = diagnosis.parameters::<f64>(&network, &w, BatchShape::sequences(1, 20)).unwrap().report();
-    let found = report.findings.iter().find(|finding| finding.confidence == 1.0).unwrap();
+    let found = report.findings.iter().find(|finding| finding.is_proof).unwrap();
     assert_eq!((found.cause, found.layer.as_str()), (Cause::VanishingRecurrence, "0"));
     assert!((found.predicted.unwrap() - 19.0 * 0.5f64.log10()).abs() < 1e-9, "{found}");
 }

@@ -87,6 +87,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::Diagnosis::span",
                 "diagnosis::Diagnosis::statistics",
                 "diagnosis::Diagnosis::thresholds",
+                "diagnosis::Diagnosis::transform",
                 "diagnosis::Report::following",
             ],
             &[],
@@ -121,6 +122,7 @@ pub fn entries() -> Vec<Entry> {
                 let diagnosis =
                     if c.flag() { diagnosis.parameters(&*network, &other, rows.shape())? } else { diagnosis };
                 let diagnosis = diagnosis.span(c.size()).statistics(&seen).thresholds(thresholds);
+                let diagnosis = diagnosis.transform::<f64>(&Sgd::new(c.real()));
                 let report = diagnosis.report();
                 let again = report.clone().following(&report);
                 let _ = (format!("{again} {again:?}"), again.to_json().is_ok(), again.to_svg().is_ok());
@@ -212,6 +214,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::Trial::seeds",
                 "diagnosis::fix::Trial::batch_size",
                 "diagnosis::fix::Trial::settings",
+                "diagnosis::fix::Trial::behind",
                 "diagnosis::Report::tried",
                 "diagnosis::fix::Trial::run",
                 "diagnosis::fix::Fix::trial",
@@ -237,6 +240,12 @@ pub fn entries() -> Vec<Entry> {
                 }
                 if c.flag() {
                     trial = trial.settings(&settings).in_order();
+                }
+                let mut patient = Thresholds::default();
+                patient.patience = c.word();
+                let strange = context.clone().thresholds(patient).span(c.size());
+                if c.flag() {
+                    trial = trial.behind(if c.flag() { &context } else { &strange });
                 }
                 if let Some(fix) = fixes.first() {
                     let _ = format!("{}", fix.trial(&node, &w, &trial)?);

@@ -1,0 +1,131 @@
+//! A look at a fixed network: the faults that its first fix does not remove.
+
+use super::{Change, Fix, FixContext, Trial, TrialReport, suggest_fixes};
+use crate::{
+    dataset::Batch,
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    error::Error,
+    layer::{Layer, LayerSpec},
+    monitor::Statistics,
+    scalar::Scalar,
+    size::filled,
+    theory::InputStatistics,
+};
+use alloc::{format, vec::Vec};
+
+/// The result of a look at a fixed network.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Behind {
+    /// The index of the fix in the list that was given.
+    pub fix: usize,
+    /// The name of the fix.
+    pub name: &'static str,
+    /// The steps of the monitored training.
+    pub watched: usize,
+    /// The steps of all trainings that the look took.
+    pub steps: usize,
+    /// Whether the fix removed the first finding.
+    pub removed: bool,
+    /// The faults of the fixed network, other than the first, likeliest root cause first. Each names its fix.
+    pub findings: Vec<Finding>,
+}
+
+/// Steps after those that a rule waits for, so that it can agree with itself several times.
+const MORE: usize = 5;
+
+impl<T: Scalar> Trial<'_, T> {
+    /// Returns the steps of one monitored training: enough for every rule.
+    pub(super) fn steps_of_look(&self, context: &FixContext<'_>) -> usize {
+        let patience = usize::try_from(context.thresholds.patience).unwrap_or(usize::MAX);
+        self.steps.max(patience.saturating_add(MORE))
+    }
+
+    /// Examines the best fix, or if none helped the first with which the finding is gone. `None` if there is none.
+    pub(super) fn look(
+        &self,
+        context: &FixContext<'_>,
+        [steps, left]: [usize; 2],
+        network: &LayerSpec,
+        w: &[T],
+        fixes: &[Fix],
+        report: &TrialReport,
+    ) -> Result<Option<Behind>, Error> {
+        let mut used = 0;
+        let best = report.best();
+        let mut tried: Vec<usize> = report.outcomes.iter().filter_map(|outcome| outcome.fix).collect();
+        tried.sort_unstable();
+        // A rate that hides a fault is no cure of it.
+        tried.retain(|&fix| !matches!(fixes[fix].change, Change::LearningRate(_)));
+        for fix in best.map_or(tried, |best| Vec::from([best])) {
+            if used + steps > left {
+                break;
+            }
+            used += steps;
+            let Some(found) = self.watch(context, steps, network, w, &fixes[fix])? else { continue };
+            let is_first = |finding: &Finding| finding.cause == context.finding.cause;
+            let removed = !found.iter().any(is_first);
+            if removed || best.is_some() {
+                let findings = found.into_iter().filter(|finding| !is_first(finding)).collect();
+                let name = fixes[fix].name;
+                return Ok(Some(Behind { fix, name, watched: steps, steps: used, removed, findings }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Trains a fixed network with a monitor, and returns the findings above a note. `None` if nothing can be trained.
+    fn watch(
+        &self,
+        context: &FixContext<'_>,
+        steps: usize,
+        network: &LayerSpec,
+        w: &[T],
+        fix: &Fix,
+    ) -> Result<Option<Vec<Finding>>, Error> {
+        let changed = self.changed_data(fix)?;
+        let data = changed.as_ref().unwrap_or(self.data);
+        let Some(candidate) = self.candidate(network, w, fix, data, 0)? else { return Ok(None) };
+        let (mut curve, mut seen) = (filled("steps of a trial", steps, 0.0)?, Statistics::new());
+        let Some(trainer) = self.trained(candidate, 0, &mut curve, &mut seen)? else { return Ok(None) };
+        let inputs = match fix.change {
+            Change::Standardize(_) => InputStatistics::of_rows(data.inputs())?.steps(data.steps())?,
+            _ => context.inputs,
+        };
+        let mut batch = Batch::new(data, data.samples().min(self.batch_size));
+        let samples: Vec<usize> = (0..data.samples().min(self.batch_size)).collect();
+        batch.gather(data, &samples, crate::workspace::per_step(trainer.network()))?;
+        let after = trainer.parameters();
+        let diagnosis = Diagnosis { span: context.span, ..Diagnosis::new(trainer.network(), inputs)? };
+        let diagnosis = diagnosis.thresholds(context.thresholds).interventions(after, batch.x(), batch.shape())?;
+        let report = diagnosis.task(after, data, self.loss)?.statistics(&seen).report();
+        let mut found = report.findings;
+        found.retain(|finding| finding.severity > Severity::Note && !is_made_by(&fix.change, finding.cause));
+        let described = trainer.network().spec();
+        for finding in &mut found {
+            finding.behind = Some(fix.name);
+            let norm = Some(seen.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);
+            let (columns, targets) = (context.columns.clone(), context.targets.clone());
+            let first = finding.clone();
+            let context =
+                FixContext { network: &described, finding: &first, inputs, columns, targets, ..context.clone() };
+            let fixes = suggest_fixes(&FixContext { typical_norm: norm, ..context })?;
+            if let Some(fix) = fixes.first() {
+                finding.fix = format!("{}: {}", fix.name, fix.why);
+            }
+        }
+        Ok(Some(found))
+    }
+}
+
+/// Whether a finding of this cause can be the work of the change itself.
+fn is_made_by(change: &Change, cause: Cause) -> bool {
+    match change {
+        Change::LearningRate(_) => {
+            matches!(cause, Cause::LearningRateTooHigh | Cause::LearningRateTooLow | Cause::Cliff)
+        }
+        Change::ClipNorm(_) => cause == Cause::ClipThresholdTooLow,
+        _ => false,
+    }
+}

@@ -1,0 +1,124 @@
+//! The trainings of a trial: each from its own parameters, on the same batches.
+
+use super::{FixedTrainer, Trial};
+use crate::{
+    dataset::{Batch, Dataset, Standardize},
+    error::Error,
+    layer::Layer,
+    loss::{Loss, Reduction},
+    monitor::GradientMonitor,
+    random::shuffle,
+    scalar::{Scalar, scalar, to_f64},
+    trainer::{TrainConfig, Trainer},
+    transform::GradientTransform,
+};
+use alloc::{boxed::Box, vec, vec::Vec};
+
+/// The largest number of samples on which losses are compared.
+const COMPARED: usize = 512;
+
+/// The trainer of a candidate, after its steps.
+type Trained<'a, T> = FixedTrainer<T, &'a dyn Loss<T>, Box<dyn GradientTransform<T>>>;
+
+/// A network, parameters, data and optimizer to train.
+pub(super) struct Candidate<'a, T: Scalar> {
+    pub network: Box<dyn Layer<T>>,
+    pub parameters: Vec<T>,
+    pub data: &'a Dataset<'a, T>,
+    /// The samples on which losses are compared, with inputs as the network expects them.
+    pub compared: &'a Dataset<'a, T>,
+    pub transform: Box<dyn GradientTransform<T>>,
+    pub in_order: bool,
+    /// The standardization that is inverted to bring outputs back to the scale of the targets.
+    pub targets: Option<&'a Standardize>,
+}
+
+impl<'a, T: Scalar> Trial<'a, T> {
+    /// Trains a candidate for as many steps as `curve` has values. Adds the loss of each step to `curve`, and returns
+    /// the loss after the last.
+    pub(super) fn train(
+        &self,
+        candidate: Candidate<'_, T>,
+        seed: u64,
+        left_out: &[usize],
+        curve: &mut [f64],
+    ) -> Result<f64, Error> {
+        let Candidate { compared, targets, .. } = candidate;
+        let Some(mut trainer) = self.trained(candidate, seed, curve, &mut ())? else { return Ok(f64::INFINITY) };
+        let loss = self.compare(&mut trainer, compared, targets, left_out)?;
+        Ok(if loss.is_nan() { f64::INFINITY } else { loss })
+    }
+
+    /// Takes a step for each value of `curve`, and adds its loss there. `None` if parameters became NaN or infinite.
+    pub(super) fn trained<M: GradientMonitor<T>>(
+        &self,
+        candidate: Candidate<'_, T>,
+        seed: u64,
+        curve: &mut [f64],
+        monitor: &mut M,
+    ) -> Result<Option<Trained<'a, T>>, Error> {
+        let Candidate { network, parameters, data, transform, in_order, .. } = candidate;
+        let config = TrainConfig { batch_size: self.batch_size, seed, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(network, self.loss, transform, config)?;
+        trainer.parameters_mut().copy_from_slice(&parameters);
+        let (mut batch, mut order) = (Batch::new(data, self.batch_size), Vec::new());
+        let mut epoch = 0;
+        for loss in curve.iter_mut() {
+            if order.len() < self.batch_size.min(data.samples()) {
+                order = (0..data.samples()).collect();
+                match in_order {
+                    // Batches are taken from the end.
+                    true => order.reverse(),
+                    false => shuffle(&mut order, seed, epoch),
+                }
+                epoch += 1;
+            }
+            let rest = order.split_off(order.len().saturating_sub(self.batch_size));
+            match trainer.step(data, &mut batch, &rest, monitor) {
+                Ok((step, _)) => *loss += step,
+                Err(Error::NonFiniteParameters { .. } | Error::NonFiniteGradient { .. }) => {
+                    *loss = f64::INFINITY;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(trainer))
+    }
+
+    /// Returns the loss of a trained network on evenly spaced samples. Its outputs are brought back to the scale of the
+    /// given targets.
+    fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
+        &self,
+        trainer: &mut Trainer<T, L, C, G>,
+        data: &Dataset<'_, T>,
+        targets: Option<&Standardize>,
+        left_out: &[usize],
+    ) -> Result<f64, Error> {
+        let per_step = crate::workspace::per_step(trainer.network());
+        let width = trainer.network().dims().output;
+        let (mut sum, mut total) = (0.0, 0.0);
+        let (mut of, mut given) = (Batch::new(data, self.batch_size), Batch::new(self.data, self.batch_size));
+        let count = data.samples().min(COMPARED);
+        let spread = (0..count).map(|i| i * data.samples() / count);
+        let samples: Vec<usize> = spread.filter(|sample| !left_out.contains(sample)).collect();
+        let w = trainer.parameters().to_vec();
+        trainer.workspace_mut().reserve(samples.len().min(self.batch_size), data.steps())?;
+        for samples in samples.chunks(self.batch_size) {
+            of.gather(data, samples, per_step)?;
+            given.gather(self.data, samples, per_step)?;
+            let mut y = trainer.workspace_mut().infer(&w, of.x(), of.shape())?.to_vec();
+            if let Some(columns) = targets {
+                columns.invert(&mut y)?;
+            }
+            let mut dy = vec![scalar(0.0); y.len()];
+            let weight = self.loss.total_weight(width, given.target(), given.row_weights());
+            if weight > 0.0 {
+                let loss = to_f64(self.loss.evaluate(width, &y, given.target(), given.row_weights(), &mut dy)?);
+                sum += if self.loss.reduction() == Reduction::Mean { loss * weight } else { loss };
+                total += weight;
+            }
+        }
+        Ok(if total > 0.0 { sum / total } else { f64::NAN })
+    }
+}
