@@ -24,6 +24,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
 /// Names in the table that `surface` does not see: made by macros, or without arguments.
 const BESIDES: &[&str] = &[
     "activation::ActivationKind: Activation",
+    "activation::HardShrink: Activation",
+    "activation::HardShrink::new",
+    "activation::SoftShrink: Activation",
+    "activation::SoftShrink::new",
     "recurrent::CellKind {}",
     "recurrent::CellKind: Deserialize",
     "layer::GroupNorm: Layer",
