@@ -9,8 +9,8 @@ use chainrule::{
     random::generator,
     scalar, to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Optimizer, Penalty, RmsProp, Schedule, Sgd,
-        SkipNonFinite, WeightAverage,
+        Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, GradientTransform, Lion, Muon, NAdam,
+        Optimizer, Penalty, RAdam, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
     },
     workspace::Workspace,
 };
@@ -40,12 +40,14 @@ fn truth(centred: bool, epsilon: f64, x: &[f64], dy: &[f64]) -> [Vec<f64>; 3] {
     [unit, dx, d_gain]
 }
 
-fn norm_is_right_at<T: Scalar>(layer: &dyn Layer<T>, centred: bool, epsilon: f64, size: f64) {
+fn norm_is_right_at<T: Scalar>(layer: &dyn Layer<T>, centred: bool, epsilon: f64, size: f64, gradient: f64) {
     let width = layer.dims().input;
     let x: Vec<T> = (0..width).map(|i| scalar(size * (1.0 + 0.5 * number(1, i)) * number(2, i).signum())).collect();
-    let dy: Vec<T> = (0..width).map(|i| scalar(number(3, i))).collect();
+    let dy: Vec<T> = (0..width).map(|i| scalar(gradient * number(3, i))).collect();
     let wide = |x: &[T]| x.iter().map(|&x| to_f64(x)).collect::<Vec<f64>>();
-    let expected = truth(centred, epsilon, &wide(&x), &wide(&dy));
+    let times = |x: &[f64], by: f64| x.iter().map(|x| x * by).collect::<Vec<f64>>();
+    let [y, dx, d_gain] = truth(centred, epsilon, &wide(&x), &times(&wide(&dy), 1.0 / gradient));
+    let expected = [y, times(&dx, gradient), times(&d_gain, gradient)];
 
     let w = initialize(layer, 1).unwrap();
     let mut workspace = Workspace::new(layer, BatchShape::batch(1)).unwrap();
@@ -67,18 +69,21 @@ fn norm_is_right_at<T: Scalar>(layer: &dyn Layer<T>, centred: bool, epsilon: f64
             let overflow = expected.abs() > to_f64(T::max_value()) && found.is_infinite();
             assert!(
                 overflow || (found - expected).abs() <= bound,
-                "{layer:?} at {size:e}: {what} {found} for {expected}"
+                "{layer:?} at {size:e}, gradients of {gradient:e}: {what} {found} for {expected}"
             );
         }
     }
 }
 
 fn norms_are_right_over_the_range<T: Scalar>(sizes: &[f64]) {
-    for &size in sizes {
-        norm_is_right_at::<T>(&LayerNorm::new(12), true, 1e-5, size);
-        norm_is_right_at::<T>(&RmsNorm::new(12), false, 1e-6, size);
-        norm_is_right_at::<T>(&LayerNorm::new(12).epsilon(1e-300).unwrap(), true, 1e-300, size);
-        norm_is_right_at::<T>(&RmsNorm::new(12).epsilon(1e-300).unwrap(), false, 1e-300, size);
+    // The sums over a row of the second gradients are beyond the format.
+    for gradient in [1.0, to_f64(T::max_value()) / 4.0] {
+        for &size in sizes {
+            norm_is_right_at::<T>(&LayerNorm::new(12), true, 1e-5, size, gradient);
+            norm_is_right_at::<T>(&RmsNorm::new(12), false, 1e-6, size, gradient);
+            norm_is_right_at::<T>(&LayerNorm::new(12).epsilon(1e-300).unwrap(), true, 1e-300, size, gradient);
+            norm_is_right_at::<T>(&RmsNorm::new(12).epsilon(1e-300).unwrap(), false, 1e-300, size, gradient);
+        }
     }
 }
 
@@ -151,7 +156,15 @@ fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
         Box::new(RmsProp::new(1e-3)),
         Box::new(RmsProp::new(1e-3).momentum(0.9)),
         Box::new(RmsProp::new(1e-5).alpha(0.9999).momentum(0.999)),
+        Box::new(RmsProp::new(1e-3).centred().momentum(0.9)),
         Box::new(Adagrad::new(1e-2)),
+        Box::new(Adadelta::new(1.0)),
+        Box::new(Adamax::new(1e-3)),
+        Box::new(NAdam::new(1e-3)),
+        Box::new(RAdam::new(1e-3)),
+        Box::new(Lion::new(1e-4)),
+        Box::new(Lion::new(1e-4).decay(0.1)),
+        Box::new(Muon::new(1e-3, Adam::new(1e-3)).decay(0.1)),
         Box::new(Sgd::new(1e-3).momentum(0.9)),
         Box::new(Sgd::new(1e-3).momentum(0.99).nesterov()),
         Box::new(Sgd::new(1e-3).momentum(0.9).dampening(0.5)),
