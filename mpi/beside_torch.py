@@ -2,7 +2,7 @@
 """Two ranks of chainrule over MPI beside two processes of PyTorch's DistributedDataParallel on gloo, one thread each.
 
     pip install torch numpy
-    cargo build --release --manifest-path mpi/Cargo.toml --example ranks
+    cargo build --release -p chainrule-mpi --example ranks
     mpi/beside_torch.py --rounds 8
 
 An update of an LSTM of 256 inputs and 512 units, 64 steps, batch 64: mean squared error, clipping, plain descent. Data
@@ -100,7 +100,7 @@ def main():
     if arguments.torch:
         print(json.dumps(torch_rank(*arguments.torch)))
         return
-    program = pathlib.Path(__file__).parent / "target/release/examples/ranks"
+    program = pathlib.Path(__file__).parent.parent / "target/release/examples/ranks"
     chainrule = lambda ranks: json.loads(subprocess.check_output([program, "update", str(ranks), str(UPDATES)]))
     jobs = {
         "chainrule, without ranks": lambda: chainrule(0),
