@@ -1,6 +1,6 @@
 //! The report: the faults, and for each its layer, beginning, size and factor of the chain rule.
 
-use super::{Cause, Diagnosis, Finding, Severity, TrialReport, figures::count};
+use super::{Cause, Diagnosis, Finding, Severity, TrialReport, figures::count, fix::is_seen_within};
 use crate::{
     monitor::{BudgetHistory, Factor, Shares},
     theory::Certificate,
@@ -94,11 +94,11 @@ pub struct Report {
     /// The first loss, and the mean of about the last five losses; `None` without reported losses.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub loss: Option<[f64; 2]>,
-    /// The loss of the best constant outputs, which need no look at the inputs; `None` without
-    /// [`Diagnosis::task`].
+    /// The loss of the best constant outputs, which need no look at the inputs. `None` without [`Diagnosis::task`], for
+    /// data without targets, and for a network or a loss that `task` cannot examine.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub chance: Option<f64>,
-    /// The name of the loss; `None` without [`Diagnosis::task`].
+    /// The name of the loss; `None` where [`chance`](Self::chance) is.
     pub loss_name: Option<String>,
     /// The transforms of the run with their settings; `None` without [`Diagnosis::transform`] and without a trial.
     pub transform: Option<String>,
@@ -266,8 +266,10 @@ impl Report {
             let hidden = trial.behind.iter().flat_map(|behind| &behind.findings);
             // A fault that is gone with the fix of the first is an effect of it.
             if let Some(behind) = trial.behind.as_ref().filter(|behind| behind.removed) {
-                let stays = |cause| behind.findings.iter().any(|finding| finding.cause == cause);
-                for finding in self.findings[at + 1..].iter_mut().filter(|it| is_fault(it) && !stays(it.cause)) {
+                let is_gone = |it: &Finding| {
+                    !it.is_proof && !behind.causes.contains(&it.cause) && is_seen_within(it, behind.watched)
+                };
+                for finding in self.findings[at + 1..].iter_mut().filter(|it| is_fault(it) && is_gone(it)) {
                     finding.severity = Severity::Note;
                     finding.because =
                         format!("gone with {}: an effect of the first fault; {}", behind.name, finding.because);

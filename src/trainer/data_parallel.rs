@@ -249,20 +249,19 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Report, Error> {
         let overlaps = parallel.overlaps() && !monitor.is_active() && !self.workspace.has_frozen();
-        if overlaps {
-            parallel.begin_beside()?;
-        }
         let (mut monitor, mut report) = (Part { monitor, first: true }, Report::Nothing);
         for pass in 0..parallel.passes.len() {
             let (shards, mut beside) = (parallel.passes[pass].clone(), false);
             if !matches!(report, Report::Failed(_)) {
                 let forward = self.forward_shards(parallel, reader, samples, shards.clone(), &mut monitor);
-                let backward = forward.and_then(|_| {
-                    beside = overlaps;
-                    match overlaps {
-                        true => self.backward_beside_sum(parallel),
-                        false => self.workspace.backward_with(self.parameters, &mut monitor).map(drop),
+                let backward = forward.and_then(|_| match overlaps {
+                    // After a failed forward pass the sum has losses of NaN alone, and travels after the pass.
+                    true => {
+                        parallel.begin_beside()?;
+                        beside = true;
+                        self.backward_beside_sum(parallel)
                     }
+                    false => self.workspace.backward_with(self.parameters, &mut monitor).map(drop),
                 });
                 match backward {
                     Ok(()) => monitor.first = false,

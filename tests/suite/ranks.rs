@@ -740,16 +740,24 @@ fn parts_of_later_layers_travel_on_a_thread_beside_the_pass() {
 #[test]
 fn error_and_loss_that_is_not_finite_beside_parts_are_told_to_all() {
     let case = wide();
-    let data = (case.data)();
-    let found = errors(|rank| {
-        let loss: Box<dyn Loss<f64>> = Box::new(Failing(rank.rank() == 1, 0.into()));
-        let mut run = Trainer::new((case.network)()?, loss, (case.transform)(), case.settings)?;
-        run.set_data_parallel(DataParallel::new(rank).overlap())?;
-        run.fit(&data).map(drop)
-    });
-    assert!(matches!(found[1], Error::Empty { what: "on purpose" }), "{}", found[1]);
-    for error in [&found[0], &found[2], &found[3]] {
-        assert!(matches!(error, Error::Ranks(RankRule::Failed { rank: 1, .. })), "{error}");
+    let (x, y) = (values(1, 32 * 8), values(2, 32 * 2));
+    let data = Dataset::rows(8, &x, Target::Values(&y)).unwrap();
+    // The loss fails in the first update, and in the second, whose sums begin with the totals of the first. Each rank
+    // has two shards.
+    for (calls, failing) in [(2, 1), (0, 1), (2, 0), (0, 3)] {
+        let found = errors(|rank| {
+            let loss: Box<dyn Loss<f64>> = Box::new(Failing(rank.rank() == failing, calls.into()));
+            let mut run = Trainer::new((case.network)()?, loss, (case.transform)(), case.settings)?;
+            run.set_data_parallel(DataParallel::new(rank).overlap())?;
+            run.fit(&data).map(drop)
+        });
+        for (rank, error) in found.iter().enumerate() {
+            match error {
+                Error::Empty { what: "on purpose" } if rank == failing => {}
+                Error::Ranks(RankRule::Failed { rank: told, .. }) if rank != failing && *told == failing => {}
+                _ => panic!("rank {rank}, where {failing} fails: {error}"),
+            }
+        }
     }
     let (x, mut y) = (values(1, 20 * 8), values(2, 20 * 2));
     y[13 * 2] = f64::MAX; // Its square is infinite.

@@ -26,8 +26,10 @@ pub struct Behind {
     pub watched: usize,
     /// The steps of all trainings that the look took.
     pub steps: usize,
-    /// Whether the fix removed the first finding.
+    /// Whether the fix removed the first finding. False if the finding needs more passes than were watched.
     pub removed: bool,
+    /// The causes of all faults of the fixed network, also those that the change itself can make.
+    pub causes: Vec<Cause>,
     /// The faults of the fixed network, other than the first, likeliest root cause first. Each names its fix.
     pub findings: Vec<Finding>,
 }
@@ -36,13 +38,14 @@ pub struct Behind {
 const MORE: usize = 5;
 
 impl<T: Scalar> Trial<'_, T> {
-    /// Returns the steps of one monitored training: enough for every rule.
+    /// Returns the steps of one monitored training: those of a trial, and enough for the patience of the rules.
     pub(super) fn steps_of_look(&self, context: &FixContext<'_>) -> usize {
         let patience = usize::try_from(context.thresholds.patience).unwrap_or(usize::MAX);
         self.steps.max(patience.saturating_add(MORE))
     }
 
-    /// Examines the best fix, or if none helped the first with which the finding is gone. `None` if there is none.
+    /// Examines the best fix, or if none helped the first with which the finding is gone. `None` if there is none. Also
+    /// returns the steps of all trainings.
     pub(super) fn look(
         &self,
         context: &FixContext<'_>,
@@ -51,7 +54,7 @@ impl<T: Scalar> Trial<'_, T> {
         w: &[T],
         fixes: &[Fix],
         report: &TrialReport,
-    ) -> Result<Option<Behind>, Error> {
+    ) -> Result<(Option<Behind>, usize), Error> {
         let mut used = 0;
         let best = report.best();
         let mut tried: Vec<usize> = report.outcomes.iter().filter_map(|outcome| outcome.fix).collect();
@@ -65,14 +68,15 @@ impl<T: Scalar> Trial<'_, T> {
             used += steps;
             let Some(found) = self.watch(context, steps, network, w, &fixes[fix])? else { continue };
             let is_first = |finding: &Finding| finding.cause == context.finding.cause;
-            let removed = !found.iter().any(is_first);
+            let removed = is_seen_within(context.finding, steps) && !found.iter().any(is_first);
             if removed || best.is_some() {
-                let findings = found.into_iter().filter(|finding| !is_first(finding)).collect();
-                let name = fixes[fix].name;
-                return Ok(Some(Behind { fix, name, watched: steps, steps: used, removed, findings }));
+                let causes = found.iter().map(|finding| finding.cause).collect();
+                let others = found.into_iter().filter(|it| !is_first(it) && !is_made_by(&fixes[fix].change, it.cause));
+                let (name, findings) = (fixes[fix].name, others.collect());
+                return Ok((Some(Behind { fix, name, watched: steps, steps: used, removed, causes, findings }), used));
             }
         }
-        Ok(None)
+        Ok((None, used))
     }
 
     /// Trains a fixed network with a monitor, and returns the findings above a note. `None` if nothing can be trained.
@@ -90,7 +94,9 @@ impl<T: Scalar> Trial<'_, T> {
         let (mut curve, mut seen) = (filled("steps of a trial", steps, 0.0)?, Statistics::new());
         let Some(trainer) = self.trained(candidate, 0, &mut curve, &mut seen)? else { return Ok(None) };
         let inputs = match fix.change {
-            Change::Standardize(_) => InputStatistics::of_rows(data.inputs())?.steps(data.steps())?,
+            Change::Standardize(_) | Change::LeaveOut(_) => {
+                InputStatistics::of_rows(data.inputs())?.steps(data.steps())?
+            }
             _ => context.inputs,
         };
         let mut batch = Batch::new(data, data.samples().min(self.batch_size));
@@ -101,7 +107,7 @@ impl<T: Scalar> Trial<'_, T> {
         let diagnosis = diagnosis.thresholds(context.thresholds).interventions(after, batch.x(), batch.shape())?;
         let report = diagnosis.task(after, data, self.loss)?.statistics(&seen).report();
         let mut found = report.findings;
-        found.retain(|finding| finding.severity > Severity::Note && !is_made_by(&fix.change, finding.cause));
+        found.retain(|finding| finding.severity > Severity::Note);
         let described = trainer.network().spec();
         for finding in &mut found {
             finding.behind = Some(fix.name);
@@ -112,11 +118,16 @@ impl<T: Scalar> Trial<'_, T> {
                 FixContext { network: &described, finding: &first, inputs, columns, targets, ..context.clone() };
             let fixes = suggest_fixes(&FixContext { typical_norm: norm, ..context })?;
             if let Some(fix) = fixes.first() {
-                finding.fix = format!("{}: {}", fix.name, fix.why);
+                finding.fix = format!("{}: {}; not tried", fix.name, fix.why);
             }
         }
         Ok(Some(found))
     }
+}
+
+/// Whether `steps` watched passes are enough to see `finding`, which needed the passes up to its `since`.
+pub(in crate::diagnosis) fn is_seen_within(finding: &Finding, steps: usize) -> bool {
+    finding.since.is_none_or(|since| since < steps as u64)
 }
 
 /// Whether a finding of this cause can be the work of the change itself.

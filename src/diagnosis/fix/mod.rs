@@ -30,6 +30,7 @@ mod unsquash;
 mod without_decay;
 
 pub use behind::Behind;
+pub(super) use behind::is_seen_within;
 pub use branches::ScaleBranches;
 pub use clip::ClipAtTypicalNorm;
 pub use critical::CriticalInitialization;

@@ -175,8 +175,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
             let mut report = alone.run(network, w, fixes)?;
             if spared > 0 {
                 let left = limit.saturating_sub(report.steps);
-                report.behind = alone.look(context, [look, left], network, w, fixes, &report)?;
-                report.steps += report.behind.as_ref().map_or(0, |behind| behind.steps);
+                let (behind, steps) = alone.look(context, [look, left], network, w, fixes, &report)?;
+                report.behind = behind;
+                report.steps += steps;
             }
             return Ok(report);
         }

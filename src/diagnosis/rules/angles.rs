@@ -6,6 +6,7 @@ use crate::{
     monitor::LinkStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
+use num_traits::Float;
 
 /// Returns the factor by which 1 − cosine is smaller than in the first layer, if it is below `apart`; otherwise 1.
 /// The arguments are the cosines of the first layer and of this one.
@@ -52,8 +53,9 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let because = format!(
         "the cosine was {first} in the first layer and {began} here at the first step: relative to their \
-         norm, two inputs differ {} times less here",
-        number(now(link).max(at_first(link)))
+         norm, two inputs differ by {} of what they do there",
+        // A cosine counts squares of distances.
+        number(Float::sqrt(now(link).max(at_first(link))).recip())
     );
     let [layer, last] = [link, last].map(|link| String::from(layer_of(link.name())));
     let finding = diagnosis.finding(Cause::CollapsedRepresentation, severity, "", text, because);
