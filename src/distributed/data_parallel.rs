@@ -114,9 +114,9 @@ impl<T: Scalar> DataParallel<T> {
     /// A part has whole parameter blocks, and 65,536 values or more. Its messages are sent by a second thread of the
     /// rank, which pays where a core or a network card is idle during the pass; docs/scale.md has a model. The messages
     /// are in parts, but after the pass, with an active monitor, frozen blocks, several passes of a rank, or without
-    /// `std`. So they are where each shard needs a pass of its own: with a `BatchNorm`, a layer of another crate, ragged
-    /// data, an output for each step, or a shard without weight. They are whole for a number of ranks that is not a
-    /// power of two.
+    /// `std`. So they are where each shard needs a pass of its own: with a `BatchNorm`, a layer of another crate,
+    /// ragged data, an output for each step, or a shard without weight. They are whole for a number of ranks that is
+    /// not a power of two.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }
