@@ -111,7 +111,8 @@ impl Report {
             format!("{}\n", line.trim_end())
         };
         let mut text = format!(
-            "{:<width$}  {:<kind$}  {:>9} {:>9}  decades of the gradient's norm, from loss to input; ▸ +0.1, ◂ −0.1\n",
+            "{:<width$}  {:<kind$}  {:>9} {:>9}  \
+             decades of the gradient's norm, from loss to input; ▸ +0.1, ◂ −0.1\n",
             "layer", "kind", "measured", "predicted"
         );
         for (i, link) in path.iter().enumerate() {

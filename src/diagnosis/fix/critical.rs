@@ -55,7 +55,8 @@ impl FixStrategy for CriticalInitialization {
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let Some(after) = initialized(context.network, self.orthogonal) else { return Ok(None) };
         let why = String::from(
-            "weights of the size at which each layer keeps the gradient's norm (χ₁ = 1, `initializer::CriticalGain`)",
+            "weights of the size at which each layer keeps the gradient's norm \
+             (χ₁ = 1, `initializer::CriticalGain`)",
         );
         let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
         // Units that died during training died because of the updates.

@@ -121,8 +121,8 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 Cause::DeadUnits,
                 format!("{most}{:.0} % of the units of {where_} are dead", 100.0 * dead),
                 format!(
-                    "φ′ is 0 for every sample seen, so no update reaches their weights; {:.0} % were off at the first \
-                     step",
+                    "φ′ is 0 for every sample seen, so no update reaches their weights; \
+                     {:.0} % were off at the first step",
                     100.0 * first
                 ),
             ),
