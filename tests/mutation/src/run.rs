@@ -38,6 +38,8 @@ fn command(program: &str, tests: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -v {MEMORY}; exec \"$@\""), "sh", program, "--exact", "--test-threads=1"]);
     command.args(tests).env("CHAINRULE_THREADS", "1").stdin(Stdio::null()).stderr(Stdio::null());
+    // A seed that fails under a mutant is no failure of the project.
+    command.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
     command
 }
 
