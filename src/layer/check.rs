@@ -80,6 +80,27 @@ impl Answers {
         }
     }
 
+    /// Returns the results of a layer with the given `dims` and `hints` that has `blocks` and `links` of its own and
+    /// consists of `parts`: their sums, and what holds for all of them. Refuses a layer that is nested too deep.
+    pub(crate) fn of_parts(
+        dims: Dims,
+        hints: Hints,
+        [blocks, links]: [usize; 2],
+        parts: impl Iterator<Item = Self>,
+    ) -> Result<Self, LayerRule> {
+        let own = Answers { blocks, links, depth: 0, hints, ..Self::without_sizes(dims) };
+        let all = parts.fold(own, |all, part| Answers {
+            blocks: all.blocks + part.blocks,
+            links: all.links + part.links,
+            depth: all.depth.max(part.depth),
+            samples: all.samples.and(part.samples),
+            reads_later_steps: all.reads_later_steps | part.reads_later_steps,
+            keeps_rows: all.keeps_rows & part.keeps_rows,
+            ..all
+        });
+        Ok(Answers { depth: Self::above(all.depth)?, ..all })
+    }
+
     /// Returns `depth + 1`, the number of levels of a layer whose parts have up to `depth` levels. Refuses more than
     /// [`MAX_DEPTH`].
     pub(crate) fn above(depth: usize) -> Result<usize, LayerRule> {

@@ -14,56 +14,6 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use rand_core::Rng;
 
-/// Each row shifted to mean 0 and scaled to variance 1: `y = γ ⊙ (x − μ)/√(σ² + ε) + β`.
-///
-/// σ² is the mean of (x − μ)². Source: Ba, Kiros & Hinton 2016, eq. 4; ε = 1e-5 as in PyTorch.
-///
-/// # Shapes
-/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct LayerNorm {
-    pub(crate) width: usize,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub(crate) epsilon: f64,
-    affine: bool,
-}
-
-/// Each row scaled to root mean square 1: `y = γ ⊙ x/√(mean(x²) + ε)`.
-///
-/// Source: Zhang & Sennrich 2019, eq. 4; ε = 1e-6.
-///
-/// # Shapes
-/// x, y: \[rows, width\]; block `gain` \[width, 1\], unless left out.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct RmsNorm {
-    pub(crate) width: usize,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub(crate) epsilon: f64,
-    affine: bool,
-}
-
-/// Each group of consecutive values of a row shifted to mean 0 and scaled to variance 1:
-/// `y_i = γ_i (x_i − μ_g)/√(σ_g² + ε) + β_i` for the values i of group g.
-///
-/// σ_g² is the mean of (x_i − μ_g)² over the group. One group is a [`LayerNorm`]. The steps of a sequence are
-/// normalized separately, unlike the positions of a channel in PyTorch. Source: Wu & He 2018, eq. 7; ε = 1e-5 as in
-/// PyTorch.
-///
-/// # Shapes
-/// x, y: \[rows, width\], each row groups × (width / groups); blocks `gain` and `bias`, both \[width, 1\], unless left
-/// out.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct GroupNorm {
-    pub(crate) width: usize,
-    pub(crate) groups: usize,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub(crate) epsilon: f64,
-    affine: bool,
-}
-
 impl LayerNorm {
     /// Creates the norm for rows of `width` values, with ε = 1e-5 and a learned gain and bias.
     pub fn new(width: usize) -> Self {
@@ -122,8 +72,19 @@ pub(super) fn check_epsilon(epsilon: f64) -> Result<(), Error> {
     require(epsilon > 0.0 && epsilon.is_normal(), "epsilon of a norm", "a positive normal number", epsilon)
 }
 
+/// Defines a norm with its settings, of which `$size` are sizes.
 macro_rules! norm {
-    ($name:ident { $($setting:ident),* }, $of_width:expr) => {
+    ($(#[$doc:meta])+ $name:ident { $($size:ident),+; epsilon, affine }, $of_width:expr) => {
+        $(#[$doc])+
+        #[derive(Clone, Debug, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        pub struct $name {
+            $(pub(crate) $size: usize,)+
+            #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+            pub(crate) epsilon: f64,
+            affine: bool,
+        }
+
         impl $name {
             /// Sets ε, which is added to the mean square.
             ///
@@ -143,7 +104,7 @@ macro_rules! norm {
 
         impl ListedLayer for $name {
             fn facts(&self) -> Vec<Fact> {
-                vec![$(fact(stringify!($setting), self.$setting)),*]
+                vec![$(fact(stringify!($size), self.$size),)+ fact("epsilon", self.epsilon), fact("affine", self.affine)]
             }
 
             fn check(&self) -> Result<(), Error> {
@@ -223,6 +184,36 @@ macro_rules! norm {
     };
 }
 
-norm!(LayerNorm { width, epsilon, affine }, LayerNorm::new);
-norm!(RmsNorm { width, epsilon, affine }, RmsNorm::new);
-norm!(GroupNorm { width, groups, epsilon, affine }, GroupNorm::of_width);
+norm! {
+    /// Each row shifted to mean 0 and scaled to variance 1: `y = γ ⊙ (x − μ)/√(σ² + ε) + β`.
+    ///
+    /// σ² is the mean of (x − μ)². Source: Ba, Kiros & Hinton 2016, eq. 4; ε = 1e-5 as in PyTorch.
+    ///
+    /// # Shapes
+    /// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out.
+    LayerNorm { width; epsilon, affine }, LayerNorm::new
+}
+
+norm! {
+    /// Each row scaled to root mean square 1: `y = γ ⊙ x/√(mean(x²) + ε)`.
+    ///
+    /// Source: Zhang & Sennrich 2019, eq. 4; ε = 1e-6.
+    ///
+    /// # Shapes
+    /// x, y: \[rows, width\]; block `gain` \[width, 1\], unless left out.
+    RmsNorm { width; epsilon, affine }, RmsNorm::new
+}
+
+norm! {
+    /// Each group of consecutive values of a row shifted to mean 0 and scaled to variance 1:
+    /// `y_i = γ_i (x_i − μ_g)/√(σ_g² + ε) + β_i` for the values i of group g.
+    ///
+    /// σ_g² is the mean of (x_i − μ_g)² over the group. One group is a [`LayerNorm`]. The steps of a sequence are
+    /// normalized separately, unlike the positions of a channel in PyTorch. Source: Wu & He 2018, eq. 7; ε = 1e-5 as
+    /// in PyTorch.
+    ///
+    /// # Shapes
+    /// x, y: \[rows, width\], each row groups × (width / groups); blocks `gain` and `bias`, both \[width, 1\], unless
+    /// left out.
+    GroupNorm { width, groups; epsilon, affine }, GroupNorm::of_width
+}

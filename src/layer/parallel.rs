@@ -2,7 +2,7 @@
 
 use super::{
     AddsByShard, Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes,
-    Mode, Parameters, PassLengths, Recorded, Samples, Structure,
+    Mode, Parameters, PassLengths, Recorded, Structure,
     check::{check_output_shape, cut, cut_shared, hold},
 };
 use crate::{
@@ -129,27 +129,7 @@ impl<T: Scalar> Parallel<T> {
     /// Returns the results of the layer's descriptive methods, from those of its branches. Refuses a layer that is
     /// nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
-        let (mut depth, mut samples, mut reads_later_steps) = (0, Samples::Independent, false);
-        let (mut blocks, mut links) = (0, OWN_LINKS);
-        for Branch { kept, .. } in &self.branches {
-            depth = depth.max(kept.depth);
-            samples = samples.and(kept.samples);
-            reads_later_steps |= kept.reads_later_steps;
-            (blocks, links) = (blocks + kept.blocks, links + kept.links);
-        }
-        Ok(Answers {
-            dims: self.dims(),
-            blocks,
-            links,
-            depth: Answers::above(depth)?,
-            hints: self.hints(),
-            samples,
-            reads_later_steps,
-            keeps_rows: self.branches.iter().all(|branch| branch.kept.keeps_rows),
-            saved: 0,
-            by_row: false,
-            plain: false,
-        })
+        Answers::of_parts(self.dims(), self.hints(), [0, OWN_LINKS], self.branches.iter().map(|branch| branch.kept))
     }
 
     /// The lengths that the slices of a pass must have, for an input of `shape` and an output of the shape `after`.

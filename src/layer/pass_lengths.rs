@@ -24,69 +24,45 @@ pub(crate) struct PassLengths {
 /// The name of a slice, its expected length and its actual length.
 type Slice = (&'static str, usize, usize);
 
-impl<T: Scalar> Forward<'_, T> {
-    /// Whether a container cut the slices to the lengths that this layer states, and there are at least `scratch`
-    /// values of scratch. Then nothing is left to check.
-    #[inline(always)]
-    pub(crate) fn is_cut(&self, scratch: usize) -> bool {
-        self.ctx.is_cut && self.scratch.len() >= scratch
-    }
+/// Defines the check of a pass whose memory is that of `$mode`. `$compare` compares the lengths.
+macro_rules! own_check {
+    ($pass:ident, $self:ident => $mode:expr, |$lengths:ident, $layer:ident, $w:ident| $compare:expr) => {
+        impl<T: Scalar> $pass<'_, T> {
+            /// Whether a container cut the slices to the lengths that this layer states, and there are at least
+            /// `scratch` values of scratch. Then nothing is left to check.
+            #[inline(always)]
+            pub(crate) fn is_cut(&self, scratch: usize) -> bool {
+                self.ctx.is_cut && self.scratch.len() >= scratch
+            }
 
-    /// Checks the lengths of `w` and of the slices of the pass against the methods of `layer`, which has no parts.
-    /// `name` is its name in the message.
-    ///
-    /// # Panics
-    /// If a slice has another length than the layer states.
-    #[inline(always)]
-    #[track_caller]
-    pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
-        let shape = self.ctx.shape;
-        if !self.is_cut(layer.memory(shape, self.ctx.mode).scratch) {
-            self.check_each(name, layer, w);
+            /// Checks the lengths of `w` and of the slices of the pass against the methods of `layer`, which has no
+            /// parts. `name` is its name in the message.
+            ///
+            /// # Panics
+            /// If a slice has another length than the layer states.
+            #[inline(always)]
+            #[track_caller]
+            pub(crate) fn check(&$self, name: &'static str, $layer: &impl Layer<T>, w: &[T]) {
+                if !$self.is_cut($layer.memory($self.ctx.shape, $mode).scratch) {
+                    $self.check_each(name, $layer, w);
+                }
+            }
+
+            #[cold]
+            #[inline(never)]
+            #[track_caller]
+            fn check_each(&$self, name: &'static str, $layer: &impl Layer<T>, $w: &[T]) {
+                let shape = $self.ctx.shape;
+                let lengths = PassLengths::new(name, $layer.dims(), &shape, &$layer.output_shape(shape));
+                let $lengths = lengths.memory($layer.memory(shape, $mode), shape.batch);
+                $compare;
+            }
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn check_each(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
-        let shape = self.ctx.shape;
-        let lengths = PassLengths::new(name, layer.dims(), &shape, &layer.output_shape(shape));
-        lengths.memory(layer.memory(shape, self.ctx.mode), shape.batch).forward(w, self);
-    }
+    };
 }
 
-impl<T: Scalar> Backward<'_, T> {
-    /// Whether a container cut the slices to the lengths that this layer states, and there are at least `scratch`
-    /// values of scratch. Then nothing is left to check.
-    #[inline(always)]
-    pub(crate) fn is_cut(&self, scratch: usize) -> bool {
-        self.ctx.is_cut && self.scratch.len() >= scratch
-    }
-
-    /// Checks the lengths of `w` and of the slices of the pass against the methods of `layer`, which has no parts.
-    /// `name` is its name in the message.
-    ///
-    /// # Panics
-    /// If a slice has another length than the layer states.
-    #[inline(always)]
-    #[track_caller]
-    pub(crate) fn check(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
-        let shape = self.ctx.shape;
-        if !self.is_cut(layer.memory(shape, self.ctx.mode.saving()).scratch) {
-            self.check_each(name, layer, w);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn check_each(&self, name: &'static str, layer: &impl Layer<T>, w: &[T]) {
-        let shape = self.ctx.shape;
-        let lengths = PassLengths::new(name, layer.dims(), &shape, &layer.output_shape(shape));
-        lengths.memory(layer.memory(shape, self.ctx.mode.saving()), shape.batch).backward(|| layer.hints(), w, self);
-    }
-}
+own_check!(Forward, self => self.ctx.mode, |lengths, layer, w| lengths.forward(w, self));
+own_check!(Backward, self => self.ctx.mode.saving(), |lengths, layer, w| lengths.backward(|| layer.hints(), w, self));
 
 impl PassLengths {
     /// Creates the lengths for a pass over `shape` through the layer named `layer`, whose output has the shape `after`.

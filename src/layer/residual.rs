@@ -125,17 +125,8 @@ impl<T: Scalar> Residual<T> {
     /// Returns the results of the residual's descriptive methods, from those of its branch. Refuses a residual that is
     /// nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
-        Ok(Answers {
-            dims: self.dims(),
-            blocks: self.own() + self.kept.blocks,
-            links: BRANCH_LINK + self.kept.links,
-            depth: Answers::above(self.kept.depth)?,
-            hints: self.hints(),
-            saved: 0,
-            by_row: false,
-            plain: false,
-            ..self.kept
-        })
+        let own = [self.own(), BRANCH_LINK];
+        Answers::of_parts(self.dims(), self.hints(), own, core::iter::once(self.kept))
     }
 }
 

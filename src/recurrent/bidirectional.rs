@@ -149,20 +149,9 @@ impl<F, B> Bidirectional<F, B> {
         F: Layer<T>,
         B: Layer<T>,
     {
-        let [first, second] = self.kept;
-        Ok(Answers {
-            dims: Layer::<T>::dims(self),
-            blocks: first.blocks + second.blocks,
-            links: FORWARD_LINK + first.links + second.links,
-            depth: Answers::above(first.depth.max(second.depth))?,
-            hints: Layer::<T>::hints(self),
-            samples: first.samples.and(second.samples),
-            reads_later_steps: true,
-            keeps_rows: first.keeps_rows,
-            saved: 0,
-            by_row: false,
-            plain: false,
-        })
+        let (dims, hints) = (Layer::<T>::dims(self), Layer::<T>::hints(self));
+        let answers = Answers::of_parts(dims, hints, [0, FORWARD_LINK], self.kept.into_iter())?;
+        Ok(Answers { reads_later_steps: true, ..answers })
     }
 }
 

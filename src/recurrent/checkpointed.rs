@@ -6,8 +6,7 @@ use crate::{
     error::{Error, LayerRule, require},
     kernel::sums::BlockSum,
     layer::{
-        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Samples,
-        Structure,
+        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Structure,
     },
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
@@ -249,24 +248,9 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     fn answers(&self) -> Result<Answers, LayerRule> {
-        let (mut depth, mut blocks, mut links) = (0, 0, 0);
-        for Entry { kept, .. } in self.entries() {
-            depth = depth.max(kept.depth);
-            (blocks, links) = (blocks + kept.blocks, links + kept.links);
-        }
-        Ok(Answers {
-            dims: self.dims(),
-            blocks,
-            links,
-            depth: Answers::above(depth)?,
-            hints: self.hints(),
-            samples: Samples::Independent,
-            reads_later_steps: false,
-            keeps_rows: self.last_step.is_none(),
-            saved: 0,
-            by_row: false,
-            plain: false,
-        })
+        let parts = self.entries().map(|entry| entry.kept);
+        let answers = Answers::of_parts(self.dims(), self.hints(), [0; 2], parts)?;
+        Ok(Answers { keeps_rows: self.last_step.is_none(), ..answers })
     }
 }
 

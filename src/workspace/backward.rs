@@ -236,13 +236,10 @@ impl<T: Scalar> Memory<T> {
             overwrite_dw: begins,
             trainable: TrainableMask::new(&self.trainable),
             ctx: Context {
-                shape,
-                mode: pass.mode,
                 dropout: self.dropout,
                 path: LinkPath::new(&self.names),
-                monitor,
                 buffers: self.buffers.for_pass(false),
-                is_cut: false,
+                ..Context::new(shape, pass.mode, monitor)
             },
         };
         let (w, whole) = match w {

@@ -306,13 +306,10 @@ impl<T: Scalar> Memory<T> {
                 final_state: &mut self.state_end[..states],
             },
             ctx: Context {
-                shape,
-                mode: pass.mode,
                 dropout: self.dropout,
                 path: LinkPath::new(&self.names),
-                monitor,
                 buffers: self.buffers.for_pass(pass.mode == Mode::Train),
-                is_cut: false,
+                ..Context::new(shape, pass.mode, monitor)
             },
         };
         install(self.pool.as_mut(), || network.forward(w, forward));

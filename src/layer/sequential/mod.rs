@@ -7,7 +7,7 @@ mod parallel;
 
 use super::{
     AddsByShard, Answers, Backward, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Parameters,
-    PassLengths, Recorded, Samples, Structure,
+    PassLengths, Recorded, Structure,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -186,20 +186,11 @@ impl<T: Scalar> Sequential<T> {
     /// Returns the results of the network's descriptive methods, from those of its layers. Refuses a network that is
     /// nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
-        let (last, one) = (self.links.last(), if let [one] = &self.links[..] { Some(one.kept) } else { None });
-        Ok(Answers {
-            dims: self.dims(),
-            blocks: last.map_or(0, |last| last.first_block + last.kept.blocks),
-            links: last.map_or(0, |last| last.first_link + last.kept.links),
-            depth: Answers::above(self.links.iter().map(|link| link.kept.depth).max().unwrap_or(0))?,
-            hints: self.hints(),
-            samples: self.links.iter().fold(Samples::Independent, |samples, link| samples.and(link.kept.samples)),
-            reads_later_steps: self.links.iter().any(|link| link.kept.reads_later_steps),
-            keeps_rows: self.changing.is_empty(),
-            saved: one.map_or(0, |one| one.saved),
-            by_row: one.is_some_and(|one| one.by_row),
-            plain: false,
-        })
+        let parts = self.links.iter().map(|link| link.kept);
+        let answers = Answers::of_parts(self.dims(), self.hints(), [0; 2], parts)?;
+        let one = if let [one] = &self.links[..] { Some(one.kept) } else { None };
+        let (saved, by_row) = one.map_or((0, false), |one| (one.saved, one.by_row));
+        Ok(Answers { keeps_rows: self.changing.is_empty(), saved, by_row, ..answers })
     }
 
     /// The lengths that the slices of a pass must have, for an input of `shape`.

@@ -2,7 +2,7 @@
 
 use super::{
     Asked, Given, Suite,
-    adjoint::{ADJOINT, Comparison, Part, at_rest, widened},
+    adjoint::{ADJOINT, Comparison, Direction, Part, at_rest, widened},
     run,
 };
 use crate::testing::{
@@ -29,7 +29,7 @@ impl Suite<'_, '_> {
             for i in 0..given.x.len() {
                 for simple in [0.0, 1.0, libm::round(given.x[i]), libm::round(given.x[i] * 8.0) / 8.0] {
                     let before = core::mem::replace(&mut given.x[i], (self.admit)(simple));
-                    if self.fails(part, &given, asked, scalar, 0) {
+                    if self.fails(Direction { part, stream: 0 }, &given, asked, scalar) {
                         break;
                     }
                     given.x[i] = before;

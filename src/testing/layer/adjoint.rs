@@ -58,6 +58,14 @@ pub(super) enum Part {
     Block(usize),
 }
 
+/// A random direction v of the values of `part`.
+#[derive(Clone, Copy)]
+pub(super) struct Direction {
+    pub(super) part: Part,
+    /// The stream of random numbers.
+    pub(super) stream: u64,
+}
+
 /// The two sides of the adjoint law: `expected` is ⟨c, J v⟩ from dual numbers, `found` is ⟨Jᵀc, v⟩ from the
 /// backward pass, and `scale` is the unit of their difference.
 pub(super) struct Comparison {
@@ -123,7 +131,7 @@ impl Suite<'_, '_> {
         if self.trial.broken(Law::Adjoint) {
             return;
         }
-        let Some(comparisons) = self.comparisons(part, given, asked, results, 0) else { return };
+        let Some(comparisons) = self.comparisons(Direction { part, stream: 0 }, given, asked, results) else { return };
         for (i, &(name, allowed)) in ADJOINT.iter().enumerate() {
             let error = comparisons[i].error();
             if error <= allowed {
@@ -133,9 +141,9 @@ impl Suite<'_, '_> {
                 }
                 continue;
             }
-            let wrong = (1..DRAWS).all(|draw| {
-                let given = self.draw(asked.shape, 100 + draw);
-                given.is_some_and(|given| self.fails(part, &given, asked, i, draw))
+            let wrong = (1..DRAWS).all(|stream| {
+                let given = self.draw(asked.shape, 100 + stream);
+                given.is_some_and(|given| self.fails(Direction { part, stream }, &given, asked, i))
             });
             if wrong {
                 self.accuse(part, given, asked, i, &comparisons[i]);
@@ -144,25 +152,18 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether ⟨c, J v⟩ and ⟨Jᵀc, v⟩ differ by more than rounding, or cannot be computed, for a random
-    /// direction v in `part`. `scalar` is 0 for `f64` and 1 for `f32`; `draw` is the random stream of v.
+    /// Whether ⟨c, J v⟩ and ⟨Jᵀc, v⟩ differ by more than rounding, or cannot be computed. `scalar` is 0 for
+    /// `f64` and 1 for `f32`.
     #[inline]
-    pub(super) fn fails(
-        &mut self,
-        part: Part,
-        given: &Given<f64>,
-        asked: &Asked<'_>,
-        scalar: usize,
-        draw: u64,
-    ) -> bool {
-        let Some(comparison) = self.comparison(part, given, asked, scalar, draw) else { return true };
+    pub(super) fn fails(&mut self, v: Direction, given: &Given<f64>, asked: &Asked<'_>, scalar: usize) -> bool {
+        let Some(comparison) = self.comparison(v, given, asked, scalar) else { return true };
         if !beyond(comparison.error(), ADJOINT[scalar].1) {
             return false;
         }
         // If terms cancel, the difference is due to rounding, and changes with the last digits of the inputs. The
         // difference of a mistake does not change.
         let off = comparison.expected - comparison.found;
-        let (mut rng, mut normals) = (generator(draw), Normals::new());
+        let (mut rng, mut normals) = (generator(v.stream), Normals::new());
         let steady = (0..NUDGES).all(|_| {
             let mut nudged = given.map(|value| {
                 let by = NUDGE * [f64::EPSILON, f32::EPSILON.into()][scalar] * normals.next(&mut rng);
@@ -174,12 +175,12 @@ impl Suite<'_, '_> {
             // A state of zero, at which sequences begin, is not changed.
             let states = nudged.state.iter_mut().flatten().zip(given.state.iter().flatten());
             states.filter(|(_, value)| **value == 0.0).for_each(|(nudged, _)| *nudged = 0.0);
-            self.comparison(part, &nudged, asked, scalar, draw).is_none_or(|other| {
+            self.comparison(v, &nudged, asked, scalar).is_none_or(|other| {
                 let moved = (other.expected - other.found - off).abs();
                 !beyond(4.0 * moved, off.abs())
             })
         });
-        (steady && !self.of_a_side(part, given, asked, scalar, draw, &comparison)) || !off.is_finite()
+        (steady && !self.of_a_side(v, given, asked, scalar, &comparison)) || !off.is_finite()
     }
 
     /// Whether the gradient at a state of zero, compared in `at`, equals the gradient on one side of it, since zero may
@@ -187,11 +188,10 @@ impl Suite<'_, '_> {
     #[inline]
     fn of_a_side(
         &mut self,
-        part: Part,
+        v: Direction,
         given: &Given<f64>,
         asked: &Asked<'_>,
         scalar: usize,
-        draw: u64,
         at: &Comparison,
     ) -> bool {
         if !given.state.iter().flatten().any(|&value| value == 0.0) {
@@ -200,25 +200,18 @@ impl Suite<'_, '_> {
         [-BESIDE_ZERO, BESIDE_ZERO].into_iter().any(|side| {
             let mut beside = given.clone();
             beside.state.iter_mut().flatten().filter(|value| **value == 0.0).for_each(|value| *value = side);
-            let beside = self.comparison(part, &beside, asked, scalar, draw);
+            let beside = self.comparison(v, &beside, asked, scalar);
             beside.is_some_and(|beside| !beyond((beside.expected - at.found).abs() / at.scale, ADJOINT[scalar].1))
         })
     }
 
-    /// Runs a pass, and computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ for a random direction v in `part`. `scalar` is 0 for
-    /// `f64` and 1 for `f32`; `draw` is the random stream of v. `None` if a pass fails.
+    /// Runs a pass, and computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩. `scalar` is 0 for `f64` and 1 for `f32`. `None` if a
+    /// pass fails.
     #[inline]
-    fn comparison(
-        &mut self,
-        part: Part,
-        given: &Given<f64>,
-        asked: &Asked<'_>,
-        scalar: usize,
-        draw: u64,
-    ) -> Option<Comparison> {
+    fn comparison(&mut self, v: Direction, given: &Given<f64>, asked: &Asked<'_>, scalar: usize) -> Option<Comparison> {
         let double = run(self.layers.double, given, asked).ok()?;
         let single = run(self.layers.single, &given.map(|value| value as f32), asked).ok()?;
-        let comparisons = self.comparisons(part, given, asked, &[double, widened(&single)], draw)?;
+        let comparisons = self.comparisons(v, given, asked, &[double, widened(&single)])?;
         comparisons.into_iter().nth(scalar)
     }
 
@@ -241,19 +234,17 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in `f64` and `f32`, whose passes gave `results`, for a random direction
-    /// v in `part`. `draw` is the random stream of v. `None` if the pass on dual numbers fails, or overflows at unusual
-    /// inputs.
+    /// Computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in `f64` and `f32`, whose passes gave `results`. `None` if the pass on
+    /// dual numbers fails, or overflows at unusual inputs.
     #[inline]
     fn comparisons(
         &mut self,
-        part: Part,
+        Direction { part, stream }: Direction,
         given: &Given<f64>,
         asked: &Asked<'_>,
         results: &[Results<f64>; 2],
-        draw: u64,
     ) -> Option<[Comparison; 2]> {
-        let mut rng = generator(self.seed.wrapping_mul(7_919).wrapping_add(draw));
+        let mut rng = generator(self.seed.wrapping_mul(7_919).wrapping_add(stream));
         let mut normals = Normals::new();
         let mut direction = at_rest(given);
         let mut fill = |values: &mut [f64]| values.iter_mut().for_each(|value| *value = normals.next(&mut rng));
@@ -302,20 +293,15 @@ impl Suite<'_, '_> {
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// Computes J v of the output and of the final state, v being `direction`, by a forward pass on dual numbers.
+    /// Computes J v of the output and of the final state by a forward pass on dual numbers.
     /// `None` if the pass fails, which is noted as a violation.
     #[inline]
-    pub(super) fn image(
-        &mut self,
-        given: &Given<f64>,
-        direction: &Given<f64>,
-        asked: &Asked<'_>,
-    ) -> Option<[Vec<f64>; 2]> {
+    pub(super) fn image(&mut self, given: &Given<f64>, v: &Given<f64>, asked: &Asked<'_>) -> Option<[Vec<f64>; 2]> {
         let zip = |values: &[f64], tangents: &[f64]| {
             values.iter().zip(tangents).map(|(&value, &tangent)| Dual::new(value, tangent)).collect::<Vec<_>>()
         };
-        let state = given.state.as_ref().zip(direction.state.as_ref()).map(|(state, tangent)| zip(state, tangent));
-        let (w, x) = (zip(&given.w, &direction.w), zip(&given.x, &direction.x));
+        let state = given.state.as_ref().zip(v.state.as_ref()).map(|(state, tangent)| zip(state, tangent));
+        let (w, x) = (zip(&given.w, &v.w), zip(&given.x, &v.x));
         let lifted = Given { w, x, state, dy: Vec::new(), d_state: None };
         match run(self.layers.dual, &lifted, &Asked { backward: false, ..*asked }) {
             Ok(results) => Some([results.y, results.state].map(|dual| dual.iter().map(|dual| dual.tangent).collect())),
@@ -327,16 +313,11 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes ⟨c, J v⟩ and ‖c‖‖J v‖, v being `direction`, and c the gradients of output and final state
+    /// Computes ⟨c, J v⟩ and ‖c‖‖J v‖ and c the gradients of output and final state
     /// in `given`. `None` if the pass on dual numbers fails.
     #[inline]
-    pub(super) fn along(
-        &mut self,
-        given: &Given<f64>,
-        direction: &Given<f64>,
-        asked: &Asked<'_>,
-    ) -> Option<(f64, f64)> {
-        let [y, end] = self.image(given, direction, asked)?;
+    pub(super) fn along(&mut self, given: &Given<f64>, v: &Given<f64>, asked: &Asked<'_>) -> Option<(f64, f64)> {
+        let [y, end] = self.image(given, v, asked)?;
         let d_state = given.d_state.as_deref().unwrap_or(&[]);
         let lengths = Float::hypot(norm(&given.dy), norm(d_state)) * Float::hypot(norm(&y), norm(&end));
         Some((dot(&given.dy, &y) + dot(d_state, &end), lengths))
