@@ -67,28 +67,16 @@ impl<'a, T> CellForward<'a, T> {
     /// Panics unless each slice has the length that `sizes` gives. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
-        let (n, UnitSizes { gates, separate, cell_state, operand, .. }) = (self.h.len(), sizes);
-        let right = self.z.len() == gates * n
-            && self.u.len() == separate * n
-            && self.h_prev.len() == n
-            && self.cell_state_prev.len() == cell_state * n
-            && self.cell_state.len() == cell_state * n
-            && (!operand || self.operand.len() == n)
-            && (self.monitored_z.is_empty() || self.monitored_z.len() == gates * n);
-        if !right {
-            refuse(
-                cell,
-                &[
-                    ("z", gates * n, self.z.len()),
-                    ("u", separate * n, self.u.len()),
-                    ("h_prev", n, self.h_prev.len()),
-                    ("cell_state_prev", cell_state * n, self.cell_state_prev.len()),
-                    ("cell_state", cell_state * n, self.cell_state.len()),
-                    ("operand", n, if operand { self.operand.len() } else { n }),
-                    ("monitored_z", gates * n, self.monitored_z.len()),
-                ],
-            );
-        }
+        let (n, operand, monitored) = (self.h.len(), self.operand.len(), self.monitored_z.len());
+        let found = [self.z.len(), self.u.len(), self.h_prev.len(), self.cell_state_prev.len(), self.cell_state.len()];
+        sizes.require(cell, n, found);
+        require(
+            cell,
+            [
+                ("operand", n, if sizes.operand { operand } else { n }),
+                ("monitored_z", if monitored == 0 { 0 } else { sizes.gates * n }, monitored),
+            ],
+        );
     }
 
     #[inline(always)]
@@ -151,8 +139,34 @@ pub(super) struct UnitSizes {
     pub(super) operand: bool,
 }
 
-/// Panics with the names of the `cell` and of the first slice of wrong length. `slices` holds names, expected lengths
-/// and found lengths.
+impl UnitSizes {
+    /// Panics unless the slices that both passes read have their lengths for `n` units: `found` are those of z, u,
+    /// h_prev, cell_state_prev and cell_state. `cell` is the name of the cell in the message.
+    #[inline(always)]
+    fn require(&self, cell: &str, n: usize, found: [usize; 5]) {
+        let [z, u, h_prev, cell_state_prev, cell_state] = found;
+        require(
+            cell,
+            [
+                ("z", self.gates * n, z),
+                ("u", self.separate * n, u),
+                ("h_prev", n, h_prev),
+                ("cell_state_prev", self.cell_state * n, cell_state_prev),
+                ("cell_state", self.cell_state * n, cell_state),
+            ],
+        );
+    }
+}
+
+/// Panics unless each slice has its length. `slices` holds names, expected lengths and found lengths; `cell` is the
+/// name of the cell in the message.
+#[inline(always)]
+fn require<const N: usize>(cell: &str, slices: [(&str, usize, usize); N]) {
+    if slices.iter().any(|&(_, expected, found)| expected != found) {
+        refuse(cell, &slices);
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
@@ -166,34 +180,19 @@ impl<'a, T> CellBackward<'a, T> {
     /// Panics unless each slice has the length that `sizes` gives. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
-        let (n, UnitSizes { gates, separate, cell_state, between_stages, operand }) = (self.h.len(), sizes);
-        let right = self.z.len() == gates * n
-            && self.u.len() == separate * n
-            && self.h_prev.len() == n
-            && self.cell_state_prev.len() == cell_state * n
-            && self.cell_state.len() == cell_state * n
-            && self.d_h.len() == n
-            && self.d_cell_state.len() == cell_state * n
-            && (!operand || self.d_operand.len() == n)
-            && self.d_h_prev.len() == n
-            && self.between_stages.len() == between_stages * n;
-        if !right {
-            refuse(
-                cell,
-                &[
-                    ("z", gates * n, self.z.len()),
-                    ("u", separate * n, self.u.len()),
-                    ("h_prev", n, self.h_prev.len()),
-                    ("cell_state_prev", cell_state * n, self.cell_state_prev.len()),
-                    ("cell_state", cell_state * n, self.cell_state.len()),
-                    ("d_h", n, self.d_h.len()),
-                    ("d_cell_state", cell_state * n, self.d_cell_state.len()),
-                    ("d_operand", n, if operand { self.d_operand.len() } else { n }),
-                    ("d_h_prev", n, self.d_h_prev.len()),
-                    ("between_stages", between_stages * n, self.between_stages.len()),
-                ],
-            );
-        }
+        let n = self.h.len();
+        let found = [self.z.len(), self.u.len(), self.h_prev.len(), self.cell_state_prev.len(), self.cell_state.len()];
+        sizes.require(cell, n, found);
+        require(
+            cell,
+            [
+                ("d_h", n, self.d_h.len()),
+                ("d_cell_state", sizes.cell_state * n, self.d_cell_state.len()),
+                ("d_operand", n, if sizes.operand { self.d_operand.len() } else { n }),
+                ("d_h_prev", n, self.d_h_prev.len()),
+                ("between_stages", sizes.between_stages * n, self.between_stages.len()),
+            ],
+        );
     }
 
     #[inline(always)]
