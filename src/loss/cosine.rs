@@ -1,6 +1,6 @@
 //! The loss of directions.
 
-use super::{Loss, Reduction, Rows, check_finite, own_evaluate};
+use super::{Loss, Reduction, Rows, check_finite, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -22,13 +22,9 @@ impl CosineDistance {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// Sets how the losses of the rows are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        CosineDistance { reduction }
-    }
 }
+
+reduction_setter!(CosineDistance, "rows");
 
 /// Returns the largest magnitude m of a row's values, and ‖row/m‖, which is NaN if m is 0. They are kept apart
 /// because their product, the norm, may overflow.

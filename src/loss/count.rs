@@ -3,7 +3,7 @@
 use super::{
     Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
-    own_evaluate,
+    own_evaluate, reduction_setter,
 };
 use crate::{
     error::{Error, require},
@@ -33,13 +33,9 @@ impl PoissonNll {
     pub fn full(self) -> Self {
         PoissonNll { full: true, ..self }
     }
-
-    /// Sets how the losses of the values are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        PoissonNll { reduction, ..self }
-    }
 }
+
+reduction_setter!(PoissonNll, "values");
 
 impl<T: Scalar> EachValue<T> for PoissonNll {
     const NAME: &'static str = "PoissonNll";

@@ -1,6 +1,8 @@
 //! Cross-entropy losses, computed from logits; softmax and its logarithm.
 
-use super::{Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of, own_evaluate, total_weight};
+use super::{
+    Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of, own_evaluate, reduction_setter, total_weight,
+};
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
@@ -63,16 +65,12 @@ impl CrossEntropy {
         CrossEntropy { ignored: Some(class), ..self }
     }
 
-    /// Sets how the losses of the rows are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        CrossEntropy { reduction, ..self }
-    }
-
     fn class_weight<T: Scalar>(&self, class: usize) -> T {
         self.weights.get(class).map_or(T::one(), |&weight| scalar(weight))
     }
 }
+
+reduction_setter!(CrossEntropy, "rows");
 
 /// The softmax of a row, from differences to its largest logit y_m. The subtraction removes a common offset before
 /// `exp` is rounded. The total probability of the other classes is a sum, not 1 minus the largest.
@@ -238,13 +236,9 @@ impl BinaryCrossEntropy {
         }
         Ok(BinaryCrossEntropy { positive: weights.to_vec(), ..self })
     }
-
-    /// Sets how the losses of the values are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        BinaryCrossEntropy { reduction, ..self }
-    }
 }
+
+reduction_setter!(BinaryCrossEntropy, "values");
 
 impl BinaryCrossEntropy {
     /// Implements [`Loss::evaluate`] for any scalar type.

@@ -3,7 +3,7 @@
 use super::{
     Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
-    own_evaluate,
+    own_evaluate, reduction_setter,
 };
 use crate::{
     error::{Error, require},
@@ -27,14 +27,7 @@ macro_rules! distance {
             }
         }
 
-        impl $name {
-            /// Sets how the losses of the values are reduced to one; the default is the mean.
-            #[must_use]
-            pub fn reduction(mut self, reduction: Reduction) -> Self {
-                self.reduction = reduction;
-                self
-            }
-        }
+        reduction_setter!($name, "values");
 
         impl<T: Scalar> EachValue<T> for $name {
             const NAME: &'static str = stringify!($name);

@@ -3,7 +3,7 @@
 use super::{
     Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
-    own_evaluate,
+    own_evaluate, reduction_setter,
 };
 use crate::{
     error::{Error, require},
@@ -46,13 +46,9 @@ impl Focal {
         require((0.0..=1.0).contains(&alpha), "alpha of Focal", "between 0 and 1", alpha)?;
         Ok(Focal { alpha: Some(alpha), ..self })
     }
-
-    /// Sets how the losses of the values are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        Focal { reduction, ..self }
-    }
 }
+
+reduction_setter!(Focal, "values");
 
 impl<T: Scalar> EachValue<T> for Focal {
     const NAME: &'static str = "Focal";

@@ -1,6 +1,6 @@
 //! The loss of a mean and a variance.
 
-use super::{Loss, Reduction, Rows, check_finite, own_evaluate};
+use super::{Loss, Reduction, Rows, check_finite, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     math,
@@ -67,13 +67,9 @@ impl GaussianNll {
         require(epsilon >= 0.0 && epsilon.is_finite(), "epsilon of GaussianNll", "finite and not negative", epsilon)?;
         Ok(GaussianNll { epsilon, ..self })
     }
-
-    /// Sets how the losses of the means are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        GaussianNll { reduction, ..self }
-    }
 }
+
+reduction_setter!(GaussianNll, "means");
 
 /// Returns the loss for a mean, the logarithm s of its variance and a target, and the derivatives with respect to the
 /// mean and s. `floor` is the lower limit of s: ln ε, ε being the least variance.

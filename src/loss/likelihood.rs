@@ -1,6 +1,6 @@
 //! Losses of logarithms of probabilities.
 
-use super::{Loss, Reduction, Rows, check_finite, class_of, own_evaluate};
+use super::{Loss, Reduction, Rows, check_finite, class_of, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     math,
@@ -23,13 +23,9 @@ impl KlDivergence {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// Sets how the losses of the rows are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        KlDivergence { reduction }
-    }
 }
+
+reduction_setter!(KlDivergence, "rows");
 
 impl KlDivergence {
     /// Implements [`Loss::evaluate`] for any scalar type.
@@ -76,13 +72,9 @@ impl NegativeLogLikelihood {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// Sets how the losses of the rows are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        NegativeLogLikelihood { reduction }
-    }
 }
+
+reduction_setter!(NegativeLogLikelihood, "rows");
 
 impl NegativeLogLikelihood {
     /// Implements [`Loss::evaluate`] for any scalar type.

@@ -1,6 +1,6 @@
 //! The hinge loss of classes.
 
-use super::{Loss, Reduction, Rows, class_of, own_evaluate};
+use super::{Loss, Reduction, Rows, class_of, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -44,13 +44,9 @@ impl MultiMargin {
     pub fn squared(self) -> Self {
         MultiMargin { squared: true, ..self }
     }
-
-    /// Sets how the losses of the rows are reduced to one; the default is the mean.
-    #[must_use]
-    pub fn reduction(self, reduction: Reduction) -> Self {
-        MultiMargin { reduction, ..self }
-    }
 }
+
+reduction_setter!(MultiMargin, "rows");
 
 impl MultiMargin {
     /// Implements [`Loss::evaluate`] for any scalar type.

@@ -43,6 +43,21 @@ macro_rules! own_evaluate {
 }
 use own_evaluate;
 
+/// The setter of the reduction of a loss, which is over its `$what`, such as rows.
+macro_rules! reduction_setter {
+    ($loss:ident, $what:literal) => {
+        impl $loss {
+            #[doc = concat!("Sets how the losses of the ", $what, " are reduced to one; the default is the mean.")]
+            #[must_use]
+            pub fn reduction(mut self, reduction: $crate::loss::Reduction) -> Self {
+                self.reduction = reduction;
+                self
+            }
+        }
+    };
+}
+use reduction_setter;
+
 /// The target of an output: classes or values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
