@@ -70,3 +70,45 @@ macro_rules! adam_setters {
     };
 }
 pub(super) use adam_setters;
+
+/// Implements the transform for an optimizer with `settings` of Adam and two values of state for each parameter, which
+/// are named `$state`. `$roots` is that of [`update_each`](super::each_parameter::update_each).
+macro_rules! two_moments {
+    ($optimizer:ident, $state:literal, $roots:expr, $doc:literal) => {
+        impl $optimizer {
+            /// Implements [`GradientTransform::update`] for any scalar type.
+            pub(crate) fn update_generic<T: $crate::scalar::Scalar>(
+                &mut self,
+                update: $crate::transform::Update<'_, T>,
+            ) -> Result<$crate::transform::Outcome, $crate::error::Error> {
+                let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
+                $crate::transform::each_parameter::update_each(update, $roots, |_| Some(false), wide, rule);
+                Ok($crate::transform::Outcome::Apply)
+            }
+        }
+
+        impl<T: $crate::scalar::Scalar> $crate::transform::GradientTransform<T> for $optimizer {
+            $crate::transform::own_elementwise!($optimizer, Optimizer);
+
+            fn validate(&mut self, _blocks: &$crate::block::Blocks) -> Result<(), $crate::error::Error> {
+                self.check_settings::<T>()
+            }
+
+            #[doc = $doc]
+            fn state_len(&self, blocks: &$crate::block::Blocks) -> usize {
+                2 * $crate::transform::wide::slots::<T>() * blocks.parameters()
+            }
+
+            fn learning_rate(&self, _blocks: &$crate::block::Blocks, _state: &[T], _step: u64) -> Option<f64> {
+                Some(self.settings.rate)
+            }
+
+            fn spec(&self, blocks: &$crate::block::Blocks) -> alloc::vec::Vec<$crate::transform::TransformSpec> {
+                let values = $crate::transform::GradientTransform::<T>::state_len(self, blocks);
+                let spec = $crate::transform::TransformSpec::new(stringify!($optimizer), values).layout($state);
+                alloc::vec![self.settings.describe(spec)]
+            }
+        }
+    };
+}
+pub(super) use two_moments;

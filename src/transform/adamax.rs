@@ -1,18 +1,11 @@
 //! Adamax.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update,
-    adam_settings::{AdamSettings, adam_setters},
-    each_parameter::{remainder, update_each},
-    own_elementwise, ratio,
-    wide::slots,
+    adam_settings::{AdamSettings, adam_setters, two_moments},
+    each_parameter::remainder,
+    ratio,
 };
-use crate::{
-    block::Blocks,
-    error::Error,
-    scalar::{Scalar, scalar},
-};
-use alloc::{vec, vec::Vec};
+use crate::scalar::{Scalar, scalar};
 
 /// Adamax: Adam with the largest gradient in place of the second moment.
 ///
@@ -48,33 +41,9 @@ impl Adamax {
     }
 }
 
-impl Adamax {
-    /// Implements [`GradientTransform::update`] for any scalar type.
-    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
-        update_each(update, [false; 2], |_| Some(false), wide, rule);
-        Ok(Outcome::Apply)
-    }
-}
-
-impl<T: Scalar> GradientTransform<T> for Adamax {
-    own_elementwise!(Adamax, Optimizer);
-
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        self.check_settings::<T>()
-    }
-
-    /// Two values for each parameter: all m, then all u. In `f16` and `bf16` each takes three values.
-    fn state_len(&self, blocks: &Blocks) -> usize {
-        2 * slots::<T>() * blocks.parameters()
-    }
-
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.settings.rate)
-    }
-
-    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("Adamax", GradientTransform::<T>::state_len(self, blocks)).layout("m, u");
-        vec![self.settings.describe(spec)]
-    }
-}
+two_moments!(
+    Adamax,
+    "m, u",
+    [false; 2],
+    "Two values for each parameter: all m, then all u. In `f16` and `bf16` each takes three values."
+);

@@ -1,18 +1,11 @@
 //! RAdam.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update,
-    adam_settings::{AdamSettings, adam_setters},
-    each_parameter::{remainder, update_each},
-    own_elementwise, ratio,
-    wide::slots,
+    adam_settings::{AdamSettings, adam_setters, two_moments},
+    each_parameter::remainder,
+    ratio,
 };
-use crate::{
-    block::Blocks,
-    error::Error,
-    scalar::{Scalar, scalar},
-};
-use alloc::{vec, vec::Vec};
+use crate::scalar::{Scalar, scalar};
 
 /// RAdam: Adam whose second moment is used once its variance is bounded, from about the sixth step on.
 ///
@@ -60,33 +53,9 @@ impl RAdam {
     }
 }
 
-impl RAdam {
-    /// Implements [`GradientTransform::update`] for any scalar type.
-    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (wide, rule) = (self.rule::<f64>(update.step), self.rule::<T>(update.step));
-        update_each(update, [false, true], |_| Some(false), wide, rule);
-        Ok(Outcome::Apply)
-    }
-}
-
-impl<T: Scalar> GradientTransform<T> for RAdam {
-    own_elementwise!(RAdam, Optimizer);
-
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        self.check_settings::<T>()
-    }
-
-    /// Two values for each parameter: all m, then all v. In `f16` and `bf16` three values each hold m and √v.
-    fn state_len(&self, blocks: &Blocks) -> usize {
-        2 * slots::<T>() * blocks.parameters()
-    }
-
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.settings.rate)
-    }
-
-    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = TransformSpec::new("RAdam", GradientTransform::<T>::state_len(self, blocks)).layout("m, v");
-        vec![self.settings.describe(spec)]
-    }
-}
+two_moments!(
+    RAdam,
+    "m, v",
+    [false, true],
+    "Two values for each parameter: all m, then all v. In `f16` and `bf16` three values each hold m and √v."
+);
