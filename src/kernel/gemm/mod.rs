@@ -365,7 +365,7 @@ fn gemm_kc<'a, T: Scalar, A: MatrixA<T>, S: InnerSum>(
     }
     a.require(rows, inner);
     require("the result of a product", [rows, b.columns], stride, c.len());
-    let nanoseconds = rows * b.columns * inner / MULTIPLICATIONS_PER_NANOSECOND;
+    let nanoseconds = rows.saturating_mul(b.columns).saturating_mul(inner) / MULTIPLICATIONS_PER_NANOSECOND;
     if is_short(nanoseconds) {
         // This path avoids the closure for threads, which costs a tiny network 40 instructions.
         //
