@@ -154,8 +154,9 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
     }
 
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_> {
-        let Layout { width, steps, samples, targets, .. } = self.layout();
-        Box::new([width, steps, samples, targets].into_iter().map(|size| size as u64))
+        let Layout { width, steps, samples, targets, kind, weights, .. } = self.layout();
+        let (kind, weights) = (kind as usize, weights.map_or(0, |weights| weights.saturating_add(1)));
+        Box::new([width, steps, samples, targets, kind, weights].into_iter().map(|size| size as u64))
     }
 
     fn check_indices(&self, _vocabulary: Option<usize>, _wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error> {

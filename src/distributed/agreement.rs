@@ -22,12 +22,9 @@ impl Fingerprint {
         self.0 += &format!("{name}\t{value}\n");
     }
 
-    /// Adds a line with `name` and the hash of many values, each given as 64 bits. Source: Fowler, Noll & Vo (FNV-1a),
-    /// by words.
+    /// Adds a line with `name` and the hash of many values, each given as 64 bits.
     pub(crate) fn add_hash(&mut self, name: &str, values: impl IntoIterator<Item = u64>) {
-        let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
-        let hash = values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix);
-        self.0 += &format!("{name}\thash {hash:016x}\n");
+        self.0 += &format!("{name}\thash {:016x}\n", hash(values));
     }
 
     /// Adds a line with `name` and the hash of numbers, converted to `f64`.
@@ -64,6 +61,12 @@ impl Fingerprint {
         }
         Ok(())
     }
+}
+
+/// Returns a hash of `values`. Source: Fowler, Noll & Vo (FNV-1a), by words.
+pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
+    let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
+    values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix)
 }
 
 /// The largest length of a text that ranks exchange, in bytes.

@@ -8,20 +8,23 @@ use alloc::boxed::Box;
 #[derive(Debug)]
 pub(super) struct Channel<T> {
     ranks: Box<dyn Communicator<T>>,
+    /// The number of this rank and that of all ranks, as the communicator first told them.
+    place: [usize; 2],
     counted: Communication,
 }
 
 impl<T> Channel<T> {
     pub(super) fn new(ranks: impl Communicator<T> + 'static) -> Self {
-        Channel { ranks: Box::new(ranks), counted: Communication::default() }
+        let place = [ranks.rank(), ranks.size()];
+        Channel { ranks: Box::new(ranks), place, counted: Communication::default() }
     }
 
     pub(super) fn rank(&self) -> usize {
-        self.ranks.rank()
+        self.place[0]
     }
 
     pub(super) fn size(&self) -> usize {
-        self.ranks.size()
+        self.place[1]
     }
 
     /// Calls [`Communicator::exchange`], and counts its bytes and time.

@@ -2,9 +2,10 @@
 
 use super::{
     Communicator, Fingerprint,
-    agreement::gather,
+    agreement::{gather, hash},
     channel::Channel,
     reduce::{add_any, add_power_of_two, shards_of},
+    report::Report,
     shard_sums::ShardSums,
 };
 #[cfg(doc)]
@@ -13,7 +14,7 @@ use crate::{
     block::Blocks,
     error::{Error, RankRule, require},
     monitor::progress::Communication,
-    scalar::{Scalar, to_f64},
+    scalar::{Scalar, scalar, to_f64},
     size::{at_most, filled, grow},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -47,8 +48,11 @@ pub struct DataParallel<T> {
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards.
+    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards. Then as many
+    /// marks, by which the ranks compare the samples of an update.
     pub(crate) losses: Vec<T>,
+    /// The mark of the samples of the current update.
+    mark: T,
     /// The range of shards of each pass of this rank, in order.
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
@@ -60,14 +64,6 @@ const MOST: usize = 1 << 12;
 
 /// The least number of values of a part that travels by itself, except for the first part.
 const LEAST: usize = 1 << 16;
-
-/// The report of a rank to the others if the loss is not finite.
-pub(crate) enum Report {
-    Nothing,
-    /// The index in the data set of this rank's first sample whose loss is not finite.
-    Sample(usize),
-    Failed(Error),
-}
 
 impl<T: Scalar> DataParallel<T> {
     /// Creates data-parallel training on the group of `rank`, the communicator of this rank. By default a batch has 8
@@ -86,6 +82,7 @@ impl<T: Scalar> DataParallel<T> {
             weights: Vec::new(),
             buffers: Vec::new(),
             losses: Vec::new(),
+            mark: T::zero(),
             passes: Vec::new(),
             agreed: false,
         }
@@ -232,12 +229,15 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Clears the sums for a new update of the parameters in `blocks`. `buffers` are the buffers of the network before
-    /// the update.
-    pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T]) -> Result<(), Error> {
+    /// Clears the sums for a new update of the parameters in `blocks` from `samples`. `buffers` are the buffers of the
+    /// network before the update.
+    pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T], samples: &[usize]) -> Result<(), Error> {
         self.sums.clear();
-        if self.losses.len() != self.shards {
-            self.losses = filled("the losses of the shards", self.shards, T::zero())?;
+        // Whole numbers up to 2/ε are exact.
+        let most = 2.0 / to_f64(T::epsilon());
+        self.mark = scalar((hash(samples.iter().map(|&sample| sample as u64)) % most as u64) as f64);
+        if self.losses.len() != 2 * self.shards {
+            self.losses = filled("the losses of the shards", 2 * self.shards, T::zero())?;
         }
         self.losses.fill(T::zero());
         self.buffers.clear();
@@ -266,14 +266,31 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the number of values before the gradient in a sum: losses and buffers.
+    /// Returns the number of values before the gradient in a sum: losses, marks and buffers.
     fn before_gradient(&self) -> usize {
-        self.shards + self.buffers.len()
+        2 * self.shards + self.buffers.len()
+    }
+
+    /// Sets the mark of each of `shards`.
+    fn mark(&mut self, shards: Range<usize>) {
+        self.losses[self.shards..][shards].fill(self.mark);
+    }
+
+    /// Refuses an update from samples that differ between ranks. All ranks get the same result, after
+    /// [`add_ranks`](Self::add_ranks).
+    pub(crate) fn check_samples(&mut self) -> Result<(), Error> {
+        let (shards, ranks) = (self.shards, self.ranks());
+        let marks = &self.sums.first()[shards..2 * shards];
+        let Some(shard) = marks.iter().position(|mark| *mark != marks[0]) else { return Ok(()) };
+        let [expected, found] = [marks[0], marks[shard]].map(|mark| format!("hash {}", to_f64(mark)));
+        let rank = (0..ranks).find(|&rank| shards_of(rank, ranks, shards).contains(&shard)).unwrap_or(0);
+        Err(RankRule::Differs { what: "the samples of the update".into(), rank, expected, found }.into())
     }
 
     /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
     /// [`losses`](Self::losses). Then sets the losses to 0. The passes must come in the order of their shards.
     pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
+        self.mark(shards.clone());
         let pushed = self.sums.push(shards, &[&self.losses, buffers, gradient]);
         self.losses.fill(T::zero());
         pushed
@@ -323,7 +340,8 @@ impl<T: Scalar> DataParallel<T> {
 
     /// Writes [`losses`](Self::losses) to the sums, after [`add_beside`](Self::add_beside).
     pub(crate) fn add_losses(&mut self) {
-        self.sums.first()[..self.shards].copy_from_slice(&self.losses);
+        self.mark(self.own_shards());
+        self.sums.first()[..2 * self.shards].copy_from_slice(&self.losses);
         self.losses.fill(T::zero());
     }
 
@@ -342,7 +360,8 @@ impl<T: Scalar> DataParallel<T> {
     /// Returns the losses of all shards, the mean change of the buffers and the gradient, after
     /// [`add_ranks`](Self::add_ranks).
     pub(crate) fn totals(&mut self) -> [&[T]; 3] {
-        let (losses, rest) = self.sums.first().split_at(self.shards);
+        let (losses, rest) = self.sums.first().split_at(2 * self.shards);
+        let losses = &losses[..self.shards];
         let (buffers, gradient) = rest.split_at(self.buffers.len());
         [losses, buffers, gradient]
     }
@@ -367,20 +386,7 @@ impl<T: Scalar> DataParallel<T> {
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
     pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<(usize, usize)>, Error> {
-        let text = match &own {
-            Report::Nothing => String::new(),
-            Report::Sample(sample) => format!("{sample}"),
-            Report::Failed(error) => format!("!{error}"),
-        };
-        let reports = gather(&mut self.ranks, &text)?;
-        if let Report::Failed(error) = own {
-            return Err(error);
-        }
-        let failed = reports.iter().enumerate().find_map(|(rank, text)| Some((rank, text.strip_prefix('!')?)));
-        if let Some((rank, reason)) = failed {
-            return Err(RankRule::Failed { rank, reason: reason.into() }.into());
-        }
-        Ok(reports.iter().enumerate().find_map(|(rank, text)| Some((rank, text.parse().ok()?))))
+        own.exchange(&mut self.ranks)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Ranks that are threads of one process.
 
 use super::{Communicator, no_peer};
-use crate::error::{Error, RankRule, require};
+use crate::{
+    error::{Error, RankRule, require},
+    size::grow,
+};
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 use std::{
@@ -143,6 +146,7 @@ impl<T: Copy> Local<T> {
             return Err(ended.clone().into());
         }
         state.values.clear();
+        grow("a message between ranks", &mut state.values, send.len())?;
         state.values.extend_from_slice(send);
         state.is_full = true;
         drop(state);

@@ -45,7 +45,7 @@
 //!
 //! | property | here |
 //! | --- | --- |
-//! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`; or the [mean of means](DataParallel::mean_of_means) |
+//! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`, if no layer couples samples; or the [mean of means](DataParallel::mean_of_means) |
 //! | clipping, guard, schedule, average | after the sum, on each rank alike |
 //! | data | all ranks hold the same data set, and run their own shards; of data in files only sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it |
@@ -62,13 +62,15 @@ mod data_parallel;
 #[cfg(feature = "std")]
 mod local;
 mod reduce;
+mod report;
 mod shard_sums;
 
 pub(crate) use agreement::Fingerprint;
 pub use data_parallel::DataParallel;
-pub(crate) use data_parallel::{Report, sum_of_losses};
+pub(crate) use data_parallel::sum_of_losses;
 #[cfg(feature = "std")]
 pub use local::Local;
+pub(crate) use report::Report;
 
 use crate::error::{Error, require};
 use core::fmt::Debug;

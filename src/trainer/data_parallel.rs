@@ -7,9 +7,8 @@ use super::{
 };
 use crate::{
     batch_shape::BatchShape,
-    cpu::CpuLevel,
     dataset::{Layout, Source},
-    distributed::{DataParallel, Fingerprint, Report, sum_of_losses},
+    distributed::{DataParallel, Report, sum_of_losses},
     error::{Error, RankRule, require},
     kernel::thread_pool::install_from,
     layer::{Layer, Mode},
@@ -18,7 +17,7 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, Outcome},
 };
-use alloc::{boxed::Box, format, vec::Vec};
+use alloc::boxed::Box;
 use core::ops::Range;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
@@ -51,58 +50,6 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Compares version, network, settings, data, parameters and state of this rank with those of the other ranks, and
-    /// refuses a difference. Without other ranks it does nothing.
-    pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
-        let Some(parallel) = self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
-        let (blocks, settings) = (self.workspace.blocks(), self.settings);
-        let mut run = Fingerprint::default();
-        run.add("the version of chainrule", env!("CARGO_PKG_VERSION"));
-        run.add("the CPU level", format_args!("{:?}", CpuLevel::current()?));
-        run.add("the scalar type", core::any::type_name::<T>());
-        for (name, value) in parallel.settings() {
-            run.add(name, value);
-        }
-        run.add("the number of parameters", self.parameters.len());
-        run.add_text("the network", &format!("{:?}", self.workspace.network().spec()));
-        run.add_text(
-            "the frozen blocks",
-            &format!("{:?}", blocks.iter().map(|block| block.frozen).collect::<Vec<_>>()),
-        );
-        run.add_text("the loss", &format!("{:?}", self.loss));
-        run.add_text("the chain of transforms", &format!("{:?}", self.optimizer.spec(blocks)));
-        run.add("batch_size", settings.batch_size);
-        run.add("accumulation_steps", settings.accumulation_steps);
-        run.add("epochs", settings.epochs);
-        run.add("seed", settings.seed);
-        run.add("shuffle", settings.shuffle);
-        run.add("shuffle_block", format_args!("{:?}", settings.shuffle_block));
-        run.add("patience", format_args!("{:?}", settings.patience));
-        run.add("min_delta", settings.min_delta);
-        for (name, values, data) in
-            [("the data", "the values of the data", Some(data)), ("the validation data", "its values", validation)]
-        {
-            let sizes = |data: &dyn Source<T>| {
-                let Layout { samples, steps, width, .. } = data.layout();
-                format!("{samples} samples of up to {steps} steps of {width} values")
-            };
-            run.add(name, data.map_or_else(|| "none".into(), sizes));
-            run.add_hash(values, data.into_iter().flat_map(|data| data.words()));
-        }
-        run.add("the position in the run", format_args!("{:?}", self.progress));
-        run.add("the number of updates", self.optimizer.steps());
-        run.add_numbers("the parameters", self.parameters);
-        run.add_numbers("the state of the transforms", self.optimizer.state());
-        run.add_numbers("the buffers of the network", self.workspace.buffers());
-        parallel.agree(&run)
-    }
-
-    /// Whether `own` is true on any rank. All ranks must call it: it waits for the answers of the others. Without
-    /// data-parallel training it returns `own`.
-    pub(super) fn any_rank(&mut self, own: bool) -> Result<bool, Error> {
-        self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))
-    }
-
     /// Makes one update on all ranks from `samples`, those of the whole update. First `g = Σ_shards Σ_parts share ·
     /// ∂L_part/∂w` is summed along the binary tree of the shards, then `w ← w + u(g)` with u the chain of
     /// transforms. The share is the factor of a part in the loss of the update. The result is the same on each rank.
@@ -114,18 +61,16 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         parallel.take_counts();
-        // All ranks have the data, so they know the weight of each shard, and fail alike.
-        parallel.weights.clear();
-        for shard in parallel.all_shards() {
-            let own = &samples[parallel.samples_of(shard, samples.len())];
-            parallel.weights.push(self.total_weight(reader, own, self.settings.batch_size)?);
+        // All ranks have the data, so they know the weight of each shard. A file may fail on one rank alone.
+        if let Err(error) = self.weigh_shards(parallel, reader, samples) {
+            return self.fail_on_ranks(parallel, samples, error);
         }
         let weight: f64 = parallel.weights.iter().sum();
         require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
         if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
-        parallel.begin(self.workspace.blocks(), self.workspace.buffers())?;
+        parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
         let by_shard = self.adds_by_shard(parallel, reader.data, samples.len());
         parallel.plan(samples.len(), by_shard.then_some(self.settings.batch_size))?;
         if by_shard && parallel.ranks() == 1 && parallel.passes.len() == 1 {
@@ -155,6 +100,7 @@ impl<T: Scalar> Run<'_, T> {
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         let report = report?;
         parallel.add_ranks()?;
+        parallel.check_samples()?;
         let [losses, ..] = parallel.totals();
         let loss = sum_of_losses(losses);
         // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
@@ -180,6 +126,44 @@ impl<T: Scalar> Run<'_, T> {
             }
             _ => Ok(done),
         }
+    }
+
+    /// Computes the weight of each shard of an update from `samples`.
+    fn weigh_shards(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        reader: &mut Reader<'_, T>,
+        samples: &[usize],
+    ) -> Result<(), Error> {
+        parallel.weights.clear();
+        for shard in parallel.all_shards() {
+            let own = &samples[parallel.samples_of(shard, samples.len())];
+            parallel.weights.push(self.total_weight(reader, own, self.settings.batch_size)?);
+        }
+        Ok(())
+    }
+
+    /// Takes part in an update that this rank cannot make, with losses of NaN, so that the others receive the error and
+    /// do not wait. Returns the error.
+    #[cold]
+    fn fail_on_ranks(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        samples: &[usize],
+        error: Error,
+    ) -> Result<Updated, Error> {
+        if parallel.ranks() > 1 {
+            parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
+            self.workspace.blocks_and_gradient().1.fill(T::zero());
+            for shard in parallel.own_shards() {
+                parallel.losses[shard] = T::nan();
+                parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
+            }
+            parallel.add_ranks()?;
+            parallel.check_samples()?;
+            parallel.exchange_reports(Report::Failed(error.clone()))?;
+        }
+        Err(error)
     }
 
     /// Whether a backward pass can sum the gradient separately for each shard, so that one pass can process several

@@ -1,5 +1,6 @@
 //! The training loop: shuffle, batch, forward, loss, backward, update, validate.
 
+mod agreement;
 mod config;
 mod data_parallel;
 mod epoch;

@@ -2,14 +2,15 @@
 
 use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
-    DataRule, Error,
+    DataRule, Error, RankRule,
     dataset::{Batch, Dataset, FileDataset, FileTargets, FileTensor, Source},
+    distributed::{Communicator, DataParallel, Local},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     trainer::{Epoch, FitOptions, TrainConfig, Trainer, Truncation},
     transform::Adam,
 };
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, thread};
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -214,6 +215,48 @@ fn file_datasets_name_the_sample_that_cannot_be_read() {
     batch.gather(&data, &[0, 1, 2], false).unwrap();
     let error = batch.gather(&data, &[3], false).unwrap_err();
     assert!(matches!(error, Error::DataValue { what: "a class", sample: 3, found: -1.0, .. }), "{error}");
+}
+
+/// Three ranks of which one has a file of targets that ends early, or a file of weights: an error on all, and no wait.
+#[test]
+fn file_that_differs_on_one_rank_is_an_error_on_all() {
+    let folder = Folder::new("ranks");
+    let settings = TrainConfig { batch_size: 3, epochs: 1, shuffle: false, ..TrainConfig::default() };
+    let start = std::time::Instant::now();
+    for faulty in 0..3 {
+        for cut in [true, false] {
+            let train = |rank: Local<f64>| {
+                let own = rank.rank();
+                let name = |kind: &str| format!("{kind}{own}.npy");
+                let targets = FileTargets::Values(folder.floats(&name("y"), &[7], &[0.5; 7]));
+                let data = FileDataset::new(folder.floats(&name("x"), &[7, 2], &[0.5; 14]), targets).unwrap();
+                let weights = || folder.floats(&name("w"), &[7], &[1.0; 7]);
+                let data = if own == faulty && !cut { data.row_weights(weights()).unwrap() } else { data };
+                if own == faulty && cut {
+                    let file = fs::OpenOptions::new().write(true).open(folder.0.join(name("y"))).unwrap();
+                    file.set_len(file.metadata().unwrap().len() - 8 * 2).unwrap();
+                }
+                let network = Sequential::input(2).linear(1).build().unwrap();
+                let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
+                trainer.set_data_parallel(DataParallel::new(rank)).unwrap();
+                trainer.fit(&data).unwrap_err()
+            };
+            let errors: Vec<Error> = thread::scope(|scope| {
+                let ranks = Local::new(3).unwrap().into_iter();
+                let threads: Vec<_> = ranks.map(|rank| scope.spawn(|| train(rank))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            for (rank, error) in errors.iter().enumerate() {
+                match error {
+                    Error::InvalidData(DataRule::FileEnds { sample: 5, .. }) => assert!(cut && rank == faulty),
+                    Error::Ranks(RankRule::Failed { rank: failed, .. }) => assert!(cut && *failed == faulty),
+                    Error::Ranks(RankRule::Differs { .. }) => assert!(!cut),
+                    other => panic!("rank {rank} of which {faulty} fails: {other}"),
+                }
+            }
+        }
+    }
+    assert!(start.elapsed().as_secs() < 20);
 }
 
 #[cfg(feature = "safetensors")]

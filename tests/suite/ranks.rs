@@ -2,15 +2,15 @@
 
 use crate::trainer::values;
 use chainrule::{
-    BatchShape, Error, GradientMonitor, RankRule,
-    activation::Tanh,
+    BatchShape, Builder, Error, GradientMonitor, RankRule,
+    activation::{Sigmoid, Tanh},
     dataset::{Batch, Dataset},
     distributed::{Communicator, DataParallel, Local},
     layer::{Backward, BranchScale, Dims, Forward, Layer, MemorySizes, Merge, Mode, Residual, Sequential, Structure},
     loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
     monitor::Event,
     network::Branches,
-    recurrent::{Gru, Lstm, Recurrent},
+    recurrent::{CheckpointInterval, Gru, Lstm, Recurrent},
     trainer::{FitOptions, Step, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, GradientTransform, Outcome, Schedule, Sgd, SkipNonFinite, WeightAverage},
 };
@@ -103,7 +103,7 @@ fn settings(batch_size: usize, accumulation_steps: usize, epochs: usize) -> Trai
 }
 
 /// Each makes 20 updates or more, the last of an epoch from fewer samples.
-fn cases() -> [Case; 4] {
+fn cases() -> [Case; 6] {
     [
         Case {
             name: "feedforward, dropout, masked",
@@ -128,6 +128,32 @@ fn cases() -> [Case; 4] {
             transform: plain,
             data: ragged_steps,
             settings: settings(5, 2, 10),
+        },
+        Case {
+            name: "embedding, gated, both directions, accumulated steps",
+            network: || {
+                let builder =
+                    Sequential::input(1).embedding(9, 4).gated_linear(4, Sigmoid).bidirectional(3, Gru::new());
+                builder.linear(2).build()
+            },
+            loss: mean_squared,
+            transform: everything,
+            data: || {
+                let (x, y) = ((0..26 * 5).map(|i| (i * 7 % 9) as f64), values(8, 26 * 5 * 2));
+                Dataset::sequences(1, 5, &x.collect::<Vec<_>>(), Target::Values(&y)).unwrap().into_owned()
+            },
+            settings: settings(9, 2, 10),
+        },
+        Case {
+            name: "checkpointed",
+            network: || {
+                let recurrent = |builder: Builder<f64>| builder.lstm(4).recurrent(3, Gru::new());
+                Sequential::input(2).checkpointed(CheckpointInterval::Steps(2), recurrent).last_step().linear(3).build()
+            },
+            loss: || Box::new(CrossEntropy::new()),
+            transform: plain,
+            data: ragged,
+            settings: settings(9, 1, 10),
         },
         Case {
             name: "batch norm",
@@ -275,7 +301,7 @@ fn training_any_number_of_ranks_and_threads_has_the_same_bits() {
         let mut other = case.trainer(case.settings);
         other.set_data_parallel(DataParallel::new(()).shards(4)).unwrap();
         assert!(result(&mut other, &data).unwrap() != expected, "{}: the order of sums has no effect", case.name);
-        for (ranks, threads) in [(1, 2), (2, 1), (2, 2), (3, 1), (4, 1), (4, 2), (5, 1), (8, 1), (8, 2)] {
+        for (ranks, threads) in [1, 2, 3, 4, 5, 8].into_iter().flat_map(|ranks| [(ranks, 1), (ranks, 2)]) {
             let run = |rank| result(&mut case.on(Some(rank), threads), &data).unwrap();
             for (rank, found) in on_ranks(ranks, run).into_iter().enumerate() {
                 assert!(found == expected, "{}: rank {rank} of {ranks}, {threads} threads", case.name);
@@ -331,7 +357,7 @@ fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
 #[test]
 fn update_in_shards_is_that_of_the_whole_batch() {
     let samples: Vec<usize> = (0..16).rev().collect();
-    let [rows, mut ragged, steps, _] = cases();
+    let [rows, mut ragged, steps, ..] = cases();
     // Without dropout, which is drawn in the order of the lengths.
     ragged.network = || Sequential::input(2).recurrent(5, Lstm::new()).last_step().linear(3).build();
     for case in [rows, ragged, steps] {
@@ -451,7 +477,7 @@ fn record_of_an_update_has_the_bytes_and_the_time_between_ranks() {
         let mut steps = Steps::default();
         let mut run = case.on(rank, 1);
         run.fit_with(&data, FitOptions::new().monitor(&mut steps)).unwrap();
-        (steps.0, run.parameters().len() + 8)
+        (steps.0, run.parameters().len() + 16)
     };
     assert!(watch(None).0.iter().all(|step| step.communication.is_none()));
     // Halving exchanges (p − 1)/p of the values, and as many on the way back.
@@ -567,6 +593,24 @@ fn silent_rank_is_a_deadline_on_the_others() {
     let mut run = case.on(Some(first.deadline(Duration::from_millis(50))), 1);
     let error = run.fit(&data).unwrap_err();
     assert!(matches!(error, Error::Ranks(RankRule::Deadline { rank: 1, .. })), "{error}");
+}
+
+#[test]
+fn updates_from_samples_that_differ_are_refused_on_all_ranks() {
+    for case in [&cases()[0], &cases()[1], &cases_by_shard()[2]] {
+        let data = (case.data)();
+        let found = errors(|rank| {
+            let other = rank.rank() == 2;
+            let mut run = case.on(Some(rank), 1);
+            let mut batch = Batch::new(&data, 4);
+            run.step(&data, &mut batch, &[1, 2, 3, 5], &mut ())?;
+            run.step(&data, &mut batch, if other { &[6, 2, 3, 5] } else { &[7, 2, 3, 5] }, &mut ()).map(drop)
+        });
+        for error in found {
+            let Error::Ranks(RankRule::Differs { what, rank: 2, .. }) = &error else { panic!("{error}") };
+            assert_eq!(what, "the samples of the update");
+        }
+    }
 }
 
 /// A loss that fails on one rank, in its third evaluation.
@@ -728,7 +772,7 @@ fn parts_of_later_layers_travel_on_a_thread_beside_the_pass() {
         run.step(&data, &mut batch, &samples, &mut ()).unwrap();
         messages.lock().unwrap().clone()
     });
-    let [first, losses] = [8 * 256 + 256, 8];
+    let [first, losses] = [8 * 256 + 256, 16];
     let [square, last] = [256 * 256 + 256, 256 * 2 + 2];
     let expected = [(square + last, true), (square, true), (losses + first, false)];
     for found in messages {
