@@ -205,7 +205,7 @@ fn checkpointed_network_with_a_loss_at_each_step_needs_one_gradient_of_all_steps
     let (network, shape) = (network.build().unwrap(), BatchShape::sequences(8, 10_000));
     let outside = shape.rows() * (64 + 1 + 1) + Layer::<f32>::dims(&network).parameters;
     let workspace = bytes(&network, shape) + 4 * outside;
-    assert!(workspace < 113_000_000, "{workspace}");
+    assert!(workspace <= 110_000_000, "{workspace}");
 }
 
 fn bytes(layer: &dyn Layer<f32>, shape: BatchShape<'_>) -> usize {
