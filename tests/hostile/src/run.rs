@@ -105,13 +105,17 @@ impl Runner {
             match status {
                 Ended::Well => next = end,
                 bad => {
-                    // Neither a loaded machine nor a remainder of earlier calls is a fault of this one: it gets
-                    // another, longer try by itself.
+                    // A loaded machine is no fault of a call: it gets another, longer try by itself. If it then ends
+                    // well, the calls before it get one too: what they left may be the fault.
                     let at = self.shared.current.load(SeqCst);
                     let seconds =
                         if matches!(bad, Ended::Hung) { self.limits.seconds * 6 } else { self.limits.seconds };
-                    let again = self.child(entry, at, at + 1, seconds);
+                    let mut again = self.child(entry, at, at + 1, seconds);
                     self.collect(&mut tally);
+                    if at > next && matches!(again, Ended::Well) {
+                        again = self.child(entry, next, at + 1, seconds);
+                        self.collect(&mut tally);
+                    }
                     match again {
                         Ended::Well => {}
                         Ended::Hung => {
