@@ -1,6 +1,6 @@
 //! Data-parallel training: the same bits for any number of ranks, the update of the whole batch, and faults of ranks.
 
-use crate::trainer::values;
+use crate::{parity::reference, trainer::values};
 use chainrule::{
     BatchShape, Builder, Error, GradientMonitor, RankRule,
     activation::{Sigmoid, Tanh},
@@ -395,6 +395,35 @@ fn mean_of_means_is_the_mean_of_the_updates_of_the_shards() {
         for (found, loss) in on_ranks(ranks, run) {
             assert_close("mean of means", &found, &expected);
             assert_close("its loss", &[loss], &[shards.iter().map(|(_, loss)| loss).sum::<f64>() / 4.0]);
+        }
+    }
+}
+
+/// PyTorch's own DistributedDataParallel, with the network and the numbers of tests/reference/data_parallel.py.
+#[test]
+fn mean_of_means_has_the_values_of_four_processes_of_pytorch() {
+    let numbers = |count: usize, seed: usize| -> Vec<f64> {
+        (0..count).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0).collect()
+    };
+    let weights: Vec<f64> = (0..30).map(|i| if i % 4 == 0 { 0.0 } else { 1.0 + (i % 3) as f64 }).collect();
+    let (x, y, samples) = (numbers(30 * 3, 1), numbers(30 * 2, 2), (0..30).collect::<Vec<_>>());
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
+    let case = reference::cases("data_parallel").remove(0);
+    for ranks in [1, 2, 4] {
+        let found = on_ranks(ranks, |rank| {
+            let network = Sequential::input(3).linear(4).activation(Tanh).linear(2).build().unwrap();
+            let settings = TrainConfig { batch_size: 30, ..TrainConfig::default() };
+            let mut run = Trainer::new(network, mean_squared(), plain(), settings).unwrap();
+            let parameters = [12, 4, 8, 2].into_iter().enumerate().flat_map(|(i, count)| numbers(count, 10 + i));
+            run.parameters_mut().copy_from_slice(&parameters.collect::<Vec<_>>());
+            run.set_data_parallel(DataParallel::new(rank).shards(4).mean_of_means()).unwrap();
+            let mut batch = Batch::new(&data, 30);
+            let losses: Vec<f64> = (0..3).map(|_| run.step(&data, &mut batch, &samples, &mut ()).unwrap().0).collect();
+            (losses, run.parameters().to_vec())
+        });
+        for (losses, parameters) in found {
+            assert_close("losses", &losses, &reference::values(&case["losses"]));
+            assert_close("parameters", &parameters, &reference::values(&case["parameters"]));
         }
     }
 }
