@@ -1,0 +1,104 @@
+//! The hash of a network's parameters after 20 updates or more: `--ranks 4 --threads 2 --case 0` starts four processes
+//! by `mpiexec`. It is the same for any number of ranks and threads. `mpi/test` compares them.
+
+use chainrule::{
+    activation::{Relu, Tanh},
+    dataset::Dataset,
+    distributed::DataParallel,
+    layer::Sequential,
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
+    recurrent::{Gru, Lstm},
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, ClipNorm, SkipNonFinite},
+};
+use chainrule_mpi::Mpi;
+use std::{env, error::Error, process::Command};
+
+/// Name, network, loss, data, samples of a batch and batches of an update, and whether messages travel beside the pass.
+type Case = (&'static str, Sequential<f64>, Box<dyn Loss<f64>>, Dataset<'static, f64>, [usize; 2], bool);
+
+fn values(count: usize, seed: usize) -> Vec<f64> {
+    (0..count).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0).collect()
+}
+
+fn case(number: usize) -> Result<Case, chainrule::Error> {
+    let squares = || Box::new(MeanSquaredError::new());
+    let rows = |samples: usize, width: usize| {
+        let (x, y) = (values(samples * width, 1), values(samples * 2, 2));
+        Dataset::rows(width, &x, Target::Values(&y)).map(Dataset::into_owned)
+    };
+    let lengths: Vec<usize> = (0..16).map(|i| 1 + i * 5 % 7).collect();
+    let steps: usize = lengths.iter().sum();
+    Ok(match number {
+        0 => {
+            let network = Sequential::input(2).recurrent(5, Lstm::new()).dropout(0.2).last_step().linear(3).build()?;
+            let classes: Vec<usize> = (0..16).map(|i| i % 3).collect();
+            let data = Dataset::ragged(2, &lengths, &values(2 * steps, 3), Target::Classes(&classes))?.into_owned();
+            ("ragged LSTM, dropout", network, Box::new(CrossEntropy::new()), data, [7, 1], false)
+        }
+        1 => {
+            let network = Sequential::input(2).recurrent(4, Gru::new()).linear(2).build()?;
+            let weights: Vec<f64> = (0..steps).map(|i| f64::from(u8::from(i % 5 > 1))).collect();
+            let (x, y) = (values(2 * steps, 4), values(2 * steps, 5));
+            let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y))?;
+            let data = data.row_weights(&weights)?.into_owned();
+            ("ragged GRU, accumulated, masked steps", network, squares(), data, [5, 2], false)
+        }
+        2 => {
+            let network = Sequential::input(3).linear(6).batch_norm().activation(Tanh).linear(2).build()?;
+            ("batch norm", network, squares(), rows(44, 3)?, [24, 1], false)
+        }
+        3 => {
+            let network = Sequential::input(8).linear(300).activation(Relu).linear(300).activation(Relu).linear(2);
+            ("messages beside the pass", network.build()?, squares(), rows(64, 8)?, [32, 1], true)
+        }
+        _ => {
+            let network =
+                Sequential::input(3).linear(8).activation(Tanh).dropout(0.3).layer_norm().linear(2).build()?;
+            let weights: Vec<f64> = (0..30).map(|i| if i % 4 == 0 { 0.0 } else { 1.0 }).collect();
+            (
+                "dropout, masked samples",
+                network,
+                squares(),
+                rows(30, 3)?.row_weights(&weights)?.into_owned(),
+                [12, 1],
+                false,
+            )
+        }
+    })
+}
+
+fn train(number: usize, threads: usize) -> Result<(), Box<dyn Error>> {
+    let rank = Mpi::new().ok_or("MPI cannot be initialized")?;
+    let (name, network, loss, data, [batch_size, accumulation_steps], overlap) = case(number)?;
+    let updates = data.samples().div_ceil(batch_size * accumulation_steps);
+    let epochs = 20_usize.div_ceil(updates);
+    let settings = TrainConfig { batch_size, accumulation_steps, epochs, threads, seed: 7, ..TrainConfig::default() };
+    let transform = (SkipNonFinite::new(), ClipNorm::new(0.5), Adam::new(1e-2));
+    let mut trainer = Trainer::new(network, loss, transform, settings)?;
+    let parallel = DataParallel::new(rank);
+    let (own, ranks) = (parallel.rank(), parallel.ranks());
+    trainer.set_data_parallel(if overlap { parallel.overlap() } else { parallel })?;
+    trainer.fit(&data)?;
+    if own == 0 {
+        let mix = |hash: u64, w: &f64| (hash ^ w.to_bits()).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
+        let hash = trainer.parameters().iter().chain(trainer.workspace().buffers()).fold(0xCBF2_9CE4_8422_2325, mix);
+        println!("{ranks} ranks, {threads} threads: {name}: hash {hash:016x}");
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let number = |name: &str| -> Result<usize, Box<dyn Error>> {
+        let at = words.iter().position(|word| word == name).ok_or_else(|| format!("expected {name} and a number"))?;
+        Ok(words.get(at + 1).ok_or_else(|| format!("{name} needs a number"))?.parse()?)
+    };
+    if words.first().is_some_and(|word| word == "--rank") {
+        return train(number("--case")?, number("--threads")?);
+    }
+    let mut ranks = Command::new("mpiexec");
+    ranks.args(["-n", &number("--ranks")?.to_string()]).arg(env::current_exe()?).arg("--rank").args(&words);
+    let status = ranks.status().map_err(|error| format!("mpiexec: {error}; install mpich"))?;
+    std::process::exit(status.code().unwrap_or(1));
+}
