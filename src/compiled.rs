@@ -5,7 +5,7 @@
 //! with all generic code that they call. For another scalar they are compiled where it is used.
 //!
 //! A method has the name of a type or of a function, and calls generic code:
-//! * `boxed`: a layer as a trait object, so that the methods of the layer are compiled here;
+//! * `boxed`, and the lists `leaf_layers` and `cells`: a layer as a trait object, so that its methods are compiled here;
 //! * `losses` and `transforms`: the evaluation of a loss, and the update of a transform;
 //! * `functions`: the passes of a workspace, and the loop of a trainer.
 //!
@@ -35,24 +35,10 @@ macro_rules! compiled {
     ($then:ident) => {
         $then! {
             boxed {
-                Linear: crate::layer::Linear;
-                PRelu: crate::layer::PRelu;
-                LayerNorm: crate::layer::LayerNorm;
-                RmsNorm: crate::layer::RmsNorm;
-                GroupNorm: crate::layer::GroupNorm;
-                BatchNorm: crate::layer::BatchNorm;
-                Embedding: crate::layer::Embedding;
-                Dropout: crate::layer::Dropout;
-                LastStep: crate::layer::LastStep;
-                MeanOverSteps: crate::layer::MeanOverSteps;
-                GatedLinear: crate::layer::GatedLinear;
-                Softmax: crate::layer::Softmax;
                 Residual: crate::layer::Residual<Self>;
                 Parallel: crate::layer::Parallel<Self>;
                 Sequential: Sequential<Self>;
                 Checkpointed: crate::recurrent::Checkpointed<Self>;
-                Lstm: crate::recurrent::Recurrent<crate::recurrent::Lstm>;
-                Gru: crate::recurrent::Recurrent<crate::recurrent::Gru>;
                 ElmanTanh: ElmanLayer<crate::activation::Tanh>;
                 ElmanRelu: ElmanLayer<crate::activation::Relu>;
             }
@@ -198,3 +184,42 @@ macro_rules! methods {
     };
 }
 pub(crate) use methods;
+
+/// Defines the hidden methods of the layers without parts, for the list that the macro `leaf_layers` passes.
+macro_rules! boxed_layers {
+    ($($file:ident: $($name:ident),+;)*) => {
+        $($(
+            #[doc(hidden)]
+            #[inline(never)]
+            fn $name(layer: crate::layer::$name) -> Box<dyn Layer<Self>> {
+                Box::new(layer)
+            }
+        )+)*
+    };
+}
+pub(crate) use boxed_layers;
+
+/// Defines the hidden methods of the recurrent layers of cells without an activation, for the list that the macro
+/// `cells` passes.
+macro_rules! boxed_cells {
+    (with_activation { $($_file:ident: $_name:ident;)* } plain { $($file:ident: $name:ident [$($_made:expr),*];)* }) => {
+        $(
+            #[doc(hidden)]
+            #[inline(never)]
+            fn $name(layer: crate::recurrent::Recurrent<crate::recurrent::$name>) -> Box<dyn Layer<Self>> {
+                Box::new(layer)
+            }
+        )*
+    };
+}
+pub(crate) use boxed_cells;
+
+/// Defines all hidden methods of [`Scalar`](crate::Scalar).
+macro_rules! hidden_methods {
+    () => {
+        compiled!(methods);
+        crate::layer::leaf_layers!(boxed_layers);
+        crate::recurrent::cells!(boxed_cells);
+    };
+}
+pub(crate) use hidden_methods;

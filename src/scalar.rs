@@ -23,15 +23,15 @@ use num_traits::{Float, NumAssign, NumCast};
 )]
 #[allow(non_snake_case)]
 pub trait Scalar: Float + NumAssign + Debug + Send + Sync + 'static {
-    compiled!(methods);
+    hidden_methods!();
 }
 
 impl Scalar for f32 {
-    compiled!(methods);
+    hidden_methods!();
 }
 
 impl Scalar for f64 {
-    compiled!(methods);
+    hidden_methods!();
 }
 
 #[cfg(feature = "half")]

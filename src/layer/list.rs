@@ -17,7 +17,7 @@ macro_rules! leaf_layers {
         }
     };
 }
-pub(super) use leaf_layers;
+pub(crate) use leaf_layers;
 
 use crate::error::Error;
 use alloc::{format, string::String, vec::Vec};

@@ -90,7 +90,8 @@ macro_rules! files {
         )*
     };
 }
-list::leaf_layers!(files);
+pub(crate) use list::leaf_layers;
+leaf_layers!(files);
 
 /// The largest allowed depth of layers nested within layers. In an unoptimized build a pass takes up to 8 KiB of stack
 /// per level, and the stack of a thread has 2 MiB.

@@ -3,7 +3,8 @@
 use super::{
     FixedPoint, MeanField, Stability,
     moments::Moments,
-    recursion::{crossings, difference, require_variance},
+    recursion::require_variance,
+    roots::{crossings, difference},
 };
 use crate::{
     activation::AnyActivation,

@@ -15,4 +15,4 @@ macro_rules! cells {
         }
     };
 }
-pub(super) use cells;
+pub(crate) use cells;

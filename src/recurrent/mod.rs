@@ -48,4 +48,5 @@ macro_rules! files {
         )*
     };
 }
-list::cells!(files);
+pub(crate) use list::cells;
+cells!(files);
