@@ -117,9 +117,9 @@ impl LayerSpec {
         })?;
         Ok(match &leaf {
             LayerSpec::ActivationLayer { width, activation } => match (registry, activation) {
-                (Some(registry), ActivationKind::Custom(_)) => registry.pointwise(path, activation, *width)?,
+                (Some(registry), ActivationKind::Custom(_)) => registry.activation_layer(path, activation, *width)?,
                 _ => {
-                    let build = BuildPointwise { width: *width, scalar: PhantomData };
+                    let build = BuildActivationLayer { width: *width, scalar: PhantomData };
                     dispatch.visit(activation, build).ok_or_else(|| opaque(activation.as_any().saved_name()))?
                 }
             },
@@ -191,12 +191,12 @@ impl ActivationDispatch for Behind {
     }
 }
 
-struct BuildPointwise<T> {
+struct BuildActivationLayer<T> {
     width: usize,
     scalar: PhantomData<T>,
 }
 
-impl<T: Scalar> ActivationVisitor for BuildPointwise<T> {
+impl<T: Scalar> ActivationVisitor for BuildActivationLayer<T> {
     type Output = Box<dyn Layer<T>>;
     fn visit(self, activation: impl Activation) -> Self::Output {
         ActivationLayer::new(self.width, activation).boxed()

@@ -30,7 +30,7 @@ type Build<A, P> = Box<dyn Fn(A, &str) -> Result<P, Error> + Send + Sync>;
 /// of this cell, with its other settings.
 enum Around<'a, T> {
     None,
-    Pointwise(usize),
+    ActivationLayer(usize),
     Cell(&'a CellKind, Unroll<T>),
 }
 
@@ -54,7 +54,7 @@ impl<T: Scalar, A: Activation, F: Fn(&str) -> Result<A, Error> + Send + Sync> Pl
         let kind = activation.kind();
         let layer: Option<Box<dyn Layer<T>>> = match around {
             Around::None => None,
-            Around::Pointwise(width) => Some(Box::new(ActivationLayer::new(width, activation))),
+            Around::ActivationLayer(width) => Some(Box::new(ActivationLayer::new(width, activation))),
             Around::Cell(cell, unroll) => cell.visit(&Fixed(activation), unroll),
         };
         Ok((kind, layer))
@@ -213,13 +213,13 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Builds the activation layer, of `width` values per row, of a custom `activation` at `path`.
-    pub(super) fn pointwise(
+    pub(super) fn activation_layer(
         &self,
         path: &str,
         activation: &ActivationKind,
         width: usize,
     ) -> Result<Box<dyn Layer<T>>, Error> {
-        let (_, layer) = self.place(path, activation, Around::Pointwise(width))?;
+        let (_, layer) = self.place(path, activation, Around::ActivationLayer(width))?;
         layer.ok_or_else(|| Error::CustomPart { path: path.into(), kind: activation.as_any().saved_name().into() })
     }
 

@@ -78,8 +78,6 @@ mod mutants;
 #[cfg(feature = "std")]
 mod nesting;
 #[cfg(feature = "std")]
-mod node;
-#[cfg(feature = "std")]
 mod norms;
 #[cfg(feature = "std")]
 mod numbers;
@@ -118,6 +116,8 @@ mod sequences;
 mod sizes;
 #[cfg(feature = "std")]
 mod soundness;
+#[cfg(feature = "std")]
+mod specs;
 #[cfg(feature = "safetensors")]
 mod state_dict;
 #[cfg(feature = "std")]

@@ -253,7 +253,7 @@ fn branches_norms_dropout_and_heads() {
         .build()
         .unwrap();
     let prediction = check_links(&network, InputStatistics::of_rows(&x).unwrap(), &x, BatchShape::batch(32), 0.02);
-    assert!(prediction.links().iter().all(|link| link.basis == PredictionSource::Theory));
+    assert!(prediction.links().iter().all(|link| link.source == PredictionSource::Theory));
     // The walk takes dropout for no part of its own.
     assert_eq!(SingleInput::of(&network, InputStatistics::of_rows(&x).unwrap(), 10), Ok(None));
     assert_eq!(prediction.trainable_depth(), None);
@@ -401,7 +401,7 @@ fn layers_of_your_own_are_sampled_in_their_place() {
     let prediction = Prediction::of(&own, inputs).unwrap();
     let expected = 0.5 * (4.0 * MeanField::new(&Tanh, 1.0, 0.0).unwrap().chi(1.0).unwrap()).log10();
     let link = prediction.link("1").unwrap();
-    assert_eq!((link.basis, link.factor), (PredictionSource::Sampled, Factor::Other));
+    assert_eq!((link.source, link.factor), (PredictionSource::Sampled, Factor::Other));
     assert!((link.decades.unwrap() - expected).abs() < 0.01, "{expected}\n{prediction}");
     // What comes out of it is known again: 4 E tanh² goes into the branch.
     let square = 4.0 * MeanField::new(&Tanh, 1.0, 0.0).unwrap().variance_map(1.0).unwrap();
@@ -414,7 +414,7 @@ fn layers_of_your_own_are_sampled_in_their_place() {
     assert!(off.abs() < (3.0 * deviation / 20f64.sqrt()).max(0.02), "measured {mean}\n{prediction}");
     // By its description alone it is unknown, and so are sums; weights are known all the same.
     let prediction = Prediction::of_node(&Layer::<f32>::spec(&own), inputs).unwrap();
-    assert_eq!((prediction.decades(), prediction.link("1").unwrap().basis), (None, PredictionSource::Unknown));
+    assert_eq!((prediction.decades(), prediction.link("1").unwrap().source), (None, PredictionSource::Unknown));
     assert!(prediction.link("2.branch.2").unwrap().decades.unwrap().abs() < 1e-12);
     assert!(prediction.to_string().contains("unknown, because layer"), "{prediction}");
     let plain = Prediction::of_node(&Layer::<f32>::spec(&build(false)), inputs).unwrap();
@@ -462,7 +462,7 @@ fn recurrent_layers_are_sampled_over_depth() {
     let network = Sequential::<f32>::input(64).layer(shared).activation(Tanh).linear(64).build().unwrap();
     let x = normals(32 * 64, 9);
     let prediction = check_links(&network, InputStatistics::of_rows(&x).unwrap(), &x, BatchShape::batch(32), 0.04);
-    assert_eq!(prediction.link("0").unwrap().basis, PredictionSource::Sampled);
+    assert_eq!(prediction.link("0").unwrap().source, PredictionSource::Sampled);
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn growth_with_batch_norm(activation: impl Activation + Copy, limit: f64, measur
     let [slope, variance] = moments_by_simpson(&activation);
     assert!((slope / variance - limit).abs() < 1e-4, "{slope} {variance}");
     let prediction = Prediction::of(&network, InputStatistics::new(1.0).unwrap()).unwrap();
-    assert!(prediction.links().iter().all(|link| link.basis == PredictionSource::Theory), "{prediction}");
+    assert!(prediction.links().iter().all(|link| link.source == PredictionSource::Theory), "{prediction}");
     // Layer l takes the gradient from its activation through its norm and its weights; the first has other inputs.
     let growth = |decades: &dyn Fn(&str) -> f64, layers: std::ops::Range<usize>| {
         let count = layers.len() as f64;

@@ -57,7 +57,7 @@ pub struct PredictedLink {
     /// [`Prediction::beta`].
     pub spread: f64,
     /// The source of `decades`.
-    pub basis: PredictionSource,
+    pub source: PredictionSource,
 }
 
 /// The predicted gradient budget of a network before its first update: the change of a gradient in each link, in
@@ -153,7 +153,7 @@ impl Prediction {
         node.check_depth().map_err(|rule| rule.at(""))?;
         let common = inputs.common.unwrap_or(inputs.spread.mean * inputs.spread.mean);
         let whole = Self::of_spread(node, inputs.spread, common, inputs.steps, draw)?;
-        let theory = |link: &PredictedLink| link.basis == PredictionSource::Theory;
+        let theory = |link: &PredictedLink| link.source == PredictionSource::Theory;
         // A norm over the batch divides all rows by one variance.
         let apart = !node.normalizes_over_rows() && whole.links.iter().all(theory);
         let Some(rows) = inputs.rows.filter(|rows| apart && rows::differ(rows)) else {

@@ -252,7 +252,7 @@ impl Reader<'_> {
             second_moment: before.map(|before| before.spread.square),
             decades,
             spread,
-            basis: if decades.is_some() { PredictionSource::Theory } else { PredictionSource::Unknown },
+            source: if decades.is_some() { PredictionSource::Theory } else { PredictionSource::Unknown },
         });
         let shares = decades.map(|decades| share(factor, decades));
         Effect { signal: after, shares, beta: spread, mixes: false }
@@ -280,7 +280,7 @@ impl Reader<'_> {
                 second_moment: signal.map(|signal| signal.spread.square),
                 decades: Some(link.decades),
                 spread: 0.0,
-                basis: PredictionSource::Sampled,
+                source: PredictionSource::Sampled,
             });
         }
         Ok(Effect { signal: after, shares: Some(shares), beta: 0.0, mixes: true })

@@ -37,10 +37,10 @@ impl Reader<'_> {
         let own = self.own_of_residual(path, signal, &inner, s)?;
         let branch_decades = inner.shares.map(|shares| scale + shares.total());
         let link = &mut self.links[injection];
-        let Some((whole, after, basis)) = own else {
+        let Some((whole, after, source)) = own else {
             return Ok(Effect { signal: None, shares: None, beta: 0.0, mixes: inner.mixes });
         };
-        (link.basis, link.decades) = (basis, branch_decades.map(|branch| whole - branch));
+        (link.source, link.decades) = (source, branch_decades.map(|branch| whole - branch));
         let shares = inner.shares.map(|shares| match scale + shares.total() {
             f64::NEG_INFINITY => Shares { injection: whole, ..Shares::default() },
             branch => {

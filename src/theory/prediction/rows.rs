@@ -28,7 +28,7 @@ impl Prediction {
     /// `None` if a link of a row makes the gradient zero, or has no formula.
     pub(super) fn of_different_rows(self, rows: &[Prediction]) -> Option<Self> {
         let formula =
-            |link: &PredictedLink| link.basis == PredictionSource::Theory && link.decades.is_some_and(f64::is_finite);
+            |link: &PredictedLink| link.source == PredictionSource::Theory && link.decades.is_some_and(f64::is_finite);
         if !rows.iter().all(|row| row.links.len() == self.links.len() && row.links.iter().all(formula)) {
             return None;
         }

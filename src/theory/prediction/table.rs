@@ -33,7 +33,7 @@ impl fmt::Display for Prediction {
             let column = |factor| if link.factor == factor { figure(link.decades) } else { String::new() };
             let row = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other].map(column);
             let [weights, activation, injection, other] = row;
-            let note = match (link.basis, link.on_main_path) {
+            let note = match (link.source, link.on_main_path) {
                 (PredictionSource::Sampled, true) => "  sampled",
                 (PredictionSource::Sampled, false) => "  sampled, beside the path",
                 _ => "",
