@@ -8,7 +8,7 @@ use chainrule::{
     random::{below, generator},
 };
 
-fn numbers(count: usize) -> Vec<f64> {
+fn counting(count: usize) -> Vec<f64> {
     (0..count).map(|i| i as f64).collect()
 }
 
@@ -41,7 +41,7 @@ fn select_any_samples_takes_inputs_targets_and_weights_along() {
     batch.gather(&part, &[1], true).unwrap();
     assert_eq!((batch.x(), batch.row_weights()), (&[0.0, 1.0][..], Some(&[1.0, 2.0][..])));
     // One target a sample.
-    let (wide, labels) = (numbers(4 * 2 * 3), [4, 5, 6, 7]);
+    let (wide, labels) = (counting(4 * 2 * 3), [4, 5, 6, 7]);
     let data = Dataset::sequences(3, 2, &wide, Target::Classes(&labels)).unwrap();
     let part = data.select(&[3, 1]).unwrap();
     assert_eq!((part.inputs(), classes_of(&part)), (&[&wide[18..], &wide[6..12]].concat()[..], vec![7, 5]));
@@ -53,7 +53,7 @@ fn select_any_samples_takes_inputs_targets_and_weights_along() {
 /// Six values are two a sample of three samples, or one a step of six: by default one a step.
 #[test]
 fn targets_of_two_readings_are_one_a_step_unless_told_otherwise() {
-    let (lengths, x, y) = ([1, 2, 3], numbers(6), numbers(6));
+    let (lengths, x, y) = ([1, 2, 3], counting(6), counting(6));
     let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap();
     let mut batch = Batch::new(&data, 3);
     batch.gather(&data, &[0, 1, 2], true).unwrap();
@@ -72,7 +72,7 @@ fn targets_of_two_readings_are_one_a_step_unless_told_otherwise() {
 #[test]
 fn split_any_share_gives_each_sample_to_one_part() {
     for samples in 2..40_usize {
-        let x = numbers(samples);
+        let x = counting(samples);
         let labels: Vec<usize> = (0..samples).map(|i| i * i % 7 % 3 * 1000).collect();
         let data = Dataset::rows(1, &x, Target::Classes(&labels)).unwrap();
         for share in [0.1, 0.5, 0.8] {
@@ -105,7 +105,7 @@ fn split_any_share_gives_each_sample_to_one_part() {
             }
         }
     }
-    let x = numbers(10);
+    let x = counting(10);
     let data = Dataset::rows(1, &x, None).unwrap();
     assert_eq!(data.split(0.5, 1), data.split(0.5, 1));
     assert_ne!(data.split(0.5, 1), data.split(0.5, 2));
@@ -118,7 +118,7 @@ fn split_any_share_gives_each_sample_to_one_part() {
 #[test]
 fn fold_each_sample_is_tested_once() {
     for samples in 2..12 {
-        let x = numbers(samples);
+        let x = counting(samples);
         let data = Dataset::rows(1, &x, None).unwrap();
         for folds in 2..=samples {
             let mut tested = Vec::new();
@@ -146,7 +146,7 @@ fn windows_every_setting_equals_the_definition() {
         let (width, rows) = (1 + below(&mut rng, 3), 1 + below(&mut rng, 12));
         let (steps, stride, ahead) = (1 + below(&mut rng, 4), 1 + below(&mut rng, 3), below(&mut rng, 3));
         let (column, every) = (below(&mut rng, width), below(&mut rng, 2) == 1);
-        let series = numbers(rows * width);
+        let series = counting(rows * width);
         let windows = Windows::new(steps).stride(stride).ahead(ahead).target_columns(column..width);
         let windows = if every { windows.every_step() } else { windows };
         let (mut x, mut y, mut start) = (Vec::new(), Vec::new(), 0);
@@ -169,7 +169,7 @@ fn windows_every_setting_equals_the_definition() {
             }
         }
     }
-    let series = numbers(6);
+    let series = counting(6);
     for (windows, width) in [
         (Windows::new(0), 1),
         (Windows::new(1).stride(0), 1),
@@ -267,7 +267,7 @@ fn one_hot_rows_give_their_labels_back() {
 
 #[test]
 fn debug_of_data_is_its_shape() {
-    let x = numbers(12);
+    let x = counting(12);
     let data = Dataset::sequences(2, 3, &x, Target::Classes(&[1, 0])).unwrap();
     let text = "Dataset { samples: 2, steps: 3, width: 2, classes: 2, row_weights: false }";
     assert_eq!(format!("{data:?}"), text);

@@ -1,5 +1,6 @@
 //! The house has floors: no file imports from a floor above its own, and only the kernels are unsafe.
 
+use crate::sources::sources;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -39,23 +40,10 @@ fn floor(path: &[String]) -> Option<usize> {
     FLOORS.iter().position(|(_, folders)| folders.contains(&folder))
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// Every file with its place in the crate and its text without comments.
 fn files() -> Vec<(Vec<String>, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    sources(&root, &mut paths);
-    paths.sort();
+    let paths = sources(&root);
     assert!(paths.len() > 40, "found {} files only", paths.len());
     let read = |path: &PathBuf| {
         let parts = path.strip_prefix(&root).unwrap().with_extension("");
@@ -142,7 +130,7 @@ fn imports_do_not_point_up() {
 }
 
 #[test]
-fn the_reader_reads() {
+fn nested_imports_are_expanded_to_paths() {
     let code = "use crate::{\n    workspace::Workspace as T,\n    layer::{Linear, node::{A, B}},\n\
                 error::Error,\n};\nuse super::C;\n";
     let paths: Vec<String> = named(&["layer".into(), "x".into()], code).iter().map(|path| path.join("::")).collect();

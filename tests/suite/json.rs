@@ -1,5 +1,6 @@
 //! Numbers that are not finite survive JSON.
 
+use crate::sources::sources;
 use chainrule::{
     diagnosis::Thresholds,
     initializer::{Constant, InitializerKind, Normal},
@@ -65,15 +66,8 @@ fn holds_numbers(line: &str) -> bool {
 
 #[test]
 fn every_number_of_a_type_that_is_data_is_written_by_the_module_for_it() {
-    fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { sources(&path, found) } else { found.push(path) }
-        }
-    }
-    let (mut paths, mut seen) = (Vec::new(), 0);
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
-    for path in paths {
+    let mut seen = 0;
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         // An activation's parameters are finite by its constructor, which reads them too.

@@ -116,6 +116,8 @@ mod sequences;
 mod sizes;
 #[cfg(feature = "std")]
 mod soundness;
+#[cfg(any(feature = "std", feature = "serde"))]
+mod sources;
 #[cfg(feature = "std")]
 mod specs;
 #[cfg(feature = "safetensors")]

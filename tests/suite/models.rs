@@ -1,6 +1,6 @@
 //! Models: the predictions of a trainer from one object, from one file, from several threads, a step at a time.
 
-use crate::numbers::bits;
+use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
     Error, Layer, LayerRule,
     checkpoint::Checkpoint,
@@ -13,19 +13,12 @@ use chainrule::{
         prelude::*,
         test_runner::{TestCaseResult, TestRunner},
     },
-    random::generator,
     recurrent::Lstm,
     testing::strategies::{Limits, networks},
     trainer::{TrainConfig, Trainer},
     transform::{Adam, Sgd},
 };
 use half::{bf16, f16};
-use rand_core::Rng;
-
-fn values(seed: u64, count: usize) -> Vec<f64> {
-    let mut rng = generator(seed);
-    (0..count).map(|_| (rng.next_u64() >> 40) as f64 / f64::from(1 << 23) - 1.0).collect()
-}
 
 fn model(network: Sequential<f64>) -> Model<f64> {
     let w = initialize(&network, 3).unwrap();
@@ -34,7 +27,7 @@ fn model(network: Sequential<f64>) -> Model<f64> {
 
 /// A model with scales and names, and data in other units.
 fn named() -> (Model<f64>, Vec<f64>) {
-    let x: Vec<f64> = values(1, 40).iter().map(|x| 100.0 + 30.0 * x).collect();
+    let x: Vec<f64> = seeded_numbers(1, 40).iter().map(|x| 100.0 + 30.0 * x).collect();
     let network = Sequential::input(2).lstm(3).layer_norm().linear(2).build().unwrap();
     let scales = [Standardize::of(2, &x).unwrap(), Standardize::of(2, &[0.0, 5.0, 10.0, 7.0]).unwrap()];
     let [inputs, outputs] = scales;
@@ -44,7 +37,7 @@ fn named() -> (Model<f64>, Vec<f64>) {
 
 #[test]
 fn model_predictions_are_those_of_the_trainer() {
-    let (x, y) = (values(1, 60), values(2, 40));
+    let (x, y) = (seeded_numbers(1, 60), seeded_numbers(2, 40));
     let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let network = Sequential::input(3).linear(5).tanh().dropout(0.5).linear(2).build().unwrap();
     let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.01), TrainConfig::default()).unwrap();
@@ -133,7 +126,7 @@ fn file_of_a_model_gives_the_model_back() {
 fn file_in_each_precision_rounds_to_the_nearest() {
     let network =
         || Sequential::<f64>::input(7).layer(chainrule::layer::Linear::new(7, 9).without_bias()).build().unwrap();
-    let mut w = values(9, 63);
+    let mut w = seeded_numbers(9, 63);
     let ends = [0.0, -0.0, 1e-8, -6e-8, 2.98e-8, 5.97e-5, 6.1e-5, 65503.9, -65519.9, 2049.0, 2051.0, 1.0 + 1.0 / 256.0];
     w[..ends.len()].copy_from_slice(&ends);
     let model = Model::new(network(), w.clone()).unwrap();
@@ -184,7 +177,7 @@ fn file_of_small_numbers_keeps_every_one() {
 fn streamed(network: &LayerSpec, steps: usize, seed: u64) -> TestCaseResult {
     let network = network.build::<f64>().unwrap();
     let (dims, w) = (network.dims(), initialize(&*network, seed).unwrap());
-    let x = values(seed, steps * dims.input);
+    let x = seeded_numbers(seed, steps * dims.input);
     let model = Model::new(network, w).unwrap();
     let mut stream = match model.stream() {
         Ok(stream) => stream,
@@ -242,7 +235,7 @@ fn stream_of_a_custom_layer_that_reads_all_steps_is_refused() {
 #[test]
 fn stream_of_a_mean_over_steps_has_the_bits_of_the_whole_pass() {
     let model = model(Sequential::input(1).gru(3).linear(2).mean_over_steps().build().unwrap());
-    let x = values(8, 1100);
+    let x = seeded_numbers(8, 1100);
     let mut stream = model.stream().unwrap();
     for steps in [1100, 40] {
         for step in 1..=steps {

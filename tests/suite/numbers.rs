@@ -1,6 +1,10 @@
 //! Numbers that tests feed to networks: of a fixed sequence, the same in every run.
 
-use chainrule::{Scalar, scalar};
+use chainrule::{
+    Scalar,
+    random::{Normals, generator},
+    scalar,
+};
 
 /// Numbers in [−1, 1).
 pub fn numbers<T: Scalar>(count: usize) -> Vec<T> {
@@ -17,6 +21,12 @@ pub fn seeded_numbers<T: Scalar>(seed: u64, count: usize) -> Vec<T> {
         scalar(((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
     };
     (0..count).map(number).collect()
+}
+
+/// Standard normal numbers.
+pub fn normals<T: Scalar>(count: usize, seed: u64) -> Vec<T> {
+    let (mut rng, mut normals) = (generator(seed), Normals::new());
+    (0..count).map(|_| scalar(normals.next(&mut rng))).collect()
 }
 
 /// The bits of numbers, in which also NaN and −0 compare.

@@ -1,5 +1,6 @@
 //! What a description says of gradients, beside what passes through networks measure.
 
+use crate::numbers::normals;
 use chainrule::{
     Activation, BatchShape, Error, Layer,
     activation::*,
@@ -7,19 +8,12 @@ use chainrule::{
     layer::*,
     mean_field::MeanField,
     monitor::{Factor, GradientBudget, LinkBudget, Shares},
-    random::{self, generator},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
     theory::{InputStatistics, Prediction, PredictionSource, SingleInput},
     workspace::Workspace,
 };
 
 const SEEDS: u64 = 20;
-
-/// Independent standard normal numbers.
-fn normals(count: usize, seed: u64) -> Vec<f32> {
-    let (mut rng, mut source) = (generator(seed), random::Normals::new());
-    (0..count).map(|_| source.next(&mut rng) as f32).collect()
-}
 
 /// The budgets of `seeds` nets on the rows `x`, the input's gradient included.
 fn budgets(network: &dyn Layer<f32>, x: &[f32], shape: BatchShape<'_>, seeds: u64) -> Vec<GradientBudget> {
@@ -237,7 +231,7 @@ fn branches_norms_dropout_and_heads() {
         branch.push(Linear::new(WIDTH, WIDTH).weights(LeCun::normal())).unwrap();
         Residual::new(branch).unwrap().scale(scale).unwrap()
     };
-    let x: Vec<f32> = normals(32 * 40, 11).iter().map(|x| 3.0 * x + 1.0).collect();
+    let x: Vec<f32> = normals::<f32>(32 * 40, 11).iter().map(|x| 3.0 * x + 1.0).collect();
     let network = Sequential::<f32>::input(40)
         .layer(RmsNorm::new(40))
         .layer(Linear::new(40, WIDTH).weights(Uniform::within(0.3)).bias(Constant(0.5)))
@@ -266,7 +260,7 @@ fn branches_norms_dropout_and_heads() {
 /// Narrow rows: (n − k)/((n − k − 1) q), which is 0.04 decades for eight values.
 #[test]
 fn norms_of_narrow_rows() {
-    let x: Vec<f32> = normals(2000 * 8, 21).iter().map(|x| 3.0 * x).collect();
+    let x: Vec<f32> = normals::<f32>(2000 * 8, 21).iter().map(|x| 3.0 * x).collect();
     let inputs = InputStatistics::of_rows(&x).unwrap();
     let root = inputs.second_moment().sqrt();
     let check = |network: Sequential<f32>, factor: f64| {
@@ -582,7 +576,7 @@ fn rows_of_different_norms_are_predicted_apart() -> Result<(), Error> {
     assert!((apart - measured).abs() < 0.05, "{apart} for {measured}");
     assert!(together < measured - 0.5, "{together} for {measured}");
     // Rows of about one norm stand for each other.
-    let same = normals(64 * WIDTH, 9);
+    let same = normals::<f32>(64 * WIDTH, 9);
     let [apart, together] =
         [decades(InputStatistics::of_samples(WIDTH, &same)?)?, decades(InputStatistics::of_rows(&same)?)?];
     assert!((apart - together).abs() < 0.01, "{apart} {together}");

@@ -1,6 +1,6 @@
 //! Predictions for a data set: any way of giving the same samples gives the same bits.
 
-use crate::numbers::bits;
+use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
     BatchShape, Layer,
     dataset::Dataset,
@@ -10,13 +10,11 @@ use chainrule::{
         prelude::*,
         test_runner::{TestCaseResult, TestRunner},
     },
-    random::generator,
     testing::strategies::{Limits, networks},
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
     workspace::Workspace,
 };
-use rand_core::Rng;
 
 type AnyTrainer = Trainer<f64, Box<dyn Layer<f64>>, MeanSquaredError, Sgd>;
 
@@ -27,9 +25,9 @@ fn trainer(network: &LayerSpec, threads: usize) -> AnyTrainer {
 
 /// Samples of unequal length, each \[steps, width\].
 fn samples(width: usize, lengths: &[usize], seed: u64) -> Vec<Vec<f64>> {
-    let mut rng = generator(seed);
-    let mut value = || (rng.next_u64() >> 40) as f64 / f64::from(1 << 23) - 1.0;
-    lengths.iter().map(|&length| (0..length * width).map(|_| value()).collect()).collect()
+    let values: Vec<f64> = seeded_numbers(seed, lengths.iter().sum::<usize>() * width);
+    let mut rest = &values[..];
+    lengths.iter().map(|&length| rest.split_off(..length * width).unwrap().to_vec()).collect()
 }
 
 /// The outputs that a workspace gives for each sample alone.

@@ -1,10 +1,8 @@
 //! The rules of prose that a program can check: no people words in comments, no doc sentence over 35 words, no comment
 //! line over 120 columns. Tables and code are exempt.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use crate::sources::sources;
+use std::{fs, path::Path};
 
 /// Folders whose sources are read.
 const FOLDERS: [&str; 5] = ["src", "tests", "examples", "benches", "clinic"];
@@ -12,17 +10,6 @@ const COLUMNS: usize = 120;
 const WORDS: usize = 35;
 /// Words that make a person the subject. They stand here in halves, so that this file passes.
 const PEOPLE: [[&str; 2]; 5] = [["w", "ho"], ["w", "hom"], ["w", "hoever"], ["no", "body"], ["some", "body"]];
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.map(|entry| entry.unwrap().path()) {
-        if path.is_dir() && !path.ends_with("target") {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
 
 /// The text after `//`, `///` or `//!`, where the line is or ends in a comment.
 fn comment(line: &str) -> Option<&str> {
@@ -85,8 +72,7 @@ fn faults(text: &str) -> Vec<String> {
 #[test]
 fn comments_follow_the_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = Vec::new();
-    FOLDERS.iter().for_each(|folder| sources(&root.join(folder), &mut paths));
+    let paths: Vec<_> = FOLDERS.iter().flat_map(|folder| sources(&root.join(folder))).collect();
     assert!(paths.len() > 100, "found {} files only", paths.len());
     let mut found = Vec::new();
     for path in paths {

@@ -1,5 +1,6 @@
 //! `Statistics`, compared with the same figures computed by hand from the values of a pass.
 
+use crate::numbers::normals;
 use chainrule::{
     BatchShape, Error, Layer,
     activation::{Activation, Relu, Tanh},
@@ -8,7 +9,6 @@ use chainrule::{
     layer::{ActivationLayer, Linear, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Target},
     monitor::{Event, Factor, GradientMonitor, Statistics},
-    random::{Normals, generator},
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
     workspace::Workspace,
@@ -18,11 +18,6 @@ use proptest::prelude::*;
 const IN: usize = 5;
 const HIDDEN: usize = 7;
 const OUT: usize = 3;
-
-fn normals(count: usize, seed: u64) -> Vec<f64> {
-    let (mut rng, mut normals) = (generator(seed), Normals::new());
-    (0..count).map(|_| normals.next(&mut rng)).collect()
-}
 
 fn length(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
