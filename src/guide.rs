@@ -11,6 +11,7 @@
 //! | [`reproducibility`] | get the same bits again |
 //! | [`features`] | choose features and targets |
 //! | [`performance`] | make it fast |
+//! | [`narrow_formats`] | train in `f16` or `bf16`, on several threads |
 //! | [`out_of_memory`] | make it fit |
 //!
 //! The same pages are in `docs/guide`.
@@ -41,5 +42,7 @@ pages! {
     features
     #[cfg(feature = "std")]
     performance
+    #[cfg(feature = "half")]
+    narrow_formats
     out_of_memory
 }
