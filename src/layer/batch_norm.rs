@@ -156,10 +156,8 @@ impl BatchNorm {
     /// by `wide`. Without `buffers` (an empty slice) these are the initial ones, mean 0 and variance 1.
     fn running<T: Scalar, W: Scalar>(&self, buffers: &[T], j: usize, wide: impl Fn(T) -> W) -> ColumnStatistics<W> {
         let [mean, variance] = match buffers.split_at_checked(self.width) {
-            Some((mean, variance)) if variance.len() == self.width => {
-                [mean, variance].map(|of| load_block::<_, LANES>(of, j).map(&wide))
-            }
-            _ => [[W::zero(); LANES], [W::one(); LANES]],
+            Some((mean, variance)) => [mean, variance].map(|of| load_block::<_, LANES>(of, j).map(&wide)),
+            None => [[W::zero(); LANES], [W::one(); LANES]],
         };
         let inverse = variance.map(|variance| inverse_deviation(variance, self.epsilon, W::one()));
         [[W::one(); LANES], mean, [W::zero(); LANES], inverse]
@@ -218,10 +216,9 @@ impl BatchNorm {
                 let unit = unit(&statistics, load_block(x, j).map(wide));
                 store_block::<_, LANES>(y, j, core::array::from_fn(|i| round(gain[i] * unit[i] + bias[i])));
             }
-            if mode.saves() && !is_narrow::<T>() {
-                for (saved, of) in pass.saved.chunks_mut(width).zip(statistics) {
-                    store_block(saved, j, of.map(round));
-                }
+            // Empty in narrow formats, and in a mode that saves nothing.
+            for (saved, of) in pass.saved.chunks_mut(width).zip(statistics) {
+                store_block(saved, j, of.map(round));
             }
         }
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);

@@ -3,7 +3,7 @@
 use super::checkpointed::{CheckpointInterval, Entry};
 use crate::{
     batch_shape::BatchShape,
-    monitor::{Event, GradientMonitor, Link},
+    monitor::{GradientMonitor, Link},
     scalar::Scalar,
 };
 use core::ops::Range;
@@ -97,10 +97,6 @@ impl<T: Scalar> GradientMonitor<T> for OfSegment<'_, T> {
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         let OfSegment { first, shape, parts, .. } = *self;
         self.monitor.backward(&of_pass(at, first, shape, parts), dy, dx);
-    }
-
-    fn event(&mut self, event: &Event<'_, T>) {
-        self.monitor.event(event);
     }
 }
 
