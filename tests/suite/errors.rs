@@ -5,13 +5,17 @@ use chainrule::{
     activation::Tanh,
     dataset::{Batch, Dataset},
     layer::{BranchScale, Dropout, GroupNorm, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
-    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SmoothL1, Target},
+    loss::{
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        MeanSquaredError, MultiMargin, Pinball, PoissonNll, SmoothL1, Target,
+    },
     metrics::accuracy,
     recurrent::{Bidirectional, Elman, Lstm, Recurrent},
     trainer::{TrainConfig, Trainer},
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome,
-        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
+        Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon,
+        NAdam, Optimizer, Outcome, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule,
+        ScheduleFreeAdamW, Sgd, SkipNonFinite, WeightAverage,
     },
     workspace::Workspace,
 };
@@ -265,18 +269,36 @@ fn losses() {
         refuses!(Huber::new(bad), Error::Parameter { .. }, ["Huber delta", "positive", &bad.to_string()]);
         refuses!(SmoothL1::new(bad), Error::Parameter { .. }, ["SmoothL1 beta", "positive", &bad.to_string()]);
     }
-    let all: [(&dyn Loss<f64>, &str); 4] = [
+    for bad in [0.0, -1.0, 1.0, 2.0, NAN, INF] {
+        refuses!(Pinball::new(bad), Error::Parameter { .. }, ["quantile", "above 0 and below 1", &bad.to_string()]);
+    }
+    for bad in [0.0, -1.0, NAN, INF] {
+        refuses!(MultiMargin::new().margin(bad), Error::Parameter { .. }, ["margin", "positive", &bad.to_string()]);
+    }
+    for bad in [-1.0, NAN, INF] {
+        refuses!(Focal::new(bad), Error::Parameter { .. }, ["exponent", "not negative", &bad.to_string()]);
+    }
+    for loss in [&PoissonNll::new() as &dyn Loss<f64>, &KlDivergence::new()] {
+        let negative = Target::Values(&[0.5, -0.25]);
+        refuses!(loss.evaluate(2, &y[..2], negative, None, &mut dy[..2]), Error::Parameter { .. }, ["-0.25"]);
+    }
+    let all: [(&dyn Loss<f64>, &str); 9] = [
         (&MeanSquaredError::new(), "MeanSquaredError"),
         (&BinaryCrossEntropy::new(), "BinaryCrossEntropy"),
         (&Huber::new(1.0).unwrap(), "Huber"),
         (&SmoothL1::new(1.0).unwrap(), "SmoothL1"),
+        (&Pinball::new(0.5).unwrap(), "Pinball"),
+        (&Focal::new(2.0).unwrap(), "Focal"),
+        (&PoissonNll::new(), "PoissonNll"),
+        (&CosineDistance::new(), "CosineDistance"),
+        (&KlDivergence::new(), "KlDivergence"),
     ];
     for (loss, name) in all {
         refuses!(loss.evaluate(2, &y, classes, None, dy), Error::TargetKind { .. }, [name, "values", "classes"]);
         refuses!(loss.evaluate(2, &y, Target::Values(&y[1..]), None, dy), Error::Length { .. }, ["targets", "4", "3"]);
         // Found by this test: the place is one of the whole slice, not of its row.
         for (bad, text) in [(NAN, "NaN"), (INF, "inf")] {
-            let target = [0.0, 0.0, 0.0, bad];
+            let target = [0.5, 0.5, 0.5, bad];
             refuses!(
                 loss.evaluate(2, &y, Target::Values(&target), None, dy),
                 Error::NonFinite { index: 3, .. },
@@ -284,7 +306,13 @@ fn losses() {
             );
         }
     }
-    let target = [0.5, 0.5, NAN, 0.5];
+    // Two means, and two variances in a row.
+    let (means, target) = (Target::Values(&[0.5, 0.5, 0.5, NAN]), [0.5, 0.5, NAN, 0.5]);
+    refuses!(
+        GaussianNll::new().evaluate(4, &[0.5; 8], means, None, &mut [0.0; 8]),
+        Error::NonFinite { index: 3, .. },
+        ["targets", "value 3", "NaN"]
+    );
     refuses!(
         ce.evaluate(2, &y, Target::Values(&target), None, dy),
         Error::NonFinite { index: 2, .. },
@@ -297,12 +325,19 @@ fn transforms() {
     for bad in [-1.0, NAN, INF] {
         let text = bad.to_string();
         let words = ["learning rate", "finite and not negative", text.as_str()];
-        let all: [Box<dyn GradientTransform<f64>>; 6] = [
+        let all: [Box<dyn GradientTransform<f64>>; 13] = [
             Box::new(Sgd::new(bad)),
             Box::new(Adam::new(bad)),
             Box::new(AdamW::new(bad, 0.0)),
             Box::new(RmsProp::new(bad)),
             Box::new(Adagrad::new(bad)),
+            Box::new(Adadelta::new(bad)),
+            Box::new(Adamax::new(bad)),
+            Box::new(Lion::new(bad)),
+            Box::new(Muon::new(bad, Adam::new(0.1))),
+            Box::new(NAdam::new(bad)),
+            Box::new(RAdam::new(bad)),
+            Box::new(ScheduleFreeAdamW::new(bad, 0.0)),
             Box::new(Schedule::constant(bad)),
         ];
         for transform in all {

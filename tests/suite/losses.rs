@@ -3,7 +3,8 @@
 use chainrule::{
     Error, Scalar,
     loss::{
-        BinaryCrossEntropy, CrossEntropy, GaussianNll, Huber, Loss, MeanAbsoluteError, MeanSquaredError, Reduction,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
         SmoothL1, Target, log_softmax, softmax,
     },
     scalar, to_f64,
@@ -206,6 +207,7 @@ fn gaussian_likelihood_at_the_ends_is_its_limit() {
     let (value, dy) = at(&floor, 1.0, f64::NEG_INFINITY);
     assert!((value - 0.5 * 1e-6f64.ln()).abs() < 1e-6 && dy == [0.0, 0.0], "{value} {dy:?}");
     assert_eq!(at(&none, 2.0, f64::NEG_INFINITY).0, f64::INFINITY);
+    assert_eq!(at(&none, 0.0, f64::NEG_INFINITY).0, f64::INFINITY);
     assert_eq!(at(&floor, f64::INFINITY, 0.0).0, f64::INFINITY);
     assert_eq!(at(&floor, 1.0, f64::INFINITY).0, f64::INFINITY);
     assert!(at(&floor, f64::NAN, 0.0).0.is_nan() && at(&floor, 1.0, f64::NAN).0.is_nan());
@@ -257,4 +259,99 @@ fn huge_logits<T: Scalar>() {
 fn loss_at_huge_outputs_is_finite() {
     huge_logits::<f32>();
     huge_logits::<f64>();
+}
+
+/// Every loss, and whether its targets are values that the outputs can equal.
+fn every_loss(reduction: Reduction) -> Vec<(Box<dyn Loss<f64>>, bool)> {
+    vec![
+        (Box::new(MeanSquaredError::new().reduction(reduction)), true),
+        (Box::new(MeanAbsoluteError::new().reduction(reduction)), true),
+        (Box::new(Huber::new(0.25).unwrap().reduction(reduction)), true),
+        (Box::new(SmoothL1::new(0.25).unwrap().reduction(reduction)), true),
+        (Box::new(Pinball::new(0.75).unwrap().reduction(reduction)), true),
+        (Box::new(CosineDistance::new().reduction(reduction)), true),
+        (Box::new(BinaryCrossEntropy::new().reduction(reduction)), true),
+        (Box::new(CrossEntropy::new().reduction(reduction)), true),
+        (Box::new(Focal::new(2.0).unwrap().reduction(reduction)), true),
+        (Box::new(PoissonNll::new().reduction(reduction)), true),
+        (Box::new(KlDivergence::new().reduction(reduction)), true),
+        (Box::new(GaussianNll::new().reduction(reduction)), false),
+        (Box::new(MultiMargin::new().reduction(reduction)), false),
+        (Box::new(NegativeLogLikelihood::new().reduction(reduction)), false),
+    ]
+}
+
+/// The facts of a loss are those of its values: its reduction, the width of its targets, the place of its minimum.
+#[test]
+fn loss_states_its_reduction_and_where_its_minimum_is() {
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        for (loss, of_values) in every_loss(reduction) {
+            assert_eq!(loss.reduction(), reduction, "{loss:?}");
+            let means = format!("{loss:?}").starts_with("GaussianNll");
+            assert_eq!(loss.target_width(4), if means { 2 } else { 4 }, "{loss:?}");
+            // 64 targets that are shares of 1, and outputs on all sides of each.
+            let lowest = (0..64).all(|i| {
+                let a = 0.1 + f64::from(i) / 80.0;
+                let target = [a, 1.0 - a];
+                let at = |y: [f64; 2]| loss.evaluate(2, &y, Target::Values(&target), None, &mut [0.0; 2]).unwrap();
+                let near = [[0.05, 0.0], [0.0, 0.05], [-0.05, 0.0], [0.0, -0.05], [-0.05, 0.05], [0.05, -0.05]];
+                of_values && near.iter().all(|d| at(target) <= at([target[0] + d[0], target[1] + d[1]]))
+            });
+            assert_eq!(loss.minimum_at_target(), lowest, "{loss:?}");
+        }
+    }
+}
+
+#[test]
+fn poisson_likelihood_of_no_event_at_rate_zero_is_zero() {
+    let at = |y: f64, t: f64| {
+        let mut dy = [f64::NAN];
+        (PoissonNll::new().evaluate(1, &[y], Target::Values(&[t]), None, &mut dy).unwrap(), dy[0])
+    };
+    assert_eq!(at(f64::NEG_INFINITY, 0.0), (0.0, 0.0));
+    assert_eq!(at(f64::NEG_INFINITY, 1.0), (f64::INFINITY, -1.0));
+    let (value, dy) = at(f64::NAN, 0.0);
+    assert!(value.is_nan() && dy.is_nan());
+}
+
+/// One weight for all outputs is that weight for each.
+#[test]
+fn one_positive_weight_holds_for_every_output() {
+    let (y, t) = ([0.5, -1.0, 2.0, 0.0, 1.5, -0.25], [1.0, 1.0, 1.0, 0.0, 0.5, 1.0]);
+    let run = |weights: &[f64]| {
+        let mut dy = [f64::NAN; 6];
+        let loss = BinaryCrossEntropy::new().positive_weights(weights).unwrap();
+        (loss.evaluate(3, &y, Target::Values(&t), None, &mut dy).unwrap(), dy)
+    };
+    assert_eq!(run(&[2.5]), run(&[2.5; 3]));
+    assert_ne!(run(&[2.5]), run(&[2.5, 1.0, 1.0]));
+}
+
+/// f32 ends at 3.4e38. A margin is accepted if twice the loss of equal outputs is below it: that of one row for a mean,
+/// of all weighted rows for a sum.
+#[test]
+fn margin_whose_loss_is_beyond_the_format_is_refused() {
+    let legal = |loss: MultiMargin, margin: f64, weights: &[f32]| {
+        let (y, classes) = (vec![0.0f32; 2 * weights.len()], vec![0; weights.len()]);
+        let loss = loss.margin(margin).unwrap();
+        match loss.evaluate(2, &y, Target::Classes(&classes), Some(weights), &mut vec![0.0; y.len()]) {
+            Ok(value) => {
+                assert!(value.is_finite(), "{loss:?}: {value}");
+                true
+            }
+            Err(Error::Parameter { found, .. }) => {
+                assert_eq!(found, margin);
+                false
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let (plain, squared) = (MultiMargin::new(), MultiMargin::new().squared());
+    assert!(legal(plain, 1.6e38, &[1.0; 3]) && !legal(plain, 1.8e38, &[1.0; 3]));
+    assert!(legal(squared, 1.2e19, &[1.0; 3]) && !legal(squared, 1.4e19, &[1.0; 3]));
+    let [plain, squared] = [plain, squared].map(|loss| loss.reduction(Reduction::Sum));
+    assert!(legal(plain, 0.8e38, &[1.0; 2]) && !legal(plain, 1e38, &[1.0; 2]));
+    assert!(legal(plain, 3e38, &[0.25; 2]) && legal(squared, 0.9e19, &[1.0; 2]) && !legal(squared, 1e19, &[1.0; 2]));
+    // A margin that is no number of the format.
+    assert!(!legal(plain, 1e300, &[1e-20]));
 }
