@@ -122,6 +122,10 @@ fn value_that_is_no_index_is_refused_where_the_data_meets_the_network() {
         workspace.input_mut(BatchShape::ragged(&[2, 1])).unwrap().copy_from_slice(&[0.0, 0.0, 1.0, wrong, 2.0, 2.0]);
         let filled = workspace.forward_filled(&w, BatchShape::ragged(&[2, 1]), Mode::Train, &mut ());
         is_expected(filled.unwrap_err(), [1, 0, 1]);
+        // Rows of no sequence have no step.
+        let mut flat = Workspace::new(Embedding::new(5, 1).columns(2), BatchShape::batch(2)).unwrap();
+        let refused = rule(flat.infer(&[0.0f32; 5], &[0.0, 0.0, 1.0, wrong], BatchShape::batch(2)).unwrap_err());
+        assert!(matches!(refused, DataRule::Index { sample: 1, step: None, column: 1, .. }), "{refused:?}");
     }
 }
 
@@ -200,6 +204,40 @@ fn layer_of_a_users_own_may_divide_its_input() {
     let mut workspace = Workspace::new(IndexAndNumber(Embedding::new(2, 2)), BatchShape::batch(2)).unwrap();
     let y = workspace.infer(&[1.0, 2.0, 3.0, 4.0], &[1.0, 0.5, 0.0, -7.25], BatchShape::batch(2)).unwrap();
     assert_eq!(y, [3.0, 4.0, 0.5, 1.0, 2.0, -7.25]);
+}
+
+/// Adds 1 to an index.
+#[derive(Debug)]
+struct Next;
+
+impl Layer<f64> for Next {
+    fn dims(&self) -> Dims {
+        Dims::new(1, 1, 0)
+    }
+    fn forward(&self, _w: &[f64], pass: Forward<'_, f64>) {
+        pass.y.iter_mut().zip(pass.x).for_each(|(y, x)| *y = x + 1.0);
+    }
+    fn backward(&self, _w: &[f64], _pass: Backward<'_, f64>) {}
+}
+
+#[test]
+fn layer_of_a_users_own_may_compute_indices() {
+    let mut network = Sequential::new(1);
+    network.push(Next).unwrap();
+    network.push(Embedding::new(3, 1)).unwrap();
+    let mut workspace = Workspace::new(network, BatchShape::batch(2)).unwrap();
+    assert_eq!(workspace.infer(&[5.0, 6.0, 7.0], &[0.0, 1.0], BatchShape::batch(2)).unwrap(), [6.0, 7.0]);
+}
+
+#[test]
+fn description_of_a_table_without_rows_is_refused() {
+    for (layer, legal) in [(Embedding::new(0, 3), false), (Embedding::new(1, 3), true)] {
+        let built = Layer::<f64>::spec(&layer).build::<f64>();
+        assert!(
+            matches!(built, Ok(_) if legal) || matches!(built, Err(Error::Parameter { .. }) if !legal),
+            "{built:?}"
+        );
+    }
 }
 
 /// The class is that of the index: a network can only learn it by the table.

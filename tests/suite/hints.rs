@@ -2,8 +2,12 @@
 
 use chainrule::{
     BatchShape, Block, Error, Layer, Role,
-    layer::{Backward, Dims, Forward, Hints, Residual, Sequential},
-    recurrent::{Bidirectional, Reversed},
+    activation::Tanh,
+    layer::{
+        Backward, BatchNorm, Dims, Embedding, Forward, GatedLinear, Hints, LayerNorm, Linear, PRelu, Residual,
+        Sequential,
+    },
+    recurrent::{Bidirectional, CheckpointInterval, Checkpointed, Lstm, Recurrent, Reversed},
     workspace::Workspace,
 };
 use std::sync::{
@@ -180,5 +184,45 @@ fn gradient_of_a_layer_that_overwrites_is_not_cleared_in_any_wrapper() {
             assert!(!overwrites || gradients[0].contains(&found) && found != 0.0, "{name}: {found} was there");
             gradients[0].clear();
         }
+    }
+}
+
+/// What the backward pass of each layer of the crate reads, by its equation: not more is kept for it.
+#[test]
+fn layer_of_the_crate_promises_what_its_equation_allows() {
+    let none = Hints::NONE;
+    let (by_x, linear) = (none.ignores_y(), none.ignores_y().saved_per_row().overwrites_dw());
+    let lstm = || Box::new(Recurrent::new(2, 3, Lstm::new())) as Whole;
+    let checkpointed = Checkpointed::new(CheckpointInterval::SquareRoot, vec![lstm()]).unwrap();
+    let table: [(Whole, Hints); 8] = [
+        (Box::new(Linear::new(2, 3)), linear),
+        (Box::new(GatedLinear::new(2, 3, Tanh)), linear),
+        (Box::new(BatchNorm::new(2)), by_x),
+        (Box::new(LayerNorm::new(2)), by_x),
+        (Box::new(PRelu::new(2)), by_x.saved_per_row()),
+        (Box::new(Embedding::new(2, 3)), by_x.saved_per_row()),
+        (Box::new(checkpointed), by_x),
+        // One of a user's own promises nothing.
+        (Box::new(Unsaid), none),
+    ];
+    for (layer, hints) in table {
+        assert_eq!(layer.hints(), hints, "{layer:?}");
+    }
+    assert_eq!(Unsaid.state_gain_bounds(&[], BatchShape::sequences(1, 3)), None);
+}
+
+/// A layer that overrides no optional method.
+#[derive(Debug)]
+struct Unsaid;
+
+impl Layer<f64> for Unsaid {
+    fn dims(&self) -> Dims {
+        Dims::new(1, 1, 0)
+    }
+    fn forward(&self, _w: &[f64], pass: Forward<'_, f64>) {
+        pass.y.copy_from_slice(pass.x);
+    }
+    fn backward(&self, _w: &[f64], pass: Backward<'_, f64>) {
+        pass.dx.unwrap_or_default().copy_from_slice(pass.dy);
     }
 }

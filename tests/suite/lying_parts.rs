@@ -27,6 +27,7 @@ enum Lie {
     TooMany,
     Shape,
     ShapeThatWraps,
+    ShapeOfLater,
     NameTwice,
     NoName,
     Gates,
@@ -47,7 +48,7 @@ enum Lie {
     NeedsChange,
 }
 
-const LIES: [Lie; 25] = [
+const LIES: [Lie; 26] = [
     Lie::Overlap,
     Lie::Gap,
     Lie::ReversedRange,
@@ -55,6 +56,7 @@ const LIES: [Lie; 25] = [
     Lie::TooMany,
     Lie::Shape,
     Lie::ShapeThatWraps,
+    Lie::ShapeOfLater,
     Lie::NameTwice,
     Lie::NoName,
     Lie::Gates,
@@ -83,6 +85,7 @@ fn breaks(lie: Lie, rule: &LayerRule) -> bool {
         Lie::ReversedRange => matches!(rule, LayerRule::ReversedRange { start: 2, end: 1, .. }),
         Lie::TooFew | Lie::TooMany => matches!(rule, BlockTotal { expected: 6, .. }),
         Lie::Shape | Lie::ShapeThatWraps => matches!(rule, BlockShape { parameters: 4, .. }),
+        Lie::ShapeOfLater => matches!(rule, BlockShape { rows: 3, columns: 1, parameters: 2, .. }),
         Lie::NameTwice | Lie::PlaceTwice => matches!(rule, LayerRule::NameTwice { .. }),
         Lie::NoName => matches!(rule, LayerRule::NoName { .. }),
         Lie::Gates => matches!(rule, GateRows { rows: 2, gates: 3, .. }),
@@ -186,6 +189,7 @@ impl Layer<f32> for Liar {
             Lie::TooMany => bias = Block::new("bias", 4, [3, 1], Role::Bias),
             Lie::Shape => weight.shape = [2, 3],
             Lie::ShapeThatWraps => weight.shape = [usize::MAX / 2 + 3, 2],
+            Lie::ShapeOfLater => bias.shape = [3, 1],
             Lie::NameTwice => bias = Block::new("weight", 4, [2, 1], Role::Bias),
             Lie::NoName => bias = Block::new("", 4, [2, 1], Role::Bias),
             Lie::Gates => weight = weight.gates(const { &[Gate::new("a"), Gate::new("b"), Gate::new("c")] }),
@@ -569,4 +573,32 @@ fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
     let expected = LayerRule::MemoryShrinks { what: "scratch", smaller: 100, larger: 1 };
     assert_eq!(error, Some(Error::InvalidLayer { layer: "network".into(), rule: expected }));
     assert!(workspace.infer(&[], &[0.0; 3], BatchShape::batch(3)).is_err());
+}
+
+/// A layer that has no answer for its own sizes.
+#[derive(Debug)]
+struct Speechless(Dims);
+
+impl Layer<f32> for Speechless {
+    fn dims(&self) -> Dims {
+        self.0
+    }
+    fn blocks(&self, _visit: &mut dyn FnMut(Block<'_>)) {
+        panic!("no blocks for {:?}", self.0);
+    }
+    fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+        panic!("no memory for {:?}", self.0);
+    }
+    fn forward(&self, _w: &[f32], _pass: Forward<'_, f32>) {}
+    fn backward(&self, _w: &[f32], _pass: Backward<'_, f32>) {}
+}
+
+#[test]
+fn layer_of_impossible_sizes_is_refused_before_it_is_asked_for_more() {
+    for dims in [(0, 2, 0), (2, 0, 0), (0, 0, 0), (2, 2, usize::MAX), (usize::MAX, 2, 0), (2, usize::MAX, 0)] {
+        let layer = || Speechless(Dims::new(dims.0, dims.1, dims.2));
+        assert!(Workspace::new(layer(), BatchShape::batch(1)).is_err(), "{dims:?}");
+        let mut network = Sequential::<f32>::new(dims.0);
+        assert!(network.push(layer()).is_err(), "{dims:?}");
+    }
 }

@@ -282,6 +282,23 @@ fn layer_spec_of_any_depth_can_be_cloned_compared_printed_and_dropped() {
 }
 
 #[test]
+fn sequential_appended_to_another_is_one_of_all_layers() {
+    let [first, second] = [|| Sequential::<f32>::input(2).linear(3), || Sequential::<f32>::input(3).tanh().linear(1)];
+    let mut network = first().build().unwrap();
+    network.append(second().build().unwrap()).unwrap();
+    assert_eq!(network.spec(), first().tanh().linear(1).build().unwrap().spec());
+    // The first layer that does not fit ends it, and those before stay.
+    let mut other = first().build().unwrap();
+    let mut wrong = Sequential::new(3);
+    wrong.push(ActivationLayer::new(3, Tanh)).unwrap();
+    wrong.push(Linear::new(3, 2)).unwrap();
+    other.append(wrong).unwrap();
+    let refused = other.append(second().build().unwrap());
+    assert!(matches!(refused, Err(Error::WidthMismatch { .. })), "{refused:?}");
+    assert_eq!(other.width(), 2);
+}
+
+#[test]
 fn by_gate_nested_in_by_gate_is_flattened() {
     on_a_small_stack(|| {
         let nested = (0..100_000).fold(ByGate::new(Constant(0.0)), |inner, i| {

@@ -2,18 +2,24 @@
 //! is none of a pass.
 
 use chainrule::{
-    BatchShape, Layer, Mode,
+    BatchShape, Gate, Layer, Mode, Scalar,
     activation::{Sigmoid, Tanh},
+    initializer::Constant,
     layer::{
         ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dropout, Embedding, Forward, GatedLinear,
         GroupNorm, LastStep, LayerNorm, Linear, MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm, Sequential,
         Softmax, initialize,
     },
-    recurrent::{Bidirectional, CheckpointInterval, Checkpointed, Elman, Gru, Lstm, Recurrent, Reversed},
+    random::generator,
+    recurrent::{
+        Bidirectional, Cell, CellBackward, CellForward, CellSizes, CheckpointInterval, Checkpointed, Elman, Gru,
+        GruVariant, Lstm, Operand, Product, Recurrent, Reversed,
+    },
 };
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
 };
 
 type Whole = Box<dyn Layer<f64>>;
@@ -267,4 +273,118 @@ fn shape_that_is_none_of_a_pass_is_named_with_the_layer() {
 fn slices_of_nothing() -> Slices {
     let names = PASSES.iter().flat_map(|pass| names(pass));
     names.map(|&name| (name, Vec::new())).collect()
+}
+
+/// A cell of the crate, one slice of which is one value too long at one stage; it notes the lengths, right and wrong.
+#[derive(Clone, Debug)]
+struct Longer<C> {
+    cell: C,
+    pass: &'static str,
+    stage: usize,
+    slice: &'static str,
+    lengths: Arc<Mutex<Option<[usize; 2]>>>,
+}
+
+impl<C: Cell> Longer<C> {
+    /// Whether a later stage multiplies what this one writes.
+    fn writes_an_operand(&self, stage: usize) -> bool {
+        self.cell.products().iter().any(|of| of.stage == stage + 1 && of.operand == Operand::StageOutput)
+    }
+
+    fn longer<'a, T: Scalar>(&self, right: usize, found: usize) -> &'a mut [T] {
+        *self.lengths.lock().unwrap() = Some([right, found + 1]);
+        Box::leak(vec![T::zero(); found + 1].into_boxed_slice())
+    }
+}
+
+/// Sets the slice of `unit` that has the name of `$self.slice`.
+macro_rules! lengthen {
+    ($self:ident, $unit:ident, $($name:ident),+) => {
+        match $self.slice {
+            $(stringify!($name) => $unit.$name = $self.longer($unit.$name.len(), $unit.$name.len()),)+
+            _ => {}
+        }
+    };
+}
+
+impl<C: Cell> Cell for Longer<C> {
+    fn gates(&self) -> &'static [Gate] {
+        self.cell.gates()
+    }
+    fn products(&self) -> Vec<Product> {
+        self.cell.products()
+    }
+    fn sizes(&self) -> CellSizes {
+        self.cell.sizes()
+    }
+    fn forward<T: Scalar>(&self, stage: usize, mut unit: CellForward<'_, T>) {
+        if self.pass == "forward" && self.stage == stage {
+            match self.slice {
+                "operand" if !self.writes_an_operand(stage) => {}
+                "monitored_z" => unit.monitored_z = self.longer(unit.z.len(), unit.monitored_z.len()),
+                _ => lengthen!(self, unit, z, u, h_prev, cell_state_prev, cell_state, operand),
+            }
+        }
+        self.cell.forward(stage, unit);
+    }
+    fn backward<T: Scalar>(&self, stage: usize, mut unit: CellBackward<'_, T>) {
+        if self.pass == "backward" && self.stage == stage {
+            match self.slice {
+                "d_operand" if !self.writes_an_operand(stage) => {}
+                "between_stages" | "d_operand" => lengthen!(self, unit, between_stages, d_operand),
+                "d_h" | "d_cell_state" | "d_h_prev" => lengthen!(self, unit, d_h, d_cell_state, d_h_prev),
+                _ => lengthen!(self, unit, z, u, h_prev, cell_state_prev, cell_state),
+            }
+        }
+        self.cell.backward(stage, unit);
+    }
+}
+
+/// Tries each slice of each stage, and returns the number of those that the cell has.
+fn cell_names_its_slices(name: &str, cell: impl Cell) -> usize {
+    let state = ["z", "u", "h_prev", "cell_state_prev", "cell_state"];
+    let others = ["operand", "monitored_z", "d_h", "d_cell_state", "d_operand", "d_h_prev", "between_stages"];
+    let mut tried = 0;
+    for (pass, stage) in PASSES.into_iter().flat_map(|pass| [(pass, 0), (pass, 1)]) {
+        for slice in state.into_iter().chain(others) {
+            let (shape, lengths) = (BatchShape::sequences(2, 2), Arc::<Mutex<Option<[usize; 2]>>>::default());
+            let longer = Longer { cell: cell.clone(), pass, stage, slice, lengths: lengths.clone() };
+            let layer = Recurrent::new(2, 3, longer);
+            let right = slices(&layer, shape, Mode::Train);
+            let found = message(|| PASSES.iter().for_each(|pass| run(&layer, pass, shape, Mode::Train, &right)));
+            let expected = lengths.lock().unwrap().map(|[right, found]| {
+                format!("`{slice}` of {name} must have {right} values, found {found}: a layer must give the same")
+            });
+            let begins = found.as_deref().zip(expected.as_deref()).is_some_and(|(a, b)| a.starts_with(b));
+            assert!(
+                begins || (found.is_none() && expected.is_none()),
+                "{pass}, stage {stage}: {found:?}, {expected:?}"
+            );
+            tried += usize::from(begins);
+        }
+    }
+    tried
+}
+
+#[test]
+fn slice_of_another_length_is_named_with_its_cell() {
+    assert_eq!(cell_names_its_slices("Elman", Elman::new(Tanh)), 6 + 9);
+    assert_eq!(cell_names_its_slices("Lstm", Lstm::new()), 6 + 9);
+    assert_eq!(cell_names_its_slices("Gru", Gru::new()), 6 + 9);
+    // Two stages, of which the first writes an operand.
+    let before = Gru::new().variant(GruVariant::ResetBefore);
+    assert_eq!(cell_names_its_slices("Gru", before), 2 * (6 + 9) + 2);
+}
+
+/// Whatever the memory held before, every parameter has its first value.
+#[test]
+fn layer_of_the_crate_initializes_every_parameter() {
+    for (name, layer) in layers(4) {
+        let mut w = vec![f64::NAN; layer.dims().parameters];
+        layer.initialize(&mut w, &mut generator(1)).unwrap();
+        assert!(w.iter().all(|w| w.is_finite()), "{name}: {w:?}");
+    }
+    // Both halves of a gated layer, by their own initializers.
+    let gated = GatedLinear::new(2, 3, Tanh).weights(Constant(0.5)).bias(Constant(-0.25));
+    assert_eq!(initialize::<f64>(&gated, 1).unwrap(), [[0.5; 12].as_slice(), &[-0.25; 6]].concat());
 }

@@ -7,7 +7,10 @@ use chainrule::{
     activation::{LeakyRelu, Relu, Tanh},
     checkpoint::{Checkpoint, Values},
     dataset::Dataset,
-    layer::{Backward, BranchScale, Dims, Forward, LayerNorm, Residual, Sequential},
+    layer::{
+        Backward, BatchNorm, BranchScale, Dims, Dropout, Embedding, Forward, GatedLinear, LayerNorm, PRelu, Residual,
+        Sequential, Softmax,
+    },
     loss::{Huber, MeanSquaredError, Target},
     recurrent::{Elman, Gru, Lstm},
     scalar,
@@ -202,6 +205,32 @@ fn load_other_network_refused() {
         recurrent(if twice { network.last_step() } else { network.mean_over_steps() })
     };
     assert!(exchange(lstm(true), lstm(false)).unwrap_err().starts_with("layer 1"));
+}
+
+/// Layers that have the same blocks, and one setting apart: the message names the setting with both values.
+#[test]
+fn load_layer_with_another_setting_refused_by_its_name() {
+    let refused = |saved: &dyn Layer<f64>, current: &dyn Layer<f64>, settings: [&str; 2]| {
+        let parameters = saved.dims().parameters;
+        let bytes = Checkpoint::new(vec![0.5; parameters]).to_bytes(saved).unwrap();
+        Checkpoint::from_bytes(saved, &bytes, Values::Finite).unwrap();
+        match Checkpoint::from_bytes(current, &bytes, Values::Finite).map(drop) {
+            Err(Error::Checkpoint { expected, found, .. }) => {
+                assert!(found.contains(settings[0]) && expected.contains(settings[1]), "{expected}, {found}");
+            }
+            other => panic!("{current:?}: {other:?}"),
+        }
+    };
+    let norm = |epsilon| BatchNorm::new(3).epsilon(epsilon).unwrap();
+    refused(&norm(0.25), &norm(0.5), ["epsilon 0.25", "epsilon 0.5"]);
+    let dropout = |width| Dropout::new(width, 0.5).unwrap();
+    refused(&dropout(3), &dropout(2), ["width 3", "width 2"]);
+    refused(&Softmax::new(3), &Softmax::new(2), ["width 3", "width 2"]);
+    refused(&PRelu::new(1), &PRelu::new(1).per_unit(), ["per unit false", "per unit true"]);
+    let table = |padding| Embedding::new(3, 2).padding(padding).unwrap();
+    refused(&table(0), &table(1), ["padding Some(0)", "padding Some(1)"]);
+    let gated = |slope| GatedLinear::new(2, 3, LeakyRelu::new(slope).unwrap());
+    refused(&gated(0.25), &gated(0.5), ["LeakyRelu { slope: 0.25 }", "LeakyRelu { slope: 0.5 }"]);
 }
 
 #[test]
