@@ -4,7 +4,7 @@ use crate::numbers::{bits, numbers};
 use chainrule::{
     BatchShape, Error, Layer, LayerRule, Mode, Scalar,
     activation::Tanh,
-    layer::{DropoutKey, Linear, MeanOverSteps, Sequential, initialize},
+    layer::{Backward, Dims, DropoutKey, Forward, LayerSpec, Linear, MeanOverSteps, Sequential, initialize},
     layer_laws,
     monitor::{GradientBudget, GradientMonitor, Link, Statistics},
     network::Builder,
@@ -156,6 +156,15 @@ fn checkpointed_layers_report_each_link_and_step_once() {
             }
         }
     }
+    // Steps before the last have a gradient of zero, which a monitor sees.
+    let (shape, mut full, mut found) = (BatchShape::sequences(300, 9), Events::default(), Events::default());
+    let last: Stack<f64> = |b| b.recurrent(5, Lstm::new()).last_step();
+    pass(&last(Sequential::input(3)).build().unwrap(), shape, 1, &mut full);
+    pass(&checkpointed(CheckpointInterval::Steps(2), last), shape, 1, &mut found);
+    assert!(full.0.keys().eq(found.0.keys()));
+    for (key, expected) in full.0.iter().filter(|(key, _)| key.1.is_some()) {
+        assert_eq!(&found.0[key], expected, "{key:?}");
+    }
 }
 
 /// Statistics and budget add up the parts of a link. Layers with an activation: its slopes and cosines too.
@@ -261,6 +270,25 @@ fn checkpointed_budget_too_small_is_refused_with_the_least() {
     assert!(matches!(make().within(1000, BatchShape::sequences(0, 3)), Err(Error::EmptyBatch)));
 }
 
+/// The identity, with the description of another layer.
+#[derive(Debug)]
+struct Described(Recurrent<Lstm>);
+
+impl Layer<f64> for Described {
+    fn dims(&self) -> Dims {
+        Dims::new(3, 3, 0)
+    }
+    fn spec(&self) -> LayerSpec {
+        Layer::<f64>::spec(&self.0)
+    }
+    fn forward(&self, _w: &[f64], pass: Forward<'_, f64>) {
+        pass.y.copy_from_slice(pass.x);
+    }
+    fn backward(&self, _w: &[f64], pass: Backward<'_, f64>) {
+        pass.dx.unwrap_or_default().copy_from_slice(pass.dy);
+    }
+}
+
 #[test]
 fn checkpointed_layer_that_needs_other_steps_is_refused_by_name() {
     let lstm = || Box::new(Recurrent::new(3, 3, Lstm::new())) as Box<dyn Layer<f64>>;
@@ -277,6 +305,13 @@ fn checkpointed_layer_that_needs_other_steps_is_refused_by_name() {
     let error = new(vec![lstm(), wide]);
     assert!(matches!(error, Error::InvalidLayer { rule: LayerRule::SegmentBlocks { .. }, .. }), "{error}");
     assert!(matches!(new(vec![]), Error::Empty { .. }));
+    for (inputs, hidden) in [(0, 3), (3, 0), (0, 0)] {
+        let error = new(vec![Box::new(Recurrent::new(inputs, hidden, Lstm::new()))]);
+        assert!(matches!(error, Error::Parameter { what: "the width of a layer", .. }), "{error}");
+    }
+    // A layer of another crate with the description of a recurrent one cannot run in segments.
+    let error = new(vec![lstm(), Box::new(Described(Recurrent::new(3, 3, Lstm::new())))]);
+    assert_eq!(error, Error::InvalidLayer { layer: "1".into(), rule: LayerRule::NotInSegments });
     let none = Checkpointed::new(CheckpointInterval::Steps(0), vec![lstm()]).map(drop);
     assert!(matches!(none, Err(Error::Parameter { .. })));
 }

@@ -252,24 +252,52 @@ impl Layer<f64> for Opaque {
     }
 }
 
+/// Trains in shards twice: by passes over several, where the layers can, and by a pass for each.
+fn has_the_bits_of_a_pass_for_each_shard(case: &Case, shards: &[usize]) {
+    let data = (case.data)();
+    let settings = TrainConfig { epochs: 2, ..case.settings };
+    for &shards in shards {
+        let parallel = || DataParallel::new(()).shards(shards);
+        let mut run = case.trainer(settings);
+        run.set_data_parallel(parallel()).unwrap();
+        let found = result(&mut run, &data).unwrap();
+        let layer = Opaque((case.network)().unwrap());
+        let mut run = Trainer::new(layer, (case.loss)(), (case.transform)(), settings).unwrap();
+        run.set_data_parallel(parallel()).unwrap();
+        let losses = run.fit(&data).unwrap().into_iter().map(|epoch| epoch.loss);
+        let values = run.parameters().iter().chain(run.averaged_parameters().unwrap_or_default());
+        let expected: Vec<u64> = values.copied().chain(losses).map(f64::to_bits).collect();
+        assert!(found == expected, "{}: {shards} shards", case.name);
+    }
+}
+
 #[test]
 fn pass_over_several_shards_has_the_bits_of_a_pass_for_each() {
-    for case in cases_by_shard() {
-        let data = (case.data)();
-        let settings = TrainConfig { epochs: 2, ..case.settings };
-        for shards in [1, 2, 4, 8, 64] {
-            let parallel = || DataParallel::new(()).shards(shards);
-            let mut run = case.trainer(settings);
-            run.set_data_parallel(parallel()).unwrap();
-            let found = result(&mut run, &data).unwrap();
-            let layer = Opaque((case.network)().unwrap());
-            let mut run = Trainer::new(layer, (case.loss)(), (case.transform)(), settings).unwrap();
-            run.set_data_parallel(parallel()).unwrap();
-            let losses = run.fit(&data).unwrap().into_iter().map(|epoch| epoch.loss);
-            let values = run.parameters().iter().chain(run.averaged_parameters().unwrap_or_default());
-            let expected: Vec<u64> = values.copied().chain(losses).map(f64::to_bits).collect();
-            assert!(found == expected, "{}: {shards} shards", case.name);
-        }
+    cases_by_shard().iter().for_each(|case| has_the_bits_of_a_pass_for_each_shard(case, &[1, 2, 4, 8, 64]));
+}
+
+/// 16 sequences of 40 steps, of which the first layers see each step: a shard of 8 has more rows than a block of sums.
+#[test]
+fn pass_over_shards_of_sequences_has_the_bits_of_a_pass_for_each() {
+    type Network = fn() -> Result<Sequential<f64>, Error>;
+    let networks: [(&str, Network); 6] = [
+        ("linear", || Sequential::input(2).linear(2).last_step().build()),
+        ("PReLU", || Sequential::input(2).prelu().last_step().build()),
+        ("residual", || Sequential::input(2).residual(|branch| branch.linear(2)).last_step().build()),
+        ("scaled residual", || {
+            let branch = Sequential::input(2).activation(Tanh).build()?;
+            Sequential::input(2).layer(Residual::new(branch)?.scale(BranchScale::Learned(0.5))?).last_step().build()
+        }),
+        ("LSTM", || Sequential::input(2).recurrent(2, Lstm::new()).last_step().build()),
+        ("GRU, then linear", || Sequential::input(2).recurrent(3, Gru::new()).last_step().linear(2).build()),
+    ];
+    for (name, network) in networks {
+        let data = || {
+            let (x, y) = (values(6, 16 * 40 * 2), values(7, 16 * 2));
+            Dataset::sequences(2, 40, &x, Target::Values(&y)).unwrap().into_owned()
+        };
+        let case = Case { name, network, loss: mean_squared, transform: plain, data, settings: settings(16, 1, 2) };
+        has_the_bits_of_a_pass_for_each_shard(&case, &[2, 4]);
     }
 }
 

@@ -2,13 +2,17 @@
 
 use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
-    BatchShape, Error, Layer, Mode,
+    Activation, BatchShape, Error, Gate, Layer, Mode, Scalar,
     activation::{Identity, Tanh},
     checkpoint::{Checkpoint, Values},
     diagnosis::{Report, check_parameters},
     initializer::Constant,
     layer::{DropoutKey, LayerSpec, Sequential, initialize},
-    recurrent::{CheckpointInterval, Elman, Gru, GruVariant, Lstm, Recurrent, StateNoise},
+    layer_laws,
+    recurrent::{
+        Cell, CellBackward, CellForward, CheckpointInterval, Elman, Gru, GruVariant, Lstm, Operand, Product, Recurrent,
+        StateNoise,
+    },
     workspace::Workspace,
 };
 
@@ -76,6 +80,63 @@ fn zoneout_keeps_units_or_takes_the_expectation() {
     assert_eq!(bits(&evaluated), bits(inferred));
     let share = kept as f64 / trained.len() as f64;
     assert!((share - rate).abs() < 4.0 * (rate * (1.0 - rate) / 1000.0).sqrt(), "{share}");
+}
+
+/// `h = tanh(U₂ tanh(U₁ tanh(z₀) + z₁) + z₂)`: three stages, two of which write an operand.
+#[derive(Clone, Debug)]
+struct Thrice;
+
+impl Cell for Thrice {
+    fn gates(&self) -> &'static [Gate] {
+        const { &[Gate::new("first"), Gate::new("second"), Gate::new("third")] }
+    }
+    fn products(&self) -> Vec<Product> {
+        let of = |stage, operand| Product { gates: stage..stage + 1, stage, operand, keep_separate: false };
+        vec![of(0, Operand::Hidden), of(1, Operand::StageOutput), of(2, Operand::StageOutput)]
+    }
+    fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
+        let z = &unit.z[stage * unit.h.len()..];
+        let to = if stage == 2 { unit.h } else { unit.operand };
+        to.iter_mut().zip(z).for_each(|(to, &z)| *to = Tanh.value(z));
+    }
+    fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
+        let from = if stage == 2 { unit.d_h } else { unit.d_operand };
+        let z = &mut unit.z[stage * unit.h.len()..];
+        z.iter_mut().zip(from).for_each(|(z, &d)| *z = d * Tanh.derivative(*z, Tanh.value(*z)));
+    }
+}
+
+layer_laws!(three_stages_with_recurrent_dropout, Recurrent::new(2, 3, Thrice).recurrent_dropout(0.4).unwrap());
+
+/// With U = 3 alone the Jacobian of k steps is 3ᵏ; a mask makes it (3/(1 − rate))ᵏ at most, and zoneout √(1 + 9)ᵏ.
+#[test]
+fn bounds_over_time_have_the_factor_of_their_noise() {
+    let layer = || Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
+    for (layer, factor) in [
+        (layer(), 3.0f64),
+        (layer().recurrent_dropout(0.75).unwrap(), 12.0),
+        (layer().zoneout(0.25, 0.0).unwrap(), 10f64.sqrt()),
+    ] {
+        let bounds = Layer::<f64>::state_gain_bounds(&layer, &[0.5, 3.0], BatchShape::sequences(1, 4)).unwrap();
+        assert_eq!(bounds.len(), 5);
+        for (k, bound) in bounds.into_iter().enumerate() {
+            let expected = factor.powi(k as i32);
+            assert!((bound / expected - 1.0).abs() < 1e-12 && bound >= expected.next_down(), "{layer:?}, {k}: {bound}");
+        }
+    }
+}
+
+#[test]
+fn noise_is_none_if_all_rates_are_zero() {
+    let none = StateNoise::default();
+    assert!(none.is_none());
+    for noise in [
+        StateNoise { dropout: 0.1, ..none },
+        StateNoise { zoneout_hidden: 0.1, ..none },
+        StateNoise { zoneout_cell: 0.1, ..none },
+    ] {
+        assert!(!noise.is_none(), "{noise:?}");
+    }
 }
 
 /// y, dw and dx of a training pass.

@@ -2,10 +2,10 @@
 
 use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
-    BatchShape, Error, LayerRule,
+    BatchShape, Error, Layer, LayerRule, Mode,
     activation::Tanh,
     dataset::Dataset,
-    layer::{DropoutKey, MeanOverSteps, Sequential, initialize},
+    layer::{Backward, Dims, DropoutKey, Forward, MeanOverSteps, MemorySizes, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Target},
     network::Builder,
     recurrent::{CheckpointInterval, Elman, Gru, Lstm},
@@ -210,4 +210,51 @@ fn windows_refuse_layers_that_need_other_steps() {
     let accumulated = TrainConfig { accumulation_steps: 2, ..settings(Truncation::new(4)) };
     assert!(matches!(make(accumulated), Err(Error::InvalidState { .. })));
     assert!(matches!(make(settings(Truncation::new(0))), Err(Error::Parameter { .. })));
+}
+
+/// The identity, which may state that it carries values from step to step.
+#[derive(Debug)]
+struct Passes {
+    state: usize,
+}
+
+impl Layer<f64> for Passes {
+    fn dims(&self) -> Dims {
+        Dims::new(WIDTH, WIDTH, 0)
+    }
+    fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
+        MemorySizes::new(0, 0, self.state)
+    }
+    fn forward(&self, _w: &[f64], pass: Forward<'_, f64>) {
+        pass.y.copy_from_slice(pass.x);
+        pass.state.final_state.fill(0.0);
+    }
+    fn backward(&self, _w: &[f64], pass: Backward<'_, f64>) {
+        pass.dx.unwrap_or_default().copy_from_slice(pass.dy);
+    }
+}
+
+/// A custom layer without a state is as if it were not there. The state of one that has it cannot be cut to the samples
+/// that reach the next window.
+#[test]
+fn windows_of_ragged_samples_refuse_a_custom_state() {
+    let lengths = [5, 9, 2];
+    let all: usize = lengths.iter().sum();
+    let (x, y): (Vec<f64>, Vec<f64>) = (seeded_numbers(1, all * WIDTH), seeded_numbers(2, all * 2));
+    let data = Dataset::ragged(WIDTH, &lengths, &x, Target::Values(&y)).unwrap();
+    let fit = |first: Option<Passes>| {
+        let mut network = Sequential::new(WIDTH);
+        first.into_iter().try_for_each(|first| network.push(first)).unwrap();
+        network.append(self::network(|b| b.lstm(3))).unwrap();
+        let settings = settings(Truncation::new(4));
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+        trainer.fit(&data).map(|_| bits(trainer.parameters()))
+    };
+    assert_eq!(fit(Some(Passes { state: 0 })).unwrap(), fit(None).unwrap());
+    match fit(Some(Passes { state: 1 })) {
+        Err(Error::InvalidLayer { layer, rule: LayerRule::StateLayout { kind } }) => {
+            assert_eq!((&*layer, &*kind), ("0", "Passes"));
+        }
+        other => panic!("{other:?}"),
+    }
 }
