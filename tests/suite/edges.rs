@@ -13,7 +13,7 @@ use chainrule::{
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Member,
         Muon, NAdam, Optimizer, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW,
-        Sgd, SkipNonFinite, Update, WeightAverage,
+        Sgd, SkipNonFinite, Stage, Update, WeightAverage,
     },
     workspace::Workspace,
 };
@@ -276,6 +276,15 @@ fn member_of_a_chain_has_the_name_of_its_spec() {
         let kind = specs[0].kind.split(" (").next().unwrap();
         assert_eq!(members[0].name, kind, "{transform:?}");
         assert_eq!(members[0].stage, transform.stage(), "{transform:?}");
+        let stage = match kind {
+            "SkipNonFinite" => Stage::SkipNonFinite,
+            "Penalty" => Stage::Regularization,
+            "ClipBlockNorm" | "ClipNorm" | "ClipValue" => Stage::Clip,
+            "ParameterGroups" | "ReduceOnPlateau" | "Schedule" => Stage::Schedule,
+            "WeightAverage" => Stage::Average,
+            _ => Stage::Optimizer,
+        };
+        assert_eq!(transform.stage(), stage, "{transform:?}");
         named.push(kind.to_string());
     }
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/transform");

@@ -3,7 +3,7 @@
 use super::{eigenvalues::radius_by_powers, parity::reference};
 use chainrule::{
     BatchShape, Error, Gate, Layer, Role,
-    activation::{Gelu, Relu, Sigmoid, Softplus, Tanh},
+    activation::{AnyActivation, Gelu, Relu, Sigmoid, Softplus, Tanh},
     initializer::*,
     layer::{Linear, Sequential, initialize},
     rand_core,
@@ -12,7 +12,7 @@ use chainrule::{
     workspace::Workspace,
 };
 use rand_core::{Rng, TryRng};
-use std::convert::Infallible;
+use std::{convert::Infallible, f64::consts::PI};
 
 const SEED: u64 = 2026;
 
@@ -540,7 +540,10 @@ fn stated_facts_are_those_of_the_definition() {
     let by_gate = || ByGate::new(Zeros).gate("forget", Orthogonal { gain: 2.0 }).kind();
     let root = 2f64.sqrt();
     type Facts = (Option<f64>, Option<f64>, Option<[f64; 2]>, Option<f64>);
-    let facts: [(InitializerKind, Shape, Facts); 19] = [
+    // The density of a standard normal at −1 and at 2, over the mass between.
+    let [at_low, at_high] = [-1.0f64, 2.0].map(|z| (-0.5 * z * z).exp() / (2.0 * PI).sqrt() / 0.818_594_614_120_364_1);
+    let one_sided = 1.0 - at_low - 2.0 * at_high - (at_low - at_high) * (at_low - at_high);
+    let facts: [(InitializerKind, Shape, Facts); 22] = [
         (Zeros.kind(), wide, (Some(0.0), Some(0.0), Some([0.0; 2]), None)),
         (Constant(-3.0).kind(), wide, (Some(-3.0), Some(0.0), Some([-3.0; 2]), None)),
         (Constant(f64::NAN).kind(), wide, (None, None, None, None)),
@@ -553,6 +556,13 @@ fn stated_facts_are_those_of_the_definition() {
         (Orthogonal { gain: 2.0 }.kind(), weights(3, 0), (None, None, None, None)),
         (Sparse::std(0.5).non_zeros(4).kind(), wide, (Some(0.0), Some(0.25 / 3.0), None, None)),
         (Sparse::std(0.5).non_zeros(4).kind(), tall, (Some(0.0), Some(0.25), None, None)),
+        (Sparse::std(0.5).kind(), weights(3, 0), (Some(0.0), None, None, None)),
+        (
+            TruncatedNormal::new(0.5, 0.1).kind(),
+            wide,
+            (Some(0.5), Some(0.01 * 0.773_741_303_549_874), Some([0.3, 0.7]), None),
+        ),
+        (cut(-1.0, 2.0).kind(), wide, (None, Some(one_sided), Some([-1.0, 2.0]), None)),
         (chrono(), gate(Gate::carrying_state("forget")), (Some(mean), Some(variance), Some([0.0, log]), None)),
         (chrono(), gate(Gate::new("input")), (Some(-mean), Some(variance), Some([-log, 0.0]), None)),
         (chrono(), gate(Gate::new("output")), (Some(0.0), Some(0.0), Some([0.0; 2]), None)),
@@ -612,8 +622,14 @@ fn critical_for_relu_is_he() {
         let variance = relu.orthogonal().variance(shape).unwrap();
         assert!((variance * shape.columns as f64 - 2.0).abs() < 1e-12, "{shape:?}: {variance}");
     }
-    for refused in [CriticalGain::new(&Sigmoid), CriticalGain::new(&Softplus::default())] {
-        assert!(matches!(refused, Err(Error::Parameter { found, .. }) if found > 1.0), "{refused:?}");
+    for refused in [&Sigmoid as &dyn AnyActivation, &Softplus::default()] {
+        // √(E φ²/E φ′²) over a normal number, by the trapezoidal rule.
+        let sum = |f: &dyn Fn(f64) -> f64| {
+            (-1000..=1000).map(|i| f64::from(i) * 0.01).map(|z| f(z) * f(z) * (-0.5 * z * z).exp()).sum::<f64>()
+        };
+        let expected = (sum(&|z| refused.value_at(z)) / sum(&|z| refused.derivative_at(z))).sqrt();
+        let Err(Error::Parameter { found, .. }) = CriticalGain::new(refused) else { panic!("{refused:?}") };
+        assert!(found > 1.0 && (found / expected - 1.0).abs() < 1e-9, "{refused:?}: {found} for {expected}");
     }
 }
 
@@ -683,6 +699,28 @@ fn chrono_pairs_its_gates() {
     let gru = bias(&Recurrent::new(inputs, hidden, Gru::new()).recurrent(Zeros).bias(Chrono { span }));
     assert!(gru[..hidden].iter().chain(&gru[2 * hidden..]).all(|&bias| bias == 0.0));
     assert!(gru[hidden..2 * hidden].iter().all(|&bias| bias >= 0.0) && gru[hidden] != gru[hidden + 1]);
+}
+
+/// In any order of the gates, the gate that keeps the state has the draws of a fill of its own, and `input` their
+/// negatives.
+#[test]
+fn chrono_draws_each_pair_of_gates_once() {
+    let (chrono, size) = (Chrono { span: 20 }, 7);
+    let [keeps, admits, other] = [Gate::carrying_state("forget"), Gate::new("input"), Gate::new("output")];
+    for gates in [[keeps, admits, other], [admits, other, keeps], [other, keeps, admits], [other, admits, keeps]] {
+        let mut values = vec![f64::NAN; 3 * size];
+        chrono.fill_gates(Shape::new(size, 1, Role::Bias), &gates, &mut generator(SEED), &mut values).unwrap();
+        let kept = draw(&chrono, Shape::new(size, 1, Role::Bias).gate(keeps), SEED);
+        let negated: Vec<f64> = kept.iter().map(|bias| -bias).collect();
+        for (gate, found) in gates.iter().zip(values.chunks(size)) {
+            let expected = match gate.name {
+                "forget" => kept.clone(),
+                "input" => negated.clone(),
+                _ => vec![0.0; size],
+            };
+            assert_eq!(found, expected, "{} of {gates:?}", gate.name);
+        }
+    }
 }
 
 // ----------------------------------------------------------------------------------- as data, refusals
@@ -792,7 +830,10 @@ fn refused_with_the_parameter_named() {
             Err(Error::Parameter { what, .. }) => assert_eq!(what, expected, "{initializer:?}"),
             other => panic!("{initializer:?}: {other:?}"),
         }
-        assert_eq!(initializer.variance(square(3)), None, "{initializer:?}");
+        // What fills nothing has no facts.
+        let shape = square(3);
+        assert_eq!((initializer.variance(shape), initializer.mean(shape)), (None, None), "{initializer:?}");
+        assert_eq!((initializer.range(shape), initializer.orthogonal_gain(shape)), (None, None), "{initializer:?}");
     }
     let found = Sparse::spectral_radius(1.0).fill(weights(2, 3), &mut generator(0), &mut [0.0; 6]);
     let what = "sparse initializer: columns of a matrix with a spectral radius";
