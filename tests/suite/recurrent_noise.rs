@@ -108,7 +108,8 @@ impl Cell for Thrice {
 
 layer_laws!(three_stages_with_recurrent_dropout, Recurrent::new(2, 3, Thrice).recurrent_dropout(0.4).unwrap());
 
-/// With U = 3 alone the Jacobian of k steps is 3ᵏ; a mask makes it (3/(1 − rate))ᵏ at most, and zoneout √(1 + 9)ᵏ.
+/// With U = 3 alone the Jacobian of k steps is 3ᵏ. A mask makes it (3/(1 − rate))ᵏ at most, and zoneout
+/// √(1 + 9)ᵏ.
 #[test]
 fn bounds_over_time_have_the_factor_of_their_noise() {
     let layer = || Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
