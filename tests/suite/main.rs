@@ -82,6 +82,8 @@ mod norms;
 #[cfg(feature = "std")]
 mod numbers;
 #[cfg(feature = "std")]
+mod optimizers;
+#[cfg(feature = "std")]
 mod own_scalar;
 #[cfg(feature = "serde")]
 mod pages;

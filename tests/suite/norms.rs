@@ -201,6 +201,101 @@ fn batch_norm_of_huge_and_tiny_columns_is_exact() {
     all::<half::f16>([1.0, 1e-3, 3e4], 1e-2);
 }
 
+/// The column `j` of rows of `width` values.
+fn column<T: Copy>(all: &[T], j: usize, width: usize) -> Vec<T> {
+    all.iter().skip(j).step_by(width).copied().collect()
+}
+
+/// Columns of every size, and of zeros, beside one another: y, dx and the running statistics of each are those of a
+/// norm of that column alone, to the bit.
+#[test]
+fn batch_norm_has_the_bits_of_a_norm_over_each_column() {
+    let (count, width, shape) = (9, 37, BatchShape::batch(9));
+    let sizes = [1.0, 1e-30, 1e19, 0.0, 3e-3, 2e38, 7e-39, 1e4];
+    let x: Vec<f32> =
+        numbers::<f64>(count * width).iter().enumerate().map(|(i, x)| (x * sizes[i % width % 8]) as f32).collect();
+    let dy = seeded_numbers::<f32>(3, count * width);
+    let run = |x: &[f32], dy: &[f32], width: usize| {
+        let mut workspace = Workspace::new(BatchNorm::new(width).without_affine(), shape).unwrap();
+        workspace.compute_input_gradient(true);
+        let output = workspace.forward(&[], x, shape).unwrap();
+        let y = output.y.to_vec();
+        output.dy.copy_from_slice(dy);
+        workspace.backward(&[]).unwrap();
+        let buffers = workspace.buffers();
+        [y, workspace.input_gradient().to_vec(), buffers[..width].to_vec(), buffers[width..].to_vec()]
+    };
+    let whole = run(&x, &dy, width);
+    for j in 0..width {
+        let alone = run(&column(&x, j, width), &column(&dy, j, width), 1);
+        for (whole, alone) in whole.iter().zip(&alone) {
+            assert_eq!(bits(&widened(&column(whole, j, width))), bits(&widened(alone)), "column {j}");
+        }
+    }
+}
+
+/// Values of a column far from 0 beside its spread, huge and tiny: y and the running statistics are those of f64.
+#[test]
+fn batch_norm_of_columns_far_from_zero_or_huge_has_the_statistics_of_f64() {
+    let (width, shape) = (4, BatchShape::batch(7));
+    // The unit in the last place at 2²⁰ is 1/8, and the mean of seven multiples is none.
+    let steps = [0.0, 1.0, 5.0, -3.0, 2.0, 0.0, 4.0f64];
+    let of = |step: f64| [1048576.0 + step / 8.0, 5e18 * (step - 1.0), 1e-25 * (1.0 + step), step];
+    let x: Vec<f32> = steps.iter().flat_map(|&step| of(step)).map(|x| x as f32).collect();
+    let w: Vec<f32> = [[2.0; 4], [0.0; 4]].concat();
+    let mut workspace = Workspace::new(BatchNorm::new(width), shape).unwrap();
+    let y = workspace.forward(&w, &x, shape).unwrap().y.to_vec();
+    let [expected, _, _, running] = batch_norm_by_hand(&widened(&w), [&widened(&x), &[0.0; 28]], width);
+    for j in 0..width {
+        let name = format!("column {j}");
+        assert_near(&column(&widened(&y), j, width), &column(&expected, j, width), 1e-5, &name);
+        let statistics = [workspace.buffers()[j], workspace.buffers()[width + j]].map(f64::from);
+        for (found, expected) in statistics.into_iter().zip([running[j], running[width + j]]) {
+            assert!((found / expected - 1.0).abs() < 1e-5, "{name}: {found:e} for {expected:e}");
+        }
+    }
+}
+
+/// The sums over the rows overflow on the way: those of a fraction of the gradient do not.
+#[test]
+fn batch_norm_of_gradients_near_the_limit_of_the_format_is_exact() {
+    let (width, shape) = (2, BatchShape::batch(6));
+    let w = [0.125f32, -0.25, 0.0, 0.0];
+    // u is ±1, nearly, so that the sums end within the format.
+    let x: Vec<f32> = (0..12).map(|i| if i / 2 % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let dy: Vec<f32> = [3e38f32, 3e38, -3e38, -2e38, 1e38, -1e38].iter().flat_map(|&d| [d, 0.5 * d]).collect();
+    let found = pass(&BatchNorm::new(width), &w, [&x, &dy], shape);
+    let [y, dx, dw, _] = batch_norm_by_hand(&widened(&w), [&widened(&x), &widened(&dy)], width);
+    for (found, (expected, what)) in found.iter().zip([(y, "y"), (dx, "dx"), (dw, "dw")]) {
+        assert_near(&widened(found), &expected, 1e-5, what);
+    }
+}
+
+/// The sum over a row of gradients of one sign overflows, and dx does not.
+#[test]
+fn layer_norm_of_gradients_near_the_limit_of_the_format_is_exact() {
+    let (width, shape) = (8, BatchShape::batch(3));
+    let layer = LayerNorm::new(width).without_affine();
+    let x = seeded_numbers::<f32>(5, 24);
+    let dy: Vec<f32> = seeded_numbers::<f32>(6, 24).iter().map(|d| 3e38 * (0.8 + 0.2 * d)).collect();
+    let [_, found, _] = pass(&layer, &[], [&x, &dy], shape);
+    let [_, expected, _] = pass::<f64>(&layer, &[], [&widened(&x), &widened(&dy)], shape);
+    assert_near(&widened(&found), &expected, 1e-5, "dx");
+}
+
+/// `max |γ|/√ε`: with equal rows the deviation is √ε, and a gradient of sum 0 is multiplied by just that.
+#[test]
+fn batch_norm_states_its_largest_gain() {
+    let (w, shape) = ([0.5, -3.0, 1.0, 0.0], BatchShape::batch(2));
+    let layer = BatchNorm::new(2).epsilon(0.25).unwrap();
+    let bound = Layer::<f64>::gain_bound(&layer, &w, shape).unwrap();
+    assert!((6.0..6.0 + 1e-12).contains(&bound), "{bound}");
+    let [_, dx, _] = pass(&layer, &w, [&[1.0; 4], &[0.0, 1.0, 0.0, -1.0]], shape);
+    assert_near(&dx, &[0.0, -6.0, 0.0, 6.0], 1e-14, "dx");
+    let plain = Layer::<f64>::gain_bound(&layer.without_affine(), &[], shape).unwrap();
+    assert!((2.0..2.0 + 1e-12).contains(&plain), "{plain}");
+}
+
 #[test]
 fn batch_norm_has_the_same_bits_on_any_number_of_threads() {
     let network = || {
@@ -326,6 +421,9 @@ fn running_statistics_stay_finite() {
     assert!(y[1].is_nan() && y[0] == -y[2]);
     let buffers = workspace.buffers().to_vec();
     assert_near(&widened(&buffers), &[0.2, 0.0, 0.9 + 0.1 * 2.0, 1.0], 1e-6, "buffers");
+    // Nor does a mean enter whose variance is beyond the format.
+    workspace.forward(&[], &[1.0, 2e38, 3.0, 1e38], BatchShape::batch(2)).unwrap();
+    assert_eq!([1, 3].map(|i| workspace.buffers()[i]), [0.0, 1.0]);
 }
 
 #[test]

@@ -122,9 +122,16 @@ fn clipped<T: Scalar>(clip: impl GradientTransform<T>, gradient: &[f64]) -> (Vec
 fn clips_hold_at<T: Scalar>(sizes: &[f64], limits: &[f64]) {
     for (&size, &limit) in sizes.iter().flat_map(|size| limits.iter().map(move |limit| (size, limit))) {
         let gradient = [size, -size, 0.5 * size, size, 0.0].map(|g| to_f64(scalar::<T>(g)));
+        let size = gradient[0];
         let root = gradient.iter().map(|g| (g / size) * (g / size)).sum::<f64>().sqrt();
         // (limit/size)/root, because size · root can overflow.
         let factor = |g: f64| if limit / size >= root { g } else { g / size / root * limit };
+        // Of a subnormal gradient in f64, the quotient has few digits.
+        if size > 1e-300 {
+            let (found, expected) = (clipped::<T>(ClipNorm::new(limit), &gradient).1, (limit / size / root).min(1.0));
+            let (off, allowed) = ((found.unwrap() - expected).abs(), 1e-12 * expected + 1e-323);
+            assert!(off <= allowed, "{size:e} to {limit:e}: {found:?} for {expected:e}");
+        }
         for found in [clipped::<T>(ClipNorm::new(limit), &gradient), clipped::<T>(ClipBlockNorm::new(limit), &gradient)]
         {
             for (found, g) in found.0.iter().zip(gradient) {
@@ -142,6 +149,13 @@ fn clip_by_norm_over_the_range_has_the_exact_factor() {
     clips_hold_at::<f32>(&[1e-40, 1e-30, 1.0, 1e19, 3e38], &[1e-44, 1e-20, 1.0, 1e20]);
     clips_hold_at::<f16>(&[1e-6, 1e-3, 1.0, 200.0, 6e4], &[1e-7, 1e-3, 1.0, 1e3]);
     clips_hold_at::<bf16>(&[1e-30, 1.0, 1e30], &[1e-20, 1.0]);
+    // ε is part of a norm that f32 does not hold, too: 1e-21/(2e19 + 1e19) has few digits there.
+    let (found, factor) = clipped::<f32>(ClipNorm::new(1e-21).epsilon(1e19), &[1e19, 1e19, -1e19, 1e19]);
+    assert!((factor.unwrap() * 3e40 - 1.0).abs() < 1e-6, "{factor:?}");
+    assert!((found[0] * 3e21 - 1.0).abs() < 1e-6 && found[2] == -found[0], "{found:?}");
+    // Six equal values g have the norm 6⁵⁰ g for p = 1/50: f32 holds the clipped values, and not the norm.
+    let (found, _) = clipped::<f32>(ClipNorm::new(1e10).p(0.02), &[1e15; 6]);
+    assert!(found.iter().all(|g| (g * 6f64.powi(50) / 1e10 - 1.0).abs() < 1e-5), "{found:?}");
     // The clip does not change a gradient with an infinite value, and reports the factor 1.
     assert_eq!(clipped::<f64>(ClipNorm::new(1.0), &[1.0, f64::INFINITY]).1, Some(1.0));
 }

@@ -1,0 +1,250 @@
+//! Optimizers by hand: their equations, the layout of their state in every format, and the rates that they report.
+
+use chainrule::{
+    Block, Blocks, Error, Role, Scalar, scalar, to_f64,
+    transform::{
+        Adadelta, Adagrad, Adam, AdamW, Adamax, GradientTransform, Lion, Muon, NAdam, Optimizer, Outcome, RAdam,
+        RmsProp, Schedule, ScheduleFreeAdamW, Sgd, Unordered, Update,
+    },
+};
+
+/// A matrix of 2 × 2, then two biases.
+fn blocks() -> Blocks {
+    Blocks::collect(|visit| {
+        visit(Block::new("weight", 0, [2, 2], Role::Weight));
+        visit(Block::new("bias", 4, [2, 1], Role::Bias));
+    })
+}
+
+/// Every optimizer with the rate 0.25; the number of values that its state has for each parameter, and beside them.
+fn optimizers<T: Scalar>() -> Vec<(Box<dyn GradientTransform<T>>, [usize; 2])> {
+    vec![
+        (Box::new(Sgd::new(0.25)), [0, 0]),
+        (Box::new(Sgd::new(0.25).momentum(0.9)), [1, 0]),
+        (Box::new(RmsProp::new(0.25)), [1, 0]),
+        (Box::new(RmsProp::new(0.25).momentum(0.9)), [2, 0]),
+        (Box::new(RmsProp::new(0.25).centred().momentum(0.9)), [3, 0]),
+        (Box::new(Adagrad::new(0.25)), [1, 0]),
+        (Box::new(Adadelta::new(0.25)), [2, 0]),
+        (Box::new(Adam::new(0.25)), [2, 0]),
+        (Box::new(Adam::new(0.25).amsgrad()), [3, 0]),
+        (Box::new(AdamW::new(0.25, 0.1)), [2, 0]),
+        (Box::new(Adamax::new(0.25)), [2, 0]),
+        (Box::new(RAdam::new(0.25)), [2, 0]),
+        (Box::new(NAdam::new(0.25)), [2, 1]),
+        (Box::new(Lion::new(0.25)), [1, 0]),
+        (Box::new(Muon::new(0.25, Adam::new(0.5))), [2, 0]),
+    ]
+}
+
+/// A value of the state takes `slots` values of a format.
+fn state_has_the_values_of_the_equations<T: Scalar>(slots: usize) {
+    let blocks = blocks();
+    for (optimizer, [each, beside]) in optimizers::<T>() {
+        let state = vec![T::zero(); optimizer.state_len(&blocks)];
+        assert_eq!(state.len(), slots * (each * 6 + beside), "{optimizer:?}");
+        for step in [0, 1, 7, 1000] {
+            assert_eq!(optimizer.learning_rate(&blocks, &state, step), Some(0.25), "{optimizer:?}");
+        }
+    }
+    // Adagrad's own decay, r/(1 + 3 · 0.5).
+    let decaying = Adagrad::new(0.25).rate_decay(0.5);
+    assert_eq!(GradientTransform::<T>::learning_rate(&decaying, &blocks, &[], 3), Some(0.1));
+}
+
+#[test]
+fn optimizer_in_every_format_reports_its_rate_and_has_the_state_of_its_equations() {
+    state_has_the_values_of_the_equations::<f32>(1);
+    state_has_the_values_of_the_equations::<f64>(1);
+    #[cfg(feature = "half")]
+    state_has_the_values_of_the_equations::<half::f16>(3);
+    #[cfg(feature = "half")]
+    state_has_the_values_of_the_equations::<half::bf16>(3);
+}
+
+/// The polynomial of Muon, five times.
+fn quintic(mut s: f64) -> f64 {
+    for _ in 0..5 {
+        s = 3.4445 * s - 4.7750 * s.powi(3) + 2.0315 * s.powi(5);
+    }
+    s
+}
+
+/// With diagonal gradients every product is diagonal, and the singular values are those of u.
+fn muon_is_its_equations<T: Scalar>(allowed: f64) {
+    let (blocks, rate) = (blocks(), 0.0625);
+    for (mu, nesterov, decay) in [(0.875, true, 0.5), (0.875, false, 0.25), (0.0, true, 0.0)] {
+        let muon = Muon::new(rate, Adam::new(0.5)).momentum(mu).decay(decay);
+        let muon = if nesterov { muon } else { muon.without_nesterov() };
+        let mut w = [1.0, 0.5, -0.25, 2.0, 0.0, 0.0].map(scalar::<T>);
+        let (mut optimizer, mut m) = (Optimizer::new(muon, &blocks, &w).unwrap(), [0.0; 2]);
+        for g in [[1.0, -0.5], [-0.25, 0.5], [0.125, 2.0], [-3.0, 0.25]] {
+            let before = w.map(to_f64);
+            m = [0, 1].map(|i| mu * m[i] + (1.0 - mu) * g[i]);
+            let u = if nesterov { [0, 1].map(|i| mu * m[i] + (1.0 - mu) * g[i]) } else { m };
+            let norm = (u[0] * u[0] + u[1] * u[1]).sqrt();
+            let steps = [quintic(u[0] / norm), 0.0, 0.0, quintic(u[1] / norm)];
+            let mut gradient = [g[0], 0.0, 0.0, g[1], 0.0, 0.0].map(scalar::<T>);
+            optimizer.step(&blocks, &mut w, &mut gradient, &mut ()).unwrap();
+            for (i, step) in steps.into_iter().enumerate() {
+                let expected = before[i] - rate * step - rate * decay * before[i];
+                let found = to_f64(w[i]);
+                assert!((found - expected).abs() <= allowed, "{mu} {decay}, entry {i}: {found} for {expected}");
+            }
+        }
+        // Its scratch is no setting.
+        assert_eq!(optimizer.transform(), &optimizer.transform().clone().momentum(mu));
+        assert_ne!(optimizer.transform(), &optimizer.transform().clone().momentum(0.5));
+    }
+}
+
+#[test]
+fn muon_of_diagonal_gradients_is_its_equations_in_every_format() {
+    muon_is_its_equations::<f64>(1e-13);
+    muon_is_its_equations::<f32>(1e-6);
+    #[cfg(feature = "half")]
+    muon_is_its_equations::<half::f16>(2e-3);
+    #[cfg(feature = "half")]
+    muon_is_its_equations::<half::bf16>(2e-2);
+}
+
+/// The first update is −η g/(√(s₀ + g²) + ε), with s₀ the initial sum.
+fn adagrad_begins_at_its_initial_sum<T: Scalar>(allowed: f64) {
+    let (blocks, mut w) = (blocks(), [T::zero(); 6]);
+    let mut optimizer = Optimizer::new(Adagrad::new(0.5).initial(9.0), &blocks, &w).unwrap();
+    optimizer.step(&blocks, &mut w, &mut [4.0, -4.0, 0.0, 4.0, 4.0, -4.0].map(scalar), &mut ()).unwrap();
+    for (w, expected) in w.map(to_f64).into_iter().zip([-0.4, 0.4, 0.0, -0.4, -0.4, 0.4]) {
+        assert!((w - expected).abs() <= allowed, "{w} for {expected}");
+    }
+}
+
+#[test]
+fn adagrad_in_every_format_begins_at_its_initial_sum() {
+    adagrad_begins_at_its_initial_sum::<f64>(1e-9);
+    adagrad_begins_at_its_initial_sum::<f32>(1e-7);
+    #[cfg(feature = "half")]
+    adagrad_begins_at_its_initial_sum::<half::f16>(2e-4);
+}
+
+/// A momentum of steps of a thousand reaches 1e5, which f16 does not hold: the state has (1 − μ) b.
+#[cfg(feature = "half")]
+#[test]
+fn rmsprop_in_half_precision_has_a_momentum_beyond_the_format() {
+    fn last<T: Scalar>() -> f64 {
+        let transform = RmsProp::new(1e-5).alpha(0.99999999).momentum(0.99);
+        let (blocks, mut w) = (blocks(), [T::zero(); 6]);
+        let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+        for _ in 0..100 {
+            w = [T::zero(); 6];
+            optimizer.step(&blocks, &mut w, &mut [T::one(); 6], &mut ()).unwrap();
+        }
+        -to_f64(w[0])
+    }
+    let (found, expected) = (last::<half::f16>(), last::<f64>());
+    assert!(expected > 0.66, "the buffer is {}, within f16", expected / 1e-5);
+    assert!((found / expected - 1.0).abs() < 2e-3, "{found} for {expected}");
+}
+
+fn free() -> ScheduleFreeAdamW {
+    ScheduleFreeAdamW::new(0.125, 0.0).betas(0.75, 0.875)
+}
+
+/// x, its rounding error, z, v and c, one after the other. The first step has c = 1, so that x is z.
+#[test]
+fn schedule_free_state_has_the_documented_layout() {
+    let (blocks, mut w) = (blocks(), [0.5; 6]);
+    let mut optimizer = Optimizer::new(free(), &blocks, &w).unwrap();
+    let g = [1.0, -2.0, 4.0, 0.5, 0.25, -1.0f64];
+    optimizer.step(&blocks, &mut w, &mut g.clone(), &mut ()).unwrap();
+    let state = optimizer.state();
+    assert_eq!((state.len(), state[24]), (26, 1.0));
+    assert_eq!(state[..6], state[12..18]);
+    for (v, g) in state[18..24].iter().zip(g) {
+        assert!((v - 0.125 * g * g).abs() <= 1e-15, "{v}");
+    }
+}
+
+/// The result of a frozen block is the block.
+#[test]
+fn schedule_free_result_of_a_frozen_block_is_its_parameters() {
+    let (mut blocks, mut w) = (blocks(), [0.5, 1.0, -1.0, 2.0, -0.125, 7.0]);
+    blocks.freeze("bias").unwrap();
+    let mut optimizer = Optimizer::new(free(), &blocks, &w).unwrap();
+    for _ in 0..3 {
+        optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
+    }
+    assert_eq!(w[4..], [-0.125, 7.0]);
+    assert_eq!(optimizer.result(&blocks).unwrap()[4..], [-0.125, 7.0]);
+}
+
+/// Two runs of the same gradients, of which one is moved by `shift` before the last of five steps, stay `shift` apart
+/// in parameters and result. Weights and steps are of the size `size`.
+fn shift_moves_parameters_and_result<T: Scalar>(size: f64, shift: f64, allowed: f64) {
+    let blocks = blocks();
+    let run = |shift: f64| {
+        let mut w = [size, -size, 0.5 * size, size, 2.0 * size, size].map(scalar::<T>);
+        let transform = ScheduleFreeAdamW::new(size / 64.0, 0.0).betas(0.75, 0.875);
+        let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+        for step in 0..5 {
+            if step == 4 {
+                w.iter_mut().for_each(|w| *w += scalar(shift));
+            }
+            let gradient = [1.0, -2.0, step as f64, 0.5, 0.0, 3.0];
+            optimizer.step(&blocks, &mut w, &mut gradient.map(scalar), &mut ()).unwrap();
+        }
+        let result: [T; 6] = core::array::from_fn(|i| optimizer.result(&blocks).unwrap()[i]);
+        [w, result].map(|values| values.map(to_f64))
+    };
+    for (plain, moved) in run(0.0).into_iter().flatten().zip(run(shift).into_iter().flatten()) {
+        let off = moved - plain - shift;
+        assert!(off.abs() <= allowed, "size {size:e}, shift {shift:e}: off by {off:e}");
+    }
+}
+
+#[test]
+fn schedule_free_follows_parameters_that_were_set_at_every_size() {
+    for size in [1e-6, 1.0, 1e6] {
+        shift_moves_parameters_and_result::<f64>(size, 0.5 * size, 1e-14 * size);
+        shift_moves_parameters_and_result::<f64>(size, 1e-7 * size, 1e-14 * size);
+        shift_moves_parameters_and_result::<f32>(size, 0.5 * size, 1e-6 * size);
+    }
+    #[cfg(feature = "half")]
+    shift_moves_parameters_and_result::<half::f16>(1.0, 0.5, 4e-3);
+}
+
+#[test]
+fn custom_schedule_equals_its_copies_alone() {
+    let (one, other) = (Schedule::custom(|_| 0.5), Schedule::custom(|_| 0.5));
+    assert_eq!(one, one.clone());
+    assert_ne!(one, other);
+    assert_ne!(one, Schedule::constant(0.5));
+}
+
+/// A transform around another, whose name has an underscore and a path within its brackets.
+#[derive(Debug)]
+#[allow(non_camel_case_types)]
+struct Passed_on<G>(G);
+
+impl<T: Scalar, G: GradientTransform<T>> GradientTransform<T> for Passed_on<G> {
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        self.0.update(update)
+    }
+}
+
+#[test]
+fn transform_without_spec_has_the_name_of_its_type_without_paths() {
+    let spec = GradientTransform::<f64>::spec(&Passed_on(Passed_on(Sgd::new(0.1))), &blocks());
+    assert_eq!(spec[0].title(), "Passed_on<Passed_on<Sgd>>");
+}
+
+/// The check of a chain is lifted whole: also for several optimizers.
+#[test]
+fn unordered_chain_may_have_several_optimizers() {
+    let (blocks, mut w) = (blocks(), [0.0; 6]);
+    assert!(Optimizer::new((Sgd::new(0.5), Sgd::new(0.5)), &blocks, &w).is_err());
+    let both = Unordered((Sgd::new(0.5), Sgd::new(0.5)));
+    let mut optimizer = Optimizer::new(both, &blocks, &w).unwrap();
+    optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
+    // The second descends along the update of the first.
+    assert_eq!(w, [0.25; 6]);
+}
