@@ -3,8 +3,8 @@
 use super::{Run, network, seen, trainer};
 use crate::trainer::values;
 use chainrule::{
-    Block, Blocks, Error, Layer, Role,
-    activation::{LeakyRelu, Relu, Tanh},
+    Block, Blocks, Error, Layer, Role, Scalar,
+    activation::{Activation, LeakyRelu, Relu, Tanh},
     checkpoint::{Checkpoint, Values},
     dataset::Dataset,
     layer::{
@@ -207,6 +207,22 @@ fn load_other_network_refused() {
     assert!(exchange(lstm(true), lstm(false)).unwrap_err().starts_with("layer 1"));
 }
 
+/// An activation of a user's own, with a factor, and settings other than its `Debug` text.
+#[derive(Clone, Debug)]
+struct Scaled(f64, &'static str);
+
+impl Activation for Scaled {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        scalar::<T>(self.0) * z
+    }
+    fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T {
+        scalar(self.0)
+    }
+    fn settings(&self) -> String {
+        if self.1.is_empty() { format!("{self:?}") } else { self.1.into() }
+    }
+}
+
 /// Layers that have the same blocks, and one setting apart: the message names the setting with both values.
 #[test]
 fn load_layer_with_another_setting_refused_by_its_name() {
@@ -229,6 +245,11 @@ fn load_layer_with_another_setting_refused_by_its_name() {
     refused(&PRelu::new(1), &PRelu::new(1).per_unit(), ["per unit false", "per unit true"]);
     let table = |padding| Embedding::new(3, 2).padding(padding).unwrap();
     refused(&table(0), &table(1), ["padding Some(0)", "padding Some(1)"]);
+    let gated = |own| GatedLinear::new(2, 3, Scaled(own, ""));
+    refused(&gated(0.25), &gated(0.5), ["Scaled(0.25, \"\")", "Scaled(0.5, \"\")"]);
+    // Settings that do not begin with the name come after it.
+    let gated = |own| GatedLinear::new(2, 3, Scaled(1.0, own));
+    refused(&gated("first"), &gated("second"), ["Scaled first", "Scaled second"]);
     let gated = |slope| GatedLinear::new(2, 3, LeakyRelu::new(slope).unwrap());
     refused(&gated(0.25), &gated(0.5), ["LeakyRelu { slope: 0.25 }", "LeakyRelu { slope: 0.5 }"]);
 }
