@@ -162,11 +162,8 @@ fn checkpointed_layers_report_each_link_and_step_once() {
     pass(&last(Sequential::input(3)).build().unwrap(), shape, 1, &mut full);
     pass(&checkpointed(CheckpointInterval::Steps(2), last), shape, 1, &mut found);
     assert!(full.0.keys().eq(found.0.keys()));
-    let rows = |events: &[(usize, u64)]| events.iter().map(|event| event.0).sum::<usize>();
-    for (key, expected) in &full.0 {
-        let found = &found.0[key];
-        assert_eq!(rows(found), rows(expected), "{key:?}");
-        assert!(key.1.is_none() || found == expected, "{key:?}");
+    for (key, expected) in full.0.iter().filter(|(key, _)| key.1.is_some()) {
+        assert_eq!(&found.0[key], expected, "{key:?}");
     }
 }
 
