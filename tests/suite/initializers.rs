@@ -541,7 +541,7 @@ fn stated_facts_are_those_of_the_definition() {
     let root = 2f64.sqrt();
     type Facts = (Option<f64>, Option<f64>, Option<[f64; 2]>, Option<f64>);
     // The density of a standard normal at −1 and at 2, over the mass between.
-    let [at_low, at_high] = [-1.0f64, 2.0].map(|z| (-0.5 * z * z).exp() / (2.0 * PI).sqrt() / 0.818_594_614_120_364_1);
+    let [at_low, at_high] = [-1.0f64, 2.0].map(|z| (-0.5 * z * z).exp() / (2.0 * PI).sqrt() / 0.818_594_614_120_364);
     let one_sided = 1.0 - at_low - 2.0 * at_high - (at_low - at_high) * (at_low - at_high);
     let facts: [(InitializerKind, Shape, Facts); 22] = [
         (Zeros.kind(), wide, (Some(0.0), Some(0.0), Some([0.0; 2]), None)),
