@@ -123,7 +123,7 @@ fn weights_too_small_and_too_large_are_named() {
 fn one_bottleneck_is_found_where_it_is() {
     let network = plain(6, Relu, he);
     let narrow = |w: &mut [f32], blocks: &chainrule::Blocks| {
-        w[blocks.get("6.weight").unwrap().range.clone()].iter_mut().for_each(|w| *w *= 1e-2);
+        w[blocks.get("6.weight").unwrap().range.clone()].iter_mut().for_each(|w| *w *= 1e-3);
     };
     assert_eq!(root(&train(&network, Sgd::new(1e-3), 5, narrow)), (Cause::Bottleneck, "6".into()));
 }

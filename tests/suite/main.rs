@@ -151,4 +151,6 @@ mod trials;
 #[cfg(feature = "std")]
 mod truncation;
 #[cfg(feature = "std")]
+mod verdicts;
+#[cfg(feature = "std")]
 mod wild;

@@ -4,7 +4,7 @@ use super::{above, layer_of, layer_of_block};
 use crate::{
     activation::{Activation, ActivationKind},
     diagnosis::{
-        Alteration, Cause, Diagnosis, Finding, Intervention, Severity,
+        Alteration, Cause, Diagnosis, Finding, Intervention, Severity, Thresholds,
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
         outputs,
@@ -165,38 +165,11 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     if depth.total == f64::NEG_INFINITY {
         return ended(diagnosis, &depth, findings);
     }
-    let (total, layers) = (depth.total, depth.layers());
-    let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
-    gains.sort_unstable_by(f64::total_cmp);
-    let median = gains.get(gains.len() / 2).copied().unwrap_or(0.0);
-    let lowest = layers.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+    let total = depth.total;
     let before = match (depth.measured, depth.predicted) {
         (true, Some(predicted)) => format!("; theory predicts {} of the first weights", signed(predicted)),
         _ => String::new(),
     };
-    if let (Some((layer, gain)), true) = (lowest, gains.len() >= 3)
-        && gain < lines.bottleneck[0]
-        && median > lines.bottleneck[1]
-        && gain.is_finite()
-    {
-        let severity = if gain < 2.0 * lines.bottleneck[0] { Severity::Critical } else { Severity::Warning };
-        let narrow =
-            stretches(&layers.iter().map(|&(layer, gain)| Station::new(layer, gain - median)).collect::<Vec<_>>());
-        let narrow = if narrow.is_empty() { LayerRange::single(layer) } else { narrow };
-        let of_all = |range: &LayerRange| -> f64 {
-            let place = |path: &str| layers.iter().position(|layer| layer.0 == path).unwrap_or(0);
-            layers[place(&range.first)..=place(&range.last)].iter().map(|layer| layer.1).sum()
-        };
-        let of_all = narrow.iter().map(of_all).sum();
-        let text = format!(
-            "the weights of {} alone change the gradient by {} decades{before}",
-            place(&narrow),
-            signed(of_all)
-        );
-        let because = format!("the median layer changes it by {}", signed(median));
-        let finding = depth.finding(diagnosis, Cause::Bottleneck, severity, narrow, text, because);
-        return findings.push(finding.told_by(diagnosis.mends_weights()));
-    }
     // The link over depth of a recurrent layer: the effect of all its steps.
     let whole = depth.rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
     if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
@@ -307,6 +280,9 @@ impl Depth {
         let sup = flattest.and_then(|row| row.sup).unwrap_or(1.0);
         let saturates = vanishes && each < lines.activation && sup <= 0.5;
         let starts = if saturates { Factor::Activation } else { Factor::Weights };
+        if let Some(narrow) = self.narrow(lines).filter(|_| vanishes) {
+            return (Cause::Bottleneck, narrow);
+        }
         let cause = match (vanishes, saturates) {
             (false, _) => Cause::LargeWeights,
             (true, true) => Cause::SaturatingActivation,
@@ -320,6 +296,21 @@ impl Depth {
     /// recurrent layer; the links up to the next belong to it.
     fn stations(&self, starts: Factor) -> Vec<Station> {
         let mut found: Vec<Station> = Vec::new();
+    /// Returns the layers whose weights lie far below those of the median layer, by the thresholds of a bottleneck;
+    /// `None` if there are none.
+    fn narrow(&self, lines: &Thresholds) -> Option<Vec<LayerRange>> {
+        let layers = self.layers();
+        let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
+        gains.sort_unstable_by(f64::total_cmp);
+        let median = gains.get(gains.len() / 2).copied()?;
+        let (layer, gain) = layers.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let [lowest, usual] = lines.bottleneck;
+        let is_narrow = layers.len() >= 3 && gain < lowest && median > usual && gain.is_finite();
+        let narrow =
+            || stretches(&layers.iter().map(|&(at, gain)| Station::new(at, gain - median)).collect::<Vec<_>>());
+        is_narrow.then(narrow).map(|found| if found.is_empty() { LayerRange::single(layer) } else { found })
+    }
+
         for row in &self.rows {
             if row.factor == starts || row.factor == Factor::Addition {
                 found.push(Station::new(&row.layer, 0.0));
@@ -362,6 +353,10 @@ impl Depth {
             Cause::LargeWeights if self.total < 0.0 => {
                 let layers = if layers.is_empty() { String::from("all layers") } else { place(layers) };
                 format!("{shares}: the weights of {layers} drive their units to where φ′ is near 0")
+            Cause::Bottleneck => {
+                let lowest = self.layers().iter().map(|layer| layer.1).fold(f64::INFINITY, f64::min);
+                format!("{shares}, those of one layer alone {}", signed(lowest))
+            }
             }
             Cause::LargeWeights => format!("{shares}: the weights amplify more than φ′ attenuates"),
             _ => shares,

@@ -1,0 +1,129 @@
+//! What a verdict rests on: the parameters that are given, a consequence for the gradient or the loss, and one change.
+
+use chainrule::{
+    BatchShape, Blocks, Error, Layer,
+    activation::{Identity, Relu, Sigmoid, Tanh},
+    dataset::{Batch, Dataset, Standardize},
+    diagnosis::{
+        Alteration, Cause, Diagnosis, FixContext, Report, Severity, check_parameters, first_check, suggest_fixes,
+    },
+    initializer::{ByGate, Constant, He, LeCun, Orthogonal, Zeros},
+    layer::{BranchScale, Linear, Residual, Sequential, initialize},
+    loss::{CrossEntropy, Target},
+    monitor::{Event, GradientMonitor, Statistics},
+    random::{Normals, generator},
+    recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
+    theory::InputStatistics,
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, GradientTransform, ParameterGroups},
+};
+
+const WIDTH: usize = 16;
+const ROWS: usize = 64;
+
+fn normal(count: usize) -> Vec<f32> {
+    let (mut rng, mut normals) = (generator(11), Normals::new());
+    (0..count).map(|_| normals.next(&mut rng) as f32).collect()
+}
+
+fn he() -> Linear {
+    Linear::new(WIDTH, WIDTH).weights(He::normal())
+}
+
+/// Initial parameters, with every value of the named blocks multiplied by a factor.
+fn times(network: &Sequential<f32>, changes: &[(&str, f32)]) -> Result<Vec<f32>, Error> {
+    let (blocks, mut w) = (Blocks::collect(|visit| Layer::<f32>::blocks(network, visit)), initialize(network, 1)?);
+    for (block, factor) in changes {
+        w[blocks.get(block)?.range.clone()].iter_mut().for_each(|w| *w *= factor);
+    }
+    Ok(w)
+}
+
+/// As [`times`], with every value of the blocks set.
+fn set(network: &Sequential<f32>, changes: &[(&str, f32)]) -> Result<Vec<f32>, Error> {
+    let (blocks, mut w) = (Blocks::collect(|visit| Layer::<f32>::blocks(network, visit)), initialize(network, 1)?);
+    for (block, value) in changes {
+        w[blocks.get(block)?.range.clone()].fill(*value);
+    }
+    Ok(w)
+}
+
+fn check(network: &Sequential<f32>, w: &[f32]) -> Result<Report, Error> {
+    check_parameters(network, w, &normal(ROWS * Layer::<f32>::dims(network).input), BatchShape::batch(ROWS), None)
+}
+
+/// The report on parameters by interventions alone, without a monitored pass.
+fn examine(network: &Sequential<f32>, w: &[f32], steps: usize) -> Result<Report, Error> {
+    let x = normal(ROWS * steps * Layer::<f32>::dims(network).input);
+    let diagnosis = Diagnosis::new(network, InputStatistics::new(1.0)?.steps(steps)?)?.span(steps - 1);
+    Ok(diagnosis.interventions(w, &x, BatchShape::sequences(ROWS, steps))?.report())
+}
+
+fn root(report: &Report) -> (Cause, &str) {
+    let root = report.root().unwrap_or_else(|| panic!("nothing found: {report}"));
+    (root.cause, &root.layer)
+}
+
+fn found(report: &Report, cause: Cause) -> Option<Severity> {
+    report.findings.iter().find(|finding| finding.cause == cause).map(|finding| finding.severity)
+}
+
+/// A norm makes up for small weights before it: the gradient is as large as it was, and nothing is wrong.
+#[test]
+fn small_weights_that_a_norm_makes_up_for_are_no_bottleneck() -> Result<(), Error> {
+    let layers = |norm: bool| -> Result<Sequential<f32>, Error> {
+        let mut network = Sequential::<f32>::input(WIDTH);
+        for _ in 0..5 {
+            network = network.layer(he());
+            network = if norm { network.layer_norm() } else { network.layer(he()) };
+            network = network.activation(Relu);
+        }
+        network.linear(4).build()
+    };
+    for factor in [0.1, 0.05, 0.01] {
+        let network = layers(true)?;
+        let report = check(&network, &times(&network, &[("6.weight", factor)])?)?;
+        let gain = report.rows.iter().find(|row| row.name == "6").and_then(|row| row.measured);
+        assert!(gain < Some(-0.9) && report.decades[0].unwrap().abs() < 1.0, "the premise: {report}");
+        assert!(report.is_healthy() && found(&report, Cause::Bottleneck).is_none(), "{report}");
+    }
+    let network = layers(false)?;
+    let report = check(&network, &times(&network, &[("6.weight", 1e-4)])?)?;
+    assert_eq!(root(&report), (Cause::Bottleneck, "6"), "{report}");
+    Ok(())
+}
+
+fn learned_branches(described: f64) -> Result<Sequential<f32>, Error> {
+    let mut network = Sequential::<f32>::input(WIDTH).layer(Linear::new(WIDTH, WIDTH).weights(LeCun::normal()));
+    for _ in 0..12 {
+        let branch = Sequential::<f32>::input(WIDTH).layer(he()).activation(Relu);
+        let branch = branch.layer(Linear::new(WIDTH, WIDTH).weights(LeCun::normal())).build()?;
+        network = network.layer(Residual::new(branch)?.scale(BranchScale::Learned(described))?);
+    }
+    network.linear(4).build()
+}
+
+fn trained(
+    network: &Sequential<f32>,
+    transform: impl GradientTransform<f32>,
+    steps: usize,
+    change: impl FnOnce(&mut [f32], &Blocks),
+) -> Result<Report, Error> {
+    let x = normal(512 * WIDTH);
+    let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] > 0.0)).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let mut trainer = Trainer::new(network, CrossEntropy::new(), transform, TrainConfig::default())?;
+    let blocks = trainer.workspace().blocks().clone();
+    change(trainer.parameters_mut(), &blocks);
+    let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 32));
+    for step in 0..steps {
+        let samples: Vec<usize> = (0..32).map(|i| (step * 32 + i) % 512).collect();
+        trainer.step(&data, &mut batch, &samples, &mut seen)?;
+    }
+    Ok(Diagnosis::new(network, InputStatistics::of_rows(&x)?)?.statistics(&seen).report())
+}
+
+fn two_layers() -> Result<Sequential<f32>, Error> {
+    let tanh = || Linear::new(WIDTH, WIDTH).weights(LeCun::normal());
+    Sequential::<f32>::input(WIDTH).layer(tanh()).activation(Tanh).layer(tanh()).activation(Tanh).linear(2).build()
+}
