@@ -176,7 +176,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         && let Some(severity) = above(total, lines.exploding)
     {
         let text = format!("the gradient explodes: {} decades from loss to input{before}", signed(total));
-        let because = format!("{} of them are in the steps of recurrent layer {}", signed(row.decades), row.layer);
+        let because = format!("the steps of recurrent layer {} alone: {} decades", row.layer, signed(row.decades));
         let layers = LayerRange::single(&row.layer);
         let finding = depth.finding(diagnosis, Cause::ExplodingRecurrence, severity, layers, text, because);
         findings.push(finding);
