@@ -86,6 +86,8 @@ pub struct Diagnosis<'a> {
     pub(super) experiments: Option<Experiments>,
     pub(super) task: Option<Task>,
     pub(super) statistics: Option<&'a Statistics>,
+    /// Whether the statistics are those of the pass of the interventions, which is made in `f64`.
+    pub(super) is_examined_alone: bool,
     pub(super) span: Option<usize>,
     /// The transforms of the run, as text.
     pub(super) transform: Option<String>,
@@ -109,6 +111,7 @@ impl<'a> Diagnosis<'a> {
             experiments: None,
             task: None,
             statistics: None,
+            is_examined_alone: false,
             span: None,
             transform: None,
             thresholds: Thresholds::default(),
@@ -187,15 +190,17 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds interventions: the decades from loss to first weights (the budget) of the parameters `w` on the batch `x`.
-    /// If the gradient vanishes or explodes, the budget is measured again with one thing changed.
+    /// If the gradient vanishes or explodes, the budget is measured again with one thing changed. Without
+    /// [`statistics`](Self::statistics) the rules judge this pass: the parameters as they are, and not the description.
     ///
     /// Inputs, weights, gains, branches and activations are changed on copies in `f64`; the run is not changed. The
     /// smallest change that repairs the budget identifies the cause. A budget within the [thresholds](Self::thresholds)
-    /// set before takes one forward and backward pass, a bad one up to 40. Inputs out of scale take one more, and a
-    /// state that vanishes or explodes over time two more. A network with a custom layer or cell has no interventions.
+    /// set before takes one forward and backward pass, a bad one up to 30, or up to 100 where pairs of changes are
+    /// tried. Inputs out of scale take one more, and a state that vanishes or explodes over time up to three. A network
+    /// with a custom layer or cell has no interventions.
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major.
+    /// x: \[rows, input\], time-major, as [`Batch::x`](crate::dataset::Batch::x) has them.
     ///
     /// # Errors
     /// Those of [`Workspace::new`] and [`Workspace::forward`].
@@ -247,6 +252,10 @@ impl<'a> Diagnosis<'a> {
     /// Runs the rules and returns the report, the root cause first. With the feature `tracing` each finding is also
     /// sent as an event.
     pub fn report(&self) -> Report {
+        if let (None, Some(experiments)) = (self.statistics, &self.experiments) {
+            let examined = self.clone().statistics(&experiments.seen);
+            return Diagnosis { is_examined_alone: true, ..examined }.report();
+        }
         let mut findings: Vec<Finding> = Vec::new();
         for rule in rules::ALL {
             rule(self, &mut findings);

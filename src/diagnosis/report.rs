@@ -129,7 +129,9 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     }
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
     if passes > 0 && updates == 0 {
-        all.push("the gradient and all values of a pass (scale, units, gates, number format)".into());
+        // A pass in `f64` says nothing of another format.
+        let format = if diagnosis.is_examined_alone { "" } else { ", number format" };
+        all.push(format!("the gradient and all values of a pass (scale, units, gates{format})"));
     } else if passes > 0 {
         let gated = diagnosis.statistics.is_some_and(|statistics| !statistics.gates().is_empty());
         let watched = count(usize::try_from(passes).unwrap_or(usize::MAX), "watched pass");

@@ -93,6 +93,37 @@ fn small_weights_that_a_norm_makes_up_for_are_no_bottleneck() -> Result<(), Erro
     Ok(())
 }
 
+/// Loaded parameters are judged without a monitored pass as with one.
+#[test]
+fn interventions_alone_judge_the_given_parameters() -> Result<(), Error> {
+    let mut plain = Sequential::<f32>::input(WIDTH);
+    for _ in 0..8 {
+        plain = plain.layer(he()).activation(Relu);
+    }
+    let plain = plain.linear(4).build()?;
+    for (block, factor, cause) in [("4.weight", 1e-5, Cause::Bottleneck), ("6.weight", 1e4, Cause::LargeWeights)] {
+        let w = times(&plain, &[(block, factor)])?;
+        let (report, watched) = (examine(&plain, &w, 1)?, check(&plain, &w)?);
+        assert_eq!(root(&report), (cause, &block[..1]), "{report}");
+        assert_eq!(root(&report), root(&watched), "{watched}");
+        let [alone, with] = [&report, &watched].map(|report| report.decades[0].unwrap());
+        assert!((alone - with).abs() < 0.3, "{report}");
+    }
+    assert!(examine(&plain, &initialize(&plain, 1)?, 1)?.is_healthy());
+    let dead = examine(&plain, &set(&plain, &[("4.bias", -100.0)])?, 1)?;
+    assert_eq!(root(&dead).0, Cause::DeadUnits, "{dead}");
+    // The description draws biases of 0.
+    let gated = Sequential::<f32>::input(1).recurrent(8, Lstm::new()).last_step().linear(2).build()?;
+    let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&gated, visit));
+    for (gate, cause) in [(0, Cause::ClosedInputGate), (1, Cause::ClosedForgetGate), (3, Cause::ClosedOutputGate)] {
+        let mut w = initialize(&gated, 1)?;
+        w[blocks.get("0.bias")?.range.clone()][8 * gate..8 * (gate + 1)].fill(-8.0);
+        let report = examine(&gated, &w, 12)?;
+        assert_eq!(root(&report), (cause, "0"), "{report}");
+    }
+    Ok(())
+}
+
 fn learned_branches(described: f64) -> Result<Sequential<f32>, Error> {
     let mut network = Sequential::<f32>::input(WIDTH).layer(Linear::new(WIDTH, WIDTH).weights(LeCun::normal()));
     for _ in 0..12 {

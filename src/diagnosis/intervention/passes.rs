@@ -25,6 +25,8 @@ pub(in crate::diagnosis) struct Experiments {
     /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by column.
     /// `None` if the inputs are standardized already, or both they and the first pre-activations are within the
     /// thresholds.
+    /// The measurements of the pass without a change.
+    pub seen: Statistics,
     pub standardized: Option<[f64; 2]>,
     /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
     /// sequence are bad.
@@ -84,7 +86,7 @@ impl Experiments {
             _ => None,
         };
         let over_time = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
-        Ok(Experiments { before, verdict, standardized, over_time, passes: bench.passes.get() })
+        Ok(Experiments { before, seen, verdict, standardized, over_time, passes: bench.passes.get() })
     }
 }
 
