@@ -134,6 +134,28 @@ fn learned_branches(described: f64) -> Result<Sequential<f32>, Error> {
     network.linear(4).build()
 }
 
+/// A gradient that enters at the last step reaches no state of a layer that reads backwards but its first.
+#[test]
+fn backward_half_before_the_last_step_has_no_budget_over_time() -> Result<(), Error> {
+    let steps = 60;
+    let both = || {
+        let forward = Recurrent::new(2, 12, Elman::new(Identity)).recurrent(Orthogonal { gain: 1.0 });
+        let backward = Recurrent::new(2, 12, Elman::new(Tanh)).recurrent(Orthogonal { gain: 0.3 });
+        Bidirectional::new::<f32>(forward, backward)
+    };
+    let x = normal(8 * steps * 2);
+    let shape = BatchShape::sequences(8, steps);
+    let last = Sequential::<f32>::input(2).layer(both()?).last_step().linear(2).build()?;
+    let report = first_check(&last, &x, shape, Some(steps - 1), 1)?;
+    assert!(report.is_healthy(), "{report}");
+    assert!(report.states.iter().all(|state| !state.name.contains("backward") || state.per_step.is_none()), "{report}");
+    // With an output at each step the same half has a budget, and it is bad.
+    let mean = Sequential::<f32>::input(2).layer(both()?).mean_over_steps().linear(2).build()?;
+    let report = first_check(&mean, &x, shape, Some(steps - 1), 1)?;
+    assert_eq!(root(&report), (Cause::VanishingRecurrence, "0.backward"), "{report}");
+    Ok(())
+}
+
 fn trained(
     network: &Sequential<f32>,
     transform: impl GradientTransform<f32>,

@@ -98,7 +98,7 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         return predicted(diagnosis, findings);
     };
     for state in statistics.states().iter().filter(|state| state.per_step().count() > 0) {
-        let within = state.sequence().saturating_sub(1);
+        let within = state.reach();
         let span = diagnosis.span.unwrap_or(within).min(within);
         if span == 0 {
             continue;

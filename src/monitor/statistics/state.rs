@@ -28,11 +28,14 @@ pub struct StateStatistics {
     /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
     newest: usize,
+    /// The last time step of the current pass whose gradient is not zero.
+    from: usize,
     last_step: Option<usize>,
     weights: RunningMoments,
     activation: RunningMoments,
     per_step: RunningMoments,
     sequence: usize,
+    reach: usize,
     vanished_step: Option<usize>,
     /// Time steps of the last pass, from the last to the first, each with the norm of the state gradient. [`Thinning`]
     /// decides which of them are kept.
@@ -49,11 +52,13 @@ impl StateStatistics {
             steps: 0,
             zero: None,
             newest: 0,
+            from: 0,
             last_step: None,
             weights: mean,
             activation: mean,
             per_step: mean,
             sequence: 0,
+            reach: 0,
             vanished_step: None,
             norms: Vec::with_capacity(KEPT),
             thinning: Thinning::default(),
@@ -74,6 +79,9 @@ impl StateStatistics {
 
     pub(super) fn backward(&mut self, factor: Factor, step: usize, before: f64, after: f64) {
         self.newest = self.newest.max(step);
+        if before.max(after) > 0.0 {
+            self.from = self.from.max(step);
+        }
         if factor == Factor::Addition {
             return self.keep(step, after);
         }
@@ -100,14 +108,17 @@ impl StateStatistics {
 
     /// Ends the backward pass: the means, over its time steps, of log10 of the factors enter the moments over passes.
     pub(super) fn end(&mut self) {
-        if self.steps > 0 {
+        // A gradient that enters at the first step takes no step back.
+        if self.steps > 0 && self.from > 0 {
             let steps = self.steps as f64;
             self.weights.push(self.sums[0] / steps);
             self.activation.push(self.sums[1] / steps);
             self.per_step.push(self.sums.iter().sum::<f64>() / steps);
         }
-        (self.sequence, self.vanished_step) = (self.newest.saturating_add(1), self.zero);
-        (self.sums, self.steps, self.zero, self.newest, self.last_step) = ([0.0; 3], 0, None, 0, None);
+        (self.sequence, self.reach) = (self.newest.saturating_add(1), self.from);
+        self.vanished_step = self.zero;
+        (self.sums, self.steps, self.zero, self.last_step) = ([0.0; 3], 0, None, None);
+        (self.newest, self.from) = (0, 0);
     }
 
     /// The path of the layer.
@@ -137,6 +148,12 @@ impl StateStatistics {
     /// Returns the number of time steps of the last pass.
     pub fn sequence(&self) -> usize {
         self.sequence
+    }
+    /// Returns the number of steps back in time that the state gradient of the last pass took: from the last step that
+    /// has a gradient to the first step of the sequence. It is 0 for the backward layer of a
+    /// [`Bidirectional`](crate::recurrent::Bidirectional) one before [`LastStep`](crate::layer::LastStep).
+    pub fn reach(&self) -> usize {
+        self.reach
     }
     /// Returns the time step at which the state gradient of the last pass became exactly zero, if it did.
     pub fn vanished_step(&self) -> Option<usize> {
