@@ -12,13 +12,14 @@ use crate::{
     theory::InputStatistics,
     workspace::Workspace,
 };
+use alloc::{borrow::Cow, vec};
 
 /// Returns the report on a network's initial weights and one batch: the prediction by theory, and the measurements of
 /// one pass with a random gradient at the output. `span` is the number of steps that the task must remember; `None`
 /// means the whole sequence. `seed` determines the initial weights and the random gradient.
 ///
 /// # Shapes
-/// x: \[rows, input\], time-major.
+/// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).
 ///
 /// # Errors
 /// Those of [`initialize`], [`InputStatistics::of_samples`], [`Workspace::new`], [`Workspace::forward`] and
@@ -40,6 +41,9 @@ pub fn first_check<T: Scalar>(
 /// Returns the report on given parameters and one batch, as [`first_check`] does for initial weights. It suits a
 /// network that was trained or loaded.
 ///
+/// # Shapes
+/// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).
+///
 /// # Errors
 /// Those of [`first_check`]; [`Error::Length`] where `w` does not have the network's parameters.
 ///
@@ -58,18 +62,31 @@ pub fn check_parameters<T: Scalar>(
 /// Returns [`Error::DataValue`], with sample, step and column, for the first value of `x` that is NaN or infinite.
 fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result<(), Error> {
     let Some(index) = first_non_finite(x) else { return Ok(()) };
-    let (mut row, column) = (index / width.max(1), index % width.max(1));
-    let mut step = 0;
-    // Rows are time-major: a step has one row for each sequence that is longer than the step.
-    let rows =
-        |step| shape.lengths.map_or(shape.batch, |lengths| lengths.iter().filter(|&&length| length > step).count());
-    while step + 1 < shape.steps && row >= rows(step) {
-        row -= rows(step);
-        step += 1;
+    let (mut step, column) = (index / width.max(1), index % width.max(1));
+    let mut sample = 0;
+    while sample + 1 < shape.batch && step >= shape.length(sample) {
+        step -= shape.length(sample);
+        sample += 1;
     }
     let step = (shape.steps > 1).then_some(step);
     let found = to_f64(x[index]);
-    Err(Error::DataValue { what: "an input", sample: row, step, column: Some(column), expected: "finite", found })
+    Err(Error::DataValue { what: "an input", sample, step, column: Some(column), expected: "finite", found })
+}
+
+/// Returns the rows of a pass, which are time-major, of rows in the order of a data set: sample after sample. Rows of
+/// another number than that of `shape` stay as they are; a pass refuses them.
+fn time_major<'x, T: Scalar>(width: usize, x: &'x [T], shape: BatchShape<'_>) -> Cow<'x, [T]> {
+    if shape.steps <= 1 || shape.rows().checked_mul(width) != Some(x.len()) {
+        return Cow::Borrowed(x);
+    }
+    let mut rows = vec![T::zero(); x.len()];
+    let mut rest = x.chunks(width.max(1));
+    for sample in 0..shape.batch {
+        for (step, row) in rest.by_ref().take(shape.length(sample)).enumerate() {
+            rows[shape.row(step, sample) * width..][..width].copy_from_slice(row);
+        }
+    }
+    Cow::Owned(rows)
 }
 
 /// Returns the report of [`first_check`] for the given parameters `w`. `seed` determines the random gradient.
@@ -84,6 +101,7 @@ pub(super) fn check<T: Scalar>(
     shape.check()?;
     check_rows(network.dims().input, x, shape)?;
     let inputs = InputStatistics::of_samples(network.dims().input.max(1), x)?.steps(shape.steps)?;
+    let x = &*time_major(network.dims().input, x, shape);
     let (mut workspace, mut seen) = (Workspace::new(network, shape)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
     workspace.set_dropout_key(DropoutKey::off());
@@ -119,7 +137,7 @@ pub fn expect_healthy(report: Result<Report, Error>) {
 /// inputs are not scaled.
 ///
 /// The recurrent form takes the number of steps of a sequence, and optionally the smaller number of steps that the task
-/// must remember.
+/// must remember. The batch has the layout of a [`Dataset`](crate::dataset::Dataset): sample after sample.
 ///
 /// ```
 /// use chainrule::{activation::Relu, assert_gradient_healthy, layer::Sequential, recurrent::Lstm};

@@ -156,6 +156,42 @@ fn backward_half_before_the_last_step_has_no_budget_over_time() -> Result<(), Er
     Ok(())
 }
 
+/// Checks take data in the layout of a data set: sample after sample.
+#[test]
+fn checks_read_the_layout_of_a_dataset() -> Result<(), Error> {
+    let (samples, steps, width) = (6, 9, 3);
+    let network = Sequential::<f32>::input(width).recurrent(8, Gru::new()).last_step().linear(2).build()?;
+    // Each sequence has a scale of its own, so that a row in a wrong place changes the result.
+    let mut x = normal(samples * steps * width);
+    x.chunks_mut(steps * width).enumerate().for_each(|(i, x)| x.iter_mut().for_each(|x| *x *= i as f32));
+    let w = initialize(&network, 3)?;
+    let budget = |data: &Dataset<'_, f32>| -> Result<f64, Error> {
+        let mut batch = Batch::new(data, samples);
+        batch.gather(data, &(0..samples).collect::<Vec<_>>(), false)?;
+        let mut seen = Statistics::new();
+        let mut workspace = chainrule::workspace::Workspace::new(&network, batch.shape())?;
+        let (mut rng, mut normals) = (generator(!3), Normals::new());
+        let output = workspace.forward_with(&w, batch.x(), batch.shape(), chainrule::Mode::Evaluate, &mut seen)?;
+        output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng) as f32);
+        workspace.backward_with(&w, &mut seen)?;
+        Ok(seen.states()[0].per_step().mean())
+    };
+    let state = |report: Report| report.states[0].per_step.unwrap()[0];
+    let equal = budget(&Dataset::sequences(width, steps, &x, None)?)?;
+    let found = first_check(&network, &x, BatchShape::sequences(samples, steps), None, 3)?;
+    assert_eq!(state(found), equal);
+    let lengths = [9, 9, 7, 4, 4, 1];
+    let ragged = &x[..lengths.iter().sum::<usize>() * width];
+    let unequal = budget(&Dataset::ragged(width, &lengths, ragged, None)?)?;
+    assert_eq!(state(first_check(&network, ragged, BatchShape::ragged(&lengths), None, 3)?), unequal);
+    // The place of a bad value is that of the data set, too.
+    let bad = (4 * steps + 2) * width + 1;
+    x[bad] = f32::NAN;
+    let refused = first_check(&network, &x, BatchShape::sequences(samples, steps), None, 3).unwrap_err();
+    assert!(matches!(refused, Error::DataValue { sample: 4, step: Some(2), column: Some(1), .. }), "{refused}");
+    Ok(())
+}
+
 fn trained(
     network: &Sequential<f32>,
     transform: impl GradientTransform<f32>,

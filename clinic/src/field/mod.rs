@@ -161,7 +161,8 @@ fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> 
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
     if case.recipe.before == 0 {
         let span = (case.data.steps > 1).then_some(case.span);
-        let check = check_parameters(&case.network, &case.w, batch.x(), batch.shape(), span)?;
+        let x = &case.data.x[..batch.x().len()];
+        let check = check_parameters(&case.network, &case.w, x, batch.shape(), span)?;
         if let Some(root) = check.root() {
             return Ok(Some((Verdict::of(root, 1), check.clone(), Statistics::new())));
         }

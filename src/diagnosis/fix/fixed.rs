@@ -38,7 +38,7 @@ impl<T: Scalar> FixedNetwork<T> {
     /// The [`decades`](Report::decades) of the report are the measured budget and the predicted one.
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major.
+    /// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).
     ///
     /// # Errors
     /// Those of [`first_check`](crate::diagnosis::first_check).
