@@ -216,3 +216,26 @@ fn two_layers() -> Result<Sequential<f32>, Error> {
     let tanh = || Linear::new(WIDTH, WIDTH).weights(LeCun::normal());
     Sequential::<f32>::input(WIDTH).layer(tanh()).activation(Tanh).layer(tanh()).activation(Tanh).linear(2).build()
 }
+
+/// The gate that is accused is shown with its mean, also where it is mostly open and forgets within the span.
+#[test]
+fn accused_gate_is_shown_with_its_mean() -> Result<(), Error> {
+    let steps = 100;
+    let (x, shape) = (normal(4 * steps), BatchShape::sequences(4, steps));
+    for bias in [-3.0, -0.25, 0.4] {
+        let cell = Recurrent::new(1, 8, Lstm::new()).bias(ByGate::new(Zeros).gate("forget", Constant(bias)));
+        let network = Sequential::<f32>::input(1).layer(cell).last_step().linear(2).build()?;
+        let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(steps)?)?.span(steps - 1);
+        let w = initialize(&network, 1)?;
+        let along = diagnosis.clone().trajectory(&network, &w, &x[..steps])?.report();
+        let watched = first_check(&network, &x, shape, Some(steps - 1), 1)?;
+        for report in [watched, along] {
+            let root = report.root().unwrap_or_else(|| panic!("{bias}: {report}"));
+            assert_eq!(root.cause, Cause::ClosedForgetGate, "{bias}: {report}");
+            // An open gate that forgets within the span is refuted by no mean above one half.
+            assert!(!root.refuted_by.contains("half"), "{bias}: {report}");
+            assert!(root.text.contains("gate forget has a mean of 0."), "{bias}: {report}");
+        }
+    }
+    Ok(())
+}

@@ -77,6 +77,12 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     found
 }
 
+/// Returns the gate that carries the state of a layer, and its mean value: measured, or from the first biases. `None`
+/// for a layer without such a gate, or one whose gates are not known.
+pub(super) fn carrying(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<(&'static str, f64)> {
+    openings(diagnosis).into_iter().find(|openings| openings.layer == layer)?.keeps()
+}
+
 /// Returns the mean of σ(b) over the units of each gate, for one draw of the biases b.
 fn by_biases(part: &LayerSpec) -> Option<Vec<(Gate, f64)>> {
     let layer = part.build_to_look_at().ok()?;

@@ -242,7 +242,7 @@ const fn refuted_by(cause: Cause) -> &'static str {
         Cause::UnscaledInput => "the same course of the loss on standardized inputs",
         Cause::VanishingRecurrence => "a loss that falls although its answer lies as many steps back",
         Cause::ExplodingRecurrence => "a gradient of the state that does not grow from the last step to the first",
-        Cause::ClosedForgetGate => "a mean value of this gate above one half",
+        Cause::ClosedForgetGate => "a gradient of the state that shrinks as much with this gate kept open",
         Cause::LearningRateTooHigh => "a loss that falls no faster with a tenth of the learning rate",
         Cause::Cliff => "jumps of the gradient that leave the loss where it was",
         Cause::ClipThresholdTooLow => "a loss that falls no faster without clipping",

@@ -1,22 +1,29 @@
 //! Rules about the budget over time, and the gates that determine it.
 
-use super::above;
+use super::{above, gates::carrying};
 use crate::{
     diagnosis::{
-        Cause, Diagnosis, Finding, Intervention, Severity,
+        Alteration, Cause, Diagnosis, Finding, Intervention, Severity,
         figures::{count, figure, number, signed},
     },
     theory::Certificate,
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// Returns the cause of a state gradient that vanishes in every direction. In a cell with a gate that carries the
-/// state, only closed gates can cause it.
-fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> Cause {
-    match diagnosis.carries_state.iter().any(|carries| carries == layer) {
-        true => Cause::ClosedForgetGate,
-        false => Cause::VanishingRecurrence,
+/// state, only this gate can cause it; the text states its mean value.
+fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
+    if !diagnosis.carries_state.iter().any(|carries| carries == layer) {
+        return (Cause::VanishingRecurrence, String::new());
     }
+    let text = match carrying(diagnosis, layer) {
+        Some((gate, open)) => {
+            let shut = if open < diagnosis.thresholds.shut_gate { ", so it forgets" } else { "" };
+            format!("; gate {gate} has a mean of {}{shut}", number(open))
+        }
+        None => String::new(),
+    };
+    (Cause::ClosedForgetGate, text)
 }
 
 /// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
@@ -39,16 +46,16 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let span = diagnosis.span.unwrap_or(trajectory.steps.saturating_sub(1));
         let decades = exponent * span as f64 * core::f64::consts::LOG10_E;
         let lines = diagnosis.thresholds.over_time;
-        let (cause, how, severity) = match (above(-decades, lines), above(decades, lines)) {
+        let ((cause, gate), how, severity) = match (above(-decades, lines), above(decades, lines)) {
             (Some(severity), _) => (forgets(diagnosis, layer), "vanishes", of_span(diagnosis, severity)),
-            (_, Some(severity)) => (Cause::ExplodingRecurrence, "explodes", severity),
+            (_, Some(severity)) => ((Cause::ExplodingRecurrence, String::new()), "explodes", severity),
             _ => continue,
         };
         if findings.iter().any(|finding| finding.cause == cause && finding.layer == layer) {
             continue;
         }
         let text = format!(
-            "the gradient {how} over time: {} decades over the {} of the span",
+            "the gradient {how} over time: {} decades over the {} of the span{gate}",
             signed(decades),
             count(span, "step")
         );
@@ -74,10 +81,10 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let span = diagnosis.span.unwrap_or(last).min(last);
         let decades = libm::log10(bounds[span]);
         let Some(severity) = above(-decades, diagnosis.thresholds.over_time) else { continue };
-        let cause = forgets(diagnosis, &horizon.name);
+        let (cause, gate) = forgets(diagnosis, &horizon.name);
         let text = format!(
             "the gradient vanishes over time: certified to lose at least {} decades over the {} of the span, whatever \
-             the input",
+             the input{gate}",
             signed(decades).trim_start_matches('−'),
             count(span, "step")
         );
@@ -117,18 +124,12 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         };
         if let Some(severity) = above(-total, lines.over_time) {
             let severity = of_span(diagnosis, severity);
-            match gate.filter(|gate| gate.opening().mean() < lines.shut_gate) {
-                Some(gate) => {
-                    let (gate, open) = (gate.gate(), number(gate.opening().mean()));
-                    let text = format!(
-                        "the gradient vanishes over time: {size}; gate {gate} has a mean of {open}, so it forgets"
-                    );
-                    say(Cause::ClosedForgetGate, severity, text, parts);
-                }
-                None => {
-                    say(forgets(diagnosis, layer), severity, format!("the gradient vanishes over time: {size}"), parts)
-                }
-            }
+            // Input weights that saturate the units of a state are at fault, and not the recurrence.
+            let (cause, gate) = match mends.map(|it| &it.alteration) {
+                Some(Alteration::CriticalLayer(_)) => (Cause::LargeWeights, String::new()),
+                _ => forgets(diagnosis, layer),
+            };
+            say(cause, severity, format!("the gradient vanishes over time: {size}{gate}"), parts);
         } else if let Some(severity) = above(total, lines.over_time) {
             say(Cause::ExplodingRecurrence, severity, format!("the gradient explodes over time: {size}"), parts);
         } else if state.weights().mean() * span as f64 > lines.over_time[1]
@@ -158,13 +159,13 @@ const NAMED: usize = 8;
 pub(super) fn sensitive(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let units = trajectory.units.iter().enumerate().filter(|(_, unit)| unit.decades() > SENSITIVE);
-        let named: Vec<alloc::string::String> = units.clone().take(NAMED).map(|(unit, _)| format!("{unit}")).collect();
+        let named: Vec<String> = units.clone().take(NAMED).map(|(unit, _)| format!("{unit}")).collect();
         let most = units.clone().map(|(_, unit)| unit.decades()).fold(0.0, f64::max);
         let (all, some) = (units.count(), named.len());
         if all == 0 {
             continue;
         }
-        let rest = if all > some { format!(" and {} more", all - some) } else { alloc::string::String::new() };
+        let rest = if all > some { format!(" and {} more", all - some) } else { String::new() };
         let text = format!(
             "the state of {} ({}{rest}) is far more sensitive to the parameter that carries it than it is large",
             count(all, "unit"),
