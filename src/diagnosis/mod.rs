@@ -46,13 +46,16 @@ fn outputs(node: &LayerSpec) -> Option<String> {
     matches!(last, LayerSpec::ActivationLayer { .. }).then_some(path)
 }
 
+/// Whether a layer has weights: parameters that map its inputs to its outputs, other than the gains of a norm.
+fn has_weights(part: &LayerSpec) -> bool {
+    use LayerSpec::{Custom, Embedding, GatedLinear, Linear, Recurrent};
+    matches!(part, Linear(_) | GatedLinear(_) | Embedding(_) | Recurrent { .. } | Custom { .. })
+}
+
 /// Returns the path of the first layer with weights, if it is [`Linear`](crate::layer::Linear). The output of other
 /// layers does not show the scale of their inputs.
 fn first_linear(node: &LayerSpec) -> Option<String> {
-    let weighs = |part: &LayerSpec| {
-        matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
-    };
-    let (layer, part) = node.parts().into_iter().find(|(_, part)| weighs(part))?;
+    let (layer, part) = node.parts().into_iter().find(|(_, part)| has_weights(part))?;
     matches!(part, LayerSpec::Linear(_)).then_some(layer)
 }
 

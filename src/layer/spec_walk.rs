@@ -77,7 +77,7 @@ impl LayerSpec {
         row.iter().chain(one).chain(other)
     }
 
-    fn children_mut(&mut self) -> impl Iterator<Item = &mut LayerSpec> {
+    pub(crate) fn children_mut(&mut self) -> impl Iterator<Item = &mut LayerSpec> {
         let (row, one, other): (&mut [LayerSpec], _, _) = match self {
             LayerSpec::Sequential { layers, .. }
             | LayerSpec::Checkpointed { layers, .. }

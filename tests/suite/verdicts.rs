@@ -134,6 +134,33 @@ fn learned_branches(described: f64) -> Result<Sequential<f32>, Error> {
     network.linear(4).build()
 }
 
+/// Learned scales are those of the parameters, whatever the description draws.
+#[test]
+fn learned_branch_scale_is_read_from_the_parameters() -> Result<(), Error> {
+    let scales: Vec<String> = (1..13).map(|layer| format!("{layer}.scale")).collect();
+    for described in [0.0, 0.1, 5.0] {
+        let network = learned_branches(described)?;
+        let loud = set(&network, &scales.iter().map(|name| (&**name, 5.0)).collect::<Vec<_>>())?;
+        let report = check(&network, &loud)?;
+        assert_eq!(root(&report).0, Cause::LoudBranches, "{described}: {report}");
+        let (spec, inputs) = (network.spec(), InputStatistics::new(1.0)?);
+        let fixes = suggest_fixes(&FixContext::new(&spec, inputs, report.root().unwrap()))?;
+        assert!(!fixes.is_empty() && fixes[0].name == "scaled branches", "{described}: {fixes:?}");
+        for fix in fixes.iter().filter(|fix| fix.name == "scaled branches") {
+            let fixed = fix.apply(&spec, &loud, 2)?.unwrap();
+            let after = fixed.check(&normal(ROWS * WIDTH), BatchShape::batch(ROWS), None)?;
+            assert!(after.is_healthy(), "{described}: {after}");
+            // Weights are not accused.
+            assert!(fixed.survivors.iter().any(|it| it.name == "3.branch.0.weight"), "{described}");
+        }
+        // Scales that are quiet in fact are not accused.
+        let quiet = set(&network, &scales.iter().map(|name| (&**name, 0.1)).collect::<Vec<_>>())?;
+        let report = check(&network, &quiet)?;
+        assert!(report.is_healthy(), "{described}: {report}");
+    }
+    Ok(())
+}
+
 /// A gradient that enters at the last step reaches no state of a layer that reads backwards but its first.
 #[test]
 fn backward_half_before_the_last_step_has_no_budget_over_time() -> Result<(), Error> {
@@ -192,6 +219,63 @@ fn checks_read_the_layout_of_a_dataset() -> Result<(), Error> {
     Ok(())
 }
 
+/// All layers with weights are redrawn in interventions, and accused ones in fixes.
+#[test]
+fn layers_of_every_kind_are_redrawn() -> Result<(), Error> {
+    let gated = {
+        let mut network = Sequential::<f32>::input(WIDTH);
+        for _ in 0..5 {
+            network = network.gated_linear(WIDTH, Sigmoid);
+        }
+        network.linear(4).build()?
+    };
+    let rectified = {
+        let mut network = Sequential::<f32>::input(WIDTH);
+        for _ in 0..5 {
+            network = network.layer(he()).prelu();
+        }
+        network.linear(4).build()?
+    };
+    let slopes = |network: &Sequential<f32>| times(network, &[("3.slope", 1e4)]);
+    for (network, w, layer) in [
+        (&gated, times(&gated, &[("2.weight", 1e3)])?, "2"),
+        (&gated, times(&gated, &[("2.weight", 1e-4)])?, "2"),
+        (&rectified, times(&rectified, &[("4.weight", 1e4)])?, "4"),
+        (&rectified, slopes(&rectified)?, "3"),
+    ] {
+        let report = check(network, &w)?;
+        let fault = report.root().unwrap_or_else(|| panic!("{report}"));
+        assert!(matches!(fault.cause, Cause::LargeWeights | Cause::Bottleneck), "{report}");
+        assert_eq!(fault.layer, layer, "{report}");
+        let told = fault.intervention.as_ref().unwrap_or_else(|| panic!("{report}"));
+        assert_eq!(told.alteration, Alteration::CriticalLayer(layer.into()), "{report}");
+        let (spec, inputs, mut tried) = (network.spec(), InputStatistics::new(1.0)?, 0);
+        for fix in suggest_fixes(&FixContext::new(&spec, inputs, fault))? {
+            let Some(fixed) = fix.apply(&spec, &w, 2)? else { continue };
+            assert!(fixed.survivors.iter().all(|it| it.name != format!("{layer}.weight")), "{fix}");
+            assert!(fixed.survivors.iter().all(|it| it.name != format!("{layer}.slope")), "{fix}");
+            let after = fixed.check(&normal(ROWS * WIDTH), BatchShape::batch(ROWS), None)?;
+            assert!(after.is_healthy(), "{fix}: {after}");
+            tried += 1;
+        }
+        assert!(tried > 0, "{report}");
+    }
+    // Input weights of a recurrence that shut all of its units.
+    let network = Sequential::<f32>::input(4).linear(8).recurrent(8, Elman::new(Tanh)).last_step().linear(2).build()?;
+    let w = times(&network, &[("1.weight", 1e4)])?;
+    let report = check_parameters(&network, &w, &normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
+    let fault = report.root().unwrap_or_else(|| panic!("{report}"));
+    let told = fault.intervention.as_ref().unwrap_or_else(|| panic!("{report}"));
+    assert_eq!(told.alteration, Alteration::CriticalLayer("1".into()), "{report}");
+    assert_eq!(root(&report), (Cause::LargeWeights, "1"), "{report}");
+    let (spec, inputs) = (network.spec(), InputStatistics::new(1.0)?.steps(6)?);
+    let fixes = suggest_fixes(&FixContext::new(&spec, inputs, fault).span(1))?;
+    let fixed = fixes.iter().find_map(|fix| fix.apply(&spec, &w, 2).transpose()).expect("a fix")?;
+    let after = fixed.check(&normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
+    assert!(after.is_healthy(), "{after}");
+    Ok(())
+}
+
 fn trained(
     network: &Sequential<f32>,
     transform: impl GradientTransform<f32>,
@@ -236,6 +320,26 @@ fn accused_gate_is_shown_with_its_mean() -> Result<(), Error> {
             assert!(!root.refuted_by.contains("half"), "{bias}: {report}");
             assert!(root.text.contains("gate forget has a mean of 0."), "{bias}: {report}");
         }
+    }
+    Ok(())
+}
+
+/// Only shut gates are opened, and the one that brings the gradient back is named.
+#[test]
+fn intervention_opens_the_shut_gate_alone() -> Result<(), Error> {
+    for (gate, cause) in [("output", Cause::ClosedOutputGate), ("input", Cause::ClosedInputGate)] {
+        let gates = ByGate::new(Zeros).gate(gate, Constant(-9.0)).gate("forget", Constant(4.0));
+        let mut network = Sequential::<f32>::input(2).linear(4);
+        for _ in 0..3 {
+            network = network.layer(Recurrent::new(4, 4, Lstm::new()).bias(gates.clone()));
+        }
+        let network = network.last_step().linear(2).build()?;
+        let w = initialize(&network, 1)?;
+        let report = check_parameters(&network, &w, &normal(32 * 12 * 2), BatchShape::sequences(32, 12), Some(1))?;
+        assert_eq!(root(&report).0, cause, "{report}");
+        let told = report.findings.iter().filter_map(|finding| finding.intervention.as_ref());
+        let opens = format!("gate {gate} half open");
+        assert!(told.clone().any(|it| it.alteration.to_string() == opens), "{report}");
     }
     Ok(())
 }

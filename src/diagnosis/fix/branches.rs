@@ -1,16 +1,29 @@
 //! Residual branches scaled by 1/√L.
 
-use super::{Cause, Effort, Fix, FixContext, FixStrategy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{
-    diagnosis::intervention::{residual_blocks, scaled_branches},
+    diagnosis::intervention::{learned_scales, residual_blocks, scaled_branches},
     error::Error,
 };
-use alloc::format;
+use alloc::{format, string::String};
 
 /// Scales the branches of L residual layers by 1/√L. The variance that they add to signal and gradient is then
 /// bounded at any depth (Hayou et al. 2021).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ScaleBranches;
+
+impl ScaleBranches {
+    /// Returns the fix of learned scales that have left a description whose own scales are small enough: they are drawn
+    /// again. `None` if nothing shows that the branches are too loud, or no scale is learned.
+    fn scales_drawn_again(self, context: &FixContext<'_>) -> Option<Fix> {
+        let scales = learned_scales(context.network);
+        if context.finding.cause != Cause::LoudBranches || scales.is_empty() {
+            return None;
+        }
+        let why = String::from("the learned scales of branches as the description draws them");
+        Some(context.fix(self.name(), Effort::Initialization, Change::RedrawLayers(scales), why).preferred())
+    }
+}
 
 impl FixStrategy for ScaleBranches {
     fn name(&self) -> &'static str {
@@ -22,7 +35,7 @@ impl FixStrategy for ScaleBranches {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let Some(after) = scaled_branches(context.network) else { return Ok(None) };
+        let Some(after) = scaled_branches(context.network) else { return Ok(self.scales_drawn_again(context)) };
         let blocks = residual_blocks(context.network);
         let why =
             format!("branches scaled by 1/√{blocks}, so that {blocks} of them add no more than their skips carry");

@@ -1,18 +1,14 @@
 //! Critical initialization for the activation after each weight matrix.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
-use crate::{
-    error::Error,
-    initializer::{CriticalGain, Initializer, LeCun, Zeros},
-    layer::{LayerSpec, Linear},
-};
+use crate::{diagnosis::intervention::make_critical, error::Error, layer::LayerSpec};
 use alloc::string::String;
 
-/// Initializes every weight matrix by [`CriticalGain`] for the activation that follows it, so that each layer keeps the
-/// mean squared norm of a gradient (χ₁ = 1).
+/// Initializes every weight matrix by [`CriticalGain`](crate::initializer::CriticalGain) for the activation that
+/// follows it, so that each layer keeps the mean squared norm of a gradient (χ₁ = 1).
 ///
-/// A matrix without a following activation gets LeCun's initialization. The fix does not apply if an activation has no
-/// critical point, such as sigmoid.
+/// A matrix without a following activation gets LeCun's initialization. The matrices of a gated layer keep the variance
+/// of the signal. The fix does not apply if an activation has no critical point, such as sigmoid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CriticalInitialization {
     /// Whether matrices are also orthogonal, which is preferred. Then all singular values are equal, so no single
@@ -21,23 +17,14 @@ pub struct CriticalInitialization {
     pub orthogonal: bool,
 }
 
-/// Returns the network with critical initialization of all [`Linear`](crate::layer::Linear) layers; `None` if an
+/// Returns the network with critical initialization of all layers with weights but recurrent ones; `None` if an
 /// activation has no critical point.
 pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
     let mut every = true;
     let after = rewrite(network, &mut |leaf, next| {
-        let LayerSpec::Linear(Linear { weights, bias, .. }) = leaf else { return false };
-        let Some(next) = next else {
-            (*weights, *bias) = (LeCun::normal().kind(), bias.as_ref().map(|_| Zeros.kind()));
-            return true;
-        };
-        let Ok(gain) = CriticalGain::new(next.as_any()) else {
-            every = false;
-            return false;
-        };
-        let gain = if orthogonal { gain.orthogonal() } else { gain };
-        (*weights, *bias) = (gain.kind(), bias.as_ref().map(|_| gain.kind()));
-        true
+        let is_critical = make_critical(leaf, next, orthogonal);
+        every &= is_critical != Some(false);
+        is_critical.is_some()
     });
     after.filter(|_| every)
 }

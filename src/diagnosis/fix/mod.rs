@@ -57,9 +57,9 @@ pub use trial_report::{TrialOutcome, TrialReport};
 pub use unsquash::UnsquashOutputs;
 pub use without_decay::WithoutDecay;
 
-use super::{Cause, Finding, Thresholds, figures::figure};
+use super::{Cause, Finding, Thresholds, figures::figure, has_weights};
 use crate::{
-    activation::ActivationKind,
+    activation::{Activation, ActivationKind, LeakyRelu},
     dataset::Standardize,
     error::Error,
     layer::LayerSpec,
@@ -354,7 +354,8 @@ pub(super) fn rewrite(
                 let mut changed = false;
                 let mut rest = &mut layers[..];
                 while let Some((layer, after)) = rest.split_first_mut() {
-                    changed |= walk(layer, after.iter().find_map(first_activation).or(next), change);
+                    let follows = first_activation(after);
+                    changed |= walk(layer, follows.as_ref().map_or(next, Option::as_ref), change);
                     rest = after;
                 }
                 changed
@@ -374,13 +375,13 @@ pub(super) fn rewrite(
     walk(&mut after, None, change).then_some(after)
 }
 
-/// Returns the first activation in `node`, not counting those within branches.
-fn first_activation(node: &LayerSpec) -> Option<&ActivationKind> {
-    match node {
-        LayerSpec::ActivationLayer { activation, .. } => Some(activation),
-        LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => {
-            layers.iter().find_map(first_activation)
-        }
-        _ => None,
-    }
+/// Returns the activation that the output of a layer before `layers` enters, not counting those within branches:
+/// `Some(None)` if it enters other weights first, `None` if these layers have neither.
+fn first_activation(layers: &[LayerSpec]) -> Option<Option<ActivationKind>> {
+    layers.iter().find_map(|layer| match layer {
+        LayerSpec::ActivationLayer { activation, .. } => Some(Some(activation.clone())),
+        LayerSpec::PRelu(slopes) => Some(LeakyRelu::new(slopes.initial).ok().map(|leaky| leaky.kind())),
+        LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => first_activation(layers),
+        part => has_weights(part).then_some(None),
+    })
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     block::{Blocks, Role},
-    diagnosis::{Cause, Finding, LayerRange},
+    diagnosis::{Cause, Finding, LayerRange, has_weights, intervention::learned_scales},
     error::{Error, require_length},
     layer::{LayerSpec, Linear},
     scalar::Scalar,
@@ -73,13 +73,16 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
 }
 
 /// Returns the layers or blocks whose parameters a finding names as the cause. For a closed gate this is the block of
-/// all biases of its layer; otherwise the layers that the finding names. For an activation the layers before it are
-/// included, up to the next layer with weights.
+/// all biases of its layer, and for loud branches the learned scales; otherwise the layers that the finding names. For
+/// an activation the layers before it are included, up to the next layer with weights.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
     if matches!(finding.cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate) {
         let dot = if finding.layer.is_empty() { "" } else { "." };
         return Vec::from([format!("{}{dot}bias", finding.layer)]);
+    }
+    if finding.cause == LoudBranches {
+        return learned_scales(network);
     }
     let by_parameters = matches!(
         finding.cause,
@@ -98,15 +101,13 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     // changes it.
     let as_described = match (finding.decades, finding.predicted) {
         (Some(found), Some(predicted)) => (found - predicted).abs() <= 1.0,
-        _ => true,
+        // A measurement over time that other input weights repair.
+        _ => !finding.intervention.as_ref().is_some_and(|tried| tried.measured && tried.each_step),
     };
     let accuses = by_parameters && !(as_described && matches!(finding.cause, SmallWeights | LargeWeights));
     let parts = network.parts();
     let place = |path: &str| parts.iter().position(|(at, _)| at == path);
-    let weighs = |part: &LayerSpec| {
-        matches!(part, LayerSpec::Linear(_) | LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. })
-    };
-    let is_own = |part: &LayerSpec| weighs(part) || part.is_norm();
+    let is_own = |part: &LayerSpec| has_weights(part) || part.is_norm() || matches!(part, LayerSpec::PRelu(_));
     let (mut found, whole) = (Vec::new(), LayerRange { first: String::new(), last: String::new() });
     let ranges = if finding.layers.is_empty() { core::slice::from_ref(&whole) } else { &finding.layers[..] };
     for range in ranges.iter().filter(|_| accuses) {
@@ -116,7 +117,7 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
         let last = last + parts[last..].iter().skip(1).take_while(|(path, _)| path.starts_with(&below)).count();
         if matches!(parts[first].1, LayerSpec::ActivationLayer { .. }) {
             let before = parts[..first].iter().rev();
-            let until = before.clone().position(|(_, part)| weighs(part)).map_or(first, |weights| weights + 1);
+            let until = before.clone().position(|(_, part)| has_weights(part)).map_or(first, |weights| weights + 1);
             found.extend(before.take(until).filter(|(_, part)| is_own(part)).map(|(path, _)| path.clone()));
         }
         let inside = parts[first..=last.max(first)].iter().filter(|(_, part)| is_own(part));

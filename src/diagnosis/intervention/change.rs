@@ -4,15 +4,23 @@ use super::Alteration;
 use crate::{
     activation::{Activation, ActivationKind, Tanh},
     diagnosis::fix::rewrite,
-    initializer::{CriticalGain, Initializer, LeCun, Zeros},
-    layer::{BranchScale, LayerSpec, Linear},
+    initializer::{ByGate, CriticalGain, Initializer, LeCun, Zeros},
+    layer::{BranchScale, LayerSpec, Linear, PRelu, join},
+    mean_field::forward_gain,
 };
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
-/// Returns the paths of the `Linear` layers, whose weights an intervention redraws, in the order of the forward pass.
+/// Whether an intervention on weights redraws parameters of the layer: weights and biases, the slopes of a
+/// [`PRelu`], the input weights of a recurrent layer.
+fn is_redrawn(part: &LayerSpec) -> bool {
+    use LayerSpec::{GatedLinear, Linear, PRelu, Recurrent};
+    matches!(part, Linear(_) | GatedLinear(_) | PRelu(_) | Recurrent { .. })
+}
+
+/// Returns the paths of the layers whose parameters an intervention on weights redraws, in the order of the forward
+/// pass.
 pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
-    let parts = network.parts().into_iter();
-    parts.filter(|(_, part)| matches!(part, LayerSpec::Linear(_))).map(|(path, _)| path).collect()
+    network.parts().into_iter().filter(|(_, part)| is_redrawn(part)).map(|(path, _)| path).collect()
 }
 
 /// Returns the paths of the layers that an alteration changes, in the order of the forward pass.
@@ -21,11 +29,11 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
     let changes = |(path, part): &(String, &LayerSpec)| match (alteration, part) {
         (Alteration::UnitGains, part) => part.is_norm(),
         (Alteration::ScaledBranches, LayerSpec::Residual { .. }) => true,
-        (Alteration::OpenGates, LayerSpec::Recurrent { .. }) => true,
+        (Alteration::OpenGate(_) | Alteration::OpenGates, LayerSpec::Recurrent { .. }) => true,
         (Alteration::ExchangedActivations, LayerSpec::ActivationLayer { activation, .. }) => {
             Some(path) != outputs.as_ref() && has_no_critical_point(activation)
         }
-        (Alteration::CriticalWeights, LayerSpec::Linear(_)) => true,
+        (Alteration::CriticalWeights, part) => is_redrawn(part),
         _ => false,
     };
     network.parts().into_iter().filter(changes).map(|(path, _)| path).collect()
@@ -33,21 +41,56 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
 
 /// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows.
 /// `layers` are some of [`weight_layers`]; `None` if they are empty.
-///
-/// Weights without a following activation, or with one that has no critical point, get LeCun's initialization.
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
     let (all, mut place) = (weight_layers(network), 0);
     rewrite(network, &mut |leaf, next| {
-        let LayerSpec::Linear(Linear { weights, bias, .. }) = leaf else { return false };
+        if !is_redrawn(leaf) {
+            return false;
+        }
         let chosen = all.get(place).is_some_and(|path| layers.contains(path));
         place += 1;
-        if chosen {
-            let gain = next.and_then(|next| CriticalGain::new(next.as_any()).ok());
-            *weights = gain.map_or_else(|| LeCun::normal().kind(), Initializer::kind);
-            *bias = bias.as_ref().map(|_| gain.map_or_else(|| Zeros.kind(), Initializer::kind));
+        if let (true, LayerSpec::Recurrent { weights, .. }) = (chosen, &mut *leaf) {
+            *weights = LeCun::normal().kind();
+        } else if chosen {
+            make_critical(leaf, next, false);
         }
         chosen
     })
+}
+
+/// Sets the initializers of a layer at the critical gain of the activation `next` that follows it, with orthogonal
+/// weights if `orthogonal` is set. Returns whether the activation has a critical point; `None` for a layer without such
+/// weights.
+///
+/// Weights without a following activation, or with one that has no critical point, get LeCun's initialization. Of a
+/// gated layer the values are drawn so that their product with the gates has the variance of the input. The slopes of a
+/// [`PRelu`] get their usual value.
+pub(in crate::diagnosis) fn make_critical(
+    leaf: &mut LayerSpec,
+    next: Option<&ActivationKind>,
+    orthogonal: bool,
+) -> Option<bool> {
+    match leaf {
+        LayerSpec::Linear(Linear { weights, bias, .. }) => {
+            let gain = next.and_then(|next| CriticalGain::new(next.as_any()).ok());
+            let gain = gain.map(|gain| if orthogonal { gain.orthogonal() } else { gain });
+            *weights = gain.map_or_else(|| LeCun::normal().kind(), Initializer::kind);
+            *bias = bias.as_ref().map(|_| gain.map_or_else(|| Zeros.kind(), Initializer::kind));
+            Some(next.is_none() || gain.is_some())
+        }
+        LayerSpec::GatedLinear(gated) => {
+            let gain = forward_gain(gated.activation.as_any(), 1.0).ok().filter(|gain| gain.is_finite());
+            let values = LeCun::normal().gain(gain.unwrap_or(1.0));
+            gated.weights = ByGate::new(LeCun::normal()).gate("value", values).kind();
+            gated.bias = gated.bias.as_ref().map(|_| Zeros.kind());
+            Some(gain.is_some())
+        }
+        LayerSpec::PRelu(slopes) => {
+            slopes.initial = PRelu::new(slopes.width).initial;
+            Some(true)
+        }
+        _ => None,
+    }
 }
 
 /// Whether the activation has no critical point: no initial weights keep both the signal and the gradient.
@@ -82,36 +125,47 @@ pub(in crate::diagnosis) fn residual_blocks(network: &LayerSpec) -> usize {
 /// Returns the network with the branches of its L residual layers scaled by 1/√L, if their scale was larger; `None`
 /// if none was.
 pub(in crate::diagnosis) fn scaled_branches(network: &LayerSpec) -> Option<LayerSpec> {
-    let blocks = residual_blocks(network);
-    let most = 1.0 / libm::sqrt(blocks.max(1) as f64);
-    let mut changed = false;
-    let after = scale(network, most, &mut changed);
-    changed.then_some(after)
+    let most = 1.0 / libm::sqrt(residual_blocks(network).max(1) as f64);
+    let quiet = |value: f64| if value.abs() > most { most.copysign(value) } else { value };
+    let after = each_scale(network, &|_, scale| match scale {
+        BranchScale::Fixed(value) => BranchScale::Fixed(quiet(value)),
+        BranchScale::Learned(value) => BranchScale::Learned(quiet(value)),
+    });
+    (after != *network).then_some(after)
 }
 
-fn scale(node: &LayerSpec, most: f64, changed: &mut bool) -> LayerSpec {
-    match node {
-        LayerSpec::Sequential { input, layers } => {
-            let layers = layers.iter().map(|layer| scale(layer, most, changed)).collect();
-            LayerSpec::Sequential { input: *input, layers }
+/// Returns the network with the initial values of learned branch scales replaced by `value`, which receives the name of
+/// the scale's block. Where it returns `None`, the initial value stays.
+pub(super) fn with_scales(network: &LayerSpec, value: &dyn Fn(&str) -> Option<f64>) -> LayerSpec {
+    each_scale(network, &|path, scale| match scale {
+        BranchScale::Learned(initial) => BranchScale::Learned(value(&join(path, "scale")).unwrap_or(initial)),
+        fixed => fixed,
+    })
+}
+
+/// Returns the blocks of learned branch scales.
+pub(in crate::diagnosis) fn learned_scales(network: &LayerSpec) -> Vec<String> {
+    let is_learned = |part: &LayerSpec| matches!(part, LayerSpec::Residual { scale: BranchScale::Learned(_), .. });
+    let parts = network.parts().into_iter().filter(|(_, part)| is_learned(part));
+    parts.map(|(path, _)| join(&path, "scale")).collect()
+}
+
+/// Returns the network with each branch scale replaced by the result of `change`, which receives the path of its layer.
+fn each_scale(network: &LayerSpec, change: &dyn Fn(&str, BranchScale) -> BranchScale) -> LayerSpec {
+    fn walk(
+        node: &mut LayerSpec,
+        paths: &mut dyn Iterator<Item = String>,
+        change: &dyn Fn(&str, BranchScale) -> BranchScale,
+    ) {
+        let path = paths.next().unwrap_or_default();
+        if let LayerSpec::Residual { scale, .. } = node {
+            *scale = change(&path, *scale);
         }
-        LayerSpec::Parallel { branches, merge } => {
-            let branches = branches.iter().map(|branch| scale(branch, most, changed)).collect();
-            LayerSpec::Parallel { branches, merge: *merge }
-        }
-        LayerSpec::Residual { branch, scale: old } => {
-            let (BranchScale::Fixed(value) | BranchScale::Learned(value)) = *old;
-            let louder = value.abs() > most;
-            *changed |= louder;
-            let to = if louder { most.copysign(value) } else { value };
-            let new = match old {
-                BranchScale::Fixed(_) => BranchScale::Fixed(to),
-                BranchScale::Learned(_) => BranchScale::Learned(to),
-            };
-            LayerSpec::Residual { branch: Box::new(scale(branch, most, changed)), scale: new }
-        }
-        other => other.clone(),
+        node.children_mut().for_each(|part| walk(part, paths, change));
     }
+    let mut after = network.clone();
+    walk(&mut after, &mut network.parts().into_iter().map(|(path, _)| path), change);
+    after
 }
 
 /// Returns the layer spec after the alterations; `None` if one of them changes nothing. [`Alteration::CriticalWeights`]

@@ -15,7 +15,7 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
     let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];
     let mut budget = |alterations: &[Alteration], layers: &[_]| -> Result<Option<Budget>, Error> {
-        if alterations.iter().any(|it| matches!(it, Alteration::UnitGains | Alteration::OpenGates)) {
+        if alterations.iter().any(|it| matches!(it, Alteration::UnitGains)) {
             return Ok(None);
         }
         let mut inputs = diagnosis.inputs;
@@ -33,7 +33,7 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
         }
     };
     let links = Budget::predicted(&diagnosis.prediction).map_or(Vec::new(), |budget| budget.links);
-    search(network, &Budget { total: before, links }, false, lines, &mut budget).unwrap_or_default()
+    search(network, &[], &Budget { total: before, links }, false, lines, &mut budget).unwrap_or_default()
 }
 
 impl Budget {

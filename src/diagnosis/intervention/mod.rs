@@ -6,7 +6,7 @@ mod passes;
 
 use crate::{layer::LayerSpec, monitor::Factor};
 use change::{changed_layers, weight_layers};
-pub(super) use change::{has_no_critical_point, residual_blocks, scaled_branches};
+pub(super) use change::{has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches};
 pub(super) use forecast::forecast;
 pub(super) use passes::Experiments;
 
@@ -29,12 +29,16 @@ pub enum Alteration {
     CriticalLayer(String),
     /// The weights of the layers in these ranges are redrawn at their critical gains.
     CriticalLayers(Vec<LayerRange>),
-    /// The weights of all [`Linear`](crate::layer::Linear) layers are redrawn at their critical gain.
+    /// The weights of all layers are redrawn at their critical gain, the slopes of a [`PRelu`](crate::layer::PRelu) at
+    /// their usual value, and the input weights of recurrent layers at the variance 1/inputs.
     CriticalWeights,
     /// The gains of normalization layers are set to 1, and their biases to 0.
     UnitGains,
-    /// The biases of gates that are nearly always shut or nearly always open are set to 0, so that these gates are half
-    /// open.
+    /// The biases of the gates of this name that are nearly always shut are set to 0, so that these gates are half
+    /// open. In a cell without an input gate, such as a GRU, the gate that carries the state is shut to the input if it
+    /// nearly always keeps the old state.
+    OpenGate(String),
+    /// The biases of all gates that are nearly always shut are set to 0.
     OpenGates,
     /// The branches of L residual layers are scaled by 1/√L, if their scale is larger.
     ScaledBranches,
@@ -61,8 +65,10 @@ impl Alteration {
             }
             Alteration::UnitGains if before < 0.0 => Cause::Bottleneck,
             Alteration::UnitGains => Cause::LargeWeights,
-            Alteration::OpenGates if before < 0.0 => Cause::ClosedInputGate,
-            Alteration::OpenGates => Cause::ExplodingRecurrence,
+            Alteration::OpenGate(gate) if before < 0.0 && gate == "output" => Cause::ClosedOutputGate,
+            Alteration::OpenGate(gate) if before < 0.0 && gate == "forget" => Cause::ClosedForgetGate,
+            Alteration::OpenGate(_) | Alteration::OpenGates if before < 0.0 => Cause::ClosedInputGate,
+            Alteration::OpenGate(_) | Alteration::OpenGates => Cause::ExplodingRecurrence,
             Alteration::ScaledBranches => Cause::LoudBranches,
             Alteration::ExchangedActivations => Cause::SaturatingActivation,
             Alteration::OrthogonalRecurrence if before < 0.0 => Cause::VanishingRecurrence,
@@ -82,6 +88,7 @@ impl fmt::Display for Alteration {
             Alteration::CriticalLayers(layers) => write!(f, "the weights of {} at their critical gain", place(layers)),
             Alteration::CriticalWeights => f.write_str("all weights at their critical gain"),
             Alteration::UnitGains => f.write_str("the gains of norms at 1"),
+            Alteration::OpenGate(gate) => write!(f, "gate {gate} half open"),
             Alteration::OpenGates => f.write_str("shut gates half open"),
             Alteration::ScaledBranches => f.write_str("branches scaled by 1/√L"),
             Alteration::ExchangedActivations => f.write_str("tanh for activations without a critical point"),
@@ -176,9 +183,10 @@ type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budg
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
 /// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
 /// the two budgets shows which layers have the fault. If no change repairs the budget, pairs of the nearest five are
-/// tried.
+/// tried. `gates` are the names of gates that are nearly always shut.
 fn search<E>(
     network: &LayerSpec,
+    gates: &[&str],
     budget_before: &Budget,
     measured: bool,
     [low, high]: [f64; 2],
@@ -187,14 +195,11 @@ fn search<E>(
     let (before, layers) = (budget_before.total, &weight_layers(network)[..]);
     let good = |after: f64| (low..high).contains(&after);
     let mut verdict = Verdict::default();
-    let singles = [
-        Alteration::StandardizedInputs,
-        Alteration::CriticalWeights,
-        Alteration::UnitGains,
-        Alteration::OpenGates,
-        Alteration::ScaledBranches,
-        Alteration::ExchangedActivations,
-    ];
+    let each_gate = gates.iter().map(|&gate| Alteration::OpenGate(gate.into()));
+    let all_gates = (gates.len() > 1).then_some(Alteration::OpenGates);
+    let singles = [Alteration::StandardizedInputs, Alteration::CriticalWeights, Alteration::UnitGains].into_iter();
+    let singles = singles.chain(each_gate).chain(all_gates);
+    let singles = singles.chain([Alteration::ScaledBranches, Alteration::ExchangedActivations]);
     for alteration in singles {
         let Some(after) = budget(core::slice::from_ref(&alteration), layers)? else { continue };
         let tried = Intervention { alteration, before, after: after.total, each_step: false, measured };

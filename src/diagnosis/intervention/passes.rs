@@ -1,11 +1,15 @@
 //! Interventions by passes: the measured budget of the current parameters with one thing changed.
 
-use super::{Alteration, Budget, Intervention, Verdict, change::altered, search};
+use super::{
+    Alteration, Budget, Intervention, Verdict,
+    change::{altered, with_scales},
+    search,
+};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks, Role},
     dataset::Standardize,
-    diagnosis::{Thresholds, first_output, outputs},
+    diagnosis::{Thresholds, first_output, outputs, rules::layer_of_block},
     error::Error,
     initializer::{Initializer, Orthogonal, Shape},
     layer::{DropoutKey, Layer, LayerSpec, Mode, initialize},
@@ -21,12 +25,12 @@ use core::{cell::Cell, ops::Range};
 pub(in crate::diagnosis) struct Experiments {
     /// The decades from loss to first weights, without a change.
     pub before: f64,
+    /// The measurements of the pass without a change.
+    pub seen: Statistics,
     pub verdict: Verdict,
     /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by column.
     /// `None` if the inputs are standardized already, or both they and the first pre-activations are within the
     /// thresholds.
-    /// The measurements of the pass without a change.
-    pub seen: Statistics,
     pub standardized: Option<[f64; 2]>,
     /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
     /// sequence are bad.
@@ -37,6 +41,7 @@ pub(in crate::diagnosis) struct Experiments {
 
 /// A network in `f64` with its parameters and a batch. Interventions run on copies of it.
 struct Bench<'a> {
+    /// The description, with the learned scales of branches as they are.
     spec: &'a LayerSpec,
     w: &'a [f64],
     x: &'a [f64],
@@ -68,15 +73,25 @@ impl Experiments {
             }
             _ => None,
         };
-        let bench = Bench { spec, w, x, standardized, shape, seed, passes: Cell::new(0) };
         let network = spec.build_to_look_at()?;
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        let given =
+            with_scales(spec, &|scale| blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()));
+        let bench = Bench { spec: &given, w, x, standardized, shape, seed, passes: Cell::new(0) };
         let seen = bench.pass(&*network, w, x)?;
         let budget = Budget::measured(spec, &seen);
         let before = budget.total;
         let lines = [thresholds.vanishing[0], thresholds.exploding[0]];
         let verdict = match (lines[0]..lines[1]).contains(&before) {
             true => Verdict::default(),
-            false => search(spec, &budget, true, lines, &mut |alterations, layers| bench.budget(alterations, layers))?,
+            false => {
+                let mut gates: Vec<&str> = shut_gates(w, &blocks).into_iter().map(|(gate, _)| gate).collect();
+                gates.sort_unstable();
+                gates.dedup();
+                search(spec, &gates, &budget, true, lines, &mut |alterations, layers| {
+                    bench.budget(alterations, layers)
+                })?
+            }
         };
         let scale = thresholds.small_input[0]..thresholds.input[0];
         let standardized = match (&bench.standardized, first_output(spec, &seen)) {
@@ -138,8 +153,11 @@ impl Bench<'_> {
             let drawn: Vec<f64> = initialize(network, self.seed)?;
             let critical = alterations.contains(&Alteration::CriticalWeights);
             for block in blocks.iter() {
-                let layer = block.name.rsplit_once('.').map_or("", |(layer, _)| layer);
-                let redrawn = critical && layers.iter().any(|path| path == layer);
+                let layer = layer_of_block(&block.name);
+                // Recurrent matrices and the biases of gates have interventions of their own.
+                let recurs = || blocks.iter().any(|of| of.role == Role::Recurrent && layer_of_block(&of.name) == layer);
+                let redrawn =
+                    critical && layers.iter().any(|path| path == layer) && (block.role == Role::Weight || !recurs());
                 if redrawn || block.name.ends_with("scale") {
                     w.to_mut()[block.range.clone()].copy_from_slice(&drawn[block.range.clone()]);
                 }
@@ -149,9 +167,14 @@ impl Bench<'_> {
         if alterations.contains(&Alteration::UnitGains) {
             fixed.push(unit_gains(spec, &blocks));
         }
-        if alterations.contains(&Alteration::OpenGates) {
-            fixed.push(shut_gates(self.w, &blocks));
-        }
+        let opens = |alteration: &Alteration, name: &str| match alteration {
+            Alteration::OpenGate(gate) => gate == name,
+            other => *other == Alteration::OpenGates,
+        };
+        let shut = shut_gates(self.w, &blocks).into_iter();
+        let opened = shut.filter(|(gate, _)| alterations.iter().any(|alteration| opens(alteration, gate)));
+        let opened: Vec<_> = opened.map(|(_, range)| (range, 0.0)).collect();
+        fixed.extend((!opened.is_empty()).then_some(opened));
         for values in fixed {
             let differs = |(range, value): &(Range<usize>, f64)| self.w[range.clone()].iter().any(|w| w != value);
             if !values.iter().any(differs) {
@@ -175,9 +198,9 @@ impl Bench<'_> {
         Ok(seen)
     }
 
-    /// Measures two changes for recurrent layers whose decades over a sequence have a magnitude above `line`:
-    /// orthogonal recurrent matrices, and gates that keep the state. Returns, for each layer and change, the decades of
-    /// one step back in time.
+    /// Measures changes for recurrent layers whose decades over a sequence have a magnitude above `line`: orthogonal
+    /// recurrent matrices, and gates that keep the state; if neither repairs a layer, its input weights redrawn.
+    /// Returns, for each layer and change, the decades of one step back in time.
     fn over_time(
         &self,
         network: &dyn Layer<f64>,
@@ -185,7 +208,7 @@ impl Bench<'_> {
         line: f64,
     ) -> Result<Vec<(String, Intervention)>, Error> {
         let far = |state: &&StateStatistics| {
-            let total = (state.per_step().mean() * state.sequence().saturating_sub(1) as f64).abs();
+            let total = (state.per_step().mean() * state.reach() as f64).abs();
             state.per_step().count() > 0 && (total > line || total.is_nan())
         };
         let (bad, mut found) = (seen.states().iter().filter(far).collect::<Vec<_>>(), Vec::new());
@@ -201,20 +224,44 @@ impl Bench<'_> {
                     _ => remembering(block, &mut w, self.shape.steps),
                 };
             }
-            if !changed {
-                continue;
+            if changed {
+                let after = self.pass(network, &w, self.x)?;
+                found.extend(steps_back(&bad, &after, &|_| alteration.clone()));
             }
-            let after = self.pass(network, &w, self.x)?;
-            for state in &bad {
-                let Some(now) = after.states().iter().find(|now| now.name() == state.name()) else { continue };
-                let [before, after] = [state, now].map(|state| state.per_step().mean());
-                let alteration = alteration.clone();
-                let tried = Intervention { alteration, before, after, each_step: true, measured: true };
-                found.push((state.name().into(), tried));
-            }
+        }
+        let repairs = |state: &StateStatistics, tried: &Intervention| tried.after.abs() * state.reach() as f64 <= line;
+        let repaired = |state: &&StateStatistics| {
+            found.iter().any(|(layer, tried): &(String, Intervention)| layer == state.name() && repairs(state, tried))
+        };
+        let left: Vec<&StateStatistics> = bad.into_iter().filter(|state| !repaired(state)).collect();
+        let layers: Vec<String> = left.iter().map(|state| state.name().into()).collect();
+        if layers.is_empty() {
+            return Ok(found);
+        }
+        let redrawn = [Alteration::CriticalWeights];
+        let Some(spec) = altered(self.spec, &redrawn, &layers) else { return Ok(found) };
+        let network = spec.build_to_look_at()?;
+        if let Some(w) = self.parameters(&*network, &spec, &redrawn, &layers)? {
+            let after = self.pass(&*network, &w, self.x)?;
+            found.extend(steps_back(&left, &after, &|layer| Alteration::CriticalLayer(layer.into())));
         }
         Ok(found)
     }
+}
+
+/// Returns the decades of one step back in time of these layers, before and after an alteration.
+fn steps_back(
+    before: &[&StateStatistics],
+    after: &Statistics,
+    alteration: &dyn Fn(&str) -> Alteration,
+) -> Vec<(String, Intervention)> {
+    let tried = |state: &&StateStatistics| {
+        let now = after.states().iter().find(|now| now.name() == state.name())?;
+        let [before, after] = [state, now].map(|state| state.per_step().mean());
+        let alteration = alteration(state.name());
+        Some((state.name().into(), Intervention { alteration, before, after, each_step: true, measured: true }))
+    };
+    before.iter().filter_map(tried).collect()
 }
 
 /// Redraws the square parts of a recurrent block, one for each gate, as orthogonal matrices. Returns whether the block
@@ -263,18 +310,22 @@ fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
 /// The magnitude of a gate's mean bias above which the gate is below 0.1 or above 0.9: ln 9.
 const SHUT: f64 = 2.197;
 
-/// Returns the ranges of the biases of gates that are nearly always open or shut, with the value 0, in cells with a
-/// gate that carries the state.
-fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
+/// Returns the gates that are nearly always shut, each with the range of its biases, in cells with a gate that carries
+/// the state. Without an input gate that gate is shut to the input if it is nearly always open.
+fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(&'static str, Range<usize>)> {
     let mut found = Vec::new();
     let biases = blocks.iter().filter(|block| block.role == Role::Bias);
     for block in biases.filter(|block| block.gates.iter().any(|gate| gate.carries_state)) {
         let each = block.range.len() / block.gates.len();
-        for gate in 0..block.gates.len() {
-            let range = block.range.start + gate * each..block.range.start + (gate + 1) * each;
+        let has_input = block.gates.iter().any(|gate| gate.name == "input");
+        // The candidate is a value of the state, and no gate.
+        let gates = block.gates.iter().enumerate().filter(|(_, gate)| gate.name != "candidate");
+        for (place, gate) in gates {
+            let range = block.range.start + place * each..block.range.start + (place + 1) * each;
             let mean = w[range.clone()].iter().sum::<f64>() / each.max(1) as f64;
-            if libm::fabs(mean) > SHUT {
-                found.push((range, 0.0));
+            let shuts = if gate.carries_state && !has_input { mean } else { -mean };
+            if shuts > SHUT {
+                found.push((gate.name, range));
             }
         }
     }

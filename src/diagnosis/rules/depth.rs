@@ -185,8 +185,12 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
-    if let Some(opened) = verdict.mends.as_ref().filter(|it| it.alteration == Alteration::OpenGates)
-        && let Some(shut) = findings.iter_mut().find(|finding| is_gate(finding.cause))
+    let opens = |it: &&Intervention| matches!(it.alteration, Alteration::OpenGate(_) | Alteration::OpenGates);
+    if let Some(opened) = verdict.mends.as_ref().filter(opens)
+        && let Some(shut) = findings.iter_mut().find(|finding| match opened.alteration {
+            Alteration::OpenGate(_) => finding.cause == opened.cause(),
+            _ => is_gate(finding.cause),
+        })
     {
         // A finding about the gate exists already; the budget adds the evidence.
         (shut.because, shut.intervention) = (verdict.sentence(), Some(opened.clone()));
@@ -276,13 +280,13 @@ impl Depth {
         if !verdict.ruled_out.is_empty() && diagnosis.experiments.is_some() {
             return (Cause::NoCauseFound, Vec::new());
         }
+        if let Some(narrow) = self.narrow(lines).filter(|_| vanishes) {
+            return (Cause::Bottleneck, narrow);
+        }
         let each = self.sum(Factor::Activation) / self.activations().count().max(1) as f64;
         let sup = flattest.and_then(|row| row.sup).unwrap_or(1.0);
         let saturates = vanishes && each < lines.activation && sup <= 0.5;
         let starts = if saturates { Factor::Activation } else { Factor::Weights };
-        if let Some(narrow) = self.narrow(lines).filter(|_| vanishes) {
-            return (Cause::Bottleneck, narrow);
-        }
         let cause = match (vanishes, saturates) {
             (false, _) => Cause::LargeWeights,
             (true, true) => Cause::SaturatingActivation,
@@ -292,10 +296,6 @@ impl Depth {
         (cause, stretches(&self.stations(starts)))
     }
 
-    /// Returns the decades by layer. A layer begins at a link of the factor `starts`, and at a residual block or a
-    /// recurrent layer; the links up to the next belong to it.
-    fn stations(&self, starts: Factor) -> Vec<Station> {
-        let mut found: Vec<Station> = Vec::new();
     /// Returns the layers whose weights lie far below those of the median layer, by the thresholds of a bottleneck;
     /// `None` if there are none.
     fn narrow(&self, lines: &Thresholds) -> Option<Vec<LayerRange>> {
@@ -311,6 +311,10 @@ impl Depth {
         is_narrow.then(narrow).map(|found| if found.is_empty() { LayerRange::single(layer) } else { found })
     }
 
+    /// Returns the decades by layer. A layer begins at a link of the factor `starts`, and at a residual block or a
+    /// recurrent layer; the links up to the next belong to it.
+    fn stations(&self, starts: Factor) -> Vec<Station> {
+        let mut found: Vec<Station> = Vec::new();
         for row in &self.rows {
             if row.factor == starts || row.factor == Factor::Addition {
                 found.push(Station::new(&row.layer, 0.0));
@@ -349,14 +353,14 @@ impl Depth {
                     _ => shares,
                 }
             }
-            Cause::SmallWeights => format!("{shares}: the weights amplify less than φ′ attenuates"),
-            Cause::LargeWeights if self.total < 0.0 => {
-                let layers = if layers.is_empty() { String::from("all layers") } else { place(layers) };
-                format!("{shares}: the weights of {layers} drive their units to where φ′ is near 0")
             Cause::Bottleneck => {
                 let lowest = self.layers().iter().map(|layer| layer.1).fold(f64::INFINITY, f64::min);
                 format!("{shares}, those of one layer alone {}", signed(lowest))
             }
+            Cause::SmallWeights => format!("{shares}: the weights amplify less than φ′ attenuates"),
+            Cause::LargeWeights if self.total < 0.0 => {
+                let layers = if layers.is_empty() { String::from("all layers") } else { place(layers) };
+                format!("{shares}: the weights of {layers} drive their units to where φ′ is near 0")
             }
             Cause::LargeWeights => format!("{shares}: the weights amplify more than φ′ attenuates"),
             _ => shares,

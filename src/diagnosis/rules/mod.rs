@@ -129,7 +129,7 @@ pub(super) fn layer_of(link: &str) -> &str {
 }
 
 /// Returns the path of the layer that a block belongs to: `0` of `0.weight`.
-fn layer_of_block(block: &str) -> &str {
+pub(super) fn layer_of_block(block: &str) -> &str {
     block.rsplit_once('.').map_or("", |(layer, _)| layer)
 }
 
