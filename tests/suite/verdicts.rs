@@ -301,6 +301,86 @@ fn two_layers() -> Result<Sequential<f32>, Error> {
     Sequential::<f32>::input(WIDTH).layer(tanh()).activation(Tanh).layer(tanh()).activation(Tanh).linear(2).build()
 }
 
+/// A fault that is no proof weighs less if the loss falls, whatever its cause.
+#[test]
+fn fault_beside_a_loss_that_falls_far_is_a_note() -> Result<(), Error> {
+    let network = two_layers()?;
+    let copies = |w: &mut [f32], blocks: &Blocks| {
+        let (into, out) = (blocks.get("2.weight").unwrap().range.start, blocks.get("4.weight").unwrap().range.clone());
+        for unit in 1..6 {
+            w.copy_within(into..into + WIDTH, into + unit * WIDTH);
+            for row in w[out.clone()].chunks_mut(WIDTH) {
+                row[unit] = row[0];
+            }
+        }
+    };
+    let still = || (Adam::new(0.01), ParameterGroups::new().rate("0.weight", 0.0));
+    let duplicated = |steps| trained(&network, Adam::new(0.01), steps, copies);
+    let frozen = |steps| trained(&network, still(), steps, |_, _| {});
+    for (cause, early, late) in
+        [(Cause::DuplicatedUnits, duplicated(5)?, duplicated(300)?), (Cause::FrozenBlock, frozen(5)?, frozen(300)?)]
+    {
+        assert!(found(&early, cause) > Some(Severity::Note), "{early}");
+        let [first, last] = late.loss.unwrap();
+        assert!(last < first / 3.0, "the premise: {late}");
+        assert_eq!(found(&late, cause), Some(Severity::Note), "{late}");
+    }
+    Ok(())
+}
+
+/// A rate that rises undoes what was learned, by steps that are not long by themselves: a twentieth of the parameters.
+#[test]
+fn relapse_under_a_rising_rate_is_a_long_step() -> Result<(), Error> {
+    let network = two_layers()?;
+    let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
+    let w = initialize(&network, 1)?;
+    let run = |losses: &dyn Fn(usize) -> f64, ratio: &dyn Fn(usize) -> f32| -> Result<Report, Error> {
+        let mut seen = Statistics::new();
+        for step in 0..300 {
+            GradientMonitor::<f32>::begin_pass(&mut seen);
+            GradientMonitor::<f32>::event(&mut seen, &Event::Loss(losses(step)));
+            seen.event(&Event::Gradient { blocks: &blocks, w: &w, dw: &w });
+            let update: Vec<f32> = w.iter().map(|w| -ratio(step) * w).collect();
+            seen.event(&Event::Update { blocks: &blocks, w: &w, update: &update });
+        }
+        Ok(Diagnosis::new(&network, InputStatistics::new(1.0)?)?.statistics(&seen).report())
+    };
+    let falls = |step: usize| 2.3 - 2.2 * (step.min(150) as f64 / 150.0);
+    // It falls to 0.1 and rises to 1.3, which is below two thirds of the first.
+    let relapses = |step: usize| falls(step) + 1.2 * (step.saturating_sub(200).min(50) as f64 / 50.0);
+    let ramp = |step: usize| if step < 200 { 0.003 } else { 0.05 };
+    let report = run(&relapses, &ramp)?;
+    assert_eq!(root(&report).0, Cause::LearningRateTooHigh, "{report}");
+    assert!(report.root().unwrap().severity >= Severity::Warning, "{report}");
+    // The same steps without a relapse, and a relapse of short steps, are no long steps.
+    assert!(found(&run(&falls, &ramp)?, Cause::LearningRateTooHigh).is_none());
+    assert!(found(&run(&relapses, &|_| 0.003)?, Cause::LearningRateTooHigh).is_none());
+    Ok(())
+}
+
+/// Losses that only scatter are no relapse, however low the lowest of them is.
+#[test]
+fn noise_of_a_loss_is_no_relapse() {
+    let (mut rng, mut normals) = (generator(4), Normals::new());
+    for spread in [0.2, 0.4, 0.6] {
+        let mut seen = Statistics::new();
+        for step in 0..400 {
+            let usual = if step < 10 { 1.0 } else { 0.45 };
+            GradientMonitor::<f32>::begin_pass(&mut seen);
+            let loss = usual * (spread * normals.next(&mut rng)).exp();
+            GradientMonitor::<f32>::event(&mut seen, &Event::Loss(if step == 0 { 1.0 } else { loss }));
+            assert!(!seen.run().has_relapsed(), "{spread} {step}");
+        }
+    }
+    let mut seen = Statistics::new();
+    for step in 0..150 {
+        GradientMonitor::<f32>::begin_pass(&mut seen);
+        let loss = if step < 120 { 2.3 - 0.07 * f64::from(step.min(30)) } else { 1.5 };
+        GradientMonitor::<f32>::event(&mut seen, &Event::Loss(loss));
+    }
+    assert!(seen.run().has_relapsed());
+}
+
 /// The gate that is accused is shown with its mean, also where it is mostly open and forgets within the span.
 #[test]
 fn accused_gate_is_shown_with_its_mean() -> Result<(), Error> {

@@ -49,11 +49,10 @@ pub(super) const ALL: &[Rule] = &[
 
 /// Lowers the severity of findings if the loss falls: by one degree, or by two where it
 /// [fell](super::Thresholds::fallen) far from its [start](Diagnosis::start). Findings that are certain, or harmful
-/// although the loss falls, keep their severity.
+/// although the loss falls, keep their severity; so do all after a relapse.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
-    let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()).filter(|_| diagnosis.has_fallen()) else {
-        return;
-    };
+    let run = diagnosis.statistics.map(|statistics| statistics.run());
+    let Some(run) = run.filter(|run| diagnosis.has_fallen() && !run.has_relapsed()) else { return };
     let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < start * diagnosis.thresholds.fallen[1]);
     for finding in findings.iter_mut().filter(|finding| !finding.is_proof && is_tempered(finding.cause)) {
         finding.severity = match finding.severity {
@@ -68,17 +67,7 @@ fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
     !matches!(
         cause,
-        BadData
-            | SquashedOutputs
-            | UnmixedBatches
-            | DropoutTooHeavy
-            | Overflow
-            | NotANumber
-            | FrozenBlock
-            | ConstantWeights
-            | DuplicatedUnits
-            | Cliff
-            | ClipThresholdTooLow
+        BadData | SquashedOutputs | UnmixedBatches | DropoutTooHeavy | Overflow | NotANumber | ConstantWeights | Cliff
     )
 }
 

@@ -29,6 +29,10 @@ fn steps(passes: u64) -> String {
     count(usize::try_from(passes).unwrap_or(usize::MAX), "step")
 }
 
+/// log10 of the ratio of an update to its parameters above which a step is long if the loss has relapsed: a thirtieth,
+/// to which the fix shortens it.
+const LONG_IN_RELAPSE: f64 = -1.5;
+
 /// Reports updates too large for the weights, if the loss diverges, rises again or does not fall.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
@@ -44,19 +48,21 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ratio = block.update_ratio();
     let diverges =
         run.non_finite().is_some() || run.recent_loss().mean() > 1.5 * run.first_loss().unwrap_or(f64::INFINITY);
-    let severity = match above(ratio.mean(), lines.long_step) {
-        Some(severity) if diverges || run.has_relapsed() || block.long_steps() >= lines.checks && !run.has_fallen() => {
-            severity
-        }
+    // A relapse shows that steps are too long which would not be so by themselves.
+    let relapsed = run.has_relapsed();
+    let [usual, critical] = lines.long_step;
+    let long = [if relapsed { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
+    let severity = match above(ratio.mean(), long) {
+        Some(severity) if diverges || relapsed || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
         _ => return,
     };
-    let is_long =
-        |block: &BlockStatistics| counts(&block) && above(block.update_ratio().mean(), lines.long_step).is_some();
+    let is_long = |block: &BlockStatistics| counts(&block) && above(block.update_ratio().mean(), long).is_some();
     let layers = LayerRange::runs(matrices(diagnosis).map(|block| (layer_of_block(block.name()), is_long(block))));
     let text = format!(
-        "steps are too long: an update of {} is {} times as large as the parameters themselves, where a tenth is long",
+        "steps are too long: an update of {} is {} times as large as the parameters themselves, {}",
         block.name(),
-        number(libm::exp10(ratio.mean()))
+        number(libm::exp10(ratio.mean())),
+        if relapsed { "and the loss has risen again" } else { "where a tenth is long" }
     );
     let because = match run.non_finite() {
         Some(first) => format!("a value was no longer finite at step {}", first.pass + 1),

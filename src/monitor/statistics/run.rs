@@ -100,6 +100,10 @@ pub struct RunStatistics {
     /// The exponential mean of the first `SETTLED` losses; infinite before.
     settled_loss: f64,
     best_loss: f64,
+    /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
+    lowest_mean: f64,
+    /// The number of losses in a row, up to the last, whose recent mean has lost more than half of the decrease.
+    lost: u64,
     worst_rise: f64,
     path: [f64; 2],
     decades: RunningMoments,
@@ -133,6 +137,8 @@ impl Default for RunStatistics {
             first_loss: None,
             settled_loss: f64::INFINITY,
             best_loss: f64::INFINITY,
+            lowest_mean: f64::INFINITY,
+            lost: 0,
             worst_rise: 0.0,
             path: [f64::NAN; 2],
             decades: RunningMoments::forgetting(KEEP),
@@ -239,6 +245,13 @@ impl RunStatistics {
         self.best_loss = self.best_loss.min(loss);
         self.loss.push(loss);
         self.recent.push(loss);
+        if self.loss.count() >= SETTLED {
+            self.lowest_mean = self.lowest_mean.min(self.loss.mean());
+        }
+        let first = self.first_loss.unwrap_or(0.0);
+        let half = 0.5 * (first + self.lowest_mean);
+        let is_lost = self.lowest_mean < 0.5 * first && self.recent.mean() > half;
+        self.lost = if is_lost { self.lost + 1 } else { 0 };
         if self.recent.count() == SETTLED {
             self.settled_loss = self.recent.mean();
         }
@@ -323,12 +336,10 @@ impl RunStatistics {
     pub fn has_fallen(&self) -> bool {
         self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < first * 2.0 / 3.0)
     }
-    /// Whether the loss has risen again: it had fallen to half of the first loss, and its recent mean has lost more
-    /// than half of that decrease.
+    /// Whether the loss has risen again: its mean had fallen below half of the first loss, and its recent mean has been
+    /// above half of that decrease for the last ten losses. Single low or high losses do not count.
     pub fn has_relapsed(&self) -> bool {
-        let first = self.first_loss.unwrap_or(0.0);
-        let lately = self.recent.mean();
-        self.recent.count() >= 5 && self.best_loss < 0.5 * first && lately > 0.5 * (first + self.best_loss)
+        self.lost >= SETTLED
     }
     /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the lower of two
     /// values, the first loss and the loss after 10 passes, and the targets are not [fitted](Self::has_fitted). A fall
