@@ -116,6 +116,11 @@ impl Cause {
         Cause::NoCauseFound,
     ];
 
+    /// Whether findings of this cause are notes in every run, with a fix to try.
+    pub(super) const fn is_always_a_note(self) -> bool {
+        matches!(self, Cause::SensitiveMemory | Cause::NoInformation)
+    }
+
     /// Returns the name of the cause, in a few words.
     pub const fn name(self) -> &'static str {
         match self {

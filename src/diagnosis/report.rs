@@ -40,8 +40,8 @@ pub struct ReportState {
     /// φ′ and gates alone. `None` if they were not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
-    /// The measured number of steps τ over which the gradient of the state shrinks by a factor e; negative if it
-    /// grows, infinite if it does not change.
+    /// The measured number of steps over which the gradient of the state shrinks tenfold; negative if it grows,
+    /// infinite if it does not change.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
     /// ρ(U), the largest modulus of an eigenvalue of U, for a cell with one recurrent matrix: the growth rate of high
@@ -54,8 +54,8 @@ pub struct ReportState {
     /// The number of steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value; `None`
     /// if no bound proves this.
     pub certified_horizon: Option<usize>,
-    /// The Lyapunov exponents λ_i along the [given](Diagnosis::trajectory) trajectory, in 1/step, the largest first.
-    /// Empty without a trajectory.
+    /// The Lyapunov exponents along the [given](Diagnosis::trajectory) trajectory, in decades a step, the largest
+    /// first. Empty without a trajectory.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
     /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: pairs
@@ -163,11 +163,13 @@ fn states(diagnosis: &Diagnosis<'_>) -> Vec<ReportState> {
         ReportState {
             name: name.into(),
             per_step: state.map(|state| [state.per_step().mean(), state.weights().mean(), state.activation().mean()]),
-            horizon: state.map(|state| state.horizon()),
+            horizon: state.map(|state| -1.0 / state.per_step().mean()),
             spectral_radius: matrix.map(|matrix| matrix.spectral_radius).filter(|radius| !radius.is_nan()),
             spectral_norm: matrix.map(|matrix| matrix.spectral_norm),
             certified_horizon: horizon.and_then(|horizon| horizon.vanishes_beyond(Certificate::VANISHED)),
-            lyapunov: trajectory.map_or(Vec::new(), |trajectory| trajectory.exponents.clone()),
+            lyapunov: trajectory.map_or(Vec::new(), |trajectory| {
+                trajectory.exponents.iter().map(|exponent| exponent * core::f64::consts::LOG10_E).collect()
+            }),
             gradient: state
                 .map_or(Vec::new(), |state| state.norms().iter().map(|&(step, norm)| [step as f64, norm]).collect()),
         }

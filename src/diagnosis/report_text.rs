@@ -5,6 +5,7 @@ use super::{
     figures::{count, figure, number},
     report::{ReportRow, ReportState},
 };
+use crate::theory::Certificate;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
@@ -33,7 +34,7 @@ impl fmt::Display for Finding {
         };
         let proof = if self.is_proof { ", a proof" } else { "" };
         writeln!(f, "{behind}{}: {}{place}: {}", self.severity, self.cause, self.text)?;
-        if self.severity > Severity::Note {
+        if self.severity > Severity::Note || self.cause.is_always_a_note() {
             writeln!(f, "  fix: {}", self.fix)?;
         }
         writeln!(f, "  why: {}", self.because)?;
@@ -53,12 +54,13 @@ impl fmt::Display for ReportState {
         parts.extend(self.spectral_radius.map(|radius| format!("ρ(U) {radius:.3}")));
         parts.extend(self.spectral_norm.map(|norm| format!("‖U‖₂ ≤ {norm:.3}")));
         parts.extend(
-            self.certified_horizon.map(|steps| format!("certified below 1e-4 beyond {}", count(steps, "step"))),
+            self.certified_horizon.map(|steps| {
+                format!("certified below {} beyond {}", number(Certificate::VANISHED), count(steps, "step"))
+            }),
         );
         if let (Some(first), Some(last)) = (self.lyapunov.first(), self.lyapunov.last()) {
-            let [first, last] = [first, last].map(|exponent| exponent * core::f64::consts::LOG10_E);
-            let [from, to] = [first, last].map(|decades| figure(decades, 3));
-            parts.push(format!("Lyapunov exponents {from} to {to} decades a step: {}", tenfold(first)));
+            let [from, to] = [*first, *last].map(|decades| figure(decades, 3));
+            parts.push(format!("Lyapunov exponents {from} to {to} decades a step: {}", tenfold(*first)));
         }
         write!(f, "over time, layer {}: {}", self.name, parts.join("; "))
     }

@@ -1,6 +1,6 @@
 //! Walks over a network as data, without recursion.
 
-use super::{LastStep, LayerSpec, MAX_DEPTH, Merge, join};
+use super::{BranchScale, LastStep, LayerSpec, MAX_DEPTH, Merge, join};
 use crate::error::LayerRule;
 use alloc::{
     format,
@@ -190,7 +190,10 @@ impl LayerSpec {
     pub(crate) fn title(&self) -> String {
         match self {
             LayerSpec::ActivationLayer { activation, .. } => activation.as_any().saved_name().into(),
-            LayerSpec::Residual { scale, .. } => format!("Residual, scale {scale:?}"),
+            LayerSpec::Residual { scale: BranchScale::Fixed(scale), .. } => format!("Residual, scale {scale}"),
+            LayerSpec::Residual { scale: BranchScale::Learned(first), .. } => {
+                format!("Residual, learned scale from {first}")
+            }
             LayerSpec::Sequential { .. } => "Sequential".into(),
             LayerSpec::Parallel { merge, .. } => format!("Parallel, {merge:?}"),
             LayerSpec::Checkpointed { interval, .. } => format!("Checkpointed, {interval:?}"),

@@ -404,6 +404,27 @@ fn accused_gate_is_shown_with_its_mean() -> Result<(), Error> {
     Ok(())
 }
 
+/// A note that names something to change says how.
+#[test]
+fn note_of_a_sensitive_memory_prints_its_fix() -> Result<(), Error> {
+    let network =
+        Sequential::<f64>::input(1).layer(Recurrent::new(1, 2, Elman::new(Identity)).without_bias()).build()?;
+    let mut w = initialize(&network, 1)?;
+    let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&network, visit));
+    w[blocks.get("0.recurrent")?.range.clone()].copy_from_slice(&[0.999, 0.0, 0.0, 0.3]);
+    let x: Vec<f64> = normal(4000).into_iter().map(f64::from).collect();
+    let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(4000)?)?.span(10);
+    let report = diagnosis.trajectory(&network, &w, &x)?.report();
+    assert_eq!(found(&report, Cause::SensitiveMemory), Some(Severity::Note), "{report}");
+    let text = format!("{report}");
+    assert!(text.contains("\n  fix: inputs of the unit scaled by √(1 − λ²)"), "{text}");
+    // Rates over time are in decades, as everything in a report.
+    let [first, last] = [0.999_f64, 0.3].map(f64::log10);
+    let exponents = &report.states[0].lyapunov;
+    assert!((exponents[0] - first).abs() < 1e-6 && (exponents[1] - last).abs() < 1e-6, "{exponents:?}");
+    Ok(())
+}
+
 /// Only shut gates are opened, and the one that brings the gradient back is named.
 #[test]
 fn intervention_opens_the_shut_gate_alone() -> Result<(), Error> {
