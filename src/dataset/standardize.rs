@@ -1,6 +1,6 @@
 //! Standardization: scales columns to mean 0 and variance 1, and back.
 
-use super::Dataset;
+use super::{Dataset, refuse_non_finite};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
@@ -60,14 +60,12 @@ impl Standardize {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] where `rows`
-    /// do not fill whole rows. [`Error::NonFinite`] for a value that is NaN or infinite, or a deviation that `f64`
-    /// cannot hold.
+    /// do not fill whole rows. [`Error::DataValue`], with row and column, for a value that is NaN or infinite;
+    /// [`Error::NonFinite`] for a deviation that `f64` cannot hold.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         require_multiple("the rows", rows.len(), "width", width)?;
-        if let Some(index) = rows.iter().position(|x| !x.is_finite()) {
-            return Err(Error::NonFinite { what: "rows", index, found: to_f64(rows[index]) });
-        }
+        refuse_non_finite(width, rows)?;
         let count = (rows.len() / width) as f64;
         let mut columns = vec![[0.0; 2]; width];
         for row in rows.chunks(width) {

@@ -2,6 +2,7 @@
 
 use super::sample::Spread;
 use crate::{
+    dataset::refuse_non_finite,
     error::{Error, require, require_length},
     scalar::{Scalar, to_f64},
 };
@@ -67,8 +68,11 @@ impl InputStatistics {
     /// values: \[rows, width\]
     ///
     /// # Errors
-    /// Those of [`of_rows`](Self::of_rows); [`Error::Length`] unless `values` fill whole rows of `width` values.
+    /// [`Error::Empty`] without values. [`Error::DataValue`], with row and column, if a value is NaN or infinite.
+    /// [`Error::Parameter`] if the mean square overflows `f64`. [`Error::Length`] unless `values` fill whole rows of
+    /// `width` values.
     pub fn of_samples<T: Scalar>(width: usize, values: &[T]) -> Result<Self, Error> {
+        refuse_non_finite(width, values)?;
         let all = Self::of_rows(values)?;
         let count = values.len() / width.max(1);
         require_length("the inputs of a prediction", count.max(1) * width, values.len())?;

@@ -425,6 +425,18 @@ fn note_of_a_sensitive_memory_prints_its_fix() -> Result<(), Error> {
     Ok(())
 }
 
+/// Errors about data name sample and column where the width is known.
+#[test]
+fn values_that_are_not_finite_are_named_by_row_and_column() {
+    let mut x = normal(5 * 4);
+    x[4 * 3 + 2] = f32::INFINITY;
+    let of_samples = InputStatistics::of_samples(4, &x).unwrap_err();
+    let standardized = Standardize::of(4, &x).unwrap_err();
+    for refused in [of_samples, standardized] {
+        assert!(matches!(refused, Error::DataValue { sample: 3, column: Some(2), step: None, .. }), "{refused}");
+    }
+}
+
 /// Only shut gates are opened, and the one that brings the gradient back is named.
 #[test]
 fn intervention_opens_the_shut_gate_alone() -> Result<(), Error> {
