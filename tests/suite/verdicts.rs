@@ -437,6 +437,25 @@ fn values_that_are_not_finite_are_named_by_row_and_column() {
     }
 }
 
+/// Labels that were learned by heart carry no information all the same.
+#[test]
+fn memorized_random_labels_are_noted() -> Result<(), Error> {
+    let x = normal(64 * WIDTH);
+    let y: Vec<usize> = (0..64).map(|sample| (sample * 37 / 5) % 2).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(64).activation(Tanh).linear(2).build()?;
+    let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(0.02), TrainConfig::default())?;
+    let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 64));
+    for _ in 0..150 {
+        trainer.step(&data, &mut batch, &(0..64).collect::<Vec<_>>(), &mut seen)?;
+    }
+    assert!(seen.run().recent_loss().mean() < 0.2, "the premise: {}", seen.run().recent_loss().mean());
+    let diagnosis = Diagnosis::new(&network, InputStatistics::of_rows(&x)?)?.statistics(&seen);
+    let report = diagnosis.task(trainer.parameters(), &data, &CrossEntropy::new())?.report();
+    assert_eq!(found(&report, Cause::NoInformation), Some(Severity::Note), "{report}");
+    Ok(())
+}
+
 /// Only shut gates are opened, and the one that brings the gradient back is named.
 #[test]
 fn intervention_opens_the_shut_gate_alone() -> Result<(), Error> {

@@ -161,10 +161,11 @@ fn percent(share: f64) -> String {
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Reports, as a note, targets that may not depend on the inputs, if the loss has not fallen.
+/// Reports, as a note, targets that may not depend on the inputs. A loss that falls is no evidence against it: a
+/// network can learn random targets by heart.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let p = diagnosis.task.as_ref().and_then(|task| task.independent);
-    let Some(p) = p.filter(|&p| p > diagnosis.thresholds.independent && !diagnosis.has_fallen()) else { return };
+    let Some(p) = p.filter(|&p| p > diagnosis.thresholds.independent) else { return };
     let text = String::from("the targets may not depend on the inputs: no dependence was found");
     let because = format!(
         "in {:.0} % of random permutations the targets have as large a distance covariance, a measure of any \
