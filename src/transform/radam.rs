@@ -4,7 +4,7 @@ use super::{
     GradientTransform, Outcome, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
     each_parameter::{remainder, update_each},
-    own_elementwise, ratio,
+    own_elementwise, own_rate, ratio,
     wide::slots,
 };
 use crate::{
@@ -81,9 +81,7 @@ impl<T: Scalar> GradientTransform<T> for RAdam {
         2 * slots::<T>() * blocks.parameters()
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.settings.rate)
-    }
+    own_rate!(self => self.settings.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("RAdam", GradientTransform::<T>::state_len(self, blocks)).layout("m, v");

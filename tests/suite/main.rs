@@ -51,6 +51,8 @@ mod floors;
 #[cfg(feature = "std")]
 mod golden_bits;
 #[cfg(feature = "std")]
+mod groups;
+#[cfg(feature = "std")]
 mod hints;
 #[cfg(feature = "std")]
 mod initializers;

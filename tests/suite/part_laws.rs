@@ -99,8 +99,8 @@ transform_laws!(nadam, NAdam::new(0.1), [RestsAtZero]);
 transform_laws!(radam, RAdam::new(0.1), [RestsAtZero]);
 transform_laws!(lion, Lion::new(0.1), [RestsAtZero]);
 transform_laws!(lion_with_decay, Lion::new(0.1).decay(0.01));
-transform_laws!(muon, Muon::new(0.1, Adam::new(0.1)).decay(0.0), [RestsAtZero]);
-transform_laws!(muon_with_decay, Muon::new(0.1, Adam::new(0.1)).without_nesterov());
+transform_laws!(muon, Muon::new(0.1, AdamW::new(0.1, 0.0)).decay(0.0), [RestsAtZero]);
+transform_laws!(muon_with_decay, Muon::new(0.1, AdamW::new(0.1, 0.0)).without_nesterov());
 transform_laws!(schedule_free, ScheduleFreeAdamW::new(0.1, 0.0), [RestsAtZero]);
 transform_laws!(
     schedule_free_with_decay,
@@ -137,9 +137,20 @@ transform_laws!(
     chain,
     (SkipNonFinite::new(), ClipNorm::new(1.0), Adam::new(0.1), Schedule::step(2, 0.5), WeightAverage::new(0.9)),
     [RestsAtZero]
+transform_laws!(joined, Schedule::warm_up(0.0, 50).then(50, Schedule::cyclic(0.1, 1.0, 5, 5).per_epoch(2)), [Scales]);
 );
 
+transform_laws!(role_rates, ParameterGroups::new().rate(Role::Bias, 3.0).rate("0", 0.5));
+transform_laws!(
+    optimizer_per_group,
+    PerGroup::new(AdamW::new(0.1, 0.0))
+        .group("0", (ClipNorm::new(1.0), Sgd::new(0.1)))
+        .group(Role::Bias, Adam::new(0.2)),
+    [RestsAtZero]
+);
 monitor_laws!(no_monitor, ());
+transform_laws!(average_with_warm_up, WeightAverage::new(0.9).warm_up());
+transform_laws!(average_without_bias, WeightAverage::new(0.9).debias().as_result());
 monitor_laws!(budget, GradientBudget::new());
 monitor_laws!(statistics, Statistics::new());
 monitor_laws!(every_other, Every(2, GradientBudget::new()));
