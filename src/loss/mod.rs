@@ -15,6 +15,7 @@ pub use cosine::CosineDistance;
 pub use count::PoissonNll;
 pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, log_softmax, softmax};
 pub use distance::{Huber, MeanAbsoluteError, MeanSquaredError, Pinball, SmoothL1};
+pub use each_value::ValueWeights;
 pub use focal::Focal;
 pub use gaussian::GaussianNll;
 pub use likelihood::{KlDivergence, NegativeLogLikelihood};
