@@ -104,6 +104,8 @@ mod prediction;
 mod predictions;
 #[cfg(feature = "std")]
 mod prose;
+#[cfg(feature = "std")]
+mod prototypes;
 #[cfg(all(feature = "std", feature = "half"))]
 mod range;
 #[cfg(feature = "safetensors")]
