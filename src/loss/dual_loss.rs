@@ -87,7 +87,7 @@ impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
         let labels = if classes { rows.classes("DualLoss")? } else { &[] };
         let values = if classes { &[] } else { rows.values("DualLoss", in_row)? };
         let share = rows.total(1).share(self.reduction)?;
-        let (mut point, mut constants) = (Vec::with_capacity(width), Vec::with_capacity(in_row));
+        let (mut point, mut constants) = (Vec::with_capacity(width), Vec::new());
         rows.evaluate(share, |row, weight, y, dy, mean| {
             point.clear();
             point.extend(y.iter().map(|&y| Dual::constant(y)));

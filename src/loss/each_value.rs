@@ -108,8 +108,9 @@ impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
         let target = rows.values(L::NAME, in_row)?;
         let mut total = Total::new();
         for row in (0..rows.rows).filter(|&row| !rows.weight(row).is_zero()) {
-            for index in row * in_row + width..(row + 1) * in_row {
-                total.add(value_weight(rows.weight(row), target[index], index)?);
+            let first = row * in_row + width;
+            for (i, &v) in target[first..][..width].iter().enumerate() {
+                total.add(value_weight(rows.weight(row), v, first + i)?);
             }
         }
         let share = total.share(loss.reduction())?;

@@ -245,7 +245,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
         let Target::Values(values) = self.target else {
             return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
         };
-        require_length("targets", self.rows * width, values.len()).map(|()| values)
+        require_length("targets", self.rows.saturating_mul(width), values.len()).map(|()| values)
     }
 
     /// Returns the classes, one per row. Refuses values, and another number of classes, for the loss named `loss`.

@@ -1,7 +1,7 @@
 //! A transform with its state, which turns gradients into updates of the parameters.
 
 use super::{
-    GradientTransform, InPlace, Outcome, TransformSpec, Update, check_rate,
+    GradientTransform, InPlace, Outcome, Stage, TransformSpec, Update, check_rate,
     stage::{check_chain, in_place},
 };
 use crate::{
@@ -115,7 +115,10 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
-        if self.in_place != InPlace::No && !monitor.is_active() && !recorded {
+        // A clip computes a norm of the whole gradient, so the update is not made in pieces.
+        let mut whole = false;
+        self.transform.members(&mut |member| whole |= recorded && member.stage == Stage::Clip);
+        if self.in_place != InPlace::No && !monitor.is_active() && !whole {
             self.step_from(blocks, 0, w, gradient)?;
             self.steps += 1;
             return Ok(Outcome::Apply);

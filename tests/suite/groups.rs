@@ -50,7 +50,8 @@ fn group_is_a_network_of_its_own() {
     let groups = PerGroup::new(rest()).group(Role::Bias, plateau()).group("a", clipped());
     let mut w = START;
     let mut all = Optimizer::new(groups, &whole, &w).unwrap();
-    let mut alone: [(Optimizer<f64, Box<dyn GradientTransform<f64>>>, Blocks, [usize; 2]); 3] = [
+    type Alone = (Optimizer<f64, Box<dyn GradientTransform<f64>>>, Blocks, [usize; 2]);
+    let mut alone: [Alone; 3] = [
         (Optimizer::new(Box::new(clipped()) as Box<_>, &weights, &START[..4]).unwrap(), weights, [0, 4]),
         (Optimizer::new(Box::new(plateau()) as Box<_>, &one("a.bias"), &START[4..5]).unwrap(), one("a.bias"), [4, 5]),
         (Optimizer::new(Box::new(rest()) as Box<_>, &one("b.gain"), &START[5..]).unwrap(), one("b.gain"), [5, 6]),

@@ -202,7 +202,7 @@ pub fn entries() -> Vec<Entry> {
             let values = c.values::<f32>(16, Taste::Mild);
             let data = Dataset::sequences(3, 2, &X, Target::Values(&values[..8]))?;
             run.step(&data, &mut Batch::new(&data, 2), &[0, 1], &mut ())?;
-            set
+            Ok(set?)
         }),
         entry(6, &["trainer::Trainer::step", "trainer::Trainer::set_epochs", "trainer::Trainer::block"], &[], |c| {
             let mut run = trainer(c)?;

@@ -395,8 +395,13 @@ pub fn entries() -> Vec<Entry> {
         entry(3, &["transform::WeightAverage::new", "transform::WeightAverage: GradientTransform"], &[], |c| {
             let (d, start) = (c.real(), c.below(3));
             let average = WeightAverage::new(d);
-            let average = [average.clone(), average.clone().warm_up(), average.debias()].swap_remove(start);
-            stepped(c, (Sgd::new(0.1), if c.flag() { average.as_result() } else { average }), decay(d))
+            let average = match start {
+                0 => average,
+                1 => average.warm_up(),
+                _ => average.debias(),
+            };
+            let average = if c.flag() { average.as_result() } else { average };
+            stepped(c, (Sgd::new(0.1), average), decay(d))
         }),
         entry(
             6,
@@ -476,7 +481,7 @@ pub fn entries() -> Vec<Entry> {
             ensure(set.is_err() || amount(rate), || format!("a rate of {rate} is accepted"))?;
             optimizer.step(&blocks, &mut w, &mut c.values::<f32>(19, Taste::Mild), &mut ())?;
             let _ = optimizer.transform().clipped_norm();
-            set
+            Ok(set?)
         }),
         entry(3, &["transform::Optimizer::step"], &[], |c| {
             // Blocks other than those the optimiser was made for.
