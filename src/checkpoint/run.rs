@@ -57,8 +57,8 @@ struct Run<'a, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the current state of the run: parameters, optimizer state, a learning rate that was set, recurrent state,
-    /// and the position in the run (updates, epochs, early stopping).
+    /// Returns the current state of the run: parameters, optimizer state, a learning rate that was set, recurrent
+    /// state, and the position in the run (updates, epochs, early stopping).
     ///
     /// The order of samples and the dropout masks are functions of seed, epoch and step, so there is no other random
     /// state.

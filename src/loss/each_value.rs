@@ -58,8 +58,8 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
 /// It takes [`MeanSquaredError`](super::MeanSquaredError), [`MeanAbsoluteError`](super::MeanAbsoluteError),
 /// [`Huber`](super::Huber), [`SmoothL1`](super::SmoothL1), [`Pinball`](super::Pinball),
 /// [`PoissonNll`](super::PoissonNll), [`Focal`](super::Focal) and
-/// [`BinaryCrossEntropy`](super::BinaryCrossEntropy), with their reductions. As the `weight` of PyTorch's `mse_loss` and
-/// `l1_loss`; the means of its `huber_loss` and `binary_cross_entropy` divide by the number of values instead of `Σ v`.
+/// [`BinaryCrossEntropy`](super::BinaryCrossEntropy), with their reductions. As the `weight` of PyTorch's `mse_loss`
+/// and `l1_loss`; the means of its `huber_loss` and `binary_cross_entropy` divide by the number of values.
 ///
 /// # Shapes
 /// Targets: \[rows, 2 width\].

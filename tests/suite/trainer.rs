@@ -456,3 +456,17 @@ fn clipped_norm_is_that_of_the_update_over_the_rate() {
         }
     }
 }
+
+/// Plain descent is part of the backward pass: it takes a set rate too.
+#[test]
+fn set_rate_of_zero_stops_plain_descent() {
+    let made = made();
+    let mut trainer = trainer(mlp(), Sgd::new(0.5), TrainConfig { epochs: 1, ..TrainConfig::default() });
+    let before = trainer.parameters().to_vec();
+    trainer.set_learning_rate(0.0).unwrap();
+    trainer.fit(&made.data()).unwrap();
+    assert_eq!(trainer.parameters(), before);
+    trainer.set_learning_rate(0.5).unwrap();
+    trainer.fit(&made.data()).unwrap();
+    assert_ne!(trainer.parameters(), before);
+}

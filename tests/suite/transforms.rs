@@ -345,16 +345,6 @@ fn rate_set_between_steps_scales_the_updates_after_it() {
     assert!(matches!(custom.set_learning_rate(0.1), Err(Error::InvalidState { .. })));
 }
 
-/// A set rate of 0 stops plain descent, which updates in place.
-#[test]
-fn rate_of_zero_stops_plain_descent() {
-    let (blocks, mut w) = (roles(), [1.0f64; 6]);
-    let mut optimizer = Optimizer::new(Sgd::new(0.5), &blocks, &w).unwrap();
-    optimizer.set_learning_rate(0.0).unwrap();
-    optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
-    assert_eq!(w, [1.0; 6]);
-}
-
 #[test]
 fn learning_rate_of_a_chain_is_the_product_of_its_factors() {
     let (blocks, mut w) = (roles(), [0.0; 6]);
