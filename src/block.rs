@@ -66,13 +66,15 @@ pub struct Block<'a> {
     /// The gates stacked in the block's rows, in order, each with the same number of rows; empty for a block without
     /// gates.
     pub gates: &'static [Gate],
+    /// Whether the block is a table, from which a layer looks up rows: no vector is multiplied by it.
+    pub table: bool,
     /// Whether the block is frozen: training skips its gradient and keeps its values.
     pub frozen: bool,
 }
 
 impl<'a> Block<'a> {
     /// Creates the block `name` of `shape` \[rows, columns\] that begins at index `start` of the flat buffer of all
-    /// parameters. It has no gates and is not frozen.
+    /// parameters. It has no gates, and is neither a table nor frozen.
     pub fn new(name: &'a str, start: usize, shape: [usize; 2], role: Role) -> Self {
         Block {
             name: Cow::Borrowed(name),
@@ -80,6 +82,7 @@ impl<'a> Block<'a> {
             shape,
             role,
             gates: &[],
+            table: false,
             frozen: false,
         }
     }
@@ -89,6 +92,20 @@ impl<'a> Block<'a> {
     pub fn gates(mut self, gates: &'static [Gate]) -> Self {
         self.gates = gates;
         self
+    }
+
+    /// Whether the block is named `prefix` or below it: `2` covers `2.weight`, not `20.weight`. An empty prefix covers
+    /// all blocks.
+    pub(crate) fn is_under(&self, prefix: &str) -> bool {
+        let rest = self.name.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
+    }
+
+    /// Marks the block as a table, from which a layer looks up rows, as an
+    /// [`Embedding`](crate::layer::Embedding) does. [`Muon`](crate::transform::Muon) does not orthogonalize it.
+    #[must_use]
+    pub fn table(self) -> Self {
+        Block { table: true, ..self }
     }
 
     /// Returns the block as part of a larger network, with `prefix` and a dot before its name and its range moved by
@@ -101,6 +118,7 @@ impl<'a> Block<'a> {
             shape: self.shape,
             role: self.role,
             gates: self.gates,
+            table: self.table,
             frozen: self.frozen,
         }
     }
@@ -170,10 +188,7 @@ impl Blocks {
     /// # Errors
     /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
     pub fn under(&self, prefix: &str) -> Result<Vec<usize>, Error> {
-        let covers = |name: &str| {
-            name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
-        };
-        let found: Vec<usize> = (0..self.len()).filter(|&i| covers(&self.blocks[i].name)).collect();
+        let found: Vec<usize> = (0..self.len()).filter(|&i| self.blocks[i].is_under(prefix)).collect();
         if found.is_empty() { Err(self.unknown(prefix)) } else { Ok(found) }
     }
 
@@ -181,6 +196,11 @@ impl Blocks {
     fn unknown(&self, name: &str) -> Error {
         let nearest = nearest(name, self.blocks.iter().map(|block| &*block.name));
         Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
+    }
+
+    /// Sets which blocks are frozen, in order.
+    pub(crate) fn freeze_like<'a>(&mut self, blocks: impl Iterator<Item = &'a Block<'static>>) {
+        self.blocks.iter_mut().zip(blocks).for_each(|(block, like)| block.frozen = like.frozen);
     }
 
     /// Freezes the blocks named `prefix` or below it: training skips their gradients and keeps their values.
@@ -249,6 +269,7 @@ fn own(block: Block<'_>) -> Block<'static> {
         shape: block.shape,
         role: block.role,
         gates: block.gates,
+        table: block.table,
         frozen: block.frozen,
     }
 }

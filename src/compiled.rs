@@ -5,7 +5,8 @@
 //! with all generic code that they call. For another scalar they are compiled where it is used.
 //!
 //! A method has the name of a type or of a function, and calls generic code:
-//! * `boxed`, and the lists `leaf_layers` and `cells`: a layer as a trait object, so that its methods are compiled here;
+//! * `boxed`, and the lists `leaf_layers` and `cells`: a layer as a trait object, so that its methods are compiled
+//!   here;
 //! * `losses` and `transforms`: the evaluation of a loss, and the update of a transform;
 //! * `functions`: the passes of a workspace, and the loop of a trainer.
 //!

@@ -9,6 +9,7 @@
 //! | kinds, order and sizes of layers, activations and their parameters | [`Error::Checkpoint`] |
 //! | kinds and order of transforms, layout of their state | [`Error::Checkpoint`] |
 //! | a rate, a β, a decay, a dropout rate, a setting, the loss | a [`Difference`]; the present value holds |
+//! | a rate set by [`Trainer::set_learning_rate`](crate::trainer::Trainer::set_learning_rate) | the saved rate holds |
 //! | the seed | a [`Difference`]; the saved seed holds, since order and masks are drawn from it |
 //!
 //! ```

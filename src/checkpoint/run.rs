@@ -8,7 +8,7 @@ use crate::{
     loss::Loss,
     scalar::Scalar,
     trainer::{Progress, Trainer},
-    transform::{GradientTransform, MOST_STEPS},
+    transform::{GradientTransform, MOST_STEPS, check_rate},
 };
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 #[cfg(feature = "std")]
@@ -30,6 +30,9 @@ const STEPS: &str = "steps";
 const EPOCHS: &str = "epochs";
 /// The name of the seed among the numbers of a checkpoint.
 const SEED: &str = "seed";
+/// The name of the learning rate that was set, stored as the bits of an `f64`, among the numbers of a checkpoint. A
+/// checkpoint of a run with the transform's own rate does not have it.
+const RATE: &str = "learning rate";
 /// The name of the number of epochs since the lowest validation loss, among the numbers of a checkpoint.
 const WAITED: &str = "waited";
 /// The name of the lowest validation loss, stored as the bits of an `f64`, among the numbers of a checkpoint.
@@ -49,12 +52,13 @@ struct Run<'a, T> {
     best: &'a [T],
     steps: u64,
     seed: u64,
+    rate: Option<f64>,
     progress: Progress,
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the current state of the run: parameters, optimizer state, recurrent state, and the position in the run
-    /// (updates, epochs, early stopping).
+    /// Returns the current state of the run: parameters, optimizer state, a learning rate that was set, recurrent
+    /// state, and the position in the run (updates, epochs, early stopping).
     ///
     /// The order of samples and the dropout masks are functions of seed, epoch and step, so there is no other random
     /// state.
@@ -75,7 +79,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             (STOPPED, u64::from(stopped)),
             (RESTORED, u64::from(restored)),
         ];
-        run.numbers = numbers.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        let rate = self.optimizer().rate_set().map(|rate| (RATE, rate.to_bits()));
+        run.numbers = numbers.into_iter().chain(rate).map(|(name, value)| (name.into(), value)).collect();
         run.about.transforms = part::transforms(&self.optimizer().spec(self.workspace().blocks()));
         run.about.settings = self.described_settings();
         run
@@ -92,11 +97,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub fn restore(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let mut differences = self.compare_network(checkpoint)?;
         let run = self.saved_run(checkpoint)?;
-        let transforms = part::transforms(&self.optimizer().spec(self.workspace().blocks()));
+        let transforms = |trainer: &Self| {
+            let transforms = part::transforms(&trainer.optimizer().spec(trainer.workspace().blocks()));
+            part::compare(&transforms, &checkpoint.about.transforms)
+        };
         let settings = self.described_settings();
-        differences.extend(part::compare(&transforms, &checkpoint.about.transforms)?);
-        differences.extend(part::differences("", &settings, &checkpoint.about.settings));
+        transforms(self)?;
         self.check_state(checkpoint.values, run.state)?;
+        if let Some(rate) = run.rate.filter(|_| !self.optimizer_mut().has_rate()) {
+            return Err(mismatch(RATE, "none, for a chain without a rate that can be set", rate));
+        }
         if run.carried.is_empty() {
             self.workspace_mut().clear_state();
         } else {
@@ -105,6 +115,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         self.restore_network(checkpoint);
         self.optimizer_mut().restore(run.state, run.steps)?;
+        self.optimizer_mut().restore_rate(run.rate)?;
+        // The saved rate, once restored, is no difference.
+        differences.extend(transforms(self)?);
+        differences.extend(part::differences("", &settings, &checkpoint.about.settings));
         self.best = run.best.to_vec();
         self.settings.seed = run.seed;
         self.progress = run.progress;
@@ -222,6 +236,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             other => Err(refused(name, "0 or 1", other)),
         };
         let best_loss = f64::from_bits(number(BEST_LOSS)?);
+        let rate = checkpoint.numbers.get(RATE).map(|&bits| f64::from_bits(bits));
+        if let Some(rate) = rate.filter(|&rate| check_rate::<T>(rate).is_err()) {
+            return Err(refused(RATE, "finite and not negative", rate));
+        }
         if steps > MOST_STEPS {
             return Err(refused(STEPS, "at most 2^53", steps));
         }
@@ -257,7 +275,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let [epochs, began, waited] = [epochs, began, waited].map(|number| number as usize);
         let progress = Progress { epochs, began, waited, best: best_loss, stopped, restored };
-        Ok(Run { state, carried, best, steps, seed: number(SEED)?, progress })
+        Ok(Run { state, carried, best, steps, seed: number(SEED)?, rate, progress })
     }
 
     /// Refuses an optimizer state of another length. Under [`Values::Finite`] it also refuses NaN, and ±∞ unless the

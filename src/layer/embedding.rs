@@ -138,7 +138,7 @@ impl<T: Scalar> Layer<T> for Embedding {
     }
 
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
-        visit(Block::new("weight", 0, [self.vocabulary, self.dimension], Role::Weight));
+        visit(Block::new("weight", 0, [self.vocabulary, self.dimension], Role::Weight).table());
     }
 
     fn spec(&self) -> LayerSpec {

@@ -10,6 +10,7 @@ mod buffers;
 mod check;
 mod context;
 mod dropout_key;
+mod dual_layer;
 mod facts;
 mod forwarding;
 mod hints;
@@ -42,6 +43,7 @@ pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut,
 pub use context::Context;
 pub use dropout_key::DropoutKey;
 pub(crate) use dropout_key::{drop_threshold, kept_factor};
+pub use dual_layer::{DualLayer, RowMap};
 pub use facts::{Dims, Samples};
 pub use hints::Hints;
 #[doc(hidden)]
@@ -155,6 +157,8 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// | `gain_bound` | the product over a chain's parts, else `None` | the network shall have a certificate |
 /// | `state_gain_bounds` | `None` | the network shall have a certificate over time |
 /// | `spec` | name of the type, `Debug` text | a saved network shall be built again from another text |
+///
+/// [`DualLayer`] makes a layer from a map of one row, without a `backward`, for a prototype.
 ///
 /// # Laws
 /// * `backward` writes all of `dx` and **adds** to `dw`.

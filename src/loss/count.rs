@@ -40,7 +40,7 @@ reduction_setter!(PoissonNll, "values");
 impl<T: Scalar> EachValue<T> for PoissonNll {
     const NAME: &'static str = "PoissonNll";
 
-    fn of(&self, y: T, t: T) -> (T, T) {
+    fn of(&self, _column: usize, y: T, t: T) -> (T, T) {
         let rate = math::exp(y);
         // 0 · ∞ counts as 0, not as NaN.
         let linear = if t.is_zero() && !y.is_nan() { T::zero() } else { t * y };

@@ -1,7 +1,9 @@
 //! Cross-entropy losses, computed from logits; softmax and its logarithm.
 
 use super::{
-    Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of, own_evaluate, reduction_setter, total_weight,
+    Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of,
+    each_value::{EachValue, evaluate},
+    own_evaluate, reduction_setter, total_weight,
 };
 use crate::{
     error::{Error, require, require_length},
@@ -240,36 +242,37 @@ impl BinaryCrossEntropy {
 
 reduction_setter!(BinaryCrossEntropy, "values");
 
-impl BinaryCrossEntropy {
-    /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
-        let width = rows.width;
-        let target = rows.values("BinaryCrossEntropy", width)?;
+impl<T: Scalar> EachValue<T> for BinaryCrossEntropy {
+    const NAME: &'static str = "BinaryCrossEntropy";
+
+    #[inline(always)]
+    fn of(&self, column: usize, y: T, t: T) -> (T, T) {
+        let positive = self.positive.get(if self.positive.len() > 1 { column } else { 0 });
+        let positive = positive.map_or(T::one(), |&weight| scalar(weight)) * t;
+        let negative = T::one() - t;
+        // −log σ(y) is softplus(−y), and −log(1 − σ(y)) is softplus(y). 0 · ∞ counts as 0, not as NaN.
+        let term = |factor: T, z: T| if factor.is_zero() { T::zero() } else { factor * math::softplus(z) };
+        let value = if y.is_nan() { y } else { term(positive, -y) + term(negative, y) };
+        (value, negative * math::sigmoid(y) - positive * math::sigmoid(-y))
+    }
+
+    fn check_target(&self, t: T) -> Result<(), Error> {
+        let valid = t >= T::zero() && t <= T::one();
+        require(valid, "a target of BinaryCrossEntropy", "between 0 and 1", to_f64(t))
+    }
+
+    fn check(&self, width: usize) -> Result<(), Error> {
         if self.positive.len() > 1 {
             require_length("positive weights", width, self.positive.len())?;
         }
-        check_weights::<T>("a positive weight", &self.positive)?;
-        let share = rows.total(width).share(self.reduction)?;
-        rows.evaluate(share, |row, weight, y, dy, mean| {
-            let target = &target[row * width..][..width];
-            check_finite("targets", row * width, target)?;
-            for &t in target {
-                let valid = t >= T::zero() && t <= T::one();
-                require(valid, "a target of BinaryCrossEntropy", "between 0 and 1", to_f64(t))?;
-            }
-            for (k, ((&y, &t), dy)) in y.iter().zip(target).zip(dy).enumerate() {
-                let positive = self.positive.get(if self.positive.len() > 1 { k } else { 0 });
-                let positive = positive.map_or(T::one(), |&weight| scalar(weight)) * t;
-                let negative = T::one() - t;
-                // −log σ(y) is softplus(−y), and −log(1 − σ(y)) is softplus(y). 0 · ∞ counts as 0, not as
-                // NaN.
-                let term = |factor: T, z: T| if factor.is_zero() { T::zero() } else { factor * math::softplus(z) };
-                let value = if y.is_nan() { y } else { term(positive, -y) + term(negative, y) };
-                mean.add(weight, value);
-                *dy = share.of(weight, negative * math::sigmoid(y) - positive * math::sigmoid(-y));
-            }
-            Ok(())
-        })
+        check_weights::<T>("a positive weight", &self.positive)
+    }
+}
+
+impl BinaryCrossEntropy {
+    /// Implements [`Loss::evaluate`] for any scalar type.
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        evaluate(self, self.reduction, rows)
     }
 }
 

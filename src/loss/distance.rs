@@ -32,16 +32,20 @@ macro_rules! distance {
         impl<T: Scalar> EachValue<T> for $name {
             const NAME: &'static str = stringify!($name);
             #[inline(always)]
-            fn of(&self, y: T, t: T) -> (T, T) {
+            fn of(&self, _column: usize, y: T, t: T) -> (T, T) {
                 let ($me, $d) = (self, y - t);
                 ($value, $derivative)
             }
+            $(
+                fn check(&self, _width: usize) -> Result<(), Error> {
+                    require_in_format::<T>(concat!("the ", stringify!($field), " of ", stringify!($name)), self.$field)
+                }
+            )?
         }
 
         impl $name {
             /// Implements [`Loss::evaluate`] for any scalar type.
             pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
-                $(require_in_format::<T>(concat!("the ", stringify!($field), " of ", stringify!($name)), self.$field)?;)?
                 evaluate(self, self.reduction, rows)
             }
         }

@@ -1,40 +1,154 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{Reduction, Rows, check_finite};
-use crate::{error::Error, scalar::Scalar};
+use super::{Loss, Reduction, Rows, Sum, Target, Total, check_finite};
+use crate::{
+    error::{Error, require},
+    scalar::{Scalar, to_f64},
+};
 
 /// A loss `Σ ℓ(y, t)` over all values, or their mean.
-pub(super) trait EachValue<T: Scalar> {
+pub trait EachValue<T: Scalar>: Loss<T> {
     /// The name of the loss, for errors.
     const NAME: &'static str;
 
-    /// Returns `ℓ(y, t)` and `∂ℓ/∂y`.
-    fn of(&self, y: T, t: T) -> (T, T);
+    /// Returns `ℓ(y, t)` and `∂ℓ/∂y` of a value in the column `column` of its row.
+    fn of(&self, column: usize, y: T, t: T) -> (T, T);
 
     /// Refuses a target outside the range of the loss.
     fn check_target(&self, _t: T) -> Result<(), Error> {
         Ok(())
     }
+
+    /// Refuses settings that the format `T` cannot hold, or that do not fit outputs of `width`.
+    fn check(&self, _width: usize) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
-/// Computes [`Loss::evaluate`](super::Loss::evaluate) of a loss that is a sum or mean over all values.
+/// Computes [`Loss::evaluate`] of a loss that is a sum or mean over all values.
 pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
     loss: &E,
     reduction: Reduction,
     rows: Rows<'_, T>,
 ) -> Result<T, Error> {
     let width = rows.width;
+    loss.check(width)?;
     let target = rows.values(E::NAME, width)?;
     let share = rows.total(width).share(reduction)?;
     rows.evaluate(share, |row, weight, y, dy, mean| {
         let target = &target[row * width..][..width];
         check_finite("targets", row * width, target)?;
-        for ((&y, &target), dy) in y.iter().zip(target).zip(dy) {
+        for (column, ((&y, &target), dy)) in y.iter().zip(target).zip(dy).enumerate() {
             loss.check_target(target)?;
-            let (value, slope) = loss.of(y, target);
+            let (value, slope) = loss.of(column, y, target);
             mean.add(weight, value);
             *dy = share.of(weight, slope);
         }
         Ok(())
     })
+}
+
+/// Weights for the single values of a loss that is computed value by value: `Σ v ℓ(y, t)` over all values, or
+/// divided by `Σ v`.
+///
+/// The weights v, finite and not negative, are part of the targets: a row of targets has the `width` targets and then
+/// the `width` weights. A value of weight 0 is masked: neither its output nor its target is read, and its gradient is
+/// exactly zero. Row weights multiply the weights of their rows.
+///
+/// It takes [`MeanSquaredError`](super::MeanSquaredError), [`MeanAbsoluteError`](super::MeanAbsoluteError),
+/// [`Huber`](super::Huber), [`SmoothL1`](super::SmoothL1), [`Pinball`](super::Pinball),
+/// [`PoissonNll`](super::PoissonNll), [`Focal`](super::Focal) and
+/// [`BinaryCrossEntropy`](super::BinaryCrossEntropy), with their reductions. As the `weight` of PyTorch's `mse_loss`
+/// and `l1_loss`; the means of its `huber_loss` and `binary_cross_entropy` divide by the number of values.
+///
+/// # Shapes
+/// Targets: \[rows, 2 width\].
+///
+/// ```
+/// use chainrule::loss::{Loss, MeanSquaredError, Target, ValueWeights};
+/// // Two rows of two targets and their weights; the second target of the first row is unknown.
+/// let targets = [0.5, f64::NAN, 1.0, 0.0, 0.25, 0.75, 1.0, 2.0];
+/// let (y, mut dy) = ([0.0, 0.0, 0.25, 0.0], [0.0; 4]);
+/// let loss = ValueWeights::new(MeanSquaredError::new());
+/// let value = loss.evaluate(2, &y, Target::Values(&targets), None, &mut dy)?;
+/// assert_eq!((value, dy), ((0.25 + 2.0 * 0.5625) / 4.0, [-0.25, 0.0, 0.0, -0.75]));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ValueWeights<L>(L);
+
+impl<L> ValueWeights<L> {
+    /// Creates the loss with weights for its single values.
+    pub fn new(loss: L) -> Self {
+        ValueWeights(loss)
+    }
+}
+
+/// Returns the weight of a value, `of_row · v`. Refuses a v that is negative or not finite; `index` is its place among
+/// the targets.
+fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
+    check_finite("the weights of values", index, &[v])?;
+    require(v >= T::zero(), "the weight of a value", "not negative", to_f64(v))?;
+    Ok(of_row * v)
+}
+
+impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        let (rows, loss) = (Rows::new(width, y, target, row_weights, dy)?, &self.0);
+        loss.check(width)?;
+        let in_row = Loss::<T>::target_width(self, width);
+        let target = rows.values(L::NAME, in_row)?;
+        let mut total = Total::new();
+        for row in (0..rows.rows).filter(|&row| !rows.weight(row).is_zero()) {
+            let first = row * in_row + width;
+            for (i, &v) in target[first..][..width].iter().enumerate() {
+                total.add(value_weight(rows.weight(row), v, first + i)?);
+            }
+        }
+        let share = total.share(loss.reduction())?;
+        rows.evaluate(share, |row, weight, y, dy, mean| {
+            let (target, weights) = target[row * in_row..][..in_row].split_at(width);
+            for (column, dy) in dy.iter_mut().enumerate() {
+                let weight = weight * weights[column];
+                *dy = T::zero();
+                if !weight.is_zero() {
+                    check_finite("targets", row * in_row + column, &target[column..=column])?;
+                    loss.check_target(target[column])?;
+                    let (value, slope) = loss.of(column, y[column], target[column]);
+                    mean.add(weight, value);
+                    *dy = share.of(weight, slope);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.0.reduction()
+    }
+
+    fn target_width(&self, width: usize) -> usize {
+        width.saturating_mul(2)
+    }
+
+    /// Returns the sum of the weights of all values, each times the weight of its row.
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
+        let Target::Values(values) = target else { return 0.0 };
+        let mut sum = Sum::new();
+        for (row, values) in values.chunks(Loss::<T>::target_width(self, width).max(1)).enumerate() {
+            let of_row = row_weights.and_then(|weights| weights.get(row)).map_or(1.0, |&weight| to_f64(weight));
+            if of_row != 0.0 {
+                values.iter().skip(width).for_each(|&v| sum.add(of_row * to_f64(v)));
+            }
+        }
+        sum.total()
+    }
 }

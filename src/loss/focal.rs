@@ -55,7 +55,7 @@ impl<T: Scalar> EachValue<T> for Focal {
 
     /// Returns `α_t q^γ H` and its derivative, by `∂(q^γ H)/∂y = q^γ (p − t) − γ q^(γ−1) H (2t − 1) p
     /// (1 − p)`.
-    fn of(&self, y: T, t: T) -> (T, T) {
+    fn of(&self, _column: usize, y: T, t: T) -> (T, T) {
         if y.is_nan() {
             return (y, y);
         }
@@ -81,13 +81,16 @@ impl<T: Scalar> EachValue<T> for Focal {
     fn check_target(&self, t: T) -> Result<(), Error> {
         require(t >= T::zero() && t <= T::one(), "a target of Focal", "between 0 and 1", to_f64(t))
     }
+
+    fn check(&self, _width: usize) -> Result<(), Error> {
+        let in_format = scalar::<T>(self.gamma).is_finite();
+        require(in_format, "the exponent of Focal", "finite in the number format of the network", self.gamma)
+    }
 }
 
 impl Focal {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
-        let in_format = scalar::<T>(self.gamma).is_finite();
-        require(in_format, "the exponent of Focal", "finite in the number format of the network", self.gamma)?;
         evaluate(self, self.reduction, rows)
     }
 }

@@ -4,6 +4,7 @@ mod cosine;
 mod count;
 mod cross_entropy;
 mod distance;
+mod dual_loss;
 mod each_value;
 mod focal;
 mod forwarding;
@@ -15,6 +16,8 @@ pub use cosine::CosineDistance;
 pub use count::PoissonNll;
 pub use cross_entropy::{BinaryCrossEntropy, CrossEntropy, log_softmax, softmax};
 pub use distance::{Huber, MeanAbsoluteError, MeanSquaredError, Pinball, SmoothL1};
+pub use dual_loss::{DualLoss, RowLoss};
+pub use each_value::ValueWeights;
 pub use focal::Focal;
 pub use gaussian::GaussianNll;
 pub use likelihood::{KlDivergence, NegativeLogLikelihood};
@@ -112,6 +115,8 @@ pub enum Reduction {
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
 /// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
+///
+/// [`DualLoss`] makes a loss from a function of one row, without a gradient, for a prototype.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a loss",
     label = "not a loss",
@@ -255,7 +260,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
         let Target::Values(values) = self.target else {
             return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
         };
-        require_length("targets", self.rows * width, values.len()).map(|()| values)
+        require_length("targets", self.rows.saturating_mul(width), values.len()).map(|()| values)
     }
 
     /// Returns the classes, one per row. Refuses values, and another number of classes, for the loss named `loss`.

@@ -15,6 +15,7 @@ use castaway::cast;
 
 mod bodies;
 mod double;
+pub(crate) mod dual;
 mod series;
 mod single;
 

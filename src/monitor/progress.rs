@@ -1,7 +1,7 @@
 //! The records of a run: one per update, one per epoch.
 
 #[cfg(doc)]
-use crate::{loss::Reduction, monitor::Event, transform::ClipNorm};
+use crate::{loss::Reduction, monitor::Event};
 use core::fmt;
 
 /// The result of one update, for [`FitOptions::on_step`](crate::trainer::FitOptions::on_step) and, as [`Event::Step`],
@@ -25,7 +25,7 @@ pub struct Step {
     /// The norm of the gradient of all parameters, before any transform.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient_norm: f64,
-    /// The norm of the gradient after [`ClipNorm`]; `None` if the chain has no `ClipNorm`.
+    /// The norm of the gradient after the last clip of the chain; `None` if the chain does not clip.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub clipped_norm: Option<f64>,
     /// The number of samples of the update. With truncated backpropagation, the samples of the window.

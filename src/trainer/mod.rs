@@ -244,6 +244,19 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.settings.epochs = epochs;
     }
 
+    /// Sets the learning rate of the chain's optimizer from the next update on, before the factors of schedules: see
+    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it.
+    ///
+    /// # Errors
+    /// Those of [`Optimizer::set_learning_rate`].
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
+        self.optimizer.set_learning_rate(rate)?;
+        if let Some(parallel) = &mut self.parallel {
+            parallel.agreed = false;
+        }
+        Ok(())
+    }
+
     /// Returns the parameters, in the layout of [`Workspace::blocks`].
     pub fn parameters(&self) -> &[T] {
         &self.parameters
@@ -278,7 +291,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the weights that training results in: [`parameters`](Self::parameters), unless the transform has others,
-    /// such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW). Evaluation, prediction and models use these
+    /// such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) or a
+    /// [`WeightAverage`](crate::transform::WeightAverage::as_result). Evaluation, prediction and models use these
     /// weights.
     pub fn result(&self) -> &[T] {
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)

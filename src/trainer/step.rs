@@ -346,9 +346,9 @@ impl<T: Scalar> Run<'_, T> {
         }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
         let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), norm(gradient));
-        let outcome = self.optimizer.step(blocks, self.parameters, gradient, monitor)?;
-        let applied = outcome == Outcome::Apply;
-        let factor = self.optimizer.transform().clip_factor().filter(|_| applied);
+        let outcome = self.optimizer.step_with(blocks, self.parameters, gradient, monitor, true)?;
+        let (applied, transform) = (outcome == Outcome::Apply, self.optimizer.transform());
+        let clipped = transform.clipped_norm().or_else(|| transform.clip_factor().map(|factor| norm * factor));
         let step = Step {
             step: self.optimizer.steps(),
             epoch: self.progress.epochs + 1,
@@ -356,7 +356,7 @@ impl<T: Scalar> Run<'_, T> {
             applied,
             learning_rate,
             gradient_norm: norm,
-            clipped_norm: factor.map(|factor| norm * factor),
+            clipped_norm: clipped.filter(|_| applied),
             samples: self.watch.samples,
             seconds: self.watch.started.map(Clock::seconds),
             communication: self.watch.communication,

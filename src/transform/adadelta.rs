@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate,
-    each_parameter::update_each, own_elementwise, ratio, wide::slots,
+    each_parameter::update_each, own_elementwise, own_rate, ratio, wide::slots,
 };
 use crate::{
     block::Blocks,
@@ -78,9 +78,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
         2 * slots::<T>() * blocks.parameters()
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
-    }
+    own_rate!(self => self.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Adadelta", GradientTransform::<T>::state_len(self, blocks)).layout("v, u");

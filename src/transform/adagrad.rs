@@ -107,6 +107,10 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         Some(self.rate / (1.0 + step as f64 * self.decay))
     }
 
+    fn rate_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.rate)
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Adagrad", GradientTransform::<T>::state_len(self, blocks))
             .layout("s")

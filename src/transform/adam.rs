@@ -5,7 +5,7 @@ use super::{
     adam_settings::{AdamSettings, adam_setters},
     check_amount,
     each_parameter::remainder,
-    matrices, own_elementwise, ratio,
+    matrices, own_elementwise, own_rate, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -46,26 +46,23 @@ impl Adam {
         Adam { amsgrad: true, ..self }
     }
 
-    /// Whether the update is divided by the root of the largest second moment so far (AMSGrad).
-    pub(super) fn is_amsgrad(&self) -> bool {
-        self.amsgrad
-    }
-
     fn described(&self, kind: &str, state_len: usize) -> TransformSpec {
         let layout = if self.amsgrad { "m, v, largest v" } else { "m, v" };
         self.settings.describe(TransformSpec::new(kind, state_len).layout(layout))
     }
 
     /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and from m and
-    /// v (with AMSGrad the largest v) to the update. `step` is the number of updates before this one.
+    /// v (with AMSGrad the largest v) to the update. `rate` is the learning rate, `step` the number of updates before
+    /// this one.
     #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
-    pub(super) fn rule<T: Scalar>(
+    fn rule<T: Scalar>(
         &self,
+        rate: f64,
         step: u64,
     ) -> (impl Fn(T, T, T) -> (T, T) + Copy + use<T>, impl Fn(T, T) -> T + Copy + use<T>) {
         let [first, second] = self.settings.betas;
         let t = step as f64 + 1.0;
-        let step = scalar::<T>(-self.settings.rate / (1.0 - remainder(first, t)));
+        let step = scalar::<T>(-rate / (1.0 - remainder(first, t)));
         let root = scalar::<T>(Float::sqrt(1.0 - remainder(second, t)));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
         let epsilon = scalar::<T>(self.settings.epsilon);
@@ -79,7 +76,7 @@ impl Adam {
         let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
         let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (v, most) = rest.split_at_mut(slots::<T>() * n);
-        let (moments, direction) = self.rule::<f64>(update.step);
+        let (moments, direction) = self.rule::<f64>(self.settings.rate, update.step);
         let (mut m, mut root, mut most) = (Wide::new(m, n), Wide::new(v, n), Wide::new(most, n));
         for (block, range) in trained {
             let decay = decay(block);
@@ -111,7 +108,7 @@ impl Adam {
         let (n, start, stretches) = (update.blocks.parameters(), update.start, update.stretches());
         let (m, rest) = update.state.split_at_mut(n);
         let (v, most) = rest.split_at_mut(n);
-        let (moments, direction) = self.rule::<T>(update.step);
+        let (moments, direction) = self.rule::<T>(self.settings.rate, update.step);
         for range in stretches {
             let of = start + range.start..start + range.end;
             let (g, m, v) = (&mut update.gradient[range], &mut m[of.clone()], &mut v[of.clone()]);
@@ -145,9 +142,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.settings.rate)
-    }
+    own_rate!(self => self.settings.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         vec![self.described("Adam", GradientTransform::<T>::state_len(self, blocks))]
@@ -191,19 +186,43 @@ impl AdamW {
 }
 
 impl AdamW {
+    /// Whether weight decay acts on `block`.
+    pub(super) fn decays(&self, block: &Block<'_>) -> bool {
+        self.decay > 0.0 && self.roles.contains(&block.role)
+    }
+
+    /// Whether the update is divided by the root of the largest second moment so far (AMSGrad).
+    pub(super) fn is_amsgrad(&self) -> bool {
+        self.adam.amsgrad
+    }
+
+    /// Returns the function `(w, g, [m, v])` to the update and the new `[m, v]`, at `factor` times the learning rate.
+    /// The decay acts on w; `step` is the number of updates before this one.
+    pub(super) fn whole_rule<T: Scalar>(
+        &self,
+        factor: f64,
+        step: u64,
+    ) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
+        let rate = factor * self.adam.settings.rate;
+        let ((moments, direction), decay) = (self.adam.rule::<T>(rate, step), scalar::<T>(rate * self.decay));
+        move |w, g, [m, v]| {
+            let (m, v) = moments(g, m, v);
+            (direction(m, v) - decay * w, [m, v])
+        }
+    }
+
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let decay = self.adam.settings.rate * self.decay;
-        let decays = |block: &Block| self.roles.contains(&block.role);
         if slots::<T>() > 1 {
-            self.adam.narrow(update, |block| if decays(block) { decay } else { 0.0 });
+            self.adam.narrow(update, |block| if self.decays(block) { decay } else { 0.0 });
             return Ok(Outcome::Apply);
         }
         let trained = update.trained();
-        let Update { blocks, w, gradient, state, step, start } = update;
-        let outcome = self.adam.update(Update { blocks, w, gradient, state, step, start })?;
+        let Update { blocks, w, gradient, state, step, start, recorded } = update;
+        let outcome = self.adam.update(Update { blocks, w, gradient, state, step, start, recorded })?;
         let decay = scalar::<T>(decay);
-        for (_, range) in trained.filter(|(block, _)| decays(block)) {
+        for (_, range) in trained.filter(|(block, _)| self.decays(block)) {
             gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);
         }
         Ok(outcome)
@@ -222,9 +241,7 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
         GradientTransform::<T>::state_len(&self.adam, blocks)
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.adam.settings.rate)
-    }
+    own_rate!(self => self.adam.settings.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = self.adam.described("AdamW", GradientTransform::<T>::state_len(self, blocks));

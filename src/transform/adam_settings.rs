@@ -99,9 +99,7 @@ macro_rules! two_moments {
                 2 * $crate::transform::wide::slots::<T>() * blocks.parameters()
             }
 
-            fn learning_rate(&self, _blocks: &$crate::block::Blocks, _state: &[T], _step: u64) -> Option<f64> {
-                Some(self.settings.rate)
-            }
+            $crate::transform::own_rate!(self => self.settings.rate);
 
             fn spec(&self, blocks: &$crate::block::Blocks) -> alloc::vec::Vec<$crate::transform::TransformSpec> {
                 let values = $crate::transform::GradientTransform::<T>::state_len(self, blocks);

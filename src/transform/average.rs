@@ -2,6 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay,
+    each_parameter::remainder,
     wide::{Wide, slots},
 };
 use crate::{
@@ -13,20 +14,85 @@ use alloc::{vec, vec::Vec};
 
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
+/// [`warm_up`](Self::warm_up) and [`debias`](Self::debias) make the average forget the initial weights sooner. By
+/// default the average is kept beside the run. With [`as_result`](Self::as_result) trainers evaluate it, predict by it
+/// and make models of it.
+///
 /// The state holds two values for each parameter, three in `f16` and `bf16`: the average and its rounding error.
 /// Without the error, a decay near 1 would round each step to nothing. `WeightAverage` stands last in a chain, since it
 /// treats its input as the final update. Source: Polyak & Juditsky 1992.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
+/// use chainrule::{trainer::{TrainConfig, Trainer}, transform::{Sgd, WeightAverage}};
+/// let network = Sequential::<f64>::input(1).linear(1).build()?;
+/// let chain = (Sgd::new(0.1), WeightAverage::new(0.9).debias().as_result());
+/// let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, TrainConfig::default())?;
+/// trainer.fit(&Dataset::rows(1, &[0.0, 1.0], Some(Target::Values(&[1.0, 3.0])))?)?;
+/// assert_eq!(trainer.averaged_parameters(), Some(trainer.result()));
+/// assert_ne!(trainer.result(), trainer.parameters());
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WeightAverage {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     decay: f64,
+    #[cfg_attr(feature = "serde", serde(default))]
+    start: Start,
+    #[cfg_attr(feature = "serde", serde(default))]
+    result: bool,
+}
+
+/// The weight of the initial parameters in an average.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+enum Start {
+    /// `d^t` after t updates.
+    #[default]
+    Initial,
+    WarmUp,
+    Debias,
 }
 
 impl WeightAverage {
     /// Creates the average with the decay d, at least 0 and below 1.
     pub fn new(decay: f64) -> Self {
-        WeightAverage { decay }
+        WeightAverage { decay, start: Start::Initial, result: false }
+    }
+
+    /// Uses the decay `min(d, (1 + t)/(10 + t))` after t earlier updates: 0.1, 0.18, 0.25, … It replaces
+    /// [`debias`](Self::debias). Source: TensorFlow's `ExponentialMovingAverage`.
+    #[must_use]
+    pub fn warm_up(self) -> Self {
+        WeightAverage { start: Start::WarmUp, ..self }
+    }
+
+    /// Keeps `a/(1 − dᵗ)` after t updates, for an average a that begins at 0, as Adam does: the initial weights have no
+    /// part in it. It replaces [`warm_up`](Self::warm_up). Source: Kingma & Ba 2015, section 3.
+    #[must_use]
+    pub fn debias(self) -> Self {
+        WeightAverage { start: Start::Debias, ..self }
+    }
+
+    /// Makes the average the [result](crate::trainer::Trainer::result) of the training: evaluation, predictions, early
+    /// stopping and models use it in place of the parameters.
+    ///
+    /// The running statistics of a [`BatchNorm`](crate::layer::BatchNorm) are those at the parameters.
+    #[must_use]
+    pub fn as_result(self) -> Self {
+        WeightAverage { result: true, ..self }
+    }
+
+    /// Returns the weight of the newest parameters in the average, after `step` earlier updates.
+    fn fresh(&self, step: u64) -> f64 {
+        let t = step as f64;
+        match self.start {
+            Start::Initial => 1.0 - self.decay,
+            Start::WarmUp => 1.0 - self.decay.min((1.0 + t) / (10.0 + t)),
+            // For b = a/(1 − dᵗ): b ← b + (1 − d)/(1 − dᵗ) (w − b).
+            Start::Debias => (1.0 - self.decay) / (1.0 - remainder(self.decay, t + 1.0)),
+        }
     }
 }
 
@@ -46,7 +112,7 @@ pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T)
 impl WeightAverage {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let (fresh, n) = (1.0 - self.decay, update.w.len());
+        let (fresh, n) = (self.fresh(update.step), update.w.len());
         let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
         if slots::<T>() > 1 {
             let mut average = Wide::new(update.state, n);
@@ -91,8 +157,13 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         state.get(..blocks.parameters())
     }
 
+    fn result<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+        if self.result { self.averaged_weights(blocks, state) } else { None }
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("WeightAverage", GradientTransform::<T>::state_len(self, blocks));
-        vec![spec.layout("average").setting("decay", self.decay)]
+        let spec = spec.layout("average").setting("decay", self.decay);
+        vec![spec.setting("start", self.start).setting("result", self.result)]
     }
 }

@@ -25,9 +25,10 @@ macro_rules! chain {
                 let _ = rest;
             }
             fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-                let Update { blocks, w, gradient, state: rest, step, start } = update;
+                let Update { blocks, w, gradient, state: rest, step, start, recorded } = update;
                 $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
-                if self.$index.update(Update { blocks, w, gradient, state: own, step, start })? == Outcome::Skip {
+                let update = Update { blocks, w, gradient, state: own, step, start, recorded };
+                if self.$index.update(update)? == Outcome::Skip {
                     return Ok(Outcome::Skip);
                 })+
                 let _ = rest;
@@ -44,11 +45,21 @@ macro_rules! chain {
                 $(let factor = both(factor, self.$index.clip_factor());)+
                 factor
             }
+            fn clipped_norm(&self) -> Option<f64> {
+                let norm = None;
+                $(let norm = self.$index.clipped_norm().or(norm);)+
+                norm
+            }
             fn learning_rate(&self, blocks: &Blocks, state: &[T], step: u64) -> Option<f64> {
                 let (rate, rest) = (None, state);
                 $(let (own, rest) = rest.split_at(self.$index.state_len(blocks));
                 let rate = both(rate, self.$index.learning_rate(blocks, own, step));)+
                 let _ = rest;
+                rate
+            }
+            fn rate_mut(&mut self) -> Option<&mut f64> {
+                let rate = None;
+                $(let rate = rate.or_else(|| self.$index.rate_mut());)+
                 rate
             }
             fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {

@@ -18,12 +18,14 @@ use alloc::{vec, vec::Vec};
 pub struct ClipValue {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     limit: f64,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    clipped: Option<f64>,
 }
 
 impl ClipValue {
     /// Creates the transform that clips at ±`limit`, which must be positive.
     pub fn new(limit: f64) -> Self {
-        ClipValue { limit }
+        ClipValue { limit, clipped: None }
     }
 }
 
@@ -31,7 +33,7 @@ impl ClipValue {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let limit = scalar::<T>(self.limit);
-        for g in update.gradient {
+        for g in &mut *update.gradient {
             *g = if *g > limit {
                 limit
             } else if *g < -limit {
@@ -40,6 +42,7 @@ impl ClipValue {
                 *g
             };
         }
+        self.clipped = update.recorded.then(|| norm(update.gradient));
         Ok(Outcome::Apply)
     }
 }
@@ -49,6 +52,10 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
         require(self.limit > 0.0, "the limit of clipping by value", "positive", self.limit)
+    }
+
+    fn clipped_norm(&self) -> Option<f64> {
+        self.clipped
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
@@ -77,12 +84,14 @@ pub struct ClipNorm {
     norm: Option<f64>,
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     factor: Option<f64>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    clipped: Option<f64>,
 }
 
 impl ClipNorm {
     /// Creates the transform that clips the gradient at a 2-norm of `most`, which must be positive.
     pub fn new(most: f64) -> Self {
-        ClipNorm { most, p: 2.0, epsilon: 0.0, norm: None, factor: None }
+        ClipNorm { most, p: 2.0, epsilon: 0.0, norm: None, factor: None, clipped: None }
     }
 
     /// Sets the p of the norm: positive; infinity is allowed. The default is 2.
@@ -110,6 +119,7 @@ impl ClipNorm {
         let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
         self.norm = Some(length);
         self.factor = Some(shorten(update.gradient, self.p, length, self.most, self.epsilon));
+        self.clipped = update.recorded.then(|| norm(update.gradient));
         Ok(Outcome::Apply)
     }
 }
@@ -133,6 +143,10 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
         self.factor
     }
 
+    fn clipped_norm(&self) -> Option<f64> {
+        self.clipped
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("ClipNorm", GradientTransform::<T>::state_len(self, blocks));
         vec![spec.setting("norm", self.most).setting("p", self.p).setting("epsilon", self.epsilon)]
@@ -145,12 +159,14 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
 pub struct ClipBlockNorm {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     most: f64,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    clipped: Option<f64>,
 }
 
 impl ClipBlockNorm {
     /// Creates the transform that clips each block at a 2-norm of `most`, which must be positive.
     pub fn new(most: f64) -> Self {
-        ClipBlockNorm { most }
+        ClipBlockNorm { most, clipped: None }
     }
 }
 
@@ -162,6 +178,7 @@ impl ClipBlockNorm {
             let length = norm(gradient);
             shorten(gradient, 2.0, length, self.most, 0.0);
         }
+        self.clipped = update.recorded.then(|| norm(update.gradient));
         Ok(Outcome::Apply)
     }
 }
@@ -177,6 +194,10 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         T::ClipBlockNorm(self, update)
+    }
+
+    fn clipped_norm(&self) -> Option<f64> {
+        self.clipped
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
-    each_parameter::update_each, matrices, own_elementwise, wide::slots,
+    each_parameter::update_each, matrices, own_elementwise, own_rate, wide::slots,
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -91,9 +91,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
         slots::<T>() * blocks.parameters()
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
-    }
+    own_rate!(self => self.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Lion", GradientTransform::<T>::state_len(self, blocks)).layout("m");

@@ -19,6 +19,8 @@ mod nadam;
 mod optimizer;
 mod parameter_groups;
 mod penalty;
+mod per_group;
+mod plateau;
 mod radam;
 mod rmsprop;
 mod schedule;
@@ -46,20 +48,22 @@ pub use muon::Muon;
 pub use nadam::NAdam;
 pub(crate) use optimizer::initial_state;
 pub use optimizer::{MOST_STEPS, Optimizer};
-pub use parameter_groups::ParameterGroups;
+pub use parameter_groups::{Group, ParameterGroups};
 pub use penalty::Penalty;
+pub use per_group::PerGroup;
+pub use plateau::ReduceOnPlateau;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
-pub use schedule::{ReduceOnPlateau, Schedule};
+pub use schedule::Schedule;
 pub use schedule_free::ScheduleFreeAdamW;
 pub use sgd::Sgd;
 pub use skip_non_finite::SkipNonFinite;
 pub use spec::TransformSpec;
 pub(crate) use stage::in_place;
-use stage::own_elementwise;
 #[doc(hidden)]
 pub use stage::{InPlace, Member};
 pub use stage::{Stage, Unordered};
+use stage::{own_elementwise, own_rate};
 
 /// The arguments of one step of a transform.
 #[non_exhaustive]
@@ -77,17 +81,24 @@ pub struct Update<'a, T: Scalar> {
     /// The index, in the whole network, of the first parameter of `w` and `gradient`. It is 0 for a transform that
     /// states [`InPlace::No`].
     start: usize,
+    /// Whether a clip shall compute the norm of the gradient that it leaves.
+    recorded: bool,
 }
 
 impl<'a, T: Scalar> Update<'a, T> {
     /// Creates the arguments of a step, for calls outside an [`Optimizer`].
     pub fn new(blocks: &'a Blocks, w: &'a [T], gradient: &'a mut [T], state: &'a mut [T], step: u64) -> Self {
-        Update { blocks, w, gradient, state, step, start: 0 }
+        Update { blocks, w, gradient, state, step, start: 0, recorded: false }
     }
 
     /// Restricts the step to the parameters from index `start` on.
     pub(crate) fn starting_at(self, start: usize) -> Self {
         Update { start, ..self }
+    }
+
+    /// Asks clips for the norm of the gradient that they leave: [`GradientTransform::clipped_norm`].
+    pub(crate) fn recorded(self, recorded: bool) -> Self {
+        Update { recorded, ..self }
     }
 
     /// Returns the blocks that are not frozen, each with its range in `w` and `gradient`.
@@ -163,9 +174,11 @@ pub enum Outcome {
 /// | `init_state` | the state begins at zero | it begins elsewhere |
 /// | `on_metric` | does nothing | it adapts to a validation loss |
 /// | `clip_factor` | `None` | it clips the gradient, and monitors shall receive the factor |
+/// | `clipped_norm` | `None` | it clips, and not by one factor |
 /// | `averaged_weights` | `None` | its state holds an average of the parameters |
 /// | `result` | `None` | the weights to evaluate and to keep are not the parameters |
 /// | `learning_rate` | `None` | it has a rate, or a factor on the rate |
+/// | `rate_mut` | `None` | its rate can be set |
 /// | `spec` | the name of the type | a checkpoint shall name its settings where they differ |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transform or a chain of transforms",
@@ -222,6 +235,15 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
+    /// The norm of the gradient that clipping left in the last step, for a clip that does not multiply the gradient by
+    /// one factor. Of a chain, that of the last clip. `None`, the default, if it is not known.
+    ///
+    /// [`ClipNorm`], [`ClipBlockNorm`] and [`ClipValue`] compute it in updates with a
+    /// [record](crate::trainer::Step::clipped_norm).
+    fn clipped_norm(&self) -> Option<f64> {
+        None
+    }
+
     /// Returns the moving average of the weights, one value per parameter, if `state` holds one; `None` by default.
     ///
     /// # Panics
@@ -231,7 +253,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 
     /// Returns the weights that training results in, if they are in `state` and not the parameters, as with
-    /// [`ScheduleFreeAdamW`]. Trainers evaluate them, predict by them and make models of them.
+    /// [`ScheduleFreeAdamW`] and [`WeightAverage::as_result`]. Trainers evaluate them, predict by them and make models
+    /// of them.
     ///
     /// # Panics
     /// As [`update`](Self::update).
@@ -246,6 +269,13 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// # Panics
     /// As [`update`](Self::update).
     fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
+        None
+    }
+
+    /// Returns the learning rate of an optimizer, without the factors of schedules, for
+    /// [`Optimizer::set_learning_rate`]. Of a chain, that of the first transform that has one. `None`, the default, if
+    /// there is no rate to set.
+    fn rate_mut(&mut self) -> Option<&mut f64> {
         None
     }
 

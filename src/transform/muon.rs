@@ -1,8 +1,9 @@
 //! Muon.
 
 use super::{
-    Adam, GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    AdamW, GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each,
+    own_rate,
     wide::{Wide, slots},
 };
 use crate::{
@@ -25,25 +26,29 @@ const STEPS: usize = 5;
 /// The lower limit of the Frobenius norm by which a matrix is divided before the Newton–Schulz steps.
 const LEAST_NORM: f64 = 1e-7;
 
-/// Muon: for matrices, momentum with all singular values brought close to 1; [`Adam`] for other blocks.
+/// Muon: for matrices, momentum with all singular values brought close to 1; [`AdamW`] for other blocks.
 ///
 /// `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov),
 /// `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)` is five Newton–Schulz steps from
 /// `X = u/‖u‖_F`: `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c = 3.4445, −4.7750, 2.0315. The
 /// steps map singular values of at least 0.05 to about 0.7 to 1.2. Matrices are the blocks of role [`Role::Weight`] and
-/// [`Role::Recurrent`]; each gate of a cell is a matrix of its own. The products are computed in `f64`. Source: Jordan
-/// et al. 2024; rate adjustment and defaults as in PyTorch.
+/// [`Role::Recurrent`]; each gate of a cell is a matrix of its own. Tables of embeddings ([`Block::table`]) are no
+/// matrices: AdamW updates them. The products are computed in `f64`. Source: Jordan et al. 2024; rate adjustment and
+/// defaults as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Muon {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
+    /// The rate that this was made with: `rate/made` is the factor on the rate of the other blocks.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    made: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     momentum: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     decay: f64,
     nesterov: bool,
-    others: Adam,
+    others: AdamW,
     #[cfg_attr(feature = "serde", serde(skip))]
     scratch: Scratch,
 }
@@ -60,8 +65,8 @@ impl PartialEq for Scratch {
 
 impl Muon {
     /// Creates Muon with the learning rate η, momentum 0.95 and decay 0.1 for matrices, and `others` for other blocks.
-    pub fn new(rate: f64, others: Adam) -> Self {
-        Muon { rate, momentum: 0.95, decay: 0.1, nesterov: true, others, scratch: Scratch::default() }
+    pub fn new(rate: f64, others: AdamW) -> Self {
+        Muon { rate, made: rate, momentum: 0.95, decay: 0.1, nesterov: true, others, scratch: Scratch::default() }
     }
 
     /// Sets the momentum μ, at least 0 and below 1.
@@ -84,7 +89,7 @@ impl Muon {
 }
 
 fn is_matrix(block: &Block<'_>) -> bool {
-    matches!(block.role, Role::Weight | Role::Recurrent)
+    matches!(block.role, Role::Weight | Role::Recurrent) && !block.table
 }
 
 /// Returns the matrices of a block, one for each gate: the range of each among all parameters, and the numbers of rows
@@ -128,7 +133,7 @@ impl Muon {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let trained = update.trained();
-        let Update { blocks, w, gradient, state, step, start } = update;
+        let Update { blocks, w, gradient, state, step, start, recorded } = update;
         let n = gradient.len();
         let mut momentum = Wide::new(&mut state[..slots::<T>() * n], n);
         let (mu, fresh) = (self.momentum, 1.0 - self.momentum);
@@ -153,17 +158,12 @@ impl Muon {
                 }
             }
         }
-        let (of_wide, of_t) = (self.others.rule::<f64>(step), self.others.rule::<T>(step));
-        let others = |block: &Block| if is_matrix(block) { None } else { Some(false) };
-        let wide = |_, g, [m, v]: [f64; 2]| {
-            let (m, v) = of_wide.0(g, m, v);
-            (of_wide.1(m, v), [m, v])
-        };
-        let rule = |_, g, [m, v]: [T; 2]| {
-            let (m, v) = of_t.0(g, m, v);
-            (of_t.1(m, v), [m, v])
-        };
-        update_each(Update { blocks, w, gradient, state, step, start }, [false, true], others, wide, rule);
+        let factor = if self.rate == self.made { 1.0 } else { self.rate / self.made };
+        let factor = if factor.is_finite() { factor } else { 1.0 };
+        let (wide, rule) = (self.others.whole_rule::<f64>(factor, step), self.others.whole_rule::<T>(factor, step));
+        let others = |block: &Block| if is_matrix(block) { None } else { Some(self.others.decays(block)) };
+        let update = Update { blocks, w, gradient, state, step, start, recorded };
+        update_each(update, [false, true], others, wide, rule);
         Ok(Outcome::Apply)
     }
 }
@@ -198,9 +198,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
         T::Muon(self, update)
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
-    }
+    own_rate!(self => self.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Muon", GradientTransform::<T>::state_len(self, blocks)).layout("m, v");

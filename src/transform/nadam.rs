@@ -5,7 +5,7 @@ use super::{
     adam_settings::{AdamSettings, adam_setters},
     check_amount,
     each_parameter::{remainder, update_each},
-    ratio,
+    own_rate, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -69,13 +69,13 @@ impl NAdam {
 impl NAdam {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let Update { blocks, w, gradient, state, step, start } = update;
+        let Update { blocks, w, gradient, state, step, start, recorded } = update;
         let (state, product) = state.split_at_mut(2 * slots::<T>() * gradient.len());
         let mut product = Wide::new(product, 1);
         let so_far = product.get(0) * self.momentum(step as f64 + 1.0);
         product.set(0, so_far);
         let (wide, rule) = (self.rule::<f64>(step, so_far), self.rule::<T>(step, so_far));
-        let update = Update { blocks, w, gradient, state, step, start };
+        let update = Update { blocks, w, gradient, state, step, start, recorded };
         update_each(update, [false, true], |_| Some(false), wide, rule);
         Ok(Outcome::Apply)
     }
@@ -105,9 +105,7 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
         T::NAdam(self, update)
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.settings.rate)
-    }
+    own_rate!(self => self.settings.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("NAdam", GradientTransform::<T>::state_len(self, blocks));

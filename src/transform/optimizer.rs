@@ -1,7 +1,7 @@
 //! A transform with its state, which turns gradients into updates of the parameters.
 
 use super::{
-    GradientTransform, InPlace, Outcome, TransformSpec, Update, check_rate,
+    GradientTransform, InPlace, Outcome, Stage, TransformSpec, Update, check_rate,
     stage::{check_chain, in_place},
 };
 use crate::{
@@ -24,6 +24,8 @@ pub struct Optimizer<T, G: ?Sized> {
     steps: u64,
     guarded: bool,
     in_place: InPlace,
+    /// The learning rate that the transform was made with, and the one that was set; `None` if none was.
+    rates: Option<[f64; 2]>,
     /// The last field, so that an optimizer can be used as one of a `dyn GradientTransform`.
     transform: G,
 }
@@ -53,7 +55,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// memory cannot hold the transform's state.
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
         let (state, guarded, in_place) = T::optimizer_state(&mut transform, blocks, w)?;
-        Ok(Optimizer { state, steps: 0, guarded, in_place, transform })
+        Ok(Optimizer { state, steps: 0, guarded, in_place, rates: None, transform })
     }
 }
 
@@ -69,11 +71,15 @@ pub(crate) fn initial_state<T: Scalar>(
     let guarded = check_chain(transform)?;
     let mut state = filled("the state of the transform", transform.state_len(blocks), T::zero())?;
     transform.init_state(blocks, w, &mut state);
-    let in_place = match in_place(transform) {
+    Ok((state, guarded, checked_in_place(transform)))
+}
+
+/// Returns whether a chain may update in place, with a plain rate only if the format `T` can hold it.
+fn checked_in_place<T: Scalar>(transform: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
+    match in_place(transform) {
         InPlace::Plain(rate) if check_rate::<T>(rate).is_err() => InPlace::No,
         in_place => in_place,
-    };
-    Ok((state, guarded, in_place))
+    }
 }
 
 impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
@@ -91,18 +97,33 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         gradient: &mut [T],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Outcome, Error> {
+        self.step_with(blocks, w, gradient, monitor, false)
+    }
+
+    /// Like [`step`](Self::step). If `recorded`, clips compute [`GradientTransform::clipped_norm`].
+    pub(crate) fn step_with(
+        &mut self,
+        blocks: &Blocks,
+        w: &mut [T],
+        gradient: &mut [T],
+        monitor: &mut dyn GradientMonitor<T>,
+        recorded: bool,
+    ) -> Result<Outcome, Error> {
         require_length("parameters", blocks.parameters(), w.len())?;
         require_length("gradient", w.len(), gradient.len())?;
         self.check_state(blocks)?;
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
-        if self.in_place != InPlace::No && !monitor.is_active() {
+        // A clip computes a norm of the whole gradient, so the update is not made in pieces.
+        let mut whole = false;
+        self.transform.members(&mut |member| whole |= recorded && member.stage == Stage::Clip);
+        if self.in_place != InPlace::No && !monitor.is_active() && !whole {
             self.step_from(blocks, 0, w, gradient)?;
             self.steps += 1;
             return Ok(Outcome::Apply);
         }
-        let update = Update::new(blocks, w, gradient, &mut self.state, self.steps);
+        let update = Update::new(blocks, w, gradient, &mut self.state, self.steps).recorded(recorded);
         let outcome = self.transform.update(update)?;
         if outcome == Outcome::Skip {
             return Ok(outcome);
@@ -173,6 +194,64 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     pub fn learning_rate(&self, blocks: &Blocks) -> Option<f64> {
         self.check_state(blocks).ok()?;
         self.transform.learning_rate(blocks, &self.state, self.steps)
+    }
+
+    /// Sets the learning rate of the chain's optimizer from the next update on, before the factors of schedules. The
+    /// state is kept: its averages and momenta.
+    ///
+    /// A [checkpoint](crate::trainer::Trainer::checkpoint) keeps the rate. [`Muon`](super::Muon) changes the rate of
+    /// its other blocks by the same factor.
+    ///
+    /// ```
+    /// use chainrule::{Block, Blocks, Role, transform::{Optimizer, Schedule, Sgd}};
+    /// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+    /// let mut w = [1.0_f64];
+    /// let mut optimizer = Optimizer::new((Sgd::new(0.5), Schedule::constant(0.5)), &blocks, &w)?;
+    /// optimizer.set_learning_rate(0.25)?;
+    /// optimizer.step(&blocks, &mut w, &mut [1.0], &mut ())?;
+    /// assert_eq!(w, [1.0 - 0.25 * 0.5]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a rate that is negative or not finite in the format `T`; [`Error::InvalidState`] for a
+    /// chain without a rate that can be set: see [`GradientTransform::rate_mut`].
+    pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
+        check_rate::<T>(rate)?;
+        let Some(present) = self.transform.rate_mut() else {
+            return Err(Error::InvalidState {
+                what: "a new learning rate",
+                needs: "an optimizer with one rate, which `GradientTransform::rate_mut` returns",
+            });
+        };
+        self.rates = Some([self.rates.map_or(*present, |[first, _]| first), rate]);
+        *present = rate;
+        self.in_place = checked_in_place(&self.transform);
+        Ok(())
+    }
+
+    /// Returns the learning rate that was set; `None` if none was.
+    pub(crate) fn rate_set(&self) -> Option<f64> {
+        self.rates.map(|[_, set]| set)
+    }
+
+    /// Whether the chain has a rate that can be set.
+    pub(crate) fn has_rate(&mut self) -> bool {
+        self.transform.rate_mut().is_some()
+    }
+
+    /// Restores [`rate_set`](Self::rate_set): with `None`, the rate that the transform was made with.
+    ///
+    /// # Errors
+    /// Those of [`set_learning_rate`](Self::set_learning_rate).
+    pub(crate) fn restore_rate(&mut self, rate: Option<f64>) -> Result<(), Error> {
+        if let Some(rate) = rate.or(self.rates.map(|[first, _]| first)) {
+            self.set_learning_rate(rate)?;
+        }
+        if rate.is_none() {
+            self.rates = None;
+        }
+        Ok(())
     }
 
     /// Whether the chain may update some parameters before the gradient of others is known.

@@ -1,20 +1,85 @@
 //! Factors on the learning rates of chosen blocks.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount};
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_amount, own_elementwise};
 use crate::{
-    block::Blocks,
+    block::{Block, Blocks, Role},
     error::Error,
     scalar::{Scalar, scaled},
 };
 use alloc::{string::String, vec, vec::Vec};
-use core::ops::Range;
+use core::fmt;
+
+/// A choice of blocks: by name or by role. A `&str` and a [`Role`] convert to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Group {
+    /// The blocks of this name or below it: `2` covers `2.weight`, not `20.weight`. An empty name covers all blocks.
+    Under(String),
+    /// The blocks of this role. A network need not have one.
+    Role(Role),
+}
+
+impl From<&str> for Group {
+    fn from(name: &str) -> Self {
+        Group::Under(name.into())
+    }
+}
+
+impl From<&String> for Group {
+    fn from(name: &String) -> Self {
+        Group::Under(name.clone())
+    }
+}
+
+impl From<Role> for Group {
+    fn from(role: Role) -> Self {
+        Group::Role(role)
+    }
+}
+
+/// Writes the name or the role.
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Group::Under(name) => write!(f, "{name:?}"),
+            Group::Role(role) => write!(f, "{role:?}"),
+        }
+    }
+}
+
+impl Group {
+    /// Whether the group holds `block`.
+    pub(super) fn holds(&self, block: &Block<'_>) -> bool {
+        match self {
+            Group::Under(name) => block.is_under(name),
+            Group::Role(role) => block.role == *role,
+        }
+    }
+
+    /// Refuses a name that no block has.
+    pub(super) fn check(&self, blocks: &Blocks) -> Result<(), Error> {
+        match self {
+            Group::Under(name) => blocks.under(name).map(|_| ()),
+            Group::Role(_) => Ok(()),
+        }
+    }
+}
 
 /// Multiplies the updates of chosen blocks by factors, as learning rates of their own. It stands after the optimizer in
 /// a chain.
+///
+/// A block in several groups has the product of their factors. With AdamW and other decoupled decays the factor acts on
+/// the decay too, as a learning rate does. [`PerGroup`](super::PerGroup) gives groups optimizers and clips of their
+/// own.
+///
+/// ```
+/// use chainrule::{Role, transform::{AdamW, ParameterGroups}};
+/// // A tenth of the rate for the first layer, twice the rate for biases.
+/// let chain = (AdamW::new(1e-3, 0.01), ParameterGroups::new().rate("0", 0.1).rate(Role::Bias, 2.0));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterGroups {
-    rates: Vec<(String, f64)>,
-    ranges: Vec<(Range<usize>, f64)>,
+    rates: Vec<(Group, f64)>,
 }
 
 impl ParameterGroups {
@@ -23,10 +88,10 @@ impl ParameterGroups {
         Self::default()
     }
 
-    /// Multiplies the updates of the blocks named `prefix` or under it by `factor`, not negative.
+    /// Multiplies the updates of the blocks of `group` by `factor`, not negative.
     #[must_use]
-    pub fn rate(mut self, prefix: &str, factor: f64) -> Self {
-        self.rates.push((prefix.into(), factor));
+    pub fn rate(mut self, group: impl Into<Group>, factor: f64) -> Self {
+        self.rates.push((group.into(), factor));
         self
     }
 }
@@ -34,32 +99,23 @@ impl ParameterGroups {
 impl ParameterGroups {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        for (range, factor) in &self.ranges {
-            update.gradient[range.clone()].iter_mut().for_each(|g| *g = scaled(*factor, *g));
+        for (block, range) in update.trained() {
+            for (_, factor) in self.rates.iter().filter(|(group, _)| group.holds(block)) {
+                update.gradient[range.clone()].iter_mut().for_each(|g| *g = scaled(*factor, *g));
+            }
         }
         Ok(Outcome::Apply)
     }
 }
 
 impl<T: Scalar> GradientTransform<T> for ParameterGroups {
+    own_elementwise!(ParameterGroups, Schedule);
+
     fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
-        self.ranges.clear();
-        for (prefix, factor) in &self.rates {
+        self.rates.iter().try_for_each(|(group, factor)| {
             check_amount::<T>("the rate of a block", *factor)?;
-            let under = blocks.under(prefix)?;
-            self.ranges.extend(
-                blocks.iter().enumerate().filter(|(i, _)| under.contains(i)).map(|(_, b)| (b.range.clone(), *factor)),
-            );
-        }
-        Ok(())
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Schedule
-    }
-
-    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        T::ParameterGroups(self, update)
+            group.check(blocks)
+        })
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

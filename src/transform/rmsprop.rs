@@ -1,7 +1,8 @@
 //! RMSprop.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate, own_elementwise, ratio,
+    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate, own_elementwise,
+    own_rate, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -117,9 +118,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
-    }
+    own_rate!(self => self.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let layout = match (self.centred, self.momentum > 0.0) {

@@ -1,21 +1,39 @@
 //! Learning-rate schedules.
 
-use super::{GradientTransform, Outcome, TransformSpec, Update, check_decay, check_rate, own_elementwise};
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_rate, own_elementwise};
 use crate::{
     arc::Arc,
     block::Blocks,
     error::{Error, require},
-    scalar::{Scalar, scalar, scaled, to_f64},
+    scalar::{Scalar, scaled},
 };
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 use core::{f64::consts::PI, fmt};
 
 /// A factor on the learning rate that depends on the step: it stands after the optimizer and multiplies its update.
 ///
-/// `(Sgd::new(0.8), Schedule::step(30, 0.5))` begins at 0.8 and halves the rate every 30 updates. Two schedules in a
-/// chain multiply, such as a warm-up and a cosine.
+/// `(Sgd::new(0.8), Schedule::step(30, 0.5))` begins at 0.8 and halves the rate every 30 updates. [`then`](Self::then)
+/// joins two schedules one after the other; two schedules in a chain multiply. A schedule counts applied updates, or
+/// [epochs](Self::per_epoch). The factor is a function of that count alone, so a resumed run continues it.
+///
+/// ```
+/// use chainrule::transform::Schedule;
+/// let schedule = Schedule::warm_up(0.0, 100).then(100, Schedule::cosine(900, 0.0));
+/// assert_eq!([0, 50, 100, 550].map(|step| schedule.factor(step)), [0.0, 0.5, 1.0, 0.5]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
+    /// The schedules that follow one another, by their starts; the first starts at 0. There is at least one.
+    parts: Vec<Part>,
+}
+
+/// One of the schedules that follow one another.
+#[derive(Clone, Debug, PartialEq)]
+struct Part {
+    /// The update from which this part is in force.
+    start: u64,
+    /// The number of updates after which the count of the part grows by 1.
+    updates: u64,
     kind: Kind,
 }
 
@@ -29,6 +47,7 @@ enum Kind {
     Linear { from: f64, to: f64, steps: u64 },
     Polynomial { steps: u64, power: f64 },
     OneCycle { most: f64, steps: u64, warm: f64, first: f64, last: f64 },
+    Cyclic { from: f64, to: f64, up: u64, down: u64, decay: f64 },
     Custom(Custom),
 }
 
@@ -49,37 +68,41 @@ impl PartialEq for Custom {
 }
 
 impl Schedule {
+    fn of(kind: Kind) -> Self {
+        Schedule { parts: vec![Part { start: 0, updates: 1, kind }] }
+    }
+
     /// Creates a schedule with the constant factor `factor`.
     pub fn constant(factor: f64) -> Self {
-        Schedule { kind: Kind::Constant(factor) }
+        Self::of(Kind::Constant(factor))
     }
 
     /// Creates a schedule with the factor `factor^⌊t/every⌋` at update t, counted from 0.
     pub fn step(every: u64, factor: f64) -> Self {
-        Schedule { kind: Kind::Step { every, factor } }
+        Self::of(Kind::Step { every, factor })
     }
 
     /// Creates a schedule with the factor `factorᵏ` at update t, counted from 0, where k is the number of entries of
     /// `at` that are at most t.
     pub fn multi_step(at: &[u64], factor: f64) -> Self {
-        Schedule { kind: Kind::MultiStep { at: at.to_vec(), factor } }
+        Self::of(Kind::MultiStep { at: at.to_vec(), factor })
     }
 
     /// Creates a schedule with the factor `factorᵗ` at update t, counted from 0.
     pub fn exponential(factor: f64) -> Self {
-        Schedule { kind: Kind::Exponential { factor } }
+        Self::of(Kind::Exponential { factor })
     }
 
     /// Creates a schedule that falls from 1 to `least` at update `steps` along a cosine. After that update the cosine
     /// rises again, as in PyTorch. Source: Loshchilov & Hutter 2017, eq. 5.
     pub fn cosine(steps: u64, least: f64) -> Self {
-        Schedule { kind: Kind::Cosine { steps, least, restart: None } }
+        Self::of(Kind::Cosine { steps, least, restart: None })
     }
 
     /// Creates a [`cosine`](Self::cosine) schedule that restarts at 1 after `steps` updates. Each period is `times` as
     /// long as the one before.
     pub fn cosine_with_restarts(steps: u64, times: u64, least: f64) -> Self {
-        Schedule { kind: Kind::Cosine { steps, least, restart: Some(times) } }
+        Self::of(Kind::Cosine { steps, least, restart: Some(times) })
     }
 
     /// Creates a schedule that rises linearly from `from` to 1 at update `steps`, and stays 1.
@@ -89,32 +112,104 @@ impl Schedule {
 
     /// Creates a schedule that goes linearly from `from` to `to` at update `steps`, and stays `to`.
     pub fn linear(from: f64, to: f64, steps: u64) -> Self {
-        Schedule { kind: Kind::Linear { from, to, steps } }
+        Self::of(Kind::Linear { from, to, steps })
     }
 
     /// Creates a schedule with the factor `(1 − t/steps)^power` at update t, counted from 0. From `steps` on it is 0,
     /// or 1 for a power of 0.
     pub fn polynomial(steps: u64, power: f64) -> Self {
-        Schedule { kind: Kind::Polynomial { steps, power } }
+        Self::of(Kind::Polynomial { steps, power })
     }
 
     /// Creates a schedule that rises from `most`/25 to `most` over the first 30 % of `steps`, then falls to
     /// `most`/25e4, along cosines. Source: Smith & Topin 2019; the figures are PyTorch's.
     pub fn one_cycle(most: f64, steps: u64) -> Self {
-        Schedule { kind: Kind::OneCycle { most, steps, warm: 0.3, first: 25.0, last: 1e4 } }
+        Self::one_cycle_with(most, steps, 0.3, [25.0, 1e4])
+    }
+
+    /// Creates a [`one_cycle`](Self::one_cycle) schedule with parameters of your own. It rises from `most/first` to
+    /// `most` over the fraction `warm_up`, between 0 and 1, of `steps`, then falls to `most/first/last`.
+    ///
+    /// The divisors are positive. In PyTorch the parameters are `pct_start`, `div_factor` and `final_div_factor`.
+    pub fn one_cycle_with(most: f64, steps: u64, warm_up: f64, [first, last]: [f64; 2]) -> Self {
+        Self::of(Kind::OneCycle { most, steps, warm: warm_up, first, last })
+    }
+
+    /// Creates a triangular schedule: it rises linearly from `from` to `to` over `up` updates, falls to `from` over
+    /// `down` updates, and begins again. Source: Smith 2017; PyTorch's `CyclicLR`.
+    pub fn cyclic(from: f64, to: f64, up: u64, down: u64) -> Self {
+        Self::cyclic_with_decay(from, to, up, down, 1.0)
+    }
+
+    /// Creates a [`cyclic`](Self::cyclic) schedule whose height, `to − from`, is multiplied by `decay` after each
+    /// cycle. `decay` is between 0 and 1; Smith's `triangular2` has ½.
+    pub fn cyclic_with_decay(from: f64, to: f64, up: u64, down: u64, decay: f64) -> Self {
+        Self::of(Kind::Cyclic { from, to, up, down, decay })
     }
 
     /// Creates a schedule from a function of the update, counted from 0. A factor that is negative or not finite ends
     /// training with an error.
     pub fn custom(factor: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
-        Schedule { kind: Kind::Custom(Custom(Arc::from(Box::new(factor) as Box<dyn Fn(u64) -> f64 + Send + Sync>))) }
+        Self::of(Kind::Custom(Custom(Arc::from(Box::new(factor) as Box<dyn Fn(u64) -> f64 + Send + Sync>))))
+    }
+
+    /// Returns the schedule that follows this one up to update `at`, and `next`, counted from 0, from there on.
+    ///
+    /// `at` counts updates from the start of this schedule; a later [`per_epoch`](Self::per_epoch) makes it count
+    /// epochs. As PyTorch's `SequentialLR`.
+    #[must_use]
+    pub fn then(mut self, at: u64, next: Schedule) -> Self {
+        self.parts.retain(|part| part.start < at);
+        // A start beyond all counts is never reached.
+        let starts = |part: Part| part.start.checked_add(at).map(|start| Part { start, ..part });
+        self.parts.extend(next.parts.into_iter().filter_map(starts));
+        self
+    }
+
+    /// Counts epochs of `updates` updates in place of updates: the factor is that of the epoch, `⌊t/updates⌋` at update
+    /// t, and stays the same within one. Steps and starts given before this call count epochs.
+    ///
+    /// `updates` is the number of applied updates of an epoch: that of its batches over
+    /// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), rounded up, times the windows of a
+    /// truncation. It must not be 0. Skipped updates do not count.
+    ///
+    /// ```
+    /// use chainrule::transform::Schedule;
+    /// // 5 epochs of warm-up, update by update, then a cosine over 20 epochs that changes once an epoch of 40 updates.
+    /// let schedule = Schedule::warm_up(0.0, 200).then(200, Schedule::cosine(20, 0.0).per_epoch(40));
+    /// assert_eq!([100, 200, 239].map(|step| schedule.factor(step)), [0.5, 1.0, 1.0]);
+    /// ```
+    #[must_use]
+    pub fn per_epoch(mut self, updates: u64) -> Self {
+        for part in &mut self.parts {
+            // ⌊⌊t/u⌋/v⌋ = ⌊t/(u v)⌋, and ⌊t/u⌋ < s if and only if t < s u.
+            part.start = part.start.saturating_mul(updates);
+            part.updates = part.updates.saturating_mul(updates);
+        }
+        self
     }
 
     /// Returns the factor at update `step`, counted from 0. A schedule over 0 updates, which an optimizer refuses, does
     /// not panic.
     pub fn factor(&self, step: u64) -> f64 {
+        let part = self.parts.iter().rev().find(|part| part.start <= step);
+        part.map_or(1.0, |part| part.kind.factor((step - part.start).checked_div(part.updates).unwrap_or(0)))
+    }
+
+    fn check<T: Scalar>(&self) -> Result<(), Error> {
+        for part in &self.parts {
+            require(part.updates > 0, "the updates of an epoch of a schedule", "at least 1", 0.0)?;
+            part.kind.check::<T>()?;
+        }
+        Ok(())
+    }
+}
+
+impl Kind {
+    /// Returns the factor at `step`, counted from 0.
+    fn factor(&self, step: u64) -> f64 {
         let t = step as f64;
-        match &self.kind {
+        match self {
             Kind::Constant(factor) => *factor,
             Kind::Step { every, factor } => libm::pow(*factor, step.checked_div(*every).unwrap_or(0) as f64),
             Kind::MultiStep { at, factor } => libm::pow(*factor, at.iter().filter(|&&at| step >= at).count() as f64),
@@ -144,13 +239,22 @@ impl Schedule {
                     cosine(*most, bottom, part(t.min(end) - peak, end - peak))
                 }
             }
+            Kind::Cyclic { from, to, up, down, decay } => {
+                let period = up.saturating_add(*down);
+                let (cycle, at) = (step.checked_div(period).unwrap_or(0), step.checked_rem(period).unwrap_or(0));
+                let height = match at.checked_sub(*up) {
+                    None | Some(0) => part(at as f64, *up as f64),
+                    Some(falling) => 1.0 - part(falling as f64, *down as f64),
+                };
+                from + (to - from) * height * libm::pow(*decay, cycle as f64)
+            }
             Kind::Custom(Custom(factor)) => factor(step),
         }
     }
 
     fn check<T: Scalar>(&self) -> Result<(), Error> {
         let at_least_one = |what, steps: u64| require(steps > 0, what, "at least 1", steps as f64);
-        match &self.kind {
+        match self {
             Kind::Constant(factor) | Kind::Exponential { factor } => check_rate::<T>(*factor),
             Kind::Step { every, factor } => {
                 at_least_one("the steps of a schedule", *every).and(check_rate::<T>(*factor))
@@ -166,10 +270,37 @@ impl Schedule {
             Kind::Polynomial { steps, power } => {
                 at_least_one("the steps of a schedule", *steps).and(check_rate::<T>(*power))
             }
-            Kind::OneCycle { most, steps, .. } => {
-                require(*steps >= 4, "the steps of one cycle", "at least 4", *steps as f64).and(check_rate::<T>(*most))
+            Kind::OneCycle { most, steps, warm, first, last } => {
+                require(*steps >= 4, "the steps of one cycle", "at least 4", *steps as f64)?;
+                require((0.0..=1.0).contains(warm), "the warm-up fraction of one cycle", "between 0 and 1", *warm)?;
+                for divisor in [first, last] {
+                    require(*divisor > 0.0, "a divisor of one cycle", "positive", *divisor)?;
+                }
+                [*most, most / first, most / first / last].into_iter().try_for_each(check_rate::<T>)
+            }
+            Kind::Cyclic { from, to, up, down, decay } => {
+                at_least_one("the steps up of a cyclic schedule", *up)?;
+                at_least_one("the steps down of a cyclic schedule", *down)?;
+                require((0.0..=1.0).contains(decay), "the decay of a cyclic schedule", "between 0 and 1", *decay)?;
+                check_rate::<T>(*from).and(check_rate::<T>(*to))
             }
             Kind::Custom(_) => Ok(()),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Kind::Constant(_) => "constant",
+            Kind::Step { .. } => "step",
+            Kind::MultiStep { .. } => "multi-step",
+            Kind::Exponential { .. } => "exponential",
+            Kind::Cosine { restart: None, .. } => "cosine",
+            Kind::Cosine { restart: Some(_), .. } => "cosine with restarts",
+            Kind::Linear { .. } => "linear",
+            Kind::Polynomial { .. } => "polynomial",
+            Kind::OneCycle { .. } => "one cycle",
+            Kind::Cyclic { .. } => "cyclic",
+            Kind::Custom(_) => "custom",
         }
     }
 }
@@ -206,140 +337,15 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let kind = match &self.kind {
-            Kind::Constant(_) => "Schedule (constant)",
-            Kind::Step { .. } => "Schedule (step)",
-            Kind::MultiStep { .. } => "Schedule (multi-step)",
-            Kind::Exponential { .. } => "Schedule (exponential)",
-            Kind::Cosine { restart: None, .. } => "Schedule (cosine)",
-            Kind::Cosine { restart: Some(_), .. } => "Schedule (cosine with restarts)",
-            Kind::Linear { .. } => "Schedule (linear)",
-            Kind::Polynomial { .. } => "Schedule (polynomial)",
-            Kind::OneCycle { .. } => "Schedule (one cycle)",
-            Kind::Custom(_) => "Schedule (custom)",
-        };
-        let spec = TransformSpec::new(kind, GradientTransform::<T>::state_len(self, blocks));
-        vec![spec.setting("settings", &self.kind)]
-    }
-}
-
-/// Lowers the learning rate when a metric has not fallen for some epochs. It stands after the optimizer.
-///
-/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss. The
-/// metric has fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is
-/// not finite changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong
-/// sign below zero.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct ReduceOnPlateau {
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    factor: f64,
-    patience: u64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    threshold: f64,
-    cooldown: u64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    least: f64,
-}
-
-impl ReduceOnPlateau {
-    /// Creates a transform that multiplies the rate by `factor`, above 0 and below 1, after more than `patience` epochs
-    /// in a row without a fall of the metric. A fall is by more than 1e-4 of the best; there is no cooldown and no
-    /// lower limit.
-    pub fn new(factor: f64, patience: u64) -> Self {
-        ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
-    }
-
-    /// Sets the relative amount by which the metric must fall, at least 0 and below 1. The default is 1e-4.
-    #[must_use]
-    pub fn threshold(self, threshold: f64) -> Self {
-        ReduceOnPlateau { threshold, ..self }
-    }
-
-    /// Sets the number of epochs after a reduction during which epochs without a fall are not counted; the default is
-    /// 0.
-    #[must_use]
-    pub fn cooldown(self, epochs: u64) -> Self {
-        ReduceOnPlateau { cooldown: epochs, ..self }
-    }
-
-    /// Sets the lower limit of the product of all reductions, between 0 and 1; the default is 0.
-    #[must_use]
-    pub fn least(self, least: f64) -> Self {
-        ReduceOnPlateau { least, ..self }
-    }
-}
-
-/// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
-const FACTOR: usize = 0;
-/// The index, in the state of a `ReduceOnPlateau`, of the lowest metric so far.
-const BEST: usize = 1;
-/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
-const BAD: usize = 2;
-/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs that are left of the cooldown.
-const COOLING: usize = 3;
-
-impl ReduceOnPlateau {
-    /// Implements [`GradientTransform::update`] for any scalar type.
-    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let factor = update.state[FACTOR];
-        update.gradient.iter_mut().for_each(|g| *g *= factor);
-        Ok(Outcome::Apply)
-    }
-}
-
-impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
-    own_elementwise!(ReduceOnPlateau, Schedule);
-
-    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
-        check_decay("the threshold of a plateau", self.threshold)?;
-        require((0.0..=1.0).contains(&self.least), "the least factor of a plateau", "between 0 and 1", self.least)
-    }
-
-    fn state_len(&self, _blocks: &Blocks) -> usize {
-        4
-    }
-
-    fn init_state(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
-        state[FACTOR] = T::one();
-        state[BEST] = T::infinity();
-    }
-
-    fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
-        // The metric is rounded to `T` like the stored best, so that an equal metric does not count as a fall.
-        let metric = scalar::<T>(metric);
-        if !metric.is_finite() {
-            return;
+        let mut names = String::new();
+        for part in &self.parts {
+            names.push_str(if names.is_empty() { "" } else { ", " });
+            names.push_str(part.kind.name());
         }
-        let best = to_f64(state[BEST]);
-        if best.is_infinite() || to_f64(metric) < best * (1.0 - self.threshold * best.signum()) {
-            state[BEST] = metric;
-            state[BAD] = T::zero();
-        } else {
-            state[BAD] += T::one();
+        let spec = TransformSpec::new(&format!("Schedule ({names})"), GradientTransform::<T>::state_len(self, blocks));
+        match &self.parts[..] {
+            [Part { updates: 1, kind, .. }] => vec![spec.setting("settings", kind)],
+            parts => vec![spec.setting("settings", parts)],
         }
-        if state[COOLING] > T::zero() {
-            state[COOLING] -= T::one();
-            state[BAD] = T::zero();
-        }
-        if state[BAD] > scalar(self.patience as f64) {
-            state[FACTOR] = scalar((to_f64(state[FACTOR]) * self.factor).max(self.least));
-            state[COOLING] = scalar(self.cooldown as f64);
-            state[BAD] = T::zero();
-        }
-    }
-
-    fn learning_rate(&self, _blocks: &Blocks, state: &[T], _step: u64) -> Option<f64> {
-        Some(to_f64(state[FACTOR]))
-    }
-
-    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        // The best metric is ∞ until the first metric arrives.
-        let spec =
-            TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::state_len(self, blocks)).infinite_state();
-        let spec = spec.layout("factor, best, bad epochs, cooldown").setting("factor", self.factor);
-        let spec = spec.setting("patience", self.patience).setting("threshold", self.threshold);
-        vec![spec.setting("cooldown", self.cooldown).setting("least", self.least)]
     }
 }

@@ -211,6 +211,10 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         Some(self.settings.rate * self.factor(step as f64 + 1.0))
     }
 
+    fn rate_mut(&mut self) -> Option<&mut f64> {
+        Some(&mut self.settings.rate)
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("ScheduleFreeAdamW", GradientTransform::<T>::state_len(self, blocks));
         let spec = self.settings.describe(spec.layout("x, z, v, weight")).setting("decay", self.decay);

@@ -1,7 +1,7 @@
 //! Gradient descent, with momentum.
 
 use super::{
-    GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate,
+    GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, own_rate,
     wide::{Wide, slots},
 };
 use crate::{
@@ -114,9 +114,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         T::Sgd(self, update)
     }
 
-    fn learning_rate(&self, _blocks: &Blocks, _state: &[T], _step: u64) -> Option<f64> {
-        Some(self.rate)
-    }
+    own_rate!(self => self.rate);
 
     fn members(&self, visit: &mut dyn FnMut(Member)) {
         let plain = self.momentum == 0.0 && !is_narrow::<T>();

@@ -116,6 +116,20 @@ macro_rules! own_elementwise {
 }
 pub(super) use own_elementwise;
 
+/// Defines the methods `learning_rate` and `rate_mut` of an optimizer of this crate with the rate `$rate`.
+macro_rules! own_rate {
+    ($self:ident => $rate:expr) => {
+        fn learning_rate(&$self, _blocks: &$crate::block::Blocks, _state: &[T], _step: u64) -> Option<f64> {
+            Some($rate)
+        }
+
+        fn rate_mut(&mut $self) -> Option<&mut f64> {
+            Some(&mut $rate)
+        }
+    };
+}
+pub(super) use own_rate;
+
 /// Implements a transform by the one it wraps; a wrapper may change the `members`.
 macro_rules! forwarded {
     ([$($generics:tt)*] $type:ty, $self:ident => $inner:expr, $member:ident => $change:expr) => {
@@ -146,6 +160,12 @@ macro_rules! forwarded {
             }
             fn learning_rate(&$self, blocks: &Blocks, state: &[T], step: u64) -> Option<f64> {
                 $inner.learning_rate(blocks, state, step)
+            }
+            fn rate_mut(&mut $self) -> Option<&mut f64> {
+                $inner.rate_mut()
+            }
+            fn clipped_norm(&$self) -> Option<f64> {
+                $inner.clipped_norm()
             }
             fn averaged_weights<'a>(&$self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 $inner.averaged_weights(blocks, state)

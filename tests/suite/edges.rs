@@ -12,8 +12,8 @@ use chainrule::{
     trainer::{TrainConfig, Trainer},
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Member,
-        Muon, NAdam, Optimizer, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW,
-        Sgd, SkipNonFinite, Stage, Update, WeightAverage,
+        Muon, NAdam, Optimizer, ParameterGroups, Penalty, PerGroup, RAdam, ReduceOnPlateau, RmsProp, Schedule,
+        ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage, Update, WeightAverage,
     },
     workspace::Workspace,
 };
@@ -100,6 +100,11 @@ fn factor_of_a_schedule_is_a_number_for_any_steps() {
             Schedule::step(n, 0.5),
             Schedule::multi_step(&[n, 0, MAX], 0.5),
             Schedule::exponential(0.5),
+            Schedule::one_cycle_with(1.0, n, 0.5, [2.0, 3.0]),
+            Schedule::cyclic(0.1, 1.0, n, n),
+            Schedule::cyclic_with_decay(1.0, 0.0, n, MAX, 0.5),
+            Schedule::cosine(n, 0.1).then(n, Schedule::cyclic(0.1, 1.0, n, 3)),
+            Schedule::exponential(0.5).then(n, Schedule::cosine(4, 0.1)).per_epoch(n),
         ];
         schedules.extend(counts.map(|times| Schedule::cosine_with_restarts(n, times, 0.1)));
         for (schedule, step) in schedules.iter().flat_map(|schedule| counts.map(|step| (schedule, step))) {
@@ -245,10 +250,11 @@ fn transforms() -> Vec<Box<dyn GradientTransform<f64>>> {
         Box::new(ClipNorm::new(1.0)),
         Box::new(ClipValue::new(1.0)),
         Box::new(Lion::new(0.1)),
-        Box::new(Muon::new(0.1, Adam::new(0.1))),
+        Box::new(Muon::new(0.1, AdamW::new(0.1, 0.0))),
         Box::new(NAdam::new(0.1)),
         Box::new(ParameterGroups::new()),
         Box::new(Penalty::elastic_net(0.1, 0.1)),
+        Box::new(PerGroup::new(Sgd::new(0.1))),
         Box::new(RAdam::new(0.1)),
         Box::new(ReduceOnPlateau::new(0.5, 0)),
         Box::new(RmsProp::new(0.1)),

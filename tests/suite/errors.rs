@@ -334,7 +334,7 @@ fn transforms() {
             Box::new(Adadelta::new(bad)),
             Box::new(Adamax::new(bad)),
             Box::new(Lion::new(bad)),
-            Box::new(Muon::new(bad, Adam::new(0.1))),
+            Box::new(Muon::new(bad, AdamW::new(0.1, 0.0))),
             Box::new(NAdam::new(bad)),
             Box::new(RAdam::new(bad)),
             Box::new(ScheduleFreeAdamW::new(bad, 0.0)),
@@ -398,6 +398,10 @@ fn transforms() {
         Schedule::polynomial(0, 1.0),
         Schedule::one_cycle(1.0, 0),
         Schedule::one_cycle(1.0, 3),
+        Schedule::cyclic(0.0, 1.0, 0, 1),
+        Schedule::cyclic(0.0, 1.0, 1, 0),
+        Schedule::constant(1.0).per_epoch(0),
+        Schedule::constant(1.0).then(5, Schedule::cosine(0, 0.0)),
     ] {
         refuses!(optimizer(schedule), Error::Parameter { .. }, ["at least", "found"]);
     }
@@ -411,8 +415,19 @@ fn transforms() {
             Schedule::linear(1.0, bad, 2),
             Schedule::polynomial(2, bad),
             Schedule::one_cycle(bad, 10),
+            Schedule::cyclic(bad, 1.0, 2, 2),
+            Schedule::cyclic(1.0, bad, 2, 2),
+            Schedule::constant(1.0).then(3, Schedule::exponential(bad)).per_epoch(2),
         ] {
             refuses!(optimizer(schedule), Error::Parameter { .. }, ["not negative", &bad.to_string()]);
+        }
+        for (schedule, what) in [
+            (Schedule::one_cycle_with(1.0, 10, bad, [2.0, 3.0]), "warm-up fraction"),
+            (Schedule::one_cycle_with(1.0, 10, 0.5, [-1.0, 3.0]), "divisor"),
+            (Schedule::one_cycle_with(1.0, 10, 0.5, [2.0, 0.0]), "divisor"),
+            (Schedule::cyclic_with_decay(0.0, 1.0, 2, 2, bad), "decay of a cyclic"),
+        ] {
+            refuses!(optimizer(schedule), Error::Parameter { .. }, [what]);
         }
         let blocks = linear().1;
         let mut custom = Optimizer::new((Sgd::new(0.1), Schedule::custom(move |_| bad)), &blocks, &[0.0; 6]).unwrap();

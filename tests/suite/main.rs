@@ -51,6 +51,8 @@ mod floors;
 #[cfg(feature = "std")]
 mod golden_bits;
 #[cfg(feature = "std")]
+mod groups;
+#[cfg(feature = "std")]
 mod hints;
 #[cfg(feature = "std")]
 mod initializers;
@@ -102,6 +104,8 @@ mod prediction;
 mod predictions;
 #[cfg(feature = "std")]
 mod prose;
+#[cfg(feature = "std")]
+mod prototypes;
 #[cfg(all(feature = "std", feature = "half"))]
 mod range;
 #[cfg(feature = "safetensors")]

@@ -17,7 +17,7 @@ fn blocks() -> Blocks {
 }
 
 /// Every optimizer with the rate 0.25; the number of values that its state has for each parameter, and beside them.
-fn optimizers<T: Scalar>() -> Vec<(Box<dyn GradientTransform<T>>, [usize; 2])> {
+pub fn optimizers<T: Scalar>() -> Vec<(Box<dyn GradientTransform<T>>, [usize; 2])> {
     vec![
         (Box::new(Sgd::new(0.25)), [0, 0]),
         (Box::new(Sgd::new(0.25).momentum(0.9)), [1, 0]),
@@ -33,7 +33,7 @@ fn optimizers<T: Scalar>() -> Vec<(Box<dyn GradientTransform<T>>, [usize; 2])> {
         (Box::new(RAdam::new(0.25)), [2, 0]),
         (Box::new(NAdam::new(0.25)), [2, 1]),
         (Box::new(Lion::new(0.25)), [1, 0]),
-        (Box::new(Muon::new(0.25, Adam::new(0.5))), [2, 0]),
+        (Box::new(Muon::new(0.25, AdamW::new(0.5, 0.0))), [2, 0]),
     ]
 }
 
@@ -74,7 +74,7 @@ fn quintic(mut s: f64) -> f64 {
 fn muon_is_its_equations<T: Scalar>(allowed: f64) {
     let (blocks, rate) = (blocks(), 0.0625);
     for (mu, nesterov, decay) in [(0.875, true, 0.5), (0.875, false, 0.25), (0.0, true, 0.0)] {
-        let muon = Muon::new(rate, Adam::new(0.5)).momentum(mu).decay(decay);
+        let muon = Muon::new(rate, AdamW::new(0.5, 0.0)).momentum(mu).decay(decay);
         let muon = if nesterov { muon } else { muon.without_nesterov() };
         let mut w = [1.0, 0.5, -0.25, 2.0, 0.0, 0.0].map(scalar::<T>);
         let (mut optimizer, mut m) = (Optimizer::new(muon, &blocks, &w).unwrap(), [0.0; 2]);

@@ -84,6 +84,14 @@ loss_laws!(multi_margin_squared, MultiMargin::new().margin(0.5).unwrap().squared
 loss_laws!(kl_divergence, KlDivergence::new());
 loss_laws!(negative_log_likelihood, NegativeLogLikelihood::new());
 loss_laws!(binary_cross_entropy_sum, BinaryCrossEntropy::new().reduction(Reduction::Sum));
+loss_laws!(weighted_squares, ValueWeights::new(MeanSquaredError::new()));
+// Targets of zero have weights of zero: a mean refuses them, and a sum of nothing is 0, whatever the outputs.
+loss_laws!(weighted_huber, ValueWeights::new(Huber::new(0.7).unwrap()));
+loss_laws!(weighted_poisson, ValueWeights::new(PoissonNll::new()));
+loss_laws!(
+    weighted_binary_cross_entropy,
+    ValueWeights::new(BinaryCrossEntropy::new().positive_weights(&[3.0]).unwrap())
+);
 
 transform_laws!(nothing, ());
 transform_laws!(sgd, Sgd::new(0.1), [RestsAtZero]);
@@ -99,8 +107,8 @@ transform_laws!(nadam, NAdam::new(0.1), [RestsAtZero]);
 transform_laws!(radam, RAdam::new(0.1), [RestsAtZero]);
 transform_laws!(lion, Lion::new(0.1), [RestsAtZero]);
 transform_laws!(lion_with_decay, Lion::new(0.1).decay(0.01));
-transform_laws!(muon, Muon::new(0.1, Adam::new(0.1)).decay(0.0), [RestsAtZero]);
-transform_laws!(muon_with_decay, Muon::new(0.1, Adam::new(0.1)).without_nesterov());
+transform_laws!(muon, Muon::new(0.1, AdamW::new(0.1, 0.0)).decay(0.0), [RestsAtZero]);
+transform_laws!(muon_with_decay, Muon::new(0.1, AdamW::new(0.1, 0.0)).without_nesterov());
 transform_laws!(schedule_free, ScheduleFreeAdamW::new(0.1, 0.0), [RestsAtZero]);
 transform_laws!(
     schedule_free_with_decay,
@@ -129,9 +137,20 @@ transform_laws!(cosine, Schedule::cosine(100, 0.1), [Scales]);
 transform_laws!(restarts, Schedule::cosine_with_restarts(10, 2, 0.0), [Scales]);
 transform_laws!(warm_up, Schedule::warm_up(0.0, 50), [Scales]);
 transform_laws!(one_cycle, Schedule::one_cycle(0.1, 100), [Scales]);
+transform_laws!(joined, Schedule::warm_up(0.0, 50).then(50, Schedule::cyclic(0.1, 1.0, 5, 5).per_epoch(2)), [Scales]);
 transform_laws!(plateau, ReduceOnPlateau::new(0.5, 3), [Scales]);
 transform_laws!(block_rates, ParameterGroups::new().rate("0", 3.0).rate("2.bias", 0.5));
+transform_laws!(role_rates, ParameterGroups::new().rate(Role::Bias, 3.0).rate("0", 0.5));
+transform_laws!(
+    optimizer_per_group,
+    PerGroup::new(AdamW::new(0.1, 0.0))
+        .group("0", (ClipNorm::new(1.0), Sgd::new(0.1)))
+        .group(Role::Bias, Adam::new(0.2)),
+    [RestsAtZero]
+);
 transform_laws!(average, WeightAverage::new(0.9));
+transform_laws!(average_with_warm_up, WeightAverage::new(0.9).warm_up());
+transform_laws!(average_without_bias, WeightAverage::new(0.9).debias().as_result());
 transform_laws!(guard, SkipNonFinite::new());
 transform_laws!(
     chain,

@@ -178,7 +178,7 @@ fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
         Box::new(RAdam::new(1e-3)),
         Box::new(Lion::new(1e-4)),
         Box::new(Lion::new(1e-4).decay(0.1)),
-        Box::new(Muon::new(1e-3, Adam::new(1e-3)).decay(0.1)),
+        Box::new(Muon::new(1e-3, AdamW::new(1e-3, 0.0)).decay(0.1)),
         Box::new(Sgd::new(1e-3).momentum(0.9)),
         Box::new(Sgd::new(1e-3).momentum(0.99).nesterov()),
         Box::new(Sgd::new(1e-3).momentum(0.9).dampening(0.5)),

@@ -10,10 +10,10 @@ use chainrule::{
     monitor::Event,
     random::shuffle,
     recurrent::{Gru, Lstm},
-    trainer::{Epoch, FitOptions, TrainConfig, Trainer},
+    trainer::{Epoch, FitOptions, Step, TrainConfig, Trainer},
     transform::{
-        Adam, AdamW, ClipNorm, GradientTransform, Outcome, Penalty, ReduceOnPlateau, Schedule, ScheduleFreeAdamW, Sgd,
-        SkipNonFinite, WeightAverage,
+        Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Outcome, Penalty, PerGroup,
+        ReduceOnPlateau, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -310,12 +310,21 @@ fn the_average_of_the_weights() {
 
 #[test]
 fn schedule_free_average_is_evaluated_kept_and_put_into_a_model() {
+    average_is_evaluated_kept_and_put_into_a_model(ScheduleFreeAdamW::new(0.2, 0.0));
+}
+
+#[test]
+fn weight_average_as_result_is_evaluated_kept_and_put_into_a_model() {
+    average_is_evaluated_kept_and_put_into_a_model((Adam::new(0.05), WeightAverage::new(0.8).warm_up().as_result()));
+}
+
+fn average_is_evaluated_kept_and_put_into_a_model(transform: impl GradientTransform<f64>) {
     let made = made();
     let data = made.data();
     let (x, y) = (values(3, 10 * 3), values(4, 10 * 2));
     let other = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     let settings = TrainConfig { epochs: 60, batch_size: 8, patience: Some(5), ..TrainConfig::default() };
-    let mut trainer = trainer(mlp(), ScheduleFreeAdamW::new(0.2, 0.0), settings);
+    let mut trainer = trainer(mlp(), transform, settings);
     assert_eq!(trainer.result(), trainer.parameters());
     let epochs = trainer.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     assert!(trainer.stopped_early());
@@ -410,4 +419,54 @@ fn the_recorder_writes_json_lines() {
     trainer.set_epochs(3);
     trainer.fit_with(&made.data(), FitOptions::new().monitor(monitor)).unwrap();
     assert_eq!(recorder.finish().unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+}
+
+/// The norm after clipping is that of the gradient by which plain descent moves, whatever clips and in whatever chain.
+#[test]
+fn clipped_norm_is_that_of_the_update_over_the_rate() {
+    let made = made();
+    let data = made.data();
+    let chains: Vec<(Box<dyn GradientTransform<f64>>, bool)> = vec![
+        (Box::new((ClipNorm::new(0.01), Sgd::new(0.5))), true),
+        (Box::new((ClipNorm::new(0.01).p(f64::INFINITY), Sgd::new(0.5))), true),
+        (Box::new((ClipBlockNorm::new(0.01), Sgd::new(0.5))), true),
+        (Box::new((ClipValue::new(0.001), Sgd::new(0.5))), true),
+        (Box::new((Penalty::l2(0.1), ClipValue::new(0.05), ClipNorm::new(0.02), Sgd::new(0.5))), true),
+        (Box::new((ClipBlockNorm::new(0.02), Penalty::l2(0.0), ClipValue::new(0.001), Sgd::new(0.5))), true),
+        (Box::new(PerGroup::new(Sgd::new(0.5)).group("0", (ClipBlockNorm::new(0.01), Sgd::new(0.5)))), true),
+        (Box::new(PerGroup::new(Sgd::new(0.5))), false),
+        (Box::new((Penalty::l2(0.1), Sgd::new(0.5))), false),
+    ];
+    for (chain, clips) in chains {
+        let name = format!("{chain:?}");
+        let mut trainer = trainer(mlp(), chain, TrainConfig { batch_size: 8, epochs: 1, ..TrainConfig::default() });
+        let mut steps = Vec::new();
+        let mut on_step = |step: &Step| {
+            steps.push(*step);
+            // One update, so that the parameters before and after it are known.
+            std::ops::ControlFlow::Break(())
+        };
+        let before = trainer.parameters().to_vec();
+        trainer.fit_with(&data, FitOptions::new().on_step(&mut on_step)).unwrap();
+        let moved: f64 = before.iter().zip(trainer.parameters()).map(|(a, b)| ((a - b) / 0.5).powi(2)).sum();
+        assert_eq!(steps[0].clipped_norm.is_some(), clips, "{name}");
+        if let Some(norm) = steps[0].clipped_norm {
+            assert!((norm / moved.sqrt() - 1.0).abs() < 1e-12, "{norm} for {} with {name}", moved.sqrt());
+            assert!(norm < steps[0].gradient_norm);
+        }
+    }
+}
+
+/// Plain descent is part of the backward pass: it takes a set rate too.
+#[test]
+fn set_rate_of_zero_stops_plain_descent() {
+    let made = made();
+    let mut trainer = trainer(mlp(), Sgd::new(0.5), TrainConfig { epochs: 1, ..TrainConfig::default() });
+    let before = trainer.parameters().to_vec();
+    trainer.set_learning_rate(0.0).unwrap();
+    trainer.fit(&made.data()).unwrap();
+    assert_eq!(trainer.parameters(), before);
+    trainer.set_learning_rate(0.5).unwrap();
+    trainer.fit(&made.data()).unwrap();
+    assert_ne!(trainer.parameters(), before);
 }

@@ -1,13 +1,14 @@
 //! Transforms in chains, on blocks, and where a division or a rounding could write NaN.
 
+use crate::optimizers::optimizers;
 use chainrule::{
     Block, Blocks, Error, Gate, Layer, Role, Scalar,
     layer::Sequential,
     scalar, to_f64,
     transform::{
         Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon, Optimizer, Outcome,
-        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage,
-        Update, WeightAverage,
+        ParameterGroups, Penalty, PerGroup, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite,
+        Stage, Unordered, Update, WeightAverage,
     },
 };
 #[cfg(feature = "half")]
@@ -276,6 +277,40 @@ fn schedule_free_reports_the_rate_of_its_warm_up() {
     }
 }
 
+/// To halve the rate after two steps is to halve the update, which is exact.
+#[test]
+fn rate_set_between_steps_scales_the_updates_after_it() {
+    let half_from = |step: u64| Schedule::custom(move |t| if t < step { 1.0 } else { 0.5 });
+    let mut own: Vec<_> = optimizers::<f64>().into_iter().map(|(optimizer, _)| optimizer).collect();
+    let mut scheduled: Vec<_> = optimizers::<f64>().into_iter().map(|(optimizer, _)| optimizer).collect();
+    for list in [&mut own, &mut scheduled] {
+        list.push(Box::new((Unordered((Adagrad::new(0.25), ())), ParameterGroups::new().rate("a", 2.0))));
+        list.push(Box::new(PerGroup::new(Adam::new(0.25)).group(Role::Bias, Sgd::new(0.0))));
+    }
+    let blocks = roles();
+    for (optimizer, scheduled) in own.into_iter().zip(scheduled) {
+        let [mut w, mut expected] = [[1.0, -2.0, 0.5, 3.0, 0.25, -1.0]; 2];
+        let mut set = Optimizer::new(optimizer, &blocks, &w).unwrap();
+        let mut scheduled = Optimizer::new((scheduled, half_from(2)), &blocks, &w).unwrap();
+        for t in 0..5 {
+            if t == 2 {
+                set.set_learning_rate(0.5).unwrap();
+                set.set_learning_rate(0.125).unwrap();
+            }
+            let gradient = [0.5, -1.0, f64::from(t), 0.125, 1.0, -0.5];
+            set.step(&blocks, &mut w, &mut gradient.clone(), &mut ()).unwrap();
+            scheduled.step(&blocks, &mut expected, &mut gradient.clone(), &mut ()).unwrap();
+            assert_eq!(w, expected, "{set:?} after {t}");
+        }
+        assert_eq!(set.learning_rate(&blocks), scheduled.learning_rate(&blocks), "{set:?}");
+        for bad in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(matches!(set.set_learning_rate(bad), Err(Error::Parameter { .. })), "{bad}");
+        }
+    }
+    let mut custom = Optimizer::<f64, _>::new((Unstated, Schedule::constant(0.5)), &blocks, &[0.0; 6]).unwrap();
+    assert!(matches!(custom.set_learning_rate(0.1), Err(Error::InvalidState { .. })));
+}
+
 #[test]
 fn learning_rate_of_a_chain_is_the_product_of_its_factors() {
     let (blocks, mut w) = (roles(), [0.0; 6]);
@@ -334,7 +369,7 @@ fn muon_maps_singular_values_by_its_polynomial() {
     let tall = Blocks::collect(|visit| visit(Block::new("weight", 0, [3, 2], Role::Weight)));
     let wide = Blocks::collect(|visit| visit(Block::new("weight", 0, [2, 3], Role::Weight)));
     let transposed = |x: &[f64]| -> Vec<f64> { (0..6).map(|i| x[i % 3 * 2 + i / 3]).collect() };
-    let muon = || Muon::new(1.0, Adam::new(0.1)).momentum(0.0).decay(0.0);
+    let muon = || Muon::new(1.0, AdamW::new(0.1, 0.0)).momentum(0.0).decay(0.0);
     for (blocks, gradient, expected, factor) in [
         (&tall, product(values), expected.clone(), 1.5f64.sqrt()),
         (&wide, transposed(&product(values)), transposed(&expected), 1.0),
@@ -346,33 +381,42 @@ fn muon_maps_singular_values_by_its_polynomial() {
             assert!((w + factor * expected).abs() <= 1e-14, "{w} {expected}");
         }
     }
-    assert!(Optimizer::new(Muon::new(0.1, Adam::new(0.1).amsgrad()), &tall, &[0.0; 6]).is_err());
+    assert!(Optimizer::new(Muon::new(0.1, AdamW::new(0.1, 0.0).adam(Adam::amsgrad)), &tall, &[0.0; 6]).is_err());
 }
 
 #[test]
-fn muon_leaves_other_blocks_to_adam_and_splits_gates() {
+fn muon_leaves_tables_and_other_blocks_to_adamw_and_splits_gates() {
     const GATES: &[Gate] = &[Gate::new("a"), Gate::new("b")];
     let blocks = Blocks::collect(|visit| {
         visit(Block::new("weight", 0, [4, 2], Role::Weight).gates(GATES));
         visit(Block::new("bias", 8, [2, 1], Role::Bias));
+        visit(Block::new("words.weight", 10, [3, 2], Role::Weight).table());
     });
     let one = Blocks::collect(|visit| visit(Block::new("weight", 0, [2, 2], Role::Weight)));
-    let bias = Blocks::collect(|visit| visit(Block::new("bias", 0, [2, 1], Role::Bias)));
-    let g = [1.0, -2.0, 0.5, 3.0, 10.0, 0.1, -4.0, 2.0, 0.3, -0.2];
+    let others = Blocks::collect(|visit| {
+        visit(Block::new("bias", 0, [2, 1], Role::Bias));
+        visit(Block::new("words.weight", 2, [3, 2], Role::Weight));
+    });
+    let g = [1.0, -2.0, 0.5, 3.0, 10.0, 0.1, -4.0, 2.0, 0.3, -0.2, 5.0, 1.0, 0.0, 0.0, -3.0, 0.25];
     let step = |blocks: &Blocks, transform: Box<dyn GradientTransform<f64>>, g: &[f64]| -> Vec<f64> {
-        let mut w = vec![0.0; g.len()];
+        let mut w = vec![0.5; g.len()];
         let mut optimizer = Optimizer::new(transform, blocks, &w).unwrap();
         for _ in 0..3 {
             optimizer.step(blocks, &mut w, &mut g.to_vec(), &mut ()).unwrap();
         }
         w
     };
-    let muon = || Box::new(Muon::new(0.1, Adam::new(0.01)));
+    let muon = || Box::new(Muon::new(0.1, AdamW::new(0.01, 0.2)));
     let whole = step(&blocks, muon(), &g);
     assert_eq!(whole[..4], step(&one, muon(), &g[..4]));
     assert_eq!(whole[4..8], step(&one, muon(), &g[4..8]));
-    let adam = step(&bias, Box::new(Adam::new(0.01)), &g[8..]);
-    assert!(whole[8..].iter().zip(&adam).all(|(muon, adam)| (muon - adam).abs() <= 1e-16), "{whole:?} {adam:?}");
+    let adamw = step(&others, Box::new(AdamW::new(0.01, 0.2)), &g[8..]);
+    assert!(whole[8..].iter().zip(&adamw).all(|(muon, adamw)| (muon - adamw).abs() <= 1e-16), "{whole:?} {adamw:?}");
+    let table = |network: &Sequential<f64>| {
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        blocks.iter().map(|block| block.table).collect::<Vec<_>>()
+    };
+    assert_eq!(table(&Sequential::input(1).embedding(5, 2).linear(1).build().unwrap()), [true, false, false]);
 }
 
 /// Algorithm 1 of the paper in `f64`, with Σγ² as it stands there: y and x after each step.
@@ -524,6 +568,23 @@ proptest! {
         }
     }
 
+    /// Joined schedules, joins of joins and epochs, by their definition.
+    #[test]
+    fn schedule_that_follows_counts_from_its_start(t in 0u64..200, at in 0u64..60, next in 0u64..60, updates in 1u64..7) {
+        let (warm, cosine) = (Schedule::warm_up(0.1, 20), Schedule::cosine_with_restarts(15, 2, 0.1).per_epoch(2));
+        let cyclic = Schedule::cyclic_with_decay(0.2, 0.9, 4, 3, 0.75);
+        let joined = |a: &dyn Fn(u64) -> f64, at: u64, b: &dyn Fn(u64) -> f64, t: u64| if t < at { a(t) } else { b(t - at) };
+        let (a, b, c) = (|t| warm.factor(t), |t| cosine.factor(t), |t| cyclic.factor(t));
+        let first = warm.clone().then(at, cosine.clone());
+        prop_assert_eq!(first.factor(t), joined(&a, at, &b, t));
+        prop_assert_eq!(first.clone().per_epoch(updates).factor(t), first.factor(t / updates));
+        let left = first.clone().then(next, cyclic.clone());
+        prop_assert_eq!(left.factor(t), joined(&|t| first.factor(t), next, &c, t));
+        let right = cyclic.clone().then(next, first.clone()).per_epoch(updates).then(at, warm.clone());
+        let inner = |t: u64| joined(&c, next, &|t| first.factor(t), t / updates);
+        prop_assert_eq!(right.factor(t), joined(&inner, at, &a, t));
+    }
+
     #[test]
     fn schedule_at_any_step_is_not_negative(step: u64, small in 0u64..500, steps in 4u64..200, times: u64, least in 0.0f64..2.0) {
         for step in [step, small, u64::MAX] {
@@ -540,6 +601,9 @@ proptest! {
                 Schedule::linear(1.0, least, steps),
                 Schedule::polynomial(steps, least),
                 Schedule::one_cycle(least, steps),
+                Schedule::one_cycle_with(least, steps, (small % 11) as f64 / 10.0, [3.0, 7.0]),
+                Schedule::cyclic(least, 0.5, steps, small.max(1)),
+                Schedule::cyclic_with_decay(0.5, least, times.max(1), steps, 0.5).per_epoch(steps),
             ] {
                 let factor = schedule.factor(step);
                 prop_assert!(factor >= 0.0 && factor.is_finite(), "{schedule:?} at {step}: {factor}");
@@ -653,4 +717,41 @@ fn weight_average_over_steps_follows_the_weights() {
         expected = 0.75 * expected + 0.25 * w[0];
         assert_eq!(optimizer.averaged_weights(&blocks).unwrap(), [expected; 6]);
     }
+}
+
+/// The equations of the documentation, in `f64`: the average from 0 over 1 − dᵗ, the decay min(d, (1 + t)/(10 + t)).
+fn averages_forget_the_start<T: Scalar>(allowed: f64) {
+    let (blocks, decay) = (roles(), 0.97);
+    let gradients: Vec<[f64; 6]> =
+        (0..400).map(|t| core::array::from_fn(|i| 0.25 * ((t * (i + 2)) as f64).sin() - 0.01)).collect();
+    for (warm, average) in [(true, WeightAverage::new(decay).warm_up()), (false, WeightAverage::new(decay).debias())] {
+        let mut w = [0.5, 1.0, -1.0, 2.0, -0.125, 1.0].map(scalar::<T>);
+        let (mut a, mut seen) = ([0.0; 6], w.map(to_f64));
+        let mut optimizer = Optimizer::new((Sgd::new(0.125), average), &blocks, &w).unwrap();
+        assert_eq!(optimizer.averaged_weights(&blocks), Some(&w[..]));
+        for (t, g) in gradients.iter().enumerate() {
+            optimizer.step(&blocks, &mut w, &mut g.map(scalar::<T>), &mut ()).unwrap();
+            let d = if warm { decay.min((1.0 + t as f64) / (10.0 + t as f64)) } else { decay };
+            let scale = if warm { 1.0 } else { 1.0 - decay.powi(t as i32 + 1) };
+            for i in 0..6 {
+                if warm {
+                    seen[i] = d * seen[i] + (1.0 - d) * to_f64(w[i]);
+                } else {
+                    a[i] = d * a[i] + (1.0 - d) * to_f64(w[i]);
+                    seen[i] = a[i] / scale;
+                }
+                let found = to_f64(optimizer.averaged_weights(&blocks).unwrap()[i]);
+                assert!((found - seen[i]).abs() <= allowed * seen[i].abs().max(1.0), "{t}: {found} for {}", seen[i]);
+            }
+        }
+        assert_eq!(optimizer.result(&blocks), None);
+    }
+}
+
+#[test]
+fn weight_average_with_warm_up_or_debias_follows_its_equation() {
+    averages_forget_the_start::<f64>(1e-13);
+    averages_forget_the_start::<f32>(4.0 * f32::EPSILON as f64);
+    #[cfg(feature = "half")]
+    averages_forget_the_start::<f16>(2.0 * to_f64(f16::EPSILON));
 }

@@ -29,7 +29,7 @@ use std::{
 /// | tag | at | value |
 /// | --- | --- | --- |
 /// | `update/loss`, `update/learning_rate` | each update | [`Step`] |
-/// | `update/gradient_norm`, `update/clipped_norm` | each update | before any transform, and after `ClipNorm` |
+/// | `update/gradient_norm`, `update/clipped_norm` | each update | before any transform, and after clipping |
 /// | `update/samples_per_second` | each update | [`Step::samples_per_second`] |
 /// | `update/bytes_sent`, `update/bytes_received` | each update on ranks | [`Step::communication`] |
 /// | `update/communication_seconds` | each update on ranks | [`Step::communication`] |

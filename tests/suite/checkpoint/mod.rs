@@ -7,7 +7,7 @@ mod file;
 use super::trainer::values;
 use crate::numbers::bits;
 use chainrule::{
-    BatchShape, Error,
+    BatchShape, Error, Role,
     activation::{Relu, Tanh},
     checkpoint::{Checkpoint, Values},
     dataset::Dataset,
@@ -16,8 +16,8 @@ use chainrule::{
     recurrent::Lstm,
     trainer::{FitOptions, TrainConfig, Trainer},
     transform::{
-        Adam, ClipNorm, GradientTransform, ReduceOnPlateau, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite,
-        WeightAverage,
+        Adam, AdamW, ClipNorm, GradientTransform, Lion, PerGroup, ReduceOnPlateau, Schedule, ScheduleFreeAdamW, Sgd,
+        SkipNonFinite, WeightAverage,
     },
 };
 use std::{fs, path::Path};
@@ -94,6 +94,78 @@ fn schedule_free_resumes() {
     resumes(|| ScheduleFreeAdamW::new(5e-2, 1e-2).warm_up(30), None);
     // Its average overfits slowly: with a fast rate early stopping stops.
     resumes(|| (ClipNorm::new(1.0), ScheduleFreeAdamW::new(0.5, 0.0)), Some(6));
+}
+
+#[test]
+fn joined_schedule_groups_and_an_average_as_result_resume() {
+    resumes(
+        || {
+            let schedule = Schedule::warm_up(0.1, 6).then(6, Schedule::cyclic(0.2, 1.0, 3, 4).per_epoch(3));
+            let clipped = (ClipNorm::new(0.5), AdamW::new(2e-2, 0.1));
+            let groups =
+                PerGroup::new(Sgd::new(0.05).momentum(0.9)).group("0", clipped).group(Role::Gain, Lion::new(1e-3));
+            (groups, schedule, WeightAverage::new(0.9).debias().as_result())
+        },
+        None,
+    );
+    resumes(|| (Adam::new(5e-2), WeightAverage::new(0.5).warm_up().as_result()), Some(6));
+}
+
+/// A rate set between epochs is part of the run: resumed after it, the run is that without a break.
+#[test]
+fn set_learning_rate_resumes() {
+    let (x, y) = (values(1, 22 * 3), values(2, 22 * 2));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let path = tempfile::tempdir().unwrap();
+    let path = path.path().join("run");
+    let settings = TrainConfig { batch_size: 4, epochs: 3, ..TrainConfig::default() };
+    let fit_to = |run: &mut Run<_>, epochs| {
+        run.set_epochs(epochs);
+        run.fit(&data).unwrap();
+    };
+    let started = || {
+        let mut run = trainer(8, (AdamW::new(0.02, 0.1), Schedule::exponential(0.99)), settings);
+        run.fit(&data).unwrap();
+        run
+    };
+    let set = || {
+        let mut run = started();
+        run.set_learning_rate(0.1).unwrap();
+        run.set_learning_rate(0.005).unwrap();
+        run
+    };
+    let (mut whole, mut first, mut unset) = (set(), set(), started());
+    fit_to(&mut whole, 9);
+    fit_to(&mut first, 5);
+    fit_to(&mut unset, 9);
+    assert_ne!(seen(&whole), seen(&unset));
+    first.save(&path).unwrap();
+    for before in [None, Some(0.3)] {
+        let mut second = trainer(8, (AdamW::new(0.02, 0.1), Schedule::exponential(0.99)), settings);
+        if let Some(rate) = before {
+            second.set_learning_rate(rate).unwrap();
+        }
+        let differences = second.load(&path).unwrap();
+        // Neither the rate of the constructor nor that of another call is a difference: the saved one holds.
+        assert!(differences.iter().all(|difference| difference.name == "epochs"), "{differences:?}");
+        fit_to(&mut second, 9);
+        assert_eq!(seen(&second), seen(&whole));
+    }
+    // A run with the transform's own rate takes it back.
+    let unset_first = started();
+    unset_first.save(&path).unwrap();
+    let mut second = set();
+    second.load(&path).unwrap();
+    fit_to(&mut second, 9);
+    assert_eq!(seen(&second), seen(&unset));
+    // A rate that is no rate is refused.
+    let mut bad = set().checkpoint();
+    for rate in [-1.0, f64::NAN, f64::INFINITY] {
+        bad.numbers.insert("learning rate".into(), f64::to_bits(rate));
+        let before = seen(&second);
+        assert!(matches!(second.restore(&bad), Err(Error::CheckpointValue { .. })));
+        assert_eq!(seen(&second), before);
+    }
 }
 
 #[test]

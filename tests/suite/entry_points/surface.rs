@@ -400,9 +400,9 @@ impl Surface {
             let exported = |name: &str| self.exported.contains(&(outer.clone(), name.to_string()));
             self.open[outer] && (exported(name) || exported("*"))
         });
-        // The records of a run lie below the trainer, and are reached through it.
+        // The records of a run lie below the trainer, dual numbers below the laws, and are reached through these.
         let elsewhere = || self.exported.iter().find(|(other, own)| own == name && self.open[other]);
-        let crate_wide = module.last().is_some_and(|last| last == "progress");
+        let crate_wide = module.last().is_some_and(|last| last == "progress" || last == "dual");
         outer.or_else(|| elsewhere().filter(|_| crate_wide).map(|(other, _)| other.clone()))
     }
 

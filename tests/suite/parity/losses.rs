@@ -6,7 +6,7 @@ use chainrule::{
     loss::{
         BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, Huber, KlDivergence, Loss, MeanAbsoluteError,
         MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
-        log_softmax, softmax,
+        ValueWeights, log_softmax, softmax,
     },
     to_f64,
 };
@@ -168,4 +168,41 @@ fn log_probabilities_agree_with_pytorch() {
     assert_eq!(seen, 2);
     assert!(worst <= 1e-12, "{worst:e}");
     println!("softmax: worst {worst:.2e} in f64");
+}
+
+/// PyTorch's means of `mse_loss` and `l1_loss` divide by the weights, as ours, the others by the number of values.
+#[test]
+fn weights_of_values_agree_with_pytorch() {
+    fn check<T: Scalar>(case: &Value) -> f64 {
+        let [y, target, weight] = ["y", "target", "weight"].map(|key| values(&case[key]));
+        let width = shape(&case["y"])[1];
+        let of_means = case["reduction"] == "mean";
+        let reduction = if of_means { Reduction::Mean } else { Reduction::Sum };
+        let loss: Box<dyn Loss<T>> = match name(case) {
+            "mse" => Box::new(ValueWeights::new(MeanSquaredError::new().reduction(reduction))),
+            "l1" => Box::new(ValueWeights::new(MeanAbsoluteError::new().reduction(reduction))),
+            "huber 0.7" => Box::new(ValueWeights::new(Huber::new(0.7).unwrap().reduction(reduction))),
+            "bce with logits" => Box::new(ValueWeights::new(BinaryCrossEntropy::new().reduction(reduction))),
+            other => panic!("no loss for {other}"),
+        };
+        let by_count = of_means && !["mse", "l1"].contains(&name(case));
+        let factor = if by_count { weight.len() as f64 / weight.iter().sum::<f64>() } else { 1.0 };
+        let targets: Vec<f64> =
+            target.chunks(width).zip(weight.chunks(width)).flat_map(|(t, v)| [t, v].concat()).collect();
+        let (y, targets) = (rounded::<T>(&y), rounded::<T>(&targets));
+        let mut dy = vec![T::nan(); y.len()];
+        let value = loss.evaluate(width, &y, Target::Values(&targets), None, &mut dy).unwrap();
+        let weights = loss.total_weight(width, Target::Values(&targets), None);
+        assert!((weights / weight.iter().sum::<f64>() - 1.0).abs() < 4.0 * to_f64(T::epsilon()));
+        let found: Vec<f64> = dy.iter().map(|&dy| to_f64(dy) / factor).collect();
+        let of_value = error(&[to_f64(value) / factor], &[number(&case["loss"])]);
+        of_value.max(error(&found, &values(&case["dy"])))
+    }
+    let cases = cases("value_weights");
+    assert_eq!(cases.len(), 8);
+    for case in &cases {
+        let (in64, in32) = (check::<f64>(case), check::<f32>(case));
+        assert!(in64 <= 1e-14, "{}: {in64:e}", name(case));
+        assert!(in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
+    }
 }

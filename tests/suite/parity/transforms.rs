@@ -5,7 +5,7 @@ use chainrule::{
     Block, Blocks, Role, Scalar, scalar,
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipNorm, ClipValue, GradientTransform, NAdam, Optimizer, Penalty,
-        RAdam, RmsProp, Schedule, Sgd, Update,
+        PerGroup, RAdam, RmsProp, Schedule, Sgd, Update,
     },
 };
 use serde_json::Value;
@@ -131,6 +131,14 @@ fn optimizers_agree_with_pytorch() {
     println!("optimisers: worst {worst:.2e} in f64, {single:.2e} in f32");
 }
 
+/// The error of a schedule's rates at the steps of a case.
+fn rates_error(schedule: &Schedule, case: &Value) -> f64 {
+    let base = number(&case["base_lr"]);
+    let rates: Vec<f64> = case["lr_at_step"].as_array().unwrap().iter().map(number).collect();
+    let found: Vec<f64> = (0..rates.len() as u64).map(|step| base * schedule.factor(step)).collect();
+    error(&found, &rates)
+}
+
 #[test]
 fn schedules_agree_with_pytorch() {
     let (mut worst, cases) = (0.0f64, cases("schedulers"));
@@ -148,11 +156,55 @@ fn schedules_agree_with_pytorch() {
             "onecycle_max1_total16" => Schedule::one_cycle(1.0 / base, 16),
             other => panic!("no schedule for {other}"),
         };
-        let rates: Vec<f64> = case["lr_at_step"].as_array().unwrap().iter().map(number).collect();
-        let found: Vec<f64> = (0..rates.len() as u64).map(|step| base * schedule.factor(step)).collect();
-        let this = error(&found, &rates);
-        assert!(this <= 1e-12, "{}: {this:e}\n{found:?}\n{rates:?}", name(case));
+        let this = rates_error(&schedule, case);
+        assert!(this <= 1e-12, "{}: {this:e}", name(case));
         worst = worst.max(this);
     }
     println!("schedules: worst {worst:.2e}");
+}
+
+#[test]
+fn joined_epoch_one_cycle_and_cyclic_schedules_agree_with_pytorch() {
+    let cases = cases("transforms");
+    let rates: Vec<&Value> = cases.iter().filter(|case| case["lr_at_step"].is_array()).collect();
+    assert_eq!(rates.len(), 6);
+    for case in rates {
+        let base = number(&case["base_lr"]);
+        let schedule = match name(case) {
+            "joined" => Schedule::warm_up(0.25, 4).then(4, Schedule::cosine(10, 0.0)).then(14, Schedule::step(2, 0.5)),
+            "epochs of 3" => Schedule::cosine(6, 0.1 / base).per_epoch(3),
+            "one cycle 0.25" => Schedule::one_cycle_with(1.0 / base, 20, 0.25, [10.0, 100.0]),
+            "one cycle 1" => Schedule::one_cycle_with(1.0 / base, 20, 1.0, [10.0, 100.0]),
+            "cyclic" => Schedule::cyclic(0.1 / base, 0.7 / base, 3, 5),
+            "cyclic halved" => Schedule::cyclic_with_decay(0.1 / base, 0.7 / base, 3, 5, 0.5),
+            other => panic!("no schedule for {other}"),
+        };
+        let this = rates_error(&schedule, case);
+        assert!(this <= 1e-12, "{}: {this:e}", name(case));
+    }
+}
+
+/// A rate, a decay, β and a clip of each group.
+#[test]
+fn groups_agree_with_pytorch() {
+    let cases = cases("transforms");
+    let case = cases.iter().find(|case| name(case) == "groups").unwrap();
+    let list = |key: &str| case[key].as_array().unwrap().iter().map(number).collect::<Vec<f64>>();
+    let (a, b, mut w) = (list("A"), list("b"), list("x0"));
+    let blocks = Blocks::collect(|visit| {
+        visit(Block::new("0.weight", 0, [2, 1], Role::Weight));
+        visit(Block::new("1.weight", 2, [2, 1], Role::Weight));
+        visit(Block::new("2.recurrent", 4, [2, 1], Role::Recurrent));
+    });
+    let second = (ClipNorm::new(0.5).epsilon(1e-6), AdamW::new(0.01, 0.0).adam(|adam| adam.betas(0.5, 0.9)));
+    let transform = PerGroup::new(AdamW::new(0.05, 0.1))
+        .group("0", AdamW::new(0.1, 0.3).adam(|adam| adam.betas(0.9, 0.99)))
+        .group("1", second);
+    let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+    for expected in case["x_after_step"].as_array().unwrap() {
+        let mut gradient: Vec<f64> = (0..6).map(|i| (0..6).map(|j| a[i * 6 + j] * w[j]).sum::<f64>() - b[i]).collect();
+        optimizer.step(&blocks, &mut w, &mut gradient, &mut ()).unwrap();
+        let this = error(&w, &expected.as_array().unwrap().iter().map(number).collect::<Vec<f64>>());
+        assert!(this <= 1e-12, "{this:e}");
+    }
 }

@@ -8,9 +8,9 @@ use crate::{
 use chainrule::{
     Error,
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, DualLoss, Focal, GaussianNll, Huber, KlDivergence, Loss,
         MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
-        SmoothL1, Target, log_softmax, softmax,
+        RowLoss, SmoothL1, Target, ValueWeights, log_softmax, softmax,
     },
     math,
     metrics::{
@@ -90,6 +90,29 @@ pub fn entries() -> Vec<Entry> {
             |c| {
                 let r = reduction(c);
                 lost(c, Ok(MeanAbsoluteError::new().reduction(r)), true)
+            },
+        ),
+        entry(4, &["loss::ValueWeights::new", "loss::ValueWeights: Loss"], &[], |c| {
+            let (r, delta) = (reduction(c), c.about(1.0));
+            match c.below(3) {
+                0 => value_weights(c, &ValueWeights::new(MeanSquaredError::new().reduction(r))),
+                1 => value_weights(c, &ValueWeights::new(BinaryCrossEntropy::new().reduction(r))),
+                _ => value_weights(c, &ValueWeights::new(Huber::new(delta)?.reduction(r))),
+            }
+        }),
+        entry(
+            4,
+            &[
+                "loss::DualLoss::new",
+                "loss::DualLoss::reduction",
+                "loss::DualLoss: Loss",
+                "loss::RowLoss::row",
+                "loss::RowLoss::target_width",
+            ],
+            &[],
+            |c| {
+                let (r, classes) = (reduction(c), c.flag());
+                lost(c, Ok(DualLoss::new(Squares { classes }).reduction(r)), true)
             },
         ),
         entry(4, &["loss::Huber::new", "loss::Huber::reduction", "loss::Huber: Loss"], &[], |c| {
@@ -326,6 +349,51 @@ fn lost<L: Loss<f64> + Loss<f32>>(c: &mut Case, made: Result<L, Error>, legal: b
     let loss = made?;
     let _ = format!("{loss:?}");
     if c.flag() { evaluated::<f64, L>(c, &loss) } else { evaluated::<f32, L>(c, &loss) }
+}
+
+/// The squares of a row, or of the first outputs of a class.
+#[derive(Debug)]
+struct Squares {
+    classes: bool,
+}
+
+impl RowLoss for Squares {
+    fn row<T: chainrule::Scalar>(&self, y: &[T], target: Target<'_, T>) -> T {
+        let square = |sum: T, d: T| sum + d * d;
+        match target {
+            Target::Values(t) => y.iter().zip(t).map(|(&y, &t)| y - t).fold(T::zero(), square),
+            Target::Classes(classes) => y[..=classes[0]].iter().copied().fold(T::zero(), square),
+            _ => T::nan(),
+        }
+    }
+    fn takes_classes(&self) -> bool {
+        self.classes
+    }
+    fn target_width(&self, width: usize) -> usize {
+        width
+    }
+}
+
+/// Weights of values are accepted only where they are numbers and not negative; a value of weight 0 has no gradient.
+fn value_weights(c: &mut Case, loss: &dyn Loss<f64>) -> Verdict {
+    let (width, rows) = (c.width(), c.few());
+    let right = rows.saturating_mul(width);
+    let (y, mut dy) = (c.slice::<f64>(right), c.values::<f64>(right, Taste::Hostile));
+    let mut targets = c.values::<f64>(right.saturating_mul(2), Taste::Mild);
+    for target in &mut targets {
+        *target = if c.once_in(20) { c.real() } else { target.abs() };
+    }
+    let length = if c.once_in(6) { c.length(targets.len()).min(targets.len()) } else { targets.len() };
+    let target = Target::Values(&targets[..length]);
+    let _ = loss.total_weight(width, target, None);
+    loss.evaluate(width, &y, target, None, &mut dy)?;
+    for (row, dy) in targets.chunks(2 * width).zip(dy.chunks(width)) {
+        for (v, dy) in row[width..].iter().zip(dy) {
+            ensure(*v >= 0.0 && v.is_finite(), || format!("a weight of {v} is accepted"))?;
+            ensure(*v != 0.0 || *dy == 0.0, || format!("a gradient of {dy} with weight 0"))?;
+        }
+    }
+    Ok(())
 }
 
 fn evaluated<T: chainrule::Scalar, L: Loss<T>>(c: &mut Case, loss: &L) -> Verdict {

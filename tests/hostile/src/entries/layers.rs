@@ -10,9 +10,9 @@ use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Relu, Sigmoid, Tanh},
     layer::{
-        ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dropout, Embedding, Forward, GatedLinear,
-        GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Merge, Mode, PRelu, Parallel, PartSizes,
-        Residual, RmsNorm, Sequential, Softmax, Structure, initialize,
+        ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dims, Dropout, DualLayer, Embedding, Forward,
+        GatedLinear, GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Merge, Mode, PRelu, Parallel,
+        PartSizes, Residual, RmsNorm, RowMap, Sequential, Softmax, Structure, initialize,
     },
     network::summary,
     recurrent::{
@@ -20,6 +20,21 @@ use chainrule::{
         Recurrent, Reversed, StateNoise, StepBounds,
     },
 };
+
+/// Outputs that add up inputs and parameters, whatever their numbers.
+#[derive(Debug)]
+struct Sums(Dims);
+
+impl RowMap for Sums {
+    fn dims(&self) -> Dims {
+        self.0
+    }
+    fn row<T: Scalar>(&self, w: &[T], x: &[T], y: &mut [T]) {
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = w.iter().skip(i).chain(x.iter().skip(i)).fold(T::zero(), |sum, &value| sum + value);
+        }
+    }
+}
 
 pub fn entries() -> Vec<Entry> {
     vec![
@@ -48,6 +63,25 @@ pub fn entries() -> Vec<Entry> {
                 _ => known::<f32>(c, Box::new(ActivationLayer::new(width, Sigmoid))),
             }
         }),
+        entry(
+            5,
+            &[
+                "layer::DualLayer {}",
+                "layer::DualLayer: Layer",
+                "layer::RowMap::row",
+                "layer::RowMap::blocks",
+                "layer::RowMap::initialize",
+            ],
+            &[],
+            |c| {
+                let map = Sums(Dims::new(c.size(), c.size(), c.size()));
+                if c.flag() {
+                    known::<f32>(c, Box::new(DualLayer(map)))
+                } else {
+                    known::<f64>(c, Box::new(DualLayer(map)))
+                }
+            },
+        ),
         entry(5, &["layer::PRelu::new", "layer::PRelu::initial", "layer::PRelu: Layer"], &[], |c| {
             let slope = c.about(0.25);
             let layer = PRelu::new(c.size()).initial(slope);

@@ -194,9 +194,11 @@ pub fn entries() -> Vec<Entry> {
                 "loss::MultiMargin: Deserialize",
                 "loss::NegativeLogLikelihood: Deserialize",
                 "loss::PoissonNll: Deserialize",
+                "loss::ValueWeights: Deserialize",
             ],
             &[],
-            |c| match c.below(12) {
+            |c| match c.below(13) {
+                12 => json(c, &chainrule::loss::ValueWeights::new(chainrule::loss::PoissonNll::new())),
                 5 => json(c, &chainrule::loss::CosineDistance::new()),
                 6 => json(c, &chainrule::loss::Focal::new(2.0)?),
                 7 => json(c, &chainrule::loss::KlDivergence::new()),

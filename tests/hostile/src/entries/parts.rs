@@ -116,6 +116,7 @@ pub fn entries() -> Vec<Entry> {
             let (start, offset, prefix) = (c.size(), c.size(), c.text());
             let block = Block::new("w", start, [c.size(), c.size()], Role::Bias)
                 .gates(const { &[Gate::new("a"), Gate::carrying_state("b"), Gate::new("c")] });
+            let block = if c.flag() { block.table() } else { block };
             let within = block.within(&prefix, offset);
             blocks(c, vec![within])
         }),

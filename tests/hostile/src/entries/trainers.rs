@@ -195,6 +195,15 @@ pub fn entries() -> Vec<Entry> {
                 ensure(!small || evaluation.loss.is_finite(), || format!("{evaluation:?}"))
             },
         ),
+        entry(2, &["trainer::Trainer::set_learning_rate"], &[], |c| {
+            let (mut run, rate) = (trainer(c)?, c.real());
+            let set = run.set_learning_rate(rate);
+            ensure(set.is_err() || rate >= 0.0 && rate.is_finite(), || format!("a rate of {rate} is accepted"))?;
+            let values = c.values::<f32>(16, Taste::Mild);
+            let data = Dataset::sequences(3, 2, &X, Target::Values(&values[..8]))?;
+            run.step(&data, &mut Batch::new(&data, 2), &[0, 1], &mut ())?;
+            Ok(set?)
+        }),
         entry(6, &["trainer::Trainer::step", "trainer::Trainer::set_epochs", "trainer::Trainer::block"], &[], |c| {
             let mut run = trainer(c)?;
             run.set_epochs(c.size());

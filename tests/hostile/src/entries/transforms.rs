@@ -12,7 +12,7 @@ use chainrule::{
     to_f64,
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon,
-        NAdam, Optimizer, Outcome, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule,
+        NAdam, Optimizer, Outcome, ParameterGroups, Penalty, PerGroup, RAdam, ReduceOnPlateau, RmsProp, Schedule,
         ScheduleFreeAdamW, Sgd, SkipNonFinite, TransformSpec, Unordered, Update, WeightAverage,
     },
 };
@@ -279,9 +279,10 @@ pub fn entries() -> Vec<Entry> {
                         stepped(c, lion, amount(rate) && decay(one) && decay(two) && amount(by))
                     }
                     _ => {
-                        let muon = Muon::new(rate, Adam::new(epsilon)).momentum(one).decay(by);
+                        let muon = Muon::new(rate, AdamW::new(epsilon, two)).momentum(one).decay(by);
                         let muon = if c.flag() { muon.without_nesterov() } else { muon };
-                        stepped(c, muon, amount(rate) && decay(one) && amount(by) && amount(epsilon))
+                        let legal = amount(rate) && decay(one) && amount(by) && amount(epsilon) && amount(two);
+                        stepped(c, muon, legal)
                     }
                 }
             },
@@ -350,11 +351,28 @@ pub fn entries() -> Vec<Entry> {
                 "transform::ParameterGroups::new",
                 "transform::ParameterGroups::rate",
                 "transform::ParameterGroups: GradientTransform",
+                "transform::Group: From",
+                "transform::Group {}",
             ],
             &[],
             |c| {
                 let (name, factor) = (c.text(), c.real());
-                stepped(c, (Sgd::new(0.1), ParameterGroups::new().rate(&name, factor)), amount(factor))
+                let rates = ParameterGroups::new();
+                let rates = if c.flag() { rates.rate(&name, factor) } else { rates.rate(Role::Gain, factor) };
+                stepped(c, (Sgd::new(0.1), rates.rate("0", 0.5)), amount(factor))
+            },
+        ),
+        entry(
+            6,
+            &["transform::PerGroup::new", "transform::PerGroup::group", "transform::PerGroup: GradientTransform"],
+            &[],
+            |c| {
+                let (rate, most, name) = (c.real(), c.real(), c.text());
+                let name = if c.flag() { c.of(&["0", "1.bias", "2", ""]) } else { &name };
+                let groups = PerGroup::new(Adam::new(rate)).group(Role::Gain, AdamW::new(0.1, 0.1));
+                let groups = groups.group(name, (ClipNorm::new(most), Sgd::new(0.1)));
+                let groups = if c.once_in(4) { groups.group("2", ClipNorm::new(1.0)) } else { groups };
+                steps::<f64, _>(c, (groups, Schedule::constant(0.5)), amount(rate) && most > 0.0)
             },
         ),
         entry(
@@ -375,8 +393,15 @@ pub fn entries() -> Vec<Entry> {
             },
         ),
         entry(3, &["transform::WeightAverage::new", "transform::WeightAverage: GradientTransform"], &[], |c| {
-            let d = c.real();
-            stepped(c, (Sgd::new(0.1), WeightAverage::new(d)), decay(d))
+            let (d, start) = (c.real(), c.below(3));
+            let average = WeightAverage::new(d);
+            let average = match start {
+                0 => average,
+                1 => average.warm_up(),
+                _ => average.debias(),
+            };
+            let average = if c.flag() { average.as_result() } else { average };
+            stepped(c, (Sgd::new(0.1), average), decay(d))
         }),
         entry(
             6,
@@ -385,20 +410,25 @@ pub fn entries() -> Vec<Entry> {
                 "transform::Schedule::cosine",
                 "transform::Schedule::cosine_with_restarts",
                 "transform::Schedule::custom",
+                "transform::Schedule::cyclic",
+                "transform::Schedule::cyclic_with_decay",
                 "transform::Schedule::exponential",
                 "transform::Schedule::factor",
                 "transform::Schedule::linear",
                 "transform::Schedule::multi_step",
                 "transform::Schedule::one_cycle",
+                "transform::Schedule::one_cycle_with",
+                "transform::Schedule::per_epoch",
                 "transform::Schedule::polynomial",
                 "transform::Schedule::step",
+                "transform::Schedule::then",
                 "transform::Schedule::warm_up",
                 "transform::Schedule: GradientTransform",
             ],
             &[],
             |c| {
                 let (a, b, n, m) = (c.real(), c.real(), c.word(), c.word());
-                let schedule = match c.below(11) {
+                let schedule = match c.below(15) {
                     0 => Schedule::constant(a),
                     1 => Schedule::cosine(n, a),
                     2 => Schedule::cosine_with_restarts(n, m, a),
@@ -409,6 +439,10 @@ pub fn entries() -> Vec<Entry> {
                     7 => Schedule::polynomial(n, a),
                     8 => Schedule::step(n, a),
                     9 => Schedule::warm_up(a, n),
+                    10 => Schedule::cyclic(a, b, n, m),
+                    11 => Schedule::cyclic_with_decay(a, 0.5, n, m, b),
+                    12 => Schedule::one_cycle_with(1.0, n, a, [b, c.about(1e4)]),
+                    13 => Schedule::constant(a).then(n, Schedule::cosine(m, b)).per_epoch(c.word()),
                     _ => return steps::<f32, _>(c, (Sgd::new(0.1), Schedule::custom(move |_| a)), true),
                 };
                 scheduled(c, schedule)
@@ -434,6 +468,21 @@ pub fn entries() -> Vec<Entry> {
                 steps::<f64, _>(c, transform, true)
             },
         ),
+        entry(3, &["transform::Optimizer::set_learning_rate"], &[], |c| {
+            let (blocks, rate) = (blocks(c)?, c.real());
+            let mut w = c.values::<f32>(19, Taste::Mild);
+            let chain: Box<dyn GradientTransform<f32>> = match c.below(3) {
+                0 => Box::new((ClipNorm::new(1.0), Sgd::new(0.1))),
+                1 => Box::new(Muon::new(c.real(), AdamW::new(0.1, 0.1))),
+                _ => Box::new(PerGroup::new(Lion::new(0.1)).group("0", Adam::new(0.1))),
+            };
+            let mut optimizer = Optimizer::new(chain, &blocks, &w)?;
+            let set = optimizer.set_learning_rate(rate);
+            ensure(set.is_err() || amount(rate), || format!("a rate of {rate} is accepted"))?;
+            optimizer.step(&blocks, &mut w, &mut c.values::<f32>(19, Taste::Mild), &mut ())?;
+            let _ = optimizer.transform().clipped_norm();
+            Ok(set?)
+        }),
         entry(3, &["transform::Optimizer::step"], &[], |c| {
             // Blocks other than those the optimiser was made for.
             let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks(c)?, &[0.5_f32; 19]);
@@ -546,7 +595,7 @@ pub fn entries() -> Vec<Entry> {
                 14 => json(c, &NAdam::new(0.1)),
                 15 => json(c, &RAdam::new(0.1)),
                 16 => json(c, &Lion::new(0.1)),
-                17 => json(c, &Muon::new(0.1, Adam::new(0.1))),
+                17 => json(c, &Muon::new(0.1, AdamW::new(0.1, 0.0))),
                 18 => json(c, &ScheduleFreeAdamW::new(0.1, 0.1)),
                 11 => json(c, &Unordered((SkipNonFinite::new(), Sgd::new(0.1)))),
                 _ => json(c, &WeightAverage::new(0.1)),

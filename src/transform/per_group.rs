@@ -1,0 +1,236 @@
+//! An optimizer for each group of blocks.
+
+use super::{GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, stage::check_chain};
+use crate::{
+    block::{Block, Blocks},
+    error::Error,
+    kernel::reduce::norm,
+    scalar::Scalar,
+    size::filled,
+};
+use alloc::{boxed::Box, format, vec::Vec};
+
+/// Gives each group of blocks a chain of its own: rate, decay, β, clipping, schedule, or another optimizer.
+///
+/// A block belongs to the first group that holds it, or to the others. The chain of a group has one optimizer, and
+/// receives the blocks of the group alone: [`ClipNorm`](super::ClipNorm) in it clips by the norm of the group.
+/// Transforms around `PerGroup` act on all blocks: a clip before it, a [`Schedule`](super::Schedule) after it. Averages
+/// and [`SkipNonFinite`](super::SkipNonFinite) are for all blocks, and refused in a group. An update that the chain of
+/// one group skips is skipped as a whole.
+///
+/// The learning rate that trainers report and [set](super::Optimizer::set_learning_rate) is that of the others. An
+/// update copies parameters and gradient once, and is not made layer by layer in the backward pass.
+///
+/// ```
+/// use chainrule::{Role, layer::Sequential, loss::MeanSquaredError, trainer::{TrainConfig, Trainer}};
+/// use chainrule::transform::{AdamW, ClipNorm, PerGroup, Schedule, Sgd};
+/// let network = Sequential::<f32>::input(4).linear(8).tanh().linear(1).build()?;
+/// let groups = PerGroup::new(AdamW::new(1e-3, 0.01))
+///     .group("0", (ClipNorm::new(1.0), AdamW::new(1e-4, 0.1).adam(|adam| adam.betas(0.9, 0.95))))
+///     .group(Role::Bias, Sgd::new(1e-2));
+/// let chain = (groups, Schedule::cosine(1000, 0.0));
+/// let trainer = Trainer::new(network, MeanSquaredError::new(), chain, TrainConfig::default())?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct PerGroup<T: Scalar> {
+    /// The others first, then the groups.
+    parts: Vec<Part<T>>,
+    /// All blocks, as given to `validate`.
+    blocks: Blocks,
+    clipped: Option<f64>,
+}
+
+/// One group with its chain, and copies of its parameters and their gradient, one block after the other.
+#[derive(Debug)]
+struct Part<T: Scalar> {
+    /// `None` for the others.
+    group: Option<Group>,
+    chain: Box<dyn GradientTransform<T>>,
+    /// The indices of the blocks of the group among all blocks.
+    indices: Vec<usize>,
+    blocks: Blocks,
+    w: Vec<T>,
+    gradient: Vec<T>,
+}
+
+impl<T: Scalar> Part<T> {
+    fn new(group: Option<Group>, chain: impl GradientTransform<T> + 'static) -> Self {
+        let (indices, blocks, w, gradient) = Default::default();
+        Part { group, chain: Box::new(chain), indices, blocks, w, gradient }
+    }
+
+    fn state_len(&self) -> usize {
+        self.chain.state_len(&self.blocks)
+    }
+
+    /// Returns the range of each block of the group among all parameters, and among those of the group.
+    fn ranges(&self, all: &Blocks) -> impl Iterator<Item = [core::ops::Range<usize>; 2]> {
+        let of = all.iter().enumerate().filter(|(i, _)| self.indices.binary_search(i).is_ok());
+        of.zip(&self.blocks).map(|((_, block), own)| [block.range.clone(), own.range.clone()])
+    }
+}
+
+impl<T: Scalar> PerGroup<T> {
+    /// Creates the transform with the chain of the blocks without a group.
+    pub fn new(others: impl GradientTransform<T> + 'static) -> Self {
+        PerGroup { parts: [Part::new(None, others)].into(), blocks: Blocks::default(), clipped: None }
+    }
+
+    /// Adds a group with its chain.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<Group>, chain: impl GradientTransform<T> + 'static) -> Self {
+        self.parts.push(Part::new(Some(group.into()), chain));
+        self
+    }
+
+    /// Returns, for each of `blocks`, the number of its part.
+    fn owners(&self, blocks: &Blocks) -> Vec<usize> {
+        let holds = |part: &Part<T>, block: &Block<'_>| part.group.as_ref().is_some_and(|group| group.holds(block));
+        blocks.iter().map(|block| self.parts.iter().position(|part| holds(part, block)).unwrap_or(0)).collect()
+    }
+
+    /// Whether `blocks` are those that the groups were made for, frozen or not.
+    fn fits(&self, blocks: &Blocks) -> bool {
+        let key = |block: &Block<'_>| (block.range.start, block.range.end, block.role);
+        blocks.len() == self.blocks.len()
+            && blocks.iter().zip(&self.blocks).all(|(a, b)| key(a) == key(b) && a.name == b.name)
+    }
+
+    /// Calls `visit` with each part and its range of the state.
+    fn each_state(&mut self, mut state: &mut [T], mut visit: impl FnMut(&mut Part<T>, &mut [T])) {
+        for part in &mut self.parts {
+            let (own, rest) = state.split_at_mut(part.state_len());
+            visit(part, own);
+            state = rest;
+        }
+    }
+}
+
+/// Returns the blocks with these indices, with ranges one after the other.
+fn chosen(blocks: &Blocks, indices: &[usize]) -> Blocks {
+    let mut start = 0usize;
+    Blocks::collect(|visit| {
+        for (_, block) in blocks.iter().enumerate().filter(|(i, _)| indices.binary_search(i).is_ok()) {
+            let end = start.saturating_add(block.range.len());
+            visit(Block { range: start..end, ..block.clone() });
+            start = end;
+        }
+    })
+}
+
+impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
+    /// Checks the groups, and the chain of each for its blocks.
+    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
+        let owners = self.owners(blocks);
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            part.group.as_ref().map_or(Ok(()), |group| group.check(blocks))?;
+            part.indices = (0..blocks.len()).filter(|&i| owners[i] == number).collect();
+            part.blocks = chosen(blocks, &part.indices);
+            part.chain.validate(&part.blocks)?;
+            let mut guarded = check_chain(&*part.chain)?;
+            part.chain.members(&mut |member| guarded |= member.stage == Stage::Average);
+            if guarded {
+                return Err(Error::InvalidState {
+                    what: "a `SkipNonFinite` or an average in the chain of a group",
+                    needs: "its place before or after `PerGroup`",
+                });
+            }
+            part.w = filled("the parameters of a group", part.blocks.parameters(), T::zero())?;
+            part.gradient = filled("the gradient of a group", part.blocks.parameters(), T::zero())?;
+        }
+        self.blocks = blocks.clone();
+        Ok(())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member::of::<Self>(Stage::Optimizer));
+    }
+
+    /// The states of the chains: that of the others, then those of the groups.
+    fn state_len(&self, blocks: &Blocks) -> usize {
+        if self.fits(blocks) {
+            return self.parts.iter().map(Part::state_len).sum();
+        }
+        let owners = self.owners(blocks);
+        let of = |number: usize| (0..blocks.len()).filter(|&i| owners[i] == number).collect::<Vec<_>>();
+        let parts = self.parts.iter().enumerate();
+        parts.map(|(number, part)| part.chain.state_len(&chosen(blocks, &of(number)))).sum()
+    }
+
+    fn init_state(&self, blocks: &Blocks, w: &[T], mut state: &mut [T]) {
+        for part in &self.parts {
+            let (own, rest) = state.split_at_mut(part.state_len());
+            let mut of_part = part.w.clone();
+            part.ranges(blocks).for_each(|[all, own]| of_part[own].copy_from_slice(&w[all]));
+            part.chain.init_state(&part.blocks, &of_part, own);
+            state = rest;
+        }
+    }
+
+    fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let Update { blocks, w, gradient, state, step, recorded, .. } = update;
+        if !self.fits(blocks) {
+            return Err(Error::InvalidState {
+                what: "an update of blocks other than those of `PerGroup`",
+                needs: "the blocks that the optimizer was made for",
+            });
+        }
+        let (mut outcome, mut clips, mut whole) = (Ok(Outcome::Apply), false, 0.0);
+        self.each_state(state, |part, state| {
+            if !matches!(outcome, Ok(Outcome::Apply)) {
+                return;
+            }
+            part.blocks.freeze_like(part.indices.iter().filter_map(|&i| blocks.iter().nth(i)));
+            let mut copies = (core::mem::take(&mut part.w), core::mem::take(&mut part.gradient));
+            for [all, own] in part.ranges(blocks) {
+                copies.0[own.clone()].copy_from_slice(&w[all.clone()]);
+                copies.1[own].copy_from_slice(&gradient[all]);
+            }
+            (part.w, part.gradient) = copies;
+            let before = if recorded { norm(&part.gradient) } else { 0.0 };
+            let update = Update::new(&part.blocks, &part.w, &mut part.gradient, state, step).recorded(recorded);
+            outcome = part.chain.update(update);
+            part.ranges(blocks).for_each(|[all, own]| gradient[all].copy_from_slice(&part.gradient[own]));
+            let factor = part.chain.clip_factor();
+            let clipped = part.chain.clipped_norm().or(factor.map(|factor| before * factor));
+            clips |= clipped.is_some();
+            whole = libm::hypot(whole, clipped.unwrap_or(before));
+        });
+        self.clipped = Some(whole).filter(|_| clips && recorded);
+        outcome
+    }
+
+    fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
+        self.each_state(state, |part, state| part.chain.on_metric(&part.blocks, metric, state));
+    }
+
+    fn clipped_norm(&self) -> Option<f64> {
+        self.clipped
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, state: &[T], step: u64) -> Option<f64> {
+        let others = &self.parts[0];
+        others.chain.learning_rate(&others.blocks, &state[..others.state_len()], step)
+    }
+
+    fn rate_mut(&mut self) -> Option<&mut f64> {
+        self.parts[0].chain.rate_mut()
+    }
+
+    /// The transforms of all chains, each with its group in its kind: the state depends on the groups.
+    fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {
+        let mut specs = Vec::new();
+        for part in &self.parts {
+            let of = part.group.as_ref().map_or("others".into(), |group| format!("{group}"));
+            let named =
+                |spec: TransformSpec| TransformSpec { kind: format!("PerGroup ({} of {of})", spec.kind), ..spec };
+            specs.extend(part.chain.spec(&part.blocks).into_iter().map(named));
+        }
+        specs
+    }
+}

@@ -1,0 +1,130 @@
+//! A learning rate that falls when a metric does not.
+
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_decay, own_elementwise};
+use crate::{
+    block::Blocks,
+    error::{Error, require},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{vec, vec::Vec};
+
+/// Lowers the learning rate when a metric has not fallen for some epochs. It stands after the optimizer.
+///
+/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss. The
+/// metric has fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is
+/// not finite changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong
+/// sign below zero.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ReduceOnPlateau {
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    factor: f64,
+    patience: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    threshold: f64,
+    cooldown: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    least: f64,
+}
+
+impl ReduceOnPlateau {
+    /// Creates a transform that multiplies the rate by `factor`, above 0 and below 1, after more than `patience` epochs
+    /// in a row without a fall of the metric. A fall is by more than 1e-4 of the best; there is no cooldown and no
+    /// lower limit.
+    pub fn new(factor: f64, patience: u64) -> Self {
+        ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
+    }
+
+    /// Sets the relative amount by which the metric must fall, at least 0 and below 1. The default is 1e-4.
+    #[must_use]
+    pub fn threshold(self, threshold: f64) -> Self {
+        ReduceOnPlateau { threshold, ..self }
+    }
+
+    /// Sets the number of epochs after a reduction during which epochs without a fall are not counted; the default is
+    /// 0.
+    #[must_use]
+    pub fn cooldown(self, epochs: u64) -> Self {
+        ReduceOnPlateau { cooldown: epochs, ..self }
+    }
+
+    /// Sets the lower limit of the product of all reductions, between 0 and 1; the default is 0.
+    #[must_use]
+    pub fn least(self, least: f64) -> Self {
+        ReduceOnPlateau { least, ..self }
+    }
+}
+
+/// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
+const FACTOR: usize = 0;
+/// The index, in the state of a `ReduceOnPlateau`, of the lowest metric so far.
+const BEST: usize = 1;
+/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
+const BAD: usize = 2;
+/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs that are left of the cooldown.
+const COOLING: usize = 3;
+
+impl ReduceOnPlateau {
+    /// Implements [`GradientTransform::update`] for any scalar type.
+    pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        let factor = update.state[FACTOR];
+        update.gradient.iter_mut().for_each(|g| *g *= factor);
+        Ok(Outcome::Apply)
+    }
+}
+
+impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
+    own_elementwise!(ReduceOnPlateau, Schedule);
+
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        require(self.factor > 0.0 && self.factor < 1.0, "the factor of a plateau", "above 0 and below 1", self.factor)?;
+        check_decay("the threshold of a plateau", self.threshold)?;
+        require((0.0..=1.0).contains(&self.least), "the least factor of a plateau", "between 0 and 1", self.least)
+    }
+
+    fn state_len(&self, _blocks: &Blocks) -> usize {
+        4
+    }
+
+    fn init_state(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
+        state[FACTOR] = T::one();
+        state[BEST] = T::infinity();
+    }
+
+    fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
+        // The metric is rounded to `T` like the stored best, so that an equal metric does not count as a fall.
+        let metric = scalar::<T>(metric);
+        if !metric.is_finite() {
+            return;
+        }
+        let best = to_f64(state[BEST]);
+        if best.is_infinite() || to_f64(metric) < best * (1.0 - self.threshold * best.signum()) {
+            state[BEST] = metric;
+            state[BAD] = T::zero();
+        } else {
+            state[BAD] += T::one();
+        }
+        if state[COOLING] > T::zero() {
+            state[COOLING] -= T::one();
+            state[BAD] = T::zero();
+        }
+        if state[BAD] > scalar(self.patience as f64) {
+            state[FACTOR] = scalar((to_f64(state[FACTOR]) * self.factor).max(self.least));
+            state[COOLING] = scalar(self.cooldown as f64);
+            state[BAD] = T::zero();
+        }
+    }
+
+    fn learning_rate(&self, _blocks: &Blocks, state: &[T], _step: u64) -> Option<f64> {
+        Some(to_f64(state[FACTOR]))
+    }
+
+    fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
+        // The best metric is ∞ until the first metric arrives.
+        let spec =
+            TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::state_len(self, blocks)).infinite_state();
+        let spec = spec.layout("factor, best, bad epochs, cooldown").setting("factor", self.factor);
+        let spec = spec.setting("patience", self.patience).setting("threshold", self.threshold);
+        vec![spec.setting("cooldown", self.cooldown).setting("least", self.least)]
+    }
+}

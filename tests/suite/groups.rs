@@ -1,0 +1,147 @@
+//! Groups of blocks: rates of their own, and an optimizer for each.
+
+use chainrule::{
+    Block, Blocks, Error, Role,
+    monitor::Statistics,
+    transform::{
+        Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Optimizer, Outcome, ParameterGroups, PerGroup, RAdam,
+        ReduceOnPlateau, Schedule, Sgd, SkipNonFinite, Update, WeightAverage,
+    },
+};
+
+/// Weights, recurrent weights and a bias of a layer, and the gain of another.
+fn blocks() -> Blocks {
+    Blocks::collect(|visit| {
+        visit(Block::new("a.weight", 0, [1, 2], Role::Weight));
+        visit(Block::new("a.recurrent", 2, [1, 2], Role::Recurrent));
+        visit(Block::new("a.bias", 4, [1, 1], Role::Bias));
+        visit(Block::new("b.gain", 5, [1, 1], Role::Gain));
+    })
+}
+
+const START: [f64; 6] = [1.0, -2.0, 0.5, 3.0, 0.25, -1.0];
+
+fn gradient(t: usize) -> [f64; 6] {
+    core::array::from_fn(|i| ((t * (i + 2)) as f64).sin() - 0.2)
+}
+
+#[test]
+fn rates_by_role_and_by_name_multiply() {
+    let rates = ParameterGroups::new().rate(Role::Bias, 0.5).rate("a", 4.0).rate(Role::Gain, 0.0);
+    let (blocks, mut w) = (blocks(), [0.0; 6]);
+    let mut optimizer = Optimizer::new((Sgd::new(1.0), rates), &blocks, &w).unwrap();
+    optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap();
+    assert_eq!(w, [-4.0, -4.0, -4.0, -4.0, -2.0, 0.0]);
+}
+
+/// The chain of a group does what it does to a network of that group alone, to the bit.
+#[test]
+fn group_is_a_network_of_its_own() {
+    let whole = blocks();
+    let weights = Blocks::collect(|visit| {
+        visit(Block::new("a.weight", 0, [1, 2], Role::Weight));
+        visit(Block::new("a.recurrent", 2, [1, 2], Role::Recurrent));
+    });
+    let one = |name| Blocks::collect(move |visit| visit(Block::new(name, 0, [1, 1], Role::Bias)));
+    let clipped = || (ClipNorm::new(0.5), AdamW::new(0.1, 0.2).adam(|adam| adam.betas(0.8, 0.9)));
+    let rest = || (RAdam::new(0.05), Schedule::cosine(7, 0.1));
+    let plateau = || (Sgd::new(0.3).momentum(0.5), ReduceOnPlateau::new(0.5, 0));
+    // The bias belongs to the first group that holds it.
+    let groups = PerGroup::new(rest()).group(Role::Bias, plateau()).group("a", clipped());
+    let mut w = START;
+    let mut all = Optimizer::new(groups, &whole, &w).unwrap();
+    type Alone = (Optimizer<f64, Box<dyn GradientTransform<f64>>>, Blocks, [usize; 2]);
+    let mut alone: [Alone; 3] = [
+        (Optimizer::new(Box::new(clipped()) as Box<_>, &weights, &START[..4]).unwrap(), weights, [0, 4]),
+        (Optimizer::new(Box::new(plateau()) as Box<_>, &one("a.bias"), &START[4..5]).unwrap(), one("a.bias"), [4, 5]),
+        (Optimizer::new(Box::new(rest()) as Box<_>, &one("b.gain"), &START[5..]).unwrap(), one("b.gain"), [5, 6]),
+    ];
+    let mut expected = START;
+    for t in 0..12 {
+        all.step(&whole, &mut w, &mut gradient(t), &mut ()).unwrap();
+        all.on_metric(&whole, 1.0).unwrap();
+        for (optimizer, blocks, [from, to]) in &mut alone {
+            optimizer.step(blocks, &mut expected[*from..*to], &mut gradient(t)[*from..*to], &mut ()).unwrap();
+            optimizer.on_metric(blocks, 1.0).unwrap();
+        }
+        assert_eq!(w, expected, "{t}");
+    }
+    assert_eq!(all.learning_rate(&whole), alone[2].0.learning_rate(&alone[2].1));
+    let kinds: Vec<String> = all.spec(&whole).into_iter().map(|spec| spec.kind).collect();
+    let expected = [
+        "PerGroup (RAdam of others)",
+        "PerGroup (Schedule (cosine) of others)",
+        "PerGroup (Sgd of Bias)",
+        "PerGroup (ReduceOnPlateau of Bias)",
+        "PerGroup (ClipNorm of \"a\")",
+        "PerGroup (AdamW of \"a\")",
+    ];
+    assert_eq!(kinds, expected);
+}
+
+#[test]
+fn frozen_block_of_a_group_stays() {
+    let mut blocks = blocks();
+    let mut w = START;
+    let groups = PerGroup::new(AdamW::new(0.1, 0.1)).group("a", (ClipBlockNorm::new(1.0), Adam::new(0.1)));
+    let mut optimizer = Optimizer::new(groups, &blocks, &w).unwrap();
+    blocks.freeze("a.recurrent").unwrap();
+    for t in 0..3 {
+        optimizer.step(&blocks, &mut w, &mut gradient(t), &mut Statistics::new()).unwrap();
+    }
+    assert_eq!(w[2..4], START[2..4]);
+    blocks.unfreeze("a").unwrap();
+    blocks.freeze("b").unwrap();
+    let before = w;
+    optimizer.step(&blocks, &mut w, &mut gradient(3), &mut ()).unwrap();
+    assert!((0..5).all(|i| w[i] != before[i]) && w[5] == before[5]);
+}
+
+/// An optimizer that skips every step.
+#[derive(Debug)]
+struct Skips;
+
+impl GradientTransform<f64> for Skips {
+    fn stage(&self) -> chainrule::transform::Stage {
+        chainrule::transform::Stage::Optimizer
+    }
+    fn update(&mut self, _: Update<'_, f64>) -> Result<Outcome, Error> {
+        Ok(Outcome::Skip)
+    }
+}
+
+#[test]
+fn update_that_one_group_skips_is_skipped() {
+    let (blocks, mut w) = (blocks(), START);
+    let mut optimizer = Optimizer::new(PerGroup::new(Sgd::new(0.1)).group("a", Skips), &blocks, &w).unwrap();
+    assert_eq!(optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()), Ok(Outcome::Skip));
+    assert_eq!((w, optimizer.steps()), (START, 0));
+}
+
+#[test]
+fn group_that_cannot_be_is_an_error() {
+    let blocks = blocks();
+    let made = |groups: PerGroup<f64>| Optimizer::new(groups, &blocks, &START).map(|_| ());
+    let plain = || PerGroup::new(Sgd::new(0.1));
+    assert!(matches!(made(plain().group("c", Sgd::new(0.1))), Err(Error::UnknownBlock { .. })));
+    assert!(matches!(made(plain().group("a", Sgd::new(-0.1))), Err(Error::Parameter { .. })));
+    assert!(matches!(made(plain().group("a", ClipNorm::new(1.0))), Err(Error::Optimizers { found: 0, .. })));
+    assert!(matches!(made(plain().group("a", (Sgd::new(0.1), ClipNorm::new(1.0)))), Err(Error::ChainOrder { .. })));
+    for chain in [
+        Box::new((SkipNonFinite::new(), Sgd::new(0.1))) as Box<dyn GradientTransform<f64>>,
+        Box::new((Sgd::new(0.1), WeightAverage::new(0.9))),
+    ] {
+        assert!(matches!(made(plain().group(Role::Bias, chain)), Err(Error::InvalidState { .. })));
+    }
+    // A role without a block, and a group whose blocks belong to earlier groups, are empty.
+    let taken = plain().group("a", Sgd::new(0.1)).group("a.bias", (ClipNorm::new(1.0), Adam::new(0.1)));
+    assert_eq!(made(taken.group(Role::Bias, AdamW::new(0.1, 0.1))), Ok(()));
+    // Other blocks, with as many parameters: no state of another length tells them apart.
+    let mut optimizer = Optimizer::new(plain().group("a", Sgd::new(0.2)), &blocks, &START).unwrap();
+    let other = Blocks::collect(|visit| visit(Block::new("c", 0, [2, 3], Role::Weight)));
+    let stepped = optimizer.step(&other, &mut START.clone(), &mut [1.0; 6], &mut ());
+    assert!(matches!(stepped, Err(Error::InvalidState { .. })));
+    let mut rates = Optimizer::new((Sgd::new(0.1), ParameterGroups::new().rate("b", 2.0)), &blocks, &START).unwrap();
+    let fewer = Blocks::collect(|visit| visit(Block::new("c", 0, [1, 3], Role::Weight)));
+    rates.step(&fewer, &mut [0.0; 3], &mut [1.0; 3], &mut ()).unwrap();
+}
