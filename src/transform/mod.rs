@@ -40,7 +40,10 @@ pub use adamax::Adamax;
 use alloc::{vec, vec::Vec};
 pub use average::WeightAverage;
 pub use clip::{ClipBlockNorm, ClipNorm, ClipValue};
-use core::{fmt::Debug, ops::Range};
+use core::{
+    fmt::{self, Debug},
+    ops::Range,
+};
 pub use lion::Lion;
 pub use muon::Muon;
 pub use nadam::NAdam;
@@ -77,6 +80,15 @@ pub struct Update<'a, T: Scalar> {
     /// The index, in the whole network, of the first parameter of `w` and `gradient`. It is 0 for a transform that
     /// states [`InPlace::No`].
     start: usize,
+}
+
+/// Writes the numbers of blocks and values, and the number of updates.
+impl<T: Scalar> fmt::Debug for Update<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut update = f.debug_struct("Update");
+        update.field("blocks", &self.blocks.len()).field("values", &self.gradient.len());
+        update.field("state", &self.state.len()).field("step", &self.step).finish()
+    }
 }
 
 impl<'a, T: Scalar> Update<'a, T> {
