@@ -11,6 +11,19 @@ use core::ops::Range;
 
 /// Multiplies the updates of chosen blocks by factors, as learning rates of their own. It stands after the optimizer in
 /// a chain.
+///
+/// ```
+/// use chainrule::{BatchShape, layer::{Sequential, initialize}, workspace::Workspace};
+/// use chainrule::transform::{Optimizer, ParameterGroups, Sgd};
+/// let network = Sequential::<f64>::input(1).linear(1).linear(1).build()?;
+/// let (mut w, workspace) = (initialize(&network, 1)?, Workspace::new(&network, BatchShape::batch(1))?);
+/// let chain = (Sgd::new(1.0), ParameterGroups::new().rate("0", 0.1)); // layer 0 learns at a tenth of the rate
+/// let mut optimizer = Optimizer::new(chain, workspace.blocks(), &w)?;
+/// w.fill(0.0);
+/// optimizer.step(workspace.blocks(), &mut w, &mut [1.0; 4], &mut ())?;
+/// assert_eq!(w, [-0.1, -0.1, -1.0, -1.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterGroups {
     rates: Vec<(String, f64)>,

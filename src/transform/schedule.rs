@@ -14,6 +14,16 @@ use core::{f64::consts::PI, fmt};
 ///
 /// `(Sgd::new(0.8), Schedule::step(30, 0.5))` begins at 0.8 and halves the rate every 30 updates. Two schedules in a
 /// chain multiply, such as a warm-up and a cosine.
+///
+/// ```
+/// use chainrule::{layer::Linear, loss::MeanSquaredError};
+/// use chainrule::{trainer::{TrainConfig, Trainer}, transform::{Adam, Schedule}};
+/// // Ten updates of warm-up from a tenth of the rate, and a cosine over 1000 updates down to 0.
+/// let chain = (Adam::new(1e-3), Schedule::warm_up(0.1, 10), Schedule::cosine(1000, 0.0));
+/// let (layer, settings) = (Linear::new(2, 1), TrainConfig::default());
+/// let trainer = Trainer::<f32, _, _, _>::new(layer, MeanSquaredError::new(), chain, settings)?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     kind: Kind,
@@ -229,6 +239,16 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 /// metric has fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is
 /// not finite changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong
 /// sign below zero.
+///
+/// ```
+/// use chainrule::{layer::Linear, loss::MeanSquaredError};
+/// use chainrule::{trainer::{TrainConfig, Trainer}, transform::{Adam, ReduceOnPlateau}};
+/// // A tenth of the rate after more than 5 epochs without a lower validation loss; fit with `FitOptions::validation`.
+/// let chain = (Adam::new(1e-2), ReduceOnPlateau::new(0.1, 5).least(1e-3));
+/// let (layer, settings) = (Linear::new(2, 1), TrainConfig::default());
+/// let trainer = Trainer::<f32, _, _, _>::new(layer, MeanSquaredError::new(), chain, settings)?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReduceOnPlateau {
