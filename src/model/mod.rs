@@ -333,7 +333,8 @@ impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>
     /// let model = Model::new(network, parameters)?.scale_inputs(Standardize::fit(&data)?)?;
     ///
     /// let scaled = model.input_scale().expect("it was set").inputs(&data)?;
-    /// let mut trainer = Trainer::from_model(model, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
+    /// let settings = TrainConfig { epochs: 100, ..TrainConfig::default() };
+    /// let mut trainer = Trainer::from_model(model, MeanSquaredError::new(), Sgd::new(0.1), settings)?;
     /// trainer.fit(&scaled)?;
     /// let tuned = trainer.into_model()?;
     /// assert!((tuned.predict(&data)?[2] - 3.0).abs() < 0.1); // of unscaled values

@@ -200,6 +200,9 @@ fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
     Ok(false)
 }
 
+/// A property of a layer, given its parameters.
+type Test<'t, T> = dyn Fn(&dyn Layer<T>, &[T]) -> Result<bool, Error> + 't;
+
 /// A layer and its path.
 type Found<'a, T> = Option<(String, &'a dyn Layer<T>)>;
 
@@ -209,7 +212,7 @@ fn find<'a, T: Scalar>(
     layer: &'a dyn Layer<T>,
     path: &str,
     w: &[T],
-    test: &dyn Fn(&dyn Layer<T>, &[T]) -> Result<bool, Error>,
+    test: &Test<'_, T>,
 ) -> Result<Found<'a, T>, Error> {
     if !test(layer, w)? {
         return Ok(None);

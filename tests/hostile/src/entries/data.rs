@@ -47,7 +47,7 @@ pub fn entries() -> Vec<Entry> {
                     1 => Some(ArrayTarget::classes(if c.flag() { classes.t() } else { classes.view() })),
                     _ => Some(ArrayTarget::values(values)),
                 };
-                let data = Dataset::from_array(inputs, targets)?;
+                let data = Dataset::from_array(inputs.clone(), targets)?;
                 ensure(data.inputs().iter().eq(inputs.iter()), || format!("{inputs:?} {data:?}"))?;
                 ensure(data.samples() == inputs.shape()[0], || format!("{data:?}"))?;
                 gathered(c, &data)
