@@ -13,18 +13,18 @@ fn value(at: [usize; 3]) -> f64 {
     (at[0] * 10_000 + at[1] * 100 + at[2]) as f64
 }
 
-/// An array of `shape` whose axes are stored in the order `axes`, every second element of a larger one, some axes
-/// reversed: a view of it is not contiguous, and has `value` at each place.
-fn stored(shape: [usize; 3], axes: [usize; 3], reversed: [bool; 3]) -> Array3<f64> {
+/// An array of `shape` whose axes are stored in the order `axes`, every `gap`-th element of a larger one, some axes
+/// reversed: a view of it need not be contiguous, and has `value` at each place.
+fn stored(shape: [usize; 3], axes: [usize; 3], reversed: [bool; 3], gap: usize) -> Array3<f64> {
     let mut inverse = [0; 3];
     axes.into_iter().enumerate().for_each(|(to, from)| inverse[from] = to);
-    let wide = axes.map(|axis| 2 * shape[axis]);
+    let wide = axes.map(|axis| gap * shape[axis]);
     let mut all = Array3::from_elem(wide, f64::NAN);
     for (place, slot) in all.indexed_iter_mut() {
         let at: [usize; 3] = core::array::from_fn(|axis| [place.0, place.1, place.2][inverse[axis]]);
-        if at.iter().all(|at| at % 2 == 0) {
+        if at.iter().all(|at| at % gap == 0) {
             let turned = core::array::from_fn(|axis| {
-                let at = at[axis] / 2;
+                let at = at[axis] / gap;
                 if reversed[axis] { shape[axis] - 1 - at } else { at }
             });
             *slot = value(turned);
@@ -41,12 +41,13 @@ proptest! {
         shape in [1_usize..5, 1..5, 1..5],
         axes in prop::sample::select(vec![[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]),
         reversed in any::<[bool; 3]>(),
+        gap in 1_usize..3,
     ) {
         let [samples, steps, width] = shape;
-        let all = stored(shape, axes, reversed);
+        let all = stored(shape, axes, reversed, gap);
         let mut view = all.view();
         for axis in 0..3 {
-            view.slice_axis_inplace(Axis(axis), chainrule::ndarray::Slice::new(0, None, 2));
+            view.slice_axis_inplace(Axis(axis), chainrule::ndarray::Slice::new(0, None, gap as isize));
         }
         let mut inverse = [0; 3];
         axes.into_iter().enumerate().for_each(|(to, from)| inverse[from] = to);
