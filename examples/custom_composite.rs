@@ -32,7 +32,12 @@ impl<T: Scalar> Sum<T> {
         let [f, g] = [first.dims(), second.dims()];
         for (expected, found) in [(f.input, g.input), (f.output, g.output)] {
             if expected != found {
-                return Err(Error::WidthMismatch { layer: "the second branch".into(), expected, found });
+                return Err(Error::WidthMismatch {
+                    layer: "the first branch".into(),
+                    before: "the second branch has".into(),
+                    expected,
+                    found,
+                });
             }
         }
         let shape = BatchShape::sequences(1, 2);

@@ -95,6 +95,9 @@ pub use scalar::{Scalar, scalar, to_f64};
 /// The crate `approx`: comparison to a tolerance. Re-exported so that versions agree.
 #[cfg(feature = "approx")]
 pub use approx;
+/// The crate `ndarray`: arrays. Re-exported so that versions agree.
+#[cfg(feature = "ndarray")]
+pub use ndarray;
 /// The crate `proptest`: property tests. Re-exported so that versions agree.
 #[cfg(feature = "proptest")]
 pub use proptest;

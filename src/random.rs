@@ -69,6 +69,16 @@ impl Normals {
 
 /// Shuffles `order` (Fisher & Yates). The permutation depends on the length, `seed` and `epoch` alone, so a resumed run
 /// repeats it.
+///
+/// ```
+/// use chainrule::random::shuffle;
+/// let (mut first, mut again): (Vec<usize>, Vec<usize>) = ((0..10).collect(), (0..10).collect());
+/// shuffle(&mut first, 7, 0);
+/// shuffle(&mut again, 7, 0);
+/// assert_eq!(first, again); // the same seed and epoch
+/// shuffle(&mut again, 7, 1);
+/// assert_ne!(first, again);
+/// ```
 pub fn shuffle(order: &mut [usize], seed: u64, epoch: u64) {
     let mut rng = generator(seed ^ epoch.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     for i in (1..order.len()).rev() {

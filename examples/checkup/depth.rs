@@ -91,7 +91,7 @@ fn fit(
     let test = Dataset::rows(64, &x_test, Target::Classes(&labels_test))?;
     let epochs = trainer.fit_with(
         &train,
-        FitOptions::new().progress(&mut |epoch| {
+        FitOptions::new().on_epoch(&mut |epoch| {
             progress::show(task, epoch.epoch, epochs);
             ControlFlow::Continue(())
         }),

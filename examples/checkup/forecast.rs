@@ -49,7 +49,7 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
     let mut trainer = Trainer::new(&network, MeanSquaredError::new(), transform, settings)?;
     trainer.fit_with(
         &data,
-        FitOptions::new().progress(&mut |epoch| {
+        FitOptions::new().on_epoch(&mut |epoch| {
             progress::show("sunspots", epoch.epoch, epochs);
             ControlFlow::Continue(())
         }),

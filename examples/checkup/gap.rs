@@ -140,7 +140,7 @@ fn fit(
         losses.push(epoch.loss);
         if epoch.loss.is_finite() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    match trainer.fit_with(train, FitOptions::new().progress(&mut note)) {
+    match trainer.fit_with(train, FitOptions::new().on_epoch(&mut note)) {
         Err(chainrule::Error::NonFiniteParameters { .. }) => losses.push(f64::NAN),
         other => drop(other?),
     }

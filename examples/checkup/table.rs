@@ -54,7 +54,7 @@ pub fn report(file: &str, label: &str, short: bool) -> Result<(), Box<dyn Error>
         progress::show("training", epoch.epoch, epochs);
         ControlFlow::Continue(())
     };
-    let done = trainer.fit_with(&train_data, FitOptions::new().validation(&watched_data).progress(&mut show))?;
+    let done = trainer.fit_with(&train_data, FitOptions::new().validation(&watched_data).on_epoch(&mut show))?;
     let found = trainer.evaluate(&test_data)?;
     let mut counts = vec![0usize; table.classes.len()];
     test.labels.iter().for_each(|&class| counts[class] += 1);

@@ -16,6 +16,11 @@ use core::{fmt::Debug, ops::RangeInclusive};
 /// An [`Activation`] as a trait object, in `f64`.
 ///
 /// Every activation implements it. Its methods have other names, so that both traits can be in scope.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an activation",
+    label = "not an activation",
+    note = "every type that implements `chainrule::Activation` implements this trait"
+)]
 pub trait AnyActivation: Debug + Send + Sync {
     /// The name of the type, without the path.
     fn name(&self) -> &'static str;

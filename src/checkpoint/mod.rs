@@ -25,9 +25,11 @@
 #[cfg(feature = "std")]
 pub(crate) mod file;
 pub(crate) mod format;
+mod kind;
 mod part;
 mod run;
 
+pub(crate) use kind::{FileKind, open, read};
 pub use part::Difference;
 
 use crate::{
@@ -43,6 +45,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::fmt;
 use format::{Checksum, Header, METADATA, Tensor};
 use part::Part;
 use serde::{Deserialize, Serialize};
@@ -61,7 +64,7 @@ pub enum Values {
 }
 
 /// The parameters of a network and the state of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint<T> {
     /// All parameters, in the order of the network's blocks.
@@ -75,6 +78,16 @@ pub struct Checkpoint<T> {
     about: About,
 }
 
+/// Writes the numbers of values, and the numbers by name, without the values.
+impl<T> fmt::Debug for Checkpoint<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slices: BTreeMap<&String, usize> = self.slices.iter().map(|(name, values)| (name, values.len())).collect();
+        let mut checkpoint = f.debug_struct("Checkpoint");
+        checkpoint.field("parameters", &self.parameters.len()).field("slices", &slices);
+        checkpoint.field("numbers", &self.numbers).field("values", &self.values).finish_non_exhaustive()
+    }
+}
+
 /// The description of a run, as JSON in the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,15 +98,10 @@ struct About {
     numbers: BTreeMap<String, u64>,
 }
 
-/// The metadata key of the version of the format.
-const VERSION: &str = "chainrule";
 /// The metadata key of the description of the run.
 const ABOUT: &str = "about";
 /// The metadata key of the checksum.
 pub(crate) const CHECKSUM: &str = "checksum";
-
-/// The version of the format that this crate writes and reads.
-const CURRENT: u32 = 2;
 
 /// The prefix of the names of tensors that are not parameter blocks, such as the optimizer's state.
 const RESERVED: &str = "chainrule/";
@@ -115,7 +123,7 @@ fn dtype<T: Scalar>() -> Result<&'static str, Error> {
     } else if id == core::any::TypeId::of::<f64>() {
         Ok("F64")
     } else {
-        Err(mismatch("the scalar type", "f32 or f64", core::any::type_name::<T>()))
+        Err(refused("the scalar type", "f32 or f64", core::any::type_name::<T>()))
     }
 }
 
@@ -150,23 +158,11 @@ pub(crate) fn refused(name: &str, rule: &'static str, found: impl ToString) -> E
     Error::CheckpointValue { name: name.into(), rule, found: found.to_string() }
 }
 
-pub(crate) fn damaged(reason: impl ToString) -> Error {
-    Error::CheckpointFormat { origin: "the data".into(), reason: reason.to_string() }
-}
+/// The origin of bytes that come from no file.
+const BYTES: &str = "the data";
 
-/// Splits a file into its header and its values. Refuses damaged bytes, a wrong checksum, and a version other than
-/// `current`. The argument `version` is the metadata key under which the file states its version.
-pub(crate) fn read<'a>(bytes: &'a [u8], version: &str, current: u32) -> Result<(Header, &'a [u8]), Error> {
-    let (header, data) = format::read(bytes).map_err(damaged)?;
-    let entry = |name: &str| header.metadata.get(name).map_or("none", String::as_str);
-    if entry(version) != current.to_string() {
-        return Err(Error::CheckpointVersion { found: entry(version).into(), expected: current });
-    }
-    // The checksum is not compared in fuzzing: a fuzzer cannot guess it.
-    if cfg!(not(fuzzing)) && entry(CHECKSUM) != Checksum::of(&header, data, CHECKSUM) {
-        return Err(damaged("its checksum is that of other data"));
-    }
-    Ok((header, data))
+pub(crate) fn damaged(reason: impl ToString) -> Error {
+    Error::CheckpointFormat { origin: BYTES.into(), reason: reason.to_string() }
 }
 
 /// Removes the tensor of `block` from `tensors` and returns it. Refuses a missing tensor, and one of another shape.
@@ -237,9 +233,9 @@ impl<T: Scalar> Checkpoint<T> {
     /// checkpoints give equal bytes.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for scalars other than `f32` and `f64`, or parameters that are not those of `network`.
-    /// [`Error::CheckpointValue`] for two blocks of the same name, and under [`Values::Finite`] for a value that is not
-    /// finite. [`Error::CheckpointFormat`] for a header that cannot be written.
+    /// [`Error::Checkpoint`] for parameters that are not those of `network`. [`Error::CheckpointValue`] for scalars
+    /// other than `f32` and `f64`, for two blocks of the same name, and under [`Values::Finite`] for a value that is
+    /// not finite. [`Error::CheckpointFormat`] for a header that cannot be written.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
         require_blocks(&blocks, self.parameters.len())?;
@@ -260,7 +256,7 @@ impl<T: Scalar> Checkpoint<T> {
         let about =
             About { network: part::layers(&network.spec()), numbers: self.numbers.clone(), ..self.about.clone() };
         let about = serde_json::to_string(&about).map_err(damaged)?;
-        let metadata = BTreeMap::from([(VERSION.into(), CURRENT.to_string()), (ABOUT.into(), about)]);
+        let metadata = BTreeMap::from([FileKind::Run.entry(), (ABOUT.into(), about)]);
         // The order in which files are read: by offset, then by name for empty tensors.
         tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
         let mut header = Header { metadata, tensors };
@@ -272,13 +268,14 @@ impl<T: Scalar> Checkpoint<T> {
     /// Reads a checkpoint of `network` from the bytes of its file. `values` states whether NaN and ±∞ are accepted.
     ///
     /// # Errors
-    /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
-    /// [`Error::CheckpointVersion`] for another version. [`Error::Checkpoint`], naming the layer or block, for another
-    /// network or scalar type. [`Error::CheckpointValue`] under [`Values::Finite`] for a value that is not finite.
+    /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
+    /// with the call to use, for a model or a file of another program. [`Error::CheckpointVersion`] for another
+    /// version. [`Error::Checkpoint`], naming the layer or block, for another network or scalar type.
+    /// [`Error::CheckpointValue`] under [`Values::Finite`] for a value that is not finite.
     pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
         require_blocks(&blocks, network.dims().parameters)?;
-        let (header, data) = read(bytes, VERSION, CURRENT)?;
+        let (header, data) = read(bytes, FileKind::Run)?;
         let mut about: About =
             serde_json::from_str(header.metadata.get(ABOUT).map_or("", String::as_str)).map_err(damaged)?;
         part::compare(&part::layers(&network.spec()), &about.network)?;
@@ -333,12 +330,7 @@ impl<T: Scalar> Checkpoint<T> {
     #[cfg(feature = "std")]
     pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {
         let bytes = file::read(path.as_ref()).map_err(|error| failed(path.as_ref(), error))?;
-        Self::from_bytes(network, &bytes, values).map_err(|error| match error {
-            Error::CheckpointFormat { reason, .. } => {
-                Error::CheckpointFormat { origin: path.as_ref().display().to_string(), reason }
-            }
-            other => other,
-        })
+        Self::from_bytes(network, &bytes, values).map_err(|error| error.of_file(path.as_ref()))
     }
 
     /// Refuses parameters that are not finite and slices with NaN, unless any values are allowed.

@@ -225,7 +225,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the state of the run in `checkpoint`. Refuses a checkpoint of parameters alone, numbers outside their
     /// range, and under [`Values::Finite`] values that are not finite.
     fn saved_run<'a>(&self, checkpoint: &'a Checkpoint<T>) -> Result<Run<'a, T>, Error> {
-        let alone = || mismatch("the run", "a whole run", "parameters alone, which `load_parameters` takes");
+        let alone = || mismatch("the run", "a whole run", "parameters alone, which `Trainer::load_parameters` takes");
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);
         let number = |name: &str| checkpoint.numbers.get(name).copied().ok_or_else(alone);
         let (state, carried, best) = (slice(STATE)?, slice(CARRIED)?, slice(BEST)?);

@@ -14,12 +14,11 @@ use crate::{
     size::{MOST, at_most, grow, product, reserve},
 };
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 /// A batch of samples in the layout of a workspace: time-major, the longest sample first.
 ///
 /// The buffers are allocated once, for the largest batch.
-#[derive(Debug)]
 pub struct Batch<T> {
     x: Vec<T>,
     classes: Vec<usize>,
@@ -42,6 +41,18 @@ pub struct Batch<T> {
     weighted: bool,
     /// The sizes of the data set for which the buffers were made.
     shape: DataShape,
+}
+
+/// Writes the shape, not the values.
+impl<T> fmt::Debug for Batch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DataShape { steps, width, .. } = self.shape;
+        let longest = self.lengths.first().copied().unwrap_or(steps);
+        let mut shape = f.debug_struct("Batch");
+        shape.field("samples", &self.samples.len()).field("steps", &longest).field("width", &width);
+        shape.field("targets", &self.kind).field("target_rows", &self.all_targets);
+        shape.field("row_weights", &self.weighted).finish()
+    }
 }
 
 impl<T: Scalar> Batch<T> {
@@ -124,7 +135,7 @@ impl<T: Scalar> Batch<T> {
     /// have.
     fn choose_samples(&mut self, data: &Layout<'_>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
-            return Err(Error::InvalidState { what: "a batch of other data", needs: "a Batch::new for that data" });
+            return Err(Error::InvalidState { what: "a batch of other data", needs: "`Batch::new` for that data" });
         }
         if let Some(&sample) = samples.iter().find(|&&sample| sample >= data.samples) {
             return Err(Error::Sample { sample, samples: data.samples });
@@ -183,9 +194,10 @@ impl<T: Scalar> Batch<T> {
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
         let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
-        // If lengths are equal, targets per sample and per step can have the same number of values.
-        let other_rows =
-            layout.lengths.is_some() && layout.rows != layout.samples && layout.targets_per_step() != per_step;
+        // If lengths are equal, targets per sample and per step can have the same number of values, unless they were
+        // declared to be per sample.
+        let other_rows = layout.rows != layout.samples
+            && (layout.lengths.is_some() && layout.targets_per_step() != per_step || layout.per_sample && per_step);
         if layout.has_targets() && (layout.targets != rows * width.max(1) || other_rows) {
             return Err(DataRule::TargetRows { per_step }.into());
         }

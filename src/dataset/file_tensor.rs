@@ -23,6 +23,11 @@ const PIECE: usize = 1 << 16;
 const MOST_HEADER: u64 = 100_000_000;
 
 /// A number type that can be read from a file: `f32`, `f64`, or `usize` for classes. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a number of a data file",
+    label = "not a number of a data file",
+    note = "inputs and targets are read as `f32` or `f64`, classes as `usize`; this trait is sealed"
+)]
 pub trait FileNumber: number::Number {}
 
 impl<V: number::Number> FileNumber for V {}

@@ -1,5 +1,7 @@
 //! Data sets: samples with targets, and batches of them.
 
+#[cfg(feature = "ndarray")]
+mod array;
 mod batch;
 #[cfg(feature = "std")]
 mod file;
@@ -13,6 +15,8 @@ mod standardize;
 mod targets;
 mod windows;
 
+#[cfg(feature = "ndarray")]
+pub use array::ArrayTarget;
 pub use batch::Batch;
 #[cfg(feature = "std")]
 pub use file::{FileDataset, FileTargets};

@@ -14,6 +14,12 @@ pub trait Sealed {}
 
 /// Samples with their targets, which a [`Batch`](super::Batch) reads in parts: a [`Dataset`] in memory, or a
 /// [`FileDataset`](super::FileDataset). Both give a trainer the same batches, to the bit. The trait is sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not data of such numbers",
+    label = "not data of such numbers",
+    note = "data is a `Dataset` in memory, or a `FileDataset` in files; this trait is sealed",
+    note = "a `Result` gives its value by `?`, as in `Dataset::rows(2, &x, None)?`"
+)]
 pub trait Source<T: Scalar>: Sealed + Debug {
     /// The sizes of the data.
     #[doc(hidden)]
@@ -41,6 +47,7 @@ pub trait Source<T: Scalar>: Sealed + Debug {
 }
 
 /// The rows of a batch, time-major: a range of steps of the chosen samples, the longest sample first.
+#[derive(Clone, Debug)]
 pub struct ChosenRows<'b> {
     /// The indices of the chosen samples, the longest first.
     pub(super) samples: &'b [usize],
@@ -75,6 +82,7 @@ impl ChosenRows<'_> {
 
 /// The buffers of a batch to which classes, target values and row weights are written. A buffer is empty if the data
 /// has no such values.
+#[derive(Debug)]
 pub struct ChosenTargets<'b, T> {
     pub(super) classes: &'b mut [usize],
     pub(super) values: &'b mut [T],

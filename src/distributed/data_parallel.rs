@@ -18,7 +18,7 @@ use crate::{
     size::{at_most, filled, grow},
 };
 use alloc::{format, string::String, vec::Vec};
-use core::ops::Range;
+use core::{fmt, ops::Range};
 #[cfg(feature = "std")]
 use std::{sync::mpsc, thread};
 
@@ -29,7 +29,6 @@ use std::{sync::mpsc, thread};
 /// // One process, with the bits of 2 or 4 ranks.
 /// let parallel = DataParallel::<f32>::new(()).shards(4);
 /// ```
-#[derive(Debug)]
 pub struct DataParallel<T> {
     ranks: Channel<T>,
     shards: usize,
@@ -57,6 +56,16 @@ pub struct DataParallel<T> {
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
     pub(crate) agreed: bool,
+}
+
+/// Writes the settings and the ranks, without the sums.
+impl<T: Scalar> fmt::Debug for DataParallel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parallel = f.debug_struct("DataParallel");
+        parallel.field("ranks", &self.ranks.size()).field("shards", &self.shards);
+        parallel.field("mean_of_means", &self.mean_of_means).field("overlap", &self.overlap);
+        parallel.finish_non_exhaustive()
+    }
 }
 
 /// The largest number of shards.

@@ -79,6 +79,50 @@ use core::fmt::Debug;
 ///
 /// All ranks must make the same calls in the same order. A failed call leaves the group unusable.
 ///
+/// ```
+/// use chainrule::{Error, RankRule, distributed::Communicator};
+/// use std::sync::{Mutex, mpsc::{Receiver, Sender, channel}};
+/// use std::time::Duration;
+/// /// One of two ranks, connected by channels.
+/// #[derive(Debug)]
+/// struct Pair {
+///     rank: usize,
+///     to: Sender<Vec<f32>>,
+///     from: Mutex<Receiver<Vec<f32>>>,
+/// }
+/// impl Communicator<f32> for Pair {
+///     fn rank(&self) -> usize {
+///         self.rank
+///     }
+///     fn size(&self) -> usize {
+///         2
+///     }
+///     fn exchange(&self, peer: usize, send: &[f32], receive: &mut [f32]) -> Result<(), Error> {
+///         let ended = || Error::from(RankRule::Ended { rank: peer, panicked: false });
+///         self.to.send(send.to_vec()).map_err(|_| ended())?;
+///         let from = self.from.lock().map_err(|_| ended())?;
+///         let message = from.recv_timeout(Duration::from_secs(10)).map_err(|_| ended())?;
+///         if message.len() != receive.len() {
+///             let (expected, found) = (receive.len(), message.len());
+///             return Err(RankRule::Message { rank: peer, expected, found }.into());
+///         }
+///         receive.copy_from_slice(&message);
+///         Ok(())
+///     }
+/// }
+/// let ((to_1, at_1), (to_0, at_0)) = (channel(), channel());
+/// let pair = [Pair { rank: 0, to: to_1, from: at_0.into() }, Pair { rank: 1, to: to_0, from: at_1.into() }];
+/// let [zero, one] = std::thread::scope(|scope| {
+///     pair.map(|rank| scope.spawn(move || {
+///         let mut values = [rank.rank as f32];
+///         rank.broadcast(1, &mut values).map(|()| values[0]) // a default method, by `exchange`
+///     }))
+///     .map(|rank| rank.join().unwrap())
+/// });
+/// assert_eq!((zero?, one?), (1.0, 1.0));
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Required
 /// | method | result |
 /// | --- | --- |

@@ -5,7 +5,7 @@ use alloc::string::String;
 #[non_exhaustive]
 pub enum DataRule {
     /// Values that do not fill a whole number of rows or samples.
-    #[error("{what}: {found} values are not a multiple of {unit} {size}")]
+    #[error("{what}: {found} values are not a multiple of {unit} {size}; complete the last row, or correct the sizes")]
     NotMultiple {
         /// The name of the values, such as `inputs`.
         what: String,
@@ -79,6 +79,26 @@ pub enum DataRule {
         /// The value of the input.
         found: f64,
     },
+    /// An array with another number of axes.
+    #[error("{what} have {found} axes, but {needed} is needed; give an array of this shape")]
+    ArrayAxes {
+        /// The name of the array.
+        what: &'static str,
+        /// The number of axes of the array.
+        found: usize,
+        /// The allowed shapes.
+        needed: &'static str,
+    },
+    /// An array of targets with another number of samples or steps than the inputs.
+    #[error("the targets have {found} {axis}, but the inputs have {expected}; give targets of the same {axis}")]
+    ArrayLength {
+        /// The meaning of the axis: `samples` or `steps`.
+        axis: &'static str,
+        /// The length of the axis of the inputs.
+        expected: usize,
+        /// The length of the axis of the targets.
+        found: usize,
+    },
     /// A file of data in another format than the one it was read as.
     #[error("{file}: {reason}")]
     FileFormat {
@@ -108,7 +128,7 @@ pub enum DataRule {
         samples: usize,
     },
     /// A mask in which a step follows padding.
-    #[error("the mask of sample {sample} has padding before step {step}; steps must come first, then padding")]
+    #[error("the mask of sample {sample} has padding before step {step}; put all steps first, then the padding")]
     MaskHole {
         /// The index of the sample.
         sample: usize,
@@ -116,7 +136,10 @@ pub enum DataRule {
         step: usize,
     },
     /// A sequence that is longer than the padded sequences.
-    #[error("sample {sample} has {length} steps, but the padded sequences have {steps}")]
+    #[error(
+        "sample {sample} has {length} steps, but the padded sequences have {steps}; pad to the longest sequence, or \
+         correct the length"
+    )]
     PaddedLength {
         /// The index of the sample.
         sample: usize,

@@ -66,8 +66,8 @@ pub enum LayerRule {
     ComputedIndices,
     /// A layer inside a checkpointed layer that cannot run in segments of steps.
     #[error(
-        "it cannot run in segments of steps; a checkpointed layer holds recurrent layers that read from the start, \
-         activations, dropout, and at the end a LastStep: put other layers before or after it"
+        "it cannot run in segments of steps (a checkpointed layer holds recurrent layers that read from the start, \
+         activations, dropout, and at the end a LastStep); put other layers before or after it"
     )]
     NotInSegments,
     /// Recurrent layers in one checkpointed layer that sum their gradients over groups of rows of different sizes.

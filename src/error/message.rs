@@ -1,6 +1,6 @@
 //! Parts of the messages of errors.
 
-use alloc::{format, string::String};
+use alloc::{borrow::Cow, format, string::String};
 use core::fmt::{self, Display, Formatter};
 
 /// Returns the end of a message about a checkpoint that does not fit the run: what to do. `block` is the name of the
@@ -9,7 +9,50 @@ pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     if block.starts_with("transform ") {
         "make the trainer with the transforms of the saved run, or take its parameters alone with `load_parameters`"
     } else {
-        "use the network, scalar type and transforms of the saved run"
+        "use the network, scalar type and transforms with which the file was saved"
+    }
+}
+
+/// Returns the subject of a message about a layer: `layer 2.branch` for a path, any other text as it is.
+pub(super) fn layer_name(layer: &str) -> Cow<'_, str> {
+    match layer.contains(' ') {
+        false => Cow::Owned(format!("layer {layer}")),
+        true => Cow::Borrowed(layer),
+    }
+}
+
+/// Returns the end of a message about a slice of the wrong length: what to do. `what` is the name of the slice.
+pub(super) fn length_remedy(what: &str) -> &'static str {
+    let has = |word: &str| what.contains(word);
+    if has("optimi") || has("block") || has("network") {
+        "take it from the same network and chain of transforms"
+    } else if has("parameters") {
+        "give all parameters of this network, as many as `layer::initialize` returns"
+    } else if has("targets") {
+        "give one class for each row of the output, or one value for each of its values"
+    } else if has("row weights") {
+        "give one weight for each row of the output"
+    } else if has("state") || has("buffer") {
+        "give as many as the workspace has for this network and batch"
+    } else if has("steps") || has("lengths") {
+        "make the shape by `BatchShape::ragged`"
+    } else if has("columns") || has("classes") || has("class weights") || has("positive weights") {
+        "give one for each column"
+    } else if has("input") {
+        "give each row of the pass one value for each input of the network"
+    } else if has("gradient") || has("output") {
+        "give one value for each output of each row"
+    } else {
+        "give as many as expected"
+    }
+}
+
+/// Returns the end of a message about targets of another kind: what to do. `expected` names the kind.
+pub(super) fn target_remedy(expected: &str) -> &'static str {
+    if expected.contains("class") {
+        "make the data with `Target::Classes`, one class for each output row, or use a loss of values"
+    } else {
+        "make the data with `Target::Values`, or use a loss of classes such as CrossEntropy"
     }
 }
 

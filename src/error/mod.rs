@@ -1,5 +1,6 @@
 //! Errors as data: the subject, the rule it breaks, the value, and the remedy.
 
+mod context;
 mod data_rule;
 mod layer_rule;
 mod message;
@@ -14,7 +15,7 @@ pub use registry_rule::RegistryRule;
 pub(crate) use require::{require, require_length, require_multiple};
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
-use message::{Product, checkpoint_remedy, nearest_names};
+use message::{Product, checkpoint_remedy, layer_name, length_remedy, nearest_names, target_remedy};
 
 /// The reason for which an argument or a file is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -43,7 +44,10 @@ pub enum Error {
         before: usize,
     },
     /// A pass beyond the capacity of the workspace.
-    #[error("the pass has {batch} samples of up to {steps} steps, but the workspace holds {max_batch} of {max_steps}")]
+    #[error(
+        "the pass has {batch} samples of up to {steps} steps, but the workspace holds {max_batch} of {max_steps}; make \
+         the workspace for the largest pass, or divide the batch"
+    )]
     BeyondCapacity {
         /// The number of samples of the pass.
         batch: usize,
@@ -65,11 +69,13 @@ pub enum Error {
         limit: usize,
     },
     /// A layer whose input width differs from the width of the values that it receives.
-    #[error("layer {layer} expects {expected} inputs, but receives {found}")]
+    #[error("{before} {found} values, but {} expects {expected}; make the two widths equal", layer_name(layer))]
     WidthMismatch {
-        /// The layer's path in the network.
+        /// The layer's path in the network, or what else expects the width, such as `the skip of a residual`.
         layer: String,
-        /// The input width of the layer.
+        /// The source of the values, with its verb: `layer 0 outputs`.
+        before: String,
+        /// The expected width.
         expected: usize,
         /// The width of the values.
         found: usize,
@@ -83,7 +89,7 @@ pub enum Error {
         rule: LayerRule,
     },
     /// A slice of the wrong length.
-    #[error("{what}: expected {expected} values, found {found}")]
+    #[error("{what}: expected {expected} values, found {found}; {}", length_remedy(what))]
     Length {
         /// The name of the slice.
         what: &'static str,
@@ -110,7 +116,10 @@ pub enum Error {
     },
     /// A class label for which an output has no column. A trainer returns [`DataRule::LabelOutOfRange`] instead, which
     /// names the sample.
-    #[error("row {row} has class {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
+    #[error(
+        "row {row} has class {label}, but there are {classes} classes (0 to {}); correct the label, or widen the output",
+        classes.saturating_sub(1)
+    )]
     ClassOutOfRange {
         /// The row with the label.
         row: usize,
@@ -120,7 +129,7 @@ pub enum Error {
         classes: usize,
     },
     /// A sample index beyond the data.
-    #[error("there is no sample {sample}: the data has {samples} (0 to {})", samples.saturating_sub(1))]
+    #[error("there is no sample {sample}: the data has {samples}; take one of 0 to {}", samples.saturating_sub(1))]
     Sample {
         /// The requested sample index.
         sample: usize,
@@ -128,7 +137,7 @@ pub enum Error {
         samples: usize,
     },
     /// A value that must be finite and is not.
-    #[error("{what}: value {index} is {found}; it must be finite")]
+    #[error("{what}: value {index} is {found}, which is not finite; correct it, or leave it out")]
     NonFinite {
         /// The name of the slice.
         what: &'static str,
@@ -139,7 +148,7 @@ pub enum Error {
     },
     /// A value of a data set that is outside its range.
     #[error(
-        "{what} of sample {sample}{}{} must be {expected}, found {found}",
+        "{what} of sample {sample}{}{} must be {expected}, found {found}; correct it, or leave the sample out",
         step.map_or_else(String::new, |step| format!(", step {step}")),
         column.map_or_else(String::new, |column| format!(", column {column}"))
     )]
@@ -188,7 +197,7 @@ pub enum Error {
         found: f64,
     },
     /// Targets of another kind than the loss takes.
-    #[error("{loss} takes {expected}, found {found}")]
+    #[error("{loss} takes {expected}, found {found}; {}", target_remedy(expected))]
     TargetKind {
         /// The name of the loss, or of another operation on targets.
         loss: &'static str,
@@ -198,13 +207,16 @@ pub enum Error {
         found: &'static str,
     },
     /// A network or data without elements.
-    #[error("{what} is empty")]
+    #[error("{what} is empty; give at least 1 element")]
     Empty {
         /// The empty object.
         what: &'static str,
     },
     /// A name that is neither a block nor the beginning of a block's path.
-    #[error("no block is named {name:?} or begins with it{}", nearest_names(nearest))]
+    #[error(
+        "no block is named {name:?} or begins with it{}; take a name of `Workspace::blocks`",
+        nearest_names(nearest)
+    )]
     UnknownBlock {
         /// The name that matches no block.
         name: String,
@@ -212,7 +224,10 @@ pub enum Error {
         nearest: Vec<String>,
     },
     /// A gradient that was not finite for too many steps in a row.
-    #[error("the gradient was not finite in {steps} steps in a row; last in block {block}")]
+    #[error(
+        "the gradient was not finite in {steps} steps in a row, last in block {block}; lower the learning rate, clip \
+         the gradient (ClipNorm), or ask a `Diagnosis` for the cause"
+    )]
     NonFiniteGradient {
         /// The number of optimizer steps in a row whose gradient was not finite.
         steps: u64,
@@ -232,8 +247,8 @@ pub enum Error {
     },
     /// A chain of transforms out of order.
     #[error(
-        "the chain ({found}) is out of order: write ({expected}); the order is guard, regularization and clipping, \
-         optimizer, schedule, average, and Unordered(..) accepts another one"
+        "the chain ({found}) is out of order (guard, regularization and clipping, optimizer, schedule, average); write \
+         ({expected}), or accept another order by Unordered(..)"
     )]
     ChainOrder {
         /// The transforms that declare a stage, in their current order.
@@ -287,7 +302,7 @@ pub enum Error {
         rule: Box<RegistryRule>,
     },
     /// Settings from which a custom part cannot be built.
-    #[error("settings: {reason}")]
+    #[error("settings: {reason}; correct the settings in the description")]
     Settings {
         /// The reason, such as the message of a JSON reader.
         reason: String,
@@ -301,7 +316,7 @@ pub enum Error {
         reason: String,
     },
     /// Threads that the operating system could not start.
-    #[error("{threads} threads: {reason}")]
+    #[error("{threads} threads: {reason}; ask for fewer")]
     Threads {
         /// The requested number of threads.
         threads: usize,
@@ -317,7 +332,10 @@ pub enum Error {
         reason: String,
     },
     /// A tensor of a state dict that does not fit the network.
-    #[error("state dict, tensor {tensor}: expected {expected}, found {found}")]
+    #[error(
+        "state dict, tensor {tensor}: expected {expected}, found {found}; build the network of the state dict, or map \
+         names by `ModuleNames`"
+    )]
     StateDict {
         /// The name of the tensor.
         tensor: String,
@@ -326,8 +344,8 @@ pub enum Error {
         /// The name, shape or type of the tensor in the state dict, as text.
         found: String,
     },
-    /// A checkpoint of another network, scalar type or chain of transforms.
-    #[error("checkpoint, {block}: expected {expected}, found {found}; {}", checkpoint_remedy(block))]
+    /// A checkpoint or a model of another network, scalar type or chain of transforms.
+    #[error("{block}: the saved file has {found}, but {expected} is expected here; {}", checkpoint_remedy(block))]
     Checkpoint {
         /// The block, layer, transform or number that differs.
         block: String,
@@ -336,8 +354,8 @@ pub enum Error {
         /// The kind, shape or length of `block` in the checkpoint.
         found: String,
     },
-    /// A value that a checkpoint may not hold.
-    #[error("checkpoint, {name}: it must be {rule}, found {found}")]
+    /// A value that a checkpoint, a model or a state dict may not hold.
+    #[error("{name}: in a file it must be {rule}, found {found}; correct the value, or use another copy of the file")]
     CheckpointValue {
         /// The name of the number, block or slice with the value.
         name: String,
@@ -346,38 +364,37 @@ pub enum Error {
         /// The value.
         found: String,
     },
-    /// Bytes that are not a complete checkpoint: truncated, damaged or in another format.
-    #[error("{origin} is not a whole checkpoint: {reason}; use another copy of the file")]
+    /// Bytes that are not a complete file of a model, a run or a state dict: truncated, damaged or in another format.
+    #[error("{origin} cannot be read: {reason}; use another copy of the file, or write it again")]
     CheckpointFormat {
         /// The path of the file, or `the data` for bytes.
         origin: String,
         /// The first rule of the format that does not hold.
         reason: String,
     },
-    /// A checkpoint of another version of the format.
+    /// A whole file of another kind than the one that is read, such as a checkpoint where a model is expected.
+    #[error("{origin} is {found}, not {expected}; {remedy}")]
+    FileKind {
+        /// The path of the file, or `the data` for bytes.
+        origin: String,
+        /// The kind of the file.
+        found: &'static str,
+        /// The kind that is read.
+        expected: &'static str,
+        /// The call that reads the file.
+        remedy: &'static str,
+    },
+    /// A model or a checkpoint of another version of its format.
     #[error(
-        "the file has checkpoint format {found}, but this version of chainrule reads {expected}; use the \
-         one that wrote it"
+        "{origin} has version {found} of its format, but this version of chainrule reads {expected}; read it with the \
+         version of chainrule that wrote it"
     )]
     CheckpointVersion {
-        /// The format version of the file; `none` if another program wrote the file.
+        /// The path of the file, or `the data` for bytes.
+        origin: String,
+        /// The format version of the file.
         found: String,
         /// The version that this crate reads.
         expected: u32,
     },
-}
-
-impl Error {
-    /// Returns [`Error::Settings`] with the message of another error, such as that of a JSON reader.
-    pub fn settings(reason: impl core::fmt::Display) -> Self {
-        Error::Settings { reason: format!("{reason}") }
-    }
-
-    /// Returns an [`Error::InvalidLayer`] with `path.` before the path of its layer. Returns other errors unchanged.
-    pub(crate) fn within(self, path: &str) -> Self {
-        match self {
-            Error::InvalidLayer { layer, rule } => Error::InvalidLayer { layer: format!("{path}.{layer}"), rule },
-            other => other,
-        }
-    }
 }

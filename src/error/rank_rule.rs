@@ -21,7 +21,7 @@ pub enum RankRule {
         panicked: bool,
     },
     /// A rank that did not answer before the deadline.
-    #[error("rank {rank} did not answer within {seconds} s; if it computes for longer, set a later deadline")]
+    #[error("rank {rank} did not answer within {seconds} s; set a later deadline if it computes for longer")]
     Deadline {
         /// The rank that did not answer.
         rank: usize,

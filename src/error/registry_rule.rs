@@ -6,7 +6,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 #[non_exhaustive]
 pub enum RegistryRule {
     /// Two parts of the same kind with the same name.
-    #[error("two parts have this name; each must have its own")]
+    #[error("two parts have this name; give each its own")]
     Twice,
     /// A description with a part that is not registered.
     #[error("{path} needs it, but it is not registered; add it to the registry{}", nearest_names(nearest))]
@@ -25,7 +25,10 @@ pub enum RegistryRule {
         reason: Box<Error>,
     },
     /// A part that was built, but differs from the description.
-    #[error("{path} was built with {what} {found}, but its description has {expected}; build it from its settings")]
+    #[error(
+        "{path} was built with {what} {found}, but its description has {expected}; make the registered function build \
+         it from the settings that it receives"
+    )]
     Differs {
         /// The layer with the part: `layer 2`, or `the network`.
         path: String,

@@ -8,6 +8,7 @@ use crate::{
     scalar::Scalar,
 };
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The arguments common to both passes of a layer: batch shape, mode, dropout key, path and monitor.
 ///
@@ -30,6 +31,15 @@ pub struct Context<'a, T: Scalar> {
     /// Whether a [`Sequential`](super::Sequential) cut the slices of the pass to the lengths that the layer states. The
     /// layer is then one of this crate without parts, and checks only the length of its scratch.
     pub(crate) is_cut: bool,
+}
+
+/// Writes shape, mode and path, and whether a monitor is active.
+impl<T: Scalar> fmt::Debug for Context<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut context = f.debug_struct("Context");
+        context.field("shape", &self.shape).field("mode", &self.mode).field("path", &self.path);
+        context.field("monitored", &self.monitor.is_active()).finish_non_exhaustive()
+    }
 }
 
 impl<'a, T: Scalar> Context<'a, T> {

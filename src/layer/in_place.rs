@@ -2,7 +2,7 @@
 
 use super::{Backward, Layer};
 use crate::{block::Blocks, kernel::elementwise::descend, scalar::Scalar};
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 /// The number of parameters that a chain updates at once. With gradient and state they fit in a level-2 cache.
 const WINDOW: usize = 1 << 14;
@@ -22,6 +22,18 @@ pub struct InPlaceStep<'a, T> {
 /// A function of `(blocks, start, w, g)` that updates `w`, the network's parameters from index `start` on, by their
 /// gradient g. The content of g is arbitrary afterwards.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
+
+/// Writes the rate, or that there is a chain.
+impl<T: fmt::Debug> fmt::Debug for InPlaceStep<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut step = f.debug_struct("InPlaceStep");
+        match &self.chain {
+            None => step.field("rate", &self.rate),
+            Some((blocks, _)) => step.field("blocks", &blocks.len()),
+        };
+        step.field("start", &self.start).finish()
+    }
+}
 
 impl<'a, T: Scalar> InPlaceStep<'a, T> {
     /// Creates an update by plain gradient descent: `w ← w − η g`, computed as `w + (−η) g`.

@@ -31,6 +31,13 @@ use rand_core::Rng;
 ///
 /// By default weights are initialized by [`Glorot::uniform`] and biases are zero.
 ///
+/// ```
+/// use chainrule::{initializer::{Constant, Orthogonal}, layer::{Linear, Sequential}};
+/// let layer = Linear::new(4, 2).weights(Orthogonal { gain: 1.0 }).bias(Constant(0.1));
+/// let network = Sequential::<f32>::input(4).layer(layer).build()?; // `.linear(2)` for the defaults
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[outputs, inputs\] and `bias` \[outputs, 1\].
 #[derive(Clone, Debug, PartialEq)]

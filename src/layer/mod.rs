@@ -101,6 +101,11 @@ pub const MAX_DEPTH: usize = 128;
 
 /// Converts a reference to a layer, or to a trait object of one, to `&dyn Layer`. Every layer implements it.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a layer of such numbers",
+    label = "not a layer of such numbers",
+    note = "a `Builder` becomes a network by `.build()?`"
+)]
 pub trait AsLayer<T: Scalar> {
     fn as_layer(&self) -> &dyn Layer<T>;
 }

@@ -14,7 +14,7 @@ use crate::{
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
 };
-use alloc::{boxed::Box, string::ToString, vec::Vec};
+use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 
 /// How [`Parallel`] combines the outputs of its branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,13 +84,14 @@ impl<T: Scalar> Parallel<T> {
             let Dims { input, output, parameters } = kept.dims;
             require(input > 0 && output > 0, "the width of a branch", "at least 1", 0.0)?;
             if let Some(first) = all.branches.first() {
-                let mismatch = |expected, found| Error::WidthMismatch { layer: i.to_string(), expected, found };
                 let Dims { input: before, output: beside, .. } = first.kept.dims;
                 if input != before {
-                    return Err(mismatch(input, before));
+                    let (layer, source) = (format!("branch {i}"), "branch 0 reads".into());
+                    return Err(Error::WidthMismatch { layer, before: source, expected: input, found: before });
                 }
                 if merge == Merge::Sum && output != beside {
-                    return Err(mismatch(output, beside));
+                    let (layer, source) = ("the sum of the branches".into(), format!("branch {i} outputs"));
+                    return Err(Error::WidthMismatch { layer, before: source, expected: beside, found: output });
                 }
                 let probe = BatchShape::sequences(2, 3);
                 let same = layer.output_shape(probe) == first.layer.output_shape(probe);

@@ -2,7 +2,7 @@
 
 use super::{Context, Layer, Samples, TrainableMask};
 use crate::scalar::Scalar;
-use core::fmt::Debug;
+use core::fmt;
 
 /// The purpose of a pass. It selects whether dropout is on, and whether values are saved for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -194,5 +194,49 @@ impl<'a, T: Scalar> Backward<'a, T> {
             trainable: self.trainable,
             ctx: self.ctx.part(0),
         }
+    }
+}
+
+/// Writes the numbers of values.
+impl<T> fmt::Debug for ForwardState<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let initial = self.initial_state.map(<[T]>::len);
+        f.debug_struct("ForwardState")
+            .field("initial_state", &initial)
+            .field("final_state", &self.final_state.len())
+            .finish()
+    }
+}
+
+/// Writes the context and the numbers of values.
+impl<T: Scalar> fmt::Debug for Forward<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut pass = f.debug_struct("Forward");
+        pass.field("ctx", &self.ctx).field("x", &self.x.len()).field("y", &self.y.len());
+        pass.field("saved", &self.saved.len())
+            .field("scratch", &self.scratch.len())
+            .field("state", &self.state)
+            .finish()
+    }
+}
+
+/// Writes the numbers of values.
+impl<T> fmt::Debug for BackwardState<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut state = f.debug_struct("BackwardState");
+        state.field("initial_state", &self.initial_state.map(<[T]>::len));
+        state.field("d_final_state", &self.d_final_state.map(<[T]>::len));
+        state.field("d_initial_state", &self.d_initial_state.as_ref().map(|state| state.len())).finish()
+    }
+}
+
+/// Writes the context and the numbers of values.
+impl<T: Scalar> fmt::Debug for Backward<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut pass = f.debug_struct("Backward");
+        pass.field("ctx", &self.ctx).field("x", &self.x.len()).field("y", &self.y.len()).field("dy", &self.dy.len());
+        pass.field("dx", &self.dx.as_ref().map(|dx| dx.len())).field("dw", &self.dw.len());
+        pass.field("overwrite_dw", &self.overwrite_dw).field("saved", &self.saved.len());
+        pass.field("scratch", &self.scratch.len()).field("state", &self.state).finish_non_exhaustive()
     }
 }

@@ -34,6 +34,13 @@ pub enum BranchScale {
 ///
 /// Backward: `dx = dy + f′ᵀ(s · dy)`, `ds = ⟨dy, f(x)⟩`.
 ///
+/// ```
+/// use chainrule::layer::{BranchScale, Linear, Residual, Sequential};
+/// let network = Sequential::<f32>::input(8).residual(|branch| branch.linear(8).relu().linear(8)).build()?;
+/// let rezero = Residual::<f32>::new(Linear::new(8, 8))?.scale(BranchScale::Learned(0.0))?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// x, y: \[rows, width\]; block `scale` \[1, 1\] if the scale is learned, then the blocks of the branch.
 #[derive(Debug)]
@@ -72,6 +79,7 @@ impl<T: Scalar> Residual<T> {
         if input != output {
             return Err(Error::WidthMismatch {
                 layer: "the skip of a residual".into(),
+                before: "the branch of a residual outputs".into(),
                 expected: input,
                 found: output,
             });

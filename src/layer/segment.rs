@@ -2,6 +2,7 @@
 
 use super::Backward;
 use crate::scalar::Scalar;
+use core::fmt;
 
 /// The position of a segment in a longer pass, whose segments run backward from the last to the first.
 pub(crate) struct Segment<'a, T> {
@@ -37,3 +38,9 @@ pub(crate) trait SegmentPass<T: Scalar> {
 
 /// The backward pass of a layer over segments of the steps. Sealed: only a layer of this crate makes one.
 pub struct InSegments<'a, T: Scalar>(pub(crate) &'a dyn SegmentPass<T>);
+
+impl<T: Scalar> fmt::Debug for InSegments<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InSegments").field("block_rows", &self.0.block_rows()).finish()
+    }
+}

@@ -12,6 +12,7 @@ use core::ops::Range;
 
 /// Whether a layer can sum the gradient of its parameters separately for each shard, a range of samples, in passes of
 /// one shape. Sealed: no layer of your own can.
+#[derive(Clone, Copy, Debug)]
 pub struct AddsByShard(pub(crate) bool);
 
 /// The shards of a backward pass. The gradient of a parameter is a sum over each shard by itself, and these are added

@@ -20,6 +20,16 @@ use alloc::vec::Vec;
 /// [`Reduction::Mean`] and class targets the sum is divided by the class weights of the targets, times the row weights,
 /// as in PyTorch. The loss is computed from differences to the largest logit. So logits of ±1e4 do not overflow, and a
 /// nearly certain prediction keeps its small gradient.
+///
+/// ```
+/// use chainrule::loss::{CrossEntropy, Loss, Target};
+/// let (logits, mut gradient) = ([2.0_f64, 0.0, 0.0, 3.0], [0.0; 4]); // 2 rows of 2 classes
+/// let loss = CrossEntropy::new().evaluate(2, &logits, Target::Classes(&[0, 0]), None, &mut gradient)?;
+/// let of_row = |right: f64, other: f64| (1.0 + (other - right).exp()).ln();
+/// assert!((loss - (of_row(2.0, 0.0) + of_row(0.0, 3.0)) / 2.0).abs() < 1e-12);
+/// let rare = CrossEntropy::new().class_weights(&[1.0, 10.0])?.label_smoothing(0.1)?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CrossEntropy {

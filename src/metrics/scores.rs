@@ -12,6 +12,13 @@ use crate::{
 ///
 /// `AUC = (#{s⁺ > s⁻} + ½ #{s⁺ = s⁻}) / (P N)`, counted exactly.
 ///
+/// ```
+/// use chainrule::metrics::roc_auc;
+/// // Of the 4 pairs of a positive and a negative sample, 3 are in order.
+/// assert_eq!(roc_auc(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true])?, 0.75);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Empty`] without scores; [`Error::Length`] unless `positive` has one value per score; [`Error::NonFinite`]
 /// for a score that is NaN; [`Error::UndefinedMetric`] if all samples have the same class.
@@ -35,7 +42,11 @@ pub fn roc_auc<T: Scalar>(scores: &[T], positive: &[bool]) -> Result<f64, Error>
     }
     let positives = sorted.len() as u128 - below;
     if positives == 0 || below == 0 {
-        let reason = if below == 0 { "all samples are positive" } else { "all samples are negative" };
+        let reason = if below == 0 {
+            "all samples are positive; give samples of both classes"
+        } else {
+            "all samples are negative; give samples of both classes"
+        };
         return Err(Error::UndefinedMetric { metric: "the area under the ROC curve", reason: reason.into() });
     }
     Ok(pairs as f64 / (2 * positives * below) as f64)

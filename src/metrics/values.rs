@@ -81,6 +81,14 @@ pub fn mae<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error
 /// columns of rows of `width` values. It is 1 for outputs equal to the targets, 0 for the mean of the targets, and
 /// negative for worse outputs.
 ///
+/// ```
+/// use chainrule::metrics::r2;
+/// let targets = [1.0, 2.0, 3.0];
+/// assert_eq!(r2(1, &targets, &targets)?, 1.0);
+/// assert!(r2(1, &[2.0, 2.0, 2.0], &targets)?.abs() < 1e-12); // the mean explains nothing
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Errors
 /// Those of [`rmse`]; [`Error::UndefinedMetric`] for a column whose targets are all equal.
 pub fn r2<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
@@ -89,7 +97,7 @@ pub fn r2<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error>
         let target = || column(width, targets, k);
         let first = target().next().unwrap_or(0.0);
         if target().all(|target| target == first) {
-            let reason = format!("all targets of column {k} are {first}");
+            let reason = format!("all targets of column {k} are {first}; leave this column out");
             return Err(Error::UndefinedMetric { metric: "R²", reason });
         }
         let mean = sum(target().map(|target| target / rows));

@@ -1,12 +1,12 @@
 //! A model in one file, or in bytes.
 
-use super::Model;
+use super::{Interface, Model};
 #[cfg(feature = "std")]
 use crate::checkpoint::{failed, file};
 use crate::{
     block::Blocks,
     checkpoint::{
-        CHECKSUM, block_tensor, compare_networks, damaged,
+        CHECKSUM, FileKind, block_tensor, compare_networks, damaged,
         format::{self, Checksum, Header, Tensor},
         mismatch, read, refused, take_tensor,
     },
@@ -17,13 +17,7 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
     size::reserve,
 };
-use alloc::{
-    boxed::Box,
-    collections::BTreeMap,
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, format, string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "std")]
 use std::path::Path;
@@ -39,16 +33,11 @@ struct Description {
     classes: Vec<String>,
 }
 
-/// The metadata key under which a file holds the version of the format.
-const VERSION: &str = "chainrule model";
 /// The metadata key under which a file holds the [`Description`], as JSON.
 const DESCRIPTION: &str = "model";
 
 /// The name of the tensor with the buffers of the network, such as running statistics.
 const BUFFERS: &str = "chainrule/buffers";
-
-/// The version of the format that this crate writes and reads.
-const CURRENT: u32 = 1;
 
 /// The number format of parameters in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,14 +56,14 @@ impl Precision {
     /// Returns the number format with the size and the precision of the scalar type `T`.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a scalar type of any other format.
+    /// [`Error::CheckpointValue`] for a scalar type of any other format.
     pub fn of<T: Scalar>() -> Result<Self, Error> {
         match (size_of::<T>(), to_f64(T::epsilon())) {
             (8, e) if e == f64::EPSILON => Ok(Precision::F64),
             (4, e) if e == f64::from(f32::EPSILON) => Ok(Precision::F32),
             (2, e) if e == Small::F16.epsilon() => Ok(Precision::F16),
             (2, e) if e == Small::BF16.epsilon() => Ok(Precision::Bf16),
-            _ => Err(mismatch("the scalar type", "f64, f32, f16 or bf16", core::any::type_name::<T>())),
+            _ => Err(refused("the scalar type", "f64, f32, f16 or bf16", core::any::type_name::<T>())),
         }
     }
 
@@ -214,15 +203,10 @@ impl<T: Scalar> Model<T> {
         // With `std` the serialization counts the levels itself.
         #[cfg(not(feature = "std"))]
         network.check_depth().map_err(|rule| rule.at(""))?;
-        let description = serde_json::to_string(&Description {
-            network,
-            inputs: self.inputs.clone(),
-            outputs: self.outputs.clone(),
-            columns: self.columns.clone(),
-            classes: self.classes.clone(),
-        });
+        let Interface { inputs, outputs, columns, classes } = self.interface.clone();
+        let description = serde_json::to_string(&Description { network, inputs, outputs, columns, classes });
         let description = description.map_err(damaged)?;
-        let metadata = BTreeMap::from([(VERSION.into(), CURRENT.to_string()), (DESCRIPTION.into(), description)]);
+        let metadata = BTreeMap::from([FileKind::Model.entry(), (DESCRIPTION.into(), description)]);
         let mut header = Header { metadata, tensors };
         let checksum = Checksum::of(&header, &bytes, CHECKSUM);
         header.metadata.insert(CHECKSUM.into(), checksum);
@@ -233,14 +217,15 @@ impl<T: Scalar> Model<T> {
     /// another number format are rounded to the nearest `T`.
     ///
     /// # Errors
-    /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format;
+    /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
+    /// with the call to use, for the checkpoint of a run and for a file of another program, such as PyTorch.
     /// [`Error::CheckpointVersion`] for another version. [`Error::CustomPart`], with its path, for a network with a
     /// custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
     /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], naming the block, for parameters that do
     /// not fit the described network; [`Error::CheckpointValue`] for a parameter that is not finite in `T`. The errors
     /// of [`LayerSpec::build`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (header, data) = read(bytes, VERSION, CURRENT)?;
+        let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
         let network = description.network.build()?;
         assemble(network, description, &header, data)
@@ -251,7 +236,7 @@ impl<T: Scalar> Model<T> {
     /// # Errors
     /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of [`LayerSpec::build_with`].
     pub fn from_bytes_registered(bytes: &[u8], registry: &Registry<T>) -> Result<Self, Error> {
-        let (header, data) = read(bytes, VERSION, CURRENT)?;
+        let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
         let network = description.network.build_with(registry)?;
         assemble(network, description, &header, data)
@@ -263,7 +248,7 @@ impl<T: Scalar> Model<T> {
     /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the layer,
     /// for the bytes of another network.
     pub fn from_bytes_with(network: impl Layer<T> + 'static, bytes: &[u8]) -> Result<Self, Error> {
-        let (header, data) = read(bytes, VERSION, CURRENT)?;
+        let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
         compare_networks(&network.spec(), &description.network)?;
         assemble(Box::new(network), description, &header, data)
@@ -298,6 +283,15 @@ impl<T: Scalar> Model<T> {
         read_file(path.as_ref(), |bytes| Self::from_bytes(bytes))
     }
 
+    /// Reads a model as [`load`](Self::load), but uses the given `network`, which may have custom parts.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes_with`](Self::from_bytes_with).
+    #[cfg(feature = "std")]
+    pub fn load_with(network: impl Layer<T> + 'static, path: impl AsRef<Path>) -> Result<Self, Error> {
+        read_file(path.as_ref(), |bytes| Self::from_bytes_with(network, bytes))
+    }
+
     /// Reads a model as [`load`](Self::load), for a network with custom parts, which `registry` builds.
     ///
     /// # Errors
@@ -309,16 +303,11 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// Parses the bytes of the file at `path` by `parse`. An error about the format names the file.
+/// Parses the bytes of the file at `path` by `parse`. An error about the content names the file.
 #[cfg(feature = "std")]
 fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
     let bytes = file::read(path).map_err(|error| failed(path, error))?;
-    parse(&bytes).map_err(|error| match error {
-        Error::CheckpointFormat { reason, .. } => {
-            Error::CheckpointFormat { origin: path.display().to_string(), reason }
-        }
-        other => other,
-    })
+    parse(&bytes).map_err(|error| error.of_file(path))
 }
 
 fn describe(header: &Header) -> Result<Description, Error> {

@@ -47,7 +47,7 @@ use crate::{
     layer::{Buffers, Layer},
     loss::{Loss, softmax},
     metrics::predicted_classes,
-    network::summary,
+    network::{Registry, summary},
     scalar::{Scalar, to_f64},
     size::filled,
     trainer::{TrainConfig, Trainer},
@@ -66,6 +66,12 @@ pub struct Model<T: Scalar> {
     network: Box<dyn Layer<T>>,
     parameters: Vec<T>,
     buffers: Vec<T>,
+    interface: Interface,
+}
+
+/// The scales of inputs and outputs, and the names of columns and classes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interface {
     inputs: Option<Standardize>,
     outputs: Option<Standardize>,
     columns: Vec<String>,
@@ -90,8 +96,7 @@ impl<T: Scalar> Model<T> {
             return Err(Error::NonFiniteParameters { block, step: 0 });
         }
         let buffers = Buffers::of(&*network)?.values().to_vec();
-        let (inputs, outputs, columns, classes) = (None, None, Vec::new(), Vec::new());
-        Ok(Model { network, parameters, buffers, inputs, outputs, columns, classes })
+        Ok(Model { network, parameters, buffers, interface: Interface::default() })
     }
 
     /// Sets the values that layers keep beside their parameters, such as the running statistics of an imported network.
@@ -120,7 +125,7 @@ impl<T: Scalar> Model<T> {
     /// [`Error::Length`] unless `scale` has one column for each input of the network.
     pub fn scale_inputs(self, scale: Standardize) -> Result<Self, Error> {
         require_length("columns of the input scale", self.network.dims().input, scale.width())?;
-        Ok(Model { inputs: Some(scale), ..self })
+        Ok(Model { interface: Interface { inputs: Some(scale), ..self.interface }, ..self })
     }
 
     /// Sets the standardization of the training targets. It is inverted on the outputs of the network.
@@ -129,7 +134,7 @@ impl<T: Scalar> Model<T> {
     /// [`Error::Length`] unless `scale` has one column for each output of the network.
     pub fn scale_outputs(self, scale: Standardize) -> Result<Self, Error> {
         require_length("columns of the output scale", self.network.dims().output, scale.width())?;
-        Ok(Model { outputs: Some(scale), ..self })
+        Ok(Model { interface: Interface { outputs: Some(scale), ..self.interface }, ..self })
     }
 
     /// Sets the names of the input columns, in order.
@@ -139,7 +144,7 @@ impl<T: Scalar> Model<T> {
     pub fn name_columns(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
         let columns: Vec<String> = names.into_iter().map(Into::into).collect();
         require_length("names of columns", self.network.dims().input, columns.len())?;
-        Ok(Model { columns, ..self })
+        Ok(Model { interface: Interface { columns, ..self.interface }, ..self })
     }
 
     /// Sets the names of the classes, in the order of the network's outputs.
@@ -149,7 +154,7 @@ impl<T: Scalar> Model<T> {
     pub fn name_classes(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
         let classes: Vec<String> = names.into_iter().map(Into::into).collect();
         require_length("names of classes", self.network.dims().output, classes.len())?;
-        Ok(Model { classes, ..self })
+        Ok(Model { interface: Interface { classes, ..self.interface }, ..self })
     }
 
     /// Returns the network.
@@ -169,22 +174,22 @@ impl<T: Scalar> Model<T> {
 
     /// Returns the standardization that is applied to inputs; `None` if inputs are used as given.
     pub fn input_scale(&self) -> Option<&Standardize> {
-        self.inputs.as_ref()
+        self.interface.inputs.as_ref()
     }
 
     /// Returns the standardization that is inverted on outputs; `None` if outputs are returned as computed.
     pub fn output_scale(&self) -> Option<&Standardize> {
-        self.outputs.as_ref()
+        self.interface.outputs.as_ref()
     }
 
     /// The names of the input columns; empty without names.
     pub fn columns(&self) -> &[String] {
-        &self.columns
+        &self.interface.columns
     }
 
     /// The names of the classes; empty without names.
     pub fn classes(&self) -> &[String] {
-        &self.classes
+        &self.interface.classes
     }
 
     /// Creates a predictor, which reuses its memory for many calls from one thread.
@@ -268,13 +273,15 @@ impl<T: Scalar> fmt::Debug for Model<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", summary(&*self.network))?;
         let scaled = |scale: &Option<Standardize>| if scale.is_some() { "standardized" } else { "as given" };
-        writeln!(f, "inputs {}, outputs {}", scaled(&self.inputs), scaled(&self.outputs))?;
-        write!(f, "columns {:?}, classes {:?}", self.columns, self.classes)
+        let Interface { inputs, outputs, columns, classes } = &self.interface;
+        writeln!(f, "inputs {}, outputs {}", scaled(inputs), scaled(outputs))?;
+        write!(f, "columns {columns:?}, classes {classes:?}")
     }
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the trained model: the network with the [weights that training results in](Trainer::result).
+    /// Returns the trained model: the network with the [weights that training results in](Trainer::result). A trainer
+    /// [made from a model](Trainer::from_model) gives its scales and names to the new one.
     ///
     /// # Errors
     /// Those of [`Model::new`].
@@ -283,30 +290,64 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         L: 'static,
     {
         let (parameters, buffers) = (self.result().to_vec(), self.workspace().buffers().to_vec());
-        Model::new(self.into_network(), parameters)?.with_buffers(&buffers)
+        let interface = self.interface.clone();
+        let model = Model::new(self.into_network(), parameters)?.with_buffers(&buffers)?;
+        Ok(Model { interface, ..model })
     }
 
-    /// Returns a model with a copy of the [weights that training results in](Trainer::result) so far. Training can
-    /// continue. Its network is built from the description.
+    /// Returns a model with a copy of the [weights that training results in](Trainer::result) so far, with scales and
+    /// names as [`into_model`](Self::into_model). Training can continue. Its network is built from the description.
     ///
     /// # Errors
-    /// [`Error::CustomPart`] for a network with a custom part; those of [`Model::new`].
+    /// [`Error::CustomPart`] for a network with a custom part, which [`model_registered`](Self::model_registered)
+    /// takes; those of [`Model::new`].
     pub fn model(&self) -> Result<Model<T>, Error> {
-        let model = Model::of_boxed(self.network().spec().build()?, self.result().to_vec())?;
-        model.with_buffers(self.workspace().buffers())
+        self.model_of(self.network().spec().build()?)
+    }
+
+    /// Returns a model as [`model`](Self::model), for a network with custom parts, which `registry` builds.
+    ///
+    /// # Errors
+    /// Those of [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with) and [`Model::new`].
+    pub fn model_registered(&self, registry: &Registry<T>) -> Result<Model<T>, Error> {
+        self.model_of(self.network().spec().build_with(registry)?)
+    }
+
+    fn model_of(&self, network: Box<dyn Layer<T>>) -> Result<Model<T>, Error> {
+        let model = Model::of_boxed(network, self.result().to_vec())?.with_buffers(self.workspace().buffers())?;
+        Ok(Model { interface: self.interface.clone(), ..model })
     }
 }
 
 impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>>, C, G> {
     /// Creates a trainer that starts from the parameters of a model. Its data must be in the model's
-    /// [scale](Model::input_scale).
+    /// [scale](Model::input_scale): the trainer does not standardize. It keeps the scales and the names for the model
+    /// that it returns.
+    ///
+    /// ```
+    /// use chainrule::{dataset::{Dataset, Standardize}, layer::{Sequential, initialize}, model::Model};
+    /// use chainrule::{loss::{MeanSquaredError, Target}, trainer::{TrainConfig, Trainer}, transform::Sgd};
+    /// let network = Sequential::<f64>::input(1).linear(1).build()?;
+    /// let parameters = initialize(&network, 1)?;
+    /// let data = Dataset::rows(1, &[10.0, 20.0, 30.0], Target::Values(&[1.0, 2.0, 3.0]))?;
+    /// let model = Model::new(network, parameters)?.scale_inputs(Standardize::fit(&data)?)?;
+    ///
+    /// let scaled = model.input_scale().expect("it was set").inputs(&data)?;
+    /// let settings = TrainConfig { epochs: 100, ..TrainConfig::default() };
+    /// let mut trainer = Trainer::from_model(model, MeanSquaredError::new(), Sgd::new(0.1), settings)?;
+    /// trainer.fit(&scaled)?;
+    /// let tuned = trainer.into_model()?;
+    /// assert!((tuned.predict(&data)?[2] - 3.0).abs() < 0.1); // of unscaled values
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Trainer::new`], except for errors of initialization.
     pub fn from_model(model: Model<T>, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
-        let Model { network, parameters, buffers, .. } = model;
+        let Model { network, parameters, buffers, interface } = model;
         let parameters = Aligned::copy_of("the parameters", &parameters)?;
         let mut trainer = Trainer::with_parameters(network, parameters, loss, transform, settings)?;
+        trainer.interface = interface;
         trainer.workspace_mut().set_buffers(&buffers).map(|()| trainer)
     }
 }

@@ -60,7 +60,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     }
 
     fn scaled<'d>(&self, data: &'d Dataset<'d, T>) -> Result<Cow<'d, Dataset<'d, T>>, Error> {
-        match &self.model.inputs {
+        match &self.model.interface.inputs {
             // Data of another width is refused below, by an error that names the network.
             Some(scale) if scale.width() == data.width() => Ok(Cow::Owned(scale.inputs(data)?)),
             _ => Ok(Cow::Borrowed(data)),
@@ -68,6 +68,6 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     }
 
     fn unscale(&self, y: &mut [T]) -> Result<(), Error> {
-        self.model.outputs.as_ref().map_or(Ok(()), |scale| scale.invert(y))
+        self.model.interface.outputs.as_ref().map_or(Ok(()), |scale| scale.invert(y))
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     checkpoint::{
         damaged,
         format::{self, Header, METADATA},
-        refused,
+        open, refused,
     },
     error::{Error, require_length},
     size::{reserve, saturating_product},
@@ -18,17 +18,25 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::fmt;
 #[cfg(feature = "std")]
 use std::path::Path;
 
 /// A tensor of a state dict: its shape and its values, row-major.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Tensor {
     /// The length of each axis. Empty for a single number.
     pub shape: Vec<usize>,
     /// The values, row-major. Their number is the product of the lengths.
     pub values: Vec<f64>,
+}
+
+/// Writes the shape, not the values: `Tensor[4, 3]`.
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor{:?}", self.shape)
+    }
 }
 
 /// Named tensors, like a PyTorch `state_dict()` or the content of a safetensors file.
@@ -50,9 +58,16 @@ pub struct Tensor {
 ///
 /// In Python, `safetensors.torch.load_file` reads files written by [`save`](Self::save), and
 /// `safetensors.torch.save_file(model.state_dict(), "model.safetensors")` writes files for [`load`](Self::load).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct StateDict {
     tensors: BTreeMap<String, Tensor>,
+}
+
+/// Writes names and shapes, not the values: `{"0.weight": [4, 3], "0.bias": [4]}`.
+impl fmt::Debug for StateDict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.tensors.iter().map(|(name, tensor)| (name, &tensor.shape))).finish()
+    }
 }
 
 impl StateDict {
@@ -89,11 +104,11 @@ impl StateDict {
     /// becomes 0 and 1.
     ///
     /// # Errors
-    /// [`Error::CheckpointFormat`] for bytes that are truncated or in another format. [`Error::StateDict`], naming the
-    /// tensor, for a number format other than F64, F32, F16, BF16, BOOL and the integers, and for an integer beyond
-    /// 2⁵³, which no `f64` holds exactly.
+    /// [`Error::CheckpointFormat`] for bytes that are truncated or in another format; [`Error::FileKind`] for a zip
+    /// archive, as `torch.save` writes. [`Error::StateDict`], naming the tensor, for a number format other than F64,
+    /// F32, F16, BF16, BOOL and the integers, and for an integer beyond 2⁵³, which no `f64` holds exactly.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (header, data) = format::read(bytes).map_err(damaged)?;
+        let (header, data) = open(bytes)?;
         let mut tensors = BTreeMap::new();
         for (name, tensor) in &header.tensors {
             let number = Number::named(&tensor.dtype)
@@ -146,7 +161,8 @@ impl StateDict {
     #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::from_bytes(&file::read(path).map_err(|error| failed(path, error))?)
+        let bytes = file::read(path).map_err(|error| failed(path, error))?;
+        Self::from_bytes(&bytes).map_err(|error| error.of_file(path))
     }
 
     /// Saves all tensors in a safetensors file. If the process crashes, either the old or the new file is there,

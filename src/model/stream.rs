@@ -70,8 +70,9 @@ impl<'m, T: Scalar> Stream<'m, T> {
             };
             return Err(refused(&path, part.title(), reason));
         }
-        if model.network.reads_later_steps() {
-            return Err(refused("", "the network".into(), "reads later steps"));
+        let reads_later = |part: &dyn Layer<T>, _: &[T]| Ok(part.reads_later_steps());
+        if let Some((path, part)) = find(&*model.network, "", &model.parameters, &reads_later)? {
+            return Err(refused(&path, part.spec().title(), "reads later steps"));
         }
         let dims = model.network.dims();
         let mut stream = Stream {
@@ -83,7 +84,11 @@ impl<'m, T: Scalar> Stream<'m, T> {
         };
         // It is not known which steps a custom layer reads, so a trial decides.
         if custom && !stream.agrees()? {
-            return Err(refused("", "the network".into(), "gives other outputs for a whole sequence"));
+            let (path, kind) = match find(&*model.network, "", &model.parameters, &disagrees)? {
+                Some((path, part)) => (path, part.spec().title()),
+                None => (String::new(), "the network".into()),
+            };
+            return Err(refused(&path, kind, "gives other outputs for a whole sequence"));
         }
         Ok(stream)
     }
@@ -91,24 +96,14 @@ impl<'m, T: Scalar> Stream<'m, T> {
     /// Whether the first 1 to 4 of 4 random steps, run one by one, each end in the same output as one pass over them.
     /// NaN equals NaN. The state is zero afterwards if they do.
     fn agrees(&mut self) -> Result<bool, Error> {
-        const STEPS: usize = 4;
-        let mut rng = generator(0);
-        let mut x = filled("the steps of a trial", self.x.len().saturating_mul(STEPS), T::zero())?;
-        let mut whole = self.model.workspace(BatchShape::sequences(1, STEPS))?;
-        x.iter_mut().for_each(|x| {
-            *x = match whole.rules().vocabulary() {
-                Some(vocabulary) => scalar(below(&mut rng, vocabulary) as f64),
-                None => scalar(2.0 * uniform(&mut rng) - 1.0),
-            }
-        });
-        for steps in 1..=STEPS {
-            let so_far =
-                whole.infer(&self.model.parameters, &x[..steps * self.x.len()], BatchShape::sequences(1, steps))?;
+        let mut whole = self.model.workspace(BatchShape::sequences(1, TRIAL_STEPS))?;
+        let x = trial_input(&whole)?;
+        for steps in 1..=TRIAL_STEPS {
             let width = self.x.len();
+            let so_far = whole.infer(&self.model.parameters, &x[..steps * width], BatchShape::sequences(1, steps))?;
             self.x.copy_from_slice(&x[(steps - 1) * width..steps * width]);
             self.advance()?;
-            let last = &so_far[so_far.len() - self.y.len()..];
-            if !self.y.iter().zip(last).all(|(y, last)| y == last || y.is_nan() && last.is_nan()) {
+            if !equal(&self.y, &so_far[so_far.len() - self.y.len()..]) {
                 return Ok(false);
             }
         }
@@ -148,11 +143,11 @@ impl<'m, T: Scalar> Stream<'m, T> {
             return Err(Error::NonFinite { what: "the input of a step", index, found: to_f64(x[index]) });
         }
         self.x.copy_from_slice(x);
-        if let Some(scale) = &self.model.inputs {
+        if let Some(scale) = &self.model.interface.inputs {
             scale.apply(&mut self.x)?;
         }
         self.advance()?;
-        if let Some(scale) = &self.model.outputs {
+        if let Some(scale) = &self.model.interface.outputs {
             scale.invert(&mut self.y)?;
         }
         Ok(&self.y)
@@ -163,4 +158,71 @@ impl<'m, T: Scalar> Stream<'m, T> {
         self.workspace.clear_state();
         self.sums.iter_mut().for_each(RunningSums::clear);
     }
+}
+
+/// The number of steps of a trial.
+const TRIAL_STEPS: usize = 4;
+
+/// Returns the random steps of a trial of the network of `workspace`: indices for a network that reads indices.
+fn trial_input<T: Scalar>(workspace: &Workspace<T, &dyn Layer<T>>) -> Result<Vec<T>, Error> {
+    let mut rng = generator(0);
+    let count = workspace.dims().input.saturating_mul(TRIAL_STEPS);
+    let mut x = filled("the steps of a trial", count, T::zero())?;
+    x.iter_mut().for_each(|x| {
+        *x = match workspace.rules().vocabulary() {
+            Some(vocabulary) => scalar(below(&mut rng, vocabulary) as f64),
+            None => scalar(2.0 * uniform(&mut rng) - 1.0),
+        }
+    });
+    Ok(x)
+}
+
+/// Whether the values are equal. NaN equals NaN.
+fn equal<T: Scalar>(a: &[T], b: &[T]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan())
+}
+
+/// Whether `layer` with the parameters `w`, run on random steps one by one with its state carried, gives other last
+/// rows than one pass over them.
+fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
+    let mut whole = Workspace::for_inference(layer, BatchShape::sequences(1, TRIAL_STEPS))?;
+    let mut single = Workspace::for_inference(layer, BatchShape::batch(1))?;
+    let x = trial_input(&whole)?;
+    let width = single.dims().input;
+    for steps in 1..=TRIAL_STEPS {
+        let so_far = whole.infer(w, &x[..steps * width], BatchShape::sequences(1, steps))?;
+        let y = single.infer(w, &x[(steps - 1) * width..steps * width], BatchShape::batch(1))?;
+        if !equal(y, &so_far[so_far.len() - y.len()..]) {
+            return Ok(true);
+        }
+        single.carry_state();
+    }
+    Ok(false)
+}
+
+/// A property of a layer, given its parameters.
+type Test<'t, T> = dyn Fn(&dyn Layer<T>, &[T]) -> Result<bool, Error> + 't;
+
+/// A layer and its path.
+type Found<'a, T> = Option<(String, &'a dyn Layer<T>)>;
+
+/// Returns the innermost layer for which `test` is true, `layer` at `path` with the parameters `w` or a layer inside it
+/// that is reached through layers for which it is true.
+fn find<'a, T: Scalar>(
+    layer: &'a dyn Layer<T>,
+    path: &str,
+    w: &[T],
+    test: &Test<'_, T>,
+) -> Result<Found<'a, T>, Error> {
+    if !test(layer, w)? {
+        return Ok(None);
+    }
+    let structure = layer.structure();
+    for (name, part, range) in structure.parts() {
+        let Some(w) = w.get(range) else { continue };
+        if let Some(found) = find(part, &structure.below(path, name), w, test)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(Some((path.into(), layer)))
 }

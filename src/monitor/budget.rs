@@ -126,6 +126,19 @@ impl Shares {
 /// V_l of weights, J_l of additions and O_l of other links. The budget begins at g_L, the gradient of the network's
 /// output. It ends at g_0, the last gradient computed: that of the first pre-activation, or of the input if requested.
 /// Once it has recorded the longest pass, it does not allocate.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}, monitor::GradientBudget};
+/// use chainrule::{trainer::{FitOptions, TrainConfig, Trainer}, transform::Sgd};
+/// let data = Dataset::rows(1, &[0.0, 0.5, 1.0], Target::Values(&[1.0, 0.0, 1.0]))?;
+/// let network = Sequential::<f64>::input(1).linear(8).sigmoid().linear(1).build()?;
+/// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
+/// let mut budget = GradientBudget::new();
+/// trainer.fit_with(&data, FitOptions::new().monitor(&mut budget))?;
+/// println!("{budget}"); // a line for each link of the last pass
+/// assert!(budget.shares().activation < -0.6); // σ′ is at most ¼: 0.6 decades are lost at least
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct GradientBudget {
     depth: Rows,

@@ -4,6 +4,7 @@ use super::Factor;
 #[cfg(doc)]
 use super::LinkBudget;
 use alloc::{string::String, vec::Vec};
+use core::fmt;
 use num_traits::Float;
 
 /// The largest number of items that a [`Thinning`] keeps.
@@ -48,7 +49,7 @@ pub(super) fn halve<V>(items: &mut Vec<V>) {
 ///
 /// Every k-th pass is kept, k = 1 at first. At 128 passes every other one is dropped and k is doubled, so that 64 to
 /// 128 passes of a long run are kept, at equal distances. It allocates only for a link that was not reported before.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BudgetHistory {
@@ -65,6 +66,15 @@ pub struct BudgetHistory {
     /// The index in `links` at which the search for the next link starts.
     #[cfg_attr(feature = "serde", serde(skip))]
     next: usize,
+}
+
+/// Writes the numbers of passes and links, and the first and the last pass.
+impl fmt::Debug for BudgetHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut history = f.debug_struct("BudgetHistory");
+        history.field("passes", &self.numbers.len()).field("links", &self.links.len());
+        history.field("first", &self.numbers.first()).field("last", &self.numbers.last()).finish()
+    }
 }
 
 /// The decades of one link over the passes of a [`BudgetHistory`].

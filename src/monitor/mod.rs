@@ -1,6 +1,7 @@
 //! Monitors: observers of every factor of the chain rule during a pass.
 
 use crate::{block::Blocks, scalar::Scalar};
+use core::fmt;
 use progress::{Epoch, Step};
 mod budget;
 mod budget_table;
@@ -67,6 +68,24 @@ pub enum Event<'a, T> {
     /// The record of an epoch with its validation, also for a monitor that is not active. A
     /// [`Trainer`](crate::trainer::Trainer) sends it.
     Epoch(&'a Epoch),
+}
+
+/// Writes the numbers of values, and whole records.
+impl<T> fmt::Debug for Event<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes = |f: &mut fmt::Formatter<'_>, name: &str, blocks: &Blocks, values: usize| {
+            f.debug_struct(name).field("blocks", &blocks.len()).field("values", &values).finish()
+        };
+        match self {
+            Event::NextPart => f.write_str("NextPart"),
+            Event::Gradient { blocks, dw, .. } => sizes(f, "Gradient", blocks, dw.len()),
+            Event::Loss(loss) => f.debug_tuple("Loss").field(loss).finish(),
+            Event::Clip(factor) => f.debug_tuple("Clip").field(factor).finish(),
+            Event::Update { blocks, update, .. } => sizes(f, "Update", blocks, update.len()),
+            Event::Step(step) => fmt::Debug::fmt(step, f),
+            Event::Epoch(epoch) => fmt::Debug::fmt(epoch, f),
+        }
+    }
 }
 
 /// An observer of every factor of the chain rule. Its methods receive shared slices, so that they cannot change a pass.

@@ -17,6 +17,19 @@ use std::io::{self, Write};
 /// the first failure nothing more is written; [`finish`](Self::finish) returns the error.
 ///
 /// [`RunRecord`](super::RunRecord) reads the lines, and draws the run as a page.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}, monitor::Recorder};
+/// use chainrule::{trainer::{FitOptions, TrainConfig, Trainer}, transform::Sgd};
+/// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
+/// let network = Sequential::<f64>::input(1).linear(1).build()?;
+/// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
+/// let mut lines = Recorder::new(Vec::new()); // in practice `BufWriter::new(File::create("run.jsonl")?)`
+/// trainer.fit_with(&data, FitOptions::new().monitor(&mut lines))?;
+/// let text = String::from_utf8(lines.finish().unwrap()).unwrap();
+/// assert!(text.lines().any(|line| line.contains(r#""event":"step""#)));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Recorder<W: Write> {
     writer: W,

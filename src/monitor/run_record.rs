@@ -12,6 +12,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::fmt;
 use serde::Deserialize;
 use std::io::BufRead;
 
@@ -38,11 +39,21 @@ use std::io::BufRead;
 /// std::fs::write(std::env::temp_dir().join("chainrule-run.html"), run.to_html(None)).unwrap();
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct RunRecord {
     steps: Vec<Step>,
     epochs: Vec<Epoch>,
     budget: BudgetHistory,
+}
+
+/// Writes the numbers of updates and epochs, the last records, and the sizes of the budget.
+impl fmt::Debug for RunRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut run = f.debug_struct("RunRecord");
+        run.field("steps", &self.steps.len()).field("last_step", &self.steps.last());
+        run.field("epochs", &self.epochs.len()).field("last_epoch", &self.epochs.last());
+        run.field("budget", &self.budget).finish()
+    }
 }
 
 /// The contents of one line that a run reads: a link in the backward pass, an update, or an epoch.

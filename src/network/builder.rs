@@ -124,6 +124,13 @@ impl<T: Scalar> Builder<T> {
     }
 
     /// Adds a [`BatchNorm`].
+    ///
+    /// ```
+    /// use chainrule::layer::{BatchNorm, Sequential};
+    /// let network = Sequential::<f32>::input(4).linear(8).batch_norm().relu().linear(2).build()?;
+    /// let slower = Sequential::<f32>::input(4).linear(8).layer(BatchNorm::new(8).momentum(0.01)?).build()?;
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     #[must_use]
     pub fn batch_norm(self) -> Self {
         self.add(|width| Ok(BatchNorm::new(width)))

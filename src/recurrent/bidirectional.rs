@@ -19,6 +19,16 @@ use alloc::boxed::Box;
 ///
 /// `y_t = [forward(x)_t, reversed backward(x)_t]`. Source: Schuster & Paliwal 1997.
 ///
+/// ```
+/// use chainrule::{Layer, layer::Sequential, recurrent::Lstm};
+/// let network = Sequential::<f32>::input(3).bidirectional(5, Lstm::new()).linear(1).build()?;
+/// assert_eq!(network.dims().input, 3); // inside, rows have 10 values: 5 of each direction
+/// // One row a sequence: the last step of each direction.
+/// let summary = Sequential::<f32>::input(3).bidirectional_summary(5, Lstm::new()).build()?;
+/// assert_eq!(summary.dims().output, 10);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// x: \[rows, input\]; y: \[rows, forward's output + backward's output\]; state: forward's, then backward's.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +63,8 @@ impl<F, B> Bidirectional<F, B> {
         kept[1].depth -= 1;
         let [expected, found] = kept.map(|kept| kept.dims.input);
         if expected != found {
-            return Err(Error::WidthMismatch { layer: "backward".into(), expected, found });
+            let [layer, before] = ["the forward direction", "the backward direction reads"].map(Into::into);
+            return Err(Error::WidthMismatch { layer, before, expected, found });
         }
         let narrowest = kept[0].dims.output.min(kept[1].dims.output);
         require(narrowest > 0, "the width of a direction", "at least 1", 0.0)?;

@@ -40,6 +40,7 @@ pub struct Product {
 /// `z`: \[gates · hidden\]; `u`: \[separate gates · hidden\]; `h_prev`, `h`, `operand`: \[hidden\];
 /// `cell_state_prev`, `cell_state`: \[[`cell_state`](CellSizes::cell_state) · hidden\].
 #[non_exhaustive]
+#[derive(Debug)]
 pub struct CellForward<'a, T> {
     /// In: pre-activations `W x + b` plus the products added to them, gate after gate. Out, for the gates this stage
     /// used: the values from which `backward` recovers the gates and their derivatives.
@@ -100,6 +101,7 @@ impl<'a, T> CellForward<'a, T> {
 /// # Shapes
 /// As [`CellForward`]; `between_stages`: \[[`between_stages`](CellSizes::between_stages) · hidden\].
 #[non_exhaustive]
+#[derive(Debug)]
 pub struct CellBackward<'a, T> {
     /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to
     /// the pre-activations.

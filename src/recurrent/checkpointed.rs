@@ -11,7 +11,7 @@ use crate::{
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
 };
-use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
+use alloc::{boxed::Box, format, string::ToString, vec, vec::Vec};
 use core::ops::Range;
 
 /// The number of steps between the states that [`Checkpointed`] keeps.
@@ -105,7 +105,8 @@ impl<T: Scalar> Checkpointed<T> {
             let Dims { input, output, parameters } = kept.dims;
             require(input > 0 && output > 0, "the width of a layer", "at least 1", 0.0)?;
             if let Some(found) = width.filter(|&found| found != input) {
-                return Err(Error::WidthMismatch { layer: place, expected: input, found });
+                let before = format!("layer {} outputs", i.saturating_sub(1));
+                return Err(Error::WidthMismatch { layer: place, before, expected: input, found });
             }
             let (rows, spec) = (layer.in_segments().map(|layer| layer.0.block_rows()), layer.spec());
             let is_recurrent = matches!(spec, LayerSpec::Recurrent { .. }) && rows.is_some();

@@ -33,6 +33,13 @@ pub enum GruVariant {
 /// are the sums of PyTorch's two, and b_u is the block `recurrent_bias`.
 ///
 /// Source: Cho et al. 2014, eq. 5–8.
+///
+/// ```
+/// use chainrule::{layer::Sequential, recurrent::{Gru, GruVariant}};
+/// let cell = Gru::new().variant(GruVariant::ResetBefore); // that of the paper; `.gru(8)` is PyTorch's
+/// let network = Sequential::<f32>::input(2).recurrent(8, cell).last_step().linear(3).build()?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Gru {

@@ -28,6 +28,13 @@ use rand_core::Rng;
 /// By default W is initialized by [`Glorot::uniform`], U orthogonal gate by gate, and the biases with zeros, except for
 /// ones of a forget gate (Jozefowicz et al. 2015).
 ///
+/// ```
+/// use chainrule::{activation::Tanh, layer::Sequential, recurrent::{Elman, Gru, Recurrent}};
+/// let layer = Recurrent::new(3, 8, Elman::new(Tanh)).without_bias();
+/// let network = Sequential::<f32>::input(3).layer(layer).recurrent(8, Gru::new()).last_step().linear(1).build()?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, hidden\]; state: h \[batch, hidden\], then the rest of the state, \[batch,
 /// cell_state · hidden\]. Blocks `weight` \[gates · hidden, inputs\], `recurrent` \[gates · hidden, hidden\], `bias`

@@ -26,6 +26,16 @@ use alloc::boxed::Box;
 /// not 0.
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model, recurrent::Lstm};
+/// let network = Sequential::<f64>::input(1).recurrent(4, Lstm::new()).linear(1).build()?; // or `.lstm(4)`
+/// let parameters = initialize(&network, 1)?;
+/// let model = Model::new(network, parameters)?;
+/// let two = Dataset::sequences(1, 3, &[0.1, 0.2, 0.3, 1.0, 2.0, 3.0], None)?; // 2 sequences of 3 steps
+/// assert_eq!(model.predict(&two)?.len(), 2 * 3); // an output for each step
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

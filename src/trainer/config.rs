@@ -6,6 +6,12 @@ use super::Trainer;
 use crate::workspace::Workspace;
 
 /// The configuration of a [`Trainer`].
+///
+/// ```
+/// use chainrule::trainer::TrainConfig;
+/// let settings = TrainConfig { epochs: 50, batch_size: 64, patience: Some(5), ..TrainConfig::default() };
+/// assert_eq!((settings.seed, settings.accumulation_steps), (0, 1)); // the others have their defaults
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrainConfig {

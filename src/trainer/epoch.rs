@@ -142,7 +142,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     fn epochs(&mut self, reader: &mut Reader<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
-        let FitOptions { validation, monitor, progress: mut callback, on_step } = observers;
+        let FitOptions { validation, monitor, on_epoch: mut callback, on_step } = observers;
         let (timed, mut none) = (monitor.is_some(), ());
         let may_stop = self.any_rank(timed || on_step.is_some())?;
         let monitor = monitor.unwrap_or(&mut none);

@@ -1,4 +1,21 @@
 //! The training loop: shuffle, batch, forward, loss, backward, update, validate.
+//!
+//! A [`Trainer`] has a network, a loss, a chain of transforms that ends in an optimizer, and a [`TrainConfig`].
+//! [`FitOptions`] add validation data, a monitor and callbacks to a fit; [`Epoch`] and [`Step`] are the records that
+//! callbacks receive.
+//!
+//! ```
+//! use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
+//! use chainrule::{trainer::{TrainConfig, Trainer}, transform::Sgd};
+//! let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
+//! let network = Sequential::<f64>::input(1).linear(1).build()?;
+//! let settings = TrainConfig { epochs: 200, ..TrainConfig::default() };
+//! let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings)?;
+//! trainer.fit(&data)?;
+//! let [w, b] = trainer.parameters() else { unreachable!("a weight and a bias") };
+//! assert!((w - 2.0).abs() < 0.01 && (b - 1.0).abs() < 0.01); // y = 2 x + 1
+//! # Ok::<(), chainrule::Error>(())
+//! ```
 
 mod agreement;
 mod config;
@@ -27,6 +44,7 @@ use crate::{
     kernel::aligned::Aligned,
     layer::Layer,
     loss::Loss,
+    model::Interface,
     scalar::Scalar,
     transform::{GradientTransform, Optimizer},
     workspace::{StepWindows, Workspace},
@@ -40,6 +58,22 @@ use watch::Watch;
 ///
 /// The same loop can be written by hand with [`Workspace`], [`Batch`] and [`Optimizer`]. A run is a function of data,
 /// settings and seed. At one [`CpuLevel`](crate::CpuLevel) two runs agree to the last bit, and so does a resumed run.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{CrossEntropy, Target}};
+/// use chainrule::{trainer::{TrainConfig, Trainer}, transform::{Adam, ClipNorm}};
+/// let x: Vec<f32> = (0..80).map(|i| (i * 7 % 40) as f32 / 20.0 - 1.0).collect(); // 40 rows of 2 values
+/// let labels: Vec<usize> = x.chunks(2).map(|row| usize::from(row[0] > row[1])).collect();
+/// let data = Dataset::rows(2, &x, Target::Classes(&labels))?;
+/// let network = Sequential::<f32>::input(2).linear(8).tanh().linear(2).build()?;
+/// let chain = (ClipNorm::new(1.0), Adam::new(0.05)); // clips, then computes the update
+/// let settings = TrainConfig { epochs: 50, ..TrainConfig::default() };
+/// let mut trainer = Trainer::new(network, CrossEntropy::new(), chain, settings)?;
+/// let epochs = trainer.fit(&data)?;
+/// assert!(epochs[49].loss < 0.5 * epochs[0].loss);
+/// assert!(trainer.evaluate(&data)?.accuracy > Some(0.9));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 pub struct Trainer<T, L, C, G> {
     workspace: Workspace<T, L>,
     parameters: Aligned<T>,
@@ -57,6 +91,8 @@ pub struct Trainer<T, L, C, G> {
     /// of the last epoch.
     pub(crate) best: Vec<T>,
     parallel: Option<Box<DataParallel<T>>>,
+    /// The scales and names of the model from which the trainer was made.
+    pub(crate) interface: Interface,
 }
 
 /// Writes the parts and the progress of the trainer, without the parameters.
@@ -204,6 +240,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             progress,
             best,
             parallel,
+            interface: Interface::default(),
         })
     }
 

@@ -2,14 +2,34 @@
 
 use super::{Epoch, Step};
 use crate::{dataset::Source, monitor::GradientMonitor, scalar::Scalar};
-use core::ops::ControlFlow;
+use core::{fmt, ops::ControlFlow};
 
 /// Validation data, monitor and callbacks of a fit.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}, monitor::GradientBudget};
+/// use chainrule::{trainer::{FitOptions, TrainConfig, Trainer}, transform::Adam};
+/// use std::ops::ControlFlow;
+/// let (x, y) = ([0.0, 0.5, 1.0, 1.5, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0]);
+/// let (train, held_out) = Dataset::rows(1, &x, Target::Values(&y))?.split(0.8, 1)?;
+/// let network = Sequential::<f64>::input(1).linear(1).build()?;
+/// let settings = TrainConfig { epochs: 100, ..TrainConfig::default() };
+/// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings)?;
+/// let mut budget = GradientBudget::new();
+/// let mut enough = |epoch: &chainrule::trainer::Epoch| match epoch.validation {
+///     Some(validation) if validation.loss < 0.01 => ControlFlow::Break(()), // ends the run
+///     _ => ControlFlow::Continue(()),
+/// };
+/// let options = FitOptions::new().validation(&held_out).monitor(&mut budget).on_epoch(&mut enough);
+/// let epochs = trainer.fit_with(&train, options)?;
+/// assert!(epochs.iter().all(|epoch| epoch.validation.is_some()));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Default)]
 pub struct FitOptions<'a, T: Scalar> {
     pub(super) validation: Option<&'a dyn Source<T>>,
     pub(super) monitor: Option<&'a mut dyn GradientMonitor<T>>,
-    pub(super) progress: Option<&'a mut OnEpoch<'a>>,
+    pub(super) on_epoch: Option<&'a mut OnEpoch<'a>>,
     pub(super) on_step: Option<&'a mut OnStep<'a>>,
 }
 
@@ -19,10 +39,19 @@ pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 /// A callback after each update; its `Break` ends the fit after the current samples.
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
+/// Writes which options are set.
+impl<T: Scalar> fmt::Debug for FitOptions<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = f.debug_struct("FitOptions");
+        options.field("validation", &self.validation).field("monitor", &self.monitor.is_some());
+        options.field("on_epoch", &self.on_epoch.is_some()).field("on_step", &self.on_step.is_some()).finish()
+    }
+}
+
 impl<'a, T: Scalar> FitOptions<'a, T> {
     /// Creates options without validation data, monitor and callbacks.
     pub fn new() -> Self {
-        FitOptions { validation: None, monitor: None, progress: None, on_step: None }
+        FitOptions { validation: None, monitor: None, on_epoch: None, on_step: None }
     }
 
     /// Sets the data for validation after each epoch.
@@ -39,8 +68,8 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
 
     /// Sets the callback after each epoch. Its `Break` ends the fit.
     #[must_use]
-    pub fn progress(self, progress: &'a mut (dyn FnMut(&Epoch) -> ControlFlow<()> + 'a)) -> Self {
-        FitOptions { progress: Some(progress), ..self }
+    pub fn on_epoch(self, on_epoch: &'a mut (dyn FnMut(&Epoch) -> ControlFlow<()> + 'a)) -> Self {
+        FitOptions { on_epoch: Some(on_epoch), ..self }
     }
 
     /// Sets the callback after each update. Its `Break` ends the fit after the current samples. The epoch is then

@@ -71,6 +71,17 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 /// ‖g‖ is over all trained parameters, and without overflow. A gradient with a value that is not finite is left
 /// unchanged: scaling by its norm would write NaN everywhere; see [`SkipNonFinite`](super::SkipNonFinite). By default
 /// ε is 0; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
+///
+/// ```
+/// use chainrule::{Blocks, layer::{Layer, Linear}, transform::{ClipNorm, Optimizer, Sgd}};
+/// let layer = Linear::new(1, 1);
+/// let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&layer, visit));
+/// let mut w = [0.0, 0.0];
+/// let mut optimizer = Optimizer::new((ClipNorm::new(1.0), Sgd::new(1.0)), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [30.0, 40.0], &mut ())?; // of norm 50
+/// assert!((w[0] + 0.6).abs() < 1e-12 && (w[1] + 0.8).abs() < 1e-12); // of norm 1, in the same direction
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipNorm {

@@ -42,7 +42,10 @@ pub use adamax::Adamax;
 use alloc::{vec, vec::Vec};
 pub use average::WeightAverage;
 pub use clip::{ClipBlockNorm, ClipNorm, ClipValue};
-use core::{fmt::Debug, ops::Range};
+use core::{
+    fmt::{self, Debug},
+    ops::Range,
+};
 pub use lion::Lion;
 pub use muon::Muon;
 pub use nadam::NAdam;
@@ -83,6 +86,15 @@ pub struct Update<'a, T: Scalar> {
     start: usize,
     /// Whether a clip shall compute the norm of the gradient that it leaves.
     recorded: bool,
+}
+
+/// Writes the numbers of blocks and values, and the number of updates.
+impl<T: Scalar> fmt::Debug for Update<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut update = f.debug_struct("Update");
+        update.field("blocks", &self.blocks.len()).field("values", &self.gradient.len());
+        update.field("state", &self.state.len()).field("step", &self.step).finish()
+    }
 }
 
 impl<'a, T: Scalar> Update<'a, T> {

@@ -18,6 +18,19 @@ use alloc::vec::Vec;
 pub const MOST_STEPS: u64 = 1 << 53;
 
 /// A transform with its state and the number of updates made.
+///
+/// ```
+/// use chainrule::{BatchShape, layer::{Sequential, initialize}, transform::{Optimizer, Sgd}, workspace::Workspace};
+/// let network = Sequential::<f64>::input(1).linear(1).build()?;
+/// let mut w = initialize(&network, 1)?;
+/// let workspace = Workspace::new(&network, BatchShape::batch(1))?;
+/// let mut optimizer = Optimizer::new(Sgd::new(0.5), workspace.blocks(), &w)?;
+/// let before = w.clone();
+/// let mut gradient = [2.0, -4.0]; // as `Workspace::backward` computes it
+/// optimizer.step(workspace.blocks(), &mut w, &mut gradient, &mut ())?;
+/// assert_eq!(w, [before[0] - 1.0, before[1] + 2.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Optimizer<T, G: ?Sized> {
     state: Vec<T>,

@@ -14,6 +14,16 @@ use alloc::{vec, vec::Vec};
 /// metric has fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is
 /// not finite changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong
 /// sign below zero.
+///
+/// ```
+/// use chainrule::{layer::Linear, loss::MeanSquaredError};
+/// use chainrule::{trainer::{TrainConfig, Trainer}, transform::{Adam, ReduceOnPlateau}};
+/// // A tenth of the rate after more than 5 epochs without a lower validation loss; fit with `FitOptions::validation`.
+/// let chain = (Adam::new(1e-2), ReduceOnPlateau::new(0.1, 5).least(1e-3));
+/// let (layer, settings) = (Linear::new(2, 1), TrainConfig::default());
+/// let trainer = Trainer::<f32, _, _, _>::new(layer, MeanSquaredError::new(), chain, settings)?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReduceOnPlateau {

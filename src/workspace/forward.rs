@@ -154,7 +154,7 @@ impl<T: Scalar> Memory<T> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
             return Err(Error::InvalidState {
                 what: "a forward pass that can go back",
-                needs: "a workspace made by Workspace::new",
+                needs: "a workspace made by `Workspace::new`, not by `for_inference`",
             });
         }
         Ok(())

@@ -144,13 +144,17 @@ fn bound_of_branches_is_attained() {
 fn branches_that_do_not_fit_are_refused() {
     let made = |merge, branches: Vec<Branch<f64>>| Parallel::new(merge, branches).map(|_| ()).unwrap_err();
     let linear = |inputs, outputs| -> Branch<f64> { Box::new(Linear::new(inputs, outputs)) };
-    assert_eq!(made(Merge::Sum, vec![]).to_string(), "the branches of a parallel layer is empty");
+    assert_eq!(
+        made(Merge::Sum, vec![]).to_string(),
+        "the branches of a parallel layer is empty; give at least 1 element"
+    );
     let mismatch = |error: Error| match error {
-        Error::WidthMismatch { layer, expected, found } => (layer, expected, found),
+        Error::WidthMismatch { layer, expected, found, .. } => (layer, expected, found),
         other => panic!("{other}"),
     };
-    assert_eq!(mismatch(made(Merge::Concatenate, vec![linear(2, 1), linear(3, 1)])), ("1".into(), 3, 2));
-    assert_eq!(mismatch(made(Merge::Sum, vec![linear(2, 1), linear(2, 1), linear(2, 4)])), ("2".into(), 4, 1));
+    assert_eq!(mismatch(made(Merge::Concatenate, vec![linear(2, 1), linear(3, 1)])), ("branch 1".into(), 3, 2));
+    let sum = mismatch(made(Merge::Sum, vec![linear(2, 1), linear(2, 1), linear(2, 4)]));
+    assert_eq!(sum, ("the sum of the branches".into(), 1, 4));
     let rows = made(Merge::Sum, vec![linear(2, 2), Box::new(LastStep::new(2))]);
     assert!(matches!(rows, Error::IncompatibleLayer { .. }), "{rows}");
     let built =

@@ -181,7 +181,7 @@ fn checkpoint_and_early_stopping_restore_buffers() {
         lowest = if loss < lowest.0 { (loss, epoch.epoch) } else { lowest };
         std::ops::ControlFlow::Continue(())
     };
-    stops.fit_with(&data, FitOptions::default().validation(&data).progress(&mut note)).unwrap();
+    stops.fit_with(&data, FitOptions::default().validation(&data).on_epoch(&mut note)).unwrap();
     assert_eq!(stops.evaluate(&data).unwrap().loss, lowest.0, "epoch {}", lowest.1);
     let checkpoint = stops.checkpoint();
     let mut other = trainer(TrainConfig::default());

@@ -179,7 +179,7 @@ fn windows_every_setting_equals_the_definition() {
         assert!(matches!(windows.of(width, &series), Err(Error::Parameter { .. })), "{windows:?}");
     }
     let text = Windows::new(2).of(4, &series).unwrap_err().to_string();
-    assert_eq!(text, "the series: 6 values are not a multiple of width 4");
+    assert_eq!(text, "the series: 6 values are not a multiple of width 4; complete the last row, or correct the sizes");
     assert!(matches!(Windows::new(usize::MAX).of(1, &series), Err(Error::InvalidData(_))));
 }
 
@@ -247,7 +247,10 @@ fn nested_samples_equal_flat_ones() {
     let narrow = Dataset::from_rows(&[vec![1.0, 2.0], vec![3.0]], labels).unwrap_err();
     assert_eq!(narrow.to_string(), "row 1 has 1 values, but row 0 has 2; all rows must have the same width");
     let odd = Dataset::from_sequences(2, &[vec![1.0, 2.0], vec![3.0]], labels).unwrap_err();
-    assert_eq!(odd.to_string(), "sample 1: 1 values are not a multiple of width 2");
+    assert_eq!(
+        odd.to_string(),
+        "sample 1: 1 values are not a multiple of width 2; complete the last row, or correct the sizes"
+    );
     assert!(matches!(Dataset::<f64>::from_rows::<Vec<f64>>(&[], None), Err(Error::EmptyBatch)));
     assert!(matches!(Dataset::from_rows(&[Vec::<f64>::new()], None), Err(Error::Empty { .. })));
     assert!(matches!(Dataset::from_sequences(1, &[vec![1.0], vec![]], None), Err(Error::NoSteps { sample: 1 })));

@@ -4,7 +4,10 @@ use chainrule::{
     BatchShape, Blocks, DataRule, Error, Layer,
     activation::Tanh,
     dataset::{Batch, Dataset},
-    layer::{BranchScale, Dropout, GroupNorm, LayerNorm, Linear, Mode, PRelu, Residual, Sequential, initialize},
+    layer::{
+        BranchScale, Dropout, GroupNorm, LayerNorm, Linear, Merge, Mode, PRelu, Parallel, Residual, Sequential,
+        initialize,
+    },
     loss::{
         BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
         MeanSquaredError, MultiMargin, Pinball, PoissonNll, SmoothL1, Target,
@@ -50,7 +53,7 @@ fn widths() {
     refuses!(
         network.push(Linear::new(5, 2)),
         Error::WidthMismatch { expected: 5, found: 4, .. },
-        ["layer 1", "5", "4"]
+        ["layer 0 outputs 4 values, but layer 1 expects 5", "equal"]
     );
     refuses!(network.push(Linear::new(4, 0)), Error::Parameter { .. }, ["width", "at least 1", "0"]);
     refuses!(
@@ -74,6 +77,24 @@ fn widths() {
     refuses!(Sequential::<f64>::input(3).build(), Error::Empty { .. }, ["network is empty"]);
     let branch = Sequential::<f64>::input(3).residual(|branch| branch.linear(4)).build();
     refuses!(branch, Error::WidthMismatch { expected: 3, found: 4, .. }, ["skip"]);
+    let inside = Sequential::<f64>::input(3).residual(|branch| branch.linear(4).layer(Linear::new(5, 3))).build();
+    refuses!(
+        inside,
+        Error::WidthMismatch { expected: 5, found: 4, .. },
+        ["layer 0.branch.0 outputs 4 values, but layer 0.branch.1 expects 5"]
+    );
+    let first = Sequential::<f64>::input(3).layer(Linear::new(2, 2)).build();
+    refuses!(first, Error::WidthMismatch { .. }, ["the input has 3 values, but layer 0 expects 2"]);
+    let branches = |merge| {
+        let branches: Vec<Box<dyn Layer<f64>>> = vec![Box::new(Linear::new(3, 4)), Box::new(Linear::new(3, 5))];
+        Parallel::new(merge, branches)
+    };
+    refuses!(
+        branches(Merge::Sum),
+        Error::WidthMismatch { expected: 4, found: 5, .. },
+        ["branch 1 outputs 5 values, but the sum of the branches expects 4"]
+    );
+    assert!(branches(Merge::Concatenate).is_ok());
     refuses!(Sequential::<f64>::input(3).recurrent(0, Lstm::new()).build(), Error::Parameter { .. }, ["at least 1"]);
     refuses!(
         Workspace::<f64, _>::new(Linear::new(0, 2), BatchShape::batch(1)),
@@ -139,7 +160,7 @@ fn batch_shapes() {
     refuses!(
         workspace.forward(&w, &x[..6], BatchShape::batch(3)),
         Error::BeyondCapacity { batch: 3, steps: 1, max_batch: 2, max_steps: 3 },
-        ["3 samples of up to 1", "holds 2 of 3"]
+        ["3 samples of up to 1", "holds 2 of 3", "largest pass"]
     );
     refuses!(
         workspace.infer(&w, &x[..8], BatchShape::sequences(1, 4)),
@@ -160,11 +181,11 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     let (layer, blocks) = linear();
     let mut workspace = Workspace::new(&layer, BatchShape::batch(2)).unwrap();
     let w = [0.0; 6];
-    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["backward", "needs a forward pass"]);
+    refuses!(workspace.backward(&w), Error::InvalidState { .. }, ["needs a forward pass", "`Workspace::forward`"]);
     refuses!(
         workspace.forward(&w[1..], &[0.0; 4], BatchShape::batch(2)),
         Error::Length { .. },
-        ["parameters", "6", "5"]
+        ["parameters", "6", "5", "`layer::initialize`"]
     );
     refuses!(
         workspace.forward(&w, &[0.0; 3], BatchShape::batch(2)),
@@ -225,7 +246,7 @@ fn losses() {
     refuses!(
         ce.evaluate(2, &y, Target::Classes(&[0, 2]), None, dy),
         Error::ClassOutOfRange { row: 1, label: 2, classes: 2 },
-        ["row 1", "class 2", "2 classes", "0 to 1"]
+        ["row 1", "class 2", "2 classes", "0 to 1", "correct the label"]
     );
     refuses!(accuracy(2, &y, &[0, 5]), Error::ClassOutOfRange { row: 1, label: 5, classes: 2 }, ["class 5", "0 to 1"]);
     refuses!(ce.evaluate(2, &y, Target::Classes(&[0]), None, dy), Error::Length { .. }, ["targets", "2", "1"]);
@@ -294,7 +315,11 @@ fn losses() {
         (&KlDivergence::new(), "KlDivergence"),
     ];
     for (loss, name) in all {
-        refuses!(loss.evaluate(2, &y, classes, None, dy), Error::TargetKind { .. }, [name, "values", "classes"]);
+        refuses!(
+            loss.evaluate(2, &y, classes, None, dy),
+            Error::TargetKind { .. },
+            [name, "classes", "`Target::Values`"]
+        );
         refuses!(loss.evaluate(2, &y, Target::Values(&y[1..]), None, dy), Error::Length { .. }, ["targets", "4", "3"]);
         // Found by this test: the place is one of the whole slice, not of its row.
         for (bad, text) in [(NAN, "NaN"), (INF, "inf")] {
@@ -452,7 +477,11 @@ fn a_gradient_that_stays_bad() {
     // A good one in between begins the count anew.
     assert_eq!(step(1.0), Ok(Outcome::Apply));
     assert_eq!((step(NAN), step(NAN)), (Ok(Outcome::Skip), Ok(Outcome::Skip)));
-    refuses!(step(-INF), Error::NonFiniteGradient { steps: 3, .. }, ["3 steps", "1.weight"]);
+    refuses!(
+        step(-INF),
+        Error::NonFiniteGradient { steps: 3, .. },
+        ["3 steps", "1.weight", "learning rate", "ClipNorm"]
+    );
     assert_eq!(w, [0.0, -1.0, -1.0, 0.0]);
 }
 
@@ -480,7 +509,7 @@ fn data_and_batches() {
     refuses!(
         Dataset::rows(5, &x, classes),
         Error::InvalidData(DataRule::NotMultiple { .. }),
-        ["inputs", "12 values", "multiple of width 5"]
+        ["inputs", "12 values", "multiple of width 5", "correct the sizes"]
     );
     refuses!(
         Dataset::sequences(5, 2, &x, classes),
@@ -575,4 +604,116 @@ fn descriptions_that_cannot_be_built() {
     }
     let network = Sequential::<f32>::input(2).residual(|branch| branch.linear(2).activation(Cube)).build().unwrap();
     refuses!(network.spec().build::<f64>(), Error::CustomPart { .. }, ["0.branch.1", "Cube", "custom"]);
+}
+
+/// Words that begin the remedy of a message, after its last semicolon.
+const REMEDIES: &[&str] = &[
+    "add",
+    "all",
+    "another",
+    "ask",
+    "build",
+    "choose",
+    "clip",
+    "complete",
+    "convert",
+    "correct",
+    "cut",
+    "divide",
+    "end",
+    "give",
+    "leave",
+    "let",
+    "lower",
+    "make",
+    "map",
+    "narrow",
+    "pad",
+    "predict",
+    "put",
+    "read",
+    "register",
+    "set",
+    "shorten",
+    "sort",
+    "start",
+    "state",
+    "take",
+    "train",
+    "use",
+    "widen",
+    "write",
+    "checkpoint",
+    "enlarge",
+];
+
+/// Messages without a remedy of their own, each with the reason.
+const NO_REMEDY: &[(&str, &str)] = &[
+    ("Error::InvalidLayer", "the rule has it"),
+    ("Error::InvalidData", "the rule has it"),
+    ("Error::Ranks", "the rule has it"),
+    ("Error::Registered", "the rule has it"),
+    ("Error::Parameter", "the allowed range is the remedy"),
+    ("Error::EmptyBatch", "the allowed number is the remedy"),
+    ("Error::NoSteps", "the allowed number is the remedy"),
+    ("Error::InvalidState", "`needs` is the remedy"),
+    ("Error::IncompatibleLayer", "`needs` is the remedy"),
+    ("Error::UndefinedMetric", "the reason has it"),
+    ("Error::FileKind", "its field `remedy` is the remedy"),
+    ("Error::CpuLevel", "the reason has it"),
+    ("Error::Optimizers", "what the chain needs is the remedy"),
+    ("Error::File", "the words of the operating system"),
+    ("DataRule::FileFormat", "the reason has it"),
+    ("RegistryRule::Build", "the reason has it"),
+    ("RankRule::Ended", "the cause is an error of another rank"),
+    ("RankRule::Failed", "the error of another rank has it"),
+];
+
+/// The messages of the error types: `Type::Variant`, and the text of its attribute `#[error(..)]`.
+fn messages(source: &str) -> Vec<(String, String)> {
+    let (mut found, mut rest, mut kind) = (Vec::new(), source, "");
+    while let Some(at) = rest.find("#[error(") {
+        if let Some(declared) = rest[..at].rfind("pub enum ") {
+            kind = rest[declared + 9..].split_whitespace().next().unwrap();
+        }
+        rest = &rest[at + 8..];
+        let end = rest.find(")]\n").unwrap();
+        let variant: String =
+            rest[end + 3..].trim_start().chars().take_while(|letter| letter.is_alphanumeric()).collect();
+        found.push((format!("{kind}::{variant}"), rest[..end].to_string()));
+        rest = &rest[end..];
+    }
+    found
+}
+
+/// The whole kind: no message of an error that a caller can cause ends without saying what to do. A rule of layers and
+/// cells may instead state what must hold.
+#[test]
+fn every_message_says_what_to_do() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error");
+    let remedies = std::fs::read_to_string(folder.join("message.rs")).unwrap();
+    let (mut faults, mut count, mut unused) = (Vec::new(), 0, NO_REMEDY.to_vec());
+    for file in ["mod", "data_rule", "layer_rule", "rank_rule", "registry_rule"] {
+        let source = std::fs::read_to_string(folder.join(format!("{file}.rs"))).unwrap();
+        for (variant, text) in messages(&source) {
+            count += 1;
+            let by_function = remedies.match_indices("pub(super) fn ").any(|(at, word)| {
+                let name = remedies[at + word.len()..].split('(').next().unwrap();
+                name.ends_with("_remedy") && text.contains(&format!("{name}("))
+            }) || text.contains("target_rows(");
+            let clause = text.rsplit("; ").next().filter(|_| text.contains("; ")).unwrap_or("");
+            let first = clause.split([' ', '(', '\\', '\n']).find(|word| !word.is_empty()).unwrap_or("");
+            let rule = file == "layer_rule" && text.contains("must");
+            let excepted = unused.iter().position(|(name, _)| *name == variant);
+            match (by_function || REMEDIES.contains(&first) || rule, excepted) {
+                (true, None) => {}
+                (false, Some(at)) => drop(unused.remove(at)),
+                (true, Some(_)) => faults.push(format!("{variant} needs no exception")),
+                (false, None) => faults.push(format!("{variant}: {text}")),
+            }
+        }
+    }
+    faults.extend(unused.iter().map(|(name, _)| format!("{name} is excepted, but is no message")));
+    assert!(count > 80, "{count} messages");
+    assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
 }

@@ -6,6 +6,8 @@ mod activation_laws;
 mod activations;
 #[cfg(feature = "approx")]
 mod approximate;
+#[cfg(all(feature = "ndarray", feature = "proptest"))]
+mod arrays;
 #[cfg(feature = "std")]
 mod branches;
 #[cfg(feature = "std")]
@@ -22,6 +24,8 @@ mod checkpointed;
 mod curvature;
 #[cfg(feature = "std")]
 mod datasets;
+#[cfg(feature = "safetensors")]
+mod debug_texts;
 #[cfg(feature = "std")]
 mod deep;
 #[cfg(feature = "std")]

@@ -152,5 +152,5 @@ fn wrong_arguments_give_typed_errors() {
         assert!(matches!(measure(1, &[0.0, f64::INFINITY], &[0.0, 0.0]), Err(Error::NonFinite { index: 1, .. })));
     }
     let flat = r2(2, &[0.0, 1.0, 2.0, 3.0], &[0.0, 7.0, 1.0, 7.0]).unwrap_err();
-    assert_eq!(flat.to_string(), "R² is undefined: all targets of column 1 are 7");
+    assert_eq!(flat.to_string(), "R² is undefined: all targets of column 1 are 7; leave this column out");
 }

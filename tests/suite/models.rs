@@ -3,12 +3,12 @@
 use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
     Error, Layer, LayerRule,
-    checkpoint::Checkpoint,
     dataset::{Dataset, Standardize},
     layer::{Backward, Dims, Forward, LastStep, LayerSpec, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Target, softmax},
     metrics::predicted_classes,
-    model::{Model, Precision},
+    model::{Model, Precision, StateDict},
+    network::Registry,
     proptest::{
         prelude::*,
         test_runner::{TestCaseResult, TestRunner},
@@ -27,7 +27,7 @@ fn model(network: Sequential<f64>) -> Model<f64> {
 
 /// A model with scales and names, and data in other units.
 fn named() -> (Model<f64>, Vec<f64>) {
-    let x: Vec<f64> = seeded_numbers(1, 40).iter().map(|x| 100.0 + 30.0 * x).collect();
+    let x: Vec<f64> = seeded_numbers::<f64>(1, 40).iter().map(|x| 100.0 + 30.0 * x).collect();
     let network = Sequential::input(2).lstm(3).layer_norm().linear(2).build().unwrap();
     let scales = [Standardize::of(2, &x).unwrap(), Standardize::of(2, &[0.0, 5.0, 10.0, 7.0]).unwrap()];
     let [inputs, outputs] = scales;
@@ -110,15 +110,76 @@ fn file_of_a_model_gives_the_model_back() {
         assert!(Model::<f64>::from_bytes(&bytes[..at]).is_err(), "{at} bytes");
     }
     assert!(matches!(Model::<f64>::load(directory.path().join("none")), Err(Error::File { .. })));
-    // A checkpoint is no model, and says so.
-    let network = Sequential::<f64>::input(1).linear(1).build().unwrap();
-    let checkpoint = Checkpoint::new(initialize(&network, 1).unwrap()).to_bytes(&network).unwrap();
-    assert!(matches!(Model::<f64>::from_bytes(&checkpoint), Err(Error::CheckpointVersion { .. })));
     let own = Model::from_bytes_with(Sequential::input(2).lstm(3).layer_norm().linear(2).build().unwrap(), &bytes);
     assert_eq!(bits(&own.unwrap().predict(&data).unwrap()), expected);
     let other =
         Model::from_bytes_with(Sequential::<f64>::input(2).lstm(4).layer_norm().linear(2).build().unwrap(), &bytes);
     assert!(matches!(other, Err(Error::Checkpoint { .. })));
+}
+
+/// Each reader refuses the files of the others, names the file, says what it is, and names the call that reads it.
+#[test]
+fn files_of_another_kind_name_the_call_that_reads_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let network = || Sequential::<f64>::input(1).linear(1).build().unwrap();
+    let mut run = Trainer::new(network(), MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    run.save(path("run")).unwrap();
+    run.model().unwrap().save(path("model")).unwrap();
+    let mut foreign = StateDict::new();
+    foreign.insert("0.weight", &[1, 1], vec![2.0]).unwrap();
+    foreign.save(path("foreign"), Precision::F32).unwrap();
+    std::fs::write(path("zip"), b"PK\x03\x04 and so on").unwrap();
+    let later = std::collections::HashMap::from([("chainrule model".into(), "7".into())]);
+    let none = || Vec::<(String, safetensors::tensor::TensorView<'_>)>::new();
+    std::fs::write(path("later"), safetensors::serialize(none(), Some(later)).unwrap()).unwrap();
+    std::fs::write(path("torn"), &std::fs::read(path("model")).unwrap()[..40]).unwrap();
+
+    let model = |name: &str| Model::<f64>::load(path(name)).unwrap_err();
+    let cases: [(&str, Error, &[&str]); 9] = [
+        ("run", model("run"), &["is the checkpoint of a run, not a model", "`Trainer::load`"]),
+        ("foreign", model("foreign"), &["another program", "`StateDict::load`", "`import_state_dict`"]),
+        ("zip", model("zip"), &["zip archive, as `torch.save` writes", "`safetensors.torch.save_file`"]),
+        ("later", model("later"), &["version 7", "reads 1"]),
+        ("torn", model("torn"), &["cannot be read", "another copy"]),
+        ("model", run.load(path("model")).unwrap_err(), &["is a model, not the checkpoint of a run", "`Model::load`"]),
+        ("foreign", run.load_parameters(path("foreign")).unwrap_err(), &["another program", "`StateDict::load`"]),
+        ("zip", StateDict::load(path("zip")).unwrap_err(), &["zip archive", "`StateDict::load`"]),
+        ("torn", StateDict::load(path("torn")).unwrap_err(), &["cannot be read"]),
+    ];
+    for (name, error, words) in cases {
+        let text = error.to_string();
+        assert!(text.starts_with(&path(name).display().to_string()), "{name}: {text}");
+        assert!(words.iter().all(|words| text.contains(words)), "{name}: {text}");
+        assert!(!text.contains("none") && (name == "run" || !text.contains("checkpoint format")), "{name}: {text}");
+    }
+    // What the messages name reads them.
+    run.load(path("run")).unwrap();
+    assert_eq!(StateDict::load(path("foreign")).unwrap().get("0.weight").unwrap().values, [2.0]);
+    let own = Model::load_with(network(), path("model")).unwrap();
+    assert_eq!(own.parameters(), run.parameters());
+    let other = Sequential::<f64>::input(1).linear(2).build().unwrap();
+    let text = Model::load_with(other, path("model")).unwrap_err().to_string();
+    assert!(text.starts_with("layer 0: the saved file has Linear"), "{text}");
+}
+
+/// Fine-tuning keeps what belongs to the model: without its scale, a prediction would read unscaled inputs.
+#[test]
+fn trainer_from_a_model_returns_its_scales_and_names() {
+    let (model, x) = named();
+    let (bytes, data) = (model.to_bytes().unwrap(), Dataset::sequences(2, 5, &x, None).unwrap());
+    let settings = TrainConfig { epochs: 0, ..TrainConfig::default() };
+    let mut trainer = Trainer::from_model(model, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+    for model in [trainer.model().unwrap(), trainer.model_registered(&Registry::new()).unwrap()] {
+        assert!(model.to_bytes().unwrap() == bytes);
+    }
+    // The trainer itself takes data in the scale of the network.
+    let scaled = named().0.input_scale().unwrap().inputs(&data).unwrap();
+    let mut by_hand = trainer.predict(&scaled).unwrap();
+    named().0.output_scale().unwrap().invert(&mut by_hand).unwrap();
+    let model = trainer.into_model().unwrap();
+    assert_eq!(bits(&model.predict(&data).unwrap()), bits(&by_hand));
+    assert!(model.to_bytes().unwrap() == bytes);
 }
 
 /// The nearest number of each format, by the crate `half` and by Rust's own conversions.
@@ -228,7 +289,52 @@ impl<T: chainrule::Scalar> Layer<T> for SumOfSteps {
 fn stream_of_a_custom_layer_that_reads_all_steps_is_refused() {
     let summing = Model::new(SumOfSteps, Vec::<f64>::new()).unwrap();
     let text = summing.stream().unwrap_err().to_string();
-    assert!(text.starts_with("layer network: ") && text.contains("a step at a time"), "{text}");
+    assert!(text.starts_with("layer network: SumOfSteps ") && text.contains("a step at a time"), "{text}");
+    // Inside other layers it is named, not the network, and not a custom layer that streams.
+    let inside = Sequential::input(2).layer(Doubled).lstm(3).linear(1).residual(|branch| branch.layer(SumOfSteps));
+    let text = model(inside.build().unwrap()).stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer 3.branch.0: SumOfSteps gives other outputs"), "{text}");
+    let last = Sequential::input(2).layer(Doubled).linear(1).layer(LaterSteps).last_step();
+    let text = model(last.build().unwrap()).stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer 2: LaterSteps reads later steps"), "{text}");
+    let mut streams = model(Sequential::input(2).layer(Doubled).lstm(3).build().unwrap());
+    streams = streams.name_columns(["a", "b"]).unwrap();
+    assert!(streams.stream().is_ok());
+}
+
+/// A custom layer of width 2 that streams: `y = 2 x`.
+#[derive(Debug)]
+struct Doubled;
+
+impl<T: chainrule::Scalar> Layer<T> for Doubled {
+    fn dims(&self) -> Dims {
+        Dims::new(2, 2, 0)
+    }
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        pass.y.iter_mut().zip(pass.x).for_each(|(y, &x)| *y = x + x);
+    }
+    fn backward(&self, _w: &[T], pass: Backward<'_, T>) {
+        if let Some(dx) = pass.dx {
+            dx.iter_mut().zip(pass.dy).for_each(|(dx, &dy)| *dx = dy + dy);
+        }
+    }
+}
+
+/// A custom layer that says of itself that it reads later steps.
+#[derive(Debug)]
+struct LaterSteps;
+
+impl<T: chainrule::Scalar> Layer<T> for LaterSteps {
+    fn dims(&self) -> Dims {
+        Dims::new(1, 1, 0)
+    }
+    fn forward(&self, _w: &[T], pass: Forward<'_, T>) {
+        pass.y.copy_from_slice(pass.x);
+    }
+    fn backward(&self, _w: &[T], _pass: Backward<'_, T>) {}
+    fn reads_later_steps(&self) -> bool {
+        true
+    }
 }
 
 /// Past the first block of a sum and the first group of blocks, and after a reset.

@@ -587,7 +587,7 @@ fn rows_of_different_norms_are_predicted_apart() -> Result<(), Error> {
 #[test]
 fn common_part_of_rows_is_predicted_through_a_norm_over_the_batch() -> Result<(), Error> {
     const WIDTH: usize = 96;
-    let (mut x, shared) = (normals(64 * WIDTH, 4), normals(WIDTH, 5));
+    let (mut x, shared) = (normals(64 * WIDTH, 4), normals::<f32>(WIDTH, 5));
     x.chunks_mut(WIDTH).for_each(|row| row.iter_mut().zip(&shared).for_each(|(x, shared)| *x = 0.2 * *x + shared));
     let network = Sequential::<f32>::input(WIDTH).linear(WIDTH).batch_norm().activation(Relu).linear(8).build()?;
     let measured = mean_decades(&network, WIDTH, &x);

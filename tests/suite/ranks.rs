@@ -909,7 +909,7 @@ fn callback_of_one_rank_stops_all() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        case.on(Some(rank), 1).fit_with(&data, FitOptions::new().progress(&mut stop)).unwrap().len()
+        case.on(Some(rank), 1).fit_with(&data, FitOptions::new().on_epoch(&mut stop)).unwrap().len()
     });
     assert_eq!(epochs, [2, 2, 2]);
 }

@@ -199,7 +199,7 @@ fn registry_refuses_what_is_not_the_described_part() {
 
     let failing = Registry::new().activation("Square", |_| Err::<Square, _>(Error::settings("no number")));
     let failed = rule(pointwise.build_with(&failing)).1.to_string();
-    assert_eq!(failed, "layer 0 could not be built: settings: no number");
+    assert_eq!(failed, "layer 0 could not be built: settings: no number; correct the settings in the description");
     // Depth is checked first.
     let mut deep = scale;
     for _ in 0..10_000 {

@@ -5,7 +5,7 @@ use chainrule::{
     BatchShape, Error, Layer,
     activation::{Relu, Tanh},
     initializer::Normal,
-    layer::{Sequential, initialize},
+    layer::{RmsNorm, Sequential, initialize},
     model::{ModuleNames, Precision, StateDict, export_state_dict, import_state_dict},
     recurrent::{Bidirectional, Cell, Elman, Gru, Lstm, Recurrent},
     workspace::Workspace,
@@ -228,4 +228,93 @@ fn gru_whose_reset_gate_acts_first_is_refused() {
     let layer = Recurrent::new(2, 3, cell).weights(Normal { mean: 0.0, std: 1.0 });
     let w = initialize::<f64>(&layer, 1).unwrap();
     assert!(matches!(export_state_dict::<f64>(&layer, &w, &[], &ModuleNames::new()), Err(Error::StateDict { .. })));
+}
+
+/// The network of a file in `tests/reference/state_dicts`, written by PyTorch (`state_dicts.py`), and its modules.
+fn network_of_pytorch(name: &str) -> (Sequential<f64>, ModuleNames) {
+    let input = || Sequential::<f64>::input(3);
+    let stacked = |network: Sequential<f64>| {
+        let names = (0..network.len()).fold(ModuleNames::new(), |names, at| names.stacked(&at.to_string(), "", at));
+        (network, names)
+    };
+    let plain = |network: Sequential<f64>| (network, ModuleNames::new());
+    match name {
+        "linear" => plain(input().linear(4).tanh().linear(2).build().unwrap()),
+        "embedding" => plain(Sequential::input(1).embedding(7, 3).linear(2).build().unwrap()),
+        "layer_norm" => plain(input().linear(4).layer_norm().build().unwrap()),
+        "rms_norm" => plain(input().linear(4).layer(RmsNorm::new(4).epsilon(1e-5).unwrap()).build().unwrap()),
+        "group_norm" => plain(input().linear(4).group_norm(2).build().unwrap()),
+        "batch_norm" => plain(input().linear(4).batch_norm().build().unwrap()),
+        "rnn_tanh" => stacked(input().recurrent(4, Elman::new(Tanh)).build().unwrap()),
+        "rnn_relu_stacked_both" => {
+            let cell = || Elman::new(Relu);
+            stacked(input().bidirectional(4, cell()).bidirectional(4, cell()).build().unwrap())
+        }
+        "lstm" => stacked(input().lstm(4).build().unwrap()),
+        "lstm_stacked_both" => {
+            stacked(input().bidirectional(4, Lstm::new()).bidirectional(4, Lstm::new()).build().unwrap())
+        }
+        "gru_stacked" => stacked(input().gru(4).gru(4).build().unwrap()),
+        "gru_both_without_bias" => {
+            let direction = || Recurrent::new(3, 4, Gru::new()).without_bias();
+            stacked(input().layer(Bidirectional::new::<f64>(direction(), direction()).unwrap()).build().unwrap())
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// The shape of the pass over an input: rows, or \[steps, batch, width\].
+fn shape_of(input: &[usize]) -> BatchShape<'static> {
+    match *input {
+        [steps, batch, _] => BatchShape::sequences(batch, steps),
+        [batch, ..] => BatchShape::batch(batch),
+        [] => panic!("no axes"),
+    }
+}
+
+/// Twelve files that PyTorch wrote: parameters and buffers give its output. What is exported again is what was there,
+/// but for the two biases of a gate, of which only the sum counts. With `CHAINRULE_EXPORTS` set, networks of other
+/// parameters are written to that folder with their outputs, which `.ci/pytorch` compares with PyTorch's.
+#[test]
+fn networks_of_pytorch_give_its_outputs_and_are_exported_under_its_names() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/state_dicts");
+    let (mut count, mut worst) = (0, 0.0_f64);
+    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let state = StateDict::load(&file).unwrap();
+        let (network, names) = network_of_pytorch(name);
+        let shape = shape_of(&state.get("example.input").unwrap().shape);
+        let x = &state.get("example.input").unwrap().values;
+        let mut workspace = Workspace::new(&network, shape).unwrap();
+        let mut w = vec![0.0; Layer::<f64>::dims(&network).parameters];
+        let mut buffers = workspace.buffers().to_vec();
+        // Without `skip` the two tensors of the example are refused by name.
+        let refused = import_state_dict(&network, &mut w, &mut buffers, &state, &names).unwrap_err();
+        assert!(refused.to_string().contains("example."), "{name}: {refused}");
+        let skipping = names.clone().skip("example");
+        import_state_dict(&network, &mut w, &mut buffers, &state, &skipping).unwrap();
+        workspace.set_buffers(&buffers).unwrap();
+        let y = workspace.infer(&w, x, shape).unwrap();
+        let off = error(y, &state.get("example.output").unwrap().values);
+        assert!(off <= 1e-12, "{name}: {off:e}");
+        worst = worst.max(off);
+        count += 1;
+
+        let exported = export_state_dict(&network, &w, &buffers, &names).unwrap();
+        for tensor in state.names().filter(|name| !name.starts_with("example.") && !name.ends_with("tracked")) {
+            let [ours, theirs] = [&exported, &state].map(|state| state.get(tensor).unwrap());
+            assert_eq!(ours.shape, theirs.shape, "{name}, {tensor}");
+            assert!(tensor.contains("bias_") || ours.values == theirs.values, "{name}, {tensor}");
+        }
+        if let Ok(folder) = std::env::var("CHAINRULE_EXPORTS") {
+            let w: Vec<f64> = initialize(&network, 9).unwrap();
+            let mut exported = export_state_dict(&network, &w, &buffers, &names).unwrap();
+            let y = workspace.infer(&w, x, shape).unwrap().to_vec();
+            exported.insert("example.input", &state.get("example.input").unwrap().shape, x.clone()).unwrap();
+            exported.insert("example.output", &state.get("example.output").unwrap().shape, y).unwrap();
+            exported.save(std::path::Path::new(&folder).join(format!("{name}.safetensors")), Precision::F64).unwrap();
+        }
+    }
+    assert_eq!(count, 12);
+    println!("state dicts of PyTorch: worst relative error {worst:.1e}");
 }

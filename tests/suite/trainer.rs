@@ -210,7 +210,7 @@ fn validation_is_without_noise() {
         seen.push(*epoch);
         ControlFlow::Continue(())
     };
-    let observers = FitOptions::new().validation(&data).progress(&mut progress);
+    let observers = FitOptions::new().validation(&data).on_epoch(&mut progress);
     let epochs = trainer.fit_with(&data, observers).unwrap();
     assert_eq!(epochs, seen);
     let evaluation = trainer.evaluate(&data).unwrap();
@@ -257,7 +257,7 @@ fn progress_may_stop() {
     let made = made();
     let mut trainer = trainer(mlp(), Sgd::new(0.1), TrainConfig { epochs: 10, ..TrainConfig::default() });
     let mut stop = |epoch: &Epoch| if epoch.epoch == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let epochs = trainer.fit_with(&made.data(), FitOptions::new().progress(&mut stop)).unwrap();
+    let epochs = trainer.fit_with(&made.data(), FitOptions::new().on_epoch(&mut stop)).unwrap();
     assert_eq!(epochs.len(), 3);
     let rest = trainer.fit(&made.data()).unwrap();
     assert_eq!((rest.len(), rest[0].epoch, rest[6].epoch), (7, 4, 10));

@@ -262,7 +262,7 @@ fn best_parameters_return_at_the_end_of_every_run() {
         let stop =
             &mut |epoch: &Epoch| if epoch.epoch == until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         assert_eq!(
-            interrupted.fit_with(&data, FitOptions::new().validation(&other).progress(stop)).unwrap().len(),
+            interrupted.fit_with(&data, FitOptions::new().validation(&other).on_epoch(stop)).unwrap().len(),
             left
         );
         assert_eq!(interrupted.evaluate(&other).unwrap().loss, best, "interrupted");
@@ -293,7 +293,7 @@ fn best_parameters_return_at_the_end_of_every_run() {
     failed
         .fit_with(
             &data,
-            FitOptions::new().validation(&other).progress(&mut |epoch| {
+            FitOptions::new().validation(&other).on_epoch(&mut |epoch| {
                 if epoch.epoch == at + 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),
         )
@@ -355,7 +355,7 @@ fn early_stop_is_saved_and_loaded() {
     let mut whole = trainer(mlp(), MeanSquaredError::new(), Adam::new(1e-2), ordered(8, 5));
     whole.fit(&data).unwrap();
     let stop = &mut |epoch: &Epoch| if epoch.epoch == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    whole.fit_with(&data, FitOptions::new().progress(stop)).unwrap();
+    whole.fit_with(&data, FitOptions::new().on_epoch(stop)).unwrap();
     whole.save(&path).unwrap();
     let mut loaded = trainer(mlp(), MeanSquaredError::new(), Adam::new(1e-2), ordered(8, 5));
     loaded.load(&path).unwrap();

@@ -15,9 +15,9 @@ use crate::{
     transform::GradientTransform,
 };
 use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
 
 /// A network with a fix applied.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct FixedNetwork<T> {
     /// The built network.
@@ -27,6 +27,15 @@ pub struct FixedNetwork<T> {
     pub parameters: Vec<T>,
     /// The blocks whose parameters were copied from the old network.
     pub survivors: Vec<Survivor>,
+}
+
+/// Writes the network, the number of parameters and the survivors.
+impl<T: Scalar> fmt::Debug for FixedNetwork<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fixed = f.debug_struct("FixedNetwork");
+        fixed.field("network", &self.network).field("parameters", &self.parameters.len());
+        fixed.field("survivors", &self.survivors).finish()
+    }
 }
 
 /// The trainer of a fixed network.

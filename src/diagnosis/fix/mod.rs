@@ -20,6 +20,7 @@ mod redraw;
 mod residual;
 mod shorter_step;
 mod standardize;
+mod strategy;
 mod survivors;
 mod targets;
 mod train_block;
@@ -49,6 +50,7 @@ pub use orthogonal::OrthogonalRecurrence;
 pub use redraw::Redraw;
 pub use residual::ResidualBranches;
 pub use shorter_step::ShorterStep;
+pub use strategy::FixStrategy;
 pub use survivors::{Survivor, survivors, transplant};
 pub use targets::StandardizeTargets;
 pub use train_block::TrainBlock;
@@ -66,7 +68,7 @@ use crate::{
     theory::{InputStatistics, Prediction},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
-use core::fmt::{self, Debug};
+use core::fmt;
 
 /// The facts from which fixes are proposed: network, inputs, finding, span.
 #[derive(Clone, Debug)]
@@ -164,19 +166,6 @@ impl<'a> FixContext<'a> {
         let accused = survivors::accused(self.network, self.finding);
         Fix { name, effort, change, before: None, after: None, why, accused, enough: true, preferred: false }
     }
-}
-
-/// A strategy that proposes a fix for some causes, with the predicted budget: the decades from loss to first weights.
-pub trait FixStrategy: Debug + Send + Sync {
-    /// The name of the strategy, in a few words.
-    fn name(&self) -> &'static str;
-    /// Whether the strategy proposes fixes for `cause`.
-    fn applies_to(&self, cause: Cause) -> bool;
-    /// Proposes a fix for this context, with its predicted budget; `None` if the strategy does not apply.
-    ///
-    /// # Errors
-    /// Those of [`Prediction::of_node`] for the layer spec before or after the change. A custom layer is no error.
-    fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error>;
 }
 
 /// The part of a setup that a fix changes, in order of increasing effort.

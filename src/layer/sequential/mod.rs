@@ -16,7 +16,7 @@ use crate::{
     scalar::Scalar,
     size::{room, saturating_sum},
 };
-use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
+use alloc::{boxed::Box, format, string::ToString, vec, vec::Vec};
 use core::ops::Range;
 use parallel::SMALL;
 
@@ -24,6 +24,16 @@ use parallel::SMALL;
 ///
 /// Both passes are loops over a precomputed table, with two alternating buffers. So a deep network needs no more stack,
 /// and more memory only for saved values.
+///
+/// ```
+/// use chainrule::layer::{Layer, Linear, Sequential};
+/// let built = Sequential::<f32>::input(4).linear(8).relu().linear(2).build()?;
+/// let mut pushed = Sequential::<f32>::new(4); // the same, layer by layer
+/// pushed.push(Linear::new(4, 8))?;
+/// assert_eq!((built.dims().output, built.dims().parameters), (2, 4 * 8 + 8 + 8 * 2 + 2));
+/// println!("{built:?}"); // a table of the layers
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 pub struct Sequential<T> {
     links: Vec<Entry<T>>,
     /// Prefix sums of the widths: the input width of layer i is `columns[i + 1] − columns[i]`.
@@ -102,7 +112,8 @@ impl<T: Scalar> Sequential<T> {
         let kept = checked.map_err(|rule| rule.at(&i.to_string()))?;
         let (dims, width) = (kept.dims, self.width());
         if dims.input != width {
-            return Err(Error::WidthMismatch { layer: i.to_string(), expected: dims.input, found: width });
+            let before = i.checked_sub(1).map_or("the input has".into(), |before| format!("layer {before} outputs"));
+            return Err(Error::WidthMismatch { layer: i.to_string(), before, expected: dims.input, found: width });
         }
         require(dims.input > 0 && dims.output > 0, "the width of a layer", "at least 1", 0.0)?;
         let sum_of = |what: &str, before: usize, own: usize| {

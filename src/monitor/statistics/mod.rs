@@ -22,6 +22,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Collects the measurements for a [`diagnosis`](crate::diagnosis): the budget of each link and over time, saturation,
 /// dead units, cosines between inputs, the updates of each block, spikes, clipping, and the origin of the first
@@ -46,7 +47,7 @@ use alloc::vec::Vec;
 /// assert!(sigmoid.mean_slope() <= 0.25); // φ′ never exceeds ¼
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Statistics {
     links: Vec<LinkStatistics>,
     states: Vec<StateStatistics>,
@@ -59,6 +60,16 @@ pub struct Statistics {
     input: link::Parts,
     /// The indices in `links`, `gates` and `states` at which the search for the next event's entry starts.
     next: [usize; 3],
+}
+
+/// Writes the numbers of links, states, gates and blocks, and the summary of the run.
+impl fmt::Debug for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut statistics = f.debug_struct("Statistics");
+        statistics.field("links", &self.links.len()).field("states", &self.states.len());
+        statistics.field("gates", &self.gates.len()).field("blocks", &self.blocks.len());
+        statistics.field("run", &self.run).field("history", &self.history).finish()
+    }
 }
 
 impl Statistics {

@@ -121,7 +121,7 @@ fn bound_of_two_directions_is_attained() {
 fn bound_of_aligned_layers_is_attained() {
     let (n, depth) = (5, 40);
     let unit = |seed: u64| {
-        let v = seeded_numbers(seed, n);
+        let v: Vec<f64> = seeded_numbers(seed, n);
         let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
         v.iter().map(|v| v / length).collect::<Vec<_>>()
     };

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 /// Inputs of several magnitudes, zeros, and rows of nearly equal values, where norms have the largest derivatives.
 fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
-    let values = seeded_numbers(case.seed ^ 5, count);
+    let values: Vec<f64> = seeded_numbers(case.seed ^ 5, count);
     let sized = |size: f64| values.iter().map(|value| size * value).collect::<Vec<f64>>();
     let equal = |spread: f64| {
         values.iter().enumerate().map(|(i, value)| values[i / case.input] + spread * value).collect::<Vec<f64>>()
@@ -27,7 +27,8 @@ fn inputs(case: &Case, count: usize) -> Vec<Vec<f64>> {
 fn share<T: Scalar>(case: &Case, climbs: u64) -> (f64, f64) {
     let (network, shape) = (node(case.input, &case.parts).build::<T>().unwrap(), case.shape());
     let size = 10f64.powf(case.size);
-    let w: Vec<f64> = seeded_numbers(case.seed, network.dims().parameters).iter().map(|value| value * size).collect();
+    let count = network.dims().parameters;
+    let w: Vec<f64> = seeded_numbers::<f64>(case.seed, count).iter().map(|value| value * size).collect();
     let w = cast::<T>(&w);
     let bound = Certificate::new(&network, &w, shape).unwrap().bound().unwrap();
     let measure = |x: &[f64]| longest_input_gradient(&*network, &w, &cast::<T>(x), shape);
@@ -64,7 +65,9 @@ proptest! {
         cell in cell(), hidden in 1..4usize, seed: u64, size in -1.0..1.5f64, steps in 1..8usize,
     ) {
         let network = node(2, &[super::network::Part::Recurrent(hidden, cell)]).build::<f64>().unwrap();
-        let scaled = |seed, count, size: f64| seeded_numbers(seed, count).iter().map(|v| v * size).collect::<Vec<_>>();
+        let scaled = |seed, count, size: f64| -> Vec<f64> {
+            seeded_numbers::<f64>(seed, count).iter().map(|v| v * size).collect()
+        };
         let w = scaled(seed, network.dims().parameters, 10f64.powf(size));
         let certificate = Certificate::new(&network, &w, chainrule::BatchShape::sequences(1, steps)).unwrap();
         let bounds = certificate.horizons()[0].bounds.clone().unwrap();
@@ -119,7 +122,8 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
     };
     let mut best = (0.0, Vec::new());
     for start in 0..4 {
-        let mut values: Vec<f64> = seeded_numbers(start, count + steps).iter().map(|value| 2.0 * value).collect();
+        let mut values: Vec<f64> =
+            seeded_numbers::<f64>(start, count + steps).iter().map(|value| 2.0 * value).collect();
         values[weight] = 40.0 * values[weight].signum();
         let mut found = share(&values);
         for climb in 0..120 {

@@ -20,6 +20,7 @@ fn typed(error: &Error) -> bool {
         error,
         Error::CheckpointFormat { .. }
             | Error::CheckpointVersion { .. }
+            | Error::FileKind { .. }
             | Error::Checkpoint { .. }
             | Error::CheckpointValue { .. }
     )

@@ -247,11 +247,11 @@ fn load_files_of_others_refused() {
     // Of another program, and of a later version of this one.
     let empty = || Vec::<(String, safetensors::tensor::TensorView<'_>)>::new();
     fs::write(&path, safetensors::serialize(empty(), None).unwrap()).unwrap();
-    let version = |found: &str| Error::CheckpointVersion { found: found.into(), expected: 2 };
-    assert_eq!(refused(&mut run, &path), version("none"));
+    assert!(matches!(refused(&mut run, &path), Error::FileKind { .. }));
     let later = std::collections::HashMap::from([("chainrule".into(), "3".into())]);
     fs::write(&path, safetensors::serialize(empty(), Some(later)).unwrap()).unwrap();
-    assert_eq!(refused(&mut run, &path), version("3"));
+    let origin = path.display().to_string();
+    assert_eq!(refused(&mut run, &path), Error::CheckpointVersion { origin, found: "3".into(), expected: 2 });
     // Of another shape.
     trainer(9, Adam::new(1e-2), TrainConfig::default()).save(&path).unwrap();
     assert_eq!(block(refused(&mut run, &path)), "layer 0");

@@ -7,10 +7,11 @@ use crate::{
 };
 use chainrule::{
     dataset::{
-        Batch, Dataset, FileDataset, FileTargets, FileTensor, Standardize, Windows, encode_labels, mask_lengths,
-        one_hot, unpad,
+        ArrayTarget, Batch, Dataset, FileDataset, FileTargets, FileTensor, Standardize, Windows, encode_labels,
+        mask_lengths, one_hot, unpad,
     },
     loss::Target,
+    ndarray::ArrayD,
 };
 
 pub fn entries() -> Vec<Entry> {
@@ -27,6 +28,31 @@ pub fn entries() -> Vec<Entry> {
             ensure(inputs.iter().all(|x| x.is_finite()), || "an input that is not finite is accepted".into())?;
             gathered(c, &data)
         }),
+        entry(
+            4,
+            &["dataset::Dataset::from_array", "dataset::ArrayTarget::classes", "dataset::ArrayTarget::values"],
+            &[],
+            |c| {
+                let array = |c: &mut Case| {
+                    let shape: Vec<usize> = (0..c.below(5)).map(|_| c.below(4)).collect();
+                    let values: Vec<f32> = c.values(shape.iter().product(), Taste::Mild);
+                    ArrayD::from_shape_vec(shape, values).map_err(|error| Fault::Refused(error.to_string()))
+                };
+                let (inputs, values) = (array(c)?, array(c)?);
+                let classes = values.map(|_| 1_usize);
+                // Reversed axes are not in standard layout.
+                let (inputs, values) = if c.flag() { (inputs.t(), values.t()) } else { (inputs.view(), values.view()) };
+                let targets = match c.below(3) {
+                    0 => None,
+                    1 => Some(ArrayTarget::classes(if c.flag() { classes.t() } else { classes.view() })),
+                    _ => Some(ArrayTarget::values(values)),
+                };
+                let data = Dataset::from_array(inputs.clone(), targets)?;
+                ensure(data.inputs().iter().eq(inputs.iter()), || format!("{inputs:?} {data:?}"))?;
+                ensure(data.samples() == inputs.shape()[0], || format!("{data:?}"))?;
+                gathered(c, &data)
+            },
+        ),
         entry(8, &["dataset::Dataset::sequences"], &[], |c| {
             let (width, steps, samples) = (c.width(), c.width(), c.few());
             let inputs: Vec<f64> = c.slice(width.saturating_mul(samples).saturating_mul(steps));

@@ -96,12 +96,13 @@ pub fn entries() -> Vec<Entry> {
                 used(c, &model)
             },
         ),
-        entry(2, &["trainer::Trainer::from_model"], &[], |c| {
+        entry(2, &["trainer::Trainer::from_model", "trainer::Trainer::model_registered"], &[], |c| {
             let settings = TrainConfig { batch_size: c.few(), epochs: 1, ..TrainConfig::default() };
             let mut trainer = Trainer::from_model(model(c)?, MeanSquaredError::new(), Sgd::new(0.01), settings)?;
             let values = c.values::<f32>(4, Taste::Mild);
             trainer.fit(&Dataset::rows(3, &[0.5; 6], chainrule::loss::Target::Values(&values))?)?;
-            used(c, &trainer.model()?)
+            used(c, &trainer.model()?)?;
+            used(c, &trainer.model_registered(&Registry::new())?)
         }),
         entry(
             6,
@@ -113,6 +114,7 @@ pub fn entries() -> Vec<Entry> {
                 "model::Model::load",
                 "model::Model::from_bytes",
                 "model::Model::from_bytes_with",
+                "model::Model::load_with",
             ],
             &[],
             |c| {
@@ -137,6 +139,8 @@ pub fn entries() -> Vec<Entry> {
                 let path = std::env::temp_dir().join(format!("chainrule-hostile-{}", std::process::id()));
                 let saved = if c.flag() { model.save(&path) } else { model.save_as(&path, precision(c)) };
                 let loaded = Model::<f32>::load(&path);
+                let with = Model::load_with(spec.build::<f32>()?, &path);
+                ensure(loaded.is_ok() == with.is_ok(), || format!("{:?}", with.err()))?;
                 let _ = std::fs::remove_file(&path);
                 saved?;
                 used(c, &loaded?)?;

@@ -123,7 +123,7 @@ pub fn entries() -> Vec<Entry> {
                 "trainer::Trainer::fit_with",
                 "trainer::FitOptions::new",
                 "trainer::FitOptions::monitor",
-                "trainer::FitOptions::progress",
+                "trainer::FitOptions::on_epoch",
                 "trainer::FitOptions::validation",
             ],
             &[],
@@ -152,7 +152,7 @@ pub fn entries() -> Vec<Entry> {
                     observers = observers.monitor(&mut seen);
                 }
                 if c.flag() {
-                    observers = observers.progress(&mut progress);
+                    observers = observers.on_epoch(&mut progress);
                 }
                 let epochs = run.fit_with(&data, observers)?;
                 let _ = format!("{epochs:?}");

@@ -1,0 +1,39 @@
+//! Errors with the place from which they come: settings, a layer inside another, a file.
+
+use super::Error;
+use alloc::format;
+
+impl Error {
+    /// Returns [`Error::Settings`] with the message of another error, such as that of a JSON reader.
+    pub fn settings(reason: impl core::fmt::Display) -> Self {
+        Error::Settings { reason: format!("{reason}") }
+    }
+
+    /// Returns an [`Error::InvalidLayer`] or [`Error::WidthMismatch`] with `path.` before the paths of its layers.
+    /// Returns other errors unchanged.
+    pub(crate) fn within(self, path: &str) -> Self {
+        match self {
+            Error::InvalidLayer { layer, rule } => Error::InvalidLayer { layer: format!("{path}.{layer}"), rule },
+            Error::WidthMismatch { layer, before, expected, found } if !layer.contains(' ') => {
+                let before = match before.strip_prefix("layer ") {
+                    Some(rest) => format!("layer {path}.{rest}"),
+                    None => before,
+                };
+                Error::WidthMismatch { layer: format!("{path}.{layer}"), before, expected, found }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns an error about the content of a file with `path` as its origin. Returns other errors unchanged.
+    #[cfg(all(feature = "safetensors", feature = "std"))]
+    pub(crate) fn of_file(mut self, path: &std::path::Path) -> Self {
+        if let Error::CheckpointFormat { origin, .. }
+        | Error::FileKind { origin, .. }
+        | Error::CheckpointVersion { origin, .. } = &mut self
+        {
+            *origin = format!("{}", path.display());
+        }
+        self
+    }
+}

@@ -1,0 +1,120 @@
+//! `Debug` of what holds many numbers: its shape, at any size in a few lines.
+
+use chainrule::{
+    BatchShape, Blocks, GradientMonitor, Layer,
+    checkpoint::Checkpoint,
+    dataset::{Batch, Dataset},
+    distributed::DataParallel,
+    layer::{Context, Linear, Sequential, initialize},
+    loss::{MeanSquaredError, Target},
+    model::{ModuleNames, StateDict, export_state_dict},
+    monitor::{Event, Link, RunRecord, Statistics},
+    trainer::{FitOptions, TrainConfig, Trainer},
+    transform::{Adam, Update},
+};
+use std::fmt::Debug;
+
+/// A value that none of the sizes has, and that every slice below holds.
+const MARK: f64 = 0.123_456_789;
+
+/// Fails unless the text is short, has all `words`, and holds no value of a slice.
+fn reads(what: &impl Debug, words: &[&str]) {
+    let text = format!("{what:?}");
+    assert!(text.len() < 1000, "{} bytes: {text}", text.len());
+    words.iter().for_each(|words| assert!(text.contains(words), "{words} in {text}"));
+    assert!(!text.contains("0.12345"), "{text}");
+}
+
+#[test]
+fn debug_of_large_objects_is_their_shape() {
+    let x = vec![MARK; 3 * 700];
+    let data = Dataset::rows(3, &x, Target::Values(&x[..700])).unwrap();
+    let mut batch = Batch::new(&data, 500);
+    batch.gather(&data, &(0..500).collect::<Vec<_>>(), false).unwrap();
+    reads(&batch, &["Batch", "samples: 500", "steps: 1", "width: 3", "Values"]);
+    reads(&FitOptions::new().validation(&data), &["FitOptions", "samples: 700", "monitor: false", "on_step: false"]);
+
+    let network = Sequential::<f64>::input(3).linear(1).build().unwrap();
+    let mut w: Vec<f64> = initialize(&network, 1).unwrap();
+    w.fill(MARK);
+    let state = export_state_dict(&network, &w, &[], &ModuleNames::new()).unwrap();
+    reads(&state, &["\"0.weight\": [1, 3]", "\"0.bias\": [1]"]);
+    reads(state.get("0.weight").unwrap(), &["Tensor[1, 3]"]);
+    assert_eq!(format!("{:?}", StateDict::new()), "{}");
+    reads(&Checkpoint::new(w.clone()), &["Checkpoint", "parameters: 4"]);
+    reads(&DataParallel::<f64>::new(()).shards(4), &["DataParallel", "ranks: 1", "shards: 4"]);
+    let blocks = Blocks::collect(|visit| network.blocks(visit));
+    let (mut gradient, mut kept) = (w.clone(), [MARK; 8]);
+    reads(&Update::new(&blocks, &w, &mut gradient, &mut kept, 7), &["blocks: 2", "values: 4", "state: 8", "step: 7"]);
+    reads(&Event::Gradient { blocks: &blocks, w: &w, dw: &w }, &["Gradient", "blocks: 2", "values: 4"]);
+    reads(
+        &Context::<f64>::new(BatchShape::batch(9), chainrule::Mode::Train, &mut ()),
+        &["Train", "9", "monitored: false"],
+    );
+}
+
+/// A layer and a monitor see passes and events; their texts are written in a run.
+#[derive(Debug)]
+struct Written(Linear);
+
+impl Layer<f64> for Written {
+    fn dims(&self) -> chainrule::layer::Dims {
+        Layer::<f64>::dims(&self.0)
+    }
+    fn blocks(&self, visit: &mut dyn FnMut(chainrule::Block<'_>)) {
+        Layer::<f64>::blocks(&self.0, visit);
+    }
+    fn memory(&self, shape: BatchShape<'_>, mode: chainrule::Mode) -> chainrule::layer::MemorySizes {
+        Layer::<f64>::memory(&self.0, shape, mode)
+    }
+    fn forward(&self, w: &[f64], pass: chainrule::layer::Forward<'_, f64>) {
+        reads(&pass, &["Forward", "x: 12", "y: 4", "Context"]);
+        self.0.forward(w, pass);
+    }
+    fn backward(&self, w: &[f64], pass: chainrule::layer::Backward<'_, f64>) {
+        reads(&pass, &["Backward", "dy: 4", "dw: 4", "Context"]);
+        self.0.backward(w, pass);
+    }
+}
+
+#[derive(Default)]
+struct Events(Vec<String>);
+
+impl GradientMonitor<f64> for Events {
+    fn backward(&mut self, at: &Link<'_>, _dy: &[f64], _dx: &[f64]) {
+        reads(at, &["Link"]);
+    }
+    fn event(&mut self, event: &Event<'_, f64>) {
+        let text = format!("{event:?}");
+        self.0.push(text.split([' ', '(']).next().unwrap().into());
+    }
+}
+
+#[test]
+fn debug_of_a_run_is_its_summary() {
+    let x: Vec<f64> = (0..12).map(|i| f64::from(i) / 7.0).collect();
+    let data = Dataset::rows(3, &x, Target::Values(&x[..4])).unwrap();
+    let settings = TrainConfig { batch_size: 4, epochs: 90, ..TrainConfig::default() };
+    let mut trainer =
+        Trainer::new(Written(Linear::new(3, 1)), MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
+    let (mut events, mut statistics) = (Events::default(), Statistics::new());
+    let mut lines = chainrule::monitor::Recorder::new(Vec::new());
+    let mut monitors = (&mut events, &mut statistics, &mut lines);
+    trainer.fit_with(&data, FitOptions::new().monitor(&mut monitors)).unwrap();
+    for kind in ["Gradient", "Loss", "Update", "Step", "Epoch"] {
+        assert!(events.0.iter().any(|event| event == kind), "{kind} in {:?}", events.0.first());
+    }
+    let text = format!("{statistics:?}");
+    assert!(
+        text.len() < 2000 && text.contains("links: 1") && text.contains("passes: "),
+        "{} bytes: {text}",
+        text.len()
+    );
+    let run = RunRecord::read(&lines.finish().unwrap()[..]).unwrap();
+    let text = format!("{run:?}");
+    assert!(
+        text.len() < 2000 && text.contains("steps: 90") && text.contains("epochs: 90"),
+        "{} bytes: {text}",
+        text.len()
+    );
+}

@@ -1,0 +1,18 @@
+//~ mismatched types
+//~ expected type parameter `T`, found floating-point number
+use chainrule::{Activation, Scalar};
+
+#[derive(Clone, Debug)]
+struct Halved;
+
+// `scalar::<T>(0.5)` is the number in the type `T`.
+impl Activation for Halved {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        z * 0.5
+    }
+    fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T {
+        chainrule::scalar(0.5)
+    }
+}
+
+fn main() {}
