@@ -182,7 +182,7 @@ impl Cause {
             Cause::FrozenBlock => "the same rate for all: this block is trained at the rate of the others",
             Cause::CollapsedRepresentation => "residual branches, or another activation: both keep inputs apart",
             Cause::Underflow => "the fix of the gradient that vanishes, or the format f64",
-            Cause::BadData => "a sample left out, or its value corrected",
+            Cause::BadData => "samples left out, or their values corrected",
             Cause::UnscaledTarget => "standardized targets: mean 0 and variance 1 in every column",
             Cause::LoudBranches => "scaled branches: by 1/√L for L residual blocks",
             Cause::ClosedInputGate | Cause::ClosedOutputGate => "an open gate: a bias of 0, at which it is half open",

@@ -92,6 +92,8 @@ pub struct Diagnosis<'a> {
     /// The transforms of the run, as text.
     pub(super) transform: Option<String>,
     pub(super) thresholds: Thresholds,
+    /// The passes that measurements may take together; `None` for any number.
+    pub(super) allowance: Option<usize>,
 }
 
 impl<'a> Diagnosis<'a> {
@@ -115,6 +117,7 @@ impl<'a> Diagnosis<'a> {
             span: None,
             transform: None,
             thresholds: Thresholds::default(),
+            allowance: None,
         })
     }
 
@@ -209,7 +212,9 @@ impl<'a> Diagnosis<'a> {
     /// As [`Workspace::forward`].
     pub fn interventions<T: Scalar>(self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
         let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
-        let experiments = match Experiments::new(&self.node, &wide(w), &wide(x), shape, 0, &self.thresholds) {
+        let allowance = self.allowance.map(|all| all.saturating_sub(self.task.as_ref().map_or(0, |task| task.passes)));
+        let most = allowance.unwrap_or(usize::MAX);
+        let experiments = match Experiments::new(&self.node, &wide(w), &wide(x), shape, most, &self.thresholds) {
             Ok(experiments) => Some(experiments),
             Err(Error::CustomPart { .. }) => None,
             Err(error) => return Err(error),

@@ -32,9 +32,12 @@ pub struct Finding {
     pub layer: String,
     /// All layers that have the fault, as ranges in the order of the forward pass; empty for all of the network.
     pub layers: Vec<LayerRange>,
-    /// The index of the sample of the data that is at fault, for [`Cause::BadData`] found by
+    /// The index of the first sample of the data that should be left out, for [`Cause::BadData`] found by
     /// [`task`](super::Diagnosis::task); otherwise `None`.
     pub sample: Option<usize>,
+    /// All samples at fault: those that are far larger than the others, of which [`sample`](Self::sample) is the first,
+    /// or those whose inputs are identical. Empty for other findings.
+    pub samples: Vec<usize>,
     /// The index, from 0, of the monitored pass in which the fault was seen: the last of the report, or for a value
     /// that is NaN or infinite the first pass that had one. `None` before training. With
     /// [`Report::following`](super::Report::following) it is that of the first report that has the finding.

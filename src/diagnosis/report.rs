@@ -104,7 +104,8 @@ pub struct Report {
     pub transform: Option<String>,
     /// The sources of evidence that were examined, as phrases, such as `bounds for any input`.
     pub examined: Vec<String>,
-    /// The passes, forward and backward, that interventions and measurements of the data took on copies.
+    /// The passes, forward and backward, that interventions and measurements of the data took on copies: those of a
+    /// trial's [look](super::Trial::behind) at a fixed network, too.
     pub passes_on_copies: usize,
 }
 
@@ -260,13 +261,19 @@ impl Report {
     }
 
     /// Returns the report with the trial of its root's fixes added. The `fix` of the root then names the best fix, or
-    /// says that none helped. Faults that the trial found [behind](crate::diagnosis::Trial::behind) the root follow it.
+    /// says that none helped. Faults that the trial found [behind](crate::diagnosis::Trial::behind) the root follow it,
+    /// then the others that the report names. Notes come last.
     #[must_use]
-    pub fn tried(mut self, trial: TrialReport) -> Self {
+    pub fn tried(mut self, mut trial: TrialReport) -> Self {
         let is_fault = |finding: &Finding| finding.severity > Severity::Note;
         if let Some(at) = self.findings.iter().position(is_fault) {
-            self.findings[at].fix = trial.verdict();
             let known: Vec<Cause> = self.findings.iter().filter(|it| is_fault(it)).map(|it| it.cause).collect();
+            if let Some(behind) = &mut trial.behind {
+                self.passes_on_copies += behind.passes;
+                let causes = behind.findings.iter().map(|finding| finding.cause);
+                behind.named = causes.filter(|cause| known.contains(cause)).collect();
+            }
+            self.findings[at].fix = trial.verdict();
             let hidden = trial.behind.iter().flat_map(|behind| &behind.findings);
             // A fault that is gone with the fix of the first is an effect of it.
             if let Some(behind) = trial.behind.as_ref().filter(|behind| behind.removed) {
@@ -281,6 +288,8 @@ impl Report {
             }
             let new: Vec<Finding> = hidden.filter(|finding| !known.contains(&finding.cause)).cloned().collect();
             self.findings.splice(at + 1..at + 1, new);
+            // Notes come after all faults.
+            self.findings.sort_by_key(|finding| !is_fault(finding));
         }
         self.transform.get_or_insert_with(|| trial.transform.clone());
         self.trials.push(trial);

@@ -27,11 +27,52 @@ pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)
     let acts = |spec: &TransformSpec| spec.kind != "SkipNonFinite";
     let words = |spec: TransformSpec| {
         let is_zero = |value: &str| value.parse() == Ok(0.0);
-        let told = spec.settings.iter().filter(|(name, value)| TOLD.contains(&&**name) && !is_zero(value));
-        let told: Vec<String> = told.map(|(name, value)| format!("{name} {}", value.replace('-', "−"))).collect();
-        if told.is_empty() { spec.kind } else { format!("{} ({})", spec.kind, told.join(", ")) }
+        let told = spec.settings.iter().filter_map(|(name, value)| match &**name {
+            "settings" => Some(fields(value)),
+            "rates" => Some(pairs(value)),
+            name if TOLD.contains(&name) && !is_zero(value) => Some(format!("{name} {}", minus(value))),
+            _ => None,
+        });
+        let told = told.filter(|told| !told.is_empty()).collect::<Vec<_>>().join(", ");
+        match spec.kind.strip_suffix(')') {
+            _ if told.is_empty() => spec.kind,
+            Some(kind) => format!("{kind}: {told})"),
+            None => format!("{} ({told})", spec.kind),
+        }
     };
     chain.spec(blocks).into_iter().filter(acts).map(words).collect::<Vec<_>>().join(", ")
+}
+
+fn minus(value: &str) -> String {
+    value.replace('-', "−")
+}
+
+/// Returns the fields of a value's `Debug` text without the name of its type: `steps 9, least 0.1` of
+/// `Cosine { steps: 9, least: 0.1, restart: None }`, `0.1` of `Constant(0.1)`. Fields without a value are left out.
+fn fields(value: &str) -> String {
+    let inner = |[open, close]: [char; 2]| Some(&value[value.find(open)? + 1..value.rfind(close)?]);
+    let text = inner(['{', '}']).or_else(|| inner(['(', ')'])).unwrap_or(value);
+    // A list is part of its field.
+    let mut all: Vec<String> = Vec::new();
+    for part in text.trim().split(", ") {
+        match all.last_mut().filter(|last| last.contains('[') && !last.contains(']')) {
+            Some(list) => *list = format!("{list}, {part}"),
+            None => all.push(part.into()),
+        }
+    }
+    let has_value = |field: &&String| !field.ends_with(": None");
+    let plain = |field: &String| minus(&field.replace("Some(", "").replace(')', "").replace(": ", " "));
+    all.iter().filter(has_value).map(plain).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the pairs of a list of names and values: `0 0.1, 2.bias 0.0` of `[("0", 0.1), ("2.bias", 0.0)]`.
+fn pairs(value: &str) -> String {
+    let pairs = value.trim_start_matches('[').trim_end_matches(']').split_terminator(')');
+    let words = |pair: &str| {
+        let (name, value) = pair.trim_start_matches([',', ' ', '(']).rsplit_once(", ")?;
+        Some(format!("{} {}", name.trim_matches('"'), minus(value)))
+    };
+    pairs.filter_map(words).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -39,7 +80,7 @@ mod tests {
     use super::*;
     use crate::{
         loss::{CrossEntropy, Huber},
-        transform::{ClipNorm, Sgd, SkipNonFinite},
+        transform::{ClipNorm, ParameterGroups, Schedule, Sgd, SkipNonFinite},
     };
 
     #[test]
@@ -49,5 +90,25 @@ mod tests {
         assert_eq!(text, "ClipNorm (norm 1.0), Sgd (rate 1e−5, momentum 0.9)");
         assert_eq!(loss_name::<f32>(&CrossEntropy::new()), "CrossEntropy");
         assert_eq!(loss_name::<f32>(&Huber::new(1.0).unwrap()), "Huber");
+    }
+
+    #[test]
+    fn setup_names_the_rates_of_schedules_and_groups() {
+        let groups = ParameterGroups::new().rate("0.my-block", 1e-3).rate("2.bias", 0.0);
+        for (schedule, told) in [
+            (Schedule::constant(0.1), "constant: 0.1"),
+            (Schedule::step(7, 0.5), "step: every 7, factor 0.5"),
+            (Schedule::multi_step(&[3, 9], 0.1), "multi-step: at [3, 9], factor 0.1"),
+            (Schedule::cosine(9, 1e-6), "cosine: steps 9, least 1e−6"),
+            (Schedule::cosine_with_restarts(9, 2, 0.0), "cosine with restarts: steps 9, least 0.0, restart 2"),
+            (Schedule::polynomial(300, 1.0), "polynomial: steps 300, power 1.0"),
+        ] {
+            let text = transforms::<f32>(&(Sgd::new(0.1), schedule, groups.clone()), &Blocks::default());
+            let groups = "ParameterGroups (0.my-block 0.001, 2.bias 0.0)";
+            assert_eq!(text, format!("Sgd (rate 0.1), Schedule ({told}), {groups}"));
+        }
+        let custom = Schedule::custom(|step| if step > 9 { 0.1 } else { 1.0 });
+        assert_eq!(transforms::<f32>(&custom, &Blocks::default()), "Schedule (custom: a function of the step)");
+        assert_eq!(transforms::<f32>(&ParameterGroups::new(), &Blocks::default()), "ParameterGroups");
     }
 }

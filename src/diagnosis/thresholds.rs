@@ -108,6 +108,11 @@ pub struct Thresholds {
     /// independent inputs to 0.05 in about 20 layers; a cosine of 0.7 is 6 times farther from 1 than a cosine of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub alike: [f64; 2],
+    /// A factor in place of the second of `alike`, for inputs that were alike in the first pass and are no more, while
+    /// the loss has begun to fall. Convention: a decade of the distance between pre-activations, whose squares a cosine
+    /// counts.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub collapsed: f64,
     /// The fractions of its first value below which a loss has fallen, and has fallen far. They lower the severity of
     /// findings by one degree and by two. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -173,6 +178,7 @@ impl Default for Thresholds {
             share: 0.7,
             certificate: -1.0,
             alike: [0.05, 6.0],
+            collapsed: 100.0,
             fallen: [2.0 / 3.0, 1.0 / 3.0],
             learned: 0.9,
             outweighs: 10.0,

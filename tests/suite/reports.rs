@@ -444,3 +444,30 @@ fn trials_stay_within_half_of_the_run() -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Loud branches before weights that are too large: neither change alone mends the gradient.
+#[test]
+fn two_faults_of_one_budget_are_told_with_their_layers() -> Result<(), Error> {
+    let mut builder = Sequential::<f32>::input(WIDTH).linear(WIDTH);
+    for _ in 0..12 {
+        let branch = Sequential::<f32>::input(WIDTH).layer(he(0)).activation(Relu).layer(lecun(0)).build()?;
+        builder = builder.layer(Residual::new(branch)?.scale(BranchScale::Fixed(2.0))?);
+    }
+    for _ in 0..4 {
+        builder = builder.layer(Linear::new(WIDTH, WIDTH).weights(He::normal().gain(40.0))).activation(Relu);
+    }
+    let network = builder.linear(2).build()?;
+    let (w, x) = (initialize(&network, 1)?, normal(32 * WIDTH));
+    let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?)?;
+    let report = diagnosis.interventions(&w, &x, BatchShape::batch(32))?.report();
+    let faults: Vec<_> = report.faults().collect();
+    let told = |cause| faults.iter().find(|fault| fault.cause == cause).unwrap_or_else(|| panic!("{report}"));
+    let (loud, large) = (told(Cause::LoudBranches), told(Cause::LargeWeights));
+    assert!(faults.len() == 2 && faults.iter().all(|it| !it.layers.is_empty()), "{report}");
+    let number = |path: &str| path.split('.').next().and_then(|first| first.parse::<usize>().ok());
+    assert!(loud.layers.iter().all(|range| number(&range.last) <= Some(12)), "{report}");
+    assert!(large.layers.iter().all(|range| number(&range.first) >= Some(13)), "{report}");
+    let both = faults.iter().filter(|it| it.text.contains("none alone brings the gradient back, but two together do"));
+    assert_eq!(both.count(), 1, "{report}");
+    Ok(())
+}

@@ -1,10 +1,12 @@
 //! What data, loss and regularization do to a run: each cause with its fault, and with a run that only looks like it.
 
 use chainrule::{
-    Error, Layer,
+    BatchShape, Error, Layer,
     activation::{Relu, Sigmoid, Tanh},
     dataset::{Batch, Dataset},
-    diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Severity, Trial, fix::shaped_slope, suggest_fixes},
+    diagnosis::{
+        Cause, Change, Diagnosis, FixContext, Report, Severity, Trial, first_check, fix::shaped_slope, suggest_fixes,
+    },
     initializer::{ByGate, Constant, Zeros},
     layer::{Dropout, LayerSpec, Merge, Sequential, Softmax, initialize},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
@@ -276,5 +278,85 @@ fn opened_gate_keeps_all_weights() -> Result<(), Error> {
     let fixed = fixes[0].apply(&described, &w, 2)?.expect("a change of the network");
     let open = Sequential::<f32>::input(2).layer(Recurrent::new(2, 6, Lstm::new()).bias(ByGate::new(Zeros)));
     assert!(fixed.parameters == initialize(&open.linear(2).build()?, 1)?, "{}", fixes[0]);
+    Ok(())
+}
+
+/// No function of identical inputs beats a constant; one of which half are identical does.
+#[test]
+fn identical_inputs_with_other_targets_are_bad_data() -> Result<(), Error> {
+    let (x, y) = data();
+    let (network, loss) = (network()?, CrossEntropy::new());
+    // The first rows are copies of row 0. The classes are those of the rows before.
+    for (copies, severity) in [
+        (SAMPLES, Some(Severity::Critical)),
+        (SAMPLES - 4, Some(Severity::Critical)),
+        (180, Some(Severity::Warning)),
+        (100, None),
+    ] {
+        let mut same = x.clone();
+        (1..copies).for_each(|row| same.copy_within(0..WIDTH, row * WIDTH));
+        let data = Dataset::rows(WIDTH, &same, Target::Classes(&y))?;
+        let report = before(&network, &data, &loss)?;
+        let found = report.findings.iter().find(|finding| finding.cause == Cause::BadData);
+        assert_eq!(found.map(|found| found.severity), severity, "{copies}: {report}");
+        let Some(found) = found else { continue };
+        assert_eq!(found.samples, (0..copies).collect::<Vec<_>>(), "{report}");
+        assert!(found.text.contains("samples 0, 1, 2") && found.sample.is_none(), "{report}");
+        // The loss of each group at its best: the entropy of the classes of the copies; the other rows have none.
+        let mut classes = [0.0; 4];
+        y[..copies].iter().for_each(|&class| classes[class] += 1.0);
+        let entropy = classes.map(|count: f64| -count / SAMPLES as f64 * (count / copies as f64).ln());
+        let least: f64 = entropy.iter().sum();
+        let told = found.because.rsplit(' ').nth(2).unwrap_or_default().parse::<f64>();
+        assert!(told.is_ok_and(|told| (told - least).abs() < 0.02), "{least}: {found}");
+    }
+    // Identical inputs whose targets are equal tell them.
+    let (mut same, mut classes) = (x.clone(), y.clone());
+    (1..200).for_each(|row| same.copy_within(0..WIDTH, row * WIDTH));
+    classes[..200].fill(y[0]);
+    let report = before(&network, &Dataset::rows(WIDTH, &same, Target::Classes(&classes))?, &loss)?;
+    assert!(report.is_healthy(), "{report}");
+    Ok(())
+}
+
+/// Several rows far larger than the others, in the data and in a batch.
+#[test]
+fn several_wild_rows_are_named_and_left_out() -> Result<(), Error> {
+    let (x, _) = data();
+    let y: Vec<f32> = x.chunks(WIDTH).map(|row| row[0]).collect();
+    let network = Sequential::<f32>::input(WIDTH).linear(24).activation(Relu).linear(1).build()?;
+    let wild = |samples: &[usize], by: f32| {
+        let mut x = x.clone();
+        samples.iter().for_each(|&it| x[it * WIDTH..][..WIDTH].iter_mut().for_each(|x| *x *= by));
+        x
+    };
+    let one = [17];
+    let many: Vec<usize> = (3..SAMPLES).step_by(9).collect();
+    for samples in [&one[..], &[5, 40, 200], &many] {
+        let inputs = wild(samples, 3e4);
+        let data = Dataset::rows(WIDTH, &inputs, Target::Values(&y))?;
+        let report = before(&network, &data, &MeanSquaredError::new())?;
+        let root = report.root().unwrap_or_else(|| panic!("{report}"));
+        assert_eq!((root.cause, root.sample, &root.samples[..]), (Cause::BadData, samples.first().copied(), samples));
+        let (described, of) = (network.spec(), InputStatistics::of_rows(&inputs)?);
+        let fixes = suggest_fixes(&FixContext::new(&described, of, root))?;
+        assert_eq!(fixes[0].change, Change::LeaveOut(samples.to_vec()), "{report}");
+        // A check knows the batch alone.
+        let check = first_check(&network, &inputs, BatchShape::batch(SAMPLES), None, 0)?;
+        let root = check.root().unwrap_or_else(|| panic!("{check}"));
+        assert!(root.cause == Cause::BadData && root.samples.is_empty(), "{check}");
+        assert!(root.text.starts_with(if samples.len() == 1 { "row 17 is far" } else { "rows " }), "{check}");
+        assert!(samples.iter().take(2).all(|it| root.text.contains(&format!("{it}"))), "{check}");
+    }
+    // Rows that are larger, but not so that the gradient is theirs, and many rows, are none of it.
+    let half: Vec<usize> = (0..SAMPLES / 2).collect();
+    for (samples, by) in [(&[5, 40, 200][..], 8.0), (&half, 30.0)] {
+        let inputs = wild(samples, by);
+        let check = first_check(&network, &inputs, BatchShape::batch(SAMPLES), None, 0)?;
+        let data = Dataset::rows(WIDTH, &inputs, Target::Values(&y))?;
+        for report in [check, before(&network, &data, &MeanSquaredError::new())?] {
+            assert!(report.faults().all(|fault| fault.cause != Cause::BadData), "{report}");
+        }
+    }
     Ok(())
 }

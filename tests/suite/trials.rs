@@ -124,8 +124,9 @@ fn standardized_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error
     Ok(())
 }
 
-/// A run of small weights, and of a second fault by the transform: the report with the trial, and its limit of steps.
-fn behind(transform: fn() -> Box<dyn GradientTransform<f32>>, steps: usize) -> Result<(Report, usize), Error> {
+/// A run of small weights, and of a second fault by the transform: the report with the trial, its limit of steps, and
+/// the passes of the report without the trial.
+fn behind(transform: fn() -> Box<dyn GradientTransform<f32>>, steps: usize) -> Result<(Report, [usize; 2]), Error> {
     let x = normal(128 * WIDTH);
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
@@ -143,7 +144,8 @@ fn behind(transform: fn() -> Box<dyn GradientTransform<f32>>, steps: usize) -> R
     // The same trial without the look gives the same losses, of one fix more at most.
     let alone = Trial::new(&data, &loss, &transform, steps).seeds(2).run(&described, &w, &fixes)?;
     assert!(alone.outcomes.len() >= trial.outcomes.len() && alone.behind.is_none());
-    Ok((report.tried(trial), limit))
+    let checked = report.passes_on_copies;
+    Ok((report.tried(trial), [limit, checked]))
 }
 
 #[test]
@@ -156,7 +158,7 @@ fn trial_finds_the_fault_behind_the_first() -> Result<(), Error> {
         (slow, Some(Cause::LearningRateTooLow), "Sgd (rate 1e−8)"),
         (sound, None, "Adam (rate 0.005)"),
     ] {
-        let (report, _) = behind(transform, 1000)?;
+        let (report, [_, checked]) = behind(transform, 1000)?;
         let causes: Vec<Cause> = report.faults().map(|fault| fault.cause).collect();
         assert_eq!(causes, [Some(Cause::SmallWeights), second].into_iter().flatten().collect::<Vec<_>>(), "{report}");
         let (text, page) = (format!("{report}"), report.to_html());
@@ -164,8 +166,18 @@ fn trial_finds_the_fault_behind_the_first() -> Result<(), Error> {
             assert_eq!(told.contains("behind it: "), second.is_some(), "{told}");
             assert!(told.contains(&format!("optimizer: {optimizer}")), "{told}");
         }
-        let looked = report.trials[0].behind.as_ref().expect("a look at a fixed network");
+        let trial = &report.trials[0];
+        let looked = trial.behind.as_ref().expect("a look at a fixed network");
         assert!(looked.removed && looked.watched == 50, "{looked:?}");
+        // Two seeds of each network, and the look: its training, a pass on the data and one on a batch, or more.
+        let trainings = 50 * 2 * (1 + trial.outcomes.len());
+        assert!(looked.steps % 50 == 0 && looked.passes >= 2, "{looked:?}");
+        assert_eq!(trial.steps, trainings + looked.steps + looked.passes, "{trial}");
+        assert_eq!(report.passes_on_copies, checked + looked.passes);
+        // Told a second time, the fault is one that the report names.
+        let again = format!("{}", report.clone().tried(trial.clone()).trials[1]);
+        assert_eq!(again.contains("which the report names, remains"), second.is_some(), "{again}");
+        assert!(!again.contains("another is behind it"), "{again}");
         for fault in &looked.findings {
             assert!(fault.behind == Some(looked.name) && fault.fix.contains(": "), "{fault}");
         }
@@ -177,7 +189,7 @@ fn trial_finds_the_fault_behind_the_first() -> Result<(), Error> {
 /// Too few steps for two trainings and a look: there is none.
 #[test]
 fn short_trial_does_not_look_behind() -> Result<(), Error> {
-    let (report, limit) = behind(|| Box::new(Adam::new(5e-3)), 100)?;
+    let (report, [limit, _]) = behind(|| Box::new(Adam::new(5e-3)), 100)?;
     assert!(report.trials[0].behind.is_none() && report.trials[0].steps <= limit, "{report}");
     Ok(())
 }
@@ -200,7 +212,16 @@ fn fault_that_is_gone_with_the_first_becomes_a_note() -> Result<(), Error> {
     let context = FixContext::new(&described, inputs, &root).span(1);
     let (loss, transform) = (CrossEntropy::new(), || Box::new(Adam::new(1e-2)) as Box<dyn GradientTransform<f32>>);
     let trial = Trial::new(&data, &loss, &transform, 1000).behind(&context);
-    let report = report.tried(trial.run(&described, &w, &suggest_fixes(&context)?)?);
+    let tried = trial.run(&described, &w, &suggest_fixes(&context)?)?;
+    // A proof after the fault that becomes a note stays a fault, and comes before it.
+    let mut proven = report.clone();
+    let proof = report.findings[1].clone();
+    proven.findings.push(proof);
+    proven.findings[2].is_proof = true;
+    let severities: Vec<Severity> = proven.tried(tried.clone()).findings.iter().map(|it| it.severity).collect();
+    assert!(severities.iter().filter(|it| **it > Severity::Note).count() == 2, "{severities:?}");
+    assert!(severities.is_sorted_by_key(|severity| *severity == Severity::Note), "{severities:?}");
+    let report = report.tried(tried);
     assert_eq!(report.faults().count(), 1, "{report}");
     let weights = report.findings.iter().find(|finding| finding.cause == Cause::SmallWeights).expect("the note");
     assert!(weights.severity == Severity::Note && weights.because.starts_with("gone with "), "{report}");

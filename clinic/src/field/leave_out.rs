@@ -50,6 +50,7 @@ const CHOSEN: &[(&str, Scale)] = &[
     ("share", |t, by| t.share *= by),
     ("alike, cosine", |t, by| t.alike[0] *= by),
     ("alike, factor", |t, by| t.alike[1] *= by),
+    ("collapsed", |t, by| t.collapsed *= by),
     ("fallen", |t, by| t.fallen = t.fallen.map(|line| (by * line).min(1.0))),
     ("learned", |t, by| t.learned *= by),
     ("outweighs", |t, by| t.outweighs *= by),

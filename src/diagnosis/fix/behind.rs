@@ -11,7 +11,7 @@ use crate::{
     size::filled,
     theory::InputStatistics,
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// The result of a look at a fixed network.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,16 +26,41 @@ pub struct Behind {
     pub watched: usize,
     /// The steps of all trainings that the look took.
     pub steps: usize,
+    /// The passes of the examinations after these trainings, forward and backward. They count as steps of the trial.
+    pub passes: usize,
     /// Whether the fix removed the first finding. False if the finding needs more passes than were watched.
     pub removed: bool,
     /// The causes of all faults of the fixed network, also those that the change itself can make.
     pub causes: Vec<Cause>,
     /// The faults of the fixed network, other than the first, likeliest root cause first. Each names its fix.
     pub findings: Vec<Finding>,
+    /// The causes of those faults that the report of the network as it is names already, set by
+    /// [`Report::tried`](crate::diagnosis::Report::tried).
+    pub named: Vec<Cause>,
+}
+
+impl Behind {
+    /// Returns the faults of the fixed network other than the first, as a clause.
+    pub(super) fn others(&self) -> String {
+        let is_named = |finding: &Finding| self.named.contains(&finding.cause);
+        match &self.findings[..] {
+            [] => String::from("no other was found"),
+            all if all.iter().all(is_named) => {
+                let mut names: Vec<&str> = all.iter().map(|finding| finding.cause.name()).collect();
+                names.dedup();
+                format!("{}, which the report names, remains", names.join(" and "))
+            }
+            _ => String::from("another is behind it"),
+        }
+    }
 }
 
 /// Steps after those that a rule waits for, so that it can agree with itself several times.
 const MORE: usize = 5;
+
+/// The passes that are set aside for the examination of a fixed network. One that needs more may use what the fixes
+/// have left.
+pub(super) const EXAMINATION: usize = 20;
 
 impl<T: Scalar> Trial<'_, T> {
     /// Returns the steps of one monitored training: those of a trial, and enough for the patience of the rules.
@@ -45,7 +70,7 @@ impl<T: Scalar> Trial<'_, T> {
     }
 
     /// Examines the best fix, or if none helped the first with which the finding is gone. `None` if there is none. Also
-    /// returns the steps of all trainings.
+    /// returns the steps of all trainings and the passes of all examinations.
     pub(super) fn look(
         &self,
         context: &FixContext<'_>,
@@ -55,39 +80,44 @@ impl<T: Scalar> Trial<'_, T> {
         fixes: &[Fix],
         report: &TrialReport,
     ) -> Result<(Option<Behind>, usize), Error> {
-        let mut used = 0;
+        let (mut used, mut passes) = (0, 0);
         let best = report.best();
         let mut tried: Vec<usize> = report.outcomes.iter().filter_map(|outcome| outcome.fix).collect();
         tried.sort_unstable();
         // A rate that hides a fault is no cure of it.
         tried.retain(|&fix| !matches!(fixes[fix].change, Change::LearningRate(_)));
         for fix in best.map_or(tried, |best| Vec::from([best])) {
-            if used + steps > left {
+            if used + passes + steps + EXAMINATION > left {
                 break;
             }
             used += steps;
-            let Some(found) = self.watch(context, steps, network, w, &fixes[fix])? else { continue };
+            let spare = left - used - passes;
+            let Some((found, taken)) = self.watch(context, [steps, spare], network, w, &fixes[fix])? else { continue };
+            passes += taken;
             let is_first = |finding: &Finding| finding.cause == context.finding.cause;
             let removed = is_seen_within(context.finding, steps) && !found.iter().any(is_first);
             if removed || best.is_some() {
                 let causes = found.iter().map(|finding| finding.cause).collect();
                 let others = found.into_iter().filter(|it| !is_first(it) && !is_made_by(&fixes[fix].change, it.cause));
                 let (name, findings) = (fixes[fix].name, others.collect());
-                return Ok((Some(Behind { fix, name, watched: steps, steps: used, removed, causes, findings }), used));
+                let (watched, steps, named) = (steps, used, Vec::new());
+                let behind = Behind { fix, name, watched, steps, passes, removed, causes, findings, named };
+                return Ok((Some(behind), used + passes));
             }
         }
-        Ok((None, used))
+        Ok((None, used + passes))
     }
 
-    /// Trains a fixed network with a monitor, and returns the findings above a note. `None` if nothing can be trained.
+    /// Trains a fixed network with a monitor for `steps`. Returns the findings above a note, with the passes of the
+    /// examination, up to `spare`. `None` if nothing can be trained.
     fn watch(
         &self,
         context: &FixContext<'_>,
-        steps: usize,
+        [steps, spare]: [usize; 2],
         network: &LayerSpec,
         w: &[T],
         fix: &Fix,
-    ) -> Result<Option<Vec<Finding>>, Error> {
+    ) -> Result<Option<(Vec<Finding>, usize)>, Error> {
         let changed = self.changed_data(fix)?;
         let data = changed.as_ref().unwrap_or(self.data);
         let Some(candidate) = self.candidate(network, w, fix, data, 0)? else { return Ok(None) };
@@ -104,9 +134,10 @@ impl<T: Scalar> Trial<'_, T> {
         batch.gather(data, &samples, crate::workspace::per_step(trainer.network()))?;
         let after = trainer.parameters();
         let diagnosis = Diagnosis { span: context.span, ..Diagnosis::new(trainer.network(), inputs)? };
-        let diagnosis = diagnosis.thresholds(context.thresholds).interventions(after, batch.x(), batch.shape())?;
-        let report = diagnosis.task(after, data, self.loss)?.statistics(&seen).report();
-        let mut found = report.findings;
+        let diagnosis = Diagnosis { allowance: Some(spare), ..diagnosis.thresholds(context.thresholds) };
+        let diagnosis = diagnosis.task(after, data, self.loss)?.interventions(after, batch.x(), batch.shape())?;
+        let report = diagnosis.statistics(&seen).report();
+        let (passes, mut found) = (report.passes_on_copies, report.findings);
         found.retain(|finding| finding.severity > Severity::Note);
         let described = trainer.network().spec();
         for finding in &mut found {
@@ -121,7 +152,7 @@ impl<T: Scalar> Trial<'_, T> {
                 finding.fix = format!("{}: {}; not tried", fix.name, fix.why);
             }
         }
-        Ok(Some(found))
+        Ok(Some((found, passes)))
     }
 }
 

@@ -57,7 +57,7 @@ pub struct TrialReport {
     pub transform: String,
     /// The faults of a fixed network, if the trial was asked to [look](super::Trial::behind).
     pub behind: Option<Behind>,
-    /// The steps of all trainings together.
+    /// The steps of all trainings together, and the passes of the [examinations](Behind::passes) after them.
     pub steps: usize,
 }
 
@@ -78,9 +78,9 @@ impl TrialReport {
 
 impl TrialReport {
     /// Returns the fix that removes the first fault from a network that has another.
-    fn removes(&self) -> Option<&TrialOutcome> {
+    fn removes(&self) -> Option<(&TrialOutcome, &Behind)> {
         let behind = self.behind.as_ref().filter(|behind| behind.removed && !behind.findings.is_empty())?;
-        self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))
+        self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix)).zip(Some(behind))
     }
 
     /// Returns the best fix and its effect as one sentence.
@@ -93,9 +93,10 @@ impl TrialReport {
             }
             None if self.outcomes.is_empty() => String::from("none could be tried"),
             None => match self.removes() {
-                Some(fix) => format!(
-                    "{}; tried: it removes this fault, but the loss falls no faster in {steps}: another is behind it",
-                    fix.name
+                Some((fix, behind)) => format!(
+                    "{}; tried: it removes this fault, but the loss falls no faster in {steps}: {}",
+                    fix.name,
+                    behind.others()
                 ),
                 None => format!("none helped, of {} that were tried for {steps}", self.outcomes.len()),
             },
@@ -127,11 +128,10 @@ impl fmt::Display for TrialReport {
         for name in &self.untried {
             write!(f, "\n  not tried: {name}")?;
         }
-        if let Some(Behind { name, watched, removed, findings, .. }) = &self.behind {
-            let watched = count(*watched, "step");
-            let first = if *removed { "the first fault is gone" } else { "the first fault remains" };
-            let others = if findings.is_empty() { "no other was found" } else { "another is behind it" };
-            write!(f, "\n  examined for {watched} with {name}: {first}, {others}")?;
+        if let Some(behind) = &self.behind {
+            let watched = count(behind.watched, "step");
+            let first = if behind.removed { "the first fault is gone" } else { "the first fault remains" };
+            write!(f, "\n  examined for {watched} with {}: {first}, {}", behind.name, behind.others())?;
         }
         Ok(())
     }

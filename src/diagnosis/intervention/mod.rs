@@ -144,8 +144,11 @@ impl fmt::Display for Intervention {
 pub(super) struct Verdict {
     /// The smallest change that repairs the budget.
     pub mends: Option<Intervention>,
-    /// The layers that have most of the repaired decades; empty if they are not known.
+    /// The layers that have most of the repaired decades, of two changes those of the second; empty if they are not
+    /// known.
     pub layers: Vec<LayerRange>,
+    /// The layers of the first of two changes.
+    pub layers_of_first: Vec<LayerRange>,
     /// The changes that do not repair the budget.
     pub ruled_out: Vec<Intervention>,
 }
@@ -194,7 +197,7 @@ fn search<E>(
 ) -> Result<Verdict, E> {
     let (before, layers) = (budget_before.total, &weight_layers(network)[..]);
     let good = |after: f64| (low..high).contains(&after);
-    let mut verdict = Verdict::default();
+    let (mut verdict, mut near) = (Verdict::default(), Vec::new());
     let each_gate = gates.iter().map(|&gate| Alteration::OpenGate(gate.into()));
     let all_gates = (gates.len() > 1).then_some(Alteration::OpenGates);
     let singles = [Alteration::StandardizedInputs, Alteration::CriticalWeights, Alteration::UnitGains].into_iter();
@@ -204,7 +207,8 @@ fn search<E>(
         let Some(after) = budget(core::slice::from_ref(&alteration), layers)? else { continue };
         let tried = Intervention { alteration, before, after: after.total, each_step: false, measured };
         if !good(after.total) {
-            verdict.ruled_out.push(tried);
+            verdict.ruled_out.push(tried.clone());
+            near.push((tried, after));
             continue;
         }
         let stations = differences(network, &tried.alteration, budget_before, &after);
@@ -234,15 +238,20 @@ fn search<E>(
         verdict.mends = Some(tried);
         return Ok(verdict);
     }
-    let mut near = verdict.ruled_out.clone();
-    let middle = 0.5 * (low + high);
-    near.sort_by(|a, b| (a.after - middle).abs().total_cmp(&(b.after - middle).abs()));
+    let off = |tried: &Intervention| (tried.after - 0.5 * (low + high)).abs();
+    near.sort_by(|(a, _), (b, _)| off(a).total_cmp(&off(b)));
     near.truncate(5);
-    for (i, first) in near.iter().enumerate() {
-        for second in &near[i + 1..] {
+    for (i, (first, with_first)) in near.iter().enumerate() {
+        for (second, with_second) in &near[i + 1..] {
             let pair = [first.alteration.clone(), second.alteration.clone()];
             if let Some(after) = budget(&pair, layers)?.filter(|after| good(after.total)) {
-                verdict.layers = stretches(&differences(network, &second.alteration, budget_before, &after));
+                // Of each change its effect beside the other.
+                let of = |change: &Intervention, other| {
+                    let found = stretches(&differences(network, &change.alteration, other, &after));
+                    let changed = || LayerRange::over(&changed_layers(network, &change.alteration));
+                    if found.is_empty() { changed() } else { found }
+                };
+                (verdict.layers_of_first, verdict.layers) = (of(first, with_second), of(second, with_first));
                 let alteration = Alteration::Both(pair.into());
                 verdict.mends =
                     Some(Intervention { alteration, before, after: after.total, each_step: false, measured });

@@ -9,7 +9,11 @@ use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks, Role},
     dataset::Standardize,
-    diagnosis::{Thresholds, first_output, outputs, rules::layer_of_block},
+    diagnosis::{
+        Thresholds, first_output, outputs,
+        rules::layer_of_block,
+        task::{Outliers, larger},
+    },
     error::Error,
     initializer::{Initializer, Orthogonal, Shape},
     layer::{DropoutKey, Layer, LayerSpec, Mode, initialize},
@@ -35,6 +39,8 @@ pub(in crate::diagnosis) struct Experiments {
     /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
     /// sequence are bad.
     pub over_time: Vec<(String, Intervention)>,
+    /// Samples of the batch larger than the others, with their effect on the gradient; `None` if there are none.
+    pub outliers: Option<Outliers>,
     /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
 }
@@ -48,12 +54,14 @@ struct Bench<'a> {
     standardized: Option<Vec<f64>>,
     shape: BatchShape<'a>,
     seed: u64,
+    /// The number of passes that measurements may take. Further ones are left out.
+    most: usize,
     passes: Cell<usize>,
 }
 
 impl Experiments {
     /// Measures the budget on the rows `x`, for a random gradient at the output, drawn from the standard normal
-    /// distribution. If the budget is outside the thresholds, tries interventions.
+    /// distribution. If the budget is outside the thresholds, tries interventions, in `most` passes.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build`], activations left out, and of [`Workspace::forward`].
@@ -62,7 +70,7 @@ impl Experiments {
         w: &[f64],
         x: &[f64],
         shape: BatchShape<'_>,
-        seed: u64,
+        most: usize,
         thresholds: &Thresholds,
     ) -> Result<Self, Error> {
         let width = spec.widths().0;
@@ -77,7 +85,7 @@ impl Experiments {
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         let given =
             with_scales(spec, &|scale| blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()));
-        let bench = Bench { spec: &given, w, x, standardized, shape, seed, passes: Cell::new(0) };
+        let bench = Bench { spec: &given, w, x, standardized, shape, seed: 0, most, passes: Cell::new(0) };
         let seen = bench.pass(&*network, w, x)?;
         let budget = Budget::measured(spec, &seen);
         let before = budget.total;
@@ -95,13 +103,16 @@ impl Experiments {
         };
         let scale = thresholds.small_input[0]..thresholds.input[0];
         let standardized = match (&bench.standardized, first_output(spec, &seen)) {
-            (Some(x), Some(first)) if !scale.contains(&seen.run().input().mean()) || !scale.contains(&first) => {
+            (Some(x), Some(first))
+                if bench.may_take(1) && (!scale.contains(&seen.run().input().mean()) || !scale.contains(&first)) =>
+            {
                 first_output(spec, &bench.pass(&*network, w, x)?).map(|after| [first, after])
             }
             _ => None,
         };
         let over_time = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
-        Ok(Experiments { before, seen, verdict, standardized, over_time, passes: bench.passes.get() })
+        let outliers = if spec.reads_indices() { None } else { bench.outliers(&*network, thresholds.input[0])? };
+        Ok(Experiments { before, seen, verdict, standardized, over_time, outliers, passes: bench.passes.get() })
     }
 }
 
@@ -126,9 +137,14 @@ impl Budget {
 }
 
 impl Bench<'_> {
+    /// Whether so many more passes are within the allowance.
+    fn may_take(&self, passes: usize) -> bool {
+        self.passes.get().saturating_add(passes) <= self.most
+    }
+
     /// Returns the budget after the alterations; `None` if one of them does not apply to the network.
     fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<Budget>, Error> {
-        let Some(spec) = altered(self.spec, alterations, layers) else { return Ok(None) };
+        let Some(spec) = altered(self.spec, alterations, layers).filter(|_| self.may_take(1)) else { return Ok(None) };
         let mut x = self.x;
         if alterations.contains(&Alteration::StandardizedInputs) {
             let Some(standardized) = &self.standardized else { return Ok(None) };
@@ -198,6 +214,31 @@ impl Bench<'_> {
         Ok(seen)
     }
 
+    /// Returns the samples larger than the median by `factor`, with the norm of the gradient with and without them, for
+    /// random gradients at the outputs. `None` if there are none, or if sequences have different lengths.
+    fn outliers(&self, network: &dyn Layer<f64>, factor: f64) -> Result<Option<Outliers>, Error> {
+        let BatchShape { batch, steps, lengths, .. } = self.shape;
+        let width = self.x.len() / (batch * steps).max(1);
+        if lengths.is_some() || width == 0 || !self.may_take(2) {
+            return Ok(None);
+        }
+        let rows = |sample: usize| (0..steps).map(move |step| &self.x[(step * batch + sample) * width..][..width]);
+        let square = |sample: usize| rows(sample).flatten().map(|x| x * x).sum::<f64>();
+        let sizes: Vec<f64> = (0..batch).map(|it| libm::sqrt(square(it) / (steps * width) as f64)).collect();
+        let Some((samples, size)) = larger(&sizes, factor) else { return Ok(None) };
+        let mut gradient = [0.0; 2];
+        for (without, norm) in gradient.iter_mut().enumerate() {
+            let kept = |row: &usize| without == 0 || samples.binary_search(&(row % batch)).is_err();
+            let chosen = (0..batch * steps).filter(kept);
+            let x: Vec<f64> = chosen.flat_map(|row| &self.x[row * width..][..width]).copied().collect();
+            let shape = BatchShape::sequences(x.len() / (steps * width), steps);
+            let bench = Bench { standardized: None, x: &x, shape, passes: Cell::new(0), ..*self };
+            *norm = bench.pass(network, self.w, &x)?.run().typical_norm();
+            self.passes.set(self.passes.get() + 1);
+        }
+        Ok(Some(Outliers { samples, size, of_targets: false, gradient }))
+    }
+
     /// Measures changes for recurrent layers whose decades over a sequence have a magnitude above `line`: orthogonal
     /// recurrent matrices, and gates that keep the state; if neither repairs a layer, its input weights redrawn.
     /// Returns, for each layer and change, the decades of one step back in time.
@@ -212,7 +253,7 @@ impl Bench<'_> {
             state.per_step().count() > 0 && (total > line || total.is_nan())
         };
         let (bad, mut found) = (seen.states().iter().filter(far).collect::<Vec<_>>(), Vec::new());
-        if bad.is_empty() {
+        if bad.is_empty() || !self.may_take(2) {
             return Ok(found);
         }
         let blocks = Blocks::collect(|visit| network.blocks(visit));

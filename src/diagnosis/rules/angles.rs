@@ -15,10 +15,6 @@ fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
     both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
 }
 
-/// The factor from which inputs that were alike in the first pass, and no more, harm a run whose loss has begun to
-/// fall: a decade of the distance between two pre-activations, whose squares a cosine counts.
-const DECADE: f64 = 100.0;
-
 /// Reports the layers whose pre-activations are alike for inputs that differ in the first layer, now or in the first
 /// pass: critical, if the loss has not fallen after enough passes. Inputs that have moved apart since, while the loss
 /// began to fall, must have been alike by a decade. Otherwise pre-activations alike for some passes in a row are a
@@ -33,7 +29,7 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
     let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
     // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
-    let line = if learns_nothing(diagnosis, run) { ratio } else { DECADE };
+    let line = if learns_nothing(diagnosis, run) { ratio } else { diagnosis.thresholds.collapsed };
     let alike = |link: &&LinkStatistics| stands && (now(link) > ratio || at_first(link) > line);
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
     let harms = alike(&link);

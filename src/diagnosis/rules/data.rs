@@ -1,6 +1,6 @@
 //! Rules about the data: inputs and targets of an unsuitable scale.
 
-use super::{above, layer_of};
+use super::{above, layer_of, task::of_outliers};
 use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, first_linear, first_output};
 use alloc::{format, string::String, vec::Vec};
 
@@ -34,9 +34,16 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
 /// Reports inputs far from variance 1, unless the first weights compensate. If one sample is far larger than the
 /// others, it reports nothing: the rule about outliers does.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let wild = diagnosis.task.as_ref().and_then(|task| task.outlier).is_some_and(|outlier| !outlier.of_targets);
+    let of_data = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
+    let wild = of_data.is_some_and(|found| !found.of_targets && found.is_told(&diagnosis.thresholds));
     if wild || diagnosis.node.reads_indices() {
         return;
+    }
+    // Of a batch without data the gradient is that of random gradients at the outputs.
+    let of_batch = diagnosis.experiments.as_ref().filter(|_| diagnosis.task.is_none());
+    let of_batch = of_batch.and_then(|experiments| experiments.outliers.as_ref());
+    if let Some(found) = of_batch.filter(|found| found.is_told(&diagnosis.thresholds)) {
+        return findings.push(of_outliers(diagnosis, found, "row"));
     }
     let (size, lines) = match diagnosis.statistics {
         Some(statistics) => (statistics.run().input().mean(), &diagnosis.thresholds),
@@ -49,7 +56,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let because = with_standardized(diagnosis, size, first);
     let of_most = diagnosis.inputs.most_rows().map(libm::sqrt);
     if let Some(most) = of_most.filter(|&most| least > lines.input[0] && most <= lines.input[0]) {
-        // What these rows do to the gradient is not known here.
+        // The effect of these rows on the gradient is not known here.
         let text = format!(
             "few rows are far larger than the others: all inputs have a root mean square of {}, and seven eighths of \
              the rows at most {}",

@@ -211,8 +211,13 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     findings.push(Finding { intervention: verdict.mends.clone(), ..finding });
     let is_told = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
     if let Some(cause) = other.filter(|&cause| !is_told(cause)) {
-        let text = String::from("no change without this one brings the gradient back: there are two faults");
-        let layers = if cause == Cause::UnscaledInput { LayerRange::single("0") } else { Vec::new() };
+        let alone = count(verdict.ruled_out.len(), "change");
+        let text =
+            format!("of {alone} tried, none alone brings the gradient back, but two together do: there are two faults");
+        let layers = match cause {
+            Cause::UnscaledInput => LayerRange::single("0"),
+            _ => verdict.layers_of_first.clone(),
+        };
         let finding = depth.finding(diagnosis, cause, severity, layers, text, verdict.sentence());
         findings.push(Finding { intervention: verdict.mends, ..finding });
     }

@@ -6,7 +6,7 @@ use crate::{
         Cause, Diagnosis, Finding, Severity,
         figures::number,
         place::LayerRange,
-        task::{Task, heaviest_masks},
+        task::{Outliers, Task, heaviest_masks},
     },
     layer::LayerSpec,
     monitor::RunStatistics,
@@ -25,28 +25,81 @@ pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> 
     }
 }
 
-/// Reports a sample that is far larger than the others: a note unless most of the gradient is due to it.
-pub(super) fn outlier(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(outlier) = diagnosis.task.as_ref().and_then(|task| task.outlier) else { return };
+/// Reports samples that are far larger than the others: a note unless most of the gradient is due to them.
+pub(super) fn outliers(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let outliers = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
+    let Some(outliers) = outliers.filter(|outliers| outliers.is_told(&diagnosis.thresholds)) else { return };
     // Indices have no scale that could be too large.
-    if diagnosis.node.reads_indices() && !outlier.of_targets {
+    if diagnosis.node.reads_indices() && !outliers.of_targets {
         return;
     }
-    let ([with, without], [size, median]) = (outlier.gradient, outlier.size);
-    let severity = if with > diagnosis.thresholds.outweighs * without { Severity::Warning } else { Severity::Note };
-    let what = if outlier.of_targets { "targets" } else { "inputs" };
+    let finding = of_outliers(diagnosis, outliers, "sample");
+    let samples = outliers.samples.clone();
+    findings.push(Finding { sample: samples.first().copied(), samples, ..finding });
+}
+
+/// Returns the finding about samples, or rows of a batch, that are larger than the others.
+pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: &str) -> Finding {
+    let ([with, without], [size, median]) = (outliers.gradient.map(number), outliers.size.map(number));
+    let severity = if outliers.harms(&diagnosis.thresholds) { Severity::Warning } else { Severity::Note };
+    let (what, which) = (if outliers.of_targets { "targets" } else { "inputs" }, listed(&outliers.samples, noun));
+    let (are, their, up_to) = match outliers.samples.len() {
+        1 => ("is", "its", ""),
+        _ => ("are", "their", "up to "),
+    };
     let text = format!(
-        "sample {} is far larger than the others: its {what} have a root mean square of {}, and those of the median \
-         sample {}",
-        outlier.sample,
-        number(size),
-        number(median)
+        "{which} {are} far larger than the others: {their} {what} have a root mean square of {up_to}{size}, and those of \
+         the median {noun} {median}"
     );
-    let [with, without] = [with, without].map(number);
-    let because =
-        format!("with sample {} left out: a gradient of norm {without} instead of {with} (measured)", outlier.sample);
+    let because = format!("with {which} left out: a gradient of norm {without} instead of {with} (measured)");
+    diagnosis.finding(Cause::BadData, severity, "", text, because)
+}
+
+/// The number of samples that a sentence names.
+const NAMED: usize = 8;
+
+/// Returns samples with their noun: `sample 3`, `samples 3, 17, 29 and 4 more`.
+fn listed(samples: &[usize], noun: &str) -> String {
+    let named: Vec<String> = samples.iter().take(NAMED).map(|sample| format!("{sample}")).collect();
+    let more = samples.len().saturating_sub(NAMED);
+    match (&named[..], more) {
+        ([one], 0) => format!("{noun} {one}"),
+        ([others @ .., last], 0) => format!("{noun}s {} and {last}", others.join(", ")),
+        (all, more) => format!("{noun}s {} and {more} more", all.join(", ")),
+    }
+}
+
+/// Reports identical inputs: critical if no function of them has a loss clearly below that of constant outputs, and a
+/// warning if the loss of every such function is high.
+pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some((task, identical)) = diagnosis.task.as_ref().and_then(|task| Some((task, task.identical.as_ref()?)))
+    else {
+        return;
+    };
+    let (lines, share) = (&diagnosis.thresholds, identical.least / task.constant);
+    let severity = match share {
+        _ if task.constant <= 0.0 => return,
+        _ if share > lines.learned => Severity::Critical,
+        _ if share > lines.unreachable => Severity::Warning,
+        _ => return,
+    };
+    let samples = identical.samples.clone();
+    let text = format!(
+        "the inputs of {} of {} samples are identical, {}: no function of them has a loss below {}, and outputs that are \
+         the same for all inputs reach {}",
+        samples.len(),
+        identical.compared,
+        listed(&samples, "sample"),
+        number(identical.least),
+        number(task.constant)
+    );
+    let because = format!(
+        "outputs that are the same for identical inputs, each at its best: a loss of {} (a bound)",
+        number(identical.least)
+    );
     let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
-    findings.push(Finding { sample: Some(outlier.sample), ..finding });
+    let fix = String::from("other inputs: these do not tell their targets apart");
+    findings.push(Finding { fix, samples, ..finding });
 }
 
 /// Reports a last layer in whose range the loss cannot be low.

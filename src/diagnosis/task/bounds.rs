@@ -11,18 +11,27 @@ use alloc::{vec, vec::Vec};
 const STEPS: usize = 120;
 const HALVINGS: usize = 40;
 
-/// Returns the lowest loss of outputs that are the same for every row, by gradient descent from 0. The step is doubled
-/// if it lowered the loss, and halved otherwise.
-pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>) -> Result<f64, Error> {
+/// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient descent
+/// from 0. The step is doubled if it lowered the loss, and halved otherwise. `groups` has the group of each row.
+pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<f64, Error> {
     let (width, count) = (rows.width, rows.count);
+    let group = |row: usize| groups.map_or(0, |groups| groups[row]);
+    let mut sizes = vec![0.0; 1 + (0..count).map(group).max().unwrap_or(0)];
+    (0..count).for_each(|row| sizes[group(row)] += 1.0);
     let mut dy = vec![T::zero(); count * width];
     let mut at = |row: &[f64]| -> Result<(f64, Vec<f64>), Error> {
-        let y: Vec<T> = row.iter().map(|&y| scalar(y)).cycle().take(count * width).collect();
-        let loss = rows.loss_of(&y, &mut dy)?;
-        let sums = (0..width).map(|column| dy.iter().skip(column).step_by(width).map(|&dy| to_f64(dy)).sum());
-        Ok((loss, sums.collect()))
+        let y = (0..count).flat_map(|at| &row[group(at) * width..][..width]);
+        let y: Vec<T> = y.map(|&y| scalar(y)).collect();
+        let (loss, mut sums) = (rows.loss_of(&y, &mut dy)?, vec![0.0; row.len()]);
+        for (at, dy) in dy.chunks(width.max(1)).enumerate() {
+            // A group of few rows has as long a step as one of many.
+            let weight = count as f64 / sizes[group(at)];
+            let sums = &mut sums[group(at) * width..][..width];
+            sums.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += weight * to_f64(dy));
+        }
+        Ok((loss, sums))
     };
-    let (mut row, mut step) = (vec![0.0; width], 1.0);
+    let (mut row, mut step) = (vec![0.0; width * sizes.len()], 1.0);
     let (mut lowest, mut gradient) = at(&row)?;
     for _ in 0..STEPS {
         let next: Vec<f64> = row.iter().zip(&gradient).map(|(y, dy)| y - step * dy).collect();

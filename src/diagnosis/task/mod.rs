@@ -2,10 +2,11 @@
 //! and of single samples, and whether the targets depend on the inputs.
 
 mod bounds;
+mod identical;
 mod information;
 mod outlier;
 
-use super::{Diagnosis, setup::loss_name};
+use super::{Diagnosis, Thresholds, setup::loss_name};
 use crate::{
     activation::Activation,
     dataset::{Batch, Dataset, Standardize},
@@ -17,7 +18,8 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
-pub(super) use outlier::Outlier;
+use identical::Identical;
+pub(super) use outlier::{Outliers, larger};
 
 /// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;
@@ -41,8 +43,10 @@ pub(super) struct Task {
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
     /// ragged data or fewer than ten samples.
     pub independent: Option<f64>,
-    /// A sample far larger than the others, with its effect on the gradient; `None` if there is none.
-    pub outlier: Option<Outlier>,
+    /// Samples larger than the others, with their effect on the gradient; `None` if there are none.
+    pub outliers: Option<Outliers>,
+    /// The identical samples; `None` if most differ.
+    pub identical: Option<Identical>,
     /// The distance from outputs to targets over the larger of 1 and the root mean square of the outputs: with the
     /// given targets, and with targets standardized by column. `None` for classes.
     pub targets: Option<[f64; 2]>,
@@ -150,6 +154,7 @@ impl Task {
         w: &[T],
         data: &Dataset<'_, T>,
         loss: &dyn Loss<T>,
+        thresholds: &Thresholds,
     ) -> Result<Option<Self>, Error> {
         if data.targets().is_none() {
             return Ok(None);
@@ -169,15 +174,16 @@ impl Task {
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
-        let constant = bounds::constant(&rows)?;
+        let constant = bounds::constant(&rows, None)?;
         let least = range(node).map(|range| bounds::least(&rows, range)).transpose()?;
         let each_step = steps && data.steps() > 1;
         let independent = if each_step { None } else { information::p_value(data, &samples) };
         let masked = if masks { Some(rows.masked(&y)?) } else { None };
         let targets = rows.target_scale(&y)?;
-        let outlier = outlier::find(data, &samples, steps, &mut rows)?;
-        let name = loss_name(loss);
-        Ok(Some(Task { name, loss: now, masked, constant, least, independent, outlier, targets, passes: rows.passes }))
+        let identical = identical::find(data, &samples, &rows)?;
+        let outliers = outlier::find(data, &samples, steps, &mut rows, thresholds)?;
+        let (name, passes, loss) = (loss_name(loss), rows.passes, now);
+        Ok(Some(Task { name, loss, masked, constant, least, independent, outliers, identical, targets, passes }))
     }
 }
 
@@ -185,11 +191,12 @@ impl Diagnosis<'_> {
     /// Adds measurements of the data and the loss with the parameters `w`, on up to 256 samples spread over all data.
     ///
     /// They are the loss with and without dropout (recurrent dropout and zoneout included), the loss of the best
-    /// constant outputs, and the lowest loss of outputs in the range of the last layer. The gradient without the
-    /// largest sample is measured, too. A permutation test of the distance covariance of inputs and targets (Székely &
-    /// Rizzo 2007) shows whether the targets depend on the inputs. All this takes about eight passes and 170
-    /// evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data without
-    /// targets. Norms over the batch take their statistics from these samples.
+    /// constant outputs, and the lowest loss of outputs in the range of the last layer. So are the gradient without
+    /// the few samples that are far larger than the others, and the lowest loss for inputs of which most are
+    /// identical. A permutation test of the distance covariance of inputs and targets (Székely & Rizzo 2007) shows
+    /// whether the targets depend on the inputs. All this takes about eight passes and 170 evaluations of the loss.
+    /// Nothing is measured for a network with a custom layer or cell, or for data without targets. Norms over the batch
+    /// take their statistics from these samples.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],
@@ -198,7 +205,7 @@ impl Diagnosis<'_> {
     /// # Panics
     /// As [`Workspace::forward`].
     pub fn task<T: Scalar>(self, w: &[T], data: &Dataset<'_, T>, loss: &dyn Loss<T>) -> Result<Self, Error> {
-        match Task::new(&self.node, w, data, loss) {
+        match Task::new(&self.node, w, data, loss, &self.thresholds) {
             Ok(task) => Ok(Diagnosis { task, ..self }),
             Err(Error::CustomPart { .. }) => Ok(self),
             Err(error) => Err(error),

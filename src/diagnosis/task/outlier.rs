@@ -1,8 +1,9 @@
-//! The effect of leaving out one sample on the gradient.
+//! The effect of leaving out a few samples, far larger than the others, on the gradient.
 
 use super::Rows;
 use crate::{
     dataset::Dataset,
+    diagnosis::Thresholds,
     error::Error,
     loss::Target,
     scalar::{Scalar, to_f64},
@@ -12,52 +13,84 @@ use alloc::{vec, vec::Vec};
 /// The ratio of the size of a sample to that of the median sample, above which the sample is far larger. Convention.
 const FAR: f64 = 100.0;
 
-/// A sample far larger than the others.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::diagnosis) struct Outlier {
-    pub sample: usize,
-    /// The root mean square of the sample's inputs or targets, and the median over all samples.
+/// Samples larger than the others.
+#[derive(Clone, Debug)]
+pub(in crate::diagnosis) struct Outliers {
+    /// Their indices, of the data or of a batch.
+    pub samples: Vec<usize>,
+    /// The root mean square of the inputs or targets of the largest sample, and that of the median sample.
     pub size: [f64; 2],
-    /// Whether the targets of the sample are large; otherwise its inputs are.
+    /// Whether the targets of the samples are large; otherwise their inputs are.
     pub of_targets: bool,
-    /// The norm of the gradient with the sample and without it.
+    /// The norm of the gradient with the samples and without them.
     pub gradient: [f64; 2],
 }
 
-/// Returns the index of the row with the largest root mean square, with this value and the median of all rows. `None`
-/// if the largest is not far above the median.
-fn largest<T: Scalar>(width: usize, rows: &[T]) -> Option<(usize, [f64; 2])> {
-    let size = |row: &[T]| libm::sqrt(row.iter().map(|&x| to_f64(x) * to_f64(x)).sum::<f64>() / width as f64);
-    let sizes: Vec<f64> = rows.chunks(width.max(1)).map(size).collect();
-    let mut sorted = sizes.clone();
-    sorted.sort_by(f64::total_cmp);
-    let median = sorted.get(sorted.len() / 2).copied()?;
-    let (sample, &size) = sizes.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-    (median > 0.0 && size > FAR * median).then_some((sample, [size, median]))
+impl Outliers {
+    /// Whether most of the gradient is due to the samples.
+    pub fn harms(&self, thresholds: &Thresholds) -> bool {
+        let [with, without] = self.gradient;
+        with > thresholds.outweighs * without
+    }
+
+    /// Whether a report tells of the samples.
+    pub fn is_told(&self, thresholds: &Thresholds) -> bool {
+        self.size[0] > FAR * self.size[1] || self.harms(thresholds)
+    }
 }
 
-/// Returns the sample whose inputs or targets are far larger than those of the others, with the gradients with and
-/// without it. `None` if there is none, or if samples have different lengths.
+/// Returns the indices of the samples far larger than the others, with the largest size and the median. `None` if there
+/// are none, or more than an eighth of all. `sizes` are the root mean squares of the samples.
+///
+/// They are the samples above the largest ratio of two sizes that follow each other, among the largest eighth. Each is
+/// larger than the median by `factor`.
+pub(in crate::diagnosis) fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<usize>, [f64; 2])> {
+    let mut sorted = sizes.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let (most, median) = (*sorted.first()?, sorted[(sorted.len() - 1) / 2]);
+    let step = |&few: &usize| sorted[few - 1] / sorted[few];
+    let few = (1..=(sizes.len() / 8).max(1)).filter(|&few| few < sizes.len());
+    let few = few.max_by(|a, b| step(a).total_cmp(&step(b)).then(b.cmp(a)))?;
+    let least = sorted[few - 1];
+    let found = (0..sizes.len()).filter(|&sample| sizes[sample] >= least).collect();
+    (median > 0.0 && least > factor * median && sorted[few] < least).then_some((found, [most, median]))
+}
+
+/// Returns the root mean squares of rows of `width` values.
+fn sizes<T: Scalar>(width: usize, rows: &[T]) -> Vec<f64> {
+    let size = |row: &[T]| libm::sqrt(row.iter().map(|&x| to_f64(x) * to_f64(x)).sum::<f64>() / width as f64);
+    rows.chunks(width.max(1)).map(size).collect()
+}
+
+/// Returns the samples whose inputs or targets are larger than those of the others, with the gradients with and without
+/// them, in their share of the samples. `None` if there are none, or if samples have different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
     per_step: bool,
     rows: &mut Rows<'_, T>,
-) -> Result<Option<Outlier>, Error> {
-    let ragged = (0..data.samples()).any(|sample| data.length(sample) != data.steps());
+    thresholds: &Thresholds,
+) -> Result<Option<Outliers>, Error> {
+    let (ragged, factor) = ((0..data.samples()).any(|it| data.length(it) != data.steps()), thresholds.input[0]);
     // A large index does not count as a large value.
     let of_inputs = match rows.workspace.rules().vocabulary() {
         Some(_) => None,
-        None => largest(data.inputs().len() / data.samples(), data.inputs()).map(|found| (found, false)),
+        None => larger(&sizes(data.inputs().len() / data.samples(), data.inputs()), factor).map(|found| (found, false)),
     };
     let of_targets = match data.targets() {
-        Some(Target::Values(values)) => largest(values.len() / data.samples(), values).map(|found| (found, true)),
+        Some(Target::Values(values)) => {
+            larger(&sizes(values.len() / data.samples(), values), factor).map(|found| (found, true))
+        }
         _ => None,
     };
-    let Some(((sample, size), of_targets)) = of_inputs.or(of_targets).filter(|_| !ragged) else { return Ok(None) };
+    let Some(((found, size), of_targets)) = of_inputs.or(of_targets).filter(|_| !ragged) else { return Ok(None) };
     let mut gradient = [0.0; 2];
-    let others: Vec<usize> = samples.iter().copied().filter(|&other| other != sample).take(samples.len() - 1).collect();
-    let with: Vec<usize> = others.iter().copied().chain([sample]).collect();
+    // The share that they have of all samples, and at least one.
+    let count = (found.len() * samples.len() / data.samples()).max(1);
+    let others = samples.iter().copied().filter(|sample| found.binary_search(sample).is_err());
+    let others: Vec<usize> = others.take(samples.len() - count).collect();
+    let chosen = found.iter().copied().step_by((found.len() / count).max(1)).take(count);
+    let with: Vec<usize> = others.iter().copied().chain(chosen).collect();
     for (norm, chosen) in gradient.iter_mut().zip([with, others]) {
         if chosen.is_empty() {
             return Ok(None);
@@ -72,5 +105,5 @@ pub(super) fn find<T: Scalar>(
         let square = workspace.backward(w)?.iter().map(|&g| to_f64(g) * to_f64(g)).sum::<f64>();
         *norm = libm::sqrt(square);
     }
-    Ok(Some(Outlier { sample, size, of_targets, gradient }))
+    Ok(Some(Outliers { samples: found, size, of_targets, gradient }))
 }
