@@ -4,7 +4,7 @@ use super::{
     Communicator, Fingerprint,
     agreement::{gather, hash},
     channel::Channel,
-    reduce::{add_any, add_power_of_two, shards_of},
+    reduce::{add_any, add_power_of_two, owner, shards_of},
     report::Report,
     shard_sums::ShardSums,
 };
@@ -292,8 +292,8 @@ impl<T: Scalar> DataParallel<T> {
         let marks = &self.sums.first()[shards..2 * shards];
         let Some(shard) = marks.iter().position(|mark| *mark != marks[0]) else { return Ok(()) };
         let [expected, found] = [marks[0], marks[shard]].map(|mark| format!("hash {}", to_f64(mark)));
-        let rank = (0..ranks).find(|&rank| shards_of(rank, ranks, shards).contains(&shard)).unwrap_or(0);
-        Err(RankRule::Differs { what: "the samples of the update".into(), rank, expected, found }.into())
+        let (what, rank) = ("the samples of the update".into(), owner(shard, ranks, shards));
+        Err(RankRule::Differs { what, rank, expected, found }.into())
     }
 
     /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
@@ -397,9 +397,4 @@ impl<T: Scalar> DataParallel<T> {
     pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<(usize, usize)>, Error> {
         own.exchange(&mut self.ranks)
     }
-}
-
-/// Returns the sum, in `f64`, of the losses of all shards.
-pub(crate) fn sum_of_losses<T: Scalar>(losses: &[T]) -> f64 {
-    losses.iter().map(|&loss| to_f64(loss)).sum()
 }

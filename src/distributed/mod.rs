@@ -67,9 +67,9 @@ mod shard_sums;
 
 pub(crate) use agreement::Fingerprint;
 pub use data_parallel::DataParallel;
-pub(crate) use data_parallel::sum_of_losses;
 #[cfg(feature = "std")]
 pub use local::Local;
+pub(crate) use reduce::sum_of_losses;
 pub(crate) use report::Report;
 
 use crate::error::{Error, require};

@@ -1,7 +1,11 @@
 //! The sum over all ranks, along the tree of the shards.
 
 use super::{channel::Channel, shard_sums::ShardSums};
-use crate::{error::Error, kernel::elementwise::update, scalar::Scalar};
+use crate::{
+    error::Error,
+    kernel::elementwise::update,
+    scalar::{Scalar, to_f64},
+};
 use core::ops::Range;
 
 /// Returns the consecutive shards, of `shards`, that rank `rank` of `ranks` has. The numbers of shards of two ranks
@@ -11,7 +15,7 @@ pub(super) fn shards_of(rank: usize, ranks: usize, shards: usize) -> Range<usize
 }
 
 /// Returns the rank, of `ranks`, that has shard `shard` of `shards`.
-fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
+pub(super) fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
     // The owner is the last rank whose first shard is not after `shard`.
     (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
 }
@@ -95,4 +99,9 @@ impl<T: Scalar> Tree<'_, T> {
         }
         Ok(())
     }
+}
+
+/// Returns the sum, in `f64`, of the losses of all shards.
+pub(crate) fn sum_of_losses<T: Scalar>(losses: &[T]) -> f64 {
+    losses.iter().map(|&loss| to_f64(loss)).sum()
 }

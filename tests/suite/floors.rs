@@ -150,3 +150,13 @@ fn only_kernels_are_unsafe() {
         assert!(!code.match_indices("unsafe").any(|(at, _)| word(at)), "unsafe in src/{}", place.join("/"));
     }
 }
+
+/// A file holds one noun. The micro-kernels are one, and long.
+#[test]
+fn files_have_at_most_400_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let lines = |path: &Path| fs::read_to_string(path).unwrap().lines().count();
+    let long = sources(&root).into_iter().filter(|path| !path.ends_with("kernel/gemm/micro_kernel.rs"));
+    let long: Vec<_> = long.map(|path| (lines(&path), path)).filter(|(lines, _)| *lines > 400).collect();
+    assert!(long.is_empty(), "{long:?}");
+}
