@@ -9,7 +9,7 @@ use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks, Role},
     dataset::Standardize,
-    diagnosis::{Thresholds, first_output, outputs, rules::layer_of_block},
+    diagnosis::{LayerRange, Thresholds, first_output, outputs, rules::layer_of_block},
     error::Error,
     initializer::{Initializer, Orthogonal, Shape},
     layer::{DropoutKey, Layer, LayerSpec, Mode, initialize},
@@ -35,6 +35,8 @@ pub(in crate::diagnosis) struct Experiments {
     /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
     /// sequence are bad.
     pub over_time: Vec<(String, Intervention)>,
+    /// The layers in `over_time` whose input weights have a larger norm than the redrawn ones.
+    pub large: Vec<String>,
     /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
 }
@@ -75,8 +77,9 @@ impl Experiments {
         };
         let network = spec.build_to_look_at()?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
-        let given =
-            with_scales(spec, &|scale| blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()));
+        let given = with_scales(spec, &|scale| {
+            blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()).filter(|scale| scale.is_finite())
+        });
         let bench = Bench { spec: &given, w, x, standardized, shape, seed, passes: Cell::new(0) };
         let seen = bench.pass(&*network, w, x)?;
         let budget = Budget::measured(spec, &seen);
@@ -100,8 +103,8 @@ impl Experiments {
             }
             _ => None,
         };
-        let over_time = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
-        Ok(Experiments { before, seen, verdict, standardized, over_time, passes: bench.passes.get() })
+        let (over_time, large) = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
+        Ok(Experiments { before, seen, verdict, standardized, over_time, large, passes: bench.passes.get() })
     }
 }
 
@@ -200,20 +203,21 @@ impl Bench<'_> {
 
     /// Measures changes for recurrent layers whose decades over a sequence have a magnitude above `line`: orthogonal
     /// recurrent matrices, and gates that keep the state; if neither repairs a layer, its input weights redrawn.
-    /// Returns, for each layer and change, the decades of one step back in time.
+    /// Returns, for each layer and change, the decades of one step back in time; then the layers whose redrawn input
+    /// weights are smaller.
     fn over_time(
         &self,
         network: &dyn Layer<f64>,
         seen: &Statistics,
         line: f64,
-    ) -> Result<Vec<(String, Intervention)>, Error> {
+    ) -> Result<(Vec<(String, Intervention)>, Vec<String>), Error> {
         let far = |state: &&StateStatistics| {
             let total = (state.per_step().mean() * state.reach() as f64).abs();
             state.per_step().count() > 0 && (total > line || total.is_nan())
         };
         let (bad, mut found) = (seen.states().iter().filter(far).collect::<Vec<_>>(), Vec::new());
         if bad.is_empty() {
-            return Ok(found);
+            return Ok((found, Vec::new()));
         }
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         for alteration in [Alteration::OrthogonalRecurrence, Alteration::RememberingGates] {
@@ -236,16 +240,25 @@ impl Bench<'_> {
         let left: Vec<&StateStatistics> = bad.into_iter().filter(|state| !repaired(state)).collect();
         let layers: Vec<String> = left.iter().map(|state| state.name().into()).collect();
         if layers.is_empty() {
-            return Ok(found);
+            return Ok((found, Vec::new()));
         }
         let redrawn = [Alteration::CriticalWeights];
-        let Some(spec) = altered(self.spec, &redrawn, &layers) else { return Ok(found) };
+        let Some(spec) = altered(self.spec, &redrawn, &layers) else { return Ok((found, Vec::new())) };
         let network = spec.build_to_look_at()?;
-        if let Some(w) = self.parameters(&*network, &spec, &redrawn, &layers)? {
-            let after = self.pass(&*network, &w, self.x)?;
-            found.extend(steps_back(&left, &after, &|layer| Alteration::CriticalLayer(layer.into())));
-        }
-        Ok(found)
+        let Some(w) = self.parameters(&*network, &spec, &redrawn, &layers)? else { return Ok((found, Vec::new())) };
+        let after = self.pass(&*network, &w, self.x)?;
+        // One pass has all of them redrawn, so its effect is that of all.
+        let alteration = match &layers[..] {
+            [layer] => Alteration::CriticalLayer(layer.clone()),
+            _ => Alteration::CriticalLayers(layers.iter().flat_map(|layer| LayerRange::single(layer)).collect()),
+        };
+        found.extend(steps_back(&left, &after, &|_| alteration.clone()));
+        let norm = |w: &[f64]| w.iter().map(|w| w * w).sum::<f64>();
+        let shrinks = |layer: &String| {
+            let of = |block: &&Block<'_>| block.role == Role::Weight && layer_of_block(&block.name) == *layer;
+            blocks.iter().filter(of).any(|block| norm(&w[block.range.clone()]) < norm(&self.w[block.range.clone()]))
+        };
+        Ok((found, layers.iter().filter(|layer| shrinks(layer)).cloned().collect()))
     }
 }
 
