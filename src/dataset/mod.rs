@@ -331,12 +331,11 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Refuses rows of `width` values with a value that is NaN or infinite: [`Error::DataValue`] with its row and column.
+/// Refuses rows of `width` values with a value that is NaN or infinite: [`Error::RowValue`].
 pub(crate) fn refuse_non_finite<T: Scalar>(width: usize, rows: &[T]) -> Result<(), Error> {
     let Some(index) = first_non_finite(rows) else { return Ok(()) };
-    let (sample, column) = (index / width.max(1), Some(index % width.max(1)));
-    let found = to_f64(rows[index]);
-    Err(Error::DataValue { what: "a value of the rows", sample, step: None, column, expected: "finite", found })
+    let (row, column) = (index / width.max(1), index % width.max(1));
+    Err(Error::RowValue { row, column, found: to_f64(rows[index]) })
 }
 
 /// Returns the index of the first value that is NaN or infinite; `None` if all are finite.

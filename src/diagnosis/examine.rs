@@ -3,7 +3,7 @@
 use super::{Finding, Report, Thresholds, intervention::Experiments, rules, setup, task::Task};
 use crate::{
     batch_shape::BatchShape,
-    block::{Blocks, Role},
+    block::{Blocks, Gate, Role},
     error::{Error, require_length},
     layer::{Layer, LayerSpec, Mode},
     linalg::{spectral_norm_bound, spectral_radius},
@@ -82,6 +82,8 @@ pub struct Diagnosis<'a> {
     pub(super) carries_state: Vec<String>,
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
+    /// The gates of each layer by the biases of given parameters, each with its mean value from 0 to 1.
+    pub(super) gates: Vec<(String, Vec<(Gate, f64)>)>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
     pub(super) task: Option<Task>,
@@ -109,6 +111,7 @@ impl<'a> Diagnosis<'a> {
             carries_state: carries_state(network),
             certificate: None,
             recurrent: Vec::new(),
+            gates: Vec::new(),
             trajectories: Vec::new(),
             experiments: None,
             task: None,
@@ -122,8 +125,8 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds bounds from the current parameters: a [`Certificate`] for passes over `shape`, and the spectral radius and
-    /// norm of each square recurrent matrix. A cell with several gates has no such matrix. The time grows with the cube
-    /// of the matrix's width.
+    /// norm of each square recurrent matrix. A cell with several gates has no such matrix. Without statistics, gates
+    /// are judged by the biases in `w`. The time grows with the cube of the matrix's width.
     ///
     /// # Errors
     /// Those of [`Certificate::new`]; [`Error::Length`] where a recurrent block does not have the values of its shape.
@@ -137,7 +140,8 @@ impl<'a> Diagnosis<'a> {
         shape: BatchShape<'_>,
     ) -> Result<Self, Error> {
         let (certificate, mut recurrent) = (Certificate::new(network, w, shape)?, Vec::new());
-        for block in Blocks::collect(|visit| network.blocks(visit)).iter() {
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        for block in blocks.iter() {
             let [rows, columns] = block.shape;
             // A gated cell has a matrix for each gate, and the powers of none of them describe its steps.
             if block.role == Role::Recurrent && rows == columns {
@@ -150,7 +154,8 @@ impl<'a> Diagnosis<'a> {
                 });
             }
         }
-        Ok(Diagnosis { certificate: Some(certificate), recurrent, ..self })
+        let gates = rules::by_biases(&blocks, w);
+        Ok(Diagnosis { certificate: Some(certificate), recurrent, gates, ..self })
     }
 
     /// Adds measurements of each recurrent layer along a sequence of the data. These are its Lyapunov exponents, by
@@ -189,7 +194,7 @@ impl<'a> Diagnosis<'a> {
             let units = unit_sensitivities(&*layer, own, x)?.unwrap_or_default();
             trajectories.push(Trajectory { layer: path, steps, exponents: spectrum.exponents(), units });
         }
-        Ok(Diagnosis { trajectories, ..self })
+        Ok(Diagnosis { trajectories, gates: rules::by_biases(&blocks, w), ..self })
     }
 
     /// Adds interventions: the decades from loss to first weights (the budget) of the parameters `w` on the batch `x`.

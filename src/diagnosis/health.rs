@@ -12,7 +12,7 @@ use crate::{
     theory::InputStatistics,
     workspace::Workspace,
 };
-use alloc::{borrow::Cow, vec};
+use alloc::{borrow::Cow, vec, vec::Vec};
 
 /// Returns the report on a network's initial weights and one batch: the prediction by theory, and the measurements of
 /// one pass with a random gradient at the output. `span` is the number of steps that the task must remember; `None`
@@ -76,14 +76,20 @@ fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result
 /// Returns the rows of a pass, which are time-major, of rows in the order of a data set: sample after sample. Rows of
 /// another number than that of `shape` stay as they are; a pass refuses them.
 fn time_major<'x, T: Scalar>(width: usize, x: &'x [T], shape: BatchShape<'_>) -> Cow<'x, [T]> {
-    if shape.steps <= 1 || shape.rows().checked_mul(width) != Some(x.len()) {
+    if x.is_empty() || shape.steps <= 1 || shape.rows().checked_mul(width) != Some(x.len()) {
         return Cow::Borrowed(x);
     }
     let mut rows = vec![T::zero(); x.len()];
     let mut rest = x.chunks(width.max(1));
+    let starts = (0..shape.steps).scan(0, |next, step| {
+        let start = *next;
+        *next += shape.active(step);
+        Some(start)
+    });
+    let starts: Vec<usize> = starts.collect();
     for sample in 0..shape.batch {
-        for (step, row) in rest.by_ref().take(shape.length(sample)).enumerate() {
-            rows[shape.row(step, sample) * width..][..width].copy_from_slice(row);
+        for (start, row) in starts.iter().zip(rest.by_ref().take(shape.length(sample))) {
+            rows[(start + sample) * width..][..width].copy_from_slice(row);
         }
     }
     Cow::Owned(rows)

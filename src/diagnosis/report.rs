@@ -164,7 +164,7 @@ fn states(diagnosis: &Diagnosis<'_>) -> Vec<ReportState> {
         ReportState {
             name: name.into(),
             per_step: state.map(|state| [state.per_step().mean(), state.weights().mean(), state.activation().mean()]),
-            horizon: state.map(|state| -1.0 / state.per_step().mean()),
+            horizon: state.map(|state| state.horizon()),
             spectral_radius: matrix.map(|matrix| matrix.spectral_radius).filter(|radius| !radius.is_nan()),
             spectral_norm: matrix.map(|matrix| matrix.spectral_norm),
             certified_horizon: horizon.and_then(|horizon| horizon.vanishes_beyond(Certificate::VANISHED)),

@@ -6,9 +6,10 @@ use chainrule::{
     activation::{Activation, Relu, Tanh},
     dataset::{Batch, Dataset},
     initializer::Normal,
-    layer::{ActivationLayer, Linear, Sequential, initialize},
+    layer::{ActivationLayer, Linear, Mode, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Target},
     monitor::{Event, Factor, GradientMonitor, Statistics},
+    recurrent::Elman,
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
     workspace::Workspace,
@@ -171,4 +172,25 @@ fn harmful_jump_is_counted_if_the_loss_stays_higher() {
     assert_eq!(harmful(&[1.5, 0.1, 0.1, 0.1]), 0);
     // Above the usual loss, but by much less than the 1.9 that training has gained.
     assert_eq!(harmful(&[0.25, 0.25, 0.25, 0.25]), 0);
+}
+
+#[test]
+fn last_pass_without_a_gradient_keeps_the_steps_of_the_one_before() -> Result<(), Error> {
+    let (steps, batch) = (9, 2);
+    let network = Sequential::<f64>::input(1).recurrent(3, Elman::new(Tanh)).last_step().linear(1).build()?;
+    let (w, x, shape) = (initialize(&network, 1)?, vec![0.5; steps * batch], BatchShape::sequences(batch, steps));
+    let (mut workspace, mut seen) = (Workspace::new(&network, shape)?, Statistics::new());
+    let mut per_step = f64::NAN;
+    for dy in [1.0, 0.0] {
+        workspace.forward_with(&w, &x, shape, Mode::Evaluate, &mut seen)?.dy.fill(dy);
+        workspace.backward_with(&w, &mut seen)?;
+        let state = &seen.states()[0];
+        assert_eq!((state.reach(), state.sequence()), (steps - 1, steps), "{dy}");
+        per_step = if dy == 0.0 { per_step } else { state.per_step().mean() };
+    }
+    assert_eq!(seen.states()[0].per_step().mean(), per_step);
+    // Ten times fewer after that many steps.
+    let horizon = seen.states()[0].horizon();
+    assert!((per_step * horizon + 1.0).abs() < 1e-12 && horizon > 0.0, "{horizon}");
+    Ok(())
 }

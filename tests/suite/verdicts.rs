@@ -5,10 +5,12 @@ use chainrule::{
     activation::{Identity, Relu, Sigmoid, Tanh},
     dataset::{Batch, Dataset, Standardize},
     diagnosis::{
-        Alteration, Cause, Diagnosis, FixContext, Report, Severity, check_parameters, first_check, suggest_fixes,
+        Alteration, Cause, Change, Diagnosis, FixContext, Report, Severity, check_parameters, first_check,
+        fix::{CriticalInitialization, FixStrategy},
+        suggest_fixes,
     },
     initializer::{ByGate, Constant, He, LeCun, Orthogonal, Zeros},
-    layer::{BranchScale, Linear, Residual, Sequential, initialize},
+    layer::{BranchScale, LayerSpec, Linear, PRelu, Residual, Sequential, initialize},
     loss::{CrossEntropy, Target},
     monitor::{Event, GradientMonitor, Statistics},
     random::{Normals, generator},
@@ -106,6 +108,9 @@ fn interventions_alone_judge_the_given_parameters() -> Result<(), Error> {
         let (report, watched) = (examine(&plain, &w, 1)?, check(&plain, &w)?);
         assert_eq!(root(&report), (cause, &block[..1]), "{report}");
         assert_eq!(root(&report), root(&watched), "{watched}");
+        // No pass of a run has shown it.
+        assert_eq!(report.root().unwrap().since, None, "{report}");
+        assert_eq!(watched.root().unwrap().since, Some(0), "{watched}");
         let [alone, with] = [&report, &watched].map(|report| report.decades[0].unwrap());
         assert!((alone - with).abs() < 0.3, "{report}");
     }
@@ -237,18 +242,24 @@ fn layers_of_every_kind_are_redrawn() -> Result<(), Error> {
         network.linear(4).build()?
     };
     let slopes = |network: &Sequential<f32>| times(network, &[("3.slope", 1e4)]);
-    for (network, w, layer) in [
-        (&gated, times(&gated, &[("2.weight", 1e3)])?, "2"),
-        (&gated, times(&gated, &[("2.weight", 1e-4)])?, "2"),
-        (&rectified, times(&rectified, &[("4.weight", 1e4)])?, "4"),
-        (&rectified, slopes(&rectified)?, "3"),
+    use Cause::{Bottleneck, LargeWeights};
+    for (network, w, layer, cause) in [
+        (&gated, times(&gated, &[("2.weight", 1e3)])?, "2", LargeWeights),
+        (&gated, times(&gated, &[("2.weight", 1e-4)])?, "2", Bottleneck),
+        (&rectified, times(&rectified, &[("4.weight", 1e4)])?, "4", LargeWeights),
+        (&rectified, slopes(&rectified)?, "3", LargeWeights),
     ] {
         let report = check(network, &w)?;
         let fault = report.root().unwrap_or_else(|| panic!("{report}"));
-        assert!(matches!(fault.cause, Cause::LargeWeights | Cause::Bottleneck), "{report}");
-        assert_eq!(fault.layer, layer, "{report}");
+        assert_eq!(root(&report), (cause, layer), "{report}");
         let told = fault.intervention.as_ref().unwrap_or_else(|| panic!("{report}"));
-        assert_eq!(told.alteration, Alteration::CriticalLayer(layer.into()), "{report}");
+        // The fault of a layer of slopes is told as one of slopes.
+        let (expected, words) = match layer {
+            "3" => (Alteration::UsualSlopes(layer.into()), "these slopes"),
+            _ => (Alteration::CriticalLayer(layer.into()), "these weights"),
+        };
+        assert_eq!(told.alteration, expected, "{report}");
+        assert!(fault.refuted_by.contains(words), "{report}");
         let (spec, inputs, mut tried) = (network.spec(), InputStatistics::new(1.0)?, 0);
         for fix in suggest_fixes(&FixContext::new(&spec, inputs, fault))? {
             let Some(fixed) = fix.apply(&spec, &w, 2)? else { continue };
@@ -270,6 +281,7 @@ fn layers_of_every_kind_are_redrawn() -> Result<(), Error> {
     assert_eq!(root(&report), (Cause::LargeWeights, "1"), "{report}");
     let (spec, inputs) = (network.spec(), InputStatistics::new(1.0)?.steps(6)?);
     let fixes = suggest_fixes(&FixContext::new(&spec, inputs, fault).span(1))?;
+    assert!(fixes.iter().any(|fix| fix.name == "parameters drawn again"), "{fixes:?}");
     let fixed = fixes.iter().find_map(|fix| fix.apply(&spec, &w, 2).transpose()).expect("a fix")?;
     let after = fixed.check(&normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
     assert!(after.is_healthy(), "{after}");
@@ -358,6 +370,90 @@ fn relapse_under_a_rising_rate_is_a_long_step() -> Result<(), Error> {
     Ok(())
 }
 
+/// A relapse that unmixed batches or a cliff explain does not make steps of a twentieth of the parameters long.
+#[test]
+fn relapse_that_is_explained_is_no_long_step() -> Result<(), Error> {
+    let network = two_layers()?;
+    let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
+    let (w, x, shape) = (initialize(&network, 1)?, normal(8 * WIDTH), BatchShape::batch(8));
+    let (mut rng, mut normals) = (generator(7), Normals::new());
+    let mut run = |is_sorted: bool, jump: f32| -> Result<Report, Error> {
+        let (mut seen, mut workspace) = (Statistics::new(), chainrule::workspace::Workspace::new(&network, shape)?);
+        for step in 0..300 {
+            let output = workspace.forward_with(&w, &x, shape, chainrule::Mode::Evaluate, &mut seen)?;
+            // Sorted samples have one class for many batches.
+            let class = if step / 4 % 2 == 0 { 0.1 } else { -0.1 };
+            output.dy.iter_mut().for_each(|dy| *dy = if is_sorted { class } else { normals.next(&mut rng) as f32 });
+            if step == 200 {
+                output.dy.iter_mut().for_each(|dy| *dy *= jump);
+            }
+            let loss = if step < 200 { 2.3 - 2.2 * (step.min(150) as f64 / 150.0) } else { 1.3 };
+            GradientMonitor::<f32>::event(&mut seen, &Event::Loss(loss));
+            workspace.backward_with(&w, &mut seen)?;
+            let update: Vec<f32> = w.iter().map(|w| -0.05 * w).collect();
+            seen.event(&Event::Update { blocks: &blocks, w: &w, update: &update });
+        }
+        Ok(Diagnosis::new(&network, InputStatistics::new(1.0)?)?.statistics(&seen).report())
+    };
+    let mixed = run(false, 1.0)?;
+    assert_eq!(root(&mixed).0, Cause::LearningRateTooHigh, "the premise: {mixed}");
+    let sorted = run(true, 1.0)?;
+    assert!(found(&sorted, Cause::UnmixedBatches).is_some(), "{sorted}");
+    assert!(found(&sorted, Cause::LearningRateTooHigh).is_none(), "{sorted}");
+    let cliff = run(false, 1e3)?;
+    assert_eq!(root(&cliff).0, Cause::Cliff, "{cliff}");
+    assert!(found(&cliff, Cause::LearningRateTooHigh).is_none(), "{cliff}");
+    Ok(())
+}
+
+/// A share of a loss below 0 is higher than the loss: rises of it are no falls, and falls no relapses.
+#[test]
+fn loss_below_zero_falls_by_its_magnitude() {
+    let run = |losses: &[f64]| {
+        let mut seen = Statistics::new();
+        for &loss in losses {
+            GradientMonitor::<f32>::begin_pass(&mut seen);
+            GradientMonitor::<f32>::event(&mut seen, &Event::Loss(loss));
+        }
+        let run = seen.run();
+        (run.has_fallen(), run.has_relapsed(), run.stagnates())
+    };
+    let then = |loss: f64| -> Vec<f64> { core::iter::once(-1.0).chain([loss; 60]).collect() };
+    assert_eq!(run(&then(-0.9)), (false, false, true));
+    assert_eq!(run(&then(-1.0)), (false, false, true));
+    assert_eq!(run(&then(-1.2)), (false, false, true));
+    assert_eq!(run(&then(-1.5)), (true, false, true));
+    // A fall by less than a third that goes on.
+    let slow: Vec<f64> = (0..60).map(|step| -1.0 - 0.2 * f64::from(step) / 60.0).collect();
+    assert_eq!(run(&slow), (false, false, false));
+    // From above 0 to below it, and back.
+    let back: Vec<f64> = [1.0].into_iter().chain([-2.0; 60]).chain([0.8; 60]).collect();
+    assert_eq!(run(&back[..61]), (true, false, false));
+    assert!(run(&back).1);
+}
+
+/// A low clip weighs less, the farther the loss falls in spite of it.
+#[test]
+fn low_clip_beside_a_falling_loss_weighs_less() -> Result<(), Error> {
+    let network = two_layers()?;
+    let (blocks, w) = (Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit)), initialize(&network, 1)?);
+    let update: Vec<f32> = w.iter().map(|w| -1e-6 * w).collect();
+    for (last, severity) in [(2.2, Severity::Critical), (1.1, Severity::Warning), (0.1, Severity::Note)] {
+        let mut seen = Statistics::new();
+        for step in 0..100 {
+            GradientMonitor::<f32>::begin_pass(&mut seen);
+            let loss = 2.3 + (last - 2.3) * (step.min(50) as f64 / 50.0);
+            GradientMonitor::<f32>::event(&mut seen, &Event::Loss(loss));
+            seen.event(&Event::Gradient { blocks: &blocks, w: &w, dw: &w });
+            GradientMonitor::<f32>::event(&mut seen, &Event::Clip(0.005));
+            seen.event(&Event::Update { blocks: &blocks, w: &w, update: &update });
+        }
+        let report = Diagnosis::new(&network, InputStatistics::new(1.0)?)?.statistics(&seen).report();
+        assert_eq!(found(&report, Cause::ClipThresholdTooLow), Some(severity), "{last}: {report}");
+    }
+    Ok(())
+}
+
 /// Losses that only scatter are no relapse, however low the lowest of them is.
 #[test]
 fn noise_of_a_loss_is_no_relapse() {
@@ -404,6 +500,121 @@ fn accused_gate_is_shown_with_its_mean() -> Result<(), Error> {
     Ok(())
 }
 
+/// The mean of a gate is that of the given parameters, whatever the description draws.
+#[test]
+fn loaded_forget_gate_is_shown_with_the_mean_of_its_biases() -> Result<(), Error> {
+    let (steps, network) = (40, Sequential::<f32>::input(1).recurrent(8, Lstm::new()).last_step().linear(2).build()?);
+    let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
+    let mut w = initialize(&network, 1)?;
+    w[blocks.get("0.bias")?.range.clone()][8..16].fill(-8.0);
+    let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(steps)?)?.span(steps - 1);
+    let report = diagnosis.trajectory(&network, &w, &normal(steps))?.report();
+    assert_eq!(root(&report), (Cause::ClosedForgetGate, "0"), "{report}");
+    let text = &report.root().unwrap().text;
+    assert!(text.contains("gate forget has a mean of 3.35e−4, so it forgets"), "{text}");
+    // A shut input gate is told by bounds alone.
+    let mut w = initialize(&network, 1)?;
+    w[blocks.get("0.bias")?.range.clone()][..8].fill(-8.0);
+    let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(steps)?)?;
+    assert!(diagnosis.report().is_healthy());
+    let report = diagnosis.parameters(&network, &w, BatchShape::sequences(1, steps))?.report();
+    assert_eq!(root(&report), (Cause::ClosedInputGate, "0"), "{report}");
+    Ok(())
+}
+
+/// Bounds and exponents reach over the span, and the batch of interventions need not.
+#[test]
+fn interventions_on_a_short_batch_keep_what_is_proven_of_the_span() -> Result<(), Error> {
+    let (steps, short) = (100, 4);
+    let cell = Recurrent::new(2, 8, Elman::new(Tanh)).recurrent(Orthogonal { gain: 0.7 });
+    let network = Sequential::<f32>::input(2).layer(cell).last_step().linear(2).build()?;
+    let (w, x) = (initialize(&network, 1)?, normal(ROWS * short * 2));
+    let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(steps)?)?.span(steps - 1);
+    let examined = |of: Diagnosis<'static>| of.interventions(&w, &x, BatchShape::sequences(ROWS, short));
+    assert!(examined(diagnosis.clone())?.report().is_healthy(), "the premise");
+    let proven = examined(diagnosis.clone().parameters(&network, &w, BatchShape::sequences(1, steps))?)?.report();
+    assert_eq!(root(&proven), (Cause::VanishingRecurrence, "0"), "{proven}");
+    assert!(proven.root().unwrap().is_proof, "{proven}");
+    let along = examined(diagnosis.trajectory(&network, &w, &normal(steps * 2))?)?.report();
+    assert_eq!(root(&along), (Cause::VanishingRecurrence, "0"), "{along}");
+    assert!(along.root().unwrap().text.contains("99 steps of the span"), "{along}");
+    Ok(())
+}
+
+/// Values that are not finite are findings, also where a description is made of them.
+#[test]
+fn learned_scale_that_is_not_finite_is_a_finding() -> Result<(), Error> {
+    let network = learned_branches(0.1)?;
+    for value in [f32::NAN, f32::INFINITY] {
+        let w = set(&network, &[("3.scale", value)])?;
+        for report in [check(&network, &w)?, examine(&network, &w, 1)?] {
+            assert!(matches!(root(&report).0, Cause::Overflow | Cause::NotANumber), "{report}");
+            assert!(report.root().unwrap().is_proof, "{report}");
+        }
+    }
+    Ok(())
+}
+
+/// First weights that make up for large inputs leave nothing to accuse, in a gated layer too.
+#[test]
+fn gated_first_weights_make_up_for_the_scale_of_inputs() -> Result<(), Error> {
+    let network = Sequential::<f32>::input(WIDTH).gated_linear(WIDTH, Sigmoid).linear(WIDTH).activation(Tanh);
+    let network = network.linear(4).build()?;
+    let x: Vec<f32> = normal(ROWS * WIDTH).iter().map(|x| 30.0 * x).collect();
+    let shape = BatchShape::batch(ROWS);
+    let report = check_parameters(&network, &times(&network, &[("0.weight", 1.0 / 30.0)])?, &x, shape, None)?;
+    assert!(report.is_healthy(), "{report}");
+    let report = check_parameters(&network, &initialize(&network, 1)?, &x, shape, None)?;
+    assert_eq!(root(&report).0, Cause::UnscaledInput, "{report}");
+    Ok(())
+}
+
+/// The gain of weights is that of the activation that their output enters: of slopes that are redrawn with them, and of
+/// none before a recurrence.
+#[test]
+fn critical_gain_is_that_of_what_follows() -> Result<(), Error> {
+    let mut steep = Sequential::<f32>::input(WIDTH);
+    for _ in 0..10 {
+        steep = steep.layer(he()).layer(PRelu::new(WIDTH).initial(5.0)?);
+    }
+    let steep = steep.linear(4).build()?;
+    let report = check(&steep, &initialize(&steep, 1)?)?;
+    let fault = report.root().unwrap_or_else(|| panic!("{report}"));
+    let tried = fault.intervention.as_ref().unwrap_or_else(|| panic!("{report}"));
+    assert!(fault.cause == Cause::LargeWeights && tried.before > 4.0 && tried.after.abs() < 1.5, "{report}");
+    let (spec, inputs) = (steep.spec(), InputStatistics::new(1.0)?);
+    let critical = CriticalInitialization { orthogonal: false };
+    let fix = critical.propose(&FixContext::new(&spec, inputs, fault))?.expect("a fix");
+    assert!(fix.after.unwrap().abs() < 0.3, "{fix}");
+    let half = || Recurrent::new(WIDTH, WIDTH, Elman::new(Tanh));
+    let both = Bidirectional::new::<f32>(half(), half())?;
+    let network = Sequential::<f32>::input(WIDTH).linear(WIDTH).layer(both).linear(WIDTH).activation(Relu);
+    let spec = network.linear(4).build()?.spec();
+    let fix = critical.propose(&FixContext::new(&spec, inputs, fault))?.expect("a fix");
+    let Change::Network(LayerSpec::Sequential { layers, .. }) = &fix.change else { panic!("{fix}") };
+    let drawn = Linear::new(WIDTH, WIDTH).weights(LeCun::normal()).bias(Zeros);
+    assert_eq!(layers[0], LayerSpec::Linear(drawn.clone()));
+    assert!(layers[2] != LayerSpec::Linear(drawn), "{:?}", layers[2]);
+    Ok(())
+}
+
+/// Layers whose input weights are redrawn in one pass are told together.
+#[test]
+fn halves_that_saturate_are_redrawn_together() -> Result<(), Error> {
+    let half = || Recurrent::new(8, 8, Elman::new(Tanh));
+    let both = Bidirectional::new::<f32>(half(), half())?;
+    let network = Sequential::<f32>::input(4).linear(8).layer(both).mean_over_steps().linear(2).build()?;
+    let w = times(&network, &[("1.forward.weight", 1e4), ("1.backward.weight", 1e4)])?;
+    let report = check_parameters(&network, &w, &normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
+    for layer in ["1.forward", "1.backward"] {
+        let fault = report.faults().find(|fault| fault.layer == layer).unwrap_or_else(|| panic!("{layer}: {report}"));
+        assert_eq!(fault.cause, Cause::LargeWeights, "{report}");
+        let told = fault.intervention.as_ref().unwrap_or_else(|| panic!("{report}"));
+        assert!(told.alteration.to_string().contains("layers 1.forward and 1.backward"), "{report}");
+    }
+    Ok(())
+}
+
 /// A note that names something to change says how.
 #[test]
 fn note_of_a_sensitive_memory_prints_its_fix() -> Result<(), Error> {
@@ -425,7 +636,7 @@ fn note_of_a_sensitive_memory_prints_its_fix() -> Result<(), Error> {
     Ok(())
 }
 
-/// Errors about data name sample and column where the width is known.
+/// Errors about rows name row and column where the width is known.
 #[test]
 fn values_that_are_not_finite_are_named_by_row_and_column() {
     let mut x = normal(5 * 4);
@@ -433,7 +644,8 @@ fn values_that_are_not_finite_are_named_by_row_and_column() {
     let of_samples = InputStatistics::of_samples(4, &x).unwrap_err();
     let standardized = Standardize::of(4, &x).unwrap_err();
     for refused in [of_samples, standardized] {
-        assert!(matches!(refused, Error::DataValue { sample: 3, column: Some(2), step: None, .. }), "{refused}");
+        assert!(matches!(refused, Error::RowValue { row: 3, column: 2, found: f64::INFINITY }), "{refused}");
+        assert!(refused.to_string().contains("row 3, column 2"), "{refused}");
     }
 }
 

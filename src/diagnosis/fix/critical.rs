@@ -1,7 +1,11 @@
 //! Critical initialization for the activation after each weight matrix.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
-use crate::{diagnosis::intervention::make_critical, error::Error, layer::LayerSpec};
+use crate::{
+    diagnosis::intervention::{make_critical, twice},
+    error::Error,
+    layer::LayerSpec,
+};
 use alloc::string::String;
 
 /// Initializes every weight matrix by [`CriticalGain`](crate::initializer::CriticalGain) for the activation that
@@ -21,10 +25,13 @@ pub struct CriticalInitialization {
 /// activation has no critical point.
 pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
     let mut every = true;
-    let after = rewrite(network, &mut |leaf, next| {
-        let is_critical = make_critical(leaf, next, orthogonal);
-        every &= is_critical != Some(false);
-        is_critical.is_some()
+    let after = twice(network, &mut |network| {
+        every = true;
+        rewrite(network, &mut |leaf, next| {
+            let is_critical = make_critical(leaf, next, orthogonal);
+            every &= is_critical != Some(false);
+            is_critical.is_some()
+        })
     });
     after.filter(|_| every)
 }

@@ -371,6 +371,7 @@ fn first_activation(layers: &[LayerSpec]) -> Option<Option<ActivationKind>> {
         LayerSpec::ActivationLayer { activation, .. } => Some(Some(activation.clone())),
         LayerSpec::PRelu(slopes) => Some(LeakyRelu::new(slopes.initial).ok().map(|leaky| leaky.kind())),
         LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => first_activation(layers),
+        LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => Some(None),
         part => has_weights(part).then_some(None),
     })
 }

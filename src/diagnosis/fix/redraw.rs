@@ -32,7 +32,10 @@ impl FixStrategy for Redraw {
         // from it.
         let described = context.budget(context.network)?;
         let expected = context.finding.predicted.filter(|predicted| predicted.is_finite()).or(described);
+        // Decades over time have no forecast over depth; the intervention has shown that the draw helps.
+        let over_time = context.finding.intervention.as_ref().is_some_and(|tried| tried.each_step);
         let differs = match (context.finding.decades, expected) {
+            _ if over_time => true,
             (Some(found), Some(expected)) => (found - expected).abs() > 1.0,
             _ => false,
         };
@@ -45,6 +48,7 @@ impl FixStrategy for Redraw {
         };
         let fix = context.fix(self.name(), Effort::Initialization, Change::RedrawLayers(layers), why);
         let killed = context.finding.came_with_training();
-        Ok(Some(if killed { fix } else { Fix { after: described, ..fix }.preferred() }))
+        let after = described.filter(|_| !over_time);
+        Ok(Some(if killed { fix } else { Fix { after, ..fix }.preferred() }))
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
     network.parts().into_iter().filter(|(_, part)| is_redrawn(part)).map(|(path, _)| path).collect()
 }
 
+/// Whether the layer at `path` is a [`PRelu`].
+pub(super) fn has_slopes(network: &LayerSpec, path: &str) -> bool {
+    network.parts().iter().any(|(at, part)| at == path && matches!(part, LayerSpec::PRelu(_)))
+}
+
 /// Returns the paths of the layers that an alteration changes, in the order of the forward pass.
 pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Vec<String> {
     let outputs = crate::diagnosis::outputs(network);
@@ -42,20 +47,33 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
 /// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows.
 /// `layers` are some of [`weight_layers`]; `None` if they are empty.
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
-    let (all, mut place) = (weight_layers(network), 0);
-    rewrite(network, &mut |leaf, next| {
-        if !is_redrawn(leaf) {
-            return false;
-        }
-        let chosen = all.get(place).is_some_and(|path| layers.contains(path));
-        place += 1;
-        if let (true, LayerSpec::Recurrent { weights, .. }) = (chosen, &mut *leaf) {
-            *weights = LeCun::normal().kind();
-        } else if chosen {
-            make_critical(leaf, next, false);
-        }
-        chosen
+    let all = weight_layers(network);
+    twice(network, &mut |network| {
+        let mut place = 0;
+        rewrite(network, &mut |leaf, next| {
+            if !is_redrawn(leaf) {
+                return false;
+            }
+            let chosen = all.get(place).is_some_and(|path| layers.contains(path));
+            place += 1;
+            if let (true, LayerSpec::Recurrent { weights, .. }) = (chosen, &mut *leaf) {
+                *weights = LeCun::normal().kind();
+            } else if chosen {
+                make_critical(leaf, next, false);
+            }
+            chosen
+        })
     })
+}
+
+/// Applies `change`, which sets slopes of [`PRelu`] and the gains of weights before them, twice: the second time the
+/// gains are those of the new slopes.
+pub(in crate::diagnosis) fn twice(
+    network: &LayerSpec,
+    change: &mut dyn FnMut(&LayerSpec) -> Option<LayerSpec>,
+) -> Option<LayerSpec> {
+    let once = change(network)?;
+    change(&once)
 }
 
 /// Sets the initializers of a layer at the critical gain of the activation `next` that follows it, with orthogonal

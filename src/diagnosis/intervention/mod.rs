@@ -5,8 +5,10 @@ mod forecast;
 mod passes;
 
 use crate::{layer::LayerSpec, monitor::Factor};
-use change::{changed_layers, weight_layers};
-pub(super) use change::{has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches};
+use change::{changed_layers, has_slopes, weight_layers};
+pub(super) use change::{
+    has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches, twice,
+};
 pub(super) use forecast::forecast;
 pub(super) use passes::Experiments;
 
@@ -27,6 +29,8 @@ pub enum Alteration {
     StandardizedInputs,
     /// The weights of the layer at this path are redrawn at the critical gain of the activation that follows.
     CriticalLayer(String),
+    /// The slopes of the [`PRelu`](crate::layer::PRelu) at this path are set to their usual value.
+    UsualSlopes(String),
     /// The weights of the layers in these ranges are redrawn at their critical gains.
     CriticalLayers(Vec<LayerRange>),
     /// The weights of all layers are redrawn at their critical gain, the slopes of a [`PRelu`](crate::layer::PRelu) at
@@ -58,11 +62,12 @@ impl Alteration {
     fn cause(&self, before: f64) -> Cause {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
-            Alteration::CriticalLayer(_) if before < 0.0 => Cause::Bottleneck,
+            Alteration::CriticalLayer(_) | Alteration::UsualSlopes(_) if before < 0.0 => Cause::Bottleneck,
             Alteration::CriticalWeights | Alteration::CriticalLayers(_) if before < 0.0 => Cause::SmallWeights,
-            Alteration::CriticalLayer(_) | Alteration::CriticalLayers(_) | Alteration::CriticalWeights => {
-                Cause::LargeWeights
-            }
+            Alteration::CriticalLayer(_)
+            | Alteration::UsualSlopes(_)
+            | Alteration::CriticalLayers(_)
+            | Alteration::CriticalWeights => Cause::LargeWeights,
             Alteration::UnitGains if before < 0.0 => Cause::Bottleneck,
             Alteration::UnitGains => Cause::LargeWeights,
             Alteration::OpenGate(gate) if before < 0.0 && gate == "output" => Cause::ClosedOutputGate,
@@ -85,6 +90,7 @@ impl fmt::Display for Alteration {
         match self {
             Alteration::StandardizedInputs => f.write_str("standardized inputs"),
             Alteration::CriticalLayer(layer) => write!(f, "the weights of layer {layer} at their critical gain"),
+            Alteration::UsualSlopes(layer) => write!(f, "the slopes of layer {layer} at their usual value"),
             Alteration::CriticalLayers(layers) => write!(f, "the weights of {} at their critical gain", place(layers)),
             Alteration::CriticalWeights => f.write_str("all weights at their critical gain"),
             Alteration::UnitGains => f.write_str("the gains of norms at 1"),
@@ -220,7 +226,11 @@ fn search<E>(
             let most = |part: f64| good(part) && (whole.is_infinite() || (part - before) / whole >= MOST);
             if let Some((layer, after)) = halves(&most, layers, budget)? {
                 verdict.layers = LayerRange::single(&layer);
-                verdict.mends = Some(Intervention { alteration: Alteration::CriticalLayer(layer), after, ..tried });
+                let alteration = match has_slopes(network, &layer) {
+                    true => Alteration::UsualSlopes(layer),
+                    false => Alteration::CriticalLayer(layer),
+                };
+                verdict.mends = Some(Intervention { alteration, after, ..tried });
                 return Ok(verdict);
             }
             // A stretch over all of them is what was tried.

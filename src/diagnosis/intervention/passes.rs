@@ -10,7 +10,7 @@ use crate::{
     block::{Block, Blocks, Role},
     dataset::Standardize,
     diagnosis::{
-        Thresholds, first_output, outputs,
+        LayerRange, Thresholds, first_output, outputs,
         rules::layer_of_block,
         task::{Outliers, larger},
     },
@@ -41,6 +41,8 @@ pub(in crate::diagnosis) struct Experiments {
     pub over_time: Vec<(String, Intervention)>,
     /// Samples of the batch larger than the others, with their effect on the gradient; `None` if there are none.
     pub outliers: Option<Outliers>,
+    /// The layers in `over_time` whose input weights have a larger norm than the redrawn ones.
+    pub large: Vec<String>,
     /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
 }
@@ -83,8 +85,9 @@ impl Experiments {
         };
         let network = spec.build_to_look_at()?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
-        let given =
-            with_scales(spec, &|scale| blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()));
+        let given = with_scales(spec, &|scale| {
+            blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()).filter(|scale| scale.is_finite())
+        });
         let bench = Bench { spec: &given, w, x, standardized, shape, seed: 0, most, passes: Cell::new(0) };
         let seen = bench.pass(&*network, w, x)?;
         let budget = Budget::measured(spec, &seen);
@@ -110,9 +113,9 @@ impl Experiments {
             }
             _ => None,
         };
-        let over_time = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
+        let (over_time, large) = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
         let outliers = if spec.reads_indices() { None } else { bench.outliers(&*network, thresholds.input[0])? };
-        Ok(Experiments { before, seen, verdict, standardized, over_time, outliers, passes: bench.passes.get() })
+        Ok(Experiments { before, seen, verdict, standardized, over_time, large, outliers, passes: bench.passes.get() })
     }
 }
 
@@ -241,20 +244,21 @@ impl Bench<'_> {
 
     /// Measures changes for recurrent layers whose decades over a sequence have a magnitude above `line`: orthogonal
     /// recurrent matrices, and gates that keep the state; if neither repairs a layer, its input weights redrawn.
-    /// Returns, for each layer and change, the decades of one step back in time.
+    /// Returns, for each layer and change, the decades of one step back in time; then the layers whose redrawn input
+    /// weights are smaller.
     fn over_time(
         &self,
         network: &dyn Layer<f64>,
         seen: &Statistics,
         line: f64,
-    ) -> Result<Vec<(String, Intervention)>, Error> {
+    ) -> Result<(Vec<(String, Intervention)>, Vec<String>), Error> {
         let far = |state: &&StateStatistics| {
             let total = (state.per_step().mean() * state.reach() as f64).abs();
             state.per_step().count() > 0 && (total > line || total.is_nan())
         };
         let (bad, mut found) = (seen.states().iter().filter(far).collect::<Vec<_>>(), Vec::new());
         if bad.is_empty() || !self.may_take(2) {
-            return Ok(found);
+            return Ok((found, Vec::new()));
         }
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         for alteration in [Alteration::OrthogonalRecurrence, Alteration::RememberingGates] {
@@ -276,17 +280,26 @@ impl Bench<'_> {
         };
         let left: Vec<&StateStatistics> = bad.into_iter().filter(|state| !repaired(state)).collect();
         let layers: Vec<String> = left.iter().map(|state| state.name().into()).collect();
-        if layers.is_empty() {
-            return Ok(found);
+        if layers.is_empty() || !self.may_take(1) {
+            return Ok((found, Vec::new()));
         }
         let redrawn = [Alteration::CriticalWeights];
-        let Some(spec) = altered(self.spec, &redrawn, &layers) else { return Ok(found) };
+        let Some(spec) = altered(self.spec, &redrawn, &layers) else { return Ok((found, Vec::new())) };
         let network = spec.build_to_look_at()?;
-        if let Some(w) = self.parameters(&*network, &spec, &redrawn, &layers)? {
-            let after = self.pass(&*network, &w, self.x)?;
-            found.extend(steps_back(&left, &after, &|layer| Alteration::CriticalLayer(layer.into())));
-        }
-        Ok(found)
+        let Some(w) = self.parameters(&*network, &spec, &redrawn, &layers)? else { return Ok((found, Vec::new())) };
+        let after = self.pass(&*network, &w, self.x)?;
+        // One pass has all of them redrawn, so its effect is that of all.
+        let alteration = match &layers[..] {
+            [layer] => Alteration::CriticalLayer(layer.clone()),
+            _ => Alteration::CriticalLayers(layers.iter().flat_map(|layer| LayerRange::single(layer)).collect()),
+        };
+        found.extend(steps_back(&left, &after, &|_| alteration.clone()));
+        let norm = |w: &[f64]| w.iter().map(|w| w * w).sum::<f64>();
+        let shrinks = |layer: &String| {
+            let of = |block: &&Block<'_>| block.role == Role::Weight && layer_of_block(&block.name) == *layer;
+            blocks.iter().filter(of).any(|block| norm(&w[block.range.clone()]) < norm(&self.w[block.range.clone()]))
+        };
+        Ok((found, layers.iter().filter(|layer| shrinks(layer)).cloned().collect()))
     }
 }
 

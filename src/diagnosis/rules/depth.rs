@@ -187,12 +187,14 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
     let opens = |it: &&Intervention| matches!(it.alteration, Alteration::OpenGate(_) | Alteration::OpenGates);
     if let Some(opened) = verdict.mends.as_ref().filter(opens)
-        && let Some(shut) = findings.iter_mut().find(|finding| match opened.alteration {
-            Alteration::OpenGate(_) => finding.cause == opened.cause(),
-            _ => is_gate(finding.cause),
+        && let Some(shut) = findings.iter_mut().filter(|finding| finding.severity > Severity::Note).find(|finding| {
+            match opened.alteration {
+                Alteration::OpenGate(_) => finding.cause == opened.cause(),
+                _ => is_gate(finding.cause),
+            }
         })
     {
-        // A finding about the gate exists already; the budget adds the evidence.
+        // A fault of the gate is found already; the budget adds the evidence. A note would hide the budget.
         (shut.because, shut.intervention) = (verdict.sentence(), Some(opened.clone()));
         return;
     }
@@ -208,7 +210,11 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };
     let finding = depth.finding(diagnosis, cause, severity, layers, format!("{size}{before}{certified}"), because);
     let other = other_of_pair(verdict.mends.as_ref()).filter(|other| *other != cause);
-    findings.push(Finding { intervention: verdict.mends.clone(), ..finding });
+    let refuted_by = match verdict.mends.as_ref().map(|it| &it.alteration) {
+        Some(Alteration::UsualSlopes(_)) => "a gradient that changes as much with these slopes at their usual value",
+        _ => finding.refuted_by,
+    };
+    findings.push(Finding { intervention: verdict.mends.clone(), refuted_by, ..finding });
     let is_told = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
     if let Some(cause) = other.filter(|&cause| !is_told(cause)) {
         let alone = count(verdict.ruled_out.len(), "change");

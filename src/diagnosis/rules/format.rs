@@ -11,13 +11,14 @@ use alloc::{format, string::String, vec::Vec};
 pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let Some(first) = statistics.run().non_finite() else { return };
+    let since = diagnosis.seen_at(first.pass);
     if let Some([row, column]) = first.place {
         let value = if first.infinite { "infinite" } else { "NaN" };
         let text =
             format!("the value in row {row} of a batch, column {column}, is {value}: every step with it is lost");
         let because = String::from("it is a value of the input: the network has computed nothing yet");
         let finding = diagnosis.finding(Cause::BadData, Severity::Critical, "", text, because);
-        return findings.push(Finding { since: Some(first.pass), is_proof: true, ..finding });
+        return findings.push(Finding { since, is_proof: true, ..finding });
     }
     let (what, layer) = match first.origin {
         NonFiniteOrigin::Input => ("came with the input of", layer_of(&first.name)),
@@ -44,7 +45,7 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         _ => String::from("all values before it are finite: it is the first that left the range of the format"),
     };
     let finding = diagnosis.finding(cause, Severity::Critical, layer, text, because);
-    findings.push(Finding { since: Some(first.pass), is_proof: true, ..finding });
+    findings.push(Finding { since, is_proof: true, ..finding });
 }
 
 /// Reports a gradient of subnormal numbers.

@@ -1,13 +1,14 @@
 //! Rules about closed gates, which block the input or the output of a state.
 
-use super::above;
+use super::{above, layer_of_block};
 use crate::{
-    block::{Blocks, Gate},
+    block::{Block, Blocks, Gate, Role},
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         figures::{count, number},
     },
-    layer::{LayerSpec, initialize},
+    layer::{Layer, LayerSpec, initialize},
+    scalar::{Scalar, to_f64},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -56,7 +57,8 @@ fn near_one(share: f64) -> String {
     if share > 0.99 && share < 1.0 { format!("1 − {}", number(1.0 - share)) } else { number(share) }
 }
 
-/// Returns the measured mean values of the gates, or without measurements the values for the initial biases.
+/// Returns the measured mean values of the gates, or without measurements the values for the given biases, or else for
+/// initial biases.
 fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     let mut found: Vec<Openings> = Vec::new();
     for (path, part) in diagnosis.node.parts() {
@@ -70,36 +72,57 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
                 let state = statistics.states().iter().find(|state| state.name() == path);
                 (gates, state.map_or(0, |state| state.sequence()))
             }
-            None => (by_biases(part).unwrap_or_default(), diagnosis.inputs.sequence_steps()),
+            None => {
+                let given = diagnosis.gates.iter().find(|(layer, _)| *layer == path);
+                let gates = given.map_or_else(|| by_first_biases(part), |(_, gates)| gates.clone());
+                (gates, diagnosis.inputs.sequence_steps())
+            }
         };
         found.push(Openings { layer: path, gates, steps });
     }
     found
 }
 
-/// Returns the gate that carries the state of a layer, and its mean value: measured, or from the first biases. `None`
+/// Returns the gate that carries the state of a layer, and its mean value: measured, or by its biases. `None`
 /// for a layer without such a gate, or one whose gates are not known.
 pub(super) fn carrying(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<(&'static str, f64)> {
     openings(diagnosis).into_iter().find(|openings| openings.layer == layer)?.keeps()
 }
 
-/// Returns the mean of σ(b) over the units of each gate, for one draw of the biases b.
-fn by_biases(part: &LayerSpec) -> Option<Vec<(Gate, f64)>> {
-    let layer = part.build_to_look_at().ok()?;
-    let w = initialize(&*layer, 0).ok()?;
-    let blocks = Blocks::collect(|visit| layer.blocks(visit));
-    let bias = blocks.get("bias").ok()?;
-    let each = bias.range.len() / bias.gates.len().max(1);
-    let mean = |values: &[f64]| values.iter().map(|&b| 1.0 / (1.0 + libm::exp(-b))).sum::<f64>();
-    let values = w[bias.range.clone()].chunks(each.max(1));
-    Some(bias.gates.iter().copied().zip(values.map(|values| mean(values) / each.max(1) as f64)).collect())
+/// Returns the mean of σ(b) over the units of each gate of each layer, b being the biases in `w`.
+pub(in crate::diagnosis) fn by_biases<T: Scalar>(blocks: &Blocks, w: &[T]) -> Vec<(String, Vec<(Gate, f64)>)> {
+    let mean = |values: &[T]| {
+        let sum: f64 = values.iter().map(|&b| 1.0 / (1.0 + libm::exp(-to_f64(b)))).sum();
+        sum / values.len().max(1) as f64
+    };
+    let of = |bias: &Block<'_>| {
+        let each = bias.range.len() / bias.gates.len().max(1);
+        let values = w.get(bias.range.clone()).unwrap_or(&[]).chunks(each.max(1));
+        let gates = bias.gates.iter().copied().zip(values.map(mean)).collect();
+        (layer_of_block(&bias.name).into(), gates)
+    };
+    blocks.iter().filter(|block| block.role == Role::Bias && !block.gates.is_empty()).map(of).collect()
+}
+
+/// Returns the mean of σ(b) over the units of each gate of a layer, for one draw of the biases b.
+fn by_first_biases(part: &LayerSpec) -> Vec<(Gate, f64)> {
+    let drawn = |layer: &dyn Layer<f64>| initialize(layer, 0).ok();
+    let Ok(layer) = part.build_to_look_at() else { return Vec::new() };
+    let Some(w) = drawn(&*layer) else { return Vec::new() };
+    let found = by_biases(&Blocks::collect(|visit| layer.blocks(visit)), &w);
+    found.into_iter().next().map(|(_, gates)| gates).unwrap_or_default()
 }
 
 /// Reports gates through which almost nothing enters or leaves the state.
 pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.admitted.map(|line| -line);
     for layer in openings(diagnosis) {
-        let source = if diagnosis.statistics.is_some() { "measured" } else { "from the first biases" };
+        let is_given = diagnosis.gates.iter().any(|(path, _)| *path == layer.layer);
+        let source = match diagnosis.statistics {
+            Some(_) => "measured",
+            None if is_given => "from the biases",
+            None => "from the first biases",
+        };
         let mut say = |cause, severity: Severity, text, because| {
             findings.push(diagnosis.finding(cause, severity, &layer.layer, text, because));
         };

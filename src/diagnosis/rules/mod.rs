@@ -12,8 +12,10 @@ mod units;
 mod zeros;
 
 pub(super) use depth::is_bounded;
+pub(super) use gates::by_biases;
 
 use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, figures::number, place::LayerRange};
+use crate::monitor::part_of;
 use alloc::{format, string::String, vec::Vec};
 
 /// A rule: adds its findings to those of earlier rules.
@@ -54,7 +56,8 @@ pub(super) const ALL: &[Rule] = &[
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let Some(run) = run.filter(|run| diagnosis.has_fallen() && !run.has_relapsed()) else { return };
-    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < start * diagnosis.thresholds.fallen[1]);
+    let [_, far] = diagnosis.thresholds.fallen;
+    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < part_of(start, far));
     for finding in findings.iter_mut().filter(|finding| !finding.is_proof && is_tempered(finding.cause)) {
         finding.severity = match finding.severity {
             Severity::Critical if !far => Severity::Warning,
@@ -124,9 +127,14 @@ pub(super) fn layer_of_block(block: &str) -> &str {
 }
 
 impl Diagnosis<'_> {
-    /// The index of the last monitored pass; `None` before training.
+    /// The index of the last monitored pass; `None` before training, and for the pass of the interventions.
     fn now(&self) -> Option<u64> {
-        self.statistics.map(|statistics| statistics.run().passes().saturating_sub(1))
+        self.seen_at(self.statistics?.run().passes().saturating_sub(1))
+    }
+
+    /// Returns the index of a monitored pass; `None` for the pass of the interventions, which no run has.
+    fn seen_at(&self, pass: u64) -> Option<u64> {
+        (!self.is_examined_alone).then_some(pass)
     }
 
     /// Returns the loss from which a fall counts: the first loss, or the loss of the best constant outputs if it is
@@ -140,9 +148,9 @@ impl Diagnosis<'_> {
     /// Whether the loss has clearly [fallen](super::Thresholds::fallen) from its [start](Self::start).
     fn has_fallen(&self) -> bool {
         let recent = self.statistics.map(|statistics| statistics.run().recent_loss());
-        recent
-            .zip(self.start())
-            .is_some_and(|(recent, start)| recent.count() > 0 && recent.mean() < start * self.thresholds.fallen[0])
+        recent.zip(self.start()).is_some_and(|(recent, start)| {
+            recent.count() > 0 && recent.mean() < part_of(start, self.thresholds.fallen[0])
+        })
     }
 
     /// Returns the recent loss beside the loss from which it has not [fallen](Self::has_fallen), as text.
@@ -177,7 +185,10 @@ impl Diagnosis<'_> {
         let weighs = |it: &&Intervention| {
             matches!(
                 it.alteration,
-                Alteration::CriticalWeights | Alteration::CriticalLayer(_) | Alteration::CriticalLayers(_)
+                Alteration::CriticalWeights
+                    | Alteration::CriticalLayer(_)
+                    | Alteration::UsualSlopes(_)
+                    | Alteration::CriticalLayers(_)
             )
         };
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)

@@ -8,7 +8,7 @@ use crate::{
         figures::{count, number},
         place::LayerRange,
     },
-    monitor::{BlockStatistics, RunStatistics},
+    monitor::{BlockStatistics, RunStatistics, part_of},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -46,12 +46,15 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         matrices(diagnosis).filter(counts).max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
     let Some(block) = longest else { return };
     let ratio = block.update_ratio();
-    let diverges =
-        run.non_finite().is_some() || run.recent_loss().mean() > 1.5 * run.first_loss().unwrap_or(f64::INFINITY);
-    // A relapse shows that steps are too long which would not be so by themselves.
+    let diverges = run.non_finite().is_some()
+        || run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5);
+    // A relapse shows that steps are too long which would not be so by themselves, unless batches of like samples or
+    // a cliff explain it.
     let relapsed = run.has_relapsed();
+    let is_unmixed = run.batch_correlation().is_some_and(|correlation| correlation > lines.unmixed[0]);
+    let is_unexplained = relapsed && !is_unmixed && run.harmful_jumps() == 0;
     let [usual, critical] = lines.long_step;
-    let long = [if relapsed { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
+    let long = [if is_unexplained { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
     let severity = match above(ratio.mean(), long) {
         Some(severity) if diverges || relapsed || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
         _ => return,

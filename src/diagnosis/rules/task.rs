@@ -9,7 +9,7 @@ use crate::{
         task::{Outliers, Task, heaviest_masks},
     },
     layer::LayerSpec,
-    monitor::RunStatistics,
+    monitor::{RunStatistics, part_of},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -156,7 +156,7 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
     let recent = run.recent_loss().mean();
     let contradicts = diagnosis.task.as_ref().map(|task| {
-        let fallen = run.first_loss().is_some_and(|first| task.loss < first * 2.0 / 3.0);
+        let fallen = run.first_loss().is_some_and(|first| task.loss < part_of(first, 2.0 / 3.0));
         task.loss > factor * recent || !fallen
     });
     let severity = match contradicts {

@@ -37,9 +37,14 @@ fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     }
 }
 
+/// Whether one of the findings is about this layer.
+fn is_told(findings: &[Finding], layer: &str) -> bool {
+    findings.iter().any(|finding| finding.layer == layer)
+}
+
 /// Reports vanishing or exploding over the span as predicted by the first Lyapunov exponent: the gradient changes by
-/// the factor e^(λ₁ t) in almost all directions.
-fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+/// the factor e^(λ₁ t) in almost all directions. Layers with a finding from index `first` on are left out.
+fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let layer = &*trajectory.layer;
         let Some(&exponent) = trajectory.exponents.first() else { continue };
@@ -51,7 +56,7 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             (_, Some(severity)) => ((Cause::ExplodingRecurrence, String::new()), "explodes", severity),
             _ => continue,
         };
-        if findings.iter().any(|finding| finding.cause == cause && finding.layer == layer) {
+        if is_told(&findings[first..], layer) {
             continue;
         }
         let text = format!(
@@ -70,7 +75,8 @@ fn predicted(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Reports vanishing over the span that an upper bound on the state gradient proves, without any measurement.
-fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+/// Layers with a finding from index `first` on are left out.
+fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding>) {
     let horizons = diagnosis.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
         let Some((last, bounds)) =
@@ -81,6 +87,9 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let span = diagnosis.span.unwrap_or(last).min(last);
         let decades = libm::log10(bounds[span]);
         let Some(severity) = above(-decades, diagnosis.thresholds.over_time) else { continue };
+        if is_told(&findings[first..], &horizon.name) {
+            continue;
+        }
         let (cause, gate) = forgets(diagnosis, &horizon.name);
         let text = format!(
             "the gradient vanishes over time: certified to lose at least {} decades over the {} of the span, whatever \
@@ -99,11 +108,19 @@ fn certified(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 
 /// Reports vanishing and exploding over the span of the task, as measured, or else as predicted.
 pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let first = findings.len();
+    measured(diagnosis, findings);
+    // The batch of interventions can be shorter than the span; bounds and exponents are not.
+    if diagnosis.statistics.is_none() || diagnosis.is_examined_alone {
+        certified(diagnosis, first, findings);
+        predicted(diagnosis, first, findings);
+    }
+}
+
+/// Reports vanishing and exploding over the measured steps of the span.
+fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
-    let Some(statistics) = diagnosis.statistics else {
-        certified(diagnosis, findings);
-        return predicted(diagnosis, findings);
-    };
+    let Some(statistics) = diagnosis.statistics else { return };
     for state in statistics.states().iter().filter(|state| state.per_step().count() > 0) {
         let within = state.reach();
         let span = diagnosis.span.unwrap_or(within).min(within);
@@ -118,20 +135,19 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
             format!("a step back in time is {} decades: weights {weights}, φ′ and gates {rest}", figure(each, 3));
         let gate = statistics.gates().iter().find(|gate| gate.layer() == layer && gate.gate().carries_state);
         let mends = mends(diagnosis, layer, span);
+        // Input weights that are too large for the units of a state are at fault, and not the recurrence.
+        let by_weights = mends.and_then(|it| has_large_weights(diagnosis, layer, it).then_some(Cause::LargeWeights));
         let mut say = |cause, severity, text, because| {
             let finding = diagnosis.finding(cause, severity, layer, text, because);
             findings.push(Finding { decades: Some(total), ..finding.told_by(mends) });
         };
         if let Some(severity) = above(-total, lines.over_time) {
             let severity = of_span(diagnosis, severity);
-            // Input weights that saturate the units of a state are at fault, and not the recurrence.
-            let (cause, gate) = match mends.map(|it| &it.alteration) {
-                Some(Alteration::CriticalLayer(_)) => (Cause::LargeWeights, String::new()),
-                _ => forgets(diagnosis, layer),
-            };
+            let (cause, gate) = by_weights.map_or_else(|| forgets(diagnosis, layer), |cause| (cause, String::new()));
             say(cause, severity, format!("the gradient vanishes over time: {size}{gate}"), parts);
         } else if let Some(severity) = above(total, lines.over_time) {
-            say(Cause::ExplodingRecurrence, severity, format!("the gradient explodes over time: {size}"), parts);
+            let cause = by_weights.unwrap_or(Cause::ExplodingRecurrence);
+            say(cause, severity, format!("the gradient explodes over time: {size}"), parts);
         } else if state.weights().mean() * span as f64 > lines.over_time[1]
             && gate.is_none()
             && state.weights().mean() > 0.1
@@ -147,6 +163,12 @@ fn mends<'a>(diagnosis: &'a Diagnosis<'_>, layer: &str, span: usize) -> Option<&
     let tried = diagnosis.experiments.as_ref()?.over_time.iter();
     let keeps = |tried: &&Intervention| (tried.after * span as f64).abs() < diagnosis.thresholds.over_time[0];
     tried.filter(|(name, _)| name == layer).map(|(_, tried)| tried).find(keeps)
+}
+
+/// Whether an intervention redraws the input weights of a layer, and makes them smaller.
+fn has_large_weights(diagnosis: &Diagnosis<'_>, layer: &str, tried: &Intervention) -> bool {
+    let redraws = matches!(tried.alteration, Alteration::CriticalLayer(_) | Alteration::CriticalLayers(_));
+    redraws && diagnosis.experiments.as_ref().is_some_and(|it| it.large.iter().any(|large| large == layer))
 }
 
 /// The log10 of a unit's sensitivity over its state (both root mean squares) above which a finding reports the unit.

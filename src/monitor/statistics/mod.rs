@@ -4,6 +4,7 @@ mod block;
 mod gate;
 mod link;
 mod mixing;
+mod non_finite;
 mod run;
 mod running;
 mod state;
@@ -11,7 +12,9 @@ mod state;
 pub use block::BlockStatistics;
 pub use gate::GateStatistics;
 pub use link::LinkStatistics;
-pub use run::{NonFinite, NonFiniteOrigin, RunStatistics};
+pub use non_finite::{NonFinite, NonFiniteOrigin};
+pub use run::RunStatistics;
+pub(crate) use run::part_of;
 pub use running::RunningMoments;
 pub use state::StateStatistics;
 

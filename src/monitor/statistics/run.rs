@@ -1,73 +1,8 @@
-//! Statistics of a whole run: loss, gradient norm, clipping, the first non-finite value.
+//! Statistics of a whole run: loss, gradient norm, clipping.
 
-use super::{RunningMoments, mixing::Mixing};
-use crate::{
-    monitor::{Factor, Link},
-    scalar::Scalar,
-};
-use alloc::string::String;
+use super::{RunningMoments, mixing::Mixing, non_finite::NonFinite};
+use crate::{monitor::Link, scalar::Scalar};
 use num_traits::Float;
-
-/// The stage of an update at which the first non-finite value was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub enum NonFiniteOrigin {
-    /// The input of a link in the forward pass: the network's input, or the output of a layer that reports no link.
-    Input,
-    /// The output of a link in the forward pass, from a finite input.
-    Forward,
-    /// The gradient of the loss with respect to the output, or a gradient that comes from a layer that reports no link.
-    Loss,
-    /// The gradient with respect to a link's input in the backward pass, from a finite gradient with respect to its
-    /// output.
-    Backward,
-    /// The gradient of a parameter block.
-    Gradient,
-    /// The update of a parameter block.
-    Update,
-    /// The values of a parameter block.
-    Parameters,
-}
-
-/// The first non-finite value of a run: its origin, its link or block, and its pass.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct NonFinite {
-    /// The monitored pass, counted from 0.
-    pub pass: u64,
-    /// The stage of the update in which the value was computed.
-    pub origin: NonFiniteOrigin,
-    /// The name of the link or block.
-    pub name: String,
-    /// The factor that the link applies; `None` for a block.
-    pub factor: Option<Factor>,
-    /// Whether any of the non-finite values is infinite; otherwise all are NaN.
-    pub infinite: bool,
-    /// The row and column of the first non-finite value, if it is in the network's input.
-    pub place: Option<[usize; 2]>,
-}
-
-impl NonFinite {
-    pub(super) fn new<T: Scalar>(
-        pass: u64,
-        origin: NonFiniteOrigin,
-        name: &str,
-        factor: Option<Factor>,
-        values: &[T],
-    ) -> Self {
-        let infinite = values.iter().any(|x| x.is_infinite());
-        NonFinite { pass, origin, name: name.into(), factor, infinite, place: None }
-    }
-
-    /// Adds the row and column of the first non-finite value of the network's input `x`, whose rows have `width`
-    /// values.
-    pub(super) fn of_input<T: Scalar>(self, x: &[T], width: usize) -> Self {
-        let index = x.iter().position(|x| !x.is_finite());
-        NonFinite { place: index.map(|index| [index / width.max(1), index % width.max(1)]), ..self }
-    }
-}
 
 /// The losses after a jump, a gradient with more than ten times the typical norm. They show whether the jump was
 /// harmful.
@@ -177,6 +112,15 @@ const UNDONE: f64 = 0.1;
 /// The distance to the targets, relative to the outputs, below which they count as fitted. Convention.
 const FITTED: f64 = 0.3;
 
+/// Returns the loss whose distance from `loss` is `1 − share` of the magnitude of `loss`. For a loss above 0 this is
+/// `share · loss`.
+///
+/// A loss below 0, such as a negative log-likelihood without its constant, has no natural zero: a share of it would be
+/// higher than it.
+pub(crate) fn part_of(loss: f64, share: f64) -> f64 {
+    if loss < 0.0 { loss * (2.0 - share) } else { loss * share }
+}
+
 impl RunStatistics {
     pub(super) fn begin(&mut self) {
         if core::mem::replace(&mut self.waiting, false) {
@@ -250,7 +194,8 @@ impl RunStatistics {
         }
         let first = self.first_loss.unwrap_or(0.0);
         let half = 0.5 * (first + self.lowest_mean);
-        let is_lost = self.lowest_mean < 0.5 * first && self.recent.mean() > half;
+        // A loss that begins at 0 or below has no zero from which a half of it is measured.
+        let is_lost = first > 0.0 && self.lowest_mean < 0.5 * first && self.recent.mean() > half;
         self.lost = if is_lost { self.lost + 1 } else { 0 };
         if self.recent.count() == SETTLED {
             self.settled_loss = self.recent.mean();
@@ -332,12 +277,14 @@ impl RunStatistics {
     pub fn worst_rise(&self) -> f64 {
         self.worst_rise
     }
-    /// Whether the loss has clearly fallen: its recent mean is below two thirds of the first.
+    /// Whether the loss has clearly fallen: its recent mean is below the first loss by more than a third of its
+    /// magnitude.
     pub fn has_fallen(&self) -> bool {
-        self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < first * 2.0 / 3.0)
+        self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < part_of(first, 2.0 / 3.0))
     }
     /// Whether the loss has risen again: its mean had fallen below half of the first loss, and its recent mean has been
-    /// above half of that decrease for the last ten losses. Single low or high losses do not count.
+    /// above half of that decrease for the last ten losses. Single low or high losses do not count. False for a loss
+    /// that begins at 0 or below.
     pub fn has_relapsed(&self) -> bool {
         self.lost >= SETTLED
     }
@@ -346,7 +293,8 @@ impl RunStatistics {
     /// in the first passes does not count: outputs that ignore the input have it, too.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
-        let flat = self.first_loss.is_some_and(|first| lately > 0.9 * first.min(self.settled_loss) || lately.is_nan());
+        let flat =
+            self.first_loss.is_some_and(|first| lately > part_of(first.min(self.settled_loss), 0.9) || lately.is_nan());
         self.recent.count() >= WARM_UP && flat && !self.has_fitted()
     }
     /// Whether the [distance](Self::distance) from the outputs to their targets is below 0.3.

@@ -30,6 +30,8 @@ pub struct StateStatistics {
     newest: usize,
     /// The last time step of the current pass whose gradient is not zero.
     from: usize,
+    /// Whether a gradient of the current pass is not zero.
+    has_gradient: bool,
     last_step: Option<usize>,
     weights: RunningMoments,
     activation: RunningMoments,
@@ -53,6 +55,7 @@ impl StateStatistics {
             zero: None,
             newest: 0,
             from: 0,
+            has_gradient: false,
             last_step: None,
             weights: mean,
             activation: mean,
@@ -80,6 +83,7 @@ impl StateStatistics {
     pub(super) fn backward(&mut self, factor: Factor, step: usize, before: f64, after: f64) {
         self.newest = self.newest.max(step);
         if before.max(after) > 0.0 {
+            self.has_gradient = true;
             self.from = self.from.max(step);
         }
         if factor == Factor::Addition {
@@ -115,10 +119,13 @@ impl StateStatistics {
             self.activation.push(self.sums[1] / steps);
             self.per_step.push(self.sums.iter().sum::<f64>() / steps);
         }
-        (self.sequence, self.reach) = (self.newest.saturating_add(1), self.from);
+        self.sequence = self.newest.saturating_add(1);
+        if self.has_gradient {
+            self.reach = self.from;
+        }
         self.vanished_step = self.zero;
         (self.sums, self.steps, self.zero, self.last_step) = ([0.0; 3], 0, None, None);
-        (self.newest, self.from) = (0, 0);
+        (self.newest, self.from, self.has_gradient) = (0, 0, false);
     }
 
     /// The path of the layer.
@@ -140,17 +147,17 @@ impl StateStatistics {
     pub fn activation(&self) -> RunningMoments {
         self.activation
     }
-    /// Returns the number of time steps over which the norm of the state gradient shrinks by a factor e: −1/ln of its
-    /// mean factor per step; negative if the gradient grows.
+    /// Returns the number of time steps over which the norm of the state gradient shrinks tenfold: −1 over the decades
+    /// per step; negative if the gradient grows, infinite if it does not change.
     pub fn horizon(&self) -> f64 {
-        -core::f64::consts::LOG10_E / self.per_step.mean()
+        -1.0 / self.per_step.mean()
     }
     /// Returns the number of time steps of the last pass.
     pub fn sequence(&self) -> usize {
         self.sequence
     }
-    /// Returns the number of steps back in time that the state gradient of the last pass took: from the last step that
-    /// has a gradient to the first step of the sequence. It is 0 for the backward layer of a
+    /// Returns the number of steps back in time that the state gradient took: from the last step that has a gradient to
+    /// the first step of the sequence, in the last pass with a gradient. It is 0 for the backward layer of a
     /// [`Bidirectional`](crate::recurrent::Bidirectional) one before [`LastStep`](crate::layer::LastStep).
     pub fn reach(&self) -> usize {
         self.reach
