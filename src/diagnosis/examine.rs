@@ -1,6 +1,6 @@
 //! The diagnosis: collects facts about a network and runs the rules on them.
 
-use super::{Finding, Report, Thresholds, intervention::Experiments, rules, setup, task::Task};
+use super::{Finding, Report, Thresholds, health::time_major, intervention::Experiments, rules, setup, task::Task};
 use crate::{
     batch_shape::BatchShape,
     block::{Blocks, Gate, Role},
@@ -208,7 +208,7 @@ impl<'a> Diagnosis<'a> {
     /// with a custom layer or cell has no interventions.
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major, as [`Batch::x`](crate::dataset::Batch::x) has them.
+    /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.
     ///
     /// # Errors
     /// Those of [`Workspace::new`] and [`Workspace::forward`].
@@ -216,6 +216,18 @@ impl<'a> Diagnosis<'a> {
     /// # Panics
     /// As [`Workspace::forward`].
     pub fn interventions<T: Scalar>(self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
+        shape.check()?;
+        let width = self.node.widths().0;
+        self.interventions_of_pass(w, &time_major(width, x, shape), shape)
+    }
+
+    /// Adds [`interventions`](Self::interventions) on the rows `x` of a pass, which are time-major.
+    pub(super) fn interventions_of_pass<T: Scalar>(
+        self,
+        w: &[T],
+        x: &[T],
+        shape: BatchShape<'_>,
+    ) -> Result<Self, Error> {
         let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
         let allowance = self.allowance.map(|all| all.saturating_sub(self.task.as_ref().map_or(0, |task| task.passes)));
         let most = allowance.unwrap_or(usize::MAX);

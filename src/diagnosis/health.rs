@@ -75,7 +75,7 @@ fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result
 
 /// Returns the rows of a pass, which are time-major, of rows in the order of a data set: sample after sample. Rows of
 /// another number than that of `shape` stay as they are; a pass refuses them.
-fn time_major<'x, T: Scalar>(width: usize, x: &'x [T], shape: BatchShape<'_>) -> Cow<'x, [T]> {
+pub(super) fn time_major<'x, T: Scalar>(width: usize, x: &'x [T], shape: BatchShape<'_>) -> Cow<'x, [T]> {
     if x.is_empty() || shape.steps <= 1 || shape.rows().checked_mul(width) != Some(x.len()) {
         return Cow::Borrowed(x);
     }
@@ -114,7 +114,8 @@ pub(super) fn check<T: Scalar>(
     let output = workspace.forward_with(w, x, shape, Mode::to_examine(network), &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
     workspace.backward_with(w, &mut seen)?;
-    let diagnosis = Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.interventions(w, x, shape)?;
+    let diagnosis =
+        Diagnosis::new(network, inputs)?.parameters(network, w, shape)?.interventions_of_pass(w, x, shape)?;
     let diagnosis = diagnosis.statistics(&seen);
     let diagnosis = Diagnosis { span, ..diagnosis };
     Ok(diagnosis.report())

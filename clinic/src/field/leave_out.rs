@@ -8,7 +8,7 @@
 use super::{BATCH, LOOKS, STEPS, dataset, kinds, loss, train};
 use crate::Verdict;
 use chainrule::{
-    Error, Layer, Mode,
+    BatchShape, Error, Layer, Mode,
     dataset::Batch,
     diagnosis::{Diagnosis, Thresholds},
     layer::{DropoutKey, Samples},
@@ -95,17 +95,17 @@ fn changes_interventions(thresholds: &Thresholds) -> bool {
 struct Look<'a> {
     diagnosis: Diagnosis<'a>,
     w: &'a [f32],
-    batch: &'a Batch<f32>,
+    /// The inputs of the first samples, and their shape.
+    x: &'a [f32],
+    shape: BatchShape<'a>,
 }
 
 impl Look<'_> {
     /// Judges with each of the thresholds that have no verdict yet. Passes are repeated for thresholds that they depend
     /// on, and are shared by all others.
     fn judge(self, all: &[Thresholds], found: &mut [Option<Verdict>], step: usize) -> Result<bool, Error> {
-        let Look { diagnosis, w, batch } = self;
-        let intervene = |thresholds: &Thresholds| {
-            diagnosis.clone().thresholds(*thresholds).interventions(w, batch.x(), batch.shape())
-        };
+        let Look { diagnosis, w, x, shape } = self;
+        let intervene = |thresholds: &Thresholds| diagnosis.clone().thresholds(*thresholds).interventions(w, x, shape);
         let usual = intervene(&Thresholds::default())?;
         for (found, thresholds) in found.iter_mut().zip(all).filter(|(found, _)| found.is_none()) {
             let own = match changes_interventions(thresholds) {
@@ -130,6 +130,7 @@ fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Err
     }
     let (mut done, mut batch) = (found.iter().all(Option::is_some), Batch::new(&samples, BATCH));
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
+    let x = &case.data.x[..batch.x().len()];
     if case.recipe.before == 0 && !done {
         let (mut workspace, mut seen) = (Workspace::new(&case.network, batch.shape())?, Statistics::new());
         let (mut rng, mut normals) = (generator(!0), Normals::new());
@@ -142,7 +143,7 @@ fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Err
         output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng) as f32);
         workspace.backward_with(&case.w, &mut seen)?;
         let diagnosis = diagnose()?.parameters(&case.network, &case.w, batch.shape())?.statistics(&seen);
-        done = Look { diagnosis, w: &case.w, batch: &batch }.judge(all, &mut found, 1)?;
+        done = Look { diagnosis, w: &case.w, x, shape: batch.shape() }.judge(all, &mut found, 1)?;
     }
     if done {
         return Ok(found);
@@ -154,7 +155,7 @@ fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Err
         let diagnosed = diagnose().and_then(|it| it.task(w, &samples, &*loss));
         let judged = diagnosed.and_then(|diagnosis| {
             let diagnosis = diagnosis.statistics(seen);
-            Look { diagnosis, w, batch: &batch }.judge(all, &mut found, step)
+            Look { diagnosis, w, x, shape: batch.shape() }.judge(all, &mut found, step)
         });
         // A run that broke has no more reports, as in an examination.
         judged.unwrap_or(true) || step == STEPS

@@ -159,9 +159,9 @@ fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> 
     }
     let mut batch = Batch::new(&samples, BATCH);
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
+    let x = &case.data.x[..batch.x().len()];
     if case.recipe.before == 0 {
         let span = (case.data.steps > 1).then_some(case.span);
-        let x = &case.data.x[..batch.x().len()];
         let check = check_parameters(&case.network, &case.w, x, batch.shape(), span)?;
         if let Some(root) = check.root() {
             return Ok(Some((Verdict::of(root, 1), check.clone(), Statistics::new())));
@@ -172,7 +172,7 @@ fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> 
         if !LOOKS.contains(&step) {
             return false;
         }
-        let diagnosed = diagnose().and_then(|it| it.interventions(w, batch.x(), batch.shape()));
+        let diagnosed = diagnose().and_then(|it| it.interventions(w, x, batch.shape()));
         let report = diagnosed.and_then(|it| Ok(it.task(w, &samples, &*loss)?.statistics(seen).report()));
         let Ok(report) = report else { return true };
         if let Some(root) = report.root() {

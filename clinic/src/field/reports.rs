@@ -45,7 +45,8 @@ fn last(case: &Case) -> Result<(Outcome, Report), Error> {
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
     let run = chain(&case.recipe);
     let diagnosis = Diagnosis::new(&case.network, inputs)?.span(case.span).transform(&*run);
-    let diagnosis = diagnosis.interventions(&w, batch.x(), batch.shape())?.task(&w, &samples, &*loss)?;
+    let diagnosis =
+        diagnosis.interventions(&w, &case.data.x[..batch.x().len()], batch.shape())?.task(&w, &samples, &*loss)?;
     Ok((reached, diagnosis.statistics(&seen).report()))
 }
 

@@ -135,7 +135,8 @@ impl<T: Scalar> Trial<'_, T> {
         let after = trainer.parameters();
         let diagnosis = Diagnosis { span: context.span, ..Diagnosis::new(trainer.network(), inputs)? };
         let diagnosis = Diagnosis { allowance: Some(spare), ..diagnosis.thresholds(context.thresholds) };
-        let diagnosis = diagnosis.task(after, data, self.loss)?.interventions(after, batch.x(), batch.shape())?;
+        let diagnosis =
+            diagnosis.task(after, data, self.loss)?.interventions_of_pass(after, batch.x(), batch.shape())?;
         let report = diagnosis.statistics(&seen).report();
         let (passes, mut found) = (report.passes_on_copies, report.findings);
         found.retain(|finding| finding.severity > Severity::Note);

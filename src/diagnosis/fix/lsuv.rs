@@ -4,6 +4,7 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{
     batch_shape::BatchShape,
     block::Role,
+    diagnosis::health::time_major,
     error::{Error, require},
     layer::{DropoutKey, Layer, Mode},
     monitor::{Factor, GradientMonitor, Link},
@@ -53,7 +54,7 @@ impl Lsuv {
     /// the number of these layers whose variance was measured, with those that needed no rescaling.
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major.
+    /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a tolerance that is NaN or below 0, and if the variance of a layer's output is not
@@ -71,6 +72,7 @@ impl Lsuv {
     ) -> Result<usize, Error> {
         require(self.tolerance >= 0.0, "the tolerance of a variance", "at least 0", self.tolerance)?;
         let mut workspace = Workspace::new(network, shape)?;
+        let x = &*time_major(network.dims().input, x, shape);
         workspace.set_dropout_key(DropoutKey::off());
         let weights: Vec<_> = workspace.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
         let hidden = &weights[..weights.len().saturating_sub(1)];
