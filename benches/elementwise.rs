@@ -2,7 +2,7 @@
 //! `cargo bench --bench elementwise`.
 //!
 //! Throughput counts values. The two activations `of a user` are defined here: tanh from [`math`](chainrule::math),
-//! which should be as fast as the built-in one, and tanh from the methods of the scalar, which is not vectorised.
+//! which should be as fast as the built-in one, and tanh from the methods of the scalar, which is not vectorized.
 
 use chainrule::{
     Activation, BatchShape, Bounds, Scalar, activation,

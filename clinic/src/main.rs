@@ -72,7 +72,7 @@ impl Verdict {
 
     /// Whether the named layers are within one of the planted ones; `None` without a planted layer.
     ///
-    /// A range is as tight as the fault: each of its ends is within one of a planted layer, and it is at most as long
+    /// A range is as tight as the fault. Each of its ends is within one of a planted layer, and it is at most as long
     /// as the planted layers and one more on each side.
     fn is_near(&self, layers: &[usize]) -> Option<bool> {
         let [first, last] = Verdict::planted(layers)?;

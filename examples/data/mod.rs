@@ -46,7 +46,7 @@ pub fn sunspots() -> Result<Vec<f64>, Box<dyn Error>> {
 pub fn table(path: &str, label: &str) -> Result<Table, Box<dyn Error>> {
     let text = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
     let mut table = read(path, &text, Some(label))?;
-    table.standardise();
+    table.standardize();
     Ok(table)
 }
 
@@ -119,7 +119,7 @@ fn read(file: &str, text: &[u8], label: Option<&str>) -> Result<Table, Malformed
 
 impl Table {
     /// Shifts and scales each column to mean 0 and variance 1.
-    fn standardise(&mut self) {
+    fn standardize(&mut self) {
         let rows = self.labels.len() as f64;
         for column in 0..self.width {
             let values = || self.inputs.iter().skip(column).step_by(self.width).map(|&v| f64::from(v));

@@ -259,7 +259,7 @@ impl GradientMonitor<f32> for PerLayer {
     }
 }
 
-/// Glorot & Bengio 2010, Fig. 6–7: five tanh layers under 1/√n and under their own initialisation.
+/// Glorot & Bengio 2010, Fig. 6–7: five tanh layers under 1/√n and under their own initialization.
 fn glorot(short: bool) -> Result<(), Error> {
     let width = if short { 100 } else { 1000 };
     println!("\n## 4. Glorot & Bengio 2010, Fig. 6 and 7: five tanh layers of {width}\n");

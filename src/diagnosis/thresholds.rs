@@ -37,7 +37,7 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
     /// The mean of φ′ over the units of a layer with a bounded activation, as a fraction of its bound, below which
-    /// the units are saturated from the start: for a warning, and for a critical finding. It is 0.5 for tanh at the
+    /// the units are saturated from the start. One for a warning, and one for a critical finding. It is 0.5 for tanh at the
     /// gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
@@ -77,12 +77,12 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_input: [f64; 2],
     /// The root mean square distance from the first outputs to their targets, over the larger of 1 and the root mean
-    /// square of the outputs, above which targets are not scaled: for a warning, and for a critical finding.
+    /// square of the outputs, above which targets are not scaled. One for a warning, and one for a critical finding.
     /// Convention: for standardized targets it is 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub target: [f64; 2],
     /// The fraction of its input that a state holds at the end of a sequence, or of its state that a layer outputs,
-    /// below which a gate is shut: for a warning, and for a critical finding. Convention.
+    /// below which a gate is shut. One for a warning, and one for a critical finding. Convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub admitted: [f64; 2],
     /// The mean value of a gate that carries the state, below which the gate is shut. Convention.

@@ -65,7 +65,7 @@ impl Unrolled {
     /// steps.
     ///
     /// The bound is `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t,
-    /// for which `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k` with s the state: the norm
+    /// for which `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k` with s the state. The norm
     /// of a matrix of blocks is at most that of the matrix of the norms of its blocks. Sums of its rows and columns are
     /// recurrences over the steps.
     pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], shape: BatchShape<'_>) -> Option<f64> {

@@ -293,7 +293,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     /// [`Error::Length`] where `state` is not as long as [`state`](Self::state); [`Error::Parameter`] for `steps` above
     /// [`MOST_STEPS`].
     pub fn restore(&mut self, state: &[T], steps: u64) -> Result<(), Error> {
-        require_length("optimiser state", self.state.len(), state.len())?;
+        require_length("optimizer state", self.state.len(), state.len())?;
         require(steps <= MOST_STEPS, "the number of updates", "at most 2^53", steps as f64)?;
         self.state.copy_from_slice(state);
         self.steps = steps;

@@ -14,7 +14,7 @@ fn value(at: [usize; 3]) -> f64 {
 }
 
 /// An array of `shape` whose axes are stored in the order `axes`, every `gap`-th element of a larger one, some axes
-/// reversed: a view of it need not be contiguous, and has `value` at each place.
+/// reversed. A view of it need not be contiguous, and has `value` at each place.
 fn stored(shape: [usize; 3], axes: [usize; 3], reversed: [bool; 3], gap: usize) -> Array3<f64> {
     let mut inverse = [0; 3];
     axes.into_iter().enumerate().for_each(|(to, from)| inverse[from] = to);

@@ -234,7 +234,7 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks, &[0.0; 6]).unwrap();
     refuses!(optimizer.step(&blocks, &mut [0.0; 5], &mut [0.0; 5], &mut ()), Error::Length { .. }, ["parameters"]);
     refuses!(optimizer.step(&blocks, &mut [0.0; 6], &mut [0.0; 5], &mut ()), Error::Length { .. }, ["gradient"]);
-    refuses!(optimizer.restore(&[0.0; 11], 1), Error::Length { .. }, ["optimiser state", "12", "11"]);
+    refuses!(optimizer.restore(&[0.0; 11], 1), Error::Length { .. }, ["optimizer state", "12", "11"]);
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
         // A layer whose initializer was exchanged is drawn anew; others live on.
         let kept: usize = found.iter().map(|survivor| survivor.after.len()).sum();
         match fix.name {
-            "layer normalisation" => assert_eq!(kept, w.len()),
+            "layer normalization" => assert_eq!(kept, w.len()),
             "residual branches" => assert_eq!(kept, w.len()),
             _ => assert!(kept < w.len(), "{}", fix.name),
         }

@@ -54,7 +54,7 @@ fn total_weight_of_more_rows_than_f16_counts_is_exact() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Each value within a few ε of itself, not of the largest logit: what is common to all logits costs nothing,
+    /// Each value within a few ε of itself, not of the largest logit. What is common to all logits costs nothing,
     /// and a prediction that is nearly certain still has its small loss and its small gradient.
     #[test]
     fn cross_entropy_keeps_its_digits(

@@ -89,7 +89,7 @@ fn check(name: &str, network: &Sequential<f32>, width: usize, depth: usize, wide
     assert!((0.55..1.6).contains(&ratio), "{name}: spread {deviation:.3} for {:.3}", walk.standard_deviation());
 }
 
-/// An activation under three initialisations, the third critical where it can be; `wide` where the variance comes to a
+/// An activation under three initializations, the third critical where it can be; `wide` where the variance comes to a
 /// stable fixed point, or does not matter, so that the wide limit holds at width 64.
 fn check_activation(activation: impl Activation, depth: usize, wide: bool) {
     let zeros = Zeros.kind();
@@ -302,7 +302,7 @@ fn the_gradient_of_one_input_remembers_its_way_forward() {
     assert!((deviation / walk.standard_deviation() - 1.0).abs() < 0.08, "{deviation} {}", walk.standard_deviation());
 }
 
-/// Twelve normalised branches: the walk sees what the budget does.
+/// Twelve normalized branches: the walk sees what the budget does.
 #[test]
 fn the_walk_goes_through_branches_and_norms() {
     let mut network = Sequential::<f32>::new(48);

@@ -29,7 +29,7 @@ fn is_doc(line: &str) -> bool {
 fn long_sentences(paragraph: &str) -> Vec<String> {
     let plain: String = paragraph.split('`').enumerate().map(|(i, part)| if i % 2 == 0 { part } else { "x" }).collect();
     let mut long = Vec::new();
-    for sentence in plain.split_inclusive(". ").flat_map(|part| part.split_inclusive(": ")) {
+    for sentence in plain.split_inclusive(". ") {
         let words = sentence.split_whitespace().filter(|word| word.contains(char::is_alphabetic)).count();
         if words > WORDS {
             long.push(format!("{words} words: {sentence:.60}…"));

@@ -160,7 +160,7 @@ fn clip_by_norm_over_the_range_has_the_exact_factor() {
     assert_eq!(clipped::<f64>(ClipNorm::new(1.0), &[1.0, f64::INFINITY]).1, Some(1.0));
 }
 
-fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
+fn optimizers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
     vec![
         Box::new(Adam::new(1e-3)),
         Box::new(Adam::new(1e-3).amsgrad()),
@@ -190,7 +190,7 @@ fn optimisers<T: Scalar>() -> Vec<Box<dyn GradientTransform<T>>> {
 /// Asserts that each update of an optimizer in `T` agrees with that in `f64` from the same parameters and gradients.
 fn updates_agree_with_double<T: Scalar>(sizes: &[f64]) {
     const STEPS: u64 = 1000;
-    for (mut narrow, mut wide) in optimisers::<T>().into_iter().zip(optimisers::<f64>()) {
+    for (mut narrow, mut wide) in optimizers::<T>().into_iter().zip(optimizers::<f64>()) {
         let blocks = one_block(sizes.len());
         narrow.validate(&blocks).unwrap();
         wide.validate(&blocks).unwrap();

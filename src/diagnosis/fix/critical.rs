@@ -38,7 +38,7 @@ pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<Layer
 
 impl FixStrategy for CriticalInitialization {
     fn name(&self) -> &'static str {
-        if self.orthogonal { "orthogonal critical initialisation" } else { "critical initialisation" }
+        if self.orthogonal { "orthogonal critical initialization" } else { "critical initialization" }
     }
 
     fn applies_to(&self, cause: Cause) -> bool {

@@ -42,7 +42,7 @@ fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
 
 impl FixStrategy for NormalizeLayers {
     fn name(&self) -> &'static str {
-        "layer normalisation"
+        "layer normalization"
     }
 
     fn applies_to(&self, cause: Cause) -> bool {

@@ -18,8 +18,9 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 impl RunRecord {
-    /// Returns the run as one HTML page with everything in it, which needs no network and no script: loss, learning
-    /// rate, norm of the gradient, and the budget by link over the updates; with a report, its findings and pictures.
+    /// Returns the run as one HTML page with everything in it, which needs no network and no script. It has the loss,
+    /// the learning rate, the norm of the gradient, and the budget by link over the updates; with a report, its
+    /// findings and pictures.
     ///
     /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The updates of
     /// the budget are those of [`budget`](Self::budget). A value that is not finite has a mark above its curve.

@@ -266,7 +266,7 @@ fn load_parameters_of_a_run_and_of_parameters_alone() {
     Checkpoint::new(saved.parameters().to_vec()).save(saved.network(), &paths[1]).unwrap();
     let expected = saved.predict(&data).unwrap();
     for path in &paths {
-        // Of another optimiser: the parameters are all that is read.
+        // Of another optimizer: the parameters are all that is read.
         let mut other = trainer(8, Sgd::new(0.1), TrainConfig { seed: 9, ..TrainConfig::default() });
         assert_eq!(other.load_parameters(path), Ok(vec![]));
         assert_eq!(other.predict(&data).unwrap(), expected);

@@ -267,7 +267,7 @@ fn load_files_of_others_refused() {
     let network = Sequential::<f32>::input(3).linear(3).build().unwrap();
     Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap().save(&path).unwrap();
     assert_eq!(block(refused(&mut deeper(1), &path)), "0.weight");
-    // Of another optimiser.
+    // Of another optimizer.
     trainer(8, Sgd::new(0.1).momentum(0.9), TrainConfig::default()).save(&path).unwrap();
     assert_eq!(block(refused(&mut run, &path)), "transform 1");
 }

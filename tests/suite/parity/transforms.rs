@@ -97,7 +97,7 @@ fn optimizer<T: Scalar>(case: &Value) -> Box<dyn GradientTransform<T>> {
     }
 }
 
-fn optimise<T: Scalar>(case: &Value) -> f64 {
+fn optimize<T: Scalar>(case: &Value) -> f64 {
     let mut w = rounded::<T>(&values(&case["x0"]));
     let blocks = one_block(w.len());
     let mut optimizer = Optimizer::new(optimizer::<T>(case), &blocks, &w).unwrap();
@@ -121,14 +121,14 @@ fn optimizers_agree_with_pytorch() {
     let (mut worst, mut single, cases) = (0.0f64, 0.0f64, cases("optimizers"));
     assert_eq!(cases.len(), 26);
     for case in &cases {
-        let (in64, in32) = (optimise::<f64>(case), optimise::<f32>(case));
+        let (in64, in32) = (optimize::<f64>(case), optimize::<f32>(case));
         println!("{:30} f64 {in64:.1e}  f32 {:.1} ε", name(case), in32 / f32::EPSILON as f64);
         assert!(in64 <= 1e-12, "{}: {in64:e}", name(case));
         // AMSGrad divides by a value that was rounded ten times; the errors of the others are below 2 ε.
         assert!(in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
         (worst, single) = (worst.max(in64), single.max(in32));
     }
-    println!("optimisers: worst {worst:.2e} in f64, {single:.2e} in f32");
+    println!("optimizers: worst {worst:.2e} in f64, {single:.2e} in f32");
 }
 
 /// The error of a schedule's rates at the steps of a case.

@@ -1,4 +1,4 @@
-//! Transforms and optimisers.
+//! Transforms and optimizers.
 
 use super::{entry, layers::json};
 use crate::{
@@ -484,7 +484,7 @@ pub fn entries() -> Vec<Entry> {
             Ok(set?)
         }),
         entry(3, &["transform::Optimizer::step"], &[], |c| {
-            // Blocks other than those the optimiser was made for.
+            // Blocks other than those the optimizer was made for.
             let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks(c)?, &[0.5_f32; 19]);
             let other = Sequential::<f32>::input(c.below(4) + 1).linear(c.below(5) + 1).build()?;
             let other = Blocks::collect(|visit| other.blocks(visit));
