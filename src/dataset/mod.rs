@@ -29,10 +29,8 @@ pub(crate) use source::{ChosenRows, ChosenTargets};
 pub use standardize::Standardize;
 pub use windows::Windows;
 
-#[cfg(doc)]
-use crate::error::DataRule;
 use crate::{
-    error::{Error, require_length, require_multiple},
+    error::{DataRule, Error, require_length, require_multiple},
     loss::Target,
     scalar::{Scalar, to_f64},
     size::{product, sum},
@@ -331,11 +329,11 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Refuses rows of `width` values with a value that is NaN or infinite: [`Error::RowValue`].
+/// Refuses rows of `width` values with a value that is NaN or infinite: [`DataRule::RowValue`].
 pub(crate) fn refuse_non_finite<T: Scalar>(width: usize, rows: &[T]) -> Result<(), Error> {
     let Some(index) = first_non_finite(rows) else { return Ok(()) };
     let (row, column) = (index / width.max(1), index % width.max(1));
-    Err(Error::RowValue { row, column, found: to_f64(rows[index]) })
+    Err(DataRule::RowValue { row, column, found: to_f64(rows[index]) }.into())
 }
 
 /// Returns the index of the first value that is NaN or infinite; `None` if all are finite.

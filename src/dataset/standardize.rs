@@ -60,7 +60,7 @@ impl Standardize {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] where `rows`
-    /// do not fill whole rows. [`Error::RowValue`] for a value that is NaN or infinite;
+    /// do not fill whole rows. [`DataRule::RowValue`] for a value that is NaN or infinite;
     /// [`Error::NonFinite`] for a deviation that `f64` cannot hold.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;

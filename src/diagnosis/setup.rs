@@ -65,12 +65,13 @@ fn fields(value: &str) -> String {
     all.iter().filter(has_value).map(plain).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the pairs of a list of names and values: `0 0.1, 2.bias 0.0` of `[("0", 0.1), ("2.bias", 0.0)]`.
+/// Returns the pairs of a list of groups and values: `0 0.1, Bias 0.0` of `[(Under("0"), 0.1), (Role(Bias), 0.0)]`.
 fn pairs(value: &str) -> String {
-    let pairs = value.trim_start_matches('[').trim_end_matches(']').split_terminator(')');
+    let pairs = value.trim_start_matches('[').trim_end_matches(']').split("), (");
     let words = |pair: &str| {
-        let (name, value) = pair.trim_start_matches([',', ' ', '(']).rsplit_once(", ")?;
-        Some(format!("{} {}", name.trim_matches('"'), minus(value)))
+        let (group, value) = pair.trim_matches(['(', ')']).rsplit_once(", ")?;
+        let group = group.trim_start_matches("Under(").trim_start_matches("Role(").trim_end_matches(')');
+        Some(format!("{} {}", group.trim_matches('"'), minus(value)))
     };
     pairs.filter_map(words).collect::<Vec<_>>().join(", ")
 }
@@ -79,6 +80,7 @@ fn pairs(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
+        block::Role,
         loss::{CrossEntropy, Huber},
         transform::{ClipNorm, ParameterGroups, Schedule, Sgd, SkipNonFinite},
     };
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn setup_names_the_rates_of_schedules_and_groups() {
-        let groups = ParameterGroups::new().rate("0.my-block", 1e-3).rate("2.bias", 0.0);
+        let groups = ParameterGroups::new().rate("0.my-block", 1e-3).rate(Role::Bias, 0.0);
         for (schedule, told) in [
             (Schedule::constant(0.1), "constant: 0.1"),
             (Schedule::step(7, 0.5), "step: every 7, factor 0.5"),
@@ -104,7 +106,7 @@ mod tests {
             (Schedule::polynomial(300, 1.0), "polynomial: steps 300, power 1.0"),
         ] {
             let text = transforms::<f32>(&(Sgd::new(0.1), schedule, groups.clone()), &Blocks::default());
-            let groups = "ParameterGroups (0.my-block 0.001, 2.bias 0.0)";
+            let groups = "ParameterGroups (0.my-block 0.001, Bias 0.0)";
             assert_eq!(text, format!("Sgd (rate 0.1), Schedule ({told}), {groups}"));
         }
         let custom = Schedule::custom(|step| if step > 9 { 0.1 } else { 1.0 });

@@ -148,6 +148,16 @@ pub enum DataRule {
         /// The number of steps of each padded sequence.
         steps: usize,
     },
+    /// A value of rows, of any samples and steps, that is NaN or infinite.
+    #[error("the value of row {row}, column {column} must be finite, found {found}; correct it, or leave the row out")]
+    RowValue {
+        /// The index of the row, which counts the steps of all samples before it.
+        row: usize,
+        /// The column in the row.
+        column: usize,
+        /// The value.
+        found: f64,
+    },
     /// A series with fewer rows than one window and its target need.
     #[error("the series has {rows} rows, but a window and its target take {needed}; shorten the window")]
     SeriesTooShort {

@@ -166,16 +166,6 @@ pub enum Error {
         /// The value.
         found: f64,
     },
-    /// A value of rows, of any samples and steps, that is NaN or infinite.
-    #[error("the value of row {row}, column {column} must be finite, found {found}")]
-    RowValue {
-        /// The index of the row, which counts the steps of all samples before it.
-        row: usize,
-        /// The column in the row.
-        column: usize,
-        /// The value.
-        found: f64,
-    },
     /// Data whose rows all have weight 0 or an ignored class.
     #[error("no row of the {data} data counts: each has weight 0 or an ignored class; let at least 1 count")]
     NothingCounts {

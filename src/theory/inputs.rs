@@ -68,7 +68,7 @@ impl InputStatistics {
     /// values: \[rows, width\]
     ///
     /// # Errors
-    /// [`Error::Empty`] without values. [`Error::RowValue`] if a value is NaN or infinite.
+    /// [`Error::Empty`] without values. [`DataRule::RowValue`](crate::DataRule::RowValue) if a value is NaN or infinite.
     /// [`Error::Parameter`] if the mean square overflows `f64`. [`Error::Length`] unless `values` fill whole rows of
     /// `width` values.
     pub fn of_samples<T: Scalar>(width: usize, values: &[T]) -> Result<Self, Error> {

@@ -1,7 +1,7 @@
 //! What a verdict rests on: the parameters that are given, a consequence for the gradient or the loss, and one change.
 
 use chainrule::{
-    BatchShape, Blocks, Error, Layer,
+    BatchShape, Blocks, DataRule, Error, Layer,
     activation::{Identity, Relu, Sigmoid, Tanh},
     dataset::{Batch, Dataset, Standardize},
     diagnosis::{
@@ -644,7 +644,10 @@ fn values_that_are_not_finite_are_named_by_row_and_column() {
     let of_samples = InputStatistics::of_samples(4, &x).unwrap_err();
     let standardized = Standardize::of(4, &x).unwrap_err();
     for refused in [of_samples, standardized] {
-        assert!(matches!(refused, Error::RowValue { row: 3, column: 2, found: f64::INFINITY }), "{refused}");
+        assert!(
+            matches!(refused, Error::InvalidData(DataRule::RowValue { row: 3, column: 2, found: f64::INFINITY })),
+            "{refused}"
+        );
         assert!(refused.to_string().contains("row 3, column 2"), "{refused}");
     }
 }
