@@ -15,7 +15,7 @@ use chainrule::{
     monitor::{Event, GradientMonitor, Statistics},
     random::{Normals, generator},
     recurrent::{Bidirectional, Elman, Gru, Lstm, Recurrent},
-    theory::InputStatistics,
+    theory::{InputStatistics, Prediction},
     trainer::{TrainConfig, Trainer},
     transform::{Adam, GradientTransform, ParameterGroups},
 };
@@ -281,10 +281,15 @@ fn layers_of_every_kind_are_redrawn() -> Result<(), Error> {
     assert_eq!(root(&report), (Cause::LargeWeights, "1"), "{report}");
     let (spec, inputs) = (network.spec(), InputStatistics::new(1.0)?.steps(6)?);
     let fixes = suggest_fixes(&FixContext::new(&spec, inputs, fault).span(1))?;
-    assert!(fixes.iter().any(|fix| fix.name == "parameters drawn again"), "{fixes:?}");
     let fixed = fixes.iter().find_map(|fix| fix.apply(&spec, &w, 2).transpose()).expect("a fix")?;
     let after = fixed.check(&normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
     assert!(after.is_healthy(), "{after}");
+    // Decades over time are no forecast over depth, even if the numbers agree.
+    let mut alike = fault.clone();
+    alike.decades = Prediction::of(&network, inputs)?.decades_to_first_weights();
+    assert!(alike.decades.is_some());
+    let fixes = suggest_fixes(&FixContext::new(&spec, inputs, &alike).span(1))?;
+    assert!(fixes.iter().any(|fix| fix.name == "parameters drawn again"), "{fixes:?}");
     Ok(())
 }
 
@@ -588,13 +593,13 @@ fn critical_gain_is_that_of_what_follows() -> Result<(), Error> {
     assert!(fix.after.unwrap().abs() < 0.3, "{fix}");
     let half = || Recurrent::new(WIDTH, WIDTH, Elman::new(Tanh));
     let both = Bidirectional::new::<f32>(half(), half())?;
-    let network = Sequential::<f32>::input(WIDTH).linear(WIDTH).layer(both).linear(WIDTH).activation(Relu);
-    let spec = network.linear(4).build()?.spec();
+    let network = Sequential::<f32>::input(WIDTH).linear(WIDTH).layer(both).activation(Relu);
+    let spec = network.linear(WIDTH).activation(Relu).linear(4).build()?.spec();
     let fix = critical.propose(&FixContext::new(&spec, inputs, fault))?.expect("a fix");
     let Change::Network(LayerSpec::Sequential { layers, .. }) = &fix.change else { panic!("{fix}") };
-    let drawn = Linear::new(WIDTH, WIDTH).weights(LeCun::normal()).bias(Zeros);
-    assert_eq!(layers[0], LayerSpec::Linear(drawn.clone()));
-    assert!(layers[2] != LayerSpec::Linear(drawn), "{:?}", layers[2]);
+    let drawn = |inputs| LayerSpec::Linear(Linear::new(inputs, WIDTH).weights(LeCun::normal()).bias(Zeros));
+    assert_eq!(layers[0], drawn(WIDTH));
+    assert!(layers[3] != drawn(2 * WIDTH), "{:?}", layers[3]);
     Ok(())
 }
 

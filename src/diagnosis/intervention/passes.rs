@@ -24,6 +24,9 @@ use crate::{
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{cell::Cell, ops::Range};
 
+/// Interventions, each with the path of its layer.
+type Tried = Vec<(String, Intervention)>;
+
 /// The budget of a network on one batch, and the interventions if the budget is bad.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Experiments {
@@ -38,7 +41,7 @@ pub(in crate::diagnosis) struct Experiments {
     pub standardized: Option<[f64; 2]>,
     /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
     /// sequence are bad.
-    pub over_time: Vec<(String, Intervention)>,
+    pub over_time: Tried,
     /// Samples of the batch larger than the others, with their effect on the gradient; `None` if there are none.
     pub outliers: Option<Outliers>,
     /// The layers in `over_time` whose input weights have a larger norm than the redrawn ones.
@@ -246,12 +249,7 @@ impl Bench<'_> {
     /// recurrent matrices, and gates that keep the state; if neither repairs a layer, its input weights redrawn.
     /// Returns, for each layer and change, the decades of one step back in time; then the layers whose redrawn input
     /// weights are smaller.
-    fn over_time(
-        &self,
-        network: &dyn Layer<f64>,
-        seen: &Statistics,
-        line: f64,
-    ) -> Result<(Vec<(String, Intervention)>, Vec<String>), Error> {
+    fn over_time(&self, network: &dyn Layer<f64>, seen: &Statistics, line: f64) -> Result<(Tried, Vec<String>), Error> {
         let far = |state: &&StateStatistics| {
             let total = (state.per_step().mean() * state.reach() as f64).abs();
             state.per_step().count() > 0 && (total > line || total.is_nan())
@@ -271,7 +269,7 @@ impl Bench<'_> {
             }
             if changed {
                 let after = self.pass(network, &w, self.x)?;
-                found.extend(steps_back(&bad, &after, &|_| alteration.clone()));
+                found.extend(steps_back(&bad, &after, &alteration));
             }
         }
         let repairs = |state: &StateStatistics, tried: &Intervention| tried.after.abs() * state.reach() as f64 <= line;
@@ -293,7 +291,7 @@ impl Bench<'_> {
             [layer] => Alteration::CriticalLayer(layer.clone()),
             _ => Alteration::CriticalLayers(layers.iter().flat_map(|layer| LayerRange::single(layer)).collect()),
         };
-        found.extend(steps_back(&left, &after, &|_| alteration.clone()));
+        found.extend(steps_back(&left, &after, &alteration));
         let norm = |w: &[f64]| w.iter().map(|w| w * w).sum::<f64>();
         let shrinks = |layer: &String| {
             let of = |block: &&Block<'_>| block.role == Role::Weight && layer_of_block(&block.name) == *layer;
@@ -304,15 +302,11 @@ impl Bench<'_> {
 }
 
 /// Returns the decades of one step back in time of these layers, before and after an alteration.
-fn steps_back(
-    before: &[&StateStatistics],
-    after: &Statistics,
-    alteration: &dyn Fn(&str) -> Alteration,
-) -> Vec<(String, Intervention)> {
+fn steps_back(before: &[&StateStatistics], after: &Statistics, alteration: &Alteration) -> Tried {
     let tried = |state: &&StateStatistics| {
         let now = after.states().iter().find(|now| now.name() == state.name())?;
         let [before, after] = [state, now].map(|state| state.per_step().mean());
-        let alteration = alteration(state.name());
+        let alteration = alteration.clone();
         Some((state.name().into(), Intervention { alteration, before, after, each_step: true, measured: true }))
     };
     before.iter().filter_map(tried).collect()
