@@ -244,11 +244,13 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     }
 
     /// Returns the learning rate that was set; `None` if none was.
+    #[cfg(feature = "safetensors")]
     pub(crate) fn rate_set(&self) -> Option<f64> {
         self.rates.map(|[_, set]| set)
     }
 
     /// Whether the chain has a rate that can be set.
+    #[cfg(feature = "safetensors")]
     pub(crate) fn has_rate(&mut self) -> bool {
         self.transform.rate_mut().is_some()
     }
@@ -257,6 +259,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     ///
     /// # Errors
     /// Those of [`set_learning_rate`](Self::set_learning_rate).
+    #[cfg(feature = "safetensors")]
     pub(crate) fn restore_rate(&mut self, rate: Option<f64>) -> Result<(), Error> {
         if let Some(rate) = rate.or(self.rates.map(|[first, _]| first)) {
             self.set_learning_rate(rate)?;
