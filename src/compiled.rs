@@ -4,11 +4,13 @@
 //! [`Scalar`](crate::Scalar) without type parameters. `f32` and `f64` have them as their own: they are compiled here,
 //! with all generic code that they call. For another scalar they are compiled where it is used.
 //!
-//! A method has the name of a type or of a function, and calls generic code:
-//! * `boxed`, and the lists `leaf_layers` and `cells`: a layer as a trait object, so that its methods are compiled
-//!   here;
-//! * `losses` and `transforms`: the evaluation of a loss, and the update of a transform;
-//! * `functions`: the passes of a workspace, and the loop of a trainer.
+//! A method has the name of a type or of a function, and calls generic code.
+//!
+//! | list | code |
+//! | --- | --- |
+//! | `boxed`, `leaf_layers`, `cells` | a layer as a trait object, so that its methods are compiled here |
+//! | `losses`, `transforms` | the evaluation of a loss, the update of a transform |
+//! | `functions` | the passes of a workspace, the loop of a trainer |
 //!
 //! The list names items of all modules, whatever their level in the architecture. Only this file may do so.
 

@@ -10,6 +10,7 @@
 //! | kinds and order of transforms, layout of their state | [`Error::Checkpoint`] |
 //! | a rate, a β, a decay, a dropout rate, a setting, the loss | a [`Difference`]; the present value holds |
 //! | a rate set by [`Trainer::set_learning_rate`](crate::trainer::Trainer::set_learning_rate) | the saved rate holds |
+//! | a `WeightAverage` that is or is not the result, once patience has kept the best weights | [`Error::Checkpoint`] |
 //! | the seed | a [`Difference`]; the saved seed holds, since order and masks are drawn from it |
 //!
 //! ```

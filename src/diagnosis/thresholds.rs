@@ -37,8 +37,8 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
     /// The mean of φ′ over the units of a layer with a bounded activation, as a fraction of its bound, below which
-    /// the units are saturated from the start. One for a warning, and one for a critical finding. It is 0.5 for tanh at the
-    /// gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    /// the units are saturated from the start. One for a warning, and one for a critical finding. It is 0.5 for tanh at
+    /// the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
     /// The predicted decades of an activation above which theory predicts no saturation. If units are saturated in the

@@ -29,7 +29,7 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
     } else if has("parameters") {
         "give all parameters of this network, as many as `layer::initialize` returns"
     } else if has("targets") {
-        "give one class for each row of the output, or one value for each of its values"
+        "give one class for each row of the output, or as many values for it as `Loss::target_width` says"
     } else if has("row weights") {
         "give one weight for each row of the output"
     } else if has("state") || has("buffer") {

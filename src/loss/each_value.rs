@@ -53,7 +53,8 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
 ///
 /// The weights v, finite and not negative, are part of the targets: a row of targets has the `width` targets and then
 /// the `width` weights. A value of weight 0 is masked: neither its output nor its target is read, and its gradient is
-/// exactly zero. Row weights multiply the weights of their rows.
+/// exactly zero. In a [`Dataset`](crate::dataset::Dataset), which refuses NaN, its target may be any finite number. Row
+/// weights multiply the weights of their rows.
 ///
 /// It takes [`MeanSquaredError`](super::MeanSquaredError), [`MeanAbsoluteError`](super::MeanAbsoluteError),
 /// [`Huber`](super::Huber), [`SmoothL1`](super::SmoothL1), [`Pinball`](super::Pinball),
@@ -90,7 +91,9 @@ impl<L> ValueWeights<L> {
 fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
     check_finite("the weights of values", index, &[v])?;
     require(v >= T::zero(), "the weight of a value", "not negative", to_f64(v))?;
-    Ok(of_row * v)
+    let product = of_row * v;
+    require(product.is_finite(), "the weight of a value times that of its row", "finite", to_f64(product))?;
+    Ok(product)
 }
 
 impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
@@ -139,14 +142,18 @@ impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
         width.saturating_mul(2)
     }
 
-    /// Returns the sum of the weights of all values, each times the weight of its row.
+    /// Returns the sum of the weights of all values, each times the weight of its row; NaN if one is negative.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let Target::Values(values) = target else { return 0.0 };
         let mut sum = Sum::new();
         for (row, values) in values.chunks(Loss::<T>::target_width(self, width).max(1)).enumerate() {
             let of_row = row_weights.and_then(|weights| weights.get(row)).map_or(1.0, |&weight| to_f64(weight));
+            let weights = values.get(width..).unwrap_or_default();
             if of_row != 0.0 {
-                values.iter().skip(width).for_each(|&v| sum.add(of_row * to_f64(v)));
+                if weights.iter().any(|&v| v < T::zero()) {
+                    return f64::NAN;
+                }
+                weights.iter().for_each(|&v| sum.add(of_row * to_f64(v)));
             }
         }
         sum.total()

@@ -237,9 +237,9 @@ impl Unrolled {
     /// Runs the steps `steps` backward, from last to first, for the samples of `slabs`. `given` holds the values that
     /// all steps read. `live` is memory for the gradients that the monitor of `ctx` receives; empty without a monitor.
     ///
-    /// `slabs` are z and u, which are overwritten by their gradients, then seven gradients. Those are, in this order,
-    /// with respect to h_t, h_{t−1}, the operand of a stage and the cell state, those between stages, with respect to
-    /// the masked h, and the part that zoneout passes to the previous cell state.
+    /// `slabs` are z and u, which are overwritten by their gradients, then seven gradients. The first four are
+    /// with respect to h_t, h_{t−1}, the operand of a stage and the cell state. The others are those between stages,
+    /// with respect to the masked h, and the part that zoneout passes to the previous cell state.
     ///
     /// # Shapes
     /// Of a step: z \[samples, gates · hidden\], u \[samples, separate gates · hidden\], the gradients of h and of an

@@ -68,9 +68,9 @@ impl InputStatistics {
     /// values: \[rows, width\]
     ///
     /// # Errors
-    /// [`Error::Empty`] without values. [`DataRule::RowValue`](crate::DataRule::RowValue) if a value is NaN or infinite.
-    /// [`Error::Parameter`] if the mean square overflows `f64`. [`Error::Length`] unless `values` fill whole rows of
-    /// `width` values.
+    /// [`Error::Empty`] without values. [`DataRule::RowValue`](crate::DataRule::RowValue) if a value is NaN or
+    /// infinite. [`Error::Parameter`] if the mean square overflows `f64`. [`Error::Length`] unless `values` fill whole
+    /// rows of `width` values.
     pub fn of_samples<T: Scalar>(width: usize, values: &[T]) -> Result<Self, Error> {
         refuse_non_finite(width, values)?;
         let all = Self::of_rows(values)?;

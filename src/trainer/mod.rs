@@ -288,10 +288,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Those of [`Optimizer::set_learning_rate`].
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
         self.optimizer.set_learning_rate(rate)?;
+        self.compare_ranks_again();
+        Ok(())
+    }
+
+    /// Lets the next update compare the ranks again, since this one may be changed.
+    fn compare_ranks_again(&mut self) {
         if let Some(parallel) = &mut self.parallel {
             parallel.agreed = false;
         }
-        Ok(())
     }
 
     /// Returns the parameters, in the layout of [`Workspace::blocks`].
@@ -308,6 +313,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
     /// ones.
     pub fn parameters_mut(&mut self) -> &mut [T] {
+        self.compare_ranks_again();
         if core::mem::take(&mut self.progress.restored) {
             self.best[..self.parameters.len()].copy_from_slice(&self.parameters);
         }
@@ -349,6 +355,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Returns the workspace, mutable, for example to freeze blocks.
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
+        self.compare_ranks_again();
         &mut self.workspace
     }
 
@@ -359,6 +366,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Returns the optimizer, mutable.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
+        self.compare_ranks_again();
         &mut self.optimizer
     }
 }

@@ -58,7 +58,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// update is skipped. The workspace's gradient is overwritten by the update; a monitor receives the gradient once,
     /// before that. With a [`Truncation`](super::Truncation) there is an update for each window. Then the loss is over
     /// all windows, and the result states whether any update was applied. On [several ranks](Self::set_data_parallel),
-    /// `samples` are those of the whole update, the same on each rank, which is checked.
+    /// `samples` are those of the whole update, the same on each rank; in an update that counts this is checked.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.

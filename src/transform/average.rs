@@ -113,6 +113,11 @@ impl WeightAverage {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (fresh, n) = (self.fresh(update.step), update.w.len());
+        if update.step == 0 {
+            // The parameters may have been set since the transform was made.
+            update.state.fill(T::zero());
+            update.state[..n].copy_from_slice(update.w);
+        }
         let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
         if slots::<T>() > 1 {
             let mut average = Wide::new(update.state, n);

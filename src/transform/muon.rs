@@ -17,7 +17,7 @@ use crate::{
     size::{filled, saturating_product, saturating_sum},
 };
 use alloc::{vec, vec::Vec};
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 /// The coefficients a, b, c of the Newton–Schulz iteration `X ← a X + (b A + c A²) X`, `A = X Xᵀ`.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
@@ -54,8 +54,15 @@ pub struct Muon {
 }
 
 /// Scratch memory for the products. Its content is not used between steps, so all instances compare as equal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Scratch(Vec<f64>);
+
+/// Writes the number of values.
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} values", self.0.len())
+    }
+}
 
 impl PartialEq for Scratch {
     fn eq(&self, _: &Self) -> bool {

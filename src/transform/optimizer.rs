@@ -213,7 +213,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     /// state is kept: its averages and momenta.
     ///
     /// A [checkpoint](crate::trainer::Trainer::checkpoint) keeps the rate. [`Muon`](super::Muon) changes the rate of
-    /// its other blocks by the same factor.
+    /// its other blocks by the same factor, unless it was made with a rate of 0.
     ///
     /// ```
     /// use chainrule::{Block, Blocks, Role, transform::{Optimizer, Schedule, Sgd}};

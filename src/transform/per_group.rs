@@ -3,12 +3,13 @@
 use super::{GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, stage::check_chain};
 use crate::{
     block::{Block, Blocks},
-    error::Error,
+    error::{Error, require},
     kernel::reduce::norm,
     scalar::Scalar,
     size::filled,
 };
-use alloc::{boxed::Box, format, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+use core::fmt;
 
 /// Gives each group of blocks a chain of its own: rate, decay, β, clipping, schedule, or another optimizer.
 ///
@@ -32,7 +33,6 @@ use alloc::{boxed::Box, format, vec::Vec};
 /// let trainer = Trainer::new(network, MeanSquaredError::new(), chain, TrainConfig::default())?;
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct PerGroup<T: Scalar> {
     /// The others first, then the groups.
     parts: Vec<Part<T>>,
@@ -41,8 +41,16 @@ pub struct PerGroup<T: Scalar> {
     clipped: Option<f64>,
 }
 
+/// Writes each group with its chain, without parameters and gradient.
+impl<T: Scalar> fmt::Debug for PerGroup<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = |part: &Part<T>| part.group.as_ref().map_or(String::from("others"), |group| format!("{group}"));
+        f.write_str("PerGroup ")?;
+        f.debug_map().entries(self.parts.iter().map(|part| (group(part), &part.chain))).finish()
+    }
+}
+
 /// One group with its chain, and copies of its parameters and their gradient, one block after the other.
-#[derive(Debug)]
 struct Part<T: Scalar> {
     /// `None` for the others.
     group: Option<Group>,
@@ -126,6 +134,9 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         for (number, part) in self.parts.iter_mut().enumerate() {
             part.group.as_ref().map_or(Ok(()), |group| group.check(blocks))?;
             part.indices = (0..blocks.len()).filter(|&i| owners[i] == number).collect();
+            let named = matches!(part.group, Some(Group::Under(_)));
+            let (blocks_of_part, rule) = (part.indices.len(), "at least one that no group before it holds");
+            require(!named || blocks_of_part > 0, "the number of blocks of a named group", rule, 0.0)?;
             part.blocks = chosen(blocks, &part.indices);
             part.chain.validate(&part.blocks)?;
             let mut guarded = check_chain(&*part.chain)?;
@@ -215,18 +226,22 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
 
     fn learning_rate(&self, _blocks: &Blocks, state: &[T], step: u64) -> Option<f64> {
         let others = &self.parts[0];
+        if others.indices.is_empty() {
+            return None;
+        }
         others.chain.learning_rate(&others.blocks, &state[..others.state_len()], step)
     }
 
     fn rate_mut(&mut self) -> Option<&mut f64> {
-        self.parts[0].chain.rate_mut()
+        // Without blocks the rate of the others changes nothing.
+        if self.parts[0].indices.is_empty() { None } else { self.parts[0].chain.rate_mut() }
     }
 
     /// The transforms of all chains, each with its group in its kind: the state depends on the groups.
     fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {
         let mut specs = Vec::new();
         for part in &self.parts {
-            let of = part.group.as_ref().map_or("others".into(), |group| format!("{group}"));
+            let of = part.group.as_ref().map_or(String::from("others"), |group| format!("{group}"));
             let named =
                 |spec: TransformSpec| TransformSpec { kind: format!("PerGroup ({} of {of})", spec.kind), ..spec };
             specs.extend(part.chain.spec(&part.blocks).into_iter().map(named));

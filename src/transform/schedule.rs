@@ -170,8 +170,8 @@ impl Schedule {
     /// t, and stays the same within one. Steps and starts given before this call count epochs.
     ///
     /// `updates` is the number of applied updates of an epoch: that of its batches over
-    /// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), rounded up, times the windows of a
-    /// truncation. It must not be 0. Skipped updates do not count.
+    /// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), rounded up, or with a truncation that
+    /// of the windows of its batches. It must not be 0. Skipped updates do not count.
     ///
     /// ```
     /// use chainrule::transform::Schedule;

@@ -1,7 +1,7 @@
 //! `Debug` of what holds many numbers: its shape, at any size in a few lines.
 
 use chainrule::{
-    BatchShape, Blocks, GradientMonitor, Layer,
+    BatchShape, Blocks, GradientMonitor, Layer, Role,
     checkpoint::Checkpoint,
     dataset::{Batch, Dataset},
     distributed::DataParallel,
@@ -10,7 +10,7 @@ use chainrule::{
     model::{ModuleNames, StateDict, export_state_dict},
     monitor::{Event, Link, RunRecord, Statistics},
     trainer::{FitOptions, TrainConfig, Trainer},
-    transform::{Adam, Update},
+    transform::{Adam, AdamW, Muon, Optimizer, PerGroup, Sgd, Update},
 };
 use std::fmt::Debug;
 
@@ -46,6 +46,10 @@ fn debug_of_large_objects_is_their_shape() {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let (mut gradient, mut kept) = (w.clone(), [MARK; 8]);
     reads(&Update::new(&blocks, &w, &mut gradient, &mut kept, 7), &["blocks: 2", "values: 4", "state: 8", "step: 7"]);
+    let groups = PerGroup::<f64>::new(Sgd::new(0.5)).group(Role::Bias, Muon::new(0.25, AdamW::new(0.125, 0.0)));
+    let mut optimizer = Optimizer::new(groups, &blocks, &w).unwrap();
+    optimizer.step(&blocks, &mut w.clone(), &mut [MARK; 4], &mut ()).unwrap();
+    reads(optimizer.transform(), &["PerGroup", "others", "Bias", "rate: 0.25"]);
     reads(&Event::Gradient { blocks: &blocks, w: &w, dw: &w }, &["Gradient", "blocks: 2", "values: 4"]);
     reads(
         &Context::<f64>::new(BatchShape::batch(9), chainrule::Mode::Train, &mut ()),

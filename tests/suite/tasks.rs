@@ -9,7 +9,7 @@ use chainrule::{
     },
     initializer::{ByGate, Constant, Zeros},
     layer::{Dropout, LayerSpec, Merge, Sequential, Softmax, initialize},
-    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
+    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target, ValueWeights},
     monitor::Statistics,
     random::{Normals, generator, shuffle},
     recurrent::{Gru, Lstm, Recurrent},
@@ -357,6 +357,22 @@ fn several_wild_rows_are_named_and_left_out() -> Result<(), Error> {
         for report in [check, before(&network, &data, &MeanSquaredError::new())?] {
             assert!(report.faults().all(|fault| fault.cause != Cause::BadData), "{report}");
         }
+    }
+    Ok(())
+}
+
+/// Targets of a range, or with weights, are not standardized.
+#[test]
+fn targets_that_a_loss_takes_in_a_range_are_examined() -> Result<(), Error> {
+    let (x, y) = data();
+    let network = Sequential::<f32>::input(WIDTH).linear(8).activation(Tanh).linear(1).build()?;
+    let of_two: Vec<f32> = y.iter().map(|&class| (class % 2) as f32).collect();
+    let weighted: Vec<f32> = of_two.iter().enumerate().flat_map(|(i, &y)| [y, (i % 3) as f32]).collect();
+    let (entropy, squares) = (BinaryCrossEntropy::new(), ValueWeights::new(MeanSquaredError::new()));
+    for (loss, targets) in [(&entropy as &dyn Loss<f32>, &of_two), (&squares, &weighted)] {
+        let data = Dataset::rows(WIDTH, &x, Target::Values(targets))?;
+        let w = initialize(&network, 1)?;
+        Diagnosis::new(&network, InputStatistics::of_rows(&x)?)?.task(&w, &data, loss)?;
     }
     Ok(())
 }

@@ -755,3 +755,26 @@ fn weight_average_with_warm_up_or_debias_follows_its_equation() {
     #[cfg(feature = "half")]
     averages_forget_the_start::<f16>(2.0 * to_f64(f16::EPSILON));
 }
+
+/// A trainer may load parameters after its chain was made.
+#[test]
+fn average_begins_at_the_weights_before_the_first_update() {
+    let (blocks, mut w) = (roles(), [0.0; 6]);
+    let mut optimizer = Optimizer::new((Sgd::new(1.0), WeightAverage::new(0.5)), &blocks, &w).unwrap();
+    w = [4.0; 6];
+    optimizer.step(&blocks, &mut w, &mut [2.0; 6], &mut ()).unwrap();
+    // Half way from 4 to 2.
+    assert_eq!(optimizer.averaged_weights(&blocks).unwrap(), [3.0; 6]);
+}
+
+#[test]
+fn group_without_blocks_is_refused_or_has_no_rate() {
+    let (blocks, w) = (roles(), [0.0; 6]);
+    let hidden = PerGroup::new(Sgd::new(0.1)).group("", Sgd::new(0.2)).group("a", Sgd::new(0.3));
+    assert!(matches!(Optimizer::new(hidden, &blocks, &w), Err(Error::Parameter { .. })));
+    // All blocks are in the group: the rate of the others would change nothing.
+    let whole = PerGroup::new(Sgd::new(0.1)).group("", Sgd::new(0.2));
+    let mut optimizer = Optimizer::new(whole, &blocks, &w).unwrap();
+    assert_eq!(optimizer.learning_rate(&blocks), None);
+    assert!(matches!(optimizer.set_learning_rate(0.5), Err(Error::InvalidState { .. })));
+}

@@ -84,11 +84,15 @@ impl<T: Scalar> Rows<'_, T> {
 
     /// Returns the distance from `y` to the targets over the larger of 1 and the root mean square of y. The distance is
     /// `2 L / (‖∂L/∂y‖ √n)` for a loss L and n values. The first value is for the given targets, the second
-    /// for targets standardized by column. `None` for classes, or if a value is not finite.
+    /// for targets standardized by column. `None` for classes, if a value is not finite, or if the loss does not take
+    /// such targets: those of a `ValueWeights` have weights, and those of some losses have a range.
     fn target_scale(&self, y: &[T]) -> Result<Option<[f64; 2]>, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         let Target::Values(values) = target else { return Ok(None) };
         let (width, mut scaled) = (self.loss.target_width(self.width), values.to_vec());
+        if width > self.width {
+            return Ok(None);
+        }
         let Ok(columns) = Standardize::of(width, values) else { return Ok(None) };
         columns.apply(&mut scaled)?;
         let norm = |values: &[T]| libm::sqrt(values.iter().map(|&value| to_f64(value) * to_f64(value)).sum::<f64>());
@@ -98,7 +102,8 @@ impl<T: Scalar> Rows<'_, T> {
             let loss = to_f64(self.loss.evaluate(self.width, y, target, weights, &mut dy)?);
             Ok(2.0 * loss / (norm(&dy) * count) / size)
         };
-        let both = [distance(target)?, distance(Target::Values(&scaled))?];
+        let (given, Ok(standardized)) = (distance(target)?, distance(Target::Values(&scaled))) else { return Ok(None) };
+        let both = [given, standardized];
         Ok(Some(both).filter(|both| both.iter().all(|distance| distance.is_finite())))
     }
 
