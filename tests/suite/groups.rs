@@ -133,9 +133,11 @@ fn group_that_cannot_be_is_an_error() {
     ] {
         assert!(matches!(made(plain().group(Role::Bias, chain)), Err(Error::InvalidState { .. })));
     }
-    // A role without a block, and a group whose blocks belong to earlier groups, are empty.
-    let taken = plain().group("a", Sgd::new(0.1)).group("a.bias", (ClipNorm::new(1.0), Adam::new(0.1)));
-    assert_eq!(made(taken.group(Role::Bias, AdamW::new(0.1, 0.1))), Ok(()));
+    // A role may be without blocks; a name whose blocks belong to earlier groups is a mistake.
+    let taken = || plain().group("a", Sgd::new(0.1));
+    assert_eq!(made(taken().group(Role::Bias, AdamW::new(0.1, 0.1))), Ok(()));
+    let hidden = taken().group("a.bias", (ClipNorm::new(1.0), Adam::new(0.1)));
+    assert!(matches!(made(hidden), Err(Error::Parameter { .. })));
     // Other blocks, with as many parameters: no state of another length tells them apart.
     let mut optimizer = Optimizer::new(plain().group("a", Sgd::new(0.2)), &blocks, &START).unwrap();
     let other = Blocks::collect(|visit| visit(Block::new("c", 0, [2, 3], Role::Weight)));

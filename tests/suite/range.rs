@@ -235,9 +235,9 @@ fn average_of_ones<T: Scalar>(decay: f64, steps: i32) -> f64 {
     let blocks = one_block(1);
     let mut w = [T::zero()];
     let mut optimizer = Optimizer::new((Sgd::new(1.0), WeightAverage::new(decay)), &blocks, &w).unwrap();
-    w[0] = T::one();
-    for _ in 0..steps {
-        optimizer.step(&blocks, &mut w, &mut [T::zero()], &mut ()).unwrap();
+    for step in 0..steps {
+        let gradient = if step == 0 { -T::one() } else { T::zero() };
+        optimizer.step(&blocks, &mut w, &mut [gradient], &mut ()).unwrap();
     }
     to_f64(optimizer.averaged_weights(&blocks).unwrap()[0])
 }
