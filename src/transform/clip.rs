@@ -76,7 +76,7 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 /// use chainrule::{Blocks, layer::{Layer, Linear}, transform::{ClipNorm, Optimizer, Sgd}};
 /// let layer = Linear::new(1, 1);
 /// let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&layer, visit));
-/// let mut w = [0.0, 0.0];
+/// let mut w = [0.0_f64, 0.0];
 /// let mut optimizer = Optimizer::new((ClipNorm::new(1.0), Sgd::new(1.0)), &blocks, &w)?;
 /// optimizer.step(&blocks, &mut w, &mut [30.0, 40.0], &mut ())?; // of norm 50
 /// assert!((w[0] + 0.6).abs() < 1e-12 && (w[1] + 0.8).abs() < 1e-12); // of norm 1, in the same direction
