@@ -205,7 +205,10 @@ pub(crate) use boxed_layers;
 /// Defines the hidden methods of the recurrent layers of cells without an activation, for the list that the macro
 /// `cells` passes.
 macro_rules! boxed_cells {
-    (with_activation { $($_file:ident: $_name:ident;)* } plain { $($file:ident: $name:ident [$($_made:expr),*];)* }) => {
+    (
+        with_activation { $($_file:ident: $_name:ident;)* }
+        plain { $($file:ident: $name:ident [$($_made:expr),*];)* }
+    ) => {
         $(
             #[doc(hidden)]
             #[inline(never)]

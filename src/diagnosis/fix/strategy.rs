@@ -50,7 +50,8 @@ use core::fmt::Debug;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a strategy of fixes",
     label = "not a strategy of fixes",
-    note = "a strategy implements `FixStrategy::propose`; the strategies of this crate are `diagnosis::fix::strategies()`"
+    note = "a strategy implements `FixStrategy::propose`",
+    note = "the strategies of this crate are `diagnosis::fix::strategies()`"
 )]
 pub trait FixStrategy: Debug + Send + Sync {
     /// The name of the strategy, in a few words.
