@@ -48,8 +48,8 @@ pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: 
         _ => ("are", "their", "up to "),
     };
     let text = format!(
-        "{which} {are} far larger than the others: {their} {what} have a root mean square of {up_to}{size}, and those of \
-         the median {noun} {median}"
+        "{which} {are} far larger than the others: {their} {what} have a root mean square of {up_to}{size}, and those \
+         of the median {noun} {median}"
     );
     let because = format!("with {which} left out: a gradient of norm {without} instead of {with} (measured)");
     diagnosis.finding(Cause::BadData, severity, "", text, because)
@@ -85,8 +85,8 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     };
     let samples = identical.samples.clone();
     let text = format!(
-        "the inputs of {} of {} samples are identical, {}: no function of them has a loss below {}, and outputs that are \
-         the same for all inputs reach {}",
+        "the inputs of {} of {} samples are identical, {}: no function of them has a loss below {}, and outputs that \
+         are the same for all inputs reach {}",
         samples.len(),
         identical.compared,
         listed(&samples, "sample"),
