@@ -17,8 +17,12 @@ use std::{
 
 /// Tests of a batch run at most so long, if they are right.
 const BATCHES: [f64; 3] = [0.1, 1.0, 5.0];
-/// A batch that takes so many times as long, and some seconds, does not end.
+/// A batch that takes so many times as long on the processor, and some seconds, does not end.
 const PATIENCE: f64 = 10.0;
+/// A batch that waits so many times as long as it may compute does not end either; other programs may take the processor.
+const WAIT: u32 = 20;
+/// Seconds of the processor for a test without a mutant.
+const PLAIN: u64 = 600;
 /// Memory of a test program, in KiB.
 const MEMORY: &str = "6000000";
 
@@ -33,10 +37,11 @@ fn number(name: &str, default: f64) -> f64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A test program with some of its tests.
-fn command(program: &str, tests: &[&str]) -> Command {
+/// A test program with some of its tests, which may take so many seconds of the processor.
+fn command(program: &str, tests: &[&str], seconds: u64) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -v {MEMORY}; exec \"$@\""), "sh", program, "--exact", "--test-threads=1"]);
+    let limits = format!("ulimit -v {MEMORY}; ulimit -t {seconds}; exec \"$@\"");
+    command.args(["-c", &limits, "sh", program, "--exact", "--test-threads=1"]);
     command.args(tests).env("CHAINRULE_THREADS", "1").stdin(Stdio::null()).stderr(Stdio::null());
     // A seed that fails under a mutant is no failure of the project.
     command.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true");
@@ -66,9 +71,9 @@ fn coverage(copy: &Path, programs: &[&str]) -> Vec<Test> {
             let (seconds, reached) = known.remove(key.as_str()).unwrap_or_else(|| {
                 let _ = fs::remove_file(&record);
                 let start = Instant::now();
-                let plain = command(path, &[name]).stdout(Stdio::null()).status().expect("a test program");
+                let plain = command(path, &[name], PLAIN).stdout(Stdio::null()).status().expect("a test program");
                 let seconds = start.elapsed().as_secs_f64();
-                let mut recorded = command(path, &[name]);
+                let mut recorded = command(path, &[name], PLAIN);
                 recorded.env("MUTATION_RECORD", &record).stdout(Stdio::null());
                 recorded.status().expect("a test program");
                 // A test that fails without a mutant judges none.
@@ -85,7 +90,7 @@ fn coverage(copy: &Path, programs: &[&str]) -> Vec<Test> {
 
 /// The first test that fails, or why the program did not end well.
 fn fails(program: &str, tests: &[&str], id: u32, limit: Duration) -> Option<String> {
-    let mut command = command(program, tests);
+    let mut command = command(program, tests, limit.as_secs() + 1);
     let mut child: Child = command.env("MUTATION", id.to_string()).stdout(Stdio::piped()).spawn().expect("a program");
     let (send, receive) = mpsc::channel();
     let output = BufReader::new(child.stdout.take().expect("its output"));
@@ -95,7 +100,7 @@ fn fails(program: &str, tests: &[&str], id: u32, limit: Duration) -> Option<Stri
     let start = Instant::now();
     let mut found = None;
     let ended = loop {
-        let left = limit.saturating_sub(start.elapsed());
+        let left = (limit * WAIT).saturating_sub(start.elapsed());
         match receive.recv_timeout(left) {
             Ok(line) if line.ends_with("FAILED") && line.starts_with("test ") => {
                 found = line.split(' ').nth(1).map(str::to_owned);
