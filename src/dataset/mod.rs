@@ -7,6 +7,7 @@ mod batch;
 mod file;
 #[cfg(feature = "std")]
 mod file_tensor;
+mod interface;
 mod layout;
 mod nested;
 mod select;
@@ -22,6 +23,7 @@ pub use batch::Batch;
 pub use file::{FileDataset, FileTargets};
 #[cfg(feature = "std")]
 pub use file_tensor::{FileNumber, FileTensor};
+pub(crate) use interface::Interface;
 pub(crate) use layout::Layout;
 pub use nested::{encode_labels, mask_lengths, one_hot, unpad};
 pub use source::Source;

@@ -1,6 +1,6 @@
 //! A model in one file, or in bytes.
 
-use super::{Interface, Model};
+use super::Model;
 #[cfg(feature = "std")]
 use crate::checkpoint::{failed, file};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         format::{self, Checksum, Header, Tensor},
         mismatch, read, refused, take_tensor,
     },
-    dataset::Standardize,
+    dataset::{Interface, Standardize},
     error::Error,
     layer::{Layer, LayerSpec},
     network::Registry,

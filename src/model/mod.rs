@@ -41,7 +41,7 @@ use crate::error::DataRule;
 use crate::{
     batch_shape::BatchShape,
     block::Blocks,
-    dataset::{Dataset, Standardize, first_non_finite},
+    dataset::{Dataset, Interface, Standardize, first_non_finite},
     error::{Error, require_length},
     kernel::aligned::Aligned,
     layer::{Buffers, Layer},
@@ -67,15 +67,6 @@ pub struct Model<T: Scalar> {
     parameters: Vec<T>,
     buffers: Vec<T>,
     interface: Interface,
-}
-
-/// The scales of inputs and outputs, and the names of columns and classes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Interface {
-    inputs: Option<Standardize>,
-    outputs: Option<Standardize>,
-    columns: Vec<String>,
-    classes: Vec<String>,
 }
 
 impl<T: Scalar> Model<T> {

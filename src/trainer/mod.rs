@@ -39,12 +39,12 @@ pub use options::FitOptions;
 use crate::dataset::Batch;
 use crate::{
     batch_shape::BatchShape,
+    dataset::Interface,
     distributed::DataParallel,
     error::{Error, require},
     kernel::aligned::Aligned,
     layer::Layer,
     loss::Loss,
-    model::Interface,
     scalar::Scalar,
     transform::{GradientTransform, Optimizer},
     workspace::{StepWindows, Workspace},

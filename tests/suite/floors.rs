@@ -2,6 +2,7 @@
 
 use crate::sources::sources;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -33,10 +34,16 @@ const ROOT: [(&str, &[&str]); 10] = [
     ("diagnosis", &["assert_gradient_healthy"]),
 ];
 
-/// The number of the floor on which the first part of a path within the crate lies.
-fn floor(path: &[String]) -> Option<usize> {
+/// The folder, or file of the root, in which the first part of a path within the crate lies.
+fn folder(path: &[String]) -> Option<&str> {
     let first = path.first().map_or("", String::as_str);
     let folder = ROOT.iter().find(|(_, names)| names.contains(&first)).map_or(first, |(folder, _)| folder);
+    FLOORS.iter().flat_map(|(_, folders)| *folders).find(|other| **other == folder).copied()
+}
+
+/// The number of the floor on which the first part of a path within the crate lies.
+fn floor(path: &[String]) -> Option<usize> {
+    let folder = folder(path)?;
     FLOORS.iter().position(|(_, folders)| folders.contains(&folder))
 }
 
@@ -127,6 +134,32 @@ fn imports_do_not_point_up() {
     }
     assert!(seen > 150, "only {seen} imports read");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Folders of one floor that import each other: `LayerSpec`, the data of any layer, names the cells, and a recurrent
+/// layer is a layer.
+const TOGETHER: [&str; 2] = ["layer", "recurrent"];
+
+#[test]
+fn folders_do_not_import_in_circles() {
+    let mut reached: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (place, code) in files().iter().filter(|(place, _)| place[0] != "lib" && place[0] != "compiled") {
+        // Imports of tests, and those for links of the documents alone, do not count.
+        let code = code.split("#[cfg(test)]\nmod ").next().unwrap().replace("#[cfg(doc)]\nuse crate::", "");
+        let others = named(place, &code).into_iter().filter_map(|path| folder(&path).map(str::to_owned));
+        reached.entry(place[0].clone()).or_default().extend(others.filter(|other| *other != place[0]));
+    }
+    // Folders that are reached by more and more imports.
+    for _ in 0..reached.len() {
+        let before = reached.clone();
+        for others in reached.values_mut() {
+            let further: Vec<_> = others.iter().filter_map(|other| before.get(other)).flatten().cloned().collect();
+            others.extend(further);
+        }
+    }
+    let in_circle = reached.iter().filter(|(folder, others)| others.contains(*folder));
+    let in_circle: Vec<&str> = in_circle.map(|(folder, _)| folder.as_str()).collect();
+    assert_eq!(in_circle, TOGETHER);
 }
 
 #[test]
