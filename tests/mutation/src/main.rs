@@ -13,7 +13,7 @@ use std::{
     fs,
     ops::Range,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
 };
 
 /// The folders of `src` that have mutants.
@@ -118,7 +118,6 @@ fn check(copy: &Path) -> Vec<(Vec<Span>, String)> {
         .args(["check", "--lib", "--all-features", "--message-format=json"])
         .current_dir(copy)
         .env("RUSTFLAGS", "-Awarnings")
-        .stderr(Stdio::null())
         .output()
         .expect("cargo");
     let mut errors = Vec::new();
@@ -142,6 +141,8 @@ fn check(copy: &Path) -> Vec<(Vec<Span>, String)> {
             errors.push((spans, message["rendered"].as_str().unwrap_or_default().to_owned()));
         }
     }
+    let failed = !output.status.success() && errors.is_empty();
+    assert!(!failed, "the copy cannot be checked: {}", String::from_utf8_lossy(&output.stderr));
     errors
 }
 
