@@ -31,7 +31,7 @@ impl Elu {
         Ok(Elu { alpha })
     }
 
-    /// Returns α.
+    /// Returns α: `φ(z) = α (eᶻ − 1)` for `z ≤ 0`.
     pub const fn alpha(&self) -> f64 {
         self.alpha
     }
@@ -53,7 +53,7 @@ impl Activation for Elu {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         exponential_derivative((z, T::zero()), T::one(), parameter(self.alpha))
     }
-    /// The infimum is the limit 0 at −∞. The supremum is the larger of 1, for z > 0, and α, at 0.
+    /// The infimum of φ′ is the limit 0 at −∞. The supremum is the larger of 1, for z > 0, and α, at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, self.alpha.max(1.0)))
     }
@@ -86,7 +86,7 @@ impl Celu {
         Ok(Celu { alpha })
     }
 
-    /// Returns α.
+    /// Returns α: `φ(z) = α (e^(z/α) − 1)` for `z ≤ 0`.
     pub const fn alpha(&self) -> f64 {
         self.alpha
     }
@@ -109,7 +109,7 @@ impl Activation for Celu {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         exponential_derivative(math::quotient(z, parameter(self.alpha)), T::one(), T::one())
     }
-    /// The infimum is the limit 0 at −∞. The supremum is 1, for z > 0.
+    /// The infimum of φ′ is the limit 0 at −∞. The supremum is 1, for z > 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
@@ -125,9 +125,9 @@ impl Activation for Celu {
 pub struct Selu;
 
 impl Selu {
-    /// `λ`, equation 14 of the paper.
+    /// `λ`, the slope of φ for `z > 0`: equation 14 of Klambauer et al. (2017).
     pub const LAMBDA: f64 = 1.050_700_987_355_480_5;
-    /// `α`, equation 14 of the paper.
+    /// `α`, with `−λ α` the limit of φ at −∞: equation 14 of Klambauer et al. (2017).
     pub const ALPHA: f64 = 1.673_263_242_354_377_2;
 }
 
@@ -140,7 +140,7 @@ impl Activation for Selu {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         exponential_derivative((z, T::zero()), scalar(Selu::LAMBDA), scalar(Selu::LAMBDA * Selu::ALPHA))
     }
-    /// The infimum is the limit 0 at −∞. The supremum is `λ α` = 1.7581, at 0.
+    /// The infimum of φ′ is the limit 0 at −∞. The supremum is `λ α` = 1.7581, at 0.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, Selu::LAMBDA * Selu::ALPHA))
     }
@@ -158,7 +158,8 @@ fn exponential<T: Scalar>(z: T, right: T, left: T, exponent: T) -> T {
     if z > T::zero() { positive } else { negative }
 }
 
-/// Returns `right` for `z > 0`, else `left · e^(z + low)`, where `low` is the rounding error of z.
+/// Returns `right` for `z > 0`, else `left · e^(z + low)`, where `z + low` is the exact argument and `z` the rounded
+/// one.
 #[inline(always)]
 fn exponential_derivative<T: Scalar>((z, low): (T, T), right: T, left: T) -> T {
     let negative = left * math::exp_of_sum(z, low);

@@ -24,8 +24,8 @@ impl Activation for Gelu {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::gelu_slope(z)
     }
-    /// `φ″(z) = (2 − z²) e^(−z²/2)/√(2π)` vanishes at ±√2: sup = ½(1 + erf 1) + 1/(e √π), and
-    /// inf = 1 − sup.
+    /// The extremes of φ′ are at ±√2, where `φ″(z) = (2 − z²) e^(−z²/2)/√(2π)` vanishes: sup = ½(1 +
+    /// erf 1) + 1/(e √π), and inf = 1 − sup.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.128_904_145_185_154_8, 1.128_904_145_185_154_8))
     }
@@ -55,9 +55,9 @@ const CUBIC_LOST: f64 = -6.175_149_918_155_315e-19;
 const SATURATED: f64 = 100.0;
 
 impl GeluTanh {
-    /// Returns `v = 2 √(2/π) (z + 0.044715 z³)` rounded to `T`, the exact value minus the rounded one, and
-    /// `z v′`. The second is computed for `f32` and with fused multiply-add, and is 0 otherwise. `|z|` is clamped
-    /// first, so that nothing overflows.
+    /// Returns three numbers: `v = 2 √(2/π) (z + 0.044715 z³)` rounded to `T`, the exact `v` minus the rounded one,
+    /// and `z v′`. The difference is computed for `f32`, and for other formats with fused multiply-add; otherwise it
+    /// is 0. `|z|` is clamped first, so that nothing overflows.
     ///
     /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimals. For `f32`
     /// `v` is therefore computed in `f64` (a vector conversion, not a call).
@@ -100,8 +100,8 @@ impl Activation for GeluTanh {
         let (v, lost, steep) = GeluTanh::gate(z);
         math::gated_slope(steep, v, lost)
     }
-    /// The extremes are at φ″ = 0, z = ±1.41850400879… (mpmath, 40 digits).
-    /// Since `φ′(z) + φ′(−z) = 1`, inf = 1 − sup.
+    /// The extremes of φ′ are where φ″ = 0, at z = ±1.41850400879… (mpmath, 40 digits). Since `φ′(z) +
+    /// φ′(−z) = 1`, inf = 1 − sup.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.128_993_068_658_771_77, 1.128_993_068_658_771_8))
     }

@@ -25,7 +25,7 @@ impl HardTanh {
     /// represent a limit, the nearest number that is finite and not 0 is used.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless both are finite and `min < max`.
+    /// [`Error::Parameter`] unless both limits are finite and `min < max`.
     pub fn new(min: f64, max: f64) -> Result<Self, Error> {
         require(min.is_finite(), "HardTanh min", "finite", min)?;
         require(max.is_finite() && min < max, "HardTanh max", "finite and greater than min", max)?;
@@ -117,7 +117,7 @@ impl Activation for HardSwish {
         let line = (z + z + scalar(3.0)) / scalar(6.0);
         piecewise(z, (scalar(-3.0), T::zero()), line, (scalar(3.0), T::one()))
     }
-    /// `(2z + 3)/6` increases from −½ at −3 to 1½ at 3.
+    /// Between the kinks, `φ′(z) = (2z + 3)/6` increases from −½ at z = −3 to 1½ at z = 3.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.5, 1.5))
     }

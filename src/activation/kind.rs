@@ -42,7 +42,8 @@ pub trait AnyActivation: Debug + Send + Sync {
     fn saved_name(&self) -> &str {
         self.name()
     }
-    /// Returns the settings of the activation as they are saved.
+    /// Returns the settings as text. A file holds it beside the name, and a [`Registry`](crate::network::Registry)
+    /// builds the activation from both. The default is the `Debug` text.
     fn saved_settings(&self) -> String {
         format!("{self:?}")
     }
@@ -154,7 +155,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Calls `visitor` with the typed activation; `None` for a custom activation.
+            /// Calls `visitor` with the activation as its own type and returns the result. For a custom activation,
+            /// returns `None` without a call.
             pub(crate) fn visit<V: ActivationVisitor>(&self, visitor: V) -> Option<V::Output> {
                 match self {
                     $($(ActivationKind::$name(activation) => Some(visitor.visit(activation.clone())),)+)+
@@ -222,7 +224,7 @@ impl<T: Scalar> ActivationVisitor for Value<T> {
     }
 }
 
-/// A visitor that computes φ′ at its first number z; the second is φ(z).
+/// A visitor that computes φ′(z) from its two numbers, z and φ(z).
 struct Derivative<T>(T, T);
 
 impl<T: Scalar> ActivationVisitor for Derivative<T> {
@@ -271,7 +273,7 @@ pub(crate) fn in_full(name: &str, settings: &str) -> String {
     if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }
 
-/// A custom activation as read from a file: its name and settings.
+/// A custom activation as read from a file: its name and settings. Its values and derivatives are NaN.
 #[cfg(feature = "serde")]
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]

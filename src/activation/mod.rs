@@ -112,8 +112,8 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided derivatives.
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T;
 
-    /// `[inf φ′, sup φ′]` over all real `z` except the [`jumps`](Self::jumps); `None` if the bounds are not
-    /// known.
+    /// `[inf φ′, sup φ′]` over all real `z` except the [`jumps`](Self::jumps). `None` if the bounds are not
+    /// known. A network with the activation then has no certificate (a proven bound on its gradient).
     fn derivative_bounds(&self) -> Option<Bounds> {
         None
     }
@@ -145,15 +145,15 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
         ActivationKind::Custom(Arc::from(Box::new(self.clone()) as Box<dyn AnyActivation>))
     }
 
-    /// Returns the layer of this activation as a trait object. Sealed: for an activation of this crate, this crate
-    /// compiles the layer for `f32` and `f64`.
+    /// Returns `layer`, an elementwise layer with this activation, as a trait object. Do not override it: only
+    /// activations of this crate do, for which the crate compiles the layer in `f32` and `f64`.
     #[doc(hidden)]
     fn boxed_layer<T: Scalar>(layer: ActivationLayer<Self>) -> Box<dyn Layer<T>> {
         Box::new(layer)
     }
 
-    /// Returns the recurrent layer of an [`Elman`](crate::recurrent::Elman) cell with this activation as a trait
-    /// object. Sealed, as `boxed_layer`.
+    /// Returns `layer`, the recurrent layer of an [`Elman`](crate::recurrent::Elman) cell with this activation, as a
+    /// trait object. Do not override it: only activations of this crate do.
     #[doc(hidden)]
     fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
         Box::new(layer)

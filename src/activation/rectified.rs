@@ -87,7 +87,7 @@ impl Activation for LeakyRelu {
         let left = if z.is_nan() { z } else { parameter(self.slope) };
         if z > T::zero() { T::one() } else { left }
     }
-    /// Returns the two slopes, in increasing order.
+    /// Returns the two slopes of φ, 1 and `slope`, in increasing order.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(self.slope.min(1.0), self.slope.max(1.0)))
     }

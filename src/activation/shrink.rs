@@ -32,12 +32,13 @@ macro_rules! shrinkage {
                 Ok($name { lambda })
             }
 
-            /// Returns λ.
+            /// Returns λ: φ is 0 from −λ to λ.
             pub const fn lambda(&self) -> f64 {
                 self.lambda
             }
 
-            /// Whether z lies in the interval where φ is 0.
+            /// Whether z lies in the interval from −λ to λ, where φ is 0; false for λ = 0, where φ is the
+            /// identity.
             #[inline(always)]
             fn inside<T: Scalar>(&self, z: T) -> bool {
                 self.lambda > 0.0 && magnitude(z) <= parameter(self.lambda)

@@ -30,7 +30,7 @@ impl Softplus {
         Ok(Softplus { beta })
     }
 
-    /// Returns β.
+    /// Returns β of `φ(z) = ln(1 + e^(βz)) / β`.
     pub const fn beta(&self) -> f64 {
         self.beta
     }
@@ -56,7 +56,7 @@ impl Activation for Softplus {
         let (v, lost) = product(z, parameter(self.beta));
         math::sigmoid_of_sum(v, lost)
     }
-    /// Returns the limits 0 at −∞ and 1 at ∞.
+    /// Returns the limits of φ′, 0 at −∞ and 1 at ∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
@@ -77,7 +77,7 @@ impl Activation for LogSigmoid {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::sigmoid(-z)
     }
-    /// Returns the limits 0 at ∞ and 1 at −∞.
+    /// Returns the limits of φ′, 0 at ∞ and 1 at −∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }

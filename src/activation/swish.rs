@@ -33,12 +33,13 @@ impl Swish {
         Ok(Swish { beta })
     }
 
-    /// Returns β.
+    /// Returns β of `φ(z) = z σ(βz)`.
     pub const fn beta(&self) -> f64 {
         self.beta
     }
 
-    /// Returns `βz` and its rounding error. For β = 0, `βz` is 0 even if `z` is infinite.
+    /// Returns `βz` rounded to `T`, and the exact product minus the rounded one. For β = 0, `βz` is 0 even if `z` is
+    /// infinite.
     #[inline(always)]
     fn gate<T: Scalar>(&self, z: T) -> (T, T) {
         let beta = parameter::<T>(self.beta);
@@ -98,7 +99,7 @@ impl Activation for Mish {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::mish_slope(z)
     }
-    /// The extremes are at φ″ = 0, z = −2.25637639636… and 1.49057117948… (mpmath, 40 digits).
+    /// The extremes of φ′ are where φ″ = 0, at z = −2.25637639636… and 1.49057117948… (mpmath, 40 digits).
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(-0.112_526_122_389_462_56, 1.088_498_161_251_728))
     }

@@ -28,7 +28,7 @@ fn near_zero<T: Scalar>(z: T) -> T {
 }
 
 impl Activation for TanhShrink {
-    /// Beyond ±1, `|φ| = (|z| − 1) + 2 σ(−2|z|)`.
+    /// For `|z| ≥ 1`, `|φ(z)| = (|z| − 1) + 2 σ(−2|z|)`, with σ the sigmoid.
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
         let size = magnitude(z);
@@ -41,7 +41,7 @@ impl Activation for TanhShrink {
         let tanh = math::tanh(z);
         tanh * tanh
     }
-    /// The infimum 0 is at 0; the supremum 1 is the limit at ±∞.
+    /// The infimum of φ′ is 0, at 0; the supremum 1 is the limit at ±∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }

@@ -9,8 +9,8 @@ use alloc::{vec, vec::Vec};
 
 /// A threshold: `φ(z) = z` for `z > θ`, else `value`; φ jumps at θ unless `value` is θ, and `φ′(θ) = 0`.
 ///
-/// With both 0 it is [`Relu`](super::Relu). Konda, Memisevic & Krueger, *Zero-bias autoencoders and the benefits of
-/// co-adapting features* (2015).
+/// With θ = 0 and `value` = 0 it is [`Relu`](super::Relu). Konda, Memisevic & Krueger, *Zero-bias autoencoders and the
+/// benefits of co-adapting features* (2015).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Threshold {
@@ -26,19 +26,19 @@ impl Threshold {
     /// represent a parameter, the nearest number that is finite and not 0 is used.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless both are finite.
+    /// [`Error::Parameter`] unless both parameters are finite.
     pub fn new(threshold: f64, value: f64) -> Result<Self, Error> {
         require(threshold.is_finite(), "Threshold threshold", "finite", threshold)?;
         require(value.is_finite(), "Threshold value", "finite", value)?;
         Ok(Threshold { threshold, value })
     }
 
-    /// Returns θ.
+    /// Returns the threshold θ, above which φ is the identity.
     pub const fn threshold(&self) -> f64 {
         self.threshold
     }
 
-    /// Returns the value of φ up to θ.
+    /// Returns the value of φ for arguments up to the threshold θ.
     pub const fn replacement(&self) -> f64 {
         self.value
     }

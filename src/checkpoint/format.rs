@@ -82,7 +82,8 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Returns the bytes of a file with this header and these values.
+/// Returns the bytes of a file with this header, and with `values`, the bytes of all tensors in the order of the
+/// header. The error is the text of the JSON writer.
 pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     let mut json = serde_json::to_vec(header).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(PREFIX), b' ');
@@ -93,7 +94,8 @@ pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     Ok(file)
 }
 
-/// Splits the bytes of a file into header and values; the error names the broken rule of the format.
+/// Splits the bytes of a file into the header and the bytes of all tensors; the error names the broken rule of the
+/// format.
 ///
 /// Nothing larger than the file is allocated: lengths in the header are compared with the length of the file.
 pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {

@@ -43,7 +43,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the part of a message that names the call for this kind of file.
+    /// Returns the clause of an error message that names the call for this kind of file.
     const fn remedy(self) -> &'static str {
         match self {
             FileKind::Model => "read it with `Model::load` or `Model::from_bytes`",
@@ -66,8 +66,8 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
     format::read(bytes).map_err(damaged)
 }
 
-/// Splits a file of the given kind into its header and its values. Refuses damaged bytes, a file of another kind, a
-/// wrong checksum, and another version than the current one.
+/// Splits a file of the given kind into its header and its values. Returns an error for damaged bytes, a file of
+/// another kind, a wrong checksum, and another version than the current one.
 pub(crate) fn read(bytes: &[u8], kind: FileKind) -> Result<(Header, &[u8]), Error> {
     let (header, data) = open(bytes)?;
     let Some(version) = header.metadata.get(kind.key()) else {

@@ -89,7 +89,7 @@ impl<T> fmt::Debug for Checkpoint<T> {
     }
 }
 
-/// The description of a run, as JSON in the metadata.
+/// The description of a run (network, transforms, settings, numbers), saved as JSON in the metadata of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct About {
@@ -159,14 +159,15 @@ pub(crate) fn refused(name: &str, rule: &'static str, found: impl ToString) -> E
     Error::CheckpointValue { name: name.into(), rule, found: found.to_string() }
 }
 
-/// The origin of bytes that come from no file.
+/// The name, in error messages, of bytes that were not read from a file.
 const BYTES: &str = "the data";
 
 pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: BYTES.into(), reason: reason.to_string() }
 }
 
-/// Removes the tensor of `block` from `tensors` and returns it. Refuses a missing tensor, and one of another shape.
+/// Removes the tensor of `block` from `tensors` and returns it. Returns an error for a missing tensor, and for one of
+/// another shape.
 pub(crate) fn take_tensor<'a>(
     tensors: &mut BTreeMap<&str, &'a Tensor>,
     block: &Block<'_>,
@@ -180,7 +181,7 @@ pub(crate) fn take_tensor<'a>(
     Ok(tensor)
 }
 
-/// Refuses NaN in `values`, and ±∞ unless `infinite` is true. The error calls the values `name`.
+/// Returns an error for NaN in `values`, and for ±∞ unless `infinite` is true. The error calls the values `name`.
 fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
     let rule = if infinite {
         "not NaN, unless `Values::Any` is asked for"
@@ -193,7 +194,8 @@ fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<
     }
 }
 
-/// Refuses blocks with equal names, and blocks that do not cover `parameters` values in order, without gap or overlap.
+/// Returns an error for blocks with equal names, and for blocks that do not cover `parameters` values in order, without
+/// gap or overlap.
 fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     let (mut names, mut end) = (BTreeSet::new(), 0);
     for block in blocks {
@@ -214,7 +216,8 @@ fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     if end == parameters { Ok(()) } else { Err(mismatch("parameters", end, parameters)) }
 }
 
-/// Refuses a saved description that differs from the current network in the kinds, order or sizes of layers.
+/// Returns an error if the specification of the saved network differs from that of the current one in the kinds, order
+/// or sizes of layers.
 pub(crate) fn compare_networks(current: &LayerSpec, saved: &LayerSpec) -> Result<(), Error> {
     part::compare(&part::layers(current), &part::layers(saved)).map(drop)
 }
@@ -224,7 +227,7 @@ fn blocks_of<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Blocks {
 }
 
 impl<T: Scalar> Checkpoint<T> {
-    /// Creates a checkpoint of parameters alone.
+    /// Creates a checkpoint of `parameters` alone: without slices and numbers, and with [`Values::Finite`].
     pub fn new(parameters: Vec<T>) -> Self {
         let (slices, numbers) = (BTreeMap::new(), BTreeMap::new());
         Checkpoint { parameters, slices, numbers, values: Values::Finite, about: About::default() }
@@ -234,9 +237,9 @@ impl<T: Scalar> Checkpoint<T> {
     /// checkpoints give equal bytes.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for parameters that are not those of `network`. [`Error::CheckpointValue`] for scalars
-    /// other than `f32` and `f64`, for two blocks of the same name, and under [`Values::Finite`] for a value that is
-    /// not finite. [`Error::CheckpointFormat`] for a header that cannot be written.
+    /// [`Error::Checkpoint`] unless there are as many parameters as `network` has. [`Error::CheckpointValue`] for
+    /// scalars other than `f32` and `f64`, for two blocks of the same name, and under [`Values::Finite`] for a value
+    /// that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
         require_blocks(&blocks, self.parameters.len())?;
@@ -334,7 +337,8 @@ impl<T: Scalar> Checkpoint<T> {
         Self::from_bytes(network, &bytes, values).map_err(|error| error.of_file(path.as_ref()))
     }
 
-    /// Refuses parameters that are not finite and slices with NaN, unless any values are allowed.
+    /// Returns an error for parameters that are not finite and for slices with NaN, unless the checkpoint allows them
+    /// ([`Values::Any`]).
     fn check_values(&self, blocks: &Blocks) -> Result<(), Error> {
         if self.values == Values::Any {
             return Ok(());

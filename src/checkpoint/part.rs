@@ -15,7 +15,8 @@ use alloc::{
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// An allowed difference between a checkpoint and the run that loads it.
+/// A difference between a checkpoint and the run that loads it, which does not prevent loading, such as another dropout
+/// rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
@@ -51,7 +52,8 @@ pub(super) fn differences(
     pairs.filter(|pair| pair.saved != pair.current).collect()
 }
 
-/// A layer or a transform: its path, its kind, the settings that must agree, and those that may differ.
+/// A layer or a transform as a checkpoint describes it: its path, its kind, the settings that must agree with the run
+/// that loads it, and those that may differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Part {
@@ -71,14 +73,14 @@ impl Part {
         self
     }
 
-    /// Returns the kind with the settings that must agree: `Linear, bias true, inputs 3, outputs 2`.
+    /// Returns the kind and the settings that must agree, as text: `Linear, bias true, inputs 3, outputs 2`.
     fn in_full(&self) -> String {
         let facts = self.must_match.iter().map(|(name, value)| format!(", {name} {value}"));
         core::iter::once(self.kind.clone()).chain(facts).collect()
     }
 
-    /// Compares a layer or transform of the current run with that of a checkpoint. Returns the allowed differences; an
-    /// error if path, kind or a setting that must agree differs.
+    /// Compares this layer or transform, of the current run, with `saved`, of a checkpoint. Returns the settings that
+    /// may differ and do; an error if path, kind or a setting that must agree differs.
     fn differences(&self, saved: &Part) -> Result<Vec<Difference>, Error> {
         if self.at != saved.at {
             return Err(mismatch(&self.at, &self.kind, format!("{} at {}", saved.kind, saved.at)));
@@ -94,7 +96,8 @@ impl Part {
     }
 }
 
-/// Compares all layers or all transforms in order, and lists the allowed differences.
+/// Compares all layers, or all transforms, of a run (`current`) with those of a checkpoint (`saved`), in order. Returns
+/// the differences that do not prevent loading.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] for the first layer or transform that does not agree.
@@ -111,8 +114,8 @@ pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference
     Ok(found)
 }
 
-/// Returns the descriptions of the transforms of a chain, in order. A checkpoint can be loaded only if each transform
-/// has a state of the saved length; its settings may differ.
+/// Returns the kinds and settings of the transforms of a chain, in order. A checkpoint can be loaded only if each
+/// transform has a state of the saved length; its settings may differ.
 pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     let part = |(i, spec): (usize, &TransformSpec)| Part {
         at: format!("transform {}", i + 1),
@@ -123,7 +126,7 @@ pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     specs.iter().enumerate().map(part).collect()
 }
 
-/// Returns the descriptions of the layers of a network, each before the layers inside it.
+/// Returns the paths, kinds and settings of the layers of a network, each before the layers inside it.
 ///
 /// Initializers are not compared: they do not matter after initialization.
 pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {

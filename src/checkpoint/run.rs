@@ -18,8 +18,8 @@ use std::path::Path;
 const STATE: &str = "optimizer.state";
 /// The name of the recurrent state from which the next pass starts, among the slices of a checkpoint.
 const CARRIED: &str = "carried";
-/// The name of the values kept for early stopping, among the slices of a checkpoint: parameters, buffers and, if it
-/// holds the resulting weights, the optimizer state, in this order.
+/// The name of the values at the lowest validation loss, kept for early stopping, among the slices of a checkpoint:
+/// parameters, buffers and, if it holds the resulting weights, the optimizer state, in this order.
 const BEST: &str = "best";
 /// The name of the buffers of the network, such as running statistics, among the slices of a checkpoint.
 const BUFFERS: &str = "buffers";
@@ -33,7 +33,8 @@ const SEED: &str = "seed";
 /// The name of the learning rate that was set, stored as the bits of an `f64`, among the numbers of a checkpoint. A
 /// checkpoint of a run with the transform's own rate does not have it.
 const RATE: &str = "learning rate";
-/// The name of the number of epochs since the lowest validation loss, among the numbers of a checkpoint.
+/// The name of the number of epochs since the validation loss last improved (early stopping compares it with the
+/// patience), among the numbers of a checkpoint.
 const WAITED: &str = "waited";
 /// The name of the lowest validation loss, stored as the bits of an `f64`, among the numbers of a checkpoint.
 const BEST_LOSS: &str = "best loss";
@@ -86,7 +87,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         run
     }
 
-    /// Restores the state of a checkpoint, and returns the allowed differences from the saved run.
+    /// Restores the state of a checkpoint. Returns the differences between this run and the saved one that do not
+    /// prevent restoring, such as another batch size.
     ///
     /// On an error nothing is changed.
     ///
@@ -125,8 +127,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Restores only the parameters of a checkpoint, and returns the allowed differences of the network, such as a
-    /// dropout rate. The rest of the run is kept.
+    /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Returns the differences
+    /// between the networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer, for the parameters of another network.
@@ -168,7 +170,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         checkpoint.to_bytes(self.network())
     }
 
-    /// Restores the state in a file of [`save`](Self::save), and returns the allowed differences from the saved run.
+    /// Restores the state of the run that [`save`](Self::save) wrote to the file at `path`. Returns the differences
+    /// between this run and the saved one that do not prevent restoring, such as another batch size.
     ///
     /// The settings of this trainer are kept, except for the seed, which is the saved one. On an error nothing is
     /// changed.
@@ -180,8 +183,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
-    /// Restores the state in the bytes of [`to_bytes`](Self::to_bytes) or of a file, as [`load`](Self::load). Returns
-    /// the allowed differences from the saved run.
+    /// Restores the state of the run in `bytes`, which [`to_bytes`](Self::to_bytes) returned or a file of
+    /// [`save`](Self::save) holds. Otherwise it does what [`load`](Self::load) does: this trainer's settings except the
+    /// seed are kept, and the differences between the runs that do not prevent restoring are returned.
     ///
     /// # Errors
     /// Those of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
@@ -189,8 +193,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore(&Checkpoint::from_bytes(self.network(), bytes, Values::Finite)?)
     }
 
-    /// Restores only the parameters in a file, for inference or another training run. Returns the allowed differences
-    /// of the network.
+    /// Restores only the parameters and buffers in the file at `path`, for inference or another training run. Returns
+    /// the differences between the networks that do not prevent restoring.
     ///
     /// # Errors
     /// Those of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
@@ -199,7 +203,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore_parameters(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
-    /// Refuses a checkpoint that [`restore`](Self::restore) would refuse for its values.
+    /// Returns the error that [`restore`](Self::restore) would return for the numbers, the slices or the optimizer
+    /// state of `checkpoint`. The network is not compared.
     fn check(&self, checkpoint: &Checkpoint<T>) -> Result<(), Error> {
         let run = self.saved_run(checkpoint)?;
         self.check_state(checkpoint.values, run.state)
@@ -222,8 +227,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Returns the state of the run in `checkpoint`. Refuses a checkpoint of parameters alone, numbers outside their
-    /// range, and under [`Values::Finite`] values that are not finite.
+    /// Returns the state of the run in `checkpoint`. Returns an error for a checkpoint of parameters alone, for numbers
+    /// outside their range, and under [`Values::Finite`] for values that are not finite.
     fn saved_run<'a>(&self, checkpoint: &'a Checkpoint<T>) -> Result<Run<'a, T>, Error> {
         let alone = || mismatch("the run", "a whole run", "parameters alone, which `Trainer::load_parameters` takes");
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);
@@ -278,8 +283,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Run { state, carried, best, steps, seed: number(SEED)?, rate, progress })
     }
 
-    /// Refuses an optimizer state of another length. Under [`Values::Finite`] it also refuses NaN, and ±∞ unless the
-    /// transform allows them.
+    /// Returns an error for an optimizer state `state` of another length than this trainer's. Under [`Values::Finite`],
+    /// NaN is an error too, and ±∞ unless the transform allows them.
     fn check_state(&self, values: Values, state: &[T]) -> Result<(), Error> {
         let expected = self.optimizer().state().len();
         if state.len() != expected {

@@ -110,7 +110,8 @@ fn axes(what: &'static str, found: usize, needed: &'static str) -> Error {
     DataRule::ArrayAxes { what, found, needed }.into()
 }
 
-/// Refuses targets whose first axes, the samples and the steps, are not those of the inputs.
+/// Refuses targets for another number of samples or steps than the inputs have. `found` and `expected` are the lengths
+/// of the first axes of targets and inputs: samples, then steps.
 fn fits(found: &[usize], expected: &[usize]) -> Result<(), Error> {
     for (axis, (&found, &expected)) in ["samples", "steps"].into_iter().zip(found.iter().zip(expected)) {
         if found != expected {

@@ -27,7 +27,8 @@ pub struct Batch<T> {
     /// The number of steps of each sample of the batch; empty unless the data set is ragged.
     lengths: Vec<usize>,
     samples: Vec<usize>,
-    /// The index of the first row of each sample of the data set; empty unless the data set is ragged.
+    /// The index of the first row of each sample of the data set, among the rows of all samples; empty unless the data
+    /// set is ragged.
     starts: Vec<usize>,
     /// The steps of a pass: all steps of the longest sample, unless a window was selected.
     window: Range<usize>,
@@ -160,8 +161,9 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Limits the batch (input, shape, targets, row weights) to a window: `steps` steps from step `first` on, or fewer
-    /// at the end of the sequences. The network must have an output for each step.
+    /// Limits the batch to a window of `steps` steps from step `first` on, or fewer at the end of the sequences: shape,
+    /// targets, row weights, and the input that [`write_input`](Self::write_input) writes afterwards. The network must
+    /// have an output for each step.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the lengths.
@@ -221,10 +223,10 @@ impl<T: Scalar> Batch<T> {
         data.write_targets(&rows, per_step, ChosenTargets { classes, values, weights })
     }
 
-    /// Writes the input rows of the chosen samples to `x`.
+    /// Writes the input rows of the chosen samples within the window to `x`, in the order of the batch.
     ///
     /// # Errors
-    /// [`Error::Length`] if `x` has another length: the network has another input width.
+    /// [`Error::Length`] if `x` has another length, because the network has another input width.
     pub(crate) fn write_input(&self, data: &dyn Source<T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.input_values()?)?;
         data.write_inputs(&self.chosen_rows(), x)
@@ -243,8 +245,9 @@ impl<T: Scalar> Batch<T> {
         at_most("the rows of a batch", self.rows(), MOST)
     }
 
-    /// Copies the output rows `y`, in the order of the batch, to their positions in `all`, the outputs in the order of
-    /// the data set. A row has `width` values. Outputs have one row per step if `per_step`, otherwise one per sample.
+    /// Copies the output rows `y`, in the order of the batch, to their positions in `all`, which holds the outputs of
+    /// all samples in the order of the data set. A row has `width` values. Outputs have one row per step if `per_step`,
+    /// otherwise one per sample.
     pub(crate) fn write_output(&self, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
         let mut y = y.chunks(width.max(1));
         let copy = |row: usize| {
@@ -324,7 +327,7 @@ impl<T: Scalar> Batch<T> {
         self.weighted.then(|| &self.weights[self.target_rows.clone()])
     }
 
-    /// Returns the indices of the samples in the data set, in the order of the batch.
+    /// Returns the index in the data set of each sample of the batch, in the order of the batch.
     pub fn samples(&self) -> &[usize] {
         &self.samples
     }

@@ -17,9 +17,9 @@ use std::sync::{Mutex, PoisonError};
 /// The targets of a [`FileDataset`]: one per sample, or one per step.
 #[derive(Debug)]
 pub enum FileTargets<T> {
-    /// Class indices, \[samples\] or \[samples, steps\].
+    /// Class indices: \[samples\], or \[samples, steps\] for one per step.
     Classes(FileTensor<usize>),
-    /// Values, \[samples, outputs\] or \[samples, steps, outputs\].
+    /// Values: \[samples\] for an output of width 1, \[samples, outputs\], or \[samples, steps, outputs\].
     Values(FileTensor<T>),
 }
 
@@ -31,7 +31,7 @@ pub enum FileTargets<T> {
 /// then read together, and the order takes no memory for each sample.
 ///
 /// # Shapes
-/// Inputs: \[samples, width\], or \[samples, steps, width\].
+/// Inputs: \[samples\] for a width of 1, \[samples, width\], or \[samples, steps, width\].
 ///
 /// ```no_run
 /// use chainrule::dataset::{FileDataset, FileTargets, FileTensor};
@@ -201,8 +201,8 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// Calls `read` for each of `samples`, with its index and a buffer for its `steps` rows of `width` values, and
-    /// copies these rows to their positions in the time-major rows `to`.
+    /// Calls `read` for each of `samples`, with its index and a buffer that it fills with `steps` rows of `width`
+    /// values. Then copies these rows to their positions in the time-major rows `to`.
     fn each_sample(
         &self,
         samples: &[usize],
@@ -216,8 +216,8 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     }
 }
 
-/// Calls `read` for each of `samples`, with its index and the part of `buffer` for its `steps` rows of `width` values,
-/// and copies these rows to their positions in the time-major rows `to`.
+/// Calls `read` for each of `samples`, with its index and the first `steps · width` values of `buffer`, which grows as
+/// needed. Then copies these `steps` rows of `width` values to their positions in the time-major rows `to`.
 fn scatter<V: FileNumber>(
     buffer: &mut Vec<V>,
     samples: &[usize],

@@ -41,12 +41,13 @@ mod number {
     pub struct Encoding(pub u8, pub usize);
 
     pub trait Number: Copy + Debug + Send + Sync + 'static {
-        /// The number types that a file may have, as a phrase of an error message.
+        /// The number types of a file that can be read as `Self`, as a phrase of an error message.
         const EXPECTED: &'static str;
         const ZERO: Self;
         /// Whether numbers of this encoding can be read as `Self`.
         fn reads(encoding: Encoding) -> bool;
-        /// Decodes the number in `bytes`. If `Self` cannot hold it, the error is its value.
+        /// Decodes the number in `bytes`, which has the length that `encoding` states. If `Self` cannot hold the
+        /// number, the error is its value as an `f64`.
         fn decode(encoding: Encoding, bytes: &[u8]) -> Result<Self, f64>;
     }
 
@@ -216,8 +217,8 @@ impl<V: FileNumber> FileTensor<V> {
         self.shape[1..].iter().product()
     }
 
-    /// Fills `to` with values of `sample`, from its value `first` on. The error names the sample if the file ends too
-    /// early, or for a number that `V` cannot hold, which it calls `what`.
+    /// Fills `to` with values of sample `sample`, from its value `first` on. Fails if the file ends too early or `V`
+    /// cannot hold a number. The error names the sample, and calls such a number `what`.
     pub(super) fn read(&self, what: &'static str, sample: usize, first: usize, to: &mut [V]) -> Result<(), Error> {
         let Encoding(_, size) = self.encoding;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,8 +247,8 @@ impl<V: FileNumber> FileTensor<V> {
     }
 }
 
-/// Returns the encoding for a kind (`f`, `i`, `u`) and a size; `None` unless the size is a whole number of bytes above
-/// 0. `digits` is the size as decimal text, in units of `1 / unit` bytes.
+/// Returns the encoding of numbers of a kind (`f`, `i` or `u`) and a size. `digits` is the size as decimal text: in
+/// bytes for a `unit` of 1, in bits for 8. `None` if it is not such text, is 0, or is not a whole number of bytes.
 fn encoding(kind: u8, digits: &[u8], unit: usize) -> Option<Encoding> {
     let size: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
     (size > 0 && size.is_multiple_of(unit)).then_some(Encoding(kind, size / unit))
@@ -302,8 +303,8 @@ fn format_error(name: &str, reason: impl ToString) -> Error {
     DataRule::FileFormat { file: name.into(), reason: reason.to_string() }.into()
 }
 
-/// Reads a header of `length` bytes, from the current position of `file`. Refuses a length above 100 MB or above that
-/// of the file, so that no larger buffer is allocated.
+/// Reads a header of `length` bytes, from the current position of `file`. Refuses a `length` above 100 MB or above the
+/// length of the file, so that no larger buffer is allocated.
 fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     if length > MOST_HEADER || length > file.metadata()?.len() {
         return Err(Fault::Format("its header is longer than the file, or than 100 MB"));
@@ -313,8 +314,8 @@ fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     Ok(header)
 }
 
-/// Reads a header of numpy's format. Returns the type and the shape as text, and the offset of the first value. Source:
-/// NEP 1, numpy.lib.format.
+/// Reads the header of a `.npy` file from its start. Returns the number type (`descr`) and the shape as text, and the
+/// offset of the first value in bytes. Source: NEP 1, numpy.lib.format.
 fn npy_header(file: &mut File) -> Result<([String; 2], u64), Fault> {
     let mut start = [0; 8];
     file.read_exact(&mut start)?;

@@ -23,14 +23,14 @@ pub struct Layout<'d> {
     pub(super) per_sample: bool,
 }
 
-/// The properties that identify the data of a batch: its sizes, and the address of the lengths.
+/// The properties by which a batch recognizes its data set: the sizes, and the address of the lengths.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct DataShape {
     samples: usize,
     pub(super) steps: usize,
     pub(super) width: usize,
     kind: Kind,
-    /// The address and the number of the lengths of a ragged data set.
+    /// The address and the number of the sample lengths of a ragged data set; `None` for samples of equal length.
     pub(super) lengths: Option<(usize, usize)>,
 }
 
@@ -39,7 +39,8 @@ impl Layout<'_> {
         self.lengths.map_or(self.steps, |lengths| lengths[sample])
     }
 
-    /// Returns the largest number of rows that `samples` different samples can have.
+    /// Returns an upper limit of the number of input rows of `samples` different samples: their number times the
+    /// longest length, and at most all rows.
     pub(crate) fn most_rows(&self, samples: usize) -> usize {
         samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
     }
@@ -49,7 +50,7 @@ impl Layout<'_> {
         self.kind != Kind::None
     }
 
-    /// Whether there is one target row per step.
+    /// Whether there is one target row per step, by the number of targets; false without targets.
     pub(super) fn targets_per_step(&self) -> bool {
         !self.per_sample
             && match self.kind {
@@ -64,7 +65,8 @@ impl Layout<'_> {
         DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.kind, lengths }
     }
 
-    /// Returns the index of the first row of each sample; empty unless the data set is ragged.
+    /// Returns the index of the first row of each sample among the rows of all samples; empty unless the data set is
+    /// ragged.
     pub(super) fn starts(&self) -> Vec<usize> {
         let starts = |lengths: &[usize]| {
             let next = lengths.iter().scan(0, |next, &length| {
@@ -97,8 +99,9 @@ impl Layout<'_> {
         }
     }
 
-    /// Converts an [`Error::ClassOutOfRange`] about row `row` of all targets to an error that names sample and step.
-    /// Returns other errors unchanged.
+    /// Converts an [`Error::ClassOutOfRange`] about row `row` of the targets of the data to an error that names sample
+    /// and step. The targets have one row per step if `per_step`, otherwise one per sample. Returns other errors
+    /// unchanged.
     pub(super) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
         let Error::ClassOutOfRange { label, classes, .. } = error else { return error };
         let (sample, step, _) = self.place(if per_step { self.rows } else { self.samples }, row);

@@ -269,7 +269,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.steps
     }
 
-    /// The number of steps of a sample.
+    /// The number of steps of sample `sample`.
     ///
     /// # Panics
     /// If `sample` is not below [`samples`](Self::samples).
@@ -331,7 +331,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Refuses rows of `width` values with a value that is NaN or infinite: [`DataRule::RowValue`].
+/// Returns [`DataRule::RowValue`] if `rows`, of `width` values each, have a value that is NaN or infinite.
 pub(crate) fn refuse_non_finite<T: Scalar>(width: usize, rows: &[T]) -> Result<(), Error> {
     let Some(index) = first_non_finite(rows) else { return Ok(()) };
     let (row, column) = (index / width.max(1), index % width.max(1));

@@ -68,8 +68,8 @@ fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Er
     Ok(Cow::Owned(all))
 }
 
-/// Returns the lengths of padded sequences from their mask, \[samples, `steps`\]. The mask is true for steps that are
-/// not padding.
+/// Returns the number of steps of each padded sequence, from the mask of all: \[samples, `steps`\], true for steps that
+/// are not padding.
 ///
 /// # Errors
 /// [`Error::Empty`] for 0 `steps` or an empty mask; [`DataRule::NotMultiple`] where the mask does not fill whole

@@ -47,7 +47,8 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 
     /// Copies the rows of the samples `chosen` from `values`, which has one row per step if `per_step`, otherwise one
-    /// per sample. `starts` are the first rows of the samples of a ragged data set.
+    /// per sample. `starts` holds the index of the first row of each sample of a ragged data set; it is empty if all
+    /// lengths are equal.
     fn chosen<X: Copy>(
         &self,
         starts: &[usize],
@@ -110,7 +111,8 @@ impl<T: Scalar> Dataset<'_, T> {
 
     /// Splits the data at random, with the fraction `share` of each class in the first part (a stratified split).
     ///
-    /// Of class c with n samples the first part has `share · n`, rounded down or up (by the largest remainders).
+    /// From a class of n samples the first part has `share · n`, rounded down or up by the method of largest
+    /// remainders, so that its size is that of [`split`](Self::split).
     ///
     /// # Errors
     /// Those of [`split`](Self::split); [`Error::TargetKind`] unless there is one class per sample.

@@ -25,14 +25,15 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     #[doc(hidden)]
     fn layout(&self) -> Layout<'_>;
 
-    /// Returns words of 64 bits by which ranks compare their data: from all values, or from the sizes for data in
-    /// files.
+    /// Returns words of 64 bits, by a hash of which ranks (trainers that train one network together) compare their
+    /// data: all values, or only the sizes for data in files.
     #[doc(hidden)]
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_>;
 
-    /// Refuses inputs that are not valid indices for the embeddings of a network. `wrong` returns the position of the
-    /// first such input; `vocabulary` is the number of valid indices. Inputs in a file are checked later, by the pass
-    /// that reads them.
+    /// Refuses data with an input that is not a valid index for the embeddings that read a network's input. `wrong`
+    /// returns the position of the first such value in a slice of inputs. `vocabulary` is the number of valid indices;
+    /// with `None`, for a network without such an embedding, all data is accepted. Inputs in a file are checked later,
+    /// by the pass that reads them.
     #[doc(hidden)]
     fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error>;
 
@@ -53,16 +54,17 @@ pub struct ChosenRows<'b> {
     pub(super) samples: &'b [usize],
     /// The number of steps of each chosen sample; empty unless the data set is ragged.
     pub(super) lengths: &'b [usize],
-    /// The index of the first row of each sample of the data set; empty unless the data set is ragged.
+    /// The index of the first row of each sample of the data set, among the rows of all samples; empty unless the data
+    /// set is ragged.
     pub(super) starts: &'b [usize],
     /// The number of steps of the longest sample of the data.
     pub(super) longest: usize,
-    /// The steps of which the rows are chosen.
+    /// The range of steps whose rows are chosen.
     pub(super) steps: Range<usize>,
 }
 
 impl ChosenRows<'_> {
-    /// Visits the indices of the rows among all rows of the data, in time-major order.
+    /// Calls `visit` with the index of each chosen row among the rows of all samples of the data, in time-major order.
     pub(super) fn each(&self, mut visit: impl FnMut(usize)) {
         for step in self.steps.clone() {
             if self.lengths.is_empty() {
@@ -74,7 +76,8 @@ impl ChosenRows<'_> {
         }
     }
 
-    /// Visits the indices of the target rows: those of [`each`](Self::each) if `per_step`, otherwise one per sample.
+    /// Calls `visit` with the index of each target row: those of [`each`](Self::each) if `per_step`, otherwise the
+    /// indices of the chosen samples.
     pub(super) fn each_target(&self, per_step: bool, visit: impl FnMut(usize)) {
         if per_step { self.each(visit) } else { self.samples.iter().copied().for_each(visit) }
     }

@@ -10,7 +10,8 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec, vec::Vec};
 
-/// Whether a column with this mean and standard deviation is not constant: its deviation is more than rounding errors.
+/// Whether a column with this mean and standard deviation is not constant: whether its deviation is more than rounding
+/// errors, above 1e-12 |mean|.
 fn varies(mean: f64, deviation: f64) -> bool {
     deviation > 1e-12 * mean.abs()
 }
@@ -48,7 +49,8 @@ impl Standardize {
         Self::of(data.width(), data.inputs())
     }
 
-    /// Computes the means and standard deviations of the target columns of `data`, with rows of `width` values.
+    /// Computes the means and standard deviations of the target columns of `data`, over all target rows, each of
+    /// `width` values.
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; those of [`of`](Self::of).
@@ -169,7 +171,7 @@ impl Standardize {
     }
 }
 
-/// Returns the target values of `data`. An error for classes, and for data without targets.
+/// Returns the target values of `data`, or [`Error::TargetKind`] if the targets are classes or there are none.
 fn values_of<'d, T: Scalar>(data: &'d Dataset<'_, T>) -> Result<&'d [T], Error> {
     let found = match data.targets() {
         Some(Target::Values(values)) => return Ok(values),

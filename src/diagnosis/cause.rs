@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// The cause of a finding, as a factor of the chain rule.
+/// The cause of a finding: a fault of the initialization, the training, the data or the number format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -116,7 +116,7 @@ impl Cause {
         Cause::NoCauseFound,
     ];
 
-    /// Whether findings of this cause are notes in every run, with a fix to try.
+    /// Whether findings of this cause are never more than notes, but have a fix to try, which a report prints.
     pub(super) const fn is_always_a_note(self) -> bool {
         matches!(self, Cause::SensitiveMemory | Cause::NoInformation)
     }

@@ -41,8 +41,8 @@ fn carries_state<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Vec<String> {
     gated.map(|block| block.name.rsplit_once('.').map_or("", |(layer, _)| layer).into()).collect()
 }
 
-/// A monitor that records the whole input of each layer with a link of [`Factor::Other`], such as a recurrent layer, by
-/// the path of the layer.
+/// A monitor that records, by the path of the layer, the whole input of each layer that reports itself as one factor of
+/// the chain rule ([`Factor::Other`]), such as a recurrent layer.
 struct Entering<T>(Vec<(String, Vec<T>)>);
 
 impl<T: Scalar> GradientMonitor<T> for Entering<T> {
@@ -57,7 +57,8 @@ impl<T: Scalar> GradientMonitor<T> for Entering<T> {
     }
 }
 
-/// A diagnosis of a network's gradients: from its description and, after training with a monitor, from measurements.
+/// A diagnosis of a network's gradients: from its layer specification and, after training with a monitor, from
+/// measurements.
 ///
 /// Without [`statistics`](Self::statistics) the report is a forecast, made before the first step.
 ///
@@ -82,19 +83,21 @@ pub struct Diagnosis<'a> {
     pub(super) carries_state: Vec<String>,
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
-    /// The gates of each layer by the biases of given parameters, each with its mean value from 0 to 1.
+    /// For each layer with gates, its path and its gates, each with the mean of its value σ(bias), from 0 (shut) to 1
+    /// (open), for given parameters. Empty if none were given.
     pub(super) gates: Vec<(String, Vec<(Gate, f64)>)>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
     pub(super) task: Option<Task>,
     pub(super) statistics: Option<&'a Statistics>,
-    /// Whether the statistics are those of the pass of the interventions, which is made in `f64`.
+    /// Whether `statistics` are those of the one pass in `f64` that the interventions make, not of a training run.
     pub(super) is_examined_alone: bool,
     pub(super) span: Option<usize>,
     /// The transforms of the run, as text.
     pub(super) transform: Option<String>,
     pub(super) thresholds: Thresholds,
-    /// The passes that measurements may take together; `None` for any number.
+    /// The largest number of passes, forward and backward, that interventions and measurements of the data may take
+    /// together; `None` for any number.
     pub(super) allowance: Option<usize>,
 }
 
@@ -197,15 +200,22 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { trajectories, gates: rules::by_biases(&blocks, w), ..self })
     }
 
-    /// Adds interventions: the decades from loss to first weights (the budget) of the parameters `w` on the batch `x`.
-    /// If the gradient vanishes or explodes, the budget is measured again with one thing changed. Without
-    /// [`statistics`](Self::statistics) the rules judge this pass: the parameters as they are, and not the description.
+    /// Adds interventions: measurements of the gradient with the parameters `w` on the batch `x`, without a change and
+    /// with one thing changed. The gradient at the outputs is drawn from the standard normal distribution. The measured
+    /// quantity is the budget: the decades (powers of ten) by which the norm of this gradient changes down to the first
+    /// weights.
     ///
-    /// Inputs, weights, gains, branches and activations are changed on copies in `f64`; the run is not changed. The
-    /// smallest change that repairs the budget identifies the cause. A budget within the [thresholds](Self::thresholds)
-    /// set before takes one forward and backward pass, a bad one up to 30, or up to 100 where pairs of changes are
-    /// tried. Inputs out of scale take one more, and a state that vanishes or explodes over time up to three. A network
-    /// with a custom layer or cell has no interventions.
+    /// If the budget vanishes or explodes, it is measured again with other inputs, weights, gains, gates, branches or
+    /// activations. The changes are made on copies in `f64`; the run is not changed. The smallest change that repairs
+    /// the budget identifies the cause. Without [`statistics`](Self::statistics) the rules judge the pass without a
+    /// change: the parameters `w`, not those that the initializers draw.
+    ///
+    /// Call [`thresholds`](Self::thresholds) first; later changes are not seen.
+    ///
+    /// A budget within the thresholds takes one forward and backward pass, another one up to 30, or up to 100 where
+    /// pairs of changes are tried. Inputs out of scale take one more, samples far larger than the others two more, and
+    /// a state that vanishes or explodes over time up to three more. A network with a custom layer or cell has no
+    /// interventions.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.
@@ -221,7 +231,8 @@ impl<'a> Diagnosis<'a> {
         self.interventions_of_pass(w, &time_major(width, x, shape), shape)
     }
 
-    /// Adds [`interventions`](Self::interventions) on the rows `x` of a pass, which are time-major.
+    /// Adds [`interventions`](Self::interventions) with the parameters `w` on `x`, whose rows are time-major: all
+    /// samples of step 0, then of step 1.
     pub(super) fn interventions_of_pass<T: Scalar>(
         self,
         w: &[T],
@@ -239,7 +250,7 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { experiments, ..self })
     }
 
-    /// Adds the measurements of a training, or of a single pass.
+    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass.
     #[must_use]
     pub fn statistics<'b>(self, statistics: &'b Statistics) -> Diagnosis<'b>
     where
@@ -254,19 +265,20 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Adds the transforms of the run: the report names them with their rates.
+    /// Adds the transforms of the run, those of `chain`: the report names them with their rates.
     #[must_use]
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
         Diagnosis { transform: Some(setup::transforms(chain, &Blocks::default())), ..self }
     }
 
-    /// Sets the thresholds of the rules.
+    /// Sets the thresholds of the rules. Call it before [`interventions`](Self::interventions) and
+    /// [`task`](Self::task), whose measurements depend on them.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
         Diagnosis { thresholds, ..self }
     }
 
-    /// Returns the description of the network, for [`FixContext::new`](super::FixContext::new).
+    /// Returns the layer specification of the network, for [`FixContext::new`](super::FixContext::new).
     pub fn network(&self) -> &LayerSpec {
         &self.node
     }

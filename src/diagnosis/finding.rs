@@ -42,17 +42,18 @@ pub struct Finding {
     /// that is NaN or infinite the first pass that had one. `None` before training. With
     /// [`Report::following`](super::Report::following) it is that of the first report that has the finding.
     pub since: Option<u64>,
-    /// The measured size of the fault in decades (log10), by default of the gradient's norm; `None` if it was not
-    /// measured. For [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is log10 of the ratio of
-    /// update to parameter, and for [`Cause::DecayTooStrong`] that of weights to first weights. For changed or loaded
-    /// weights that saturate units it is log10 of the ratio of their root mean square to that of the description.
+    /// The measured size of the fault in decades (log10); `None` if it was not measured. For most causes it is the
+    /// change of the gradient's norm. For [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is log10
+    /// of the ratio of an update's norm to that of its parameters. For [`Cause::DecayTooStrong`] it is log10 of the
+    /// ratio of the weights' norm to that in the first pass. For changed or loaded weights that saturate units it is
+    /// log10 of the ratio of their root mean square to the standard deviation of their initializer.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
     /// The decades of the fault by theory, by a certified bound or along a given
     /// [trajectory](super::Diagnosis::trajectory); `None` if they are unknown.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
-    /// The finding as a sentence: fault, layer, size and factor.
+    /// The finding as a sentence: the fault, its layer and its size.
     pub text: String,
     /// Why this is the cause, as a sentence: the intervention and its effect, or else the evidence.
     pub because: String,

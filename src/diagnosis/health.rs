@@ -73,8 +73,9 @@ fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result
     Err(Error::DataValue { what: "an input", sample, step, column: Some(column), expected: "finite", found })
 }
 
-/// Returns the rows of a pass, which are time-major, of rows in the order of a data set: sample after sample. Rows of
-/// another number than that of `shape` stay as they are; a pass refuses them.
+/// Returns the rows of `x`, which are in the order of a data set (sample after sample), in the order of a pass
+/// (time-major), for rows of `width` values. If `x` does not have the rows of `shape`, it is returned unchanged; a pass
+/// over it returns an error.
 pub(super) fn time_major<'x, T: Scalar>(width: usize, x: &'x [T], shape: BatchShape<'_>) -> Cow<'x, [T]> {
     if x.is_empty() || shape.steps <= 1 || shape.rows().checked_mul(width) != Some(x.len()) {
         return Cow::Borrowed(x);
@@ -121,7 +122,7 @@ pub(super) fn check<T: Scalar>(
     Ok(diagnosis.report())
 }
 
-/// Returns the input width of a network. The batch only determines the scalar type.
+/// Returns the input width of a network. The argument `_batch` only determines the scalar type.
 #[doc(hidden)]
 pub fn input_width<T: Scalar>(network: &(impl Layer<T> + ?Sized), _batch: &[T]) -> usize {
     network.dims().input

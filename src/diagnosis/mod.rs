@@ -52,15 +52,16 @@ fn has_weights(part: &LayerSpec) -> bool {
     matches!(part, Linear(_) | GatedLinear(_) | Embedding(_) | Recurrent { .. } | Custom { .. })
 }
 
-/// Returns the path of the first layer with weights, if it is [`Linear`](crate::layer::Linear) or
-/// [`GatedLinear`](crate::layer::GatedLinear). The output of other weights does not show the scale of their inputs.
+/// Returns the path of the first layer with weights if it is [`Linear`](crate::layer::Linear) or
+/// [`GatedLinear`](crate::layer::GatedLinear), otherwise `None`: the output of other layers with weights does not
+/// reveal the scale of their inputs.
 fn first_linear(node: &LayerSpec) -> Option<String> {
     let (layer, part) = node.parts().into_iter().find(|(_, part)| has_weights(part))?;
     matches!(part, LayerSpec::Linear(_) | LayerSpec::GatedLinear(_)).then_some(layer)
 }
 
-/// Returns the mean over passes of the root mean square of the output of the [first weights](first_linear). `None` if
-/// they are not those of a `Linear` or `GatedLinear` layer, or were not monitored.
+/// Returns the mean over passes, in `seen`, of the root mean square of the output of the [first layer with
+/// weights](first_linear). `None` if it is neither `Linear` nor `GatedLinear`, or was not monitored.
 fn first_output(node: &LayerSpec, seen: &Statistics) -> Option<f64> {
     let layer = first_linear(node)?;
     let first = |link: &&crate::monitor::LinkStatistics| link.factor() == Factor::Weights && link.name() == layer;

@@ -27,7 +27,8 @@ impl LayerRange {
         if layer.is_empty() { Vec::new() } else { Vec::from([range()]) }
     }
 
-    /// Returns the ranges of the layers that have a fault, of all layers in order.
+    /// Returns the ranges of the layers that have a fault. `layers` are the paths of all layers in order, each with
+    /// whether it has the fault; neighbours that have it are one range.
     pub(super) fn runs<'a>(layers: impl Iterator<Item = (&'a str, bool)>) -> Vec<LayerRange> {
         let (mut found, mut before): (Vec<LayerRange>, _) = (Vec::new(), false);
         for (layer, has_fault) in layers {
@@ -41,7 +42,7 @@ impl LayerRange {
         found
     }
 
-    /// Returns the range from the first of these layers to the last.
+    /// Returns the range from the first of these layers to the last; none without layers.
     pub(super) fn over(layers: &[String]) -> Vec<LayerRange> {
         let ends = layers.first().zip(layers.last());
         ends.map(|(first, last)| LayerRange { first: first.clone(), last: last.clone() }).into_iter().collect()
@@ -81,14 +82,14 @@ impl Station {
     }
 }
 
-/// The fraction of all decades that the ranges named as the place of a fault must have together.
+/// The fraction of the decades of all layers that the layers named as the place of a fault must have together.
 pub(super) const MOST: f64 = 0.7;
 
 /// The smallest standard deviation that is assumed for the noise of a station's decades: the last digit of a report's
 /// table.
 const DIGIT: f64 = 0.01;
 
-/// Returns the ranges of stations that have the fault, in the order of the stations.
+/// Returns the ranges of stations (layers with their decades) that have the fault, in the order of the stations.
 ///
 /// The sequence is divided into parts in which the decades differ by noise alone: the piecewise constant sequence of
 /// the highest likelihood. Each additional part must raise twice the log-likelihood by 3 ln n, with n the number of
@@ -129,8 +130,8 @@ pub(super) fn stretches(stations: &[Station]) -> Vec<LayerRange> {
     found
 }
 
-/// Returns the standard deviation of the noise in the decades, from the differences of neighbours. Most neighbours lie
-/// within one range.
+/// Returns the standard deviation of the noise in the decades `all` of consecutive layers, from the differences of
+/// neighbours: most neighbours have the same mean.
 fn noise(all: &[f64]) -> f64 {
     let mut apart: Vec<f64> = all.windows(2).map(|pair| Float::abs(pair[1] - pair[0])).collect();
     apart.sort_unstable_by(f64::total_cmp);

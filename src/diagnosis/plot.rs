@@ -4,16 +4,18 @@ use super::{Report, report::ReportRow};
 use alloc::{format, string::String, vec::Vec};
 use plotters::prelude::*;
 
-/// Height of a row, and widths of names and bars, in pixels.
+/// The height of a row, in pixels.
 const ROW: i32 = 18;
+/// The width of the column of names, in pixels.
 const NAMES: i32 = 220;
+/// The width of the column of bars, in pixels.
 const BARS: i32 = 520;
 /// The number of rows at the top, for the finding and the legend.
 const HEAD: i32 = 3;
 
 impl Report {
-    /// Returns the budget as an SVG: below the root finding, a bar for each link on the path from loss to input. Its
-    /// measured decades are filled, the predicted ones outlined.
+    /// Returns a picture, as SVG, of the root finding and of the gradient's decades: a bar for each link (factor of the
+    /// chain rule) on the main path from loss to input. Measured decades are filled, predicted ones outlined.
     ///
     /// # Errors
     /// The text of the plotting crate's error, if it cannot draw.

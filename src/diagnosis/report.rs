@@ -72,7 +72,7 @@ pub struct ReportState {
 pub struct Report {
     /// The findings, the root cause first.
     pub findings: Vec<Finding>,
-    /// The budget of the gradient: a row for each link, from loss to input.
+    /// The decades of the gradient's norm: a row for each link (factor of the chain rule), from loss to input.
     pub rows: Vec<ReportRow>,
     /// The number of monitored passes; 0 for a forecast.
     pub passes: u64,
@@ -87,7 +87,7 @@ pub struct Report {
     pub certified: Option<f64>,
     /// The recurrent layers with measurements or bounds over time.
     pub states: Vec<ReportState>,
-    /// The budget over the monitored passes; empty for a forecast.
+    /// The decades of each link (factor of the chain rule) over the monitored passes; empty for a forecast.
     pub history: BudgetHistory,
     /// The results of fixes that were [tried](Self::tried).
     pub trials: Vec<TrialReport>,
@@ -104,8 +104,8 @@ pub struct Report {
     pub transform: Option<String>,
     /// The sources of evidence that were examined, as phrases, such as `bounds for any input`.
     pub examined: Vec<String>,
-    /// The passes, forward and backward, that interventions and measurements of the data took on copies: those of a
-    /// trial's [look](super::Trial::behind) at a fixed network, too.
+    /// The number of passes, forward and backward, that interventions and measurements of the data took on copies of
+    /// the network, including those of a trial's [look](super::Trial::behind) at a fixed network.
     pub passes_on_copies: usize,
 }
 
@@ -247,8 +247,8 @@ impl Report {
         self.root().is_none()
     }
 
-    /// Returns the report with `since` taken from `earlier` for each finding that `earlier` has, too, with the same
-    /// cause and layer.
+    /// Returns the report with [`since`](Finding::since), the pass in which a finding was first seen, taken from
+    /// `earlier` for each finding that `earlier` has with the same cause and layer.
     #[must_use]
     pub fn following(mut self, earlier: &Report) -> Self {
         for finding in &mut self.findings {
@@ -260,9 +260,9 @@ impl Report {
         self
     }
 
-    /// Returns the report with the trial of its root's fixes added. The `fix` of the root then names the best fix, or
-    /// says that none helped. Faults that the trial found [behind](crate::diagnosis::Trial::behind) the root follow it,
-    /// then the others that the report names. Notes come last.
+    /// Returns the report with `trial`, the trial of fixes for its root cause, added. The `fix` of the root then names
+    /// the best fix, or says that none helped. Faults that the trial found [behind](crate::diagnosis::Trial::behind)
+    /// the root follow it, then the others that the report names. Notes come last.
     #[must_use]
     pub fn tried(mut self, mut trial: TrialReport) -> Self {
         let is_fault = |finding: &Finding| finding.severity > Severity::Note;
@@ -305,8 +305,8 @@ impl Report {
         serde_json::to_string_pretty(self)
     }
 
-    /// Returns the sums of the decades of the main path by factor of the chain rule: measured, or predicted if no pass
-    /// was measured. Unknown decades count as 0.
+    /// Returns, for each kind of factor of the chain rule, the sum of the decades of its links on the main path:
+    /// measured, or predicted if no pass was measured. Unknown decades count as 0.
     pub fn shares(&self) -> Shares {
         let mut shares = Shares::default();
         for row in self.rows.iter().filter(|row| row.on_main_path) {

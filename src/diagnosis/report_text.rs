@@ -66,7 +66,7 @@ impl fmt::Display for ReportState {
     }
 }
 
-/// Returns the number of steps in which a gradient changes tenfold, as text.
+/// Returns, as text, the number of steps in which a gradient changes tenfold that changes by `decades` in one.
 fn tenfold(decades: f64) -> String {
     let steps = 1.0 / decades.abs();
     if steps < 1e6 { format!("tenfold in {steps:.1} steps") } else { String::from("no change over time") }
@@ -75,8 +75,8 @@ fn tenfold(decades: f64) -> String {
 /// The largest number of rows that the table prints in full. The middle of a longer table is omitted.
 const PRINTED: usize = 24;
 
-/// The spread between random networks of one description, in decades, from which a report states it: the last digit
-/// of the statement.
+/// The smallest spread of the decades between random networks of the same layers that a report states: a smaller one
+/// would be written as 0.0.
 const CERTAIN: f64 = 0.05;
 
 impl Report {
@@ -101,7 +101,8 @@ impl Report {
         text + &format!("examined: {}\n", self.examined.join("; "))
     }
 
-    /// Returns the table of the decades of each link on the main path, then a line for each recurrent layer.
+    /// Returns a table of the decades of each link (factor of the chain rule) on the main path, then a line for each
+    /// recurrent layer.
     fn table(&self) -> String {
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());

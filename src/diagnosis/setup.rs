@@ -12,7 +12,8 @@ use alloc::{
     vec::Vec,
 };
 
-/// The settings that are told: how far and in which direction an update goes.
+/// The names of the transform settings that the text includes: those that determine the norm and the direction of an
+/// update.
 const TOLD: [&str; 6] = ["rate", "momentum", "decay", "norm", "limit", "factor"];
 
 /// Returns the name of the loss's type.
@@ -22,7 +23,8 @@ pub(super) fn loss_name<T: Scalar>(loss: &dyn Loss<T>) -> String {
     name.unwrap_or_default().to_string()
 }
 
-/// Returns the transforms of a chain, each with the settings that are told.
+/// Returns, as text, the transforms of a chain, each with its settings of a name in [`TOLD`] that are not 0, schedules
+/// and group rates: `Sgd (rate 0.1)`. `blocks` are the parameter blocks of the network.
 pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> String {
     let acts = |spec: &TransformSpec| spec.kind != "SkipNonFinite";
     let words = |spec: TransformSpec| {

@@ -2,8 +2,10 @@
 
 /// The thresholds of the rules of a diagnosis, each with its source. Every field can be set.
 ///
-/// A source is a paper, a statistical test, or a convention: chosen on networks of the clinic (`cargo run -p clinic`)
-/// whose seeds are below 100. How the verdicts depend on each convention is in `docs/diagnosis.md`.
+/// A source is a paper, a statistical test, or a convention, which is a value chosen on the networks of the clinic
+/// (`cargo run -p clinic`) with seeds below 100. A pair of limits has that of a warning first, then that of a critical
+/// finding, unless its field says otherwise. Decades are powers of ten of a gradient's norm. How the verdicts depend on
+/// each convention is in `docs/diagnosis.md`.
 ///
 /// The limits by which [`Statistics`](crate::monitor::Statistics) counts events are not fields, since they cannot be
 /// changed after a run. A jump is tenfold. A window of units has 2,000 examples of at least 10 passes. Averages over
@@ -12,143 +14,157 @@
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Thresholds {
-    /// The decades from loss to first weights below which a gradient vanishes: for a warning, and for a critical
-    /// finding. Convention: at −2 the first layer learns a hundred times slower than the last.
+    /// The decades from loss to first weights (powers of ten of the gradient's norm) below which a gradient vanishes,
+    /// \[warning, critical\]: −2 and −4 by default. The values are conventions: at −2 the first layer learns a
+    /// hundred times slower than the last.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub vanishing: [f64; 2],
-    /// The decades from loss to first weights above which a gradient explodes: for a warning, and for a critical
-    /// finding. Convention: ratio 70 of AUTOTRAINER (Zhang et al. 2021), and 1000.
+    /// The decades from loss to first weights (powers of ten of the gradient's norm) above which a gradient explodes,
+    /// \[warning, critical\]: 1.85 and 3 by default. These are the ratio 70 of AUTOTRAINER (Zhang et al. 2021), and a
+    /// ratio of 1000 by convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub exploding: [f64; 2],
-    /// The decades over the span of the task, of either sign, beyond which a state gradient vanishes or explodes: for a
-    /// warning, and for a critical finding. Convention.
+    /// The decades, of either sign, over the steps that the task must remember, beyond which a state gradient vanishes
+    /// or explodes, \[warning, critical\]: 2 and 4 by default, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub over_time: [f64; 2],
-    /// A layer is a bottleneck if the decades of its weights are below the first value, while those of the median layer
-    /// are above the second. Convention.
+    /// Two limits for the decades by which a layer's weights change the gradient's norm: −1 and −0.3 by default,
+    /// which are conventions. A layer below the first is a bottleneck, while the median layer is above the second.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
-    /// The mean decades of an activation below which the activation, not the weights, reduces the gradient; −0.35 by
-    /// default. ReLU has −0.15, tanh at its critical line −0.1, sigmoid at most −0.6.
+    /// The mean decades by which the activations change the gradient's norm, below which they, not the weights, reduce
+    /// the gradient; −0.35 by default. ReLU has −0.15, tanh at its critical line −0.1, sigmoid at most −0.6.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// The fraction of a layer's units that are saturated, above which weights are too large: for a warning, and for a
-    /// critical finding. A unit is saturated if |φ′| is below 5 % of its bound. SageMaker Debugger stops at 50 %.
+    /// The fraction of a layer's units that are saturated, above which its weights are too large, \[warning,
+    /// critical\]: 0.3 and 0.5 by default. A unit is saturated if |φ′| is below 5 % of its bound. SageMaker Debugger
+    /// stops at 50 %.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
-    /// The mean of φ′ over the units of a layer with a bounded activation, as a fraction of its bound, below which
-    /// the units are saturated from the start. One for a warning, and one for a critical finding. It is 0.5 for tanh at
-    /// the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of its
+    /// bound. Below these limits, \[warning, critical\], the units are saturated from the start: 0.35 and 0.2 by
+    /// default. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
-    /// The predicted decades of an activation above which theory predicts no saturation. If units are saturated in the
-    /// first monitored pass nevertheless, the weights are not initial values of the description. Convention: tanh at
-    /// the gain 5/3 of the usual table has −0.2.
+    /// The decades that theory predicts for an activation (its change of the gradient's norm), above which it predicts
+    /// no saturation; −0.2 by default. Units that are saturated in the first monitored pass nevertheless are reported
+    /// only if their weights are not those that the initializers draw. The value is a convention: tanh at the gain 5/3
+    /// of the usual table has −0.2.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_saturation: f64,
-    /// The fraction of a layer's units that pass no gradient for any example of a window, beyond the fraction of the
-    /// first pass: for a warning, and for a critical finding. Convention; the deeper a ReLU network, the more of its
-    /// units are off from the start.
+    /// Limits for dead units, \[warning, critical\]: the fraction of a layer's units that pass no gradient for any
+    /// example of a window of passes, minus that fraction in the first pass. They are 0.3 and 0.6 by default, which are
+    /// conventions. The first pass is subtracted because units of a deep ReLU network are off from the start.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dead: [f64; 2],
-    /// log10 of the norm of an update over that of its parameters, above which updates are too large: for a warning,
-    /// and for a critical finding. −1 is the upper end of Karpathy's and TheDeepChecker's range.
+    /// log10 of the norm of an update over that of its parameters, above which updates are too large, \[warning,
+    /// critical\]: −0.7 and −0.3 by default. −1 is the upper end of Karpathy's and TheDeepChecker's range.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub long_step: [f64; 2],
     /// The factor by which clipping multiplies a typical gradient, below which the clip threshold is too low, if the
-    /// updates are also small: for a warning, and for a critical finding. Pascanu et al. 2013 find half to ten times
-    /// the typical norm good.
+    /// updates are also small, \[warning, critical\]: 0.1 and 0.01 by default. Pascanu et al. 2013 find thresholds of
+    /// half to ten times the typical norm good.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low_clip: [f64; 2],
-    /// log10 of the norm of an update over that of its parameters, below which updates are small. −4 is the lower end
-    /// of the range of `long_step`.
+    /// log10 of the norm of an update over that of its parameters, below which updates are small; −4 by default, the
+    /// lower end of Karpathy's and TheDeepChecker's range.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_step: f64,
-    /// log10 of the largest update over its parameters, below which updates are too small if the loss does not fall:
-    /// for a warning, and for a critical finding. Half a decade, and two decades, below the range of `long_step`.
+    /// log10 of the norm of the largest update over that of its parameters, below which updates are too small if the
+    /// loss does not fall, \[warning, critical\]. The defaults are −4.5 and −6, half a decade and two decades below
+    /// that of [`small_step`](Self::small_step).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_step: [f64; 2],
-    /// The root mean square of the inputs above which they are not scaled: for a warning, and for a critical finding.
-    /// LeCun et al. 1998, section 4.3, ask for 1.
+    /// The root mean square above which inputs are not scaled, \[warning, critical\]: 5 and 20 by default. The first
+    /// pre-activations must be above it too. The first value is also the ratio to the median sample above which a
+    /// sample may be one of few that are far larger than the others. LeCun et al. 1998, section 4.3, ask for 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub input: [f64; 2],
-    /// The root mean square of the first pre-activations below which small inputs are a fault: if the loss does not
-    /// fall, and in any case. Convention: one-hot inputs of a hundred columns are at 0.1.
+    /// The root mean square, of the inputs and of the first pre-activations, below which small inputs are a fault: the
+    /// first value if the loss does not fall, the second in any case. The defaults are 0.1 and 0.01, which are
+    /// conventions: one-hot inputs of a hundred columns are at 0.1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_input: [f64; 2],
     /// The root mean square distance from the first outputs to their targets, over the larger of 1 and the root mean
-    /// square of the outputs, above which targets are not scaled. One for a warning, and one for a critical finding.
-    /// Convention: for standardized targets it is 1.
+    /// square of the outputs, above which targets are not scaled, \[warning, critical\]. The defaults are 10 and 100,
+    /// which are conventions: for standardized targets the distance is 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub target: [f64; 2],
     /// The fraction of its input that a state holds at the end of a sequence, or of its state that a layer outputs,
-    /// below which a gate is shut. One for a warning, and one for a critical finding. Convention.
+    /// below which a gate is shut, \[warning, critical\]. The defaults are 0.1 and 0.03, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub admitted: [f64; 2],
-    /// The mean value of a gate that carries the state, below which the gate is shut. Convention.
+    /// The mean value, from 0 to 1, of a gate that carries the state, below which the gate is shut; 0.4 by default, a
+    /// convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shut_gate: f64,
-    /// The fraction of values of a gradient that are below the normal numbers of the format. Above the first value it
-    /// is a note, above the second a warning. Convention.
+    /// The fraction of the values of a gradient that are below the normal numbers of the format, above which they are
+    /// reported, \[note, warning\]. The defaults are 0.1 and 0.5, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub subnormal: [f64; 2],
-    /// The number of monitored passes in a row in which a fluctuating statistic, such as the size of updates, must be
-    /// out of range.
+    /// The number of monitored passes in a row in which a fluctuating statistic, such as the norm of updates, must be
+    /// out of range before it is reported; 3 by default.
     pub checks: u64,
-    /// The fraction of the decades of a budget above which the steps of a recurrent layer are named as the cause of an
-    /// explosion.
+    /// The fraction of the decades from loss to first weights from which the steps of one recurrent layer are named as
+    /// the cause of an explosion; 0.7 by default.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub share: f64,
     /// The decades from loss to input below which the upper bound of a [certificate](crate::theory::Certificate) is
-    /// reported. Convention: tenfold.
+    /// reported; −1 by default, a convention: a tenth of the gradient's norm.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certificate: f64,
-    /// Two values by which inputs are alike: 1 − cosine of their pre-activations in a layer is below the first, and
-    /// smaller than in the first layer by the second as a factor. Convention: a rectifier with critical weights brings
-    /// independent inputs to 0.05 in about 20 layers; a cosine of 0.7 is 6 times farther from 1 than a cosine of 0.95.
+    /// Two values by which different inputs are alike in a layer: 1 − cosine of their pre-activations is below the
+    /// first, and smaller than in the first layer by a factor above the second. The defaults are 0.05 and 6, which are
+    /// conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20 layers; a cosine of
+    /// 0.7 is 6 times farther from 1 than a cosine of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub alike: [f64; 2],
-    /// A factor in place of the second of `alike`, for inputs that were alike in the first pass and are no more, while
-    /// the loss has begun to fall. Convention: a decade of the distance between pre-activations, whose squares a cosine
-    /// counts.
+    /// The factor that replaces the second value of [`alike`](Self::alike) for inputs that were alike in the first pass
+    /// but no longer are, while the loss has begun to fall; 100 by default. The value is a convention: a tenth of the
+    /// distance between pre-activations, of which 1 − cosine counts the square.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub collapsed: f64,
-    /// The fractions of its first value below which a loss has fallen, and has fallen far. They lower the severity of
-    /// findings by one degree and by two. Convention.
+    /// The fractions below which a loss has fallen, and has fallen far: of its first value, or of the loss of the best
+    /// constant outputs if that is known and lower. They lower the severity of findings by one degree and by two. The
+    /// defaults are 2/3 and 1/3, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub fallen: [f64; 2],
-    /// The fraction of the loss of the best constant outputs above which a run has learned nothing. Convention.
+    /// The fraction of the loss of the best constant outputs above which a run has learned nothing; 0.9 by default, a
+    /// convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub learned: f64,
     /// The ratio of the norm of the gradient with a sample to the norm without it, above which the sample outweighs all
-    /// others. Convention.
+    /// others; 10 by default, a convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub outweighs: f64,
-    /// The fraction of the loss of the best constant outputs above which the lowest loss within the range of the last
-    /// layer is a fault. Convention: below a third a loss has fallen far.
+    /// The fraction of the loss of the best constant outputs above which the lowest loss that can be reached is a
+    /// fault. That lowest loss is limited by the range of the last layer, or by inputs that are mostly identical. The
+    /// default is 1/3, a convention: below a third a loss has fallen far.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unreachable: f64,
-    /// The cosine of updates with −w, above which updates mostly shrink the weights w, and the fraction of their
-    /// first size, below which all weights have shrunk. Convention.
+    /// Two limits for weight decay: the cosine of updates with −w above which updates mostly shrink the weights w,
+    /// and the fraction of their first root mean square below which weights have shrunk. Both are 0.5 by default, which
+    /// are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shrinks: [f64; 2],
-    /// Two limits, above which batches are not mixed. First the correlation of the gradients of two rows of one batch.
-    /// Then the ratio of the loss on all data to that of recent batches. Convention: half of the variance.
+    /// Two limits above which batches are not mixed: the correlation of the gradients of two rows of one batch, and the
+    /// ratio of the loss on all data to that of recent batches. The defaults are 0.5, half of the variance, and 1.5,
+    /// which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unmixed: [f64; 2],
-    /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. By
-    /// definition one half.
+    /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. It is
+    /// one half by definition.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub drowns: f64,
-    /// The p-value of a permutation test above which targets may be independent of inputs. At 0.05 one of twenty
-    /// independent targets is not noted. A statistical test.
+    /// The p-value of a permutation test above which targets may be independent of inputs. At the default of 0.05, one
+    /// of twenty independent targets is not noted.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub independent: f64,
     /// The ratio of the root mean square of the weights to the standard deviation of their initializer, above which
-    /// weights count as changed or loaded. Convention.
+    /// weights count as changed or loaded; 3 by default, a convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub changed: f64,
-    /// The number of monitored passes before a loss is judged. Convention.
+    /// The number of monitored passes before a loss is judged; 25 by default, a convention.
     pub patience: u64,
 }
 

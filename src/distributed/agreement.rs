@@ -63,7 +63,7 @@ impl Fingerprint {
     }
 }
 
-/// Returns a hash of `values`. Source: Fowler, Noll & Vo (FNV-1a), by words.
+/// Returns a hash of `values`: FNV-1a (Fowler, Noll & Vo) by words of 64 bits, with a rotation after each.
 pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
     let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
     values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix)
@@ -72,8 +72,9 @@ pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
 /// The largest length of a text that ranks exchange, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Returns the texts `own` of all ranks, in the order of the ranks; an error for a text above 1 MiB. All ranks must
-/// call it. A byte is sent as one value of type `T`, since every scalar type holds it exactly.
+/// Sends the text `own` of this rank to all, and returns those of all ranks in the order of the ranks. An error for a
+/// text above 1 MiB. All ranks must call it. A byte is sent as one value of type `T`, since every scalar type holds it
+/// exactly.
 pub(super) fn gather<T: Scalar>(ranks: &mut Channel<T>, own: &str) -> Result<Vec<String>, Error> {
     let value = |byte: u8| scalar::<T>(f64::from(byte));
     let byte = |value: &T| to_f64(*value) as u8;

@@ -44,7 +44,7 @@ impl<T> Channel<T> {
         core::mem::take(&mut self.counted)
     }
 
-    /// Returns the result of `call`, and counts its time and the given bytes.
+    /// Returns the result of `call`, and counts its time and the numbers of bytes `sent` and `received`.
     fn count<R>(&mut self, sent: usize, received: usize, call: impl FnOnce(&dyn Communicator<T>) -> R) -> R {
         let start = Clock::now();
         let result = call(&*self.ranks);

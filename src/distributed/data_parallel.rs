@@ -37,20 +37,21 @@ pub struct DataParallel<T> {
     /// The sums over shards of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
-    /// The parts of the sums that travel by themselves, from the last to the first, which has the losses.
+    /// The ranges of a sum that are added over the ranks one by one, from the last to the first. The first starts with
+    /// the losses, marks and buffers, which precede the gradient.
     parts: Vec<Range<usize>>,
-    /// The number of `parts` that are added over all ranks.
+    /// The number of `parts` of the current update that were given to a sum over the ranks beside the pass.
     added: usize,
-    /// The error of a sum beside a pass.
+    /// The error of the sum over the ranks beside the last pass, until [`add_ranks`](Self::add_ranks) returns it.
     failed: Option<Error>,
     /// The total row weight of each shard, for the current update.
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards. Then as many
-    /// marks, by which the ranks compare the samples of an update.
+    /// The loss of each shard of the current pass, times its share in the loss of the update, by the number of the
+    /// shard; 0 for all other shards. Then as many marks, by which the ranks compare the samples of an update.
     pub(crate) losses: Vec<T>,
-    /// The mark of the samples of the current update.
+    /// A hash of the samples of the current update, by which the ranks find that theirs differ.
     mark: T,
     /// The range of shards of each pass of this rank, in order.
     pub(crate) passes: Vec<Range<usize>>,
@@ -71,7 +72,8 @@ impl<T: Scalar> fmt::Debug for DataParallel<T> {
 /// The largest number of shards.
 const MOST: usize = 1 << 12;
 
-/// The least number of values of a part that travels by itself, except for the first part.
+/// The least number of values of a part of the gradient that is added over the ranks by itself; the first part may be
+/// smaller.
 const LEAST: usize = 1 << 16;
 
 impl<T: Scalar> DataParallel<T> {
@@ -118,11 +120,11 @@ impl<T: Scalar> DataParallel<T> {
     /// before it. The result has the same bits.
     ///
     /// A part has whole parameter blocks, and 65,536 values or more. Its messages are sent by a second thread of the
-    /// rank, which pays where a core or a network card is idle during the pass; docs/scale.md has a model. The messages
-    /// are in parts, but after the pass, with an active monitor, frozen blocks, several passes of a rank, or without
-    /// `std`. So they are where each shard needs a pass of its own: with a `BatchNorm`, a layer of another crate,
-    /// ragged data, an output for each step, or a shard without weight. They are whole for a number of ranks that is
-    /// not a power of two.
+    /// rank, which pays where a core or a network card is idle during the pass; docs/scale.md has a model. The parts
+    /// are sent after the pass with an active monitor, frozen blocks, several passes of a rank, or without `std`. They
+    /// are also sent after it where each shard needs a pass of its own: with a `BatchNorm`, a layer of another crate,
+    /// ragged data, an output for each step, or a shard without weight. The gradient is sent as one message for a
+    /// number of ranks that is not a power of two.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }
@@ -169,7 +171,7 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the range of shards of this rank.
+    /// Returns the range of the numbers of this rank's shards.
     pub(crate) fn own_shards(&self) -> Range<usize> {
         shards_of(self.rank(), self.ranks(), self.shards)
     }
@@ -179,8 +181,8 @@ impl<T: Scalar> DataParallel<T> {
         0..self.shards
     }
 
-    /// Returns the range of positions of shard `shard` among the `samples` samples of an update. Shards differ by at
-    /// most one sample.
+    /// Returns the range of positions that shard `shard` has among the `samples` samples of an update. The numbers of
+    /// samples of two shards differ by at most one.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
         // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
@@ -224,8 +226,9 @@ impl<T: Scalar> DataParallel<T> {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// Returns the factor of the loss of a part of shard `shard`, whose rows have total weight `weight`. If the loss is
-    /// a `mean`, the factor is `weight / W`, where W is the weight of all shards; for a sum it is 1.
+    /// Returns the factor, in the loss of the update, of the loss of a part of shard `shard` whose rows have the total
+    /// weight `weight`. If the loss is a `mean`, the factor is `weight / W`, where W is the weight of all shards; for a
+    /// sum it is 1.
     ///
     /// With the [mean of means](Self::mean_of_means), S shards of nonzero weight and weight V of this shard, the factor
     /// is `weight / (S V)` for a mean and `1/S` for a sum.
@@ -280,7 +283,7 @@ impl<T: Scalar> DataParallel<T> {
         2 * self.shards + self.buffers.len()
     }
 
-    /// Sets the mark of each of `shards`.
+    /// Sets the mark of each of `shards`: the hash of the samples of the update.
     fn mark(&mut self, shards: Range<usize>) {
         self.losses[self.shards..][shards].fill(self.mark);
     }
@@ -316,9 +319,11 @@ impl<T: Scalar> DataParallel<T> {
         self.sums.begin(self.own_shards(), self.received.len())
     }
 
-    /// Runs `pass`, the only one of this rank, and adds parts of its gradient over all ranks on another thread. The
-    /// pass gives the gradient from the end to the start: each call of its argument has the index of the first value.
-    /// [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
+    /// Runs `pass`, the only one of this rank, and adds parts of its gradient over all ranks on another thread. Returns
+    /// the result of `pass`. [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
+    ///
+    /// `pass` calls its argument with consecutive slices of the gradient, from the end to the start, each with the
+    /// index of its first value in the gradient.
     #[cfg(feature = "std")]
     pub(crate) fn add_beside<R>(&mut self, pass: impl FnOnce(&mut dyn FnMut(usize, &[T])) -> R) -> R {
         let first = self.before_gradient();

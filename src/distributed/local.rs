@@ -38,7 +38,7 @@ struct State<T> {
     /// The message. Its memory is reused from message to message.
     values: Vec<T>,
     is_full: bool,
-    /// The error for the other rank after the sender or the receiver has ended; `None` before.
+    /// The error for the other rank of the channel after the sender or the receiver has ended; `None` before.
     ended: Option<RankRule>,
 }
 

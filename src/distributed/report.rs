@@ -7,7 +7,8 @@ use crate::{
 };
 use alloc::{format, string::String};
 
-/// The report of a rank to the others if the loss is not finite.
+/// The report of a rank to the others on an update whose loss is not finite: its first sample at fault, its error, or
+/// nothing.
 pub(crate) enum Report {
     Nothing,
     /// The index in the data set of this rank's first sample whose loss is not finite.

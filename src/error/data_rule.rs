@@ -9,7 +9,7 @@ pub enum DataRule {
     NotMultiple {
         /// The name of the values, such as `inputs`.
         what: String,
-        /// The number of values.
+        /// The number of values, which is not a multiple of `size`.
         found: usize,
         /// The meaning of `size`, such as `width` or `steps`.
         unit: &'static str,
@@ -51,7 +51,7 @@ pub enum DataRule {
         classes.saturating_sub(1)
     )]
     LabelOutOfRange {
-        /// The sample with the label.
+        /// The index of the sample with the label.
         sample: usize,
         /// The time step of the label; `None` for one label per sample.
         step: Option<usize>,
@@ -68,9 +68,9 @@ pub enum DataRule {
         vocabulary.saturating_sub(1)
     )]
     Index {
-        /// The sample with the input.
+        /// The index of the sample with the input.
         sample: usize,
-        /// The time step; `None` for samples of one step.
+        /// The time step of the input; `None` for samples of one step.
         step: Option<usize>,
         /// The column of the input in its row.
         column: usize,
@@ -82,21 +82,21 @@ pub enum DataRule {
     /// An array with another number of axes.
     #[error("{what} have {found} axes, but {needed} is needed; give an array of this shape")]
     ArrayAxes {
-        /// The name of the array.
+        /// The name of the array, such as `the inputs`.
         what: &'static str,
         /// The number of axes of the array.
         found: usize,
-        /// The allowed shapes.
+        /// The allowed shapes, as text for the message.
         needed: &'static str,
     },
     /// An array of targets with another number of samples or steps than the inputs.
     #[error("the targets have {found} {axis}, but the inputs have {expected}; give targets of the same {axis}")]
     ArrayLength {
-        /// The meaning of the axis: `samples` or `steps`.
+        /// The meaning of the axis whose lengths differ: `samples` or `steps`.
         axis: &'static str,
-        /// The length of the axis of the inputs.
+        /// The number of samples or steps of the inputs.
         expected: usize,
-        /// The length of the axis of the targets.
+        /// The number of samples or steps of the targets.
         found: usize,
     },
     /// A file of data in another format than the one it was read as.
@@ -130,9 +130,9 @@ pub enum DataRule {
     /// A mask in which a step follows padding.
     #[error("the mask of sample {sample} has padding before step {step}; put all steps first, then the padding")]
     MaskHole {
-        /// The index of the sample.
+        /// The index of the sample whose mask it is.
         sample: usize,
-        /// The step that follows padding.
+        /// The time step that follows padding.
         step: usize,
     },
     /// A sequence that is longer than the padded sequences.
@@ -141,21 +141,21 @@ pub enum DataRule {
          correct the length"
     )]
     PaddedLength {
-        /// The index of the sample.
+        /// The index of the sample whose sequence is too long.
         sample: usize,
-        /// The number of steps of the sequence.
+        /// The number of steps of the sequence, above `steps`.
         length: usize,
         /// The number of steps of each padded sequence.
         steps: usize,
     },
-    /// A value of rows, of any samples and steps, that is NaN or infinite.
+    /// A value in rows of any samples and steps that is NaN or infinite.
     #[error("the value of row {row}, column {column} must be finite, found {found}; correct it, or leave the row out")]
     RowValue {
         /// The index of the row, which counts the steps of all samples before it.
         row: usize,
         /// The column in the row.
         column: usize,
-        /// The value.
+        /// The value that is not finite.
         found: f64,
     },
     /// A series with fewer rows than one window and its target need.
@@ -163,7 +163,7 @@ pub enum DataRule {
     SeriesTooShort {
         /// The number of rows in the series.
         rows: usize,
-        /// The number of rows that a window and its target take.
+        /// The least number of rows: those of one window and its target.
         needed: usize,
     },
 }

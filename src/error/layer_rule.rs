@@ -9,27 +9,27 @@ pub enum LayerRule {
     /// A method that returns two values for the same arguments.
     #[error("`{method}` returns another value than before; it must return the same one every time")]
     Changed {
-        /// The name of the method.
+        /// The name of the method, such as `output_shape`.
         method: &'static str,
     },
     /// A block whose range is reversed.
     #[error("block {block:?} has the range {start}..{end}; its end must not be below its start")]
     ReversedRange {
-        /// The name of the block.
+        /// The name of the block whose range is reversed.
         block: String,
-        /// The start of the block's range.
+        /// The start of the block's range, an index of a parameter of the layer.
         start: usize,
-        /// The end of the block's range.
+        /// The end of the block's range, which is below its start.
         end: usize,
     },
     /// A block that overlaps the block before it, or leaves a gap.
     #[error("block {block:?} starts at parameter {found}; it must start at {expected}, where the block before it ends")]
     BlockStart {
-        /// The name of the block.
+        /// The name of the block that starts at the wrong parameter.
         block: String,
-        /// The end of the preceding block's range.
+        /// The index of the parameter at which the block must start: the end of the preceding block's range.
         expected: usize,
-        /// The start of the block's range.
+        /// The index of the parameter at which the block starts.
         found: usize,
     },
     /// Blocks that hold fewer or more parameters than `dims` counts.
@@ -43,13 +43,13 @@ pub enum LayerRule {
     /// A block whose shape has another number of values than its range.
     #[error("block {block:?} has {parameters} parameters; its shape {rows} × {columns} must have as many")]
     BlockShape {
-        /// The name of the block.
+        /// The name of the block whose shape and range differ.
         block: String,
-        /// The number of rows in the shape.
+        /// The number of rows in the block's shape.
         rows: usize,
-        /// The number of columns in the shape.
+        /// The number of columns in the block's shape.
         columns: usize,
-        /// The number of parameters in the range.
+        /// The number of parameters in the block's range, which is not `rows · columns`.
         parameters: usize,
     },
     /// A training pass with too few rows for a layer that normalizes over the rows.
@@ -58,7 +58,7 @@ pub enum LayerRule {
          leaves no sample alone, or another norm"
     )]
     TooFewRows {
-        /// The number of rows in the pass.
+        /// The number of rows in the training pass, below 2.
         found: usize,
     },
     /// An embedding whose indices are the output of another layer.
@@ -76,9 +76,9 @@ pub enum LayerRule {
          checkpoint the two layers one by one"
     )]
     SegmentBlocks {
-        /// The number of rows in a group of the layer before.
+        /// The number of rows of a group over which the recurrent layer before sums its gradient.
         expected: usize,
-        /// The number of rows in a group of this layer.
+        /// The number of rows of a group over which this recurrent layer sums its gradient.
         found: usize,
     },
     /// A layer that cannot run a step at a time.
@@ -120,7 +120,7 @@ pub enum LayerRule {
     /// A block whose number of rows is not a multiple of its number of gates.
     #[error("block {block:?} has {rows} rows; its {gates} gates must have equal numbers of them")]
     GateRows {
-        /// The name of the block.
+        /// The name of the block whose rows its gates cannot share equally.
         block: String,
         /// The number of rows in the block.
         rows: usize,
@@ -136,19 +136,19 @@ pub enum LayerRule {
     /// An output shape whose number of samples differs from the input's.
     #[error("`output_shape` gives {found} samples for {expected}; it must keep the batch")]
     BatchChanged {
-        /// The number of samples in the input.
+        /// The number of samples in the shape of the input.
         expected: usize,
-        /// The number of samples in the output.
+        /// The number of samples in the shape of the output.
         found: usize,
     },
     /// A memory size that decreases when batch or steps increase.
     #[error("`memory` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
     MemoryShrinks {
-        /// The kind of memory: saved values or scratch.
+        /// The kind of memory: saved values, scratch, output or state.
         what: &'static str,
-        /// The number of values for the smaller pass.
+        /// The number of values of this memory that the smaller pass needs, above `larger`.
         smaller: usize,
-        /// The number of values for the larger pass.
+        /// The number of values of this memory that the larger pass needs.
         larger: usize,
     },
     /// A state per sample whose size depends on the pass.
@@ -156,15 +156,15 @@ pub enum LayerRule {
         "`memory` has {found} values of state per sample in one pass and {expected} in another; it must be one number"
     )]
     StateVaries {
-        /// The number of state values per sample in one pass.
+        /// The number of state values per sample that `memory` states for a first pass.
         expected: usize,
-        /// The number of state values per sample in another pass.
+        /// The number of state values per sample that `memory` states for another pass.
         found: usize,
     },
     /// Values saved in inference, which has no backward pass.
     #[error("`memory` saves {saved} values in `Mode::Infer`; it must save none")]
     InferenceSaves {
-        /// The number of values that the layer saves.
+        /// The number of values that the layer saves in `Mode::Infer`.
         saved: usize,
     },
     /// A layer without a link: a factor of the chain rule, whose effect on the gradient a monitor measures.
@@ -173,7 +173,7 @@ pub enum LayerRule {
     /// Layers nested too deeply.
     #[error("layers are nested more than {limit} deep, and must not be; put several of them into one `Sequential`")]
     TooDeep {
-        /// The largest number of levels, the network included.
+        /// The largest number of levels of layers inside layers, the network included.
         limit: usize,
     },
     /// A cell without gates.
@@ -182,11 +182,11 @@ pub enum LayerRule {
     /// A matrix product of a cell whose range of gates is empty or exceeds the gates of the cell.
     #[error("product {product} of the cell has gates {start}..{end}; it must have at least 1 of the {gates} there are")]
     ProductGates {
-        /// The index of the product.
+        /// The index of the product among the cell's matrix products.
         product: usize,
-        /// The first gate of the product.
+        /// The index of the first gate that the product computes.
         start: usize,
-        /// The end of the product's range of gates.
+        /// The index after the last gate that the product computes.
         end: usize,
         /// The number of gates in the cell.
         gates: usize,
@@ -194,11 +194,12 @@ pub enum LayerRule {
     /// Matrix products of a cell with `keep_separate` whose ranges of gates do not follow each other in order.
     #[error("separate product {product} of the cell starts at gate {found}; it must start at {expected}, in order")]
     SeparateGates {
-        /// The index of the product.
+        /// The index of the product among the cell's matrix products.
         product: usize,
-        /// The gate after the last gate of the preceding product with `keep_separate`.
+        /// The index of the gate at which this product must start: the gate after the last one of the preceding product
+        /// with `keep_separate`.
         expected: usize,
-        /// The first gate of this product.
+        /// The index of the first gate that this product computes.
         found: usize,
     },
     /// A matrix product of the first stage that reads the output of an earlier stage, of which there is none.
@@ -207,23 +208,23 @@ pub enum LayerRule {
          the one that writes it"
     )]
     StageOutputAtStart {
-        /// The index of the product.
+        /// The index of the product among the cell's matrix products.
         product: usize,
     },
     /// A stage of a cell, after the first, to which no matrix product belongs, although a later stage has one.
     #[error("stage {stage} of the cell has no product; each stage after the first must have at least 1")]
     StageWithoutProduct {
-        /// The index of the stage.
+        /// The index of the stage without a product.
         stage: usize,
     },
     /// A number of gates, matrix products or values per unit of a cell that is too large.
     #[error("`{method}` of the cell gives {found}; it must give at most {limit}")]
     CellSize {
-        /// The name of the method.
+        /// The name of the method of the cell that returns the number.
         method: &'static str,
         /// The number that the method returns.
         found: usize,
-        /// The largest allowed number.
+        /// The largest number that this method may return.
         limit: usize,
     },
 }

@@ -47,7 +47,8 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
     }
 }
 
-/// Returns the end of a message about targets of another kind: what to do. `expected` names the kind.
+/// Returns the end of a message about targets of a kind that the loss does not take: what to do. `expected` names the
+/// kind that it takes.
 pub(super) fn target_remedy(expected: &str) -> &'static str {
     if expected.contains("class") {
         "make the data with `Target::Classes`, one class for each output row, or use a loss of values"
@@ -62,7 +63,7 @@ pub(super) fn nearest_names(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; the nearest names are {}", names.join(", ")) }
 }
 
-/// Displays factors as a product.
+/// Displays factors as a product: `3 × 4`.
 pub(super) struct Product<'a>(pub &'a [usize]);
 
 impl Display for Product<'_> {

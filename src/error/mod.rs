@@ -27,7 +27,7 @@ pub enum Error {
     /// A sequence without steps.
     #[error("sample {sample} has no steps; at least 1 is needed")]
     NoSteps {
-        /// The index of the sample.
+        /// The index of the sample without steps.
         sample: usize,
     },
     /// Lengths of a ragged batch that increase.
@@ -61,11 +61,12 @@ pub enum Error {
     /// A size that does not fit in memory, or is above a stated limit.
     #[error("{what}: {} is too large, at most {limit} are possible; choose smaller sizes", Product(factors))]
     TooLarge {
-        /// The object whose size is too large.
+        /// The name of what is too large.
         what: String,
         /// The factors whose product is the size.
         factors: Vec<usize>,
-        /// The largest possible size; an allocation of less can still fail.
+        /// The largest size that is possible or allowed, in the unit of the product of `factors`. An allocation of less
+        /// can still fail.
         limit: usize,
     },
     /// A layer whose input width differs from the width of the values that it receives.
@@ -75,9 +76,9 @@ pub enum Error {
         layer: String,
         /// The source of the values, with its verb: `layer 0 outputs`.
         before: String,
-        /// The expected width.
+        /// The number of values in each row that the layer expects.
         expected: usize,
-        /// The width of the values.
+        /// The number of values in each row that it receives.
         found: usize,
     },
     /// A layer or a cell whose methods break a rule of their contract.
@@ -93,9 +94,9 @@ pub enum Error {
     Length {
         /// The name of the slice.
         what: &'static str,
-        /// Expected length.
+        /// The number of values that the slice must have.
         expected: usize,
-        /// Length found.
+        /// The number of values that the slice has.
         found: usize,
     },
     /// Data that breaks a rule of data sets, or does not fit the network.
@@ -121,11 +122,11 @@ pub enum Error {
         classes.saturating_sub(1)
     )]
     ClassOutOfRange {
-        /// The row with the label.
+        /// The index of the output row with the label.
         row: usize,
         /// The class label of the row.
         label: usize,
-        /// The number of classes.
+        /// The number of classes, which is that of the output's columns.
         classes: usize,
     },
     /// A sample index beyond the data.
@@ -133,7 +134,7 @@ pub enum Error {
     Sample {
         /// The requested sample index.
         sample: usize,
-        /// The number of samples.
+        /// The number of samples of the data.
         samples: usize,
     },
     /// A value that must be finite and is not.
@@ -143,7 +144,7 @@ pub enum Error {
         what: &'static str,
         /// The index of the value in the slice.
         index: usize,
-        /// The value.
+        /// The value that is not finite.
         found: f64,
     },
     /// A value of a data set that is outside its range.
@@ -155,21 +156,21 @@ pub enum Error {
     DataValue {
         /// The kind of value: an input, a target, a row weight.
         what: &'static str,
-        /// The index of the sample.
+        /// The index of the sample with the value.
         sample: usize,
-        /// The step; `None` for one row per sample.
+        /// The time step of the value; `None` for one row per sample.
         step: Option<usize>,
         /// The column in the row; `None` for row weights and classes.
         column: Option<usize>,
         /// The allowed range of the value.
         expected: &'static str,
-        /// The value.
+        /// The value that is outside its range.
         found: f64,
     },
     /// Data whose rows all have weight 0 or an ignored class.
     #[error("no row of the {data} data counts: each has weight 0 or an ignored class; let at least 1 count")]
     NothingCounts {
-        /// The data: training, validation or evaluation.
+        /// The use of the data: training, validation or evaluation.
         data: &'static str,
     },
     /// A parameter that is NaN or infinite.
@@ -178,7 +179,7 @@ pub enum Error {
          chain with SkipNonFinite"
     )]
     NonFiniteParameters {
-        /// The first block with a value that is not finite.
+        /// The name of the first block with a value that is not finite.
         block: String,
         /// The number of updates before the check.
         step: u64,
@@ -189,7 +190,7 @@ pub enum Error {
          smaller standard deviation"
     )]
     InitialValue {
-        /// The block of parameters.
+        /// The name of the block of parameters.
         block: String,
         /// The index, within the block, of the value at fault.
         index: usize,
@@ -209,7 +210,7 @@ pub enum Error {
     /// A network or data without elements.
     #[error("{what} is empty; give at least 1 element")]
     Empty {
-        /// The empty object.
+        /// The name of what is empty, for the message.
         what: &'static str,
     },
     /// A name that is neither a block nor the beginning of a block's path.
@@ -231,7 +232,7 @@ pub enum Error {
     NonFiniteGradient {
         /// The number of optimizer steps in a row whose gradient was not finite.
         steps: u64,
-        /// The first block whose last gradient was not finite.
+        /// The name of the first block that had a gradient that is not finite in the last of these steps.
         block: String,
     },
     /// A chain of transforms without an optimizer, or with several.
@@ -242,7 +243,7 @@ pub enum Error {
     Optimizers {
         /// The number of optimizers in the chain.
         found: usize,
-        /// The transforms of the chain.
+        /// The names of the transforms of the chain, in order.
         chain: String,
     },
     /// A chain of transforms out of order.
@@ -251,9 +252,9 @@ pub enum Error {
          ({expected}), or accept another order by Unordered(..)"
     )]
     ChainOrder {
-        /// The transforms that declare a stage, in their current order.
+        /// The names of the transforms that declare a stage, in their current order.
         found: String,
-        /// The same transforms in the required order.
+        /// The names of the same transforms in the required order.
         expected: String,
     },
     /// A metric that is undefined on the given samples.
@@ -275,7 +276,7 @@ pub enum Error {
     /// A container that was given a layer it cannot hold, or a method of a model that does not suit its network.
     #[error("{what} needs {needs}")]
     IncompatibleLayer {
-        /// The container or the method.
+        /// The container or the method that refuses the layer or network.
         what: &'static str,
         /// The kind of layer or network that is required.
         needs: &'static str,
@@ -286,9 +287,9 @@ pub enum Error {
          `network::Registry` and build with that"
     )]
     CustomPart {
-        /// The path of the part in the network.
+        /// The path of the part in the network; `an initializer` for one outside a network.
         path: String,
-        /// The kind of the part.
+        /// The name under which the description states the kind of the part.
         kind: String,
     },
     /// A registered part that cannot be used.
@@ -312,7 +313,7 @@ pub enum Error {
     CpuLevel {
         /// The requested level.
         level: String,
-        /// The reason of the refusal.
+        /// The reason for the refusal of the level.
         reason: String,
     },
     /// Threads that the operating system could not start.
@@ -326,7 +327,7 @@ pub enum Error {
     /// A file that could not be read or written.
     #[error("{path}: {reason}")]
     File {
-        /// The path of the file.
+        /// The path of the file that could not be read or written.
         path: String,
         /// The error of the operating system.
         reason: String,
@@ -361,7 +362,7 @@ pub enum Error {
         name: String,
         /// The rule that the value breaks.
         rule: &'static str,
-        /// The value.
+        /// The value in the file, as text.
         found: String,
     },
     /// Bytes that are not a complete file of a model, a run or a state dict: truncated, damaged or in another format.
@@ -377,11 +378,11 @@ pub enum Error {
     FileKind {
         /// The path of the file, or `the data` for bytes.
         origin: String,
-        /// The kind of the file.
+        /// The kind of the file, as text: what it holds.
         found: &'static str,
-        /// The kind that is read.
+        /// The kind of file that the call reads, as text.
         expected: &'static str,
-        /// The call that reads the file.
+        /// The remedy: a call that reads a file of kind `found`, or that writes one of kind `expected`.
         remedy: &'static str,
     },
     /// A model or a checkpoint of another version of its format.

@@ -9,7 +9,7 @@ pub enum RankRule {
     TooMany {
         /// The number of ranks in the group.
         ranks: usize,
-        /// The number of shards.
+        /// The number of shards, the parts into which each batch is divided.
         shards: usize,
     },
     /// A rank that ended while others needed it.

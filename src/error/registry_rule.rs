@@ -5,13 +5,13 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryRule {
-    /// Two parts of the same kind with the same name.
+    /// Two registered parts of the same kind (layer, cell, activation or initializer) with the same name.
     #[error("two parts have this name; give each its own")]
     Twice,
-    /// A description with a part that is not registered.
+    /// A network description with a custom part that is not registered.
     #[error("{path} needs it, but it is not registered; add it to the registry{}", nearest_names(nearest))]
     Unknown {
-        /// The layer with the part: `layer 2`, or `the network`.
+        /// The layer that has the part, as text: `layer 2`, or `the network`.
         path: String,
         /// The registered names that are most like the name of the part, nearest first.
         nearest: Vec<String>,
@@ -19,24 +19,24 @@ pub enum RegistryRule {
     /// A part whose registered function returned an error.
     #[error("{path} could not be built: {reason}")]
     Build {
-        /// The layer with the part: `layer 2`, or `the network`.
+        /// The layer that has the part, as text: `layer 2`, or `the network`.
         path: String,
         /// The error that the function returned.
         reason: Box<Error>,
     },
-    /// A part that was built, but differs from the description.
+    /// A part that a registered function built, but that differs from its description.
     #[error(
         "{path} was built with {what} {found}, but its description has {expected}; make the registered function build \
          it from the settings that it receives"
     )]
     Differs {
-        /// The layer with the part: `layer 2`, or `the network`.
+        /// The layer that has the part, as text: `layer 2`, or `the network`.
         path: String,
         /// The property that differs: name, dims or settings.
         what: &'static str,
-        /// The value in the description.
+        /// The value of the property in the description, as text.
         expected: String,
-        /// The value of the part that was built.
+        /// The value of the property of the part that was built, as text.
         found: String,
     },
 }

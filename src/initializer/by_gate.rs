@@ -24,7 +24,7 @@ pub struct ByGate {
 
 impl ByGate {
     /// Creates an initializer that uses `default` for gates without an initializer of their own, and for blocks without
-    /// gates. If `default` is a `ByGate`, its gates are copied.
+    /// gates. If `default` is itself a `ByGate`, the result is that initializer.
     pub fn new(default: impl Initializer + 'static) -> Self {
         match default.kind() {
             InitializerKind::ByGate(inner) => inner,
@@ -32,8 +32,8 @@ impl ByGate {
         }
     }
 
-    /// Sets the initializer of the gate `name`, and replaces an earlier one. Of a `ByGate`, the initializer that it
-    /// uses for this gate is taken.
+    /// Sets the initializer of the gate `name`, and replaces one that was set for it before. If `initializer` is itself
+    /// a `ByGate`, its initializer for the gate `name` is used.
     #[must_use]
     pub fn gate(mut self, name: &str, initializer: impl Initializer + 'static) -> Self {
         let initializer = match initializer.kind() {

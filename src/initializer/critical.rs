@@ -37,8 +37,9 @@ pub struct CriticalGain {
     /// σb²: the variance of a bias; finite, at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bias_variance: f64,
-    /// Whether weights are a multiple of an orthogonal matrix. Its singular values are equal; those of independent
-    /// entries spread with depth (Pennington, Schoenholz & Ganguli 2017).
+    /// Whether weights are a multiple of an orthogonal matrix, not independent normal numbers. The singular values of a
+    /// product of many layers then stay equal; with independent weights they spread (Pennington, Schoenholz & Ganguli
+    /// 2017).
     pub orthogonal: bool,
 }
 
@@ -76,8 +77,8 @@ impl CriticalGain {
         require(valid(self.bias_variance), "critical gain: bias variance", expected, self.bias_variance)
     }
 
-    /// Returns the initializer for a block of `shape`: normal for a bias; for other blocks orthogonal if so set,
-    /// otherwise normal.
+    /// Returns the initializer for a block of `shape`: normal for a bias; for other blocks orthogonal if `orthogonal`
+    /// is set, otherwise normal. [`Error::Parameter`] for a variance that is negative or not finite.
     fn chosen(&self, shape: Shape) -> Result<InitializerKind, Error> {
         self.check()?;
         let gain = libm::sqrt(self.weight_variance);

@@ -143,29 +143,30 @@ pub trait Initializer: Debug + Send + Sync {
             .try_for_each(|(&gate, values)| self.fill(shape.gate(gate), rng, values))
     }
 
-    /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². Entries of a stated variance are
+    /// The variance of one entry of a block of `shape`, E\[w²\] − E\[w\]². Entries with such a variance are
     /// uncorrelated. `None` if entries are correlated or have different variances, no closed form is known, or
-    /// [`fill`](Self::fill) fails.
+    /// [`fill`](Self::fill) fails. Gradients before training are then predicted from samples, if at all.
     fn variance(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
     }
 
-    /// The mean of one entry, E\[w\]. `None` if the entries have different means, or the mean is not known.
+    /// The mean of one entry of a block of `shape`, E\[w\]. `None` if the entries have different means, or the mean is
+    /// not known. Gradients before training are then predicted from samples, if at all.
     fn mean(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
     }
 
-    /// The smallest and the largest value of an entry. `None` if the distribution is unbounded, or the bounds are not
-    /// known.
+    /// The smallest and the largest value of an entry of a block of `shape`, \[smallest, largest\]. `None` if the
+    /// distribution is unbounded, or the bounds are not known.
     fn range(&self, shape: Shape) -> Option<[f64; 2]> {
         let _ = shape;
         None
     }
 
     /// The gain g if the rows or the columns of W, whichever are fewer, are orthogonal and have norm g: `W Wᵀ` or
-    /// `WᵀW` is `g² I`. `None` for other matrices.
+    /// `WᵀW` is `g² I`. `None` for other matrices: predictions before training treat their entries as independent.
     fn orthogonal_gain(&self, shape: Shape) -> Option<f64> {
         let _ = shape;
         None
@@ -196,7 +197,7 @@ pub trait Initializer: Debug + Send + Sync {
 }
 
 /// Fills the parameter `w`, row-major, `rows` × `columns`, with initial values. Its rows are divided evenly among
-/// `gates`, in order.
+/// `gates`, in order; without gates it is filled as one block.
 ///
 /// # Errors
 /// Those of [`Initializer::fill`]; [`Error::NonFinite`] for a value that `T` cannot hold; [`Error::TooLarge`] if memory

@@ -31,8 +31,8 @@ pub enum Distribution {
     Truncated,
 }
 
-/// Independent entries of mean 0 and standard deviation gain/√fan, so that a sum over the fan has gain² times the
-/// variance of one term.
+/// Independent entries w of mean 0 and standard deviation gain/√fan. A sum of `fan` terms w·x then has the variance
+/// gain² E\[x²\].
 ///
 /// [`Glorot`], [`He`] and [`LeCun`] construct it with different gains and fans.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +62,8 @@ impl VarianceScaling {
         self
     }
 
-    /// Uses a normal truncated at two of its standard deviations, with the same standard deviation after truncation.
+    /// Draws the entries from a normal distribution truncated at two of its standard deviations. The entries have the
+    /// standard deviation gain/√fan after truncation.
     #[must_use]
     pub const fn truncated(mut self) -> Self {
         self.distribution = Distribution::Truncated;
@@ -132,7 +133,8 @@ impl Initializer for VarianceScaling {
     }
 }
 
-/// Standard deviation of a standard normal number given |z| ≤ 2: √(1 − 4φ(2)/(2Φ(2) − 1)).
+/// Standard deviation of a standard normal number z given |z| ≤ 2: √(1 − 4φ(2)/(2Φ(2) − 1)), with φ and Φ
+/// the normal density and distribution function.
 const CUT_AT_TWO: f64 = 0.879_625_661_034_239_8;
 
 const fn scaling(gain: f64, fan: Fan, distribution: Distribution) -> VarianceScaling {
@@ -187,7 +189,7 @@ impl He {
 
 /// Entries of mean 0 and standard deviation gain/√(fan in), with gain 1.
 ///
-/// `LeCun` gives a sum the variance of its terms (LeCun, Bottou, Orr and Müller 1998).
+/// `LeCun` gives a weighted sum of inputs the mean square of the inputs (LeCun, Bottou, Orr and Müller 1998).
 /// `LeCun::uniform().gain(1.0 / 3f64.sqrt())` is within ±1/√(fan in), the default of PyTorch for a linear layer.
 #[derive(Clone, Copy, Debug)]
 pub enum LeCun {}

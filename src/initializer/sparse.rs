@@ -15,8 +15,8 @@ use rand_core::Rng;
 pub enum SparseScale {
     /// The standard deviation of the nonzero values; finite, at least 0.
     Std(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
-    /// The matrix, which must be square, is rescaled to this spectral radius (its largest |eigenvalue|); finite,
-    /// above 0.
+    /// The spectral radius (largest |eigenvalue|) of the matrix; finite, above 0. Each drawn matrix, which must be
+    /// square, is multiplied by the factor that gives it exactly this radius, up to rounding.
     SpectralRadius(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
 }
 
@@ -43,7 +43,8 @@ impl Sparse {
         Sparse { non_zeros: 15, scale: SparseScale::Std(std) }
     }
 
-    /// Creates the initializer with 15 nonzero inputs per unit, for square matrices of spectral radius `radius`.
+    /// Creates the initializer with 15 nonzero inputs per unit, for square matrices. Each drawn matrix is rescaled to
+    /// have exactly the spectral radius (largest |eigenvalue|) `radius`; another shape is an error of `fill`.
     pub const fn spectral_radius(radius: f64) -> Self {
         Sparse { non_zeros: 15, scale: SparseScale::SpectralRadius(radius) }
     }

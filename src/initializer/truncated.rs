@@ -68,7 +68,7 @@ impl Initializer for TruncatedNormal {
         self.check().ok().map(|()| self.std * self.std * variance(self.low, self.high))
     }
 
-    /// Returns the mean of the normal if the bounds are symmetric around it, otherwise `None`.
+    /// Returns the mean of the normal before truncation if the bounds are symmetric around it, otherwise `None`.
     fn mean(&self, _: Shape) -> Option<f64> {
         let symmetric = self.check().is_ok() && self.low == -self.high;
         symmetric.then_some(self.mean)

@@ -133,7 +133,8 @@ fn require(what: &'static str, size: [usize; 2], stride: usize, len: usize) {
     }
 }
 
-/// Panics with a message that `what` does not hold rows × columns values.
+/// Panics with a message that the `len` values of `what` do not hold rows × columns values, in rows `stride` values
+/// apart.
 #[cold]
 #[inline(never)]
 fn refuse(what: &'static str, [rows, columns]: [usize; 2], stride: usize, len: usize) -> ! {

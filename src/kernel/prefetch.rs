@@ -56,7 +56,7 @@ mod requested {
     struct Requested {
         /// The next address of each range, and the number of its lines left. The addresses are never dereferenced.
         ranges: [Cell<(usize, usize)>; RANGES],
-        /// The first range with lines left.
+        /// The index of the first range that may have lines left; [`RANGES`] if none has.
         current: Cell<usize>,
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
     if sum.is_nan() || (1e-280..1e300).contains(&sum) { Float::sqrt(sum) } else { p_norm(x, 2.0) }
 }
 
-/// Σ x², in eight interleaved sums whose additions overlap.
+/// Returns Σ x², added in eight interleaved sums, so that additions overlap in the CPU.
 fn sum_of_squares<T: Scalar>(x: &[T]) -> f64 {
     struct Sum<'a, T>(&'a [T], &'a mut f64);
     impl<T: Scalar> Kernel for Sum<'_, T> {

@@ -4,7 +4,7 @@
 use super::parallel::{SharedSlice, parallel_for, part_range};
 use core::ops::Range;
 
-/// The end of a chain from which its matrices are computed.
+/// The end of a chain of matrices, such as the activations of consecutive layers, from which the matrices are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// From the first matrix.
@@ -19,21 +19,21 @@ pub(crate) const GRAIN: usize = 8;
 /// Prefix sums of the widths of the matrices of a chain: the width of matrix k is `all[k + 1] − all[k]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Widths<'a> {
-    /// Prefix sums of the widths of all matrices.
+    /// Prefix sums of the widths, in columns, of all matrices.
     pub all: &'a [usize],
-    /// Prefix sums of the widths of the stored matrices. The others have width 0.
+    /// Prefix sums of the widths of the stored matrices, in which a matrix that is not stored counts as 0 columns wide.
     pub stored: &'a [usize],
     /// Prefix sums of the numbers of saved values per row. Step k, between matrix k and matrix k + 1, saves
     /// `saved[k + 1] − saved[k]` values per row.
     pub saved: &'a [usize],
 }
 
-/// The memory of a chain of matrices.
+/// The memory of a chain of matrices, each of which is computed from the one before it.
 #[derive(Debug)]
 pub(crate) struct ChainBuffers<'a, T> {
     /// The stored matrices that are computed, in the order of computation.
     pub stored: &'a mut [T],
-    /// Two buffers that hold the other matrices in turn.
+    /// Two buffers that hold the matrices that are not stored, in turn. Each must be long enough for any of them.
     pub temporary: [&'a mut [T]; 2],
     /// The values that all steps save, in the order of the matrices. A step is the computation between two neighbouring
     /// matrices.

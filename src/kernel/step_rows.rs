@@ -169,8 +169,9 @@ impl<'a, T> StepRows<'a, T> {
     }
 }
 
-/// Calls `run` for each of `count` ranges of the samples, cut at multiples of `grain`, with the rows of these samples.
-/// All `rows` must cover the same steps. With a `count` above 1, panics unless they have all samples.
+/// Calls `run` for each of `count` ranges of the samples, cut at multiples of `grain`, with the rows of these samples
+/// in each of `rows`. All `rows` must cover the same steps. With a `count` above 1, panics unless they have all
+/// samples.
 pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     [count, grain]: [usize; 2],
     rows: [StepRows<'a, T>; N],

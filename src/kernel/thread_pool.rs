@@ -103,8 +103,8 @@ mod threads {
         part: &'a (dyn Fn(usize) + Sync),
     }
 
-    /// The current job of a pool, and the state of its parts. Each idle thread takes the next part, so a thread that
-    /// wakes late does not delay the others.
+    /// The current job of a pool, a loop divided into parts, and the state of its parts. Each idle thread takes the
+    /// next part, so a thread that wakes late does not delay the others.
     struct JobSlot {
         /// The number of the job in the upper half, and in the lower half the next part to take.
         ticket: Ticket,
@@ -123,7 +123,7 @@ mod threads {
     /// The payload of a panic. The pool never drops a payload: its `Drop` is user code and can panic.
     type Payload = Box<dyn Any + Send>;
 
-    /// Worker threads in addition to the thread that owns the pool.
+    /// A pool of the thread that owns it and of worker threads, which wait for jobs.
     pub(crate) struct ThreadPool {
         slot: Arc<JobSlot>,
         workers: Vec<JoinHandle<()>>,
@@ -216,7 +216,7 @@ mod threads {
         }
     }
 
-    /// Restores the previous value of `CURRENT` on drop.
+    /// Restores the previous value of `CURRENT`, the pool of the pass on this thread, on drop.
     struct RestoreCurrent(*const ThreadPool);
 
     impl Drop for RestoreCurrent {
@@ -225,7 +225,7 @@ mod threads {
         }
     }
 
-    /// Waits on drop until every part is finished.
+    /// Waits on drop until every part of the slot's job is finished; the second field is their number.
     struct WaitForParts<'a>(&'a JobSlot, usize);
 
     impl Drop for WaitForParts<'_> {
@@ -238,7 +238,8 @@ mod threads {
         }
     }
 
-    /// Spins once. Every thousandth call yields, for a machine with fewer cores than threads.
+    /// Spins once, or yields if `polls`, the number of calls so far, is a multiple of 1000: the machine may have fewer
+    /// cores than threads.
     fn pause(polls: usize) {
         if polls.is_multiple_of(1000) { thread::yield_now() } else { core::hint::spin_loop() }
     }

@@ -10,7 +10,7 @@ pub(super) use locked::Ticket;
 mod locked {
     use std::sync::{Mutex, PoisonError, atomic::Ordering};
 
-    /// The operations of an `AtomicU64`.
+    /// A number behind a mutex, with those operations of an `AtomicU64` that the thread pool calls.
     pub struct Ticket(Mutex<u64>);
 
     impl Ticket {

@@ -297,7 +297,7 @@ impl Square {
 }
 
 /// The eigenvalues of a trailing 2 × 2 block: `y` and `x` are its diagonal, `w` is the product of its off-diagonal
-/// entries, and `shifted` is added to both eigenvalues.
+/// entries, and `shifted` is added to both eigenvalues. Each is (real part, imaginary part).
 fn pair(x: f64, y: f64, w: f64, shifted: f64) -> [(f64, f64); 2] {
     let p = 0.5 * (y - x);
     let q = p * p + w;

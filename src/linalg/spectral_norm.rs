@@ -8,11 +8,11 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Maximum number of squarings. Each halves the logarithm of the bound's excess. For a thousand equal singular values,
-/// 24 squarings leave a relative excess of 1e-7.
+/// Maximum number of squarings of the Gram matrix. Each halves the logarithm of the ratio of bound and norm. For a
+/// thousand equal singular values, 24 squarings leave a relative excess of 1e-7.
 const SQUARINGS: usize = 24;
 
-/// The iteration ends when a squaring lowers the bound by less than this fraction.
+/// The squarings end when one of them lowers the bound by less than this fraction.
 const WORTH: f64 = 1e-9;
 
 /// An upper bound on the spectral norm of a matrix, `‖W‖₂ ≤ bound`, that accounts for every rounding error.
@@ -98,9 +98,11 @@ struct Level {
     square: Upper,
     /// Upper bound on `‖A‖₂`: the smaller of the Frobenius norm and the largest sum of |entries| of a row.
     norm: Upper,
-    /// Binary exponent of the divisor: `A · 2^power` is the computed square of the previous matrix.
+    /// Binary exponent of the divisor: `A · 2^power` is the computed product of the previous matrix with itself; 0 for
+    /// W.
     power: i32,
-    /// The relative rounding error γ of the product of A with itself, as [`slack`] of the number of terms in each sum.
+    /// Upper bound on the relative rounding error of an entry of the matrix that is computed from A: its Gram matrix if
+    /// A is W, otherwise `A²`.
     slack: Upper,
 }
 
@@ -153,7 +155,8 @@ fn normalize(values: &mut [f64]) -> Option<i32> {
     Some(power)
 }
 
-/// Copies the entries below the diagonal above it: the computed product may be asymmetric, the exact one is not.
+/// Copies the entries of the `n` × `n` `matrix` below the diagonal above it: a computed Gram matrix may be asymmetric,
+/// the exact one is not.
 fn mirror(matrix: &mut [f64], n: usize) {
     for i in 0..n {
         for j in 0..i {
@@ -162,7 +165,7 @@ fn mirror(matrix: &mut [f64], n: usize) {
     }
 }
 
-/// The largest 2-norm of a row.
+/// The largest 2-norm of a row of `n` values.
 fn longest_row(matrix: &[f64], n: usize) -> f64 {
     let square = |row: &[f64]| row.iter().fold(0.0, |sum, value| sum + value * value);
     Float::sqrt(matrix.chunks(n).map(square).fold(0.0, f64::max))

@@ -13,13 +13,13 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Cross-entropy of the softmax of logits: `−Σ_k w_k t_k log softmax(y)_k`.
+/// Cross-entropy of the softmax of logits y and targets t, with class weights w: `−Σ_k w_k t_k log softmax(y)_k`.
 ///
 /// Targets are classes, or probabilities (not negative; they need not sum to 1). With label smoothing ε a class target
 /// becomes `(1 − ε) t + ε/K`; the same applies to probabilities (Szegedy et al. 2016, §7). With
-/// [`Reduction::Mean`] and class targets the sum is divided by the class weights of the targets, times the row weights,
-/// as in PyTorch. The loss is computed from differences to the largest logit. So logits of ±1e4 do not overflow, and a
-/// nearly certain prediction keeps its small gradient.
+/// [`Reduction::Mean`] and class targets the sum is divided by the sum over rows of row weight times class weight of
+/// the target, as in PyTorch. The loss is computed from differences to the largest logit. So logits of ±1e4 do not
+/// overflow, and a nearly certain prediction keeps its small gradient.
 ///
 /// ```
 /// use chainrule::loss::{CrossEntropy, Loss, Target};
@@ -42,7 +42,7 @@ pub struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    /// Creates the mean cross-entropy.
+    /// Creates the cross-entropy with the mean over rows, without smoothing, class weights or an ignored class.
     pub fn new() -> Self {
         Self::default()
     }
@@ -294,7 +294,7 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     }
 }
 
-/// Refuses weights that are not finite in the format `T`; the error calls them `what`.
+/// Refuses a weight that is not finite in the format `T`; the error calls it `what`.
 fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), Error> {
     weights.iter().try_for_each(|&weight| {
         require(scalar::<T>(weight).is_finite(), what, "finite in the number format of the network", weight)

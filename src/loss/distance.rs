@@ -167,7 +167,7 @@ impl SmoothL1 {
     }
 }
 
-/// Refuses a positive value that is 0 or infinite in the format `T`.
+/// Refuses a positive `value` that is 0 or infinite in the format `T`; the error calls it `what`.
 fn require_in_format<T: Scalar>(what: &'static str, value: f64) -> Result<(), Error> {
     let rounded = scalar::<T>(value);
     let valid = rounded > T::zero() && rounded.is_finite();

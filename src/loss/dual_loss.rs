@@ -28,14 +28,14 @@ pub trait RowLoss: Debug {
         false
     }
 
-    /// The number of target values of a row, for outputs of `width`.
+    /// Returns the number of target values of a row, for output rows of `width` values.
     fn target_width(&self, width: usize) -> usize {
         width
     }
 }
 
 /// A loss from the loss of one row, without a gradient of its own: the mean or the sum over rows of `ℓ(y, t)`, and
-/// `∂ℓ/∂y_i` by a pass of [dual numbers](crate::testing::Dual) for each i. For prototypes.
+/// `∂ℓ/∂y_i` by a pass of [dual numbers](crate::testing::Dual) for each i. It is meant for prototypes.
 ///
 /// The gradient is exact to rounding. It costs `width` evaluations of dual numbers a row, each of some three times the
 /// operations, and allocates; a gradient written by hand costs about one. A row of weight 0 is not read.

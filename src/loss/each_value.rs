@@ -11,7 +11,7 @@ pub trait EachValue<T: Scalar>: Loss<T> {
     /// The name of the loss, for errors.
     const NAME: &'static str;
 
-    /// Returns `ℓ(y, t)` and `∂ℓ/∂y` of a value in the column `column` of its row.
+    /// Returns `ℓ(y, t)` and `∂ℓ/∂y` of an output value `y` with target `t`, in column `column` of its row.
     fn of(&self, column: usize, y: T, t: T) -> (T, T);
 
     /// Refuses a target outside the range of the loss.
@@ -19,13 +19,13 @@ pub trait EachValue<T: Scalar>: Loss<T> {
         Ok(())
     }
 
-    /// Refuses settings that the format `T` cannot hold, or that do not fit outputs of `width`.
+    /// Refuses settings of the loss that the format `T` cannot hold, or that do not fit output rows of `width` values.
     fn check(&self, _width: usize) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Computes [`Loss::evaluate`] of a loss that is a sum or mean over all values.
+/// Implements [`Loss::evaluate`], whose arguments `rows` holds, for a loss that is a sum or mean over all values.
 pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
     loss: &E,
     reduction: Reduction,
@@ -86,8 +86,9 @@ impl<L> ValueWeights<L> {
     }
 }
 
-/// Returns the weight of a value, `of_row · v`. Refuses a v that is negative or not finite; `index` is its place among
-/// the targets.
+/// Returns the total weight of a value, `of_row · v`, from the weight `of_row` of its row and its own weight `v`.
+/// Refuses a `v` that is negative or not finite, and a product that overflows; `index` is the place of `v` among the
+/// targets.
 fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
     check_finite("the weights of values", index, &[v])?;
     require(v >= T::zero(), "the weight of a value", "not negative", to_f64(v))?;

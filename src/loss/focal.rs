@@ -53,7 +53,8 @@ reduction_setter!(Focal, "values");
 impl<T: Scalar> EachValue<T> for Focal {
     const NAME: &'static str = "Focal";
 
-    /// Returns `α_t q^γ H` and its derivative, by `∂(q^γ H)/∂y = q^γ (p − t) − γ q^(γ−1) H (2t − 1) p
+    /// Returns the focal loss `α_t q^γ H` of a logit y and its derivative, with `p = σ(y)`, the probability q of the
+    /// other class and the binary cross-entropy H: `∂(q^γ H)/∂y = q^γ (p − t) − γ q^(γ−1) H (2t − 1) p
     /// (1 − p)`.
     fn of(&self, _column: usize, y: T, t: T) -> (T, T) {
         if y.is_nan() {

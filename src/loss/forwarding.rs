@@ -4,7 +4,7 @@ use super::{Loss, Reduction, Target};
 use crate::{error::Error, scalar::Scalar};
 use alloc::boxed::Box;
 
-/// A reference to a loss, or a loss behind a pointer, is a loss.
+/// Implements [`Loss`] for a reference or a box of a loss, by calls of the loss itself.
 macro_rules! delegate {
     ($type:ty) => {
         impl<T: Scalar, L: Loss<T> + ?Sized> Loss<T> for $type {

@@ -48,7 +48,8 @@ impl Default for GaussianNll {
 }
 
 impl GaussianNll {
-    /// Creates the loss with the average over all means, ε = 1e-6 and without the constant.
+    /// Creates the loss with the average over all means, the floor ε = 1e-6 of the variance, and without the constant
+    /// `½ ln 2π`.
     pub fn new() -> Self {
         Self::default()
     }

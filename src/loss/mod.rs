@@ -124,7 +124,7 @@ pub trait Loss<T: Scalar>: Debug {
         false
     }
 
-    /// The number of target values of a row, for outputs of `width`.
+    /// Returns the number of target values of a row, for output rows of `width` values.
     fn target_width(&self, width: usize) -> usize {
         width
     }
@@ -168,13 +168,14 @@ impl<T: Scalar> Sum<T> {
         self.sum = next;
     }
 
-    /// Returns the sum plus the rounding errors kept, or the plain sum if that is not finite.
+    /// Returns the sum of all added values, corrected by the kept rounding errors; without this correction if the sum
+    /// is not finite.
     pub(crate) fn total(self) -> T {
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }
 
-/// The arguments of [`Loss::evaluate`]. All lengths but that of the targets are checked.
+/// The arguments of [`Loss::evaluate`], whose lengths are checked, except that of the targets.
 pub(crate) struct Rows<'a, T> {
     /// The number of rows.
     rows: usize,
@@ -224,8 +225,8 @@ impl<'a, T: Scalar> Rows<'a, T> {
         Total { sum: total.sum, wide: total.wide * factor as f64, factor }
     }
 
-    /// Returns the targets, `width` values in a row. Refuses classes, and another number of values, for the loss named
-    /// `loss`.
+    /// Returns the target values, \[rows, `width`\]. Refuses targets that are classes, with an error that names the
+    /// loss `loss`, and another number of values.
     fn values(&self, loss: &'static str, width: usize) -> Result<&'a [T], Error> {
         let Target::Values(values) = self.target else {
             return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
@@ -233,7 +234,8 @@ impl<'a, T: Scalar> Rows<'a, T> {
         require_length("targets", self.rows.saturating_mul(width), values.len()).map(|()| values)
     }
 
-    /// Returns the classes, one per row. Refuses values, and another number of classes, for the loss named `loss`.
+    /// Returns the target classes, one per row. Refuses targets that are values, with an error that names the loss
+    /// `loss`, and another number of classes.
     fn classes(&self, loss: &'static str) -> Result<&'a [usize], Error> {
         let Target::Classes(classes) = self.target else {
             return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
@@ -262,8 +264,8 @@ impl<'a, T: Scalar> Rows<'a, T> {
     }
 }
 
-/// The total weight of the rows of a loss: in `wide` for a narrow format, which cannot count many rows. Otherwise it is
-/// `sum` times `factor`, the number of losses per row.
+/// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
+/// `wide`; otherwise it is `sum`, usually of the weights of the rows, times `factor`, the number of losses per row.
 struct Total<T> {
     sum: Sum<T>,
     wide: f64,
@@ -308,8 +310,8 @@ impl<T: Scalar> Total<T> {
     }
 }
 
-/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats use `wide`,
-/// others `factor`.
+/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats such as `f16`
+/// use `wide`, others `factor`.
 #[derive(Clone, Copy)]
 struct Share<T> {
     factor: T,
@@ -356,13 +358,14 @@ impl<T: Scalar> Mean<T> {
     }
 }
 
-/// Returns the class of a row. Refuses a class that is not below `width`.
+/// Returns the class of the row with index `row` in `classes`. Refuses a class that is not below `width`.
 fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error> {
     let class = classes[row];
     if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
 }
 
-/// Refuses values that are not finite. The error calls them `what`, and counts their index from `first`.
+/// Refuses values that are NaN or infinite. The error calls the first of them `what`, and gives `first` plus its index
+/// in `values`.
 fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),

@@ -1,6 +1,7 @@
 //! What the losses of this crate have in common.
 
-/// Defines the method `evaluate` of a loss of this crate: the entry of [`compiled`](crate::compiled) of the same name.
+/// Defines the method `evaluate` of the loss `$name` of this crate. It calls the method `$name` of the scalar, which
+/// [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
 macro_rules! own_evaluate {
     ($name:ident) => {
         fn evaluate(
@@ -17,7 +18,8 @@ macro_rules! own_evaluate {
 }
 pub(super) use own_evaluate;
 
-/// The setter of the reduction of a loss, which is over its `$what`, such as rows.
+/// Defines the method `reduction` of `$loss`, which sets how the losses of its `$what`, such as rows, are reduced to
+/// one.
 macro_rules! reduction_setter {
     ($loss:ident, $what:literal) => {
         impl $loss {

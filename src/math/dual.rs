@@ -43,7 +43,7 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 pub struct Dual<T> {
     /// The value of the number.
     pub value: T,
-    /// The derivative of the value.
+    /// The derivative of `value` in the direction that the tangents of the inputs define.
     pub tangent: T,
 }
 
@@ -82,7 +82,7 @@ impl<T: Scalar> Dual<T> {
     }
 }
 
-/// Returns `tangent · slope`; 0 if the tangent is 0.
+/// Returns `tangent · slope`; 0 if the tangent is 0, even if `slope` is infinite or NaN.
 #[inline]
 fn along<T: Scalar>(tangent: T, slope: T) -> T {
     let product = tangent * slope;
@@ -100,7 +100,7 @@ fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     tangent * if slope < T::zero() { T::min_value() } else { T::max_value() }
 }
 
-/// Returns the slope of √(x² + y²) with respect to `x`, given the value `length` of the root; 0 if it is 0.
+/// Returns the slope of √(x² + y²) with respect to `x`, given the value `length` of the root; 0 if `length` is 0.
 #[inline]
 fn share<T: Scalar>(x: T, length: T) -> T {
     if length.is_zero() {
@@ -120,7 +120,7 @@ impl<T: Scalar> From<T> for Dual<T> {
     }
 }
 
-/// `(value + tangentε)`; both numbers use the given format.
+/// Writes `(value + tangentε)`; both numbers use the given format, such as a precision.
 impl<T: fmt::Display> fmt::Display for Dual<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(")?;

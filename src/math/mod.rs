@@ -19,8 +19,8 @@ pub(crate) mod dual;
 mod series;
 mod single;
 
-/// The function of `single` or `double` if `T` is `f32` or `f64`, fused or not, otherwise `other`. The choice is made
-/// at compile time.
+/// Calls `$function` of the module `single` if `T` is `f32`, of `double` if it is `f64`; with fused multiply-adds if it
+/// is one of these in the wrapper `Fused`. For another `T` the result is `$other`. The choice is made at compile time.
 macro_rules! by_format {
     ($function:ident($($x:ident),+), $other:expr) => {
         if let ($(Ok($x),)+) = ($(cast!($x, f32),)+) {
@@ -235,17 +235,18 @@ pub(crate) fn exp_of_sum<T: Scalar>(x: T, low: T) -> T {
 /// `1/√(2π)`.
 pub(crate) const FRAC_1_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
 
-/// `a · b + c`, rounded once for fused numbers.
+/// `a · b + c`; rounded once if `T` is a `Fused` number, for CPUs with FMA, otherwise twice.
 #[inline(always)]
 pub(crate) fn mul_add<T: Scalar>(a: T, b: T, c: T) -> T {
     if is_fused::<T>() { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// The magnitude of exponents beyond which eˣ is 0 or ∞, so that their rounding error has no effect.
+/// A magnitude of x above which eˣ is 0 or ∞ in `f32` and `f64`, so that the rounding error of x has no effect.
 const EXPONENTS: f64 = 1e3;
 
 /// `a · b`, and its rounding error (the exact value minus the rounded one), with which a caller corrects the exponent
-/// of an exponential. The error is 0 unless the numbers are fused and `|a · b|` is below 1000.
+/// of an exponential. The error is only computed for a `Fused` number, on a CPU with FMA, and `|a · b|` below 1000;
+/// otherwise 0 is returned.
 #[inline(always)]
 pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
     let product = a * b;
@@ -255,7 +256,8 @@ pub(crate) fn product<T: Scalar>(a: T, b: T) -> (T, T) {
 }
 
 /// `a / b`, and its rounding error (the exact value minus the rounded one), with which a caller corrects the exponent
-/// of an exponential. The error is 0 unless the numbers are fused and `|a / b|` is below 1000.
+/// of an exponential. The error is only computed for a `Fused` number, on a CPU with FMA, and `|a / b|` below 1000;
+/// otherwise 0 is returned.
 #[inline(always)]
 pub(crate) fn quotient<T: Scalar>(a: T, b: T) -> (T, T) {
     let quotient = a / b;

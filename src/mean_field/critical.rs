@@ -30,12 +30,14 @@ pub struct CriticalPoint {
 
 /// The largest usable correlation, after one layer, of two uncorrelated inputs.
 const MOST_ALIKE: f64 = 0.5;
-/// The largest usable |dq′/dq| at q*: a deviation from q* grows by a factor e in 1/ln 1.2 = 5.5 layers.
+/// The largest usable magnitude of the factor by which one layer multiplies a small deviation from the fixed point q*
+/// of the variance. With 1.2, the deviation grows by a factor e in 1/ln 1.2 = 5.5 layers.
 const MOST_SLOPE: f64 = 1.2;
 
 impl CriticalPoint {
-    /// Returns the critical point with q* = `q`: σw² = 1/E φ′², σb² = q − σw² E φ², where φ is
-    /// `activation` at √q z, z standard normal. `None` if σb² would be negative or σw² infinite.
+    /// Returns the critical point at which the pre-activations keep the variance `q`: σw² = 1/E φ′(√q z)² and
+    /// σb² = q − σw² E φ(√q z)², with φ the `activation` and z standard normal. `None` if σb² would be
+    /// negative or σw² infinite.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite.
@@ -75,9 +77,10 @@ impl CriticalPoint {
     }
 
     /// Whether training can start with these variances. The correlation of two uncorrelated inputs must be at most 0.5
-    /// after one layer, and |dq′/dq| at q* at most 1.2. A fixed point q* = 0 must not be unstable.
+    /// after one layer. One layer may multiply a small deviation of the variance from its fixed point q* by at most 1.2
+    /// in magnitude. A fixed point q* = 0 must not be unstable.
     ///
-    /// A slope slightly above 1 is allowed: for GELU, a deviation of the variance from q* grows by 7 % per layer. Both
+    /// A factor slightly above 1 is allowed: for GELU, a deviation of the variance from q* grows by 7 % per layer. Both
     /// thresholds are this crate's choice.
     pub fn is_usable(&self) -> bool {
         let FixedPoint { variance, slope, stability } = self.fixed_point;
@@ -107,8 +110,8 @@ pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f
     Ok(usable.reduce(f64::min))
 }
 
-/// Returns the gain σw for which a layer without bias keeps the variance q of its pre-activations:
-/// `√(q / E φ(√q z)²)`, φ the `activation`, z standard normal.
+/// Returns the gain σw, the standard deviation of a weight times √(fan in), for which a layer without bias keeps the
+/// variance `q` of its pre-activations: `√(q / E φ(√q z)²)`, φ the `activation`, z standard normal.
 ///
 /// For ReLU it is √2 at any q, the gain of He et al. (2015). It is infinite if φ is 0 everywhere.
 ///
@@ -119,8 +122,9 @@ pub fn forward_gain(activation: &dyn AnyActivation, q: f64) -> Result<f64, Error
     Ok(libm::sqrt(q / Moments::new(activation).square(q)))
 }
 
-/// Returns the gain σw for which a layer keeps the norm of a gradient, given pre-activations of variance q:
-/// `1/√E φ′(√q z)²`, φ the `activation`, z standard normal. Then χ₁(q) = σw² E φ′² is 1.
+/// Returns the gain σw, the standard deviation of a weight times √(fan in), for which a layer keeps the norm of a
+/// gradient, given pre-activations of variance `q`: `1/√E φ′(√q z)²`, φ the `activation`, z standard normal.
+/// Then `σw² E φ′²`, the factor on the mean square of a gradient, is 1.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, mean_field::backward_gain};

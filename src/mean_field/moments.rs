@@ -5,7 +5,7 @@ use super::quadrature::{expectation, expectation_of_pair};
 use crate::activation::AnyActivation;
 use alloc::vec::Vec;
 
-/// The smallest variance used for the limit q → 0, where φ is linear on each side of 0.
+/// The smallest variance of a pre-activation, which stands for the limit q → 0: φ is linear there on each side of 0.
 const LEAST: f64 = 1e-30;
 
 /// The moments of φ(u) and φ′(u) for u normal with mean 0 and variance q.
@@ -105,7 +105,8 @@ impl<'a> Moments<'a> {
     /// φ(u₁) φ(u₂) / q`.
     ///
     /// A jump of φ at a is a delta function of weight Δφ in φ′. Together with φ′ elsewhere it gives `2 Δφ
-    /// p(a) E[φ′(u₂) | u₁ = a]`, with a jump at b `Δφ_a Δφ_b p(a, b)`. At c = 1 this is infinite for a = b.
+    /// p(a) E[φ′(u₂) | u₁ = a]`, with a jump at b `Δφ_a Δφ_b p(a, b)`, where p is the density of u₁ or of
+    /// both. At c = 1 this is infinite for a = b.
     pub fn pair_slope(&self, q: f64, c: f64) -> f64 {
         let q = q.max(LEAST);
         let slope = |u: f64| self.activation.derivative_at(u);

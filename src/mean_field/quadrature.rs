@@ -45,7 +45,7 @@ const GAUSS: [f64; 5] = [
 
 /// Limit of integration: `e^(−z²/2)` is below the smallest normal `f64` for |z| above it.
 const REACH: f64 = 38.0;
-/// Panel edges that resolve the normal density; each is used with both signs.
+/// Panel edges that resolve the normal density, in standard deviations from its mean; each is used with both signs.
 const DENSITY: [f64; 5] = [3.0, 6.0, 10.0, 18.0, REACH];
 /// A panel is bisected while its error estimate exceeds this fraction of the integral of |f|.
 const TOLERANCE: f64 = 1e-13;

@@ -19,7 +19,8 @@ use core::{cmp::Ordering, iter};
 pub struct FixedPoint {
     /// q*, the variance of the pre-activations.
     pub variance: f64,
-    /// dq′/dq at q*, χ₁ + σw² E φ″φ: the factor by which one layer multiplies a small deviation from q*.
+    /// The factor by which one layer multiplies a small deviation from q*: the slope of the variance map at q*, `σw²
+    /// E (φ′² + φ φ″)`.
     pub slope: f64,
     /// Whether a small deviation from q* decays, stays or grows with depth.
     pub stability: Stability,
@@ -43,25 +44,26 @@ pub enum Stability {
 #[non_exhaustive]
 pub struct DepthScales {
     /// ξ_q, the number of layers over which a deviation of the variance from its fixed point q* decays by a factor e:
-    /// `1/ξ_q = −ln |χ₁ + σw² E φ″φ|`.
+    /// `1/ξ_q = −ln |σw² E (φ′² + φ φ″)|`.
     pub variance: f64,
     /// ξ_c, the number of layers over which a deviation of the correlation of two inputs from its limit c* decays by a
     /// factor e: `1/ξ_c = −ln χ_c*`, where χ_c* is `σw² E φ′(u₁) φ′(u₂)` at the correlation c*.
     pub correlation: f64,
-    /// ξ_∇, the number of layers over which the squared norm of a gradient decays by a factor e:
-    /// `1/ξ_∇ = −ln χ₁`. Negative if the gradient explodes.
+    /// ξ_∇, the number of layers over which the squared norm of a gradient decays by a factor e: `1/ξ_∇ =
+    /// −ln(σw² E φ′²)`. Negative if the gradient explodes.
     pub gradient: f64,
 }
 
 impl DepthScales {
-    /// Returns 6 ξ_c, about the largest depth at which networks were trained (Schoenholz et al. 2017). Beyond it, the
-    /// outputs for two inputs no longer depend on how the inputs are correlated.
+    /// Returns 6 times the depth scale [`correlation`](Self::correlation), about the largest depth at which networks
+    /// were trained (Schoenholz et al. 2017). Beyond it, the outputs for two inputs no longer depend on how the inputs
+    /// are correlated.
     pub fn trainable_depth(&self) -> f64 {
         6.0 * self.correlation
     }
 }
 
-/// The predicted change of a gradient's norm in one layer of the backward pass, in decades.
+/// The predicted change of a gradient's norm in one layer of the backward pass, in decades (powers of ten).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PredictedLayer {
@@ -77,8 +79,8 @@ pub struct PredictedLayer {
 }
 
 impl PredictedLayer {
-    /// Returns A_l + V_l, the change by activation and weights together: the change of the gradient's norm in decades,
-    /// ½ log10 χ₁(q_l).
+    /// Returns the change of the gradient's norm by activation and weights together, in decades (powers of ten);
+    /// negative if the norm shrinks.
     pub fn decades(&self) -> f64 {
         self.activation + self.weights
     }
@@ -150,8 +152,8 @@ impl<'a> MeanField<'a> {
     }
 
     /// Applies the correlation map: returns the correlation c′, in the next layer, of two inputs whose
-    /// pre-activations u₁, u₂ have variance q and correlation c. `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²`
-    /// (Poole et al. 2016).
+    /// pre-activations u₁, u₂ have variance q and correlation c. `q′ c′ = σw² E φ(u₁) φ(u₂) + σb²`,
+    /// with q′ the variance in the next layer (Poole et al. 2016).
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite, or `c` is outside \[−1, 1\].
@@ -164,8 +166,8 @@ impl<'a> MeanField<'a> {
     /// All fixed points of the variance map, in increasing order; empty if the variance grows without bound.
     ///
     /// If every q is a fixed point (ReLU with σw² = 2 and no bias), the result is the one point q* = 1, which is
-    /// neutral. Positive fixed points are sign changes of q′ − q on a grid, from 10⁻¹⁶ to 10¹⁶ times max(1,
-    /// σw² + σb²).
+    /// neutral. Positive fixed points are sign changes of [`variance_map(q)`](Self::variance_map) − q on a grid, from
+    /// 10⁻¹⁶ to 10¹⁶ times max(1, σw² + σb²).
     pub fn fixed_points(&self) -> Vec<FixedPoint> {
         let at_zero = self.next_variance(0.0);
         let highest = 1.0f64.max(self.weight_variance + self.bias_variance);
@@ -193,8 +195,9 @@ impl<'a> MeanField<'a> {
     /// c*, the limit with depth of the correlation of two inputs, at the [`fixed_point`](Self::fixed_point) of their
     /// variance; `None` without a fixed point.
     ///
-    /// For χ₁ ≤ 1 it is 1: all inputs become the same. Otherwise it is less than 1: nearby inputs separate, the
-    /// chaotic phase (Poole et al. 2016). An activation that jumps separates inputs at any χ₁.
+    /// If χ₁, the value of [`chi`](Self::chi) at that fixed point, is at most 1, c* is 1: all inputs become the
+    /// same. Otherwise it is less than 1: nearby inputs separate, the chaotic phase (Poole et al. 2016). An activation
+    /// that jumps separates inputs at any χ₁.
     pub fn fixed_correlation(&self) -> Option<f64> {
         self.fixed_point().map(|point| self.fixed_correlation_at(point.variance))
     }
@@ -214,7 +217,8 @@ impl<'a> MeanField<'a> {
         })
     }
 
-    /// An infinite iterator over consecutive layers, the first with pre-activations of variance `q`.
+    /// Returns an infinite iterator over predictions for consecutive layers, the first with pre-activations of variance
+    /// `q`.
     ///
     /// `q` may be measured, or computed as σw² times the mean square of the network's inputs, plus σb².
     ///
@@ -228,8 +232,8 @@ impl<'a> MeanField<'a> {
         }))
     }
 
-    /// The change of a gradient's norm through `depth` layers, in decades: ½ Σ log10 χ₁(q_l), q_l the variance of
-    /// the pre-activations of layer l.
+    /// The change of a gradient's norm through `depth` layers, in decades (powers of ten): ½ Σ log10 χ₁(q_l), with
+    /// χ₁ the function [`chi`](Self::chi) and q_l the variance of the pre-activations of layer l.
     ///
     /// `q` is the variance of the pre-activations of the first layer.
     ///
@@ -305,8 +309,8 @@ impl<'a> MeanField<'a> {
         next(self.moments.pair(q, c)) / next(self.moments.pair(q, 1.0))
     }
 
-    /// Returns the slope of the correlation map at the variance `q` and the correlation `c`: dc′/dc = q σw² E
-    /// φ′(u₁) φ′(u₂) / q′.
+    /// Returns the slope of the correlation map at the variance `q` and the correlation `c`: `dc′/dc = q σw² E
+    /// φ′(u₁) φ′(u₂) / q′`, with c′ and q′ those of the next layer.
     fn correlation_slope(&self, q: f64, c: f64) -> f64 {
         q * self.weight_variance * self.moments.pair_slope(q, c) / self.next_variance(q)
     }
@@ -343,8 +347,8 @@ impl<'a> MeanField<'a> {
 
 /// Maximum number of layers with different variances that are evaluated.
 const MOST_LAYERS: usize = 1 << 12;
-/// Factors within this distance of 1 count as 1. It is larger than [`CERTAIN`], because a fixed point with a slope near
-/// 1 is less accurate than an integral.
+/// Factors of a layer, on a variance or a gradient, within this distance of 1 count as 1. It is larger than
+/// [`CERTAIN`], because a fixed point with a slope near 1 is less accurate than an integral.
 const INDIFFERENT: f64 = 1e-9;
 
 pub(super) fn require_variance(what: &'static str, variance: f64) -> Result<(), Error> {

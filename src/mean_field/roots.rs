@@ -3,7 +3,7 @@
 use alloc::{vec, vec::Vec};
 use core::iter;
 
-/// Relative differences up to this size can be quadrature errors.
+/// Relative differences of two integrals up to this size can be quadrature errors, and count as 0.
 pub(super) const CERTAIN: f64 = 1e-12;
 
 /// `(a − b)/max(a, b)` for non-negative a and b; 0 if it can be a quadrature error.

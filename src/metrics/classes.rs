@@ -60,7 +60,8 @@ pub enum Average {
     /// Equal weights, over the classes that occur in the truth or among the predictions.
     #[default]
     Macro,
-    /// The measure of the counts summed over all classes. With one class per row it equals the accuracy.
+    /// No weights: the measure is computed from the counts summed over all classes. With one class per row it equals
+    /// the accuracy.
     Micro,
     /// Weights proportional to the number of samples of each class.
     Weighted,
@@ -84,7 +85,8 @@ pub struct ConfusionMatrix {
 type Measure = fn(&ConfusionMatrix, usize) -> (u64, u64);
 
 impl ConfusionMatrix {
-    /// Counts `predicted` against `actual` classes, each below `classes`.
+    /// Creates the matrix of `classes` classes: counts the samples for each pair of true and predicted class. `actual`
+    /// and `predicted` have one class per sample, each below `classes`.
     ///
     /// # Errors
     /// [`Error::Empty`] without samples, or for 0 `classes`; [`Error::Length`] unless both slices are equally long;
@@ -156,23 +158,23 @@ impl ConfusionMatrix {
         ratio(self.recall_counts(class))
     }
 
-    /// Returns F1, which is 2 TP/(2 TP + FP + FN). `None` if `class` occurs neither among the true classes nor among
-    /// the predictions.
+    /// Returns F1 of `class`, the harmonic mean of its precision and recall: 2 TP/(2 TP + FP + FN). `None` if `class`
+    /// occurs neither among the true classes nor among the predictions.
     pub fn f1(&self, class: usize) -> Option<f64> {
         ratio(self.f1_counts(class))
     }
 
-    /// Returns the mean precision of the classes; an undefined precision counts as 0.
+    /// Returns the mean of the classes' precisions, with the weights `average`; an undefined precision counts as 0.
     pub fn mean_precision(&self, average: Average) -> f64 {
         self.mean(average, Self::precision_counts)
     }
 
-    /// Returns the mean recall of the classes; an undefined recall counts as 0.
+    /// Returns the mean of the classes' recalls, with the weights `average`; an undefined recall counts as 0.
     pub fn mean_recall(&self, average: Average) -> f64 {
         self.mean(average, Self::recall_counts)
     }
 
-    /// Returns the mean F1 of the classes; an undefined F1 counts as 0.
+    /// Returns the mean of the classes' F1, with the weights `average`; an undefined F1 counts as 0.
     pub fn mean_f1(&self, average: Average) -> f64 {
         self.mean(average, Self::f1_counts)
     }

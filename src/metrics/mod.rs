@@ -44,7 +44,8 @@ fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
     Ok(values / width)
 }
 
-/// Returns [`Error::Length`] unless the number of `targets` is that of the `outputs`, the values of an output.
+/// Returns [`Error::Length`] unless `targets`, the number of target values, equals `outputs`, the number of output
+/// values.
 fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
     require_length("targets", outputs, targets)
 }

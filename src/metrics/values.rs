@@ -23,7 +23,7 @@ fn column<T: Scalar>(width: usize, values: &[T], column: usize) -> impl Iterator
     values.iter().skip(column).step_by(width).map(|&value| to_f64(value))
 }
 
-/// Returns the errors `y − t` in column `k` of rows of `width` values.
+/// Returns the errors, output minus target, in column `k` of rows of `width` values.
 fn errors<T: Scalar>(width: usize, y: &[T], targets: &[T], k: usize) -> impl Iterator<Item = f64> + Clone {
     column(width, y, k).zip(column(width, targets, k)).map(|(y, target)| y - target)
 }
@@ -40,8 +40,8 @@ fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     (most, if most > 0.0 { sum(values.map(|value| (value / most) * (value / most))) } else { 0.0 })
 }
 
-/// Returns the mean of `of_column` over the columns 0 to `width − 1`. [`Error::NonFinite`] if the mean is NaN or
-/// +∞.
+/// Returns the mean of `of_column`, the measure of one column, over the columns 0 to `width − 1`.
+/// [`Error::NonFinite`] if the mean is NaN or +∞.
 fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
     let mut sum = Sum::new();
     for column in 0..width {

@@ -5,16 +5,18 @@ use crate::{block::Role, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// One link of the chain rule, with the norms of the gradient before and after it in the backward pass.
+/// One link (a factor of the chain rule, such as a product with weights), with the norms of the gradient before and
+/// after it in the backward pass.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkBudget {
-    /// The name of the link: `3`, `0.recurrent`.
+    /// The name of the link: the path of its layer, such as `3`, or this path and a part of the layer, such as
+    /// `0.recurrent`.
     pub name: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The time step of a link over time; `None` for a link over depth.
+    /// The time step of a link over time, from step to step; `None` for a link over depth, from layer to layer.
     pub step: Option<usize>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
@@ -30,18 +32,19 @@ impl LinkBudget {
         self.norm_out.norm / self.norm_in.norm
     }
 
-    /// Returns log10 of the [gain](Self::gain): −∞ if the gradient becomes zero, 0 if it was zero before.
+    /// Returns log10 of the [gain](Self::gain): −∞ if the gradient becomes zero, ∞ if it was zero and no longer
+    /// is, and 0 if both norms are zero.
     pub fn decades(&self) -> f64 {
         if self.norm_in.norm == 0.0 && self.norm_out.norm == 0.0 { 0.0 } else { Float::log10(self.gain()) }
     }
 }
 
-/// The norms of a block's parameters and of their gradient.
+/// The norms of the parameters of a block (a named range of parameters, such as a weight matrix) and of their gradient.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BlockBudget {
-    /// The name of the block.
+    /// The name of the block: `0.weight`.
     pub name: String,
     /// The role of the block: weight, recurrent weight, bias or gain.
     pub role: Role,
@@ -51,8 +54,8 @@ pub struct BlockBudget {
     pub gradient: NormStats,
 }
 
-/// The decades (powers of ten) that the links of each [`Factor`] add to the norm of the gradient. They sum to log10 of
-/// the norm after the last link over the norm before the first.
+/// The decades (powers of ten) that the links of each [`Factor`] of the chain rule add to the norm of the gradient.
+/// They sum to log10 of the norm after the last link over the norm before the first.
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
 /// change is attributed to that later link.
@@ -119,8 +122,8 @@ impl Shares {
     }
 }
 
-/// A monitor that records the norms of the gradient at each link of the last monitored pass, over depth and over time.
-/// Its `Display` is a table.
+/// A monitor that records the norms of the gradient at each link (factor of the chain rule) of the last monitored pass,
+/// over depth and over time. Its `Display` is a table.
 ///
 /// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A_l the share of activations at layer l,
 /// V_l of weights, J_l of additions and O_l of other links. The budget begins at g_L, the gradient of the network's
@@ -191,17 +194,19 @@ impl Rows {
 }
 
 impl GradientBudget {
-    /// Creates an empty budget.
+    /// Creates a budget that has not recorded a pass.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns the links over depth, from loss to input.
+    /// Returns the links over depth of the last monitored pass, from loss to input, also those inside parallel
+    /// branches.
     pub fn links(&self) -> &[LinkBudget] {
         self.depth.rows()
     }
 
-    /// Returns the links over time, from the last step to the first, layer by layer in the order of the backward pass.
+    /// Returns the links over time of the last monitored pass, layer by layer in the order of the backward pass; in a
+    /// layer from the last step to the first.
     pub fn steps(&self) -> &[LinkBudget] {
         self.time.rows()
     }
@@ -211,7 +216,8 @@ impl GradientBudget {
         &self.blocks
     }
 
-    /// Returns the decades that each factor adds on the main path from loss to input.
+    /// Returns the decades (powers of ten) that each factor of the chain rule adds to the norm of the gradient, on the
+    /// main path from loss to input.
     pub fn shares(&self) -> Shares {
         Shares::of(self.links().iter().filter(|link| link.on_main_path))
     }
@@ -228,7 +234,8 @@ impl GradientBudget {
         names
     }
 
-    /// Returns the links over time of the recurrent layer at the path `layer`, from the last step to the first.
+    /// Returns the links over time (from step to step) of the recurrent layer at the path `layer`, from the last step
+    /// to the first.
     pub fn steps_of<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a LinkBudget> {
         self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
     }
@@ -246,7 +253,8 @@ impl GradientBudget {
     }
 }
 
-/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`.
+/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`, and the whole `name` if it
+/// has no dot.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }

@@ -9,7 +9,7 @@ use alloc::{string::String, vec::Vec};
 use core::fmt;
 use num_traits::Float;
 
-/// A number of decades in a table, with two decimals; `·` for 0.
+/// A number of decades (powers of ten) in a table, with two decimals; `·` for 0.
 struct Decades(f64);
 
 impl fmt::Display for Decades {
@@ -25,7 +25,8 @@ impl fmt::Display for Decades {
     }
 }
 
-/// Writes a name, a norm, its shares in decades, and a bar of their sum: one mark for each half decade, at most 24.
+/// Writes a row of the table without a line end: a name, the norm of the gradient, the `shares` of the row's links in
+/// decades, and a bar of their sum. The bar has one mark for each half decade, at most 24.
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
     let total = shares.total();
     let marks = (Float::abs(total) * 2.0).min(24.0) as usize;

@@ -45,7 +45,8 @@ pub(super) fn halve<V>(items: &mut Vec<V>) {
     });
 }
 
-/// The decades of each link of the main path over the passes of a run, in bounded memory.
+/// The decades (powers of ten) by which each link of the main path changes the norm of the gradient, over the passes of
+/// a run, in bounded memory.
 ///
 /// Every k-th pass is kept, k = 1 at first. At 128 passes every other one is dropped and k is doubled, so that 64 to
 /// 128 passes of a long run are kept, at equal distances. It allocates only for a link that was not reported before.
@@ -56,7 +57,7 @@ pub struct BudgetHistory {
     /// The number of each kept pass. [`Statistics`](super::Statistics) counts monitored passes, from 1. In a
     /// [`RunRecord`](crate::monitor::RunRecord) it is the number of the update.
     pub numbers: Vec<u64>,
-    /// The links, from loss to input.
+    /// The links of the main path, in the order in which they were first reported, which is from loss to input.
     pub links: Vec<LinkHistory>,
     #[cfg_attr(feature = "serde", serde(skip))]
     thinning: Thinning,
@@ -82,18 +83,19 @@ impl fmt::Debug for BudgetHistory {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkHistory {
-    /// The name of the link.
+    /// The name of the link: `3`, `0.recurrent`.
     pub name: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// [`LinkBudget::decades`] in each kept pass; `None` for a pass in which the link received no gradient.
+    /// [`LinkBudget::decades`] in each kept pass; `None` for a pass in which the link was not reported, or the norms
+    /// before and after it were both zero.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: Vec<Option<f64>>,
 }
 
 impl BudgetHistory {
-    /// Returns the sum of the decades of all links in each kept pass; `None` for a pass in which no link received a
-    /// gradient.
+    /// Returns the sum of the decades of all links in each kept pass; `None` for a pass in which no link had a gradient
+    /// other than zero.
     pub fn totals(&self) -> Vec<Option<f64>> {
         let total = |pass: usize| {
             let decades = self.links.iter().filter_map(|link| link.decades.get(pass).copied().flatten());
@@ -108,7 +110,8 @@ impl BudgetHistory {
     }
 
     /// Adds a link of the main path, with the norms of the gradient before and after it in the backward pass. The first
-    /// link after [`end`](Self::end) begins a pass, to which `number` is given.
+    /// link after [`end`](Self::end) begins a pass with the number `number`; for the other links of the pass `number`
+    /// is ignored.
     pub(super) fn push(&mut self, number: u64, name: &str, factor: Factor, [before, after]: [f64; 2]) {
         if self.open.is_none() {
             self.begin(number);

@@ -21,13 +21,15 @@ pub enum Factor {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Link<'a> {
-    /// The name of the link: `3`, `3.residual.1`, `0.recurrent`.
+    /// The name of the link: the path of its layer, such as `3` or `3.residual.1`, or this path and a part of the
+    /// layer, such as `0.recurrent`.
     pub name: &'a str,
-    /// The index of the link's name in the network's table of link names.
+    /// The index of the link's name among the link names of the network: those of a layer itself, then those of the
+    /// layers inside it, in order.
     pub index: usize,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The time step of a link over time; `None` for a link over depth.
+    /// The time step of a link over time, from step to step; `None` for a link over depth, from layer to layer.
     pub step: Option<usize>,
     /// The gate to which the link belongs, in a cell with gates; otherwise `None`.
     pub gate: Option<Gate>,

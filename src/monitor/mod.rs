@@ -34,8 +34,8 @@ pub use statistics::{
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoard;
 
-/// An event that a [`GradientMonitor`] receives, other than the forward or backward pass through one link: a loss, the
-/// whole gradient, an update, or a record.
+/// An event that a [`GradientMonitor`] receives, other than the forward or backward pass through one link (factor of
+/// the chain rule): a loss, the whole gradient, an update, or a record.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a, T> {
@@ -48,10 +48,10 @@ pub enum Event<'a, T> {
         blocks: &'a Blocks,
         /// All parameters of the network.
         w: &'a [T],
-        /// The gradient of the parameters.
+        /// The gradient with respect to the parameters, in the order of `w`.
         dw: &'a [T],
     },
-    /// The loss on the samples of an update, computed before the update is applied.
+    /// The loss on the samples of an update, computed from the parameters before the update.
     Loss(f64),
     /// The factor, at most 1, by which clipping multiplied the gradient of this update.
     Clip(f64),
@@ -89,7 +89,8 @@ impl<T> fmt::Debug for Event<'_, T> {
     }
 }
 
-/// An observer of every factor of the chain rule. Its methods receive shared slices, so that they cannot change a pass.
+/// An observer of every link of a pass: every factor of the chain rule, such as a product with weights. Its methods
+/// receive shared slices, so that they cannot change a pass.
 ///
 /// ```
 /// use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
@@ -139,10 +140,12 @@ pub trait GradientMonitor<T: Scalar> {
         true
     }
 
-    /// Receives the input `x` and the output `y` of a link. For an activation `x` is the pre-activation `z`.
+    /// Receives the input `x` and the output `y` of a link, the factor of the chain rule that `at` describes. For an
+    /// activation `x` is the pre-activation `z`.
     fn forward(&mut self, _at: &Link<'_>, _x: &[T], _y: &[T]) {}
 
-    /// Receives the gradients with respect to the output, `dy`, and the input, `dx`, of a link.
+    /// Receives the gradients with respect to the output, `dy`, and the input, `dx`, of a link, the factor of the chain
+    /// rule that `at` describes.
     ///
     /// For an addition, `dy` and `dx` are the gradients before and after the addition.
     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], _dx: &[T]) {}

@@ -22,7 +22,7 @@ pub struct NormStats {
 }
 
 impl NormStats {
-    /// Returns the norm and the counts of the values of two slices together.
+    /// Returns the norm and the counts of the values of two slices together, from those of each.
     pub(super) fn and(self, other: Self) -> Self {
         NormStats {
             norm: libm::hypot(self.norm, other.norm),

@@ -16,7 +16,8 @@ use core::fmt;
 use serde::Deserialize;
 use std::io::BufRead;
 
-/// A run as a [`Recorder`] wrote it: its updates, its epochs, and the budget over the run.
+/// A run as a [`Recorder`] wrote it: its updates, its epochs, and its budget, the decades (powers of ten) by which each
+/// link of the chain rule changes the norm of the gradient.
 ///
 /// The norms of an update are those over all its passes: the parts of an accumulated gradient, the shards of a rank. A
 /// loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are numbered from 1.
@@ -97,7 +98,7 @@ struct Update {
 }
 
 impl Update {
-    /// Moves the links to `budget`, as those of the update `number`.
+    /// Moves the links to `budget`, as those of update number `number`, and ends this update there.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
         for (name, factor, norms) in self.links.drain(..) {
             budget.push(number, &name, factor, norms);
@@ -161,7 +162,8 @@ impl RunRecord {
         &self.epochs
     }
 
-    /// Returns the decades of each link of the main path over the updates.
+    /// Returns the decades (powers of ten) by which each link of the main path changes the norm of the gradient, over
+    /// the updates.
     pub fn budget(&self) -> &BudgetHistory {
         &self.budget
     }

@@ -9,7 +9,7 @@ use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The number of local maxima over the sampled points, the highest, that golden sections refine.
+/// The number of local maxima over the sampled points, taken from the highest down, that golden sections refine.
 const CANDIDATES: usize = 24;
 /// The number of golden sections that shrink the interval around a maximum: to 0.618⁴⁸ ≈ 1e-10 of its width, at
 /// which a smooth maximum is exact to 1e-20.
@@ -21,8 +21,8 @@ const JUMP: f64 = 1e-9;
 /// is within 1e-8.
 const DIGITS: usize = 8;
 
-/// Returns the largest value of `f` that was found, and its argument. The local maxima over `points`, which must be
-/// sorted, are refined between their neighbours.
+/// Returns the largest value of `f` that was found, and its argument. The highest local maxima over `points`, which
+/// must be sorted, are refined between their neighbours.
 pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);

@@ -55,13 +55,13 @@ laws! {
     Overwrites: "results are overwritten: nothing of what was there before is left",
     /// Layers: the gradient is accumulated in `dw`.
     Accumulates: "the gradient of the parameters is added to what is there",
-    /// Layers: the content of scratch and saved memory is arbitrary before the forward pass.
+    /// Layers: the content of scratch and saved memory before the forward pass has no influence.
     ReadsOnlyWritten: "nothing is read that was not given or written before",
     /// Layers and cells: memory beside the slices is untouched.
     StaysInside: "nothing outside the given slices is touched",
     /// Layers: blocks cover the parameters, each once, under names of their own.
     BlocksTile: "the blocks tile the parameters, in order, under different names",
-    /// Layers: each parameter block has an effect.
+    /// Layers: each parameter block has a gradient other than zero for some input.
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: the memory of a pass does not shrink when its shape grows.
     MemoryGrows: "memory does not shrink when batch or steps grow, nothing is saved in inference, modes have one state",
@@ -71,7 +71,7 @@ laws! {
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
     /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`.
     ShortGradients: "rows of a gradient that are zero may be missing",
-    /// Layers with parts: the events that a monitor receives from the parts.
+    /// Layers with parts: the links (factors of the chain rule) that the parts report to a monitor.
     ReportsLinks: "a part reports the same links inside another layer as by itself",
     /// Layers whose `reads_later_steps` is false: the first steps of a sequence alone give the same outputs.
     Causal: "steps depend on no later step, unless the layer says so",
@@ -132,7 +132,8 @@ laws! {
     RestsAtZero: "a gradient of zero moves nothing",
     /// Schedules: the result is the incoming update times one number.
     Scales: "a schedule multiplies by one number, which is not negative",
-    /// Layers, and transforms that update each parameter by itself: updates in the backward pass.
+    /// Layers, and transforms that update each parameter by itself: an update inside the backward pass gives the
+    /// parameters plus the update.
     Descends: "a step in one pass is the update, added",
     /// Optimizers: updates along a constant gradient point against it.
     Downhill: "an optimizer steps downhill",
@@ -240,7 +241,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// The findings of a suite so far.
+/// The findings of a suite so far: the violations, and the worst error of each law.
 #[derive(Debug)]
 pub(super) struct Trial {
     subject: String,
@@ -302,7 +303,7 @@ pub(super) fn differ(a: f64, b: f64, allowed: f64) -> bool {
     !same && beyond((a - b).abs(), allowed)
 }
 
-/// Whether an error exceeds the allowed one, or either is NaN.
+/// Whether `error` exceeds `allowed`, or either is NaN.
 pub(super) fn beyond(error: f64, allowed: f64) -> bool {
     error.is_nan() || allowed.is_nan() || error > allowed
 }

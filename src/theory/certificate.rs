@@ -19,11 +19,11 @@ use num_traits::Float;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LinkBound {
-    /// The path of the link: `2`, `3.branch.0`.
+    /// The path of the link (a factor of the chain rule, such as a layer) in the network: `2`, `3.branch.0`.
     pub name: String,
     /// The kind of the link's layer, such as `Linear`.
     pub kind: String,
-    /// Upper bound on `‖∂y/∂x‖₂`, x the input and y the output of the link; `None` if the layer states no
+    /// Upper bound on `‖∂y/∂x‖₂`, x the input and y the output of the link; `None` if its layer states no
     /// bound.
     pub bound: Option<f64>,
 }
@@ -88,7 +88,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The threshold of vanishing in the printed certificate: a gradient norm that is reduced by four decades.
+    /// The factor on a gradient's norm below which the printed certificate calls the gradient vanished: four decades.
     pub const VANISHED: f64 = 1e-4;
 
     /// Computes the certificate of `network` with the parameters `w`, for passes over batches of `shape`.
@@ -112,7 +112,7 @@ impl Certificate {
         Ok(Certificate { links, horizons })
     }
 
-    /// Returns the bound of each link, from input to output.
+    /// Returns the bound of each link (a factor of the chain rule, such as a layer), from input to output.
     pub fn links(&self) -> &[LinkBound] {
         &self.links
     }
@@ -122,13 +122,15 @@ impl Certificate {
         &self.horizons
     }
 
-    /// Returns the links whose layer states no bound. If there is one, the certificate proves nothing over depth.
+    /// Returns the links (factors of the chain rule) whose layer states no bound. If there is one, the certificate
+    /// proves nothing over depth.
     pub fn missing(&self) -> impl Iterator<Item = &LinkBound> {
         self.links.iter().filter(|link| link.bound.is_none())
     }
 
-    /// Returns the product of all bounds, an upper bound on `‖∂L/∂x‖/‖∂L/∂y‖`. `None` if a link has no
-    /// bound.
+    /// Returns the product of the bounds of all links, an upper bound on `‖∂L/∂x‖/‖∂L/∂y‖`. Here x is
+    /// the input and y the output of the network, and L any loss. `None` if a link (factor of the chain rule)
+    /// has no bound.
     ///
     /// If the product is beyond the range of `f64`, the result is ∞ or the smallest positive number.
     pub fn bound(&self) -> Option<f64> {
@@ -136,20 +138,20 @@ impl Certificate {
     }
 
     /// Returns `log10` of [`bound`](Self::bound), which is in the range of `f64` at any depth. −∞ if no gradient
-    /// reaches the input; `None` if a link has no bound.
+    /// reaches the input; `None` if a link (factor of the chain rule) has no bound.
     pub fn decades(&self) -> Option<f64> {
         self.product(1.0).map(Product::decades)
     }
 
-    /// Returns an upper bound on `‖∂L/∂x‖` for `‖∂L/∂y‖ = output_gradient`; `None` if a link has no
-    /// bound.
+    /// Returns an upper bound on the norm of the input gradient, `‖∂L/∂x‖`, if that of the output gradient,
+    /// `‖∂L/∂y‖`, is `output_gradient`. `None` if a link (factor of the chain rule) has no bound.
     pub fn gradient_bound(&self, output_gradient: f64) -> Option<f64> {
         self.product(output_gradient).map(Product::value)
     }
 
     /// Whether the norm of the gradient is certain to shrink by a factor below `threshold` between output and input.
     ///
-    /// `None` if a link has no bound. `Some(false)` proves nothing.
+    /// `None` if a link (factor of the chain rule) has no bound. `Some(false)` proves nothing.
     pub fn vanishes(&self, threshold: f64) -> Option<bool> {
         Some(self.decades()? < libm::log10(threshold).next_down())
     }
@@ -207,8 +209,8 @@ fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if tenths >= 100.0 { format!("1.0e{}", exponent + 1.0) } else { format!("{:.1}e{exponent}", tenths / 10.0) }
 }
 
-/// Writes a row for each link, from output to input, with its bound and the product so far. Then it writes the
-/// conclusions over depth and over time.
+/// Writes a row for each link (factor of the chain rule), from output to input, with its bound and the product so far.
+/// Then it writes the conclusions over depth and over time.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&LinkBound) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();

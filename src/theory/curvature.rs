@@ -93,7 +93,7 @@ impl<'a, S: Scalar, L: Layer<S>> Bench<'a, S, L> {
 }
 
 impl<'a, T: Scalar> Hessian<'a, T> {
-    /// Creates the Hessian of `loss` at the parameters `w`, for the rows `x` and their targets.
+    /// Creates the Hessian of `loss` at the parameters `w`, for the rows `x` of a batch of `shape` and their `target`.
     ///
     /// # Shapes
     /// x: \[rows, input\], time-major; there is one target for each row of the output.
@@ -178,7 +178,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
     /// Returns the largest eigenvalue of H, from at most `products` products `H v`: Lanczos iteration with full
     /// orthogonalization.
     ///
-    /// The iteration ends earlier if the estimate changes by a relative 10⁻¹⁰ or less, or if the directions are
+    /// The iteration ends earlier if the estimate changes by a relative 10⁻¹⁰ or less, or if the Krylov space is
     /// exhausted. The estimate is a lower bound; about 30 products give three digits.
     ///
     /// # Errors
@@ -224,8 +224,8 @@ impl<'a, T: Scalar> Hessian<'a, T> {
     }
 }
 
-/// Returns the largest eigenvalue of a symmetric tridiagonal matrix with the given diagonal and the entries `beside`
-/// it, by bisection: a point is above it or not. NaN if an entry is not finite.
+/// Returns the largest eigenvalue of a symmetric tridiagonal matrix, by bisection. `beside` holds the entries next to
+/// `diagonal`, one fewer. NaN if an entry is not finite.
 fn largest_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> f64 {
     let at = |i: usize| if i < beside.len() { Float::abs(beside[i]) } else { 0.0 };
     let radius = |i: usize| at(i) + if i > 0 { at(i - 1) } else { 0.0 };

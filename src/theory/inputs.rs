@@ -27,7 +27,7 @@ pub struct InputStatistics {
     pub(super) common: Option<f64>,
 }
 
-/// The number of rows that represent all rows.
+/// The number of rows whose mean squares represent those of all rows of the inputs.
 pub(super) const POINTS: usize = 32;
 
 impl InputStatistics {

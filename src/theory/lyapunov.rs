@@ -13,7 +13,8 @@ use crate::{
 use alloc::vec::Vec;
 use num_traits::Float;
 
-/// Lyapunov exponents by QR iteration: `J_t Q_{t−1} = Q_t R_t`, and `λ_i` is the mean of `ln R_ii` over the steps.
+/// Lyapunov exponents of a sequence of Jacobians J_t, by QR iteration: `J_t Q_{t−1} = Q_t R_t`, and `λ_i` is the
+/// mean of `ln R_ii` over the steps.
 ///
 /// A small difference of states, or a gradient, grows by the factor `e^(λ_1 t)` over t steps in almost all directions.
 /// The sum of the first k exponents is the growth rate of k-dimensional volumes. If all exponents are below 0,
@@ -34,11 +35,11 @@ use num_traits::Float;
 #[derive(Clone, Debug)]
 pub struct LyapunovSpectrum {
     size: usize,
-    /// The columns of Q: orthonormal directions, each contiguous.
+    /// The columns of Q in the QR iteration: orthonormal directions, each contiguous.
     directions: Vec<f64>,
-    /// A buffer for J Q while a step is added.
+    /// A buffer for the products of a step's Jacobian and the directions.
     images: Vec<f64>,
-    /// Σ ln R_ii over the counted steps.
+    /// For each exponent i, the sum of ln R_ii over the counted steps, R the triangular factor of the QR iteration.
     sums: Vec<f64>,
     steps: usize,
 }
@@ -149,7 +150,8 @@ fn normalize(v: &mut [f64]) -> f64 {
     largest * length
 }
 
-/// Sets `v` to a unit vector orthogonal to `done`, from an axis that is far enough from their span.
+/// Sets `v` to a unit vector orthogonal to the orthonormal directions `done`: what remains of a coordinate axis that is
+/// far enough from their span.
 fn any_direction(done: &[f64], v: &mut [f64]) {
     for axis in 0..v.len() {
         v.fill(0.0);
@@ -209,8 +211,8 @@ pub fn lyapunov_spectrum<T: Scalar>(
     Ok(spectrum)
 }
 
-/// Computes the Jacobian `∂s′/∂s` of one step of a layer with state, at the state `s` and the input row `x`. It
-/// is row-major: entry (i, j) is `∂s′[i]/∂s[j]`.
+/// Computes the Jacobian `∂s′/∂s` of one step of a layer with state, on the input row `x`. s is the state `state`
+/// before the step, s′ the state after it. The Jacobian is row-major: entry (i, j) is `∂s′[i]/∂s[j]`.
 ///
 /// # Errors
 /// [`Error::Parameter`] if the layer has no state. [`Error::Length`] if `w` is not the layer's parameters, `x` not one

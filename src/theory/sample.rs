@@ -21,7 +21,7 @@ const SAMPLES: usize = 32;
 const ROWS: usize = 1 << 16;
 /// The largest number of steps that is sampled. With 8 networks a small layer takes seconds.
 const STEPS: usize = 1 << 18;
-/// The largest number of values of a sampled pass: 1 GiB of `f32`.
+/// The largest number of values of a sampled pass (saved, scratch, inputs and outputs): 1 GiB of `f32`.
 const VALUES: usize = 1 << 28;
 
 /// Mean and mean square of values.
@@ -51,10 +51,11 @@ impl Spread {
     }
 }
 
-/// The change of the gradient's norm in one link, in decades, averaged over the random networks.
+/// The change of the gradient's norm in one link (a factor of the chain rule), averaged over the random networks.
 #[derive(Clone, Debug)]
 pub(super) struct SampledLink {
-    /// Name and index of the link in the table of names; `None` for a change across a layer that reports no link.
+    /// The name and the index of the link in the table of link names; `None` for a change between the reported links,
+    /// in a layer that reports none.
     pub told: Option<(String, usize)>,
     pub factor: Factor,
     pub on_main_path: bool,
@@ -73,7 +74,7 @@ impl SampledLink {
 struct Values {
     name: String,
     index: usize,
-    /// The number of rows of the parts of the pass that were added so far.
+    /// The number of rows in the means `x` and `y`; a pass that is reported in parts adds its rows part by part.
     rows: usize,
     x: Spread,
     y: Spread,
@@ -82,17 +83,18 @@ struct Values {
 /// Statistics from the passes of several random networks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
-    /// The table of link names.
+    /// The names of the network's links (factors of the chain rule), at their indices.
     names: Vec<String>,
-    /// The links in the order of the backward pass.
+    /// The changes of the gradient's norm in each link, in the order of the backward pass.
     links: Vec<SampledLink>,
     /// Inputs and outputs of the links, in the order of the forward pass.
     values: Vec<Values>,
-    /// Statistics of the network's output.
+    /// Mean and mean square of the network's output.
     output: Spread,
 }
 
-/// A monitor that records the links of one pass: gradient norms before and after, inputs and outputs.
+/// A monitor that records each link (factor of the chain rule) of one pass: the norms of the gradient before and after
+/// it, and the statistics of its input and output.
 #[derive(Default)]
 struct Watch {
     links: Vec<(SampledLink, [f64; 2])>,
@@ -135,12 +137,13 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
 }
 
 impl Sample {
-    /// Runs passes of `network` on normal inputs with the statistics `inputs`, or on random indices for an embedding,
-    /// and normal gradients at its output.
+    /// Runs passes of `network`, freshly initialized for each, on normal inputs with the statistics `inputs`, or on
+    /// random indices for an embedding. The inputs are sequences of `steps` steps; the gradients at the output are
+    /// normal.
     ///
     /// # Errors
-    /// The errors of the initializers. [`Error::TooLarge`] for more than [`STEPS`] steps, or if a pass has more than
-    /// [`VALUES`] values.
+    /// Those of [`Workspace::new`] and of the initializers. [`Error::TooLarge`] for more than [`STEPS`] steps, or if a
+    /// pass has more than [`VALUES`] values.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Spread, steps: usize) -> Result<Self, Error> {
         let dims = network.dims();
         room::<T>("the parameters of the network", &[dims.parameters])?;
@@ -177,8 +180,8 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Adds the records of one network to the means over networks. `start` and `end` are the norms of the gradient at
-    /// the network's output and input.
+    /// Adds the records of one network, `watch`, and the statistics of its output to the means over networks. `start`
+    /// and `end` are the norms of the gradient at the network's output and input.
     fn add(&mut self, watch: Watch, output: Spread, [start, end]: [f64; 2]) {
         let share = 1.0 / NETS as f64;
         let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
@@ -213,9 +216,11 @@ impl Sample {
         }
     }
 
-    /// Returns the links of the layer at `path`, in the order of the backward pass.
+    /// Returns the links (factors of the chain rule) of the layer at `path`, in the order of the backward pass. Empty
+    /// if the network has no link of this name.
     ///
-    /// A layer that reports no link has one link, with the change of the gradient across the layer.
+    /// A layer that reports no link has one link, with the change of the gradient across the layer. This change is
+    /// returned once: the next call for a layer at the same place returns a change of 0.
     pub fn links(&mut self, path: &str) -> Vec<SampledLink> {
         let told: Vec<_> = self.links.iter().filter(|link| is_within(link.name(), path)).cloned().collect();
         if !told.is_empty() {
@@ -243,8 +248,8 @@ impl Sample {
         }
     }
 
-    /// Returns the mean change of the gradient's norm in the link `name`, in decades; `None` if no such link was
-    /// reported.
+    /// Returns the mean change of the gradient's norm in the link (factor of the chain rule) `name`, in decades. `None`
+    /// if no such link was reported.
     pub fn link(&self, name: &str) -> Option<f64> {
         self.links.iter().find(|link| link.name() == name).map(|link| link.decades)
     }
@@ -268,7 +273,7 @@ impl Sample {
     }
 }
 
-/// Whether the link `name` belongs to the layer at `path` or to a part of it.
+/// Whether the link (factor of the chain rule) `name` belongs to the layer at `path` or to a layer inside it.
 fn is_within(name: &str, path: &str) -> bool {
     let rest = name.strip_prefix(path);
     path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

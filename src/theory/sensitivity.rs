@@ -32,17 +32,18 @@ impl UnitSensitivity {
 }
 
 /// Computes the sensitivity of each unit of a recurrent layer to its own parameter, along one sequence `x` from a zero
-/// state.
+/// state. A unit's own parameter is its diagonal entry of the recurrent weights, or its bias of the gate that carries
+/// the state.
 ///
 /// For a linear unit `h_t = λ h_{t−1} + x_t` with white input of variance 1, `E h² = 1/(1 − λ²)`, but
 /// `E (∂h/∂λ)² = (1 + λ²)/(1 − λ²)³`: as λ approaches 1, the gradient grows far faster than the state.
 /// This is the curse of memory (Zucchet & Orvieto 2024). An input scaled by √(1 − λ²) keeps the state bounded.
 ///
-/// The function takes a forward pass on [`Dual`] numbers for each unit. It returns `None` for a custom layer, or a
-/// layer that is not recurrent.
+/// The function takes a forward pass on [`Dual`] numbers for each unit. It returns `None` for a custom layer, for one
+/// that is not recurrent, and for one without such a parameter.
 ///
 /// # Shapes
-/// x: \[steps, input\].
+/// w: the layer's parameters; x: \[steps, input\].
 ///
 /// # Errors
 /// [`Error::Length`] where `x` is empty or does not fill whole rows, or `w` does not have the layer's parameters. Those

@@ -61,7 +61,10 @@ pub struct SingleInput {
 
 impl SingleInput {
     /// Simulates `nets` random networks with the layers of `network`, each on one random input with the mean and the
-    /// mean square of `inputs`. `None` if theory does not describe one of the layers.
+    /// mean square of `inputs`.
+    ///
+    /// `None` if one of the layers has no formula here. These have: activations, PRelu, LayerNorm, RmsNorm, linear
+    /// layers with weights of mean 0 and known variances, and residuals of these.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `nets` is 0, or a constructor refuses a parameter of a layer. [`Error::InvalidLayer`] if
@@ -76,7 +79,7 @@ impl SingleInput {
     }
 
     /// Simulates `nets` random networks described by `node`, each on one random input with the mean and the mean square
-    /// of `inputs`. `None` if theory does not describe one of the layers.
+    /// of `inputs`. `None` if one of the layers has no formula: see [`of`](Self::of).
     ///
     /// # Errors
     /// Those of [`of`](Self::of).
@@ -124,15 +127,17 @@ impl SingleInput {
 
 /// Values of one layer's forward pass that its backward pass uses.
 enum Step {
-    /// z = W h + b minus the mean of b. `weight` and `bias` are the variances of the entries of W and b.
+    /// A linear layer with independent weights: z = W h + b minus the mean of b, h its input. `weight` and `bias` are
+    /// the variances of the entries of W and b.
     Weights { h: Vec<f64>, z: Vec<f64>, weight: f64, bias: f64 },
-    /// W = gain · Q, or some rows or columns of it. Q is an orthogonal matrix with Q h = turned.
+    /// A linear layer with the orthogonal weights W = gain · Q, or some rows or columns of them. Q is an orthogonal
+    /// matrix with Q h = turned, h the layer's input.
     Rotation { h: Vec<f64>, turned: Vec<f64>, gain: f64 },
     /// The slopes φ′(z) of an activation.
     Slopes(Vec<f64>),
-    /// y = (x − mean)/σ, or y = x/σ if not `centred`.
+    /// A normalization of the row x: y = (x − mean)/σ, or y = x/σ if not `centred`; `sigma` is σ.
     Norm { y: Vec<f64>, sigma: f64, centred: bool },
-    /// y = x + s f(x), with the steps of f.
+    /// A residual y = x + s f(x): `branch` holds the steps of f, `scale` is s.
     Residual { branch: Vec<Step>, scale: f64 },
 }
 
@@ -145,7 +150,8 @@ struct Row {
 }
 
 impl Row {
-    /// Scales the inputs to exactly their stated mean square, before the first weights.
+    /// Scales the values to exactly the stated mean square of the inputs. Only the first call does, and none after an
+    /// activation or norm.
     fn settle(&mut self) {
         let Some(square) = self.told.take() else { return };
         let scale = libm::sqrt(square * self.values.len() as f64) / length(&self.values);
@@ -181,8 +187,8 @@ impl Walk {
         Ok(v)
     }
 
-    /// Simulates the forward pass of `node`, which replaces the values of `row` and adds its steps. Returns whether
-    /// theory describes all its layers.
+    /// Simulates the forward pass of `node`, which replaces the values of `row` and adds its steps. Returns whether all
+    /// its layers have a formula.
     fn forward(&mut self, node: &LayerSpec, row: &mut Row) -> Result<bool, Error> {
         match node {
             LayerSpec::Sequential { layers, .. } => {
@@ -302,7 +308,7 @@ impl Walk {
     }
 }
 
-/// Returns the inner product, up to the length of the shorter slice.
+/// Returns the inner product of `a` and `b`, up to the length of the shorter one.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
 }

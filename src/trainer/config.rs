@@ -46,7 +46,7 @@ pub struct TrainConfig {
     /// far by more than this value. The default is 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub min_delta: f64,
-    /// The windows of truncated backpropagation through time, with an update for each; `None` trains on whole
+    /// The windows of steps of truncated backpropagation through time, with an update for each. `None` trains on whole
     /// sequences.
     #[cfg_attr(feature = "serde", serde(default))]
     pub truncation: Option<Truncation>,

@@ -50,9 +50,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes one update on all ranks from `samples`, those of the whole update. First `g = Σ_shards Σ_parts share ·
-    /// ∂L_part/∂w` is summed along the binary tree of the shards, then `w ← w + u(g)` with u the chain of
-    /// transforms. The share is the factor of a part in the loss of the update. The result is the same on each rank.
+    /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank.
+    ///
+    /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the
+    /// shards. Then `w ← w + u(g)` with u the chain of transforms. A part is a group of samples of one pass, and its
+    /// share the factor of its loss in the loss of the update.
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -128,7 +130,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Computes the weight of each shard of an update from `samples`.
+    /// Computes the total weight of the rows in each shard of all ranks, for an update from `samples`, and writes it to
+    /// `parallel.weights`.
     fn weigh_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -183,8 +186,10 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Runs the forward pass over those of `samples`, all samples of the update, that belong to `shards`, and computes
-    /// the loss of each shard. Leaves `share · ∂L/∂y` in the workspace, and returns the sum of the losses, each
-    /// times its share: its factor in the loss of the update.
+    /// the loss of each shard. Each loss is multiplied by its share, its factor in the loss of the update.
+    ///
+    /// Leaves `share · ∂L/∂y` in the workspace and the losses in `parallel.losses`, and returns the sum of the
+    /// losses.
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -333,8 +338,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(report)
     }
 
-    /// Returns the index, in the data set, of the first sample of `parts` whose own loss is not finite; `None` if there
-    /// is none.
+    /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for it alone, is not
+    /// finite. `None` if there is none.
     fn first_non_finite_loss(&mut self, reader: &mut Reader<'_, T>, parts: Parts<'_>) -> Option<usize> {
         for (i, &sample) in parts.samples.iter().enumerate() {
             let one = Parts { samples: &[sample], first: parts.first + i, size: 1 };

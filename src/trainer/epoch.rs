@@ -55,11 +55,11 @@ impl EpochSum {
 struct Observers<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
     on_step: Option<&'a mut OnStep<'f>>,
-    /// Whether updates are timed.
+    /// Whether updates are timed, which a monitor needs for the records of updates.
     timed: bool,
     /// Whether a callback or monitor on any rank can end the run after an update.
     may_stop: bool,
-    /// Whether a monitor stopped the run.
+    /// Whether a monitor on any rank stopped the run.
     stopped: bool,
 }
 

@@ -91,7 +91,7 @@ pub struct Trainer<T, L, C, G> {
     /// of the last epoch.
     pub(crate) best: Vec<T>,
     parallel: Option<Box<DataParallel<T>>>,
-    /// The scales and names of the model from which the trainer was made.
+    /// The scales and names of the model from which the trainer was made; empty without one.
     pub(crate) interface: Interface,
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct Run<'a, T: Scalar> {
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Returns the largest number of steps of a pass over sequences of `steps` steps.
+    /// Returns the largest number of steps of one pass over sequences of `steps` steps: with windows, theirs.
     fn pass_steps(&self, steps: usize) -> usize {
         self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
@@ -292,7 +292,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// Lets the next update compare the ranks again, since this one may be changed.
+    /// Lets the next update compare the ranks again, since the state of this rank may be changed.
     fn compare_ranks_again(&mut self) {
         if let Some(parallel) = &mut self.parallel {
             parallel.agreed = false;
@@ -328,7 +328,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(&self.parameters[self.workspace.blocks().get(name)?.range.clone()])
     }
 
-    /// Returns the moving average of the parameters, if the transform keeps one.
+    /// Returns the moving average of the parameters, one value for each; `None` if the transform keeps none.
     pub fn averaged_parameters(&self) -> Option<&[T]> {
         self.optimizer.averaged_weights(self.workspace.blocks())
     }

@@ -36,7 +36,7 @@ pub struct FitOptions<'a, T: Scalar> {
 /// A callback after each epoch; its `Break` ends the fit.
 pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
-/// A callback after each update; its `Break` ends the fit after the current samples.
+/// A callback after each update; its `Break` ends the fit after the samples of this update.
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
 /// Writes which options are set.

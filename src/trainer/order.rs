@@ -23,9 +23,9 @@ pub(super) struct Order {
     begun: usize,
     /// The samples of the chunk begun last, in their order.
     within: Vec<usize>,
-    /// The number of samples taken from this chunk.
+    /// The number of samples of the chunk begun last that are already returned.
     taken: usize,
-    /// The samples of the next update.
+    /// The samples of the update that `next` returned last.
     group: Vec<usize>,
 }
 

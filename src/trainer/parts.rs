@@ -6,8 +6,8 @@ use crate::{
     scalar::Scalar,
 };
 
-/// The monitor of one pass of an update that runs several passes. It forwards the values of the pass, but not its
-/// gradient: the trainer reports the gradient of the whole update.
+/// The monitor of one pass of an update that runs several passes. It passes the values of the links (factors of the
+/// chain rule) on to `monitor`, but not the parameter gradient: the trainer reports that of the whole update.
 pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Whether the pass is the first of the update.

@@ -28,7 +28,7 @@ use crate::{transform::Optimizer, workspace::Workspace};
 pub(super) struct Updated {
     /// The loss over all samples of the update; NaN if the total weight is 0.
     pub loss: f64,
-    /// The total weight of the rows, by which a mean loss divides.
+    /// The total weight of the rows of the update, by which a mean loss divides.
     pub weight: f64,
     pub outcome: Outcome,
 }
@@ -37,7 +37,7 @@ pub(super) struct Updated {
 pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
 
 impl Updated {
-    /// Combines the results of this update and the next: applied if either is, with the loss over the rows of both.
+    /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of both.
     /// `mean` states whether the loss is a mean over rows.
     fn and(self, next: Updated, mean: bool) -> Updated {
         let outcome = if self.outcome == Outcome::Apply { self.outcome } else { next.outcome };
@@ -58,7 +58,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// update is skipped. The workspace's gradient is overwritten by the update; a monitor receives the gradient once,
     /// before that. With a [`Truncation`](super::Truncation) there is an update for each window. Then the loss is over
     /// all windows, and the result states whether any update was applied. On [several ranks](Self::set_data_parallel),
-    /// `samples` are those of the whole update, the same on each rank; in an update that counts this is checked.
+    /// `samples` are those of the whole update, the same on each rank. This is checked, unless no row counts.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
@@ -81,7 +81,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes the updates from `samples`: one, or one for each window of steps. Calls `each` with each update.
+    /// Makes the updates from `samples`: one, or one for each window of steps. Calls `each` with the result of each.
     #[inline]
     pub(super) fn update(
         &mut self,
@@ -131,8 +131,8 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes the result of an update to `each`. If its loss is not finite because a parameter is not, it returns an
-    /// error instead.
+    /// Passes the result `done` of an update to `each`. If the loss of an applied update is not finite because a
+    /// parameter is not, it returns an error instead.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
@@ -199,7 +199,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the total weight of the rows of `samples`, by which a mean loss divides: 0 if all rows are masked or of
-    /// an ignored class. `batch` receives the samples in groups of `size`; if there is only one group, it stays chosen.
+    /// an ignored class. The batch of `reader` receives the samples in groups of `size`; if there is only one group, it
+    /// stays chosen.
     #[inline]
     pub(super) fn total_weight(
         &self,
@@ -259,8 +260,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(loss)
     }
 
-    /// Writes the inputs of `batch` to the workspace, and sets the key of the dropout masks. `first` is the position of
-    /// the batch's first sample in the update.
+    /// Writes the inputs of the batch of `reader` to the workspace, and sets the key of the dropout masks. `first` is
+    /// the position of the batch's first sample in the update.
     #[inline]
     pub(super) fn fill(&mut self, reader: &Reader<'_, T>, first: usize) -> Result<(), Error> {
         let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
@@ -268,9 +269,11 @@ impl<T: Scalar> Run<'_, T> {
         reader.batch.write_input(reader.data, self.workspace.input_mut(reader.batch.shape())?)
     }
 
-    /// Runs a pass for each part of `parts`. Leaves in the workspace the sum of their gradients, each times its
-    /// `share`, a function of the total weight of the part's rows. Returns the sum of the losses, times the same
-    /// shares. Parts of weight 0 are skipped; if all are, the gradient is unchanged and the sum is 0.
+    /// Runs a pass for each part of `parts`, a group of up to `parts.size` samples. Leaves in the workspace the sum of
+    /// their gradients, each times its share: `share` of the total weight of the part's rows.
+    ///
+    /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are, the gradient is
+    /// unchanged and the sum is 0.
     pub(super) fn accumulate(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -304,8 +307,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Runs the backward pass with updates in place, `w ← w + u(g)`, if each layer may be updated as soon as its
-    /// gradient is computed. Returns whether it did.
+    /// Runs the backward pass with updates in place, `w ← w + u(g)` with u the chain of transforms, if each layer may
+    /// be updated as soon as its gradient g is computed. Returns whether it did; if not, nothing was computed.
     #[inline]
     fn step_in_place(&mut self) -> Result<bool, Error> {
         let Run { workspace, optimizer, parameters, .. } = self;

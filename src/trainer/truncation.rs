@@ -11,7 +11,7 @@ use crate::{
 
 impl<T: Scalar> Run<'_, T> {
     /// Makes an update for each window of the steps of `samples`, batch by batch, and calls `each` with its result. The
-    /// initial state is restored afterwards.
+    /// initial state, which `windows` keeps meanwhile, is restored afterwards.
     pub(super) fn each_window(
         &mut self,
         windows: &mut StepWindows<T>,

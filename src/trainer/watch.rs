@@ -19,7 +19,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Sets how the next updates are recorded, and discards the record of the last one.
+    /// Sets how the next updates are recorded, in the fields `always` and `started`, and discards the record of the
+    /// last one.
     pub fn begin(&mut self, always: bool, started: Option<Clock>) {
         (self.always, self.started, self.step) = (always, started, None);
     }

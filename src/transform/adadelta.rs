@@ -32,20 +32,21 @@ impl Adadelta {
         Adadelta { rate, rho: 0.9, epsilon: 1e-6 }
     }
 
-    /// Sets the decay ρ of both averages, at least 0 and below 1.
+    /// Sets the decay ρ of the moving averages of squared gradients and of squared updates, at least 0 and below 1.
     #[must_use]
     pub fn rho(self, rho: f64) -> Self {
         Adadelta { rho, ..self }
     }
 
-    /// Sets ε, not negative. With 0 the parameters never change.
+    /// Sets ε, which is added to both moving averages before their roots; not negative. With 0 the parameters never
+    /// change.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Adadelta { epsilon, ..self }
     }
 
     /// Returns the function from `(w, g, [v, u])` to the update and the new `[v, u]`: the moving averages of the
-    /// squares of the gradients g and of the updates. The parameter w is not read.
+    /// squares of the gradients g and of the updates before the learning rate. The parameter w is not read.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [rate, rho, fresh, epsilon] = [-self.rate, self.rho, 1.0 - self.rho, self.epsilon].map(scalar::<T>);
         move |_, g, [v, u]| {
@@ -73,7 +74,8 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
         check_epsilon::<T>("epsilon of Adadelta", self.epsilon)
     }
 
-    /// Two values for each parameter: all v, then all u. In `f16` and `bf16` three values each hold their square roots.
+    /// Two values for each parameter: all v, the average of squared gradients, then all u, that of squared updates. In
+    /// `f16` and `bf16` three values each hold their square roots.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

@@ -34,7 +34,7 @@ impl Adagrad {
         Adagrad { rate, decay: 0.0, initial: 0.0, epsilon: 1e-10 }
     }
 
-    /// Sets the decay δ of the rate, not negative.
+    /// Sets the decay δ of the learning rate, which is `η/(1 + t δ)` after t updates; not negative.
     #[must_use]
     pub fn rate_decay(self, decay: f64) -> Self {
         Adagrad { decay, ..self }
@@ -46,7 +46,7 @@ impl Adagrad {
         Adagrad { initial, ..self }
     }
 
-    /// Sets ε, not negative.
+    /// Sets ε, which is added to the root of the sum of squares; not negative.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Adagrad { epsilon, ..self }
@@ -89,7 +89,8 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         check_epsilon::<T>("epsilon of Adagrad", self.epsilon)
     }
 
-    /// One value for each parameter: s. In `f16` and `bf16` three values hold its fourth root, since s would overflow.
+    /// One value for each parameter: s, the sum of squared gradients. In `f16` and `bf16` three values hold its fourth
+    /// root, since s would overflow.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
     }

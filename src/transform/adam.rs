@@ -17,13 +17,14 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g`,
-/// `v ← β₂ v + (1 − β₂) g²`, both divided by `1 − βᵗ`.
+/// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g` and
+/// `v ← β₂ v + (1 − β₂) g²`. At step t, counted from 1, `m̂ = m/(1 − β₁ᵗ)` and
+/// `v̂ = v/(1 − β₂ᵗ)`.
 ///
-/// AMSGrad divides by the largest v so far. In formats narrower than `f32` m and √v are kept with the digits of
-/// `f32`, each as several values, and a step is computed in `f64`. A g² beyond the format (|g| above some 1e20 in
-/// `f32`) stops its parameter permanently: clip first. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018,
-/// algorithm 2.
+/// With [`amsgrad`](Self::amsgrad) the largest v so far takes the place of v. In formats narrower than `f32` m and √v
+/// are kept with the digits of `f32`, each as several values, and a step is computed in `f64`. A g² beyond the format
+/// (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. Source: Kingma & Ba 2015, algorithm 1;
+/// Reddi et al. 2018, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {
@@ -70,8 +71,8 @@ impl Adam {
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
 
-    /// Computes one update in a narrow format, in `f64` and rounded once. `decay(block) · w` is subtracted from the
-    /// update of each parameter w.
+    /// Computes one update in a format narrower than `f32`: in `f64`, rounded once. `decay(block) · w` is subtracted
+    /// from the update of each parameter w.
     fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
         let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
         let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
@@ -136,8 +137,9 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         self.check_settings::<T>()
     }
 
-    /// Two values for each parameter, three with AMSGrad: all m, all v, then all largest v. In `f16` and `bf16` three
-    /// values each hold m, and the square roots of the others.
+    /// Two values for each parameter: all m, the average of gradients, then all v, that of squared gradients. With
+    /// AMSGrad a third one: then all largest v so far. In `f16` and `bf16` three values each hold m, and the square
+    /// roots of the others.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
     }
@@ -149,7 +151,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 }
 
-/// Returns the larger of two second moments; NaN if `v` is NaN.
+/// Returns the larger of the second moment `v` and the largest one before, `most`; NaN if `v` is NaN.
 fn larger<T: Scalar>(v: T, most: T) -> T {
     if v > most || v.is_nan() { v } else { most }
 }
@@ -172,7 +174,7 @@ impl AdamW {
         AdamW { adam: Adam::new(rate), decay, roles: matrices() }
     }
 
-    /// Changes the settings of Adam, such as β, ε and AMSGrad.
+    /// Sets β, ε and AMSGrad of Adam by `change`, as in `.adam(|adam| adam.betas(0.9, 0.95))`.
     #[must_use]
     pub fn adam(self, change: impl FnOnce(Adam) -> Adam) -> Self {
         AdamW { adam: change(self.adam), ..self }
@@ -196,8 +198,9 @@ impl AdamW {
         self.adam.amsgrad
     }
 
-    /// Returns the function `(w, g, [m, v])` to the update and the new `[m, v]`, at `factor` times the learning rate.
-    /// The decay acts on w; `step` is the number of updates before this one.
+    /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`, at `factor` times the learning
+    /// rate and without AMSGrad. Pass 0 for w if the block does not decay. `step` is the number of updates before this
+    /// one.
     pub(super) fn whole_rule<T: Scalar>(
         &self,
         factor: f64,

@@ -30,13 +30,14 @@ impl AdamSettings {
         check_epsilon::<T>(epsilon, self.epsilon)
     }
 
-    /// Adds the settings to a description.
+    /// Returns `spec` with the learning rate, the betas and ε added to its settings.
     pub fn describe(&self, spec: TransformSpec) -> TransformSpec {
         spec.setting("rate", self.rate).setting("betas", self.betas).setting("epsilon", self.epsilon)
     }
 }
 
-/// The setters and the check of an optimizer with `settings` of Adam; `$betas` documents the first setter.
+/// Defines `betas`, `epsilon` and `check_settings` of an optimizer that has a field `settings: AdamSettings`. `$betas`
+/// is the doc comment of `betas`.
 macro_rules! adam_setters {
     ($optimizer:ident, $betas:literal) => {
         impl $optimizer {
@@ -47,7 +48,7 @@ macro_rules! adam_setters {
                 self
             }
 
-            /// Sets ε, not negative.
+            /// Sets ε, which keeps the divisor of the update from 0; not negative. The default is 1e-8.
             #[must_use]
             pub fn epsilon(mut self, epsilon: f64) -> Self {
                 self.settings.epsilon = epsilon;
@@ -71,8 +72,11 @@ macro_rules! adam_setters {
 }
 pub(super) use adam_setters;
 
-/// Implements the transform for an optimizer with `settings` of Adam and two values of state for each parameter, which
-/// are named `$state`. `$roots` is that of [`update_each`](super::each_parameter::update_each).
+/// Implements `GradientTransform` for an optimizer that has a field `settings: AdamSettings`, a method `rule` and two
+/// values of state for each parameter.
+///
+/// `$state` names the two values, and `$doc` documents `state_len`. `$roots` states which of the two are kept as square
+/// roots in narrow formats, for [`update_each`](super::each_parameter::update_each).
 macro_rules! two_moments {
     ($optimizer:ident, $state:literal, $roots:expr, $doc:literal) => {
         impl $optimizer {

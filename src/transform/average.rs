@@ -15,8 +15,9 @@ use alloc::{vec, vec::Vec};
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
 /// [`warm_up`](Self::warm_up) and [`debias`](Self::debias) make the average forget the initial weights sooner. By
-/// default the average is kept beside the run. With [`as_result`](Self::as_result) trainers evaluate it, predict by it
-/// and make models of it.
+/// default training and its results do not use the average:
+/// [`Optimizer::averaged_weights`](super::Optimizer::averaged_weights) returns it. With [`as_result`](Self::as_result)
+/// trainers evaluate it, predict by it and make models of it.
 ///
 /// The state holds two values for each parameter, three in `f16` and `bf16`: the average and its rounding error.
 /// Without the error, a decay near 1 would round each step to nothing. `WeightAverage` stands last in a chain, since it
@@ -44,11 +45,11 @@ pub struct WeightAverage {
     result: bool,
 }
 
-/// The weight of the initial parameters in an average.
+/// The treatment of the initial parameters in a moving average of the parameters with decay d.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Start {
-    /// `d^t` after t updates.
+    /// The average begins at the initial parameters: after t updates they have the weight `d^t`.
     #[default]
     Initial,
     WarmUp,
@@ -68,8 +69,8 @@ impl WeightAverage {
         WeightAverage { start: Start::WarmUp, ..self }
     }
 
-    /// Keeps `a/(1 − dᵗ)` after t updates, for an average a that begins at 0, as Adam does: the initial weights have no
-    /// part in it. It replaces [`warm_up`](Self::warm_up). Source: Kingma & Ba 2015, section 3.
+    /// Keeps `a/(1 − dᵗ)` after t updates, for an average a that begins at 0, as Adam does: the initial weights
+    /// have no part in it. It replaces [`warm_up`](Self::warm_up). Source: Kingma & Ba 2015, section 3.
     #[must_use]
     pub fn debias(self) -> Self {
         WeightAverage { start: Start::Debias, ..self }

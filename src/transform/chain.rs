@@ -4,7 +4,9 @@ use super::{GradientTransform, Member, Outcome, TransformSpec, Update, both};
 use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::vec::Vec;
 
-/// A tuple is a chain: each member has its range of the state, and a member that skips the update ends the step.
+/// Implements `GradientTransform` for a tuple of transforms, a chain. Each member has a range of the state, in order.
+/// A member that returns `Outcome::Skip` ends the step. The arguments are the type parameter and the index of each
+/// member.
 macro_rules! chain {
     ($($member:ident $index:tt),+) => {
         impl<T: Scalar, $($member: GradientTransform<T>),+> GradientTransform<T> for ($($member,)+) {

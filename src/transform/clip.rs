@@ -12,7 +12,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Clips each value of the gradient to the range from −c to c. NaN stays NaN.
+/// Clips each value of the gradient to the range from −c to c, c being the limit of [`new`](Self::new). NaN stays
+/// NaN.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipValue {
@@ -68,9 +69,10 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
 
 /// Clips the gradient of all parameters to norm c: `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
-/// ‖g‖ is over all trained parameters, and without overflow. A gradient with a value that is not finite is left
-/// unchanged: scaling by its norm would write NaN everywhere; see [`SkipNonFinite`](super::SkipNonFinite). By default
-/// ε is 0; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio 2013, algorithm 1.
+/// The norm is that of the gradient of all trained parameters, computed without overflow. A gradient with a value that
+/// is not finite is left unchanged: scaling by its norm would write NaN everywhere; see
+/// [`SkipNonFinite`](super::SkipNonFinite). By default ε is 0; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio
+/// 2013, algorithm 1.
 ///
 /// ```
 /// use chainrule::{Blocks, layer::{Layer, Linear}, transform::{ClipNorm, Optimizer, Sgd}};
@@ -117,7 +119,7 @@ impl ClipNorm {
         ClipNorm { epsilon, ..self }
     }
 
-    /// Returns the norm of the gradient before clipping, at the last update; `None` before the first.
+    /// Returns the p-norm of the gradient before clipping, at the last update; `None` before the first.
     pub fn norm(&self) -> Option<f64> {
         self.norm
     }
@@ -164,7 +166,8 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
     }
 }
 
-/// Clips the gradient of each block by itself: a block whose 2-norm is above c is scaled down to norm c.
+/// Clips the gradient of each block by itself: one whose 2-norm is above the limit of [`new`](Self::new) is scaled down
+/// to it.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipBlockNorm {

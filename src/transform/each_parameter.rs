@@ -17,12 +17,14 @@ pub(super) fn remainder(beta: f64, t: f64) -> f64 {
     if (1.0 - beta) * t > 50.0 { 0.0 } else { libm::pow(beta, t) }
 }
 
-/// Replaces each gradient g by the update of a rule: `(w, g, state) ↦ (update, state)`, with N values of state a
-/// parameter, all first values before all second ones.
+/// Replaces each gradient g by the update of `rule`: `(w, g, state) ↦ (update, state)`, with N values of state for
+/// each parameter. The state of `update` holds all first values, then all second ones.
 ///
-/// `decays` is `None` for a block that stays as it is, and otherwise whether the rule receives the parameter w: if not,
-/// w is 0. In narrow formats `wide` is the rule, in `f64`. There a state k with `roots[k]` is kept as its square root,
-/// which has half the range of exponents.
+/// Frozen blocks, and those for which `decays` returns `None`, are left unchanged. Where it returns `Some(false)`, the
+/// rule receives 0 in place of the parameter w, so that a weight decay has no effect.
+///
+/// In formats narrower than `f32`, `wide` takes the place of `rule`. There value k of the state is kept as its square
+/// root if `roots[k]`: the root has half the range of exponents.
 pub(super) fn update_each<T: Scalar, const N: usize>(
     update: Update<'_, T>,
     roots: [bool; N],

@@ -14,7 +14,7 @@ use alloc::{vec, vec::Vec};
 /// Lion: `w ← w − η (sign(β₁ m + (1 − β₁) g) + λ w)`, then `m ← β₂ m + (1 − β₂) g`; the sign of
 /// 0 is 0.
 ///
-/// Each parameter moves by η. So η should be smaller than for Adam: 3 to 10 times in the paper. Without
+/// Each parameter moves by η. So η should be smaller than for Adam: 3 to 10 times smaller in the paper. Without
 /// [`decay`](Self::decay) λ is 0. By default only matrices decay. Source: Chen et al. 2023, algorithm 2.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -34,7 +34,8 @@ impl Lion {
         Lion { rate, betas: [0.9, 0.99], decay: 0.0, roles: matrices() }
     }
 
-    /// Sets β₁ and β₂, at least 0 and below 1.
+    /// Sets β₁, the weight of the moving average m in the direction of an update, and β₂, the decay of m. Both
+    /// are at least 0 and below 1.
     #[must_use]
     pub fn betas(self, first: f64, second: f64) -> Self {
         Lion { betas: [first, second], ..self }
@@ -86,7 +87,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
         check_amount::<T>("the weight decay of Lion", self.decay)
     }
 
-    /// One value for each parameter: m. In `f16` and `bf16` it takes three values.
+    /// One value for each parameter: m, the moving average of gradients. In `f16` and `bf16` it takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * blocks.parameters()
     }

@@ -75,9 +75,10 @@ pub struct Update<'a, T: Scalar> {
     pub blocks: &'a Blocks,
     /// The current values of the parameters.
     pub w: &'a [T],
-    /// On entry the gradient, on return the update that is added to `w`.
+    /// On entry the gradient, or in a chain the result of the transform before. On return the update, which is added
+    /// to `w`.
     pub gradient: &'a mut [T],
-    /// The state of the transform.
+    /// The transform's own state, of [`state_len`](GradientTransform::state_len) values.
     pub state: &'a mut [T],
     /// The number of updates applied before this one.
     pub step: u64,
@@ -103,12 +104,13 @@ impl<'a, T: Scalar> Update<'a, T> {
         Update { blocks, w, gradient, state, step, start: 0, recorded: false }
     }
 
-    /// Restricts the step to the parameters from index `start` on.
+    /// States that `w` and `gradient` begin at parameter `start` of the network. Blocks and state remain those of the
+    /// whole network.
     pub(crate) fn starting_at(self, start: usize) -> Self {
         Update { start, ..self }
     }
 
-    /// Asks clips for the norm of the gradient that they leave: [`GradientTransform::clipped_norm`].
+    /// Sets whether clips compute the norm of the gradient that they leave, for [`GradientTransform::clipped_norm`].
     pub(crate) fn recorded(self, recorded: bool) -> Self {
         Update { recorded, ..self }
     }
@@ -230,25 +232,26 @@ pub trait GradientTransform<T: Scalar>: Debug {
         0
     }
 
-    /// Initializes the state, which is zero on entry, before the first step.
+    /// Initializes the state, which is zero on entry, before the first step. The default leaves it zero.
     ///
     /// # Panics
     /// As [`update`](Self::update).
     fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
 
-    /// Receives a metric that should fall, such as a validation loss, once an epoch.
+    /// Receives a metric that should fall, such as a validation loss, once an epoch. The default ignores it.
     ///
     /// # Panics
     /// As [`update`](Self::update).
     fn on_metric(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
-    /// The factor, at most 1, by which clipping multiplied the gradient of the last step; `None` without clipping.
+    /// The factor, at most 1, by which clipping multiplied the gradient of the last step. Monitors receive it; with
+    /// `None`, the default, they receive nothing.
     fn clip_factor(&self) -> Option<f64> {
         None
     }
 
-    /// The norm of the gradient that clipping left in the last step, for a clip that does not multiply the gradient by
-    /// one factor. Of a chain, that of the last clip. `None`, the default, if it is not known.
+    /// The 2-norm of the gradient that clipping left in the last step, for a clip that does not multiply the gradient
+    /// by one factor. Of a chain, that of the last clip. `None`, the default, if it is not known.
     ///
     /// [`ClipNorm`], [`ClipBlockNorm`] and [`ClipValue`] compute it in updates with a
     /// [record](crate::trainer::Step::clipped_norm).
@@ -266,7 +269,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
 
     /// Returns the weights that training results in, if they are in `state` and not the parameters, as with
     /// [`ScheduleFreeAdamW`] and [`WeightAverage::as_result`]. Trainers evaluate them, predict by them and make models
-    /// of them.
+    /// of them. `None`, the default, if the parameters are the result.
     ///
     /// # Panics
     /// As [`update`](Self::update).
@@ -294,7 +297,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Returns the transform as data, with one entry for each transform of a chain. A checkpoint stores the entries;
     /// loading compares them with those of the present chain.
     ///
-    /// A transform without this method is known by the name of its type, its position and the length of its state.
+    /// The default identifies a transform by the name of its type, its position in the chain and the length of its
+    /// state.
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         vec![TransformSpec::unstated(core::any::type_name::<Self>(), self.state_len(blocks))]
     }

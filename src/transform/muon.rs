@@ -40,7 +40,7 @@ const LEAST_NORM: f64 = 1e-7;
 pub struct Muon {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
-    /// The rate that this was made with: `rate/made` is the factor on the rate of the other blocks.
+    /// The learning rate given to `new`. AdamW updates the other blocks at `rate/made` times its own rate.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     made: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -82,13 +82,13 @@ impl Muon {
         Muon { momentum, ..self }
     }
 
-    /// Sets the decay λ of the matrices, not negative.
+    /// Sets the weight decay λ of the matrices: an update also subtracts `rate · λ · w`. It is not negative.
     #[must_use]
     pub fn decay(self, decay: f64) -> Self {
         Muon { decay, ..self }
     }
 
-    /// Uses `u = m` in place of Nesterov's momentum.
+    /// Orthogonalizes the momentum m itself, in place of Nesterov's `μ m + (1 − μ) g`.
     #[must_use]
     pub fn without_nesterov(self) -> Self {
         Muon { nesterov: false, ..self }
@@ -109,7 +109,7 @@ fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>
 }
 
 /// Returns three lengths for [`orthogonalize`] of a matrix X with `rows ≤ columns`: that of X and of its next
-/// iterate, that of `A = X Xᵀ` and of `b A + c A²`, and that of the packed factors.
+/// iterate, that of `A = X Xᵀ` and of `b A + c A²`, and that of a packed factor of their products.
 fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
     let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
     let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));
@@ -117,7 +117,8 @@ fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
 }
 
 /// Replaces `x`, a row-major matrix, by the result of five Newton–Schulz steps from `x/‖x‖_F`. It must not have
-/// more rows than columns. `scratch` holds a matrix of that size, two of `rows` × `rows`, and the packed factors.
+/// more rows than columns. `scratch` has room for a matrix of that size, two of `rows` × `rows`, and a packed factor:
+/// see [`scratch_len`].
 fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]) {
     let [matrix, square, _] = scratch_len([rows, columns]);
     let (next, rest) = scratch.split_at_mut(matrix);
@@ -195,8 +196,9 @@ impl<T: Scalar> GradientTransform<T> for Muon {
         Stage::Optimizer
     }
 
-    /// Two values for each parameter: all m, then all v of Adam. For a matrix m is the momentum, and v is not used. In
-    /// `f16` and `bf16` each takes three values, and √v is held in place of v.
+    /// Two values for each parameter: all m, the average of gradients, then all v, AdamW's average of squared
+    /// gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` each takes three values, and
+    /// √v is held in place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         2 * slots::<T>() * blocks.parameters()
     }

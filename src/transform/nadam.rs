@@ -37,20 +37,20 @@ impl NAdam {
         NAdam { settings: AdamSettings::new(rate), momentum_decay: 0.004 }
     }
 
-    /// Sets ψ, the decay of the warm-up of the momentum, not negative.
+    /// Sets ψ, not negative: the momentum of step t is `β₁ (1 − ½ · 0.96^{t ψ})`.
     #[must_use]
     pub fn momentum_decay(self, decay: f64) -> Self {
         NAdam { momentum_decay: decay, ..self }
     }
 
-    /// Returns the momentum `μ_t` of step t, counted from 1.
+    /// Returns the momentum `μ_t = β₁ (1 − ½ · 0.96^{t ψ})` of step `t`, counted from 1.
     fn momentum(&self, t: f64) -> f64 {
         self.settings.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
     }
 
     /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`: the moving averages of the
     /// gradient g and of g². The parameter w is not read. `step` is the number of updates before this one, `product`
-    /// the product of all momenta up to this one.
+    /// the product of the momenta `μ_i` of all steps including this one.
     fn rule<T: Scalar>(&self, step: u64, product: f64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
@@ -91,8 +91,9 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
         Stage::Optimizer
     }
 
-    /// Two values for each parameter: all m, then all v. One more value is the product of all μ. In `f16` and `bf16`
-    /// each takes three values, and √v is held in place of v.
+    /// Two values for each parameter: all m, the average of gradients, then all v, that of squared gradients. One more
+    /// value is the product of the momenta so far. In `f16` and `bf16` each takes three values, and √v is held in
+    /// place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>() * (2 * blocks.parameters() + 1)
     }

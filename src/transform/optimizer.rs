@@ -37,9 +37,10 @@ pub struct Optimizer<T, G: ?Sized> {
     steps: u64,
     guarded: bool,
     in_place: InPlace,
-    /// The learning rate that the transform was made with, and the one that was set; `None` if none was.
+    /// The learning rate that the transform was made with, and the one that was set last; `None` if none was set.
     rates: Option<[f64; 2]>,
-    /// The last field, so that an optimizer can be used as one of a `dyn GradientTransform`.
+    /// The transform or chain. It is the last field, so that a reference to an optimizer converts to one with
+    /// `G = dyn GradientTransform<T>`.
     transform: G,
 }
 
@@ -73,7 +74,7 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
 }
 
 /// Checks a transform. Returns its initial state, whether it contains a guard against non-finite gradients, and whether
-/// it may update in place.
+/// it may update parameters during the backward pass.
 pub(crate) fn initial_state<T: Scalar>(
     transform: &mut dyn GradientTransform<T>,
     blocks: &Blocks,
@@ -87,7 +88,8 @@ pub(crate) fn initial_state<T: Scalar>(
     Ok((state, guarded, checked_in_place(transform)))
 }
 
-/// Returns whether a chain may update in place, with a plain rate only if the format `T` can hold it.
+/// Returns whether a chain may update parameters during the backward pass: [`InPlace::No`] also for a plain rate that
+/// is negative or not finite in the format `T`.
 fn checked_in_place<T: Scalar>(transform: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
     match in_place(transform) {
         InPlace::Plain(rate) if check_rate::<T>(rate).is_err() => InPlace::No,
@@ -96,8 +98,8 @@ fn checked_in_place<T: Scalar>(transform: &(impl GradientTransform<T> + ?Sized))
 }
 
 impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
-    /// Turns `gradient` into an update and adds it to `w`. The values of `gradient` on return are unspecified; a
-    /// monitor sees the update.
+    /// Turns `gradient` into an update and adds it to `w`. Returns [`Outcome::Skip`] if a transform skipped the update:
+    /// then `w` is unchanged. The values of `gradient` on return are unspecified; a monitor sees the update.
     ///
     /// # Errors
     /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`, or the transform needs a
@@ -152,8 +154,9 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(outcome)
     }
 
-    /// Runs an element-wise chain on `w` and their `gradient`, the parameters from index `start` on, and adds the
-    /// update to `w`. The update is not counted.
+    /// Runs an element-wise chain on the parameters `w`, which begin at parameter `start` of the network, and adds the
+    /// update to them. `gradient` is that of `w`. The update is not counted: call [`note_step`](Self::note_step) once
+    /// for all parameters.
     pub(crate) fn step_from(
         &mut self,
         blocks: &Blocks,
@@ -192,18 +195,19 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Refuses blocks for which the transform needs a state of another length.
+    /// Refuses blocks for which the transform needs a state of another length than that of [`state`](Self::state).
     pub(crate) fn check_state(&self, blocks: &Blocks) -> Result<(), Error> {
         let what = "state of the transform (an optimizer takes the blocks that it was made for)";
         require_length(what, self.transform.state_len(blocks), self.state.len())
     }
 
-    /// Returns the number of updates made.
+    /// Returns the number of updates made; skipped ones do not count.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The learning rate of the next update, with the factors of schedules; `None` if the transform states none.
+    /// The learning rate of the next update, with the factors of schedules. `None` if the transform states none, or if
+    /// its state has another length for these blocks.
     pub fn learning_rate(&self, blocks: &Blocks) -> Option<f64> {
         self.check_state(blocks).ok()?;
         self.transform.learning_rate(blocks, &self.state, self.steps)
@@ -270,7 +274,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Whether the chain may update some parameters before the gradient of others is known.
+    /// Whether, and how, the chain may update some parameters before the gradient of others is known.
     pub(crate) fn in_place(&self) -> InPlace {
         self.in_place
     }
@@ -316,7 +320,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         self.transform.result(blocks, &self.state)
     }
 
-    /// Whether [`result`](Self::result) may return weights for these blocks.
+    /// Whether [`result`](Self::result) returns weights for these blocks once an update was made.
     pub(crate) fn has_result(&self, blocks: &Blocks) -> bool {
         self.transform.result(blocks, &self.state).is_some()
     }

@@ -56,7 +56,7 @@ impl Group {
         }
     }
 
-    /// Refuses a name that no block has.
+    /// Refuses a name that no block has or lies below.
     pub(super) fn check(&self, blocks: &Blocks) -> Result<(), Error> {
         match self {
             Group::Under(name) => blocks.under(name).map(|_| ()),

@@ -13,14 +13,14 @@ use core::fmt;
 
 /// Gives each group of blocks a chain of its own: rate, decay, β, clipping, schedule, or another optimizer.
 ///
-/// A block belongs to the first group that holds it, or to the others. The chain of a group has one optimizer, and
-/// receives the blocks of the group alone: [`ClipNorm`](super::ClipNorm) in it clips by the norm of the group.
-/// Transforms around `PerGroup` act on all blocks: a clip before it, a [`Schedule`](super::Schedule) after it. Averages
-/// and [`SkipNonFinite`](super::SkipNonFinite) are for all blocks, and refused in a group. An update that the chain of
-/// one group skips is skipped as a whole.
+/// A block belongs to the first group that holds it; [`new`](Self::new) takes the chain for the other blocks. The chain
+/// of a group has one optimizer, and receives the blocks of the group alone: [`ClipNorm`](super::ClipNorm) in it clips
+/// by the norm of the group. Transforms around `PerGroup` act on all blocks: a clip before it, a
+/// [`Schedule`](super::Schedule) after it. Averages and [`SkipNonFinite`](super::SkipNonFinite) are for all blocks, and
+/// refused in a group. An update that the chain of one group skips is skipped as a whole.
 ///
-/// The learning rate that trainers report and [set](super::Optimizer::set_learning_rate) is that of the others. An
-/// update copies parameters and gradient once, and is not made layer by layer in the backward pass.
+/// The learning rate that trainers report and [set](super::Optimizer::set_learning_rate) is that of the chain for the
+/// other blocks. An update copies parameters and gradient once, and is not made layer by layer in the backward pass.
 ///
 /// ```
 /// use chainrule::{Role, layer::Sequential, loss::MeanSquaredError, trainer::{TrainConfig, Trainer}};
@@ -34,7 +34,7 @@ use core::fmt;
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 pub struct PerGroup<T: Scalar> {
-    /// The others first, then the groups.
+    /// First the blocks that no group holds, then the groups in the order in which they were added.
     parts: Vec<Part<T>>,
     /// All blocks, as given to `validate`.
     blocks: Blocks,
@@ -52,7 +52,7 @@ impl<T: Scalar> fmt::Debug for PerGroup<T> {
 
 /// One group with its chain, and copies of its parameters and their gradient, one block after the other.
 struct Part<T: Scalar> {
-    /// `None` for the others.
+    /// The choice of blocks; `None` for the blocks that no group holds.
     group: Option<Group>,
     chain: Box<dyn GradientTransform<T>>,
     /// The indices of the blocks of the group among all blocks.
@@ -72,7 +72,8 @@ impl<T: Scalar> Part<T> {
         self.chain.state_len(&self.blocks)
     }
 
-    /// Returns the range of each block of the group among all parameters, and among those of the group.
+    /// Returns two ranges for each block of the group: among the parameters of `all`, the blocks of the network, and
+    /// among those of the group.
     fn ranges(&self, all: &Blocks) -> impl Iterator<Item = [core::ops::Range<usize>; 2]> {
         let of = all.iter().enumerate().filter(|(i, _)| self.indices.binary_search(i).is_ok());
         of.zip(&self.blocks).map(|((_, block), own)| [block.range.clone(), own.range.clone()])
@@ -80,32 +81,32 @@ impl<T: Scalar> Part<T> {
 }
 
 impl<T: Scalar> PerGroup<T> {
-    /// Creates the transform with the chain of the blocks without a group.
+    /// Creates the transform without groups. `others` is the chain for the blocks that no group holds.
     pub fn new(others: impl GradientTransform<T> + 'static) -> Self {
         PerGroup { parts: [Part::new(None, others)].into(), blocks: Blocks::default(), clipped: None }
     }
 
-    /// Adds a group with its chain.
+    /// Adds a group of blocks with its `chain`. A block that an earlier group holds does not belong to it.
     #[must_use]
     pub fn group(mut self, group: impl Into<Group>, chain: impl GradientTransform<T> + 'static) -> Self {
         self.parts.push(Part::new(Some(group.into()), chain));
         self
     }
 
-    /// Returns, for each of `blocks`, the number of its part.
+    /// Returns, for each of `blocks`, the index in `parts` of its group; 0 if no group holds it.
     fn owners(&self, blocks: &Blocks) -> Vec<usize> {
         let holds = |part: &Part<T>, block: &Block<'_>| part.group.as_ref().is_some_and(|group| group.holds(block));
         blocks.iter().map(|block| self.parts.iter().position(|part| holds(part, block)).unwrap_or(0)).collect()
     }
 
-    /// Whether `blocks` are those that the groups were made for, frozen or not.
+    /// Whether `blocks` are those that `validate` received; which are frozen makes no difference.
     fn fits(&self, blocks: &Blocks) -> bool {
         let key = |block: &Block<'_>| (block.range.start, block.range.end, block.role);
         blocks.len() == self.blocks.len()
             && blocks.iter().zip(&self.blocks).all(|(a, b)| key(a) == key(b) && a.name == b.name)
     }
 
-    /// Calls `visit` with each part and its range of the state.
+    /// Calls `visit` with each entry of `parts` and its range of `state`.
     fn each_state(&mut self, mut state: &mut [T], mut visit: impl FnMut(&mut Part<T>, &mut [T])) {
         for part in &mut self.parts {
             let (own, rest) = state.split_at_mut(part.state_len());
@@ -115,7 +116,7 @@ impl<T: Scalar> PerGroup<T> {
     }
 }
 
-/// Returns the blocks with these indices, with ranges one after the other.
+/// Returns the blocks whose indices are in `indices`, which is sorted. Their new ranges follow one another from 0.
 fn chosen(blocks: &Blocks, indices: &[usize]) -> Blocks {
     let mut start = 0usize;
     Blocks::collect(|visit| {
@@ -162,7 +163,7 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         visit(Member::of::<Self>(Stage::Optimizer));
     }
 
-    /// The states of the chains: that of the others, then those of the groups.
+    /// The states of all chains: first that of the blocks without a group, then those of the groups.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.fits(blocks) {
             return self.parts.iter().map(Part::state_len).sum();

@@ -12,8 +12,8 @@ use alloc::{vec, vec::Vec};
 ///
 /// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss. The
 /// metric has fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is
-/// not finite changes nothing. As PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong
-/// sign below zero.
+/// not finite changes nothing. Otherwise it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin
+/// has the wrong sign below zero.
 ///
 /// ```
 /// use chainrule::{layer::Linear, loss::MeanSquaredError};
@@ -45,7 +45,8 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
     }
 
-    /// Sets the relative amount by which the metric must fall, at least 0 and below 1. The default is 1e-4.
+    /// Sets the fraction of the best metric by which a metric must be below it to count as a fall, at least 0 and
+    /// below 1. The default is 1e-4.
     #[must_use]
     pub fn threshold(self, threshold: f64) -> Self {
         ReduceOnPlateau { threshold, ..self }

@@ -38,13 +38,13 @@ impl RmsProp {
         RmsProp { rate, alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centred: false }
     }
 
-    /// Sets α, at least 0 and below 1.
+    /// Sets α, the decay of the moving average of squared gradients, at least 0 and below 1.
     #[must_use]
     pub fn alpha(self, alpha: f64) -> Self {
         RmsProp { alpha, ..self }
     }
 
-    /// Sets ε, not negative.
+    /// Sets ε, which is added to the root in the divisor; not negative.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         RmsProp { epsilon, ..self }
@@ -112,8 +112,9 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         check_epsilon::<T>("epsilon of RMSprop", self.epsilon)
     }
 
-    /// One value for each parameter for v, then ḡ if centred, then b with momentum. In `f16` and `bf16` three values
-    /// each, for √v in place of v and `(1 − μ) b` in place of b.
+    /// One value for each parameter: all v, the average of g²; if centred, then all ḡ, the average of g; with
+    /// momentum, then all b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and
+    /// `(1 − μ) b`.
     fn state_len(&self, blocks: &Blocks) -> usize {
         (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
     }

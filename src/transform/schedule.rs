@@ -32,7 +32,7 @@ pub struct Schedule {
 struct Part {
     /// The update from which this part is in force.
     start: u64,
-    /// The number of updates after which the count of the part grows by 1.
+    /// The number of updates after which the count that `kind` receives grows by 1.
     updates: u64,
     kind: Kind,
 }
@@ -156,7 +156,7 @@ impl Schedule {
     /// Returns the schedule that follows this one up to update `at`, and `next`, counted from 0, from there on.
     ///
     /// `at` counts updates from the start of this schedule; a later [`per_epoch`](Self::per_epoch) makes it count
-    /// epochs. As PyTorch's `SequentialLR`.
+    /// epochs. PyTorch calls this `SequentialLR`.
     #[must_use]
     pub fn then(mut self, at: u64, next: Schedule) -> Self {
         self.parts.retain(|part| part.start < at);
@@ -166,12 +166,12 @@ impl Schedule {
         self
     }
 
-    /// Counts epochs of `updates` updates in place of updates: the factor is that of the epoch, `⌊t/updates⌋` at update
-    /// t, and stays the same within one. Steps and starts given before this call count epochs.
+    /// Counts epochs of `updates` updates in place of updates: the factor is that of the epoch, `⌊t/updates⌋` at
+    /// update t, and stays the same within one. Steps and starts given before this call count epochs.
     ///
-    /// `updates` is the number of applied updates of an epoch: that of its batches over
-    /// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), rounded up, or with a truncation that
-    /// of the windows of its batches. It must not be 0. Skipped updates do not count.
+    /// `updates` is the number of applied updates of an epoch: the number of its batches divided by
+    /// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), rounded up, or with a truncation the
+    /// number of windows of its batches. It must not be 0. Skipped updates do not count.
     ///
     /// ```
     /// use chainrule::transform::Schedule;
@@ -206,7 +206,7 @@ impl Schedule {
 }
 
 impl Kind {
-    /// Returns the factor at `step`, counted from 0.
+    /// Returns the factor at `step`, the number of updates, or of epochs, since this schedule came into force.
     fn factor(&self, step: u64) -> f64 {
         let t = step as f64;
         match self {
@@ -310,7 +310,7 @@ fn part(t: f64, span: f64) -> f64 {
     if span > 0.0 { t / span } else { 1.0 }
 }
 
-/// Returns the value between `from` and `to` along half a cosine: `from` at `part` 0, `to` at 1.
+/// Returns the value between `from` and `to` along half a cosine: `from` at `part` 0, `to` at `part` 1.
 fn cosine(from: f64, to: f64, part: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + libm::cos(PI * part))
 }

@@ -82,8 +82,8 @@ impl ScheduleFreeAdamW {
         libm::sqrt(1.0 - remainder(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
-    /// Returns c, the weight of z in the average x, for the step after `step` updates, from its value `before` at the
-    /// step before. There Σγ² = γ²/c, γ being the rate of a step.
+    /// Returns c, the weight of z in the average x, for the step after `step` updates. `before` is its value at the
+    /// step before, from which the sum of the squared rates γ follows: `Σγ² = γ²/c`.
     fn weight(&self, step: u64, before: f64) -> f64 {
         let t = step as f64 + 1.0;
         let [last, now] = [t - 1.0, t].map(|t| self.factor(t) * self.factor(t));
@@ -106,7 +106,8 @@ impl ScheduleFreeAdamW {
     }
 }
 
-/// Returns the number of values of `T` that hold one value of x: in wide formats x and its rounding error.
+/// Returns the number of values of `T` that hold one value of the average x: two in `f32` and `f64`, x and its rounding
+/// error, and three in `f16` and `bf16`.
 fn slots_of_x<T: Scalar>() -> usize {
     slots::<T>().max(2)
 }
@@ -183,8 +184,8 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });
     }
 
-    /// Four values for each parameter: x, its rounding error, z and v, one after the other. Two values hold c. In `f16`
-    /// and `bf16` x, z and √v take three values each, and c three.
+    /// Four values for each parameter: x, its rounding error, z and v, one after the other. Two more values
+    /// hold c, the weight of z in x. In `f16` and `bf16` x, z and √v take three values each, and c three.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
     }

@@ -40,7 +40,8 @@ impl Sgd {
         Sgd { momentum, ..self }
     }
 
-    /// Sets the dampening τ, at least 0 and below 1.
+    /// Sets the dampening τ, at least 0 and below 1: after the first step, a gradient enters the momentum with the
+    /// weight `1 − τ`.
     #[must_use]
     pub fn dampening(self, dampening: f64) -> Self {
         Sgd { dampening, ..self }
@@ -104,8 +105,8 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Stage::Optimizer
     }
 
-    /// One value for each parameter with momentum: m. In `f16` and `bf16` three values hold `(1 − μ) m`. None
-    /// without momentum.
+    /// With momentum, one value for each parameter: the momentum buffer m. In `f16` and `bf16` three values hold
+    /// `(1 − μ) m`. Without momentum the state is empty.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
     }

@@ -26,7 +26,8 @@ pub struct TransformSpec {
     pub layout: String,
     /// The number of values of state.
     pub state_len: usize,
-    /// Whether a sound state may hold ±∞.
+    /// Whether the state may hold ±∞. If not, a checkpoint with ±∞ there is refused, unless it is loaded with any
+    /// values.
     pub infinite_state: bool,
     /// Names and values of the settings.
     pub settings: Vec<(String, String)>,
@@ -46,7 +47,7 @@ impl TransformSpec {
         Self::new(&without_paths(type_name), state_len).infinite_state()
     }
 
-    /// Sets the names of the parts of the state.
+    /// Sets the names of the parts of the state, in order, such as `m, v`.
     #[must_use]
     pub fn layout(self, layout: &str) -> Self {
         TransformSpec { layout: layout.into(), ..self }

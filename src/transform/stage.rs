@@ -75,7 +75,8 @@ impl Member {
         Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, in_place: InPlace::No }
     }
 
-    /// Returns the member for a transform that updates each parameter by itself.
+    /// Creates the chain member for the transform type `G`, at `stage`, which updates each parameter by itself:
+    /// [`InPlace::Elementwise`].
     pub(super) fn elementwise<G: ?Sized>(stage: Stage) -> Self {
         Member { in_place: InPlace::Elementwise, ..Self::of::<G>(stage) }
     }
@@ -130,7 +131,8 @@ macro_rules! own_rate {
 }
 pub(super) use own_rate;
 
-/// Implements a transform by the one it wraps; a wrapper may change the `members`.
+/// Implements `GradientTransform` for `$type` by the calls of `$inner`, the transform that it wraps. `$change` is the
+/// [`Member`] that it reports for each `$member` of that transform.
 macro_rules! forwarded {
     ([$($generics:tt)*] $type:ty, $self:ident => $inner:expr, $member:ident => $change:expr) => {
         impl<T: Scalar, $($generics)*> GradientTransform<T> for $type {
@@ -183,7 +185,8 @@ macro_rules! forwarded {
 forwarded!([] alloc::boxed::Box<dyn GradientTransform<T>>, self => (**self), member => member);
 forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Member { ordered: false, ..member });
 
-/// Whether a chain of gradient transforms may update the parameters of a layer as soon as their gradient is known.
+/// Returns whether a chain may update the parameters of a layer as soon as their gradient is known: [`InPlace::Plain`]
+/// for one such transform alone, and [`InPlace::No`] if any member states it.
 pub(crate) fn in_place<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
     let mut found = None;
     chain.members(&mut |member| {

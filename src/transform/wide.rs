@@ -18,8 +18,8 @@ fn digits<T: Scalar>() -> u32 {
     1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()
 }
 
-/// The state of a narrow format: value i of n is `Σ_k 2^(−k d) state[k n + i]`, each term the rounding error of
-/// those before it. The significand of the format has d binary digits.
+/// A view of optimizer state in a format narrower than `f32`: value i of n is `Σ_k 2^(−k d) state[k n + i]`. Each
+/// term is the rounding error of those before it, and d the number of binary digits of the format's significand.
 ///
 /// The first n are the values rounded to the format. The scale keeps the errors from underflow.
 pub(super) struct Wide<'a, T> {

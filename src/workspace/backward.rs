@@ -63,7 +63,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Runs [`backward`](Self::backward) and an update by plain gradient descent at once: `w ← w − η g`.
+    /// Runs [`backward`](Self::backward) and an update by plain gradient descent at once: `w ← w − rate ·
+    /// gradient`.
     ///
     /// Afterwards [`gradient`](Self::gradient) is empty: a [`Sequential`](crate::layer::Sequential) without frozen
     /// blocks updates layer by layer, and never stores the whole gradient. Frozen blocks keep their values.
@@ -90,8 +91,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`descend`](Self::descend) with a rate that was checked before; a negative or infinite `rate` is not
-    /// refused.
+    /// Runs [`descend`](Self::descend) with a `rate` that was checked before: a negative or infinite one is no error.
     #[inline]
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
@@ -105,9 +105,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(())
     }
 
-    /// Runs a backward pass without a monitor, and gives its gradient from the end to the start: each call of `each`
-    /// has the index of the first value. The content of [`gradient`](Self::gradient) is arbitrary afterwards. No block
-    /// may be frozen.
+    /// Runs a backward pass without a monitor, and calls `each` for consecutive ranges of its gradient, from the last
+    /// parameter to the first. The arguments are the index of the range's first value among the parameters, and the
+    /// values. The content of [`gradient`](Self::gradient) is arbitrary afterwards. No block may be frozen.
     #[cfg(feature = "std")]
     pub(crate) fn backward_in_parts(&mut self, w: &mut [T], each: &mut dyn FnMut(usize, &[T])) -> Result<(), Error> {
         let mut chain = |_: &Blocks, start: usize, _: &mut [T], gradient: &mut [T]| each(start, gradient);
@@ -146,8 +146,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.dx.get(..len).unwrap_or(&[])
     }
 
-    /// Sets whether backward passes compute the gradient of the input. The default is false: in many networks it is the
-    /// largest product. Its memory is allocated by the next backward pass, which returns an error if that fails.
+    /// Sets whether backward passes compute the gradient with respect to the input. The default is false: in many
+    /// networks the matrix product for it is the largest of the pass. If its memory cannot be allocated here, the next
+    /// backward pass tries again and returns the error.
     pub fn compute_input_gradient(&mut self, wanted: bool) {
         let memory = &mut self.memory;
         memory.wants_input = wanted;
@@ -198,9 +199,9 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// Runs the backward pass with the parameters `w`. It overwrites the gradient if `begins`, and otherwise adds to
-    /// it; an invalid gradient is always overwritten.
+    /// it. A gradient that an update in place or a panic has made invalid is always overwritten.
     ///
-    /// Refuses parameters of another length, and a pass without a forward pass since the last one.
+    /// Returns an error for parameters of another length, and without a forward pass since the last backward pass.
     #[inline]
     pub(crate) fn run_backward(
         &mut self,

@@ -11,7 +11,7 @@ use crate::{
     size::saturating_product,
 };
 
-/// The shape and mode of the last forward pass, and its sizes.
+/// The shape and mode of the last forward pass, and the lengths of its buffers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
     /// The number of samples.
@@ -23,7 +23,8 @@ pub(super) struct Pass {
     pub(super) mode: Mode,
     /// Whether the pass started from a state that was set, not from zero.
     pub(super) with_state: bool,
-    /// Samples and steps of the output; `None` if the output has lengths of samples, which may differ.
+    /// The samples and steps of the output. `None` if its samples may differ in length: the network then gives the
+    /// shape again after the pass.
     pub(super) after: Option<[usize; 2]>,
     /// The numbers of values of input, output and state, all for the whole batch.
     pub(super) values: [usize; 3],
@@ -53,9 +54,10 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
     /// for a `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where
     /// `w`, `x` or the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where
-    /// the network's output shape or memory does not agree with its answers for the workspace's capacity, and where a
-    /// [`BatchNorm`](crate::layer::BatchNorm) has one row in training. [`DataRule::Index`](crate::DataRule::Index) for
-    /// an input that is not a valid index for an [`Embedding`](crate::layer::Embedding).
+    /// the network's output shape or memory for `shape` does not agree with those for the workspace's capacity, and
+    /// where a [`BatchNorm`](crate::layer::BatchNorm) has one row in training.
+    /// [`DataRule::Index`](crate::DataRule::Index) for an input that is not a valid index for an
+    /// [`Embedding`](crate::layer::Embedding).
     ///
     /// # Panics
     /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
@@ -170,8 +172,8 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Runs a forward pass on `x`, or on the content of the input buffer if it is `None`. A backward pass can follow:
-    /// the mode of inference is replaced by that of evaluation.
+    /// Runs a forward pass on `x`, or on the content of the input buffer if it is `None`. A backward pass may follow,
+    /// so `Mode::Infer` is treated as the mode of evaluation, which keeps what the backward pass needs.
     pub(crate) fn forward(
         &mut self,
         network: &dyn Layer<T>,
@@ -227,7 +229,7 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// Checks `shape`, and the lengths of the parameters `w`, the input (`inputs` values) and the state that was set,
-    /// for a pass in `mode`. Returns the sizes of the pass.
+    /// for a pass in `mode`. Returns the lengths of the buffers of the pass.
     #[inline]
     pub(super) fn check(
         &self,
@@ -253,8 +255,8 @@ impl<T: Scalar> Memory<T> {
         Ok(Pass { with_state: self.starts_from_state, ..pass })
     }
 
-    /// Returns the sizes of a pass over `shape` in `mode`. Refuses sizes that the memory of the workspace does not
-    /// hold, and an invalid output shape.
+    /// Returns the lengths of the buffers that a pass over `shape` in `mode` uses. Returns an error for lengths beyond
+    /// those of the workspace, and for an invalid output shape.
     pub(super) fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
         let memory = network.memory(shape, mode);
         let after = twice("output_shape", || network.output_shape(shape)).map_err(|rule| rule.at(""))?;
@@ -318,8 +320,8 @@ impl<T: Scalar> Memory<T> {
 }
 
 impl Pass {
-    /// Whether a pass over `shape` in `mode` has the same sizes as this one. For sequences of unequal length it is
-    /// false.
+    /// Whether a pass over `shape` in `mode` has buffers of the same lengths as this one. It is false if either pass
+    /// has sequences of unequal length.
     #[inline]
     pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();

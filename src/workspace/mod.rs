@@ -46,7 +46,7 @@ use forward::Pass;
 /// ```
 pub struct Workspace<T, L: ?Sized> {
     memory: Memory<T>,
-    /// The last field, so that a workspace can be converted to one for a `dyn Layer`.
+    /// The network. It is the last field, so that a workspace can be converted to one for a `dyn Layer`.
     network: L,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Memory<T> {
     gradient: Aligned<T>,
     buffers: Buffers<T>,
     rules: InputRules,
-    /// Whether the output has a row for each step of a sample.
+    /// Whether the output has a row for each step of a sample, not one for the whole sample.
     per_step: bool,
     /// Whether the gradient is invalid: after an in-place update of the parameters, or after a pass that panicked.
     spent: bool,
@@ -87,7 +87,7 @@ pub(crate) struct Memory<T> {
     pool: Option<ThreadPool>,
 }
 
-/// Writes the network and the sizes, without the buffers.
+/// Writes the network, the capacity and the number of parameters, without the buffers.
 impl<T, L: core::fmt::Debug + ?Sized> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Workspace")
@@ -98,25 +98,26 @@ impl<T, L: core::fmt::Debug + ?Sized> core::fmt::Debug for Workspace<T, L> {
     }
 }
 
-/// The largest number of threads of a workspace.
+/// The largest number of threads that `set_threads` accepts.
 #[cfg(feature = "std")]
 const THREADS: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
-    /// Creates a workspace for passes through `network` of up to `capacity`.
+    /// Creates a workspace for passes through `network` over at most the samples and steps of `capacity`. Passes run on
+    /// one thread and start from a state of zero, and no block is frozen.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] or [`Error::NoSteps`] for a `capacity` without samples or steps; any other error of
     /// [`BatchShape::check`]. [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names a level that this machine lacks.
     /// [`Error::Parameter`] for a network with a width of 0. [`Error::TooLarge`] for sizes that memory cannot hold.
-    /// [`Error::InvalidLayer`] where a layer breaks a rule, or its answers differ from those at the construction of the
-    /// network.
+    /// [`Error::InvalidLayer`] where a layer breaks a rule, or its methods return other values than at the construction
+    /// of the network.
     pub fn new(network: L, capacity: BatchShape<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Train)
     }
 
-    /// Creates a smaller workspace, only for [`infer`](Self::infer), with passes of up to `capacity`: nothing is kept
-    /// for a backward pass.
+    /// Creates a smaller workspace, only for [`infer`](Self::infer), over at most the samples and steps of `capacity`.
+    /// It has no memory for a backward pass.
     ///
     /// # Errors
     /// Those of [`new`](Self::new).
@@ -156,7 +157,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.dims
     }
 
-    /// Whether the output has a row for each step of a sample.
+    /// Whether the output has a row for each step of a sample, not one for the whole sample.
     pub(crate) fn per_step(&self) -> bool {
         self.memory.per_step
     }
@@ -209,10 +210,10 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 
     /// Sets the number of threads of a pass, including the calling thread. The default is 1.
     ///
-    /// Results have the same bits for any number of threads: rows of samples and of parameters are divided, never a
-    /// sum. For layers too small for this, each thread runs some of the samples, unless a monitor is active. Passes too
-    /// short to gain from threads run on one. The other threads are created here, with the memory they need. They stay
-    /// awake during a pass and sleep between passes.
+    /// Results have the same bits for any number of threads: threads share the rows of a batch or of a parameter block,
+    /// and no sum is divided. For layers too small for this, each thread runs some of the samples, unless a monitor is
+    /// active. Passes too short to gain from threads run on one. The other threads are created here, with the memory
+    /// they need. They stay awake during a pass and sleep between passes.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or where memory cannot hold their
@@ -223,7 +224,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.set_threads(self.network.as_layer(), threads)
     }
 
-    /// Refuses a pass over `shape` in training mode in which a layer would normalize over one row.
+    /// Returns an error if, in a pass over `shape` in training mode, a layer would normalize over a single row.
     pub(crate) fn check_rows(&self, shape: BatchShape<'_>) -> Result<(), Error> {
         self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }
@@ -235,7 +236,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Sets the shards, ranges of samples with a gradient sum of their own, of the next backward pass. `ends` has the
-    /// end of each shard among the samples of the pass. No pass has more than `most` shards.
+    /// end of each shard as an index among the samples of the pass, in increasing order. `most`, a power of two, is the
+    /// largest number of shards of any pass; memory is allocated for it.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sums of the shards.
@@ -307,7 +309,8 @@ impl<T: Scalar> Memory<T> {
         Ok(memory)
     }
 
-    /// Allocates the memory for passes of up to `capacity`; if `trains`, also for backward passes.
+    /// Allocates the memory for passes over at most the samples and steps of `capacity`; if `trains`, also for backward
+    /// passes.
     fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
         let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
         let after = network.output_shape(capacity);
@@ -353,8 +356,8 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// Returns the memory sizes of `network` for passes of up to `capacity`: for inference, then for training (zeros
-    /// unless `trains`). The second result is the number of threads for which they hold.
+    /// Returns (1) the memory sizes of `network` for passes of up to `capacity`, first for inference, then for training
+    /// (zeros unless `trains`), and (2) the number of threads for which they hold.
     fn memory_sizes(
         &mut self,
         network: &dyn Layer<T>,

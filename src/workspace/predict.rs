@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The number of rows of one pass, unless one sample has more.
+/// The number of rows (samples times steps) of one pass, unless one sample has more.
 const ROWS: usize = 1024;
 
 /// Whether a network's output has a row for each step of a sample.
@@ -19,14 +19,14 @@ pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
     network.output_shape(BatchShape::sequences(1, 2)).steps == 2
 }
 
-/// Refuses `data` whose rows do not have `input` values, the input width of a network.
+/// Returns an error for `data` whose rows do not have `input` values, the input width of a network.
 pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> {
     let found = data.width;
     if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
 }
 
-/// Refuses data of another width than the network's input, or with inputs that are not valid indices for an embedding
-/// of the network.
+/// Returns an error for `data` of another width than the network's input, or with inputs that are not valid indices for
+/// an embedding of the network.
 pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     data: &dyn Source<T>,
@@ -37,8 +37,8 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
 }
 
 /// Returns the outputs of the network with the parameters `w` for the samples of `data` in their order, each sample
-/// \[its output steps, output\]. With `windows`, longer sequences run in windows of steps, which takes less memory and
-/// gives the same bits.
+/// \[its output steps, output\]. With `windows`, sequences longer than one window run in windows of consecutive steps,
+/// which takes less memory and gives the same bits.
 pub(crate) fn predict<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
@@ -60,8 +60,8 @@ fn outputs<T: Scalar, L: Layer<T> + ?Sized>(
     product("the outputs (rows × width)", &[rows, workspace.dims().output])
 }
 
-/// Writes the outputs of [`predict`], for the same arguments, to `y`, in passes of about [`ROWS`] rows. Refuses a `y`
-/// of another length than the outputs.
+/// Writes the outputs of [`predict`], for the same arguments, to `y`, in passes of about [`ROWS`] rows. Returns an
+/// error for a `y` of another length than the outputs.
 pub(crate) fn predict_into<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,

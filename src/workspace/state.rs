@@ -4,8 +4,8 @@ use super::{Memory, Workspace};
 use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product};
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Sets the initial state of passes: for each recurrent layer in order, h of all samples, then the cell state of
-    /// all samples.
+    /// Sets the initial state of passes: for each recurrent layer in order, the hidden state h of all samples, then the
+    /// cell state of all samples if it has one.
     ///
     /// # Errors
     /// [`Error::Length`] for a network without state, or unless `state` has the length for a whole number of samples,
@@ -25,7 +25,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Makes the final state of the last pass the initial state of the next: truncated backpropagation through time. No
-    /// gradient flows from window to window.
+    /// gradient flows from a pass to the one before it.
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};

@@ -16,7 +16,8 @@ use alloc::vec::Vec;
 pub(crate) struct StepWindows<T> {
     /// The number of steps of a window.
     pub(crate) steps: usize,
-    /// The layout of the state; the error if it is not known, as for a custom layer with a state.
+    /// The layout of the state. If it is not known, as for a custom layer with a state, the error that windows over
+    /// samples of unequal length return.
     layout: Result<StateLayout, Error>,
     /// The initial state of the first window; empty if it is zero.
     start: Vec<T>,
@@ -41,7 +42,8 @@ impl<T: Scalar> StepWindows<T> {
     }
 }
 
-/// Refuses `layer`, at `path`, if its outputs need steps of other windows. The error names the innermost such layer.
+/// Returns an error if the outputs of `layer`, at `path` in the network, need steps of other windows. The error names
+/// the innermost such layer.
 fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
     let shape = BatchShape::sequences(1, 2);
     let reason = match (layer.reads_later_steps(), layer.output_shape(shape) == shape) {
@@ -57,7 +59,8 @@ fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Stores the current initial state as that of the first window; [`end_windows`](Self::end_windows) restores it.
-    /// Windows that are still open are ended first. `is_ragged` states whether the lengths of samples differ.
+    /// Windows that are still open are ended first. `is_ragged` states whether the samples of the batch may differ in
+    /// length.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
@@ -167,7 +170,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 }
 
-/// Returns `error`, of a window whose first step is `first`, with its step counted in the whole sequence.
+/// Returns `error`, of a window whose first step is `first`, with the step that it names counted in the whole sequence.
 fn after(first: usize, mut error: Error) -> Error {
     if let Error::InvalidData(DataRule::Index { step, .. }) = &mut error {
         *step = Some(step.unwrap_or(0) + first);

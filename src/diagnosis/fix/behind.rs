@@ -13,34 +13,37 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The result of a look at a fixed network.
+/// The result of a look at a fixed network: a monitored training with one fix, and the faults that it shows.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Behind {
-    /// The index of the fix in the list that was given.
+    /// The index of the fix in the list given to [`Trial::run`].
     pub fix: usize,
     /// The name of the fix.
     pub name: &'static str,
-    /// The steps of the monitored training.
+    /// The number of steps of the monitored training.
     pub watched: usize,
-    /// The steps of all trainings that the look took.
+    /// The number of steps of all trainings that the look took.
     pub steps: usize,
-    /// The passes of the examinations after these trainings, forward and backward. They count as steps of the trial.
+    /// The number of passes, forward and backward, of the examinations after these trainings. They count as steps of
+    /// the trial.
     pub passes: usize,
-    /// Whether the fix removed the first finding. False if the finding needs more passes than were watched.
+    /// Whether the fix removed the finding that it is for. False if that finding needs more passes to be seen than were
+    /// monitored.
     pub removed: bool,
     /// The causes of all faults of the fixed network, also those that the change itself can make.
     pub causes: Vec<Cause>,
-    /// The faults of the fixed network, other than the first, likeliest root cause first. Each names its fix.
+    /// The faults of the fixed network other than the finding that the fix is for, likeliest root cause first. Each
+    /// names its fix.
     pub findings: Vec<Finding>,
-    /// The causes of those faults that the report of the network as it is names already, set by
-    /// [`Report::tried`](crate::diagnosis::Report::tried).
+    /// The causes of those [`findings`](Self::findings) that the report of the network without the fix names already,
+    /// set by [`Report::tried`](crate::diagnosis::Report::tried).
     pub named: Vec<Cause>,
 }
 
 impl Behind {
-    /// Returns the faults of the fixed network other than the first, as a clause.
+    /// Returns, as a clause, whether the fixed network has faults other than the finding that the fix is for.
     pub(super) fn others(&self) -> String {
         let is_named = |finding: &Finding| self.named.contains(&finding.cause);
         match &self.findings[..] {
@@ -55,22 +58,25 @@ impl Behind {
     }
 }
 
-/// Steps after those that a rule waits for, so that it can agree with itself several times.
+/// The number of steps of a look beyond the patience of the rules, so that a rule can find the same several times.
 const MORE: usize = 5;
 
-/// The passes that are set aside for the examination of a fixed network. One that needs more may use what the fixes
-/// have left.
+/// The number of passes that are set aside for the examination of a fixed network. An examination that needs more may
+/// use the steps that the trials have not used.
 pub(super) const EXAMINATION: usize = 20;
 
 impl<T: Scalar> Trial<'_, T> {
-    /// Returns the steps of one monitored training: those of a trial, and enough for the patience of the rules.
+    /// Returns the number of steps of one monitored training: that of a trial, or more if the patience of the rules
+    /// needs more.
     pub(super) fn steps_of_look(&self, context: &FixContext<'_>) -> usize {
         let patience = usize::try_from(context.thresholds.patience).unwrap_or(usize::MAX);
         self.steps.max(patience.saturating_add(MORE))
     }
 
-    /// Examines the best fix, or if none helped the first with which the finding is gone. `None` if there is none. Also
-    /// returns the steps of all trainings and the passes of all examinations.
+    /// Trains the network with the best fix of `report` for `steps` steps with a monitor, and examines it. If no fix
+    /// helped, the tried ones of `fixes` are examined in order, up to the first with which the finding of `context` is
+    /// gone. Returns `None` if there is none, or if `left`, the number of steps and passes that may be used, is too
+    /// small. The second result is the number of steps and passes that were used.
     pub(super) fn look(
         &self,
         context: &FixContext<'_>,
@@ -108,8 +114,9 @@ impl<T: Scalar> Trial<'_, T> {
         Ok((None, used + passes))
     }
 
-    /// Trains a fixed network with a monitor for `steps`. Returns the findings above a note, with the passes of the
-    /// examination, up to `spare`. `None` if nothing can be trained.
+    /// Trains `network` with parameters `w` and the fix `fix` for `steps` steps with a monitor, and examines it.
+    /// Returns the findings more severe than a note, and the number of passes of the examination, about `spare` at
+    /// most. `None` if nothing can be trained.
     fn watch(
         &self,
         context: &FixContext<'_>,
@@ -157,12 +164,12 @@ impl<T: Scalar> Trial<'_, T> {
     }
 }
 
-/// Whether `steps` watched passes are enough to see `finding`, which needed the passes up to its `since`.
+/// Whether `steps` monitored passes are enough to see `finding`, which was first seen in the pass of the index `since`.
 pub(in crate::diagnosis) fn is_seen_within(finding: &Finding, steps: usize) -> bool {
     finding.since.is_none_or(|since| since < steps as u64)
 }
 
-/// Whether a finding of this cause can be the work of the change itself.
+/// Whether the change itself can make a fault of this cause.
 fn is_made_by(change: &Change, cause: Cause) -> bool {
     match change {
         Change::LearningRate(_) => {

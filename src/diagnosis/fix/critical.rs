@@ -21,8 +21,8 @@ pub struct CriticalInitialization {
     pub orthogonal: bool,
 }
 
-/// Returns the network with critical initialization of all layers with weights but recurrent ones; `None` if an
-/// activation has no critical point.
+/// Returns the network with critical initialization of all `Linear`, `GatedLinear` and `PRelu` layers, with orthogonal
+/// matrices if `orthogonal` is set. `None` if nothing changes, or if an activation has no critical point.
 pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
     let mut every = true;
     let after = twice(network, &mut |network| {

@@ -44,7 +44,8 @@ pub type FixedTrainer<T, C, G> = Trainer<T, Box<dyn Layer<T>>, C, G>;
 impl<T: Scalar> FixedNetwork<T> {
     /// Reports on the fixed network before training, from one batch.
     ///
-    /// The [`decades`](Report::decades) of the report are the measured budget and the predicted one.
+    /// The [`decades`](Report::decades) of the report are those from loss to first weights: measured on the batch, and
+    /// predicted. `span` is the number of steps that the task must remember; `None` means the whole sequence.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).
@@ -76,7 +77,8 @@ impl<T: Scalar> FixedNetwork<T> {
 }
 
 impl Fix {
-    /// Applies a fix that changes the network. `network` is the old layer spec, and `parameters` are its parameters.
+    /// Applies a fix that changes the network. `network` is the layer specification without the fix, and `parameters`
+    /// are its parameters.
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
     /// if the fix changes training or data; then [`Change`] names the function that applies it.

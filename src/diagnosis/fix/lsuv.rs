@@ -33,7 +33,8 @@ impl Default for Lsuv {
     }
 }
 
-/// A monitor that measures the variance of the output of the link `name` that applies weights.
+/// A monitor that measures the variance of the output of the layer at the path `name`, after the product with its
+/// weights.
 struct Variance<'a> {
     name: &'a str,
     found: Option<f64>,
@@ -51,7 +52,7 @@ impl<T: Scalar> GradientMonitor<T> for Variance<'_> {
 
 impl Lsuv {
     /// Rescales the weights `w` of all [`Linear`](crate::layer::Linear) layers except the last, on one batch. Returns
-    /// the number of these layers whose variance was measured, with those that needed no rescaling.
+    /// the number of these layers whose variance was measured, including those that needed no rescaling.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.

@@ -74,7 +74,7 @@ use core::fmt;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FixContext<'a> {
-    /// The layer spec of the network.
+    /// The layer specification of the network.
     pub network: &'a LayerSpec,
     /// The statistics of the network's inputs.
     pub inputs: InputStatistics,
@@ -82,15 +82,16 @@ pub struct FixContext<'a> {
     pub finding: &'a Finding,
     /// The number of steps that the task must remember; `None` if it is unknown.
     pub span: Option<usize>,
-    /// The typical norm of the gradient before clipping:
-    /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm).
+    /// The typical norm of the gradient before clipping,
+    /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm); `None` proposes no clipping.
     pub typical_norm: Option<f64>,
     /// Shift and scale of the columns of the data, from [`Standardize::of`]; `None` proposes no standardized inputs.
     pub columns: Option<Standardize>,
     /// Shift and scale of the columns of the targets, from [`Standardize::of`]; `None` proposes no standardized
     /// targets.
     pub targets: Option<Standardize>,
-    /// The thresholds between which a predicted budget, in decades to the first weights, neither vanishes nor explodes.
+    /// The thresholds. The predicted decades to the first weights with a fix should lie between those for a vanishing
+    /// and for an exploding gradient.
     pub thresholds: Thresholds,
 }
 
@@ -133,13 +134,15 @@ impl<'a> FixContext<'a> {
         FixContext { targets: Some(columns), ..self }
     }
 
-    /// Sets the thresholds between which a predicted budget neither vanishes nor explodes.
+    /// Sets the thresholds. The predicted decades to the first weights with a fix should lie between those for a
+    /// vanishing and for an exploding gradient.
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
         FixContext { thresholds, ..self }
     }
 
-    /// Returns the predicted budget of `network` up to the first weights, in decades; `None` if it is unknown.
+    /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades; `None`
+    /// if it is unknown.
     fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
             Ok(prediction) => Ok(prediction.decades_to_first_weights()),
@@ -148,7 +151,8 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// Returns a fix that changes the layer spec to `after`, with the predicted budgets before and after.
+    /// Returns a fix that changes the layer specification to `after`, with the predicted decades to the first weights
+    /// before and after. `why` is its reason as a sentence.
     fn network_becomes(&self, name: &'static str, effort: Effort, after: LayerSpec, why: String) -> Result<Fix, Error> {
         let [before, promised] = [self.network, &after].map(|network| self.budget(network));
         let (before, promised) = (before?, promised?);
@@ -161,7 +165,8 @@ impl<'a> FixContext<'a> {
         })
     }
 
-    /// Returns a fix that does not change the layer spec.
+    /// Returns a fix that does not change the layer specification, without predicted decades. `why` is its reason as a
+    /// sentence.
     fn fix(&self, name: &'static str, effort: Effort, change: Change, why: String) -> Fix {
         let accused = survivors::accused(self.network, self.finding);
         Fix { name, effort, change, before: None, after: None, why, accused, enough: true, preferred: false }
@@ -185,8 +190,8 @@ pub enum Effort {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
-    /// Replaces the layer spec. [`Fix::apply`] builds the new network; [`survivors`] keep their parameters, all others
-    /// are trained from the start.
+    /// Replaces the layer specification. [`Fix::apply`] builds the new network; [`survivors`] keep their parameters,
+    /// all others are trained from the start.
     Network(LayerSpec),
     /// Rescales the parameters on a batch, by [`Lsuv::apply`].
     Lsuv(Lsuv),
@@ -213,7 +218,7 @@ pub enum Change {
     LeaveOut(Vec<usize>),
 }
 
-/// A proposed fix: its change and the budget predicted for it.
+/// A proposed fix: its change, and the predicted budget (the decades from loss to first weights) with and without it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Fix {
@@ -223,13 +228,16 @@ pub struct Fix {
     pub effort: Effort,
     /// The change that the fix makes.
     pub change: Change,
-    /// The predicted budget without the fix, in decades to the first weights; `None` if it is unknown.
+    /// The predicted change of the gradient's norm from loss to first weights without the fix, in decades; `None` if it
+    /// is unknown.
     pub before: Option<f64>,
-    /// The predicted budget with the fix, in decades to the first weights; `None` if it is unknown.
+    /// The predicted change of the gradient's norm from loss to first weights with the fix, in decades; `None` if it is
+    /// unknown.
     pub after: Option<f64>,
     /// One sentence: how the fix removes the cause.
     pub why: String,
-    /// The layers whose parameters the finding names as the cause. Their parameters are not carried over.
+    /// The layers or blocks whose parameters the finding names as the cause. Their parameters are not copied to the
+    /// fixed network.
     pub accused: Vec<String>,
     enough: bool,
     /// Whether the fix removes the cause itself, not only its effect.
@@ -241,14 +249,14 @@ impl Fix {
         Fix { preferred: true, ..self }
     }
 
-    /// Whether the predicted budget neither vanishes nor explodes by the [`Thresholds`] of the context. True if the fix
-    /// has no predicted budget.
+    /// Whether the predicted decades to the first weights with the fix lie between the [`Thresholds`] of the context
+    /// for a vanishing and for an exploding gradient. True if nothing is predicted.
     pub fn is_enough(&self) -> bool {
         self.enough
     }
 }
 
-/// Writes one line: the strategy, the reason, and the predicted budgets before and after.
+/// Writes one line: the strategy, the reason, and the predicted decades to the first weights before and after.
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.why)?;
@@ -294,8 +302,8 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
 
 /// Returns the fixes that all strategies propose for `context`, best first.
 ///
-/// The order is: fixes that remove the cause itself, fixes with a predicted budget within the thresholds, least effort;
-/// among equal fixes first the one that redraws only the layers named by the finding.
+/// The order is: fixes that remove the cause itself, fixes whose predicted decades to the first weights are within the
+/// thresholds, least effort; among equal fixes first the one that redraws only the layers named by the finding.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
@@ -327,8 +335,8 @@ pub fn suggest_fixes(context: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
     Ok(fixes)
 }
 
-/// Changes the leaves of a layer spec; `None` if none changed. `change` receives each part without inner parts, and the
-/// activation that follows it. It returns whether it changed the part.
+/// Returns `network` after `change` of its leaves, the layers without inner layers; `None` if none changed. `change`
+/// receives each leaf and the activation that follows it, `None` without one. It returns whether it changed the leaf.
 pub(super) fn rewrite(
     network: &LayerSpec,
     change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
@@ -364,8 +372,8 @@ pub(super) fn rewrite(
     walk(&mut after, None, change).then_some(after)
 }
 
-/// Returns the activation that the output of a layer before `layers` enters, not counting those within branches:
-/// `Some(None)` if it enters other weights first, `None` if these layers have neither.
+/// Returns the first activation in `layers`, not counting those within branches. It is `Some(None)` if a layer with
+/// weights is before it, and `None` if `layers` have neither.
 fn first_activation(layers: &[LayerSpec]) -> Option<Option<ActivationKind>> {
     layers.iter().find_map(|layer| match layer {
         LayerSpec::ActivationLayer { activation, .. } => Some(Some(activation.clone())),

@@ -58,9 +58,11 @@ pub trait FixStrategy: Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// Whether the strategy proposes fixes for `cause`.
     fn applies_to(&self, cause: Cause) -> bool;
-    /// Proposes a fix for this context, with its predicted budget; `None` if the strategy does not apply.
+    /// Proposes a fix for this context, with its predicted decades to the first weights if it changes the layers;
+    /// `None` if the strategy does not apply.
     ///
     /// # Errors
-    /// Those of [`Prediction::of_node`] for the layer spec before or after the change. A custom layer is no error.
+    /// Those of [`Prediction::of_node`] for the layer specification before or after the change. A custom layer is no
+    /// error.
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error>;
 }

@@ -10,24 +10,24 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::ops::Range;
 
-/// A block with the same meaning in the old network and in the fixed one.
+/// A block of parameters with the same meaning in the old network and in the fixed one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Survivor {
     /// The name of the block in the fixed network.
     pub name: String,
-    /// The range of the block in the old network.
+    /// The range of the block in the parameters of the old network.
     pub before: Range<usize>,
-    /// The range of the block in the fixed network.
+    /// The range of the block in the parameters of the fixed network.
     pub after: Range<usize>,
 }
 
-/// Returns the blocks of the layers that are equal in both layer specs, including their initializers. Equal layers
-/// correspond in order: the n-th of one network is the n-th of the other. If layers differ only in the initializer of
-/// their biases, all blocks except the biases survive.
+/// Returns the blocks of the layers that are equal in both layer specifications, `before` and `after` a fix, including
+/// their initializers. Equal layers correspond in order: the n-th of one network is the n-th of the other. If layers
+/// differ only in the initializer of their biases, all blocks except the biases survive.
 ///
 /// # Errors
-/// Those of [`LayerSpec::build`] for either layer spec. A custom activation is no error.
+/// Those of [`LayerSpec::build`] for either specification. A custom activation is no error.
 pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>, Error> {
     let blocks = |node: &LayerSpec| -> Result<Blocks, Error> {
         let network = node.build_to_look_at()?;
@@ -126,7 +126,8 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     found
 }
 
-/// Returns the survivors except those that are, or belong to, one of these blocks or layers of the old network.
+/// Returns `found` without the survivors that are, or belong to, one of `layers`, the names of blocks or layers of the
+/// old network `before`.
 ///
 /// # Errors
 /// Those of [`LayerSpec::build`]. A custom activation is no error.
@@ -146,7 +147,8 @@ pub(super) fn without(found: Vec<Survivor>, before: &LayerSpec, layers: &[String
     Ok(found.into_iter().filter(keeps).collect())
 }
 
-/// Copies the parameters of the survivors from the old network to the fixed one.
+/// Copies the parameters of the survivors from `before`, those of the old network, to `after`, those of the fixed one.
+/// The other values of `after` stay.
 ///
 /// # Errors
 /// [`Error::Length`] if `before` or `after` is too short for a survivor, or the two ranges of a survivor have different

@@ -25,7 +25,7 @@ pub(super) struct Candidate<'a, T: Scalar> {
     pub network: Box<dyn Layer<T>>,
     pub parameters: Vec<T>,
     pub data: &'a Dataset<'a, T>,
-    /// The samples on which losses are compared, with inputs as the network expects them.
+    /// The samples on which the final losses of trainings are compared, with inputs changed as those of `data` are.
     pub compared: &'a Dataset<'a, T>,
     pub transform: Box<dyn GradientTransform<T>>,
     pub in_order: bool,
@@ -34,8 +34,9 @@ pub(super) struct Candidate<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> Trial<'a, T> {
-    /// Trains a candidate for as many steps as `curve` has values. Adds the loss of each step to `curve`, and returns
-    /// the loss after the last.
+    /// Trains a candidate for as many steps as `curve` has values, on samples that are in the order of the data or
+    /// shuffled by `seed`, as the candidate states. Adds the loss of each step to `curve`. Returns the loss after the
+    /// last step on samples other than `left_out`; ∞ if it or a parameter is not finite.
     pub(super) fn train(
         &self,
         candidate: Candidate<'_, T>,
@@ -49,7 +50,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(if loss.is_nan() { f64::INFINITY } else { loss })
     }
 
-    /// Takes a step for each value of `curve`, and adds its loss there. `None` if parameters became NaN or infinite.
+    /// Trains a candidate with `monitor` for as many steps as `curve` has values, on samples that are in the order of
+    /// the data or shuffled by `seed`, as the candidate states. Adds the loss of each step to `curve`. Returns its
+    /// trainer; `None` if a gradient or parameter became NaN or infinite.
     pub(super) fn trained<M: GradientMonitor<T>>(
         &self,
         candidate: Candidate<'_, T>,
@@ -86,8 +89,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Some(trainer))
     }
 
-    /// Returns the loss of a trained network on evenly spaced samples. Its outputs are brought back to the scale of the
-    /// given targets.
+    /// Returns the loss of a trained network on evenly spaced samples of `data`, other than `left_out`. Its outputs are
+    /// brought back to the scale of the original targets if `targets`, the standardization in training, is given. NaN
+    /// without such samples.
     fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
         &self,
         trainer: &mut Trainer<T, L, C, G>,

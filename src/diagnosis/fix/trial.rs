@@ -57,8 +57,8 @@ pub struct Trial<'a, T: Scalar> {
     context: Option<&'a FixContext<'a>>,
 }
 
-/// A function that returns the optimizer's chain of transforms with a change of training applied; `None` for a change
-/// that does not affect it.
+/// A function that returns the optimizer's chain of transforms with a fix's change applied, such as a clip or another
+/// rate; `None` for a change that does not affect the chain.
 type Settings<'a, T> = dyn Fn(&Change) -> Option<Box<dyn GradientTransform<T>>> + 'a;
 
 impl<T: Scalar> fmt::Debug for Trial<'_, T> {
@@ -75,8 +75,9 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 }
 
 impl<'a, T: Scalar> Trial<'a, T> {
-    /// Creates trials for a run of `run` steps. Each fix and seed takes 5 % of the run, at least 20 steps; all together
-    /// take at most half of it. There are three seeds, and batches of 32.
+    /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
+    /// training. Each fix and seed takes 5 % of the run, at least 20 steps; all together take at most half of it. There
+    /// are three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -98,8 +99,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
     }
 
-    /// Sets the function that applies a change of training to the transform: a clip, a rate, a frozen block or weight
-    /// decay.
+    /// Sets the function that creates the optimizer with a fix's change of the training settings applied: a clip, a
+    /// rate, a frozen block or weight decay.
     ///
     /// Without this function a clip is put before the transform and a rate after it; a clip of the transform's own is
     /// kept. Training a block at the rate of the others, and training without weight decay, are then not tried.
@@ -114,7 +115,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { in_order: true, ..self }
     }
 
-    /// Sets the number of steps of each training, and the limit on the steps of all trainings together.
+    /// Sets the number of steps of each training, `each`, and the limit on the steps of all trainings together, `all`.
     #[must_use]
     pub fn steps(self, each: usize, all: usize) -> Self {
         Trial { steps: each, limit: all, ..self }
@@ -241,8 +242,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(report)
     }
 
-    /// Trains the candidate that `make` returns for each seed. Returns the outcome of all seeds; `None` if there is
-    /// nothing to train, or the optimizer names a block that the candidate does not have.
+    /// Trains the candidate that `make` returns for each seed. Returns the outcome of all seeds, under `name` and the
+    /// index `fix` of the fix (`None` without a fix). The samples `left_out` do not count in the losses. `None` if
+    /// there is nothing to train, or the optimizer names a block that the candidate does not have.
     fn seeds_of<'c>(
         &self,
         name: &str,
@@ -330,7 +332,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
 }
 
 impl Fix {
-    /// Tries this fix alone: compares the current parameters with the fixed network, on the same batches.
+    /// Tries this fix alone: compares trainings, on the same batches, of the network that `network` describes, from the
+    /// parameters `w`, without the fix and with it.
     ///
     /// # Errors
     /// Those of [`Trial::run`].

@@ -5,7 +5,7 @@ use crate::diagnosis::figures::{count, number};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// The result of a fix, or of the network as it is, in its trials.
+/// The result of the trainings with one fix, or without any.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -42,7 +42,7 @@ impl TrialOutcome {
     }
 }
 
-/// The outcomes of all trials, ranked by their effect.
+/// The outcomes of the trainings with each fix and without any, ranked by their loss.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -68,7 +68,8 @@ impl TrialReport {
     /// Returns the index of the best fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` if
     /// no fix helped.
     ///
-    /// A fix helps if its highest loss is below the lowest of the network as it is, and its median is 1.1 times lower.
+    /// A fix helps if its highest loss over the seeds is below the lowest without a fix, and its median is at most
+    /// 1/1.1 of the median without a fix.
     pub fn best(&self) -> Option<usize> {
         let best = self.outcomes.first()?;
         let lower = best.median() <= LOWER * self.baseline.median() || self.baseline.median().is_infinite();
@@ -77,7 +78,8 @@ impl TrialReport {
 }
 
 impl TrialReport {
-    /// Returns the fix that removes the first fault from a network that has another.
+    /// Returns the outcome of the fix that removes the fault that it is for, but leaves another, with the look that
+    /// shows this; `None` if there is no such fix.
     fn removes(&self) -> Option<(&TrialOutcome, &Behind)> {
         let behind = self.behind.as_ref().filter(|behind| behind.removed && !behind.findings.is_empty())?;
         self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix)).zip(Some(behind))

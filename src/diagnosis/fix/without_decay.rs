@@ -4,7 +4,7 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// Disables weight decay.
+/// Disables weight decay, and draws all parameters again, since decay has shrunk them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WithoutDecay;
 

@@ -6,8 +6,8 @@ use alloc::{string::String, vec::Vec};
 use core::fmt::Write;
 use num_traits::Float;
 
-/// The number of groups into which the points of a long line are divided. Each group shows its lowest and its highest
-/// point.
+/// The number of groups into which the points of a long curve are divided. Of each group only the lowest and the
+/// highest point are drawn.
 const GROUPS: usize = 250;
 const HEIGHT: f64 = 120.0;
 const TOP: f64 = 12.0;
@@ -20,9 +20,9 @@ pub(super) const COLOURS: [&str; 6] = ["#1f5fa0", "#be4b28", "#3a7d34", "#7a4fa3
 pub(super) struct Line<'a> {
     pub name: &'a str,
     pub colour: &'a str,
-    /// Pairs of a place on the horizontal axis and a value, by increasing place.
+    /// Pairs of a position on the horizontal axis and a value, in the order of increasing position.
     pub points: Vec<[f64; 2]>,
-    /// Whether each point has a mark.
+    /// Whether a dot is drawn at each point, in addition to the line.
     pub marks: bool,
 }
 
@@ -82,8 +82,8 @@ impl Scale {
     }
 }
 
-/// Returns the points of a line that are drawn: all of them, or of each group the lowest, the highest and the first
-/// that is not finite.
+/// Returns the points of a line that are drawn: all of up to 500 points, otherwise of each of 250 groups the lowest,
+/// the highest and the first that is not finite.
 fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     if points.len() <= 2 * GROUPS {
         return points.to_vec();

@@ -9,19 +9,24 @@ use alloc::{format, string::String};
 
 /// The smallest height of a row, for many rows, and the largest, for few; in pixels.
 const ROWS: [f64; 2] = [9.0, 18.0];
-/// The height that all rows share, in pixels, as far as the limits of a row's height allow it.
+/// The height of all rows together, in pixels, unless the limits of a row's height make it more or less.
 const HEIGHT: f64 = 620.0;
 const TOP: f64 = 46.0;
-/// The magnitude, in decades, from which a colour is fully saturated.
+/// The magnitude, in decades, from which a cell has the full colour of a smaller or a larger gradient.
 const FULL: f64 = 1.0;
+/// The full colour of a link that makes the gradient smaller: red, green, blue, from 0 to 255.
 const LOSES: [f64; 3] = [31.0, 95.0, 160.0];
+/// The full colour of a link that makes the gradient larger: red, green, blue, from 0 to 255.
 const GAINS: [f64; 3] = [190.0, 75.0, 40.0];
-/// The colour of a link that makes the gradient zero. The next two are for a gradient that is not finite, and for none.
+/// The colour of a link (one factor of the chain rule) that makes the gradient zero.
 const ENDS: &str = "#000000";
+/// The colour of a gradient that is not finite.
 const NOT_FINITE: &str = "#d400d4";
+/// The colour of a link that no gradient reached.
 const NO_GRADIENT: &str = "#d8d8d8";
 
-/// Returns the colour of a link's decades in one pass: white at 0, blue for a smaller gradient, red for a larger one.
+/// Returns the colour of a link for its decades (powers of ten by which it changes the gradient's norm) in one pass:
+/// white at 0, blue for a smaller gradient, red for a larger one.
 fn colour(decades: Option<f64>) -> String {
     match decades {
         None => NO_GRADIENT.into(),
@@ -35,7 +40,7 @@ fn colour(decades: Option<f64>) -> String {
     }
 }
 
-/// Returns the name of a link with the factor of the chain rule that it applies.
+/// Returns the path of a link followed by the factor of the chain rule that it applies, such as `2 weights`.
 fn name(link: &LinkHistory) -> String {
     let factor = match link.factor {
         Factor::Weights => "weights",
@@ -79,8 +84,8 @@ fn legend(svg: &mut Svg) {
     swatch(NO_GRADIENT, "none comes", 90.0);
 }
 
-/// Returns the picture of a history as SVG; empty for one without passes or links. `title` is that of the horizontal
-/// axis.
+/// Returns a picture, as SVG, of the decades of each link (a row) in each recorded pass (a column). Empty for a history
+/// without passes or links. `title` is the title of the horizontal axis.
 pub(super) fn heat_map(history: &BudgetHistory, axis: &Axis, title: &str) -> String {
     let BudgetHistory { numbers, links, .. } = history;
     if numbers.is_empty() || links.is_empty() {

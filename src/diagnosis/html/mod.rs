@@ -28,8 +28,9 @@ const STYLE: &str = "body{font:15px/1.5 sans-serif;margin:2em auto;max-width:68e
 
 /// Height of a bar's row, in pixels.
 const ROW: f64 = 18.0;
-/// The x coordinate of 0 decades, and the length of the longest bar, in pixels.
+/// The x coordinate of 0 decades, in pixels.
 const MIDDLE: f64 = LEFT + PLOT / 2.0;
+/// The length of the longest bar, in pixels.
 const HALF: f64 = PLOT / 2.0;
 
 /// Returns a complete HTML page, style sheet included. The title is escaped; the body is HTML already.
@@ -53,8 +54,9 @@ fn section(finding: &Finding) -> String {
 }
 
 impl Report {
-    /// Returns the report as one HTML page with everything in it: the findings, the budget by layer and over monitored
-    /// passes, the state's gradient over time, the curves of trials, and the text. It needs no network and no script.
+    /// Returns the report as one HTML page, which needs no network and no script. It has the findings, the decades of
+    /// the gradient's norm by layer and over monitored passes, the gradient of states over time, the curves of trials,
+    /// and the text.
     ///
     /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The monitored
     /// passes are those of [`history`](Self::history).
@@ -83,7 +85,8 @@ impl Report {
         self.findings.iter().fold(healthy, |text, finding| text + &section(finding))
     }
 
-    /// Returns HTML with the budget by layer, the gradients of states over time, the trials, and the report as text.
+    /// Returns HTML with the decades of the gradient by layer, the gradients of states over time, the trials, and the
+    /// report as text.
     fn pictures(&self) -> String {
         let mut body = String::from("<h2>The gradient from loss to input</h2>\n");
         body.push_str(
@@ -99,8 +102,8 @@ impl Report {
         body + &format!("<h2>As text</h2>\n<pre>{}</pre>\n", escaped(&format!("{self:#}")))
     }
 
-    /// Returns an SVG with a bar for each link on the main path, from loss to input: measured decades filled, predicted
-    /// ones outlined.
+    /// Returns an SVG with a bar for each link (factor of the chain rule) on the main path, from loss to input:
+    /// measured decades filled, predicted ones outlined.
     fn bars(&self) -> String {
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let finite = |decades: Option<f64>| decades.filter(|decades| decades.is_finite()).unwrap_or(0.0);
@@ -140,8 +143,8 @@ impl Report {
     }
 }
 
-/// Returns HTML with the budget over the passes or updates of a run, as the sum of all links and by link; empty for
-/// fewer than two passes. `title` is that of the horizontal axis.
+/// Returns HTML with the decades of the gradient over the passes or updates of a run: their sum over all links (factors
+/// of the chain rule), and each link's. Empty for fewer than two passes. `title` is the title of the horizontal axis.
 fn over_passes(history: &BudgetHistory, title: &str) -> String {
     if history.numbers.len() < 2 {
         return String::new();
@@ -150,8 +153,8 @@ fn over_passes(history: &BudgetHistory, title: &str) -> String {
     format!("<h2>The gradient over the run</h2>\n{}{}", sum(history, axis, title), heat_map(history, &axis, title))
 }
 
-/// Returns the horizontal axis over the passes of a history and the numbers `others`. The last column has the width of
-/// the one before it.
+/// Returns the horizontal axis that covers the passes of a history and the numbers `others`. The last column has the
+/// width of the one before it.
 fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     let numbers = || history.numbers.iter().map(|&number| number as f64);
     let end = match history.numbers[..] {
@@ -162,7 +165,8 @@ fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     Axis::over(numbers().chain(end).chain(others))
 }
 
-/// Returns a chart, as SVG, of the sum of the decades of all links over the passes of a history.
+/// Returns a chart, as SVG, of the sum of the decades of all links (factors of the chain rule) in each pass of a
+/// history. `title` is the title of the horizontal axis.
 fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
     let totals = history.numbers.iter().zip(history.totals());
     let points = totals.filter_map(|(&number, total)| Some([number as f64, total?])).collect();

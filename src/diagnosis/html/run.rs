@@ -19,8 +19,9 @@ use alloc::{format, string::String, vec::Vec};
 
 impl RunRecord {
     /// Returns the run as one HTML page with everything in it, which needs no network and no script. It has the loss,
-    /// the learning rate, the norm of the gradient, and the budget by link over the updates; with a report, its
-    /// findings and pictures.
+    /// the learning rate, the norm of the gradient, and the budget over the updates (the decades by which each link, a
+    /// factor of the chain rule, changes the gradient's norm). With `report` it also has the findings and pictures of
+    /// that report.
     ///
     /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The updates of
     /// the budget are those of [`budget`](Self::budget). A value that is not finite has a mark above its curve.
@@ -41,7 +42,7 @@ impl RunRecord {
     }
 
     /// Returns the number of the last recorded update. Without records of updates and epochs it is the number of passes
-    /// in the budget.
+    /// in [`budget`](Self::budget).
     fn updates(&self) -> usize {
         let steps = self.steps().last().map(|step| step.step);
         let last = steps.max(self.epochs().last().map(|epoch| epoch.steps));

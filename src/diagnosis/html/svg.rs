@@ -9,10 +9,11 @@ use alloc::{
 use core::fmt::{self, Write};
 use num_traits::Float;
 
-/// The x coordinate at which plots begin, after the room for names. The next two are the width of plots, and the room
-/// for values to their right; in pixels.
+/// The x coordinate at which plots begin, after the room for names, in pixels.
 pub(super) const LEFT: f64 = 230.0;
+/// The width of plots, in pixels.
 pub(super) const PLOT: f64 = 520.0;
+/// The width of the room for values to the right of plots, in pixels.
 pub(super) const RIGHT: f64 = 250.0;
 /// The largest number of characters of a name beside a plot.
 const LETTERS: usize = 32;
@@ -29,7 +30,7 @@ pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Returns a name, with an ellipsis for its middle if it is too long for its place.
+/// Returns a name, with an ellipsis in place of its middle if it has more than 32 characters.
 pub(super) fn shortened(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let half = LETTERS / 2;

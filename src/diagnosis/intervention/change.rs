@@ -1,4 +1,4 @@
-//! The descriptions that interventions build.
+//! The changed layer specifications that interventions build.
 
 use super::Alteration;
 use crate::{
@@ -44,8 +44,8 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
     network.parts().into_iter().filter(changes).map(|(path, _)| path).collect()
 }
 
-/// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows.
-/// `layers` are some of [`weight_layers`]; `None` if they are empty.
+/// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows
+/// each. `layers` are paths among those of [`weight_layers`]; `None` if there are none.
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
     let all = weight_layers(network);
     twice(network, &mut |network| {
@@ -66,8 +66,8 @@ pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSp
     })
 }
 
-/// Applies `change`, which sets slopes of [`PRelu`] and the gains of weights before them, twice: the second time the
-/// gains are those of the new slopes.
+/// Returns `network` after `change` applied twice; `None` if the first time changes nothing. `change` sets the slopes
+/// of [`PRelu`] and the gains of the weights before them: the second time the gains are those of the new slopes.
 pub(in crate::diagnosis) fn twice(
     network: &LayerSpec,
     change: &mut dyn FnMut(&LayerSpec) -> Option<LayerSpec>,
@@ -152,8 +152,8 @@ pub(in crate::diagnosis) fn scaled_branches(network: &LayerSpec) -> Option<Layer
     (after != *network).then_some(after)
 }
 
-/// Returns the network with the initial values of learned branch scales replaced by `value`, which receives the name of
-/// the scale's block. Where it returns `None`, the initial value stays.
+/// Returns the network with the initial value of each learned branch scale replaced by the result of `value`, which
+/// receives the name of the scale's block. Where it returns `None`, the initial value stays.
 pub(super) fn with_scales(network: &LayerSpec, value: &dyn Fn(&str) -> Option<f64>) -> LayerSpec {
     each_scale(network, &|path, scale| match scale {
         BranchScale::Learned(initial) => BranchScale::Learned(value(&join(path, "scale")).unwrap_or(initial)),
@@ -161,7 +161,7 @@ pub(super) fn with_scales(network: &LayerSpec, value: &dyn Fn(&str) -> Option<f6
     })
 }
 
-/// Returns the blocks of learned branch scales.
+/// Returns the names of the blocks of learned branch scales.
 pub(in crate::diagnosis) fn learned_scales(network: &LayerSpec) -> Vec<String> {
     let is_learned = |part: &LayerSpec| matches!(part, LayerSpec::Residual { scale: BranchScale::Learned(_), .. });
     let parts = network.parts().into_iter().filter(|(_, part)| is_learned(part));
@@ -186,10 +186,10 @@ fn each_scale(network: &LayerSpec, change: &dyn Fn(&str, BranchScale) -> BranchS
     after
 }
 
-/// Returns the layer spec after the alterations; `None` if one of them changes nothing. [`Alteration::CriticalWeights`]
-/// applies to `layers` alone.
+/// Returns the layer specification after the alterations; `None` if one of weights, branches or activations changes
+/// nothing. [`Alteration::CriticalWeights`] applies to `layers` alone.
 ///
-/// Standardized inputs, unit gains and open gates do not change a layer spec.
+/// All other alterations, such as standardized inputs, unit gains and open gates, leave it as it is.
 pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {
     let mut after = network.clone();
     for alteration in alterations {

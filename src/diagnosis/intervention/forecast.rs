@@ -1,4 +1,4 @@
-//! Interventions by theory: the predicted budget of a changed description.
+//! Interventions by theory: the predicted budget (decades from loss to first weights) of a changed layer specification.
 
 use super::{Alteration, Budget, Verdict, change::altered, search};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Tries interventions by theory: the budget that theory predicts for the changed layer spec. `before` is the predicted
-/// budget without a change, in decades. A change whose budget is unknown is skipped.
+/// Tries interventions by theory: predicts the budget, the decades from loss to first weights, of the changed layer
+/// specification. `before` is the predicted budget without a change. A change whose budget is unknown is skipped.
 pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> Verdict {
     let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];

@@ -58,7 +58,8 @@ pub enum Alteration {
 }
 
 impl Alteration {
-    /// Returns the cause of a budget of `before` decades that the alteration repairs.
+    /// Returns the cause of a vanishing or exploding gradient that the alteration repairs. `before` are its decades
+    /// without the alteration: negative if it vanishes.
     fn cause(&self, before: f64) -> Cause {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
@@ -117,15 +118,17 @@ impl fmt::Display for Alteration {
 pub struct Intervention {
     /// The change.
     pub alteration: Alteration,
-    /// The decades without the change: from loss to first weights, or of one step back in time.
+    /// The decades (powers of ten of the gradient's norm) without the change: from loss to first weights, or of one
+    /// step back in time.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub before: f64,
-    /// The decades with the change.
+    /// The decades with the change, of the same quantity as `before`.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub after: f64,
     /// Whether `before` and `after` are the decades of one step back in time, not from loss to first weights.
     pub each_step: bool,
-    /// Whether the decades were measured in passes of the network; otherwise theory predicts them from its description.
+    /// Whether the decades were measured in passes of the network; otherwise theory predicts them from its layer
+    /// specification.
     pub measured: bool,
 }
 
@@ -145,22 +148,22 @@ impl fmt::Display for Intervention {
     }
 }
 
-/// The outcome of all interventions on one budget, the decades from loss to first weights.
+/// The outcome of all interventions on one budget (the decades from loss to first weights).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
-    /// The smallest change that repairs the budget.
+    /// The smallest change that brings the budget between the thresholds; `None` if none does.
     pub mends: Option<Intervention>,
     /// The layers that have most of the repaired decades, of two changes those of the second; empty if they are not
     /// known.
     pub layers: Vec<LayerRange>,
-    /// The layers of the first of two changes.
+    /// If `mends` is two changes, the layers that have most of the decades repaired by the first; otherwise empty.
     pub layers_of_first: Vec<LayerRange>,
-    /// The changes that do not repair the budget.
+    /// The changes that were tried and leave the budget outside the thresholds.
     pub ruled_out: Vec<Intervention>,
 }
 
 impl Verdict {
-    /// Returns the verdict as one sentence.
+    /// Returns, as one sentence, the change that repairs the budget, or the changes that were ruled out.
     pub fn sentence(&self) -> String {
         match (&self.mends, &self.ruled_out[..]) {
             (Some(mends), _) => format!("{mends}"),
@@ -173,26 +176,29 @@ impl Verdict {
     }
 }
 
-/// The budget of one pass, or of one prediction.
+/// The budget of one pass, or of one prediction: the decades (powers of ten) by which the gradient's norm changes from
+/// loss to first weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Budget {
     /// The decades from loss to first weights.
     pub total: f64,
-    /// Path, factor and decades of each link on the main path, in the order of the forward pass.
+    /// The path, the factor of the chain rule and the decades of each link on the main path, in the order of the
+    /// forward pass.
     pub links: Vec<(String, Factor, f64)>,
 }
 
-/// Returns the budget after the given alterations; alterations of weights apply to the given layers. `None` if the
-/// budget is unknown or nothing changes.
+/// A function that returns the budget (the decades from loss to first weights) after the given alterations. Alterations
+/// of weights apply to the layers of the given paths. `None` if the budget is unknown or nothing changes.
 type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budget>, E> + 'a;
 
-/// Tries changes from the smallest to the largest; the first whose budget lies within `lines`, the limits in decades,
-/// ends the search.
+/// Tries changes from the smallest to the largest. The first whose budget, the decades from loss to first weights, lies
+/// from `low` to `high` repairs it and ends the search.
 ///
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
 /// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
 /// the two budgets shows which layers have the fault. If no change repairs the budget, pairs of the nearest five are
-/// tried. `gates` are the names of gates that are nearly always shut.
+/// tried. `gates` are the names of gates that are nearly always shut, `budget_before` is the budget without a change,
+/// and `measured` states whether budgets are measured or predicted.
 fn search<E>(
     network: &LayerSpec,
     gates: &[&str],
@@ -272,8 +278,9 @@ fn search<E>(
     Ok(verdict)
 }
 
-/// Returns, for each layer that an alteration changes, the decades that it repairs. A link of an unchanged layer counts
-/// to the changed layer before it in the forward pass.
+/// Returns, for each layer that an alteration changes, the decades that it repairs: those of `before` minus those of
+/// `after`. A link (factor of the chain rule) of an unchanged layer counts to the changed layer before it in the
+/// forward pass.
 fn differences(network: &LayerSpec, alteration: &Alteration, before: &Budget, after: &Budget) -> Vec<Station> {
     let changed = changed_layers(network, alteration);
     let mut found: Vec<Station> = Vec::new();
@@ -292,7 +299,7 @@ fn differences(network: &LayerSpec, alteration: &Alteration, before: &Budget, af
     found
 }
 
-/// Returns the layers that lie within the ranges.
+/// Returns those of `layers`, which are paths, that lie within one of the ranges.
 fn within(ranges: &[LayerRange], layers: &[String]) -> Vec<String> {
     let place = |path: &String| path.split('.').filter_map(|part| part.parse().ok()).collect::<Vec<usize>>();
     let inside = |layer: &&String| {
@@ -304,8 +311,9 @@ fn within(ranges: &[LayerRange], layers: &[String]) -> Vec<String> {
     layers.iter().filter(inside).cloned().collect()
 }
 
-/// Returns the one layer whose weights alone repair the budget, with the budget after this change, by bisection of the
-/// layers. `None` if several are needed.
+/// Returns, by bisection, the one of `layers` whose redrawn weights alone repair the budget (the decades from loss to
+/// first weights), and the decades after this change. `good` states whether given decades count as repaired. `None` if
+/// several layers are needed.
 fn halves<E>(
     good: &dyn Fn(f64) -> bool,
     layers: &[String],

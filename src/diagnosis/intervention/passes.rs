@@ -27,7 +27,8 @@ use core::{cell::Cell, ops::Range};
 /// Interventions, each with the path of its layer.
 type Tried = Vec<(String, Intervention)>;
 
-/// The budget of a network on one batch, and the interventions if the budget is bad.
+/// The measured budget (decades from loss to first weights) of a network on one batch, and the interventions if it is
+/// outside the thresholds.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Experiments {
     /// The decades from loss to first weights, without a change.
@@ -40,11 +41,12 @@ pub(in crate::diagnosis) struct Experiments {
     /// thresholds.
     pub standardized: Option<[f64; 2]>,
     /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
-    /// sequence are bad.
+    /// sequence are outside the thresholds.
     pub over_time: Tried,
-    /// Samples of the batch larger than the others, with their effect on the gradient; `None` if there are none.
+    /// The few samples of the batch whose inputs have a far larger root mean square than the others, with their effect
+    /// on the gradient. `None` if there are none, or if this was not measured.
     pub outliers: Option<Outliers>,
-    /// The layers in `over_time` whose input weights have a larger norm than the redrawn ones.
+    /// The paths of the layers in `over_time` whose input weights have a larger norm than redrawn ones.
     pub large: Vec<String>,
     /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
@@ -52,21 +54,22 @@ pub(in crate::diagnosis) struct Experiments {
 
 /// A network in `f64` with its parameters and a batch. Interventions run on copies of it.
 struct Bench<'a> {
-    /// The description, with the learned scales of branches as they are.
+    /// The layer specification, with the present values of learned branch scales as their initial values.
     spec: &'a LayerSpec,
     w: &'a [f64],
     x: &'a [f64],
     standardized: Option<Vec<f64>>,
     shape: BatchShape<'a>,
     seed: u64,
-    /// The number of passes that measurements may take. Further ones are left out.
+    /// The largest number of passes that measurements may take. Those that would need more are left out.
     most: usize,
     passes: Cell<usize>,
 }
 
 impl Experiments {
-    /// Measures the budget on the rows `x`, for a random gradient at the output, drawn from the standard normal
-    /// distribution. If the budget is outside the thresholds, tries interventions, in `most` passes.
+    /// Measures the budget (decades from loss to first weights) with the parameters `w` on the time-major rows `x`, for
+    /// a gradient at the output drawn from the standard normal distribution. If the budget is outside the thresholds,
+    /// tries interventions, in about `most` passes at most.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build`], activations left out, and of [`Workspace::forward`].
@@ -123,7 +126,8 @@ impl Experiments {
 }
 
 impl Budget {
-    /// Returns the budget from a gradient at the output to the first weights, without the activation of the outputs.
+    /// Returns the budget of the last pass of `seen`: the decades from the gradient at the output to the first weights,
+    /// without those of an activation that computes the outputs.
     fn measured(spec: &LayerSpec, seen: &Statistics) -> Self {
         let outputs = outputs(spec);
         let (mut total, mut links) = (seen.run().decades().last(), Vec::new());
@@ -143,12 +147,13 @@ impl Budget {
 }
 
 impl Bench<'_> {
-    /// Whether so many more passes are within the allowance.
+    /// Whether `passes` more passes are within the number that measurements may take.
     fn may_take(&self, passes: usize) -> bool {
         self.passes.get().saturating_add(passes) <= self.most
     }
 
-    /// Returns the budget after the alterations; `None` if one of them does not apply to the network.
+    /// Returns the budget (the decades from loss to first weights) after the alterations, of which those of weights
+    /// apply to `layers` alone. `None` if one of them does not apply to the network, or no pass is left.
     fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<Budget>, Error> {
         let Some(spec) = altered(self.spec, alterations, layers).filter(|_| self.may_take(1)) else { return Ok(None) };
         let mut x = self.x;
@@ -161,7 +166,9 @@ impl Bench<'_> {
         self.pass(&*network, &w, x).map(|seen| Some(Budget::measured(&spec, &seen)))
     }
 
-    /// Returns the parameters after the alterations; `None` if gains or gates have the new values already.
+    /// Returns the parameters after the alterations, of which those of weights apply to `layers` alone. `network` and
+    /// `spec` are the altered network and its layer specification. `None` if gains or gates have the new values
+    /// already.
     fn parameters(
         &self,
         network: &dyn Layer<f64>,
@@ -220,8 +227,10 @@ impl Bench<'_> {
         Ok(seen)
     }
 
-    /// Returns the samples larger than the median by `factor`, with the norm of the gradient with and without them, for
-    /// random gradients at the outputs. `None` if there are none, or if sequences have different lengths.
+    /// Returns the few samples of the batch whose inputs have a root mean square far above that of the others and over
+    /// `factor` times the median. They come with the norm of the gradient of all parameters with and without them, for
+    /// random gradients at the outputs. `None` if there are none, sequences have different lengths, or two passes are
+    /// not left.
     fn outliers(&self, network: &dyn Layer<f64>, factor: f64) -> Result<Option<Outliers>, Error> {
         let BatchShape { batch, steps, lengths, .. } = self.shape;
         let width = self.x.len() / (batch * steps).max(1);
@@ -245,10 +254,10 @@ impl Bench<'_> {
         Ok(Some(Outliers { samples, size, of_targets: false, gradient }))
     }
 
-    /// Measures changes for recurrent layers whose decades over a sequence have a magnitude above `line`: orthogonal
-    /// recurrent matrices, and gates that keep the state; if neither repairs a layer, its input weights redrawn.
-    /// Returns, for each layer and change, the decades of one step back in time; then the layers whose redrawn input
-    /// weights are smaller.
+    /// Measures changes for recurrent layers whose state's gradient changes, over a sequence, by more than `line`
+    /// decades of either sign in `seen`: orthogonal recurrent matrices, and gates that keep the state; if neither
+    /// repairs a layer, its input weights redrawn. Returns (1) for each layer and change the decades of one step back
+    /// in time, and (2) the layers whose redrawn input weights have a smaller norm.
     fn over_time(&self, network: &dyn Layer<f64>, seen: &Statistics, line: f64) -> Result<(Tried, Vec<String>), Error> {
         let far = |state: &&StateStatistics| {
             let total = (state.per_step().mean() * state.reach() as f64).abs();
@@ -301,7 +310,8 @@ impl Bench<'_> {
     }
 }
 
-/// Returns the decades of one step back in time of these layers, before and after an alteration.
+/// Returns, for the layer of each state of `before`, the decades of one step back in time before and after an
+/// alteration, whose measurements are `after`.
 fn steps_back(before: &[&StateStatistics], after: &Statistics, alteration: &Alteration) -> Tried {
     let tried = |state: &&StateStatistics| {
         let now = after.states().iter().find(|now| now.name() == state.name())?;
@@ -312,8 +322,8 @@ fn steps_back(before: &[&StateStatistics], after: &Statistics, alteration: &Alte
     before.iter().filter_map(tried).collect()
 }
 
-/// Redraws the square parts of a recurrent block, one for each gate, as orthogonal matrices. Returns whether the block
-/// is recurrent.
+/// Redraws the square matrices of a recurrent block, one for each gate, in `w` as orthogonal matrices. Returns whether
+/// the block is recurrent.
 fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error> {
     let width = block.shape[1];
     if block.role != Role::Recurrent || width == 0 {
@@ -327,8 +337,8 @@ fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error
     Ok(true)
 }
 
-/// Sets the biases of gates that carry the state to ln(steps), so that a fraction 1/e of the state is left after the
-/// sequence of `steps` steps. Returns whether the block has such biases.
+/// Sets the biases, in `w`, of gates that carry the state to ln(steps), so that a fraction 1/e of the state is left
+/// after the sequence of `steps` steps. Returns whether the block has such biases.
 fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
     let carries = block.gates.iter().any(|gate| gate.carries_state);
     if block.role != Role::Bias || !carries {
@@ -343,7 +353,8 @@ fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
     true
 }
 
-/// Returns the ranges of the gains of norms with the value 1, and of their biases with the value 0.
+/// Returns the ranges of the parameters of all normalization layers, each with the value to set: 1 for gains, and 0 for
+/// biases.
 fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     let mut found = Vec::new();
     for (path, _) in spec.parts().iter().filter(|(_, part)| part.is_norm()) {

@@ -8,17 +8,17 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use num_traits::Float;
 
-/// Returns the factor by which 1 − cosine is smaller than in the first layer, if it is below `apart`; otherwise 1.
-/// The arguments are the cosines of the first layer and of this one.
+/// Returns the factor by which 1 − cosine of the pre-activations of different samples is smaller in a layer than in
+/// the first one, if it is below `apart` there; otherwise 1. The cosines are those of the first layer and of this one.
 fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
     let both = first.zip(here).filter(|&(_, here)| 1.0 - here < apart);
     both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
 }
 
 /// Reports the layers whose pre-activations are alike for inputs that differ in the first layer, now or in the first
-/// pass: critical, if the loss has not fallen after enough passes. Inputs that have moved apart since, while the loss
-/// began to fall, must have been alike by a decade. Otherwise pre-activations alike for some passes in a row are a
-/// note.
+/// pass: critical, if the loss has not fallen after enough passes. For inputs that have moved apart since, while the
+/// loss began to fall, the threshold [`collapsed`](crate::diagnosis::Thresholds::collapsed) applies. Otherwise
+/// pre-activations alike for some passes in a row are a note.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (links, run) = (statistics.links(), statistics.run());

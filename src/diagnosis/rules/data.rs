@@ -4,8 +4,8 @@ use super::{above, layer_of, task::of_outliers};
 use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, first_linear, first_output};
 use alloc::{format, string::String, vec::Vec};
 
-/// Returns the root mean square of the output of the first weights; `None` if the weights belong to a recurrent or
-/// custom layer.
+/// Returns the root mean square of the output of the first layer with weights: measured if there are statistics,
+/// otherwise predicted. `None` if it is neither `Linear` nor `GatedLinear`, or the value is unknown.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     if let Some(statistics) = diagnosis.statistics {
         return first_output(&diagnosis.node, statistics);
@@ -16,7 +16,9 @@ fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     links.nth(1).and_then(|link| link.second_moment).map(libm::sqrt)
 }
 
-/// Describes the size of the first pre-activations with inputs of unit scale, and with the given inputs.
+/// Describes the root mean square of the first pre-activations with standardized inputs, and with the given ones.
+/// `size` is the root mean square of the given inputs, and `first` that of the first pre-activations with them, if
+/// known.
 fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -> String {
     let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.standardized);
     let (before, after, source) = match (measured, first) {
@@ -31,8 +33,9 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
 }
 
-/// Reports inputs far from variance 1, unless the first weights compensate. If one sample is far larger than the
-/// others, it reports nothing: the rule about outliers does.
+/// Reports inputs far from variance 1, unless the first weights compensate. If few samples of the data are far larger
+/// than the others, it reports nothing: the rule about outliers does. If few rows of a batch are, it reports these
+/// instead.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_data = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
     let wild = of_data.is_some_and(|found| !found.of_targets && found.is_told(&diagnosis.thresholds));

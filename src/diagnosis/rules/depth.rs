@@ -16,15 +16,16 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// One link on the path from loss to first weights.
+/// One link (factor of the chain rule) on the path from loss to first weights.
 struct Row {
     layer: String,
     factor: Factor,
     decades: f64,
-    /// For an activation: the measured mean of |φ′|. `sup` is sup |φ′|, `saturated` the fraction of saturated
-    /// units.
+    /// The measured mean of |φ′|; `None` for other links than activations and without measurements.
     slope: Option<f64>,
+    /// The largest |φ′| of the activation over all inputs; `None` if it is unknown, and for other links.
     sup: Option<f64>,
+    /// The fraction of units of a bounded activation that are saturated; 0 for other links.
     saturated: f64,
 }
 
@@ -44,8 +45,8 @@ pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
         .collect()
 }
 
-/// Returns the measured links on the main path in the order of the forward pass, without those whose initial weights
-/// are 0 on purpose. `None` without measurements.
+/// Returns the measured links on the main path in the order of the forward pass, without weights that were 0 in the
+/// first pass. `None` without measurements.
 fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
     let kinds = activations(&diagnosis.node);
@@ -99,11 +100,15 @@ fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     path[..last].iter().rev().filter_map(row).collect()
 }
 
-/// The budget over depth: the links on the main path, with the measured or predicted sum of their decades, `total`.
+/// The budget over depth: the links (factors of the chain rule) on the main path.
 struct Depth {
+    /// The links, in the order of the forward pass, without the activation of the outputs.
     rows: Vec<Row>,
+    /// The decades from loss to first weights, without those of the activation of the outputs.
     total: f64,
+    /// The decades from loss to first weights by theory; `None` if they are unknown.
     predicted: Option<f64>,
+    /// Whether `rows` and `total` were measured; otherwise theory predicts them.
     measured: bool,
 }
 
@@ -149,8 +154,9 @@ fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     blocks.iter().any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !beside(block.name()))
 }
 
-/// Returns the interventions on a bad budget: measured in passes, or predicted if theory predicts the budget. `None` if
-/// their budget without a change does not agree with `depth`.
+/// Returns the interventions on a budget that vanishes or explodes: measured in passes, or predicted if theory predicts
+/// that budget. `None` if their budget without a change does not agree with `depth`: in sign if measured, and within a
+/// decade or a tenth if predicted.
 fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     if let Some(experiments) = &diagnosis.experiments {
         return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());
@@ -229,7 +235,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// Returns the cause that the first of two changes removes, where a budget needs both.
+/// Returns the cause that the first of two changes removes, if `mends` is a pair of changes; otherwise `None`.
 fn other_of_pair(mends: Option<&Intervention>) -> Option<Cause> {
     let mends = mends?;
     let Alteration::Both(pair) = &mends.alteration else { return None };
@@ -273,8 +279,8 @@ impl Depth {
         Finding { decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
     }
 
-    /// Returns the cause and its layers, by the smallest intervention that repairs the budget, or otherwise by the
-    /// largest share.
+    /// Returns the cause and its layers: by the intervention of `verdict` that brings the gradient between the
+    /// thresholds, or otherwise by the decades of weights and activations.
     fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, Vec<LayerRange>) {
         let lines = &diagnosis.thresholds;
         let flattest = self.activations().min_by(|a, b| a.decades.total_cmp(&b.decades));
@@ -307,8 +313,8 @@ impl Depth {
         (cause, stretches(&self.stations(starts)))
     }
 
-    /// Returns the layers whose weights lie far below those of the median layer, by the thresholds of a bottleneck;
-    /// `None` if there are none.
+    /// Returns the layers whose weights have decades far below those of the median layer, by the thresholds of a
+    /// [bottleneck](Thresholds::bottleneck); `None` if there are none.
     fn narrow(&self, lines: &Thresholds) -> Option<Vec<LayerRange>> {
         let layers = self.layers();
         let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
@@ -349,7 +355,7 @@ impl Depth {
         format!("the gradient {how}: {} decades over {over}", signed(self.total))
     }
 
-    /// Describes the decades that are due to all weights and to all φ′.
+    /// Describes, for a finding of `cause` in `layers`, the decades that are due to all weights and to all φ′.
     fn shares(&self, cause: Cause, layers: &[LayerRange]) -> String {
         let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
         let shares = format!("all weights together {weights}, all φ′ {slopes}");

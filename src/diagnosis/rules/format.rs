@@ -48,7 +48,7 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     findings.push(Finding { since, is_proof: true, ..finding });
 }
 
-/// Reports a gradient of subnormal numbers.
+/// Reports, as a note or a warning, the layer with the largest fraction of subnormal numbers in its gradient.
 pub(super) fn subnormal(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));

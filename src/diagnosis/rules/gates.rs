@@ -46,7 +46,7 @@ impl Openings {
     }
 }
 
-/// Returns `i (1 − fᵀ)/(1 − f)`, the sum of i fᵏ over T steps.
+/// Returns `i (1 − fᵀ)/(1 − f)`, the sum of i fᵏ over T steps, with i = `admits`, f = `keeps` and T = `steps`.
 fn held(admits: f64, keeps: f64, steps: usize) -> f64 {
     let steps = steps.max(1) as f64;
     admits * if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps }
@@ -113,7 +113,7 @@ fn by_first_biases(part: &LayerSpec) -> Vec<(Gate, f64)> {
     found.into_iter().next().map(|(_, gates)| gates).unwrap_or_default()
 }
 
-/// Reports gates through which almost nothing enters or leaves the state.
+/// Reports gates through which almost nothing of the input enters the state, or of the state reaches the output.
 pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.admitted.map(|line| -line);
     for layer in openings(diagnosis) {

@@ -52,7 +52,7 @@ pub(super) const ALL: &[Rule] = &[
 
 /// Lowers the severity of findings if the loss falls: by one degree, or by two where it
 /// [fell](super::Thresholds::fallen) far from its [start](Diagnosis::start). Findings that are certain, or harmful
-/// although the loss falls, keep their severity; so do all after a relapse.
+/// although the loss falls, keep their severity; so do all if the loss has risen again.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let Some(run) = run.filter(|run| diagnosis.has_fallen() && !run.has_relapsed()) else { return };
@@ -116,7 +116,7 @@ fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     }
 }
 
-/// Returns the path of the layer that a link belongs to: `0` of `0.input`, `3` of `3.scale`.
+/// Returns the path of the layer that a link (factor of the chain rule) belongs to: `0` of `0.input`, `3` of `3.scale`.
 pub(super) fn layer_of(link: &str) -> &str {
     link.strip_suffix(".input").or_else(|| link.strip_suffix(".scale")).unwrap_or(link)
 }
@@ -174,13 +174,15 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns the measured intervention after which a gradient that became 0 reaches the first weights again.
+    /// Returns the measured intervention after which a gradient that became 0 reaches the first weights again; `None`
+    /// if there is none.
     fn mends_an_end(&self) -> Option<&Intervention> {
         let experiments = self.experiments.as_ref()?;
         experiments.verdict.mends.as_ref().filter(|_| experiments.before == f64::NEG_INFINITY)
     }
 
-    /// Returns the first measured intervention on weights that repairs the budget; `None` if there is none.
+    /// Returns the measured intervention on weights that brings the decades from loss to first weights between the
+    /// thresholds; `None` if there is none.
     fn mends_weights(&self) -> Option<&Intervention> {
         let weighs = |it: &&Intervention| {
             matches!(
@@ -194,7 +196,8 @@ impl Diagnosis<'_> {
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
     }
 
-    /// Creates a finding with its evidence. `text` is the sentence that describes the fault.
+    /// Creates a finding about the layer at the path `layer`, empty for all of the network. `text` is the sentence that
+    /// describes the fault, and `because` its evidence.
     fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String, because: String) -> Finding {
         Finding {
             cause,
@@ -218,7 +221,7 @@ impl Diagnosis<'_> {
 }
 
 impl Finding {
-    /// Sets the layers of the fault; `layer` is the first of them. No ranges leave the finding as it is.
+    /// Sets the layers of the fault, and `layer` to the first of them. Without ranges the finding stays as it is.
     fn in_layers(self, layers: Vec<LayerRange>) -> Finding {
         let Some(first) = layers.first() else { return self };
         Finding { layer: first.first.clone(), layers, ..self }

@@ -29,8 +29,8 @@ fn steps(passes: u64) -> String {
     count(usize::try_from(passes).unwrap_or(usize::MAX), "step")
 }
 
-/// log10 of the ratio of an update to its parameters above which a step is long if the loss has relapsed: a thirtieth,
-/// to which the fix shortens it.
+/// log10 of the ratio of an update's norm to that of its parameters, above which the update is too large if the loss
+/// has risen again: a thirtieth, to which the fix reduces it.
 const LONG_IN_RELAPSE: f64 = -1.5;
 
 /// Reports updates too large for the weights, if the loss diverges, rises again or does not fall.

@@ -38,7 +38,8 @@ pub(super) fn outliers(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { sample: samples.first().copied(), samples, ..finding });
 }
 
-/// Returns the finding about samples, or rows of a batch, that are larger than the others.
+/// Returns the finding about samples, or rows of a batch, that are far larger than the others. `noun` is the word for
+/// one of them, `sample` or `row`.
 pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: &str) -> Finding {
     let ([with, without], [size, median]) = (outliers.gradient.map(number), outliers.size.map(number));
     let severity = if outliers.harms(&diagnosis.thresholds) { Severity::Warning } else { Severity::Note };

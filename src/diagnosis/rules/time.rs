@@ -10,8 +10,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Returns the cause of a state gradient that vanishes in every direction. In a cell with a gate that carries the
-/// state, only this gate can cause it; the text states its mean value.
+/// Returns the cause of a gradient of a layer's state that vanishes over time, and a clause about it, which may be
+/// empty. In a cell with a gate that carries the state, only this gate can cause it; the text states its mean value.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
     if !diagnosis.carries_state.iter().any(|carries| carries == layer) {
         return (Cause::VanishingRecurrence, String::new());
@@ -158,7 +158,8 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Returns the intervention that keeps the gradient of this layer's state over the span, if one was found.
+/// Returns the intervention with which the gradient of this layer's state changes, over `span` steps, by fewer decades
+/// than the threshold of a warning. `None` if none was found.
 fn mends<'a>(diagnosis: &'a Diagnosis<'_>, layer: &str, span: usize) -> Option<&'a Intervention> {
     let tried = diagnosis.experiments.as_ref()?.over_time.iter();
     let keeps = |tried: &&Intervention| (tried.after * span as f64).abs() < diagnosis.thresholds.over_time[0];
@@ -171,8 +172,8 @@ fn has_large_weights(diagnosis: &Diagnosis<'_>, layer: &str, tried: &Interventio
     redraws && diagnosis.experiments.as_ref().is_some_and(|it| it.large.iter().any(|large| large == layer))
 }
 
-/// The log10 of a unit's sensitivity over its state (both root mean squares) above which a finding reports the unit.
-/// Convention: a factor of a hundred.
+/// The log10 of a unit's sensitivity over its state (both root mean squares) above which a finding reports the unit: a
+/// factor of a hundred, by convention.
 const SENSITIVE: f64 = 2.0;
 /// The number of units that a finding names.
 const NAMED: usize = 8;

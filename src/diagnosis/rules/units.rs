@@ -57,11 +57,11 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
 struct Inactive<'a> {
     link: &'a LinkStatistics,
     severity: Severity,
-    /// Whether the activation is bounded: its units are then far out, and not off.
+    /// Whether the activation is bounded: its inactive units then have large pre-activations, and do not output 0.
     flat: bool,
     /// Whether the layer passes no gradient at all.
     ended: bool,
-    /// The fraction of inactive units, and that of the first pass.
+    /// The fraction of inactive units, in the last window of passes and in the first pass.
     shares: [f64; 2],
 }
 
@@ -134,7 +134,7 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the activation of the link `name` is bounded.
+/// Whether the layer at the path `name` is a bounded activation.
 fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
     let kinds = super::depth::activations(&diagnosis.node);
     let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
@@ -147,7 +147,7 @@ const FAR_OUT: f64 = 3.0;
 const SATURATED: f64 = 0.05;
 
 /// Returns the root mean square of the weights before the activation at `path` in the first pass, relative to the
-/// standard deviation of their initializer.
+/// standard deviation of their initializer. `None` if no `Linear` layer is before it, or one of the two is unknown.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     let parts = diagnosis.node.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;
@@ -200,15 +200,17 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
 /// The saturation of one layer in the first pass.
 struct Saturation {
     severity: Severity,
-    /// The size of the weights relative to the description, if they are not those of the initializer.
+    /// The root mean square of the weights in the first pass over the standard deviation of their initializer. `None`
+    /// if it is unknown or at most the threshold `changed`, and for a run that has fitted its targets.
     drift: Option<f64>,
-    /// The mean of |φ′|, as a fraction of its bound.
+    /// The mean of |φ′| over the layer's units in the first pass, as a fraction of the largest |φ′|.
     slope: f64,
-    /// The fraction of units that are saturated.
+    /// The fraction of the layer's units that were saturated in the first pass.
     first: f64,
 }
 
-/// Returns the saturation of a layer with a bounded activation; `None` if it is not a fault.
+/// Returns the saturation, in the first pass, of the layer of `link`, which has a bounded activation; `None` if it is
+/// not a fault.
 ///
 /// Saturation by training is the subject of the rules about steps; saturation from the start is due to the weights.
 fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Saturation> {

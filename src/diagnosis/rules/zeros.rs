@@ -62,7 +62,7 @@ fn is_zero(block: &BlockStatistics) -> bool {
     multiplies && !block.frozen() && block.first_parameters().is_some() && block.parameters() == 0.0
 }
 
-/// Whether a block belongs to a layer after the one at a path, by their indices.
+/// Whether the block named `block` belongs to a layer after the one at the path `layer`, by the indices in both.
 fn follows(block: &str, layer: &str) -> bool {
     let numbers = |path: &str| -> Vec<usize> { path.split('.').filter_map(|part| part.parse().ok()).collect() };
     numbers(block) > numbers(layer)
@@ -75,7 +75,8 @@ fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
     Finding { decades: Some(f64::NEG_INFINITY), ..finding }
 }
 
-/// The rule before training: weights of variance 0 can change if the input of their layer is not 0.
+/// Reports, before training, predicted weights that are all 0: a note if the input of their layer is not 0, so that
+/// they can change, otherwise a fault.
 fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let path = diagnosis.prediction.links().iter().filter(|link| link.on_main_path && !link.name.contains("branch"));
     let Some(link) = path.into_iter().find(|link| link.decades == Some(f64::NEG_INFINITY)) else { return };

@@ -7,8 +7,9 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The number of steps of gradient descent to the best constant outputs, and of bisection steps within a range.
+/// The number of steps of gradient descent to the best constant outputs.
 const STEPS: usize = 120;
+/// The number of bisections of the range of each output.
 const HALVINGS: usize = 40;
 
 /// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient descent

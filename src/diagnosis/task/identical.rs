@@ -4,10 +4,10 @@ use super::{Rows, bounds};
 use crate::{dataset::Dataset, error::Error, scalar::Scalar};
 use alloc::{vec, vec::Vec};
 
-/// Samples of which more than half have the same inputs.
+/// A set of samples with the same inputs, more than half of those compared.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Identical {
-    /// The indices of the samples that have the same inputs.
+    /// The indices, in the data, of the samples that have the same inputs.
     pub samples: Vec<usize>,
     /// The number of samples that were compared.
     pub compared: usize,

@@ -11,7 +11,7 @@ use alloc::{vec, vec::Vec};
 /// The number of permutations: the smallest p-value is 1/200.
 const PERMUTATIONS: u64 = 199;
 
-/// The largest number of samples that are tested.
+/// The largest number of samples in the test; of more, evenly spaced ones are taken.
 const TESTED: usize = 128;
 
 /// Returns the p-value of the hypothesis that the targets of `samples` do not depend on their inputs. `None` for data

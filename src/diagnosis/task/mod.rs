@@ -43,9 +43,10 @@ pub(super) struct Task {
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
     /// ragged data or fewer than ten samples.
     pub independent: Option<f64>,
-    /// Samples larger than the others, with their effect on the gradient; `None` if there are none.
+    /// The few samples whose inputs or targets have a far larger root mean square than the others, with their effect on
+    /// the gradient; `None` if there are none.
     pub outliers: Option<Outliers>,
-    /// The identical samples; `None` if most differ.
+    /// The samples whose inputs are identical; `None` unless these are more than half of the compared ones.
     pub identical: Option<Identical>,
     /// The distance from outputs to targets over the larger of 1 and the root mean square of the outputs: with the
     /// given targets, and with targets standardized by column. `None` for classes.
@@ -218,7 +219,8 @@ impl Diagnosis<'_> {
     }
 }
 
-/// Returns the squared distance between the targets of two samples: 0 or 1 for classes.
+/// Returns the squared distance between the targets of the samples `a` and `b`: 0 or 1 for classes. `samples` is the
+/// number of samples that `target` has.
 fn apart<T: Scalar>(target: Target<'_, T>, samples: usize, [a, b]: [usize; 2]) -> f64 {
     match target {
         Target::Classes(classes) => f64::from(u8::from(classes[a] != classes[b])),

@@ -10,40 +10,42 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The ratio of the size of a sample to that of the median sample, above which the sample is far larger. Convention.
+/// The ratio of the root mean square of a sample to that of the median sample, above which a report names the sample
+/// even if it does not change the gradient. The value is a convention.
 const FAR: f64 = 100.0;
 
-/// Samples larger than the others.
+/// The few samples with a far larger root mean square than the others.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Outliers {
-    /// Their indices, of the data or of a batch.
+    /// The indices of the samples, in increasing order: in the data, or in the batch if only a batch was examined.
     pub samples: Vec<usize>,
     /// The root mean square of the inputs or targets of the largest sample, and that of the median sample.
     pub size: [f64; 2],
     /// Whether the targets of the samples are large; otherwise their inputs are.
     pub of_targets: bool,
-    /// The norm of the gradient with the samples and without them.
+    /// The norm of the gradient of all parameters with the samples and without them.
     pub gradient: [f64; 2],
 }
 
 impl Outliers {
-    /// Whether most of the gradient is due to the samples.
+    /// Whether the gradient with the samples has more than [`outweighs`](Thresholds::outweighs) times the norm of that
+    /// without them.
     pub fn harms(&self, thresholds: &Thresholds) -> bool {
         let [with, without] = self.gradient;
         with > thresholds.outweighs * without
     }
 
-    /// Whether a report tells of the samples.
+    /// Whether a report names the samples: they are very large, or most of the gradient is due to them.
     pub fn is_told(&self, thresholds: &Thresholds) -> bool {
         self.size[0] > FAR * self.size[1] || self.harms(thresholds)
     }
 }
 
-/// Returns the indices of the samples far larger than the others, with the largest size and the median. `None` if there
-/// are none, or more than an eighth of all. `sizes` are the root mean squares of the samples.
+/// Returns the indices of the samples far larger than the others, in increasing order, with the largest and the median
+/// of `sizes`, the root mean squares of all samples. `None` if there are none.
 ///
-/// They are the samples above the largest ratio of two sizes that follow each other, among the largest eighth. Each is
-/// larger than the median by `factor`.
+/// At most an eighth of the samples, or one, are returned: in decreasing order of size, those before the largest ratio
+/// of two consecutive sizes. The smallest of them must exceed `factor` times the median.
 pub(in crate::diagnosis) fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<usize>, [f64; 2])> {
     let mut sorted = sizes.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
@@ -62,8 +64,9 @@ fn sizes<T: Scalar>(width: usize, rows: &[T]) -> Vec<f64> {
     rows.chunks(width.max(1)).map(size).collect()
 }
 
-/// Returns the samples whose inputs or targets are larger than those of the others, with the gradients with and without
-/// them, in their share of the samples. `None` if there are none, or if samples have different lengths.
+/// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
+/// the gradient on `samples` with and without them. In the first they have the fraction of `samples` that they have of
+/// all data, and at least one. `None` if there are none, or if samples have different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],

@@ -11,7 +11,7 @@ pub(crate) struct Matrix<'a, T> {
     group_stride: usize,
 }
 
-/// Half the bytes of a level-1 cache of 32 KiB.
+/// The largest size in bytes of a matrix that a level-1 cache holds beside other data: half of 32 KiB.
 const L1_BYTES: usize = 16 * 1024;
 
 impl<'a, T> Matrix<'a, T> {

@@ -6,7 +6,7 @@ use crate::{
     scalar::Scalar,
 };
 
-/// The number of rows of A in a packed strip.
+/// The number of rows of the left factor A in a strip, the unit in which A is packed.
 pub(crate) const MR: usize = 8;
 
 /// The left factor A of a product: at each inner index, a value of A multiplies a row of a panel of B.
@@ -121,7 +121,7 @@ unsafe impl<T: Scalar> MatrixA<T> for PackedA<'_, T> {
     }
 }
 
-/// The length of a packed A with `outputs` rows and `inner` inner indices.
+/// The length, in values, of a packed A with `outputs` rows, padded to whole strips, and `inner` inner indices.
 pub(super) const fn packed_a_len(outputs: usize, inner: usize) -> usize {
     (outputs.saturating_add(MR - 1) / MR * MR).saturating_mul(inner)
 }
@@ -176,7 +176,7 @@ impl<'a, T> From<Matrix<'a, T>> for TransposedA<'a, T> {
 
 impl<'a, T: Scalar> TransposedA<'a, T> {
     /// Packs `d` \[rows, outputs\] into the beginning of `scratch` if packing pays: for 2 to [`KC`] rows that are not
-    /// small enough for a level-1 cache. Returns the factor and the rest of the scratch.
+    /// small enough for a level-1 cache. Returns `dᵀ` as the left factor, packed or not, and the rest of the scratch.
     pub fn pack(d: Matrix<'a, T>, [rows, outputs]: [usize; 2], scratch: &'a mut [T]) -> (Self, &'a mut [T]) {
         if !(2..=KC).contains(&rows) || d.fits_l1(rows) {
             return (d.into(), scratch);

@@ -16,12 +16,12 @@ use crate::{
 /// The largest number of columns of a panel, over all levels and scalars.
 const MAX_NR: usize = 32;
 
-/// A product over one block of inner indices: the loop over panels of B.
+/// A product over one block of consecutive inner indices, as a kernel: the loop over panels of B.
 pub(super) struct MacroKernel<'a, T, A, S> {
     size: [usize; 2],
     a: A,
     b: PackedB<'a, T>,
-    /// The first inner index of `b`.
+    /// The inner index of `b` at which this product begins.
     first: usize,
     c: *mut T,
     stride: usize,
@@ -111,7 +111,7 @@ struct Tile {
     j: usize,
     inner: usize,
     columns: usize,
-    /// The distance between rows of the panel.
+    /// The distance, in values, between rows of the panel of B.
     row_stride: usize,
 }
 

@@ -48,33 +48,36 @@ pub(crate) const KC: usize = 256;
 /// The number of multiplications per nanosecond of a product, on one thread of a fast machine.
 pub(crate) const MULTIPLICATIONS_PER_NANOSECOND: usize = 50;
 
-/// The least number of panels that is divided among threads.
+/// The least number of panels of B for which the threads of a product divide the panels. With fewer panels they divide
+/// the rows of the result.
 const MIN_PANELS: usize = 8;
 
 /// The size of B in bytes from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB.
 /// The cache also holds x, c and the matrix.
 const PANELWISE_BYTES: usize = 128 * 1024;
 
-/// Whether each panel of B is packed just before its use. This pays for a large B with enough panels.
+/// Whether each panel of B \[inner, columns\] is packed just before its use. This pays for a large B with enough
+/// panels.
 fn packs_panelwise<T: Scalar>(columns: usize, inner: usize) -> bool {
     panel_count::<T>(columns) >= MIN_PANELS
         && packed_b_len::<T>(columns, inner).saturating_mul(size_of::<T>()) >= PANELWISE_BYTES
 }
 
-/// The length of the scratch of [`gemm_tn`]: the packed A, panels of B, and the buffer of the sum over blocks of rows.
-/// The scratch holds all panels, or one for each part of a loop over threads. `size` is \[outputs, inputs, rows\].
-/// `usize::MAX` if the length overflows.
+/// Returns the length, in values, of the scratch of [`gemm_tn`]: the packed A = dᵀ, panels of B = x, and the buffer
+/// of the sum over blocks of rows. The scratch holds all panels, or one for each part of a loop over threads. `size` is
+/// \[outputs, inputs, rows\]. `usize::MAX` if the length overflows.
 pub(crate) fn gemm_tn_scratch_len<T: Scalar>(size: [usize; 3]) -> usize {
     gemm_tn_scratch::<T>(size, MIN_PANELS.max(PARTS_PER_THREAD * threads()))
 }
 
-/// Returns the least length of the scratch of [`gemm_tn`], which panics with less. It is [`gemm_tn_scratch_len`] for
-/// one thread. `size` is \[outputs, inputs, rows\].
+/// Returns the least length, in values, of the scratch of [`gemm_tn`], which panics with less. It is
+/// [`gemm_tn_scratch_len`] for one thread. `size` is \[outputs, inputs, rows\].
 pub(crate) fn gemm_tn_least_scratch<T: Scalar>(size: [usize; 3]) -> usize {
     gemm_tn_scratch::<T>(size, MIN_PANELS)
 }
 
-/// Returns the length of the scratch of [`gemm_tn`] with at most `most` panels of B.
+/// Returns the length, in values, of the scratch of [`gemm_tn`] if it holds at most `most` packed panels of B = x at a
+/// time.
 fn gemm_tn_scratch<T: Scalar>([outputs, inputs, rows]: [usize; 3], most: usize) -> usize {
     let panels = panel_count::<T>(inputs).min(most);
     let buffer = BlockSum::<T>::buffer_len(packed_a_len(outputs, inputs), rows.div_ceil(KC));
@@ -93,7 +96,7 @@ fn split_scratch<T>(scratch: &mut [T], len: usize) -> (&mut [T], &mut [T]) {
 /// Computes the product `x B`, which `epilogue` combines with `c`. Panics if a slice is too short.
 ///
 /// # Shapes
-/// x: \[rows, inner\]; B: \[inner, columns\]; c: \[rows, columns\], rows `stride` apart.
+/// x: \[rows, inner\]; B: \[inner, columns\]; c: \[rows, columns\], in rows `stride` values apart.
 pub(crate) fn gemm<T: Scalar>(
     x: Matrix<'_, T>,
     b: PackedB<'_, T>,
@@ -177,7 +180,7 @@ pub(crate) fn gemm_nn<T: Scalar>(
     gemm_nn_rows(d, w, [rows, outputs, inputs], c, scratch);
 }
 
-/// Computes [`gemm_nn`] with packed panels, or with W where it is.
+/// Computes [`gemm_nn`] with packed panels of W, or with W itself if it is small.
 #[inline(never)]
 fn gemm_nn_rows<T: Scalar>(
     d: Matrix<'_, T>,
@@ -219,14 +222,15 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch, OneSum);
 }
 
-/// Whether [`gemm_tn_of_shards`] accepts a subtree of `shards` shards with `rows` rows in all.
+/// Whether [`gemm_tn_of_shards`] can sum a subtree of `shards` shards, with `rows` rows in all, within one tile. It
+/// also accepts a single shard with any number of rows.
 pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
     shards <= MOST_SHARDS && rows <= KC
 }
 
 /// Computes [`gemm_tn`] over the rows of consecutive shards: the first begins at row `first` of d and x, and shard s
-/// ends before row `ends[s]`. The sum of each shard is added to the others along a binary tree, in registers. Panics
-/// unless the number of shards is a power of two, and several shards [fit](fits_registers).
+/// ends before row `ends[s]`. The sums of several shards are added along their binary tree within each tile of c.
+/// Panics unless the number of shards is a power of two, and several shards [fit](fits_registers).
 pub(crate) fn gemm_tn_of_shards<T: Scalar>(
     [d, x]: [Matrix<'_, T>; 2],
     [outputs, inputs]: [usize; 2],

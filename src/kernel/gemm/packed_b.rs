@@ -19,8 +19,8 @@ pub(super) fn nr<T: Scalar>() -> usize {
     NR_REGISTERS * lanes::<T>()
 }
 
-/// The length of a packed B: its panels one after the other, the last one padded with zeros. The length saturates at
-/// `usize::MAX`, which is longer than any slice.
+/// The length, in values, of a packed B \[inner, columns\]: its panels one after the other, the last one padded with
+/// zeros. The length saturates at `usize::MAX`, which is longer than any slice.
 pub(crate) fn packed_b_len<T: Scalar>(columns: usize, inner: usize) -> usize {
     padded_columns::<T>(columns).saturating_mul(inner)
 }
@@ -31,8 +31,8 @@ fn padded_columns<T: Scalar>(columns: usize) -> usize {
     columns.saturating_add(width - 1) & !(width - 1)
 }
 
-/// The number of panels of `columns` columns. A panel is a power of two wide: a division would take longer than the
-/// product of a tiny network.
+/// The number of panels of a right factor with `columns` columns. It is computed by a shift, as a panel is a power of
+/// two wide: a division would take longer than the product of a tiny network.
 pub(super) fn panel_count<T: Scalar>(columns: usize) -> usize {
     padded_columns::<T>(columns) >> nr::<T>().trailing_zeros()
 }
@@ -48,16 +48,17 @@ pub(crate) struct PackedB<'a, T> {
 }
 
 impl<'a, T: Scalar> PackedB<'a, T> {
-    /// The factor that [`pack`] or [`pack_transposed`] has written to `data`. Panics if `data` has fewer values than
-    /// [`packed_b_len`].
+    /// The right factor \[inner, columns\] that [`pack`] or [`pack_transposed`] has written to `data`. Panics if `data`
+    /// has fewer values than [`packed_b_len`].
     pub fn packed(data: &'a [T], columns: usize, inner: usize) -> Self {
         let (width, len) = (nr::<T>(), packed_b_len::<T>(columns, inner));
         require("a packed factor", [1, len], len, data.len());
         PackedB { data: &data[..len], panel_stride: width.saturating_mul(inner), row_stride: width, inner, columns }
     }
 
-    /// `matrix` \[inner, columns\] in place, if it fits a level-1 cache and its columns fill registers: then packing it
-    /// gains nothing. Otherwise `None`. Panics if the data of `matrix` are too short.
+    /// Returns `matrix` \[inner, columns\], not packed, as the right factor of a product. `None` unless it fits a
+    /// level-1 cache and its columns fill registers, so that packing it gains nothing. Panics if its data are too
+    /// short.
     pub(super) fn in_place(matrix: Matrix<'a, T>, columns: usize, inner: usize) -> Option<Self> {
         require("the right factor of a product", [inner, columns], matrix.stride, matrix.data.len());
         let b = PackedB { data: matrix.data, panel_stride: nr::<T>(), row_stride: matrix.stride, inner, columns };

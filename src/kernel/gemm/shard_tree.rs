@@ -3,8 +3,8 @@
 use crate::kernel::simd::Lanes;
 use core::mem::MaybeUninit;
 
-/// The largest number of shards whose sums are added along their tree within one tile. For each level of the tree, the
-/// sum of one subtree is stored in memory.
+/// The largest number of shards whose sums are added along their binary tree within one tile of the result. For each
+/// level of the tree, the sum of one subtree is stored in memory.
 pub(crate) const MOST_SHARDS: usize = 1 << LEVELS;
 const LEVELS: usize = 5;
 
@@ -16,7 +16,7 @@ pub(super) unsafe trait InnerSum: Copy + Send + Sync {
     /// The number of parts, a power of two.
     fn count(self) -> usize;
 
-    /// The end of part `i` among `inner` indices.
+    /// The inner index at which part `i` ends, at most `inner`, the number of inner indices.
     fn end(self, i: usize, inner: usize) -> usize;
 }
 

@@ -9,14 +9,18 @@ use num_traits::Float;
 /// than its product row by row.
 const TINY: usize = 10_000;
 
-/// Whether the product of one row with a matrix of this size is computed by [`gemv`] or [`gemv_transposed`].
+/// Whether a matrix \[outputs, inputs\] is so small that [`gemv`] or [`gemv_transposed`] computes its product with one
+/// row.
 pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
     // The factors are too small for the product to overflow.
     outputs <= TINY && inputs <= TINY && outputs * inputs * lanes::<T>() <= TINY
 }
 
-/// Computes the product `x Wᵀ` for one row, which `epilogue` combines with `c`. The function is not inlined, so that
-/// it does not change the code of other products.
+/// Computes the product `x Wᵀ` for one row x, which `epilogue` combines with `c`. The function is not inlined, so
+/// that it does not change the code of other products.
+///
+/// # Shapes
+/// x: \[inputs\]; w: \[outputs, inputs\]; c: \[outputs\].
 #[inline(never)]
 pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
     dispatch(Gemv { x, w, c, epilogue });
@@ -63,8 +67,11 @@ impl<T: Scalar> Gemv<'_, T> {
     }
 }
 
-/// Computes the product `d W` for one row, into `c`. The sum over the rows of W has the order and the roundings of a
-/// tile. Like [`gemv`], the function is not inlined.
+/// Computes the product `d W` for one row d, which overwrites `c`. The sum over the rows of W has the order and the
+/// roundings of a tile. Like [`gemv`], the function is not inlined.
+///
+/// # Shapes
+/// d: \[outputs\]; w: \[outputs, inputs\]; c: \[inputs\].
 #[inline(never)]
 pub(super) fn gemv_transposed<T: Scalar>(d: &[T], w: &[T], c: &mut [T]) {
     dispatch(GemvTransposed { d, w, c });
@@ -110,8 +117,11 @@ impl<T: Scalar> GemvTransposed<'_, T> {
     }
 }
 
-/// Computes the rank-one product `dᵀ x` of one row each, which `epilogue` combines with `c`; a bias is ignored. Like
-/// [`gemv`], the function is not inlined.
+/// Computes the rank-one product `dᵀ x` of the rows d and x, which `epilogue` combines with `c`; a bias is ignored.
+/// Like [`gemv`], the function is not inlined.
+///
+/// # Shapes
+/// d: \[outputs\]; x: \[inputs\]; c: \[outputs, inputs\].
 #[inline(never)]
 pub(super) fn rank_one<T: Scalar>(d: &[T], x: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
     require("the result of an outer product", [d.len(), x.len()], x.len(), c.len());

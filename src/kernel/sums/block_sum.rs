@@ -12,12 +12,13 @@ pub(crate) struct BlockSum<'a, T> {
 }
 
 impl<'a, T: Scalar> BlockSum<'a, T> {
-    /// Returns the length of the buffer for a sum of `blocks` blocks of `len` values.
+    /// Returns the length, in values, of the buffer for a sum of `blocks` blocks of `len` values.
     pub fn buffer_len(len: usize, blocks: usize) -> usize {
         len.saturating_mul(usize::from(blocks > FAN) + usize::from(blocks > FAN * FAN))
     }
 
-    /// Creates an empty sum, which is added to `total`. `buffer` must have [`buffer_len`](Self::buffer_len) values.
+    /// Creates a sum without blocks, which adds them to `total`. `buffer` must have [`buffer_len`](Self::buffer_len)
+    /// values for the number of blocks to come; its content is arbitrary.
     pub fn new(total: &'a mut [T], buffer: &'a mut [T]) -> Self {
         Self::after(0, total, buffer)
     }
@@ -28,7 +29,7 @@ impl<'a, T: Scalar> BlockSum<'a, T> {
         BlockSum { total, buffer, blocks }
     }
 
-    /// Adds the next block. `add` must add the block to its argument.
+    /// Adds the next block. `add` must add the block to its argument, a slice of the length of a block.
     pub fn add(&mut self, add: impl FnOnce(&mut [T])) {
         if self.blocks < FAN {
             add(self.total);
@@ -45,7 +46,7 @@ impl<'a, T: Scalar> BlockSum<'a, T> {
         }
     }
 
-    /// Adds the incomplete groups to the total.
+    /// Adds the groups of blocks that are not complete to the total, which then has all blocks.
     pub fn finish(mut self) {
         if !self.blocks.is_multiple_of(FAN) {
             self.end_group();

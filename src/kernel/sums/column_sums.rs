@@ -121,7 +121,7 @@ impl<T: Scalar> ColumnSums<'_, T> {
 /// Adds the sum of each column of `d` to `sums`.
 ///
 /// # Shapes
-/// d: \[rows, columns\], rows `stride` apart; sums: \[columns\].
+/// d: \[rows, columns\], in rows `stride` values apart; sums: \[columns\].
 pub(crate) fn add_column_sums<T: Scalar>(d: &[T], stride: usize, sums: &mut [T]) {
     let (len, stride) = (sums.len(), stride.max(1));
     // The last row may be shorter than the stride.

@@ -29,7 +29,7 @@ pub(crate) use self::{
     term_sums::{add_sums, sum_of},
 };
 
-/// The number of rows added in sequence, in registers.
+/// The number of rows that a sum over rows adds in sequence, in registers. Their sum is a term of the next level.
 const ROWS: usize = 32;
 
 /// The number of terms of one level whose sum is a term of the next.

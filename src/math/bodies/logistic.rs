@@ -2,7 +2,8 @@
 
 macro_rules! logistic {
     ($float:ident) => {
-        /// `a/(1 + e)` for `e` from 0 to 1. If `exact` and fused, it is rounded about once.
+        /// `a/(1 + e)` for `e` from 0 to 1. With `exact` and `FUSED` the result is rounded about once; otherwise the
+        /// sum and the quotient are rounded.
         #[inline(always)]
         fn over_one_plus<const FUSED: bool>(a: $float, e: $float, exact: bool) -> $float {
             let sum = 1.0 + e;
@@ -89,8 +90,8 @@ macro_rules! logistic {
             mul_add::<FUSED>(inverse, inverse, 2.0 * inverse * lost)
         }
 
-        /// `tanh x = ±(1 − e)/(1 + e)` with `e = e^(−2|x|)` and the sign of `x`. The derivative uses the same
-        /// exponential, so one loop computes it once.
+        /// `tanh x = ±(1 − e)/(1 + e)` with `e = e^(−2|x|)` and the sign of `x`. `tanh_slope` uses the same
+        /// exponential, so a loop over both computes it once.
         #[inline(always)]
         pub(super) fn tanh<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);
@@ -100,7 +101,8 @@ macro_rules! logistic {
             over_one_plus::<FUSED>(-minus_numerator, (1.0 + p) * raised * lowered, KEEPS_LOSSES).copysign(x)
         }
 
-        /// `1 − |tanh x| = 2e/(1 + e)` with `e = e^(−2|x|)`. As in `tanh_slope`, the 2 multiplies a part of `e`.
+        /// `1 − |tanh x| = 2e/(1 + e)` with `e = e^(−2|x|)`. The 2 multiplies a part of `e`, since a subnormal `e`
+        /// is rounded more coarsely.
         #[inline(always)]
         pub(super) fn tanh_complement<const FUSED: bool>(x: $float) -> $float {
             let a = super::magnitude(x);

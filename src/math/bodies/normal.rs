@@ -45,7 +45,7 @@ macro_rules! normal {
             (rounded, mul_add::<FUSED>(numerator, inverse, -rounded) + numerator * lost)
         }
 
-        /// Returns `erf x`, accurate for `|x| ≤ ½`, and `erfc |x|`.
+        /// Returns `erf x`, which is accurate for `|x| ≤ ½` only, and `erfc |x|`.
         #[inline(always)]
         fn erf_parts<const FUSED: bool>(x: $float) -> ($float, $float) {
             let (scaled, lost) = scaled_erfc::<FUSED>(at_most(x.abs(), ERFC_MOST), 0.0);
@@ -93,7 +93,7 @@ macro_rules! normal {
             if x > -0.2 && x < 0.7 { near } else { far }
         }
 
-        /// `x Φ(x)` with the normal distribution function Φ.
+        /// The activation GELU, `x Φ(x)` with the normal distribution function Φ.
         #[inline(always)]
         pub(super) fn gelu<const FUSED: bool>(x: $float) -> $float {
             let [a, lost, _] = normal_parts::<FUSED>(x);
@@ -102,7 +102,8 @@ macro_rules! normal {
             if x < -0.2 { tail } else { x * normal_cdf::<FUSED>(x) }
         }
 
-        /// The slope `Φ(x) + x φ(x)` of GELU. In the lower tail, `e^(−x²/2)` is a factor of the whole sum.
+        /// The slope `Φ(x) + x φ(x)` of GELU, with the normal distribution function Φ and density φ. In the lower
+        /// tail, `e^(−x²/2)` is a factor of the whole sum.
         #[inline(always)]
         pub(super) fn gelu_slope<const FUSED: bool>(x: $float) -> $float {
             let [a, lost, near] = normal_parts::<FUSED>(x);

@@ -13,7 +13,8 @@ use num_traits::Float;
 /// passes.
 const COMPARED: u64 = 64;
 
-/// Statistics of a block's parameters, their gradient, and their updates.
+/// Statistics, over many passes, of the parameters of a block (a named range of parameters, such as a weight matrix),
+/// their gradient, and their updates.
 #[derive(Clone, Debug)]
 pub struct BlockStatistics {
     name: String,
@@ -188,8 +189,8 @@ impl BlockStatistics {
     pub fn moved(&self) -> bool {
         self.moved
     }
-    /// Returns the number of monitored updates in a row, up to the last, whose root mean square was larger than a tenth
-    /// of that of the block's parameters.
+    /// Returns the number of monitored updates in a row, up to the last, with a root mean square above a tenth of that
+    /// of the block's parameters. Updates that are 0 are left out.
     pub fn long_steps(&self) -> u64 {
         self.long
     }
@@ -198,19 +199,18 @@ impl BlockStatistics {
     pub fn still(&self) -> u64 {
         self.still
     }
-    /// The number of rows that repeated another row in parameters and gradient, at the last comparison: k equal rows
-    /// count k − 1.
-    ///
-    /// The second value is the number of comparisons in a row that found such rows.
+    /// Returns (1) the number of rows of a weight matrix that repeated another row in both parameters and gradient, at
+    /// the last comparison; k equal rows count k − 1. And (2) the number of comparisons in a row, up to the last,
+    /// that found such rows.
     pub fn duplicate_rows(&self) -> (usize, u64) {
         (self.duplicate_rows, self.duplicate_checks)
     }
 }
 
-/// log10 of the ratio of update to parameter above which an update counts as large.
+/// log10 of the ratio of an update's norm to that of its block's parameters, above which the update counts as large.
 const LONG: f64 = -1.0;
 
-/// The largest number of values of a block whose updates are compared with the parameters.
+/// The largest number of values of a block from which the cosine of update and parameters is estimated.
 const COMPARED_VALUES: usize = 256;
 
 /// Returns −cos(Δ, w) of the update Δ and the parameters w of a block, over at most 256 of the values; 0 if either

@@ -13,7 +13,7 @@ pub(super) const STEPS: usize = 8;
 /// The largest number of a gate's values at one time step that are measured.
 const VALUES: usize = 256;
 
-/// The moments, over passes, of a gate's values and of the slopes of its activation.
+/// The moments, over time steps and passes, of a gate's values and of the slopes of its activation.
 #[derive(Clone, Debug)]
 pub struct GateStatistics {
     layer: String,
@@ -59,18 +59,18 @@ impl GateStatistics {
     pub fn gate(&self) -> Gate {
         self.gate
     }
-    /// Returns the moments of the gate's value. They are over passes; in each pass the value is averaged over some
-    /// units, examples and time steps.
+    /// Returns the moments, over time steps and passes, of the gate's value, which is averaged at each measured step
+    /// over some units and examples.
     pub fn opening(&self) -> RunningMoments {
         self.opening
     }
-    /// Returns the moments of |φ′| / sup |φ′| of the gate's activation φ, averaged over some units, examples and
-    /// time steps of each pass.
+    /// Returns the moments, over time steps and passes, of |φ′| / sup |φ′| of the gate's activation φ, averaged
+    /// at each measured step over some units and examples.
     pub fn slope(&self) -> RunningMoments {
         self.slope
     }
-    /// Returns the moments, over passes, of the fraction of the gate's values in a pass for which the slope |φ′| of
-    /// its activation φ is below 5 % of sup |φ′|.
+    /// Returns the moments, over time steps and passes, of the fraction of the gate's values, at each measured step,
+    /// for which the slope |φ′| of its activation φ is below 5 % of sup |φ′|.
     pub fn saturated(&self) -> RunningMoments {
         self.saturated
     }

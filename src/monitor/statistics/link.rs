@@ -11,13 +11,14 @@ use num_traits::Float;
 
 /// The mean |φ′| below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
-/// The number of examples after which a window of passes ends, if it also has [`BATCHES`] passes. A unit without a
-/// gradient in a whole window counts as dead.
+/// The number of examples (rows: each step of a sequence is one) after which a window of passes ends, if it also has
+/// [`BATCHES`] passes. A unit without a gradient in a whole window counts as dead.
 const EXAMPLES: f64 = 2000.0;
 /// The number of passes after which a window of passes ends, if it also has [`EXAMPLES`] examples.
 const BATCHES: u64 = 10;
 
-/// The gradients and values of one link over depth, in many passes.
+/// Statistics, over many passes, of the gradients and the values at one link over depth (a factor of the chain rule,
+/// from layer to layer).
 #[derive(Clone, Debug)]
 pub struct LinkStatistics {
     name: String,
@@ -40,7 +41,7 @@ pub struct LinkStatistics {
     units: Units,
     sum: Vec<f64>,
     /// For the link's output y, its input x, ∂L/∂y and ∂L/∂x, in this order: the norm and the counts of the
-    /// values in the parts of the current pass so far.
+    /// values in the parts of the current pass so far (see [`Link::parts_before`]).
     parts: [Parts; 4],
 }
 
@@ -49,9 +50,9 @@ pub struct LinkStatistics {
 pub(super) struct Parts(Survey, usize);
 
 impl Parts {
-    /// Adds the part of a pass that `at` describes: the survey of its values, and their number `values`. The first part
-    /// of a pass replaces what was there. Returns the survey of all parts and the number of their values after the last
-    /// part, `None` before.
+    /// Adds the part of a pass that `at` describes: the norm and counts `part` of its values, and their number
+    /// `values`. The first part of a pass replaces what was there. Returns the norm and counts of all parts, and the
+    /// number of their values, after the last part; `None` before.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
@@ -59,20 +60,22 @@ impl Parts {
     }
 }
 
-/// Sums of |φ′| for each unit, in the current window and in the last complete one.
+/// Sums of the slope |φ′| of each unit of an activation φ over the current window of passes, and the statistics
+/// that are computed from them.
 #[derive(Clone, Debug, Default)]
 struct Units {
     /// Three consecutive ranges with a value for each unit: Σ |φ′|, the number of examples in this sum, and the
     /// number of examples for which the unit passed a non-zero gradient.
     sums: Vec<f64>,
     examples: f64,
-    /// Whether gradients of the current pass were added.
+    /// Whether gradients of the current pass were added to `sums`.
     is_read: bool,
     batches: u64,
     slope: f64,
     saturated: f64,
     inactive_fraction: f64,
-    /// In the first pass: the mean slope, and the fractions of saturated and of inactive units.
+    /// In the first pass whose gradient is large enough to compute φ′: the mean slope, and the fractions of
+    /// saturated units and of units that passed no gradient.
     first: Option<[f64; 3]>,
     dead: Option<f64>,
 }
@@ -128,8 +131,8 @@ impl LinkStatistics {
         }
     }
 
-    /// Receives the gradients of a pass, or of a part of it; `after` is the survey of `dx`. Returns whether the pass
-    /// has no further part.
+    /// Receives the gradients of a pass at this link, or of a part of the pass; `after` has the norm and the counts of
+    /// `dx`. Returns whether this was the last part of the pass, or the whole.
     pub(super) fn backward<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T], after: Survey) -> bool {
         let part = (survey(dy), after);
         let [.., of_dy, of_dx] = &mut self.parts;
@@ -155,21 +158,21 @@ impl LinkStatistics {
         true
     }
 
-    /// Returns the number of values of the gradient with respect to the link's output, in the last pass.
+    /// Returns the number of values of the gradient with respect to the link's output, over all rows of the last pass.
     pub(super) fn gradients(&self) -> usize {
         self.parts[2].1
     }
 
-    /// The name of the link.
+    /// The name of the link: `3`, `0.input`.
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Returns the index of the link's name in the network's table of names. The links of a residual
-    /// itself come before those of its branch.
+    /// Returns the index of the link's name among the link names of the network: those of a layer itself, such as a
+    /// residual, then those of the layers inside it, in order.
     pub fn index(&self) -> usize {
         self.index
     }
-    /// Returns the factor of the chain rule that the link applies.
+    /// Returns the factor of the chain rule that the link applies, such as weights or an activation.
     pub fn factor(&self) -> Factor {
         self.factor
     }
@@ -203,8 +206,8 @@ impl LinkStatistics {
     pub fn vanished_passes(&self) -> u64 {
         self.vanished_passes
     }
-    /// Whether the link reduced the gradient of the last pass to zero by underflow: its norm was below the smallest
-    /// normal number over ε.
+    /// Whether the link reduced the gradient of the last pass to zero by underflow: the norm before the link was below
+    /// the smallest normal number divided by the machine epsilon.
     pub fn underflowed(&self) -> bool {
         self.underflowed
     }
@@ -237,7 +240,7 @@ impl LinkStatistics {
     }
     /// Returns the mean slope |φ′| of the link's activation φ, over all units and over the examples of the current
     /// window whose gradient is large enough to compute φ′. A window is a run of passes, at least 10 with at least
-    /// 2,000 examples.
+    /// 2,000 examples, of which each step of a sequence is one.
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
@@ -275,7 +278,8 @@ fn root_mean_square(norm: f64, values: usize) -> f64 {
     norm / Float::sqrt(values.max(1) as f64)
 }
 
-/// Returns the smallest positive normal number of `T` over ε: ε times a gradient whose norm is below it is subnormal.
+/// Returns the smallest positive normal number of `T` divided by the machine epsilon ε of `T`. If a gradient has a
+/// norm below it, ε times the gradient is subnormal.
 fn least<T: Scalar>() -> f64 {
     to_f64(T::min_positive_value()) / to_f64(T::epsilon())
 }

@@ -35,7 +35,8 @@ impl Default for Mixing {
 
 impl Mixing {
     /// Adds a batch of `rows` rows of ∂L/∂y, whose 2-norm is `norm`. A batch with fewer rows than the largest
-    /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight.
+    /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight. A batch
+    /// with more rows than all before it restarts the variances.
     pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
         let (width, count) = (dy.len() / rows.max(1), rows as f64);
         if self.mean.len() != width {

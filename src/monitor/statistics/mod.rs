@@ -27,9 +27,9 @@ use crate::{
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Collects the measurements for a [`diagnosis`](crate::diagnosis): the budget of each link and over time, saturation,
-/// dead units, cosines between inputs, the updates of each block, spikes, clipping, and the origin of the first
-/// non-finite value.
+/// Collects the measurements for a [`diagnosis`](crate::diagnosis). They are the change of the gradient's norm by each
+/// link (factor of the chain rule) and over time, saturation, dead units, and cosines between the pre-activations of
+/// samples. Further, the updates of each block, spikes, clipping, and the origin of the first non-finite value.
 ///
 /// The memory depends on links, blocks and units, not on the number of passes. After the longest pass `Statistics` does
 /// not allocate. Inside [`Every`](fn@super::Every) only monitored passes are counted.
@@ -81,8 +81,8 @@ impl Statistics {
         Self::default()
     }
 
-    /// Returns the links over depth in the order of the forward pass, then the links that report only in the backward
-    /// pass.
+    /// Returns the statistics of each link over depth: in the order of the forward pass, then the links that report
+    /// only in the backward pass.
     pub fn links(&self) -> &[LinkStatistics] {
         &self.links
     }
@@ -107,14 +107,15 @@ impl Statistics {
         &self.run
     }
 
-    /// Returns the decades of each link of the main path over the monitored passes.
+    /// Returns the decades (powers of ten) by which each link of the main path changes the norm of the gradient, over
+    /// the monitored passes.
     pub fn history(&self) -> &BudgetHistory {
         &self.history
     }
 }
 
-/// Returns the index of the first entry of `list` from `next` on for which `is` holds, in circular order. If there is
-/// none, it appends the entry that `make` returns. `next` is set to the index after the entry.
+/// Returns the index of the first entry of `list` for which `is` holds, from the index `next` on and then from the
+/// start. If there is none, it appends the entry that `make` returns. `next` is set to the index after the entry.
 fn find<S>(list: &mut Vec<S>, next: &mut usize, is: impl Fn(&S) -> bool, make: impl FnOnce() -> S) -> usize {
     let start = (*next).min(list.len());
     let found = (start..list.len()).chain(0..start).find(|&i| is(&list[i]));

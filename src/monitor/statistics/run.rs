@@ -4,8 +4,8 @@ use super::{RunningMoments, mixing::Mixing, non_finite::NonFinite};
 use crate::{monitor::Link, scalar::Scalar};
 use num_traits::Float;
 
-/// The losses after a jump, a gradient with more than ten times the typical norm. They show whether the jump was
-/// harmful.
+/// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the losses
+/// after it stay high.
 #[derive(Clone, Copy, Debug)]
 struct Wake {
     /// The loss above which the jump counts as harmful.
@@ -37,7 +37,8 @@ pub struct RunStatistics {
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
     lowest_mean: f64,
-    /// The number of losses in a row, up to the last, whose recent mean has lost more than half of the decrease.
+    /// The number of losses in a row, up to the last, at which the recent mean was above the midpoint between the first
+    /// loss and `lowest_mean`, and `lowest_mean` was below half of the first loss.
     lost: u64,
     worst_rise: f64,
     path: [f64; 2],
@@ -91,32 +92,36 @@ impl Default for RunStatistics {
     }
 }
 
-/// The number of passes after which outputs that began too large or with a wrong mean have reached the loss of constant
-/// outputs.
+/// The number of passes in which outputs that began too large, or with a wrong mean, are taken to reach the loss of
+/// constant outputs. It is also the number of losses in a row that make a relapse.
 const SETTLED: u64 = 10;
 
-/// The decay of the moving averages of the loss, of the decades and of ln ‖g‖, g being the gradient of all
-/// parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
+/// The weight of the past in the moving averages of the loss, of log10 of the gradient's change along the main path,
+/// and of ln ‖g‖, g being the gradient of all parameters. It is that of ZClip (Kumar et al. 2025), like
+/// [`WARM_UP`].
 const KEEP: f64 = 0.97;
-/// The number of gradients before spikes and jumps are counted, and of losses before stagnation is.
+/// The number of gradients that come before spikes and jumps are counted, and the least number of losses with which a
+/// run can count as stagnating.
 const WARM_UP: u64 = 25;
 /// The number of standard deviations of ln ‖g‖ above its mean from which a gradient g counts as a spike.
 const MARK: f64 = 2.5;
 /// The distance of ln ‖g‖ above its mean from which a gradient g counts as a jump: ten times the typical norm.
 const TENFOLD: f64 = core::f64::consts::LN_10;
 /// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
-/// batch also has a large gradient and a high loss, but no lasting effect. Convention.
+/// batch also has a large gradient and a high loss, but no lasting effect. The value is conventional.
 const WORSE: u64 = 3;
-/// The fraction of its decrease so far that the loss must have lost for a jump to count as harmful. Convention.
+/// The fraction of its decrease so far (the first loss minus the usual value) by which the loss must be above its usual
+/// value for a jump to count as harmful. The value is conventional.
 const UNDONE: f64 = 0.1;
-/// The distance to the targets, relative to the outputs, below which they count as fitted. Convention.
+/// The root mean square distance from the outputs to the targets, relative to that of the outputs, below which the
+/// targets count as fitted. The value is conventional.
 const FITTED: f64 = 0.3;
 
-/// Returns the loss whose distance from `loss` is `1 − share` of the magnitude of `loss`. For a loss above 0 this is
-/// `share · loss`.
+/// Returns the loss that is lower than `loss` by the fraction `1 − share` of the magnitude of `loss`. For a loss
+/// above 0 this is `share · loss`.
 ///
-/// A loss below 0, such as a negative log-likelihood without its constant, has no natural zero: a share of it would be
-/// higher than it.
+/// A loss below 0, such as a negative log-likelihood without its constant, has no natural zero: `share · loss` would
+/// be higher than `loss`.
 pub(crate) fn part_of(loss: f64, share: f64) -> f64 {
     if loss < 0.0 { loss * (2.0 - share) } else { loss * share }
 }
@@ -131,16 +136,17 @@ impl RunStatistics {
         self.path = [f64::NAN; 2];
     }
 
-    /// Receives the norms of the gradient before and after a link on the main path. The gradient with respect to the
-    /// link's output has `values` values.
+    /// Receives the norms of the gradient before and after a link on the main path, in the order of the backward pass.
+    /// The gradient with respect to the link's output has `values` values.
     pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
-    /// Receives `dy`, the gradient with respect to the output of a link on the main path, and its `norm`. The first
-    /// call of a pass is for the network's output. The rows of that gradient are compared if each sample has one step.
+    /// Receives `dy`, the gradient with respect to the output of the link `at` on the main path, and its `norm`, before
+    /// [`on_main_path`](Self::on_main_path) is called for this link. Only the first link of a pass, whose output is the
+    /// network's, has an effect: if each sample has one step, the rows of `dy` are compared.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
         if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
             self.mixing.push(dy, at.shape.rows(), norm);
@@ -273,18 +279,19 @@ impl RunStatistics {
     pub fn recent_loss(&self) -> RunningMoments {
         self.recent
     }
-    /// Returns the largest ratio of a loss to the lowest loss before it, from the sixth loss on; 0 before.
+    /// Returns the largest ratio of a loss to the lowest loss before it, from the sixth loss on; 0 before. A loss is
+    /// left out if the recent mean before it is not above 0.
     pub fn worst_rise(&self) -> f64 {
         self.worst_rise
     }
-    /// Whether the loss has clearly fallen: its recent mean is below the first loss by more than a third of its
-    /// magnitude.
+    /// Whether the loss has clearly fallen: its recent mean is below the first loss by more than a third of the first
+    /// loss's magnitude.
     pub fn has_fallen(&self) -> bool {
         self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < part_of(first, 2.0 / 3.0))
     }
-    /// Whether the loss has risen again: its mean had fallen below half of the first loss, and its recent mean has been
-    /// above half of that decrease for the last ten losses. Single low or high losses do not count. False for a loss
-    /// that begins at 0 or below.
+    /// Whether the loss has risen again. Its exponential mean had fallen below half of the first loss, and for at least
+    /// the last ten losses its recent mean was above the midpoint between the first loss and the lowest mean. Single
+    /// low or high losses do not count. False for a loss that begins at 0 or below.
     pub fn has_relapsed(&self) -> bool {
         self.lost >= SETTLED
     }
@@ -320,7 +327,7 @@ impl RunStatistics {
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
     }
-    /// The norm of the last gradient, before clipping.
+    /// The norm of the last gradient of all parameters, before clipping.
     pub fn gradient_norm(&self) -> f64 {
         self.norm
     }
@@ -341,18 +348,19 @@ impl RunStatistics {
     pub fn log_norm(&self) -> RunningMoments {
         self.log_norm
     }
-    /// Returns the number of gradients g, after the first 25, with ln ‖g‖ more than 2.5 standard deviations above
-    /// its mean.
+    /// Returns the number of gradients g of all parameters, after the first 25, with ln ‖g‖ more than 2.5 standard
+    /// deviations above its mean.
     pub fn spikes(&self) -> u64 {
         self.spikes
     }
-    /// Returns the number of jumps: gradients with more than ten times the [typical norm](Self::typical_norm), after
-    /// the first 25.
+    /// Returns the number of jumps: gradients of all parameters, after the first 25, whose norm is more than ten times
+    /// the [typical norm](Self::typical_norm).
     pub fn jumps(&self) -> u64 {
         self.jumps
     }
     /// Returns the number of [jumps](Self::jumps) after which the loss of three passes in a row was far above its usual
-    /// value. That is by more than half of it, three standard deviations, and a tenth of its decrease so far.
+    /// value. It is far above if it is higher by more than half of the usual value, by more than three standard
+    /// deviations, and by more than a tenth of its decrease so far.
     pub fn harmful_jumps(&self) -> u64 {
         self.harmful
     }
@@ -366,7 +374,7 @@ impl RunStatistics {
     pub fn clipped(&self) -> f64 {
         self.clipped.mean()
     }
-    /// Returns the number of updates that reported a factor of clipping, including the factor 1.
+    /// Returns the number of updates for which clipping reported its factor on the gradient, including the factor 1.
     pub fn clip_steps(&self) -> u64 {
         self.clips.count()
     }

@@ -8,12 +8,14 @@ use crate::monitor::{
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`.
+/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`, and the whole `name` if it
+/// has no dot.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
 
-/// The change of a state gradient per time step, averaged over steps and passes, and its shares by factor.
+/// The change of the norm of a recurrent layer's state gradient per time step, in decades (powers of ten), averaged
+/// over steps and passes, with the shares of weights and activations.
 ///
 /// Gradient that is added at a step (by a loss at each step, by the layers above) does not count: only the gradient
 /// that the step receives from the next step is compared.
@@ -110,7 +112,8 @@ impl StateStatistics {
         }
     }
 
-    /// Ends the backward pass: the means, over its time steps, of log10 of the factors enter the moments over passes.
+    /// Ends a backward pass: the mean, over its time steps, of log10 of each factor on the norm is added to the moments
+    /// over passes.
     pub(super) fn end(&mut self) {
         // A gradient that enters at the first step takes no step back.
         if self.steps > 0 && self.from > 0 {
@@ -128,7 +131,7 @@ impl StateStatistics {
         (self.newest, self.from, self.has_gradient) = (0, 0, false);
     }
 
-    /// The path of the layer.
+    /// The path of the recurrent layer in the network.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -147,8 +150,8 @@ impl StateStatistics {
     pub fn activation(&self) -> RunningMoments {
         self.activation
     }
-    /// Returns the number of time steps over which the norm of the state gradient shrinks tenfold: −1 over the decades
-    /// per step; negative if the gradient grows, infinite if it does not change.
+    /// Returns the number of time steps over which the norm of the state gradient shrinks tenfold: −1 divided by the
+    /// mean of [`per_step`](Self::per_step). It is negative if the gradient grows, and infinite if it does not change.
     pub fn horizon(&self) -> f64 {
         -1.0 / self.per_step.mean()
     }

@@ -23,8 +23,8 @@ use std::{
     path::Path,
 };
 
-/// Writes a run as a TensorBoard event file: scalars of each update and epoch, histograms of the gradient at each link,
-/// and text.
+/// Writes a run as a TensorBoard event file: scalars of each update and epoch, histograms of the gradient at each link
+/// (factor of the chain rule), and text.
 ///
 /// | tag | at | value |
 /// | --- | --- | --- |
@@ -147,13 +147,14 @@ impl<W: Write> TensorBoard<W> {
         TensorBoard { every: n, ..self }
     }
 
-    /// Writes `value`, rounded to `f32`, as the scalar `tag`.
+    /// Writes `value`, rounded to `f32`, as the scalar `tag` at `step`, usually the number of updates.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f64) {
         self.encoder.scalar(tag, value);
         self.write(step);
     }
 
-    /// Writes a histogram of the finite `values`, and the number of the others, if any, as the scalar `non_finite/TAG`.
+    /// Writes a histogram of the finite `values` under `tag` at `step`, usually the number of updates; and the number
+    /// of the other values, if any, as the scalar `non_finite/TAG`.
     pub fn histogram<T: Scalar>(&mut self, tag: &str, step: u64, values: &[T]) {
         let mut histogram = Histogram::new();
         histogram.add(values);
@@ -161,7 +162,8 @@ impl<W: Write> TensorBoard<W> {
         self.write(step);
     }
 
-    /// Writes the text of `text` as it is, such as a report or a [`GradientBudget`](super::GradientBudget).
+    /// Writes `text` as displayed, such as a report or a [`GradientBudget`](super::GradientBudget), under `tag` at
+    /// `step`, usually the number of updates.
     ///
     /// The text plugin shows it in a fixed font: each line is indented, which makes it a block of code in Markdown.
     pub fn text(&mut self, tag: &str, step: u64, text: impl fmt::Display) {
@@ -170,8 +172,9 @@ impl<W: Write> TensorBoard<W> {
         self.write(step);
     }
 
-    /// Writes the histogram of the gradient at each link in the current update, if this update has histograms.
-    /// [`Event::Step`] of a trainer does the same; in a loop of your own, call it after the backward pass.
+    /// Writes the histogram of the gradient at each link in the current update, if this update has histograms, at
+    /// `step`, usually the number of updates. [`Event::Step`] of a trainer does the same; in a loop of your own, call
+    /// it after the backward pass.
     pub fn histograms(&mut self, step: u64) {
         for i in 0..self.links.len() {
             let LinkHistogram { tag, tag_of_non_finite, histogram, .. } = &mut self.links[i];
@@ -199,7 +202,8 @@ impl<W: Write> TensorBoard<W> {
         }
     }
 
-    /// Writes the values that were encoded since the last event as one event.
+    /// Writes the values that were encoded since the last event as one event at `step`; nothing if there are none, or
+    /// after a failure.
     fn write(&mut self, step: u64) {
         let event = self.encoder.event(wall_time(), step);
         if let (None, Some(event)) = (&self.failed, event) {

@@ -92,8 +92,8 @@ impl Encoder {
         &self.event.0
     }
 
-    /// Encodes an event with the scalars, histograms and texts that were added since the last event; `None` if there
-    /// are none.
+    /// Encodes an event at `step` with the scalars, histograms and texts that were added since the last event; `None`
+    /// if there are none. `wall_time` is in seconds since 1970.
     pub(super) fn event(&mut self, wall_time: f64, step: u64) -> Option<&[u8]> {
         if self.summary.0.is_empty() {
             return None;

@@ -25,8 +25,8 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| crc >> 8 ^ TABLE[usize::from(crc as u8 ^ byte)])
 }
 
-/// Returns the CRC32C of `bytes` in the form that TFRecord stores: `rotate_right(crc, 15) + 0xa282ead8`. It allows for
-/// data that contain CRCs themselves.
+/// Returns the CRC32C of `bytes` in the form that TFRecord stores: `rotate_right(crc, 15) + 0xa282ead8`. The change is
+/// needed for data that contain CRCs themselves, for which a plain CRC would be weak.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

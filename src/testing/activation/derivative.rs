@@ -7,12 +7,13 @@ use crate::testing::{
 };
 use alloc::format;
 
-/// The allowed relative error of a saturated derivative.
+/// The allowed relative error of a derivative φ′ that is small because the unit is saturated.
 const TENTH: f64 = 0.1;
 
 impl Suite<'_> {
-    /// Converts an error of φ′(z) to units of `ε (S + |φ′| + |z φ″|)`, with S = sup |φ′| from −1 to 1
-    /// and on to `z`. `None` if the unit overflows.
+    /// Converts `error`, the absolute error of φ′(z), to units of `ε (S + |φ′| + |z φ″|)`. S is
+    /// `sup |φ′|` from −1 to 1 and on to `z`. For an error above [`ROUNDINGS`] the largest such unit near `z` is
+    /// taken. `None` if the unit overflows.
     #[inline]
     pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);

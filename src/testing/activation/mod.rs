@@ -31,7 +31,8 @@ use super::{
 use crate::activation::{Activation, Bounds};
 use alloc::{format, string::String, vec::Vec};
 
-/// The allowed error of a derivative, in units of ε times the size of its terms.
+/// The allowed error of φ or φ′, in units of ε times the magnitude of its terms, such as S + |φ′| + |z φ″|
+/// for φ′(z), S being sup |φ′| from −1 to 1 and on to z.
 const ROUNDINGS: f64 = 64.0;
 
 /// The allowed excess of a derivative over its bounds, in units of ε times the larger magnitude of the bounds.
@@ -41,7 +42,8 @@ const SLACK: f64 = 4.0;
 /// bounds.
 const TIGHT: f64 = 1e-6;
 
-/// One of the two number formats in which an activation is tested.
+/// One of the two number formats in which an activation is tested: its limits, and functions that round to it and write
+/// it as text.
 struct Format {
     name: &'static str,
     epsilon: f64,
@@ -76,7 +78,8 @@ struct Reading {
     error: f64,
 }
 
-/// Returns the expected φ′ and φ″, from dual numbers. A φ″ that is not finite is replaced by 0.
+/// Returns φ′(z) and φ″(z) of `activation`, computed by dual numbers, which the laws take as true. A φ″ that
+/// is not finite is replaced by 0.
 #[inline]
 fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
     let (slope, curvature) = activation.dual(z);
@@ -114,23 +117,24 @@ impl Suite<'_> {
         self.sizes[i.min(self.sizes.len() - 1)]
     }
 
-    /// Whether `z` is so near a kink or a jump that rounding may move it to the other side.
+    /// Whether `z` is so near a declared kink or jump that rounding in `format` may move it to the other side.
     #[inline]
     fn beside_break(&self, z: f64, format: &Format) -> bool {
         let margin = 8.0 * format.epsilon * z.abs();
         meets(&self.breaks, z - margin, z + margin)
     }
 
-    /// Whether a jump lies from `a` to `b`, up to rounding of its argument.
+    /// Whether a declared jump of φ lies between `a` and `b`, or within 8 ε max(|a|, |b|) of one, ε being the
+    /// machine epsilon of `format`.
     #[inline]
     fn across_jump(&self, a: f64, b: f64, format: &Format) -> bool {
         let margin = 8.0 * format.epsilon * a.abs().max(b.abs());
         meets(&self.jumps, a - margin, b + margin)
     }
 
-    /// Calls `reading` at every argument that `format` represents, and notes the errors; `None` skips an argument. The
-    /// first argument with an error above `allowed` is simplified, and noted as a violation of `law`, with `what` as
-    /// the name of the quantity.
+    /// Calls `reading` at every test argument that `format` represents, and notes the errors; `None` skips an argument.
+    /// The first argument with an error above `allowed` is simplified, and noted as a violation of `law`, with `what`
+    /// as the name of the quantity.
     #[inline]
     fn everywhere(
         &mut self,

@@ -19,7 +19,7 @@ use num_traits::Float;
 
 const INPUTS: usize = 2;
 const HIDDEN: usize = 2;
-/// The number of directions that check a linear relation, beyond those that determine it.
+/// The number of directions that check a linear relation, in addition to those that determine it.
 const SPARE: usize = 3;
 /// The number of random points that must all fail before a cell counts as wrong.
 const POINTS: usize = 3;
@@ -34,11 +34,11 @@ const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
 const SATURATED: f64 = 0.05;
 /// The fraction of the slope at 0 below which a slope counts as 0.
 const LEAST: f64 = 1e-12;
-/// The factor within which the effect of a saturated gate follows the slope of its activation: other factors of the
-/// effect change too.
+/// The factor by which the effect of a saturated gate may differ from what the slope of its activation predicts: other
+/// factors of the effect change, too.
 const FOLLOWS: f64 = 1e3;
 
-/// Collects the pre-activations of a step, gate after gate.
+/// A monitor that collects the pre-activations of a time step, gate after gate.
 struct Shown(Vec<Dual<f64>>);
 
 impl GradientMonitor<Dual<f64>> for Shown {

@@ -156,7 +156,8 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
 /// A function that fills a slice with initial values from a random generator.
 type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
 
-/// Tests that `fill` refuses slices that are one value shorter and one longer than `length`.
+/// Tests that `fill` refuses slices that are one value shorter and one longer than `length`. `place` begins the place
+/// of a violation.
 fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     for length in [length - 1, length + 1] {
         let found = match caught(|| fill(&mut generator(0), &mut vec![0.0; length])) {
@@ -198,7 +199,8 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
     }
 }
 
-/// Tests that every value is in the stated range.
+/// Tests that every value is in the range that the initializer states for `shape`. `place` begins the place of a
+/// violation.
 fn range(initializer: &dyn Initializer, shape: Shape, place: &str, values: &[f64], trial: &mut Trial) {
     let range = initializer.range(shape).unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
     if let Some(i) = values.iter().position(|value| !(range[0]..=range[1]).contains(value)) {
@@ -207,7 +209,8 @@ fn range(initializer: &dyn Initializer, shape: Shape, place: &str, values: &[f64
     }
 }
 
-/// Tests that rows or columns are orthogonal, if the initializer states so.
+/// Tests that the rows of `values` (the columns, if there are more rows) are orthogonal, with the magnitude of the
+/// stated gain as norm. An initializer that states no gain is not tested.
 fn orthogonal(initializer: &dyn Initializer, shape: Shape, values: &[f64], trial: &mut Trial) {
     let Some(gain) = initializer.orthogonal_gain(shape) else { return };
     // The allowed error grows with the number of terms of the sums, each of which is rounded.

@@ -18,7 +18,7 @@ const SIGNIFICANCE: f64 = 6.5;
 /// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.
 const SKEWED: f64 = 0.15;
 
-/// The moments that an initializer states for a block.
+/// The mean and the variance that an initializer states for a block; `None` for one that it does not state.
 pub(super) struct Facts {
     shape: Shape,
     place: String,
@@ -102,7 +102,7 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     }
 }
 
-/// How many times as many fills a second estimate has as the first.
+/// The number of fills of a second estimate, as a multiple of those of the first.
 const AGAIN: usize = 4;
 
 /// An estimated moment beside the stated one.

@@ -22,20 +22,22 @@ use num_traits::Float;
 /// In `f32` only mistakes of the fast paths remain to be found, and these are large.
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// The names of the scalars, each with the allowed relative error of the output, compared with the generic loops.
+/// The names of the scalars, each with the allowed relative error of the output of its kernels, compared with the
+/// output of the generic loops that dual numbers run.
 const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// The number of draws that must all fail before the adjoint law counts as broken. With a pre-activation at a kink, a
 /// right layer can fail one draw in `f32`, but not three.
 const DRAWS: u64 = 3;
 
-/// The number of random changes of the last digits that distinguish rounding from a mistake.
+/// The number of random changes of the last digits of the inputs that distinguish rounding from a mistake.
 const NUDGES: usize = 8;
 
-/// The size of a random change, in units of the last place.
+/// The standard deviation of a random change of the last digits of an input, in units of the last place.
 const NUDGE: f64 = 32.0;
 
-/// The factor on the change of a value that is 0. It moves the value off a kink at 0 and has no other effect.
+/// The factor on the random change of a value that is 0, and the distance from 0 of a state beside it. It is so small
+/// that it moves a value off a kink at 0 and has no other effect.
 const BESIDE_ZERO: f64 = 1e-20;
 
 /// The fraction of ‖c‖‖v‖ times the usual gain that is added to the unit of errors at unusual inputs; c is the
@@ -46,7 +48,8 @@ const ROUNDING: f64 = 1e-2;
 /// Batch sizes around the widths of registers and tiles, for kernels with separate code for remainders.
 const REMAINDERS: [usize; 13] = [3, 4, 6, 7, 8, 9, 11, 15, 16, 17, 31, 33, 1025];
 
-/// The number of parameters times rows beyond which no remainders are tried. The kernels are the same at every size.
+/// The number of parameters times rows beyond which a batch size of [`REMAINDERS`] is left out. The kernels are the
+/// same at every size.
 const LARGE: usize = 200_000;
 
 /// The values that a direction of differentiation changes.
@@ -62,7 +65,7 @@ pub(super) enum Part {
 #[derive(Clone, Copy)]
 pub(super) struct Direction {
     pub(super) part: Part,
-    /// The stream of random numbers.
+    /// The number that distinguishes this direction from others of the same seed.
     pub(super) stream: u64,
 }
 
@@ -152,8 +155,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether ⟨c, J v⟩ and ⟨Jᵀc, v⟩ differ by more than rounding, or cannot be computed. `scalar` is 0 for
-    /// `f64` and 1 for `f32`.
+    /// Whether the two sides of the adjoint law, ⟨c, J v⟩ and ⟨Jᵀc, v⟩, differ by more than rounding, or
+    /// cannot be computed. J is the Jacobian of the pass and c the gradient of its output. `scalar` is 0 for `f64` and
+    /// 1 for `f32`.
     #[inline]
     pub(super) fn fails(&mut self, v: Direction, given: &Given<f64>, asked: &Asked<'_>, scalar: usize) -> bool {
         let Some(comparison) = self.comparison(v, given, asked, scalar) else { return true };
@@ -183,8 +187,8 @@ impl Suite<'_, '_> {
         (steady && !self.of_a_side(v, given, asked, scalar, &comparison)) || !off.is_finite()
     }
 
-    /// Whether the gradient at a state of zero, compared in `at`, equals the gradient on one side of it, since zero may
-    /// be a kink. False if no value of the state is 0.
+    /// Whether the gradient that was compared in `at`, at a state with zeros, equals the gradient on one side of these
+    /// zeros, which may be kinks. False if no value of the state is 0.
     #[inline]
     fn of_a_side(
         &mut self,
@@ -205,8 +209,8 @@ impl Suite<'_, '_> {
         })
     }
 
-    /// Runs a pass, and computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩. `scalar` is 0 for `f64` and 1 for `f32`. `None` if a
-    /// pass fails.
+    /// Runs a pass, and computes the two sides of the adjoint law, ⟨c, J v⟩ and ⟨Jᵀc, v⟩. J is the Jacobian
+    /// of the pass and c the gradient of its output. `scalar` is 0 for `f64` and 1 for `f32`. `None` if a pass fails.
     #[inline]
     fn comparison(&mut self, v: Direction, given: &Given<f64>, asked: &Asked<'_>, scalar: usize) -> Option<Comparison> {
         let double = run(self.layers.double, given, asked).ok()?;
@@ -215,7 +219,8 @@ impl Suite<'_, '_> {
         comparisons.into_iter().nth(scalar)
     }
 
-    /// Returns the name of the gradient of `part`, its shape and its values; no values for `Part::Everything`.
+    /// Returns the gradient with respect to the values `part`: its name for a message, its shape and its values in
+    /// `results`. There are no values for `Part::Everything`.
     #[inline]
     pub(super) fn part<'r>(&self, part: Part, results: &'r Results<f64>) -> (String, [usize; 2], &'r [f64]) {
         let dims = self.layers.double.dims();
@@ -234,8 +239,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes ⟨c, J v⟩ and ⟨Jᵀc, v⟩ in `f64` and `f32`, whose passes gave `results`. `None` if the pass on
-    /// dual numbers fails, or overflows at unusual inputs.
+    /// Computes the two sides of the adjoint law, ⟨c, J v⟩ and ⟨Jᵀc, v⟩, in `f64` and `f32`, whose passes
+    /// gave `results`. J is the Jacobian of the pass and c the gradient of its output. `None` if the pass on dual
+    /// numbers fails, or overflows at unusual inputs.
     #[inline]
     fn comparisons(
         &mut self,
@@ -293,8 +299,8 @@ impl Suite<'_, '_> {
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// Computes J v of the output and of the final state by a forward pass on dual numbers.
-    /// `None` if the pass fails, which is noted as a violation.
+    /// Computes J v, J being the Jacobian of the pass, by a forward pass on dual numbers. Returns its values for the
+    /// output and for the final state. `None` if the pass fails, which is noted as a violation.
     #[inline]
     pub(super) fn image(&mut self, given: &Given<f64>, v: &Given<f64>, asked: &Asked<'_>) -> Option<[Vec<f64>; 2]> {
         let zip = |values: &[f64], tangents: &[f64]| {
@@ -313,8 +319,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes ⟨c, J v⟩ and ‖c‖‖J v‖ and c the gradients of output and final state
-    /// in `given`. `None` if the pass on dual numbers fails.
+    /// Computes ⟨c, J v⟩ and ‖c‖‖J v‖, with the Jacobian J of the pass from dual numbers, and c the
+    /// gradients of output and final state in `given`. `None` if the pass on dual numbers fails.
     #[inline]
     pub(super) fn along(&mut self, given: &Given<f64>, v: &Given<f64>, asked: &Asked<'_>) -> Option<(f64, f64)> {
         let [y, end] = self.image(given, v, asked)?;
@@ -323,7 +329,8 @@ impl Suite<'_, '_> {
         Some((dot(&given.dy, &y) + dot(d_state, &end), lengths))
     }
 
-    /// Tests the kernels at batch sizes that leave every remainder of their tiles.
+    /// Tests kernels against generic loops, and gradients, at batch sizes that leave every remainder of the kernels'
+    /// tiles.
     #[inline]
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;

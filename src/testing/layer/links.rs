@@ -5,14 +5,16 @@ use crate::{batch_shape::BatchShape, layer::Layer, testing::Law};
 use alloc::{format, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Compares the links that each part reports inside the layer with those that it reports by itself.
+    /// Compares the links (factors of the chain rule) that each part reports to a monitor inside the layer with those
+    /// that it reports by itself.
     #[inline]
     pub(super) fn links(&mut self) {
         self.links_of(self.layers.double, BatchShape::sequences(1, 2), "");
     }
 
-    /// Returns the numbers of the links that `layer`, at `path` in the network, reports by itself, each with whether it
-    /// does so in the backward pass. `None` if a pass fails. Tests the parts of `layer` in the same way.
+    /// Returns the indices of the links (factors of the chain rule) that `layer` reports by itself in a pass of
+    /// `shape`, counted from its first link, each with whether it is reported in the backward pass. `None` if the pass
+    /// fails. Tests the parts of `layer`, whose path in the network is `path`, in the same way.
     #[inline]
     fn links_of(&mut self, layer: &dyn Layer<f64>, shape: BatchShape<'_>, path: &str) -> Option<Vec<(usize, bool)>> {
         let mut given = draw(layer, shape, self.seed, 7).ok()?;

@@ -31,8 +31,8 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 use core::{convert::identity, fmt::Debug};
 
-/// One layer in the three scalars its laws need. In `f32` and `f64` it runs as in training. On dual numbers it gives
-/// the derivative J v in a direction v.
+/// One layer in the three scalars that its laws need. In `f32` and `f64` it runs as in training. On dual numbers it
+/// gives the derivative J v in a direction v.
 ///
 /// [`layer_laws!`](crate::layer_laws) creates it from one expression. [`Layers::of`] creates it from a layer that is
 /// generic over the scalar.
@@ -91,7 +91,7 @@ const EXTENTS: [BatchShape<'static>; 5] = [
     BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) },
 ];
 
-/// The magnitudes of the inputs and states of random passes.
+/// The magnitudes of the inputs, states and gradients of random passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Inputs {
     /// The factor on the inputs, which are normal numbers.
@@ -106,7 +106,7 @@ struct Inputs {
 
 const USUAL: Inputs = Inputs { size: 1.0, alike: false, state: Some(1.0), gradient: 1.0 };
 
-/// Unusual inputs, states and modes for the adjoint.
+/// Magnitudes, batch shapes and modes at which the adjoint law is tested in addition to the usual ones.
 const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
     (Inputs { gradient: 1e-4, ..USUAL }, BatchShape::batch(2), Mode::Train),
     (Inputs { gradient: 1e4, ..USUAL }, BatchShape::batch(2), Mode::Train),
@@ -164,7 +164,7 @@ pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations>
     layer_laws_at(layers, &[], seed)
 }
 
-/// Tests [`layer_laws`], also at the given batch shapes.
+/// Tests the laws of [`layer_laws`], also at the batch shapes `shapes`.
 ///
 /// # Errors
 /// As [`layer_laws`].
@@ -173,8 +173,8 @@ pub fn layer_laws_at(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64) -
     layer_laws_with(layers, shapes, &identity, seed)
 }
 
-/// Tests [`layer_laws_at`] for a layer that does not accept all numbers as inputs. `inputs` converts a normal number to
-/// a valid input, such as an index.
+/// Tests the laws as [`layer_laws_at`] does, for a layer that does not accept all numbers as inputs. `inputs` converts
+/// a normal number to a valid input, such as an index.
 ///
 /// # Errors
 /// As [`layer_laws`].
@@ -195,7 +195,7 @@ pub fn layer_laws_with(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     Few,
-    /// Also sizes that leave every remainder of the kernels' tiles.
+    /// The few sizes, and sizes that leave every remainder of the kernels' tiles.
     Many,
 }
 
@@ -318,8 +318,8 @@ impl Suite<'_, '_> {
         x.iter_mut().for_each(|x| *x = (self.admit)(*x));
     }
 
-    /// Draws random values for a pass of this shape, by `self.inputs`. `stream` distinguishes the draws. `None` if
-    /// `initialize` fails, which is noted as a violation.
+    /// Draws random values for a pass of this shape, with the magnitudes `self.inputs`. `stream` distinguishes the
+    /// draws of one seed. `None` if `initialize` fails, which is noted as a violation.
     #[inline]
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {

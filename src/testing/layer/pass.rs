@@ -52,23 +52,24 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) gradient: f64,
     /// Whether the layer must overwrite `dw`.
     pub(in crate::testing) overwrite_dw: bool,
-    /// Whether the backward pass gets empty slices for rows that the hints say are not read.
+    /// Whether the backward pass gets empty slices for `x` and `y` if the layer's hints say that it does not read them.
     pub(in crate::testing) withheld: bool,
     /// The numbers of leading rows that are omitted from `dx` (first) and `dy` (second).
     pub(in crate::testing) missing: [usize; 2],
     /// Whether the backward pass runs for the two halves of the samples, one after the other.
     pub(in crate::testing) divided: bool,
-    /// The rate of gradient descent in the backward pass; `None` for a plain backward pass.
+    /// The learning rate of gradient descent in the backward pass; `None` for a backward pass that updates no
+    /// parameter.
     pub(in crate::testing) descends: Option<f64>,
     /// Whether gradients with respect to input and initial state are requested.
     pub(in crate::testing) optional: bool,
-    /// Whether each block is trainable; empty if all are.
+    /// Whether each parameter block is trainable; empty if all are.
     pub(in crate::testing) trainable: &'a [bool],
     /// Whether a monitor is active.
     pub(in crate::testing) watched: bool,
     /// Whether a forward pass of another input runs between the two passes.
     pub(in crate::testing) between: bool,
-    /// The number of links before the layer in its network.
+    /// The number of links (factors of the chain rule) before the layer in its network.
     pub(in crate::testing) place: usize,
     /// Whether a backward pass follows.
     pub(in crate::testing) backward: bool,
@@ -107,7 +108,8 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) d_state: Vec<T>,
     /// The gradient of the parameters; after gradient descent, the parameters.
     pub(in crate::testing) dw: Vec<T>,
-    /// The links that reported to an active monitor. The flag is true for reports of the backward pass.
+    /// The indices of the links (factors of the chain rule) that reported to an active monitor; none without one. The
+    /// flag is true for reports of the backward pass.
     pub(in crate::testing) links: Vec<(usize, bool)>,
 }
 
@@ -126,7 +128,7 @@ impl<T: Scalar> Results<T> {
 }
 
 impl<T: Scalar> Results<T> {
-    /// Formats value `i` of the result named `what` for a message; `nothing` if there is none.
+    /// Formats value `i` of the result named `what` for a message. The text is `nothing` if there is no such value.
     pub(in crate::testing) fn value(&self, what: &str, i: usize) -> String {
         let named = self.named();
         let value = named.iter().find(|(name, _)| *name == what).and_then(|(_, values)| values.get(i));

@@ -12,13 +12,13 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Returns the first index at which two results differ. Zeros of either sign count as equal: a sum with 0 loses the
-/// sign of −0.
+/// Returns the first index at which two results differ; `None` if they are equal. Zeros of either sign count as equal,
+/// since a sum with 0 loses the sign of −0, and all NaN do.
 fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }
 
-/// A pass with default settings and its results, with which other passes are compared.
+/// A pass in one scalar: its layer, input values, settings and results, with which other passes are compared.
 #[derive(Clone, Copy)]
 struct Usual<'a, T> {
     layer: &'a dyn Layer<T>,

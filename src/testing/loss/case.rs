@@ -39,7 +39,7 @@ pub(super) enum Outputs {
     Zeros,
 }
 
-/// Outputs and their targets.
+/// The arguments of a loss: outputs, their targets, and row weights.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub rows: usize,

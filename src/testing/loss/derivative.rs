@@ -14,7 +14,7 @@ const DRAWS: u64 = 3;
 /// The allowed error of a derivative that cancels to 0, in roundings of the loss's unit.
 const ROUNDINGS: f64 = 64.0;
 
-/// The magnitude beyond which terms of a derivative overflow `f32`.
+/// The magnitude of a loss or derivative beyond which its terms may overflow `f32`, so that it is not tested.
 const LARGEST_SINGLE: f64 = 1e30;
 
 /// The distance from 0, in both scalars, at which the derivatives on both sides of a kink are computed.
@@ -125,7 +125,8 @@ impl Suite<'_, '_> {
         (sides[0].min(sides[1]) - allowed..=sides[0].max(sides[1]) + allowed).contains(&found)
     }
 
-    /// Tests that usual outputs give finite values.
+    /// Tests that `value`, the loss of `case`, and `dy`, its gradient, are finite, as they must be for usual outputs.
+    /// `name` is that of the scalar.
     #[inline]
     fn finite(&mut self, name: &str, case: &Case, value: f64, dy: &[f64]) {
         let strange = core::iter::once(&value).chain(dy).enumerate().find(|(_, found)| !found.is_finite());

@@ -220,7 +220,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tries outputs of magnitude `size`. Infinity is allowed if the loss at half of these outputs exceeds `huge`.
+    /// Tests that a row of `width` outputs of magnitude `size` gives no NaN in the loss or its gradient. Infinity is
+    /// allowed only if the loss at half of these outputs exceeds `huge` in magnitude.
     fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
         for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
             let mut case = self.draw([1, width], Outputs::Usual, false, 3);

@@ -14,7 +14,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 /// The number of links, of steps and of passes.
 const MANY: usize = 1000;
 const FACTORS: [Factor; 4] = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other];
-/// Gates of the crate's cells and of a custom one.
+/// Gates of the crate's cells, and one of a custom cell.
 const GATES: [Gate; 3] = [Gate::carrying_state("forget"), Gate::new("reset"), Gate::new("ζ")];
 /// Lengths of the slices in events, used in turn.
 const LENGTHS: [usize; 6] = [6, 1, 33, 1025, 2, 128];

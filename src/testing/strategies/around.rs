@@ -52,7 +52,8 @@ impl Around {
     }
 }
 
-/// Networks around a layer from `input` to `output` values per row. A failure shrinks to the layer alone.
+/// Networks with a place for a layer that maps rows of `input` values to rows of `output` values. A failure shrinks to
+/// the layer alone.
 pub fn around(limits: Limits, [input, output]: [usize; 2]) -> BoxedStrategy<Around> {
     let limits = limits.capped();
     let row = || option::of((widths(limits.width), vec(parts(limits), 0..=limits.layers)));

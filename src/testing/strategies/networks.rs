@@ -79,7 +79,8 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// Returns this container around the layers `row`. Containers and their layers shrink independently.
+    /// Returns this container, such as a residual, with the layers `row` inside; a sequence of them if it is no
+    /// container. Containers and their layers shrink independently.
     fn around(self, row: Vec<Part>) -> Part {
         match self {
             Part::Residual(_, scale) => Part::Residual(row, scale),

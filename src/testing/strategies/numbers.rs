@@ -66,7 +66,7 @@ pub fn values<T: Scalar>(length: impl Into<SizeRange>) -> BoxedStrategy<Vec<T>> 
     vec(within(2.0).prop_map(scalar), length).boxed()
 }
 
-/// A number of units from 1 to `most`.
+/// A width, such as a number of units: from 1 to `most`.
 pub fn widths(most: usize) -> BoxedStrategy<usize> {
     (1..=most.max(1)).boxed()
 }

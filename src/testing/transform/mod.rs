@@ -31,7 +31,7 @@ pub struct Transforms<'a> {
     pub single: &'a dyn Fn() -> Box<dyn GradientTransform<f32>>,
     /// Constructs the transform in `f64`.
     pub double: &'a dyn Fn() -> Box<dyn GradientTransform<f64>>,
-    /// The formula of its updates, if given.
+    /// The formula that its updates must equal; `None` if no formula is given.
     pub like: Option<Formula<'a>>,
 }
 
@@ -90,7 +90,7 @@ const STEPS: u64 = 1000;
 const INTERRUPTED: [u64; 2] = [3, 503];
 /// The number of steps of a short run, and of different gradients, which longer runs repeat.
 const FEW: u64 = 40;
-/// The number of steps between metrics.
+/// The number of steps from one metric, such as a validation loss, to the next; a transform receives it by `on_metric`.
 const EPOCH: u64 = 10;
 /// The magnitudes of gradients, in turn: below and above usual thresholds.
 const SIZES: [f64; 8] = [1.0, 0.01, 1.0, 100.0, 0.3, 1e-3, 1.0, 10.0];
@@ -167,8 +167,8 @@ impl<T: Scalar> Run<T> {
         Ok((gradient, outcome))
     }
 
-    /// Runs one step of an element-wise chain on each piece of `length` parameters. A metric precedes the last step of
-    /// every [`EPOCH`] steps.
+    /// Runs one step of an element-wise chain on each piece of `length` parameters, one after the other. Before the
+    /// last step of every [`EPOCH`] steps the transform receives a metric, such as a validation loss.
     fn step_in_pieces(&mut self, gradient: &[T], step: u64, length: usize) -> Result<(), Error> {
         let mut gradient = gradient.to_vec();
         if step % EPOCH == EPOCH - 1 {
@@ -276,8 +276,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Runs a step, and returns its update. `None` after a panic or an error, which is noted as a violation. The last
-    /// step of every [`EPOCH`] steps follows a metric.
+    /// Runs step number `step`, and returns its update. `None` after a panic or an error, which is noted as a
+    /// violation. Before the last step of every [`EPOCH`] steps the transform receives a metric, such as a validation
+    /// loss.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
         let found = match caught(|| {
             if step % EPOCH == EPOCH - 1 {
@@ -373,7 +374,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 }
 
-/// Returns the metric that precedes a step. From step to step it falls and rises.
+/// Returns the metric (such as a validation loss) that a transform receives before step `step`. From metric to metric
+/// it rises and falls.
 fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }

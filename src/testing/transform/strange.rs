@@ -8,7 +8,8 @@ use crate::{
 use alloc::format;
 
 impl<T: Scalar> Suite<'_, '_, T> {
-    /// Tests that NaN, infinity, zero and the ends of the range cause no panic; an error is allowed.
+    /// Tests that a gradient with NaN, infinity, zero or a number at the ends of the range causes no panic; an error is
+    /// allowed.
     pub(super) fn strange(&mut self) {
         for value in
             [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, f64::from(f32::MAX), f64::from(f32::MIN_POSITIVE)]
@@ -26,7 +27,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that a metric that is not finite causes no panic, and that later updates are finite.
+    /// Tests that a metric, such as a validation loss, that is not finite causes no panic, and that later updates are
+    /// finite.
     pub(super) fn metrics(&mut self) {
         for metric in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let Some(mut run) = self.fresh(None) else { return };

@@ -23,7 +23,7 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// The source of a prediction.
+/// The source of a link's predicted decades: a link is one factor of the chain rule, such as a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PredictionSource {
     /// A formula.
@@ -34,17 +34,18 @@ pub enum PredictionSource {
     Unknown,
 }
 
-/// The predicted effect of one link on the norm of a gradient. Links have the names of [`GradientBudget`].
+/// The predicted effect of one link (factor of the chain rule) on the norm of a gradient. Links have the names of
+/// [`GradientBudget`].
 ///
 /// [`GradientBudget`]: crate::monitor::GradientBudget
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PredictedLink {
-    /// The path of the link: `2`, `3.branch.0`.
+    /// The path of the link (factor of the chain rule) in the network: `2`, `3.branch.0`.
     pub name: String,
     /// The kind of the link's layer: `Linear`, `Tanh`.
     pub kind: String,
-    /// The factor of the chain rule that the link applies.
+    /// The kind of factor that the link applies: weights, an activation, a sum or another.
     pub factor: Factor,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
@@ -60,8 +61,8 @@ pub struct PredictedLink {
     pub source: PredictionSource,
 }
 
-/// The predicted gradient budget of a network before its first update: the change of a gradient in each link, in
-/// decades.
+/// The predicted gradient budget of a network before its first update: the change of a gradient's norm in each
+/// link (factor of the chain rule), in decades (powers of ten).
 ///
 /// Weights and activations follow mean-field theory (Poole et al. 2016; Schoenholz et al. 2017). q_l, the mean square
 /// of the pre-activations of layer l, follows from the mean square of the network's inputs.
@@ -116,8 +117,8 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Predicts the gradient budget of the untrained `network` on inputs with the statistics `inputs`. Custom layers
-    /// are sampled.
+    /// Predicts the gradient budget (the decades by which each link, a factor of the chain rule, changes the gradient's
+    /// norm) of the untrained `network`, on inputs with the statistics `inputs`. Custom layers are sampled.
     ///
     /// # Errors
     /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a part
@@ -131,8 +132,9 @@ impl Prediction {
         Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
-    /// Predicts the gradient budget of the network that `node` describes, on inputs with the statistics `inputs`. A
-    /// custom layer in it is unknown, and so are the links that depend on its output.
+    /// Predicts the gradient budget, as [`of`](Self::of), of the network that `node` describes, on inputs with the
+    /// statistics `inputs`. The decades of a custom layer are unknown, and so are those of the links that depend on its
+    /// output.
     ///
     /// # Errors
     /// Those of [`of`](Self::of). If a part must be sampled: those of [`LayerSpec::build`], except
@@ -187,25 +189,26 @@ impl Prediction {
         Ok(Prediction { links, shares: effect.shares, beta: effect.beta, trainable_depth, depth: layers })
     }
 
-    /// Returns the links, from loss to input.
+    /// Returns the links (factors of the chain rule), from loss to input.
     pub fn links(&self) -> &[PredictedLink] {
         &self.links
     }
 
-    /// Returns the link named `name`; `None` if there is none.
+    /// Returns the link (factor of the chain rule) with the path `name`, such as `3.branch.0`; `None` if there is none.
     pub fn link(&self, name: &str) -> Option<&PredictedLink> {
         self.links.iter().find(|link| link.name == name)
     }
 
-    /// Returns the decades that each kind of link adds on the main path from loss to input, those of the input's
-    /// gradient included; `None` if a link is unknown.
+    /// Returns the decades that each kind of link (factor of the chain rule) adds on the main path from loss to input.
+    /// Links between the first weights and the input are included. `None` if a link has no prediction.
     ///
     /// A branch scaled by 0 counts as in [`Shares::of`]: for no factor, if the skip connection carries the gradient.
     pub fn shares(&self) -> Option<Shares> {
         self.shares
     }
 
-    /// log10 of the input gradient's norm over the output gradient's norm; `None` if a link is unknown.
+    /// log10 of the input gradient's norm over the output gradient's norm; `None` if a link (factor of the chain rule)
+    /// between them has no prediction.
     pub fn decades(&self) -> Option<f64> {
         self.shares.map(|shares| shares.total())
     }
@@ -254,9 +257,11 @@ impl Prediction {
         libm::sqrt(self.beta) / (2.0 * core::f64::consts::LN_10)
     }
 
-    /// The depth up to which such layers can be trained: 6 ξ_c, or 6 over the mean of 1/ξ_c if layers differ
-    /// (Schoenholz et al. 2017). Beyond it, the outputs for two inputs no longer depend on how the inputs are
-    /// correlated.
+    /// The number of layers like those of this network up to which it could be trained: 6 ξ_c, or 6 over the mean of
+    /// 1/ξ_c if layers differ (Schoenholz et al. 2017).
+    ///
+    /// ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a factor e. In a
+    /// deeper network, the outputs for two inputs no longer depend on how the inputs are correlated.
     ///
     /// `None` if it is unknown: with skips, norms or sampled layers, or if the variance has no fixed point.
     pub fn trainable_depth(&self) -> Option<f64> {

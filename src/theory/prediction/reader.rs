@@ -19,13 +19,13 @@ use alloc::{string::ToString, vec::Vec};
 
 /// The state of a prediction while it reads a layer spec, layer by layer.
 pub(super) struct Reader<'a> {
-    /// Runs the sampled passes; gives `None` if the spec has a custom layer.
+    /// Runs passes of random networks to sample them; returns `None` if the layer spec has a custom layer.
     pub draw: &'a dyn Fn() -> Result<Option<Sample>, Error>,
     /// The result of `draw`; `None` until the first layer without a formula.
     pub sample: Option<Option<Sample>>,
-    /// The predicted links in the order of the forward pass.
+    /// The predicted links (factors of the chain rule) in the order of the forward pass.
     pub links: Vec<PredictedLink>,
-    /// The depth scales of the layers so far.
+    /// The depth scales ξ_c (numbers of layers over which correlations approach their limit) of the layers so far.
     pub scales: Scales,
     /// The number of steps of a sequence at the output of the layers so far.
     pub steps: usize,
@@ -233,8 +233,11 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0))
     }
 
-    /// Adds the one link of a layer whose `decades` follow from a formula, or are unknown for `None`. `before` and
-    /// `after` are the statistics of its input and output, `spread` its term in β. Returns the effect of the layer.
+    /// Adds the one link (factor of the chain rule) of the layer at `path`. Its `decades` follow from a formula; `None`
+    /// if they are unknown. Returns the effect of the layer.
+    ///
+    /// `before` and `after` are the statistics of the layer's input and output. `spread` is its term in β, the
+    /// variance over random networks of the log of one input's squared gradient norm.
     pub(super) fn formula(
         &mut self,
         node: &LayerSpec,
@@ -258,8 +261,8 @@ impl Reader<'_> {
         Effect { signal: after, shares, beta: spread, mixes: false }
     }
 
-    /// Adds the links of the layer at `path` from the sampled passes. Without passes, since the network has a custom
-    /// layer, it adds one unknown link. Returns the effect of the layer.
+    /// Adds the links (factors of the chain rule) of the layer at `path` from the sampled passes. If there are none,
+    /// since the network has a custom layer, it adds one unknown link. Returns the effect of the layer.
     pub(super) fn sampled(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
         self.scales.lose();
         let Some(sample) = self.sample()? else {

@@ -4,7 +4,7 @@ use super::{PredictedLink, Prediction, PredictionSource};
 use crate::monitor::Shares;
 use alloc::vec::Vec;
 
-/// Rows whose mean squares differ by less than this factor are predicted as one.
+/// All rows are predicted as one if their largest mean square is at most this factor times the least.
 const ALIKE: f64 = 2.0;
 
 /// Whether the largest of the mean squares `rows`, which are in increasing order, is more than [`ALIKE`] times the
@@ -21,11 +21,14 @@ fn mean_power(decades: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 impl Prediction {
-    /// Returns the prediction for a batch, from the predictions `rows`, one for rows of each norm. The squared norm of
-    /// a batch's gradient is the sum of the squared norms of its rows. After links of c_r decades for row r, it is that
-    /// of the loss times the mean of `10^(2 c_r)` over rows.
+    /// Returns the prediction for a batch, from the predictions `rows`, one for rows of each norm. Only the decades are
+    /// theirs; all else is that of `self`, the prediction for rows of one norm.
     ///
-    /// `None` if a link of a row makes the gradient zero, or has no formula.
+    /// The squared norm of a batch's gradient is the sum of the squared norms of its rows. If the
+    /// norm for row r changes by c_r decades up to some link, the squared norm for the batch is multiplied by the mean
+    /// of `10^(2 c_r)` over r.
+    ///
+    /// `None` if a link (factor of the chain rule) makes the gradient of a row zero, or has no formula.
     pub(super) fn of_different_rows(self, rows: &[Prediction]) -> Option<Self> {
         let formula =
             |link: &PredictedLink| link.source == PredictionSource::Theory && link.decades.is_some_and(f64::is_finite);

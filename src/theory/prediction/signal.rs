@@ -30,17 +30,19 @@ impl Signal {
 pub(super) struct Effect {
     /// Statistics of the values after the layers; `None` if unknown.
     pub signal: Option<Signal>,
-    /// The decades that each kind of link on the main path adds to the gradient; `None` if a link is unknown.
+    /// The decades that each kind of link (factor of the chain rule) on the main path adds to the norm of the gradient;
+    /// `None` if a link is unknown.
     pub shares: Option<Shares>,
     /// The sum of the layers' terms in β, the variance over random networks of the log of one input's squared gradient
     /// norm.
     pub beta: f64,
-    /// Whether the output is uncorrelated with the input over draws of the weights: in a residual sum their variances
-    /// add.
+    /// Whether the output is uncorrelated with the input over draws of the weights. If so, their variances add in a
+    /// residual sum.
     pub mixes: bool,
 }
 
-/// The depth scales ξ_c of the layers of a network that has only weights and activations.
+/// The depth scales ξ_c of the layers of a network that has only weights and activations. ξ_c is the number of layers
+/// over which the correlation of two inputs approaches its limit by a factor e.
 #[derive(Default)]
 pub(super) struct Scales {
     /// `[fan in · Var W, Var b]` of the last weights; `None` if no weights precede the next activation, or the mean of

@@ -15,8 +15,8 @@ fn figure(decades: Option<f64>) -> String {
     }
 }
 
-/// Writes a row for each link, from loss to input, with its decades in the column of its factor. Then it writes the
-/// sums and the conclusions.
+/// Writes a row for each link (factor of the chain rule), from loss to input, with its decades in the column of its
+/// factor. Then it writes the sums and the conclusions.
 impl fmt::Display for Prediction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&PredictedLink) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();
