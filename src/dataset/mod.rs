@@ -102,8 +102,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// Creates a data set of sequences of equal length, with `steps` rows of `width` values each.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a `width` or `steps` of 0; [`Error::EmptyBatch`] without inputs; [`DataRule::NotMultiple`]
-    /// where `inputs` do not fill whole samples. [`Error::Length`] unless there is one target per sample or one per
+    /// [`Error::Empty`] for a `width` or `steps` of 0, and without inputs; [`DataRule::NotMultiple`] where `inputs` do
+    /// not fill whole samples. [`Error::Length`] unless there is one target per sample or one per
     /// step. [`Error::DataValue`], with sample, step and column, for an input or a target that is not finite. Give a
     /// missing target any finite value and a [row weight](Self::row_weights) of 0. [`Error::TooLarge`] where a sample
     /// has more values than memory can hold.

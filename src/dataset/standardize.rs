@@ -147,7 +147,7 @@ impl Standardize {
     /// Returns `data` with standardized inputs, which are copied.
     ///
     /// # Errors
-    /// [`Error::Length`] for data of another width; [`Error::NonFinite`] for a value that overflows the number
+    /// [`Error::Length`] for data of another width; [`Error::DataValue`] for a value that overflows the number
     /// format.
     pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         require_length("columns", self.width(), data.width())?;
@@ -160,7 +160,8 @@ impl Standardize {
     /// Returns `data` with standardized targets, which are copied.
     ///
     /// # Errors
-    /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] for rows of another width.
+    /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] for rows of another width;
+    /// [`Error::DataValue`] for a value that overflows the number format.
     pub fn targets<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         let mut values = values_of(data)?.to_vec();
         self.apply(&mut values)?;

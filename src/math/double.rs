@@ -13,7 +13,7 @@ const BIAS: u64 = 1023;
 const MANTISSA: u32 = 52;
 /// The bits of the lower half of the mantissa.
 const HALF_MASK: u64 = (1 << 27) - 1;
-/// The first 33 bits of ln 2, so that its product with an integer exponent is exact.
+/// The first 32 bits of ln 2, so that its product with an integer exponent is exact.
 const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
 /// ln 2 minus `LN2_HIGH`.
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;

@@ -2,7 +2,6 @@
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
-use alloc::string::String;
 
 /// Lowers the learning rate until an update is 10^−1.5, a thirtieth, of the parameters, and to at most a tenth of the
 /// rate. Without a measured ratio of update to parameters the rate becomes a tenth.
@@ -24,8 +23,8 @@ impl FixStrategy for ShorterStep {
         // For this cause, `decades` is log10 of the ratio of update to parameters.
         let measured = context.finding.decades.filter(|_| context.finding.cause == Cause::LearningRateTooHigh);
         let factor = measured.map_or(0.1, |ratio| libm::exp10(-1.5 - ratio).clamp(1e-4, 0.1));
-        let why = String::from("updates of a thirtieth of the weights");
-        let fix = context.fix(self.name(), Effort::Training, Change::LearningRate(factor), why);
+        let why = if measured.is_some() { "updates of a thirtieth of the weights" } else { "a tenth of the rate" };
+        let fix = context.fix(self.name(), Effort::Training, Change::LearningRate(factor), why.into());
         // Units that were dead before the first update did not die because of an update.
         let killed = context.finding.cause == Cause::DeadUnits && context.finding.came_with_training();
         let removes = context.finding.cause == Cause::LearningRateTooHigh || killed;

@@ -11,7 +11,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
 /// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. Since the standard error
-/// is an estimate from at least 250 fills, the share becomes one in 10⁹. So 10,000 seeds of 100 initializers give no
+/// is an estimate from at least 100 fills, the share becomes one in 10⁸. So 10,000 seeds of 100 initializers give no
 /// false alarm.
 const SIGNIFICANCE: f64 = 6.5;
 

@@ -58,7 +58,7 @@ pub fn initializers() -> BoxedStrategy<InitializerKind> {
     prop_oneof![9 => single, 1 => by_gate].boxed()
 }
 
-/// Every cell of the crate. A failure shrinks to the plain recurrent cell.
+/// Every cell of the crate. A failure shrinks to an Elman cell.
 pub fn cells() -> BoxedStrategy<CellKind> {
     prop_oneof![
         2 => activations().prop_flat_map(|activation| Union::new(CellKind::with_activation(&activation).into_iter().map(Just))),
