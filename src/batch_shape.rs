@@ -68,7 +68,7 @@ impl<'a> BatchShape<'a> {
         }
     }
 
-    /// The range of the rows of `step` among the rows of the pass.
+    /// The range of the rows of `step`, counted from 0, among the rows of the pass; empty beyond the last step.
     #[inline]
     pub fn step(&self, step: usize) -> Range<usize> {
         let start = match self.lengths {
@@ -96,7 +96,7 @@ impl<'a> BatchShape<'a> {
 
     /// Returns the shape of the samples of more than `first` steps, restricted to up to `steps` steps from step
     /// `first`, which must not exceed the steps of the batch. If the batch is ragged, their lengths in this window are
-    /// written to `lengths`, which does not allocate within its capacity.
+    /// written to `lengths`, whose former content is removed. Within its capacity this does not allocate.
     pub(crate) fn window<'l>(&self, first: usize, steps: usize, lengths: &'l mut Vec<usize>) -> BatchShape<'l> {
         let steps = steps.min(self.steps - first);
         let Some(all) = self.lengths else { return BatchShape::sequences(self.batch, steps) };
@@ -105,7 +105,7 @@ impl<'a> BatchShape<'a> {
         BatchShape::ragged(lengths)
     }
 
-    /// Refuses a shape that no pass can have.
+    /// Checks that a pass can have this shape.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without samples; [`Error::NoSteps`] for a sample without steps;
@@ -145,7 +145,8 @@ impl<'a> BatchShape<'a> {
     }
 }
 
-/// Returns the number of rows of a ragged batch. It is a separate function, since most batches are not ragged.
+/// Returns the number of rows of a ragged batch, the sum of the `lengths` of its samples. It is a separate function,
+/// since most batches are not ragged.
 #[cold]
 #[inline(never)]
 fn sum_of(lengths: &[usize]) -> usize {

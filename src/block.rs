@@ -4,7 +4,7 @@ use crate::{error::Error, size::saturating_product};
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::ops::Range;
 
-/// The role of the parameters of a block.
+/// The purpose of the parameters of a block, a named range of the parameters of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -19,8 +19,8 @@ pub enum Role {
     Gain,
 }
 
-/// A gate of a recurrent cell, or one of the two maps of a [`GatedLinear`](crate::layer::GatedLinear) layer. It has as
-/// many rows of the weights, the recurrent weights and the biases as the cell or layer has units.
+/// A gate of a recurrent cell, or one of the two maps of a [`GatedLinear`](crate::layer::GatedLinear) layer. Of the
+/// weights, the recurrent weights and the biases it has as many rows as the cell or layer has units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Gate {
@@ -61,12 +61,12 @@ pub struct Block<'a> {
     pub range: Range<usize>,
     /// Shape, row-major: a weight is \[outputs, inputs\], a bias is \[outputs, 1\].
     pub shape: [usize; 2],
-    /// The role of the block's parameters.
+    /// The purpose of the block's parameters: weight, recurrent weight, bias or gain.
     pub role: Role,
     /// The gates stacked in the block's rows, in order, each with the same number of rows; empty for a block without
     /// gates.
     pub gates: &'static [Gate],
-    /// Whether the block is a table, from which a layer looks up rows: no vector is multiplied by it.
+    /// Whether the block is a lookup table: a layer copies rows of it, and multiplies no vector by it.
     pub table: bool,
     /// Whether the block is frozen: training skips its gradient and keeps its values.
     pub frozen: bool,
@@ -74,7 +74,7 @@ pub struct Block<'a> {
 
 impl<'a> Block<'a> {
     /// Creates the block `name` of `shape` \[rows, columns\] that begins at index `start` of the flat buffer of all
-    /// parameters. It has no gates, and is neither a table nor frozen.
+    /// parameters. It has no gates, and is neither a lookup table nor frozen.
     pub fn new(name: &'a str, start: usize, shape: [usize; 2], role: Role) -> Self {
         Block {
             name: Cow::Borrowed(name),
@@ -101,8 +101,8 @@ impl<'a> Block<'a> {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
     }
 
-    /// Marks the block as a table, from which a layer looks up rows, as an
-    /// [`Embedding`](crate::layer::Embedding) does. [`Muon`](crate::transform::Muon) does not orthogonalize it.
+    /// Marks the block as a lookup table, of which a layer copies rows, as an [`Embedding`](crate::layer::Embedding)
+    /// does. [`Muon`](crate::transform::Muon) does not orthogonalize it.
     #[must_use]
     pub fn table(self) -> Self {
         Block { table: true, ..self }
@@ -124,7 +124,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The blocks of a network, in the order of the flat buffer.
+/// The parameter blocks of a network, in the order of the flat buffer of all parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocks {
     blocks: Vec<Block<'static>>,
@@ -192,13 +192,15 @@ impl Blocks {
         if found.is_empty() { Err(self.unknown(prefix)) } else { Ok(found) }
     }
 
-    /// The error for a `name` that no block has, with the names that are most like it.
+    /// Returns the error for a `name` that no block has. It lists up to three block names with the smallest edit
+    /// distance to `name`.
     fn unknown(&self, name: &str) -> Error {
         let nearest = nearest(name, self.blocks.iter().map(|block| &*block.name));
         Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
     }
 
-    /// Sets which blocks are frozen, in order.
+    /// Freezes or unfreezes each block as the block at the same position in `blocks`. Blocks beyond the end of `blocks`
+    /// do not change.
     pub(crate) fn freeze_like<'a>(&mut self, blocks: impl Iterator<Item = &'a Block<'static>>) {
         self.blocks.iter_mut().zip(blocks).for_each(|(block, like)| block.frozen = like.frozen);
     }

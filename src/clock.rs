@@ -18,7 +18,7 @@ mod system {
             Some(Clock(Instant::now()))
         }
 
-        /// Returns the seconds since this moment.
+        /// Returns the seconds that have passed since this moment.
         pub(crate) fn seconds(self) -> f64 {
             self.0.elapsed().as_secs_f64()
         }

@@ -33,7 +33,7 @@ pub(crate) use alloc::{boxed::Box, vec::Vec};
 /// The Elman recurrent layer with the activation `A`.
 pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::recurrent::Elman<A>>;
 
-/// Calls the macro `$then` with the list of the types and functions that are compiled in this crate.
+/// Calls the macro `$then` with the list of the types and functions that this crate compiles for `f32` and `f64`.
 macro_rules! compiled {
     ($then:ident) => {
         $then! {
@@ -188,7 +188,8 @@ macro_rules! methods {
 }
 pub(crate) use methods;
 
-/// Defines the hidden methods of the layers without parts, for the list that the macro `leaf_layers` passes.
+/// Defines the hidden methods of [`Scalar`](crate::Scalar) that box a layer without parts as a trait object: one for
+/// each layer type in the list that the macro `leaf_layers` passes.
 macro_rules! boxed_layers {
     ($($file:ident: $($name:ident),+;)*) => {
         $($(
@@ -202,8 +203,8 @@ macro_rules! boxed_layers {
 }
 pub(crate) use boxed_layers;
 
-/// Defines the hidden methods of the recurrent layers of cells without an activation, for the list that the macro
-/// `cells` passes.
+/// Defines the hidden methods of [`Scalar`](crate::Scalar) that box a recurrent layer as a trait object: one for each
+/// cell that is not generic over its activation, in the list that the macro `cells` passes.
 macro_rules! boxed_cells {
     (
         with_activation { $($_file:ident: $_name:ident;)* }

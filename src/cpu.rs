@@ -66,7 +66,7 @@ impl CpuLevel {
         }
     }
 
-    /// Fixes the level of this process. It must be called before the first workspace is made, which fixes the level
+    /// Fixes the level of this process. Call it before the first workspace is made, since a workspace fixes the level
     /// too.
     ///
     /// # Errors
@@ -89,7 +89,8 @@ fn refused(level: String) -> Error {
     Error::CpuLevel { level, reason: format!("this machine has {}; choose one of these", available.join(", ")) }
 }
 
-/// The highest level of this machine.
+/// Returns the highest level that this machine has: [`CpuLevel::Plain`] without the feature `std`, and on targets other
+/// than x86-64.
 fn best() -> CpuLevel {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     {
@@ -107,7 +108,8 @@ mod process {
     use super::{CpuLevel, best};
     use std::{string::String, sync::OnceLock};
 
-    /// The fixed level of the process, and the value of `CHAINRULE_LEVEL` if it is invalid.
+    /// The fixed level of the process, and the value of the variable `CHAINRULE_LEVEL` if it names no level of this
+    /// machine; otherwise `None`.
     static LEVEL: OnceLock<(CpuLevel, Option<String>)> = OnceLock::new();
 
     fn asked() -> (CpuLevel, Option<String>) {
@@ -140,7 +142,8 @@ fn fix(_: CpuLevel) -> CpuLevel {
     CpuLevel::Plain
 }
 
-/// The level at which kernels run. An invalid `CHAINRULE_LEVEL` has no effect here: `Workspace::new` returns the error.
+/// Returns the level at which kernels run. If the variable `CHAINRULE_LEVEL` is invalid, this is the highest available
+/// level, and `Workspace::new` returns the error.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub(crate) fn level() -> CpuLevel {
     fixed().0

@@ -1,7 +1,7 @@
 //! Feedforward and recurrent networks that report every factor of the chain rule.
 //!
 //! A gradient is a product: each layer multiplies it by weights and by the derivative of an activation. When a network
-//! does not train, this crate shows the effect of each factor, link by link and in decades (powers of ten).
+//! does not train, this crate shows the effect of each single factor, in decades (powers of ten).
 //!
 //! ```
 //! use chainrule::{BatchShape, activation::Sigmoid, layer::{Mode, Sequential, initialize}};

@@ -39,7 +39,7 @@ pub fn below(rng: &mut dyn Rng, end: usize) -> usize {
     }
 }
 
-/// Independent standard normal numbers, computed in pairs from two uniform numbers (Box and Muller 1958):
+/// Independent standard normal numbers, computed in pairs from two uniform numbers u and v (Box and Muller 1958):
 /// √(−2 ln(1 − u)) · (cos 2πv, sin 2πv).
 ///
 /// The largest possible magnitude is √(106 ln 2) ≈ 8.572.

@@ -46,8 +46,8 @@ pub fn scalar<T: Scalar>(x: f64) -> T {
     <T as NumCast>::from(x).unwrap_or_else(T::nan)
 }
 
-/// Converts `x`, a setting such as the β of an activation, to `T`: the nearest finite number, and not 0 unless `x` is
-/// 0.
+/// Converts `x`, a setting such as the slope of a leaky ReLU, to `T`: the nearest finite number, and not 0 unless `x`
+/// is 0.
 #[inline(always)]
 pub(crate) fn parameter<T: Scalar>(x: f64) -> T {
     let nearest = scalar::<T>(x);
@@ -70,12 +70,14 @@ pub(crate) const fn is_narrow<T>() -> bool {
     size_of::<T>() < size_of::<f32>()
 }
 
-/// The smallest normal number of the format in which numbers of type `T` are computed.
+/// Returns the smallest positive normal number of the format in which numbers of type `T` are computed: `f64` if `T` is
+/// narrower than `f32`, otherwise `T`.
 pub(crate) fn least_normal<T: Scalar>() -> f64 {
     if is_narrow::<T>() { f64::MIN_POSITIVE } else { to_f64(T::min_positive_value()) }
 }
 
-/// `factor · x`, computed in `f64` if `T` is narrow, since `T` may be unable to represent `factor`.
+/// Returns `factor · x`. It is computed in `f64` if `T` is narrower than `f32`, since `T` may be unable to represent
+/// `factor`.
 #[inline(always)]
 pub(crate) fn scaled<T: Scalar>(factor: f64, x: T) -> T {
     if is_narrow::<T>() { scalar(factor * to_f64(x)) } else { scalar::<T>(factor) * x }

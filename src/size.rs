@@ -7,7 +7,7 @@ use crate::error::Error;
 use alloc::{string::ToString, vec::Vec};
 use core::fmt::Display;
 
-/// The largest number of bytes of an allocation, so an upper bound on any number of values.
+/// The largest number of bytes that an allocation can have, which is also an upper bound on its number of values.
 pub(crate) const MOST: usize = isize::MAX as usize;
 
 /// The product of `factors`: 0 if a factor is 0, otherwise [`usize::MAX`] if it overflows.

@@ -37,7 +37,8 @@ impl<A: Activation> Formula<1> for Value<A> {
     }
 }
 
-/// The value and the derivative of an activation. Common terms, such as an exponential, are computed once.
+/// The formula of value and derivative of an activation. Common terms, such as an exponential, are computed once for
+/// both.
 #[derive(Clone)]
 struct Both<A>(A);
 
@@ -58,7 +59,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         Dims::new(self.width, self.width, 0)
     }
 
-    /// Saved: φ′(z).
+    /// Saved: φ′(z), one number for each value of the input.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         MemorySizes::new(if mode.saves() { shape.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
     }
@@ -67,7 +68,8 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
-    /// `sup |φ′|`: the Jacobian is the diagonal of φ′. If φ jumps, the bound is ∞.
+    /// Returns an upper bound on `sup |φ′|`, φ the activation: the Jacobian is diagonal, with values of φ′. It
+    /// is ∞ if φ jumps; `None` if the activation states no bound.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         self.activation.lipschitz().map(|bound| Upper::of(bound).get())
     }

@@ -53,8 +53,9 @@ pub struct BatchNorm {
 /// One number for each of `LANES` adjacent columns.
 type Columns<W> = [W; LANES];
 
-/// The statistics of `LANES` adjacent columns, as [`Statistics`](super::norm_statistics::Statistics): the scale, the
-/// mean in two parts, and 1/σ, the latter two of the values times the scale.
+/// The statistics of `LANES` adjacent columns, in the order of [`Statistics`](super::norm_statistics::Statistics): a
+/// scale, the mean, a correction to be added to the mean, and 1/σ. Mean, correction and σ are those of the values
+/// times the scale.
 type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 
 impl BatchNorm {
@@ -71,7 +72,8 @@ impl BatchNorm {
         check_epsilon(epsilon).map(|()| BatchNorm { epsilon, ..self })
     }
 
-    /// Sets the weight of a new batch in the running statistics, PyTorch's `momentum`.
+    /// Sets the weight of a new batch in the running statistics, `m ← (1 − momentum) m + momentum μ`, as PyTorch's
+    /// `momentum`.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `momentum` is from 0 to 1.
@@ -101,8 +103,8 @@ impl BatchNorm {
     }
 
     /// Returns the statistics over the rows of `x` of the `LANES` columns from `j` on, computed in the format `W`, to
-    /// which `wide` converts. The second result has their mean square deviations times the square of the scale, without
-    /// ε.
+    /// which `wide` converts. A column whose squares leave the range of the format is multiplied by a scale first. The
+    /// second result holds the mean square deviations of the scaled values, without ε.
     fn of_batch<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -164,8 +166,8 @@ impl BatchNorm {
     }
 
     /// Moves the running statistics in `buffers` of the `LANES` columns from `j` on towards those of a batch of `rows`
-    /// rows, which `of_batch` returned. `wide` converts to the format `W`, and `round` back. A column whose new
-    /// statistics are not finite keeps the old ones.
+    /// rows, which `of_batch` returned. `wide` converts to the format `W`, and `round` back. There must be at least 2
+    /// rows. A column whose new statistics are not finite keeps the old ones.
     fn run<T: Scalar, W: Scalar>(
         &self,
         buffers: &mut [T],
@@ -291,8 +293,8 @@ impl BatchNorm {
     }
 }
 
-/// Returns the sums of `LANES` adjacent columns over `rows` rows. `terms` returns the values of the rows in order, each
-/// time anew.
+/// Returns the sums of `LANES` adjacent columns over `rows` rows. Each call of `terms` begins anew with the values of
+/// the first row.
 fn sum<W: Scalar, I: Iterator<Item = Columns<W>>>(rows: usize, terms: impl Fn() -> I + Sync) -> Columns<W> {
     let mut sums = [W::zero(); LANES];
     add_sums(rows, &mut sums, |_| terms());
@@ -330,7 +332,8 @@ impl<T: Scalar> Layer<T> for BatchNorm {
         Dims::new(self.width, self.width, self.parameters())
     }
 
-    /// Saved: the statistics of each column. In narrow formats the statistics are computed again.
+    /// Saved: four statistics of each column; nothing for formats narrower than `f32`, whose backward pass computes
+    /// them again. Buffers: the running mean and variance of each column.
     fn memory(&self, _shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let saved = if mode.saves() && !is_narrow::<T>() { self.width.saturating_mul(STATISTICS) } else { 0 };
         MemorySizes::new(saved, 0, 0).buffers(self.width.saturating_mul(2))
@@ -363,10 +366,11 @@ impl<T: Scalar> Layer<T> for BatchNorm {
         }
     }
 
-    /// `max |γ|/√ε`, for the whole batch.
+    /// Returns an upper bound on `max |γ|/√ε`, γ the gains, for the whole batch.
     ///
-    /// In training, the Jacobian of a column over N rows is `γ (I − 11ᵀ/N − uuᵀ/N)/σ`: the matrix between has
-    /// eigenvalues between 0 and 1, and σ ≥ √ε. In the other modes it is `γ/σ`.
+    /// In training, the Jacobian of a column x over N rows is `γ (I − 11ᵀ/N − uuᵀ/N)/σ`, with u = (x −
+    /// μ)/σ. The matrix in parentheses has eigenvalues between 0 and 1, and σ ≥ √ε. In the other modes the
+    /// Jacobian is `γ/σ`.
     fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         let gains = self.affine.then(|| &w[..self.width.min(w.len())]);
         Some(gain_over_epsilon(gains, self.epsilon).get())

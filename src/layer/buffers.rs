@@ -12,21 +12,25 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The buffers of a network. The buffers of a layer belong to its first link: link i has `starts[i]..starts[i + 1]`.
+/// The buffers of a network: values of its layers that persist from pass to pass beside the parameters. Those of a
+/// layer are found by the index i of its first link (factor of the chain rule): `values[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffers<T> {
     values: Vec<T>,
     starts: Vec<usize>,
     /// Whether the pass may update the values: true in a forward pass of training.
     pub(super) updates: bool,
-    /// Memory for the lengths of the samples within a segment of steps.
+    /// Memory for the lengths of the samples within a segment of steps. A pass takes it and gives it back.
     pub(crate) lengths: Vec<usize>,
-    /// The shards of the next backward pass.
+    /// The shards of the next backward pass, ranges of samples with a gradient sum of their own; none for most passes.
     pub(crate) shards: Shards<T>,
 }
 
 impl<T: Scalar> Buffers<T> {
     /// Creates the buffers of `network` with their initial values.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more values than memory can hold.
     pub(crate) fn of(network: &dyn Layer<T>) -> Result<Self, Error> {
         let (what, mut starts, mut end) = ("the buffers of the network", Vec::from([0]), 0usize);
         visit(network, "", &mut |_, _, links, count| {
@@ -43,7 +47,7 @@ impl<T: Scalar> Buffers<T> {
 }
 
 impl<T> Buffers<T> {
-    /// Returns the buffers of all layers, in link order.
+    /// Returns the values of the buffers of all layers, in the order of the layers.
     pub(crate) fn values(&self) -> &[T] {
         &self.values
     }
@@ -52,8 +56,8 @@ impl<T> Buffers<T> {
         &mut self.values
     }
 
-    /// Returns the buffers for a pass, which may change their values if `updates` is set. It is never `None`: a context
-    /// of a pass holds an option.
+    /// Returns the buffers for a pass; `updates` states whether it may change their values. The result is always
+    /// `Some`, the form in which the context of a pass holds them.
     pub(crate) fn for_pass(&mut self, updates: bool) -> Option<&mut Self> {
         self.updates = updates;
         Some(self)
@@ -76,7 +80,7 @@ impl<T> Buffers<T> {
     }
 }
 
-/// The position of one layer's buffers among those of the network.
+/// The position of the buffers of one layer (values that persist from pass to pass) among those of the network.
 #[cfg(feature = "safetensors")]
 pub(crate) struct BufferPlace {
     /// The path of the layer.
@@ -101,13 +105,15 @@ pub(crate) fn buffer_places<T: Scalar>(network: &dyn Layer<T>) -> Vec<BufferPlac
     places
 }
 
-/// The function that [`visit`] calls with a layer, its path, and the numbers of its links and of its buffer values.
+/// The function that [`visit`] calls with a layer, its path, the number of its own links (factors of the chain rule),
+/// and the number of its buffer values.
 type Found<'f, T> = &'f mut dyn FnMut(&dyn Layer<T>, &str, usize, usize);
 
-/// Visits each layer with links of its own, in link order: `layer` itself, at `path`, and the layers inside it.
+/// Calls `found` for each layer that has links of its own (factors of the chain rule), in the order of the links:
+/// `layer` itself, at `path`, and the layers inside it.
 ///
-/// Only layers without parts have buffers of their own: querying each layer with parts would take time quadratic in the
-/// depth.
+/// For a layer with parts the number of buffer values is 0: only layers without parts have buffers of their own.
+/// Querying the others would take time quadratic in the depth.
 fn visit<T: Scalar>(layer: &dyn Layer<T>, path: &str, found: Found<'_, T>) {
     let structure = layer.structure();
     let is_whole = structure.parts().next().is_none();

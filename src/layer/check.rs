@@ -15,16 +15,17 @@ use alloc::{
     vec::Vec,
 };
 
-/// The steps of the longest pass for which a layer is checked before there is a workspace.
+/// The number of steps of a long pass for which the output shape of each layer is checked, whatever the passes of the
+/// network.
 const LONG: usize = 1000;
 
-/// The return values of a layer's descriptive methods, which a container caches.
+/// The return values of a layer's descriptive methods, such as [`Layer::hints`], which a container caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answers {
     pub(crate) dims: Dims,
     /// The number of parameter blocks, with those of the layers inside.
     pub(crate) blocks: usize,
-    /// The number of links, with those of the layers inside.
+    /// The number of links (factors of the chain rule), with those of the layers inside.
     pub(crate) links: usize,
     /// The number of levels of nested layers: 1 for a layer without parts.
     pub(crate) depth: usize,
@@ -34,8 +35,8 @@ pub(crate) struct Answers {
     pub(crate) reads_later_steps: bool,
     /// Whether the output had the batch shape of the input in every pass that was tried.
     pub(crate) keeps_rows: bool,
-    /// Values saved per row: those of a training pass over one row. It counts only if the layer saves a fixed number
-    /// per row.
+    /// The number of values that a training pass over one row saves. It is the number per row only if the layer saves a
+    /// fixed number per row.
     pub(crate) saved: usize,
     /// Whether the layer saves a fixed number of values per row, the same in each mode that saves, and has no state.
     pub(crate) by_row: bool,
@@ -80,8 +81,10 @@ impl Answers {
         }
     }
 
-    /// Returns the results of a layer with the given `dims` and `hints` that has `blocks` and `links` of its own and
-    /// consists of `parts`: their sums, and what holds for all of them. Refuses a layer that is nested too deep.
+    /// Returns the results of a layer with the given `dims` and `hints` that has `blocks` and `links` of its own, and
+    /// contains layers with the results `parts`. Blocks and links are summed. Samples are coupled, and later steps
+    /// read, if a part does so. The rows are kept if all parts keep them. No values count as saved per row. Refuses
+    /// more than [`MAX_DEPTH`] levels.
     pub(crate) fn of_parts(
         dims: Dims,
         hints: Hints,
@@ -188,7 +191,8 @@ impl Answers {
 }
 
 impl Question<'_> {
-    /// Checks the parts of `layer` again, then returns the results of its own descriptive methods.
+    /// Checks the parts of `layer` again, then returns the results of its own descriptive methods. Refuses results that
+    /// break a rule, and results of a part that differ from the cached ones.
     pub(crate) fn answers<T: Scalar>(self, layer: &dyn Layer<T>) -> Result<Answers, Error> {
         let (structure, mut parts) = (layer.structure(), Vec::new());
         structure.each(self.shape, |part, rows| {
@@ -207,7 +211,8 @@ impl Question<'_> {
         answers.map_err(|rule| rule.at(self.path))
     }
 
-    /// Checks a part again, and refuses results of its descriptive methods that differ from the cached ones, `before`.
+    /// Checks `layer`, a part of a container, again. Refuses results of its descriptive methods that differ from the
+    /// cached ones, `before`.
     pub(crate) fn again<T: Scalar>(self, layer: &dyn Layer<T>, before: &Answers) -> Result<Answers, Error> {
         let now = self.answers(layer)?;
         let same = [
@@ -296,7 +301,8 @@ pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str
     }
 }
 
-/// Panics unless a slice of a pass has the `expected` length. `what` is its name in the message.
+/// Panics unless `found`, the length of a slice of a pass, is the `expected` one. `what` is the name of the slice in
+/// the message.
 #[inline]
 #[track_caller]
 pub(crate) fn hold(what: &str, expected: usize, found: usize) {
@@ -348,7 +354,8 @@ pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usi
     values.split_off(start..).unwrap_or_default()
 }
 
-/// Returns the path of the part named `part` in a layer at `path`: both names, with a point between them.
+/// Returns the path of the part named `part` in a layer at `path`: both names, with a point between them; `part` alone
+/// if `path` is empty.
 pub(crate) fn join(path: &str, part: &str) -> String {
     if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }
 }

@@ -17,13 +17,14 @@ use core::fmt;
 /// layers passes [`part`](Self::part) or [`branch`](Self::branch) to each of them.
 #[non_exhaustive]
 pub struct Context<'a, T: Scalar> {
-    /// The batch shape of `x`.
+    /// The batch shape of the layer's input.
     pub shape: BatchShape<'a>,
     /// The purpose of the forward pass: training, evaluation or inference.
     pub mode: Mode,
     /// The key of dropout masks: the same in the forward and the backward pass.
     pub dropout: DropoutKey,
-    /// The layer's path in the network, which gives its links their names.
+    /// The layer's path in the network. It names the links (factors of the chain rule) that the layer reports to the
+    /// monitor.
     pub path: LinkPath<'a>,
     /// The monitor that receives this layer's events.
     pub monitor: &'a mut dyn GradientMonitor<T>,
@@ -43,8 +44,8 @@ impl<T: Scalar> fmt::Debug for Context<'_, T> {
 }
 
 impl<'a, T: Scalar> Context<'a, T> {
-    /// Creates the context of a layer that is run on its own as a network: without link names and buffers, with the
-    /// default dropout key.
+    /// Creates the context of a layer that is run on its own as a network. It has no buffers and the default dropout
+    /// key, and the links (factors of the chain rule) that the layer reports have no names.
     pub fn new(shape: BatchShape<'a>, mode: Mode, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         let (dropout, path) = (DropoutKey::default(), LinkPath::new(&[]));
         Context { shape, mode, dropout, path, monitor, buffers: None, is_cut: false }
@@ -56,8 +57,8 @@ impl<'a, T: Scalar> Context<'a, T> {
         self.mode == Mode::Train && !self.dropout.off
     }
 
-    /// Takes a vector for the lengths of the samples in a segment of steps from the workspace. Without a workspace the
-    /// vector is new.
+    /// Takes from the workspace its vector for the lengths of the samples within a segment of steps. Without a
+    /// workspace it returns a new one.
     pub(crate) fn take_lengths(&mut self) -> Vec<usize> {
         self.buffers.as_deref_mut().map(|buffers| core::mem::take(&mut buffers.lengths)).unwrap_or_default()
     }
@@ -70,8 +71,8 @@ impl<'a, T: Scalar> Context<'a, T> {
         }
     }
 
-    /// Returns the context of a layer inside this one, whose first link comes `offset` links after the first link of
-    /// this layer.
+    /// Returns the context of a layer inside this one. Its first link (factor of the chain rule) comes `offset` links
+    /// after the first link of this layer.
     pub fn part(&mut self, offset: usize) -> Context<'_, T> {
         let Context { shape, mode, dropout, path, .. } = *self;
         let buffers = self.buffers.as_deref_mut();
@@ -79,7 +80,7 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Returns the context of a layer inside this one, as [`part`](Self::part) does, for one of several parallel
-    /// branches.
+    /// branches: its links are reported as beside the main path from loss to input.
     pub fn branch(&mut self, offset: usize) -> Context<'_, T> {
         let part = self.part(offset);
         Context { path: part.path.branch(), ..part }
@@ -98,16 +99,16 @@ impl<'a, T: Scalar> Context<'a, T> {
         self.buffers.as_mut().filter(|buffers| buffers.updates).map(|buffers| buffers.of_link_mut(link))
     }
 
-    /// Reports the input `x` and the output `y` of the layer's first link, of the kind `factor`, to the monitor, in a
-    /// forward pass.
+    /// Reports a forward pass through the layer's first link (factor of the chain rule), of the kind `factor`, to the
+    /// monitor: its input `x` and its output `y`.
     pub fn report_forward(self, factor: Factor, x: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(factor, None), x, y);
         }
     }
 
-    /// Reports the gradients `dy` and `dx` with respect to output and input of the layer's first link, of the kind
-    /// `factor`, to the monitor, in a backward pass.
+    /// Reports a backward pass through the layer's first link (factor of the chain rule), of the kind `factor`, to the
+    /// monitor: the gradients `dy` and `dx` with respect to its output and its input.
     pub fn report_backward(self, factor: Factor, dy: &[T], dx: &[T]) {
         if self.monitor.is_active() {
             self.monitor.backward(&self.link(factor, None), dy, dx);
@@ -115,22 +116,25 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Reports the pre-activations `z` and the values `y` of an activation to the monitor, in a forward pass.
-    /// `activation` is `None` if no single function describes the layer.
+    /// `activation` is `None` if no single function describes the layer: a monitor then has neither its name nor its
+    /// largest slope.
     pub fn report_activation(self, activation: Option<&dyn AnyActivation>, z: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(Factor::Activation, activation), z, y);
         }
     }
 
-    /// Reports the gradients with respect to the values and the pre-activations of an activation to the monitor, in a
-    /// backward pass. `activation` is `None` if no single function describes the layer.
+    /// Reports the gradients `dy` and `dz`, with respect to the values and the pre-activations of an activation, to the
+    /// monitor, in a backward pass. `activation` is `None` if no single function describes the layer: a monitor then
+    /// has neither its name nor its largest slope.
     pub fn report_activation_gradient(self, activation: Option<&dyn AnyActivation>, dy: &[T], dz: &[T]) {
         if self.monitor.is_active() {
             self.monitor.backward(&self.link(Factor::Activation, activation), dy, dz);
         }
     }
 
-    /// Returns the layer's first link, of the kind `factor` and with its `activation`, for a report to the monitor.
+    /// Returns the layer's first link (factor of the chain rule) for a report to the monitor: of the kind `factor`,
+    /// with its `activation` if it is one.
     fn link<'b>(&self, factor: Factor, activation: Option<&'b dyn AnyActivation>) -> Link<'b>
     where
         'a: 'b,

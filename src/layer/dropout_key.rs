@@ -3,7 +3,7 @@
 use crate::scalar::{Scalar, scalar};
 use core::fmt::Debug;
 
-/// The key of dropout masks: a counter-based generator is keyed by seed, step, layer and sample.
+/// The key of dropout masks: a counter-based generator is keyed by seed, training step, layer, sample and time step.
 ///
 /// So a part of a batch, a resumed run and a repeated pass draw the same masks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct DropoutKey {
     pub seed: u64,
     /// The training step: in a trainer, the number of updates made before.
     pub step: u64,
-    /// The number of the sample in row 0 of the pass.
+    /// The index, in the whole batch, of the first sample of the pass.
     pub first_sample: u64,
-    /// The number of the time step in row 0 of the pass.
+    /// The index, in the whole sequence, of the first time step of the pass.
     pub first_step: u64,
     /// Whether no masks are drawn: a pass in training mode then disables dropout and takes the mean of zoneout. Norms
     /// still take their statistics from the batch.
@@ -28,12 +28,12 @@ impl DropoutKey {
         DropoutKey { seed, step, first_sample: 0, first_step: 0, off: false }
     }
 
-    /// Creates the key of a pass that draws no masks in training mode either.
+    /// Creates the key of a pass that draws no masks, even in training mode.
     pub const fn off() -> Self {
         DropoutKey { off: true, ..DropoutKey::new(0, 0) }
     }
 
-    /// Returns the key for a part of a batch. Its first sample has the number `sample` in the whole batch.
+    /// Returns the key for a part of a batch. Its first sample has the index `sample` in the whole batch.
     #[must_use]
     pub const fn from_sample(self, sample: usize) -> Self {
         DropoutKey { first_sample: sample as u64, ..self }
@@ -44,8 +44,8 @@ impl DropoutKey {
         DropoutKey { first_step: self.first_step.wrapping_add(steps as u64), ..self }
     }
 
-    /// Returns the key of the masks of one row, given by the index of a `link`, a `sample` and a time `step`. Sample
-    /// and step are counted within the pass.
+    /// Returns the key of the masks of one row: of `sample` at time `step`, both counted within the pass, in the link
+    /// (factor of the chain rule) with the index `link` in the network.
     pub(crate) fn row(self, link: usize, sample: usize, step: usize) -> RowKey {
         let (sample, step) = (self.later(sample).first_sample, self.at_later_step(step).first_step);
         let key = [self.step, link as u64, sample, step].into_iter();
@@ -64,20 +64,20 @@ impl DropoutKey {
     }
 }
 
-/// The key of the masks of one row: one sample at one time step, in one link.
+/// The key of the masks of one row: one sample at one time step, in one link (factor of the chain rule).
 #[derive(Clone, Copy)]
 pub(crate) struct RowKey(u64);
 
 impl RowKey {
-    /// Whether number `unit` of the row is dropped. The probability is `threshold`/2⁶⁴; the answer is the same in
-    /// each call.
+    /// Whether the value with index `unit` in the row is dropped. The probability is `threshold`/2⁶⁴; the answer is
+    /// the same in each call.
     #[inline]
     pub(crate) fn is_dropped(self, unit: usize, threshold: u64) -> bool {
         mix(self.0.wrapping_add(unit as u64)) < threshold
     }
 }
 
-/// Returns `rate` · 2⁶⁴, for [`RowKey::is_dropped`].
+/// Returns `rate · 2⁶⁴`, rounded down, as the threshold for [`RowKey::is_dropped`].
 pub(crate) fn drop_threshold(rate: f64) -> u64 {
     (rate * 18_446_744_073_709_551_616.0) as u64
 }

@@ -27,7 +27,7 @@ pub trait RowMap: Debug + Send + Sync {
     /// Returns the input width and the output width, in values per row, and the number of parameters.
     fn dims(&self) -> Dims;
 
-    /// Computes `y`, the output of one row, which is zero on entry.
+    /// Computes the output `y` of one row from its input `x` and the parameters `w`; `y` is zero on entry.
     ///
     /// # Shapes
     /// `w`: \[parameters\]; `x`: \[input\]; `y`: \[output\].
@@ -58,8 +58,8 @@ pub trait RowMap: Debug + Send + Sync {
 /// A layer from a map of one row, without a backward pass of its own: dual numbers compute its gradients. For
 /// prototypes.
 ///
-/// Forward: `y = f(x, w)` for each row. Backward: `dx_i = Σ_k dy_k ∂y_k/∂x_i` and `dw_j += Σ dy_k ∂y_k/∂w_j`, each by a
-/// pass of `f` on [dual numbers](crate::testing::Dual). The gradients are exact to rounding.
+/// Forward: `y = f(x, w)` for each row. Backward: `dx_i = Σ_k dy_k ∂y_k/∂x_i` and `dw_j += Σ dy_k ∂y_k/∂w_j`,
+/// each by a pass of `f` on [dual numbers](crate::testing::Dual). The gradients are exact to rounding.
 ///
 /// A backward pass costs `inputs + parameters` evaluations a row, each of some three times the operations, and
 /// allocates; one written by hand costs about two. Rows whose `dy` is zero cost nothing. So it is for small layers,

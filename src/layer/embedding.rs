@@ -82,7 +82,8 @@ impl Embedding {
         self.weights.mean(shape).zip(self.weights.variance(shape))
     }
 
-    /// Returns the range of the vector of index `x` in the table. Panics unless `x` is a valid index.
+    /// Returns the range of the vector of index `x` among the parameters of the table. Panics unless `x` is a valid
+    /// index.
     fn range<T: Scalar>(&self, x: T) -> core::ops::Range<usize> {
         let index = index(x, self.vocabulary).unwrap_or_else(|| {
             let (last, found) = (self.vocabulary - 1, to_f64(x));

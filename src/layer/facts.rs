@@ -32,7 +32,7 @@ pub enum Samples {
     /// In training the output of a sample depends on the other samples too, as in batch normalization. In the other
     /// modes samples are independent.
     CoupledInTraining,
-    /// The output of a sample depends on the other samples too.
+    /// In every mode the output of a sample depends on the other samples too.
     Coupled,
 }
 

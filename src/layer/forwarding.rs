@@ -8,7 +8,7 @@ use crate::{arc::Arc, batch_shape::BatchShape, block::Block, error::Error, scala
 use alloc::{boxed::Box, vec::Vec};
 use rand_core::Rng;
 
-/// A reference to a layer, or a layer behind a pointer, is a layer.
+/// Implements [`Layer`] for `$type`, a reference or pointer to a layer, by the methods of that layer.
 macro_rules! delegate {
     ([$($generics:tt)*] $type:ty) => {
         impl<T: Scalar, $($generics)*> Layer<T> for $type {

@@ -42,49 +42,49 @@ pub struct GatedLinear {
     pub(crate) bias: Option<InitializerKind>,
 }
 
-/// The two maps whose rows are stacked in each block.
+/// The two maps whose rows are stacked in each parameter block, in order.
 const GATES: &[Gate] = &[Gate::new("value"), Gate::new("gate")];
-/// The index, within the layer, of the link from pre-activations to the output.
+/// The index, within the layer, of the link (factor of the chain rule) from the pre-activations to the output.
 const GATING: usize = 1;
 
 impl GatedLinear {
-    /// Creates a map from `inputs` to `outputs` values with the gate `activation` and with biases. Weights are
-    /// initialized by [`Glorot::uniform`]; biases are zero.
+    /// Creates a map from `inputs` to `outputs` values whose gate is `activation` of a second map, both with biases.
+    /// Weights are initialized by [`Glorot::uniform`]; biases are zero.
     pub fn new(inputs: usize, outputs: usize, activation: impl Activation) -> Self {
         let (weights, bias) = (Glorot::uniform().kind(), Some(Zeros.kind()));
         GatedLinear { inputs, outputs, activation: activation.kind(), weights, bias }
     }
 
-    /// Sets the initializer of W₁ and W₂.
+    /// Sets the initializer of the weights W₁ of the values and W₂ of the gate.
     #[must_use]
     pub fn weights(self, initializer: impl Initializer + 'static) -> Self {
         GatedLinear { weights: initializer.kind(), ..self }
     }
 
-    /// Sets the initializer of b₁ and b₂.
+    /// Sets the initializer of the biases b₁ of the values and b₂ of the gate.
     #[must_use]
     pub fn bias(self, initializer: impl Initializer + 'static) -> Self {
         GatedLinear { bias: Some(initializer.kind()), ..self }
     }
 
-    /// Removes b₁ and b₂.
+    /// Removes the biases b₁ of the values and b₂ of the gate.
     #[must_use]
     pub fn without_bias(self) -> Self {
         GatedLinear { bias: None, ..self }
     }
 
-    /// Returns the number of pre-activations per row: those of a and g.
+    /// Returns the number of pre-activations per row: those of the values a and of the gate g.
     fn stacked(&self) -> usize {
         self.outputs.saturating_mul(2)
     }
 
-    /// Returns the number of values of W₁ and W₂.
+    /// Returns the number of weights: those of W₁ and W₂ together.
     fn entries(&self) -> usize {
         saturating_product(&[2, self.inputs, self.outputs])
     }
 
-    /// Returns the lengths that the slices of a pass over `shape` must have. `saves` states whether a and g are saved;
-    /// otherwise they are part of the scratch, in addition to `scratch` values.
+    /// Returns the lengths that the slices of a pass over `shape` must have. `saves` states whether the pre-activations
+    /// are saved; otherwise they are part of the scratch, in addition to `scratch` values.
     #[inline(always)]
     fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, saves: bool, scratch: usize) -> PassLengths {
         let z = shape.rows().saturating_mul(self.stacked());
@@ -101,14 +101,15 @@ impl GatedLinear {
     }
 }
 
-/// Computes `y = a ⊙ φ(g)` for all rows, with z = (a, g).
+/// Computes `y = a ⊙ φ(g)` for all rows, where z = (a, g) are the pre-activations of a row and φ is the activation.
 struct ForwardGate<'a, T> {
     outputs: usize,
     z: &'a [T],
     y: &'a mut [T],
 }
 
-/// Replaces z = (a, g) of all rows by its gradient.
+/// Replaces the pre-activations z = (a, g) of all rows by the gradient with respect to them, given that with respect to
+/// `y = a ⊙ φ(g)`, `dy`.
 struct BackwardGate<'a, T> {
     outputs: usize,
     z: &'a mut [T],
@@ -204,7 +205,7 @@ impl<T: Scalar> Layer<T> for GatedLinear {
         Dims::new(self.inputs, self.outputs, self.entries().saturating_add(bias))
     }
 
-    /// Saved: a and g.
+    /// Saved: the pre-activations a of the values and g of the gate.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (stacked, rows) = (self.stacked(), shape.rows());
         let (z, forward) = (rows.saturating_mul(stacked), packed_b_len::<T>(stacked, self.inputs));

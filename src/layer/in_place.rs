@@ -4,15 +4,16 @@ use super::{Backward, Layer};
 use crate::{block::Blocks, kernel::elementwise::descend, scalar::Scalar};
 use core::{fmt, ops::Range};
 
-/// The number of parameters that a chain updates at once. With gradient and state they fit in a level-2 cache.
+/// The number of parameters that a chain of gradient transforms updates at once. With gradient and state they fit in a
+/// level-2 cache.
 const WINDOW: usize = 1 << 14;
 
-/// An update of the parameters of a layer: plain gradient descent, or `w ← w + u(g)` with u a chain of element-wise
-/// transforms. Sealed: only a workspace creates it.
+/// An update of the parameters w of a layer by their gradient g: plain gradient descent, or `w ← w + u(g)` with u a
+/// chain of element-wise transforms. Sealed: only a workspace creates it.
 pub struct InPlaceStep<'a, T> {
-    /// The rate η of plain gradient descent, `w ← w − η g`; not used if there is a chain. It is a field of its
-    /// own, not an enum variant beside the chain: the value is copied for each layer, and an enum would be loaded in
-    /// wider words than it was stored.
+    /// The rate η of plain gradient descent, `w ← w − η g`; not used if there is a chain of transforms. It is a
+    /// field of its own, not an enum variant beside the chain: the value is copied for each layer, and an enum would be
+    /// loaded in wider words than it was stored.
     rate: T,
     chain: Option<(&'a Blocks, &'a mut Chain<'a, T>)>,
     /// The index of the layer's first parameter in the network.
@@ -20,10 +21,10 @@ pub struct InPlaceStep<'a, T> {
 }
 
 /// A function of `(blocks, start, w, g)` that updates `w`, the network's parameters from index `start` on, by their
-/// gradient g. The content of g is arbitrary afterwards.
+/// gradient g. It may overwrite g.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
 
-/// Writes the rate, or that there is a chain.
+/// Writes the rate, or with a chain of transforms the number of blocks.
 impl<T: fmt::Debug> fmt::Debug for InPlaceStep<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut step = f.debug_struct("InPlaceStep");
@@ -41,12 +42,12 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate, chain: None, start: 0 }
     }
 
-    /// Creates an update by `chain` of the parameters in `blocks`.
+    /// Creates an update by the transforms `chain` of the parameters of a network with these `blocks`.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
         InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }
 
-    /// Returns the rate η of plain gradient descent; `None` for a chain.
+    /// Returns the rate η of plain gradient descent; `None` for a chain of transforms.
     pub(super) fn plain_rate(&self) -> Option<T> {
         if self.chain.is_none() { Some(self.rate) } else { None }
     }
@@ -69,8 +70,8 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
     }
 }
 
-/// Runs the backward pass of `layer`, then updates its parameters `w` by `step`. The former content of `pass.dw` does
-/// not count; afterwards it is arbitrary.
+/// Runs the backward pass of `layer`, then updates its parameters `w` by `step`. It uses `pass.dw` as memory for the
+/// gradient: its former content does not count, and afterwards it is arbitrary.
 pub(super) fn backward_and_update<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &mut [T],
@@ -102,7 +103,8 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Returns the rate η of plain gradient descent in place; `None` for another update or none.
+    /// Returns the rate η of plain gradient descent in place; `None` for an update by a chain of transforms, and
+    /// without an update in place.
     pub(super) fn plain_rate(&self) -> Option<T> {
         match self {
             Parameters::Stay(_) => None,
@@ -162,8 +164,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         Collected { w, dw, alone, window, updated: 0 }
     }
 
-    /// Returns the range of `dw` that holds the gradient of the parameters in `range`, which counts all parameters of
-    /// the layers.
+    /// Returns the range of `dw` that holds the gradient of the parameters in `range`, counted from the first parameter
+    /// of all the layers.
     #[inline]
     pub(super) fn place(&self, range: &Range<usize>) -> Range<usize> {
         range.start + self.updated..range.end + self.updated
@@ -184,8 +186,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         (self.w.part(range), &mut self.dw[place])
     }
 
-    /// Notes that the gradient of a layer with the parameters in `range` is complete. Layers are noted from the last to
-    /// the first.
+    /// Notes that the gradient of a layer with the parameters in `range` is complete. Call it for each layer, from the
+    /// last to the first.
     #[inline]
     pub(super) fn complete(&mut self, range: Range<usize>) {
         if range.len() >= self.alone {
@@ -195,8 +197,9 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         }
     }
 
-    /// Notes that the gradients of layers that ran together, with the parameters in `range`, are complete. Only plain
-    /// gradient descent may have updated them already.
+    /// Notes that the gradients of layers that ran together, with the parameters in `range`, are complete. With plain
+    /// gradient descent, the passes of the layers have updated the parameters already; with a chain of transforms they
+    /// are updated once enough are collected.
     #[inline]
     pub(super) fn complete_together(&mut self, range: Range<usize>) {
         let all = self.w.read().len();

@@ -7,12 +7,14 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// The requirements of a network's layers on a batch: the number of rows, and indices within a vocabulary.
+/// The requirements of a network's layers on a batch: at least two rows for batch normalization in training, and
+/// indices within the vocabulary of an embedding.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct InputRules {
-    /// Whether a layer normalizes over the rows of a batch.
+    /// Whether a layer normalizes over the rows of a batch, and so refuses a training pass with one row.
     over_rows: bool,
-    /// The smallest vocabulary of the embeddings whose indices are the inputs of the network.
+    /// The smallest vocabulary of the embeddings whose indices are the inputs of the network; `None` without such an
+    /// embedding.
     vocabulary: Option<usize>,
 }
 
@@ -94,7 +96,7 @@ impl InputRules {
     }
 
     /// Refuses an input `x` of a pass over `shape`, in rows of `width` values, that has an invalid index for an
-    /// embedding. The error names the sample, step and column.
+    /// embedding. The error names sample, step and column. Without an embedding any values are allowed.
     pub(crate) fn check_indices<T: Scalar>(self, x: &[T], shape: BatchShape<'_>, width: usize) -> Result<(), Error> {
         let Some(at) = self.first_wrong(x) else { return Ok(()) };
         let (mut sample, mut step) = (at / width.max(1), 0);

@@ -56,35 +56,36 @@ impl Linear {
         Linear { inputs, outputs, weights: Glorot::uniform().kind(), bias: Some(Zeros.kind()) }
     }
 
-    /// Sets the initializer of W.
+    /// Sets the initializer of the weights W.
     #[must_use]
     pub fn weights(self, initializer: impl Initializer + 'static) -> Self {
         Linear { weights: initializer.kind(), ..self }
     }
 
-    /// Sets the initializer of b.
+    /// Sets the initializer of the bias b.
     #[must_use]
     pub fn bias(self, initializer: impl Initializer + 'static) -> Self {
         Linear { bias: Some(initializer.kind()), ..self }
     }
 
-    /// Removes b: `y = W x`.
+    /// Removes the bias b: `y = W x`.
     #[must_use]
     pub fn without_bias(self) -> Self {
         Linear { bias: None, ..self }
     }
 
-    /// Returns the number of values of W.
+    /// Returns the number of weights, the values of W.
     fn entries(&self) -> usize {
         self.inputs.saturating_mul(self.outputs)
     }
 
-    /// Returns the number of values of W and b.
+    /// Returns the number of parameters: the weights W, and the bias b if there is one.
     fn parameters(&self) -> usize {
         self.entries().saturating_add(if self.bias.is_some() { self.outputs } else { 0 })
     }
 
-    /// Returns the lengths that the slices of a pass over `shape` must have, which needs `scratch` values of scratch.
+    /// Returns the lengths that the slices must have in a pass over `shape` that needs `scratch` values of scratch
+    /// memory.
     #[inline(always)]
     fn lengths<T: Scalar>(&self, shape: &BatchShape<'_>, scratch: usize) -> PassLengths {
         PassLengths::new("Linear", Layer::<T>::dims(self), shape, shape).memory(MemorySizes::new(0, scratch, 0), 1)
@@ -125,8 +126,9 @@ impl Linear {
         packed_b_len::<T>(self.inputs, self.outputs).max(gradient)
     }
 
-    /// Adds `dyᵀ x`, the gradient of W, to `c`, or overwrites or scales as `epilogue` states. The sum is over all
-    /// rows or, in a pass with shards (ranges of samples with a sum of their own), shard by shard.
+    /// Adds `dyᵀ x`, the gradient of the weights W, to `c`. By `epilogue` it may instead overwrite `c`, or add the
+    /// product times a factor. The sum is over all rows or, in a pass with shards (ranges of samples with a sum of
+    /// their own), shard by shard.
     #[inline(always)]
     fn add_products<T: Scalar>(
         &self,
@@ -173,7 +175,7 @@ impl Linear {
         });
     }
 
-    /// Overwrites `dx` with `Wᵀ dy` for each of the `rows` rows.
+    /// Overwrites `dx` with `Wᵀ dy` for each of the `rows` rows, with `weight` as W.
     #[inline(always)]
     fn input_gradient<T: Scalar>(&self, weight: &[T], dy: &[T], dx: &mut [T], scratch: &mut [T], rows: usize) {
         gemm_nn(Matrix::new(dy, self.outputs), weight, [rows, self.outputs, self.inputs], dx, scratch);
@@ -220,7 +222,7 @@ impl<T: Scalar> Layer<T> for Linear {
         Hints::NONE.ignores_y().saved_per_row().overwrites_dw()
     }
 
-    /// `‖W‖₂`, since `∂y/∂x = W`.
+    /// Returns an upper bound on `‖W‖₂`, since `∂y/∂x = W`.
     fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(spectral_norm_bound(w, self.outputs, self.inputs))
     }

@@ -1,5 +1,5 @@
-//! The layers without parts whose type is also their description in a [`LayerSpec`](super::LayerSpec). A new one needs
-//! a file, a line here, and a method of the builder.
+//! The layers without parts that a [`LayerSpec`](super::LayerSpec) holds as they are. A new one needs a file, a line
+//! here, and a method of the builder.
 
 /// Calls the macro `$then` with the list: a file and its types. Each type implements [`ListedLayer`].
 macro_rules! leaf_layers {
@@ -23,7 +23,7 @@ use crate::error::Error;
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
 
-/// The name and the value of a setting.
+/// The name of a layer's setting, and its value as text.
 pub(crate) type Fact = (&'static str, String);
 
 /// Returns a setting with the `Debug` text of its value, for [`ListedLayer::facts`].
@@ -31,25 +31,28 @@ pub(super) fn fact(name: &'static str, value: impl Debug) -> Fact {
     (name, format!("{value:?}"))
 }
 
-/// A layer without parts that is its own description: a copy of it is the layer, for any scalar.
+/// A layer without parts that is its own layer specification: a [`LayerSpec`](super::LayerSpec) holds a copy, which is
+/// the layer for every scalar.
 pub(crate) trait ListedLayer: Debug {
-    /// Returns the settings that must match when a checkpoint is loaded, including widths. Initializers do not matter
-    /// then.
+    /// Returns the settings, including widths, that must equal those of a checkpoint from which the layer is restored.
+    /// Initializers are not among them.
     #[cfg_attr(not(feature = "safetensors"), allow(dead_code))]
     fn facts(&self) -> Vec<Fact>;
 
-    /// Returns the settings that act only in training, each after its name, so that a checkpoint may have others. They
-    /// are part of the layer's title.
+    /// Returns the settings that act only in training. A checkpoint from which the layer is restored may have other
+    /// values. The values are part of the layer's title.
     fn training_facts(&self) -> Vec<Fact> {
         Vec::new()
     }
 
-    /// Returns the error of the constructors for settings that they refuse: a description may come from a file.
+    /// Returns the error that the constructors return for such settings. A layer that is built from a layer
+    /// specification is checked by it, since a file may hold any settings. The default allows all.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Returns layers for rows of `width` values that keep the steps, for random networks.
+    /// Returns layers for rows of `width` values, of which property tests make random networks. They must keep the
+    /// number of steps. The default is none.
     #[cfg(feature = "proptest")]
     fn examples(_width: usize) -> Vec<Self>
     where

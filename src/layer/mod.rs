@@ -119,8 +119,8 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// A part of a network: it maps rows of values to rows of values in the forward pass, and their gradients back in the
 /// backward pass.
 ///
-/// A layer is an immutable description. Its parameters are a slice of the network's one buffer, and each pass brings
-/// the memory that it needs. So threads can share a layer, and a pass does not allocate.
+/// A layer is immutable, and holds settings, not parameters. Its parameters are a slice of the network's one buffer,
+/// and each pass brings the memory that it needs. So threads can share a layer, and a pass does not allocate.
 ///
 /// ```
 /// use chainrule::{Layer, Scalar, layer::{Backward, Dims, Forward}, monitor::Factor};
@@ -190,13 +190,13 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     ///
     /// # Panics
     /// If the length of a slice of `pass`, or of `w`, differs from [`dims`](Self::dims),
-    /// [`output_shape`](Self::output_shape) and [`memory`](Self::memory), or the shape is not valid for a pass. A layer
-    /// of this crate names the slice and itself. A workspace passes slices of the right length to a layer that gives
-    /// the same answers every time.
+    /// [`output_shape`](Self::output_shape) and [`memory`](Self::memory), or the shape is not valid for a pass. The
+    /// message of a layer of this crate names the slice and the layer. A workspace passes slices of the right length to
+    /// a layer that gives the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
     /// Runs the backward pass: computes the gradient `pass.dx` from `pass.dy`, and adds the gradient of the parameters
-    /// `w` to `pass.dw`.
+    /// `w` to `pass.dw`, or overwrites `pass.dw` with it if `pass.overwrite_dw` is set.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -204,8 +204,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
 
     // Parameters and memory.
 
-    /// Calls `visit` with each parameter block, in the order of `w`. The default visits the blocks of the parts (the
-    /// layers inside this one). Override it for parameters of the layer's own.
+    /// Calls `visit` with each parameter block, in the order of the parameters. The default visits the blocks of the
+    /// parts (the layers inside this one). Override it for parameters of the layer's own.
     fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
         self.structure().blocks(visit);
     }
@@ -243,8 +243,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
 
     // Optional facts.
 
-    /// Returns the links of the layer (each is one factor of the chain rule, which a monitor observes) and its parts,
-    /// the layers inside it. The default is one link and no parts. Override it for a layer with parts, or with several
+    /// Returns the links of the layer (the factors of the chain rule that it reports to a monitor) and its parts, the
+    /// layers inside it. The default is one link and no parts. Override it for a layer with parts, or with several
     /// links.
     fn structure(&self) -> Structure<'_, T> {
         Structure::LEAF
@@ -320,7 +320,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Box::new(self)
     }
 
-    /// Converts a workspace for this layer to a workspace for a trait object. Sealed, as `boxed`.
+    /// Converts a workspace for this layer to a workspace for a trait object. Sealed: for a layer of this crate, the
+    /// conversion is then compiled in this crate.
     #[doc(hidden)]
     fn unsize<'a>(workspace: &'a mut Workspace<T, Self>) -> &'a mut Workspace<T, dyn Layer<T> + 'a>
     where
@@ -329,8 +330,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         workspace
     }
 
-    /// Returns the backward pass over segments of consecutive steps, for a recurrent layer; `None` for a layer without
-    /// such a pass. Sealed: no layer of your own has one.
+    /// Returns the backward pass over segments of consecutive steps, for a recurrent layer. `None` for a layer without
+    /// such a pass: `backward` then runs on each segment by itself. Sealed: no layer of your own has one.
     #[doc(hidden)]
     fn in_segments(&self) -> Option<InSegments<'_, T>> {
         None

@@ -67,12 +67,13 @@ impl GroupNorm {
     }
 }
 
-/// Refuses an ε that is not a positive normal number. This applies to all norms.
+/// Refuses an ε, the number added to a mean square in a norm, that is not a positive normal number.
 pub(super) fn check_epsilon(epsilon: f64) -> Result<(), Error> {
     require(epsilon > 0.0 && epsilon.is_normal(), "epsilon of a norm", "a positive normal number", epsilon)
 }
 
-/// Defines a norm with its settings, of which `$size` are sizes.
+/// Defines the norm `$name` with its settings. `$size` are its width and number of groups; `$of_width` creates a norm
+/// for rows of a given width, as an example.
 macro_rules! norm {
     ($(#[$doc:meta])+ $name:ident { $($size:ident),+; epsilon, affine }, $of_width:expr) => {
         $(#[$doc])+
@@ -153,7 +154,8 @@ macro_rules! norm {
                 }
             }
 
-            /// `max |γ|/√ε`, which a row of equal values (zeros for RmsNorm) attains where all gains are equal.
+            /// Returns an upper bound on `max |γ|/√ε`, γ the gains. A row of equal values (zeros for RmsNorm)
+            /// attains it where all gains are equal.
             ///
             /// For a group of n values, u = (x − μ)/σ and σ² = mean((x − μ)²) + ε, `∂y/∂x = diag(γ) (I
             /// − 11ᵀ/n − uuᵀ/n)/σ`; without centring, no 11ᵀ/n. As ‖u‖² < n and u is orthogonal to 1,

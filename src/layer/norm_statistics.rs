@@ -9,10 +9,11 @@ use num_traits::Float;
 /// The number of values in [`Statistics`].
 pub(super) const STATISTICS: usize = 4;
 
-/// Statistics of values x, as they are saved: the scale s, the mean of s x in two parts, and 1/σ of s x.
+/// Statistics of values x, as they are saved: a scale s, the mean of s x, a correction to be added to this mean, and
+/// 1/σ, with σ² the variance of s x plus `s² ε`.
 ///
-/// s is 1 unless the squares of the values overflow or underflow. The mean has two parts for values whose mean is far
-/// larger than their spread: the rounding error of one part would be visible beside the spread.
+/// s is 1 unless the squares of the values overflow or underflow. The correction is for values whose mean is far larger
+/// than their spread: the rounding error of the mean would be visible beside the spread.
 #[derive(Clone, Copy)]
 pub(super) struct Statistics<W>(pub(super) [W; STATISTICS]);
 
@@ -32,8 +33,8 @@ impl<W: Scalar> Statistics<W> {
         Self::scaled(x, scale_of(most, epsilon), epsilon, centred, wide).0
     }
 
-    /// Returns the statistics of `scale · x`, as [`of`](Self::of) does, and the mean square deviation of `scale · x`
-    /// without ε.
+    /// Returns (1) the statistics of x with the scale `scale`, and (2) the mean square deviation of `scale · x`,
+    /// without ε. The other arguments are those of [`of`](Self::of).
     fn scaled<T: Scalar>(
         x: &[T],
         scale: W,
@@ -52,20 +53,21 @@ impl<W: Scalar> Statistics<W> {
         (Statistics([scale, mean, rest, inverse_deviation(square, epsilon, scale)]), square)
     }
 
-    /// Returns `(x − μ)/σ`, with the mean μ and the deviation σ of the statistics.
+    /// Returns `(x − μ)/σ`, with μ and σ the mean and the deviation of the unscaled values.
     pub(super) fn unit(&self, x: W) -> W {
         let [scale, mean, rest, inverse] = self.0;
         ((x * scale - mean) - rest) * inverse
     }
 
-    /// Returns `d/σ`, with the deviation σ of the statistics.
+    /// Returns `d/σ`, with σ the deviation of the unscaled values.
     pub(super) fn over_deviation(&self, d: W) -> W {
         let [scale, _, _, inverse] = self.0;
         d * inverse * scale
     }
 }
 
-/// Returns `1/√(σ² + s²ε)`, where `square` is the mean square deviation σ² of values times the `scale` s.
+/// Returns `1/√(σ² + s²ε)`, where `square` is the mean square deviation σ² of values times the `scale` s. If
+/// the sum is 0 in the format, the least normal number takes its place.
 pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) -> W {
     let epsilon = scalar::<W>(epsilon * to_f64(scale) * to_f64(scale));
     let most = square + epsilon;
@@ -74,9 +76,9 @@ pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) ->
     most.sqrt().recip()
 }
 
-/// Whether the squares of deviations overflowed or underflowed, given their mean `square` and the `inverse` deviation.
-/// Single squares that underflow are negligible beside a larger mean square. An ε that overflows the format makes the
-/// inverse 0.
+/// Whether the squares of deviations from a mean overflowed or underflowed, given their mean `square` and `inverse`,
+/// the inverse of its root. Single squares that underflow are negligible beside a larger mean square. An ε that
+/// overflows the format makes the inverse 0.
 pub(super) fn loses_squares<W: Scalar>(square: W, inverse: W) -> bool {
     !(square.is_finite() && !inverse.is_zero() && square >= W::min_positive_value() / W::epsilon())
 }
@@ -90,7 +92,7 @@ pub(super) fn scale_of<W: Scalar>(most: W, epsilon: f64) -> W {
     scalar(libm::ldexp(1.0, -power))
 }
 
-/// Returns an upper bound on `max |γ|/√ε`, with gains γ of 1 where there are none.
+/// Returns an upper bound on `max |γ|/√ε` for the gains γ of a norm, which are 1 if `gains` is `None`.
 pub(super) fn gain_over_epsilon<T: Scalar>(gains: Option<&[T]>, epsilon: f64) -> Upper {
     let gain = match gains {
         Some(gains) => gains.iter().fold(Upper::ZERO, |most, &gain| most.max(Upper::of(to_f64(gain)))),
@@ -106,7 +108,7 @@ pub(super) fn gain_over_epsilon<T: Scalar>(gains: Option<&[T]>, epsilon: f64) ->
 /// it.
 const SMALL: f64 = 1.0 / (1u64 << 40) as f64;
 
-/// Returns the k for which 2⁻ᵏ is the least normal number of the format `W`.
+/// Returns the k for which 2⁻ᵏ is the smallest positive normal number of the format `W`.
 fn exponent<W: Scalar>() -> i32 {
     -libm::ilogb(to_f64(W::min_positive_value()))
 }

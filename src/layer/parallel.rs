@@ -21,9 +21,9 @@ use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Merge {
-    /// `y = (f_1(x), …, f_n(x))`: the outputs of a row one after the other.
+    /// `y = (f_1(x), …, f_n(x))`: for each row, the outputs of the branches f_i one after the other.
     Concatenate,
-    /// `y = Σ_i f_i(x)`.
+    /// `y = Σ_i f_i(x)`: the sum of the outputs of the branches f_i.
     Sum,
 }
 
@@ -53,7 +53,7 @@ pub struct Parallel<T> {
 #[derive(Debug)]
 struct Branch<T> {
     layer: Box<dyn Layer<T>>,
-    /// The results of the branch's descriptive methods, cached when the layer was made.
+    /// The results of the branch's descriptive methods, such as [`Layer::hints`], cached when the layer was made.
     kept: Answers,
     first_parameter: usize,
     first_block: usize,
@@ -73,8 +73,9 @@ impl<T: Scalar> Parallel<T> {
     /// # Errors
     /// [`Error::Empty`] without branches; [`Error::WidthMismatch`], with the branch, where a branch has another input
     /// width than the first, or for a sum another output width; [`Error::Parameter`] for a width of 0.
-    /// [`Error::IncompatibleLayer`] where a branch returns other rows than the first. [`Error::InvalidLayer`] where a
-    /// branch breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
+    /// [`Error::IncompatibleLayer`] where a branch outputs other numbers of steps than the first.
+    /// [`Error::InvalidLayer`] where a branch breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH)
+    /// deep.
     pub fn new(merge: Merge, branches: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         let mut all = Parallel { branches: Vec::new(), merge };
         let (mut parameter, mut block, mut link) = (0usize, 0, OWN_LINKS);
@@ -127,18 +128,19 @@ impl<T: Scalar> Parallel<T> {
         rows.saturating_mul(self.branches.iter().map(|branch| branch.kept.dims.output).max().unwrap_or(0))
     }
 
-    /// Returns the results of the layer's descriptive methods, from those of its branches. Refuses a layer that is
-    /// nested too deep.
+    /// Returns the results of the layer's descriptive methods, such as [`Layer::hints`], from those of its branches.
+    /// Refuses a layer that is nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
         Answers::of_parts(self.dims(), self.hints(), [0, OWN_LINKS], self.branches.iter().map(|branch| branch.kept))
     }
 
-    /// The lengths that the slices of a pass must have, for an input of `shape` and an output of the shape `after`.
+    /// Returns the lengths that the slices of a pass through the layer must have, for an input of `shape` and an output
+    /// of the shape `after`.
     fn lengths(&self, shape: &BatchShape<'_>, after: &BatchShape<'_>) -> PassLengths {
         PassLengths::new("Parallel", self.dims(), shape, after)
     }
 
-    /// Panics unless `after` is a valid output shape of a pass over `shape`, and that of every branch.
+    /// Panics unless `after` is a valid output shape of a pass over `shape`, and the output shape of every branch.
     fn check_rows(&self, shape: BatchShape<'_>, after: BatchShape<'_>) {
         check_output_shape(shape, after).unwrap_or_else(|rule| panic!("a branch of Parallel: {rule}"));
         let mut changing = self.branches.iter().filter(|branch| !branch.kept.keeps_rows);
@@ -147,7 +149,7 @@ impl<T: Scalar> Parallel<T> {
     }
 }
 
-/// The number of links of the layer itself, which come before those of the branches.
+/// The number of links (factors of the chain rule) of the layer itself, which come before those of the branches.
 const OWN_LINKS: usize = 1;
 
 impl<T: Scalar> Branch<T> {
@@ -207,6 +209,7 @@ impl<T: Scalar> Layer<T> for Parallel<T> {
     }
 
     /// Returns, for bounds b_i of the branches, `√Σ b_i²` if their outputs are concatenated, or `Σ b_i` for a sum.
+    /// `None` if a branch has no bound, or `w` is too short.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let mut total = Upper::ZERO;
         for branch in &self.branches {

@@ -4,14 +4,17 @@ use super::{Context, Layer, Samples, TrainableMask};
 use crate::scalar::Scalar;
 use core::fmt;
 
-/// The purpose of a pass. It selects whether dropout is on, and whether values are saved for the backward pass.
+/// The purpose of a pass. It selects whether dropout is on, which statistics batch normalization uses, and whether
+/// values are saved for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Dropout is on. The forward pass saves the values that the backward pass reads.
+    /// Dropout is on, and batch normalization uses the statistics of the batch. The forward pass saves the values that
+    /// the backward pass reads.
     Train,
-    /// Dropout is off. The forward pass saves the values that the backward pass reads.
+    /// Dropout is off, and batch normalization uses its running statistics. The forward pass saves the values that the
+    /// backward pass reads.
     Evaluate,
-    /// Dropout is off, and nothing is saved: no backward pass can follow.
+    /// As [`Mode::Evaluate`], but nothing is saved: no backward pass can follow.
     Infer,
 }
 
@@ -22,13 +25,13 @@ impl Mode {
     }
 
     /// Returns the mode in which an analysis runs `network` on a batch: evaluation, or training if samples are coupled
-    /// in training only. Such a layer, as batch normalization, evaluates by running statistics, which an analysis does
-    /// not know. With the key [`DropoutKey::off`](super::DropoutKey::off) no masks are drawn.
+    /// in training only. In evaluation such a layer, as batch normalization, uses running statistics, which an analysis
+    /// does not have. With the key [`DropoutKey::off`](super::DropoutKey::off) no masks are drawn.
     pub(crate) fn to_examine<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Self {
         if network.samples() == Samples::CoupledInTraining { Mode::Train } else { Mode::Evaluate }
     }
 
-    /// Returns the same mode, but [`Mode::Evaluate`] for [`Mode::Infer`], so that a backward pass can follow.
+    /// Returns the mode, or [`Mode::Evaluate`] in place of [`Mode::Infer`], which saves nothing for a backward pass.
     pub(crate) const fn saving(self) -> Self {
         if self.saves() { self } else { Mode::Evaluate }
     }
@@ -197,7 +200,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
     }
 }
 
-/// Writes the numbers of values.
+/// Writes the lengths of the slices.
 impl<T> fmt::Debug for ForwardState<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let initial = self.initial_state.map(<[T]>::len);
@@ -208,7 +211,7 @@ impl<T> fmt::Debug for ForwardState<'_, T> {
     }
 }
 
-/// Writes the context and the numbers of values.
+/// Writes the context and the lengths of the slices.
 impl<T: Scalar> fmt::Debug for Forward<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut pass = f.debug_struct("Forward");
@@ -220,7 +223,7 @@ impl<T: Scalar> fmt::Debug for Forward<'_, T> {
     }
 }
 
-/// Writes the numbers of values.
+/// Writes the lengths of the slices.
 impl<T> fmt::Debug for BackwardState<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut state = f.debug_struct("BackwardState");
@@ -230,7 +233,7 @@ impl<T> fmt::Debug for BackwardState<'_, T> {
     }
 }
 
-/// Writes the context and the numbers of values.
+/// Writes the context and the lengths of the slices.
 impl<T: Scalar> fmt::Debug for Backward<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut pass = f.debug_struct("Backward");

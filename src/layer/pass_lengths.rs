@@ -17,14 +17,16 @@ pub(crate) struct PassLengths {
     pub(crate) x: usize,
     /// The number of values of y; `usize::MAX` if it overflows.
     pub(crate) y: usize,
-    /// Saved values, the least scratch, and the state of all samples; `None` if the layer divides them among its parts.
+    /// The numbers of saved values, of values of scratch (at least), and of state values of all samples, in this order;
+    /// `None` if the layer divides them among its parts, which check them.
     memory: Option<[usize; 3]>,
 }
 
 /// The name of a slice, its expected length and its actual length.
 type Slice = (&'static str, usize, usize);
 
-/// Defines the check of a pass whose memory is that of `$mode`. `$compare` compares the lengths.
+/// Defines `is_cut` and `check` for `$pass`, [`Forward`] or [`Backward`]. The layer states its memory for the mode
+/// `$mode`; `$compare` compares the lengths of the slices with `$lengths`.
 macro_rules! own_check {
     ($pass:ident, $self:ident => $mode:expr, |$lengths:ident, $layer:ident, $w:ident| $compare:expr) => {
         impl<T: Scalar> $pass<'_, T> {
@@ -65,9 +67,9 @@ own_check!(Forward, self => self.ctx.mode, |lengths, layer, w| lengths.forward(w
 own_check!(Backward, self => self.ctx.mode.saving(), |lengths, layer, w| lengths.backward(|| layer.hints(), w, self));
 
 impl PassLengths {
-    /// Creates the lengths for a pass over `shape` through the layer named `layer`, whose output has the shape `after`.
-    /// Saved values, scratch and state are not checked, as for a layer with parts, unless [`memory`](Self::memory) sets
-    /// them.
+    /// Creates the lengths for a pass over `shape` through the layer named `layer`, with the sizes `dims` and an output
+    /// of the shape `after`. Saved values, scratch and state are not checked, as for a layer with parts, unless
+    /// [`memory`](Self::memory) sets them.
     #[inline(always)]
     pub(crate) fn new(layer: &'static str, dims: Dims, shape: &BatchShape<'_>, after: &BatchShape<'_>) -> Self {
         let [x, y] = [shape.rows().saturating_mul(dims.input), after.rows().saturating_mul(dims.output)];

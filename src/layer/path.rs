@@ -19,20 +19,20 @@ pub struct LinkPath<'a> {
 }
 
 impl<'a> LinkPath<'a> {
-    /// Creates the path of the first link in the table `names`, on the main path of the network. An empty table gives
-    /// links without names.
+    /// Creates the path of a layer whose first link (factor of the chain rule) has the first of `names`, on the main
+    /// path of the network. An empty table gives links without names.
     pub const fn new(names: &'a [String]) -> Self {
         LinkPath { names, first: 0, on_main_path: true }
     }
 
-    /// Returns the path of a part whose links begin `offset` names later in the table.
+    /// Returns the path of a layer inside this one, whose links begin `offset` names later in the table of link names.
     #[must_use]
     pub const fn part(self, offset: usize) -> Self {
         LinkPath { first: self.first.saturating_add(offset), ..self }
     }
 
-    /// Marks the path as inside one of several parallel branches: its links are not on the main path from loss to
-    /// input.
+    /// Marks the layer as inside one of several parallel branches: its links (factors of the chain rule) are not on the
+    /// main path from loss to input.
     #[must_use]
     pub const fn branch(self) -> Self {
         LinkPath { on_main_path: false, ..self }
@@ -44,7 +44,8 @@ impl<'a> LinkPath<'a> {
         self.first
     }
 
-    /// Creates the layer's first link, of the kind `factor`, in a pass over `shape`.
+    /// Creates the layer's first link (factor of the chain rule), of the kind `factor`, as a monitor receives it in a
+    /// pass over `shape`.
     pub fn link(self, factor: Factor, shape: BatchShape<'a>) -> Link<'a> {
         Link {
             name: self.names.get(self.first).map_or("", String::as_str),

@@ -14,7 +14,7 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// The last step of each sequence, at its own length: `y_s = x_{T_s, s}`.
+/// The last step of each sequence, at its own length: `y_s = x_{T_s, s}` for sample s with the steps 1 to T_s.
 ///
 /// At the last step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read only
 /// one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
@@ -27,7 +27,8 @@ pub struct LastStep {
     width: usize,
 }
 
-/// The mean over the steps of each sequence, over its own length: `y_s = 1/T_s Σ_t x_{t, s}`.
+/// The mean over the steps of each sequence, over its own length: `y_s = 1/T_s Σ_t x_{t, s}` for sample s with T_s
+/// steps.
 ///
 /// # Shapes
 /// x: \[rows, width\]; y: \[batch, width\].

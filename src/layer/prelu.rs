@@ -19,7 +19,7 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use rand_core::Rng;
 
-/// ReLU with a learned slope for negative values: `y = z` for `z > 0`, else `a z`.
+/// ReLU with a learned slope a for negative values: `y = z` for `z > 0`, else `a z`.
 ///
 /// Source: He et al. 2015, eq. 1; the initial slope is 0.25, as in the paper.
 ///
@@ -106,7 +106,7 @@ impl<T: Scalar> Layer<T> for PRelu {
         visit(Block::new("slope", 0, [self.slopes(), 1], Role::Gain));
     }
 
-    /// Returns `max(1, |a|)`: the Jacobian is diagonal, with ones and slopes.
+    /// Returns `max(1, |a|)` over the slopes a: the Jacobian is diagonal, with ones and slopes.
     fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }

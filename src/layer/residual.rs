@@ -20,7 +20,7 @@ use crate::{
 use alloc::boxed::Box;
 use rand_core::Rng;
 
-/// The factor on a residual branch.
+/// The factor s on the branch f of a residual layer `y = x + s · f(x)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum BranchScale {
@@ -46,7 +46,7 @@ pub enum BranchScale {
 #[derive(Debug)]
 pub struct Residual<T> {
     branch: Box<dyn Layer<T>>,
-    /// The results of the branch's descriptive methods, cached when the layer was made.
+    /// The results of the branch's descriptive methods, such as [`Layer::hints`], cached when the layer was made.
     kept: Answers,
     scale: BranchScale,
 }
@@ -56,9 +56,9 @@ const SAVED: &str = "`saved` of Residual";
 /// The name of the scratch, which branch and residual share, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Residual";
 
-/// The index, within the layer, of the link of the branch scale. Link 0 is the addition.
+/// The index, within the layer, of the link (factor of the chain rule) of the branch scale. Link 0 is the addition.
 const SCALE_LINK: usize = 1;
-/// The index, within the layer, of the first link of the branch.
+/// The index, within the layer, of the first link (factor of the chain rule) of the branch.
 const BRANCH_LINK: usize = 2;
 
 impl<T: Scalar> Residual<T> {
@@ -66,8 +66,8 @@ impl<T: Scalar> Residual<T> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where the input and output widths of the branch differ; [`Error::IncompatibleLayer`]
-    /// where the branch changes the rows. [`Error::InvalidLayer`] where the branch breaks a rule, or is nested more
-    /// than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
+    /// where the branch changes the number of steps. [`Error::InvalidLayer`] where the branch breaks a rule, or is
+    /// nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
         Self::around(branch.boxed())
     }
@@ -130,8 +130,8 @@ impl<T: Scalar> Residual<T> {
 }
 
 impl<T: Scalar> Residual<T> {
-    /// Returns the results of the residual's descriptive methods, from those of its branch. Refuses a residual that is
-    /// nested too deep.
+    /// Returns the results of the residual's descriptive methods, such as [`Layer::hints`], from those of its branch.
+    /// Refuses a residual that is nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let own = [self.own(), BRANCH_LINK];
         Answers::of_parts(self.dims(), self.hints(), own, core::iter::once(self.kept))
@@ -178,7 +178,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
         whole.recorded(Recorded::Checked(self.answers())).kept_part("branch", &*self.branch, self.kept)
     }
 
-    /// Returns `1 + |s| ‖∂f/∂x‖₂`: the Jacobian is `I + s ∂f/∂x`.
+    /// Returns `1 + |s| b`, with s the scale and b the bound on `‖∂f/∂x‖₂` of the branch: the Jacobian is
+    /// `I + s ∂f/∂x`. `None` if the branch has no bound, or `w` is too short.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         Some(self.bound(w, self.branch.gain_bound(w.get(self.own()..)?, shape)?))
     }

@@ -16,14 +16,18 @@ use crate::{
 };
 use core::ops::Range;
 
-/// A norm of each group of consecutive values of a row: with `centred` as in LayerNorm, without it as in RMSNorm. The
-/// number of `groups` divides the width.
+/// A norm of each group of consecutive values of a row: with `centred` as in LayerNorm, without it as in RMSNorm.
 #[derive(Clone, Copy)]
 pub(super) struct RowNorm {
+    /// The number of values in a row.
     pub(super) width: usize,
+    /// The number of groups in a row, which divides the width.
     pub(super) groups: usize,
+    /// The number that is added to the mean square of a group.
     pub(super) epsilon: f64,
+    /// Whether gains are learned and, if `centred`, biases.
     pub(super) affine: bool,
+    /// Whether the mean of a group is subtracted.
     pub(super) centred: bool,
 }
 
@@ -41,8 +45,8 @@ impl RowNorm {
         self.width / self.groups.max(1)
     }
 
-    /// Returns the number of values saved for `rows` rows: the statistics of each group. In narrow formats it is 0, and
-    /// the statistics are computed again.
+    /// Returns the number of values saved for `rows` rows: the statistics of each group. For formats narrower than
+    /// `f32` it is 0, and the backward pass computes the statistics again.
     pub(super) fn saved<T: Scalar>(&self, rows: usize) -> usize {
         if is_narrow::<T>() { 0 } else { saturating_product(&[rows, self.groups, STATISTICS]) }
     }
@@ -96,8 +100,8 @@ impl RowNorm {
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
-    /// Returns those of the gains or biases `w` that belong to group number `group`, counted over all rows; empty if
-    /// `w` is empty.
+    /// Returns those of the gains or biases `w` of a row that belong to group number `group`, which counts the groups
+    /// of all rows; empty if `w` is empty.
     fn of_group<'w, T>(&self, group: usize, w: &'w [T]) -> &'w [T] {
         w.get(group % self.groups * self.size()..).unwrap_or_default()
     }

@@ -4,14 +4,15 @@ use super::Backward;
 use crate::scalar::Scalar;
 use core::fmt;
 
-/// The position of a segment in a longer pass, whose segments run backward from the last to the first.
+/// The position of a segment (some consecutive steps) in a longer pass, and what the pass keeps from segment to
+/// segment. The backward pass runs them from the last to the first.
 pub(crate) struct Segment<'a, T> {
     /// The number of steps whose gradients form one partial sum (a block) of the sums over time in the gradient of the
     /// parameters.
     pub(crate) block_steps: usize,
     /// The number of blocks of steps after the segment, whose partial sums have already been added.
     pub(crate) blocks_after: usize,
-    /// Whether this is the first segment in time. It runs last, and completes the sums.
+    /// Whether this is the first segment in time. It runs last, and completes the sums over time.
     pub(crate) is_first: bool,
     /// The buffer of the partial sums over blocks, kept from segment to segment.
     pub(crate) sum_buffer: &'a mut [T],

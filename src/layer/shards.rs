@@ -15,22 +15,23 @@ use core::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub struct AddsByShard(pub(crate) bool);
 
-/// The shards of a backward pass. The gradient of a parameter is a sum over each shard by itself, and these are added
-/// along a binary tree: `((g₀ + g₁) + (g₂ + g₃)) + …`. The gradient of the input does not depend on them.
+/// The shards of a backward pass, consecutive ranges of its samples. The gradient of a parameter is summed over each
+/// shard by itself, and these sums are added along a binary tree: `((g₀ + g₁) + (g₂ + g₃)) + …`. The gradient
+/// of the input does not depend on them.
 #[derive(Clone, Debug)]
 pub(crate) struct Shards<T> {
-    /// The end of each shard among the samples of the pass. Their number is a power of two, or 0 for a pass without
-    /// shards.
+    /// The end of each shard (range of samples) among the samples of the pass, in order. Their number is a power of
+    /// two, or 0 for a pass without shards.
     ends: Vec<usize>,
-    /// Memory for the sum of one subtree on each level.
+    /// Memory for the sum of one subtree on each level of the binary tree.
     waiting: Vec<T>,
 }
 
 /// Some consecutive shards of a pass, whose sums are added along one part of the binary tree.
 pub(crate) struct Subtree<'a> {
-    /// The index of the first sample.
+    /// The index of the first sample of the subtree among all samples of the pass.
     pub(crate) first: usize,
-    /// The end of each shard among the samples of the pass.
+    /// The end of each shard (range of samples) of the subtree, counted among all samples of the pass.
     pub(crate) ends: &'a [usize],
 }
 
@@ -46,8 +47,8 @@ impl<T: Scalar> Shards<T> {
         Shards { ends: Vec::new(), waiting: Vec::new() }
     }
 
-    /// Sets the ends of the shards of the next backward pass. No pass has more than `most` shards, a power of two, and
-    /// no layer more than `parameters` parameters. Ends beyond `most` are ignored.
+    /// Sets the ends of the shards, as sample indices, for the next backward pass. No pass has more than `most` shards,
+    /// a power of two, and no layer more than `parameters` parameters. Ends beyond `most` are ignored.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sums of the subtrees.
@@ -109,15 +110,16 @@ fn add_subtree<T: Scalar>(
 }
 
 impl<T: Scalar> Context<'_, T> {
-    /// Returns the shards of a backward pass, ranges of samples with a gradient sum of their own; `None` if it has
-    /// none.
+    /// Returns the shards of a backward pass, ranges of samples with a gradient sum of their own; `None` for a pass
+    /// without shards, and without a workspace.
     #[inline(always)]
     pub(crate) fn shards(&mut self) -> Option<&mut Shards<T>> {
         self.buffers.as_deref_mut().map(|buffers| &mut buffers.shards).filter(|shards| !shards.ends.is_empty())
     }
 
-    /// Calls `add(rows, sum)`, which adds a sum over rows, for the rows of each shard, and adds the results to `sum`
-    /// along the tree of the shards. Without shards it calls `add` once, for all rows. A pass with shards has one step.
+    /// Calls `add(rows, sum)`, which adds a sum over `rows` to its argument `sum`, for the rows of each shard (range of
+    /// samples with a gradient sum of its own). The results are added to `sum` along the binary tree of the shards.
+    /// Without shards it calls `add` once, for all rows. A pass with shards has one step.
     pub(super) fn add_by_shard(&mut self, sum: &mut [T], mut add: impl FnMut(Range<usize>, &mut [T])) {
         let rows = self.shape.rows();
         let Some(shards) = self.shards() else { return add(0..rows, sum) };

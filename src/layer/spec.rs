@@ -17,11 +17,10 @@ use core::fmt::{self, Debug, Formatter};
 
 macro_rules! layer_spec {
     ($($file:ident: $($name:ident),+;)*) => {
-        /// The description of a layer as data: its kind and settings, and those of the layers inside it.
+        /// The specification of a layer as data: its kind and settings, and those of the layers inside it.
         ///
-        /// A description may be nested as deeply as memory allows: it is copied, compared and dropped without
-        /// recursion. A description of more than [`MAX_DEPTH`] levels cannot be built or saved; only its depth is
-        /// printed.
+        /// A specification may be nested as deeply as memory allows: it is copied, compared and dropped without
+        /// recursion. One of more than [`MAX_DEPTH`] levels cannot be built or saved; only its depth is printed.
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum LayerSpec {
@@ -58,7 +57,7 @@ macro_rules! layer_spec {
             },
             /// [`Checkpointed`](crate::recurrent::Checkpointed).
             Checkpointed {
-                /// The number of steps from one kept state to the next.
+                /// The number of steps from one kept state to the next: a given one, or about √T of T steps.
                 interval: CheckpointInterval,
                 /// The layers in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
@@ -112,8 +111,8 @@ macro_rules! layer_spec {
         }
 
         impl LayerSpec {
-            /// Returns the name of the type and the layer, for a layer in the list `leaf_layers`; `None` for other
-            /// layers.
+            /// Returns the name of the layer's type, and the layer, if it is in the list `leaf_layers`; `None` for
+            /// other layers.
             pub(crate) fn listed(&self) -> Option<(&'static str, &dyn ListedLayer)> {
                 match self {
                     $($(LayerSpec::$name(layer) => Some((stringify!($name), layer)),)+)*
@@ -167,7 +166,8 @@ macro_rules! layer_spec {
 }
 leaf_layers!(layer_spec);
 
-/// Copies, compares and prints one level of a description. [`spec_walk`](super::spec_walk) walks over the levels.
+/// Defines how a layer specification is printed, and how one level of it is copied and compared, without the layers
+/// inside. [`spec_walk`](super::spec_walk) walks over the levels.
 macro_rules! leaves {
     ($($name:ident { $($field:ident),* },)*) => {
         impl LayerSpec {
@@ -193,7 +193,7 @@ macro_rules! leaves {
                 }
             }
 
-            /// Whether two descriptions are equal apart from the layers inside.
+            /// Whether two layer specifications are equal, apart from the layers inside them.
             pub(super) fn is_alike(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
                     $((LayerSpec::$name { $($field),* }, other) => {
@@ -257,8 +257,8 @@ leaves! {
     Custom { kind, dims, settings },
 }
 
-/// Saves and reads the parts of a description down to [`MAX_DEPTH`] levels. Without `std` there is no counter per
-/// thread: the format then limits the depth, as JSON does.
+/// Saves and reads the layers inside a layer specification, down to [`MAX_DEPTH`] levels. Without `std` there is no
+/// counter per thread: the format then limits the depth, as JSON does.
 #[cfg(feature = "serde")]
 mod nested {
     use crate::error::LayerRule;
@@ -274,7 +274,7 @@ mod nested {
         static OPEN: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// A guard that counts one more level until it is dropped.
+    /// A guard that counts one more nested level, of those being read or written, until it is dropped.
     struct Level;
 
     impl Level {

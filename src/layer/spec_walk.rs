@@ -9,7 +9,7 @@ use alloc::{
     vec::Vec,
 };
 
-/// The placeholder for a part that was moved out.
+/// The placeholder for a layer inside another one that was moved out, or is yet to be copied.
 pub(super) const HOLLOW: LayerSpec = LayerSpec::LastStep(LastStep::new(0));
 
 impl Clone for LayerSpec {
@@ -37,7 +37,7 @@ impl PartialEq for LayerSpec {
     }
 }
 
-/// Moves nested parts out before they are dropped, so that dropping does not recurse.
+/// Moves the layers inside out before they are dropped, so that dropping does not recurse.
 impl Drop for LayerSpec {
     fn drop(&mut self) {
         if self.children().all(|part| part.children().next().is_none()) {
@@ -51,8 +51,8 @@ impl Drop for LayerSpec {
 }
 
 impl LayerSpec {
-    /// Returns the layer that computes the output, with its path: the last layer of a chain. Parallel branches count as
-    /// one layer.
+    /// Returns the layer that computes the output, with its path: the last layer of a [`LayerSpec::Sequential`], or
+    /// again the last of that one. Any other layer, such as one of parallel branches, counts as one.
     pub(crate) fn last_layer(&self) -> (String, &LayerSpec) {
         let (mut path, mut last) = (String::new(), self);
         while let LayerSpec::Sequential { layers, .. } = last
@@ -64,7 +64,7 @@ impl LayerSpec {
         (path, last)
     }
 
-    /// Returns the descriptions of the layers directly inside this one, in order.
+    /// Returns the specifications of the layers directly inside this one, in order.
     fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
         let (row, one, other): (&[LayerSpec], _, _) = match self {
             LayerSpec::Sequential { layers, .. }
@@ -104,7 +104,8 @@ impl LayerSpec {
         if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
     }
 
-    /// Returns this node and all its parts with their paths, in order, each before its own parts.
+    /// Returns this layer and all layers inside it, in order, each with its path and before the layers inside it. The
+    /// path of this layer is empty.
     pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {
@@ -124,7 +125,7 @@ impl LayerSpec {
         found
     }
 
-    /// Returns the numbers of values per input row and per output row.
+    /// Returns the numbers of values per input row and per output row; 0 where layers inside are missing.
     pub fn widths(&self) -> (usize, usize) {
         let mut first = self;
         let input = loop {
@@ -170,7 +171,7 @@ impl LayerSpec {
         }
     }
 
-    /// Whether the inputs of the network are indices, which have no scale. They are if the network has an embedding.
+    /// Whether the network has an embedding: its inputs count as indices then, which have no scale.
     pub(crate) fn reads_indices(&self) -> bool {
         self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Embedding(_)))
     }
@@ -218,7 +219,7 @@ impl LayerSpec {
     }
 }
 
-/// A type's name without its path.
+/// Returns the name of a type without its path; type arguments stay.
 fn short(name: &str) -> &str {
     let end = name.find('<').unwrap_or(name.len());
     name[..end].rfind("::").map_or(name, |colons| &name[colons + 2..])

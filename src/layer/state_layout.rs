@@ -8,12 +8,13 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The widths of the pieces of a state, in order. Each piece, such as the h of one layer, is \[batch, width\].
+/// The widths of the pieces of a recurrent state, in order, layer after layer. Each piece, such as the h of one layer,
+/// is \[batch, width\].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StateLayout(Vec<usize>);
 
 impl StateLayout {
-    /// Returns the layout of the state of `network`.
+    /// Returns the layout of the state of `network`: for each recurrent layer h, then the rest of its state.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`], with the layer, for a custom layer with a state, whose layout is not known.

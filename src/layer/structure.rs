@@ -24,9 +24,9 @@ pub enum StructureKind {
     Branches,
 }
 
-/// The links of a layer, each one factor of the chain rule, and its parts, the layers inside it. A network derives from
-/// the structure blocks, initial values, names of links, bounds, and whether samples are coupled or later steps are
-/// read. A layer made of other layers only states its structure.
+/// The links of a layer (the factors of the chain rule that it reports to a monitor) and its parts, the layers inside
+/// it. From this structure follow the blocks, initial values, names of links and bounds of a layer made of other
+/// layers, and whether it couples samples or reads later steps. Such a layer only states its structure.
 ///
 /// Parameters and links of the layer itself come first, then those of each part, in order. A block of a part named `p`
 /// is `p.weight`, a link below the path `2` is `2.p`.
@@ -40,7 +40,8 @@ pub enum StructureKind {
 #[derive(Debug)]
 pub struct Structure<'a, T: Scalar> {
     kind: StructureKind,
-    /// Names of the layer's own links below its path; the empty name stands for the path itself.
+    /// The names, below the layer's path, of its own links (factors of the chain rule); the empty name stands for the
+    /// path itself.
     links: &'a [&'a str],
     parts: Vec<Part<'a, T>>,
     /// The index, within the layer's parameters, of the first parameter of the part that is added next.
@@ -56,12 +57,13 @@ pub(crate) struct Part<'a, T: Scalar> {
     pub(crate) layer: &'a dyn Layer<T>,
     /// The range of the part's parameters within those of the layer.
     pub(crate) range: Range<usize>,
-    /// The results of the part's descriptive methods, cached when its container was made; `None` if they were not
-    /// cached.
+    /// The results of the part's descriptive methods, such as [`Layer::hints`], cached when its container was made;
+    /// `None` if they were not cached.
     pub(crate) kept: Option<Answers>,
 }
 
-/// The source of the results of a layer's descriptive methods: calls of the methods, or a cache.
+/// The source of the results of a layer's descriptive methods, such as [`Layer::hints`]: calls of the methods, or a
+/// cache.
 #[derive(Clone, Debug)]
 pub(crate) enum Recorded {
     /// The methods of the layer are called.
@@ -74,16 +76,16 @@ pub(crate) enum Recorded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartSizes {
-    /// The number of parameters.
+    /// The number of parameters, with those of the layers inside.
     pub parameters: usize,
-    /// The number of blocks.
+    /// The number of parameter blocks, with those of the layers inside.
     pub blocks: usize,
-    /// The number of links.
+    /// The number of links (factors of the chain rule that a monitor receives), with those of the layers inside.
     pub links: usize,
 }
 
 impl PartSizes {
-    /// Returns the sizes of `layer`.
+    /// Counts the parameters, blocks and links of `layer`.
     pub fn of<T: Scalar>(layer: &dyn Layer<T>) -> Self {
         let blocks = Blocks::collect(|visit| layer.blocks(visit)).len();
         let mut links = 0;
@@ -93,24 +95,27 @@ impl PartSizes {
 }
 
 impl<'a, T: Scalar> Structure<'a, T> {
-    /// The structure of a layer without parts, with one link named by its path.
+    /// The structure of a layer without parts, with one link (factor of the chain rule), which has the name of the
+    /// layer's path.
     pub const LEAF: Self = Self::new(StructureKind::Leaf, &[""]);
 
     const fn new(kind: StructureKind, links: &'a [&'a str]) -> Self {
         Structure { kind, links, parts: Vec::new(), end: 0, answers: Recorded::No }
     }
 
-    /// Creates the structure of parts in sequence; the layer has no link of its own.
+    /// Creates the structure of parts in sequence. The layer has no link (factor of the chain rule) of its own.
     pub const fn chain() -> Self {
         Self::new(StructureKind::Chain, &[])
     }
 
-    /// Creates the structure of parallel parts; the layer's own link combines their outputs.
+    /// Creates the structure of parallel parts. The layer has one link (factor of the chain rule) of its own, which
+    /// combines their outputs.
     pub const fn branches() -> Self {
         Self::new(StructureKind::Branches, &[""])
     }
 
-    /// Sets the names of the layer's own links below its path; the empty name is the path itself.
+    /// Sets the names, below the layer's path, of its own links (factors of the chain rule); the empty name stands for
+    /// the path itself.
     #[must_use]
     pub fn links(self, links: &'a [&'a str]) -> Self {
         Structure { links, ..self }
@@ -142,8 +147,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self
     }
 
-    /// Sets the source of the results of the layer's descriptive methods: a cache, or calls of the methods, which is
-    /// the default.
+    /// Sets the source of the results of the layer's descriptive methods, such as [`Layer::hints`]: a cache, or calls
+    /// of the methods, which is the default.
     #[must_use]
     pub(crate) fn recorded(self, answers: Recorded) -> Self {
         Structure { answers, ..self }
@@ -175,7 +180,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.kind == StructureKind::Chain && !part.kept.is_some_and(|kept| kept.keeps_rows)
     }
 
-    /// The number of the layer's own links, without those of its parts.
+    /// Returns the number of the layer's own links (factors of the chain rule), without those of its parts.
     pub(crate) fn own_links(&self) -> usize {
         self.links.len()
     }
@@ -185,13 +190,14 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.kind
     }
 
-    /// Returns the parts: the name, the layer and the range of its parameters.
+    /// Returns the parts in order: for each its name, the layer, and the range of its parameters among those of the
+    /// whole layer.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &'a dyn Layer<T>, Range<usize>)> {
         self.parts.iter().map(|part| (&*part.name, part.layer, part.range.clone()))
     }
 
-    /// Returns the names of all links of the layer, for a layer at `path` in the network: its own, then those of its
-    /// parts in order.
+    /// Returns the names of all links (factors of the chain rule) of the layer, for a layer at `path` in the network:
+    /// its own, then those of its parts in order.
     pub fn link_names(&self, path: &str) -> Vec<String> {
         let mut names = Vec::new();
         self.visit_links(path, &mut |name| names.push(name));
@@ -205,7 +211,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Returns the path of the layer's own link or part `name`, for a layer at `path`.
+    /// Returns the path of the part, or of the layer's own link (factor of the chain rule), called `name`, for a layer
+    /// at `path`.
     pub(crate) fn below(&self, path: &str, name: &str) -> String {
         match (self.kind, name) {
             (_, "") => path.into(),
@@ -252,7 +259,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         })
     }
 
-    /// Whether the output of a sample depends on other samples of the batch in any part.
+    /// Returns whether, and in which modes, the output of a sample depends on other samples of the batch in any part.
     pub(super) fn samples(&self) -> Samples {
         let samples = |part: &Part<'_, T>| part.kept.map_or_else(|| part.layer.samples(), |kept| kept.samples);
         self.parts.iter().fold(Samples::Independent, |all, part| all.and(samples(part)))
@@ -266,9 +273,9 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().any(reads)
     }
 
-    /// Returns the product of the gain bounds of a chain's parts, for the parameters `w` and an input of `shape`:
-    /// `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` if a part has no bound or `w` is too short, and for other kinds
-    /// of structure.
+    /// Returns the product of the [gain bounds](Layer::gain_bound) of a chain's parts, for the parameters `w` and an
+    /// input of `shape`: `‖AB‖₂ ≤ ‖A‖₂‖B‖₂`. `None` if a part has no bound or `w` is too short, and
+    /// for other kinds of structure.
     pub(super) fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         if self.kind != StructureKind::Chain {
             return None;
@@ -276,8 +283,9 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.times(Upper::ONE, w, shape).map(Upper::get)
     }
 
-    /// Returns `product` times the gain bounds of all parts, for the parameters `w` and an input of `shape`. `None` if
-    /// a part has no bound or `w` is too short. Nested chains are multiplied part by part.
+    /// Returns `product` times the [gain bounds](Layer::gain_bound) of all parts, for the parameters `w` and an input
+    /// of `shape`. `None` if a part has no bound or `w` is too short. The bounds of a part that is itself a chain are
+    /// multiplied part by part.
     fn times(&self, product: Upper, w: &[T], shape: BatchShape<'_>) -> Option<Upper> {
         let mut product = product;
         let bounded = self.each(shape, |part, rows| {
@@ -293,8 +301,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
     }
 }
 
-/// Calls `visit` with paths and gain bounds whose product bounds `layer`, at `path`, for the parameters `w` and an
-/// input of `shape`. They are those of `layer` itself or, for a chain, of its parts.
+/// Calls `visit` with paths and [gain bounds](Layer::gain_bound) whose product is a gain bound of `layer`, at `path`,
+/// for the parameters `w` and an input of `shape`. They are those of `layer` itself or, for a chain, of its parts.
 ///
 /// A layer without a bound is visited with `None`, or instead of it the layers inside it that have none.
 pub(crate) fn gain_bounds<T: Scalar>(

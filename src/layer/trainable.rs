@@ -2,12 +2,13 @@
 
 use core::fmt::Debug;
 
-/// The mask of a layer's trainable blocks, in the order of [`Layer::blocks`](super::Layer::blocks).
+/// A mask that states which parameter blocks of a layer are trainable, in the order of
+/// [`Layer::blocks`](super::Layer::blocks).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TrainableMask<'a> {
     flags: &'a [bool],
     first: usize,
-    /// Whether blocks without a flag are frozen.
+    /// Whether blocks without a flag are frozen; otherwise they are trainable.
     none: bool,
 }
 

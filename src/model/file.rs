@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// A model without its parameters, as JSON in the metadata.
+/// A model without its parameters, as it is saved in the metadata of a file, in JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
@@ -39,7 +39,7 @@ const DESCRIPTION: &str = "model";
 /// The name of the tensor with the buffers of the network, such as running statistics.
 const BUFFERS: &str = "chainrule/buffers";
 
-/// The number format of parameters in a file.
+/// The number format of the values in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 64 bits.
@@ -67,7 +67,7 @@ impl Precision {
         }
     }
 
-    /// Returns the name of the format in safetensors, and its size in bytes.
+    /// Returns the name of the format in safetensors, and the size of a number in bytes.
     pub(super) const fn dtype(self) -> (&'static str, usize) {
         match self {
             Precision::F64 => ("F64", 8),
@@ -170,12 +170,13 @@ impl<T: Scalar> Model<T> {
         self.to_bytes_as(Precision::of::<T>()?)
     }
 
-    /// Returns the bytes of the model as a safetensors file. It has a tensor for each parameter block, rounded to the
-    /// nearest number of `precision`. The metadata holds the description of the network, scales, names and a checksum.
+    /// Returns the bytes of the model as a safetensors file. It has a tensor for each parameter block, and one for
+    /// buffers if there are any, rounded to the nearest numbers of `precision`. The metadata holds the layer
+    /// specification of the network, the scales, the names and a checksum.
     ///
     /// # Errors
     /// [`Error::CheckpointValue`] for a parameter that `precision` cannot hold; [`Error::CheckpointFormat`] for a
-    /// network whose description cannot be written.
+    /// network whose layer specification cannot be written.
     pub fn to_bytes_as(&self, precision: Precision) -> Result<Vec<u8>, Error> {
         let (dtype, size) = precision.dtype();
         let mut bytes = reserve("the parameters of a file", self.parameters.len().saturating_mul(size))?;
@@ -219,11 +220,11 @@ impl<T: Scalar> Model<T> {
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
     /// with the call to use, for the checkpoint of a run and for a file of another program, such as PyTorch.
-    /// [`Error::CheckpointVersion`] for another version. [`Error::CustomPart`], with its path, for a network with a
-    /// custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
+    /// [`Error::CheckpointVersion`] for another version of the file format. [`Error::CustomPart`], with its path, for a
+    /// network with a custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
     /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], naming the block, for parameters that do
-    /// not fit the described network; [`Error::CheckpointValue`] for a parameter that is not finite in `T`. The errors
-    /// of [`LayerSpec::build`].
+    /// not fit the network; [`Error::CheckpointValue`] for a parameter that is not finite in `T`. The errors of
+    /// [`LayerSpec::build`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
@@ -231,7 +232,8 @@ impl<T: Scalar> Model<T> {
         assemble(network, description, &header, data)
     }
 
-    /// Reads a model as [`from_bytes`](Self::from_bytes), for a network with custom parts, which `registry` builds.
+    /// Reads a model from `bytes`, as [`from_bytes`](Self::from_bytes) does, for a network with custom parts, which
+    /// `registry` builds.
     ///
     /// # Errors
     /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of [`LayerSpec::build_with`].
@@ -242,7 +244,8 @@ impl<T: Scalar> Model<T> {
         assemble(network, description, &header, data)
     }
 
-    /// Reads a model as [`from_bytes`](Self::from_bytes), but uses the given `network`, which may have custom parts.
+    /// Reads a model from `bytes`, as [`from_bytes`](Self::from_bytes) does, but uses the given `network`, which may
+    /// have custom parts.
     ///
     /// # Errors
     /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the layer,
@@ -264,7 +267,7 @@ impl<T: Scalar> Model<T> {
         self.save_as(path, Precision::of::<T>()?)
     }
 
-    /// Saves the model in a file, as [`save`](Self::save), in a chosen number format.
+    /// Saves the model in a file, as [`save`](Self::save) does, with the numbers in the format `precision`.
     ///
     /// # Errors
     /// Those of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] where the system cannot write the file.
@@ -283,7 +286,8 @@ impl<T: Scalar> Model<T> {
         read_file(path.as_ref(), |bytes| Self::from_bytes(bytes))
     }
 
-    /// Reads a model as [`load`](Self::load), but uses the given `network`, which may have custom parts.
+    /// Reads a model from a file, as [`load`](Self::load) does, but uses the given `network`, which may have custom
+    /// parts.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of [`from_bytes_with`](Self::from_bytes_with).
@@ -292,7 +296,8 @@ impl<T: Scalar> Model<T> {
         read_file(path.as_ref(), |bytes| Self::from_bytes_with(network, bytes))
     }
 
-    /// Reads a model as [`load`](Self::load), for a network with custom parts, which `registry` builds.
+    /// Reads a model from a file, as [`load`](Self::load) does, for a network with custom parts, which `registry`
+    /// builds.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; those of
@@ -303,7 +308,7 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// Parses the bytes of the file at `path` by `parse`. An error about the content names the file.
+/// Reads the file at `path` and parses its bytes by `parse`. An error of `parse` is extended by the name of the file.
 #[cfg(feature = "std")]
 fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
     let bytes = file::read(path).map_err(|error| failed(path, error))?;
@@ -314,8 +319,8 @@ fn describe(header: &Header) -> Result<Description, Error> {
     serde_json::from_str(header.metadata.get(DESCRIPTION).map_or("", String::as_str)).map_err(damaged)
 }
 
-/// Creates the model of `network` with the parameters and buffers in the tensors of a file, `data`, and the scales and
-/// names of `description`. Refuses tensors that do not fit the network.
+/// Creates the model of `network` with the parameters and buffers of a file, and the scales and names of `description`.
+/// `header` lists the tensors of the file, and `data` holds their bytes. Refuses tensors that do not fit the network.
 fn assemble<T: Scalar>(
     network: Box<dyn Layer<T>>,
     description: Description,

@@ -61,7 +61,7 @@ use core::fmt;
 ///
 /// Predictions take `&self`: threads can share a model, and each call allocates its own memory. A [`Predictor`] keeps
 /// that memory for many calls, and a [`Stream`] keeps the state of a sequence from step to step. With the feature
-/// `safetensors` a model is saved in one file.
+/// `safetensors`, a model can be saved to a single file.
 pub struct Model<T: Scalar> {
     network: Box<dyn Layer<T>>,
     parameters: Vec<T>,
@@ -70,7 +70,8 @@ pub struct Model<T: Scalar> {
 }
 
 impl<T: Scalar> Model<T> {
-    /// Creates a model of `network` with these parameters, without scales and names.
+    /// Creates a model of `network` with these parameters and the initial buffers of its layers, without scales and
+    /// names.
     ///
     /// # Errors
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
@@ -153,12 +154,12 @@ impl<T: Scalar> Model<T> {
         &*self.network
     }
 
-    /// Returns the parameters, in the layout of the network's blocks.
+    /// Returns all parameters, in the order of the network's parameter blocks.
     pub fn parameters(&self) -> &[T] {
         &self.parameters
     }
 
-    /// Returns the network and its parameters.
+    /// Returns the network and its parameters; buffers, scales and names are dropped.
     pub fn into_parts(self) -> (Box<dyn Layer<T>>, Vec<T>) {
         (self.network, self.parameters)
     }
@@ -247,7 +248,7 @@ impl<T: Scalar> Model<T> {
         }
     }
 
-    /// Creates a stream, which runs one sequence step by step and keeps the state.
+    /// Creates a stream, which runs the network on one sequence step by step and keeps its state.
     ///
     /// # Errors
     /// [`Error::InvalidLayer`], with the layer and [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable), for a
@@ -259,7 +260,7 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// Writes the summary of the network, and the names.
+/// Writes the summary of the network, whether inputs and outputs are scaled, and the names.
 impl<T: Scalar> fmt::Debug for Model<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", summary(&*self.network))?;
@@ -287,7 +288,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns a model with a copy of the [weights that training results in](Trainer::result) so far, with scales and
-    /// names as [`into_model`](Self::into_model). Training can continue. Its network is built from the description.
+    /// names as [`into_model`](Self::into_model) returns. Training can continue. The network of the model is built from
+    /// the layer specification of the trainer's network.
     ///
     /// # Errors
     /// [`Error::CustomPart`] for a network with a custom part, which [`model_registered`](Self::model_registered)
@@ -296,7 +298,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.model_of(self.network().spec().build()?)
     }
 
-    /// Returns a model as [`model`](Self::model), for a network with custom parts, which `registry` builds.
+    /// Returns a model as [`model`](Self::model) does, for a network with custom parts, which `registry` builds.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with) and [`Model::new`].
@@ -311,9 +313,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>>, C, G> {
-    /// Creates a trainer that starts from the parameters of a model. Its data must be in the model's
-    /// [scale](Model::input_scale): the trainer does not standardize. It keeps the scales and the names for the model
-    /// that it returns.
+    /// Creates a trainer that starts from the parameters of a model. Its data must already be in the model's scale,
+    /// that of [inputs](Model::input_scale) and that of [outputs](Model::output_scale): the trainer does not
+    /// standardize. It keeps the scales and the names for the model that it returns.
     ///
     /// ```
     /// use chainrule::{dataset::{Dataset, Standardize}, layer::{Sequential, initialize}, model::Model};

@@ -31,7 +31,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
         Ok(Predictor { model, workspace: model.workspace(BatchShape::batch(1))? })
     }
 
-    /// Returns the outputs for the samples of `data`, in their order, as [`Model::predict`].
+    /// Returns the outputs for the samples of `data`, in their order, as [`Model::predict`] does.
     ///
     /// # Errors
     /// Those of [`Model::predict`].
@@ -45,8 +45,8 @@ impl<'m, T: Scalar> Predictor<'m, T> {
         Ok(y)
     }
 
-    /// Writes the outputs of [`predict`](Self::predict) to a buffer. After an earlier call for data of this size, and
-    /// without an input scale, a call for one sample or for samples of one step allocates nothing.
+    /// Overwrites `y` with the outputs that [`predict`](Self::predict) returns. After an earlier call for data of this
+    /// size, and without an input scale, a call for one sample or for samples of one step allocates nothing.
     ///
     /// # Errors
     /// Those of [`Model::predict`]; [`Error::Length`] for a buffer of another length than the outputs.

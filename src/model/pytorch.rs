@@ -31,7 +31,7 @@ pub struct ModuleNames {
 }
 
 impl ModuleNames {
-    /// Creates names in which each layer has its own path.
+    /// Creates names by which each layer corresponds to the PyTorch module of its own path.
     pub fn new() -> Self {
         Self::default()
     }
@@ -88,7 +88,7 @@ impl ModuleNames {
 /// A PyTorch tensor, and the parameter block whose values it holds.
 struct Entry {
     tensor: String,
-    /// The name of the block.
+    /// The name of the parameter block.
     block: String,
     shape: Vec<usize>,
     kind: Kind,
@@ -99,12 +99,14 @@ enum Kind {
     /// The tensor has the values of the block.
     Whole,
     /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layer has one bias, except for the last rows of a
-    /// GRU. These are a block of their own, with the parameters `apart`.
+    /// GRU. These are a block of their own: `apart` is its range among the parameters of the network, `None` for other
+    /// cells.
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
-/// Returns an entry for each PyTorch tensor with parameters of `network`, in the order of its `blocks`; `names` has the
-/// modules. Refuses a GRU whose reset gate acts before the product, which PyTorch does not have.
+/// Returns an entry for each PyTorch tensor with parameters of `network`, in the order of its `blocks`; `names` gives
+/// the PyTorch modules of its layers. Refuses a GRU whose reset gate acts before the product, which PyTorch does not
+/// have.
 fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
     let parts = network.parts();
     let mut entries = Vec::new();
@@ -155,13 +157,14 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
     Ok(entries)
 }
 
-/// Returns the full name of the tensor `own` of a module: `module.own`, or `own` if `module` is empty.
+/// Returns the full name of the tensor `own` of the PyTorch module `module`: both with a dot between them, or `own` if
+/// `module` is empty.
 fn below(module: &str, own: &str) -> String {
     if module.is_empty() { own.into() } else { format!("{module}.{own}") }
 }
 
-/// Returns the names of the tensors that hold buffers, with their ranges among the buffers of the network. A batch norm
-/// has two tensors, running mean and running variance.
+/// Returns the names of the PyTorch tensors that hold the buffers at `places`, with their ranges among the buffers of
+/// the network. A batch norm has two tensors, running mean and running variance; any other layer has one.
 fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
     let mut entries = Vec::new();
     for BufferPlace { path, range, is_batch_norm } in places {
@@ -263,8 +266,8 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 ///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
-/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two blocks would
-/// have one name, or for a GRU whose reset gate acts before the product.
+/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two tensors would have one name, or for
+/// a GRU whose reset gate acts before the product.
 pub fn export_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],

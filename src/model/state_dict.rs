@@ -79,8 +79,8 @@ impl StateDict {
     /// Adds a tensor, or replaces the tensor of the same name.
     ///
     /// # Errors
-    /// [`Error::Length`] where `values` does not have the length of `shape`; [`Error::StateDict`] for the name
-    /// `__metadata__`, which the format reserves.
+    /// [`Error::Length`] unless the number of `values` is the product of the lengths in `shape`; [`Error::StateDict`]
+    /// for the name `__metadata__`, which the format reserves.
     pub fn insert(&mut self, name: &str, shape: &[usize], values: Vec<f64>) -> Result<(), Error> {
         if name == METADATA {
             return Err(misfit(name, "a name of a tensor", "the name of the metadata"));
@@ -206,7 +206,8 @@ impl Number {
         }
     }
 
-    /// Decodes the number in `bytes`, little-endian; `None` for an integer of a magnitude beyond 2⁵³.
+    /// Decodes the number in `bytes`, little-endian; `None` for an integer of a magnitude above 2⁵³, which `f64` may
+    /// not hold exactly.
     fn read(&self, bytes: &[u8]) -> Option<f64> {
         match self {
             Number::Float(precision) => Some(precision.read(bytes)),
@@ -220,7 +221,7 @@ impl Number {
     }
 }
 
-/// Returns the error about `tensor` of a state dict, which is `found` where another is `expected`.
+/// Returns the error about `tensor` of a state dict, with the texts of what was `expected` and what was `found`.
 pub(super) fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::StateDict { tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
 }

@@ -13,14 +13,15 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Returns the error about a layer that cannot run step by step. `path` and `kind` name the layer; an empty path is the
-/// network.
+/// Returns the error about a layer that cannot run step by step, for `reason`. `path` and `kind` name the layer; an
+/// empty path is the network.
 fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     let layer = if path.is_empty() { "network" } else { path };
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
 }
 
-/// Runs a network on a sequence step by step. Each step returns the output up to that step, and the state is kept.
+/// Runs a network on a sequence step by step. Each step returns the output for the sequence up to that step, and the
+/// state is kept for the next.
 ///
 /// The outputs have the same bits as one pass over the whole sequence. A network with one output a sequence, which ends
 /// in [`LastStep`](crate::layer::LastStep), returns that of the sequence up to the current step. If its last layer is
@@ -43,7 +44,8 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
     workspace: Workspace<T, &'m dyn Layer<T>>,
-    /// The sums of the outputs of all steps so far, if the last layer is a mean over steps.
+    /// The sums over all steps so far of the outputs, one for each column; `None` unless the last layer is a mean over
+    /// steps.
     sums: Option<RunningSums<T>>,
     x: Vec<T>,
     y: Vec<T>,
@@ -93,8 +95,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(stream)
     }
 
-    /// Whether the first 1 to 4 of 4 random steps, run one by one, each end in the same output as one pass over them.
-    /// NaN equals NaN. The state is zero afterwards if they do.
+    /// Whether 4 random steps, run one by one, give at each step the last output of one pass over all steps up to it.
+    /// NaN equals NaN. If they do, the state is zero afterwards.
     fn agrees(&mut self) -> Result<bool, Error> {
         let mut whole = self.model.workspace(BatchShape::sequences(1, TRIAL_STEPS))?;
         let x = trial_input(&whole)?;
@@ -160,10 +162,11 @@ impl<'m, T: Scalar> Stream<'m, T> {
     }
 }
 
-/// The number of steps of a trial.
+/// The number of random steps for which outputs step by step are compared with those of one pass.
 const TRIAL_STEPS: usize = 4;
 
-/// Returns the random steps of a trial of the network of `workspace`: indices for a network that reads indices.
+/// Returns [`TRIAL_STEPS`] random input rows for the network of `workspace`: values between −1 and 1, or indices for
+/// a network that reads indices.
 fn trial_input<T: Scalar>(workspace: &Workspace<T, &dyn Layer<T>>) -> Result<Vec<T>, Error> {
     let mut rng = generator(0);
     let count = workspace.dims().input.saturating_mul(TRIAL_STEPS);
@@ -200,14 +203,15 @@ fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// A property of a layer, given its parameters.
+/// A test of a property of a layer, given the layer and its parameters.
 type Test<'t, T> = dyn Fn(&dyn Layer<T>, &[T]) -> Result<bool, Error> + 't;
 
-/// A layer and its path.
+/// The path of a layer, and the layer; `None` if there is none.
 type Found<'a, T> = Option<(String, &'a dyn Layer<T>)>;
 
-/// Returns the innermost layer for which `test` is true, `layer` at `path` with the parameters `w` or a layer inside it
-/// that is reached through layers for which it is true.
+/// Returns the innermost layer for which `test` is true: `layer`, at `path` and with the parameters `w`, or the first
+/// layer inside it that is. `None` if `test` is false for `layer`. Layers inside a layer for which it is false are not
+/// tested.
 fn find<'a, T: Scalar>(
     layer: &'a dyn Layer<T>,
     path: &str,

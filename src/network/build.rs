@@ -1,4 +1,4 @@
-//! Networks built from their description, for any scalar.
+//! Networks built from their layer specification, for any scalar.
 
 use super::Registry;
 use crate::{
@@ -16,7 +16,7 @@ use alloc::{boxed::Box, string::ToString};
 use core::marker::PhantomData;
 
 impl LayerSpec {
-    /// Builds the described network for the scalar `T`.
+    /// Builds the network with this specification for the scalar `T`.
     ///
     /// ```
     /// use chainrule::{Layer, activation::Tanh, layer::Sequential};
@@ -31,27 +31,27 @@ impl LayerSpec {
     /// [`Error::CustomPart`], with its path, for a custom activation, cell or layer, which
     /// [`build_with`](Self::build_with) takes from a registry. [`Error::InvalidLayer`] for layers nested more than
     /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`], [`Parallel::new`],
-    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for a description that
-    /// the constructors of layers would refuse.
+    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for settings that these
+    /// constructors refuse.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at("", &Typed, None)
     }
 
-    /// Builds the network as [`build`](Self::build), with custom layers, cells, activations and initializers from a
-    /// registry.
+    /// Builds the network as [`build`](Self::build) does, with custom layers, cells, activations and initializers from
+    /// `registry`.
     ///
     /// # Errors
     /// Those of [`build`](Self::build) except [`Error::CustomPart`]. [`Error::Registered`] for a part that is not
-    /// registered, is registered twice, cannot be built or is not the described one.
+    /// registered, is registered twice, cannot be built, or has another specification when it is built.
     pub fn build_with<T: Scalar>(&self, registry: &Registry<T>) -> Result<Box<dyn Layer<T>>, Error> {
         registry.check()?;
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at("", &Typed, Some(registry))
     }
 
-    /// Builds the network in `f64` with activations as trait objects, for analysis. The network runs slower, but its
-    /// code is compiled once, not for each activation. It can contain custom activations.
+    /// Builds the network with this specification in `f64`, with activations as trait objects, for analysis. It runs
+    /// slower, but its code is compiled once, not for each activation. It can contain custom activations.
     ///
     /// # Errors
     /// Those of [`build`](Self::build), except for custom activations.
@@ -144,8 +144,8 @@ impl LayerSpec {
         })
     }
 
-    /// Calls `exchange` with each activation and initializer of a layer without layers inside it, which may replace
-    /// them. Returns the first error.
+    /// Calls `exchange`, which may replace its argument, with each activation and initializer of a layer without layers
+    /// inside it. Returns the first error.
     fn exchange_kinds(&mut self, exchange: &mut dyn FnMut(Kind<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let (activation, initializers) = match self {
             LayerSpec::ActivationLayer { activation, .. } => (Some(activation), [None, None, None]),
@@ -173,7 +173,8 @@ pub(super) enum Kind<'a> {
     Initializer(&'a mut InitializerKind),
 }
 
-/// Marker: builds layers that are generic over the activation, one compiled type for each activation.
+/// A marker: layers are built as types that are generic over the activation, so that each activation is compiled into
+/// its own layer type.
 struct Typed;
 
 impl ActivationDispatch for Typed {
@@ -182,7 +183,8 @@ impl ActivationDispatch for Typed {
     }
 }
 
-/// Marker: builds layers that hold the activation behind a trait object, one compiled type for all activations.
+/// A marker: layers are built with their activation behind a trait object, so that one compiled layer type serves all
+/// activations.
 struct Behind;
 
 impl ActivationDispatch for Behind {
@@ -203,7 +205,7 @@ impl<T: Scalar> ActivationVisitor for BuildActivationLayer<T> {
     }
 }
 
-/// The settings of a recurrent layer without its cell. It visits a cell and returns the layer.
+/// The settings of a recurrent layer without its cell. As a visitor of a cell it returns the layer with this cell.
 pub(super) struct Unroll<T> {
     widths: [usize; 2],
     weights: InitializerKind,

@@ -63,13 +63,15 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Linear::new(width, outputs)))
     }
 
-    /// Adds a [`GatedLinear`] layer of `outputs` units, with `activation` on the gate and its default initializers.
+    /// Adds a [`GatedLinear`] layer of `outputs` units, with `activation` on the gate and the default initializers of
+    /// the layer.
     #[must_use]
     pub fn gated_linear(self, outputs: usize, activation: impl Activation) -> Self {
         self.add(|width| Ok(GatedLinear::new(width, outputs, activation)))
     }
 
-    /// Adds an [`Embedding`] for each value of a row: a table of `vocabulary` vectors of `dimension` values.
+    /// Adds an [`Embedding`], which replaces each value of a row, an index, by a vector of `dimension` values from one
+    /// table of `vocabulary` vectors.
     #[must_use]
     pub fn embedding(self, vocabulary: usize, dimension: usize) -> Self {
         self.add(|width| Ok(Embedding::new(vocabulary, dimension).columns(width)))
@@ -154,7 +156,7 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Dropout::new(width, rate)?.locked()))
     }
 
-    /// Adds a [`Residual`] around the branch that `branch` builds.
+    /// Adds a [`Residual`], `y = x + f(x)`, in which f are the layers that `branch` adds to an empty builder.
     #[must_use]
     pub fn residual(self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| {
@@ -163,7 +165,8 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds a [`Parallel`] layer of the branches that `branches` builds.
+    /// Adds a [`Parallel`] layer with the branches that `branches` adds to its argument. `merge` states whether their
+    /// outputs are concatenated or summed.
     #[must_use]
     pub fn parallel(self, merge: Merge, branches: impl FnOnce(Branches<T>) -> Branches<T>) -> Self {
         self.add(|width| {
@@ -172,14 +175,14 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds a [`Recurrent`] layer of `hidden` units with its default initializers.
+    /// Adds a [`Recurrent`] layer of `hidden` units of `cell`, with the default initializers of the layer.
     #[must_use]
     pub fn recurrent(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| Ok(Recurrent::new(width, hidden, cell)))
     }
 
-    /// Adds a [`Recurrent`] layer of `hidden` units with the settings that `set` applies: initializers, recurrent
-    /// dropout, zoneout.
+    /// Adds a [`Recurrent`] layer of `hidden` units of `cell`, with the settings that `set` applies: initializers,
+    /// recurrent dropout, zoneout.
     ///
     /// ```
     /// use chainrule::{layer::Sequential, recurrent::Lstm};
@@ -205,13 +208,14 @@ impl<T: Scalar> Builder<T> {
         self.recurrent(hidden, Lstm::new())
     }
 
-    /// Adds a [`Recurrent`] layer of `hidden` [`Gru`] units, with PyTorch's reset gate.
+    /// Adds a [`Recurrent`] layer of `hidden` [`Gru`] units, whose reset gate acts after the product, as in PyTorch.
     #[must_use]
     pub fn gru(self, hidden: usize) -> Self {
         self.recurrent(hidden, Gru::default())
     }
 
-    /// Adds a [`Bidirectional`] layer of two [`Recurrent`] layers of `hidden` units each.
+    /// Adds a [`Bidirectional`] layer of two [`Recurrent`] layers of `hidden` units of `cell` each. It outputs 2 ·
+    /// `hidden` values a row.
     #[must_use]
     pub fn bidirectional(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| {
@@ -220,8 +224,9 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds a [`Bidirectional`] layer in which each direction outputs its last step: the forward direction after the
-    /// last input, the backward direction after the first. So each has read the whole sequence.
+    /// Adds a [`Bidirectional`] layer of `hidden` units of `cell` for each direction, in which each direction outputs
+    /// its last step: the forward direction after the last input, the backward direction after the first. So each has
+    /// read the whole sequence.
     ///
     /// [`bidirectional`](Self::bidirectional) and [`last_step`](Self::last_step) would instead output the backward
     /// direction after one input.
@@ -235,8 +240,8 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds the layers that `layers` builds as one [`Checkpointed`] layer, which keeps the values of few of the T
-    /// steps: about √T with [`CheckpointInterval::SquareRoot`].
+    /// Adds the layers that `layers` adds to an empty builder, as one [`Checkpointed`] layer, which keeps the values of
+    /// few of the T steps: about √T with [`CheckpointInterval::SquareRoot`].
     #[must_use]
     pub fn checkpointed(self, interval: CheckpointInterval, layers: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))
@@ -258,7 +263,7 @@ impl<T: Scalar> Builder<T> {
         self.add_made(layer, true)
     }
 
-    /// Adds the layer that `layer` creates for the current output width, its argument, or stores the first error. `own`
+    /// Adds the layer that `layer` creates for its argument, the current output width, or stores the first error. `own`
     /// states whether it is a layer of this crate, whose slices are then not checked again in each pass.
     fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
@@ -292,7 +297,7 @@ pub struct Branches<T> {
 }
 
 impl<T: Scalar> Branches<T> {
-    /// Adds the branch that `branch` builds.
+    /// Adds a branch: the layers that `branch` adds to an empty builder.
     #[must_use]
     pub fn branch(mut self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         if self.failed.is_none() {

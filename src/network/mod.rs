@@ -1,4 +1,4 @@
-//! Construction of networks: the builder, building from a description, the summary table.
+//! Construction of networks: the builder, building from a layer specification, the summary table.
 
 mod build;
 mod builder;

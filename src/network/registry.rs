@@ -1,4 +1,4 @@
-//! Custom parts by name, for networks that are built from their description.
+//! Custom parts by name, for networks that are built from their layer specification.
 
 use super::build::{Kind, Unroll};
 use crate::{
@@ -22,26 +22,26 @@ use alloc::{
 };
 use core::fmt;
 
-/// A function that builds a custom part of type `P` from an argument, such as the dims of a layer, and its settings as
-/// text.
+/// A function that builds a custom part of type `P` from an argument of type `A`, such as the dims of a layer, and its
+/// settings as text.
 type Build<A, P> = Box<dyn Fn(A, &str) -> Result<P, Error> + Send + Sync>;
 
-/// The layer that is built around a custom activation: none, an activation layer of this width, or the recurrent layer
-/// of this cell, with its other settings.
+/// The layer that is built around a custom activation: none, an activation layer for rows of the given width, or a
+/// recurrent layer with the given cell and other settings.
 enum Around<'a, T> {
     None,
     ActivationLayer(usize),
     Cell(&'a CellKind, Unroll<T>),
 }
 
-/// An activation as data, and the layer around it; `None` if none is built.
+/// An activation as data, and the layer built around it; `None` if no layer is built.
 type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
 
-/// A cell as data, and its layer.
+/// A cell as data, and the recurrent layer with this cell.
 type Unrolled<T> = (CellKind, Box<dyn Layer<T>>);
 
-/// Builds an activation from its settings, and the layer around it. It is a trait, since a closure cannot be generic
-/// over the lifetime in `Around`.
+/// A registered function that builds an activation from its settings, together with the layer around it. It is a trait,
+/// since a closure cannot be generic over the lifetime in `Around`.
 trait Place<T: Scalar>: Send + Sync {
     fn place(&self, settings: &str, around: Around<'_, T>) -> Result<Placed<T>, Error>;
 }
@@ -61,7 +61,7 @@ impl<T: Scalar, A: Activation, F: Fn(&str) -> Result<A, Error> + Send + Sync> Pl
     }
 }
 
-/// An activation that replaces the one in a description.
+/// An activation that takes the place of the one in a cell's data.
 struct Fixed<A>(A);
 
 impl<A: Activation> ActivationDispatch for Fixed<A> {
@@ -162,8 +162,8 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Calls `insert`, which registers `name` and returns whether it was registered before. Stores the first such name,
-    /// with `part`, the kind of what it names, such as `layer`.
+    /// Calls `insert`, which registers `name` and returns whether it was registered before. Stores the first name that
+    /// was, with `part`, the kind of what it names, such as `layer`.
     fn note(&mut self, part: &'static str, name: &str, insert: impl FnOnce(&mut Self) -> bool) {
         if insert(self) && self.twice.is_none() {
             self.twice = Some((part, name.into()));
@@ -244,8 +244,8 @@ impl<T: Scalar> Registry<T> {
         Ok(layer)
     }
 
-    /// Builds the custom layer registered as `name` from the `dims` and `settings` of its description, which is at
-    /// `path`. Refuses a layer with another description.
+    /// Builds the custom layer registered as `name` from the `dims` and `settings` of its layer specification, for its
+    /// place at `path`. Refuses a layer whose dims, name or settings then differ.
     pub(super) fn layer_of(
         &self,
         path: &str,
@@ -267,12 +267,15 @@ impl<T: Scalar> Registry<T> {
     }
 }
 
-/// A part of a description that a registry builds: its kind, such as `layer`; the path of its layer; its name; its
-/// settings.
+/// A custom part of a network that a registry builds.
 struct Wanted<'a> {
+    /// The kind of the part, such as `layer`.
     part: &'static str,
+    /// The path of the layer to which the part belongs; empty for the whole network.
     path: &'a str,
+    /// The name by which the part was saved.
     name: &'a str,
+    /// The settings of the part, as text.
     settings: &'a str,
 }
 
@@ -304,8 +307,8 @@ impl Wanted<'_> {
         build(argument, self.settings).map_err(|reason| self.failed(reason))
     }
 
-    /// Refuses a part whose property `what`, such as its name or settings, was built as `found`, while its description
-    /// has `expected`.
+    /// Refuses a part that was built with another property than it was saved with. `what` names the property, such as
+    /// `settings`; its text is `expected` in the layer specification, and `found` in the part.
     fn same(&self, what: &'static str, expected: &str, found: &str) -> Result<(), Error> {
         if expected == found {
             return Ok(());

@@ -11,7 +11,7 @@ use core::fmt;
 pub struct SummaryRow {
     /// The path of the layer in the network: `2`, `3.branch.0`.
     pub path: String,
-    /// The kind of the layer in a few words, with some of its settings.
+    /// The kind of the layer in a few words, with some of its settings, such as `Dropout 0.5`.
     pub kind: String,
     /// Values per input row.
     pub input: usize,
@@ -25,7 +25,7 @@ pub struct SummaryRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// A row for each layer, before the rows of the layers inside it.
+    /// A row for each layer, followed by the rows of the layers inside it.
     pub rows: Vec<SummaryRow>,
     /// The number of parameters of the whole network.
     pub parameters: usize,

@@ -35,7 +35,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The values that all steps of a backward pass read.
+/// The values of a recurrent layer that all steps of a backward pass read.
 struct BackwardSteps<'a, T> {
     packed_products: &'a [T],
     h_start: &'a [T],

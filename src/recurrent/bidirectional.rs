@@ -35,8 +35,8 @@ use alloc::boxed::Box;
 pub struct Bidirectional<F, B> {
     forward: F,
     backward: Reversed<B>,
-    /// The sizes, blocks, links and hints of the two directions at construction, checked: forward, then reversed
-    /// backward.
+    /// The results of the descriptive methods, such as [`Layer::hints`], of the two directions, cached at construction:
+    /// of the forward direction, then of the reversed backward direction.
     kept: [Answers; 2],
 }
 
@@ -59,7 +59,7 @@ impl<F, B> Bidirectional<F, B> {
         let mut kept = [checked(Answers::of(&forward), "forward")?, checked(Answers::of(&backward), "backward")?];
         let backward = Reversed::of(backward, kept[1]);
         kept[1] = reversed(kept[1]).map_err(|rule| rule.at("backward"))?;
-        // The Reversed inside does not count as a level, as in a description.
+        // The Reversed inside does not count as a level, as in a layer specification.
         kept[1].depth -= 1;
         let [expected, found] = kept.map(|kept| kept.dims.input);
         if expected != found {
@@ -79,11 +79,11 @@ impl<F, B> Bidirectional<F, B> {
     }
 }
 
-/// The index of the first link of the forward direction. Link 0 is the whole layer; the links of the backward direction
-/// come last.
+/// The index, within the layer, of the first link (factor of the chain rule) of the forward direction. Link 0 is the
+/// whole layer; the links of the backward direction come last.
 const FORWARD_LINK: usize = 1;
 
-/// Sizes of the two directions in a pass, in numbers of values. Arrays hold the forward direction first.
+/// Numbers of values of the two directions in a pass. Arrays hold the forward direction first.
 struct Parts {
     /// Output values per row of each direction.
     widths: [usize; 2],
@@ -102,7 +102,8 @@ struct Parts {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// Returns the sizes of a pass over `shape` in `mode`. `after` is the output shape of the forward direction.
+    /// Returns the numbers of values (outputs, saved values, states, scratch) of each direction in a pass over `shape`
+    /// in `mode`. `after` is the output shape of the forward direction.
     fn parts<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> Parts
     where
         F: Layer<T>,
@@ -125,9 +126,9 @@ impl<F, B> Bidirectional<F, B> {
         FORWARD_LINK + self.kept[0].links
     }
 
-    /// Returns the sizes of a pass over `shape` in `mode`, and the lengths that its slices must have. `after` is the
-    /// output shape of the forward direction. The length of the scratch counts the two outputs alone, since each
-    /// direction checks its own scratch.
+    /// Returns the numbers of values of each direction in a pass over `shape` in `mode`, and the lengths that the
+    /// slices of the pass must have. `after` is the output shape of the forward direction. The least length of the
+    /// scratch is that of the two outputs alone, since each direction checks its own scratch.
     fn sizes_of_pass<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>, mode: Mode) -> (Parts, PassLengths)
     where
         F: Layer<T>,
@@ -153,8 +154,8 @@ impl<F, B> Bidirectional<F, B> {
 }
 
 impl<F, B> Bidirectional<F, B> {
-    /// Returns the sizes, blocks, links and hints of the bidirectional layer, from those of the two directions. Refuses
-    /// a layer that is nested too deep.
+    /// Returns the results of the descriptive methods, such as [`Layer::hints`], of the bidirectional layer, from those
+    /// of the two directions. Refuses a layer that is nested too deep.
     fn answers<T: Scalar>(&self) -> Result<Answers, LayerRule>
     where
         F: Layer<T>,

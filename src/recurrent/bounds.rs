@@ -12,13 +12,14 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The number of steps beyond which a recurrent layer states no bounds, since they are a table with an entry per step.
+/// The number of steps beyond which a recurrent layer states no bounds on its Jacobians: they are a table with an entry
+/// per step.
 pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 
 impl Unrolled {
-    /// Returns bounds on the Jacobians of the first `steps` steps of the layer with this `cell` and the parameters `w`,
-    /// recurrent dropout and zoneout included. `None` if the cell states none, `w` is too short, or there are more than
-    /// [`MOST_BOUNDED_STEPS`] steps.
+    /// Returns, for each of the first `steps` steps, bounds on its Jacobian for the layer with this `cell` and the
+    /// parameters `w`, recurrent dropout and zoneout included. `None` if the cell states none, `w` is too short, or
+    /// there are more than [`MOST_BOUNDED_STEPS`] steps.
     fn step_bounds<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
         if w.len() < self.dims().parameters || steps > MOST_BOUNDED_STEPS {
             return None;

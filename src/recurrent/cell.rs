@@ -16,18 +16,19 @@ use core::{fmt::Debug, ops::Range};
 pub enum Operand {
     /// The hidden state of the previous step.
     Hidden,
-    /// The values that the stage before the product wrote to [`CellForward::operand`], such as r ⊙ h.
+    /// The values that the stage before the product wrote to [`CellForward::operand`], such as `r ⊙ h` of a GRU with
+    /// the reset gate r.
     StageOutput,
 }
 
-/// One product with recurrent weights: `U_g · operand`, where U_g holds the rows of U of some gates.
+/// One product with the recurrent weights U: `U_g · operand`, where U_g holds the rows of U of some gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// The gates whose rows of U the product takes.
+    /// The gates whose rows of the recurrent weights U form U_g, the matrix of the product.
     pub gates: Range<usize>,
-    /// The stage that reads the result. The product runs just before it.
+    /// The index of the stage that reads the result. The product runs just before this stage.
     pub stage: usize,
-    /// The vector that U_g multiplies.
+    /// The vector that the product multiplies by U_g, the gates' rows of the recurrent weights.
     pub operand: Operand,
     /// Whether the result is stored in [`CellForward::u`], with a bias of its own, instead of added to
     /// [`CellForward::z`].
@@ -47,9 +48,10 @@ pub struct CellForward<'a, T> {
     pub z: &'a mut [T],
     /// Whether a backward pass can follow. If not, the content of `z` on return is arbitrary.
     pub saves: bool,
-    /// Pre-activations for the monitor; empty if none is active. A stage that adds to a pre-activation adds here too.
+    /// A copy of the pre-activations for the monitor, laid out as `z`; empty if no monitor is active. A stage that
+    /// itself adds to a pre-activation must write the sum here, too.
     pub monitored_z: &'a mut [T],
-    /// Results of the products with [`keep_separate`](Product::keep_separate), for one row, in the order of the
+    /// Results of the products with [`keep_separate`](Product::keep_separate) for this sample, in the order of the
     /// products.
     pub u: &'a [T],
     /// Hidden state of the previous step.
@@ -65,7 +67,8 @@ pub struct CellForward<'a, T> {
 }
 
 impl<'a, T> CellForward<'a, T> {
-    /// Panics unless each slice has the length that `sizes` gives. `cell` is the name of the cell in the message.
+    /// Panics unless each slice has the length that follows from `sizes`, the values per unit, and the number of units,
+    /// the length of `h`. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let (n, operand, monitored) = (self.h.len(), self.operand.len(), self.monitored_z.len());
@@ -122,8 +125,8 @@ pub struct CellBackward<'a, T> {
     pub d_cell_state: &'a mut [T],
     /// Gradient with respect to the operand that this stage wrote; empty at the last stage.
     pub d_operand: &'a [T],
-    /// Gradient with respect to `h_prev`. A stage adds its element-wise part, such as `z ⊙ d_h` of a GRU; the layer
-    /// adds the part that passes through the products.
+    /// Gradient with respect to `h_prev`. A stage adds its element-wise part, such as `z ⊙ d_h` of a GRU with the
+    /// update gate z; the layer adds the part that passes through the products.
     pub d_h_prev: &'a mut [T],
     /// Gradients that the backward pass of a later stage writes for that of an earlier stage.
     pub between_stages: &'a mut [T],
@@ -133,11 +136,11 @@ pub struct CellBackward<'a, T> {
 #[derive(Clone, Copy)]
 pub(super) struct UnitSizes {
     pub(super) gates: usize,
-    /// Gates whose products are kept separate, in `u`.
+    /// The number of gates whose products are kept separate, in `u`.
     pub(super) separate: usize,
     pub(super) cell_state: usize,
     pub(super) between_stages: usize,
-    /// Whether the stage writes an operand.
+    /// Whether the stage writes an operand for the products of the next stage.
     pub(super) operand: bool,
 }
 
@@ -179,7 +182,8 @@ fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
 }
 
 impl<'a, T> CellBackward<'a, T> {
-    /// Panics unless each slice has the length that `sizes` gives. `cell` is the name of the cell in the message.
+    /// Panics unless each slice has the length that follows from `sizes`, the values per unit, and the number of units,
+    /// the length of `h`. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let n = self.h.len();
@@ -234,7 +238,8 @@ pub struct GateBounds {
     /// Recurrent dropout of a rate p counts U `1/(1 − p)` times.
     pub recurrent: f64,
     /// Upper bound on the entries of `U_g h + b_u` for entries of h in [−1, 1]: `max_j (Σ_k |U_g,jk| + |b_u,j|)`.
-    /// U_g are the gate's recurrent weights, and b_u is the bias of its separate product, 0 if it has none.
+    /// U_g are the gate's recurrent weights, and b_u is the bias of its separate product, 0 if it has none. Recurrent
+    /// dropout of a rate p counts U `1/(1 − p)` times.
     pub product: f64,
 }
 
@@ -325,8 +330,9 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         CellSizes::default()
     }
 
-    /// The activation of gate number `_gate`, in the order of [`gates`](Self::gates), for monitors. The default is
-    /// `None`.
+    /// The activation of gate number `_gate`, in the order of [`gates`](Self::gates), for monitors. `None`, the
+    /// default, if no single function gives the gate's values: monitors then receive neither its pre-activations nor
+    /// its values.
     fn activation(&self, _gate: usize) -> Option<&dyn AnyActivation> {
         None
     }
@@ -338,8 +344,8 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// The cell as data. The default is [`CellKind::Custom`] with the name of the type and the `Debug` text as
-    /// settings.
+    /// Returns the kind and the settings of the cell as data. The default is [`CellKind::Custom`] with the name of the
+    /// type and the `Debug` text as settings.
     fn kind(&self) -> CellKind {
         CellKind::Custom { name: core::any::type_name::<Self>().into(), settings: alloc::format!("{self:?}") }
     }

@@ -32,16 +32,17 @@ pub enum CheckpointInterval {
 /// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
 /// one more forward pass, about 1.33 times the whole. Source: Chen et al. 2016; Gruslys et al. 2016.
 ///
-/// An interval is rounded up to whole blocks of steps, in which the backward pass adds dW: as many
-/// steps as have about 128 rows or more, and at least one.
+/// The backward pass first adds up the terms of dW over groups of steps: as many steps as fit in some 128 to 256 rows,
+/// and at least one. An interval is rounded up to whole groups.
 ///
 /// The layers may be recurrent layers that read from the start, activations and dropout. A
 /// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A
 /// layer that reads later steps is refused. Each direction of a bidirectional layer can be checkpointed by itself:
 /// `Bidirectional::new(forward, backward)` takes two of these.
 ///
-/// A monitor receives each link over time once per step, and a link over depth in parts, one per segment
-/// ([`Link::parts_before`](crate::monitor::Link::parts_before)). A budget, statistics and a diagnosis add the parts up.
+/// A monitor receives the links (factors of the chain rule) of each step once, and a link that acts on all steps in
+/// parts, one per segment ([`Link::parts_before`](crate::monitor::Link::parts_before)). A budget, statistics and a
+/// diagnosis add the parts up.
 ///
 /// Recurrent dropout and zoneout are those of the full pass: masks are keyed by sample and step, and computed again.
 ///
@@ -73,10 +74,12 @@ pub struct Checkpointed<T> {
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) layer: Box<dyn Layer<T>>,
-    /// The sizes, blocks, links and hints that this layer stated at construction, checked.
+    /// The results of the descriptive methods, such as [`Layer::hints`], of this layer, cached when the container was
+    /// made.
     pub(super) kept: Answers,
     pub(super) is_recurrent: bool,
-    /// Values of state per sample: h, then the rest; both 0 if the layer is not recurrent.
+    /// The numbers of state values per sample: of h, then of the rest of the state; both 0 if the layer is not
+    /// recurrent.
     pub(super) states: [usize; 2],
     pub(super) parameters: Range<usize>,
     pub(super) first_block: usize,
@@ -89,9 +92,8 @@ impl<T: Scalar> Checkpointed<T> {
     /// # Errors
     /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those that [`Checkpointed`] lists, breaks
     /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The same error is returned where two
-    /// recurrent layers sum their gradients over groups of rows of different sizes. [`Error::Empty`] without a
-    /// recurrent layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval or a
-    /// width of 0.
+    /// recurrent layers first sum their gradients over different numbers of rows. [`Error::Empty`] without a recurrent
+    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval or a width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
             require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
@@ -144,8 +146,8 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     /// Sets the largest interval between checkpoints with which a training pass over `shape` takes at most `bytes` for
-    /// saved values and scratch. Intervals tried are powers of two times the steps of one partial sum of dW. Inputs,
-    /// outputs and parameters are not counted.
+    /// saved values and scratch. The intervals tried are powers of two times the number of steps whose terms of dW form
+    /// one partial sum. Inputs, outputs and parameters are not counted.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; those of
@@ -269,8 +271,8 @@ impl<T: Scalar> Layer<T> for Checkpointed<T> {
     }
 
     /// Saved: the states before the segments, and the saved values and outputs of one segment. Scratch: the largest
-    /// scratch of the layers, two gradients of a segment, three states of the batch, and the partial sums over blocks
-    /// of steps. If `mode` does not save, all of it is scratch.
+    /// scratch of the layers, two gradients of a segment, three states of the batch, and the partial sums of dW. If
+    /// `mode` does not save, all of it is scratch.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         self.memory_with(self.interval, shape, mode)
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The values that all steps of a forward pass read.
+/// The values of a recurrent layer that all steps of a forward pass read.
 struct ForwardSteps<'a, T> {
     /// Whether the pass saves values for a backward pass.
     saves: bool,

@@ -20,14 +20,16 @@ use alloc::{boxed::Box, vec, vec::Vec};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GruVariant {
-    /// On the product: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. This is the variant of PyTorch and cuDNN.
+    /// On the product, for the candidate n and the reset gate r: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. This is
+    /// the variant of PyTorch and cuDNN.
     #[default]
     ResetAfter,
-    /// On the state: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. This is the variant of the paper.
+    /// On the state, for the candidate n and the reset gate r: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. This is the
+    /// variant of Cho et al. 2014.
     ResetBefore,
 }
 
-/// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`.
+/// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with the candidate n and the update gate z.
 ///
 /// `r, z = σ(z_r), σ(z_z)`; [`GruVariant`] defines n. Gates are stacked r, z, n as in PyTorch. The biases of r and z
 /// are the sums of PyTorch's two, and b_u is the block `recurrent_bias`.
@@ -88,8 +90,9 @@ impl Gru {
     }
 
     /// Runs the last stage: `n = tanh(z_n)` and `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with n the candidate and z
-    /// the update gate. With [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n. If `SAVES`, pre-activations
-    /// are overwritten by the numbers from which the backward pass recovers the gates.
+    /// the update gate. With [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n, with
+    /// `u = U_n h_{t−1} + b_u`. If `SAVES`, pre-activations are overwritten by the numbers from which the backward
+    /// pass recovers the gates.
     #[inline(always)]
     fn forward_update<T: Scalar, const SAVES: bool>(&self, unit: CellForward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -130,7 +133,7 @@ impl Gru {
     /// respect to the sums that go into tanh and σ: `∂n = dh ⊙ (1 − z) ⊙ tanh′`,
     /// `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`, `dh_{t−1} += dh ⊙ z`. With the reset after the product
     /// `u = U_n h_{t−1} + b_u`, also `∂r = ∂n ⊙ u ⊙ σ′` and `∂u = ∂n ⊙ r`. With the reset before it,
-    /// `∂z` without σ′ is left in `between_stages` for stage 0.
+    /// `dh ⊙ (h_{t−1} − n)`, which is `∂z` without the factor σ′, is left in `between_stages` for stage 0.
     #[inline(always)]
     fn backward_update<T: Scalar>(&self, unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -223,6 +226,9 @@ impl Cell for Gru {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
+    /// Returns the bounds `√(1 + ‖M‖²) + ½‖U_z‖` for the state and `‖∂n/∂x‖ + ½‖W_z‖` for the
+    /// input, with n the candidate and M and ∂n/∂x bounded as follows.
+    ///
     /// From a state of zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|h − n| ≤ 2`, and with `σ′
     /// ≤ ¼`, `tanh′ ≤ 1`:
     ///

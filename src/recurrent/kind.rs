@@ -21,7 +21,8 @@ pub(crate) trait CellVisitor {
 
 /// The form in which an activation becomes part of a layer or cell: as its own type, or behind a trait object.
 pub(crate) trait ActivationDispatch {
-    /// Calls `visitor` with `activation` in this form; `None` for an activation that this crate cannot build.
+    /// Calls `visitor` with `activation` in this form, and returns its result. `None`, without a call, for an
+    /// activation that cannot have this form, such as a custom one as its own type.
     fn visit<V: ActivationVisitor>(&self, activation: &ActivationKind, visitor: V) -> Option<V::Output>;
 }
 

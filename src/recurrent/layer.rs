@@ -116,8 +116,8 @@ impl<C: Cell> Recurrent<C> {
     /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the
     /// previous state. The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise
     /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A cell
-    /// without cell state does not read `cell`. A certificate uses the bounds of h̃; from state to state it uses
-    /// `√(1 + ‖J‖²)`.
+    /// without cell state does not read `cell`. A certificate uses the bounds of the cell; from state to state it uses
+    /// `√(1 + ‖J‖²)`, with J the Jacobian of the cell.
     ///
     /// Source: Krueger et al. 2017, §3.
     ///

@@ -68,6 +68,9 @@ impl Cell for Lstm {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
+    /// Returns the bounds `[[a + ¼‖U_o‖, 1], [a, 1]]` for the state (h, c), with a as below, and
+    /// `[a + ¼‖W_o‖, a]` for the input, with W in place of U in a.
+    ///
     /// Here t = `step` + 1, and i, f, g, o are the gates with their rows of the weights, such as U_f. From a state of
     /// zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1`, and gates and tanh
     /// within ±1,

@@ -8,13 +8,17 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 
-/// The index of the link of the input product `W x`, over depth. Link 0 is the whole layer.
+/// The index, within a recurrent layer, of the link (factor of the chain rule) of the input product `W x`, which acts
+/// on all steps at once. Link 0 is the whole layer.
 pub(super) const INPUT_LINK: usize = 1;
-/// The index of the link over time at which the gradient of a step's output is added.
+/// The index, within a recurrent layer, of the link (factor of the chain rule) of each step that adds the gradient with
+/// respect to the step's output.
 pub(super) const INJECTION_LINK: usize = 2;
-/// The index of the link over time through the gates and the other element-wise functions of a step.
+/// The index, within a recurrent layer, of the link (factor of the chain rule) of each step through the gates and the
+/// other element-wise functions.
 pub(super) const ACTIVATION_LINK: usize = 3;
-/// The index of the link over time through the products with the recurrent weights U.
+/// The index, within a recurrent layer, of the link (factor of the chain rule) of each step through the products with
+/// the recurrent weights U.
 pub(super) const RECURRENT_LINK: usize = 4;
 
 impl Unrolled {
@@ -74,8 +78,9 @@ impl Unrolled {
     }
 }
 
-/// The gradient through the links of one step, for a monitor. Values from several slices are gathered into one of two
-/// buffers; the other has the gradient before the link. Without an active monitor its methods do nothing.
+/// The gradient through the links (factors of the chain rule) of one step, for a monitor. Values from several slices
+/// are gathered into one of two buffers; the other has the gradient before the link. Without an active monitor its
+/// methods do nothing.
 pub(super) struct StepGradient<'a, T: Scalar> {
     buffers: Option<[&'a mut [T]; 2]>,
     before: usize,
@@ -107,7 +112,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         }
     }
 
-    /// Makes the gathered gradient the gradient before the next link, without a report.
+    /// Takes the gathered gradient as the gradient before the next link (factor of the chain rule), without a report.
     pub(super) fn advance(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.swap(0, 1);
@@ -115,8 +120,9 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         (self.before, self.gathered) = (self.gathered, 0);
     }
 
-    /// Reports the link with index `link` within the layer: the gradient before it and the gathered one, which is then
-    /// the gradient before the next link. `activation` is that of the link, if it is a single one.
+    /// Reports the link (factor of the chain rule) with index `link` within the layer, of the kind `factor`: the
+    /// gradient before it and the gathered one, which is then the gradient before the next link. `activation` is that
+    /// of the link, if it is a single one.
     pub(super) fn report(&mut self, link: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
             let link = self.ctx.path.part(link).link(factor, self.ctx.shape).at_step(self.step);

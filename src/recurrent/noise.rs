@@ -18,7 +18,7 @@ pub struct StateNoise {
     /// The rate of [`zoneout`](super::Recurrent::zoneout) of h.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub zoneout_hidden: f64,
-    /// The rate of zoneout of the cell state.
+    /// The rate of [`zoneout`](super::Recurrent::zoneout) of the cell state.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub zoneout_cell: f64,
 }
@@ -37,7 +37,7 @@ impl StateNoise {
         rates.into_iter().filter(|(_, rate)| *rate != 0.0)
     }
 
-    /// Returns [`Error::Parameter`] if a rate is outside \[0, 1).
+    /// Checks the rates: returns [`Error::Parameter`] if one is outside \[0, 1).
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.facts().try_for_each(|(what, rate)| {
             require((0.0..1.0).contains(&rate), what, "a rate of at least 0 and below 1", rate)
@@ -62,7 +62,7 @@ impl StateNoise {
 
     /// Overwrites `mask` with the mask of recurrent dropout, `hidden` values for each sample: 0 with the probability of
     /// the rate, otherwise 1/(1 − rate). In a pass that draws no masks all are 1. `ctx` is the context of the link
-    /// whose values the mask multiplies.
+    /// (factor of the chain rule) whose values the mask multiplies; its index keys the mask.
     pub(super) fn write_mask<T: Scalar>(&self, ctx: &Context<'_, T>, hidden: usize, mask: &mut [T]) {
         if !ctx.draws_masks() {
             return mask.fill(T::one());
@@ -76,7 +76,7 @@ impl StateNoise {
         }
     }
 
-    /// Returns the rates and the key of zoneout in a pass. `ctx` is the context of the layer's first link.
+    /// Returns the rates of zoneout in a pass, and the key of its masks. `ctx` is the context of the layer.
     pub(super) fn zoneout<T: Scalar>(&self, ctx: &Context<'_, T>) -> Zoneout {
         let (key, link, trains) = (ctx.dropout, ctx.path.index(), ctx.draws_masks());
         Zoneout { rates: [self.zoneout_hidden, self.zoneout_cell], key, link, trains }
@@ -93,9 +93,9 @@ pub(super) const HIDDEN: usize = 0;
 /// The index of the cell state in arrays of the two pieces of a state, h and cell state.
 pub(super) const CELL: usize = 1;
 
-/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. Where
-/// masks are drawn d is 1 with the probability of the rate, 0 otherwise, for each unit of each step; otherwise d is the
-/// rate.
+/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed.
+/// Where masks are drawn d is 1 with the probability of the rate, 0 otherwise, for each unit of each step; otherwise d
+/// is the rate.
 #[derive(Clone, Copy)]
 pub(super) struct Zoneout {
     rates: [f64; 2],

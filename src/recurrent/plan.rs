@@ -129,7 +129,7 @@ impl Sizes {
         saturating_sum([self.z, self.u, self.operands, self.cell_state, self.masked, h, cell])
     }
 
-    /// Returns an upper bound on the number of values per row of a gradient that a monitor receives within a step.
+    /// Returns an upper bound on the length, per row, of a gradient that a monitor receives within a step.
     pub(super) fn live(&self) -> usize {
         saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
     }
@@ -152,7 +152,8 @@ pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: u
 /// The fewest and the most rows whose input projections `W x` are computed as one product.
 const TOGETHER: [usize; 2] = [128, 256];
 
-/// A quarter of a level-2 cache of 1 MiB, in bytes.
+/// The size, in bytes, that the pre-activations of input projections computed together should not exceed: a quarter of
+/// a level-2 cache of 1 MiB.
 const NEAR: usize = 256 * 1024;
 
 /// The name of the scratch in the message of a panic.
@@ -280,8 +281,8 @@ impl Unrolled {
         }
     }
 
-    /// Splits the parameters of the layer into W, U, b and b_u, the bias of the separate products. Without biases the
-    /// last two are empty.
+    /// Splits the parameters of the layer into the input weights W, the recurrent weights U, the bias b, and b_u, the
+    /// bias of the separate products. Without biases the last two are empty.
     pub(super) fn split<'w, T>(&self, w: &'w [T]) -> [&'w [T]; 4] {
         let Sizes { z, .. } = self.sizes();
         let (weight, rest) = w.split_at(z.saturating_mul(self.inputs));
@@ -303,7 +304,7 @@ impl Unrolled {
         self.plan.products.iter().filter(|product| product.keep_separate).flat_map(|product| product.gates.clone())
     }
 
-    /// Returns two lengths, in values: of the packed matrices U_g of all recurrent products for the forward pass, and
+    /// Returns the length, in values, of the packed matrices U_g of all recurrent products: for the forward pass, then
     /// for the backward pass. U_g holds the rows of U of the gates of a product.
     pub(super) fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
@@ -312,8 +313,8 @@ impl Unrolled {
         [forward, saturating_sum(outputs().map(|outputs| packed_b_len::<T>(hidden, outputs)))]
     }
 
-    /// Returns the length of the buffer for partial sums of the gradient of the parameters, over blocks of steps of a
-    /// pass over `shape`.
+    /// Returns the length, in values, of the buffer for the partial sums, over groups of steps, of the gradient of the
+    /// parameters in a pass over `shape`.
     pub(super) fn sum_buffer<T: Scalar>(&self, shape: BatchShape<'_>) -> usize {
         let blocks = shape.steps.div_ceil(self.steps_together::<T>(shape.batch.max(1)));
         BlockSum::<T>::buffer_len(self.dims().parameters, blocks)

@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
-    /// The sizes, blocks, links and hints that the inner layer stated at construction, checked.
+    /// The results of the descriptive methods, such as [`Layer::hints`], of the inner layer, cached at construction.
     kept: Answers,
 }
 
@@ -36,7 +36,8 @@ impl<L> Reversed<L> {
         Ok(Reversed { kept: checked.map_err(|rule| rule.at(""))?, layer })
     }
 
-    /// Wraps `layer` in a reversed layer. `kept` holds the sizes, blocks, links and hints of `layer`, checked before.
+    /// Wraps `layer` in a reversed layer. `kept` holds the checked results of the descriptive methods, such as
+    /// [`Layer::hints`], of `layer`.
     pub(super) fn of(layer: L, kept: Answers) -> Self {
         Reversed { layer, kept }
     }
@@ -48,8 +49,8 @@ fn hints(layer: Hints) -> Hints {
     Hints { overwrites_dw: layer.overwrites_dw, ..Hints::NONE.ignores_x().ignores_y() }
 }
 
-/// Returns the sizes, blocks, links and hints of a reversed layer, given those of the inner layer. Refuses a reversed
-/// layer that is nested too deep.
+/// Returns the results of the descriptive methods, such as [`Layer::hints`], of a reversed layer, given those of the
+/// inner layer, `kept`. Refuses a reversed layer that is nested too deep.
 pub(super) fn reversed(kept: Answers) -> Result<Answers, LayerRule> {
     Ok(Answers {
         depth: Answers::above(kept.depth)?,
@@ -115,7 +116,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         Structure::chain().recorded(Recorded::Checked(reversed(self.kept))).kept_part("", &self.layer, self.kept)
     }
 
-    /// Returns the bound of the inner layer, `None` if it has none: the order of rows does not change a norm.
+    /// Returns the gain bound of the inner layer, `None` if it has none: the order of rows does not change a norm.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.layer.gain_bound(w, shape)
     }

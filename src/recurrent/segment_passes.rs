@@ -59,8 +59,8 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     /// Overwrites the start of `dy` with the gradient of the last layer's output over the steps `steps` of a pass over
-    /// `shape`, and returns its length. `from` is the gradient of the output of the whole pass: of the last step of
-    /// each sample if there is a `LastStep`.
+    /// `shape`, and returns its length, in values. `from` is the gradient of the output of the whole pass: of the last
+    /// step of each sample if there is a `LastStep`.
     ///
     /// With a `LastStep`, leading zero rows are omitted if the last layer allows it and the pass is not `monitored`.
     fn spread(&self, shape: BatchShape<'_>, steps: Range<usize>, monitored: bool, from: &[T], dy: &mut [T]) -> usize {

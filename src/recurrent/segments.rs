@@ -11,15 +11,15 @@ use core::ops::Range;
 /// The division of a pass into segments. Each segment except the last is a whole number of groups of `block` steps.
 pub(super) struct Plan {
     pub(super) batch: usize,
-    /// The number of steps whose gradients form one partial sum.
+    /// The number of steps whose terms of the parameters' gradient form one partial sum.
     pub(super) block: usize,
-    /// The number of partial sums of gradients in the pass.
+    /// The number of partial sums of the parameters' gradient in the pass.
     pub(super) blocks: usize,
     /// The number of steps in a segment.
     pub(super) steps: usize,
-    /// A bound on the number of segments that does not shrink when batch or steps grow.
+    /// An upper bound on the number of segments. For a larger batch or more steps it is not smaller.
     pub(super) slots: usize,
-    /// A bound on the rows of a segment that does not shrink when batch or steps grow.
+    /// An upper bound on the number of rows of a segment. For a larger batch or more steps it is not smaller.
     pub(super) rows: usize,
 }
 
@@ -72,13 +72,13 @@ pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to
     }
 }
 
-/// A monitor that passes the events of a segment on as events of the whole pass. Links over time get their steps in the
-/// whole pass; links over depth get the numbers of segments before and after.
+/// A monitor that passes the events of a segment on as events of the whole pass. Links (factors of the chain rule) of
+/// one step get this step in the whole pass; links of all steps get the numbers of segments before and after.
 pub(super) struct OfSegment<'a, T> {
     pub(super) monitor: &'a mut dyn GradientMonitor<T>,
     /// The first step of the segment.
     pub(super) first: usize,
-    /// The samples and steps of the whole pass.
+    /// The batch shape of the whole pass.
     pub(super) shape: BatchShape<'a>,
     /// The numbers of segments before and after this one, in the order in which the forward or backward pass runs them.
     pub(super) parts: [usize; 2],
@@ -100,8 +100,8 @@ impl<T: Scalar> GradientMonitor<T> for OfSegment<'_, T> {
     }
 }
 
-/// Returns the link `at` of a segment as a link of the whole pass over `shape`. `first` is the first step of the
-/// segment; `before` and `after` count the other segments, in the order in which they run.
+/// Returns the link `at` (factor of the chain rule) of a segment as a link of the whole pass over `shape`. `first` is
+/// the first step of the segment; `before` and `after` count the other segments, in the order in which they run.
 fn of_pass<'l>(at: &Link<'l>, first: usize, shape: BatchShape<'l>, [before, after]: [usize; 2]) -> Link<'l> {
     match at.step {
         Some(step) => Link { step: Some(step + first), shape, ..*at },

@@ -10,7 +10,7 @@ use crate::{
     scalar::Scalar,
 };
 
-/// A cell as a trait object, with the methods that a recurrent layer calls in its passes.
+/// The methods of a cell that a recurrent layer calls in its passes, for a trait object.
 pub(super) trait Stages<T>: Sync {
     /// Runs one stage for all active samples of a step.
     fn forward(&self, step: ForwardStage<'_, T>);

@@ -56,7 +56,7 @@ pub(super) struct Operands<'a, T> {
     pub(super) samples_before: usize,
     /// The masked h of recurrent dropout, which the products read in place of h; empty without recurrent dropout.
     pub(super) masked: &'a [T],
-    /// The initial h, which is empty if it is zero.
+    /// The initial h of all samples; empty if it is zero.
     pub(super) h_start: &'a [T],
 }
 
@@ -94,8 +94,9 @@ impl Unrolled {
         });
     }
 
-    /// Does the work of [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias alone. The last
-    /// slices but one hold the gradients of these rows, to which the terms are added; the bias may be empty.
+    /// Does the work of [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias alone. `d_weight`,
+    /// `d_recurrent` and `d_bias` hold the gradients of these rows, to which the terms are added; without a bias the
+    /// last is empty.
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,

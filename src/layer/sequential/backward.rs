@@ -14,7 +14,7 @@ use crate::{kernel::prefetch::request, scalar::Scalar};
 impl<T: Scalar> Sequential<T> {
     /// Runs the layers in reverse order. The parameters `w` are updated in place, or their gradient is computed into
     /// `pass.dw`: added, or overwritten if `pass.overwrite_dw` is set. Layers before the first with a trainable block
-    /// are skipped unless the gradient of the input or the initial state is wanted.
+    /// are skipped, unless the pass asks for the gradient of the input or of the initial state.
     pub(super) fn backward_links(&self, w: Parameters<'_, T>, pass: Backward<'_, T>) {
         let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;

@@ -9,7 +9,8 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The largest number of layers whose memory one layer prefetches: a norm, an activation, dropout and the next product.
+/// The largest number of layers whose memory one layer prefetches: for example a norm, an activation, dropout and the
+/// next product.
 const REACH: usize = 4;
 
 /// The size of the parameters in bytes beyond which a level-2 cache does not hold them from pass to pass.
@@ -57,8 +58,8 @@ impl<T: Scalar> Sequential<T> {
         rows.saturating_mul(self.saved[links.end] - self.saved[links.start])
     }
 
-    /// Returns the number of values that the layer `link` saves in a pass over `shape`, which has `rows` rows, in
-    /// `mode`, and the number of its state values for all samples.
+    /// Returns, for the layer `link` in a pass over `shape`, which has `rows` rows, in `mode`: the number of values
+    /// that it saves, then the number of its state values for all samples.
     #[inline]
     pub(super) fn own(link: &Entry<T>, shape: BatchShape<'_>, rows: usize, mode: Mode) -> [usize; 2] {
         if link.kept.by_row {
@@ -68,7 +69,8 @@ impl<T: Scalar> Sequential<T> {
         [memory.saved, saturating_product(&[memory.state, shape.batch])]
     }
 
-    /// Returns the number of values between layers that are kept for the backward pass, for a network input of `shape`.
+    /// Returns the number of values between layers (outputs of one layer, inputs of the next) that are kept for the
+    /// backward pass, for a network input of `shape`.
     #[inline(always)]
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
         let links = self.links.len();
@@ -84,7 +86,8 @@ impl<T: Scalar> Sequential<T> {
         saturating_sum((1..self.links.len()).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
     }
 
-    /// Returns the largest number of values between two layers, for a network input of `shape`.
+    /// Returns the largest number of values between two layers (the output of one, the input of the next), for a
+    /// network input of `shape`.
     #[inline(always)]
     pub(super) fn widest(&self, shape: BatchShape<'_>) -> usize {
         match self.changing.is_empty() {
@@ -100,8 +103,8 @@ impl<T: Scalar> Sequential<T> {
         (1..self.links.len()).map(between).max().unwrap_or(0)
     }
 
-    /// The lengths of the two buffers for rows between layers, for a network input of `shape`. With two layers only one
-    /// gradient lies between them; the caller holds the others.
+    /// Returns the lengths, in values, of the two buffers for rows between layers, for a network input of `shape`. The
+    /// second is 0 for up to two layers: then only one gradient lies between layers, and the caller holds the others.
     #[inline]
     pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
         let widest = self.widest(shape);
@@ -114,20 +117,20 @@ impl<T: Scalar> Sequential<T> {
         self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR
     }
 
-    /// Whether layer `i` has a matrix of parameters, unlike a norm with two values per column.
+    /// Whether layer `i` has a matrix of parameters: more parameters than a norm, which has two per input column.
     pub(super) fn multiplies(&self, i: usize) -> bool {
         self.parameters(i).len() > self.width_before(i).saturating_mul(2)
     }
 
-    /// Returns the layers after layer `i`, up to and including the next one with a matrix of parameters, at most
-    /// [`REACH`].
+    /// Returns the layers after layer `i` up to and including the next one with a matrix of parameters, but at most
+    /// [`REACH`] layers.
     pub(super) fn above(&self, i: usize) -> Range<usize> {
         let all = i + 1..self.links.len().min(i + 1 + REACH);
         all.start..all.clone().find(|&i| self.multiplies(i)).map_or(all.end, |i| i + 1)
     }
 
-    /// Returns the layers before layer `i`, down to and including the next one with a matrix of parameters, at most
-    /// [`REACH`].
+    /// Returns the layers before layer `i` down to and including the next one with a matrix of parameters, but at most
+    /// [`REACH`] layers.
     pub(super) fn below(&self, i: usize) -> Range<usize> {
         let all = i.saturating_sub(REACH)..i;
         all.clone().rfind(|&i| self.multiplies(i)).unwrap_or(all.start)..i

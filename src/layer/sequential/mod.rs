@@ -41,9 +41,10 @@ pub struct Sequential<T> {
     /// Prefix sums of the widths of the activations kept for the backward pass. The activations before layer 0 and
     /// after the last layer belong to the caller.
     kept: Vec<usize>,
-    /// Prefix sums of the numbers of values that each layer saves per row; a layer without a fixed number counts as 0.
+    /// Prefix sums over the layers of the numbers of values that each saves per row; a layer without a fixed number
+    /// counts as 0.
     saved: Vec<usize>,
-    /// The parameters of layer i are `starts[i]..starts[i + 1]` of the network's.
+    /// The first parameter of each layer: layer i has the parameters `starts[i]..starts[i + 1]` of the network.
     starts: Vec<usize>,
     /// The indices of the layers whose output may have another batch shape than their input.
     changing: Vec<usize>,
@@ -64,7 +65,7 @@ struct Entry<T> {
     kept_width: usize,
     /// The number of values that the layer saves per row; 0 if it does not save a fixed number per row.
     saved_width: usize,
-    /// The results of the layer's descriptive methods, cached when it was added.
+    /// The results of the layer's descriptive methods, such as [`Layer::hints`], cached when it was added.
     kept: Answers,
     /// Whether the layer is one of this crate without parts, which gives the same answers in every pass.
     is_own: bool,
@@ -104,8 +105,8 @@ impl<T: Scalar> Sequential<T> {
         T::sequential_push(self, layer, false)
     }
 
-    /// Adds a layer as [`push_boxed`](Self::push_boxed). `own` states whether it is a layer of this crate. Such a layer
-    /// does not check the slices of a pass again.
+    /// Adds a layer as [`push_boxed`](Self::push_boxed). `own` states whether it is a layer of this crate. Such a
+    /// layer, if it has no parts, does not check the slices of a pass again.
     pub(crate) fn push_made(&mut self, layer: Box<dyn Layer<T>>, own: bool) -> Result<(), Error> {
         let i = self.links.len();
         let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
@@ -194,8 +195,8 @@ const SCRATCH: &str = "`scratch` of Sequential";
 const STATE: &str = "the state of Sequential";
 
 impl<T: Scalar> Sequential<T> {
-    /// Returns the results of the network's descriptive methods, from those of its layers. Refuses a network that is
-    /// nested too deep.
+    /// Returns the results of the network's descriptive methods, such as [`Layer::hints`], from those of its layers.
+    /// Refuses a network that is nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
         let parts = self.links.iter().map(|link| link.kept);
         let answers = Answers::of_parts(self.dims(), self.hints(), [0; 2], parts)?;
@@ -204,7 +205,7 @@ impl<T: Scalar> Sequential<T> {
         Ok(Answers { keeps_rows: self.changing.is_empty(), saved, by_row, ..answers })
     }
 
-    /// The lengths that the slices of a pass must have, for an input of `shape`.
+    /// Returns the lengths that the slices of a pass through the network must have, for an input of `shape`.
     #[inline(always)]
     fn lengths(&self, shape: &BatchShape<'_>) -> PassLengths {
         if self.changing.is_empty() {
@@ -290,13 +291,13 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
     /// Saved: the rows between layers that the backward pass reads, and the saved values of each layer. Scratch: two
     /// buffers for other rows, or one for two layers; the largest scratch of any layer; with threads the scratch of
-    /// spans.
+    /// spans (layers through which each thread takes some of the samples).
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         T::sequential_memory(self, shape, mode)
     }
 
-    /// Returns the promises of the first layer about x and dx, and of the last layer about y and dy. Without layers
-    /// nothing is read.
+    /// Returns the promises of the first layer about x and dx, of the last layer about y and dy, and of a single layer
+    /// about its saved values. Without layers nothing is read.
     fn hints(&self) -> Hints {
         let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.hints));
         Hints {

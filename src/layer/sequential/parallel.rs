@@ -20,11 +20,12 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The largest number of parameters of a layer in a span. Each thread packs the weights for itself, which for a larger
-/// layer takes longer than a synchronization.
+/// The largest number of parameters of a layer in a span (layers through which each thread takes some of the samples).
+/// Each thread packs the weights for itself, which for a larger layer takes longer than a synchronization.
 pub(super) const SMALL: usize = 1 << 15;
 
-/// The number of values of dy that a span keeps in the backward pass: 256 KiB of `f32`, half of a level-2 cache.
+/// The room, in values, for the gradients between the layers of a span (layers through which each thread takes some of
+/// the samples). It is 256 KiB of `f32`, half of a level-2 cache.
 const KEPT: usize = 1 << 16;
 
 /// A range of layers, and the number of parts into which their samples are divided among threads.
@@ -40,15 +41,15 @@ impl<T: Scalar> Sequential<T> {
         self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
     }
 
-    /// Returns the range of layers that can be in spans that contains layer `i`; `None` if layer `i` cannot be in a
-    /// span.
+    /// Returns the consecutive layers around layer `i` that can be in spans (layers through which each thread takes
+    /// some of the samples); `None` if layer `i` cannot be in a span.
     fn run_of(&self, i: usize) -> Option<Range<usize>> {
         let first = self.runs.partition_point(|run| run.end <= i);
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// Returns the number of parts into which threads should divide `rows` rows for the layers `links`; 1 if threads do
-    /// not pay.
+    /// Returns the number of parts into which `rows` rows should be divided among threads for the layers `links`; 1 if
+    /// threads do not pay.
     fn parts(&self, links: Range<usize>, rows: usize) -> usize {
         // An elementwise value costs about as much as eight multiplications of a product.
         let columns = self.columns[links.end] - self.columns[links.start];
@@ -58,8 +59,9 @@ impl<T: Scalar> Sequential<T> {
         part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
     }
 
-    /// Returns the scratch, in values, for spans of up to `rows` rows, in addition to that of the layers. It holds the
-    /// kept dy, and for each part the largest scratch of any layer plus a discarded weight gradient. 0 without spans.
+    /// Returns the scratch, in values, for spans (layers through which each thread takes some of the samples) in a pass
+    /// over up to `rows` rows in `mode`, in addition to that of the layers. It holds the kept gradients dy, and for
+    /// each part of the samples the largest scratch of any layer plus a discarded weight gradient. 0 without spans.
     fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
@@ -89,8 +91,9 @@ impl<T: Scalar> Sequential<T> {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// Returns the span that begins with layer `i`, for `rows` rows; `None` if threads do not pay for one. The outputs
-    /// of the span's last layer are kept for the backward pass.
+    /// Returns the span (layers through which each thread takes some of the samples) that begins with layer `i`, in a
+    /// forward pass over `rows` rows; `None` if threads do not pay for one. The outputs of the span's last layer are
+    /// kept for the backward pass.
     pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
@@ -98,8 +101,9 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// Returns a span that ends with the last of `links` and begins within them, for `rows` rows; `None` if threads do
-    /// not pay for one.
+    /// Returns a span (layers through which each thread takes some of the samples) that ends with the last of the
+    /// layers `links` and begins within them. It is for a backward pass over `rows` rows; `None` if threads do not pay
+    /// for one.
     pub(super) fn span_before(&self, links: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;
@@ -114,8 +118,8 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Runs the forward pass of a span with the network's parameters `w`, without a monitor. The slices of `pass` are
-    /// those of the span; `pass.y` receives the kept outputs of its layers, and other outputs use the buffers
-    /// `passing`.
+    /// those of the span alone. `pass.y` receives those outputs of its layers that the backward pass reads, in order;
+    /// other outputs use the buffers `passing`.
     pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { x, y, saved, scratch, ctx: Context { shape, mode, dropout, path, .. }, .. } = pass;
         let (Range { start, end }, far) = (span.links.clone(), self.is_far());
@@ -135,8 +139,8 @@ impl<T: Scalar> Sequential<T> {
         });
     }
 
-    /// Returns the widths of the layers `links`: the input widths, the output width of the last layer, and the saved
-    /// values per row.
+    /// Returns the widths of the layers `links`, as prefix sums: of all inputs and the last output, of those of them
+    /// that are kept for the backward pass, and of the saved values per row.
     fn widths(&self, links: Range<usize>) -> Widths<'_> {
         let Range { start, end } = links;
         Widths {
@@ -147,7 +151,8 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Runs the backward pass of a span with the network's parameters `w`, without a monitor. The slices of `pass` are
-    /// those of the span; `inner` has the kept inputs of all its layers except the first, whose input is `pass.x`.
+    /// those of the span alone; `inner` has the kept inputs of all its layers except the first, whose input is
+    /// `pass.x`.
     ///
     /// With plain gradient descent in place the parameters of the span are updated. Otherwise their gradient is written
     /// to `pass.dw`: added, or overwritten if `pass.overwrite_dw` is set.
