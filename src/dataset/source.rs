@@ -64,7 +64,8 @@ pub struct ChosenRows<'b> {
 }
 
 impl ChosenRows<'_> {
-    /// Calls `visit` with the index of each chosen row among the rows of all samples of the data, in time-major order.
+    /// Calls `visit` with the index of each chosen row among all rows of the data: first the rows of all samples at the
+    /// first step, then those at the next.
     pub(super) fn each(&self, mut visit: impl FnMut(usize)) {
         for step in self.steps.clone() {
             if self.lengths.is_empty() {

@@ -16,15 +16,16 @@ pub(crate) enum Direction {
 /// The row ranges of threads in a chain begin at multiples of this number of rows, so no tile of a product is cut.
 pub(crate) const GRAIN: usize = 8;
 
-/// Prefix sums of the widths of the matrices of a chain: the width of matrix k is `all[k + 1] − all[k]`.
+/// Prefix sums of the widths of the n matrices of a chain, each slice with n + 1 entries from 0 to the total: the width
+/// of matrix k is `all[k + 1] − all[k]`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Widths<'a> {
     /// Prefix sums of the widths, in columns, of all matrices.
     pub all: &'a [usize],
     /// Prefix sums of the widths of the stored matrices, in which a matrix that is not stored counts as 0 columns wide.
     pub stored: &'a [usize],
-    /// Prefix sums of the numbers of saved values per row. Step k, between matrix k and matrix k + 1, saves
-    /// `saved[k + 1] − saved[k]` values per row.
+    /// Prefix sums of the numbers of saved values per row, with as many entries as steps and one. Step k, between
+    /// matrix k and matrix k + 1, saves `saved[k + 1] − saved[k]` values per row.
     pub saved: &'a [usize],
 }
 

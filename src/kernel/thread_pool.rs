@@ -20,7 +20,7 @@ impl ThreadPool {
 /// Runs `pass` on `pool`, or on this thread alone if there is none.
 ///
 /// It is inlined, so that the captures of `pass`, such as the slices of a layer's pass, are built where they are used.
-/// A copy would load them with other widths than they were stored.
+/// A copy reads them in wider words than they were written, which waits for the writes.
 #[inline(always)]
 pub(crate) fn install<R>(pool: Option<&mut ThreadPool>, pass: impl FnOnce() -> R) -> R {
     match pool {

@@ -20,9 +20,9 @@ pub struct LinkBudget {
     pub step: Option<usize>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
-    /// The norm of the gradient with respect to the link's output.
+    /// The norm of the gradient that enters the link in the backward pass: that with respect to the link's output.
     pub norm_in: NormStats,
-    /// The norm of the gradient with respect to the link's input.
+    /// The norm of the gradient that leaves the link in the backward pass: that with respect to the link's input.
     pub norm_out: NormStats,
 }
 

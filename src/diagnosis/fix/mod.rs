@@ -302,8 +302,9 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
 
 /// Returns the fixes that all strategies propose for `context`, best first.
 ///
-/// The order is: fixes that remove the cause itself, fixes whose predicted decades to the first weights are within the
-/// thresholds, least effort; among equal fixes first the one that redraws only the layers named by the finding.
+/// Fixes that remove the cause itself come first, then those whose predicted decades to the first weights are within
+/// the thresholds, then those of least effort. Among equal fixes the one that redraws only the layers named by the
+/// finding comes first.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};

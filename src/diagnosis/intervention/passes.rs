@@ -255,9 +255,9 @@ impl Bench<'_> {
     }
 
     /// Measures changes for recurrent layers whose state's gradient changes, over a sequence, by more than `line`
-    /// decades of either sign in `seen`: orthogonal recurrent matrices, and gates that keep the state; if neither
-    /// repairs a layer, its input weights redrawn. Returns (1) for each layer and change the decades of one step back
-    /// in time, and (2) the layers whose redrawn input weights have a smaller norm.
+    /// decades of either sign in `seen`: orthogonal recurrent matrices, and gates that keep the state. If neither
+    /// repairs a layer, its input weights are redrawn. Returns (1) for each layer and change the decades of one step
+    /// back in time, and (2) the layers whose redrawn input weights have a smaller norm.
     fn over_time(&self, network: &dyn Layer<f64>, seen: &Statistics, line: f64) -> Result<(Tried, Vec<String>), Error> {
         let far = |state: &&StateStatistics| {
             let total = (state.per_step().mean() * state.reach() as f64).abs();

@@ -67,16 +67,22 @@ struct Units {
     /// Three consecutive ranges with a value for each unit: Σ |φ′|, the number of examples in this sum, and the
     /// number of examples for which the unit passed a non-zero gradient.
     sums: Vec<f64>,
+    /// The number of examples of the window so far; each step of a sequence counts as one.
     examples: f64,
     /// Whether gradients of the current pass were added to `sums`.
     is_read: bool,
+    /// The number of passes of the window so far.
     batches: u64,
+    /// The mean of |φ′| over units and examples.
     slope: f64,
+    /// The fraction of units whose mean |φ′| is below [`SATURATED`] times sup |φ′|.
     saturated: f64,
+    /// The fraction of units that passed no gradient for any example of the window.
     inactive_fraction: f64,
     /// In the first pass whose gradient is large enough to compute φ′: the mean slope, and the fractions of
     /// saturated units and of units that passed no gradient.
     first: Option<[f64; 3]>,
+    /// The inactive fraction at the end of the last whole window.
     dead: Option<f64>,
 }
 
@@ -244,8 +250,9 @@ impl LinkStatistics {
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
-    /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, in the current window of at
-    /// least 10 passes and 2,000 examples.
+    /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, over the passes of the current
+    /// window so far. A window has at least 10 passes and 2,000 examples. 0 before the first backward pass, and for a
+    /// link without an activation.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }

@@ -12,12 +12,17 @@ use alloc::{vec, vec::Vec};
 /// a batch), is 0 for random batches, and 1 if all rows of a batch are equal (Fisher 1925, chapter 7).
 #[derive(Clone, Debug)]
 pub(super) struct Mixing {
-    /// The exponential moving average of the batch means.
+    /// For each output column: the exponential moving average, over batches, of the mean of ∂L/∂y over a batch's rows.
     mean: Vec<f64>,
+    /// For each output column: the sum of ∂L/∂y over the rows of the last batch.
     sum: Vec<f64>,
+    /// B times the squared distance of a batch's mean from `mean`, summed over columns.
     between: RunningMoments,
+    /// The variance of the rows within a batch, summed over columns.
     within: RunningMoments,
+    /// The number B of rows of the largest batch.
     rows: f64,
+    /// The number of batches of the largest size.
     batches: u64,
 }
 

@@ -92,7 +92,8 @@ const INTERRUPTED: [u64; 2] = [3, 503];
 const FEW: u64 = 40;
 /// The number of steps from one metric, such as a validation loss, to the next; a transform receives it by `on_metric`.
 const EPOCH: u64 = 10;
-/// The magnitudes of gradients, in turn: below and above usual thresholds.
+/// The standard deviations of the test gradients, one per update, repeated from the start: some below and some above
+/// common thresholds of clipping.
 const SIZES: [f64; 8] = [1.0, 0.01, 1.0, 100.0, 0.3, 1e-3, 1.0, 10.0];
 
 /// One of `OFF` consecutive values of a gradient is 0.

@@ -19,7 +19,8 @@ use std::{
 const BATCHES: [f64; 3] = [0.1, 1.0, 5.0];
 /// A batch that takes so many times as long on the processor, and some seconds, does not end.
 const PATIENCE: f64 = 10.0;
-/// A batch that waits so many times as long as it may compute does not end either; other programs may take the processor.
+/// A batch that waits so many times as long as it may compute does not end either; other programs may take the
+/// processor.
 const WAIT: u32 = 20;
 /// Seconds of the processor for a test without a mutant.
 const PLAIN: u64 = 600;
