@@ -147,7 +147,7 @@ impl<F, B> Bidirectional<F, B> {
     where
         B: Layer<T>,
     {
-        check_shape_after(shape, after);
+        check_shape_after("the forward direction of Bidirectional", shape, after);
         let same = self.backward.output_shape(shape) == after;
         assert!(same, "the directions of Bidirectional must give the same rows in every pass");
     }

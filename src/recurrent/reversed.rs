@@ -68,9 +68,10 @@ const SAVED: &str = "`saved` of Reversed";
 /// The name of the scratch, which is shared with the inner layer, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Reversed";
 
-/// Panics if `after`, the output shape of the inner layer, is not valid in a pass over `shape`.
-pub(super) fn check_shape_after(shape: BatchShape<'_>, after: BatchShape<'_>) {
-    check_output_shape(shape, after).unwrap_or_else(|rule| panic!("the layer in Reversed: {rule}"));
+/// Panics if `after`, the output shape of an inner layer, is not valid in a pass over `shape`. `layer` names it in the
+/// message.
+pub(super) fn check_shape_after(layer: &str, shape: BatchShape<'_>, after: BatchShape<'_>) {
+    check_output_shape(shape, after).unwrap_or_else(|rule| panic!("{layer}: {rule}"));
 }
 
 /// Copies the rows of `width` values of a pass over `shape` from `from` to `to`, with the steps of each sample in
@@ -130,7 +131,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let after = self.layer.output_shape(shape);
         let lengths = PassLengths::new("Reversed", dims, &shape, &after);
         lengths.forward(w, &pass);
-        check_shape_after(shape, after);
+        check_shape_after("the layer in Reversed", shape, after);
         let (Dims { input, output, .. }, PassLengths { x: ins, y: outs, .. }) = (dims, lengths);
         let keep = if pass.ctx.mode.saves() { ins + outs } else { 0 };
         let (mut saved, mut scratch) = (core::mem::take(&mut pass.saved), core::mem::take(&mut pass.scratch));
@@ -147,7 +148,7 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         let after = self.layer.output_shape(shape);
         let lengths = PassLengths::new("Reversed", dims, &shape, &after);
         lengths.backward(|| hints(self.kept.hints), w, &pass);
-        check_shape_after(shape, after);
+        check_shape_after("the layer in Reversed", shape, after);
         let (Dims { input, output, .. }, PassLengths { x: ins, y: outs, .. }) = (dims, lengths);
         let (mut saved, mut scratch) = (core::mem::take(&mut pass.saved), core::mem::take(&mut pass.scratch));
         let (x, y) = cut_end(SAVED, &mut saved, ins.saturating_add(outs)).split_at_mut(ins);
