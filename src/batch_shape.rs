@@ -43,8 +43,8 @@ impl<'a> BatchShape<'a> {
         BatchShape { batch, steps, lengths: None }
     }
 
-    /// Sequences of unequal length, longest first: sample `s` has `lengths[s]` steps. The order is not checked here,
-    /// but by [`check`](Self::check).
+    /// Sequences of unequal length, longest first: sample `s` has `lengths[s]` steps, and `steps` is `lengths[0]`. The
+    /// order is not checked here, but by [`check`](Self::check).
     pub fn ragged(lengths: &'a [usize]) -> Self {
         BatchShape { batch: lengths.len(), steps: lengths.first().copied().unwrap_or(0), lengths: Some(lengths) }
     }
@@ -84,7 +84,7 @@ impl<'a> BatchShape<'a> {
         self.lengths.map_or(self.steps, |lengths| lengths.get(sample).copied().unwrap_or(0))
     }
 
-    /// Returns the index of the row of `sample` at `step`. The sample must run at this step.
+    /// Returns the index of the row of `sample` at `step`. That the sample runs at this step is not checked.
     pub fn row(&self, step: usize, sample: usize) -> usize {
         self.step(step).start.saturating_add(sample)
     }

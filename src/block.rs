@@ -9,7 +9,7 @@ use core::ops::Range;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Role {
-    /// A weight matrix on the input of a layer.
+    /// A weight matrix on the input of a layer, or the table of an embedding.
     Weight,
     /// A weight matrix on the state of the previous step.
     Recurrent,

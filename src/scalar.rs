@@ -40,7 +40,8 @@ impl Scalar for half::f16 {}
 #[cfg(feature = "half")]
 impl Scalar for half::bf16 {}
 
-/// Converts the constant `x` to `T`, rounded; NaN if `T` cannot represent it.
+/// Converts the constant `x` to `T`, rounded; beyond the range of a float type it becomes ±∞. NaN if `T` has no
+/// conversion for it.
 #[inline(always)]
 pub fn scalar<T: Scalar>(x: f64) -> T {
     <T as NumCast>::from(x).unwrap_or_else(T::nan)

@@ -20,7 +20,7 @@ enum Kind<'a, T> {
 }
 
 impl<'a, T> ArrayTarget<'a, T> {
-    /// Class labels: \[samples\], or \[samples, steps\] for one at each step.
+    /// Class indices: \[samples\], or \[samples, steps\] for one at each step.
     pub fn classes<D: Dimension>(classes: ArrayView<'a, usize, D>) -> Self {
         ArrayTarget(Kind::Classes(classes.into_dyn()))
     }

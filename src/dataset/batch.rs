@@ -16,7 +16,8 @@ use crate::{
 use alloc::vec::Vec;
 use core::{fmt, ops::Range};
 
-/// A batch of samples in the layout of a workspace: time-major, the longest sample first.
+/// A batch of samples in the layout of a workspace: time-major (the rows of all samples at one step, then those at the
+/// next), the longest sample first.
 ///
 /// The buffers are allocated once, for the largest batch.
 pub struct Batch<T> {
@@ -24,7 +25,8 @@ pub struct Batch<T> {
     classes: Vec<usize>,
     values: Vec<T>,
     weights: Vec<T>,
-    /// The number of steps of each sample of the batch; empty unless the data set is ragged.
+    /// The number of steps of each sample of the batch; empty unless the data set is ragged (samples of unequal
+    /// lengths).
     lengths: Vec<usize>,
     samples: Vec<usize>,
     /// The index of the first row of each sample of the data set, among the rows of all samples; empty unless the data
@@ -192,7 +194,9 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Copies targets and row weights of the chosen samples: one row per step if `per_step`, otherwise one per sample.
+    /// Copies targets and row weights of the chosen samples from `data`, whose sizes `layout` holds: one row per step
+    /// if `per_step`, otherwise one per sample. The errors are those of [`gather`](Self::gather) about targets and
+    /// weights.
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
         let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
@@ -278,7 +282,8 @@ impl<T: Scalar> Batch<T> {
         data.layout().name_sample(found.unwrap_or(row), per_step, error)
     }
 
-    /// Returns the number of input values of the chosen samples within the window.
+    /// Returns the number of input values of the chosen samples within the window; an error if a `usize` cannot count
+    /// them, or memory cannot hold their rows.
     fn input_values(&self) -> Result<usize, Error> {
         product("the input of a batch (rows × width)", &[self.checked_rows()?, self.shape.width])
     }
@@ -297,7 +302,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Returns the targets, in the order of the output rows; empty for data without targets.
+    /// Returns the targets, in the order of the output rows; an empty [`Target::Values`] for data without targets.
     pub fn target(&self) -> Target<'_, T> {
         match self.kind {
             Kind::Classes => Target::Classes(&self.classes[self.target_rows.clone()]),
@@ -309,8 +314,8 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window; no
-    /// weights for data without them.
+    /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window;
+    /// `None` for data without row weights.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
         let target = match self.target() {
             Target::Classes(classes) => Target::Classes(&classes[rows.clone()]),
@@ -327,7 +332,8 @@ impl<T: Scalar> Batch<T> {
         self.weighted.then(|| &self.weights[self.target_rows.clone()])
     }
 
-    /// Returns the index in the data set of each sample of the batch, in the order of the batch.
+    /// Returns the index in the data set of each sample of the batch. The order is that of the call, or for a ragged
+    /// data set the longest sample first, equal lengths by index.
     pub fn samples(&self) -> &[usize] {
         &self.samples
     }

@@ -19,7 +19,7 @@ use std::{
 /// The largest number of bytes that are read at once.
 const PIECE: usize = 1 << 16;
 
-/// The largest number of bytes of a file's header that is accepted.
+/// The largest accepted number of bytes of a file's header: the text before the values that states type and shape.
 const MOST_HEADER: u64 = 100_000_000;
 
 /// A number type that can be read from a file: `f32`, `f64`, or `usize` for classes. Sealed.
@@ -260,7 +260,8 @@ fn values(shape: &[usize], bytes: usize) -> Option<u64> {
     shape.iter().try_fold(bytes as u64, |product, &size| product.checked_mul(size as u64))
 }
 
-/// Opens a regular file. Returns its path as text, and the file.
+/// Opens the file at `path`. Returns its path as text, and the file. Refuses what is not a regular file, such as a
+/// pipe.
 fn open(path: &Path) -> Result<(String, File), Error> {
     let name = path.display().to_string();
     // The type is checked before opening: opening a pipe would wait for its writer.

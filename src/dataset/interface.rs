@@ -3,13 +3,15 @@
 use super::Standardize;
 use alloc::{string::String, vec::Vec};
 
-/// The scales of a network's inputs and outputs, and the names of its input columns and classes. A model has one, and
-/// so has the trainer that starts from a model.
+/// The standardizations of a network's inputs and outputs, and the names of its input columns and classes. A model has
+/// one, and so has the trainer that starts from a model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interface {
-    /// The scale of the inputs; `None` for a network that reads the values of the data themselves.
+    /// The standardization that the model applies to inputs before the network; `None` if the network reads inputs as
+    /// given.
     pub inputs: Option<Standardize>,
-    /// The scale of the targets, which is undone in predictions; `None` for predictions as the network gives them.
+    /// The standardization of the training targets, which the model inverts on the outputs of the network; `None` if it
+    /// returns outputs as computed.
     pub outputs: Option<Standardize>,
     /// The name of each input column; empty without names.
     pub columns: Vec<String>,

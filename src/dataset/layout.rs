@@ -50,7 +50,8 @@ impl Layout<'_> {
         self.kind != Kind::None
     }
 
-    /// Whether there is one target row per step, by the number of targets; false without targets.
+    /// Whether there is one target row per step: the number of targets fits the steps, and they were not declared as
+    /// one row per sample. False without targets.
     pub(super) fn targets_per_step(&self) -> bool {
         !self.per_sample
             && match self.kind {
@@ -79,8 +80,8 @@ impl Layout<'_> {
         self.lengths.map_or_else(Vec::new, starts)
     }
 
-    /// Returns the sample, the step and the column of value `bad` of an array of `count` values for all samples, such
-    /// as the inputs or the targets. The step is `None` for one row per sample.
+    /// Returns the sample, the step and the column of the value with index `bad` in an array of `count` values for all
+    /// samples, such as the inputs or the targets. The step is `None` if the array has one row per sample.
     pub(super) fn place(&self, count: usize, bad: usize) -> (usize, Option<usize>, usize) {
         let by_row = count.is_multiple_of(self.rows);
         let width = count / if by_row { self.rows } else { self.samples };

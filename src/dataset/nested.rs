@@ -60,7 +60,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Concatenates the slices.
+/// Concatenates the slices in one owned vector. [`Error::TooLarge`] if memory cannot hold it.
 fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Error> {
     let len = sum("the values of all samples", slices.iter().map(|slice| slice.as_ref().len()))?;
     let mut all = reserve("the values of all samples", len)?;
@@ -132,8 +132,8 @@ pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<V
     Ok(all)
 }
 
-/// Returns one-hot rows of labels: 1 in the column of the label, 0 elsewhere. [`metrics::predicted_classes`] is the
-/// inverse.
+/// Returns one-hot rows of class indices (`labels`): 1 in the column of the label, 0 elsewhere.
+/// [`metrics::predicted_classes`] is the inverse.
 ///
 /// # Shapes
 /// The result is \[labels, `classes`\].

@@ -12,7 +12,8 @@ use alloc::{borrow::Cow, vec, vec::Vec};
 use core::ops::Range;
 
 impl<T: Scalar> Dataset<'_, T> {
-    /// Copies the samples `chosen`, in the given order. A sample may be chosen more than once.
+    /// Copies the samples `chosen`, in the given order, with their targets and row weights. A sample may be chosen more
+    /// than once.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] if `chosen` is empty; [`Error::Sample`] for a sample that the data does not have;
@@ -83,7 +84,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(order)
     }
 
-    /// Splits the data at random: the fraction `share` of the samples, rounded to the nearest number, and the rest.
+    /// Splits the data at random: the fraction `share` of the samples, rounded to the nearest number, and the rest. The
+    /// choice depends only on `seed` and the number of samples.
     ///
     /// ```
     /// use chainrule::dataset::Dataset;
@@ -93,9 +95,8 @@ impl<T: Scalar> Dataset<'_, T> {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     ///
-    /// # Errors
-    /// [`Error::Parameter`] for a `share` that is not between 0 and 1; [`Error::Empty`] if a part would have no
-    /// samples. [`Error::TooLarge`] where memory cannot hold the parts.
+    /// [`Error::Parameter`] unless 0 < `share` < 1; [`Error::Empty`] if a part would have no samples.
+    /// [`Error::TooLarge`] where memory cannot hold the parts.
     pub fn split(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         self.cut(share, &self.shuffled(seed)?)
     }
@@ -154,7 +155,8 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 
     /// Splits the data for cross-validation: the samples of all other folds for training, and those of fold `fold` of
-    /// `folds` for testing. Folds are random. Each sample is in one fold, and the sizes of folds differ by 1 at most.
+    /// `folds` for testing. Folds are random, but the same in every call with the same `seed`. Each sample is in one
+    /// fold, and the sizes of folds differ by 1 at most.
     ///
     /// # Errors
     /// [`Error::Parameter`] for fewer than 2 `folds`, more folds than samples, or a `fold` that is not below `folds`;
@@ -182,7 +184,7 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 
     /// Returns the number of samples in the first of two parts: the fraction `share` of all, rounded to the nearest
-    /// number. Refuses a `share` that is not between 0 and 1.
+    /// number. Refuses a `share` unless it is above 0 and below 1.
     fn first_part(&self, share: f64) -> Result<usize, Error> {
         require(share > 0.0 && share < 1.0, "the share of a split", "between 0 and 1", share)?;
         Ok(libm::round(share * self.samples as f64) as usize)

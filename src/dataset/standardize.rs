@@ -41,7 +41,8 @@ pub struct Standardize {
 }
 
 impl Standardize {
-    /// Computes the means and standard deviations of the inputs of `data`, over all samples and steps.
+    /// Computes the means and standard deviations of the input columns of `data`, over all samples and steps; the
+    /// variance divides by their number n, not n − 1.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if a sum of squares overflows.
@@ -58,7 +59,8 @@ impl Standardize {
         Self::of(width, values_of(data)?)
     }
 
-    /// Computes the means and standard deviations of the columns of `rows`, each of `width` values.
+    /// Computes the mean and the standard deviation of each column of `rows`, which have `width` values each. The
+    /// variance divides by the number n of rows, not n − 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] where `rows`
@@ -107,8 +109,8 @@ impl Standardize {
         self.columns.len()
     }
 
-    /// Whether no column needs a scale: each has a mean from −1 to 1 and a standard deviation from 0.5 to below 2, or
-    /// is constant.
+    /// Whether standardization would change little: each column has a mean from −1 to 1 and a standard deviation from
+    /// 0.5 to below 2, or is constant.
     pub(crate) fn is_unit(&self) -> bool {
         let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
         self.columns.iter().filter(|&&[mean, deviation]| varies(mean, deviation)).all(near)

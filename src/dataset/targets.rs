@@ -3,7 +3,7 @@
 use crate::loss::Target;
 use alloc::borrow::Cow;
 
-/// The targets of a data set.
+/// The targets of a data set, borrowed or owned: none, class labels, or values.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Targets<'a, T: Clone> {
     None,
@@ -11,7 +11,7 @@ pub(super) enum Targets<'a, T: Clone> {
     Values(Cow<'a, [T]>),
 }
 
-/// The kind of the targets.
+/// The kind of the targets of a data set, without their values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     None,

@@ -48,7 +48,8 @@ impl Windows {
         Windows { ahead, ..self }
     }
 
-    /// Uses a target for each step of a window instead of one for its last step.
+    /// Uses a target for each step of a window, the row [`ahead`](Self::ahead) of that step, instead of one for its
+    /// last step.
     #[must_use]
     pub fn every_step(self) -> Self {
         Windows { every_step: true, ..self }

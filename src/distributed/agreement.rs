@@ -72,9 +72,9 @@ pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
 /// The largest length of a text that ranks exchange, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Sends the text `own` of this rank to all, and returns those of all ranks in the order of the ranks. An error for a
-/// text above 1 MiB. All ranks must call it. A byte is sent as one value of type `T`, since every scalar type holds it
-/// exactly.
+/// Sends the text `own` of this rank to all, and returns those of all ranks in the order of the ranks. All ranks must
+/// call it, and all get [`Error::TooLarge`] if any text is above 1 MiB. A byte is sent as one value of type `T`, since
+/// every scalar type holds it exactly.
 pub(super) fn gather<T: Scalar>(ranks: &mut Channel<T>, own: &str) -> Result<Vec<String>, Error> {
     let value = |byte: u8| scalar::<T>(f64::from(byte));
     let byte = |value: &T| to_f64(*value) as u8;

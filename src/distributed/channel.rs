@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 #[derive(Debug)]
 pub(super) struct Channel<T> {
     ranks: Box<dyn Communicator<T>>,
-    /// The number of this rank and that of all ranks, as the communicator first told them.
+    /// The number of this rank, from 0, and the number of ranks: both as the communicator gave them to `new`.
     place: [usize; 2],
     counted: Communication,
 }

@@ -37,23 +37,21 @@ pub struct DataParallel<T> {
     /// The sums over shards of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
-    /// The ranges of a sum that are added over the ranks one by one, from the last to the first. The first starts with
-    /// the losses, marks and buffers, which precede the gradient.
+    /// The ranges of a sum (losses, marks, buffers, then gradient) that are added over the ranks, the last one first.
     parts: Vec<Range<usize>>,
     /// The number of `parts` of the current update that were given to a sum over the ranks beside the pass.
     added: usize,
     /// The error of the sum over the ranks beside the last pass, until [`add_ranks`](Self::add_ranks) returns it.
     failed: Option<Error>,
-    /// The total row weight of each shard, for the current update.
+    /// The total row weight of each shard of all ranks, for the current update.
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The loss of each shard of the current pass, times its share in the loss of the update, by the number of the
-    /// shard; 0 for all other shards. Then as many marks, by which the ranks compare the samples of an update.
+    /// Each shard's loss times its [`share`](Self::share), 0 outside the current pass; then each shard's sample hash.
     pub(crate) losses: Vec<T>,
     /// A hash of the samples of the current update, by which the ranks find that theirs differ.
     mark: T,
-    /// The range of shards of each pass of this rank, in order.
+    /// The range of shards of each pass of this rank in the current update, in order.
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
     pub(crate) agreed: bool,
@@ -72,13 +70,11 @@ impl<T: Scalar> fmt::Debug for DataParallel<T> {
 /// The largest number of shards.
 const MOST: usize = 1 << 12;
 
-/// The least number of values of a part of the gradient that is added over the ranks by itself; the first part may be
-/// smaller.
+/// The least number of values of one of the `parts` of a sum, but for the first, which may be smaller.
 const LEAST: usize = 1 << 16;
 
 impl<T: Scalar> DataParallel<T> {
-    /// Creates data-parallel training on the group of `rank`, the communicator of this rank. By default a batch has 8
-    /// shards, and the update is that of the whole batch.
+    /// Creates training on the ranks of `rank`, this rank's communicator: 8 shards, the update of the whole batch.
     pub fn new(rank: impl Communicator<T> + 'static) -> Self {
         DataParallel {
             ranks: Channel::new(rank),
@@ -99,15 +95,14 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Sets the number of shards of an update: a power of two, at least the number of ranks. The number determines the
-    /// order of sums, and so the bits of the result.
+    /// Sets the number of shards, a power of two from the number of ranks to 4,096. It fixes the order of all sums.
     #[must_use]
     pub fn shards(self, shards: usize) -> Self {
         DataParallel { shards, ..self }
     }
 
-    /// Uses the mean over shards of each shard's own mean loss. Over the S shards of nonzero weight the update is
-    /// `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`.
+    /// Uses the mean, over the S shards of nonzero weight, of each shard's mean loss. For rows of weight w and loss ℓ
+    /// the gradient is `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`.
     ///
     /// With as many shards as processes this is the update of PyTorch's `DistributedDataParallel`. It differs from the
     /// update of the whole batch if shards differ in weight: a mask, an ignored class, an uneven batch.
@@ -116,15 +111,13 @@ impl<T: Scalar> DataParallel<T> {
         DataParallel { mean_of_means: true, ..self }
     }
 
-    /// Adds the gradient over all ranks in parts, each while the backward pass computes the gradient of the layers
-    /// before it. The result has the same bits.
+    /// Adds the gradient over all ranks in parts, each during the backward pass of earlier layers. No bit changes.
     ///
-    /// A part has whole parameter blocks, and 65,536 values or more. Its messages are sent by a second thread of the
-    /// rank, which pays where a core or a network card is idle during the pass; docs/scale.md has a model. The parts
-    /// are sent after the pass with an active monitor, frozen blocks, several passes of a rank, or without `std`. They
-    /// are also sent after it where each shard needs a pass of its own: with a `BatchNorm`, a layer of another crate,
-    /// ragged data, an output for each step, or a shard without weight. The gradient is sent as one message for a
-    /// number of ranks that is not a power of two.
+    /// A part has whole parameter blocks and, but for the first, at least 65,536 values. A second thread of the rank
+    /// sends it, which pays if a core or a network card is idle: see docs/scale.md. Parts are sent after the pass with
+    /// an active monitor, frozen blocks, several passes of a rank, or without `std`; or if each shard needs its own
+    /// pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a shard without weight. A
+    /// number of ranks that is not a power of two takes one message.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }
@@ -181,8 +174,7 @@ impl<T: Scalar> DataParallel<T> {
         0..self.shards
     }
 
-    /// Returns the range of positions that shard `shard` has among the `samples` samples of an update. The numbers of
-    /// samples of two shards differ by at most one.
+    /// Returns the positions of shard `shard` among the `samples` samples of an update. Sizes differ by at most one.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
         // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
@@ -195,9 +187,8 @@ impl<T: Scalar> DataParallel<T> {
         samples.div_ceil(self.shards)
     }
 
-    /// Sets [`passes`](Self::passes) to the passes of this rank over its shards of an update from `samples` samples.
-    /// Without `by_subtree` each shard has a pass. Otherwise a pass is over the largest subtree (an aligned range of
-    /// shards) of at most `by_subtree` samples, or over one shard.
+    /// Sets [`passes`](Self::passes) for an update from `samples` samples: each over the largest subtree (an aligned
+    /// range of shards) of at most `by_subtree` samples; over one shard if none is so small, and with `None`.
     pub(crate) fn plan(&mut self, samples: usize, by_subtree: Option<usize>) -> Result<(), Error> {
         let own = self.own_shards();
         let mut passes = core::mem::take(&mut self.passes);
@@ -226,12 +217,9 @@ impl<T: Scalar> DataParallel<T> {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// Returns the factor, in the loss of the update, of the loss of a part of shard `shard` whose rows have the total
-    /// weight `weight`. If the loss is a `mean`, the factor is `weight / W`, where W is the weight of all shards; for a
-    /// sum it is 1.
-    ///
-    /// With the [mean of means](Self::mean_of_means), S shards of nonzero weight and weight V of this shard, the factor
-    /// is `weight / (S V)` for a mean and `1/S` for a sum.
+    /// Returns the factor, in the loss of the update, of the loss of rows of `shard`, of total weight `weight`. For
+    /// a `mean` loss it is `weight / W`, W the weight of all shards; for a sum 1. By the mean of means it is
+    /// `weight / (S V)` for a mean and `1/S` for a sum: S shards of nonzero weight, V the weight of this one.
     pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
         match (mean, self.weight()) {
             (true, (whole, _)) if !self.mean_of_means => weight / whole,
@@ -241,8 +229,7 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Clears the sums for a new update of the parameters in `blocks` from `samples`. `buffers` are the buffers of the
-    /// network before the update.
+    /// Clears the sums for an update of `blocks` from the samples with the indices `samples`, and stores `buffers`.
     pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T], samples: &[usize]) -> Result<(), Error> {
         self.sums.clear();
         // Whole numbers up to 2/ε are exact.
@@ -288,8 +275,7 @@ impl<T: Scalar> DataParallel<T> {
         self.losses[self.shards..][shards].fill(self.mark);
     }
 
-    /// Refuses an update from samples that differ between ranks. All ranks get the same result, after
-    /// [`add_ranks`](Self::add_ranks).
+    /// After [`add_ranks`](Self::add_ranks), refuses an update whose samples differ between ranks, on all of them.
     pub(crate) fn check_samples(&mut self) -> Result<(), Error> {
         let (shards, ranks) = (self.shards, self.ranks());
         let marks = &self.sums.first()[shards..2 * shards];
@@ -299,8 +285,8 @@ impl<T: Scalar> DataParallel<T> {
         Err(RankRule::Differs { what, rank, expected, found }.into())
     }
 
-    /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
-    /// [`losses`](Self::losses). Then sets the losses to 0. The passes must come in the order of their shards.
+    /// Adds the sums of the next pass, over the next shards `shards`: `gradient`, [`losses`](Self::losses), which it
+    /// then sets to 0, and `buffers`, the changes of the network's buffers times the shards' fraction of the samples.
     pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
         self.mark(shards.clone());
         let pushed = self.sums.push(shards, &[&self.losses, buffers, gradient]);
@@ -308,8 +294,7 @@ impl<T: Scalar> DataParallel<T> {
         pushed
     }
 
-    /// Whether parts of the gradient may be added over all ranks beside the pass that computes the others. Ranks may
-    /// differ in it: all exchange the same parts in the same order.
+    /// Whether this rank may add parts of the gradient over all ranks beside its pass. Ranks may differ in it.
     pub(crate) fn overlaps(&self) -> bool {
         cfg!(feature = "std") && self.parts.len() > 1 && self.passes.len() == 1
     }
@@ -319,11 +304,9 @@ impl<T: Scalar> DataParallel<T> {
         self.sums.begin(self.own_shards(), self.received.len())
     }
 
-    /// Runs `pass`, the only one of this rank, and adds parts of its gradient over all ranks on another thread. Returns
-    /// the result of `pass`. [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
-    ///
-    /// `pass` calls its argument with consecutive slices of the gradient, from the end to the start, each with the
-    /// index of its first value in the gradient.
+    /// Returns the result of `pass`, the only one of this rank, and lets a thread add parts of its gradient over all
+    /// ranks. `pass` calls its argument with consecutive slices of the gradient, the last one first, each with the
+    /// index of its first value. [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
     #[cfg(feature = "std")]
     pub(crate) fn add_beside<R>(&mut self, pass: impl FnOnce(&mut dyn FnMut(usize, &[T])) -> R) -> R {
         let first = self.before_gradient();
@@ -371,8 +354,7 @@ impl<T: Scalar> DataParallel<T> {
         parts[*added..].iter().try_for_each(|part| add_power_of_two(ranks, &mut sums.first()[part.clone()], received))
     }
 
-    /// Returns the losses of all shards, the mean change of the buffers and the gradient, after
-    /// [`add_ranks`](Self::add_ranks).
+    /// Returns the losses of all shards, the samples' mean change of the buffers and the gradient, after `add_ranks`.
     pub(crate) fn totals(&mut self) -> [&[T]; 3] {
         let (losses, rest) = self.sums.first().split_at(2 * self.shards);
         let losses = &losses[..self.shards];
@@ -386,7 +368,7 @@ impl<T: Scalar> DataParallel<T> {
         (self.ranks() > 1).then_some(counted)
     }
 
-    /// Whether `own` is true on any rank. All ranks must call it: it waits for the answers of the others.
+    /// Whether `own` is true on any rank. All ranks must call it: it waits for the values of the others.
     pub(crate) fn any(&mut self, own: bool) -> Result<bool, Error> {
         if self.ranks() == 1 {
             return Ok(own);
@@ -394,11 +376,8 @@ impl<T: Scalar> DataParallel<T> {
         Ok(gather(&mut self.ranks, if own { "yes" } else { "" })?.iter().any(|text| !text.is_empty()))
     }
 
-    /// Exchanges the reports of all ranks. Returns the first rank that reports a loss that is not finite, and its
-    /// sample. All ranks must call it.
-    ///
-    /// # Errors
-    /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
+    /// Exchanges the reports of all ranks, which must all call it. Returns the first rank with a loss that is not
+    /// finite, if any, and its sample; the error of this rank, or [`RankRule::Failed`] for the first one that failed.
     pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<(usize, usize)>, Error> {
         own.exchange(&mut self.ranks)
     }

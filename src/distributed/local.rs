@@ -75,8 +75,8 @@ impl<T> Local<T> {
         &self.group.links[from * self.group.size + to]
     }
 
-    /// Waits until the channel `link` holds a message, or holds none if `full` is false. Returns its state, or an error
-    /// if a rank of the channel has ended or the deadline has passed. `peer` is the other rank.
+    /// Waits until the channel `link` holds a message, or holds none if `full` is false, and returns its locked state.
+    /// Returns an error if a rank of the channel has ended or the deadline has passed. `peer` is the other rank.
     fn wait<'a>(&self, link: &'a Link<T>, full: bool, peer: usize) -> Result<MutexGuard<'a, State<T>>, Error> {
         // A deadline that the clock cannot represent counts as no deadline.
         let end = Instant::now().checked_add(self.deadline);

@@ -20,8 +20,8 @@ pub(super) fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
     (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
 }
 
-/// Adds the vectors `sum` of all ranks, whose number is a power of two. On return `sum` is the total on each rank.
-/// `received` is memory for half of a vector.
+/// Adds the vectors `sum` of all ranks, whose number is a power of two. All ranks must call it; on return `sum` is the
+/// total on each. `received` is memory for half of a vector, rounded up; its content is arbitrary.
 pub(super) fn add_power_of_two<T: Scalar>(
     ranks: &mut Channel<T>,
     sum: &mut [T],
@@ -44,7 +44,8 @@ pub(super) fn add_any<T: Scalar>(
 }
 
 /// Adds the vectors `sum` of all ranks whose numbers differ only in the bits from `bit` (1, 2, 4, …) on. The number
-/// of ranks is a power of two. On return `sum` is the total on each of these ranks.
+/// of ranks is a power of two. On return `sum` is the total on each of these ranks. `received` is memory for half of
+/// `sum`, rounded up.
 ///
 /// Rank r and rank r XOR `bit` exchange halves, each adds one half, and the next bits divide that half further. Then
 /// the summed halves are exchanged in reverse order (Rabenseifner 2004). Each element is added along the tree of the

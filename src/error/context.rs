@@ -25,7 +25,7 @@ impl Error {
         }
     }
 
-    /// Returns an error about the content of a file with `path` as its origin. Returns other errors unchanged.
+    /// Sets the origin of an error about the content of a file to `path`. Returns other errors unchanged.
     #[cfg(all(feature = "safetensors", feature = "std"))]
     pub(crate) fn of_file(mut self, path: &std::path::Path) -> Self {
         if let Error::CheckpointFormat { origin, .. }

@@ -79,7 +79,7 @@ pub enum DataRule {
         /// The value of the input.
         found: f64,
     },
-    /// An array with another number of axes.
+    /// An array whose number of axes is not an allowed one.
     #[error("{what} have {found} axes, but {needed} is needed; give an array of this shape")]
     ArrayAxes {
         /// The name of the array, such as `the inputs`.
@@ -107,7 +107,7 @@ pub enum DataRule {
         /// The rule of the format that the file breaks.
         reason: String,
     },
-    /// A file of data with numbers of another type.
+    /// A file of data with numbers of another type than the one as which it was read.
     #[error("{file} has numbers of type {found}, but {expected} is needed; convert the file")]
     FileType {
         /// The path of the file, followed by the name of the tensor if the file holds several.
@@ -148,7 +148,7 @@ pub enum DataRule {
         /// The number of steps of each padded sequence.
         steps: usize,
     },
-    /// A value in rows of any samples and steps that is NaN or infinite.
+    /// A value that is NaN or infinite, in data that are given as rows.
     #[error("the value of row {row}, column {column} must be finite, found {found}; correct it, or leave the row out")]
     RowValue {
         /// The index of the row, which counts the steps of all samples before it.

@@ -97,7 +97,7 @@ pub enum LayerRule {
         /// Why the layer cannot train on windows, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
-    /// A custom layer with a state, in windows of sequences of unequal length.
+    /// A custom layer whose state cannot be divided into samples, in windows of sequences of unequal length.
     #[error("the state of {kind} cannot be divided into samples; train on sequences of equal length")]
     StateLayout {
         /// The layer's kind.
@@ -191,7 +191,8 @@ pub enum LayerRule {
         /// The number of gates in the cell.
         gates: usize,
     },
-    /// Matrix products of a cell with `keep_separate` whose ranges of gates do not follow each other in order.
+    /// Matrix products of a cell with [`keep_separate`](crate::recurrent::Product::keep_separate) whose ranges of gates
+    /// do not follow each other in order and without gaps.
     #[error("separate product {product} of the cell starts at gate {found}; it must start at {expected}, in order")]
     SeparateGates {
         /// The index of the product among the cell's matrix products.
@@ -202,7 +203,8 @@ pub enum LayerRule {
         /// The index of the first gate that this product computes.
         found: usize,
     },
-    /// A matrix product of the first stage that reads the output of an earlier stage, of which there is none.
+    /// A matrix product before stage 0 of a cell that reads the output of an earlier stage, of which there is none. A
+    /// step of a cell runs in stages, each after its matrix products.
     #[error(
         "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after \
          the one that writes it"
@@ -211,7 +213,8 @@ pub enum LayerRule {
         /// The index of the product among the cell's matrix products.
         product: usize,
     },
-    /// A stage of a cell, after the first, to which no matrix product belongs, although a later stage has one.
+    /// A stage of a cell (a part of its step, run after matrix products) after stage 0 that has no product, although a
+    /// later stage has one.
     #[error("stage {stage} of the cell has no product; each stage after the first must have at least 1")]
     StageWithoutProduct {
         /// The index of the stage without a product.

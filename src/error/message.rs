@@ -13,7 +13,7 @@ pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     }
 }
 
-/// Returns the subject of a message about a layer: `layer 2.branch` for a path, any other text as it is.
+/// Returns the subject of a message about a layer: `layer 2.branch` for a path, a text with a space as it is.
 pub(super) fn layer_name(layer: &str) -> Cow<'_, str> {
     match layer.contains(' ') {
         false => Cow::Owned(format!("layer {layer}")),

@@ -65,8 +65,7 @@ pub enum Error {
         what: String,
         /// The factors whose product is the size.
         factors: Vec<usize>,
-        /// The largest size that is possible or allowed, in the unit of the product of `factors`. An allocation of less
-        /// can still fail.
+        /// The largest possible or allowed product of `factors`. An allocation of less can still fail.
         limit: usize,
     },
     /// A layer whose input width differs from the width of the values that it receives.
@@ -115,8 +114,7 @@ pub enum Error {
         /// The value that was given.
         found: f64,
     },
-    /// A class label for which an output has no column. A trainer returns [`DataRule::LabelOutOfRange`] instead, which
-    /// names the sample.
+    /// A class label without an output column. A trainer names the sample: [`DataRule::LabelOutOfRange`].
     #[error(
         "row {row} has class {label}, but there are {classes} classes (0 to {}); correct the label, or widen the output",
         classes.saturating_sub(1)
@@ -281,7 +279,7 @@ pub enum Error {
         /// The kind of layer or network that is required.
         needs: &'static str,
     },
-    /// A custom part of a network, which the crate cannot build from a description.
+    /// A custom layer, cell, activation or initializer, which the crate cannot build from a layer spec alone.
     #[error(
         "{path} ({kind}) is a custom part: it cannot be built from its description alone; register it in a \
          `network::Registry` and build with that"
@@ -289,7 +287,7 @@ pub enum Error {
     CustomPart {
         /// The path of the part in the network; `an initializer` for one outside a network.
         path: String,
-        /// The name under which the description states the kind of the part.
+        /// The kind of the part, as the layer spec names it.
         kind: String,
     },
     /// A registered part that cannot be used.

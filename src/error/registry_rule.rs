@@ -8,7 +8,7 @@ pub enum RegistryRule {
     /// Two registered parts of the same kind (layer, cell, activation or initializer) with the same name.
     #[error("two parts have this name; give each its own")]
     Twice,
-    /// A network description with a custom part that is not registered.
+    /// A layer spec with a custom part (layer, cell, activation or initializer) that is not registered.
     #[error("{path} needs it, but it is not registered; add it to the registry{}", nearest_names(nearest))]
     Unknown {
         /// The layer that has the part, as text: `layer 2`, or `the network`.
@@ -16,7 +16,7 @@ pub enum RegistryRule {
         /// The registered names that are most like the name of the part, nearest first.
         nearest: Vec<String>,
     },
-    /// A part whose registered function returned an error.
+    /// A custom part whose registered function returned an error.
     #[error("{path} could not be built: {reason}")]
     Build {
         /// The layer that has the part, as text: `layer 2`, or `the network`.
@@ -24,7 +24,7 @@ pub enum RegistryRule {
         /// The error that the function returned.
         reason: Box<Error>,
     },
-    /// A part that a registered function built, but that differs from its description.
+    /// A custom part that its registered function built with other properties than the layer spec states.
     #[error(
         "{path} was built with {what} {found}, but its description has {expected}; make the registered function build \
          it from the settings that it receives"
@@ -34,7 +34,7 @@ pub enum RegistryRule {
         path: String,
         /// The property that differs: name, dims or settings.
         what: &'static str,
-        /// The value of the property in the description, as text.
+        /// The value of the property in the layer spec, as text.
         expected: String,
         /// The value of the property of the part that was built, as text.
         found: String,

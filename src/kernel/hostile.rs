@@ -31,7 +31,7 @@ const THIRD: usize = MAX / 3 + 11;
 
 const SIZES: [usize; 12] = [0, 1, 2, 3, 9, HIGH, HIGH + 1, HIGH / 2, MAX, MAX - 7, MAX / 2, THIRD];
 
-/// The length of each slice.
+/// The length of each slice that a kernel receives.
 const LEN: usize = 32;
 
 /// Whether `len` values hold rows × columns values.
@@ -46,7 +46,8 @@ fn message(call: impl FnOnce()) -> Option<String> {
     Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
 }
 
-/// Asserts that a `legal` call returns, and that any other panics with a message that states the broken rule.
+/// Asserts that a `legal` call returns, and that any other panics with a message that states the broken rule. `what`
+/// and `size` name the call in a failed assertion.
 fn check(legal: bool, what: &str, size: &[usize], call: impl FnOnce()) {
     match message(call) {
         None => assert!(legal, "{what} of {size:?} returns"),

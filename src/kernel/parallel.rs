@@ -45,7 +45,7 @@ const MIN_PART_NANOSECONDS: usize = 10_000;
 
 /// The number of parts, at least 1, for a loop over `units` that takes `nanoseconds` in all.
 ///
-/// There are `per_thread` for each thread, or fewer if the parts would be too short.
+/// There are `per_thread` for each thread, or fewer if parts would be shorter than [`MIN_PART_NANOSECONDS`] or a unit.
 ///
 /// Several parts per thread let idle threads take over the work of delayed ones.
 pub(crate) fn part_count(units: usize, nanoseconds: usize, per_thread: usize) -> usize {

@@ -17,7 +17,8 @@ pub(crate) fn request<T>(ranges: [&[T]; RANGES]) {
     let _ = ranges;
 }
 
-/// Removes the next `lines` cache lines from the request, and returns their address; `None` if none is left.
+/// Removes the next `lines` cache lines of a requested range, and returns the address of the first. Ranges are taken in
+/// order; `None` if no line is left.
 ///
 /// The requested range may end before the last of these lines.
 #[inline(always)]

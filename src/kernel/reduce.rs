@@ -120,8 +120,8 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
 /// Estimates the slopes φ′ of an activation from the gradients `before`, with respect to its output, and
 /// `after = φ′ ⊙ before`, with respect to its input.
 ///
-/// For each column it adds `|after / before|` to `sums`, and 1 to `counts`, in every row where `|before|` is large
-/// enough for an exact quotient. It adds 1 to `alive` in every row where `after` is not zero.
+/// For each column it adds `|after / before|` to `sums`, and 1 to `counts`, in every row where `|before|` is above the
+/// least normal number over ε, so that no digits are lost. It adds 1 to `alive` in every row where `after` is not 0.
 ///
 /// # Shapes
 /// before, after: \[rows, columns\]; sums, counts, alive: \[columns\].

@@ -16,23 +16,23 @@ pub(crate) enum Direction {
 /// The row ranges of threads in a chain begin at multiples of this number of rows, so no tile of a product is cut.
 pub(crate) const GRAIN: usize = 8;
 
-/// Prefix sums of the widths of the n matrices of a chain, each slice with n + 1 entries from 0 to the total: the width
-/// of matrix k is `all[k + 1] − all[k]`.
+/// The widths of the n matrices of a chain, as prefix sums from any start: `all[k + 1] − all[k]` columns of matrix k.
+/// `all` and `stored` have n + 1 entries, `saved` has n.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Widths<'a> {
     /// Prefix sums of the widths, in columns, of all matrices.
     pub all: &'a [usize],
     /// Prefix sums of the widths of the stored matrices, in which a matrix that is not stored counts as 0 columns wide.
     pub stored: &'a [usize],
-    /// Prefix sums of the numbers of saved values per row, with as many entries as steps and one. Step k, between
-    /// matrix k and matrix k + 1, saves `saved[k + 1] − saved[k]` values per row.
+    /// Prefix sums of the numbers of saved values per row: step k, which lies between matrix k and matrix k + 1, saves
+    /// `saved[k + 1] − saved[k]` values per row.
     pub saved: &'a [usize],
 }
 
 /// The memory of a chain of matrices, each of which is computed from the one before it.
 #[derive(Debug)]
 pub(crate) struct ChainBuffers<'a, T> {
-    /// The stored matrices that are computed, in the order of computation.
+    /// The stored matrices, one after the other in the order of computation, without the given one.
     pub stored: &'a mut [T],
     /// Two buffers that hold the matrices that are not stored, in turn. Each must be long enough for any of them.
     pub temporary: [&'a mut [T]; 2],

@@ -29,7 +29,8 @@ pub(crate) fn install<R>(pool: Option<&mut ThreadPool>, pass: impl FnOnce() -> R
     }
 }
 
-/// Runs `pass` on the pool in the field `pool_of` of `owner`, which is [lent](lend) to it.
+/// Runs `pass` with `owner`, on the pool in its field `pool_of`, or on this thread alone if that is `None`. During the
+/// call the field is `None`: see [`lend`].
 pub(crate) fn install_from<O, R>(
     owner: &mut O,
     pool_of: impl Fn(&mut O) -> &mut Option<ThreadPool>,
@@ -98,7 +99,7 @@ mod threads {
 
     use crate::kernel::ticket::Ticket;
 
-    /// The function that the threads of a pool run: `part(i)` for each i below the slot's `count`.
+    /// The function that the threads of a pool run: `part(i)` for each i below `count` of the [`JobSlot`].
     struct Job<'a> {
         part: &'a (dyn Fn(usize) + Sync),
     }

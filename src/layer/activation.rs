@@ -59,7 +59,7 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
         Dims::new(self.width, self.width, 0)
     }
 
-    /// Saved: φ′(z), one number for each value of the input.
+    /// Saved, if a backward pass can follow: φ′(z), one number for each value of the input.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         MemorySizes::new(if mode.saves() { shape.rows().saturating_mul(self.width) } else { 0 }, 0, 0)
     }

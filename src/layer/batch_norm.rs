@@ -50,7 +50,7 @@ pub struct BatchNorm {
     affine: bool,
 }
 
-/// One number for each of `LANES` adjacent columns.
+/// One number for each of `LANES` adjacent columns; those past the last column are not used.
 type Columns<W> = [W; LANES];
 
 /// The statistics of `LANES` adjacent columns, in the order of [`Statistics`](super::norm_statistics::Statistics): a
@@ -126,7 +126,7 @@ impl BatchNorm {
         if scale.iter().all(|scale| scale.is_one()) { (statistics, square) } else { self.of_scaled(x, j, scale, wide) }
     }
 
-    /// Computes the results of [`of_batch`](Self::of_batch) with each column multiplied by its number in `scale`.
+    /// Computes the results of [`of_batch`](Self::of_batch) from the columns of `x` times their numbers in `scale`.
     fn of_scaled<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -293,15 +293,15 @@ impl BatchNorm {
     }
 }
 
-/// Returns the sums of `LANES` adjacent columns over `rows` rows. Each call of `terms` begins anew with the values of
-/// the first row.
+/// Returns the sums of `LANES` adjacent columns over `rows` rows. Each call of `terms` returns an iterator over the
+/// values of all rows, from the first.
 fn sum<W: Scalar, I: Iterator<Item = Columns<W>>>(rows: usize, terms: impl Fn() -> I + Sync) -> Columns<W> {
     let mut sums = [W::zero(); LANES];
     add_sums(rows, &mut sums, |_| terms());
     sums
 }
 
-/// Returns `u = (x − μ)/σ` for the values `x` of one row, given the statistics of its columns.
+/// Returns `u = (x − μ)/σ` for unscaled values `x` of one row, given the statistics of their columns.
 fn unit<W: Scalar>([scale, mean, rest, inverse]: &ColumnStatistics<W>, x: Columns<W>) -> Columns<W> {
     core::array::from_fn(|i| ((x[i] * scale[i] - mean[i]) - rest[i]) * inverse[i])
 }

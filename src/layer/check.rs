@@ -33,7 +33,8 @@ pub(crate) struct Answers {
     pub(crate) samples: Samples,
     /// Whether the output at a step may depend on the input at later steps.
     pub(crate) reads_later_steps: bool,
-    /// Whether the output had the batch shape of the input in every pass that was tried.
+    /// Whether the output shape equals the input shape for each shape tried: from one row to 1000 steps, one of them
+    /// ragged.
     pub(crate) keeps_rows: bool,
     /// The number of values that a training pass over one row saves. It is the number per row only if the layer saves a
     /// fixed number per row.
@@ -63,8 +64,8 @@ impl Answers {
         })
     }
 
-    /// Returns `dims` with neutral values for all other results: the answers of a layer whose sizes every network
-    /// refuses.
+    /// Returns the answers of a layer with sizes `dims` that every network refuses: neutral values take the place of
+    /// the other results, since those methods are not called.
     fn without_sizes(dims: Dims) -> Self {
         Answers {
             dims,
@@ -258,8 +259,8 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
     Ok(())
 }
 
-/// Refuses blocks that do not tile the layer's `parameters` parameters in order, have a shape or gates that do not fit,
-/// or share a name or have none.
+/// Refuses blocks that do not tile the layer's `parameters` parameters in order, a shape whose product is not the
+/// length of the block, rows that the number of gates does not divide, and names that are empty or not unique.
 pub(crate) fn check_blocks<'a>(
     blocks: impl Iterator<Item = &'a Block<'static>> + Clone,
     parameters: usize,

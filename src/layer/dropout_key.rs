@@ -82,8 +82,8 @@ pub(crate) fn drop_threshold(rate: f64) -> u64 {
     (rate * 18_446_744_073_709_551_616.0) as u64
 }
 
-/// Returns the factor of kept values, `1/(1 − rate)`. It is limited to the number format: an infinite factor would
-/// turn 0 into NaN.
+/// Returns the factor of kept values, `1/(1 − rate)`. It is at most the largest number of the format: an infinite
+/// factor would turn 0 into NaN.
 pub(crate) fn kept_factor<T: Scalar>(rate: f64) -> T {
     scalar::<T>(1.0 / (1.0 - rate)).min(T::max_value())
 }

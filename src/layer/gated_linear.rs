@@ -116,7 +116,7 @@ struct BackwardGate<'a, T> {
     dy: &'a [T],
 }
 
-/// The loop over rows of a forward or backward pass, `L`, with an activation of known type.
+/// A kernel: the loop over rows `L`, [`ForwardGate`] or [`BackwardGate`], with an activation of the known type `A`.
 struct WithActivation<L, A>(L, A);
 
 impl<T: Scalar> ActivationVisitor for ForwardGate<'_, T> {

@@ -4,8 +4,8 @@ use super::{Backward, Layer};
 use crate::{block::Blocks, kernel::elementwise::descend, scalar::Scalar};
 use core::{fmt, ops::Range};
 
-/// The number of parameters that a chain of gradient transforms updates at once. With gradient and state they fit in a
-/// level-2 cache.
+/// The number of parameters from which a chain of gradient transforms updates those of one or several layers at once.
+/// So many, with gradient and state, fit in a level-2 cache.
 const WINDOW: usize = 1 << 14;
 
 /// An update of the parameters w of a layer by their gradient g: plain gradient descent, or `w ← w + u(g)` with u a
@@ -197,9 +197,9 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         }
     }
 
-    /// Notes that the gradients of layers that ran together, with the parameters in `range`, are complete. With plain
-    /// gradient descent, the passes of the layers have updated the parameters already; with a chain of transforms they
-    /// are updated once enough are collected.
+    /// Notes that the gradients of consecutive layers that ran together on several threads, with the parameters in
+    /// `range`, are complete. With plain gradient descent, the passes of the layers have updated the parameters
+    /// already; with a chain of transforms they are updated once enough are collected.
     #[inline]
     pub(super) fn complete_together(&mut self, range: Range<usize>) {
         let all = self.w.read().len();

@@ -25,7 +25,7 @@ enum Source {
     Input,
     /// Layers of this crate.
     Layers,
-    /// A custom layer.
+    /// A custom layer, whose outputs may be indices.
     Custom,
 }
 

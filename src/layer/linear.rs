@@ -266,8 +266,9 @@ impl<T: Scalar> Layer<T> for Linear {
         }
     }
 
-    /// For few rows and plain gradient descent, it computes `dx` before the weights are updated, and adds their scaled
-    /// gradient to them without storing it. Otherwise the update follows [`backward`](Layer::backward).
+    /// With plain gradient descent, and so few rows that the product `dyᵀ x` sums them in one block, it computes `dx`
+    /// before the weights are updated, and adds their scaled gradient to them without storing it. Otherwise the update
+    /// follows [`backward`](Layer::backward).
     fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, mut pass: Backward<'_, T>) {
         let rows = pass.ctx.shape.rows();
         // For more rows the product is summed block by block, but the update needs the whole sum.

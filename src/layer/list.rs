@@ -1,7 +1,8 @@
 //! The layers without parts that a [`LayerSpec`](super::LayerSpec) holds as they are. A new one needs a file, a line
 //! here, and a method of the builder.
 
-/// Calls the macro `$then` with the list: a file and its types. Each type implements [`ListedLayer`].
+/// Calls the macro `$then` with the list: for each file of the module `layer`, its name and its layer types. Each type
+/// implements [`ListedLayer`].
 macro_rules! leaf_layers {
     ($then:ident) => {
         $then! {
@@ -40,13 +41,13 @@ pub(crate) trait ListedLayer: Debug {
     fn facts(&self) -> Vec<Fact>;
 
     /// Returns the settings that act only in training. A checkpoint from which the layer is restored may have other
-    /// values. The values are part of the layer's title.
+    /// values. Summaries and messages show the values after the name of the layer.
     fn training_facts(&self) -> Vec<Fact> {
         Vec::new()
     }
 
-    /// Returns the error that the constructors return for such settings. A layer that is built from a layer
-    /// specification is checked by it, since a file may hold any settings. The default allows all.
+    /// Checks the settings of this layer: returns the error with which its constructors refuse them. A layer that is
+    /// built from a layer specification is checked by it, since a file may hold any settings. The default allows all.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -48,8 +48,8 @@ impl GroupNorm {
         norm.check().map(|()| norm)
     }
 
-    /// Returns a norm for rows of `width` values with the fewest groups, but at least 2, of at least 2 values; with one
-    /// group if there is no such number.
+    /// Returns a norm for rows of `width` values with the smallest number of groups, from 2 on, that have at least 2
+    /// values each; with one group if there is no such number.
     #[cfg(feature = "proptest")]
     fn of_width(width: usize) -> Self {
         let groups = (2..=width / 2).find(|groups| width.is_multiple_of(*groups)).unwrap_or(1);

@@ -18,8 +18,8 @@ pub(super) const STATISTICS: usize = 4;
 pub(super) struct Statistics<W>(pub(super) [W; STATISTICS]);
 
 impl<W: Scalar> Statistics<W> {
-    /// Returns the statistics of the values `x`, converted by `wide` to the format `W`; `epsilon` is added to their
-    /// variance. The mean counts as 0 unless `centred`.
+    /// Returns the [`Statistics`] of the values `x`, converted by `wide` to the format `W`, with a scale that keeps
+    /// their squares in its range. `epsilon` is added to the variance. The mean counts as 0 unless `centred`.
     pub(super) fn of<T: Scalar>(x: &[T], epsilon: f64, centred: bool, wide: impl Fn(T) -> W + Copy + Sync) -> Self {
         let (statistics, square) = Self::scaled(x, W::one(), epsilon, centred, wide);
         if !loses_squares(square, statistics.0[3]) {
@@ -33,8 +33,8 @@ impl<W: Scalar> Statistics<W> {
         Self::scaled(x, scale_of(most, epsilon), epsilon, centred, wide).0
     }
 
-    /// Returns (1) the statistics of x with the scale `scale`, and (2) the mean square deviation of `scale · x`,
-    /// without ε. The other arguments are those of [`of`](Self::of).
+    /// Returns (1) the statistics of `x` with s = `scale`, whose mean and σ are those of `scale · x`, and (2) the
+    /// mean square deviation of `scale · x`, without ε. The other arguments are those of [`of`](Self::of).
     fn scaled<T: Scalar>(
         x: &[T],
         scale: W,
@@ -66,8 +66,8 @@ impl<W: Scalar> Statistics<W> {
     }
 }
 
-/// Returns `1/√(σ² + s²ε)`, where `square` is the mean square deviation σ² of values times the `scale` s. If
-/// the sum is 0 in the format, the least normal number takes its place.
+/// Returns `1/√(σ² + s²ε)` for the `scale` s, where `square` is σ², the mean square deviation of values times
+/// s. If the sum is 0 in the format, the smallest positive normal number takes its place.
 pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) -> W {
     let epsilon = scalar::<W>(epsilon * to_f64(scale) * to_f64(scale));
     let most = square + epsilon;
@@ -77,8 +77,8 @@ pub(super) fn inverse_deviation<W: Scalar>(square: W, epsilon: f64, scale: W) ->
 }
 
 /// Whether the squares of deviations from a mean overflowed or underflowed, given their mean `square` and `inverse`,
-/// the inverse of its root. Single squares that underflow are negligible beside a larger mean square. An ε that
-/// overflows the format makes the inverse 0.
+/// the result of [`inverse_deviation`] for it. Single squares that underflow are negligible beside a larger mean
+/// square. An ε that overflows the format makes the inverse 0.
 pub(super) fn loses_squares<W: Scalar>(square: W, inverse: W) -> bool {
     !(square.is_finite() && !inverse.is_zero() && square >= W::min_positive_value() / W::epsilon())
 }

@@ -208,8 +208,8 @@ impl<T: Scalar> Layer<T> for Parallel<T> {
         branches.fold(whole, |whole, (i, branch)| whole.kept_part(i.to_string(), &*branch.layer, branch.kept))
     }
 
-    /// Returns, for bounds b_i of the branches, `√Σ b_i²` if their outputs are concatenated, or `Σ b_i` for a sum.
-    /// `None` if a branch has no bound, or `w` is too short.
+    /// Returns, for bounds b_i on the 2-norms of the Jacobians of the branches, `√Σ b_i²` if their outputs are
+    /// concatenated, or `Σ b_i` for a sum. `None` if a branch has no bound, or `w` is too short.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let mut total = Upper::ZERO;
         for branch in &self.branches {

@@ -150,13 +150,14 @@ impl PassLengths {
         }
     }
 
-    /// Whether a `dy` of `values` values omits rows, and may do so by `hints`.
+    /// Whether a `dy` of `values` values omits whole rows, and `hints` allow it to omit leading zero rows.
     #[inline(never)]
     fn is_short_dy(self, hints: Hints, values: usize) -> bool {
         hints.accepts_short_dy && values < self.y && values.is_multiple_of(self.dims.output.max(1))
     }
 
-    /// Whether a `dx` of `values` values omits rows that are zero in a pass over `shape`, and may do so by `hints`.
+    /// Whether a `dx` of `values` values omits whole rows, at most the leading ones that `hints` promise to be zero in
+    /// a pass over `shape`.
     #[inline(never)]
     fn is_short_dx(self, hints: Hints, shape: &BatchShape<'_>, values: usize) -> bool {
         let width = self.dims.input.max(1);

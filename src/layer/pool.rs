@@ -109,7 +109,7 @@ pool!(MeanOverSteps);
 impl LastStep {
     const HINTS: Hints = MeanOverSteps::HINTS.dx_zero_before_last_step();
 
-    /// Returns the gain bound 1: the output is one of the steps.
+    /// Returns 1, an upper bound on the 2-norm of the Jacobian: the output is one of the steps.
     fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
     }
@@ -136,8 +136,8 @@ impl LastStep {
 impl MeanOverSteps {
     const HINTS: Hints = Hints::NONE.ignores_x().ignores_y().saved_per_row();
 
-    /// Returns the gain bound `1/√T` for the length T of the shortest sequence: `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t
-    /// ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
+    /// Returns `1/√T`, an upper bound on the 2-norm of the Jacobian, for the length T of the shortest sequence:
+    /// `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
     fn gain(&self, shape: BatchShape<'_>) -> Upper {
         let shortest = shape.lengths.and_then(|lengths| lengths.last()).unwrap_or(&shape.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())

@@ -64,7 +64,7 @@ impl PRelu {
     }
 
     /// Returns the activation with the current slope in the parameters `w`; `None` with a slope per unit, or for a
-    /// slope that [`LeakyRelu`] refuses.
+    /// slope that is not finite.
     fn activation<T: Scalar>(&self, w: &[T]) -> Option<LeakyRelu> {
         if self.per_unit { None } else { LeakyRelu::new(to_f64(w[0])).ok() }
     }

@@ -113,8 +113,8 @@ impl<T: Scalar> Residual<T> {
         }
     }
 
-    /// Returns the gain bound `1 + |s| b` of the residual, given the gain bound `branch` = b. The scale s is fixed, or
-    /// the first of the parameters `w`.
+    /// Returns `1 + |s| b`, an upper bound on the 2-norm of the Jacobian of the residual, given the bound `branch` = b
+    /// of its branch. The scale s is fixed, or the first of the parameters `w`.
     fn bound(&self, w: &[T], branch: f64) -> f64 {
         (Upper::ONE + Upper::of(to_f64(self.factor(w))) * Upper::of(branch)).get()
     }

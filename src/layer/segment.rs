@@ -25,7 +25,8 @@ pub(crate) struct Segment<'a, T> {
 
 /// A layer with a state whose backward pass can run in segments.
 pub(crate) trait SegmentPass<T: Scalar> {
-    /// Returns the number of rows (samples at single steps) that form one block, a partial sum of the sums over time.
+    /// Returns the number of rows (samples at single steps) up to which whole steps, at least one, form one block, a
+    /// partial sum of the sums over time.
     fn block_rows(&self) -> usize;
 
     /// Runs [`Layer::backward`](super::Layer::backward) with the parameters `w` for one segment of the steps of a
@@ -33,7 +34,7 @@ pub(crate) trait SegmentPass<T: Scalar> {
     /// bounds.
     ///
     /// `segment` gives its position in the longer pass. The gradient of the parameters is added to `pass.dw`. Segments
-    /// run from the last to the first, and `pass.dw` is complete after the first.
+    /// run from the last in time to the first, after which `pass.dw` is complete.
     fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>);
 }
 

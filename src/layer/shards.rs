@@ -23,7 +23,7 @@ pub(crate) struct Shards<T> {
     /// The end of each shard (range of samples) among the samples of the pass, in order. Their number is a power of
     /// two, or 0 for a pass without shards.
     ends: Vec<usize>,
-    /// Memory for the sum of one subtree on each level of the binary tree.
+    /// Memory for gradient sums: on each level of the binary tree, that of one subtree (some consecutive shards).
     waiting: Vec<T>,
 }
 
@@ -48,7 +48,7 @@ impl<T: Scalar> Shards<T> {
     }
 
     /// Sets the ends of the shards, as sample indices, for the next backward pass. No pass has more than `most` shards,
-    /// a power of two, and no layer more than `parameters` parameters. Ends beyond `most` are ignored.
+    /// a power of two, and no layer more than `parameters` parameters. Only the first `most` ends are used.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where memory cannot hold the sums of the subtrees.
@@ -119,7 +119,8 @@ impl<T: Scalar> Context<'_, T> {
 
     /// Calls `add(rows, sum)`, which adds a sum over `rows` to its argument `sum`, for the rows of each shard (range of
     /// samples with a gradient sum of its own). The results are added to `sum` along the binary tree of the shards.
-    /// Without shards it calls `add` once, for all rows. A pass with shards has one step.
+    /// Without shards it calls `add` once, for all rows. With shards, the pass through the layer must have one step, so
+    /// that rows are samples.
     pub(super) fn add_by_shard(&mut self, sum: &mut [T], mut add: impl FnMut(Range<usize>, &mut [T])) {
         let rows = self.shape.rows();
         let Some(shards) = self.shards() else { return add(0..rows, sum) };

@@ -111,8 +111,8 @@ macro_rules! layer_spec {
         }
 
         impl LayerSpec {
-            /// Returns the name of the layer's type, and the layer, if it is in the list `leaf_layers`; `None` for
-            /// other layers.
+            /// Returns the name of the layer's type, and the layer, if it is in the list `leaf_layers` (layers without
+            /// parts that are their own specification); `None` for other layers.
             pub(crate) fn listed(&self) -> Option<(&'static str, &dyn ListedLayer)> {
                 match self {
                     $($(LayerSpec::$name(layer) => Some((stringify!($name), layer)),)+)*
@@ -120,8 +120,8 @@ macro_rules! layer_spec {
                 }
             }
 
-            /// Returns the numbers of values per input row and per output row of a layer in the list `leaf_layers`; 0
-            /// for others.
+            /// Returns the numbers of values per input row and per output row of a layer in the list `leaf_layers`
+            /// (layers without parts that are their own specification); 0 for others.
             pub(super) fn listed_widths(&self) -> (usize, usize) {
                 let dims = match self {
                     $($(LayerSpec::$name(layer) => Layer::<f64>::dims(layer),)+)*
@@ -130,7 +130,8 @@ macro_rules! layer_spec {
                 (dims.input, dims.output)
             }
 
-            /// Builds a layer in the list `leaf_layers` for the scalar `T`; `None` for others.
+            /// Builds a layer in the list `leaf_layers` (layers without parts that are their own specification) for the
+            /// scalar `T`; `None` for others.
             pub(crate) fn build_listed<T: Scalar>(&self) -> Option<Result<Box<dyn Layer<T>>, Error>> {
                 Some(match self {
                     $($(LayerSpec::$name(layer) => layer.check().map(|()| layer.clone().boxed()),)+)*
@@ -138,7 +139,8 @@ macro_rules! layer_spec {
                 })
             }
 
-            /// Returns examples of all layers in the list `leaf_layers`, for rows of `width` values.
+            /// Returns example layers for property tests, for rows of `width` values, of all types in the list
+            /// `leaf_layers` (layers without parts that are their own specification).
             #[cfg(feature = "proptest")]
             pub(crate) fn listed_examples(width: usize) -> Vec<LayerSpec> {
                 let mut all = Vec::new();
@@ -146,7 +148,8 @@ macro_rules! layer_spec {
                 all
             }
 
-            /// Returns a copy of a layer in the list `leaf_layers`; `None` for others.
+            /// Returns a copy of a layer in the list `leaf_layers` (layers without parts that are their own
+            /// specification); `None` for others.
             fn listed_copy(&self) -> Option<LayerSpec> {
                 match self {
                     $($(LayerSpec::$name(layer) => Some(LayerSpec::$name(layer.clone())),)+)*
@@ -154,7 +157,8 @@ macro_rules! layer_spec {
                 }
             }
 
-            /// Whether both are equal layers in the list `leaf_layers`.
+            /// Whether both are equal, and in the list `leaf_layers` (layers without parts that are their own
+            /// specification).
             fn is_same_listed(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
                     $($((LayerSpec::$name(a), LayerSpec::$name(b)) => a == b,)+)*

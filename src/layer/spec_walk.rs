@@ -161,7 +161,7 @@ impl LayerSpec {
         (input, output)
     }
 
-    /// Returns the numbers of values per input row and per output row of a layer without parts.
+    /// Returns the numbers of values per input row and per output row of a layer without parts; 0 for other layers.
     fn own_widths(&self) -> (usize, usize) {
         match self {
             LayerSpec::ActivationLayer { width, .. } => (*width, *width),

@@ -212,7 +212,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
     }
 
     /// Returns the path of the part, or of the layer's own link (factor of the chain rule), called `name`, for a layer
-    /// at `path`.
+    /// at `path`; `path` itself for an empty name.
     pub(crate) fn below(&self, path: &str, name: &str) -> String {
         match (self.kind, name) {
             (_, "") => path.into(),

@@ -23,12 +23,12 @@ pub trait RowLoss: Debug {
     /// `y`: \[width\]; `target`: one class, or \[target width\].
     fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T;
 
-    /// Whether the targets are classes.
+    /// Whether the targets are classes; the default, `false`, means values.
     fn takes_classes(&self) -> bool {
         false
     }
 
-    /// Returns the number of target values of a row, for output rows of `width` values.
+    /// Returns the number of target values of a row, for output rows of `width` values; the default is `width`.
     fn target_width(&self, width: usize) -> usize {
         width
     }

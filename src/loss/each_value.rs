@@ -6,7 +6,7 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// A loss `Σ ℓ(y, t)` over all values, or their mean.
+/// A loss that is a sum `Σ ℓ(y, t)` over all output values y with targets t, or their mean.
 pub trait EachValue<T: Scalar>: Loss<T> {
     /// The name of the loss, for errors.
     const NAME: &'static str;
@@ -14,12 +14,13 @@ pub trait EachValue<T: Scalar>: Loss<T> {
     /// Returns `ℓ(y, t)` and `∂ℓ/∂y` of an output value `y` with target `t`, in column `column` of its row.
     fn of(&self, column: usize, y: T, t: T) -> (T, T);
 
-    /// Refuses a target outside the range of the loss.
+    /// Refuses a target `t` outside the range of the loss; by default it accepts every finite target.
     fn check_target(&self, _t: T) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Refuses settings of the loss that the format `T` cannot hold, or that do not fit output rows of `width` values.
+    /// Refuses settings of the loss that the format `T` cannot hold, or whose number does not match output rows of
+    /// `width` values. By default it refuses none.
     fn check(&self, _width: usize) -> Result<(), Error> {
         Ok(())
     }

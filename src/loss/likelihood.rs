@@ -7,8 +7,8 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output is logarithms of
-/// probabilities.
+/// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output y is logarithms of
+/// probabilities; a term with t_k = 0 counts as 0, unless y_k is NaN.
 ///
 /// [`log_softmax`](super::log_softmax) computes such logarithms. Targets are probabilities: not negative, and they need
 /// not sum to 1. The mean is over rows, PyTorch's `batchmean`.

@@ -31,11 +31,11 @@ use crate::{
 use core::fmt::Debug;
 use own::{own_evaluate, reduction_setter};
 
-/// The target of an output: classes or values.
+/// The targets of the rows of an output: classes or values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Target<'a, T> {
-    /// One class per row.
+    /// One class index per row.
     Classes(&'a [usize]),
     /// Values: \[rows, w\], where w is the loss's [`target_width`](Loss::target_width), by default the width of the
     /// output.
@@ -46,10 +46,11 @@ pub enum Target<'a, T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduction {
-    /// The mean of the losses.
+    /// The mean of the losses of all rows (or of all values, for a loss that is computed value by value), weighted by
+    /// the row weights.
     #[default]
     Mean,
-    /// The sum of the losses.
+    /// The sum of the losses, each times its row weight.
     Sum,
 }
 
@@ -119,7 +120,7 @@ pub trait Loss<T: Scalar>: Debug {
     /// The reduction of the losses of rows to one value.
     fn reduction(&self) -> Reduction;
 
-    /// Whether the loss of a row is lowest, with a gradient of zero, where `y` is its target.
+    /// Whether the loss of a row is lowest, with a gradient of zero, where `y` is its target; the default is `false`.
     fn minimum_at_target(&self) -> bool {
         false
     }

@@ -12,8 +12,9 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 
 /// A value with its derivative in one direction: `value + tangent ε`, where `ε² = 0`.
 ///
-/// `Dual` is a [`Scalar`](crate::Scalar): a pass on dual numbers computes the output and J v at once, exact to
-/// rounding, without a step size. `Dual<Dual<f64>>` gives second derivatives.
+/// `Dual` is a [`Scalar`](crate::Scalar): a pass on dual numbers computes the output and its derivative J v at once,
+/// exact to rounding, without a step size. J is the Jacobian of the output with respect to the numbers that have a
+/// tangent, and v holds these tangents. `Dual<Dual<f64>>` gives second derivatives.
 ///
 /// ```
 /// use chainrule::{Activation, activation::Tanh, testing::Dual};
@@ -89,9 +90,9 @@ fn along<T: Scalar>(tangent: T, slope: T) -> T {
     if product.is_nan() { settled(tangent, slope, product) } else { product }
 }
 
-/// Returns a replacement for `product`, the NaN of `tangent · slope`, if the value of `tangent` is 0, else `product`.
-/// The replacement is `tangent` times the largest number, with the sign of `slope`. It is not plainly 0, since a
-/// tangent that is a dual number has a tangent itself.
+/// Returns a number to use in place of `product`, the NaN of `tangent · slope`, if the value of `tangent` is 0; else
+/// `product`. It is `tangent` times the largest number, with the sign of `slope`, not plainly 0: a tangent that is a
+/// dual number has a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {

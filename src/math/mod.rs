@@ -19,8 +19,9 @@ pub(crate) mod dual;
 mod series;
 mod single;
 
-/// Calls `$function` of the module `single` if `T` is `f32`, of `double` if it is `f64`; with fused multiply-adds if it
-/// is one of these in the wrapper `Fused`. For another `T` the result is `$other`. The choice is made at compile time.
+/// Calls `$function` of the module `single` if `T` is `f32`, of `double` if it is `f64`; with fused multiply-adds if
+/// `T` is one of these in the wrapper `Fused`. For another `T` the result is `$other`. The choice is made at compile
+/// time.
 macro_rules! by_format {
     ($function:ident($($x:ident),+), $other:expr) => {
         if let ($(Ok($x),)+) = ($(cast!($x, f32),)+) {
@@ -204,8 +205,8 @@ pub(crate) fn mish_slope<T: Scalar>(x: T) -> T {
     })
 }
 
-/// `a`, `b`, `d` with `tanh(ln(1 + eˣ)) = a/d` and its derivative `4b/d²`. They are computed from `e^(−|x|)`, which
-/// does not overflow.
+/// Returns `a`, `b`, `d` with `tanh(ln(1 + eˣ)) = a/d` and its derivative `4b/d²`. They are computed from
+/// `e^(−|x|)`, which does not overflow.
 #[inline(always)]
 fn mish_parts<T: Scalar>(x: T) -> (T, T, T) {
     let e = exp(-magnitude(x));

@@ -222,9 +222,9 @@ impl<T: Scalar> Model<T> {
     /// with the call to use, for the checkpoint of a run and for a file of another program, such as PyTorch.
     /// [`Error::CheckpointVersion`] for another version of the file format. [`Error::CustomPart`], with its path, for a
     /// network with a custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
-    /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], naming the block, for parameters that do
-    /// not fit the network; [`Error::CheckpointValue`] for a parameter that is not finite in `T`. The errors of
-    /// [`LayerSpec::build`].
+    /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], with its name, for a tensor that is
+    /// missing, has another shape than its block, or belongs to no block; [`Error::CheckpointValue`] for a parameter
+    /// that is not finite in `T`. The errors of [`LayerSpec::build`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
@@ -320,7 +320,8 @@ fn describe(header: &Header) -> Result<Description, Error> {
 }
 
 /// Creates the model of `network` with the parameters and buffers of a file, and the scales and names of `description`.
-/// `header` lists the tensors of the file, and `data` holds their bytes. Refuses tensors that do not fit the network.
+/// `header` lists the tensors of the file, and `data` holds their bytes. Refuses a tensor that is missing, has another
+/// shape than its block, or belongs to no block.
 fn assemble<T: Scalar>(
     network: Box<dyn Layer<T>>,
     description: Description,

@@ -209,7 +209,8 @@ impl<T: Scalar> Model<T> {
         self.predictor()?.predict(data)
     }
 
-    /// Returns the class of each output row: the column of the largest output, or the first of equal ones.
+    /// Returns the class of each output row for the samples of `data`: the column of the largest output, or the first
+    /// of equal ones.
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;

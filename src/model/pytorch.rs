@@ -43,8 +43,8 @@ impl ModuleNames {
         self.stacked(path, module, 0)
     }
 
-    /// Maps the recurrent layer at `path` to layer `layer` of `module`, such as an `nn.LSTM` with several layers. The
-    /// names of its tensors end in `_l1` for layer 1.
+    /// Maps the recurrent layer at `path` to layer `layer`, counted from 0, of `module`, such as an `nn.LSTM` with
+    /// several layers. The names of its tensors end in `_l1` for layer 1.
     #[must_use]
     pub fn stacked(mut self, path: &str, module: &str, layer: usize) -> Self {
         self.modules.insert(path.into(), (module.into(), layer));
@@ -99,8 +99,8 @@ enum Kind {
     /// The tensor has the values of the block.
     Whole,
     /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layer has one bias, except for the last rows of a
-    /// GRU. These are a block of their own: `apart` is its range among the parameters of the network, `None` for other
-    /// cells.
+    /// GRU, those of the candidate. These are a block of their own: `apart` is its range among the parameters of the
+    /// network, `None` for other cells.
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
@@ -298,7 +298,8 @@ pub fn export_state_dict<T: Scalar>(
 }
 
 impl Entry {
-    /// Returns the indices of the tensor's values among the parameters of the network, in the order of the tensor.
+    /// Returns the indices of the tensor's values among the parameters of the network, in the order of the tensor. Its
+    /// parameter block must be one of `blocks`.
     fn places(&self, blocks: &Blocks) -> Result<impl Iterator<Item = usize> + use<>, Error> {
         let block = blocks.get(&self.block)?;
         let apart = match &self.kind {

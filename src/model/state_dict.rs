@@ -165,8 +165,8 @@ impl StateDict {
         Self::from_bytes(&bytes).map_err(|error| error.of_file(path))
     }
 
-    /// Saves all tensors in a safetensors file. If the process crashes, either the old or the new file is there,
-    /// complete.
+    /// Saves all tensors in a safetensors file, in the number format `precision`. If the process crashes, either the
+    /// old or the new file is there, complete.
     ///
     /// # Errors
     /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.

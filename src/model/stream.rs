@@ -185,8 +185,8 @@ fn equal<T: Scalar>(a: &[T], b: &[T]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan())
 }
 
-/// Whether `layer` with the parameters `w`, run on random steps one by one with its state carried, gives other last
-/// rows than one pass over them.
+/// Whether `layer` with the parameters `w`, run on random steps one by one with its state carried, gives at any step
+/// another output than the last row of one pass over the steps so far.
 fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
     let mut whole = Workspace::for_inference(layer, BatchShape::sequences(1, TRIAL_STEPS))?;
     let mut single = Workspace::for_inference(layer, BatchShape::batch(1))?;

@@ -18,7 +18,8 @@ pub struct LinkBudget {
     pub factor: Factor,
     /// The time step of a link over time, from step to step; `None` for a link over depth, from layer to layer.
     pub step: Option<usize>,
-    /// Whether the link is on the main path from loss to input.
+    /// Whether the link is on the main path from loss to input; false inside parallel branches, such as that of a
+    /// residual.
     pub on_main_path: bool,
     /// The norm of the gradient that enters the link in the backward pass: that with respect to the link's output.
     pub norm_in: NormStats,
@@ -27,7 +28,8 @@ pub struct LinkBudget {
 }
 
 impl LinkBudget {
-    /// Returns `norm_out.norm / norm_in.norm`, the factor by which the link multiplies the norm of the gradient.
+    /// Returns `norm_out.norm / norm_in.norm`, the factor by which the link multiplies the norm of the gradient; NaN if
+    /// both are zero.
     pub fn gain(&self) -> f64 {
         self.norm_out.norm / self.norm_in.norm
     }
@@ -50,7 +52,7 @@ pub struct BlockBudget {
     pub role: Role,
     /// The norm and the counts of the block's parameters.
     pub parameters: NormStats,
-    /// The norm and the counts of the block's gradient.
+    /// The norm and the counts of the block's gradient, before any clipping.
     pub gradient: NormStats,
 }
 
@@ -58,7 +60,7 @@ pub struct BlockBudget {
 /// They sum to log10 of the norm after the last link over the norm before the first.
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
-/// change is attributed to that later link.
+/// change is attributed to that later link. If it stays zero, the share of the factor that made it zero is −∞.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -70,10 +72,11 @@ pub struct Shares {
     /// The share of activations φ: Σ log10 ‖φ′ ⊙ g‖/‖g‖, g being the gradient before each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// The share of additions, where the gradients of two paths are added.
+    /// The share of additions: Σ log10 of the gradient's norm after each over that before, where the gradients of two
+    /// paths, such as a residual and its skip, are added.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub injection: f64,
-    /// The share of all other links.
+    /// The share of all other links, such as normalization, and of layers that report no link.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub other: f64,
 }
@@ -211,18 +214,19 @@ impl GradientBudget {
         self.time.rows()
     }
 
-    /// Returns the parameter blocks, with the norms of their values and of their gradients.
+    /// Returns the parameter blocks, with the norms of their values and of their gradients, those of the last monitored
+    /// update or, without a trainer, of the last monitored backward pass; empty before the first.
     pub fn blocks(&self) -> &[BlockBudget] {
         &self.blocks
     }
 
     /// Returns the decades (powers of ten) that each factor of the chain rule adds to the norm of the gradient, on the
-    /// main path from loss to input.
+    /// main path from loss to input, in the last monitored pass.
     pub fn shares(&self) -> Shares {
         Shares::of(self.links().iter().filter(|link| link.on_main_path))
     }
 
-    /// Returns the paths of the recurrent layers, in the order of the backward pass.
+    /// Returns the paths of the recurrent layers of the last monitored pass, in the order of the backward pass.
     pub fn recurrent_layers(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for link in self.steps() {
@@ -240,8 +244,9 @@ impl GradientBudget {
         self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
     }
 
-    /// Returns the norm of the gradient with respect to the state, `‖∂L/∂(h, c)‖`, at each step of the
-    /// recurrent layer at the path `layer`, from the first step to the last.
+    /// Returns the norm of the gradient with respect to the state after each step, `‖∂L/∂(h, c)‖`, of the
+    /// recurrent layer at the path `layer`. They go from the first step to the last; there are none for an unknown
+    /// layer.
     pub fn state_gradients(&self, layer: &str) -> Vec<f64> {
         let mut norms: Vec<f64> = self
             .steps_of(layer)
@@ -253,8 +258,8 @@ impl GradientBudget {
     }
 }
 
-/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`, and the whole `name` if it
-/// has no dot.
+/// Returns the path of the layer to which the link `name` belongs: the part before the last dot, such as `0` for
+/// `0.recurrent`, or the whole `name` if it has no dot.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }

@@ -83,7 +83,7 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
     any(is): is(&**self),
     each(visit): visit(&mut **self));
 
-/// A monitor that is active in every `n`-th pass only. The other passes have no monitoring cost.
+/// A monitor that is active in the first of every `n` passes only. The other passes have no monitoring cost.
 ///
 /// In a [`Trainer`](crate::trainer::Trainer) `Every` counts updates, not the passes of an accumulated gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub struct Every<M> {
     passes: u64,
     /// Whether the next pass is a further part of the same update.
     same_update: bool,
-    /// The monitor that is active in every `n`-th pass.
+    /// The monitor that is active in the first of every `n` passes.
     pub monitor: M,
 }
 

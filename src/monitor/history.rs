@@ -94,8 +94,8 @@ pub struct LinkHistory {
 }
 
 impl BudgetHistory {
-    /// Returns the sum of the decades of all links in each kept pass; `None` for a pass in which no link had a gradient
-    /// other than zero.
+    /// Returns the sum of the decades of all links in each kept pass; `None` for a pass in which every link had a
+    /// gradient of zero.
     pub fn totals(&self) -> Vec<Option<f64>> {
         let total = |pass: usize| {
             let decades = self.links.iter().filter_map(|link| link.decades.get(pass).copied().flatten());

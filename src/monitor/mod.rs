@@ -48,12 +48,14 @@ pub enum Event<'a, T> {
         blocks: &'a Blocks,
         /// All parameters of the network.
         w: &'a [T],
-        /// The gradient with respect to the parameters, in the order of `w`.
+        /// The gradient with respect to the parameters, in the order of `w`, before any transform, such as clipping.
         dw: &'a [T],
     },
-    /// The loss on the samples of an update, computed from the parameters before the update.
+    /// The loss on the samples of an update, their mean or sum by the loss's [`Reduction`](crate::loss::Reduction),
+    /// computed from the parameters before the update.
     Loss(f64),
-    /// The factor, at most 1, by which clipping multiplied the gradient of this update.
+    /// The factor, at most 1, by which clipping by norm multiplied the gradient of this update: the product of several
+    /// clips. It is sent with each update of a transform with such a clip, also if it is 1.
     Clip(f64),
     /// The parameters and the update that is added to them next.
     Update {

@@ -14,7 +14,7 @@ pub struct Step {
     pub step: u64,
     /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// The loss before the update.
+    /// The loss on the samples of the update, from the parameters before it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
     /// Whether the update was applied; otherwise a transform skipped it.
@@ -25,10 +25,12 @@ pub struct Step {
     /// The norm of the gradient of all parameters, before any transform.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient_norm: f64,
-    /// The norm of the gradient after the last clip of the chain; `None` if the chain does not clip.
+    /// The norm of the gradient after the last clip of the chain; `None` if the chain does not clip, or the update was
+    /// skipped.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub clipped_norm: Option<f64>,
-    /// The number of samples of the update. With truncated backpropagation, the samples of the window.
+    /// The number of samples of the update. With truncated backpropagation, all samples of the batch, for each of its
+    /// windows of steps.
     pub samples: usize,
     /// The time of the update in seconds; `None` without a clock (`no_std`, bare wasm32), and in a
     /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
@@ -52,8 +54,8 @@ pub struct Communication {
     /// The bytes that the rank received.
     pub received: u64,
     /// The seconds in calls of the [`Communicator`](crate::distributed::Communicator); 0 without a clock. They include
-    /// those in which the rank waited for a slower one, and those [beside](crate::distributed::DataParallel::overlap)
-    /// a pass.
+    /// those in which the rank waited for a slower one, and those of messages
+    /// [during](crate::distributed::DataParallel::overlap) a backward pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub seconds: f64,
 }
@@ -80,7 +82,7 @@ pub struct Epoch {
     pub loss: f64,
     /// The loss and accuracy on the validation data; `None` without validation data.
     pub validation: Option<Evaluation>,
-    /// The number of updates since the start of training.
+    /// The number of applied updates since the start of training, at the end of the epoch.
     pub steps: u64,
     /// The number of skipped updates of this epoch: by a transform, or because all rows have weight 0.
     pub skipped: u64,

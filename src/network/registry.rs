@@ -61,7 +61,7 @@ impl<T: Scalar, A: Activation, F: Fn(&str) -> Result<A, Error> + Send + Sync> Pl
     }
 }
 
-/// An activation that takes the place of the one in a cell's data.
+/// An [`ActivationDispatch`] that gives a cell the activation `A`, whatever activation the data of the cell names.
 struct Fixed<A>(A);
 
 impl<A: Activation> ActivationDispatch for Fixed<A> {

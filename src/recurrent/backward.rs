@@ -74,7 +74,7 @@ impl Unrolled {
     /// parameters to `pass.dw`. `hints` are the layer's promises, by which `pass.dy` may omit leading zero rows.
     ///
     /// With a `segment` of a longer pass, the slices of `pass` hold the rows of the segment alone, and `segment` gives
-    /// its position. Segments run from the last to the first; `pass.dw` is complete after the first. Without a
+    /// its position. Segments run from the last in time to the first, after which `pass.dw` is complete. Without a
     /// `segment` all steps run.
     ///
     /// # Panics
@@ -237,13 +237,14 @@ impl Unrolled {
     /// Runs the steps `steps` backward, from last to first, for the samples of `slabs`. `given` holds the values that
     /// all steps read. `live` is memory for the gradients that the monitor of `ctx` receives; empty without a monitor.
     ///
-    /// `slabs` are z and u, which are overwritten by their gradients, then seven gradients. The first four are
-    /// with respect to h_t, h_{t−1}, the operand of a stage and the cell state. The others are those between stages,
-    /// with respect to the masked h, and the part that zoneout passes to the previous cell state.
+    /// `slabs` are the pre-activations z and the separate products u, which are overwritten by their gradients, then
+    /// seven gradients. The first four are with respect to h_t, h_{t−1}, the vector that a stage writes for the next
+    /// product (its operand), and the cell state. The others are those between stages, with respect to the masked h,
+    /// and the part that zoneout passes to the previous cell state.
     ///
     /// # Shapes
-    /// Of a step: z \[samples, gates · hidden\], u \[samples, separate gates · hidden\], the gradients of h and of an
-    /// operand \[samples, hidden\].
+    /// Of a step: z \[samples, gates · hidden\], u \[samples, gates with a separate product · hidden\], the gradients
+    /// of h and of an operand \[samples, hidden\].
     fn backward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,

@@ -202,8 +202,8 @@ impl<T: Scalar, F: Layer<T>, B: Layer<T>> Layer<T> for Bidirectional<F, B> {
         whole.kept_part("backward", &self.backward, self.kept[1])
     }
 
-    /// Returns `√(f² + b²)`, where f and b are the gain bounds of the forward and the backward direction, whose
-    /// outputs are concatenated. `None` if a direction has no bound, or `w` is too short.
+    /// Returns `√(f² + b²)`, where f and b are upper bounds on the 2-norms of the Jacobians of the forward and the
+    /// backward direction, whose outputs are concatenated. `None` if a direction has no bound, or `w` is too short.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let (first, second) = w.split_at_checked(self.kept[0].dims.parameters)?;
         let first = Upper::of(self.forward.gain_bound(first, shape)?);

@@ -17,9 +17,10 @@ use alloc::vec::Vec;
 pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 
 impl Unrolled {
-    /// Returns, for each of the first `steps` steps, bounds on its Jacobian for the layer with this `cell` and the
-    /// parameters `w`, recurrent dropout and zoneout included. `None` if the cell states none, `w` is too short, or
-    /// there are more than [`MOST_BOUNDED_STEPS`] steps.
+    /// Returns, for each of the first `steps` steps, bounds on the Jacobians of the new state with respect to the
+    /// previous state and to the input. They are those of the layer with this `cell` and the parameters `w`, recurrent
+    /// dropout and zoneout included. `None` if the cell states none, `w` is too short, or there are more than
+    /// [`MOST_BOUNDED_STEPS`] steps.
     fn step_bounds<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
         if w.len() < self.dims().parameters || steps > MOST_BOUNDED_STEPS {
             return None;
@@ -48,10 +49,10 @@ impl Unrolled {
 
     /// Returns the bounds of a step with zoneout, given the `bounds` of the cell; without zoneout, `bounds` unchanged.
     ///
-    /// With J the Jacobian of the cell and d the kept fraction of the previous state, s = h and s = c each have
-    /// `∂s_t/∂s_{t−1} = diag(d) + diag(1 − d) J`, of norm at most `√(1 + ‖J‖²)`. The other blocks of the
-    /// Jacobian are no larger than without zoneout. The bounds of the cells on states hold too: each value lies between
-    /// the previous state and the computed one.
+    /// With `J = ∂s̃_t/∂s_{t−1}`, s̃ the state that the cell computes, and d the kept fraction of the previous
+    /// one, s = h and s = c each have `∂s_t/∂s_{t−1} = diag(d) + diag(1 − d) J`, of norm at most
+    /// `√(1 + ‖J‖²)`. The other blocks of the Jacobian are no larger than without zoneout. The bounds that cells
+    /// assume for the values of states hold too: each value lies between the previous and the computed one.
     fn zoned_out(&self, mut bounds: StepBounds) -> StepBounds {
         if self.noise.zones_out() {
             let with_kept = |norm: f64| (Upper::ONE + Upper::of(norm) * Upper::of(norm)).sqrt().get();

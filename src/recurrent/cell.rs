@@ -11,13 +11,13 @@ use crate::{
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{fmt::Debug, ops::Range};
 
-/// The operand of a recurrent product.
+/// The vector that a recurrent product multiplies by rows of the recurrent weights U.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// The hidden state of the previous step.
     Hidden,
-    /// The values that the stage before the product wrote to [`CellForward::operand`], such as `r ⊙ h` of a GRU with
-    /// the reset gate r.
+    /// The values that the stage before the product, an element-wise part of the step, wrote to
+    /// [`CellForward::operand`], such as `r ⊙ h` of a GRU with the reset gate r.
     StageOutput,
 }
 
@@ -26,7 +26,7 @@ pub enum Operand {
 pub struct Product {
     /// The gates whose rows of the recurrent weights U form U_g, the matrix of the product.
     pub gates: Range<usize>,
-    /// The index of the stage that reads the result. The product runs just before this stage.
+    /// The index of the stage (element-wise part of a step) that reads the result. The product runs just before it.
     pub stage: usize,
     /// The vector that the product multiplies by U_g, the gates' rows of the recurrent weights.
     pub operand: Operand,
@@ -35,7 +35,8 @@ pub struct Product {
     pub keep_separate: bool,
 }
 
-/// The values of one sample at one stage of a forward step.
+/// The values of one sample at one stage, an element-wise part, of a forward step. Separate gates are those whose
+/// product is [kept separate](Product::keep_separate), in `u`.
 ///
 /// # Shapes
 /// `z`: \[gates · hidden\]; `u`: \[separate gates · hidden\]; `h_prev`, `h`, `operand`: \[hidden\];
@@ -99,7 +100,7 @@ impl<'a, T> CellForward<'a, T> {
     }
 }
 
-/// The values of one sample at one stage of a backward step.
+/// The values of one sample at one stage, an element-wise part, of a backward step.
 ///
 /// # Shapes
 /// As [`CellForward`]; `between_stages`: \[[`between_stages`](CellSizes::between_stages) · hidden\].
@@ -109,7 +110,8 @@ pub struct CellBackward<'a, T> {
     /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to
     /// the pre-activations.
     pub z: &'a mut [T],
-    /// In: results of the separate products. Out: the gradient with respect to these results.
+    /// In: results of the products that are [kept separate](Product::keep_separate). Out: the gradient with respect to
+    /// these results.
     pub u: &'a mut [T],
     /// Hidden state of the previous step.
     pub h_prev: &'a [T],
@@ -128,11 +130,12 @@ pub struct CellBackward<'a, T> {
     /// Gradient with respect to `h_prev`. A stage adds its element-wise part, such as `z ⊙ d_h` of a GRU with the
     /// update gate z; the layer adds the part that passes through the products.
     pub d_h_prev: &'a mut [T],
-    /// Gradients that the backward pass of a later stage writes for that of an earlier stage.
+    /// Gradients that the backward pass of a later stage writes for that of an earlier stage, which runs after it.
     pub between_stages: &'a mut [T],
 }
 
-/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage of a cell of this crate.
+/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a step) of
+/// a cell of this crate.
 #[derive(Clone, Copy)]
 pub(super) struct UnitSizes {
     pub(super) gates: usize,
@@ -140,7 +143,7 @@ pub(super) struct UnitSizes {
     pub(super) separate: usize,
     pub(super) cell_state: usize,
     pub(super) between_stages: usize,
-    /// Whether the stage writes an operand for the products of the next stage.
+    /// Whether the stage writes an operand, the vector that the products of the next stage multiply by U.
     pub(super) operand: bool,
 }
 
@@ -224,7 +227,8 @@ impl<'a, T> CellBackward<'a, T> {
 pub struct CellSizes {
     /// Values of cell state per unit, carried from step to step: 1 for the c of an LSTM.
     pub cell_state: usize,
-    /// The number of gradients per unit that one backward stage keeps for an earlier one.
+    /// The number of gradients per unit that the backward pass of a stage (element-wise part of a step) keeps for that
+    /// of an earlier stage.
     pub between_stages: usize,
 }
 
@@ -305,16 +309,16 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// The gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [Gate];
 
-    /// Runs one stage of a forward step for one sample, whose values are in `unit`. Stages are counted from 0 and run
-    /// in order.
+    /// Runs one stage, an element-wise part, of a forward step for one sample, whose values are in `unit`. Stages are
+    /// counted from 0 and run in order.
     ///
     /// # Panics
     /// A cell may panic for a `stage` that it does not have, and for slices that are not as long as its methods say; a
     /// cell of this crate names the slice. A [`Recurrent`](super::Recurrent) layer passes neither.
     fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>);
 
-    /// Runs one stage of the backward pass of a step for one sample, whose values are in `unit`. Stages run from the
-    /// last to stage 0.
+    /// Runs the backward pass of one stage, an element-wise part, of a step for one sample, whose values are in `unit`.
+    /// Stages run from the last to stage 0.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -337,9 +341,10 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         None
     }
 
-    /// Upper bounds on the Jacobian of step number `_step`, counted from 0, in a sequence that starts from a zero
-    /// state, for any input. `_gates` has bounds on the weights of each gate, in the order of [`gates`](Self::gates).
-    /// `None` if none are known, which is the default.
+    /// Upper bounds on the Jacobian of the state after step number `_step`, counted from 0, with respect to the
+    /// previous state and the input, in a sequence that starts from a zero state, for any input. `_gates` has bounds on
+    /// the weights of each gate, in the order of [`gates`](Self::gates). `None` if none are known, which is the
+    /// default.
     fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
     }

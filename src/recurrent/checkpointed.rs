@@ -14,12 +14,13 @@ use crate::{
 use alloc::{boxed::Box, format, string::ToString, vec, vec::Vec};
 use core::ops::Range;
 
-/// The number of steps between the states that [`Checkpointed`] keeps.
+/// The number of steps between the states that [`Checkpointed`] keeps. It is rounded up to whole groups of the steps
+/// whose gradients are summed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum CheckpointInterval {
-    /// √T for a sequence of T steps, so that memory grows with √T (Chen et al. 2016, §4.1).
+    /// `⌊√T⌋` for a sequence of T steps, so that memory grows with √T (Chen et al. 2016, §4.1).
     SquareRoot,
     /// The given number of steps, at least 1.
     Steps(usize),

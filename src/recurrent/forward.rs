@@ -116,15 +116,17 @@ impl Unrolled {
     /// Runs the steps `steps` in order for the samples of `slabs`. `given` holds the values that all steps read. `live`
     /// is memory for the values that the monitor of `ctx` receives; empty without a monitor.
     ///
-    /// `slabs` are, in this order: z, u, operands, cell states, y, final h, final cell state, masked h, and h and cell
-    /// state before zoneout. z holds `W x + b` on entry. For each stage of the cell:
+    /// `slabs` are, in this order: the pre-activations z, the separate products u, the operands (vectors that a stage
+    /// writes for the next product), cell states, y, final h, final cell state, masked h, and h and cell state before
+    /// zoneout. z holds `W x + b` on entry. For each stage of the cell:
     ///
     /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or one of these with the cell's
     ///    own operand in place of `h_{t−1}`;
     /// 2. the stage itself: `h_t` and the cell state from z, u and the state before.
     ///
     /// # Shapes
-    /// Of a step: z \[samples, gates · hidden\], u \[samples, separate gates · hidden\], y \[samples, hidden\].
+    /// Of a step: z \[samples, gates · hidden\], u \[samples, gates with a separate product · hidden\], y \[samples,
+    /// hidden\].
     fn forward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,

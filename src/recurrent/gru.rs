@@ -69,8 +69,9 @@ impl Gru {
         UnitSizes { gates: 3, separate, cell_state: 0, between_stages, operand: before && stage == 0 }
     }
 
-    /// Runs stage 0 of [`GruVariant::ResetBefore`]: the reset gate is `r = σ(z_r)`, and the operand of `U_n` is
-    /// `r ⊙ h_{t−1}`. If `SAVES`, z_r is overwritten by the number from which the backward pass recovers r.
+    /// Runs stage 0 (the first element-wise part) of [`GruVariant::ResetBefore`]: the reset gate is `r = σ(z_r)`, and
+    /// the operand of `U_n` is `r ⊙ h_{t−1}`. If `SAVES`, z_r is overwritten by the number from which the backward
+    /// pass recovers r.
     #[inline(always)]
     fn forward_reset<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -89,10 +90,10 @@ impl Gru {
         });
     }
 
-    /// Runs the last stage: `n = tanh(z_n)` and `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with n the candidate and z
-    /// the update gate. With [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n, with
-    /// `u = U_n h_{t−1} + b_u`. If `SAVES`, pre-activations are overwritten by the numbers from which the backward
-    /// pass recovers the gates.
+    /// Runs the last stage (element-wise part of the step): `n = tanh(z_n)` and
+    /// `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with n the candidate and z the update gate. With
+    /// [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n, with `u = U_n h_{t−1} + b_u`. If `SAVES`,
+    /// pre-activations are overwritten by the numbers from which the backward pass recovers the gates.
     #[inline(always)]
     fn forward_update<T: Scalar, const SAVES: bool>(&self, unit: CellForward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -129,11 +130,12 @@ impl Gru {
         });
     }
 
-    /// Runs the last stage backward, given dh, the gradient with respect to h_t. ∂n, ∂z and ∂r are gradients with
-    /// respect to the sums that go into tanh and σ: `∂n = dh ⊙ (1 − z) ⊙ tanh′`,
-    /// `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`, `dh_{t−1} += dh ⊙ z`. With the reset after the product
-    /// `u = U_n h_{t−1} + b_u`, also `∂r = ∂n ⊙ u ⊙ σ′` and `∂u = ∂n ⊙ r`. With the reset before it,
-    /// `dh ⊙ (h_{t−1} − n)`, which is `∂z` without the factor σ′, is left in `between_stages` for stage 0.
+    /// Runs the last stage (element-wise part of the step) backward, given dh, the gradient with respect to h_t. ∂n,
+    /// ∂z and ∂r are gradients with respect to the sums that go into tanh and σ:
+    /// `∂n = dh ⊙ (1 − z) ⊙ tanh′`, `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`, `dh_{t−1} += dh ⊙ z`.
+    /// With the reset after the product `u = U_n h_{t−1} + b_u`, also `∂r = ∂n ⊙ u ⊙ σ′` and
+    /// `∂u = ∂n ⊙ r`. With the reset before it, `dh ⊙ (h_{t−1} − n)`, which is `∂z` without the factor
+    /// σ′, is left in `between_stages` for stage 0.
     #[inline(always)]
     fn backward_update<T: Scalar>(&self, unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();
@@ -167,9 +169,9 @@ impl Gru {
         });
     }
 
-    /// Runs stage 0 of [`GruVariant::ResetBefore`] backward: with d the gradient with respect to the operand
-    /// `r ⊙ h_{t−1}`, `∂r = d ⊙ h_{t−1} ⊙ σ′` and `dh_{t−1} += d ⊙ r`. The update gate's gradient,
-    /// which the last stage left in `between_stages`, is multiplied by its σ′ here.
+    /// Runs stage 0 (the first element-wise part) of [`GruVariant::ResetBefore`] backward: with d the gradient with
+    /// respect to the operand `r ⊙ h_{t−1}`, `∂r = d ⊙ h_{t−1} ⊙ σ′` and `dh_{t−1} += d ⊙ r`. The
+    /// update gate's gradient, which the last stage left in `between_stages`, is multiplied by its σ′ here.
     #[inline(always)]
     fn backward_reset<T: Scalar>(unit: CellBackward<'_, T>) {
         let hidden = unit.h_prev.len();

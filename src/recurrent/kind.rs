@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::{vec, vec::Vec};
 use core::fmt;
 
-/// A generic operation on a cell of known type.
+/// An operation that is generic over the type of cell; [`CellKind::visit`] calls it with a cell.
 pub(crate) trait CellVisitor {
     type Output;
     fn visit(self, cell: impl Cell) -> Self::Output;

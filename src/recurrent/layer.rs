@@ -21,9 +21,9 @@ use rand_core::Rng;
 
 /// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
 ///
-/// The input projection of all steps is one matrix product, and so are dW and dU; only the products with
-/// the state run step by step. Backward is the sum over time of the immediate gradients:
-/// `dL/dθ = Σ_t ∂⁺h_t/∂θ · dL/dh_t` (Pascanu, Mikolov & Bengio 2013, eq. 3–5).
+/// The input projection of all steps is one matrix product, and so are dW and dU; only the products with the state run
+/// step by step. Backward is the sum over time of the immediate gradients: `dL/dθ = Σ_t ∂⁺h_t/∂θ · dL/dh_t`,
+/// where ∂⁺ holds h_{t−1} constant (Pascanu, Mikolov & Bengio 2013, eq. 3–5).
 ///
 /// By default W is initialized by [`Glorot::uniform`], U orthogonal gate by gate, and the biases with zeros, except for
 /// ones of a forget gate (Jozefowicz et al. 2015).
@@ -110,14 +110,15 @@ impl<C: Cell> Recurrent<C> {
         self.unrolled.noise.check().map(|()| self)
     }
 
-    /// Sets the rates of zoneout, for h and for the cell state: in training a unit keeps its previous value with the
-    /// given probability, drawn for each unit of each step. Outside training the unit takes the expectation.
+    /// Sets the rates of zoneout, `hidden` for h and `cell` for the cell state: in training a unit keeps its previous
+    /// value with the given probability, drawn for each unit of each step. Outside training the unit takes the
+    /// expectation.
     ///
     /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the
     /// previous state. The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise
     /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A cell
     /// without cell state does not read `cell`. A certificate uses the bounds of the cell; from state to state it uses
-    /// `√(1 + ‖J‖²)`, with J the Jacobian of the cell.
+    /// `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`, and the same for the cell state.
     ///
     /// Source: Krueger et al. 2017, §3.
     ///

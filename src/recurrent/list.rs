@@ -1,7 +1,7 @@
 //! The cells of this crate: a new cell needs a file of its own and a line here.
 
-/// Calls the macro `$then` with the list: file, type, and the cells that random networks contain. The type of a cell
-/// with an activation is generic over the activation.
+/// Calls the macro `$then` with the list: for each cell its file, its type and, in brackets, examples for the random
+/// networks of property tests. The types under `with_activation` are generic over the activation, and have no examples.
 macro_rules! cells {
     ($then:ident) => {
         $then! {

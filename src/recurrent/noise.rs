@@ -155,8 +155,9 @@ impl Zoneout {
         });
     }
 
-    /// Divides the `gradient` g with respect to the state after zoneout by the kept fraction d. `(1 − d) ⊙ g`, for
-    /// the state that the cell computed, overwrites `gradient`; `d ⊙ g`, for the previous state, overwrites `kept`.
+    /// Splits the `gradient` g with respect to the state after zoneout, d being the fraction of the previous state that
+    /// it keeps. `(1 − d) ⊙ g`, for the state that the cell computed, overwrites `gradient`; `d ⊙ g`, for the
+    /// previous state, overwrites `kept`.
     ///
     /// Both hold one `piece` of the state ([`HIDDEN`] or [`CELL`]) at `step`, in rows of `width` values; row 0 is
     /// sample `first` of the pass.
@@ -178,7 +179,7 @@ impl Zoneout {
     }
 }
 
-/// The fraction of its previous value that zoneout keeps in a unit: 0, 1, or a part between.
+/// The fraction of its previous value that zoneout keeps in a unit: 0, 1, or a number between.
 #[derive(Clone, Copy)]
 enum Share {
     None,

@@ -34,12 +34,13 @@ pub(super) struct Plan {
     pub(super) broken: Option<LayerRule>,
 }
 
-/// The largest allowed number of gates, of products, and of values per unit in each field of [`CellSizes`].
+/// The largest allowed number of gates, of products, and of values per unit in each field of [`CellSizes`]. A cell with
+/// more breaks a rule.
 const MOST: usize = 1 << 16;
 
 impl Plan {
     /// Calls `gates`, `products` and `sizes` of `cell`, each twice, and checks the values against the rules of
-    /// [`Cell`].
+    /// [`Cell`]. The first broken rule is stored in `broken`.
     pub(super) fn of(cell: &impl Cell) -> Self {
         let plan = || Plan { gates: cell.gates(), products: cell.products(), sizes: cell.sizes(), broken: None };
         let (first, again) = (plan(), plan());
@@ -112,13 +113,13 @@ pub(super) struct Sizes {
     pub(super) u: usize,
     pub(super) cell_state: usize,
     pub(super) between_stages: usize,
-    /// Values of the operands that all stages but the last write for the products of the next stage.
+    /// Values of the operands, the vectors that all stages but the last write for the products of the next stage.
     pub(super) operands: usize,
     /// Values of the h that the mask of recurrent dropout multiplied; 0 without recurrent dropout.
     pub(super) masked: usize,
     /// Values of h, and of the cell state, as the cell computed them, before zoneout; 0 without zoneout.
     pub(super) computed: [usize; 2],
-    /// The number of stages of the cell.
+    /// The number of stages (element-wise parts of a step) of the cell.
     pub(super) stages: usize,
 }
 
@@ -129,7 +130,7 @@ impl Sizes {
         saturating_sum([self.z, self.u, self.operands, self.cell_state, self.masked, h, cell])
     }
 
-    /// Returns an upper bound on the length, per row, of a gradient that a monitor receives within a step.
+    /// Returns an upper bound on the number of values, per row, of a gradient that a monitor receives within a step.
     pub(super) fn live(&self) -> usize {
         saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
     }
@@ -149,7 +150,7 @@ pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: u
     &mut values[first * width..][..count * width]
 }
 
-/// The fewest and the most rows whose input projections `W x` are computed as one product.
+/// The fewest and the most rows whose input projections `W x` are computed as one product; one step may have more.
 const TOGETHER: [usize; 2] = [128, 256];
 
 /// The size, in bytes, that the pre-activations of input projections computed together should not exceed: a quarter of

@@ -117,7 +117,8 @@ impl<T: Scalar, L: Layer<T>> Layer<T> for Reversed<L> {
         Structure::chain().recorded(Recorded::Checked(reversed(self.kept))).kept_part("", &self.layer, self.kept)
     }
 
-    /// Returns the gain bound of the inner layer, `None` if it has none: the order of rows does not change a norm.
+    /// Returns the bound on the 2-norm of the Jacobian of the inner layer, `None` if it has none: the order of rows
+    /// does not change a norm.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.layer.gain_bound(w, shape)
     }

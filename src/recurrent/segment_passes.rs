@@ -21,8 +21,8 @@ const SAVED: &str = "`saved` of Checkpointed";
 const SCRATCH: &str = "`scratch` of Checkpointed";
 
 impl<T: Scalar> Checkpointed<T> {
-    /// Runs the layers over one segment of a pass divided by `plan`; `ctx` has the segment's shape. `x` and the states
-    /// are of the segment alone; without `initial_state` the state before it is zero.
+    /// Runs the layers over one segment of a pass divided by `plan`; `ctx` has the segment's shape. `x` and the states,
+    /// before and after it, are of the segment alone; without `initial_state` the state before it is zero.
     ///
     /// `buffers` receives the saved values and the outputs of each layer, in order. The outputs come after room for one
     /// step.
@@ -58,9 +58,9 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Overwrites the start of `dy` with the gradient of the last layer's output over the steps `steps` of a pass over
-    /// `shape`, and returns its length, in values. `from` is the gradient of the output of the whole pass: of the last
-    /// step of each sample if there is a `LastStep`.
+    /// Overwrites the start of `dy` with the gradient with respect to the last layer's output over the steps `steps` of
+    /// a pass over `shape`, and returns its length, in values. `from` is the gradient with respect to the output of the
+    /// whole pass: of the last step of each sample if there is a `LastStep`.
     ///
     /// With a `LastStep`, leading zero rows are omitted if the last layer allows it and the pass is not `monitored`.
     fn spread(&self, shape: BatchShape<'_>, steps: Range<usize>, monitored: bool, from: &[T], dy: &mut [T]) -> usize {
@@ -142,8 +142,8 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Runs the backward pass of the layer, segment by segment from last to first. Each segment except the last first
-    /// runs forward again.
+    /// Runs the backward pass of the layer, segment by segment from last to first. Each segment except the last, whose
+    /// values are still saved, first runs forward again.
     pub(super) fn backward_segments(&self, w: &[T], pass: Backward<'_, T>) {
         let (shape, mode) = (pass.ctx.shape, pass.ctx.mode.saving());
         self.lengths(shape, mode).backward(|| self.hints(), w, &pass);

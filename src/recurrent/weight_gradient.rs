@@ -42,7 +42,8 @@ impl SampleRows {
     }
 }
 
-/// The matrices that δ multiplies in dW and dU, and the samples whose terms are added.
+/// The matrices that δ, the gradient of the pre-activations, multiplies in `dW = δᵀ x` and `dU = δᵀ h_{t−1}`,
+/// and the samples whose terms are added.
 pub(super) struct Operands<'a, T> {
     /// The samples whose terms are added to the gradient. If they are only some of the batch, the shape given to
     /// `add_gradient` is that of a pass over them alone, while the slices hold the rows of all samples.
@@ -96,7 +97,7 @@ impl Unrolled {
 
     /// Does the work of [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias alone. `d_weight`,
     /// `d_recurrent` and `d_bias` hold the gradients of these rows, to which the terms are added; without a bias the
-    /// last is empty.
+    /// last is empty. The other arguments are those of `add_gradient`.
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,

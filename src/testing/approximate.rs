@@ -4,7 +4,8 @@ use super::Dual;
 use crate::{activation::Bounds, monitor::Shares, scalar::Scalar};
 use approx::{AbsDiffEq, RelativeEq, UlpsEq};
 
-/// Implements the three comparison traits of the crate `approx` for a type, field by field.
+/// Implements the traits `AbsDiffEq`, `RelativeEq` and `UlpsEq` of the crate `approx` for a type: two values are equal
+/// if each of the listed fields is, to the given tolerance.
 macro_rules! fields {
     ([$($scalar:ident)?] $type:ty, $number:ty: $first:ident $($field:ident)+) => {
         impl $(<$scalar: Scalar + AbsDiffEq<Epsilon: Clone>>)? AbsDiffEq for $type {

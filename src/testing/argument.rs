@@ -19,7 +19,7 @@ const DECADE: f64 = core::f64::consts::LOG2_10;
 pub(super) const REACH: f64 = 1e4;
 /// The number of arguments with random bits, almost all of them huge or tiny.
 const RANDOM: usize = 64;
-/// The distance of the arguments on both sides of a kink at 0: a normal number in `f32`.
+/// The unit of the distances of test arguments from a kink at 0, on both sides: a normal number in `f32`.
 const BESIDE_ZERO: f64 = 1e-30;
 
 /// Returns the distance of `ulps` units in the last place at `kink`: `|kink| · ulps · epsilon`, with the machine
@@ -28,9 +28,9 @@ pub(super) fn distance(kink: f64, ulps: f64, epsilon: f64) -> f64 {
     if kink == 0.0 { BESIDE_ZERO * ulps } else { kink.abs() * ulps * epsilon }
 }
 
-/// Returns finite test arguments of an activation in increasing order: 32 per unit within ±8, all magnitudes beyond,
-/// and values on and beside up to 512 of the `kinks`. `seed` jitters the arguments. Every second jittered one is exact
-/// in `f32`.
+/// Returns finite test arguments of an activation in increasing order: 32 per unit within ±8, all magnitudes beyond
+/// and below, and values on and beside the `kinks`. Of more than 512 kinks evenly spaced ones are chosen. `seed`
+/// jitters the arguments. Every second jittered one is exact in `f32`.
 pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = generator(seed);
     let mut all: Vec<f64> = (-CENTRE * PER_UNIT..CENTRE * PER_UNIT)
@@ -102,13 +102,14 @@ const ROUND: [f64; 27] = [
 ];
 
 /// Returns the simplest argument for which `fails` is true: a round number, else `z` rounded to as few digits as
-/// possible. Returns `z` itself if none fails.
+/// possible. Returns `z` itself if `fails` is true for none of them.
 pub(super) fn simplest(z: f64, fails: impl Fn(f64) -> bool) -> f64 {
     let round = ROUND.into_iter().flat_map(|magnitude| [magnitude, 0.0 - magnitude]);
     round.chain((0..16).map(|digits| rounded(z, digits))).find(|&z| fails(z)).unwrap_or(z)
 }
 
-/// Returns the number between `a` and `b` with the fewest digits.
+/// Returns a number from `a` to `b`, ends included, with few significant digits: 0 if it lies there, else `a`, `b` or
+/// the middle, rounded to as few digits as stay inside.
 pub(super) fn between(a: f64, b: f64) -> f64 {
     let middle = 0.5 * a + 0.5 * b;
     if a <= 0.0 && b >= 0.0 {

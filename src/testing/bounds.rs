@@ -21,7 +21,7 @@ const JUMP: f64 = 1e-9;
 /// is within 1e-8.
 const DIGITS: usize = 8;
 
-/// Returns the largest value of `f` that was found, and its argument. The highest local maxima over `points`, which
+/// Returns the largest value of `f` that was found, and its argument. The 24 highest local maxima over `points`, which
 /// must be sorted, are refined between their neighbours.
 pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
@@ -51,8 +51,8 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     best
 }
 
-/// Returns the arguments at which `f` jumps between adjacent floats, each with the signed height of its jump. Bisects
-/// between neighbours of `points`, which must be sorted, within ±10⁴.
+/// Returns the arguments within ±10⁴ at which `f` jumps between adjacent floats, each with the signed height of its
+/// jump, in increasing order. It bisects between neighbours of `points`, which must be sorted.
 pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
     let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
     let size = points.iter().filter(|z| z.abs() <= 1.0).map(|&z| f(z).abs()).fold(0.0, f64::max);
@@ -146,8 +146,8 @@ pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
     Measured { bounds: Bounds::new(0.0 - inf, sup), inf_at, sup_at, kinks, jumps }
 }
 
-/// Returns the supremum of `f`, which a search found, and the simplest argument that attains it: ±∞ if the supremum
-/// is approached there. Both are infinite if `f` is unbounded.
+/// Returns the supremum of `f`, which a search found as `value` at the argument `at`, and the simplest argument that
+/// attains it: ±∞ if the supremum is approached there. Both are infinite if `f` is unbounded.
 fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> (f64, f64) {
     if unbounded {
         return (f64::INFINITY, f64::INFINITY.copysign(at));
@@ -162,7 +162,8 @@ fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> 
 }
 
 /// Returns `x` rounded to 9 significant digits: to nearest if that is `x` up to 4 ε · `size`, else towards `sign` ·
-/// ∞. Returns 0 if |x| is at most 4 ε · `size`.
+/// ∞. Returns 0 if |x| is at most 4 ε · `size`. `size` is the larger magnitude of the finite bounds of which `x` is
+/// one.
 fn outward(x: f64, sign: f64, size: f64) -> f64 {
     if x.abs() <= 4.0 * f64::EPSILON * size {
         return 0.0;

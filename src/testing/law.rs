@@ -25,7 +25,7 @@ macro_rules! laws {
 }
 
 laws! {
-    /// Activations, losses: compared with a dual number passed through the value.
+    /// Activations, losses: compared with the tangent of a dual number passed through the value.
     Derivative: "the derivative is that of the value",
     /// Activations: φ′ of a saturated unit, which is 0 only if the true value underflows the format.
     Saturation: "a saturated derivative is small, not zero",
@@ -47,7 +47,8 @@ laws! {
     Monotone: "a derivative that is never negative means a value that never falls",
     /// Activations that declare to be odd.
     Odd: "φ(−z) is −φ(z)",
-    /// Layers and cells: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩, J v from dual numbers, Jᵀ c from the kernels.
+    /// Layers and cells: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩ for the Jacobian J of a pass and random c and v, J v from dual
+    /// numbers, Jᵀ c from the kernels.
     Adjoint: "backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩",
     /// Layers and cells: the kernels of `f32` and `f64` compared with the loops that dual numbers run.
     GenericBody: "kernels and generic loops compute the same",
@@ -65,11 +66,12 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: the memory of a pass does not shrink when its shape grows.
     MemoryGrows: "memory does not shrink when batch or steps grow, nothing is saved in inference, modes have one state",
-    /// Layers: the hints `ignores_x` and `ignores_y`.
+    /// Layers: the hints `ignores_x` and `ignores_y`: the backward pass then runs with empty slices for input or
+    /// output.
     IgnoredRows: "rows that the backward pass is said to ignore may be missing",
-    /// Layers: the hint `saved_per_row`.
+    /// Layers: the hint `saved_per_row`: the backward pass then also runs for each half of the samples.
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
-    /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`.
+    /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`: leading rows of zeros are then left out.
     ShortGradients: "rows of a gradient that are zero may be missing",
     /// Layers with parts: the links (factors of the chain rule) that the parts report to a monitor.
     ReportsLinks: "a part reports the same links inside another layer as by itself",
@@ -96,7 +98,8 @@ laws! {
     Stepped: "unrolled is stepped by hand",
     /// Layers that state a gain bound.
     GainBound: "the stated bound on ‖∂y/∂x‖ is never exceeded",
-    /// Cells: gates and products fit together.
+    /// Cells: the declared gates, products with weights, stages and activations are consistent, and are those of the
+    /// computation.
     CellFacts: "gates, products and stages fit together",
     /// Tested for initializers that state a mean.
     Mean: "entries have the stated mean",
@@ -143,9 +146,9 @@ laws! {
     Resumes: "the state slice is all that a resumed run needs",
     /// Monitors: the results of a training run are the same bits without the monitor.
     ChangesNothing: "a monitor changes nothing",
-    /// Monitors, transforms: extreme values.
+    /// Monitors, transforms: extreme values cause no panic.
     SurvivesAnything: "NaN, infinity and zero do not stop a monitor",
-    /// Monitors: a member of a tuple, a `Vec`, an `Option` or another wrapper.
+    /// Monitors: a member of a tuple, a `Vec`, an `Option` or another wrapper receives the same calls as alone.
     Composes: "a member of a tuple sees what it sees alone",
 }
 

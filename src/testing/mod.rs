@@ -73,7 +73,8 @@ pub use loss::{Losses, loss_laws};
 pub use monitor::monitor_laws;
 pub use transform::{Formula, Transforms, transform_laws};
 
-/// Returns the seed of the suites: 0, or the value of the environment variable `CHAINRULE_SEED`.
+/// Returns the seed of the suites: the value of the environment variable `CHAINRULE_SEED`; 0 if it is not set or not a
+/// whole number.
 #[cfg(feature = "std")]
 pub fn seed() -> u64 {
     std::env::var("CHAINRULE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0)
@@ -85,7 +86,8 @@ pub fn seed() -> u64 {
     0
 }
 
-/// Prints the evidence of a suite, or panics with the broken laws. The macros end with this call.
+/// Prints the evidence of a suite (nothing without `std`), or panics with the broken laws. The macros end with this
+/// call.
 ///
 /// # Panics
 /// If a law is broken.

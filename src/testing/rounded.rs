@@ -9,7 +9,7 @@ use core::{
 };
 use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 
-/// An `f64` with a bound on its error, to first order in ε.
+/// An `f64` with a bound on the rounding error of the operations that gave it, to first order in ε.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rounded {
     pub value: f64,

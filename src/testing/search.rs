@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 /// shrink each. 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
 const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
-/// The number of bisections of an interval in which φ rises too steeply.
+/// The number of bisections of an interval in which φ rises more steeply than φ′ at both ends explains.
 const HALVINGS: usize = 24;
 
 /// The values of φ and φ′ at a number.
@@ -44,7 +44,7 @@ pub(super) struct Extreme {
     pub unbounded: bool,
 }
 
-/// φ and φ′ of an activation on a fine grid.
+/// φ and φ′ of an activation on a fine grid, in which extremes of φ′ are searched for.
 pub(super) struct Search<'a> {
     activation: &'a dyn Probe,
     samples: Vec<Sample>,
@@ -101,9 +101,9 @@ impl<'a> Search<'a> {
         (0..heights.len()).filter(peak).map(bracket).collect()
     }
 
-    /// Returns the intervals between neighbouring samples over which the mean slope of `sign · φ` exceeds `sign ·
-    /// φ′` at both ends. `heights` has `sign · φ′` at the samples. By the mean value theorem it is larger
-    /// somewhere inside.
+    /// Returns the intervals in which the samples miss a larger `sign · φ′`. There the mean slope of `sign · φ`
+    /// between neighbouring samples exceeds `heights`, the values of `sign · φ′`, at both (mean value theorem).
+    /// Bisection narrows each interval.
     fn hidden(&self, heights: &[f64], sign: f64) -> Vec<Bracket> {
         let mut found = Vec::new();
         for (pair, ends) in self.samples.windows(2).zip(heights.windows(2)) {

@@ -196,8 +196,8 @@ impl Product {
     }
 }
 
-/// Formats `10^decades` with two digits. `round` is `floor` or `ceil`, the direction of rounding. A value within a
-/// relative 1e-9 of two digits is not moved: 0.25 stays 0.25.
+/// Formats `10^decades` with two significant digits. `round` is `floor` or `ceil`, the direction of rounding. A value
+/// within a relative 1e-9 of two digits is not moved: 0.25 stays 0.25.
 fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if !decades.is_finite() {
         return String::from(if decades > 0.0 { "∞" } else { "0" });

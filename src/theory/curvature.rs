@@ -123,7 +123,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         Ok(Hessian { passes, shape, parameters: dims.parameters })
     }
 
-    /// Sets the key of the dropout masks, which are the same in every product.
+    /// Sets the key of the dropout masks, which are the same in every product. The default has seed 0 and step 0.
     #[must_use]
     pub fn dropout_key(mut self, key: DropoutKey) -> Self {
         match &mut self.passes {
@@ -175,8 +175,8 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         }
     }
 
-    /// Returns the largest eigenvalue of H, from at most `products` products `H v`: Lanczos iteration with full
-    /// orthogonalization.
+    /// Returns the largest eigenvalue of H, not the largest magnitude, from at most `products` products `H v`: Lanczos
+    /// iteration from a fixed random vector, with full orthogonalization.
     ///
     /// The iteration ends earlier if the estimate changes by a relative 10⁻¹⁰ or less, or if the Krylov space is
     /// exhausted. The estimate is a lower bound; about 30 products give three digits.

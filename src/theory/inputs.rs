@@ -23,7 +23,7 @@ pub struct InputStatistics {
     /// The mean squares of 32 rows, evenly spaced among all rows in increasing order of their mean squares; `None` if
     /// single rows are not known.
     pub(super) rows: Option<[f64; POINTS]>,
-    /// The mean product of a column's values in two different rows; `None` if single rows are not known.
+    /// The mean product of a column's values in two different rows; `None` for one row, or if rows are not known.
     pub(super) common: Option<f64>,
 }
 

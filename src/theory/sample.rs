@@ -137,9 +137,9 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
 }
 
 impl Sample {
-    /// Runs passes of `network`, freshly initialized for each, on normal inputs with the statistics `inputs`, or on
-    /// random indices for an embedding. The inputs are sequences of `steps` steps; the gradients at the output are
-    /// normal.
+    /// Runs [`NETS`] passes of `network`, each with new initial weights, on normal inputs with the statistics `inputs`,
+    /// or on random indices for an embedding. The inputs are sequences of `steps` steps; the gradients at the output
+    /// are normal, of mean 0 and variance 1.
     ///
     /// # Errors
     /// Those of [`Workspace::new`] and of the initializers. [`Error::TooLarge`] for more than [`STEPS`] steps, or if a

@@ -99,8 +99,8 @@ pub fn unit_sensitivities<T: Scalar>(
     Ok(Some(found))
 }
 
-/// Returns for each unit the index of the parameter that carries its state: an entry of the diagonal of the recurrent
-/// weights, or the bias of a gate. `None` if the layer has no such parameters.
+/// Returns for each of `units` units the index of its own parameter: its diagonal entry of the recurrent weights or, in
+/// a cell with several gates, its bias of the gate that carries the state. `None` if the layer has no such parameters.
 fn own_parameters(blocks: &Blocks, units: usize) -> Option<Vec<usize>> {
     let recurrent = blocks.iter().find(|block| block.role == Role::Recurrent)?;
     if recurrent.gates.len() <= 1 {

@@ -61,7 +61,7 @@ pub struct SingleInput {
 
 impl SingleInput {
     /// Simulates `nets` random networks with the layers of `network`, each on one random input with the mean and the
-    /// mean square of `inputs`.
+    /// mean square of `inputs`. The random numbers have a fixed seed.
     ///
     /// `None` if one of the layers has no formula here. These have: activations, PRelu, LayerNorm, RmsNorm, linear
     /// layers with weights of mean 0 and known variances, and residuals of these.
@@ -144,7 +144,7 @@ enum Step {
 /// One row and the steps of its forward pass through one random network.
 struct Row {
     values: Vec<f64>,
-    /// The stated mean square of the network's inputs. `None` after the first weights, activation or norm.
+    /// The stated mean square of the network's inputs. `None` after the first layer, and in a branch.
     told: Option<f64>,
     steps: Vec<Step>,
 }
@@ -178,8 +178,8 @@ impl Walk {
         Ok(normals)
     }
 
-    /// Returns a random normal vector of `count` values, projected to be orthogonal to `other`, which has at most
-    /// `count` values.
+    /// Returns a vector of `count` normal values of mean 0 and variance 1, projected to be orthogonal to `other`, which
+    /// has at most `count` values and counts as padded with zeros.
     fn beside(&mut self, other: &[f64], count: usize) -> Result<Vec<f64>, Error> {
         let (mut v, square) = (self.normals(count)?, dot(other, other));
         let along = if square > 0.0 { dot(other, &v) / square } else { 0.0 };

@@ -57,7 +57,7 @@ impl<T: Scalar> Run<'_, T> {
         parallel.agree(&run)
     }
 
-    /// Whether `own` is true on any rank. All ranks must call it: it waits for the answers of the others. Without
+    /// Whether `own` is true on any rank. All ranks must call it: it waits for the values of the others. Without
     /// data-parallel training it returns `own`.
     pub(super) fn any_rank(&mut self, own: bool) -> Result<bool, Error> {
         self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))

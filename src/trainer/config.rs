@@ -38,7 +38,8 @@ pub struct TrainConfig {
     /// one group. A group of all samples has the same effect as `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub shuffle_block: Option<usize>,
-    /// The number of epochs without a lower validation loss after which training stops; `None` disables early stopping.
+    /// The number of epochs in a row without a lower validation loss after which a run ends; `None` for no early
+    /// stopping.
     ///
     /// With patience, every run ends with the parameters of its lowest validation loss.
     pub patience: Option<usize>,

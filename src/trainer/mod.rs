@@ -91,7 +91,7 @@ pub struct Trainer<T, L, C, G> {
     /// of the last epoch.
     pub(crate) best: Vec<T>,
     parallel: Option<Box<DataParallel<T>>>,
-    /// The scales and names of the model from which the trainer was made; empty without one.
+    /// The input and output scales and the column and class names of the model that the trainer starts from, if any.
     pub(crate) interface: Interface,
 }
 

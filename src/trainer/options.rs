@@ -66,14 +66,14 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { monitor: Some(monitor), ..self }
     }
 
-    /// Sets the callback after each epoch. Its `Break` ends the fit.
+    /// Sets the callback after each epoch. Its `Break` ends the fit; the next fit continues the run.
     #[must_use]
     pub fn on_epoch(self, on_epoch: &'a mut (dyn FnMut(&Epoch) -> ControlFlow<()> + 'a)) -> Self {
         FitOptions { on_epoch: Some(on_epoch), ..self }
     }
 
     /// Sets the callback after each update. Its `Break` ends the fit after the current samples. The epoch is then
-    /// unfinished, and the next fit starts it again.
+    /// unfinished, and the next fit starts it again from the parameters as they are.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};

@@ -53,12 +53,12 @@ impl Updated {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Makes one update from `samples` of `data`, in batches of the settings' size. Returns the loss over all of them,
-    /// and whether the update was applied. If no row counts (masked, or of an ignored class), the loss is NaN and the
-    /// update is skipped. The workspace's gradient is overwritten by the update; a monitor receives the gradient once,
-    /// before that. With a [`Truncation`](super::Truncation) there is an update for each window. Then the loss is over
-    /// all windows, and the result states whether any update was applied. On [several ranks](Self::set_data_parallel),
-    /// `samples` are those of the whole update, the same on each rank. This is checked, unless no row counts.
+    /// Makes one update from the samples of `data` with the indices `samples`, read into `batch` in batches of the
+    /// settings' size. Returns their loss, and whether the update was applied. If no row counts (masked, or of an
+    /// ignored class), the loss is NaN and the update is skipped. A `monitor` receives the gradient once, before the
+    /// update overwrites it in the workspace. With a [`Truncation`](super::Truncation) each window of steps has an
+    /// update: the loss is that of all, applied if any was. On [several ranks](Self::set_data_parallel) `samples` are
+    /// those of the whole update, on each rank the same (checked, unless no row counts).
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
@@ -131,8 +131,7 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes the result `done` of an update to `each`. If the loss of an applied update is not finite because a
-    /// parameter is not, it returns an error instead.
+    /// Passes the result `done` of an update to `each`, or refuses a loss that is not finite because of a parameter.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
@@ -169,8 +168,7 @@ impl<T: Scalar> Run<'_, T> {
         self.update_chosen(reader, weight, monitor)
     }
 
-    /// Makes one update from the samples last chosen in the batch of `reader`, whose rows have the total weight
-    /// `weight`.
+    /// Makes one update from the samples last chosen in the batch of `reader`, of rows of the total weight `weight`.
     #[inline]
     pub(super) fn update_chosen(
         &mut self,
@@ -182,8 +180,7 @@ impl<T: Scalar> Run<'_, T> {
         self.update_after_forward(loss, weight, monitor)
     }
 
-    /// Runs the backward pass and the update after a forward pass, which left the gradient of its `loss` in the
-    /// workspace. The rows have the total weight `weight`.
+    /// Makes the update after a forward pass of loss L = `loss`, which left `∂L/∂y`; its rows weigh `weight`.
     #[inline]
     pub(super) fn update_after_forward(
         &mut self,
@@ -198,9 +195,8 @@ impl<T: Scalar> Run<'_, T> {
         self.apply(loss, weight, monitor)
     }
 
-    /// Returns the total weight of the rows of `samples`, by which a mean loss divides: 0 if all rows are masked or of
-    /// an ignored class. The batch of `reader` receives the samples in groups of `size`; if there is only one group, it
-    /// stays chosen.
+    /// Returns the total weight of the rows of `samples`: 0 if all are masked or of an ignored class. The batch of
+    /// `reader` receives the samples in groups of `size`; the last group stays chosen.
     #[inline]
     pub(super) fn total_weight(
         &self,
@@ -226,7 +222,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(whole + weight)
     }
 
-    /// Returns the total weight of the rows of `batch`, by which a mean loss divides.
+    /// Returns the total weight of the rows of `batch`, by which a mean loss is divided.
     #[inline]
     fn batch_weight(&self, batch: &Batch<T>) -> f64 {
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
@@ -270,7 +266,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Runs a pass for each part of `parts`, a group of up to `parts.size` samples. Leaves in the workspace the sum of
-    /// their gradients, each times its share: `share` of the total weight of the part's rows.
+    /// their gradients, each times its share: `share(weight)` with the total weight of the part's rows.
     ///
     /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are, the gradient is
     /// unchanged and the sum is 0.

@@ -19,7 +19,7 @@ mod subscribed {
         debug_span!(target: TARGET, "step").entered()
     }
 
-    /// Whether a subscriber is interested in the event of each update.
+    /// Whether a `tracing` subscriber takes the debug event of each update.
     pub(crate) fn takes_steps() -> bool {
         enabled!(target: TARGET, Level::DEBUG)
     }

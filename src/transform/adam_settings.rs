@@ -22,7 +22,8 @@ impl AdamSettings {
         AdamSettings { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
     }
 
-    /// Refuses settings outside their ranges; `betas` and `epsilon` are their names in the error.
+    /// Refuses a rate that is negative or not finite, a β outside [0, 1), and an ε that is negative, not finite or
+    /// too small for `T`. `betas` and `epsilon` are the names in the error.
     pub fn check<T: Scalar>(&self, betas: [&'static str; 2], epsilon: &'static str) -> Result<(), Error> {
         check_rate::<T>(self.rate)?;
         check_decay(betas[0], self.betas[0])?;

@@ -238,14 +238,15 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// As [`update`](Self::update).
     fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
 
-    /// Receives a metric that should fall, such as a validation loss, once an epoch. The default ignores it.
+    /// Receives a metric that should fall, once an epoch: a trainer's validation loss or, without validation data, its
+    /// training loss. The default ignores it.
     ///
     /// # Panics
     /// As [`update`](Self::update).
     fn on_metric(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
-    /// The factor, at most 1, by which clipping multiplied the gradient of the last step. Monitors receive it; with
-    /// `None`, the default, they receive nothing.
+    /// The factor, at most 1, by which clipping multiplied the gradient of the last step; of a chain, the product.
+    /// Monitors receive it; with `None`, the default, they receive nothing.
     fn clip_factor(&self) -> Option<f64> {
         None
     }
@@ -259,7 +260,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// Returns the moving average of the weights, one value per parameter, if `state` holds one; `None` by default.
+    /// Returns the moving average of the weights, one value per parameter, if `state` holds one; `None` by default. For
+    /// a chain, that of its first transform that has one.
     ///
     /// # Panics
     /// As [`update`](Self::update).

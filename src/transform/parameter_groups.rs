@@ -15,7 +15,7 @@ use core::fmt;
 pub enum Group {
     /// The blocks of this name or below it: `2` covers `2.weight`, not `20.weight`. An empty name covers all blocks.
     Under(String),
-    /// The blocks of this role. A network need not have one.
+    /// The blocks of this role. A network need not have such a block.
     Role(Role),
 }
 

@@ -24,17 +24,17 @@ pub struct Penalty {
 }
 
 impl Penalty {
-    /// Creates the L1 penalty `λ₁ ‖w‖₁`.
+    /// Creates the L1 penalty `lambda · ‖w‖₁`, with `lambda` not negative.
     pub fn l1(lambda: f64) -> Self {
         Self::elastic_net(lambda, 0.0)
     }
 
-    /// Creates the L2 penalty `½ λ₂ ‖w‖₂²`.
+    /// Creates the L2 penalty `½ lambda · ‖w‖₂²`, with `lambda` not negative.
     pub fn l2(lambda: f64) -> Self {
         Self::elastic_net(0.0, lambda)
     }
 
-    /// Creates the L1 and the L2 penalty together: `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`.
+    /// Creates the penalty `l1 · ‖w‖₁ + ½ l2 · ‖w‖₂²`, with both factors not negative.
     pub fn elastic_net(l1: f64, l2: f64) -> Self {
         Penalty { l1, l2, roles: matrices() }
     }

@@ -129,7 +129,8 @@ fn chosen(blocks: &Blocks, indices: &[usize]) -> Blocks {
 }
 
 impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
-    /// Checks the groups, and the chain of each for its blocks.
+    /// Refuses a named group without blocks of its own, and a chain that is not valid for its blocks, lacks its one
+    /// optimizer, is out of order, or has a [`SkipNonFinite`](super::SkipNonFinite) or an average.
     fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
         let owners = self.owners(blocks);
         for (number, part) in self.parts.iter_mut().enumerate() {

@@ -10,10 +10,10 @@ use alloc::{vec, vec::Vec};
 
 /// Lowers the learning rate when a metric has not fallen for some epochs. It stands after the optimizer.
 ///
-/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss. The
-/// metric has fallen when it is below `best − threshold · |best|`, also where both are below zero. A metric that is
-/// not finite changes nothing. Otherwise it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin
-/// has the wrong sign below zero.
+/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss, or its
+/// training loss without validation data. The metric has fallen when it is below `best − threshold · |best|`, best
+/// the metric at its last fall, also where both are below zero. A metric that is not finite changes nothing. Otherwise
+/// it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero.
 ///
 /// ```
 /// use chainrule::{layer::Linear, loss::MeanSquaredError};
@@ -45,8 +45,8 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
     }
 
-    /// Sets the fraction of the best metric by which a metric must be below it to count as a fall, at least 0 and
-    /// below 1. The default is 1e-4.
+    /// Sets the fraction of the metric at its last fall by which a metric must be below that one to have fallen, at
+    /// least 0 and below 1. The default is 1e-4.
     #[must_use]
     pub fn threshold(self, threshold: f64) -> Self {
         ReduceOnPlateau { threshold, ..self }
@@ -68,7 +68,7 @@ impl ReduceOnPlateau {
 
 /// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
 const FACTOR: usize = 0;
-/// The index, in the state of a `ReduceOnPlateau`, of the lowest metric so far.
+/// The index, in the state of a `ReduceOnPlateau`, of the metric at its last fall; infinite before the first metric.
 const BEST: usize = 1;
 /// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
 const BAD: usize = 2;

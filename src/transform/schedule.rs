@@ -121,8 +121,9 @@ impl Schedule {
         Self::of(Kind::Polynomial { steps, power })
     }
 
-    /// Creates a schedule that rises from `most`/25 to `most` over the first 30 % of `steps`, then falls to
-    /// `most`/25e4, along cosines. Source: Smith & Topin 2019; the figures are PyTorch's.
+    /// Creates a schedule that rises from `most`/25 to `most` over the first 30 % of `steps`, then falls to `most`/25e4
+    /// at update `steps` − 1, along cosines, and stays there. `steps` is at least 4. Source: Smith & Topin 2019; the
+    /// figures are PyTorch's.
     pub fn one_cycle(most: f64, steps: u64) -> Self {
         Self::one_cycle_with(most, steps, 0.3, [25.0, 1e4])
     }

@@ -26,8 +26,8 @@ pub struct TransformSpec {
     pub layout: String,
     /// The number of values of state.
     pub state_len: usize,
-    /// Whether the state may hold ±∞. If not, a checkpoint with ±∞ there is refused, unless it is loaded with any
-    /// values.
+    /// Whether the state may hold ±∞. If not, a checkpoint with ±∞ there is refused, unless it is loaded with
+    /// `Values::Any`.
     pub infinite_state: bool,
     /// Names and values of the settings.
     pub settings: Vec<(String, String)>,

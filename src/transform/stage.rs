@@ -30,7 +30,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Returns the place in a chain; equal for stages that may stand in either order.
+    /// Returns the place in a chain, from 0 for the first; equal for stages that may stand in either order.
     fn rank(self) -> u8 {
         match self {
             Stage::Unstated | Stage::SkipNonFinite => 0,

@@ -14,7 +14,7 @@ pub(crate) enum Epilogue<'a, T> {
 }
 
 impl<T: Scalar> Epilogue<'_, T> {
-    /// Returns the result in column `j`, from its current value and the product.
+    /// Returns the new value of an element in column `j`, from its value `present` and the product's element `product`.
     #[inline(always)]
     pub(super) fn apply(&self, present: T, product: T, j: usize) -> T {
         match self {

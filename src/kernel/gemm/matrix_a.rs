@@ -9,7 +9,7 @@ use crate::{
 /// The number of rows of the left factor A in a strip, the unit in which A is packed.
 pub(crate) const MR: usize = 8;
 
-/// The left factor A of a product: at each inner index, a value of A multiplies a row of a panel of B.
+/// The left factor A of a product `A B`, read value by value: by row and inner index, the index that is summed over.
 ///
 /// # Safety
 /// If [`holds`](Self::holds) is true, [`at`](Self::at) of every smaller row and inner index points to a value, borrowed

@@ -13,10 +13,10 @@ use crate::{
     scalar::Scalar,
 };
 
-/// The largest number of columns of a panel, over all levels and scalars.
+/// The largest number of columns of a panel (packed columns of the right factor B), over all levels and scalars.
 const MAX_NR: usize = 32;
 
-/// A product over one block of consecutive inner indices, as a kernel: the loop over panels of B.
+/// A product summed over consecutive inner indices, as a kernel: the loop over panels (packed columns) of B.
 pub(super) struct MacroKernel<'a, T, A, S> {
     size: [usize; 2],
     a: A,
@@ -77,7 +77,7 @@ impl<T: Scalar, A: MatrixA<T>, S: InnerSum> Kernel for MacroKernel<'_, T, A, S> 
 }
 
 impl<T: Scalar, A: MatrixA<T>, S: InnerSum> MacroKernel<'_, T, A, S> {
-    /// Computes all tiles, of at most M rows.
+    /// Computes all tiles (blocks of the result whose sums stay in registers), of at most M rows.
     ///
     /// # Safety
     /// The CPU has the instructions of the register `V`, and `V` holds values of `T`.
@@ -116,7 +116,8 @@ struct Tile {
 }
 
 impl Tile {
-    /// Computes the rows from `i` to before `rows`, M at a time; the last ones 4, 2 or 1 at a time.
+    /// Computes the tile's columns of the rows from `self.i` to before `rows`, M rows at a time, the last ones 4, 2 or
+    /// 1 at a time. The other arguments are those of [`micro_kernel`](Self::micro_kernel).
     ///
     /// # Safety
     /// As [`micro_kernel`](Self::micro_kernel), for all rows.

@@ -53,11 +53,11 @@ pub(crate) const MULTIPLICATIONS_PER_NANOSECOND: usize = 50;
 const MIN_PANELS: usize = 8;
 
 /// The size of B in bytes from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB.
-/// The cache also holds x, c and the matrix.
+/// The cache also holds the left factor, the result and B before packing.
 const PANELWISE_BYTES: usize = 128 * 1024;
 
-/// Whether each panel of B \[inner, columns\] is packed just before its use. This pays for a large B with enough
-/// panels.
+/// Whether each panel of B \[inner, columns\] is packed just before its use: with at least [`MIN_PANELS`] panels, of
+/// [`PANELWISE_BYTES`] or more in all.
 fn packs_panelwise<T: Scalar>(columns: usize, inner: usize) -> bool {
     panel_count::<T>(columns) >= MIN_PANELS
         && packed_b_len::<T>(columns, inner).saturating_mul(size_of::<T>()) >= PANELWISE_BYTES
@@ -139,7 +139,7 @@ pub(crate) fn gemm_nt<T: Scalar>(
     gemm_nt_rows(x, w, [rows, outputs, inputs], c, epilogue, scratch);
 }
 
-/// Computes [`gemm_nt`] with packed panels.
+/// Computes [`gemm_nt`] with `Wᵀ` packed in panels.
 #[inline(never)]
 fn gemm_nt_rows<T: Scalar>(
     x: Matrix<'_, T>,
@@ -222,8 +222,8 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch, OneSum);
 }
 
-/// Whether [`gemm_tn_of_shards`] can sum a subtree of `shards` shards, with `rows` rows in all, within one tile. It
-/// also accepts a single shard with any number of rows.
+/// Whether [`gemm_tn_of_shards`] can sum `shards` shards, with `rows` rows in all, within one tile (a block of the
+/// result in registers). It also accepts a single shard with more rows, which do not fit.
 pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
     shards <= MOST_SHARDS && rows <= KC
 }
@@ -248,8 +248,8 @@ pub(crate) fn gemm_tn_of_shards<T: Scalar>(
     }
 }
 
-/// Computes [`gemm_tn`] with packed panels. `inner_sum` decides whether the rows are one sum, or one sum for each
-/// shard.
+/// Computes [`gemm_tn`] with both factors packed, unless they fit a level-1 cache. `inner_sum` decides whether the rows
+/// are one sum, or one sum for each shard.
 #[inline(never)]
 fn gemm_tn_rows<T: Scalar, S: InnerSum>(
     TransposedA { matrix: d, packed }: TransposedA<'_, T>,

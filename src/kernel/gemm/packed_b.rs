@@ -37,7 +37,8 @@ pub(super) fn panel_count<T: Scalar>(columns: usize) -> usize {
     padded_columns::<T>(columns) >> nr::<T>().trailing_zeros()
 }
 
-/// The right factor of a product, read in panels: row p of panel i begins at `i · panel_stride + p · row_stride`.
+/// The right factor of a product, read in panels of [`nr`] columns: row p of panel i begins at index
+/// `i · panel_stride + p · row_stride` of `data`.
 #[derive(Clone, Copy)]
 pub(crate) struct PackedB<'a, T> {
     pub(super) data: &'a [T],

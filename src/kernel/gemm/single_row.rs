@@ -5,8 +5,8 @@ use crate::kernel::{Kernel, Level, dispatch, fused::fuses, require, simd::lanes}
 use crate::scalar::Scalar;
 use num_traits::Float;
 
-/// The largest number of entries of a tiny matrix times the lanes of a register. Packing a tiny matrix takes longer
-/// than its product row by row.
+/// The largest product of the number of entries of a tiny matrix and the lanes of a register. Packing such a matrix
+/// takes longer than its product row by row.
 const TINY: usize = 10_000;
 
 /// Whether a matrix \[outputs, inputs\] is so small that [`gemv`] or [`gemv_transposed`] computes its product with one
@@ -26,7 +26,7 @@ pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: Epilogue<
     dispatch(Gemv { x, w, c, epilogue });
 }
 
-/// The kernel of [`gemv`]: several sums at once, each in the order and with the roundings of a tile.
+/// The kernel of [`gemv`]: several sums at once, each in the order and with the roundings of a product of many rows.
 struct Gemv<'a, T> {
     x: &'a [T],
     w: &'a [T],
@@ -68,7 +68,7 @@ impl<T: Scalar> Gemv<'_, T> {
 }
 
 /// Computes the product `d W` for one row d, which overwrites `c`. The sum over the rows of W has the order and the
-/// roundings of a tile. Like [`gemv`], the function is not inlined.
+/// roundings of a product of many rows. Like [`gemv`], the function is not inlined.
 ///
 /// # Shapes
 /// d: \[outputs\]; w: \[outputs, inputs\]; c: \[inputs\].

@@ -18,8 +18,8 @@ pub(in crate::kernel) fn transpose<T: Scalar>(from: Matrix<'_, T>, size: [usize;
     dispatch(Transpose { from, size, to, stride });
 }
 
-/// The number of columns that are transposed together: as many rows of the result stay in a level-1 cache until they
-/// are full. In a panel, a row has up to 128 bytes.
+/// The number of columns that are transposed together. The rows that they become, in a panel of up to 128 bytes each,
+/// stay in a level-1 cache until they are full.
 const COLUMN_BLOCK: usize = 64;
 
 struct Transpose<'a, T> {

@@ -54,7 +54,7 @@ where
     });
 }
 
-/// `Σ f(a, b)` over two slices of equal length; `f(0, 0)` must be 0.
+/// `Σ f(a, b)` over two slices of equal length, which are padded with zeros: `f(0, 0)` must be 0.
 pub(crate) fn sum_of<T: Scalar>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> T {
     let mut sums = [T::zero(); LANES];
     let rows = a.len().div_ceil(LANES);

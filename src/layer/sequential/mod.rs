@@ -48,7 +48,7 @@ pub struct Sequential<T> {
     starts: Vec<usize>,
     /// The indices of the layers whose output may have another batch shape than their input.
     changing: Vec<usize>,
-    /// The largest width between two layers.
+    /// The largest width between two layers, in values per row.
     widest: usize,
     /// Ranges of layers that can be in a span: consecutive layers through which each thread takes some of the samples.
     runs: Vec<Range<usize>>,
@@ -290,8 +290,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// Saved: the rows between layers that the backward pass reads, and the saved values of each layer. Scratch: two
-    /// buffers for other rows, or one for two layers; the largest scratch of any layer; with threads the scratch of
-    /// spans (layers through which each thread takes some of the samples).
+    /// buffers for the other rows between layers, or one for two layers; the largest scratch of any layer; with threads
+    /// the scratch of spans (layers through which each thread takes some of the samples).
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         T::sequential_memory(self, shape, mode)
     }

@@ -25,7 +25,8 @@ use core::ops::Range;
 pub(super) const SMALL: usize = 1 << 15;
 
 /// The room, in values, for the gradients between the layers of a span (layers through which each thread takes some of
-/// the samples). It is 256 KiB of `f32`, half of a level-2 cache.
+/// the samples). In the backward pass a span has no more layers than fit. It is 256 KiB of `f32`, half of a level-2
+/// cache.
 const KEPT: usize = 1 << 16;
 
 /// A range of layers, and the number of parts into which their samples are divided among threads.
@@ -60,8 +61,9 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns the scratch, in values, for spans (layers through which each thread takes some of the samples) in a pass
-    /// over up to `rows` rows in `mode`, in addition to that of the layers. It holds the kept gradients dy, and for
-    /// each part of the samples the largest scratch of any layer plus a discarded weight gradient. 0 without spans.
+    /// over up to `rows` rows in `mode`, in addition to that of the layers. It holds the gradients between the layers
+    /// of a span, and for each part of the samples the largest scratch of any layer plus a discarded weight gradient. 0
+    /// without spans.
     fn room(&self, rows: usize, mode: Mode) -> usize {
         let parts = (0..self.runs.len()).map(|i| self.parts(self.run(i), rows)).max().unwrap_or(1);
         if parts == 1 {
@@ -78,22 +80,23 @@ impl<T: Scalar> Sequential<T> {
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
-    /// Whether a pass over `shape` with `scratch` values of scratch has spans, ranges of layers through which each
-    /// thread takes some samples. It has if rows are samples, threads pay for some layers, and the scratch was sized
-    /// for the threads.
+    /// Whether a pass over `shape` in `mode` with `scratch` values of scratch has spans, ranges of layers through which
+    /// each thread takes some samples. It has if the pass has one step, threads pay for some layers, and the scratch
+    /// was sized for the threads.
     pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         shape.steps == 1 && threads() > 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
     /// Returns the scratch, in values, for spans (layers through which each thread takes some samples) of a pass over
-    /// `shape`, or over one step of it. It is in addition to the scratch of the layers; 0 if `mode` does not save.
+    /// one step of `shape`: longer passes have no spans. It is in addition to the scratch of the layers; 0 if `mode`
+    /// does not save.
     pub(super) fn parallel_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// Returns the span (layers through which each thread takes some of the samples) that begins with layer `i`, in a
-    /// forward pass over `rows` rows; `None` if threads do not pay for one. The outputs of the span's last layer are
-    /// kept for the backward pass.
+    /// Returns the longest span (layers through which each thread takes some of the samples) that begins with layer `i`
+    /// and whose output is kept for the backward pass. It is for a forward pass over `rows` rows; `None` if there is
+    /// none, or threads do not pay for it.
     pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let links = i..end;
@@ -101,9 +104,9 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { links, parts })
     }
 
-    /// Returns a span (layers through which each thread takes some of the samples) that ends with the last of the
-    /// layers `links` and begins within them. It is for a backward pass over `rows` rows; `None` if threads do not pay
-    /// for one.
+    /// Returns the longest span (layers through which each thread takes some of the samples) that ends with the last of
+    /// the layers `links`, begins within them, and whose gradients between layers fit in [`KEPT`] values. It is for a
+    /// backward pass over `rows` rows; `None` if there is none, or threads do not pay for it.
     pub(super) fn span_before(&self, links: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = links.end;
         let run = self.run_of(end - 1)?;

@@ -9,20 +9,20 @@ macro_rules! arithmetic {
             if FUSED { num_traits::Float::mul_add(a, b, c) } else { a * b + c }
         }
 
-        /// The smaller of `x` and `limit`; NaN for NaN.
+        /// The smaller of `x` and `limit`; NaN if `x` is NaN.
         #[inline(always)]
         fn at_most(x: $float, limit: $float) -> $float {
             if x > limit { limit } else { x }
         }
 
-        /// The larger of `x` and `limit`; NaN for NaN.
+        /// The larger of `x` and `limit`; NaN if `x` is NaN.
         #[inline(always)]
         fn at_least(x: $float, limit: $float) -> $float {
             if x < limit { limit } else { x }
         }
 
-        /// `2^(n + raised)`, a normal number, where `shifted` is `n + ROUND` for an integer n: the sum has n in the low
-        /// bits of its mantissa.
+        /// `2^(n + raised)`, which must be a normal number, for an integer n given as `shifted = n + ROUND`. `ROUND` is
+        /// so large that the sum has n in the low bits of its mantissa.
         #[inline(always)]
         fn power_of_two(shifted: $float, raised: $bits) -> $float {
             $float::from_bits(shifted.to_bits().wrapping_add(BIAS + raised) << MANTISSA)

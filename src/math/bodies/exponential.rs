@@ -31,7 +31,7 @@ macro_rules! exponential {
         }
 
         /// Returns `p` and two powers of two with `e^(x + low) = 2ⁿ (1 + p)`, as `exp_parts` does, for `x ≤ 0`. The
-        /// second power is the constant `LOWERED`. The first one times `1 + p` is far from subnormal.
+        /// second power is the constant `LOWERED`, so the first one is 2ⁿ/`LOWERED`, which is never subnormal.
         #[inline(always)]
         fn decay_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_least(x, EXP_LEAST), low);

@@ -15,7 +15,7 @@ macro_rules! logarithm {
             (k, m)
         }
 
-        /// `k ln 2 + ln(1 + f) + rest`, for `√½ ≤ 1 + f < √2`.
+        /// `k ln 2 + ln(1 + f) + rest`, for an integer `k`, `√½ ≤ 1 + f < √2`, and a small correction `rest`.
         #[inline(always)]
         fn ln_of_parts<const FUSED: bool>(k: $float, f: $float, rest: $float) -> $float {
             let half_square = 0.5 * f * f;

@@ -32,7 +32,7 @@ macro_rules! normal {
         }
 
         /// Returns `e^(v²) erfc v` at `v = x + low` from 0 to `ERFC_MOST`, rounded, and its rounding error (the exact
-        /// value minus the rounded one), which is 0 in a format that does not compensate errors.
+        /// value minus the rounded one). The error is 0 in `f32`, and without fused multiply-adds.
         #[inline(always)]
         fn scaled_erfc<const FUSED: bool>(x: $float, low: $float) -> ($float, $float) {
             let numerator = erfc_polynomial::<FUSED>((x - ERFC_CENTRE) / (x + ERFC_CENTRE));

@@ -86,8 +86,8 @@ impl BlockStatistics {
     }
 
     /// Counts the rows of a block with parameters `w` and gradient `dw` that repeat another row in both: k equal rows
-    /// count k − 1. Rows are compared by weighted sums, that of the gradient within a relative 1e-5. Returns 0 if the
-    /// gradient is 0 or not finite.
+    /// count k − 1. Rows count as equal if a weighted sum of their parameters is, and that of their gradients within
+    /// a relative 1e-5. Returns 0 if the gradient is 0 or not finite.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -163,14 +163,14 @@ impl BlockStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.gradient
     }
-    /// Returns the moments, over updates, of log10 of the root mean square of an update over that of the block's
-    /// parameters. The update is the change of the parameters, after clipping and optimizer. Later updates have more
-    /// weight.
+    /// Returns the moments, over updates other than 0, of log10 of the root mean square of an update over that of the
+    /// block's parameters. The update is the change of the parameters, after clipping and optimizer. Later updates have
+    /// more weight.
     pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
-    /// Returns log10 of the root mean square of the first monitored update over that of the parameters before it;
-    /// `None` before it.
+    /// Returns log10 of the root mean square of an update over that of the parameters before it, for the first
+    /// monitored update with neither equal to 0; `None` before it.
     pub fn first_update_ratio(&self) -> Option<f64> {
         self.first_ratio
     }
@@ -190,7 +190,7 @@ impl BlockStatistics {
         self.moved
     }
     /// Returns the number of monitored updates in a row, up to the last, with a root mean square above a tenth of that
-    /// of the block's parameters. Updates that are 0 are left out.
+    /// of the block's parameters. Updates of 0, and of parameters that are 0, are left out.
     pub fn long_steps(&self) -> u64 {
         self.long
     }
@@ -199,9 +199,10 @@ impl BlockStatistics {
     pub fn still(&self) -> u64 {
         self.still
     }
-    /// Returns (1) the number of rows of a weight matrix that repeated another row in both parameters and gradient, at
-    /// the last comparison; k equal rows count k − 1. And (2) the number of comparisons in a row, up to the last,
-    /// that found such rows.
+    /// Returns two numbers for a weight matrix. The first is that of rows that repeated another row in both parameters
+    /// and gradient at the last comparison; k equal rows count k − 1. The second is that of comparisons in a row, up
+    /// to the last, that found such rows. Rows are compared in the first 4 passes and every 64th, and not in frozen or
+    /// gated blocks.
     pub fn duplicate_rows(&self) -> (usize, u64) {
         (self.duplicate_rows, self.duplicate_checks)
     }
@@ -210,11 +211,12 @@ impl BlockStatistics {
 /// log10 of the ratio of an update's norm to that of its block's parameters, above which the update counts as large.
 const LONG: f64 = -1.0;
 
-/// The largest number of values of a block from which the cosine of update and parameters is estimated.
+/// The largest number of values of a block from which the cosine of update and parameters is estimated; of more, evenly
+/// spaced ones are used.
 const COMPARED_VALUES: usize = 256;
 
-/// Returns −cos(Δ, w) of the update Δ and the parameters w of a block, over at most 256 of the values; 0 if either
-/// vector is 0 or not finite.
+/// Returns −cos(Δ, w) of the update Δ and the parameters w of a block, over at most 256 evenly spaced values; 0 if
+/// the chosen values of either are all 0, or not finite.
 fn against<T: Scalar>(w: &[T], update: &[T]) -> f64 {
     // An odd stride reaches every column of most matrices.
     let stride = w.len().div_ceil(COMPARED_VALUES) | 1;

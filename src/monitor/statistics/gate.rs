@@ -8,9 +8,9 @@ use crate::{
 };
 use alloc::string::String;
 
-/// The largest number of time steps of a sequence at which gates are measured.
+/// The largest number of time steps of a sequence, evenly spaced, at which gates are measured.
 pub(super) const STEPS: usize = 8;
-/// The largest number of a gate's values at one time step that are measured.
+/// The largest number of a gate's values at one time step, evenly spaced over examples and units, that are measured.
 const VALUES: usize = 256;
 
 /// The moments, over time steps and passes, of a gate's values and of the slopes of its activation.
@@ -59,18 +59,19 @@ impl GateStatistics {
     pub fn gate(&self) -> Gate {
         self.gate
     }
-    /// Returns the moments, over time steps and passes, of the gate's value, which is averaged at each measured step
-    /// over some units and examples.
+    /// Returns the moments, over time steps and passes, of the gate's value (after its activation), averaged at each
+    /// measured step over at most 256 of its units and examples. Up to 8 steps of a sequence are measured.
     pub fn opening(&self) -> RunningMoments {
         self.opening
     }
     /// Returns the moments, over time steps and passes, of |φ′| / sup |φ′| of the gate's activation φ, averaged
-    /// at each measured step over some units and examples.
+    /// at each measured step over at most 256 of its units and examples. sup |φ′| counts as 1 if it is unknown.
     pub fn slope(&self) -> RunningMoments {
         self.slope
     }
     /// Returns the moments, over time steps and passes, of the fraction of the gate's values, at each measured step,
-    /// for which the slope |φ′| of its activation φ is below 5 % of sup |φ′|.
+    /// for which the slope |φ′| of its activation φ is below 5 % of sup |φ′|. An unknown sup |φ′| counts as
+    /// 1.
     pub fn saturated(&self) -> RunningMoments {
         self.saturated
     }

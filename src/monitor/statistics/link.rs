@@ -45,7 +45,8 @@ pub struct LinkStatistics {
     parts: [Parts; 4],
 }
 
-/// The norm and the counts of a link's values in the parts of a pass so far, and the number of these values.
+/// The norm and the counts (of zero, subnormal and non-finite values) of a link's values in the parts of a pass so far,
+/// and the number of all these values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parts(Survey, usize);
 
@@ -200,11 +201,11 @@ impl LinkStatistics {
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
-    /// The norm of the gradient with respect to the link's output, in the last pass.
+    /// The norm of the gradient with respect to the link's output, in the last pass; 0 before the first.
     pub fn norm_in(&self) -> f64 {
         self.norm_in
     }
-    /// The norm of the gradient with respect to the link's input, in the last pass.
+    /// The norm of the gradient with respect to the link's input, in the last pass; 0 before the first.
     pub fn norm_out(&self) -> f64 {
         self.norm_out
     }
@@ -236,7 +237,7 @@ impl LinkStatistics {
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
     }
-    /// Returns the [cosine](Self::cosine) of the first monitored pass that has one.
+    /// Returns the [cosine](Self::cosine) of the first monitored pass that has one; `None` before it.
     pub fn first_cosine(&self) -> Option<f64> {
         self.first_cosine
     }
@@ -245,8 +246,8 @@ impl LinkStatistics {
         self.collapsed_passes
     }
     /// Returns the mean slope |φ′| of the link's activation φ, over all units and over the examples of the current
-    /// window whose gradient is large enough to compute φ′. A window is a run of passes, at least 10 with at least
-    /// 2,000 examples, of which each step of a sequence is one.
+    /// window whose gradient is large enough to compute φ′; 0 before the first. A window is a run of passes, at
+    /// least 10 with at least 2,000 examples, of which each step of a sequence is one.
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
@@ -257,22 +258,22 @@ impl LinkStatistics {
         self.units.saturated
     }
     /// Returns two fractions of the units in the first pass: those that were saturated (mean slope below 5 % of the
-    /// largest), and those that passed no gradient. `None` before the first backward pass.
+    /// largest), and those that passed no gradient. `None` before the first backward pass, and without an activation.
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
     }
     /// Returns the mean slope |φ′| of the link's activation in the first pass; `None` before the first backward
-    /// pass.
+    /// pass, and for a link without an activation.
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }
-    /// Returns the fraction of units that passed no gradient for any example of the current window of at least 10
-    /// passes and 2,000 examples so far.
+    /// Returns the fraction of units that passed no gradient for any example of the current window so far; a window has
+    /// at least 10 passes and 2,000 examples. 0 before the first backward pass, and without an activation.
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }
-    /// Returns the fraction of units that passed no gradient in the last complete window of at least 2,000 examples and
-    /// 10 passes; `None` before the first.
+    /// Returns the fraction of units that passed no gradient for any example of the last complete window. A window has
+    /// at least 2,000 examples and 10 passes. `None` before the end of the first, and for a link without an activation.
     pub fn dead(&self) -> Option<f64> {
         self.units.dead
     }

@@ -253,8 +253,9 @@ impl Statistics {
     }
 }
 
-/// Returns the mean cosine of the angle between two rows of `width` values, over pairs of up to [`ROWS`] of the first
-/// `rows` rows of `x`. `None` for fewer than two rows, or if the norm of one is 0 or not finite. `sum` is scratch.
+/// Returns the mean cosine of the angle between two rows of `width` values, over all pairs of up to [`ROWS`] evenly
+/// spaced ones of the first `rows` rows of `x`. `None` for fewer than two rows, or if the norm of one is 0 or not
+/// finite. `sum` is scratch.
 fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>) -> Option<f64> {
     let stride = rows.div_ceil(ROWS).max(1);
     sum.clear();
@@ -272,5 +273,6 @@ fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>
     (count >= 2.0).then(|| (square - count) / (count * (count - 1.0)))
 }
 
-/// The largest number of rows of a batch whose pre-activations are compared with each other.
+/// The largest number of rows of a batch whose pre-activations are compared with each other; of more, evenly spaced
+/// ones are.
 const ROWS: usize = 16;

@@ -40,7 +40,8 @@ pub struct NonFinite {
     pub factor: Option<Factor>,
     /// Whether any of the non-finite values is infinite; otherwise all are NaN.
     pub infinite: bool,
-    /// The row and column of the first non-finite value, if it is in the network's input.
+    /// The row (time-major, among all rows of the batch) and column of the first non-finite value, if it is in the
+    /// network's input.
     pub place: Option<[usize; 2]>,
 }
 

@@ -4,8 +4,8 @@ use super::{RunningMoments, mixing::Mixing, non_finite::NonFinite};
 use crate::{monitor::Link, scalar::Scalar};
 use num_traits::Float;
 
-/// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the losses
-/// after it stay high.
+/// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the loss is
+/// above `line` in three passes in a row after it.
 #[derive(Clone, Copy, Debug)]
 struct Wake {
     /// The loss above which the jump counts as harmful.
@@ -37,8 +37,8 @@ pub struct RunStatistics {
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
     lowest_mean: f64,
-    /// The number of losses in a row, up to the last, at which the recent mean was above the midpoint between the first
-    /// loss and `lowest_mean`, and `lowest_mean` was below half of the first loss.
+    /// The number of losses in a row, up to the last, with two properties. The mean of about the last five was above
+    /// the midpoint between the first loss and `lowest_mean`, and `lowest_mean` was below half of the first loss.
     lost: u64,
     worst_rise: f64,
     path: [f64; 2],
@@ -93,7 +93,7 @@ impl Default for RunStatistics {
 }
 
 /// The number of passes in which outputs that began too large, or with a wrong mean, are taken to reach the loss of
-/// constant outputs. It is also the number of losses in a row that make a relapse.
+/// constant outputs. Also the number of losses in a row that make a relapse.
 const SETTLED: u64 = 10;
 
 /// The weight of the past in the moving averages of the loss, of log10 of the gradient's change along the main path,
@@ -107,11 +107,12 @@ const WARM_UP: u64 = 25;
 const MARK: f64 = 2.5;
 /// The distance of ln ‖g‖ above its mean from which a gradient g counts as a jump: ten times the typical norm.
 const TENFOLD: f64 = core::f64::consts::LN_10;
-/// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
-/// batch also has a large gradient and a high loss, but no lasting effect. The value is conventional.
+/// The number of passes in a row that the loss must stay above its usual value, its mean over about 30 passes before
+/// the jump, for a jump to count as harmful. A hard batch also has a large gradient and a high loss, but no lasting
+/// effect.
 const WORSE: u64 = 3;
-/// The fraction of its decrease so far (the first loss minus the usual value) by which the loss must be above its usual
-/// value for a jump to count as harmful. The value is conventional.
+/// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this fraction
+/// of its decrease so far (the first loss minus the usual value). The value is conventional.
 const UNDONE: f64 = 0.1;
 /// The root mean square distance from the outputs to the targets, relative to that of the outputs, below which the
 /// targets count as fitted. The value is conventional.
@@ -280,31 +281,33 @@ impl RunStatistics {
         self.recent
     }
     /// Returns the largest ratio of a loss to the lowest loss before it, from the sixth loss on; 0 before. A loss is
-    /// left out if the recent mean before it is not above 0.
+    /// left out unless the mean of about the last five losses before it is above 0.
     pub fn worst_rise(&self) -> f64 {
         self.worst_rise
     }
-    /// Whether the loss has clearly fallen: its recent mean is below the first loss by more than a third of the first
-    /// loss's magnitude.
+    /// Whether the loss has clearly fallen: its mean over about the last five passes is below the first loss by more
+    /// than a third of the first loss's magnitude.
     pub fn has_fallen(&self) -> bool {
         self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < part_of(first, 2.0 / 3.0))
     }
-    /// Whether the loss has risen again. Its exponential mean had fallen below half of the first loss, and for at least
-    /// the last ten losses its recent mean was above the midpoint between the first loss and the lowest mean. Single
-    /// low or high losses do not count. False for a loss that begins at 0 or below.
+    /// Whether the loss has risen again. Its mean over about 30 passes had fallen below half of the first loss. For at
+    /// least the last ten losses its mean over about five was above the midpoint between the first loss and the lowest
+    /// mean. False for a loss that begins at 0 or below.
     pub fn has_relapsed(&self) -> bool {
         self.lost >= SETTLED
     }
-    /// Whether the loss stagnates: after at least 25 passes its recent mean is above nine tenths of the lower of two
-    /// values, the first loss and the loss after 10 passes, and the targets are not [fitted](Self::has_fitted). A fall
-    /// in the first passes does not count: outputs that ignore the input have it, too.
+    /// Whether the loss stagnates: after at least 25 passes the targets are not [fitted](Self::has_fitted), and the
+    /// mean of about the last five losses has not fallen by a tenth (of its magnitude) below the lower of two values,
+    /// the first loss and the loss after 10 passes. A fall in the first passes does not count: outputs that ignore the
+    /// input have it, too.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
         let flat =
             self.first_loss.is_some_and(|first| lately > part_of(first.min(self.settled_loss), 0.9) || lately.is_nan());
         self.recent.count() >= WARM_UP && flat && !self.has_fitted()
     }
-    /// Whether the [distance](Self::distance) from the outputs to their targets is below 0.3.
+    /// Whether the mean [distance](Self::distance) from the outputs to their targets is below 0.3; false before the
+    /// first loss.
     pub fn has_fitted(&self) -> bool {
         self.distance.count() > 0 && self.distance.mean() < FITTED
     }
@@ -327,18 +330,19 @@ impl RunStatistics {
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
     }
-    /// The norm of the last gradient of all parameters, before clipping.
+    /// The norm of the last gradient of all parameters, before clipping; 0 before the first.
     pub fn gradient_norm(&self) -> f64 {
         self.norm
     }
     /// Returns the typical norm of g, the gradient of all parameters before clipping: e to the exponential mean of ln
-    /// ‖g‖ over updates. A norm above ten times the typical one enters this mean as ten times it.
+    /// ‖g‖ over updates; 1 before the first. A norm above ten times the typical one enters this mean as ten times
+    /// it.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.mean())
     }
-    /// Returns the moments, over passes, of log10 of the factor by which the main path changes the norm of the
-    /// gradient. The path leads from the network's output to the first weights, or to the input if its gradient was
-    /// requested. A pass whose gradient becomes zero sets only the last value.
+    /// Returns the moments, over updates, of log10 of the factor by which the main path changes the norm of the
+    /// gradient in the last pass of the update. The path leads from the network's output to the first weights, or to
+    /// the input if its gradient was requested. A pass whose gradient becomes zero sets only the last value.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
@@ -359,8 +363,8 @@ impl RunStatistics {
         self.jumps
     }
     /// Returns the number of [jumps](Self::jumps) after which the loss of three passes in a row was far above its usual
-    /// value. It is far above if it is higher by more than half of the usual value, by more than three standard
-    /// deviations, and by more than a tenth of its decrease so far.
+    /// value, its mean over about 30 passes before. Far means higher by more than half of that value, by more than
+    /// three standard deviations, and by more than a tenth of its decrease so far.
     pub fn harmful_jumps(&self) -> u64 {
         self.harmful
     }

@@ -8,8 +8,8 @@ use crate::monitor::{
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// Returns the path of the layer to which the link `name` belongs: `0` for `0.recurrent`, and the whole `name` if it
-/// has no dot.
+/// Returns the path of the layer to which the link `name` belongs: the part before the last dot, such as `0` for
+/// `0.recurrent`, or the whole `name` if it has no dot.
 pub(super) fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
@@ -22,8 +22,8 @@ pub(super) fn layer_of(name: &str) -> &str {
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
-    /// The sums of log10 of the factors on the norm in the current pass: of weights, of activations and gates, and of
-    /// other links.
+    /// The sums, over the time steps of the current pass, of log10 of the factors on the norm: of weights, of
+    /// activations and gates, and of other links except additions.
     sums: [f64; 3],
     /// The number of time steps in `sums`.
     steps: usize,
@@ -151,11 +151,12 @@ impl StateStatistics {
         self.activation
     }
     /// Returns the number of time steps over which the norm of the state gradient shrinks tenfold: −1 divided by the
-    /// mean of [`per_step`](Self::per_step). It is negative if the gradient grows, and infinite if it does not change.
+    /// mean of [`per_step`](Self::per_step). It is negative if the gradient grows, and infinite if it does not change
+    /// or no pass had one.
     pub fn horizon(&self) -> f64 {
         -1.0 / self.per_step.mean()
     }
-    /// Returns the number of time steps of the last pass.
+    /// Returns the number of time steps of the last pass; 0 before the first.
     pub fn sequence(&self) -> usize {
         self.sequence
     }
@@ -165,12 +166,13 @@ impl StateStatistics {
     pub fn reach(&self) -> usize {
         self.reach
     }
-    /// Returns the time step at which the state gradient of the last pass became exactly zero, if it did.
+    /// Returns the time step at which the state gradient of the last pass, going back in time, first became exactly
+    /// zero; `None` if it did not.
     pub fn vanished_step(&self) -> Option<usize> {
         self.vanished_step
     }
-    /// Returns time steps of the last pass, from the last to the first, each with the norm of the state gradient: every
-    /// k-th step, at most 128.
+    /// Returns time steps of the last pass, from the last to the first, each with the norm of the state gradient. They
+    /// are every k-th step, with the smallest power of two for k that keeps at most 128.
     pub fn norms(&self) -> &[(usize, f64)] {
         &self.norms
     }

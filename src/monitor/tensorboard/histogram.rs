@@ -4,8 +4,9 @@ use crate::scalar::{Scalar, to_f64};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// The number of low bits of an `f64` that do not affect its bucket. The bucket of magnitudes `[2^e (1 + q/4), 2^e (1 +
-/// (q+1)/4))` has the number `4 (e + 1023) + q`: the exponent and the first two bits of the fraction.
+/// The number of low bits of an `f64` that do not affect its bucket, one of four between two powers of two. The bucket
+/// of magnitudes `[2^e (1 + q/4), 2^e (1 + (q+1)/4))` has the number `4 (e + 1023) + q`: the exponent and the first two
+/// bits of the fraction.
 const DIGITS: u32 = 50;
 /// The number of the bucket that begins at 2^−160, below all numbers of `f32`. Smaller magnitudes are counted with 0.
 const LEAST: u64 = (1023 - 160) * 4;
@@ -36,7 +37,8 @@ fn place(value: f64) -> usize {
     }
 }
 
-/// Returns the upper limit of the bucket with the index `place`.
+/// Returns the upper limit of the bucket with the index `place`: below 0 for negative values, `f64::MAX` for the last
+/// bucket.
 fn limit(place: usize) -> f64 {
     match place {
         ..ZERO => -least(LEAST + (ZERO - 1 - place) as u64),

@@ -75,7 +75,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Creates an encoder with room for any histogram under a tag of usual length.
+    /// Creates an encoder whose buffers need not grow for a histogram, if the tags are shorter than about 200 bytes.
     pub(super) fn new() -> Self {
         let message = || Message(Vec::with_capacity(2 * size_of::<f64>() * BUCKETS + 256));
         let [event, summary, value, inner] = [(); 4].map(|()| message());

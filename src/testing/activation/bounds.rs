@@ -14,8 +14,9 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 impl Suite<'_> {
-    /// Tests in `T` that φ′ stays within `bounds` at all arguments and at `extremes`: the maxima of φ′ (first)
-    /// and of −φ′ (second) that a search in `f64` found. In `f64` it also tests that φ′ approaches the bounds.
+    /// Tests in `T` that φ′ stays within `bounds` at all test arguments and at `extremes`: the maxima of φ′
+    /// (first) and of −φ′ (second) that a search in `f64` found. In `f64` it also tests that φ′ approaches the
+    /// bounds.
     #[inline]
     pub(super) fn bounds<T: Precision>(&mut self, bounds: Bounds, format: &Format, extremes: [Extreme; 2]) {
         let activation = self.activation;

@@ -15,8 +15,9 @@ fn increasing(points: &[f64]) -> bool {
     points.iter().all(|point| point.is_finite()) && points.windows(2).all(|pair| pair[0] < pair[1])
 }
 
-/// Returns ∫ φ′ from `a` to `b`, as a sum of `integral`, a quadrature of φ′ over one interval. An interval is
-/// halved until its integral differs from the rise of φ by at most `allowed`. After 4096 intervals no more are halved.
+/// Returns ∫ φ′ from `a` to `b`, as a sum of `integral`, a quadrature of φ′ over one interval given by its
+/// ends. An interval is halved until its integral differs from the rise of φ over it by at most `allowed`. After 4096
+/// intervals no more are halved.
 #[inline]
 fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, b: f64, allowed: f64) -> f64 {
     const MOST: usize = 4096;
@@ -36,8 +37,8 @@ fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, 
 }
 
 impl Suite<'_> {
-    /// Tests φ(b) − φ(a) = ∫ φ′ between neighbouring arguments a and b. A difference that remains between two
-    /// adjacent floats is a jump, which is a violation unless it is declared.
+    /// Tests φ(b) − φ(a) = ∫ φ′, by quadrature, between neighbouring test arguments a and b within ±10⁴. A
+    /// difference that remains between two adjacent floats is a jump, which is a violation unless it is declared.
     #[inline]
     pub(super) fn continuity(&mut self) {
         let activation = self.activation;

@@ -55,8 +55,8 @@ impl Suite<'_> {
         });
     }
 
-    /// Whether φ of a dual number has a tangent, which an activation computed through `f64` loses. A lost tangent is
-    /// noted as a violation.
+    /// Whether φ of a dual number has a tangent other than 0 at some test argument, or φ′ is 0 at all of them. An
+    /// activation computed through `f64` loses the tangent, which is noted as a violation.
     #[inline]
     pub(super) fn tangents(&mut self) -> bool {
         let flat = self.truths.iter().all(|truth| truth.0 == 0.0);

@@ -12,8 +12,8 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 impl Suite<'_> {
-    /// Whether φ and φ′ have a limit at `sign · ∞`; a sine has none. It compares their values at points far
-    /// inside the range of the format, where the argument of a sine does not overflow.
+    /// Whether φ and φ′ have a limit at `sign · ∞`; a sine has none. It asks whether both are monotone over 24
+    /// points far inside the range of the format, where the argument of a sine does not overflow.
     #[inline]
     fn has_limit(&self, sign: f64, format: &Format) -> bool {
         let far = (2..26).map(|i| self.activation.double(sign * libm::sqrt(format.max) / f64::from(i)));

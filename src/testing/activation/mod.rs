@@ -71,7 +71,8 @@ const DOUBLE: Format = Format {
     text: |x| format!("{x:?}"),
 };
 
-/// The values that a law compares at one argument. The error is in the law's unit.
+/// The expected and the found value that a law compares at one argument, and their difference (`error`) in the unit in
+/// which the law states what is allowed.
 struct Reading {
     expected: f64,
     found: f64,
@@ -117,7 +118,8 @@ impl Suite<'_> {
         self.sizes[i.min(self.sizes.len() - 1)]
     }
 
-    /// Whether `z` is so near a declared kink or jump that rounding in `format` may move it to the other side.
+    /// Whether `z` is within 8 ε |z| of a declared kink or jump, ε being the machine epsilon of `format`, so that
+    /// rounding may move it to the other side.
     #[inline]
     fn beside_break(&self, z: f64, format: &Format) -> bool {
         let margin = 8.0 * format.epsilon * z.abs();
@@ -167,7 +169,8 @@ impl Suite<'_> {
         }
     }
 
-    /// Tests that φ and φ′ have no state: a copy must give the same bits in another order. Returns whether it does.
+    /// Tests that φ and φ′ have no state: a copy of the activation must give the same bits at the test arguments in
+    /// reverse order. Returns whether it does.
     #[inline]
     fn repeats(&mut self) -> bool {
         let read = |probe: &dyn Probe, z: f64| [probe.single(z), probe.double(z)].concat();
@@ -194,7 +197,7 @@ impl Suite<'_> {
     }
 }
 
-/// Whether a value of `sorted` lies from `a` to `b`.
+/// Whether a value of `sorted`, which is in increasing order, lies from `a` to `b`, ends included.
 #[inline]
 fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
     sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)

@@ -26,7 +26,7 @@ macro_rules! cell_laws {
     };
 }
 
-/// Pairs of the numbers of inputs and units: one, several, and more than a register holds.
+/// Pairs of the numbers of inputs and units: one, several, and more than a SIMD register holds.
 const WIDTHS: [(usize, usize); 4] = [(1, 1), (3, 2), (2, 5), (4, 17)];
 /// Pairs of the numbers of inputs and units at which only the adjoint is tested, around the widths of registers.
 const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
@@ -35,7 +35,9 @@ const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 ///
 /// All laws of [layers](super::layer_laws), and:
 ///
-/// * Gates, products and stages fit together. Each gate has an effect.
+/// * The declarations of the cell are consistent: gates have different names; each of its products with weights covers
+///   existing gates; its stages (groups of products that run one after the other) are in order. Each gate has an
+///   effect.
 /// * Monitors receive the pre-activations that the cell uses: with the previous state they determine the new state. If
 ///   a declared activation saturates, the effect of its gate saturates, too.
 /// * A sequence in windows of any length, with the state and its gradient passed from window to window, gives the same

@@ -19,20 +19,21 @@ use num_traits::Float;
 
 const INPUTS: usize = 2;
 const HIDDEN: usize = 2;
-/// The number of directions that check a linear relation, in addition to those that determine it.
+/// The number of random directions of the parameters that check a linear relation, in addition to those that determine
+/// its coefficients.
 const SPARE: usize = 3;
 /// The number of random points that must all fail before a cell counts as wrong.
 const POINTS: usize = 3;
-/// The number of random points that are drawn to find [`POINTS`] conclusive ones.
+/// The number of random points that are drawn to find [`POINTS`] conclusive ones; a gate with fewer is not judged.
 const DRAWS: u64 = 24;
-/// The allowed relative error of the linear relation between tangents. The relation is exact, but solving for it loses
-/// digits.
+/// The allowed relative error of the linear relation between the tangents of pre-activations and those of the new
+/// state. The relation is exact, but solving for it loses digits.
 const RELATION: f64 = 1e-6;
 /// Pre-activations at which a gate's effect is compared with its effect near 0.
 const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
 /// The fraction of the slope at 0 up to which the slope of an activation counts as saturated.
 const SATURATED: f64 = 0.05;
-/// The fraction of the slope at 0 below which a slope counts as 0.
+/// The fraction of an activation's slope at 0 below which its slope counts as 0.
 const LEAST: f64 = 1e-12;
 /// The factor by which the effect of a saturated gate may differ from what the slope of its activation predicts: other
 /// factors of the effect change, too.
@@ -200,8 +201,8 @@ impl Shares {
 }
 
 /// Returns the fraction of the effect of gate number `gate` at z ≈ 0 that is left at z ≈ `shift`, z being its
-/// pre-activation at a random point. `None` unless the gate has an effect at z ≈ 0, and its activation saturates at
-/// `shift`.
+/// pre-activation at a random point. The effect is the largest derivative of a value of the new state along the gate's
+/// bias. `None` unless this and the slope of the activation are at least 1e-3 at z ≈ 0, and it saturates at `shift`.
 fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift: f64, seed: u64) -> Option<Shares> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;

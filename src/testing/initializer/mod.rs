@@ -106,7 +106,8 @@ fn described(shape: Shape) -> String {
 }
 
 /// Returns the initial values of a block, written to a slice that held `before` everywhere. `None` if the initializer
-/// refuses the block, or a violation is noted.
+/// refuses the block; after a panic, a refusal of the slice's length, or a value that is not finite, each noted as a
+/// violation.
 fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, trial: &mut Trial) -> Option<Vec<f64>> {
     let mut values = vec![before; shape.rows * shape.columns];
     match caught(|| initializer.fill(shape, &mut generator(seed), &mut values)) {
@@ -138,8 +139,8 @@ fn differ(a: &[f64], b: &[f64]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits())
 }
 
-/// Tests that `again` returns `values` to the bit for the same `seed`, and that the former content of the slice has no
-/// influence. `place` begins the place of a violation.
+/// Tests that `again`, which fills the block anew, returns `values` to the bit for the same `seed`, and that the former
+/// content of the slice has no influence. `place` begins the place of a violation.
 fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], trial: &mut Trial) {
     for (law, before) in [(Law::Seeded, 0.0), (Law::Overwrites, f64::NAN), (Law::Overwrites, 7.25)] {
         let Some(other) = again(seed, before, trial) else {

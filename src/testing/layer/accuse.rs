@@ -90,7 +90,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Returns the likely mistake in words if `found / expected` is a simple ratio, else an empty text.
+/// Returns the likely mistake in words if `found / expected` is −1, 0, 2 or ½, else an empty text.
 #[inline]
 fn hint(comparison: &Comparison) -> &'static str {
     let ratio = comparison.found / comparison.expected;

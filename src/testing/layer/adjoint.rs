@@ -14,8 +14,8 @@ use alloc::{format, string::String, vec::Vec};
 use num_traits::Float;
 
 /// The names of the scalars, each with the allowed difference of ⟨c, J v⟩ and ⟨Jᵀc, v⟩ as a fraction of
-/// max(‖c‖‖J v‖, ‖Jᵀc‖‖v‖). J is the Jacobian of a pass, v a random direction and c the gradient of
-/// the output.
+/// max(‖c‖‖J v‖, ‖Jᵀc‖‖v‖). J is the Jacobian of output and final state with respect to parameters,
+/// input and state, v a random direction of these and c the gradient of the results.
 ///
 /// Both products bound ⟨c, J v⟩ (Cauchy & Schwarz), and rounding errors are a small multiple of ε times the
 /// larger. The remaining margin is for depth and cancellation; a wrong implementation has a far larger error in `f64`.
@@ -30,7 +30,8 @@ const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 /// right layer can fail one draw in `f32`, but not three.
 const DRAWS: u64 = 3;
 
-/// The number of random changes of the last digits of the inputs that distinguish rounding from a mistake.
+/// The number of random changes of the last digits of the inputs. A difference that one of them changes by more than a
+/// quarter is due to rounding, not to a mistake.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.
@@ -40,9 +41,9 @@ const NUDGE: f64 = 32.0;
 /// that it moves a value off a kink at 0 and has no other effect.
 const BESIDE_ZERO: f64 = 1e-20;
 
-/// The fraction of ‖c‖‖v‖ times the usual gain that is added to the unit of errors at unusual inputs; c is the
-/// gradient of the output, v the direction. If an activation saturates, a gradient may consist of rounding errors
-/// alone.
+/// The fraction of ‖c‖‖v‖ times the usual gain ‖J v‖/‖v‖ that is added to the unit of errors at unusual
+/// inputs. J is the Jacobian of the pass, c the gradient of its output, v the direction. If an activation saturates, a
+/// gradient may consist of rounding errors alone.
 const ROUNDING: f64 = 1e-2;
 
 /// Batch sizes around the widths of registers and tiles, for kernels with separate code for remainders.
@@ -69,8 +70,8 @@ pub(super) struct Direction {
     pub(super) stream: u64,
 }
 
-/// The two sides of the adjoint law: `expected` is ⟨c, J v⟩ from dual numbers, `found` is ⟨Jᵀc, v⟩ from the
-/// backward pass, and `scale` is the unit of their difference.
+/// The two sides of the adjoint law for a Jacobian J: `expected` is ⟨c, J v⟩ from dual numbers, `found` is
+/// ⟨Jᵀc, v⟩ from the backward pass, and `scale` is the unit of their difference.
 pub(super) struct Comparison {
     pub(super) expected: f64,
     pub(super) found: f64,
@@ -115,8 +116,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether the output of a pass has no NaN. A NaN is noted as a violation; infinity is allowed for a value beyond
-    /// the format.
+    /// Whether the output of a pass in the scalar called `name` has no NaN. A NaN is noted as a violation; infinity is
+    /// allowed for a value beyond the format.
     #[inline]
     fn are_numbers<T: Scalar>(&mut self, results: &Results<T>, name: &str, asked: &Asked<'_>) -> bool {
         let strange = results.y.iter().position(|y| y.is_nan());
@@ -156,8 +157,8 @@ impl Suite<'_, '_> {
     }
 
     /// Whether the two sides of the adjoint law, ⟨c, J v⟩ and ⟨Jᵀc, v⟩, differ by more than rounding, or
-    /// cannot be computed. J is the Jacobian of the pass and c the gradient of its output. `scalar` is 0 for `f64` and
-    /// 1 for `f32`.
+    /// cannot be computed. J is the Jacobian of the pass, c the gradient of its results (output, final state). `scalar`
+    /// is 0 for `f64` and 1 for `f32`.
     #[inline]
     pub(super) fn fails(&mut self, v: Direction, given: &Given<f64>, asked: &Asked<'_>, scalar: usize) -> bool {
         let Some(comparison) = self.comparison(v, given, asked, scalar) else { return true };
@@ -299,8 +300,8 @@ impl Suite<'_, '_> {
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// Computes J v, J being the Jacobian of the pass, by a forward pass on dual numbers. Returns its values for the
-    /// output and for the final state. `None` if the pass fails, which is noted as a violation.
+    /// Computes J v, the derivative of output (first) and final state (second) in the direction `v` of parameters,
+    /// input and state, by a forward pass on dual numbers. `None` if the pass fails, which is noted as a violation.
     #[inline]
     pub(super) fn image(&mut self, given: &Given<f64>, v: &Given<f64>, asked: &Asked<'_>) -> Option<[Vec<f64>; 2]> {
         let zip = |values: &[f64], tangents: &[f64]| {
@@ -329,8 +330,8 @@ impl Suite<'_, '_> {
         Some((dot(&given.dy, &y) + dot(d_state, &end), lengths))
     }
 
-    /// Tests kernels against generic loops, and gradients, at batch sizes that leave every remainder of the kernels'
-    /// tiles.
+    /// Tests the outputs of the `f32` and `f64` kernels against generic loops, and their gradients against dual
+    /// numbers, at batch sizes that leave every remainder of the kernels' tiles.
     #[inline]
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;

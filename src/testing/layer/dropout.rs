@@ -12,7 +12,7 @@ use alloc::{format, vec::Vec};
 const SEEDS: u64 = 8;
 
 impl Suite<'_, '_> {
-    /// Tests that dropout masks differ if any part of their key differs, and that evaluation has none.
+    /// Tests that dropout masks differ by seed, step, sample and place of the layer, and that evaluation has none.
     #[inline]
     pub(super) fn dropout_key(&mut self) {
         let (layer, shape) = (self.layers.double, BatchShape::sequences(16, 2));

@@ -12,8 +12,8 @@ use crate::{
 use alloc::format;
 
 impl Suite<'_, '_> {
-    /// Tests the stated bound on ‖J‖, the norm of ∂y/∂x: `‖Jᵀ c‖ ≤ bound · ‖c‖`, for directions c
-    /// from power iteration with `J Jᵀ`.
+    /// Tests the stated bound on ‖J‖, the spectral norm of J = ∂y/∂x: `‖Jᵀ c‖ ≤ bound · ‖c‖`, for
+    /// directions c from 12 steps of power iteration with `J Jᵀ`.
     #[inline]
     pub(super) fn gain_bound(&mut self) {
         const ITERATIONS: usize = 12;

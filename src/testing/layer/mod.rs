@@ -32,7 +32,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use core::{convert::identity, fmt::Debug};
 
 /// One layer in the three scalars that its laws need. In `f32` and `f64` it runs as in training. On dual numbers it
-/// gives the derivative J v in a direction v.
+/// gives the derivative of its output in a direction.
 ///
 /// [`layer_laws!`](crate::layer_laws) creates it from one expression. [`Layers::of`] creates it from a layer that is
 /// generic over the scalar.
@@ -122,11 +122,11 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 
 /// Tests the laws of a layer, or of a whole network.
 ///
-/// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for random c and v, with Jᵀc from the usual passes in `f32` and
-///   `f64`, and J v from dual numbers. The gradients of input, state and each block of parameters are tested
-///   separately, to rounding, even if they are small. Passes start from a given state, from zero and without a state,
-///   in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled by 0, 30 and 10⁴,
-///   and gradients by 10⁻⁴ and 10⁴. Rows of equal values must give numbers, too.
+/// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for the Jacobian J of a pass and random c and v. Jᵀc comes from the
+///   usual passes in `f32` and `f64`, and J v from dual numbers. The gradients of input, state and each block of
+///   parameters are tested separately, to rounding, even if they are small. Passes start from a given state, from zero
+///   and without a state, in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled
+///   by 0, 30 and 10⁴, and gradients by 10⁻⁴ and 10⁴. Rows of equal values must give numbers, too.
 /// * **Purity.** A pass repeated after others, and with another forward pass before its backward pass, gives the same
 ///   bits. If it does not, no further law is tested.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
@@ -195,7 +195,7 @@ pub fn layer_laws_with(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     Few,
-    /// The few sizes, and sizes that leave every remainder of the kernels' tiles.
+    /// The batch shapes of `EXTENTS` (as for `Few`), and sizes that leave every remainder of the kernels' tiles.
     Many,
 }
 
@@ -228,7 +228,8 @@ struct Suite<'a, 't> {
     inputs: Inputs,
     /// Converts a number to a valid input of the layer.
     admit: &'a dyn Fn(f64) -> f64,
-    /// The largest gain ‖J v‖/‖v‖ at usual inputs: the unit of rounding errors at unusual ones.
+    /// The largest gain ‖J v‖/‖v‖ of a direction v at usual inputs, J being the Jacobian of the pass: the unit
+    /// of rounding errors at unusual ones.
     gain: f64,
     trial: &'t mut Trial,
 }
@@ -295,7 +296,8 @@ fn law_of(found: &str) -> Law {
 }
 
 impl Suite<'_, '_> {
-    /// Whether a law is broken without which the results of further laws have no meaning.
+    /// Whether a law is broken without which the results of further laws have no meaning: panics, writes out of bounds,
+    /// or passes that do not repeat.
     #[inline]
     fn stopped(&self) -> bool {
         [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| self.trial.broken(law))

@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The input values of a pass.
+/// The values given to a pass: parameters `w`, input `x`, initial state, and the gradients of output and final state.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Given<T> {
     pub(in crate::testing) w: Vec<T>,
@@ -54,7 +54,8 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) overwrite_dw: bool,
     /// Whether the backward pass gets empty slices for `x` and `y` if the layer's hints say that it does not read them.
     pub(in crate::testing) withheld: bool,
-    /// The numbers of leading rows that are omitted from `dx` (first) and `dy` (second).
+    /// The numbers of leading rows (those of the first steps, as rows are time-major) that are omitted from `dx`
+    /// (first) and `dy` (second).
     pub(in crate::testing) missing: [usize; 2],
     /// Whether the backward pass runs for the two halves of the samples, one after the other.
     pub(in crate::testing) divided: bool,
@@ -99,7 +100,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The results of a pass.
+/// The results of a pass: output, final state, the gradients, and the links that reported to a monitor.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) y: Vec<T>,
@@ -114,7 +115,8 @@ pub(in crate::testing) struct Results<T> {
 }
 
 impl<T: Scalar> Results<T> {
-    /// Returns every result with its name.
+    /// Returns the name and the values of every result but `links`: output, final state, and the gradients of input,
+    /// initial state and parameters.
     #[inline]
     pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {
         [
@@ -198,8 +200,7 @@ impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {
 
 /// Runs a forward pass, and a backward pass if the mode has one and `asked.backward` is set.
 ///
-/// # Errors
-/// The slice whose guard values changed, or the text of a panic.
+/// The name of the slice whose guard values changed, or the text of a panic.
 pub(in crate::testing) fn run<T: Scalar>(
     layer: &dyn Layer<T>,
     given: &Given<T>,

@@ -30,7 +30,8 @@ struct Usual<'a, T> {
 }
 
 impl Suite<'_, '_> {
-    /// Tests the laws that compare passes in one scalar with each other.
+    /// Tests the laws that compare passes in one scalar, called `name`, with each other: former memory, a monitor,
+    /// accumulation, gradient descent in the pass, hints, modes, optional gradients, frozen blocks.
     pub(super) fn one_scalar<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 2) else { return };
         let usual = Asked::new(shape);
@@ -52,7 +53,7 @@ impl Suite<'_, '_> {
         self.frozen_blocks(of);
     }
 
-    /// Tests that the content of memory before a pass has no influence.
+    /// Tests that the content of memory before a pass in the scalar called `name` has no influence.
     fn memory<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let Some(plain) = self.pass(layer, name, given, usual) else { return };
         // NaN is detected if it is multiplied, 7.25 if it is compared.

@@ -13,8 +13,8 @@ use crate::{
 use alloc::{format, vec, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Tests the laws of layers with independent samples. A layer whose samples are coupled in training is tested in
-    /// evaluation.
+    /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer whose samples are
+    /// coupled in training is tested in evaluation.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -37,8 +37,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that outputs depend on no later step: passes of the first steps alone are compared with those steps of the
-    /// whole pass.
+    /// Tests, in the scalar called `name`, that outputs depend on no later step: passes of the first steps alone are
+    /// compared with those steps of the whole pass.
     pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, 3);
         // Does not apply if the layer changes the number of steps.
@@ -67,7 +67,8 @@ impl Suite<'_, '_> {
     }
 
     /// Compares the pass of each of `groups`, lists of sample indices, with the same samples in the pass of the whole
-    /// batch. A difference is a violation of `law`.
+    /// batch of `shape`: outputs, gradients and final states. A difference is a violation of `law` in the scalar called
+    /// `name`.
     fn rows_of<T: Scalar>(
         &mut self,
         law: Law,

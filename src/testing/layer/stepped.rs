@@ -23,8 +23,9 @@ fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64
 }
 
 impl Suite<'_, '_> {
-    /// Tests that passes over windows of a sequence give the results of one pass. The state is carried from window to
-    /// window, and its gradient back. There is no dropout, whose masks may differ from window to window.
+    /// Tests, in the scalar called `name`, that passes over windows of a sequence give the results of one pass. The
+    /// state is carried from window to window, and its gradient back. There is no dropout, whose masks may differ from
+    /// window to window.
     pub(super) fn stepped<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(SAMPLES, STEPS);
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {
@@ -41,7 +42,7 @@ impl Suite<'_, '_> {
     }
 
     /// Compares passes over consecutive windows, whose numbers of steps are `cuts`, with `whole`, the results of one
-    /// pass. `None` if a pass fails or an output differs.
+    /// pass; differences are violations. `None` if a pass fails or an output differs.
     fn windows<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

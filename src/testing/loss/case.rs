@@ -9,7 +9,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The targets of a case.
+/// The kind of targets of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Targets {
     /// A probability distribution in each row, which every loss of values accepts.
@@ -29,7 +29,7 @@ impl Targets {
         [Targets::Shares, Targets::Signed, Targets::Signs, Targets::Large, Targets::Zeros, Targets::Classes];
 }
 
-/// The outputs of a case.
+/// The magnitude of the outputs of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outputs {
     /// Normal numbers.

@@ -11,7 +11,8 @@ use alloc::{format, vec, vec::Vec};
 /// cancel.
 const DRAWS: u64 = 3;
 
-/// The allowed error of a derivative that cancels to 0, in roundings of the loss's unit.
+/// The allowed error of a derivative whose terms cancel, in units of ε times the largest row weight times the
+/// magnitude of the loss and its derivatives.
 const ROUNDINGS: f64 = 64.0;
 
 /// The magnitude of a loss or derivative beyond which its terms may overflow `f32`, so that it is not tested.
@@ -29,8 +30,8 @@ impl Suite<'_, '_> {
         case.lifted(self.losses.dual, &y, &mut vec![Dual::constant(0.0); y.len()]).ok()?.ok()
     }
 
-    /// Raises `self.unit` to the magnitude of the loss and its derivatives at usual outputs; `size` is the number of
-    /// rows and the width.
+    /// Raises `self.unit` to the magnitude of the loss and its derivatives at usual outputs, if it is larger; `size` is
+    /// the number of rows and the width.
     #[inline]
     pub(super) fn measure(&mut self, size: [usize; 2]) {
         let case = self.draw(size, Outputs::Usual, false, 1);

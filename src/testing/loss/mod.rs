@@ -45,8 +45,8 @@ macro_rules! loss_laws {
     };
 }
 
-/// The names of the scalars, each with the allowed error: of a derivative as a fraction of ‖dy‖, and of a sum in
-/// another order as a fraction of its size.
+/// The names of the scalars, each with the allowed error. It is a fraction of the norm of the whole gradient `dy` for a
+/// derivative, and of the magnitude for a sum in another order.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Numbers of rows and widths, in about increasing order.
@@ -138,7 +138,8 @@ impl Suite<'_, '_> {
         Case::draw(size, target_width, self.targets, outputs, weighted, seed)
     }
 
-    /// Whether the loss accepts targets of the kind `self.targets` in this size: the number of rows and the width.
+    /// Whether the loss, in `f64`, accepts targets of the kind `self.targets` in this size: the number of rows and the
+    /// width. A panic is noted as a violation.
     #[inline]
     fn takes(&mut self, size: [usize; 2]) -> bool {
         let case = self.draw(size, Outputs::Usual, false, 0);
@@ -151,8 +152,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes a loss and its gradient, converted to `f64`, in a slice that held `before` everywhere. `None` after a
-    /// panic, which is noted, or an error, which is not: all rows may have an ignored class.
+    /// Computes the loss of `case` in the scalar called `name`, and its gradient in a slice that held `before`
+    /// everywhere, both converted to `f64`. `None` after a panic, which is noted, or an error, which is not: all rows
+    /// may have an ignored class.
     fn evaluated<T: Scalar>(
         &mut self,
         loss: &dyn Loss<T>,
@@ -220,8 +222,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that a row of `width` outputs of magnitude `size` gives no NaN in the loss or its gradient. Infinity is
-    /// allowed only if the loss at half of these outputs exceeds `huge` in magnitude.
+    /// Tests, in the scalar called `name`, that a row of `width` outputs of magnitude `size` gives no NaN in the loss
+    /// or its gradient. Infinity is allowed only if the loss at half of these outputs exceeds `huge` in magnitude.
     fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
         for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
             let mut case = self.draw([1, width], Outputs::Usual, false, 3);

@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The number of links, of steps and of passes.
+/// The largest number of links, of steps and of passes that a monitor receives.
 const MANY: usize = 1000;
 const FACTORS: [Factor; 4] = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other];
 /// Gates of the crate's cells, and one of a custom cell.

@@ -147,8 +147,8 @@ fn recurrent<T: Scalar>() -> Result<Sequential<T>, Error> {
     Sequential::input(2).recurrent(3, Lstm::new()).layer(LastStep::new(3)).linear(1).build()
 }
 
-/// Trains the network for [`PASSES`] updates on inputs times `size`. Returns the outputs and gradients of each update,
-/// one after the other, and then the parameters.
+/// Trains the network for [`PASSES`] updates on inputs times `size`. Returns the outputs and the parameter gradients of
+/// each update, one after the other, and then the parameters.
 fn train<T: Scalar>(
     network: &Sequential<T>,
     shape: BatchShape<'_>,

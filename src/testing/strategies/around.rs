@@ -23,11 +23,11 @@ use proptest::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Around {
-    /// The layers before the custom layer.
+    /// The layers before the custom layer; `None` for none.
     pub before: Option<LayerSpec>,
     /// The scale of the custom layer in a residual sum with its input; `None` without a skip connection.
     pub skip: Option<BranchScale>,
-    /// The layers after the custom layer.
+    /// The layers after the custom layer; `None` for none.
     pub after: Option<LayerSpec>,
 }
 

@@ -13,13 +13,13 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
 
-/// The kind of targets that a loss accepts.
+/// The kind of targets that a loss accepts, which a strategy draws for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TargetKind {
     /// One class per row.
     Classes,
-    /// Any values.
+    /// Any values, drawn within ±10.
     Values,
     /// Values from 0 to 1.
     Unit,

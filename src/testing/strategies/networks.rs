@@ -22,9 +22,10 @@ use proptest::{
 pub struct Limits {
     /// The largest number of consecutive layers of the network, and of each branch inside it.
     pub layers: usize,
-    /// The largest number of values per row.
+    /// The largest number of values per row; rows are wider after a parallel or bidirectional layer that outputs the
+    /// rows of both branches.
     pub width: usize,
-    /// The largest depth of branches within branches.
+    /// The largest depth of branches within branches, such as a residual within a residual.
     pub depth: u32,
     /// Whether layers may be recurrent, reversed, bidirectional, or reduce sequences to one step.
     pub recurrent: bool,
@@ -91,7 +92,7 @@ impl Part {
         }
     }
 
-    /// Returns the layer for rows of `width` values, and its output width.
+    /// Returns the layer for input rows of `width` values, and its output width.
     fn placed(self, width: usize) -> (LayerSpec, usize) {
         match self {
             Part::Linear(outputs, weights, bias) => {

@@ -49,24 +49,24 @@ pub fn float<T: Scalar>() -> BoxedStrategy<T> {
     .boxed()
 }
 
-/// Numbers within ±`bound` with few decimals, which shrink towards 0. They are drawn as whole numbers, since
-/// proptest's nonzero floats do not shrink.
+/// Multiples of `bound`/10⁶ within ±`bound`, ends included, which shrink towards 0. They are drawn as whole numbers,
+/// since proptest's nonzero floats do not shrink.
 pub(super) fn within(bound: f64) -> impl Strategy<Value = f64> + Clone {
     const STEPS: i32 = 1_000_000;
     (-STEPS..=STEPS).prop_map(move |i| f64::from(i) / (f64::from(STEPS) / bound))
 }
 
-/// Multiples of 0.01 from `low` hundredths to `high` hundredths, for readable parameters.
+/// Multiples of 0.01 from `low` hundredths to `high` hundredths, ends included, for readable parameters.
 pub(super) fn hundredths(low: i32, high: i32) -> impl Strategy<Value = f64> + Clone {
     (low..=high).prop_map(|i| f64::from(i) / 100.0)
 }
 
-/// Vectors of `length` numbers within ±2, for rows, inputs or parameters.
+/// Vectors of `length` numbers (a number or a range) within ±2, for rows, inputs or parameters.
 pub fn values<T: Scalar>(length: impl Into<SizeRange>) -> BoxedStrategy<Vec<T>> {
     vec(within(2.0).prop_map(scalar), length).boxed()
 }
 
-/// A width, such as a number of units: from 1 to `most`.
+/// A width, such as a number of units: from 1 to `most`, or 1 if `most` is 0.
 pub fn widths(most: usize) -> BoxedStrategy<usize> {
     (1..=most.max(1)).boxed()
 }

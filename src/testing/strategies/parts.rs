@@ -13,8 +13,8 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy, Union},
 };
 
-/// Every activation of the crate, with parameters drawn from the ranges in the list of activations. A failure shrinks
-/// to the identity.
+/// Every activation of the crate, each with parameters that are multiples of 0.01 in a range fit for that activation. A
+/// failure shrinks to the identity.
 pub fn activations() -> BoxedStrategy<ActivationKind> {
     let of = |entry: &'static Entry| {
         let hundredth = |x: f64| (100.0 * x).round() as i32;

@@ -19,7 +19,8 @@ fn allowed<T: Scalar>() -> f64 {
 /// The number of steps of which the updates in `f32` and `f64` are compared.
 const COMPARED: u64 = 200;
 
-/// The fraction of updates in which the formats may differ: rounding may decide the sign of an update.
+/// The fraction of all updates of single parameters in which `f32` and `f64` may differ: rounding may decide the sign
+/// of an update.
 const DECIDED_BY_ROUNDING: f64 = 0.01;
 
 impl<T: Scalar> Suite<'_, '_, T> {

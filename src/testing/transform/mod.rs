@@ -339,7 +339,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests updates in place: plain gradient descent, or an update of some parameters before others.
+    /// Tests updates in place: steps on pieces of 5 parameters, and plain gradient descent, give the bits of whole
+    /// steps. Transforms without updates in place are not tested.
     fn descends(&mut self) {
         const PIECE: usize = 5;
         let (Some(mut run), Some(mut pieces)) = (self.fresh(None), self.fresh(None)) else { return };

@@ -103,10 +103,10 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that the updates of an optimizer along a constant gradient point against it: the sum of ⟨update,
-    /// gradient⟩ is at most 0 in each of three stretches of a run, and less than 0 in all. The same is tested for the
-    /// opposite gradient. The parameters are 0, so that weight decay has no effect. A transform that is no optimizer is
-    /// only tested if `promised`.
+    /// Tests that the updates of an optimizer along a constant gradient point against it. The sum of ⟨update,
+    /// gradient⟩ is at most 0 over steps 0 to 9, over 10 to 99 and over the rest of a run, and less than 0 in all.
+    /// The same is tested for the opposite gradient. The parameters are 0, so that weight decay has no effect. A
+    /// transform that is no optimizer is only tested if `promised`.
     pub(super) fn downhill(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);
         let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();
@@ -120,8 +120,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Runs steps along a constant gradient. `None` after a step that fails, or after a stretch of steps that is not
-    /// downhill, which is noted as a violation.
+    /// Runs all steps along a constant `gradient`, for [`downhill`](Self::downhill). `None` after a step that fails, or
+    /// after a group of steps that is not downhill, which is noted as a violation.
     fn descent(&mut self, run: &mut Run<T>, gradient: &[T]) -> Option<()> {
         let mut total = 0.0;
         for stretch in [0..10, 10..100, 100..STEPS] {

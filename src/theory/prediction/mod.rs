@@ -47,7 +47,7 @@ pub struct PredictedLink {
     pub kind: String,
     /// The kind of factor that the link applies: weights, an activation, a sum or another.
     pub factor: Factor,
-    /// Whether the link is on the main path from loss to input.
+    /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
     pub on_main_path: bool,
     /// The mean square of the layer's input. For an activation after weights it is q_l, the variance of
     /// pre-activations. `None` if unknown.
@@ -242,9 +242,10 @@ impl Prediction {
     /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether one
     /// input's gradient vanishes in a given network.
     ///
-    /// A product with independent weights adds 2/n, an activation 3(E φ′⁴/(E φ′²)² − 1)/n: together 5/n a
-    /// layer for ReLU. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share of
-    /// the gradient. The random angle between the gradients of branch and skip adds a term. Sampled links add nothing.
+    /// Independent weights with n inputs add 2/n, an activation of n units 3(E φ′⁴/(E φ′²)² − 1)/n: for
+    /// ReLU 5/n a layer. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share
+    /// of the gradient. The random angle between the gradients of branch and skip adds a term. Sampled links add
+    /// nothing.
     pub fn beta(&self) -> f64 {
         self.beta
     }

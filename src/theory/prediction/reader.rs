@@ -107,8 +107,8 @@ impl Reader<'_> {
 
     /// Predicts a linear layer: the change `V = ½ log10 σw²` of the gradient, and the mean square
     /// `q = σw² m + σb²` of the output. `σw² = fan in · Var W`, σb² is the mean square of the bias, and m that
-    /// of the input, which `signal` describes. The layer is sampled if the weights have a nonzero mean or a moment is
-    /// not known.
+    /// of the input, which `signal` describes. Without `signal` only V is known. The layer is sampled if the
+    /// weights have a nonzero mean, or if their variance or a moment of the bias is not known.
     pub(super) fn linear(
         &mut self,
         node: &LayerSpec,

@@ -53,7 +53,8 @@ pub(super) struct Scales {
     /// Σ 1/ξ_c over the layers; ξ_c is the number of layers over which a correlation approaches its limit by a
     /// factor e. `None` before the first layer, or if a layer has no ξ_c.
     pub inverse: Option<f64>,
-    /// 1/ξ_c for each combination of an activation and the two variances so far; ξ_c is a number of layers.
+    /// Each activation so far with the variances `weights` before it, and 1/ξ_c of the two, where ξ_c is a number of
+    /// layers; `None` without a ξ_c.
     pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
     /// Whether a layer so far has no ξ_c.
     pub lost: bool,
