@@ -116,8 +116,8 @@ impl Activation for Celu {
     own_kind!(Celu);
 }
 
-/// The scaled ELU, which has mean 0 and variance 1 as a fixed point:
-/// `φ(z) = λ z` for `z > 0`, else `λ α (eᶻ − 1)`; `φ′(0) = λ α`.
+/// The scaled ELU, whose values have mean 0 and variance 1 if z is standard normal: `φ(z) = λ z` for `z > 0`, else
+/// `λ α (eᶻ − 1)`; `φ′(0) = λ α`.
 ///
 /// Klambauer, Unterthiner, Mayr & Hochreiter, *Self-normalizing neural networks* (2017).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,8 +158,8 @@ fn exponential<T: Scalar>(z: T, right: T, left: T, exponent: T) -> T {
     if z > T::zero() { positive } else { negative }
 }
 
-/// Returns `right` for `z > 0`, else `left · e^(z + low)`, where `z + low` is the exact argument and `z` the rounded
-/// one.
+/// Returns `right` for `z > 0`, else `left · e^(z + low)`, where `z + low` is the exact argument, `z` the rounded one
+/// and `low` the difference.
 #[inline(always)]
 fn exponential_derivative<T: Scalar>((z, low): (T, T), right: T, left: T) -> T {
     let negative = left * math::exp_of_sum(z, low);

@@ -91,7 +91,7 @@ impl<A: Activation> AnyActivation for A {
     }
 }
 
-/// A generic operation on an activation of known type.
+/// A function of an activation of any type, which [`ActivationKind::visit`] calls: a closure cannot be generic.
 pub(crate) trait ActivationVisitor {
     type Output;
     fn visit(self, activation: impl Activation) -> Self::Output;
@@ -99,17 +99,18 @@ pub(crate) trait ActivationVisitor {
 
 /// An activation type in the list of activations of this crate.
 pub(crate) struct Entry {
-    /// A range for each parameter of `new`, in order, from which random networks draw.
+    /// A range for each parameter of `new`, in order, from which the random networks of tests draw it.
     #[cfg_attr(not(feature = "proptest"), expect(dead_code))]
     pub ranges: &'static [RangeInclusive<f64>],
     /// The lists of parameters of `new` that tests try; empty for an activation without parameters.
     pub examples: &'static [&'static [f64]],
-    /// Creates the activation with the given parameters, one for each of `ranges`. It fails for parameters that the
-    /// activation refuses.
+    /// Creates the activation with the given parameters, one for each of `ranges`; a shorter slice panics. It fails for
+    /// parameters that the activation refuses.
     pub new: fn(&[f64]) -> Result<ActivationKind, Error>,
 }
 
-/// Defines a function that calls `new` of a type with a slice of parameters.
+/// Expands to a closure that passes the first values of a slice, as many as ranges are given, to `new` of the type.
+/// Without ranges it returns the unit type.
 macro_rules! constructor {
     ($name:ident) => {
         |_| Ok(ActivationKind::$name(super::$name))
@@ -165,7 +166,7 @@ macro_rules! kinds {
             }
         }
 
-        /// The list of activations, each with its constructor.
+        /// Every activation type of this crate, in the order of the enum's variants.
         pub(crate) const LIST: &[Entry] = &[$($(Entry {
             ranges: &[$($($range),+)?],
             examples: &[$($(&[$($parameter),+]),+)?],
@@ -195,7 +196,7 @@ impl ActivationKind {
         self.as_any().name()
     }
 
-    /// The name with all settings as text, for comparisons.
+    /// Returns the name with all settings as text, by which layers in checkpoints are compared.
     pub(crate) fn in_full(&self) -> String {
         match self {
             ActivationKind::Custom(own) => in_full(own.saved_name(), &own.saved_settings()),
@@ -203,8 +204,7 @@ impl ActivationKind {
         }
     }
 
-    /// Returns every activation of this crate. Activations with parameters are returned at several values on both sides
-    /// of the usual ones.
+    /// Returns every activation of this crate; those with parameters once for each of several values of these.
     pub fn examples() -> Vec<ActivationKind> {
         let of = |entry: &Entry| {
             let examples = if entry.examples.is_empty() { &[[].as_slice()] } else { entry.examples };

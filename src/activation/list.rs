@@ -1,9 +1,9 @@
 //! The list of activations. Each activation of this crate has a file in this folder and a line here.
 
-/// Calls `$each!` with the list.
+/// Calls the macro `$each!` with the list of this crate's activations.
 ///
 /// A line names the file and its types. A type with parameters also has a range for each parameter of `new`, in order,
-/// from which random networks draw, and the parameters that tests try.
+/// from which the random networks of tests draw, and lists of parameters that tests try.
 macro_rules! activations {
     ($each:ident) => {
         $each! {

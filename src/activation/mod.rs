@@ -26,7 +26,7 @@ macro_rules! files {
 }
 list::activations!(files);
 
-/// The range of a derivative: `[inf φ′, sup φ′]` over all real numbers.
+/// The range of a derivative: `[inf φ′, sup φ′]` over all real numbers except the jumps of φ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
     /// Greatest lower bound of φ′.
@@ -41,8 +41,8 @@ impl Bounds {
         Bounds { inf, sup }
     }
 
-    /// `sup |φ′|`: the largest factor by which one backward pass through the activation multiplies the norm of a
-    /// gradient.
+    /// Returns `sup |φ′|`: a backward pass through the activation multiplies the norm of a gradient by at most this
+    /// factor.
     pub fn magnitude(&self) -> f64 {
         self.inf.abs().max(self.sup.abs())
     }
@@ -160,7 +160,7 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     }
 }
 
-/// Defines the method `kind` of an activation of this crate.
+/// Defines the method [`Activation::kind`] for an activation of this crate: it returns the activation's own variant.
 macro_rules! own_kind {
     ($name:ident) => {
         fn kind(&self) -> crate::activation::ActivationKind {
@@ -182,7 +182,8 @@ macro_rules! own_box {
 }
 use own_box;
 
-/// Deserializes a type with parameters through its `new`, so that a file is checked like a call.
+/// Implements `Deserialize` for a type with parameters through its `new`, so that parameters in a file are checked like
+/// those of a call.
 macro_rules! checked_when_read {
     ($name:ident { $($parameter:ident),+ }) => {
         #[cfg(feature = "serde")]

@@ -14,7 +14,8 @@ const BEFORE: &str = ".chainrule-";
 /// The end of the name of a partial file, after the digits.
 const AFTER: &str = ".partial";
 
-/// Returns all bytes of the file at `path`. An error for anything but a regular file, such as a folder or a pipe.
+/// Returns all bytes of the file at `path`. Returns an error for anything but a regular file, such as a folder or a
+/// pipe.
 pub(crate) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(not_regular());

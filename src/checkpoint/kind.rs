@@ -15,7 +15,7 @@ pub(crate) enum FileKind {
 }
 
 impl FileKind {
-    /// Returns the metadata key under which such a file states the version of its format.
+    /// Returns the metadata key under which a file of this kind states the version of its format.
     const fn key(self) -> &'static str {
         match self {
             FileKind::Model => "chainrule model",
@@ -23,7 +23,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the version of the format that this crate writes and reads.
+    /// Returns the only version of this kind's format that this crate writes and reads.
     const fn current(self) -> u32 {
         match self {
             FileKind::Model => 1,
@@ -31,7 +31,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the metadata entry that states kind and version.
+    /// Returns the metadata entry, key and value, that states kind and version.
     pub(crate) fn entry(self) -> (String, String) {
         (self.key().into(), self.current().to_string())
     }
@@ -43,7 +43,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the clause of an error message that names the call for this kind of file.
+    /// Returns the clause of an error message that names the call which reads this kind of file.
     const fn remedy(self) -> &'static str {
         match self {
             FileKind::Model => "read it with `Model::load` or `Model::from_bytes`",
@@ -52,7 +52,9 @@ impl FileKind {
     }
 }
 
-/// Splits a safetensors file of any program into its header and its values.
+/// Splits a safetensors file of any program into its header and the bytes of its values. Returns [`Error::FileKind`]
+/// for a zip archive, as `torch.save` writes, and [`Error::CheckpointFormat`] for other bytes that are no safetensors
+/// file.
 pub(crate) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
     // A file of `torch.save` is a zip archive.
     if bytes.starts_with(b"PK\x03\x04") {
@@ -66,8 +68,8 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
     format::read(bytes).map_err(damaged)
 }
 
-/// Splits a file of the given kind into its header and its values. Returns an error for damaged bytes, a file of
-/// another kind, a wrong checksum, and another version than the current one.
+/// Splits a file of the given kind into its header and the bytes of its values. Returns an error for damaged bytes, a
+/// file of another kind, a wrong checksum, and another version than the current one.
 pub(crate) fn read(bytes: &[u8], kind: FileKind) -> Result<(Header, &[u8]), Error> {
     let (header, data) = open(bytes)?;
     let Some(version) = header.metadata.get(kind.key()) else {

@@ -72,14 +72,15 @@ pub struct Checkpoint<T> {
     pub parameters: Vec<T>,
     /// Further slices by name, such as the optimizer's state, or the recurrent state from which the next pass starts.
     pub slices: BTreeMap<String, Vec<T>>,
-    /// Numbers by name, such as the updates made, the epochs done and the seed. A float is stored as its bits.
+    /// Numbers by name, such as the updates made, the epochs done and the seed. A float is stored as the bits of an
+    /// `f64`.
     pub numbers: BTreeMap<String, u64>,
     /// Whether the checkpoint may hold NaN and ±∞.
     pub values: Values,
     about: About,
 }
 
-/// Writes the numbers of values, and the numbers by name, without the values.
+/// Writes the lengths of `parameters` and of each slice, and the numbers by name, without the values.
 impl<T> fmt::Debug for Checkpoint<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slices: BTreeMap<&String, usize> = self.slices.iter().map(|(name, values)| (name, values.len())).collect();
@@ -107,7 +108,8 @@ pub(crate) const CHECKSUM: &str = "checksum";
 /// The prefix of the names of tensors that are not parameter blocks, such as the optimizer's state.
 const RESERVED: &str = "chainrule/";
 
-/// Returns the name of a block's tensor: the block's name, after the prefix `chainrule/block/` if the name is reserved.
+/// Returns the name of a block's tensor: the block's name, after the prefix `chainrule/block/` if it begins with
+/// `chainrule/` or is `__metadata__`.
 pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
     let reserved = name.starts_with(RESERVED) || name == METADATA;
     if reserved { Cow::Owned(format!("{RESERVED}block/{name}")) } else { Cow::Borrowed(name) }
@@ -116,7 +118,8 @@ pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
 /// The prefix of the names of the tensors that hold [`Checkpoint::slices`].
 const SLICE: &str = "chainrule/slice/";
 
-/// Returns the name of `T` in the safetensors format, `F32` or `F64`. An error for other types.
+/// Returns the name of `T` in the safetensors format, `F32` or `F64`. Returns [`Error::CheckpointValue`] for other
+/// types.
 fn dtype<T: Scalar>() -> Result<&'static str, Error> {
     let id = core::any::TypeId::of::<T>();
     if id == core::any::TypeId::of::<f32>() {
@@ -166,8 +169,8 @@ pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: BYTES.into(), reason: reason.to_string() }
 }
 
-/// Removes the tensor of `block` from `tensors` and returns it. Returns an error for a missing tensor, and for one of
-/// another shape.
+/// Removes the tensor of `block` from `tensors`, which are keyed by name, and returns it. Returns an error for a
+/// missing tensor, and for one of another shape.
 pub(crate) fn take_tensor<'a>(
     tensors: &mut BTreeMap<&str, &'a Tensor>,
     block: &Block<'_>,
@@ -181,7 +184,8 @@ pub(crate) fn take_tensor<'a>(
     Ok(tensor)
 }
 
-/// Returns an error for NaN in `values`, and for ±∞ unless `infinite` is true. The error calls the values `name`.
+/// Returns [`Error::CheckpointValue`], with the name `name`, for NaN in `values`, and for ±∞ unless `infinite` is
+/// true.
 fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
     let rule = if infinite {
         "not NaN, unless `Values::Any` is asked for"

@@ -19,7 +19,8 @@ const STATE: &str = "optimizer.state";
 /// The name of the recurrent state from which the next pass starts, among the slices of a checkpoint.
 const CARRIED: &str = "carried";
 /// The name of the values at the lowest validation loss, kept for early stopping, among the slices of a checkpoint:
-/// parameters, buffers and, if it holds the resulting weights, the optimizer state, in this order.
+/// parameters, buffers and, if it holds the weights that are evaluated (such as an average), the optimizer state, in
+/// this order.
 const BEST: &str = "best";
 /// The name of the buffers of the network, such as running statistics, among the slices of a checkpoint.
 const BUFFERS: &str = "buffers";
@@ -326,5 +327,5 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// The largest number of epochs of a saved run, which fits a `usize` on every target.
+/// The largest number of epochs in a checkpoint, which fits a `usize` on every target. More are an error.
 const MOST_EPOCHS: u64 = 1 << 31;

@@ -49,7 +49,8 @@ pub enum Cause {
     CollapsedRepresentation,
     /// Part of the gradient is below the normal numbers of the format, `f32` or `f64`, and has lost digits.
     Underflow,
-    /// A value of the data is NaN or infinite, or one sample outweighs all others.
+    /// A value of the data is NaN or infinite, a few samples are far larger than the others, or most samples have
+    /// identical inputs.
     BadData,
     /// The targets are far larger than the outputs of the network, and the loss does not fall.
     UnscaledTarget,

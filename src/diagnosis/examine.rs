@@ -212,10 +212,10 @@ impl<'a> Diagnosis<'a> {
     ///
     /// Call [`thresholds`](Self::thresholds) first; later changes are not seen.
     ///
-    /// A budget within the thresholds takes one forward and backward pass, another one up to 30, or up to 100 where
-    /// pairs of changes are tried. Inputs out of scale take one more, samples far larger than the others two more, and
-    /// a state that vanishes or explodes over time up to three more. A network with a custom layer or cell has no
-    /// interventions.
+    /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up to
+    /// 100 where pairs of changes are tried. Inputs out of scale take one more, samples far larger than the others two
+    /// more, and a state that vanishes or explodes over time up to three more. A network with a custom layer or cell
+    /// has no interventions.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.

@@ -64,8 +64,8 @@ pub struct Finding {
     /// The usual fix. For the root cause, after [`Report::tried`](super::Report::tried), it is the best fix and its
     /// effect, or that none helped.
     pub fix: String,
-    /// Whether the finding is a proof: a bound, a value that is not finite, or zeros that stay zeros. Otherwise it
-    /// rests on thresholds.
+    /// Whether the finding is a proof: a bound, a value that is not finite, zeros that stay zeros, or weights measured
+    /// to be far from their initializer's. Otherwise it rests on thresholds.
     pub is_proof: bool,
     /// The name of the fix after which the fault was found, in a [trial](super::Trial::behind); `None` for a fault of
     /// the network as it is.
@@ -73,7 +73,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The layers that have the fault, as text: `layer 4`, `layers 2 to 78`; empty for all of the network.
+    /// Returns the layers that have the fault, as text: `layer 4`, `layers 2 to 78`; empty for all of the network.
     pub fn place(&self) -> String {
         place(&self.layers)
     }

@@ -14,9 +14,10 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec, vec::Vec};
 
-/// Returns the report on a network's initial weights and one batch: the prediction by theory, and the measurements of
-/// one pass with a random gradient at the output. `span` is the number of steps that the task must remember; `None`
-/// means the whole sequence. `seed` determines the initial weights and the random gradient.
+/// Returns the report on a network's initial weights and one batch: the prediction by theory, the measurements of one
+/// pass with a random gradient at the output, bounds from the weights, and [`interventions`](Diagnosis::interventions).
+/// `span` is the number of steps that the task must remember; `None` means the whole sequence. `seed` determines the
+/// initial weights and the random gradient.
 ///
 /// # Shapes
 /// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).

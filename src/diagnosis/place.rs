@@ -82,10 +82,10 @@ impl Station {
     }
 }
 
-/// The fraction of the decades of all layers that the layers named as the place of a fault must have together.
+/// The least fraction of the decades of all layers that the layers named as the place of a fault must have together.
 pub(super) const MOST: f64 = 0.7;
 
-/// The smallest standard deviation that is assumed for the noise of a station's decades: the last digit of a report's
+/// The smallest standard deviation that is assumed for the noise of a layer's decades: the last digit of a report's
 /// table.
 const DIGIT: f64 = 0.01;
 
@@ -130,8 +130,8 @@ pub(super) fn stretches(stations: &[Station]) -> Vec<LayerRange> {
     found
 }
 
-/// Returns the standard deviation of the noise in the decades `all` of consecutive layers, from the differences of
-/// neighbours: most neighbours have the same mean.
+/// Returns the standard deviation of the noise in the decades `all` of consecutive layers, at least [`DIGIT`], from the
+/// median difference of neighbours: most neighbours have the same mean.
 fn noise(all: &[f64]) -> f64 {
     let mut apart: Vec<f64> = all.windows(2).map(|pair| Float::abs(pair[1] - pair[0])).collect();
     apart.sort_unstable_by(f64::total_cmp);
@@ -140,7 +140,8 @@ fn noise(all: &[f64]) -> f64 {
     f64::max(median / 0.954, DIGIT)
 }
 
-/// Divides a sequence into parts of constant mean, each given by its start and its end, the end excluded.
+/// Divides the decades `all` of consecutive layers into parts of constant mean, by the criterion of [`stretches`]. Each
+/// is given by its start and its end, the end excluded.
 fn parts(all: &[f64]) -> Vec<[usize; 2]> {
     let (count, variance) = (all.len(), noise(all) * noise(all));
     let price = 3.0 * libm::log(count.max(2) as f64);

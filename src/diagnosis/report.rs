@@ -41,14 +41,15 @@ pub struct ReportState {
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
     /// The measured number of steps over which the gradient of the state shrinks tenfold; negative if it grows,
-    /// infinite if it does not change.
+    /// infinite if it does not change, `None` if it was not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
-    /// ρ(U), the largest modulus of an eigenvalue of U, for a cell with one recurrent matrix: the growth rate of high
-    /// powers of U.
+    /// ρ(U), the largest modulus of an eigenvalue of the recurrent matrix U: the growth rate of high powers of U.
+    /// `None` for a cell with several matrices, one for each gate, and without [`Diagnosis::parameters`].
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_radius: Option<f64>,
-    /// An upper bound on ‖U‖₂, for a cell with one recurrent matrix: the largest factor of one step.
+    /// An upper bound on ‖U‖₂, the largest factor by which the recurrent matrix U multiplies a norm in one step;
+    /// `None` as for `spectral_radius`.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_norm: Option<f64>,
     /// The number of steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value; `None`
@@ -79,7 +80,7 @@ pub struct Report {
     /// The decades from loss to first weights: measured, and predicted; each `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
-    /// The standard deviation of the predicted decades over random networks of these widths, for one input.
+    /// The standard deviation of the predicted decades over random networks with the widths of this one, for one input.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_spread: f64,
     /// The upper bound of the certificate on the decades from loss to input, if there is a certificate.
@@ -262,7 +263,8 @@ impl Report {
 
     /// Returns the report with `trial`, the trial of fixes for its root cause, added. The `fix` of the root then names
     /// the best fix, or says that none helped. Faults that the trial found [behind](crate::diagnosis::Trial::behind)
-    /// the root follow it, then the others that the report names. Notes come last.
+    /// the root follow it, then the others that the report names. Those that are gone with the fix of the root become
+    /// notes. Notes come last.
     #[must_use]
     pub fn tried(mut self, mut trial: TrialReport) -> Self {
         let is_fault = |finding: &Finding| finding.severity > Severity::Note;

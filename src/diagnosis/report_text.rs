@@ -66,7 +66,8 @@ impl fmt::Display for ReportState {
     }
 }
 
-/// Returns, as text, the number of steps in which a gradient changes tenfold that changes by `decades` in one.
+/// Returns, as text, the number of steps in which a gradient changes tenfold that changes by `decades` in one step; for
+/// 10⁶ or more, that it does not change.
 fn tenfold(decades: f64) -> String {
     let steps = 1.0 / decades.abs();
     if steps < 1e6 { format!("tenfold in {steps:.1} steps") } else { String::from("no change over time") }
@@ -150,8 +151,8 @@ impl Report {
     }
 }
 
-/// Writes the findings, the worst first, and the table with one mark per tenth of a decade; `{:#}` writes the meanings
-/// of their words between the two.
+/// Writes the findings, the root cause first and notes last, and the table with one mark per tenth of a decade, at most
+/// 30; `{:#}` writes the meanings of their words between the two.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (findings, table) = (self.findings_as_text(), self.table());

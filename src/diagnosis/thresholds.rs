@@ -37,8 +37,8 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
     /// The fraction of a layer's units that are saturated, above which its weights are too large, \[warning,
-    /// critical\]: 0.3 and 0.5 by default. A unit is saturated if |φ′| is below 5 % of its bound. SageMaker Debugger
-    /// stops at 50 %.
+    /// critical\]: 0.3 and 0.5 by default. A unit is saturated if its mean |φ′| is below 5 % of the bound of
+    /// |φ′|. SageMaker Debugger stops at 50 %.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
     /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of its
@@ -80,8 +80,8 @@ pub struct Thresholds {
     /// sample may be one of few that are far larger than the others. LeCun et al. 1998, section 4.3, ask for 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub input: [f64; 2],
-    /// The root mean square, of the inputs and of the first pre-activations, below which small inputs are a fault: the
-    /// first value if the loss does not fall, the second in any case. The defaults are 0.1 and 0.01, which are
+    /// The root mean square below which both inputs and first pre-activations must be for small inputs to be a fault:
+    /// the first value if the loss does not fall, the second in any case. The defaults are 0.1 and 0.01, which are
     /// conventions: one-hot inputs of a hundred columns are at 0.1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_input: [f64; 2],
@@ -133,8 +133,8 @@ pub struct Thresholds {
     /// convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub learned: f64,
-    /// The ratio of the norm of the gradient with a sample to the norm without it, above which the sample outweighs all
-    /// others; 10 by default, a convention.
+    /// The ratio of the norm of the gradient with the few far larger samples to the norm without them, above which
+    /// these outweigh all others; 10 by default, a convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub outweighs: f64,
     /// The fraction of the loss of the best constant outputs above which the lowest loss that can be reached is a
@@ -142,14 +142,14 @@ pub struct Thresholds {
     /// default is 1/3, a convention: below a third a loss has fallen far.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unreachable: f64,
-    /// Two limits for weight decay: the cosine of updates with −w above which updates mostly shrink the weights w,
-    /// and the fraction of their first root mean square below which weights have shrunk. Both are 0.5 by default, which
-    /// are conventions.
+    /// Two limits for weight decay, both of which all matrices must pass: the cosine of updates with −w above which
+    /// updates mostly shrink the weights w, and the fraction of their first root mean square below which weights have
+    /// shrunk. Both are 0.5 by default, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shrinks: [f64; 2],
-    /// Two limits above which batches are not mixed: the correlation of the gradients of two rows of one batch, and the
-    /// ratio of the loss on all data to that of recent batches. The defaults are 0.5, half of the variance, and 1.5,
-    /// which are conventions.
+    /// The correlation of the gradients of two rows of one batch above which batches are not mixed, and the ratio of
+    /// the loss on all data to that of recent batches above which this is a warning, not a note. The defaults are 0.5,
+    /// half of the variance, and 1.5, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unmixed: [f64; 2],
     /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. It is

@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 
 const TARGET: &str = "chainrule::diagnosis";
 
-/// Sends a finding as an event: critical ones as errors, notes as information.
+/// Sends a finding as an event: a critical one at the level `error`, a warning at `warn`, a note at `info`.
 pub(super) fn finding(finding: &Finding) {
     let place = finding.place();
     let Finding { cause, severity, layer, since, decades, predicted, text, is_proof, behind, .. } = finding;

@@ -101,7 +101,7 @@ kinds! {
     Normal,
     /// Normal, truncated on both sides.
     TruncatedNormal,
-    /// Independent entries with a standard deviation scaled by the number of connections (fan): Glorot, He, LeCun.
+    /// Independent entries with the standard deviation gain/√fan, fan the number of connections: Glorot, He, LeCun.
     VarianceScaling,
     /// Orthonormal rows or columns.
     Orthogonal,

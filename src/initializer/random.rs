@@ -5,16 +5,17 @@ use crate::error::{Error, require};
 use crate::random::{Normals, uniform};
 use rand_core::Rng;
 
-/// Independent entries uniform between two bounds: w = low + (high − low) u, variance (high − low)²/12.
+/// Independent entries uniform between two bounds: w = low + (high − low) u, u uniform in \[0, 1), variance (high −
+/// low)²/12.
 ///
-/// Entries are below `high` up to rounding.
+/// An entry is at most `high`, which it reaches only by rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Uniform {
     /// The smallest value; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low: f64,
-    /// The largest value; finite, at least `low`.
+    /// The largest value; at least `low`, with a finite difference from it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub high: f64,
 }

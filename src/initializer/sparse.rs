@@ -16,7 +16,8 @@ pub enum SparseScale {
     /// The standard deviation of the nonzero values; finite, at least 0.
     Std(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
     /// The spectral radius (largest |eigenvalue|) of the matrix; finite, above 0. Each drawn matrix, which must be
-    /// square, is multiplied by the factor that gives it exactly this radius, up to rounding.
+    /// square, is multiplied by the factor that gives it exactly this radius, up to rounding. A drawn matrix of radius
+    /// 0 is an error of `fill`.
     SpectralRadius(#[cfg_attr(feature = "serde", serde(with = "crate::number"))] f64),
 }
 

@@ -8,8 +8,8 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Maximum number of squarings of the Gram matrix. Each halves the logarithm of the ratio of bound and norm. For a
-/// thousand equal singular values, 24 squarings leave a relative excess of 1e-7.
+/// Maximum number of squarings of the Gram matrix; after it the bound holds as it is. Each halves the logarithm of the
+/// ratio of bound and norm. For a thousand equal singular values, 24 squarings leave a relative excess of 1e-7.
 const SQUARINGS: usize = 24;
 
 /// The squarings end when one of them lowers the bound by less than this fraction.
@@ -90,8 +90,8 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
     last.map_or(f64::INFINITY, |last| bound(&levels, last).scaled(scale).get())
 }
 
-/// Upper bounds on the norms of a matrix A of the Gram iteration, divided by a power of two: A is W, or one of the
-/// matrices `G_0 = WᵀW`, `G_{k+1} = G_k²`.
+/// Upper bounds on the norms of a matrix A of the Gram iteration: W, its Gram matrix `WᵀW` or `WWᵀ`, or the square
+/// of the matrix before. Each is divided by the power of two that brings its largest |entry| into \[1, 2).
 #[derive(Clone, Copy)]
 struct Level {
     /// Upper bound on `‖A‖_F²`.

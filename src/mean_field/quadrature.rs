@@ -49,9 +49,11 @@ const REACH: f64 = 38.0;
 const DENSITY: [f64; 5] = [3.0, 6.0, 10.0, 18.0, REACH];
 /// A panel is bisected while its error estimate exceeds this fraction of the integral of |f|.
 const TOLERANCE: f64 = 1e-13;
-/// Maximum number of bisections of a panel; resolves a jump of φ′ that the activation does not declare as a kink.
+/// Maximum number of bisections of a panel, after which its value is taken as it is. It resolves a jump of φ′ that
+/// the activation does not declare as a kink.
 const HALVINGS: u32 = 40;
-/// Maximum number of panels of one integral. It bounds the time to a millisecond if a function oscillates without end.
+/// Maximum number of panels of one integral; beyond it none is bisected further. It bounds the time to a millisecond if
+/// a function oscillates without end.
 const PANELS: usize = 4096;
 /// Maximum number of panels of the inner and of the outer integral of a double integral.
 const PANELS_OF_PAIR: usize = 512;
@@ -116,7 +118,7 @@ impl Panels {
     }
 
     /// Adds edges at `centre` and on both sides of it, at the distances `scale`, 8 `scale`, 64 `scale`, … that are
-    /// below the first of [`DENSITY`].
+    /// below 3, the first of [`DENSITY`].
     fn around(&mut self, centre: f64, scale: f64) {
         self.edges.push(centre);
         let mut distance = scale;
@@ -134,8 +136,8 @@ impl Panels {
         self.edges
     }
 
-    /// Returns `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz`, by bisection of panels until each meets the tolerance or
-    /// there are `most` panels. Also returns whether `most` panels were enough.
+    /// Returns `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz` over the edges, by bisection of each panel until it meets
+    /// the tolerance or [`HALVINGS`], or there are `most` panels. Also returns whether `most` panels were enough.
     fn integrate(self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> (f64, bool) {
         let weighted = |z: f64| {
             let half_density = libm::exp(-0.25 * z * z);
@@ -168,7 +170,8 @@ impl Panels {
     }
 }
 
-/// One panel of an integral: the integral of f over `from..to`, with `∫|f|` and an error estimate.
+/// One panel of an integral: the integral of f over `from..to` (`value`), that of |f| (`magnitude`) and an error
+/// estimate.
 struct Panel {
     from: f64,
     to: f64,

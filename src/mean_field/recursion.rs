@@ -74,7 +74,7 @@ pub struct PredictedLayer {
     /// V_l = ½ log10 σw²: the change by the weights, in decades.
     pub weights: f64,
     /// 3 E φ′⁴/(E φ′²)² − 1. Divided by the layer's width, it is the layer's term in the variance of
-    /// ln‖Ju‖² over random networks, J the Jacobian for one input, u any direction.
+    /// ln‖Ju‖² over random networks, J the Jacobian of the outputs with respect to one input, u any unit vector.
     pub spread: f64,
 }
 
@@ -232,8 +232,9 @@ impl<'a> MeanField<'a> {
         }))
     }
 
-    /// The change of a gradient's norm through `depth` layers, in decades (powers of ten): ½ Σ log10 χ₁(q_l), with
-    /// χ₁ the function [`chi`](Self::chi) and q_l the variance of the pre-activations of layer l.
+    /// The change of a gradient's norm through `depth` layers, in decades (powers of ten), negative if it shrinks: ½
+    /// Σ log10 χ₁(q_l), with χ₁ the function [`chi`](Self::chi) and q_l the variance of the pre-activations of
+    /// layer l.
     ///
     /// `q` is the variance of the pre-activations of the first layer.
     ///
@@ -259,8 +260,9 @@ impl<'a> MeanField<'a> {
         Ok(sum)
     }
 
-    /// β, the variance of ln‖Ju‖² over random networks whose layers have `widths` units, J the Jacobian for one
-    /// input, u any direction. `q` is the variance of the pre-activations of the first layer.
+    /// β, the variance of ln‖Ju‖² over random networks whose layers have `widths` units, J the Jacobian of the
+    /// outputs with respect to one input, u any unit vector. `q` is the variance of the pre-activations of the first
+    /// layer.
     ///
     /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether a
     /// gradient vanishes in a given network.
@@ -345,7 +347,7 @@ impl<'a> MeanField<'a> {
     }
 }
 
-/// Maximum number of layers with different variances that are evaluated.
+/// Maximum number of layers with different variances that are evaluated; more are an error.
 const MOST_LAYERS: usize = 1 << 12;
 /// Factors of a layer, on a variance or a gradient, within this distance of 1 count as 1. It is larger than
 /// [`CERTAIN`], because a fixed point with a slope near 1 is less accurate than an integral.
@@ -355,8 +357,8 @@ pub(super) fn require_variance(what: &'static str, variance: f64) -> Result<(), 
     require(variance.is_finite() && variance >= 0.0, what, "finite and at least 0", variance)
 }
 
-/// Returns the depth scale ξ = −1/ln rate, for a quantity that each layer multiplies by `rate`; infinite if the rate
-/// counts as 1.
+/// Returns the depth scale ξ = −1/ln rate, for a quantity that each layer multiplies by `rate`; negative for a rate
+/// above 1, infinite if it is within [`INDIFFERENT`] of 1.
 fn depth_scale(rate: f64) -> f64 {
     if (rate - 1.0).abs() <= INDIFFERENT { f64::INFINITY } else { -1.0 / libm::log(rate) }
 }

@@ -60,10 +60,10 @@ pub enum Average {
     /// Equal weights, over the classes that occur in the truth or among the predictions.
     #[default]
     Macro,
-    /// No weights: the measure is computed from the counts summed over all classes. With one class per row it equals
-    /// the accuracy.
+    /// No weights: the measure is computed from the counts summed over all classes. With one class per sample, as here,
+    /// it equals the accuracy.
     Micro,
-    /// Weights proportional to the number of samples of each class.
+    /// Weights proportional to the number of samples whose true class it is.
     Weighted,
 }
 
@@ -130,7 +130,7 @@ impl ConfusionMatrix {
         if known { self.counts[actual * self.classes + predicted] } else { 0 }
     }
 
-    /// Returns the number of samples whose true class is `actual`.
+    /// Returns the number of samples whose true class is `actual`; 0 if it is no class.
     pub fn support(&self, actual: usize) -> u64 {
         (0..self.classes).map(|predicted| self.count(actual, predicted)).sum()
     }
@@ -140,7 +140,7 @@ impl ConfusionMatrix {
         (0..self.classes).map(|actual| self.count(actual, predicted)).sum()
     }
 
-    /// Returns the fraction of samples whose class was predicted.
+    /// Returns the fraction of samples whose predicted class is their true one.
     pub fn accuracy(&self) -> f64 {
         let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
         right as f64 / self.counts.iter().sum::<u64>() as f64

@@ -23,9 +23,9 @@ fn check<T: Scalar>(width: usize, y: &[T], targets: &[T], threshold: f64) -> Res
     wrong.map_or(Ok(rows), |&wrong| Err(Error::Parameter { what: "a label", expected: "0 or 1", found: to_f64(wrong) }))
 }
 
-/// Returns the fraction of rows of `width` labels that are all right. A label is predicted as present, 1, if
-/// `y > threshold`. The threshold is 0 for logits, ½ for probabilities. This is scikit-learn's `accuracy_score` for
-/// several labels.
+/// Returns the fraction of rows of `width` labels in which every label is predicted right. A label is predicted as
+/// present, 1, if `y > threshold`. The threshold is 0 for logits, ½ for probabilities. This is scikit-learn's
+/// `accuracy_score` for several labels.
 ///
 /// # Errors
 /// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
@@ -37,8 +37,8 @@ pub fn subset_accuracy<T: Scalar>(width: usize, y: &[T], targets: &[T], threshol
     Ok(y.chunks(width).zip(targets.chunks(width)).filter(|&row| all_right(row)).count() as f64 / rows as f64)
 }
 
-/// Returns the fraction of labels that are right. A label is predicted as present, 1, if `y > threshold`. The result is
-/// 1 minus the Hamming loss.
+/// Returns the fraction of labels that are predicted right. A label is predicted as present, 1, if `y > threshold`. The
+/// result is 1 minus the Hamming loss.
 ///
 /// # Errors
 /// Those of [`subset_accuracy`], except for errors about rows.

@@ -34,14 +34,15 @@ fn sum(values: impl Iterator<Item = f64>) -> f64 {
     sum.total()
 }
 
-/// Returns the largest magnitude m of the values, and the sum of the squares of value/m, which does not overflow.
+/// Returns the largest magnitude m of the values, and the sum of the squares of value/m, which does not overflow; two
+/// zeros if all are 0.
 fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let most = values.clone().fold(0.0, |most: f64, value| most.max(value.abs()));
     (most, if most > 0.0 { sum(values.map(|value| (value / most) * (value / most))) } else { 0.0 })
 }
 
 /// Returns the mean of `of_column`, the measure of one column, over the columns 0 to `width − 1`.
-/// [`Error::NonFinite`] if the mean is NaN or +∞.
+/// [`Error::NonFinite`] if the mean is NaN or +∞ (−∞ is an R² that overflows).
 fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
     let mut sum = Sum::new();
     for column in 0..width {

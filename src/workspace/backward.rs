@@ -39,8 +39,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient, and returns the sum: several
-    /// small batches give the gradient of a large one.
+    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient (zero after construction and
+    /// [`descend`](Self::descend)), and returns the sum: several small batches give the gradient of a large one.
     ///
     /// # Errors
     /// Those of [`backward`](Self::backward).
@@ -107,7 +107,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 
     /// Runs a backward pass without a monitor, and calls `each` for consecutive ranges of its gradient, from the last
     /// parameter to the first. The arguments are the index of the range's first value among the parameters, and the
-    /// values. The content of [`gradient`](Self::gradient) is arbitrary afterwards. No block may be frozen.
+    /// values of the gradient. `w` keeps its values. The content of [`gradient`](Self::gradient) is arbitrary
+    /// afterwards. No block may be frozen.
     #[cfg(feature = "std")]
     pub(crate) fn backward_in_parts(&mut self, w: &mut [T], each: &mut dyn FnMut(usize, &[T])) -> Result<(), Error> {
         let mut chain = |_: &Blocks, start: usize, _: &mut [T], gradient: &mut [T]| each(start, gradient);

@@ -28,7 +28,7 @@ pub(super) struct Pass {
     pub(super) after: Option<[usize; 2]>,
     /// The numbers of values of input, output and state, all for the whole batch.
     pub(super) values: [usize; 3],
-    /// The number of values kept for the backward pass.
+    /// The number of values that the layers keep for the backward pass, beside input and output.
     pub(super) saved: usize,
 }
 
@@ -135,7 +135,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_forward(&mut self.memory, self.network.as_layer(), w, None, shape, mode, monitor)
     }
 
-    /// Returns the output `network(x)`, with dropout disabled and nothing saved for a backward pass.
+    /// Returns the output `network(x)`, with dropout disabled and nothing saved for a backward pass. A forward pass
+    /// before it can then have no backward pass.
     ///
     /// # Errors
     /// Those of [`forward`](Self::forward), except for [`Error::InvalidState`]: inference is possible on every

@@ -137,7 +137,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Enlarges the workspace for passes of up to `batch` samples of up to `steps` steps.
+    /// Enlarges the workspace, unless it is large enough, for passes of up to `batch` samples of up to `steps` steps.
     ///
     /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
     ///
@@ -167,7 +167,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &self.memory.blocks
     }
 
-    /// Freezes the blocks named `prefix` or under it: their gradient is not computed and stays zero.
+    /// Freezes the blocks named `prefix` or below it, as `2` for `2.weight`: their gradient stays zero.
     ///
     /// # Errors
     /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
@@ -177,7 +177,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(())
     }
 
-    /// Unfreezes the blocks named `prefix` or below it.
+    /// Unfreezes the blocks named `prefix` or below it, as `2` for `2.weight`.
     ///
     /// # Errors
     /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
@@ -229,7 +229,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }
 
-    /// Returns the requirements of the network's layers on a batch beyond its sizes: enough rows to normalize over, and
+    /// Returns the requirements of the network's layers on a batch beyond its shape: enough rows to normalize over, and
     /// inputs that are valid indices.
     pub(crate) fn rules(&self) -> InputRules {
         self.memory.rules

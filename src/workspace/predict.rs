@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The number of rows (samples times steps) of one pass, unless one sample has more.
+/// The largest number of rows (samples times steps) of one pass, unless one sample has more or samples are coupled.
 const ROWS: usize = 1024;
 
 /// Whether a network's output has a row for each step of a sample.
@@ -36,9 +36,9 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     data.check_indices(rules.vocabulary(), &|inputs| rules.first_wrong(inputs))
 }
 
-/// Returns the outputs of the network with the parameters `w` for the samples of `data` in their order, each sample
-/// \[its output steps, output\]. With `windows`, sequences longer than one window run in windows of consecutive steps,
-/// which takes less memory and gives the same bits.
+/// Returns the outputs of the network with the parameters `w` for the samples of `data` in their order, each from a
+/// state of zero: \[its output steps, output\]. With `windows`, sequences longer than one window run in windows of
+/// consecutive steps, which takes less memory and gives the same bits.
 pub(crate) fn predict<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,

@@ -58,25 +58,26 @@ impl Behind {
     }
 }
 
-/// The number of steps of a look beyond the patience of the rules, so that a rule can find the same several times.
+/// The least number of steps of a monitored training beyond [`patience`](crate::diagnosis::Thresholds::patience), so
+/// that a rule that must hold in several passes in a row can report.
 const MORE: usize = 5;
 
-/// The number of passes that are set aside for the examination of a fixed network. An examination that needs more may
-/// use the steps that the trials have not used.
+/// The number of passes that a trial reserves, of its total of steps, to examine a fixed network. An examination that
+/// needs more may use the steps that the trials have not used.
 pub(super) const EXAMINATION: usize = 20;
 
 impl<T: Scalar> Trial<'_, T> {
-    /// Returns the number of steps of one monitored training: that of a trial, or more if the patience of the rules
-    /// needs more.
+    /// Returns the number of steps of one monitored training: that of a trial, but at least [`MORE`] above the number
+    /// of passes before a loss is judged.
     pub(super) fn steps_of_look(&self, context: &FixContext<'_>) -> usize {
         let patience = usize::try_from(context.thresholds.patience).unwrap_or(usize::MAX);
         self.steps.max(patience.saturating_add(MORE))
     }
 
-    /// Trains the network with the best fix of `report` for `steps` steps with a monitor, and examines it. If no fix
-    /// helped, the tried ones of `fixes` are examined in order, up to the first with which the finding of `context` is
-    /// gone. Returns `None` if there is none, or if `left`, the number of steps and passes that may be used, is too
-    /// small. The second result is the number of steps and passes that were used.
+    /// Trains `network` from the parameters `w`, with the best fix of `report`, for `steps` steps with a monitor, and
+    /// examines it. If no fix helped, the tried ones of `fixes` are examined in order, up to the first with which the
+    /// finding of `context` is gone. Returns `None` if there is none, or if `left`, the number of steps and passes that
+    /// may be used, is too small. The second result is the number of steps and passes that were used.
     pub(super) fn look(
         &self,
         context: &FixContext<'_>,
@@ -116,7 +117,7 @@ impl<T: Scalar> Trial<'_, T> {
 
     /// Trains `network` with parameters `w` and the fix `fix` for `steps` steps with a monitor, and examines it.
     /// Returns the findings more severe than a note, and the number of passes of the examination, about `spare` at
-    /// most. `None` if nothing can be trained.
+    /// most. `None` if the fix cannot be applied, or a gradient or parameter became NaN or infinite.
     fn watch(
         &self,
         context: &FixContext<'_>,
@@ -164,12 +165,14 @@ impl<T: Scalar> Trial<'_, T> {
     }
 }
 
-/// Whether `steps` monitored passes are enough to see `finding`, which was first seen in the pass of the index `since`.
+/// Whether `steps` monitored passes are enough to see `finding`: whether the index of the pass in which it was first
+/// seen is below `steps`, or it was seen before training.
 pub(in crate::diagnosis) fn is_seen_within(finding: &Finding, steps: usize) -> bool {
     finding.since.is_none_or(|since| since < steps as u64)
 }
 
-/// Whether the change itself can make a fault of this cause.
+/// Whether the change itself can make a fault of this cause: another learning rate or a clip can be too high or too
+/// low.
 fn is_made_by(change: &Change, cause: Cause) -> bool {
     match change {
         Change::LearningRate(_) => {

@@ -13,8 +13,8 @@ use alloc::{format, string::String};
 pub struct ScaleBranches;
 
 impl ScaleBranches {
-    /// Proposes redrawing learned branch scales whose initial values are at most 1/√L already, for L residual layers.
-    /// `None` if the finding is not about loud branches, or no scale is learned.
+    /// Proposes redrawing the learned branch scales, for a network whose initial scales are at most 1/√L already,
+    /// with L residual layers. `None` if the finding is not about loud branches, or no scale is learned.
     fn scales_drawn_again(self, context: &FixContext<'_>) -> Option<Fix> {
         let scales = learned_scales(context.network);
         if context.finding.cause != Cause::LoudBranches || scales.is_empty() {

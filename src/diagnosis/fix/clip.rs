@@ -4,8 +4,8 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{diagnosis::figures::number, error::Error};
 use alloc::format;
 
-/// Clips the global gradient norm at its typical value before clipping. Thresholds from half to ten times the typical
-/// norm work (Pascanu, Mikolov & Bengio 2013).
+/// Clips the norm of the gradient of all parameters at its [typical value](crate::monitor::RunStatistics::typical_norm)
+/// before clipping. Thresholds from half to ten times the typical norm work (Pascanu, Mikolov & Bengio 2013).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClipAtTypicalNorm;
 

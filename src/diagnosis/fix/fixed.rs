@@ -81,7 +81,8 @@ impl Fix {
     /// are its parameters.
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
-    /// if the fix changes training or data; then [`Change`] names the function that applies it.
+    /// unless the change is `Network`, `Redraw`, `RedrawLayers` or `WithoutDecay` (of which it only redraws the
+    /// parameters); for others [`Change`] names the function that applies them.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};

@@ -9,14 +9,16 @@ use crate::{
 };
 use alloc::format;
 
-/// Replaces a plain recurrent layer by an LSTM whose gates keep the state over the span of the task ([`Chrono`]).
+/// Replaces each recurrent layer without a gate that multiplies the former state by an LSTM. Its gates keep the state
+/// over the steps that the task must remember ([`Chrono`]).
 ///
 /// The state is multiplied by gates that can learn to be near 1, instead of by the same matrix at every step
 /// (Hochreiter & Schmidhuber 1997).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatesInsteadOfTanh;
 
-/// The number of steps over which the gates keep the state: the span of the task, or 100 if it is unknown.
+/// Returns the number of steps over which the gates keep the state: the number that the task must remember, at least 2,
+/// or 100 if it is unknown.
 pub(super) fn span(context: &FixContext<'_>) -> usize {
     context.span.unwrap_or(100).max(2)
 }

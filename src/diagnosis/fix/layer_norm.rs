@@ -12,8 +12,8 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NormalizeLayers;
 
-/// Returns the network with a `LayerNorm` before each activation that follows a layer other than a norm. Sets `added`
-/// if there is such an activation.
+/// Returns the network with a `LayerNorm` before each activation that directly follows a layer other than a norm in the
+/// same `Sequential`. Sets `added` if there is such an activation, and otherwise leaves it.
 fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
     match node {
         LayerSpec::Sequential { input, layers } => {

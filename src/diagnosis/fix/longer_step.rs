@@ -4,7 +4,8 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// Raises the learning rate until the largest update is a given fraction of its parameters, from the measured ratio.
+/// Multiplies the learning rate so that the norm of the largest update becomes a given fraction of that of its
+/// parameters, from the measured fraction. The factor is from 1 to 10⁸.
 ///
 /// The best rate depends on the curvature of the loss, which the ratio does not contain: a rate above 2/λ is too
 /// large, with λ the largest eigenvalue of the Hessian. So each ratio of [`LADDER`](Self::LADDER) is proposed, and a
@@ -16,8 +17,8 @@ pub struct LongerStep {
 }
 
 impl LongerStep {
-    /// The ratios that are proposed: updates from 1/300 to 1/3 of the parameters, half a decade apart. Larger updates
-    /// erase all that was learned.
+    /// log10 of the ratios that are proposed: updates from 1/300 to 1/3 of the parameters, half a decade apart. Larger
+    /// updates erase all that was learned.
     pub const LADDER: [f64; 5] = [-2.5, -2.0, -1.5, -1.0, -0.5];
 }
 

@@ -22,8 +22,9 @@ pub struct Lsuv {
     /// The largest allowed |variance − 1|; 0.1 in the paper.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub tolerance: f64,
-    /// The maximum number of times that a layer is rescaled; 10 in the paper. Rescaling stops earlier if the variance
-    /// does not come nearer to 1, for example if the biases alone give a larger variance.
+    /// The maximum number of times that a layer is rescaled; 10 in the paper. A variance that is then still outside the
+    /// tolerance is no error. Rescaling stops earlier if the variance does not come nearer to 1, for example if the
+    /// biases alone give a larger variance.
     pub trials: usize,
 }
 

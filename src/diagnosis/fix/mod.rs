@@ -142,7 +142,7 @@ impl<'a> FixContext<'a> {
     }
 
     /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades; `None`
-    /// if it is unknown.
+    /// if it is unknown, as for a custom layer.
     fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
             Ok(prediction) => Ok(prediction.decades_to_first_weights()),
@@ -199,7 +199,7 @@ pub enum Change {
     Redraw,
     /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; the others are kept.
     RedrawLayers(Vec<String>),
-    /// Clips the gradient at this global norm, by [`ClipNorm`](crate::transform::ClipNorm).
+    /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
     ClipNorm(f64),
     /// Multiplies the learning rate by this factor.
     LearningRate(f64),
@@ -214,7 +214,7 @@ pub enum Change {
     /// Takes the samples in a new random order in each epoch:
     /// [`TrainConfig::shuffle`](crate::trainer::TrainConfig::shuffle).
     Shuffle,
-    /// Leaves these samples out, by [`Dataset::select`](crate::dataset::Dataset::select).
+    /// Leaves the samples with these indices out of the data, by [`Dataset::select`](crate::dataset::Dataset::select).
     LeaveOut(Vec<usize>),
 }
 
@@ -256,7 +256,8 @@ impl Fix {
     }
 }
 
-/// Writes one line: the strategy, the reason, and the predicted decades to the first weights before and after.
+/// Writes one line: the strategy, the reason and, if both are known, the predicted decades to the first weights before
+/// and after.
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.why)?;
@@ -269,7 +270,7 @@ impl fmt::Display for Fix {
     }
 }
 
-/// Returns all strategies of this crate.
+/// Returns all strategies of this crate, in the order in which equal fixes are ranked.
 pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     let longer = LongerStep::LADDER.map(|ratio| Box::new(LongerStep { ratio }) as Box<dyn FixStrategy>);
     let all = Vec::from([

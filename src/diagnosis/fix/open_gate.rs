@@ -8,9 +8,11 @@ use crate::{
 };
 use alloc::format;
 
-/// Initializes the bias of a shut gate to 0, so that the gate is half open. The biases of the other gates are kept.
+/// Initializes the bias of the input or the output gate, whichever the finding is about, to 0 in all recurrent layers,
+/// so that the gate is half open. The biases of the other gates are kept.
 ///
-/// In a cell without an input gate, such as a GRU, the gate that carries the state admits the input.
+/// In a cell without an input gate, such as a GRU, the gate that carries the state admits the input, and its bias is
+/// set instead.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenGate;
 

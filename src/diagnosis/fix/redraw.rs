@@ -7,7 +7,8 @@ use alloc::{format, string::String};
 /// Draws parameters again from the network's own initializers.
 ///
 /// Independent draws of all parameters separate units that were set to equal values. For other causes only the
-/// parameters of the layers that the finding names are drawn, and the others are kept.
+/// parameters of the layers that the finding names are drawn, and only if the measured decades are more than one away
+/// from the prediction, or an intervention over time shows that it helps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 

@@ -7,9 +7,9 @@ use crate::{
 };
 use alloc::{boxed::Box, format, vec::Vec};
 
-/// Turns hidden activations and weights of equal widths into the branches of residual layers, `x + W φ(V φ(x))/√L`
-/// for L blocks (He et al. 2016, "Identity mappings"; the scale of Hayou et al. 2021). The skip connections pass the
-/// gradient unchanged.
+/// Turns pairs of a hidden activation and a square `Linear` layer into the branches of residual layers, up to two pairs
+/// in each: `x + W φ(V φ(x))/√L` for L ≥ 2 branches (He et al. 2016, "Identity mappings"; the scale of Hayou et
+/// al. 2021). The skip connections pass the gradient unchanged.
 ///
 /// A branch ends in its weights: weights of mean 0 add values of mean 0. The values of a branch that ended in a
 /// rectifier would have a mean of one sign. L branches would add √L times that mean, and all inputs would become

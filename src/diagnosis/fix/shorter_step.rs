@@ -3,8 +3,8 @@
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 
-/// Lowers the learning rate until an update is 10^−1.5, a thirtieth, of the parameters, and to at most a tenth of the
-/// rate. Without a measured ratio of update to parameters the rate becomes a tenth.
+/// Multiplies the learning rate so that the norm of an update becomes 10^−1.5, a thirtieth, of that of its
+/// parameters, by a factor from 10⁻⁴ to 0.1. Without a measured ratio of update to parameters the factor is 0.1.
 ///
 /// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean.
 #[derive(Clone, Copy, Debug, Default)]

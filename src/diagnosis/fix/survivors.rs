@@ -23,7 +23,7 @@ pub struct Survivor {
 }
 
 /// Returns the blocks of the layers that are equal in both layer specifications, `before` and `after` a fix, including
-/// their initializers. Equal layers correspond in order: the n-th of one network is the n-th of the other. If layers
+/// their initializers. Each layer of `before`, in order, corresponds to the next equal layer of `after`. If layers
 /// differ only in the initializer of their biases, all blocks except the biases survive.
 ///
 /// # Errors
@@ -74,7 +74,9 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
 
 /// Returns the layers or blocks whose parameters a finding names as the cause. For a closed gate this is the block of
 /// all biases of its layer, and for loud branches the learned scales; otherwise the layers that the finding names. For
-/// an activation the layers before it are included, up to the next layer with weights.
+/// an activation the layers before it are included, up to the next layer with weights. Empty for causes that are not in
+/// parameters. Empty also for weights too small or too large, unless the measured decades are more than one away from
+/// the prediction, or an intervention over time repairs them.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
     if matches!(finding.cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate) {
@@ -126,8 +128,8 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     found
 }
 
-/// Returns `found` without the survivors that are, or belong to, one of `layers`, the names of blocks or layers of the
-/// old network `before`.
+/// Returns `found` without the survivors whose block, or whose layer, is one of `layers`, names of blocks or paths of
+/// layers in the old network `before`.
 ///
 /// # Errors
 /// Those of [`LayerSpec::build`]. A custom activation is no error.

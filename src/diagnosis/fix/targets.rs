@@ -4,7 +4,8 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// Standardizes the targets of a regression to mean 0 and variance 1 in every column. Predictions are converted back.
+/// Standardizes the targets of a regression to mean 0 and variance 1 in every column. The caller must convert
+/// predictions back, by [`Standardize::invert`](crate::dataset::Standardize::invert).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StandardizeTargets;
 

@@ -4,7 +4,7 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// Trains the layer at the rate of the other layers: without a rate of 0 or a freeze of its own.
+/// Trains the layer that the finding names at the rate of the other layers: without a rate of 0 or a freeze of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TrainBlock;
 

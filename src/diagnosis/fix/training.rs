@@ -89,9 +89,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Some(trainer))
     }
 
-    /// Returns the loss of a trained network on evenly spaced samples of `data`, other than `left_out`. Its outputs are
-    /// brought back to the scale of the original targets if `targets`, the standardization in training, is given. NaN
-    /// without such samples.
+    /// Returns the loss of a trained network on up to 512 evenly spaced samples, other than `left_out`: inputs of
+    /// `data`, and targets of the trial's own data. Its outputs are brought back to the scale of these if `targets`,
+    /// the standardization in training, is given. NaN without such samples.
     fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
         &self,
         trainer: &mut Trainer<T, L, C, G>,

@@ -110,6 +110,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Makes the trials take samples in the order of the data, as the run does; only [`Change::Shuffle`] shuffles them.
+    /// Without this call all trials shuffle, and do not try that change.
     #[must_use]
     pub fn in_order(self) -> Self {
         Trial { in_order: true, ..self }

@@ -55,7 +55,8 @@ pub struct TrialReport {
     pub untried: Vec<String>,
     /// The transforms of the run with their settings, such as `Sgd (rate 0.1)`.
     pub transform: String,
-    /// The faults of a fixed network, if the trial was asked to [look](super::Trial::behind).
+    /// The faults of a fixed network. `None` if the trial was not asked to [look](super::Trial::behind), had too few
+    /// steps left, or found no fix to look at.
     pub behind: Option<Behind>,
     /// The steps of all trainings together, and the passes of the [examinations](Behind::passes) after them.
     pub steps: usize,
@@ -85,7 +86,7 @@ impl TrialReport {
         self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix)).zip(Some(behind))
     }
 
-    /// Returns the best fix and its effect as one sentence.
+    /// Returns, as one sentence, the best fix and its effect, or that none helped.
     pub(in crate::diagnosis) fn verdict(&self) -> String {
         let steps = count(self.baseline.curve.len(), "step");
         match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
@@ -106,7 +107,8 @@ impl TrialReport {
     }
 }
 
-/// Writes the best fix, then a line for each outcome, the lowest loss first: median, spread, name.
+/// Writes the best fix, then a line for each outcome, the lowest loss first: median, spread, name. The fixes not tried
+/// and the look at a fixed network follow.
 impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = count(self.baseline.curve.len(), "step");

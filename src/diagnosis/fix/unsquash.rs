@@ -4,7 +4,7 @@ use super::{Cause, Effort, Fix, FixContext, FixStrategy};
 use crate::{error::Error, layer::LayerSpec};
 use alloc::format;
 
-/// Removes the last layer, whose range bounds the loss from below: a loss such as
+/// Removes a last layer, activation or softmax, whose range bounds the loss from below: a loss such as
 /// [`CrossEntropy`](crate::loss::CrossEntropy) takes unbounded outputs, and applies softmax or sigmoid itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnsquashOutputs;

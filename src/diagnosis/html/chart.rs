@@ -6,8 +6,8 @@ use alloc::{string::String, vec::Vec};
 use core::fmt::Write;
 use num_traits::Float;
 
-/// The number of groups into which the points of a long curve are divided. Of each group only the lowest and the
-/// highest point are drawn.
+/// The number of groups into which the points of a curve of more than 500 are divided. Of each group only the lowest,
+/// the highest and the first point that is not finite are drawn.
 const GROUPS: usize = 250;
 const HEIGHT: f64 = 120.0;
 const TOP: f64 = 12.0;
@@ -29,7 +29,7 @@ pub(super) struct Line<'a> {
 /// Lines over a common horizontal axis.
 pub(super) struct Chart<'a> {
     pub title: &'a str,
-    /// The unit of the values.
+    /// The line below the title, such as the unit of the values.
     pub unit: &'a str,
     pub axis: Axis,
     pub axis_title: &'a str,
@@ -61,7 +61,8 @@ impl Scale {
         Some(Scale { log, size, low: low - room, high: high + room })
     }
 
-    /// Returns the y coordinate of a value in the picture, in pixels from its top.
+    /// Returns the y coordinate of a value in the picture, in pixels from its top; for a value outside the axis that of
+    /// its nearer end.
     fn at(&self, value: f64) -> f64 {
         let value = if self.log { libm::log10(value) } else { value / self.size };
         TOP + HEIGHT * (1.0 - (value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)

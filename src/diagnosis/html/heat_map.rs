@@ -12,11 +12,11 @@ const ROWS: [f64; 2] = [9.0, 18.0];
 /// The height of all rows together, in pixels, unless the limits of a row's height make it more or less.
 const HEIGHT: f64 = 620.0;
 const TOP: f64 = 46.0;
-/// The magnitude, in decades, from which a cell has the full colour of a smaller or a larger gradient.
+/// The magnitude of a link's decades from which its cell has the full colour; smaller ones are mixed with white.
 const FULL: f64 = 1.0;
-/// The full colour of a link that makes the gradient smaller: red, green, blue, from 0 to 255.
+/// The colour of a link that reduces the gradient's norm by a decade or more: red, green, blue, from 0 to 255.
 const LOSES: [f64; 3] = [31.0, 95.0, 160.0];
-/// The full colour of a link that makes the gradient larger: red, green, blue, from 0 to 255.
+/// The colour of a link that increases the gradient's norm by a decade or more: red, green, blue, from 0 to 255.
 const GAINS: [f64; 3] = [190.0, 75.0, 40.0];
 /// The colour of a link (one factor of the chain rule) that makes the gradient zero.
 const ENDS: &str = "#000000";
@@ -26,7 +26,7 @@ const NOT_FINITE: &str = "#d400d4";
 const NO_GRADIENT: &str = "#d8d8d8";
 
 /// Returns the colour of a link for its decades (powers of ten by which it changes the gradient's norm) in one pass:
-/// white at 0, blue for a smaller gradient, red for a larger one.
+/// white at 0, blue for a smaller gradient, red for a larger one, grey for `None` (no gradient).
 fn colour(decades: Option<f64>) -> String {
     match decades {
         None => NO_GRADIENT.into(),

@@ -153,8 +153,8 @@ fn over_passes(history: &BudgetHistory, title: &str) -> String {
     format!("<h2>The gradient over the run</h2>\n{}{}", sum(history, axis, title), heat_map(history, &axis, title))
 }
 
-/// Returns the horizontal axis that covers the passes of a history and the numbers `others`. The last column has the
-/// width of the one before it.
+/// Returns the horizontal axis that covers the passes of a history and the numbers `others`. It ends as far after the
+/// last pass as the pass before is before it: the width of the last column of a heat map.
 fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     let numbers = || history.numbers.iter().map(|&number| number as f64);
     let end = match history.numbers[..] {

@@ -49,7 +49,8 @@ impl RunRecord {
         last.map_or(self.budget().numbers.len(), |last| usize::try_from(last).unwrap_or(usize::MAX))
     }
 
-    /// Returns a table of the main facts of the run.
+    /// Returns an HTML table of the facts that were recorded: first and last loss, epochs, best validation, skipped
+    /// updates, and time.
     fn facts(&self) -> String {
         let (steps, epochs) = (self.steps(), self.epochs());
         let mut rows = Vec::new();

@@ -15,7 +15,7 @@ pub(super) const LEFT: f64 = 230.0;
 pub(super) const PLOT: f64 = 520.0;
 /// The width of the room for values to the right of plots, in pixels.
 pub(super) const RIGHT: f64 = 250.0;
-/// The largest number of characters of a name beside a plot.
+/// The largest number of characters of a name beside a plot; longer names are [`shortened`].
 const LETTERS: usize = 32;
 /// The height of a horizontal axis with its labels, in pixels.
 pub(super) const AXIS: f64 = 34.0;
@@ -81,7 +81,7 @@ impl Svg {
     }
 }
 
-/// Returns a whole number as text, with all digits below 10⁷.
+/// Returns a whole number as text: below 10⁷ with all digits, otherwise to three significant digits.
 fn number_of_updates(value: f64) -> String {
     if value.abs() < 1e7 { format!("{value:.0}") } else { number(value) }
 }
@@ -105,7 +105,8 @@ impl Axis {
         }
     }
 
-    /// Returns the x coordinate of a number in a picture, in pixels.
+    /// Returns the x coordinate of a number in a picture, in pixels; for a number outside the axis that of its nearer
+    /// end.
     pub(super) fn at(&self, x: f64) -> f64 {
         let part = (x - self.from) / (self.to - self.from);
         // 0/0 where numbers are so large that the next is the same.
@@ -114,7 +115,7 @@ impl Axis {
 }
 
 /// Returns about five round numbers within a range, at distances of 1, 2 or 5 times a power of ten. There are fewer if
-/// their distance would be clearly below `least`. A range too small for `f64` gives its two ends.
+/// their distance would be below 0.7 `least`. If a range is too small for distinct `f64`, the result is its two ends.
 pub(super) fn ticks([low, high]: [f64; 2], least: f64) -> Vec<f64> {
     // Halves, so that the range of all numbers is a number.
     let apart = ((high / 2.0 - low / 2.0) / LABELS * 2.0).max(least);

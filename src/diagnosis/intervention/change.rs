@@ -28,7 +28,8 @@ pub(super) fn has_slopes(network: &LayerSpec, path: &str) -> bool {
     network.parts().iter().any(|(at, part)| at == path && matches!(part, LayerSpec::PRelu(_)))
 }
 
-/// Returns the paths of the layers that an alteration changes, in the order of the forward pass.
+/// Returns the paths of the layers that an alteration of all weights, gains, branches or activations changes, or for
+/// gates those of all recurrent layers, in the order of the forward pass. Empty for other alterations.
 pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Vec<String> {
     let outputs = crate::diagnosis::outputs(network);
     let changes = |(path, part): &(String, &LayerSpec)| match (alteration, part) {
@@ -45,7 +46,8 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
 }
 
 /// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows
-/// each. `layers` are paths among those of [`weight_layers`]; `None` if there are none.
+/// each. Recurrent layers get LeCun's input weights. `layers` are paths among those of [`weight_layers`]; `None` if it
+/// is empty.
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
     let all = weight_layers(network);
     twice(network, &mut |network| {
@@ -82,7 +84,7 @@ pub(in crate::diagnosis) fn twice(
 ///
 /// Weights without a following activation, or with one that has no critical point, get LeCun's initialization. Of a
 /// gated layer the values are drawn so that their product with the gates has the variance of the input. The slopes of a
-/// [`PRelu`] get their usual value.
+/// [`PRelu`] get their usual value, 0.25.
 pub(in crate::diagnosis) fn make_critical(
     leaf: &mut LayerSpec,
     next: Option<&ActivationKind>,
@@ -111,13 +113,14 @@ pub(in crate::diagnosis) fn make_critical(
     }
 }
 
-/// Whether the activation has no critical point: no initial weights keep both the signal and the gradient.
+/// Whether the activation has no critical point at variance 1: no initial weights and biases keep both the variance of
+/// the signal and the norm of the gradient.
 pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -> bool {
     CriticalGain::new(activation.as_any()).is_err()
 }
 
-/// Returns the network with tanh in place of activations without a critical point. The activation of the outputs is
-/// kept. `None` if nothing changes.
+/// Returns the network with tanh in place of activations without a critical point. An activation that is the last layer
+/// of the network is kept. `None` if nothing changes.
 fn exchanged(network: &LayerSpec) -> Option<LayerSpec> {
     let last =
         network.parts().into_iter().filter(|(_, part)| matches!(part, LayerSpec::ActivationLayer { .. })).count();

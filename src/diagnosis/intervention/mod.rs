@@ -27,14 +27,15 @@ use core::fmt;
 pub enum Alteration {
     /// The inputs are standardized to mean 0 and variance 1.
     StandardizedInputs,
-    /// The weights of the layer at this path are redrawn at the critical gain of the activation that follows.
+    /// The weights of the layer at this path are redrawn at the [critical gain](crate::initializer::CriticalGain) of
+    /// the activation that follows, which keeps the norm of a gradient.
     CriticalLayer(String),
-    /// The slopes of the [`PRelu`](crate::layer::PRelu) at this path are set to their usual value.
+    /// The slopes of the [`PRelu`](crate::layer::PRelu) at this path are set to their usual value, 0.25.
     UsualSlopes(String),
-    /// The weights of the layers in these ranges are redrawn at their critical gains.
+    /// The weights of the layers in these ranges are redrawn at the critical gains of the activations that follow.
     CriticalLayers(Vec<LayerRange>),
-    /// The weights of all layers are redrawn at their critical gain, the slopes of a [`PRelu`](crate::layer::PRelu) at
-    /// their usual value, and the input weights of recurrent layers at the variance 1/inputs.
+    /// The weights of all layers are redrawn at the critical gain of the activation that follows, and the input weights
+    /// of recurrent layers at the variance 1/inputs. The slopes of a [`PRelu`](crate::layer::PRelu) are set to 0.25.
     CriticalWeights,
     /// The gains of normalization layers are set to 1, and their biases to 0.
     UnitGains,
@@ -58,8 +59,8 @@ pub enum Alteration {
 }
 
 impl Alteration {
-    /// Returns the cause of a vanishing or exploding gradient that the alteration repairs. `before` are its decades
-    /// without the alteration: negative if it vanishes.
+    /// Returns the cause of a vanishing or exploding gradient that the alteration repairs, for `Both` that of the
+    /// second. `before` are its decades without the alteration: negative if it vanishes.
     fn cause(&self, before: f64) -> Cause {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
@@ -85,7 +86,7 @@ impl Alteration {
     }
 }
 
-/// Writes the changed thing, as the subject of a sentence.
+/// Writes the changed thing as a noun phrase: `all weights at their critical gain`.
 impl fmt::Display for Alteration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,10 +152,11 @@ impl fmt::Display for Intervention {
 /// The outcome of all interventions on one budget (the decades from loss to first weights).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
-    /// The smallest change that brings the budget between the thresholds; `None` if none does.
+    /// The smallest change that brings the budget between the thresholds for a vanishing and an exploding gradient;
+    /// `None` if none does.
     pub mends: Option<Intervention>,
-    /// The layers that have most of the repaired decades, of two changes those of the second; empty if they are not
-    /// known.
+    /// The layers that have most of the decades that `mends` repairs (if it is two changes, the second of them); empty
+    /// if they are not known.
     pub layers: Vec<LayerRange>,
     /// If `mends` is two changes, the layers that have most of the decades repaired by the first; otherwise empty.
     pub layers_of_first: Vec<LayerRange>,
@@ -196,9 +198,10 @@ type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budg
 ///
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
 /// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
-/// the two budgets shows which layers have the fault. If no change repairs the budget, pairs of the nearest five are
-/// tried. `gates` are the names of gates that are nearly always shut, `budget_before` is the budget without a change,
-/// and `measured` states whether budgets are measured or predicted.
+/// the two budgets shows which layers have the fault. If no change repairs the budget, pairs are tried of the five
+/// whose budgets are nearest to the middle of `low` and `high`. `gates` are the names of gates that are nearly always
+/// shut, `budget_before` is the budget without a change, and `measured` states whether budgets are measured or
+/// predicted.
 fn search<E>(
     network: &LayerSpec,
     gates: &[&str],

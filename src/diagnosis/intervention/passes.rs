@@ -40,11 +40,11 @@ pub(in crate::diagnosis) struct Experiments {
     /// `None` if the inputs are standardized already, or both they and the first pre-activations are within the
     /// thresholds.
     pub standardized: Option<[f64; 2]>,
-    /// Interventions on the decades of one step back in time, each with its layer, for layers whose decades over the
-    /// sequence are outside the thresholds.
+    /// Interventions on the decades of one step back in time, each with the path of its layer, for layers whose decades
+    /// over the sequence are outside the thresholds.
     pub over_time: Tried,
-    /// The few samples of the batch whose inputs have a far larger root mean square than the others, with their effect
-    /// on the gradient. `None` if there are none, or if this was not measured.
+    /// The samples of the batch, at most an eighth or one, whose inputs have a far larger root mean square than the
+    /// others, with their effect on the gradient. `None` if there are none, or if this was not measured.
     pub outliers: Option<Outliers>,
     /// The paths of the layers in `over_time` whose input weights have a larger norm than redrawn ones.
     pub large: Vec<String>,
@@ -72,7 +72,7 @@ impl Experiments {
     /// tries interventions, in about `most` passes at most.
     ///
     /// # Errors
-    /// Those of [`LayerSpec::build`], activations left out, and of [`Workspace::forward`].
+    /// Those of [`LayerSpec::build`], but none for a custom activation, and those of [`Workspace::forward`].
     pub fn new(
         spec: &LayerSpec,
         w: &[f64],
@@ -370,7 +370,8 @@ fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
 const SHUT: f64 = 2.197;
 
 /// Returns the gates that are nearly always shut, each with the range of its biases, in cells with a gate that carries
-/// the state. Without an input gate that gate is shut to the input if it is nearly always open.
+/// the state. In a cell without an input gate, the gate that carries the state counts as shut (to the input) if it is
+/// nearly always open. Nearly always is a mean bias beyond ±[`SHUT`].
 fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(&'static str, Range<usize>)> {
     let mut found = Vec::new();
     let biases = blocks.iter().filter(|block| block.role == Role::Bias);

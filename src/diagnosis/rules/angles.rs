@@ -8,17 +8,19 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use num_traits::Float;
 
-/// Returns the factor by which 1 − cosine of the pre-activations of different samples is smaller in a layer than in
-/// the first one, if it is below `apart` there; otherwise 1. The cosines are those of the first layer and of this one.
+/// Returns (1 − `first`)/(1 − `here`), where `first` and `here` are the mean cosines between the pre-activations of
+/// different samples in the first layer and in this one. Returns 1 unless both are known and 1 − `here` is below
+/// `apart`.
 fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
     let both = first.zip(here).filter(|&(_, here)| 1.0 - here < apart);
     both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
 }
 
-/// Reports the layers whose pre-activations are alike for inputs that differ in the first layer, now or in the first
-/// pass: critical, if the loss has not fallen after enough passes. For inputs that have moved apart since, while the
-/// loss began to fall, the threshold [`collapsed`](crate::diagnosis::Thresholds::collapsed) applies. Otherwise
-/// pre-activations alike for some passes in a row are a note.
+/// Reports the layers in which different inputs have nearly equal pre-activations, now or in the first pass, by the
+/// thresholds [`alike`](crate::diagnosis::Thresholds::alike). It is critical if the loss has not fallen after enough
+/// passes. For inputs alike in the first pass only, the threshold
+/// [`collapsed`](crate::diagnosis::Thresholds::collapsed) applies instead once the loss begins to fall. A cosine above
+/// 0.99 for some passes in a row is otherwise a note.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (links, run) = (statistics.links(), statistics.run());

@@ -33,9 +33,9 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
 }
 
-/// Reports inputs far from variance 1, unless the first weights compensate. If few samples of the data are far larger
-/// than the others, it reports nothing: the rule about outliers does. If few rows of a batch are, it reports these
-/// instead.
+/// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is within
+/// them. If few samples of the data are far larger than the others, it reports nothing: the rule about outliers does.
+/// If few rows of a batch are, it reports these instead.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_data = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
     let wild = of_data.is_some_and(|found| !found.of_targets && found.is_told(&diagnosis.thresholds));
@@ -86,7 +86,8 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports targets far from the first outputs; a note unless the loss does not fall.
+/// Reports targets far from the first outputs. It is a note, unless the loss does not fall, a value became NaN or
+/// infinite, or the outputs are still farther from the targets than from 0.
 pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some([distance, output]) = run.first_distance() else { return };

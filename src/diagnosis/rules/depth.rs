@@ -25,11 +25,12 @@ struct Row {
     slope: Option<f64>,
     /// The largest |φ′| of the activation over all inputs; `None` if it is unknown, and for other links.
     sup: Option<f64>,
-    /// The fraction of units of a bounded activation that are saturated; 0 for other links.
+    /// The fraction of units of a bounded activation that are saturated; 0 for other links. A prediction has 0.5 for
+    /// inputs of a root mean square above 3, otherwise 0.
     saturated: f64,
 }
 
-/// Whether an activation is bounded. Its slope then goes to 0 on both sides.
+/// Whether |φ| is below 100 at ±1000. The slope φ′ of such an activation goes to 0 on both sides.
 pub(in crate::diagnosis) fn is_bounded(activation: &ActivationKind) -> bool {
     [1e3_f64, -1e3].into_iter().all(|z| activation.value(z).abs() < 100.0)
 }
@@ -45,8 +46,8 @@ pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
         .collect()
 }
 
-/// Returns the measured links on the main path in the order of the forward pass, without weights that were 0 in the
-/// first pass. `None` without measurements.
+/// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
+/// in the first pass. `None` without measurements.
 fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
     let kinds = activations(&diagnosis.node);
@@ -146,7 +147,7 @@ impl Depth {
     }
 }
 
-/// Whether any weights on the main path began at 0.
+/// Whether any weights on the main path, biases and branches left out, were 0 in the first pass.
 fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     // A scale or a weight of 0 in a branch does not stop the gradient: the skip connection passes it.
@@ -155,8 +156,8 @@ fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
 }
 
 /// Returns the interventions on a budget that vanishes or explodes: measured in passes, or predicted if theory predicts
-/// that budget. `None` if their budget without a change does not agree with `depth`: in sign if measured, and within a
-/// decade or a tenth if predicted.
+/// that budget. `None` if their budget without a change does not agree with that of `depth`: in sign if measured, and
+/// within 1 + |`total`|/10 decades if predicted.
 fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     if let Some(experiments) = &diagnosis.experiments {
         return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());
@@ -165,7 +166,7 @@ fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     depth.predicted.filter(|&predicted| agrees(predicted)).map(|predicted| intervention::forecast(diagnosis, predicted))
 }
 
-/// Reports vanishing and exploding over depth, with the factor and the layers that cause it.
+/// Reports a gradient that vanishes or explodes from loss to first weights, with its cause and the layers at fault.
 pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(depth), lines) = (Depth::of(diagnosis), &diagnosis.thresholds) else { return };
     if depth.total == f64::NEG_INFINITY {
@@ -242,7 +243,7 @@ fn other_of_pair(mends: Option<&Intervention>) -> Option<Cause> {
     Some(Intervention { alteration: pair.first()?.clone(), ..mends.clone() }.cause())
 }
 
-/// Reports a gradient that becomes 0, with the link where it does, unless another rule explains it.
+/// Reports a gradient that becomes 0, with the link where it does, unless an earlier finding explains it.
 fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) {
     let told = |finding: &Finding| {
         let ends = finding.decades == Some(f64::NEG_INFINITY);
@@ -314,7 +315,7 @@ impl Depth {
     }
 
     /// Returns the layers whose weights have decades far below those of the median layer, by the thresholds of a
-    /// [bottleneck](Thresholds::bottleneck); `None` if there are none.
+    /// [bottleneck](Thresholds::bottleneck); `None` if there are none, and for fewer than three layers with weights.
     fn narrow(&self, lines: &Thresholds) -> Option<Vec<LayerRange>> {
         let layers = self.layers();
         let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
@@ -389,7 +390,7 @@ fn is_gate(cause: Cause) -> bool {
     matches!(cause, Cause::ClosedForgetGate | Cause::ClosedInputGate | Cause::ClosedOutputGate)
 }
 
-/// Whether the layer at this path has a state.
+/// Whether the layer at this path is recurrent, or runs recurrent layers backward or in both directions.
 fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
     let has_state = |part: &LayerSpec| {
         matches!(part, LayerSpec::Recurrent { .. } | LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. })

@@ -24,7 +24,7 @@ impl Openings {
         self.gates.iter().find(|(known, _)| known.name == gate).map(|(_, opening)| *opening)
     }
 
-    /// Returns the gate that carries the state, and its mean value.
+    /// Returns the name of the gate that carries the state, and its mean value; `None` for a cell without one.
     fn keeps(&self) -> Option<(&'static str, f64)> {
         self.gates.iter().find(|(gate, _)| gate.carries_state).map(|(gate, opening)| (gate.name, *opening))
     }
@@ -52,7 +52,7 @@ fn held(admits: f64, keeps: f64, steps: usize) -> f64 {
     admits * if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps }
 }
 
-/// Returns a fraction as text. A fraction near 1 is written as its distance from 1.
+/// Returns a fraction as text; between 0.99 and 1 as its distance from 1: `1 − 0.002`.
 fn near_one(share: f64) -> String {
     if share > 0.99 && share < 1.0 { format!("1 − {}", number(1.0 - share)) } else { number(share) }
 }
@@ -104,7 +104,8 @@ pub(in crate::diagnosis) fn by_biases<T: Scalar>(blocks: &Blocks, w: &[T]) -> Ve
     blocks.iter().filter(|block| block.role == Role::Bias && !block.gates.is_empty()).map(of).collect()
 }
 
-/// Returns the mean of σ(b) over the units of each gate of a layer, for one draw of the biases b.
+/// Returns the mean of σ(b) over the units of each gate of a layer, for one draw of the biases b; empty if the layer
+/// cannot be built.
 fn by_first_biases(part: &LayerSpec) -> Vec<(Gate, f64)> {
     let drawn = |layer: &dyn Layer<f64>| initialize(layer, 0).ok();
     let Ok(layer) = part.build_to_look_at() else { return Vec::new() };
@@ -113,7 +114,8 @@ fn by_first_biases(part: &LayerSpec) -> Vec<(Gate, f64)> {
     found.into_iter().next().map(|(_, gates)| gates).unwrap_or_default()
 }
 
-/// Reports gates through which almost nothing of the input enters the state, or of the state reaches the output.
+/// Reports gates through which almost nothing of the input enters the state, or of the state reaches the output, by the
+/// threshold [`admitted`](crate::diagnosis::Thresholds::admitted).
 pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.admitted.map(|line| -line);
     for layer in openings(diagnosis) {

@@ -75,7 +75,8 @@ fn is_tempered(cause: Cause) -> bool {
     )
 }
 
-/// Sorts the findings, likeliest root cause first: causes before their effects, then by decreasing severity.
+/// Sorts the findings, likeliest root cause first and notes last: causes before their effects, then by decreasing
+/// severity.
 pub(super) fn order(findings: &mut [Finding]) {
     let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
     let (long, unscaled) = (has(Cause::LearningRateTooHigh), has(Cause::UnscaledInput));
@@ -127,7 +128,8 @@ pub(super) fn layer_of_block(block: &str) -> &str {
 }
 
 impl Diagnosis<'_> {
-    /// The index of the last monitored pass; `None` before training, and for the pass of the interventions.
+    /// Returns the index, from 0, of the last monitored pass; `None` before training, and for the pass of the
+    /// interventions.
     fn now(&self) -> Option<u64> {
         self.seen_at(self.statistics?.run().passes().saturating_sub(1))
     }
@@ -138,7 +140,7 @@ impl Diagnosis<'_> {
     }
 
     /// Returns the loss from which a fall counts: the first loss, or the loss of the best constant outputs if it is
-    /// lower. A fall down to that loss needs no input, so it is not counted.
+    /// lower. A fall down to that loss needs no input, so it is not counted. `None` without a reported loss.
     fn start(&self) -> Option<f64> {
         let first = self.statistics?.run().first_loss()?;
         let constant = self.task.as_ref().map(|task| task.constant).filter(|&constant| constant > 0.0);
@@ -227,7 +229,7 @@ impl Finding {
         Finding { layer: first.first.clone(), layers, ..self }
     }
 
-    /// Adds an intervention, if one is given, to the finding. Its effect is stated before the evidence.
+    /// Adds an intervention, if one is given, to the finding, and its effect to `because`, before the evidence.
     fn told_by(self, intervention: Option<&Intervention>) -> Finding {
         let Some(intervention) = intervention else { return self };
         let because = format!("{intervention}; {}", self.because);

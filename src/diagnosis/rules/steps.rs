@@ -94,7 +94,8 @@ pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports a clipping threshold so low that updates are tiny.
+/// Reports a clipping threshold so low that half of the gradients or more are clipped, a typical one to a small
+/// fraction ([`low_clip`](crate::diagnosis::Thresholds::low_clip)), and all updates are small.
 pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -120,8 +121,8 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports a block that has a gradient, is not frozen, and does not change; a note if all blocks moved and have
-/// stopped.
+/// Reports blocks that have a gradient, are not frozen, and do not change for
+/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row; a note if all blocks moved and have stopped.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
@@ -155,8 +156,8 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding.in_layers(layers));
 }
 
-/// Reports updates so small that the loss stagnates while the outputs are far from their targets, if no other fault was
-/// found.
+/// Reports updates below [`short_step`](crate::diagnosis::Thresholds::short_step) with a loss that
+/// [stagnates](RunStatistics::stagnates), if no other fault was found.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();

@@ -13,7 +13,9 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Whether the loss of the run is, after enough passes, no better than that of outputs that ignore the inputs.
+/// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of the
+/// best constant outputs, after [`patience`](crate::diagnosis::Thresholds::patience) passes. If that loss was not
+/// measured: whether the loss [stagnates](RunStatistics::stagnates).
 pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     match &diagnosis.task {
         Some(Task { constant, .. }) => {
@@ -56,7 +58,7 @@ pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: 
     diagnosis.finding(Cause::BadData, severity, "", text, because)
 }
 
-/// The number of samples that a sentence names.
+/// The largest number of samples that a sentence names; it counts the others.
 const NAMED: usize = 8;
 
 /// Returns samples with their noun: `sample 3`, `samples 3, 17, 29 and 4 more`.
@@ -70,8 +72,9 @@ fn listed(samples: &[usize], noun: &str) -> String {
     }
 }
 
-/// Reports identical inputs: critical if no function of them has a loss clearly below that of constant outputs, and a
-/// warning if the loss of every such function is high.
+/// Reports identical inputs, by the lowest loss of any function of them over that of the best constant outputs:
+/// critical above [`learned`](crate::diagnosis::Thresholds::learned), a warning above
+/// [`unreachable`](crate::diagnosis::Thresholds::unreachable).
 pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some((task, identical)) = diagnosis.task.as_ref().and_then(|task| Some((task, task.identical.as_ref()?)))
     else {
@@ -103,7 +106,8 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     findings.push(Finding { fix, samples, ..finding });
 }
 
-/// Reports a last layer in whose range the loss cannot be low.
+/// Reports a last layer in whose range no loss is below the fraction
+/// [`unreachable`](crate::diagnosis::Thresholds::unreachable) of that of the best constant outputs.
 pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
     let high = diagnosis.thresholds.unreachable * task.constant;
@@ -120,7 +124,8 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { is_proof: true, ..finding });
 }
 
-/// Reports weight decay that outweighs the gradient: all matrices shrink, and the loss has not fallen.
+/// Reports weight decay that outweighs the gradient: all matrices have shrunk, updates point to smaller weights, and
+/// the loss has not fallen.
 pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let run = statistics.run();
@@ -148,8 +153,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
 
-/// Reports batches whose samples are alike; a note unless the loss on all data has not fallen as far as the loss of the
-/// batches, and no other fault was found.
+/// Reports batches whose samples have correlated gradients. It is a note, unless the loss on all data has not fallen,
+/// or is far above that of recent batches, and no other fault was found.
 pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let [unmixed, factor] = diagnosis.thresholds.unmixed;
@@ -209,7 +214,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding.in_layers(layers));
 }
 
-/// Returns a fraction as text: `61 %`, `all but 0.2 %`.
+/// Returns a fraction as text: `61 %`, or above 99 % `all but 0.2 %`.
 fn percent(share: f64) -> String {
     let rest = 100.0 * (1.0 - share);
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }

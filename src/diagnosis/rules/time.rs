@@ -27,7 +27,8 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
 }
 
 /// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
-/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the loss stagnates.
+/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the loss
+/// [stagnates](crate::monitor::RunStatistics::stagnates).
 fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     let stagnates = diagnosis.statistics.is_some_and(|statistics| statistics.run().stagnates());
     match (diagnosis.span, stagnates) {
@@ -37,13 +38,14 @@ fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     }
 }
 
-/// Whether one of the findings is about this layer.
+/// Whether the first layer of one of the findings is the one at the path `layer`.
 fn is_told(findings: &[Finding], layer: &str) -> bool {
     findings.iter().any(|finding| finding.layer == layer)
 }
 
-/// Reports vanishing or exploding over the span as predicted by the first Lyapunov exponent: the gradient changes by
-/// the factor e^(λ₁ t) in almost all directions. Layers with a finding from index `first` on are left out.
+/// Reports vanishing or exploding over the span as predicted by the first Lyapunov exponent: over t steps the gradient
+/// changes by the factor e^(λ₁ t) in almost all directions. Layers with a finding from index `first` on are left
+/// out.
 fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let layer = &*trajectory.layer;
@@ -106,7 +108,8 @@ fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
     }
 }
 
-/// Reports vanishing and exploding over the span of the task, as measured, or else as predicted.
+/// Reports vanishing and exploding over the span of the task (the steps that it must remember), as measured; before
+/// training also as bounded or predicted, for layers without such a finding.
 pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let first = findings.len();
     measured(diagnosis, findings);
@@ -175,7 +178,7 @@ fn has_large_weights(diagnosis: &Diagnosis<'_>, layer: &str, tried: &Interventio
 /// The log10 of a unit's sensitivity over its state (both root mean squares) above which a finding reports the unit: a
 /// factor of a hundred, by convention.
 const SENSITIVE: f64 = 2.0;
-/// The number of units that a finding names.
+/// The largest number of units that a finding names; it counts the others.
 const NAMED: usize = 8;
 
 /// Reports units whose state is far more sensitive to the parameter that carries it than the state is large.

@@ -14,7 +14,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Reports units with equal weights and equal gradients.
+/// Reports units with equal weights and equal gradients: as [`Cause::ConstantWeights`] if all units of a layer are
+/// equal, otherwise as [`Cause::DuplicatedUnits`].
 pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let mut last = None;
@@ -53,15 +54,16 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// The inactive units of one layer.
+/// The units of one layer that are inactive: φ′ is 0.
 struct Inactive<'a> {
     link: &'a LinkStatistics,
     severity: Severity,
     /// Whether the activation is bounded: its inactive units then have large pre-activations, and do not output 0.
     flat: bool,
-    /// Whether the layer passes no gradient at all.
+    /// Whether the layer passes no gradient at all, and no earlier finding explains it.
     ended: bool,
-    /// The fraction of inactive units, in the last window of passes and in the first pass.
+    /// The fraction of units with φ′ = 0 for every example of the last full window (some consecutive passes), and
+    /// that in the first pass.
     shares: [f64; 2],
 }
 
@@ -82,8 +84,8 @@ impl<'a> Inactive<'a> {
     }
 }
 
-/// Reports units that pass no gradient, since φ′ is 0, for any example of a window of passes: one finding for all
-/// layers of one severity.
+/// Reports units that pass no gradient, since φ′ is 0, for any example of a window of passes. All layers with the
+/// same severity and the same kind of activation, bounded or not, are one finding.
 pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
@@ -159,7 +161,8 @@ fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     block.first_parameters().map(|found| found / described)
 }
 
-/// Reports units of a bounded activation that were in its flat part from the first pass.
+/// Reports units of a bounded activation that were in its flat part, where φ′ is near 0, from the first pass. The
+/// activation of the last layer is left out.
 pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let hidden = statistics.links().iter().filter(|link| link.factor() == Factor::Activation);
@@ -205,7 +208,8 @@ struct Saturation {
     drift: Option<f64>,
     /// The mean of |φ′| over the layer's units in the first pass, as a fraction of the largest |φ′|.
     slope: f64,
-    /// The fraction of the layer's units that were saturated in the first pass.
+    /// The fraction of the layer's units that were saturated in the first pass: their mean |φ′| was below 5 % of its
+    /// bound.
     first: f64,
 }
 

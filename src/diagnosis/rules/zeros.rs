@@ -47,8 +47,8 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(f64::NEG_INFINITY), is_proof: true, ..finding });
 }
 
-/// Returns the layers whose blocks of the role of `block` are 0 and have no gradient, with consecutive blocks as one
-/// range.
+/// Returns the layers whose blocks with the role of `block` are 0 and have no gradient, neighbours as one range; the
+/// layer of `block` if there are none.
 fn fixed(blocks: &[BlockStatistics], block: &BlockStatistics) -> Vec<LayerRange> {
     let alike = blocks.iter().filter(|other| other.role() == block.role());
     let found = LayerRange::runs(
@@ -62,7 +62,8 @@ fn is_zero(block: &BlockStatistics) -> bool {
     multiplies && !block.frozen() && block.first_parameters().is_some() && block.parameters() == 0.0
 }
 
-/// Whether the block named `block` belongs to a layer after the one at the path `layer`, by the indices in both.
+/// Whether the block named `block` belongs to a layer after the one at the path `layer` in the forward pass: compares
+/// the indices in both paths, the outermost first.
 fn follows(block: &str, layer: &str) -> bool {
     let numbers = |path: &str| -> Vec<usize> { path.split('.').filter_map(|part| part.parse().ok()).collect() };
     numbers(block) > numbers(layer)

@@ -7,13 +7,14 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The number of steps of gradient descent to the best constant outputs.
+/// The number of steps of gradient descent to the best constant outputs, also those that are rejected.
 const STEPS: usize = 120;
 /// The number of bisections of the range of each output.
 const HALVINGS: usize = 40;
 
 /// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient descent
-/// from 0. The step is doubled if it lowered the loss, and halved otherwise. `groups` has the group of each row.
+/// from 0. A step that lowers the loss is taken, and the next is twice as long; otherwise it is rejected and halved.
+/// `groups` has the group of each row.
 pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<f64, Error> {
     let (width, count) = (rows.width, rows.count);
     let group = |row: usize| groups.map_or(0, |groups| groups[row]);

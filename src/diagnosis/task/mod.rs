@@ -43,13 +43,14 @@ pub(super) struct Task {
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
     /// ragged data or fewer than ten samples.
     pub independent: Option<f64>,
-    /// The few samples whose inputs or targets have a far larger root mean square than the others, with their effect on
-    /// the gradient; `None` if there are none.
+    /// The samples, at most an eighth or one, whose inputs or targets have a far larger root mean square than the
+    /// others, with their effect on the gradient; `None` if there are none.
     pub outliers: Option<Outliers>,
     /// The samples whose inputs are identical; `None` unless these are more than half of the compared ones.
     pub identical: Option<Identical>,
-    /// The distance from outputs to targets over the larger of 1 and the root mean square of the outputs: with the
-    /// given targets, and with targets standardized by column. `None` for classes.
+    /// The root mean square distance from outputs to targets over the larger of 1 and the root mean square of the
+    /// outputs: with the given targets, and with targets standardized by column. `None` for classes, and if the loss or
+    /// a value does not permit it.
     pub targets: Option<[f64; 2]>,
     /// The number of forward and backward passes that the measurements took.
     pub passes: usize,
@@ -62,7 +63,7 @@ struct Rows<'a, T: Scalar> {
     loss: &'a dyn Loss<T>,
     batch: Batch<T>,
     width: usize,
-    /// The number of rows of the output.
+    /// The number of rows of the output: samples, or steps of all samples.
     count: usize,
     /// The mode of passes without dropout masks. It is training if samples are coupled, so that norms take their
     /// statistics from the batch, as in the run.
@@ -109,7 +110,8 @@ impl<T: Scalar> Rows<'_, T> {
     }
 
     /// Returns the mean loss over dropout masks, and the fraction m/(m + r) of the outputs' variance that is due to the
-    /// masks. m is the variance of a row's output over masks; r is the variance over rows of outputs without dropout.
+    /// masks. m is the mean square of the change of an output by a mask; r is the variance over rows of outputs without
+    /// dropout.
     fn masked(&mut self, undisturbed: &[T]) -> Result<[f64; 2], Error> {
         let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
         for mask in 0..MASKS {
@@ -140,7 +142,8 @@ pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     }
 }
 
-/// Returns the lowest and the highest output of the last layer, if it is a softmax or a bounded activation.
+/// Returns the lowest and the highest possible output of the last layer, if it is a softmax or a bounded activation;
+/// otherwise `None`.
 fn range(node: &LayerSpec) -> Option<[f64; 2]> {
     match node.last_layer().1 {
         LayerSpec::Softmax(_) => Some([0.0, 1.0]),

@@ -14,7 +14,7 @@ use alloc::{vec, vec::Vec};
 /// even if it does not change the gradient. The value is a convention.
 const FAR: f64 = 100.0;
 
-/// The few samples with a far larger root mean square than the others.
+/// The few samples, at most an eighth of all or one, with a far larger root mean square than the others.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Outliers {
     /// The indices of the samples, in increasing order: in the data, or in the batch if only a batch was examined.
@@ -35,7 +35,8 @@ impl Outliers {
         with > thresholds.outweighs * without
     }
 
-    /// Whether a report names the samples: they are very large, or most of the gradient is due to them.
+    /// Whether a report names the samples: the largest exceeds [`FAR`] times the median one, or most of the gradient is
+    /// due to them ([`harms`](Self::harms)).
     pub fn is_told(&self, thresholds: &Thresholds) -> bool {
         self.size[0] > FAR * self.size[1] || self.harms(thresholds)
     }
@@ -65,8 +66,9 @@ fn sizes<T: Scalar>(width: usize, rows: &[T]) -> Vec<f64> {
 }
 
 /// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
-/// the gradient on `samples` with and without them. In the first they have the fraction of `samples` that they have of
-/// all data, and at least one. `None` if there are none, or if samples have different lengths.
+/// the gradient on `samples` with and without them. In the first norm they replace as many of `samples` as is their
+/// fraction of all data, at least one. `per_step` states whether outputs have a row for each step. `None` if there are
+/// none, or if samples have different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
