@@ -18,9 +18,9 @@ use std::path::Path;
 const STATE: &str = "optimizer.state";
 /// The name of the recurrent state from which the next pass starts, among the slices of a checkpoint.
 const CARRIED: &str = "carried";
-/// The name of the values at the lowest validation loss, kept for early stopping, among the slices of a checkpoint:
-/// parameters, buffers and, if it holds the weights that are evaluated (such as an average), the optimizer state, in
-/// this order.
+/// The name of the values at the lowest validation loss, kept for early stopping, among the slices of a checkpoint.
+/// They are parameters, buffers and, if it holds the weights that are evaluated (such as an average), the optimizer
+/// state.
 const BEST: &str = "best";
 /// The name of the buffers of the network, such as running statistics, among the slices of a checkpoint.
 const BUFFERS: &str = "buffers";

@@ -142,14 +142,14 @@ pub struct Thresholds {
     /// default is 1/3, a convention: below a third a loss has fallen far.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unreachable: f64,
-    /// Two limits for weight decay, both of which all matrices must pass: the cosine of updates with −w above which
-    /// updates mostly shrink the weights w, and the fraction of their first root mean square below which weights have
-    /// shrunk. Both are 0.5 by default, which are conventions.
+    /// Two limits for weight decay, both of which all matrices must pass. Above the first as their cosine with −w,
+    /// updates mostly shrink the weights w; below the second as a fraction of their first root mean square, weights
+    /// have shrunk. Both are 0.5 by default, by convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shrinks: [f64; 2],
-    /// The correlation of the gradients of two rows of one batch above which batches are not mixed, and the ratio of
+    /// The correlation of the gradients of two rows of one batch above which batches are not mixed. Then the ratio of
     /// the loss on all data to that of recent batches above which this is a warning, not a note. The defaults are 0.5,
-    /// half of the variance, and 1.5, which are conventions.
+    /// half of the variance, and 1.5, by convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unmixed: [f64; 2],
     /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. It is

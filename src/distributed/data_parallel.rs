@@ -115,9 +115,9 @@ impl<T: Scalar> DataParallel<T> {
     ///
     /// A part has whole parameter blocks and, but for the first, at least 65,536 values. A second thread of the rank
     /// sends it, which pays if a core or a network card is idle: see docs/scale.md. Parts are sent after the pass with
-    /// an active monitor, frozen blocks, several passes of a rank, or without `std`; or if each shard needs its own
-    /// pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a shard without weight. A
-    /// number of ranks that is not a power of two takes one message.
+    /// an active monitor, frozen blocks, several passes of a rank, or without `std`. So they are if each shard needs
+    /// its own pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a shard without
+    /// weight. A number of ranks that is not a power of two takes one message.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }

@@ -259,8 +259,8 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
     Ok(())
 }
 
-/// Refuses blocks that do not tile the layer's `parameters` parameters in order, a shape whose product is not the
-/// length of the block, rows that the number of gates does not divide, and names that are empty or not unique.
+/// Refuses blocks that do not tile the layer's `parameters` parameters in order, and a shape whose product is not the
+/// length of the block. Also rows that the number of gates does not divide, and names that are empty or not unique.
 pub(crate) fn check_blocks<'a>(
     blocks: impl Iterator<Item = &'a Block<'static>> + Clone,
     parameters: usize,

@@ -10,7 +10,8 @@ pub(crate) struct Segment<'a, T> {
     /// The number of steps whose gradients form one partial sum (a block) of the sums over time in the gradient of the
     /// parameters.
     pub(crate) block_steps: usize,
-    /// The number of blocks of steps after the segment, whose partial sums have already been added.
+    /// The number of such blocks after the segment in time; the backward pass has already added their partial sums to
+    /// the gradient.
     pub(crate) blocks_after: usize,
     /// Whether this is the first segment in time. It runs last, and completes the sums over time.
     pub(crate) is_first: bool,

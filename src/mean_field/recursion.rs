@@ -232,8 +232,8 @@ impl<'a> MeanField<'a> {
         }))
     }
 
-    /// The change of a gradient's norm through `depth` layers, in decades (powers of ten), negative if it shrinks: ½
-    /// Σ log10 χ₁(q_l), with χ₁ the function [`chi`](Self::chi) and q_l the variance of the pre-activations of
+    /// The change of a gradient's norm through `depth` layers, in decades (powers of ten), negative if it shrinks:
+    /// `½ Σ log10 χ₁(q_l)`. Here χ₁ is the function [`chi`](Self::chi), and q_l the variance of the pre-activations of
     /// layer l.
     ///
     /// `q` is the variance of the pre-activations of the first layer.

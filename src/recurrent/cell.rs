@@ -138,10 +138,14 @@ pub struct CellBackward<'a, T> {
 /// a cell of this crate.
 #[derive(Clone, Copy)]
 pub(super) struct UnitSizes {
+    /// The number of gates.
     pub(super) gates: usize,
-    /// The number of gates whose products are kept separate, in `u`.
+    /// The number of gates whose recurrent product `U h` is kept apart from `W x`, in `u`: the candidate of a GRU scales
+    /// it first.
     pub(super) separate: usize,
+    /// The number of values of the cell state, such as c of an LSTM, per unit.
     pub(super) cell_state: usize,
+    /// The number of values per unit that a stage leaves for the next.
     pub(super) between_stages: usize,
     /// Whether the stage writes an operand, the vector that the products of the next stage multiply by U.
     pub(super) operand: bool,

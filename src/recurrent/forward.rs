@@ -117,8 +117,8 @@ impl Unrolled {
     /// is memory for the values that the monitor of `ctx` receives; empty without a monitor.
     ///
     /// `slabs` are, in this order: the pre-activations z, the separate products u, the operands (vectors that a stage
-    /// writes for the next product), cell states, y, final h, final cell state, masked h, and h and cell state before
-    /// zoneout. z holds `W x + b` on entry. For each stage of the cell:
+    /// writes for the next product), cell states, and y. Then follow final h, final cell state, masked h, and h and
+    /// cell state before zoneout. z holds `W x + b` on entry. For each stage of the cell:
     ///
     /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or one of these with the cell's
     ///    own operand in place of `h_{t−1}`;

@@ -4,7 +4,9 @@ use chainrule::{
     BatchShape, Error, Layer,
     activation::Relu,
     dataset::{Dataset, Standardize},
-    diagnosis::{Cause, Change, Diagnosis, Fix, FixContext, Report, Severity, Trial, first_check, suggest_fixes},
+    diagnosis::{
+        Cause, Change, Diagnosis, Fix, FixContext, Report, Severity, Trial, first_check, fix::Lsuv, suggest_fixes,
+    },
     initializer::{ByGate, Constant, He, Zeros},
     layer::{LayerSpec, Linear, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Target},
@@ -96,6 +98,32 @@ fn trial_says_where_none_helps() -> Result<(), Error> {
     for others in [&w[1..], &[&w[..], &[0.0]].concat()] {
         assert!(matches!(trial.run(&described, others, &fixes), Err(Error::Length { .. })));
     }
+    Ok(())
+}
+
+/// The trial of a fix that rescales weights on the data trains from the weights that the fix gives on these data. A
+/// batch has the steps of sequences in another order than the data.
+#[test]
+fn weights_are_rescaled_on_sequences_as_they_are() -> Result<(), Error> {
+    let (samples, steps) = (16, 5);
+    let x: Vec<f32> = normal(samples * steps).iter().enumerate().map(|(i, x)| x * (1 + i % steps) as f32).collect();
+    let y: Vec<f32> = x.chunks(steps).map(|row| row[0]).collect();
+    let data = Dataset::sequences(1, steps, &x, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(1).lstm(6).last_step().linear(6).tanh().linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
+    let (_, _, fixes) = fixes(&normal(64 * WIDTH))?;
+    let lsuv = Lsuv::default();
+    let mut fix = fixes[0].clone();
+    fix.change = Change::Lsuv(lsuv);
+    let fix = [fix];
+    let (loss, transform) = (MeanSquaredError::new(), || Box::new(Sgd::new(1e-2)) as Box<dyn GradientTransform<f32>>);
+    let trial = Trial::new(&data, &loss, &transform, 1000).batch_size(samples).seeds(1);
+    let tried = trial.run(&described, &w, &fix)?;
+    let mut rescaled = w.clone();
+    lsuv.apply(&network, &mut rescaled, &x, BatchShape::sequences(samples, steps))?;
+    let expected = trial.run(&described, &rescaled, &fix)?;
+    assert!(w != rescaled, "nothing was rescaled");
+    assert_eq!(tried.outcomes[0].losses, expected.baseline.losses);
     Ok(())
 }
 

@@ -72,9 +72,20 @@ impl Lsuv {
         x: &[T],
         shape: BatchShape<'_>,
     ) -> Result<usize, Error> {
+        self.apply_time_major(network, w, &time_major(network.dims().input, x, shape), shape)
+    }
+
+    /// Implements [`apply`](Self::apply) for rows `x` that are time-major, as a [`Batch`](crate::dataset::Batch) has
+    /// them.
+    pub(super) fn apply_time_major<T: Scalar>(
+        &self,
+        network: &(impl Layer<T> + ?Sized),
+        w: &mut [T],
+        x: &[T],
+        shape: BatchShape<'_>,
+    ) -> Result<usize, Error> {
         require(self.tolerance >= 0.0, "the tolerance of a variance", "at least 0", self.tolerance)?;
         let mut workspace = Workspace::new(network, shape)?;
-        let x = &*time_major(network.dims().input, x, shape);
         workspace.set_dropout_key(DropoutKey::off());
         let weights: Vec<_> = workspace.blocks().iter().filter(|block| block.role == Role::Weight).cloned().collect();
         let hidden = &weights[..weights.len().saturating_sub(1)];

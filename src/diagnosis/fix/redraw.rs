@@ -7,8 +7,8 @@ use alloc::{format, string::String};
 /// Draws parameters again from the network's own initializers.
 ///
 /// Independent draws of all parameters separate units that were set to equal values. For other causes only the
-/// parameters of the layers that the finding names are drawn, and only if the measured decades are more than one away
-/// from the prediction, or an intervention over time shows that it helps.
+/// parameters of the layers that the finding names are drawn. That needs measured decades more than one away from the
+/// prediction, or an intervention over time that shows the effect.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 

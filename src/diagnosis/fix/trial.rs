@@ -317,7 +317,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
                         let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
                         let mut batch = Batch::new(data, samples.len());
                         batch.gather(data, &samples, crate::workspace::per_step(&*network))?;
-                        if lsuv.apply(&*network, &mut parameters, batch.x(), batch.shape()).is_err() {
+                        if lsuv.apply_time_major(&*network, &mut parameters, batch.x(), batch.shape()).is_err() {
                             return Ok(None);
                         }
                     }

@@ -25,8 +25,8 @@ const NOT_FINITE: &str = "#d400d4";
 /// The colour of a link that no gradient reached.
 const NO_GRADIENT: &str = "#d8d8d8";
 
-/// Returns the colour of a link for its decades (powers of ten by which it changes the gradient's norm) in one pass:
-/// white at 0, blue for a smaller gradient, red for a larger one, grey for `None` (no gradient).
+/// Returns the colour of a link for its decades (powers of ten by which it changes the gradient's norm) in one pass.
+/// It is white at 0, blue for a smaller gradient, red for a larger one, grey for `None` (no gradient).
 fn colour(decades: Option<f64>) -> String {
     match decades {
         None => NO_GRADIENT.into(),

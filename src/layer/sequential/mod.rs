@@ -290,8 +290,8 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// Saved: the rows between layers that the backward pass reads, and the saved values of each layer. Scratch: two
-    /// buffers for the other rows between layers, or one for two layers; the largest scratch of any layer; with threads
-    /// the scratch of spans (layers through which each thread takes some of the samples).
+    /// buffers for the other rows between layers, or one for two layers, and the largest scratch of any layer. With
+    /// threads also the scratch of spans (layers through which each thread takes some of the samples).
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         T::sequential_memory(self, shape, mode)
     }

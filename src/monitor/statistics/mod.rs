@@ -107,8 +107,8 @@ impl Statistics {
         &self.run
     }
 
-    /// Returns the decades (powers of ten) by which each link of the main path changes the norm of the gradient, over
-    /// the monitored passes.
+    /// Returns the decades (powers of ten) by which each link changes the norm of the gradient, over the monitored
+    /// passes. Links inside branches, and those over time, are left out.
     pub fn history(&self) -> &BudgetHistory {
         &self.history
     }

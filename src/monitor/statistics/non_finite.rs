@@ -30,7 +30,7 @@ pub enum NonFiniteOrigin {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NonFinite {
-    /// The monitored pass, counted from 0.
+    /// The index, from 0, of the pass among the monitored ones; a pass without the monitor does not count.
     pub pass: u64,
     /// The stage of the update in which the value was computed.
     pub origin: NonFiniteOrigin,

@@ -296,10 +296,10 @@ impl RunStatistics {
     pub fn has_relapsed(&self) -> bool {
         self.lost >= SETTLED
     }
-    /// Whether the loss stagnates: after at least 25 passes the targets are not [fitted](Self::has_fitted), and the
-    /// mean of about the last five losses has not fallen by a tenth (of its magnitude) below the lower of two values,
-    /// the first loss and the loss after 10 passes. A fall in the first passes does not count: outputs that ignore the
-    /// input have it, too.
+    /// Whether the loss stagnates after at least 25 passes: the targets are not [fitted](Self::has_fitted), and the
+    /// mean of about the last five losses has not fallen by a tenth of its magnitude. It must fall from the lower of
+    /// two values, the first loss and the loss after 10 passes. A fall in the first passes does not count: outputs that
+    /// ignore the input have it, too.
     pub fn stagnates(&self) -> bool {
         let lately = self.recent.mean();
         let flat =
