@@ -17,8 +17,8 @@ pub(crate) enum Report {
 }
 
 impl Report {
-    /// Exchanges the reports of all ranks, which must all call it. Returns the first rank that reports a loss that is not
-    /// finite, and the index in the data set of the sample with that loss.
+    /// Exchanges the reports of all ranks, which must all call it. Returns the first rank that reports a loss that is
+    /// not finite, and the index in the data set of the sample with that loss.
     ///
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.

@@ -140,8 +140,8 @@ pub struct CellBackward<'a, T> {
 pub(super) struct UnitSizes {
     /// The number of gates.
     pub(super) gates: usize,
-    /// The number of gates whose recurrent product `U h` is kept apart from `W x`, in `u`: the candidate of a GRU scales
-    /// it first.
+    /// The number of gates whose recurrent product `U h` is kept apart from `W x`, in `u`: the candidate of a GRU
+    /// scales it first.
     pub(super) separate: usize,
     /// The number of values of the cell state, such as c of an LSTM, per unit.
     pub(super) cell_state: usize,
