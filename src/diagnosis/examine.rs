@@ -1,6 +1,8 @@
 //! The diagnosis: collects facts about a network and runs the rules on them.
 
-use super::{Finding, Report, Thresholds, health::time_major, intervention::Experiments, rules, setup, task::Task};
+use super::{
+    Finding, Report, Thresholds, difference, health::time_major, intervention::Experiments, rules, setup, task::Task,
+};
 use crate::{
     batch_shape::BatchShape,
     block::{Blocks, Gate, Role},
@@ -86,6 +88,8 @@ pub struct Diagnosis<'a> {
     pub(super) gates: Vec<(String, Vec<(Gate, f64)>)>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
+    /// The root mean square of each block of the given parameters, by its name; empty without parameters.
+    pub(super) sizes: Vec<(String, f64)>,
     pub(super) task: Option<Task>,
     pub(super) statistics: Option<&'a Statistics>,
     /// Whether the statistics are those of the pass of the interventions, which is made in `f64`.
@@ -114,6 +118,7 @@ impl<'a> Diagnosis<'a> {
             gates: Vec::new(),
             trajectories: Vec::new(),
             experiments: None,
+            sizes: Vec::new(),
             task: None,
             statistics: None,
             is_examined_alone: false,
@@ -155,7 +160,8 @@ impl<'a> Diagnosis<'a> {
             }
         }
         let gates = rules::by_biases(&blocks, w);
-        Ok(Diagnosis { certificate: Some(certificate), recurrent, gates, ..self })
+        let sizes = difference::sizes(network, w);
+        Ok(Diagnosis { certificate: Some(certificate), recurrent, gates, sizes, ..self })
     }
 
     /// Adds measurements of each recurrent layer along a sequence of the data. These are its Lyapunov exponents, by
@@ -236,7 +242,11 @@ impl<'a> Diagnosis<'a> {
             Err(Error::CustomPart { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(Diagnosis { experiments, ..self })
+        let sizes = match self.node.build_to_look_at() {
+            Ok(network) => difference::sizes(&*network, &wide(w)),
+            Err(_) => self.sizes,
+        };
+        Ok(Diagnosis { experiments, sizes, ..self })
     }
 
     /// Adds the measurements of a training, or of a single pass.

@@ -2,6 +2,7 @@
 //! fixes for it.
 
 mod cause;
+mod difference;
 mod examine;
 mod figures;
 mod finding;
