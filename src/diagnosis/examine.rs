@@ -1,7 +1,8 @@
 //! The diagnosis: collects facts about a network and runs the rules on them.
 
 use super::{
-    Finding, Report, Thresholds, difference, health::time_major, intervention::Experiments, rules, setup, task::Task,
+    Finding, Report, Thresholds, curvature::Curvature, difference, health::time_major, intervention::Experiments,
+    rules, setup, task::Task,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -91,6 +92,7 @@ pub struct Diagnosis<'a> {
     /// The root mean square of each block of the given parameters, by its name; empty without parameters.
     pub(super) sizes: Vec<(String, f64)>,
     pub(super) task: Option<Task>,
+    pub(super) curvature: Option<Curvature>,
     pub(super) statistics: Option<&'a Statistics>,
     /// Whether the statistics are those of the pass of the interventions, which is made in `f64`.
     pub(super) is_examined_alone: bool,
@@ -120,6 +122,7 @@ impl<'a> Diagnosis<'a> {
             experiments: None,
             sizes: Vec::new(),
             task: None,
+            curvature: None,
             statistics: None,
             is_examined_alone: false,
             span: None,

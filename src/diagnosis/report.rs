@@ -131,6 +131,7 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
         let dropout = if task.masked.is_some() { ", masks of dropout" } else { "" };
         all.push(format!("data and loss (labels, range of the outputs, largest sample{dropout})"));
     }
+    all.extend(diagnosis.curvature.as_ref().map(|curvature| curvature.sentence()));
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
     if passes > 0 && updates == 0 {
         // A pass in `f64` says nothing of another format.

@@ -68,6 +68,16 @@ pub struct Thresholds {
     /// for a warning, and for a critical finding. Half a decade, and two decades, below the range of `long_step`.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_step: [f64; 2],
+    /// The rate over the largest that is stable, 2/λ with λ the largest [curvature](super::Diagnosis::curvature) of
+    /// the loss, above which a rate is too high: for a warning, and for a critical finding. Training at the edge of
+    /// stability has 0.98 to 1.05 (Cohen et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al. 2020).
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub edge: [f64; 2],
+    /// The fraction of the way along the direction of largest [curvature](super::Diagnosis::curvature) that all steps
+    /// together go, below which they are too short for a loss that stands still. One for a warning, and one for a
+    /// critical finding. At 1 − 1/e the time constant of that direction is as long as the run.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub covered: [f64; 2],
     /// The root mean square of the inputs above which they are not scaled: for a warning, and for a critical finding.
     /// LeCun et al. 1998, section 4.3, ask for 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -168,6 +178,8 @@ impl Default for Thresholds {
             low_clip: [0.1, 0.01],
             small_step: -4.0,
             short_step: [-4.5, -6.0],
+            edge: [1.2, 2.0],
+            covered: [0.632, 0.01],
             input: [5.0, 20.0],
             small_input: [0.1, 0.01],
             target: [10.0, 100.0],

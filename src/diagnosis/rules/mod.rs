@@ -3,6 +3,7 @@
 mod angles;
 mod data;
 mod depth;
+mod edge;
 mod format;
 mod gates;
 mod steps;
@@ -40,6 +41,7 @@ pub(super) const ALL: &[Rule] = &[
     depth::over_depth,
     angles::angles,
     steps::long,
+    edge::unstable,
     steps::cliff,
     steps::clipping,
     steps::frozen,
@@ -69,10 +71,7 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
 /// Whether a falling loss is evidence against the cause.
 fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
-    !matches!(
-        cause,
-        BadData | SquashedOutputs | UnmixedBatches | DropoutTooHeavy | Overflow | NotANumber | ConstantWeights | Cliff
-    )
+    !matches!(cause, BadData | SquashedOutputs | UnmixedBatches | DropoutTooHeavy | Overflow | NotANumber | ConstantWeights | Cliff)
 }
 
 /// Sorts the findings, likeliest root cause first: causes before their effects, then by decreasing severity.
