@@ -2,6 +2,7 @@
 //! fixes for it.
 
 mod cause;
+mod columns;
 mod curvature;
 mod difference;
 mod examine;

@@ -48,6 +48,7 @@ pub(super) const ALL: &[Rule] = &[
     format::subnormal,
     task::unmixed,
     task::dropout,
+    data::columns,
     steps::short,
     task::information,
 ];
