@@ -14,11 +14,11 @@ use crate::{
         columns::{Columns, Entering},
         first_output, outputs,
         rules::layer_of_block,
-        task::{Outliers, Sizes},
+        task::{Outliers, Sizes, as_in_run},
     },
     error::Error,
     initializer::{Initializer, Orthogonal, Shape},
-    layer::{DropoutKey, Layer, LayerSpec, Mode, initialize},
+    layer::{Layer, LayerSpec, initialize},
     monitor::{GradientMonitor, StateStatistics, Statistics},
     random::{Normals, generator},
     workspace::Workspace,
@@ -231,8 +231,9 @@ impl Bench<'_> {
         self.passes.set(self.passes.get() + 1);
         let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, (Statistics::new(), monitor));
         let (mut rng, mut normals) = (generator(!self.seed), Normals::new());
-        workspace.set_dropout_key(DropoutKey::off());
-        let output = workspace.forward_with(w, x, self.shape, Mode::to_examine(network), &mut seen)?;
+        let (key, mode) = as_in_run(network);
+        workspace.set_dropout_key(key);
+        let output = workspace.forward_with(w, x, self.shape, mode, &mut seen)?;
         output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng));
         workspace.backward_with(w, &mut seen)?;
         Ok(seen.0)

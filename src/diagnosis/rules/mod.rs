@@ -72,7 +72,7 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
 /// Whether a falling loss is evidence against the cause.
 fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
-    !matches!(cause, BadData | SquashedOutputs | UnmixedBatches | DropoutTooHeavy | Overflow | NotANumber | ConstantWeights | Cliff)
+    !matches!(cause, BadData | SquashedOutputs | UnmixedBatches | Overflow | NotANumber | ConstantWeights | Cliff)
 }
 
 /// Sorts the findings, likeliest root cause first: causes before their effects, then by decreasing severity.

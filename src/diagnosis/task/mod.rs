@@ -151,6 +151,15 @@ pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     }
 }
 
+/// Returns the dropout key and the mode of a pass with the masks that a run draws: always the same ones, so that two
+/// passes differ by what was changed alone. Without masks the mode is that of an [analysis](Mode::to_examine).
+pub(super) fn as_in_run<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> (DropoutKey, Mode) {
+    match network.spec().parts().iter().any(|(_, part)| heaviest_masks(part).is_some()) {
+        true => (DropoutKey::new(0, 0), Mode::Train),
+        false => (DropoutKey::off(), Mode::to_examine(network)),
+    }
+}
+
 /// Returns the lowest and the highest output of the last layer, if it is a softmax or a bounded activation.
 fn range(node: &LayerSpec) -> Option<[f64; 2]> {
     match node.last_layer().1 {
