@@ -397,7 +397,9 @@ fn diagnosis_of_any_depth_takes_few_passes() -> Result<(), Error> {
             if let Ok(block) = blocks.get("6.weight") {
                 w[block.range.clone()].iter_mut().for_each(|w| *w *= factor);
             }
-            let report = diagnosis.clone().interventions(&w, &x, shape)?.report();
+            let (loss, data) =
+                (CrossEntropy::new(), Dataset::sequences(width, steps, &x, Target::Classes(&[0, 1, 1, 0]))?);
+            let report = diagnosis.clone().task(&w, &data, &loss)?.interventions(&w, &x, shape)?.report();
             let text = format!("{report}");
             sick += usize::from(!report.is_healthy());
             // Pairs are tried where no single change mends the gradient.
