@@ -1,6 +1,9 @@
 //! The diagnosis: collects facts about a network and runs the rules on them.
 
-use super::{Finding, Report, Thresholds, health::time_major, intervention::Experiments, rules, setup, task::Task};
+use super::{
+    Finding, Report, Thresholds, curvature::Curvature, difference, health::time_major, intervention::Experiments,
+    rules, setup, task::Task,
+};
 use crate::{
     batch_shape::BatchShape,
     block::{Blocks, Gate, Role},
@@ -88,7 +91,10 @@ pub struct Diagnosis<'a> {
     pub(super) gates: Vec<(String, Vec<(Gate, f64)>)>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
+    /// The root mean square of each block of the given parameters, by its name; empty without parameters.
+    pub(super) sizes: Vec<(String, f64)>,
     pub(super) task: Option<Task>,
+    pub(super) curvature: Option<Curvature>,
     pub(super) statistics: Option<&'a Statistics>,
     /// Whether `statistics` are those of the one pass in `f64` that the interventions make, not of a training run.
     pub(super) is_examined_alone: bool,
@@ -117,7 +123,9 @@ impl<'a> Diagnosis<'a> {
             gates: Vec::new(),
             trajectories: Vec::new(),
             experiments: None,
+            sizes: Vec::new(),
             task: None,
+            curvature: None,
             statistics: None,
             is_examined_alone: false,
             span: None,
@@ -158,7 +166,8 @@ impl<'a> Diagnosis<'a> {
             }
         }
         let gates = rules::by_biases(&blocks, w);
-        Ok(Diagnosis { certificate: Some(certificate), recurrent, gates, ..self })
+        let sizes = difference::sizes(network, w);
+        Ok(Diagnosis { certificate: Some(certificate), recurrent, gates, sizes, ..self })
     }
 
     /// Adds measurements of each recurrent layer along a sequence of the data. These are its Lyapunov exponents, by
@@ -247,7 +256,11 @@ impl<'a> Diagnosis<'a> {
             Err(Error::CustomPart { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(Diagnosis { experiments, ..self })
+        let sizes = match self.node.build_to_look_at() {
+            Ok(network) => difference::sizes(&*network, &wide(w)),
+            Err(_) => self.sizes,
+        };
+        Ok(Diagnosis { experiments, sizes, ..self })
     }
 
     /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass.

@@ -1,11 +1,11 @@
 //! Gradient health as a unit test.
 
-use super::{Diagnosis, Report};
+use super::{Diagnosis, Report, task::as_in_run};
 use crate::{
     batch_shape::BatchShape,
     dataset::first_non_finite,
     error::Error,
-    layer::{DropoutKey, Layer, Mode, initialize},
+    layer::{Layer, initialize},
     monitor::Statistics,
     random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
@@ -112,8 +112,9 @@ pub(super) fn check<T: Scalar>(
     let x = &*time_major(network.dims().input, x, shape);
     let (mut workspace, mut seen) = (Workspace::new(network, shape)?, Statistics::new());
     let (mut rng, mut normals) = (generator(!seed), Normals::new());
-    workspace.set_dropout_key(DropoutKey::off());
-    let output = workspace.forward_with(w, x, shape, Mode::to_examine(network), &mut seen)?;
+    let (key, mode) = as_in_run(network);
+    workspace.set_dropout_key(key);
+    let output = workspace.forward_with(w, x, shape, mode, &mut seen)?;
     output.dy.iter_mut().for_each(|dy| *dy = scalar(normals.next(&mut rng)));
     workspace.backward_with(w, &mut seen)?;
     let diagnosis =

@@ -2,6 +2,9 @@
 //! fixes for it.
 
 mod cause;
+mod columns;
+mod curvature;
+mod difference;
 mod examine;
 mod figures;
 mod finding;

@@ -1,6 +1,6 @@
 //! The report: the faults, and for each its layer, beginning, size and factor of the chain rule.
 
-use super::{Cause, Diagnosis, Finding, Severity, TrialReport, figures::count, fix::is_seen_within};
+use super::{Cause, Diagnosis, Finding, Severity, TrialReport, difference, figures::count, fix::is_seen_within};
 use crate::{
     monitor::{BudgetHistory, Factor, Shares},
     theory::Certificate,
@@ -83,6 +83,9 @@ pub struct Report {
     /// The standard deviation of the predicted decades over random networks with the widths of this one, for one input.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_spread: f64,
+    /// Why the measured and the predicted decades differ, as phrases, where they differ by more than two standard
+    /// deviations and by more than 0.3. Empty otherwise.
+    pub difference: Vec<String>,
     /// The upper bound of the certificate on the decades from loss to input, if there is a certificate.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
@@ -129,6 +132,7 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
         let dropout = if task.masked.is_some() { ", masks of dropout" } else { "" };
         all.push(format!("data and loss (labels, range of the outputs, largest sample{dropout})"));
     }
+    all.extend(diagnosis.curvature.as_ref().map(|curvature| curvature.sentence()));
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
     if passes > 0 && updates == 0 {
         // A pass in `f64` says nothing of another format.
@@ -208,11 +212,13 @@ impl Report {
             })
             .collect();
         let passes = diagnosis.statistics.map_or(0, |statistics| statistics.run().passes());
+        let decades = [diagnosis.measured(), diagnosis.prediction.decades_to_first_weights()];
         Report {
             findings,
+            difference: difference::reasons(diagnosis, &rows, decades),
             rows,
             passes,
-            decades: [diagnosis.measured(), diagnosis.prediction.decades_to_first_weights()],
+            decades,
             predicted_spread: diagnosis.prediction.standard_deviation(),
             certified: diagnosis.certificate.as_ref().and_then(|certificate| certificate.decades()),
             states: states(diagnosis),

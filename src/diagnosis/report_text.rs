@@ -138,6 +138,9 @@ impl Report {
         if self.decades[1].is_some_and(f64::is_finite) && off >= CERTAIN {
             text += &format!("predicted: ± {off:.1} decades from one random network of these widths to the next\n");
         }
+        if !self.difference.is_empty() {
+            text += &format!("measured and predicted differ: {}\n", self.difference.join("; "));
+        }
         match self.certified {
             Some(f64::NEG_INFINITY) => text += "certified: no gradient reaches the input, whatever the input\n",
             // A bound above −1 decade excludes almost nothing.

@@ -75,6 +75,16 @@ pub struct Thresholds {
     /// that of [`small_step`](Self::small_step).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_step: [f64; 2],
+    /// The rate over the largest that is stable, 2/λ with λ the largest [curvature](super::Diagnosis::curvature) of
+    /// the loss, above which a rate is too high: for a warning, and for a critical finding. Training at the edge of
+    /// stability has 0.98 to 1.05 (Cohen et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al. 2020).
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub edge: [f64; 2],
+    /// The fraction of the way along the direction of largest [curvature](super::Diagnosis::curvature) that all steps
+    /// together go, below which they are too short for a loss that stands still. One for a warning, and one for a
+    /// critical finding. At 1 − 1/e the time constant of that direction is as long as the run.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub covered: [f64; 2],
     /// The root mean square above which inputs are not scaled, \[warning, critical\]: 5 and 20 by default. The first
     /// pre-activations must be above it too. The first value is also the ratio to the median sample above which a
     /// sample may be one of few that are far larger than the others. LeCun et al. 1998, section 4.3, ask for 1.
@@ -184,6 +194,8 @@ impl Default for Thresholds {
             low_clip: [0.1, 0.01],
             small_step: -4.0,
             short_step: [-4.5, -6.0],
+            edge: [1.2, 2.0],
+            covered: [0.632, 0.01],
             input: [5.0, 20.0],
             small_input: [0.1, 0.01],
             target: [10.0, 100.0],

@@ -138,6 +138,11 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         matches!(self.passes, Passes::Dual(_))
     }
 
+    /// The number of samples of the batch.
+    pub(crate) fn samples(&self) -> usize {
+        self.shape.batch
+    }
+
     /// Returns the product `H v` of the Hessian and the direction `v`.
     ///
     /// # Errors

@@ -3,12 +3,17 @@
 use chainrule::{
     Activation, BatchShape, Blocks, Error, Layer, Scalar,
     activation::{Gelu, Identity, Tanh},
+    dataset::{Batch, Dataset},
+    diagnosis::{Cause, Diagnosis, Report, Severity},
     initializer::LeCun,
-    layer::{ActivationLayer, Dropout, Linear, Sequential, initialize},
+    layer::{ActivationLayer, Dropout, DropoutKey, Linear, Sequential, initialize},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
+    monitor::Statistics,
     random::{Normals, generator},
     recurrent::{Elman, Lstm, Recurrent},
-    theory::{Hessian, unit_sensitivities},
+    theory::{Hessian, InputStatistics, unit_sensitivities},
+    trainer::{TrainConfig, Trainer},
+    transform::Sgd,
     workspace::Workspace,
 };
 
@@ -187,5 +192,166 @@ fn sensitivity_of_a_linear_unit_is_the_closed_form() -> Result<(), Error> {
     let found = unit_sensitivities(&gated, &w, &x)?.expect("a recurrent layer")[0];
     assert!(found.sensitivity > 0.1 * expected, "{found:?} {expected}");
     assert!(unit_sensitivities::<f64>(&Linear::new(1, 1), &[0.0; 2], &[1.0])?.is_none());
+    Ok(())
+}
+
+/// A full-batch run of gradient descent on the mean square, with what was seen and the parameters at the end.
+struct Descent {
+    network: Sequential<f64>,
+    x: Vec<f64>,
+    t: Vec<f64>,
+    first: Vec<f64>,
+    w: Vec<f64>,
+    seen: Statistics,
+}
+
+impl Descent {
+    fn of(network: Sequential<f64>, x: Vec<f64>, t: Vec<f64>, sgd: Sgd, steps: usize) -> Result<Self, Error> {
+        let data = Dataset::rows(network.dims().input, &x, Target::Values(&t))?;
+        let config = TrainConfig { seed: 3, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(&network, MeanSquaredError::new(), sgd, config)?;
+        let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, t.len()));
+        let (first, all) = (trainer.parameters().to_vec(), (0..t.len()).collect::<Vec<_>>());
+        for _ in 0..steps {
+            if trainer.step(&data, &mut batch, &all, &mut seen).is_err() {
+                break;
+            }
+        }
+        let w = trainer.parameters().to_vec();
+        drop((trainer, data));
+        Ok(Descent { network, x, t, first, w, seen })
+    }
+
+    /// The report with the curvature at the parameters `w`.
+    fn report(&self, w: &[f64], rate: f64, momentum: f64) -> Result<Report, Error> {
+        let (loss, shape, target) = (MeanSquaredError::new(), BatchShape::batch(self.t.len()), Target::Values(&self.t));
+        let mut hessian = Hessian::new(&self.network, w, &self.x, shape, &loss, target)?;
+        let diagnosis = Diagnosis::new(&self.network, InputStatistics::of_rows(&self.x)?)?;
+        Ok(diagnosis.statistics(&self.seen).curvature(&mut hessian, rate, momentum)?.report())
+    }
+
+    fn plain(&self) -> Result<Report, Error> {
+        let diagnosis = Diagnosis::new(&self.network, InputStatistics::of_rows(&self.x)?)?;
+        Ok(diagnosis.statistics(&self.seen).report())
+    }
+}
+
+fn blames(report: &Report, cause: Cause) -> bool {
+    report.root().is_some_and(|root| root.cause == cause)
+}
+
+/// A linear regression with the Hessian diag(1, 4, 9, 16): H = 2/n XᵀX for rows along the axes.
+fn quadratic(rate: f64, momentum: f64, steps: usize) -> Result<Descent, Error> {
+    let network = Sequential::<f64>::input(4).layer(Linear::new(4, 1).without_bias()).build()?;
+    let mut x = vec![0.0; 16];
+    (0..4).for_each(|i| x[5 * i] = 2.0_f64.sqrt() * (i + 1) as f64);
+    Descent::of(network, x, vec![1.0, -2.0, 3.0, -4.0], Sgd::new(rate).momentum(momentum), steps)
+}
+
+/// On a quadratic, descent converges below 2 (1 + β)/λ and diverges above; λ is 16 here.
+#[test]
+fn rate_is_judged_by_the_edge_of_stability() -> Result<(), Error> {
+    for momentum in [0.0, 0.5] {
+        let edge = 2.0 * (1.0 + momentum) / 16.0;
+        for (share, is_blamed) in [(0.3, false), (0.95, false), (1.5, true), (3.0, true)] {
+            let run = quadratic(share * edge, momentum, 30)?;
+            let report = run.report(&run.first, share * edge, momentum)?;
+            assert_eq!(blames(&report, Cause::LearningRateTooHigh), is_blamed, "{share} {momentum}: {report}");
+            let text = format!("{report}");
+            assert!(text.contains("the largest curvature of the loss on 4 samples, λ, is 16"), "{text}");
+            let [rate, largest] = [share * edge, edge].map(|rate| format!("{rate:.3}"));
+            let told = format!("is {share} times the largest that is stable, ");
+            assert!(!is_blamed || text.contains(&told), "{told} {rate} {largest}: {text}");
+        }
+    }
+    Ok(())
+}
+
+/// A rate above the edge is a note as long as no loss has climbed.
+#[test]
+fn rate_above_the_edge_is_a_note_before_the_training() -> Result<(), Error> {
+    let run = quadratic(0.5, 0.0, 0)?;
+    let report = run.report(&run.first, 0.5, 0.0)?;
+    assert!(report.is_healthy(), "{report}");
+    let note = report.findings.iter().find(|finding| finding.cause == Cause::LearningRateTooHigh);
+    assert!(note.is_some_and(|note| note.severity == Severity::Note && note.because.contains("ηλ/2 is 4")), "{report}");
+    Ok(())
+}
+
+/// Progressive sharpening ends at the edge, where ηλ/2 is near 1: no fault, for it is the usual end of a training.
+#[test]
+fn training_at_the_edge_of_stability_is_healthy() -> Result<(), Error> {
+    let network = Sequential::<f64>::input(4).linear(24).activation(Tanh).linear(24).activation(Tanh).linear(1);
+    let x = normal(5, 240);
+    let t = x.chunks(4).map(|row| (2.0 * row[0]).sin() * row[1].cos()).collect();
+    let run = Descent::of(network.build()?, x, t, Sgd::new(0.2), 800)?;
+    let report = run.report(&run.w, 0.2, 0.0)?;
+    assert!(report.is_healthy(), "{report}");
+    let phrase = report.examined.iter().find_map(|phrase| phrase.split_once("ηλ/2 is "));
+    let edge: f64 = phrase.and_then(|(_, edge)| edge.parse().ok()).expect("a number");
+    assert!((0.8..1.2).contains(&edge), "{edge}");
+    Ok(())
+}
+
+/// A loss that stands still accuses the rate only if no direction was covered; the size of updates does not count.
+#[test]
+fn curvature_replaces_the_size_of_updates() -> Result<(), Error> {
+    // Of 40 steps at ηλ = 1e-4 each, 0.4 % of the way: 1 − exp(−0.004).
+    let slow = quadratic(1e-4 / 16.0, 0.0, 40)?;
+    let report = slow.report(&slow.w, 1e-4 / 16.0, 0.0)?;
+    assert!(blames(&report, Cause::LearningRateTooLow), "{report}");
+    assert!(report.root().is_some_and(|root| root.text.contains(" 40 steps go 0.399 % of the way")), "{report}");
+    // Weights near 0 move by many times their size, which is no harm of the rate: the targets are unlearnable.
+    let network =
+        Sequential::<f64>::input(4).layer(Linear::new(4, 1).weights(LeCun::normal().gain(0.01)).without_bias());
+    let noise = Descent::of(network.build()?, normal(11, 240), normal(12, 60), Sgd::new(0.1), 4)?;
+    assert!(blames(&noise.plain()?, Cause::LearningRateTooHigh), "{}", noise.plain()?);
+    let report = noise.report(&noise.w, 0.1, 0.0)?;
+    assert!(!report.findings.iter().any(|finding| finding.cause == Cause::LearningRateTooHigh), "{report}");
+    Ok(())
+}
+
+#[test]
+fn curvature_says_so_where_it_is_by_differences_and_refuses_large_batches() -> Result<(), Error> {
+    #[derive(Clone, Copy, Debug)]
+    struct Own;
+    impl Activation for Own {
+        fn value<T: Scalar>(&self, z: T) -> T {
+            z
+        }
+        fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T {
+            T::one()
+        }
+    }
+    let network = Sequential::<f64>::input(4).layer(Linear::new(4, 1).without_bias()).activation(Own).build()?;
+    let known = quadratic(0.01, 0.0, 2)?;
+    let run = Descent::of(network, known.x.clone(), known.t.clone(), Sgd::new(0.01), 2)?;
+    let [exact, other] = [known.report(&known.w, 0.01, 0.0)?, run.report(&run.w, 0.01, 0.0)?];
+    let said = |report: &Report| report.examined.iter().any(|phrase| phrase.contains("λ, is 16, by differences"));
+    assert!(!said(&exact) && said(&other), "{exact}{other}");
+    let (loss, x, t) = (MeanSquaredError::new(), normal(1, 260), normal(2, 65));
+    let refuses = |rows: usize, rate: f64, momentum: f64| {
+        let (x, target) = (&x[..4 * rows], Target::Values(&t[..rows]));
+        let mut hessian = Hessian::new(&known.network, &known.w, x, BatchShape::batch(rows), &loss, target).unwrap();
+        let diagnosis = Diagnosis::new(&known.network, InputStatistics::new(1.0).unwrap()).unwrap();
+        matches!(diagnosis.curvature(&mut hessian, rate, momentum), Err(Error::Parameter { .. }))
+    };
+    assert!(refuses(65, 0.1, 0.0) && refuses(4, -0.1, 0.0) && refuses(4, f64::NAN, 0.0) && refuses(4, 0.1, 1.0));
+    assert!(!refuses(64, 0.1, 0.9));
+    Ok(())
+}
+
+/// Masks are the same in each product, and the statistics of a norm are those of the batch: a product is a function.
+#[test]
+fn products_with_dropout_and_norms_repeat_exactly() -> Result<(), Error> {
+    let builder = Sequential::<f64>::input(3).linear(6).batch_norm().activation(Tanh).layer(Dropout::new(6, 0.4)?);
+    let network = builder.linear(1).build()?;
+    let (w, x, t, loss) = (initialize(&network, 1)?, normal(2, 24), normal(3, 8), MeanSquaredError::new());
+    let mut hessian = Hessian::new(&network, &w, &x, BatchShape::batch(8), &loss, Target::Values(&t))?;
+    hessian = hessian.dropout_key(DropoutKey::new(4, 0));
+    let v = normal(4, w.len());
+    let first = hessian.times(&v)?;
+    hessian.largest_eigenvalue(10)?;
+    assert_eq!(first, hessian.times(&v)?);
     Ok(())
 }

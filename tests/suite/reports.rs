@@ -397,7 +397,9 @@ fn diagnosis_of_any_depth_takes_few_passes() -> Result<(), Error> {
             if let Ok(block) = blocks.get("6.weight") {
                 w[block.range.clone()].iter_mut().for_each(|w| *w *= factor);
             }
-            let report = diagnosis.clone().interventions(&w, &x, shape)?.report();
+            let (loss, data) =
+                (CrossEntropy::new(), Dataset::sequences(width, steps, &x, Target::Classes(&[0, 1, 1, 0]))?);
+            let report = diagnosis.clone().task(&w, &data, &loss)?.interventions(&w, &x, shape)?.report();
             let text = format!("{report}");
             sick += usize::from(!report.is_healthy());
             // Pairs are tried where no single change mends the gradient.
@@ -469,5 +471,56 @@ fn two_faults_of_one_budget_are_told_with_their_layers() -> Result<(), Error> {
     assert!(large.layers.iter().all(|range| number(&range.first) >= Some(13)), "{report}");
     let both = faults.iter().filter(|it| it.text.contains("none alone brings the gradient back, but two together do"));
     assert_eq!(both.count(), 1, "{report}");
+    Ok(())
+}
+
+/// A report says why forecast and measurement differ where, and only where, they differ by more than both two standard
+/// deviations of the prediction and a factor of two.
+#[test]
+fn report_says_why_measurement_and_theory_differ_only_where_they_do() -> Result<(), Error> {
+    let mut seen = [0, 0];
+    for (cause, run) in runs() {
+        let report = run.report()?;
+        let differ = match report.decades {
+            [Some(measured), Some(predicted)] if measured == predicted => false,
+            [Some(measured), Some(predicted)] => {
+                let apart = (measured - predicted).abs();
+                apart > 0.3 && apart > 2.0 * report.predicted_spread
+            }
+            _ => false,
+        };
+        seen[usize::from(differ)] += 1;
+        assert_eq!(!report.difference.is_empty(), differ, "{cause}: {report}");
+        assert_eq!(format!("{report}").contains("measured and predicted differ: "), differ, "{cause}: {report}");
+    }
+    assert!(seen.iter().all(|&count| count > 3), "{seen:?}");
+    Ok(())
+}
+
+/// What was changed is what the report says: loaded parameters by their layer and size, weights that are drawn as 0,
+/// training, and otherwise none of these.
+#[test]
+fn difference_from_theory_names_what_was_changed() -> Result<(), Error> {
+    let says = |report: &Report, phrase: &str| report.difference.iter().any(|reason| reason.contains(phrase));
+    let loaded = |report: &Report| says(report, "were changed or loaded");
+    let trained = |report: &Report| says(report, "the first watched pass agrees with theory");
+    let zero = |report: &Report| says(report, "begin at 0 by their description, and are no longer 0");
+    // Parameters as they are, without a training, and in its first pass.
+    for steps in [0, 1] {
+        let run = stack(3, Tanh, lecun).by(Sgd::new(0.0), steps).with("4.weight", |_, w| 0.02 * w);
+        let report = run.report()?;
+        assert!(loaded(&report) && !trained(&report) && !zero(&report), "{report}");
+        assert!(says(&report, "parameters of layer 4 were") && says(&report, "4.weight has"), "{report}");
+        assert!(says(&report, "most of it is in layer 4: "), "{report}");
+        #[cfg(feature = "serde")]
+        assert!(report.to_json().is_ok_and(|json| json.contains("parameters of layer 4 were changed")), "{report}");
+    }
+    // A layer that its description begins at 0: theory has no gradient behind it, the trained one has.
+    let zeros = |layer: usize| if layer == 2 { lecun(layer).weights(Zeros) } else { lecun(layer) };
+    let begun = stack(3, Tanh, zeros).by(Sgd::new(0.3), 40).report()?;
+    assert!(zero(&begun) && trained(&begun) && !loaded(&begun) && says(&begun, "weights of layer 4 begin"), "{begun}");
+    // Weights of the description that a training has made larger.
+    let grown = stack(3, Tanh, lecun).by(Sgd::new(0.5), 400).report()?;
+    assert!(trained(&grown) && !loaded(&grown) && !zero(&grown), "{grown}");
     Ok(())
 }

@@ -376,3 +376,101 @@ fn targets_that_a_loss_takes_in_a_range_are_examined() -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Normal rows of `width` columns.
+fn normal_rows(seed: u64, width: usize) -> Vec<f32> {
+    let (mut rng, mut normals) = (generator(seed), Normals::new());
+    (0..SAMPLES * width).map(|_| normals.next(&mut rng) as f32).collect()
+}
+
+/// One value in a wide row hardly changes the size of the row. Row and column are named nevertheless, in data and in a
+/// batch.
+#[test]
+fn wild_value_of_a_wide_row_is_found_with_its_column() -> Result<(), Error> {
+    let width = 512;
+    let network = Sequential::<f32>::input(width).linear(8).activation(Tanh).linear(1).build()?;
+    for (seed, sample, column, value) in [(1, 17, 300, 150.0), (2, 0, 0, -1e4), (3, 255, 511, 1e7)] {
+        let mut x = normal_rows(seed, width);
+        let y: Vec<f32> = x.chunks(width).map(|row| row[1]).collect();
+        x[sample * width + column] = value;
+        let report = before(&network, &Dataset::rows(width, &x, Target::Values(&y))?, &MeanSquaredError::new())?;
+        let found = report.findings.iter().find(|finding| finding.cause == Cause::BadData);
+        let found = found.unwrap_or_else(|| panic!("{report}"));
+        assert_eq!(found.samples, [sample], "{report}");
+        let told = format!("sample {sample} has a value far larger than the others: ");
+        assert!(found.text.starts_with(&told) && found.text.contains(&format!(" in column {column} of ")), "{report}");
+        let check = first_check(&network, &x, BatchShape::batch(SAMPLES), None, 0)?;
+        assert!(format!("{check}").contains(&format!(" in column {column} of the inputs")), "{check}");
+        // A value of the size of its neighbours, or a row that is larger as a whole, is none.
+        x[sample * width + column] = 3.0;
+        x[sample * width..][..width].iter_mut().for_each(|x| *x *= 200.0);
+        let report = before(&network, &Dataset::rows(width, &x, Target::Values(&y))?, &MeanSquaredError::new())?;
+        assert!(format!("{report}").contains(&format!("sample {sample} is far larger")), "{report}");
+    }
+    let x = normal_rows(4, width);
+    let y: Vec<f32> = x.chunks(width).map(|row| row[1]).collect();
+    let report = before(&network, &Dataset::rows(width, &x, Target::Values(&y))?, &MeanSquaredError::new())?;
+    assert!(report.findings.is_empty(), "{report}");
+    Ok(())
+}
+
+/// Inputs that are accused are told by column: the large ones by name, with their size.
+#[test]
+fn inputs_out_of_scale_name_their_columns() -> Result<(), Error> {
+    let (mut x, y) = data();
+    x.chunks_mut(WIDTH).for_each(|row| row[5] *= 1e3);
+    let size = (x.iter().skip(5).step_by(WIDTH).map(|x| x * x).sum::<f32>() / SAMPLES as f32).sqrt();
+    let (data, network) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, network()?);
+    let report = before(&network, &data, &CrossEntropy::new())?;
+    assert_eq!(root(&report), (Cause::UnscaledInput, "0"), "{report}");
+    let text = &report.root().unwrap().text;
+    assert!(text.contains(&format!("column 5 has a root mean square of {size:.0}, and the median column ")), "{text}");
+    x.iter_mut().enumerate().for_each(|(i, x)| *x *= if i % WIDTH == 5 { 0.1 } else { 100.0 });
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let report = before(&network, &data, &CrossEntropy::new())?;
+    assert!(
+        report.root().is_some_and(|root| root.text.contains("its 8 columns have root mean squares from ")),
+        "{report}"
+    );
+    // The columns of a batch, and others of several.
+    x.chunks_mut(WIDTH).for_each(|row| (row[1], row[6]) = (50.0 * row[1], 50.0 * row[6]));
+    let check = first_check(&network, &x, BatchShape::batch(SAMPLES), None, 0)?;
+    let text = &check.root().unwrap_or_else(|| panic!("{check}")).text;
+    assert!(text.contains("columns 1 and 6 have root mean squares of up to "), "{check}");
+    Ok(())
+}
+
+/// Columns of which few make the first pre-activations: a note, and a fault where the answer lies in the others.
+#[test]
+fn few_columns_that_hide_the_others_are_unscaled_input() -> Result<(), Error> {
+    let small = |x: &mut [f32], by: f32| {
+        x.iter_mut().enumerate().for_each(|(i, x)| *x *= if i % WIDTH == 6 { 1.0 } else { by });
+    };
+    let ((mut x, y), loss) = (data(), CrossEntropy::new());
+    small(&mut x, 1e-3);
+    let (data, plain) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, network()?);
+    let of = |report: &Report| report.findings.iter().find(|it| it.cause == Cause::UnscaledInput).map(|it| it.severity);
+    let forecast = before(&plain, &data, &loss)?;
+    assert!(forecast.is_healthy() && of(&forecast) == Some(Severity::Note), "{forecast}");
+    let sick = after(&plain, &data, &loss, Sgd::new(0.1), [60, 32], false)?;
+    assert_eq!(root(&sick), (Cause::UnscaledInput, "0"), "{sick}");
+    assert!(sick.root().unwrap().text.starts_with("column 6 of the inputs makes all but "), "{sick}");
+    let (described, inputs) = (plain.spec(), InputStatistics::of_rows(&x)?);
+    let context = FixContext::new(&described, inputs, sick.root().unwrap());
+    let fixes = suggest_fixes(&context.columns(chainrule::dataset::Standardize::fit(&data)?))?;
+    assert!(matches!(fixes[0].change, Change::Standardize(_)), "{fixes:?}");
+    // An answer that lies in the one column is learned.
+    let of_one: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[6] > 0.0)).collect();
+    let learned = Dataset::rows(WIDTH, &x, Target::Classes(&of_one))?;
+    let healthy = after(&plain, &learned, &loss, Sgd::new(0.3), [100, 32], false)?;
+    assert!(healthy.is_healthy(), "{healthy}");
+    // A norm over the batch makes up for it, and so do the first weights.
+    let normed = Sequential::<f32>::input(WIDTH).batch_norm().linear(24).activation(Tanh).linear(4).build()?;
+    let report = before(&normed, &data, &loss)?;
+    assert!(of(&report).is_none(), "{report}");
+    let mut w: Vec<f32> = initialize(&plain, 0)?;
+    w[..24 * WIDTH].iter_mut().enumerate().for_each(|(i, w)| *w *= if i % WIDTH == 6 { 1.0 } else { 1e3 });
+    let given = Diagnosis::new(&plain, inputs)?.task(&w, &data, &loss)?.report();
+    assert!(of(&given).is_none(), "{given}");
+    Ok(())
+}

@@ -6,7 +6,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     diagnosis::{Alteration, Cause, Diagnosis, FixContext, Report, check_parameters, first_check, suggest_fixes},
     initializer::{ByGate, Constant, He, LeCun, Zeros},
-    layer::{BranchScale, Linear, Residual, Sequential, initialize},
+    layer::{BranchScale, Dropout, Linear, Residual, Sequential, initialize},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
     random::{Normals, generator},
@@ -328,4 +328,39 @@ fn changed_layer_is_found_by_redrawing_it_alone() -> Result<(), Error> {
         assert!(intervention.before > 2.0 && intervention.after.abs() < 1.5, "{intervention}");
     }
     Ok(())
+}
+
+/// Masks of rate p multiply the gradient of a layer by (1 − p)^−½ in the mean. No critical weights make up for it. A
+/// check draws the masks, as the run does. The change that mends the budget is to draw none.
+#[test]
+fn many_masks_that_explode_the_gradient_are_heavy_dropout() -> Result<(), Error> {
+    let network = |depth: usize, rate: f64| {
+        let mut builder = Sequential::<f32>::input(WIDTH);
+        for _ in 0..depth {
+            let width = builder.width();
+            builder = builder.layer(Linear::new(width, 64).weights(He::normal())).activation(Relu);
+            builder = builder.layer(Dropout::new(64, rate)?);
+        }
+        builder.linear(4).build()
+    };
+    let (x, _) = data();
+    let shape = BatchShape::batch(ROWS);
+    let decades = |depth: usize, rate: f64| first_check(&network(depth, rate)?, &x, shape, None, 3);
+    let (heavy, none) = (decades(14, 0.6)?, decades(14, 0.0)?);
+    let [masked, plain] = [&heavy, &none].map(|report| report.decades[0].unwrap());
+    // 14 times −½ log10(0.4), within the noise of the masks.
+    let expected = -7.0 * 0.4_f64.log10();
+    assert!((masked - plain - expected).abs() < 0.6, "{masked} − {plain} for {expected}");
+    let root = heavy.root().unwrap_or_else(|| panic!("{heavy}"));
+    assert_eq!(root.cause, Cause::DropoutTooHeavy, "{heavy}");
+    assert!(root.because.contains("with all masks disabled: "), "{heavy}");
+    assert!(none.is_healthy() && decades(3, 0.5)?.is_healthy(), "{none}");
+    // Theory says the same before any pass.
+    let forecast = Diagnosis::new(&network(14, 0.6)?, InputStatistics::of_rows(&x)?)?.report();
+    assert_eq!(root_of(&forecast), Some(Cause::DropoutTooHeavy), "{forecast}");
+    Ok(())
+}
+
+fn root_of(report: &Report) -> Option<Cause> {
+    report.root().map(|root| root.cause)
 }

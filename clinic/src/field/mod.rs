@@ -230,8 +230,7 @@ fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Cas
     let transform = || chain(&case.recipe);
     let settings = |change: &Change| changed(&case.recipe, change).map(|recipe| chain(&recipe));
     let trial = Trial::new(&samples, &*loss, &transform, STEPS).settings(&settings);
-    // Of the steps, 40 are those of the look at the fixed network, and 20 the passes of its examination.
-    let trial = trial.steps(40, 40 * 2 * 6 + 60).seeds(2).behind(&context);
+    let trial = trial.behind(&context);
     let trial = if case.recipe.in_order { trial.in_order() } else { trial };
     let tried = trial.run(&described, &case.w, &fixes)?;
     let Some(best) = tried.best().or((!fixes.is_empty()).then_some(0)) else { return Ok(None) };

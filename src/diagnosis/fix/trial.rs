@@ -12,7 +12,7 @@ use crate::{
     size::filled,
     transform::{ClipNorm, GradientTransform, Schedule, Unordered},
 };
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{boxed::Box, format, vec::Vec};
 use core::fmt;
 
 /// The setup for trying fixes: data, loss, optimizer, and a limit on the number of steps.
@@ -77,7 +77,7 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
     /// training. Each fix and seed takes 5 % of the run, at least 20 steps; all together take at most half of it. There
-    /// are three seeds, and batches of 32.
+    /// are up to three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -122,7 +122,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { steps: each, limit: all, ..self }
     }
 
-    /// Sets the number of seeds, 3 by default, from which each network is trained.
+    /// Sets the largest number of seeds, 3 by default, from which a network is trained.
     #[must_use]
     pub fn seeds(self, seeds: u64) -> Self {
         Trial { seeds, ..self }
@@ -148,8 +148,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
     ///
-    /// The fixes are tried in order until the total number of steps is used up. If the total is too small for the
-    /// network as it is and one fix from all seeds, the trial uses fewer seeds, then fewer steps.
+    /// First each is trained from one seed, the fixes in order until the total number of steps is used up. With the
+    /// steps that are left, the better half of the fixes is trained from a second seed, and half of these from a third
+    /// (successive halving, Jamieson & Talwalkar 2016). If the total is too small for the network as it is and one fix,
+    /// the trial uses fewer steps.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
@@ -185,11 +187,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
             }
             return Ok(report);
         }
-        let pairs = (self.limit / 2).max(1);
-        if pairs < self.steps.saturating_mul(usize::try_from(self.seeds).unwrap_or(usize::MAX)) {
-            let steps = self.steps.min(pairs);
-            let fewer = Trial { steps, seeds: (pairs / steps) as u64, limit: self.limit.max(2), ..*self };
-            return fewer.run(network, w, fixes);
+        let (limit, shortest) = (self.limit.max(2), (self.limit / 2).max(1));
+        // Too few steps for the network as it is and one fix.
+        if shortest < self.steps {
+            return Trial { steps: shortest, limit, ..*self }.run(network, w, fixes);
         }
         // Samples that some fix leaves out do not count in any loss.
         let mut left_out: Vec<usize> = Vec::new();
@@ -207,65 +208,79 @@ impl<'a, T: Scalar> Trial<'a, T> {
             Ok(Some(Candidate { network, parameters, data, compared: data, transform, in_order, targets: None }))
         };
         let mut report = TrialReport {
-            baseline: self.seeds_of("as it is", None, &left_out, &unchanged)?.unwrap_or_else(|| TrialOutcome {
-                name: String::from("as it is"),
-                fix: None,
-                losses: Vec::new(),
-                curve: Vec::new(),
-            }),
+            baseline: TrialOutcome::of("as it is", None),
             outcomes: Vec::new(),
             untried: Vec::new(),
             transform: setup::transforms(&*(self.transform)(), &blocks),
             behind: None,
             steps: 0,
         };
-        let each = self.steps.saturating_mul(self.seeds as usize);
-        let mut used = each;
+        self.adds(&mut report.baseline, 0, &left_out, &unchanged)?;
+        report.steps = self.steps;
         for (index, fix) in fixes.iter().enumerate() {
-            let name = format!("{}: {}", fix.name, fix.why);
-            if used.saturating_add(each) > self.limit {
-                report.untried.push(name);
-                continue;
-            }
-            let changed = self.changed_data(fix)?;
-            let data = changed.as_ref().unwrap_or(self.data);
-            let make = |seed| self.candidate(network, w, fix, data, seed);
-            match self.seeds_of(&name, Some(index), &left_out, &make)? {
-                Some(outcome) => {
-                    used = used.saturating_add(each);
-                    report.outcomes.push(outcome);
-                }
-                None => report.untried.push(name),
+            let mut outcome = TrialOutcome::of(&format!("{}: {}", fix.name, fix.why), Some(index));
+            let is_left = report.steps.saturating_add(self.steps) <= limit;
+            if is_left && self.tries(fix, &mut outcome, 0, &left_out, (network, w))? {
+                report.steps += self.steps;
+                report.outcomes.push(outcome);
+            } else {
+                report.untried.push(outcome.name);
             }
         }
-        report.outcomes.sort_by(|a, b| a.median().total_cmp(&b.median()));
-        report.steps = used;
+        // Of each further seed the better half of the fixes, as far as the steps go.
+        let mut kept = report.outcomes.len();
+        for seed in 1..self.seeds {
+            report.rank();
+            let trainings = (limit - report.steps) / self.steps;
+            kept = kept.div_ceil(2).min(trainings.saturating_sub(1));
+            if kept == 0 {
+                break;
+            }
+            self.adds(&mut report.baseline, seed, &left_out, &unchanged)?;
+            for outcome in &mut report.outcomes[..kept] {
+                let fix = outcome.fix.map(|fix| &fixes[fix]);
+                fix.map(|fix| self.tries(fix, outcome, seed, &left_out, (network, w))).transpose()?;
+            }
+            report.steps += (kept + 1) * self.steps;
+        }
+        report.rank();
         Ok(report)
     }
 
-    /// Trains the candidate that `make` returns for each seed. Returns the outcome of all seeds, under `name` and the
-    /// index `fix` of the fix (`None` without a fix). The samples `left_out` do not count in the losses. `None` if
-    /// there is nothing to train, or the optimizer names a block that the candidate does not have.
-    fn seeds_of<'c>(
+    /// Trains the network with a fix from one seed, and adds the loss to its outcome. Returns whether the fix could be
+    /// tried.
+    fn tries(
         &self,
-        name: &str,
-        fix: Option<usize>,
+        fix: &Fix,
+        outcome: &mut TrialOutcome,
+        seed: u64,
+        left_out: &[usize],
+        (network, w): (&LayerSpec, &[T]),
+    ) -> Result<bool, Error> {
+        let changed = self.changed_data(fix)?;
+        let data = changed.as_ref().unwrap_or(self.data);
+        self.adds(outcome, seed, left_out, &|seed| self.candidate(network, w, fix, data, seed))
+    }
+
+    /// Trains the candidate that `make` returns for a seed, and adds its loss to the outcome. Returns false if there is
+    /// nothing to train, or the optimizer names a block that the candidate does not have.
+    fn adds<'c>(
+        &self,
+        outcome: &mut TrialOutcome,
+        seed: u64,
         left_out: &[usize],
         make: &dyn Fn(u64) -> Result<Option<Candidate<'c, T>>, Error>,
-    ) -> Result<Option<TrialOutcome>, Error> {
-        let (mut losses, mut curve) = (Vec::new(), filled("steps of a trial", self.steps, 0.0)?);
-        for seed in 0..self.seeds {
-            let Some(candidate) = make(seed)? else { return Ok(None) };
-            match self.train(candidate, seed, left_out, &mut curve) {
-                Ok(loss) => losses.push(loss),
-                // The transform names a block that the fixed network has under another name.
-                Err(Error::UnknownBlock { .. }) if fix.is_some() => return Ok(None),
-                Err(error) => return Err(error),
-            }
+    ) -> Result<bool, Error> {
+        let (Some(candidate), mut curve) = (make(seed)?, filled("steps of a trial", self.steps, 0.0)?) else {
+            return Ok(false);
+        };
+        match self.train(candidate, seed, left_out, &mut curve) {
+            Ok(loss) => outcome.add(loss, &curve),
+            // The transform names a block that the fixed network has under another name.
+            Err(Error::UnknownBlock { .. }) if outcome.fix.is_some() => return Ok(false),
+            Err(error) => return Err(error),
         }
-        curve.iter_mut().for_each(|loss| *loss /= self.seeds as f64);
-        losses.sort_by(f64::total_cmp);
-        Ok(Some(TrialOutcome { name: name.into(), fix, losses, curve }))
+        Ok(true)
     }
 
     /// Returns the data after the fix; `None` if the fix does not change the data.

@@ -25,6 +25,19 @@ pub struct TrialOutcome {
 }
 
 impl TrialOutcome {
+    pub(super) fn of(name: &str, fix: Option<usize>) -> Self {
+        TrialOutcome { name: name.into(), fix, losses: Vec::new(), curve: Vec::new() }
+    }
+
+    /// Adds the loss of one more seed, and the losses of its steps to their mean.
+    pub(super) fn add(&mut self, loss: f64, curve: &[f64]) {
+        let before = self.losses.len() as f64;
+        self.curve.resize(curve.len(), 0.0);
+        self.curve.iter_mut().zip(curve).for_each(|(mean, loss)| *mean = (*mean * before + loss) / (before + 1.0));
+        self.losses.push(loss);
+        self.losses.sort_by(f64::total_cmp);
+    }
+
     /// Returns the median of the losses, for an even number of losses the mean of the middle two; ∞ without losses.
     pub fn median(&self) -> f64 {
         let (losses, half) = (&self.losses, self.losses.len() / 2);
@@ -49,7 +62,7 @@ impl TrialOutcome {
 pub struct TrialReport {
     /// The outcome of the network without a fix.
     pub baseline: TrialOutcome,
-    /// The fixes that were tried, the lowest median loss first.
+    /// The fixes that were tried: those of most seeds first, and of these the lowest median loss.
     pub outcomes: Vec<TrialOutcome>,
     /// The names of the fixes that were not tried: the trial could not apply the change, or the steps were used up.
     pub untried: Vec<String>,
@@ -66,6 +79,12 @@ pub struct TrialReport {
 const LOWER: f64 = 1.0 / 1.1;
 
 impl TrialReport {
+    /// Sorts the outcomes. A fix of fewer seeds was worse than the others when it was left behind.
+    pub(super) fn rank(&mut self) {
+        let seeds = |outcome: &TrialOutcome| core::cmp::Reverse(outcome.losses.len());
+        self.outcomes.sort_by(|a, b| seeds(a).cmp(&seeds(b)).then(a.median().total_cmp(&b.median())));
+    }
+
     /// Returns the index of the best fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` if
     /// no fix helped.
     ///
@@ -112,7 +131,9 @@ impl TrialReport {
 impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = count(self.baseline.curve.len(), "step");
-        let seeds = count(self.baseline.losses.len(), "seed");
+        let all = self.baseline.losses.len();
+        let fewer = self.outcomes.iter().any(|outcome| outcome.losses.len() < all);
+        let seeds = format!("{}{}", count(all, "seed"), if fewer { " for the better ones" } else { "" });
         write!(f, "trial: {steps} with each fix on the same batches, {seeds}; ")?;
         match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
             Some(best) => write!(f, "helped most: {}", best.name.split(": ").next().unwrap_or_default())?,
@@ -124,9 +145,9 @@ impl fmt::Display for TrialReport {
             let spread = format!("{} [{low}, {high}]", number(outcome.median()));
             format!("\n  {spread:<28}  {}", outcome.name)
         };
-        let better = self.outcomes.partition_point(|outcome| outcome.median() <= self.baseline.median());
-        let (better, worse) = self.outcomes.split_at(better);
-        for outcome in better.iter().chain([&self.baseline]).chain(worse) {
+        let is_better = |outcome: &&TrialOutcome| outcome.median() <= self.baseline.median();
+        let better = self.outcomes.iter().filter(is_better);
+        for outcome in better.chain([&self.baseline]).chain(self.outcomes.iter().filter(|it| !is_better(it))) {
             f.write_str(&line(outcome))?;
         }
         for name in &self.untried {

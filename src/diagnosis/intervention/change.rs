@@ -3,7 +3,7 @@
 use super::Alteration;
 use crate::{
     activation::{Activation, ActivationKind, Tanh},
-    diagnosis::fix::rewrite,
+    diagnosis::{fix::rewrite, task::heaviest_masks},
     initializer::{ByGate, CriticalGain, Initializer, LeCun, Zeros},
     layer::{BranchScale, LayerSpec, Linear, PRelu, join},
     mean_field::forward_gain,
@@ -40,6 +40,7 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
             Some(path) != outputs.as_ref() && has_no_critical_point(activation)
         }
         (Alteration::CriticalWeights, part) => is_redrawn(part),
+        (Alteration::WithoutDropout, part) => heaviest_masks(part).is_some(),
         _ => false,
     };
     network.parts().into_iter().filter(changes).map(|(path, _)| path).collect()
@@ -189,6 +190,21 @@ fn each_scale(network: &LayerSpec, change: &dyn Fn(&str, BranchScale) -> BranchS
     after
 }
 
+/// Returns the network with all rates of dropout, recurrent dropout and zoneout at 0; `None` if they are.
+fn without_masks(network: &LayerSpec) -> Option<LayerSpec> {
+    rewrite(network, &mut |leaf, _| {
+        let has_masks = heaviest_masks(leaf).is_some();
+        match leaf {
+            LayerSpec::Dropout(dropout) => dropout.rate = 0.0,
+            LayerSpec::Recurrent { noise, .. } => {
+                (noise.dropout, noise.zoneout_hidden, noise.zoneout_cell) = (0.0, 0.0, 0.0);
+            }
+            _ => {}
+        }
+        has_masks
+    })
+}
+
 /// Returns the layer specification after the alterations; `None` if one of weights, branches or activations changes
 /// nothing. [`Alteration::CriticalWeights`] applies to `layers` alone.
 ///
@@ -200,6 +216,7 @@ pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &
             Alteration::CriticalWeights => critical(&after, layers)?,
             Alteration::ScaledBranches => scaled_branches(&after)?,
             Alteration::ExchangedActivations => exchanged(&after)?,
+            Alteration::WithoutDropout => without_masks(&after)?,
             _ => after,
         };
     }

@@ -49,6 +49,8 @@ pub enum Alteration {
     ScaledBranches,
     /// The activations without a critical point, such as sigmoid, are replaced by tanh, except that of the outputs.
     ExchangedActivations,
+    /// Dropout, recurrent dropout and zoneout are disabled.
+    WithoutDropout,
     /// The recurrent matrices are redrawn as orthogonal matrices.
     OrthogonalRecurrence,
     /// The biases of the gates that carry the state are set so that a fraction 1/e of the state is left after the
@@ -78,6 +80,7 @@ impl Alteration {
             Alteration::OpenGate(_) | Alteration::OpenGates => Cause::ExplodingRecurrence,
             Alteration::ScaledBranches => Cause::LoudBranches,
             Alteration::ExchangedActivations => Cause::SaturatingActivation,
+            Alteration::WithoutDropout => Cause::DropoutTooHeavy,
             Alteration::OrthogonalRecurrence if before < 0.0 => Cause::VanishingRecurrence,
             Alteration::OrthogonalRecurrence => Cause::ExplodingRecurrence,
             Alteration::RememberingGates => Cause::ClosedForgetGate,
@@ -100,6 +103,7 @@ impl fmt::Display for Alteration {
             Alteration::OpenGates => f.write_str("shut gates half open"),
             Alteration::ScaledBranches => f.write_str("branches scaled by 1/√L"),
             Alteration::ExchangedActivations => f.write_str("tanh for activations without a critical point"),
+            Alteration::WithoutDropout => f.write_str("all masks disabled"),
             Alteration::OrthogonalRecurrence => f.write_str("orthogonal recurrent matrices"),
             Alteration::RememberingGates => f.write_str("gates that keep the state over the sequence"),
             Alteration::Both(parts) => {
@@ -218,6 +222,7 @@ fn search<E>(
     let singles = [Alteration::StandardizedInputs, Alteration::CriticalWeights, Alteration::UnitGains].into_iter();
     let singles = singles.chain(each_gate).chain(all_gates);
     let singles = singles.chain([Alteration::ScaledBranches, Alteration::ExchangedActivations]);
+    let singles = singles.chain([Alteration::WithoutDropout]);
     for alteration in singles {
         let Some(after) = budget(core::slice::from_ref(&alteration), layers)? else { continue };
         let tried = Intervention { alteration, before, after: after.total, each_step: false, measured };

@@ -10,14 +10,16 @@ use crate::{
     block::{Block, Blocks, Role},
     dataset::Standardize,
     diagnosis::{
-        LayerRange, Thresholds, first_output, outputs,
+        LayerRange, Thresholds,
+        columns::{Columns, Entering},
+        first_output, outputs,
         rules::layer_of_block,
-        task::{Outliers, larger},
+        task::{Outliers, Sizes, as_in_run},
     },
     error::Error,
     initializer::{Initializer, Orthogonal, Shape},
-    layer::{DropoutKey, Layer, LayerSpec, Mode, initialize},
-    monitor::{StateStatistics, Statistics},
+    layer::{Layer, LayerSpec, initialize},
+    monitor::{GradientMonitor, StateStatistics, Statistics},
     random::{Normals, generator},
     workspace::Workspace,
 };
@@ -43,6 +45,8 @@ pub(in crate::diagnosis) struct Experiments {
     /// Interventions on the decades of one step back in time, each with the path of its layer, for layers whose decades
     /// over the sequence are outside the thresholds.
     pub over_time: Tried,
+    /// The inputs of the batch by column.
+    pub columns: Option<Columns>,
     /// The samples of the batch, at most an eighth or one, whose inputs have a far larger root mean square than the
     /// others, with their effect on the gradient. `None` if there are none, or if this was not measured.
     pub outliers: Option<Outliers>,
@@ -95,7 +99,9 @@ impl Experiments {
             blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()).filter(|scale| scale.is_finite())
         });
         let bench = Bench { spec: &given, w, x, standardized, shape, seed: 0, most, passes: Cell::new(0) };
-        let seen = bench.pass(&*network, w, x)?;
+        let mut entering = Entering::new(spec);
+        let seen = bench.pass_with(&*network, w, x, &mut entering)?;
+        let columns = Columns::of(&blocks, w, width, x, &entering);
         let budget = Budget::measured(spec, &seen);
         let before = budget.total;
         let lines = [thresholds.vanishing[0], thresholds.exploding[0]];
@@ -121,7 +127,8 @@ impl Experiments {
         };
         let (over_time, large) = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
         let outliers = if spec.reads_indices() { None } else { bench.outliers(&*network, thresholds.input[0])? };
-        Ok(Experiments { before, seen, verdict, standardized, over_time, large, outliers, passes: bench.passes.get() })
+        let passes = bench.passes.get();
+        Ok(Experiments { before, seen, verdict, standardized, over_time, large, columns, outliers, passes })
     }
 }
 
@@ -217,14 +224,26 @@ impl Bench<'_> {
     /// Runs one forward and one backward pass, for a random gradient at the output, drawn from the standard normal
     /// distribution. Returns their statistics.
     fn pass(&self, network: &dyn Layer<f64>, w: &[f64], x: &[f64]) -> Result<Statistics, Error> {
+        self.pass_with(network, w, x, &mut ())
+    }
+
+    /// Like [`pass`](Self::pass), with another monitor beside the statistics.
+    fn pass_with<M: GradientMonitor<f64>>(
+        &self,
+        network: &dyn Layer<f64>,
+        w: &[f64],
+        x: &[f64],
+        monitor: &mut M,
+    ) -> Result<Statistics, Error> {
         self.passes.set(self.passes.get() + 1);
-        let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, Statistics::new());
+        let (mut workspace, mut seen) = (Workspace::new(network, self.shape)?, (Statistics::new(), monitor));
         let (mut rng, mut normals) = (generator(!self.seed), Normals::new());
-        workspace.set_dropout_key(DropoutKey::off());
-        let output = workspace.forward_with(w, x, self.shape, Mode::to_examine(network), &mut seen)?;
+        let (key, mode) = as_in_run(network);
+        workspace.set_dropout_key(key);
+        let output = workspace.forward_with(w, x, self.shape, mode, &mut seen)?;
         output.dy.iter_mut().for_each(|dy| *dy = normals.next(&mut rng));
         workspace.backward_with(w, &mut seen)?;
-        Ok(seen)
+        Ok(seen.0)
     }
 
     /// Returns the few samples of the batch whose inputs have a root mean square far above that of the others and over
@@ -238,12 +257,12 @@ impl Bench<'_> {
             return Ok(None);
         }
         let rows = |sample: usize| (0..steps).map(move |step| &self.x[(step * batch + sample) * width..][..width]);
-        let square = |sample: usize| rows(sample).flatten().map(|x| x * x).sum::<f64>();
-        let sizes: Vec<f64> = (0..batch).map(|it| libm::sqrt(square(it) / (steps * width) as f64)).collect();
-        let Some((samples, size)) = larger(&sizes, factor) else { return Ok(None) };
+        let each: Vec<Vec<f64>> = (0..batch).map(|sample| rows(sample).flatten().copied().collect()).collect();
+        let sizes = Sizes::of(width, each.iter().map(|sample| &sample[..]));
+        let Some(found) = sizes.larger(false, factor) else { return Ok(None) };
         let mut gradient = [0.0; 2];
         for (without, norm) in gradient.iter_mut().enumerate() {
-            let kept = |row: &usize| without == 0 || samples.binary_search(&(row % batch)).is_err();
+            let kept = |row: &usize| without == 0 || found.samples.binary_search(&(row % batch)).is_err();
             let chosen = (0..batch * steps).filter(kept);
             let x: Vec<f64> = chosen.flat_map(|row| &self.x[row * width..][..width]).copied().collect();
             let shape = BatchShape::sequences(x.len() / (steps * width), steps);
@@ -251,7 +270,7 @@ impl Bench<'_> {
             *norm = bench.pass(network, self.w, &x)?.run().typical_norm();
             self.passes.set(self.passes.get() + 1);
         }
-        Ok(Some(Outliers { samples, size, of_targets: false, gradient }))
+        Ok(Some(Outliers { gradient, ..found }))
     }
 
     /// Measures changes for recurrent layers whose state's gradient changes, over a sequence, by more than `line`

@@ -1,7 +1,15 @@
 //! Rules about the data: inputs and targets of an unsuitable scale.
 
-use super::{above, layer_of, task::of_outliers};
-use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, first_linear, first_output};
+use super::{
+    above, layer_of,
+    task::{learns_nothing, of_outliers},
+};
+use crate::diagnosis::{
+    Cause, Diagnosis, Finding, Severity,
+    columns::{Columns, named},
+    figures::{count, number},
+    first_linear, first_output,
+};
 use alloc::{format, string::String, vec::Vec};
 
 /// Returns the root mean square of the output of the first layer with weights: measured if there are statistics,
@@ -33,6 +41,48 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
 }
 
+/// Returns the inputs by column: of all data, or else of the batch.
+fn columns_of<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a Columns> {
+    let of_data = diagnosis.task.as_ref().and_then(|task| task.columns.as_ref());
+    of_data.or_else(|| diagnosis.experiments.as_ref()?.columns.as_ref())
+}
+
+/// Reports few input columns that cause nearly all of the first pre-activations, so that no others are learned from: a
+/// note, unless the run has learned nothing and no other fault was found.
+pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(columns) = columns_of(diagnosis) else { return };
+    let Some((few, rest)) = columns.dominant() else { return };
+    let run = diagnosis.statistics.map(|statistics| statistics.run());
+    let [seen, certain] = diagnosis.thresholds.small_input;
+    let accused = findings.iter().any(|it| it.severity > Severity::Note || it.cause == Cause::UnscaledInput);
+    let harms = run.is_some_and(|run| learns_nothing(diagnosis, run));
+    let severity = match rest {
+        _ if accused => return,
+        _ if rest < seen && harms => Severity::Warning,
+        _ if rest < certain => Severity::Note,
+        _ => return,
+    };
+    let all = columns.varying();
+    let largest = few.iter().copied().max_by(|&a, &b| columns.effects[a].total_cmp(&columns.effects[b]));
+    let (which, others) = (named(&few, largest.unwrap_or_default()), count(all - few.len(), "other"));
+    let text = format!(
+        "{which} of the inputs {} all but {} % of the size of the first pre-activations, and the {others} \
+         hardly {} them{}",
+        if few.len() > 1 { "make" } else { "makes" },
+        number(100.0 * rest),
+        if all - few.len() > 1 { "reach" } else { "reaches" },
+        if severity > Severity::Note { "; the loss is no lower than that of constant outputs" } else { "" }
+    );
+    let after = 100.0 * libm::sqrt((all - few.len()) as f64 / all as f64);
+    let because = format!(
+        "with standardized inputs: {} % of the first pre-activations for the {others} instead of {} % (computed){}",
+        number(after),
+        number(100.0 * rest),
+        columns.largest().map_or(String::new(), |text| format!("; {text}"))
+    );
+    findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));
+}
+
 /// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is within
 /// them. If few samples of the data are far larger than the others, it reports nothing: the rule about outliers does.
 /// If few rows of a batch are, it reports these instead.
@@ -57,6 +107,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let stagnates = run.is_some_and(|run| run.stagnates());
     let because = with_standardized(diagnosis, size, first);
+    let by_column = columns_of(diagnosis).and_then(Columns::largest).map_or(String::new(), |text| format!("; {text}"));
     let of_most = diagnosis.inputs.most_rows().map(libm::sqrt);
     if let Some(most) = of_most.filter(|&most| least > lines.input[0] && most <= lines.input[0]) {
         // The effect of these rows on the gradient is not known here.
@@ -71,14 +122,14 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     } else if let Some(severity) = above(least, lines.input) {
         let text = format!(
             "the inputs have a root mean square of {}, far above 1: outputs and gradient of the first layer grow with \
-             it",
+             it{by_column}",
             number(size)
         );
         findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));
     } else if most > 0.0 && most < lines.small_input[0] && (stagnates || most < lines.small_input[1]) {
         let harm = if stagnates { ", and the loss stands still" } else { "" };
         let text = format!(
-            "the inputs have a root mean square of {}, far below 1: they hardly change the outputs{harm}",
+            "the inputs have a root mean square of {}, far below 1: they hardly change the outputs{harm}{by_column}",
             number(size)
         );
         let severity = if stagnates { Severity::Critical } else { Severity::Warning };

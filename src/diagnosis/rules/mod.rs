@@ -3,6 +3,7 @@
 mod angles;
 mod data;
 mod depth;
+mod edge;
 mod format;
 mod gates;
 mod steps;
@@ -40,12 +41,14 @@ pub(super) const ALL: &[Rule] = &[
     depth::over_depth,
     angles::angles,
     steps::long,
+    edge::unstable,
     steps::cliff,
     steps::clipping,
     steps::frozen,
     format::subnormal,
     task::unmixed,
     task::dropout,
+    data::columns,
     steps::short,
     task::information,
 ];
@@ -69,10 +72,7 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
 /// Whether a falling loss is evidence against the cause.
 fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
-    !matches!(
-        cause,
-        BadData | SquashedOutputs | UnmixedBatches | DropoutTooHeavy | Overflow | NotANumber | ConstantWeights | Cliff
-    )
+    !matches!(cause, BadData | SquashedOutputs | UnmixedBatches | Overflow | NotANumber | ConstantWeights | Cliff)
 }
 
 /// Sorts the findings, likeliest root cause first and notes last: causes before their effects, then by decreasing

@@ -20,7 +20,7 @@ fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStat
 }
 
 /// Returns the first loss, the mean of recent losses and the number of passes between them, as text.
-fn course(run: &RunStatistics) -> String {
+pub(super) fn course(run: &RunStatistics) -> String {
     let first = run.first_loss().unwrap_or(f64::NAN);
     format!("from {} to {} in {}", number(first), number(run.recent_loss().mean()), steps(run.passes()))
 }
@@ -33,18 +33,24 @@ fn steps(passes: u64) -> String {
 /// has risen again: a thirtieth, to which the fix reduces it.
 const LONG_IN_RELAPSE: f64 = -1.5;
 
-/// Reports updates too large for the weights, if the loss diverges, rises again or does not fall.
+/// Whether the updates of a block have a scale to compare with.
+fn counts(block: &&BlockStatistics) -> bool {
+    let has_scale = !block.began_at_zero() && (block.parameters() > 1e-3 || block.parameters().is_nan());
+    block.update_ratio().count() > 0 && has_scale
+}
+
+/// Returns the block with the largest updates relative to its parameters.
+pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatistics> {
+    let ratio = |block: &&BlockStatistics| block.update_ratio().mean();
+    matrices(diagnosis).filter(counts).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
+}
+
+/// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. Where the curvature
+/// is known, [`unstable`](super::edge::unstable) judges the rate instead.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    let counts = |block: &&BlockStatistics| {
-        block.update_ratio().count() > 0
-            && !block.began_at_zero()
-            && (block.parameters() > 1e-3 || block.parameters().is_nan())
-    };
-    let longest =
-        matrices(diagnosis).filter(counts).max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
-    let Some(block) = longest else { return };
+    let Some(block) = longest(diagnosis).filter(|_| super::edge::measured(diagnosis).is_none()) else { return };
     let ratio = block.update_ratio();
     let diverges = run.non_finite().is_some()
         || run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5);
@@ -168,13 +174,20 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
     let Some(block) = longest.filter(|_| run.stagnates() && !clips && !accused) else { return };
     let ratio = block.update_ratio().mean();
-    if let Some(severity) = above(-ratio, lines.short_step.map(|line| -line)) {
-        let text = format!(
-            "steps are too short: the largest, of {}, is {} of the parameters, and the loss stands still",
-            block.name(),
-            number(libm::exp10(ratio))
-        );
-        let because = format!("no other fault was found, and the loss went {}", course(run));
+    let because = format!("no other fault was found, and the loss went {}", course(run));
+    let found = match super::edge::measured(diagnosis) {
+        Some(_) => super::edge::unmoved(diagnosis, run.updates())
+            .map(|(severity, [text, evidence])| (severity, text, format!("{evidence}; {because}"))),
+        None => above(-ratio, lines.short_step.map(|line| -line)).map(|severity| {
+            let text = format!(
+                "steps are too short: the largest, of {}, is {} of the parameters, and the loss stands still",
+                block.name(),
+                number(libm::exp10(ratio))
+            );
+            (severity, text, because)
+        }),
+    };
+    if let Some((severity, text, because)) = found {
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(ratio), ..finding });
     }

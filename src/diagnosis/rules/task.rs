@@ -46,14 +46,20 @@ pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: 
     let ([with, without], [size, median]) = (outliers.gradient.map(number), outliers.size.map(number));
     let severity = if outliers.harms(&diagnosis.thresholds) { Severity::Warning } else { Severity::Note };
     let (what, which) = (if outliers.of_targets { "targets" } else { "inputs" }, listed(&outliers.samples, noun));
-    let (are, their, up_to) = match outliers.samples.len() {
-        1 => ("is", "its", ""),
-        _ => ("are", "their", "up to "),
+    let (are, their, have, up_to) = match outliers.samples.len() {
+        1 => ("is", "its", "has a value", ""),
+        _ => ("are", "their", "have values", "up to "),
     };
-    let text = format!(
-        "{which} {are} far larger than the others: {their} {what} have a root mean square of {up_to}{size}, and those \
-         of the median {noun} {median}"
-    );
+    let text = match outliers.place {
+        Some(column) => format!(
+            "{which} {have} far larger than the others: {up_to}{size} in column {column} of the {what}, and the root \
+             mean square of the median {noun} is {median}"
+        ),
+        None => format!(
+            "{which} {are} far larger than the others: {their} {what} have a root mean square of {up_to}{size}, and \
+             those of the median {noun} {median}"
+        ),
+    };
     let because = format!("with {which} left out: a gradient of norm {without} instead of {with} (measured)");
     diagnosis.finding(Cause::BadData, severity, "", text, because)
 }

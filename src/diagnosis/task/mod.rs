@@ -6,20 +6,26 @@ mod identical;
 mod information;
 mod outlier;
 
-use super::{Diagnosis, Thresholds, setup::loss_name};
+use super::{
+    Diagnosis, Thresholds,
+    columns::{Columns, Entering},
+    setup::loss_name,
+};
 use crate::{
     activation::Activation,
+    block::Blocks,
     dataset::{Batch, Dataset, Standardize},
     error::Error,
     layer::{DropoutKey, Layer, LayerSpec, Mode},
     loss::{Loss, Target},
+    monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
     workspace::{Workspace, per_step},
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
 use identical::Identical;
-pub(super) use outlier::{Outliers, larger};
+pub(super) use outlier::{Outliers, Sizes};
 
 /// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;
@@ -52,6 +58,8 @@ pub(super) struct Task {
     /// outputs: with the given targets, and with targets standardized by column. `None` for classes, and if the loss or
     /// a value does not permit it.
     pub targets: Option<[f64; 2]>,
+    /// The inputs by column; `None` for indices and for first layers with weights that do not see the columns.
+    pub columns: Option<Columns>,
     /// The number of forward and backward passes that the measurements took.
     pub passes: usize,
 }
@@ -79,9 +87,13 @@ impl<T: Scalar> Rows<'_, T> {
     }
 
     fn outputs(&mut self, mode: Mode) -> Result<Vec<T>, Error> {
+        self.outputs_with(mode, &mut ())
+    }
+
+    fn outputs_with(&mut self, mode: Mode, monitor: &mut dyn GradientMonitor<T>) -> Result<Vec<T>, Error> {
         self.passes += 1;
         let (x, shape) = (self.batch.x(), self.batch.shape());
-        Ok(self.workspace.forward_with(self.w, x, shape, mode, &mut ())?.y.to_vec())
+        Ok(self.workspace.forward_with(self.w, x, shape, mode, monitor)?.y.to_vec())
     }
 
     /// Returns the distance from `y` to the targets over the larger of 1 and the root mean square of y. The distance is
@@ -142,6 +154,15 @@ pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     }
 }
 
+/// Returns the dropout key and the mode of a pass with the masks that a run draws: always the same ones, so that two
+/// passes differ by what was changed alone. Without masks the mode is that of an [analysis](Mode::to_examine).
+pub(super) fn as_in_run<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> (DropoutKey, Mode) {
+    match network.spec().parts().iter().any(|(_, part)| heaviest_masks(part).is_some()) {
+        true => (DropoutKey::new(0, 0), Mode::Train),
+        false => (DropoutKey::off(), Mode::to_examine(network)),
+    }
+}
+
 /// Returns the lowest and the highest possible output of the last layer, if it is a softmax or a bounded activation;
 /// otherwise `None`.
 fn range(node: &LayerSpec) -> Option<[f64; 2]> {
@@ -176,10 +197,13 @@ impl Task {
         batch.gather(data, &samples, steps)?;
         let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
         let masks = node.parts().iter().any(|(_, part)| heaviest_masks(part).is_some());
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
         let mut workspace = Workspace::new(network, shape)?;
         workspace.set_dropout_key(DropoutKey::off());
         let mut rows = Rows { workspace, w, loss, batch, width, count: 0, mode, passes: 0 };
-        let y = rows.outputs(mode)?;
+        let mut entering = Entering::new(node);
+        let y = rows.outputs_with(mode, &mut entering)?;
+        let columns = Columns::of(&blocks, w, data.width(), rows.batch.x(), &entering);
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
@@ -192,7 +216,19 @@ impl Task {
         let identical = identical::find(data, &samples, &rows)?;
         let outliers = outlier::find(data, &samples, steps, &mut rows, thresholds)?;
         let (name, passes, loss) = (loss_name(loss), rows.passes, now);
-        Ok(Some(Task { name, loss, masked, constant, least, independent, outliers, identical, targets, passes }))
+        Ok(Some(Task {
+            name,
+            loss,
+            masked,
+            constant,
+            least,
+            independent,
+            outliers,
+            identical,
+            targets,
+            columns,
+            passes,
+        }))
     }
 }
 

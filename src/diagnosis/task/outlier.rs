@@ -19,8 +19,11 @@ const FAR: f64 = 100.0;
 pub(in crate::diagnosis) struct Outliers {
     /// The indices of the samples, in increasing order: in the data, or in the batch if only a batch was examined.
     pub samples: Vec<usize>,
-    /// The root mean square of the inputs or targets of the largest sample, and that of the median sample.
+    /// The root mean square of the inputs or targets of the largest sample, or its largest value; then the root mean
+    /// square of the median sample.
     pub size: [f64; 2],
+    /// The column of the largest value, where single values are large and not the samples as a whole.
+    pub place: Option<usize>,
     /// Whether the targets of the samples are large; otherwise their inputs are.
     pub of_targets: bool,
     /// The norm of the gradient of all parameters with the samples and without them.
@@ -42,12 +45,12 @@ impl Outliers {
     }
 }
 
-/// Returns the indices of the samples far larger than the others, in increasing order, with the largest and the median
-/// of `sizes`, the root mean squares of all samples. `None` if there are none.
+/// Returns the indices of the samples far larger than the others, with the largest size. `None` if there are none, or
+/// more than an eighth of all. `sizes` are those of the samples.
 ///
-/// At most an eighth of the samples, or one, are returned: in decreasing order of size, those before the largest ratio
-/// of two consecutive sizes. The smallest of them must exceed `factor` times the median.
-pub(in crate::diagnosis) fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<usize>, [f64; 2])> {
+/// They are the samples above the largest ratio of two sizes that follow each other, among the largest eighth. Each is
+/// larger than the median by `factor`.
+fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<usize>, f64)> {
     let mut sorted = sizes.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     let (most, median) = (*sorted.first()?, sorted[(sorted.len() - 1) / 2]);
@@ -56,13 +59,63 @@ pub(in crate::diagnosis) fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<us
     let few = few.max_by(|a, b| step(a).total_cmp(&step(b)).then(b.cmp(a)))?;
     let least = sorted[few - 1];
     let found = (0..sizes.len()).filter(|&sample| sizes[sample] >= least).collect();
-    (median > 0.0 && least > factor * median && sorted[few] < least).then_some((found, [most, median]))
+    (median > 0.0 && least > factor * median && sorted[few] < least).then_some((found, most))
 }
 
-/// Returns the root mean squares of rows of `width` values.
-fn sizes<T: Scalar>(width: usize, rows: &[T]) -> Vec<f64> {
-    let size = |row: &[T]| libm::sqrt(row.iter().map(|&x| to_f64(x) * to_f64(x)).sum::<f64>() / width as f64);
-    rows.chunks(width.max(1)).map(size).collect()
+/// The sizes of samples: of each its root mean square, and the magnitude and place of its largest value.
+pub(in crate::diagnosis) struct Sizes {
+    width: usize,
+    whole: Vec<f64>,
+    values: Vec<(f64, usize)>,
+    counts: Vec<usize>,
+}
+
+impl Sizes {
+    /// Measures samples, each of rows of `width` values.
+    pub fn of<'s, T: Scalar>(width: usize, samples: impl Iterator<Item = &'s [T]>) -> Self {
+        let mut sizes = Sizes { width, whole: Vec::new(), values: Vec::new(), counts: Vec::new() };
+        for sample in samples {
+            let values = || sample.iter().map(|&x| to_f64(x).abs());
+            let square = values().map(|x| x * x).sum::<f64>() / sample.len().max(1) as f64;
+            let largest = values().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+            sizes.whole.push(libm::sqrt(square));
+            sizes.values.push(largest.map_or((0.0, 0), |(place, value)| (value, place)));
+            sizes.counts.push(sample.len());
+        }
+        sizes
+    }
+
+    /// Returns the samples [larger](larger) than the others, without gradients: as a whole, or by single values, which
+    /// the size of a wide sample hides.
+    pub fn larger(&self, of_targets: bool, factor: f64) -> Option<Outliers> {
+        let mut sizes = self.whole.clone();
+        sizes.sort_by(f64::total_cmp);
+        let median = sizes[sizes.len().checked_sub(1)? / 2];
+        let largest =
+            |samples: &[usize]| samples.iter().copied().max_by(|&a, &b| self.values[a].0.total_cmp(&self.values[b].0));
+        // Without its largest value the sample is like the others.
+        let is_one = |sample: usize| {
+            let (whole, (value, _), count) = (self.whole[sample], self.values[sample], self.counts[sample] as f64);
+            let rest = f64::max(whole * whole * count - value * value, 0.0) / (count - 1.0);
+            count > 1.0 && libm::sqrt(rest) <= factor * median
+        };
+        let outliers =
+            Outliers { samples: Vec::new(), size: [0.0, median], place: None, of_targets, gradient: [0.0; 2] };
+        if let Some((samples, most)) = larger(&self.whole, factor)
+            && !largest(&samples).is_some_and(is_one)
+        {
+            return Some(Outliers { samples, size: [most, median], ..outliers });
+        }
+        let of_values: Vec<f64> = self.values.iter().map(|&(value, _)| value).collect();
+        let (samples, value) = larger(&of_values, factor)?;
+        let column = self.values[largest(&samples)?].1 % self.width.max(1);
+        Some(Outliers { samples, size: [value, median], place: Some(column), ..outliers })
+    }
+}
+
+/// Returns the sizes of `samples` samples of equal length.
+fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
+    Sizes::of(width, values.chunks((values.len() / samples.max(1)).max(1)))
 }
 
 /// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
@@ -80,15 +133,17 @@ pub(super) fn find<T: Scalar>(
     // A large index does not count as a large value.
     let of_inputs = match rows.workspace.rules().vocabulary() {
         Some(_) => None,
-        None => larger(&sizes(data.inputs().len() / data.samples(), data.inputs()), factor).map(|found| (found, false)),
+        None => sizes(data.width(), data.samples(), data.inputs()).larger(false, factor),
     };
     let of_targets = match data.targets() {
         Some(Target::Values(values)) => {
-            larger(&sizes(values.len() / data.samples(), values), factor).map(|found| (found, true))
+            let width = rows.loss.target_width(rows.width);
+            sizes(width, data.samples(), values).larger(true, factor)
         }
         _ => None,
     };
-    let Some(((found, size), of_targets)) = of_inputs.or(of_targets).filter(|_| !ragged) else { return Ok(None) };
+    let Some(outliers) = of_inputs.or(of_targets).filter(|_| !ragged) else { return Ok(None) };
+    let found = &outliers.samples;
     let mut gradient = [0.0; 2];
     // The share that they have of all samples, and at least one.
     let count = (found.len() * samples.len() / data.samples()).max(1);
@@ -110,5 +165,5 @@ pub(super) fn find<T: Scalar>(
         let square = workspace.backward(w)?.iter().map(|&g| to_f64(g) * to_f64(g)).sum::<f64>();
         *norm = libm::sqrt(square);
     }
-    Ok(Some(Outliers { samples: found, size, of_targets, gradient }))
+    Ok(Some(Outliers { gradient, ..outliers }))
 }

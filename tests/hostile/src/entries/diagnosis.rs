@@ -19,7 +19,7 @@ use chainrule::{
     layer::{LayerSpec, Linear, Sequential, initialize},
     loss::{MeanSquaredError, Target},
     monitor::Statistics,
-    theory::InputStatistics,
+    theory::{Hessian, InputStatistics},
     trainer::TrainConfig,
     transform::{GradientTransform, Sgd},
     workspace::Workspace,
@@ -135,6 +135,15 @@ pub fn entries() -> Vec<Entry> {
             let data = Dataset::rows(3, &x, Target::Values(&y))?;
             let diagnosis = Diagnosis::new(&*network, InputStatistics::new(1.0)?)?;
             let _ = format!("{}", diagnosis.task(&w, &data, &MeanSquaredError::new())?.report());
+            Ok(())
+        }),
+        entry(2, &["diagnosis::Diagnosis::curvature"], &[], |c| {
+            let network = c.legal(3, 2).build::<f64>()?;
+            let (rows, w, x) = (c.rows(), c.slice::<f64>(network.dims().parameters), c.slice::<f64>(12));
+            let (t, loss) = (c.slice::<f64>(8), MeanSquaredError::new());
+            let mut hessian = Hessian::new(&network, &w, &x, rows.shape(), &loss, Target::Values(&t))?;
+            let diagnosis = Diagnosis::new(&*network, InputStatistics::new(1.0)?)?;
+            let _ = format!("{}", diagnosis.curvature(&mut hessian, c.real(), c.real())?.report());
             Ok(())
         }),
         entry(3, &["diagnosis::fix::shaped_slope"], &[], |c| {

@@ -1,0 +1,124 @@
+//! The inputs by column: their sizes, and their shares of the first pre-activations.
+
+use super::{figures::number, has_weights, rules::layer_of_block};
+use crate::{
+    block::{Block, Blocks, Role},
+    dataset::Standardize,
+    layer::LayerSpec,
+    monitor::{GradientMonitor, Link},
+    scalar::{Scalar, to_f64},
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// The number of columns that a sentence names.
+const NAMED: usize = 3;
+
+/// The ratio of the size of a column to that of the median column from which a report names the column.
+const LARGE: f64 = 5.0;
+
+/// The ratio of two contributions that follow each other, from which the columns are of two kinds. Convention: tenfold.
+const GAP: f64 = 10.0;
+
+/// A monitor that keeps the input of the first layer with weights.
+pub(super) struct Entering {
+    layer: Option<String>,
+    x: Vec<f64>,
+}
+
+impl Entering {
+    /// Creates the monitor for the first layer with weights of a network. It keeps nothing if that layer reads indices.
+    pub fn new(network: &LayerSpec) -> Self {
+        let first = network.parts().into_iter().find(|(_, part)| has_weights(part));
+        let reads_values = |part: &LayerSpec| !matches!(part, LayerSpec::Embedding(_) | LayerSpec::Custom { .. });
+        Entering { layer: first.filter(|(_, part)| reads_values(part)).map(|(layer, _)| layer), x: Vec::new() }
+    }
+}
+
+impl<T: Scalar> GradientMonitor<T> for Entering {
+    fn forward(&mut self, at: &Link<'_>, x: &[T], _y: &[T]) {
+        if at.step.is_none() && self.layer.as_deref() == Some(at.name) {
+            self.x.extend(x.iter().map(|&x| to_f64(x)));
+        }
+    }
+}
+
+/// Input columns with their effect on the first pre-activations.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    /// The root mean square of each input column.
+    pub sizes: Vec<f64>,
+    /// For each column, the standard deviation that it causes in the first pre-activations: its own after the layers
+    /// before the first weights, times the norm of its weights.
+    pub effects: Vec<f64>,
+}
+
+impl Columns {
+    /// Returns the columns of the inputs `x` of a network, `blocks` and `w` its parameters, and `entering` what its
+    /// first weights received. `None` for indices, values that are not finite, and layers that change the columns.
+    pub fn of<T: Scalar>(blocks: &Blocks, w: &[T], width: usize, x: &[T], entering: &Entering) -> Option<Self> {
+        let (layer, raw) = (entering.layer.as_ref()?, Standardize::of(width, x).ok()?);
+        let of_layer = |block: &&Block<'_>| {
+            block.role == Role::Weight && layer_of_block(&block.name) == layer && block.shape[1] == width
+        };
+        let weights = w.get(blocks.iter().find(of_layer)?.range.clone())?;
+        let (received, mut effects) = (Standardize::of(width, &entering.x).ok()?, alloc::vec![0.0; width]);
+        for row in weights.chunks_exact(width) {
+            effects.iter_mut().zip(row).for_each(|(square, &w)| *square += to_f64(w) * to_f64(w));
+        }
+        let deviations = received.columns().iter().map(|&[_, deviation]| deviation);
+        effects.iter_mut().zip(deviations).for_each(|(effect, deviation)| *effect = libm::sqrt(*effect) * deviation);
+        let sizes = raw.columns().iter().map(|&[mean, deviation]| libm::hypot(mean, deviation)).collect();
+        effects.iter().all(|effect| effect.is_finite()).then_some(Columns { sizes, effects })
+    }
+
+    /// Names the columns that are far larger than the median column, with their size; otherwise the range of sizes.
+    pub fn largest(&self) -> Option<String> {
+        let mut order: Vec<usize> = (0..self.sizes.len()).collect();
+        order.sort_by(|&a, &b| self.sizes[b].total_cmp(&self.sizes[a]));
+        let (&first, &last) = (order.first()?, order.last()?);
+        let median = self.sizes[order[order.len() / 2]];
+        let mut large: Vec<usize> = order.into_iter().take_while(|&it| self.sizes[it] > LARGE * median).collect();
+        let [most, median, least] = [self.sizes[first], median, self.sizes[last]].map(number);
+        let up_to = if large.len() > 1 { "up to " } else { "" };
+        large.sort_unstable();
+        Some(match (large.len(), self.sizes.len()) {
+            (_, 1) => return None,
+            (0, count) => format!("its {count} columns have root mean squares from {least} to {most}"),
+            (..) => {
+                let have = if large.len() > 1 { "have root mean squares" } else { "has a root mean square" };
+                format!("{} {have} of {up_to}{most}, and the median column {median}", named(&large, first))
+            }
+        })
+    }
+
+    /// Returns the few columns that cause nearly all of the first pre-activations, and the part of all others: the root
+    /// mean square of their effect over that of all. At most half of the columns are few, and between the two kinds is
+    /// a [gap](GAP). `None` without such columns.
+    pub fn dominant(&self) -> Option<(Vec<usize>, f64)> {
+        let mut order: Vec<usize> = (0..self.effects.len()).filter(|&column| self.effects[column] > 0.0).collect();
+        order.sort_by(|&a, &b| self.effects[b].total_cmp(&self.effects[a]));
+        let effect = |place: usize| self.effects[order[place]];
+        let gap = |few: &usize| effect(few - 1) / effect(*few);
+        let few = (1..=order.len() / 2).max_by(|a, b| gap(a).total_cmp(&gap(b)))?;
+        let square = |places: core::ops::Range<usize>| places.map(|place| effect(place) * effect(place)).sum::<f64>();
+        let rest = libm::sqrt(square(few..order.len()) / square(0..order.len()));
+        let mut columns = order[..few].to_vec();
+        columns.sort_unstable();
+        (gap(&few) >= GAP).then_some((columns, rest))
+    }
+
+    /// The number of columns that have any effect.
+    pub fn varying(&self) -> usize {
+        self.effects.iter().filter(|&&effect| effect > 0.0).count()
+    }
+}
+
+/// Returns columns with their noun: `column 3`, `columns 3, 5 and 9`, `column 12 and 20 more`; of many the largest.
+pub(super) fn named(columns: &[usize], largest: usize) -> String {
+    let text: Vec<String> = columns.iter().map(|column| format!("{column}")).collect();
+    match &text[..] {
+        [one] => format!("column {one}"),
+        [others @ .., last] if text.len() <= NAMED => format!("columns {} and {last}", others.join(", ")),
+        _ => format!("column {largest} and {} more", text.len() - 1),
+    }
+}

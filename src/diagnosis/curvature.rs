@@ -1,0 +1,91 @@
+//! The curvature of the loss beside the rate of a run.
+
+use super::{
+    Diagnosis,
+    figures::{count, number},
+};
+use crate::{
+    error::{Error, require},
+    scalar::Scalar,
+    theory::Hessian,
+};
+use alloc::{format, string::String};
+
+/// The largest number of samples of a Hessian. A product with it takes about three passes over them.
+const SAMPLES: usize = 64;
+
+/// The largest number of products with the Hessian: about 30 give three digits of the largest eigenvalue.
+const PRODUCTS: usize = 30;
+
+/// The largest curvature of the loss, and the settings of the run that it limits.
+#[derive(Clone, Debug)]
+pub(super) struct Curvature {
+    /// λ, the largest eigenvalue of the Hessian.
+    pub largest: f64,
+    pub rate: f64,
+    pub momentum: f64,
+    pub samples: usize,
+    pub is_exact: bool,
+}
+
+impl Curvature {
+    /// The rate as a multiple of the largest stable one, which is 2 (1 + β)/λ for a momentum β: ηλ/2 without momentum.
+    /// `None` unless λ is above 0 and finite.
+    pub fn of_edge(&self) -> Option<f64> {
+        let known = self.largest > 0.0 && self.largest.is_finite();
+        known.then(|| self.rate * self.largest / (2.0 * (1.0 + self.momentum)))
+    }
+
+    /// The fraction of the way to the minimum that so many steps go along the direction of largest curvature, with all
+    /// others farther behind. `None` unless λ is above 0 and finite.
+    pub fn covered(&self, steps: u64) -> Option<f64> {
+        let each = self.rate * self.largest / (1.0 - self.momentum);
+        self.of_edge().map(|_| -libm::expm1(-each * steps as f64))
+    }
+
+    /// Returns the measurement as a phrase.
+    pub fn sentence(&self) -> String {
+        let by = if self.is_exact { "" } else { ", by differences of gradients" };
+        let (samples, largest) = (count(self.samples, "sample"), number(self.largest));
+        let measured = format!("the largest curvature of the loss on {samples}, λ, is {largest}{by}");
+        match self.of_edge() {
+            Some(_) if self.momentum == 0.0 => {
+                format!("{measured}, and ηλ/2 is {}", number(0.5 * self.rate * self.largest))
+            }
+            Some(edge) => format!("{measured}, and ηλ/(2 + 2β) is {}", number(edge)),
+            None => format!("{measured}: no rate is too large for it"),
+        }
+    }
+}
+
+impl Diagnosis<'_> {
+    /// Adds the largest curvature λ of the loss, from at most 30 products with its Hessian. The rate is then judged by
+    /// the edge of stability 2/λ, and no longer by the size of updates.
+    ///
+    /// `rate` is that of gradient descent, η, and `momentum` its β, or 0. Descent with momentum is stable up to a
+    /// rate of 2 (1 + β)/λ. The steps of an optimizer that scales each gradient, such as Adam, have no such limit.
+    ///
+    /// Full-batch training drives ηλ/2 up to 1 and keeps it there (Cohen et al. 2021), so a rate at the edge is
+    /// no fault. It is one where it is [clearly above](super::Thresholds::edge) and the loss climbs or does not fall.
+    /// A rate is too low if the loss stands still, and all steps together go
+    /// [less than part](super::Thresholds::covered) of the way along the direction of largest curvature.
+    ///
+    /// The passes on duals, or for a custom part on differences, are made on demand, outside the budget of passes of
+    /// [`interventions`](Self::interventions). Buffers of the run are not changed, and all products have the same
+    /// dropout masks.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a Hessian of more than 64 samples, a rate below 0 or not finite, a momentum outside
+    /// [0, 1), and a network without parameters. Those of [`Hessian::times`].
+    ///
+    /// # Panics
+    /// As [`Workspace::forward`](crate::workspace::Workspace::forward).
+    pub fn curvature<T: Scalar>(self, hessian: &mut Hessian<'_, T>, rate: f64, momentum: f64) -> Result<Self, Error> {
+        let samples = hessian.samples();
+        require(samples <= SAMPLES, "the samples of a Hessian", "at most 64", samples as f64)?;
+        require(rate >= 0.0 && rate.is_finite(), "the rate", "at least 0 and finite", rate)?;
+        require((0.0..1.0).contains(&momentum), "the momentum", "from 0 to below 1", momentum)?;
+        let (largest, is_exact) = (hessian.largest_eigenvalue(PRODUCTS)?, hessian.is_exact());
+        Ok(Diagnosis { curvature: Some(Curvature { largest, rate, momentum, samples, is_exact }), ..self })
+    }
+}

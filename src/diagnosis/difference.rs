@@ -1,0 +1,163 @@
+//! Why the measured decades of a budget differ from those that theory predicts of the description.
+
+use super::{
+    Diagnosis, LayerRange, ReportRow,
+    figures::{count, number, signed},
+    outputs,
+    place::place,
+    rules::layer_of_block,
+};
+use crate::{
+    block::{Blocks, Role},
+    layer::{Layer, initialize},
+    scalar::{Scalar, to_f64},
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// The decades within which a measurement agrees with theory, however certain theory is: a factor of two.
+const AGREES: f64 = 0.3;
+
+/// The number of standard errors beyond which the size of a block is not that of its initializer.
+const APART: f64 = 4.0;
+
+/// The root mean square of the values of each block, by its name, in the order of the forward pass.
+pub(super) fn sizes<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T]) -> Vec<(String, f64)> {
+    let blocks = Blocks::collect(|visit| network.blocks(visit));
+    let size = |range: core::ops::Range<usize>| w.get(range).map(root_mean_square);
+    blocks.iter().filter_map(|block| Some(((*block.name).into(), size(block.range.clone())?))).collect()
+}
+
+fn root_mean_square<T: Scalar>(values: &[T]) -> f64 {
+    let squares: f64 = values.iter().map(|&value| to_f64(value) * to_f64(value)).sum();
+    libm::sqrt(squares / values.len().max(1) as f64)
+}
+
+/// The root mean square of one block: as its initializer draws it, at the first look, and at the last.
+struct Size {
+    block: String,
+    is_bias: bool,
+    drawn: f64,
+    /// The relative difference of the size of two draws that has the probability of [`APART`] standard errors.
+    spread: f64,
+    first: f64,
+    last: f64,
+}
+
+impl Size {
+    fn layer(&self) -> &str {
+        layer_of_block(&self.block)
+    }
+
+    /// Whether the block began at 0 by its description, and is no longer 0.
+    fn left_zero(&self) -> bool {
+        !self.is_bias && self.drawn == 0.0 && self.last > 0.0
+    }
+
+    /// Whether the first size is not one that the initializer draws.
+    fn is_foreign(&self) -> bool {
+        (self.first - self.drawn).abs() > self.spread * self.drawn && !self.left_zero()
+    }
+}
+
+/// Returns the size of each block; none for a network with a custom part, or without parameters that were looked at.
+fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
+    let network = diagnosis.node.build_to_look_at().ok()?;
+    let w: Vec<f64> = initialize(&*network, 0).ok()?;
+    let seen = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
+    let blocks = Blocks::collect(|visit| network.blocks(visit));
+    let size = |block: &crate::block::Block<'_>| {
+        let given = || diagnosis.sizes.iter().find(|(name, _)| *name == block.name).map(|(_, size)| [*size; 2]);
+        let watched = seen.iter().find(|of| of.name() == block.name);
+        let watched = watched.and_then(|of| Some([of.first_parameters()?, of.parameters()]));
+        let [first, last] = watched.or_else(given)?;
+        let values = w.get(block.range.clone())?;
+        let is_constant = values.iter().all(|value| value == values.first().unwrap_or(value));
+        let random = if is_constant { 0.0 } else { APART / libm::sqrt(values.len() as f64) };
+        Some(Size {
+            block: (*block.name).into(),
+            is_bias: block.role == Role::Bias,
+            drawn: root_mean_square(values),
+            spread: f64::max(0.05, random),
+            first,
+            last,
+        })
+    };
+    Some(blocks.iter().filter_map(size).collect())
+}
+
+/// Returns why the measured and the predicted decades of a budget differ, as phrases. Empty if one of them is unknown,
+/// or if they agree: within two standard deviations of the prediction between random networks, and at least a factor
+/// of two.
+pub(super) fn reasons(
+    diagnosis: &Diagnosis<'_>,
+    rows: &[ReportRow],
+    [measured, predicted]: [Option<f64>; 2],
+) -> Vec<String> {
+    let (Some(measured), Some(predicted)) = (measured, predicted) else { return Vec::new() };
+    let line = f64::max(2.0 * diagnosis.prediction.standard_deviation(), AGREES);
+    let agrees = |decades: f64| decades == predicted || (decades - predicted).abs() <= line;
+    if agrees(measured) || measured.is_nan() || predicted.is_nan() {
+        return Vec::new();
+    }
+    let (mut reasons, sizes) = (Vec::new(), of_blocks(diagnosis).unwrap_or_default());
+    let ranges = |is: &dyn Fn(&Size) -> bool| LayerRange::runs(sizes.iter().map(|size| (size.layer(), is(size))));
+    let zero = ranges(&|size| size.left_zero());
+    if !zero.is_empty() {
+        reasons.push(format!("weights of {} begin at 0 by their description, and are no longer 0", place(&zero)));
+    }
+    let times = |size: &Size| libm::log(size.first / size.drawn).abs();
+    let foreign = sizes.iter().filter(|size| size.is_foreign()).max_by(|a, b| times(a).total_cmp(&times(b)));
+    if let Some(most) = foreign {
+        reasons.push(format!(
+            "parameters of {} were changed or loaded: {} has a root mean square of {}, where the description draws {}",
+            place(&ranges(&Size::is_foreign)),
+            most.block,
+            number(most.first),
+            number(most.drawn)
+        ));
+    }
+    let (begun, mut is_trained) = (diagnosis.statistics.map(|statistics| statistics.history()), false);
+    let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
+    if let Some(begun) = begun.and_then(|history| history.totals().first().copied().flatten()).filter(|_| updates > 0) {
+        is_trained = agrees(begun);
+        let updates = count(usize::try_from(updates).unwrap_or(usize::MAX), "update");
+        reasons.push(match is_trained {
+            true => {
+                format!("the first watched pass agrees with theory, with {}: {updates} made the rest", signed(begun))
+            }
+            false => format!("the first watched pass had {} already", signed(begun)),
+        });
+    }
+    let random = diagnosis.experiments.as_ref().map(|experiments| experiments.before);
+    let random =
+        random.filter(|&random| !diagnosis.is_examined_alone && outputs(&diagnosis.node).is_none() && agrees(random));
+    if let Some(random) = random {
+        reasons.push(format!(
+            "of a random gradient at the outputs, in place of that of the loss, the same parameters make {} (measured)",
+            signed(random)
+        ));
+    }
+    if zero.is_empty() && foreign.is_none() && !is_trained && random.is_none() {
+        reasons.push(match sizes.is_empty() {
+            true => String::from("the measured parameters were not compared with the description"),
+            false => String::from(
+                "all parameters have the sizes that the description draws, so the rest lies in what theory assumes: \
+                 weights without order, inputs without structure, wide layers",
+            ),
+        });
+    }
+    reasons.extend(most_of_it(rows, measured - predicted));
+    reasons
+}
+
+/// Returns the link that makes most of the difference, with both of its decades, as a phrase; `None` if no single one
+/// does.
+fn most_of_it(rows: &[ReportRow], whole: f64) -> Option<String> {
+    let both = |row: &ReportRow| Some((row.name.clone(), row.measured?, row.predicted?));
+    let differences = rows.iter().filter(|row| row.on_main_path).filter_map(both);
+    let share = |(_, measured, predicted): &(String, f64, f64)| (measured - predicted) / whole;
+    let known = differences.filter(|row| share(row).is_finite());
+    let (layer, measured, predicted) =
+        known.max_by(|a, b| share(a).total_cmp(&share(b))).filter(|row| share(row) > 0.5)?;
+    Some(format!("most of it is in layer {layer}: {} instead of {}", signed(measured), signed(predicted)))
+}

@@ -1,0 +1,58 @@
+//! Rules about the rate beside the largest curvature of the loss.
+
+use super::{above, steps::course};
+use crate::{
+    diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature, figures::number},
+    monitor::part_of,
+};
+use alloc::{format, string::String};
+
+/// Returns the curvature and the rate as a multiple of the edge of stability; `None` where it was not measured, or sets
+/// no edge.
+pub(super) fn measured<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<(&'a Curvature, f64)> {
+    let curvature = diagnosis.curvature.as_ref()?;
+    Some((curvature, curvature.of_edge()?))
+}
+
+/// Reports a rate clearly above the edge of stability: a note before the training, and a fault if the loss climbs or
+/// does not fall. A loss that climbs in the first steps can come down again where the curvature falls.
+pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec<Finding>) {
+    let (Some((curvature, edge)), lines) = (measured(diagnosis), &diagnosis.thresholds) else { return };
+    let Some(severity) = above(edge, lines.edge) else { return };
+    let run = diagnosis.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
+    let (severity, because) = match run {
+        Some(run) => {
+            let diverges = run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5);
+            let judged = severity == Severity::Critical || run.passes() >= lines.patience;
+            let stays = run.passes() >= lines.patience && !diagnosis.has_fallen();
+            let climbs = run.non_finite().is_some() || run.has_relapsed() || diverges && judged;
+            let severity = if climbs || stays { severity } else { Severity::Note };
+            (severity, format!("{}; the loss went {}", curvature.sentence(), course(run)))
+        }
+        None => (Severity::Note, curvature.sentence()),
+    };
+    let text = format!(
+        "steps are too long: the rate of {} is {} times the largest that is stable, {}",
+        number(curvature.rate),
+        number(edge),
+        number(curvature.rate / edge)
+    );
+    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because);
+    findings
+        .push(Finding { decades: super::steps::longest(diagnosis).and_then(|it| it.first_update_ratio()), ..finding });
+}
+
+/// Judges a rate by the part of the way that all steps together go along the direction of largest curvature, for a loss
+/// that stands still. Returns the severity, and the fault and the evidence as text.
+pub(super) fn unmoved(diagnosis: &Diagnosis<'_>, updates: u64) -> Option<(Severity, [String; 2])> {
+    let (curvature, _) = measured(diagnosis)?;
+    let covered = curvature.covered(updates)?;
+    let severity = above(-covered, diagnosis.thresholds.covered.map(|line| -line))?;
+    let text = format!(
+        "steps are too short: at a rate of {}, {updates} steps go {} % of the way along the direction in which the \
+         loss is steepest, and the loss stands still",
+        number(curvature.rate),
+        number(100.0 * covered)
+    );
+    Some((severity, [text, curvature.sentence()]))
+}
