@@ -2,6 +2,7 @@
 
 mod change;
 mod forecast;
+mod over_time;
 mod passes;
 
 use crate::{layer::LayerSpec, monitor::Factor};
