@@ -90,7 +90,15 @@ impl Report {
                 if steps == 0 { "before training".into() } else { format!("after {}", count(steps, "watched pass")) };
             text += &format!("{when}: nothing wrong\n");
         }
-        self.findings.iter().for_each(|finding| text += &format!("{finding}\n"));
+        let faults = self.findings.iter().filter(|finding| finding.severity > Severity::Note).count();
+        for (i, finding) in self.findings.iter().enumerate() {
+            let finding = format!("{finding}\n");
+            // The first line tells that others follow.
+            text += &match faults > 1 && i < faults {
+                true => finding.replacen('\n', &format!(" (fault {} of {faults})\n", i + 1), 1),
+                false => finding,
+            };
+        }
         self.trials.iter().for_each(|trial| text += &format!("{trial}\n"));
         let course = self.loss.map(|[first, last]| format!("{} at first, {} lately", number(first), number(last)));
         let chance = self.chance.map(|loss| format!("{} by chance (the best constant outputs)", number(loss)));

@@ -137,6 +137,9 @@ impl fmt::Display for TrialReport {
         write!(f, "trial: {steps} with each fix on the same batches, {seeds}; ")?;
         match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
             Some(best) => write!(f, "helped most: {}", best.name.split(": ").next().unwrap_or_default())?,
+            None if self.removes().is_some() => {
+                write!(f, "none helped alone, since another fault is behind the first")?
+            }
             None => write!(f, "none helped")?,
         }
         write!(f, "\n  loss after it, median [lowest, highest] of the seeds:")?;

@@ -50,10 +50,10 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         if harms { format!(", and {}", diagnosis.not_fallen()) } else { String::new() }
     );
     let because = format!(
-        "the cosine was {first} in the first layer and {began} here at the first step: relative to their \
-         norm, two inputs differ by {} of what they do there",
+        "the cosine was {first} in the first layer and {began} here at the first step: two inputs differ here by {} % \
+         of what they differ there, relative to their norm",
         // A cosine counts squares of distances.
-        number(Float::sqrt(now(link).max(at_first(link))).recip())
+        number(100.0 / Float::sqrt(now(link).max(at_first(link))))
     );
     let [layer, last] = [link, last].map(|link| String::from(layer_of(link.name())));
     let finding = diagnosis.finding(Cause::CollapsedRepresentation, severity, "", text, because);

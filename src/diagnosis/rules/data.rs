@@ -118,7 +118,8 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             number(most)
         );
         let because = String::from("the size of most rows is within the thresholds");
-        findings.push(diagnosis.finding(Cause::BadData, Severity::Note, "", text, because));
+        let finding = diagnosis.finding(Cause::BadData, Severity::Note, "", text, because);
+        findings.push(Finding { refuted_by: "the same gradient without them", ..finding });
     } else if let Some(severity) = above(least, lines.input) {
         let text = format!(
             "the inputs have a root mean square of {}, far above 1: outputs and gradient of the first layer grow with \
@@ -161,7 +162,10 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let because = match diagnosis.task.as_ref().and_then(|task| task.targets) {
         Some(targets) => {
             let [before, after] = targets.map(number);
-            format!("with standardized targets: the outputs are {after} away instead of {before} (measured)")
+            format!(
+                "with standardized targets: a distance of {after} instead of {before}, over the outputs' root mean \
+                 square or 1 (measured)"
+            )
         }
         None => format!("updates move outputs of size 1, and these must move by {} times their size", number(ratio)),
     };

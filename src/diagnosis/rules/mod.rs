@@ -163,7 +163,8 @@ impl Diagnosis<'_> {
         let start = self.start().unwrap_or(f64::NAN);
         let what =
             if Some(start) == first { "its first value" } else { "that of outputs that are the same for all inputs" };
-        format!("the loss, lately {}, is not clearly below {}, {what}", number(recent), number(start))
+        let line = self.thresholds.fallen[0];
+        format!("the loss, lately {}, is above {:.0} % of {}, {what}", number(recent), 100.0 * line, number(start))
     }
 
     /// Returns the measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass
@@ -258,7 +259,7 @@ const fn refuted_by(cause: Cause) -> &'static str {
         Cause::FrozenBlock => "a step that moves the block",
         Cause::CollapsedRepresentation => "pre-activations of different samples that are far from parallel",
         Cause::Underflow => "as many values lost in a format of larger range",
-        Cause::BadData => "a finite value in that row and column, or the same gradient without that sample",
+        Cause::BadData => "a finite value in that row and column",
         Cause::UnscaledTarget => "the same course of the loss on standardized targets",
         Cause::LoudBranches => "a gradient that grows as much with branches scaled by 1/√L",
         Cause::ClosedInputGate | Cause::ClosedOutputGate => "a loss that falls no faster with this gate half open",

@@ -71,7 +71,10 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         "steps are too long: an update of {} is {} times as large as the parameters themselves, {}",
         block.name(),
         number(libm::exp10(ratio.mean())),
-        if relapsed { "and the loss has risen again" } else { "where a tenth is long" }
+        match relapsed {
+            true => String::from("and the loss has risen again"),
+            false => format!("where {} is long", number(libm::exp10(usual))),
+        }
     );
     let because = match run.non_finite() {
         Some(first) => format!("a value was no longer finite at step {}", first.pass + 1),

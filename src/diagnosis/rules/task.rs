@@ -61,7 +61,8 @@ pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: 
         ),
     };
     let because = format!("with {which} left out: a gradient of norm {without} instead of {with} (measured)");
-    diagnosis.finding(Cause::BadData, severity, "", text, because)
+    let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
+    Finding { refuted_by: "the same gradient without them", ..finding }
 }
 
 /// The largest number of samples that a sentence names; it counts the others.
@@ -109,7 +110,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     );
     let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
     let fix = String::from("other inputs: these do not tell their targets apart");
-    findings.push(Finding { fix, samples, ..finding });
+    findings.push(Finding { fix, samples, refuted_by: "two of these samples whose inputs differ", ..finding });
 }
 
 /// Reports a last layer in whose range no loss is below the fraction

@@ -35,16 +35,16 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         statistics.blocks()[..until].iter().rfind(|block| is_zero(block))
     };
     let Some(block) = own.copied().or_else(|| if without_input { before() } else { None }) else { return };
-    let (cause, what) = match block.role() {
-        Role::Gain => (Cause::Bottleneck, "gains"),
-        _ => (Cause::ConstantWeights, "weights"),
+    let (cause, what, refuted_by) = match block.role() {
+        Role::Gain => (Cause::Bottleneck, "gains", "a step after which one of these gains is not 0"),
+        _ => (Cause::ConstantWeights, "weights", "a step after which one of these weights is not 0"),
     };
     let layers = fixed(statistics.blocks(), block);
     let text = format!("the gradient vanishes: all {what} of {} are 0, and no update moves them", place(&layers));
     let because = String::from("their own gradient is 0 too, exactly");
     let finding = diagnosis.finding(cause, Severity::Critical, "", text, because).in_layers(layers);
     let finding = finding.told_by(diagnosis.mends_an_end());
-    findings.push(Finding { decades: Some(f64::NEG_INFINITY), is_proof: true, ..finding });
+    findings.push(Finding { decades: Some(f64::NEG_INFINITY), is_proof: true, refuted_by, ..finding });
 }
 
 /// Returns the layers whose blocks with the role of `block` are 0 and have no gradient, neighbours as one range; the
