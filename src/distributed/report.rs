@@ -1,10 +1,7 @@
-//! What a rank tells the others of an update whose loss is not finite.
+//! The reports of a rank to the others, of an update whose loss is not finite.
 
-use super::{agreement::gather, channel::Channel};
-use crate::{
-    error::{Error, RankRule},
-    scalar::Scalar,
-};
+use super::{agreement::gather_results, channel::Channel};
+use crate::{error::Error, scalar::Scalar};
 use alloc::{format, string::String};
 
 /// The report of a rank to the others if the loss is not finite.
@@ -20,21 +17,14 @@ impl Report {
     /// sample. All ranks must call it.
     ///
     /// # Errors
-    /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
+    /// Those of [`gather_results`].
     pub(super) fn exchange<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Option<(usize, usize)>, Error> {
-        let text = match &self {
-            Report::Nothing => String::new(),
-            Report::Sample(sample) => format!("{sample}"),
-            Report::Failed(error) => format!("!{error}"),
+        let own = match self {
+            Report::Nothing => Ok(String::new()),
+            Report::Sample(sample) => Ok(format!("{sample}")),
+            Report::Failed(error) => Err(error),
         };
-        let reports = gather(ranks, &text)?;
-        if let Report::Failed(error) = self {
-            return Err(error);
-        }
-        let failed = reports.iter().enumerate().find_map(|(rank, text)| Some((rank, text.strip_prefix('!')?)));
-        if let Some((rank, reason)) = failed {
-            return Err(RankRule::Failed { rank, reason: reason.into() }.into());
-        }
+        let reports = gather_results(ranks, own)?;
         Ok(reports.iter().enumerate().find_map(|(rank, text)| Some((rank, text.parse().ok()?))))
     }
 }

@@ -90,27 +90,23 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
         each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
-        if samples.is_empty() {
-            return Err(Error::EmptyBatch);
-        }
         if self.parallel.as_ref().is_some_and(|parallel| !parallel.agreed) {
             self.agree(reader.data, None)?;
         }
         self.watch.samples = samples.len();
-        let layout = reader.data.layout();
-        self.check_data(&layout)?;
-        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))?;
+        let ready = self.prepare(reader.data, samples);
         if self.parallel.is_some() {
             let on_ranks = lend(
                 self,
                 |run| &mut *run.parallel,
                 |trainer, parallel| match parallel {
-                    Some(parallel) => trainer.update_on_ranks(parallel, reader, samples, monitor).map(Some),
+                    Some(parallel) => trainer.update_on_ranks(parallel, reader, samples, ready, monitor).map(Some),
                     None => Ok(None),
                 },
             )?;
             return on_ranks.map_or(Ok(()), |done| self.note(done, each));
         }
+        ready?;
         // The threads stay awake from the first loop of the update to the last.
         install_from(
             self,
@@ -129,6 +125,17 @@ impl<T: Scalar> Run<'_, T> {
                 )
             },
         )
+    }
+
+    /// Refuses an update without `samples` or from data that does not fit, and reserves the memory of its passes.
+    #[inline]
+    fn prepare(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
+        if samples.is_empty() {
+            return Err(Error::EmptyBatch);
+        }
+        let layout = data.layout();
+        self.check_data(&layout)?;
+        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))
     }
 
     /// Passes the result of an update to `each`. If its loss is not finite because a parameter is not, it returns an

@@ -55,11 +55,11 @@ fn parallel(rank: Rank) -> DataParallel<f64> {
     }
 }
 
-fn mean_squared() -> Box<dyn Loss<f64>> {
+pub(crate) fn mean_squared() -> Box<dyn Loss<f64>> {
     Box::new(MeanSquaredError::new())
 }
 
-fn everything() -> Box<dyn GradientTransform<f64>> {
+pub(crate) fn everything() -> Box<dyn GradientTransform<f64>> {
     let chain = (SkipNonFinite::new(), ClipNorm::new(0.5), Adam::new(1e-2), Schedule::cosine(20, 0.1));
     Box::new((chain, WeightAverage::new(0.9)))
 }
@@ -98,7 +98,7 @@ fn ragged_steps() -> Dataset<'static, f64> {
     data.row_weights(&weights).unwrap().into_owned()
 }
 
-fn settings(batch_size: usize, accumulation_steps: usize, epochs: usize) -> TrainConfig {
+pub(crate) fn settings(batch_size: usize, accumulation_steps: usize, epochs: usize) -> TrainConfig {
     TrainConfig { batch_size, accumulation_steps, epochs, seed: 7, ..TrainConfig::default() }
 }
 
@@ -223,8 +223,13 @@ fn cases_by_shard() -> [Case; 4] {
 }
 
 /// A layer of another crate, which data-parallel training passes shard by shard.
-#[derive(Debug)]
-struct Opaque(Sequential<f64>);
+pub(crate) struct Opaque(pub(crate) Sequential<f64>);
+
+impl std::fmt::Debug for Opaque {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opaque")
+    }
+}
 
 impl Layer<f64> for Opaque {
     fn dims(&self) -> Dims {
@@ -302,7 +307,7 @@ fn pass_over_shards_of_sequences_has_the_bits_of_a_pass_for_each() {
 }
 
 /// Calls `run` with each rank of a group on its own thread.
-fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sync) -> Vec<R> {
+pub(crate) fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sync) -> Vec<R> {
     let group = Local::new(ranks).unwrap();
     thread::scope(|scope| {
         let threads: Vec<_> = group.into_iter().map(|rank| scope.spawn(|| run(rank))).collect();
@@ -375,7 +380,7 @@ fn change(run: &mut Run, data: &Dataset<'_, f64>, samples: &[usize]) -> (Vec<f64
     (run.parameters().iter().zip(before).map(|(after, before)| after - before).collect(), loss)
 }
 
-fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
+pub(crate) fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
     let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() <= 1e-12 * largest, "{name}: {found} for {expected}");
@@ -516,7 +521,7 @@ fn monitor_of_each_rank_sees_the_gradient_of_all() {
 
 /// The records of all updates.
 #[derive(Default)]
-struct Steps(Vec<Step>);
+pub(crate) struct Steps(pub(crate) Vec<Step>);
 
 impl GradientMonitor<f64> for Steps {
     fn event(&mut self, event: &Event<'_, f64>) {
@@ -558,7 +563,7 @@ fn record_of_an_update_has_the_bytes_and_the_time_between_ranks() {
 }
 
 /// The errors of four ranks, of which `make` gets the number.
-fn errors(make: impl Fn(Local<f64>) -> Result<(), Error> + Sync) -> Vec<Error> {
+pub(crate) fn errors(make: impl Fn(Local<f64>) -> Result<(), Error> + Sync) -> Vec<Error> {
     let start = std::time::Instant::now();
     let errors = on_ranks(4, |rank| make(rank).unwrap_err());
     assert!(start.elapsed() < Duration::from_secs(10));
@@ -665,7 +670,7 @@ fn updates_from_samples_that_differ_are_refused_on_all_ranks() {
         });
         for error in found {
             let Error::Ranks(RankRule::Differs { what, rank: 2, .. }) = &error else { panic!("{error}") };
-            assert_eq!(what, "the samples of the update");
+            assert_eq!(what, "the samples or weights of the update");
         }
     }
 }
@@ -764,7 +769,10 @@ fn wide() -> Case {
 
 /// A rank that records the length of each message, and whether another thread than that of the rank sends it.
 #[derive(Debug)]
-struct Recorded(Local<f64>, thread::ThreadId, Arc<Mutex<Vec<(usize, bool)>>>);
+pub(crate) struct Recorded(pub(crate) Local<f64>, pub(crate) thread::ThreadId, pub(crate) Messages);
+
+/// The length of each message, and whether another thread sent it.
+pub(crate) type Messages = Arc<Mutex<Vec<(usize, bool)>>>;
 
 impl Communicator<f64> for Recorded {
     fn rank(&self) -> usize {
