@@ -50,6 +50,7 @@
 //! | data | all ranks hold the same data set, and run their own shards; of data in files sizes and row weights are compared |
 //! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |
 //! | monitors | `forward` and `backward` of links: the shards of this rank; all [events](crate::monitor::Event): all ranks |
+//! | a [spike](crate::trainer::Step::spike) of the gradient, a value that is not finite | named with rank and sample on all ranks |
 //! | messages beside the pass | with [`overlap`](DataParallel::overlap); otherwise after it |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |

@@ -72,6 +72,7 @@ impl<T: Scalar> Run<'_, T> {
         run.add_numbers("the parameters", self.parameters);
         run.add_numbers("the state of the transforms", self.optimizer.state());
         run.add_numbers("the buffers of the network", self.workspace.buffers());
+        run.add("the typical norm of the gradient", parallel.typical_norm());
         Ok(run)
     }
 

@@ -50,9 +50,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes one update on all ranks from `samples`, those of the whole update, unless this rank is not `ready`. First `g = Σ_shards Σ_parts share ·
-    /// ∂L_part/∂w` is summed along the binary tree of the shards, then `w ← w + u(g)` with u the chain of
-    /// transforms. The share is the factor of a part in the loss of the update. The result is the same on each rank.
+    /// Makes one update on all ranks from `samples`, those of the whole update. If this rank is not `ready` for it, all
+    /// ranks get an error.
+    ///
+    /// First `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the shards, then
+    /// `w ← w + u(g)` with u the chain of transforms. The share is the factor of a part in the loss of the update.
+    /// The result is the same on each rank.
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -62,6 +65,7 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         parallel.take_counts();
+        (self.watch.norm, self.watch.spike) = (None, None);
         // All ranks have the data, so they know the weight of each shard. A file may fail on one rank alone.
         let weight = match ready.and_then(|()| self.weigh_shards(parallel, reader, samples)) {
             Ok(weight) => weight,
@@ -82,7 +86,10 @@ impl<T: Scalar> Run<'_, T> {
                 |trainer| {
                     let loss = trainer.forward_shards(parallel, reader, samples, 0..parallel.passes[0].end, monitor);
                     let loss = loss.ok().filter(|loss| loss.is_finite())?;
-                    Some(trainer.update_after_forward(loss, weight, monitor))
+                    Some(match trainer.watch.always || monitor.is_active() {
+                        true => trainer.record_after_forward(parallel, reader, samples, [loss, weight], monitor),
+                        false => trainer.update_after_forward(loss, weight, monitor),
+                    })
                 },
             );
             // A loss that failed is computed again, to name its sample.
@@ -101,7 +108,7 @@ impl<T: Scalar> Run<'_, T> {
         );
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         let report = report?;
-        parallel.add_ranks()?;
+        let recorded = parallel.add_ranks(self.watch.always || monitor.is_active())?;
         parallel.check_samples()?;
         let [losses, _, gradient] = parallel.totals();
         let loss = sum_of_losses(losses);
@@ -111,6 +118,11 @@ impl<T: Scalar> Run<'_, T> {
         if weight == 0.0 {
             return Ok(skipped);
         }
+        self.watch.spike = match found {
+            Some((rank, sample)) => Some(parallel.non_finite(rank, sample)),
+            None if recorded && loss.is_finite() => self.spike(parallel, reader, samples)?,
+            None => None,
+        };
         self.watch.communication = parallel.take_counts();
         let [_, buffers, _] = parallel.totals();
         for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
@@ -167,7 +179,7 @@ impl<T: Scalar> Run<'_, T> {
                 parallel.losses[shard] = T::nan();
                 parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             }
-            parallel.add_ranks()?;
+            parallel.add_ranks(false)?;
             parallel.exchange_reports(Report::Failed(error.clone()))?;
         }
         Err(error)

@@ -127,17 +127,6 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Refuses an update without `samples` or from data that does not fit, and reserves the memory of its passes.
-    #[inline]
-    fn prepare(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
-        if samples.is_empty() {
-            return Err(Error::EmptyBatch);
-        }
-        let layout = data.layout();
-        self.check_data(&layout)?;
-        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))
-    }
-
     /// Passes the result of an update to `each`. If its loss is not finite because a parameter is not, it returns an
     /// error instead.
     #[inline]
@@ -352,7 +341,8 @@ impl<T: Scalar> Run<'_, T> {
             return Ok(Updated { loss, weight, outcome });
         }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
-        let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), norm(gradient));
+        let known = self.watch.norm.take();
+        let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), known.unwrap_or_else(|| norm(gradient)));
         let outcome = self.optimizer.step_with(blocks, self.parameters, gradient, monitor, true)?;
         let (applied, transform) = (outcome == Outcome::Apply, self.optimizer.transform());
         let clipped = transform.clipped_norm().or_else(|| transform.clip_factor().map(|factor| norm * factor));
@@ -367,6 +357,7 @@ impl<T: Scalar> Run<'_, T> {
             samples: self.watch.samples,
             seconds: self.watch.started.map(Clock::seconds),
             communication: self.watch.communication,
+            spike: self.watch.spike.take(),
         };
         // The next update may belong to another window of the same samples.
         self.watch.started = self.watch.started.and_then(|_| Clock::now());

@@ -115,6 +115,8 @@ mod range;
 #[cfg(feature = "safetensors")]
 mod rank_faults;
 #[cfg(feature = "safetensors")]
+mod rank_spikes;
+#[cfg(feature = "safetensors")]
 mod ranks;
 #[cfg(feature = "safetensors")]
 mod recurrent_noise;

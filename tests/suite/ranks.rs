@@ -539,7 +539,7 @@ fn record_of_an_update_has_the_bytes_and_the_time_between_ranks() {
         let mut steps = Steps::default();
         let mut run = case.on(rank, 1);
         run.fit_with(&data, FitOptions::new().monitor(&mut steps)).unwrap();
-        (steps.0, run.parameters().len() + 16)
+        (steps.0, run.parameters().len() + 17)
     };
     assert!(watch(None).0.iter().all(|step| step.communication.is_none()));
     // Halving exchanges (p − 1)/p of the values, and as many on the way back.
@@ -837,7 +837,7 @@ fn parts_of_later_layers_travel_on_a_thread_beside_the_pass() {
         run.step(&data, &mut batch, &samples, &mut ()).unwrap();
         messages.lock().unwrap().clone()
     });
-    let [first, losses] = [8 * 256 + 256, 16];
+    let [first, losses] = [8 * 256 + 256, 17];
     let [square, last] = [256 * 256 + 256, 256 * 2 + 2];
     let expected = [(square + last, true), (square, true), (losses + first, false)];
     for found in messages {

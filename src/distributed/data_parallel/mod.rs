@@ -7,6 +7,7 @@ use super::{Communicator, channel::Channel, reduce::shards_of, shard_sums::Shard
 use crate::trainer::Trainer;
 use crate::{
     error::{Error, RankRule, require},
+    monitor::LogNorm,
     scalar::Scalar,
     size::{at_most, grow},
 };
@@ -39,10 +40,12 @@ pub struct DataParallel<T> {
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
     /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards. Then as many
-    /// marks, by which the ranks compare the samples of an update.
+    /// marks, by which the ranks compare the samples of an update, and a flag: the number of ranks with a record.
     pub(crate) losses: Vec<T>,
     /// The mark of the samples and weights of the current update.
     mark: T,
+    /// The norms of the gradients of the updates of which a rank has a record.
+    norms: LogNorm,
     /// The range of shards of each pass of this rank, in order.
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
@@ -83,6 +86,7 @@ impl<T: Scalar> DataParallel<T> {
             buffers: Vec::new(),
             losses: Vec::new(),
             mark: T::zero(),
+            norms: LogNorm::default(),
             passes: Vec::new(),
             agreed: false,
         }

@@ -4,19 +4,19 @@ use super::{
     super::{
         Fingerprint,
         agreement::{gather, hash},
-        reduce::{add_any, add_power_of_two, owner},
-        report::Report,
+        reduce::{add_any, add_power_of_two, owner, shards_of},
+        report::{Report, largest_of_ranks},
     },
     DataParallel, LEAST,
 };
 use crate::{
     block::Blocks,
     error::{Error, RankRule},
-    monitor::progress::Communication,
+    monitor::progress::{Communication, Spike},
     scalar::{Scalar, scalar, to_f64},
     size::{filled, grow},
 };
-use alloc::format;
+use alloc::{format, string::String};
 use core::ops::Range;
 #[cfg(feature = "std")]
 use std::{sync::mpsc, thread};
@@ -31,8 +31,8 @@ impl<T: Scalar> DataParallel<T> {
         let words =
             samples.iter().map(|&sample| sample as u64).chain(self.weights.iter().map(|weight| weight.to_bits()));
         self.mark = scalar((hash(words) % most as u64) as f64);
-        if self.losses.len() != 2 * self.shards {
-            self.losses = filled("the losses of the shards", 2 * self.shards, T::zero())?;
+        if self.losses.len() != 2 * self.shards + 1 {
+            self.losses = filled("the losses of the shards", 2 * self.shards + 1, T::zero())?;
         }
         self.losses.fill(T::zero());
         self.buffers.clear();
@@ -66,9 +66,9 @@ impl<T: Scalar> DataParallel<T> {
         self.mark = T::nan();
     }
 
-    /// Returns the number of values before the gradient in a sum: losses, marks and buffers.
+    /// Returns the number of values before the gradient in a sum: losses, marks, the flag and buffers.
     fn before_gradient(&self) -> usize {
-        2 * self.shards + self.buffers.len()
+        2 * self.shards + 1 + self.buffers.len()
     }
 
     /// Sets the mark of each of `shards`.
@@ -144,29 +144,68 @@ impl<T: Scalar> DataParallel<T> {
     /// Writes [`losses`](Self::losses) to the sums, after [`add_beside`](Self::add_beside).
     pub(crate) fn add_losses(&mut self) {
         self.mark(self.own_shards());
-        self.sums.first()[..2 * self.shards].copy_from_slice(&self.losses);
+        self.sums.first()[..2 * self.shards + 1].copy_from_slice(&self.losses);
         self.losses.fill(T::zero());
     }
 
-    /// Adds the sums over all ranks. All ranks must call it, and each gets the total.
-    pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
-        let DataParallel { ranks, sums, received, parts, added, failed, .. } = self;
+    /// Adds the sums over all ranks. All ranks must call it, and each gets the total. Returns whether any rank makes a
+    /// record of the update, as this rank does if `recorded`.
+    pub(crate) fn add_ranks(&mut self, recorded: bool) -> Result<bool, Error> {
+        let DataParallel { ranks, shards, sums, received, parts, added, failed, .. } = &mut *self;
+        let flag = 2 * *shards;
         if let Some(error) = failed.take() {
             return Err(error);
         }
-        if !ranks.size().is_power_of_two() {
-            return add_any(ranks, self.shards, sums, received);
+        sums.first()[flag] = if recorded { T::one() } else { T::zero() };
+        if ranks.size().is_power_of_two() {
+            let rest = &parts[*added..];
+            rest.iter().try_for_each(|part| add_power_of_two(ranks, &mut sums.first()[part.clone()], received))?;
+        } else {
+            add_any(ranks, *shards, sums, received)?;
         }
-        parts[*added..].iter().try_for_each(|part| add_power_of_two(ranks, &mut sums.first()[part.clone()], received))
+        Ok(self.sums.first()[flag] > T::zero())
     }
 
     /// Returns the losses of all shards, the mean change of the buffers and the gradient, after
     /// [`add_ranks`](Self::add_ranks).
     pub(crate) fn totals(&mut self) -> [&[T]; 3] {
-        let (losses, rest) = self.sums.first().split_at(2 * self.shards);
+        let (losses, rest) = self.sums.first().split_at(2 * self.shards + 1);
         let losses = &losses[..self.shards];
         let (buffers, gradient) = rest.split_at(self.buffers.len());
         [losses, buffers, gradient]
+    }
+
+    /// Copies `gradient`, that of the whole update, to the totals if no sums were made: in an update of one rank and
+    /// one pass.
+    pub(crate) fn keep(&mut self, gradient: &[T]) -> Result<(), Error> {
+        if self.sums.is_empty() {
+            let first = self.before_gradient();
+            self.sums.begin(self.own_shards(), first + gradient.len())?;
+            self.sums.first()[first..].copy_from_slice(gradient);
+        }
+        Ok(())
+    }
+
+    /// Whether a gradient of norm `norm` is a spike among those before it, or not finite. It must be called for each
+    /// update with a record, in order; all ranks get the same result.
+    pub(crate) fn is_spike(&mut self, norm: f64) -> bool {
+        self.norms.push(norm).spike || !norm.is_finite()
+    }
+
+    /// Returns the largest contribution of a shard to the gradient among those that the ranks found, `own` on this
+    /// rank. All ranks must call it.
+    pub(crate) fn largest(&mut self, own: Option<Spike>) -> Result<Option<Spike>, Error> {
+        if self.ranks() == 1 {
+            return Ok(own);
+        }
+        largest_of_ranks(&mut self.ranks, own)
+    }
+
+    /// Returns the record of a sample on rank `rank` whose loss is not finite.
+    pub(crate) fn non_finite(&mut self, rank: usize, sample: usize) -> Spike {
+        let own = shards_of(rank, self.ranks(), self.shards);
+        let shard = self.totals()[0][own.clone()].iter().position(|loss| !loss.is_finite()).unwrap_or_default();
+        Spike::non_finite(rank, own.start + shard, sample)
     }
 
     /// Returns the bytes and seconds of the messages since the last call; `None` without other ranks.
@@ -187,6 +226,12 @@ impl<T: Scalar> DataParallel<T> {
     /// call it. See [`Fingerprint::compare`].
     pub(crate) fn compare(&mut self, own: Result<Fingerprint, Error>) -> Result<(), Error> {
         Fingerprint::compare(own, &mut self.ranks)
+    }
+
+    /// Returns the typical norm of the gradients before, as text that is equal only for equal histories.
+    pub(crate) fn typical_norm(&self) -> String {
+        let norms = self.norms.moments();
+        format!("{:?} over {} updates", norms.mean(), norms.count())
     }
 
     /// Exchanges the reports of all ranks. Returns the first rank that reports a loss that is not finite, and its

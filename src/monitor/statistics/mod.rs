@@ -3,6 +3,7 @@
 mod block;
 mod gate;
 mod link;
+mod log_norm;
 mod mixing;
 mod non_finite;
 mod run;
@@ -12,6 +13,7 @@ mod state;
 pub use block::BlockStatistics;
 pub use gate::GateStatistics;
 pub use link::LinkStatistics;
+pub(crate) use log_norm::LogNorm;
 pub use non_finite::{NonFinite, NonFiniteOrigin};
 pub use run::RunStatistics;
 pub(crate) use run::part_of;
@@ -206,6 +208,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
             Event::Clip(factor) => self.run.clip(factor),
             Event::Gradient { blocks, w, dw } => self.gradient(blocks, w, dw),
             Event::Update { blocks, w, update } => self.update(blocks, w, update),
+            Event::Step(step) => self.run.step(step),
             _ => {}
         }
     }

@@ -1,7 +1,18 @@
 //! Statistics of a whole run: loss, gradient norm, clipping.
 
-use super::{RunningMoments, mixing::Mixing, non_finite::NonFinite};
-use crate::{monitor::Link, scalar::Scalar};
+use super::{
+    RunningMoments,
+    log_norm::{KEEP, LogNorm, WARM_UP},
+    mixing::Mixing,
+    non_finite::NonFinite,
+};
+use crate::{
+    monitor::{
+        Link,
+        progress::{Spike, Step},
+    },
+    scalar::Scalar,
+};
 use num_traits::Float;
 
 /// The losses after a jump, a gradient with more than ten times the typical norm. They show whether the jump was
@@ -42,9 +53,11 @@ pub struct RunStatistics {
     worst_rise: f64,
     path: [f64; 2],
     decades: RunningMoments,
-    log_norm: RunningMoments,
+    log_norm: LogNorm,
     norm: f64,
     spikes: u64,
+    /// The spike of the largest norm whose origin is known, with that norm.
+    largest_spike: Option<(f64, Spike)>,
     jumps: u64,
     wake: Option<Wake>,
     harmful: u64,
@@ -77,9 +90,10 @@ impl Default for RunStatistics {
             worst_rise: 0.0,
             path: [f64::NAN; 2],
             decades: RunningMoments::forgetting(KEEP),
-            log_norm: RunningMoments::forgetting(KEEP),
+            log_norm: LogNorm::default(),
             norm: 0.0,
             spikes: 0,
+            largest_spike: None,
             jumps: 0,
             wake: None,
             harmful: 0,
@@ -95,15 +109,6 @@ impl Default for RunStatistics {
 /// outputs.
 const SETTLED: u64 = 10;
 
-/// The decay of the moving averages of the loss, of the decades and of ln ‖g‖, g being the gradient of all
-/// parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
-const KEEP: f64 = 0.97;
-/// The number of gradients before spikes and jumps are counted, and of losses before stagnation is.
-const WARM_UP: u64 = 25;
-/// The number of standard deviations of ln ‖g‖ above its mean from which a gradient g counts as a spike.
-const MARK: f64 = 2.5;
-/// The distance of ln ‖g‖ above its mean from which a gradient g counts as a jump: ten times the typical norm.
-const TENFOLD: f64 = core::f64::consts::LN_10;
 /// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
 /// batch also has a large gradient and a high loss, but no lasting effect. Convention.
 const WORSE: u64 = 3;
@@ -209,25 +214,24 @@ impl RunStatistics {
             self.decades.push(Float::log10(last / first));
         }
         self.waiting = true;
-        let mut ln = Float::ln(norm);
-        let apart = ln - self.log_norm.mean();
-        if self.log_norm.count() >= WARM_UP && ln.is_finite() {
-            if apart > MARK * self.log_norm.standard_deviation() {
-                self.spikes += 1;
-            }
-            if apart > TENFOLD {
-                self.jumps += 1;
-                let (usual, spread) = (self.loss.mean(), self.loss.standard_deviation());
-                let learned = self.first_loss.map_or(0.0, |first| first - usual);
-                let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
-                self.wake = Some(Wake { line, worse: 0 });
-            }
+        let unusual = self.log_norm.push(norm);
+        self.spikes += u64::from(unusual.spike);
+        if unusual.jump {
+            self.jumps += 1;
+            let (usual, spread) = (self.loss.mean(), self.loss.standard_deviation());
+            let learned = self.first_loss.map_or(0.0, |first| first - usual);
+            let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
+            self.wake = Some(Wake { line, worse: 0 });
         }
-        // A jump must not dominate the typical norm.
-        if self.log_norm.count() > 0 && apart > TENFOLD {
-            ln = self.log_norm.mean() + TENFOLD;
+    }
+
+    /// Receives the record of an update, and keeps the origin of the largest spike. A gradient that is not finite is
+    /// the largest.
+    pub(super) fn step(&mut self, step: &Step) {
+        let norm = if step.gradient_norm.is_finite() { step.gradient_norm } else { f64::INFINITY };
+        if let Some(spike) = step.spike.filter(|_| self.largest_spike.is_none_or(|(largest, _)| norm > largest)) {
+            self.largest_spike = Some((norm, spike));
         }
-        self.log_norm.push(ln);
     }
 
     pub(super) fn clip(&mut self, factor: f64) {
@@ -327,7 +331,7 @@ impl RunStatistics {
     /// Returns the typical norm of g, the gradient of all parameters before clipping: e to the exponential mean of ln
     /// ‖g‖ over updates. A norm above ten times the typical one enters this mean as ten times it.
     pub fn typical_norm(&self) -> f64 {
-        Float::exp(self.log_norm.mean())
+        Float::exp(self.log_norm.moments().mean())
     }
     /// Returns the moments, over passes, of log10 of the factor by which the main path changes the norm of the
     /// gradient. The path leads from the network's output to the first weights, or to the input if its gradient was
@@ -339,12 +343,18 @@ impl RunStatistics {
     /// the last 30 count. A norm above ten times the [typical one](Self::typical_norm) before it enters them as ten
     /// times that.
     pub fn log_norm(&self) -> RunningMoments {
-        self.log_norm
+        self.log_norm.moments()
     }
     /// Returns the number of gradients g, after the first 25, with ln ‖g‖ more than 2.5 standard deviations above
     /// its mean.
     pub fn spikes(&self) -> u64 {
         self.spikes
+    }
+    /// Returns the rank, shard and sample from which most of the largest spike comes, in
+    /// [data-parallel](crate::distributed) training. `None` if no spike was recorded; an update whose gradient or loss
+    /// is not finite counts as one.
+    pub fn largest_spike(&self) -> Option<Spike> {
+        self.largest_spike.map(|(_, spike)| spike)
     }
     /// Returns the number of jumps: gradients with more than ten times the [typical norm](Self::typical_norm), after
     /// the first 25.
