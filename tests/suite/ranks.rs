@@ -8,7 +8,7 @@ use chainrule::{
     distributed::{Communicator, DataParallel, Local},
     layer::{Backward, BranchScale, Dims, Forward, Layer, MemorySizes, Merge, Mode, Residual, Sequential, Structure},
     loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
-    monitor::Event,
+    monitor::{Event, Statistics},
     network::Branches,
     recurrent::{CheckpointInterval, Gru, Lstm, Recurrent},
     trainer::{FitOptions, Step, TrainConfig, Trainer},
@@ -517,6 +517,33 @@ fn monitor_of_each_rank_sees_the_gradient_of_all() {
     assert!(ranks.iter().all(|rank| rank.0 == expected));
     // Each rank sees its own passes.
     assert!(ranks.iter().all(|rank| rank.1 > 0));
+}
+
+/// One update of equal samples: the root mean square of their residuals, in one pass, in parts and on each rank.
+#[test]
+fn statistics_of_parts_and_ranks_have_the_distance_of_the_whole_update() {
+    let (x, y) = ([0.3, -0.8, 0.5].repeat(32), [0.9, -0.4].repeat(32));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let first = |batch_size, accumulation_steps, parallel: Option<DataParallel<f64>>| {
+        let network = Sequential::input(3).linear(4).activation(Tanh).linear(2).build().unwrap();
+        let settings = settings(batch_size, accumulation_steps, 1);
+        let mut run = Trainer::new(network, mean_squared(), plain(), settings).unwrap();
+        parallel.into_iter().for_each(|parallel| run.set_data_parallel(parallel).unwrap());
+        let (output, mut statistics) = (run.predict(&data).unwrap(), Statistics::new());
+        run.fit_with(&data, FitOptions::new().monitor(&mut statistics)).unwrap();
+        let [distance, size] = statistics.run().first_distance().unwrap();
+        assert_eq!(statistics.run().distance().count(), 1);
+        assert_close("the moments", &[statistics.run().distance().mean()], &[distance / size]);
+        let square: f64 = output.iter().zip(&y).map(|(output, y)| (output - y) * (output - y)).sum();
+        assert_close("the distance", &[distance], &[(square / 64.0).sqrt()]);
+    };
+    first(32, 1, None);
+    first(8, 4, None);
+    first(32, 1, Some(DataParallel::new(())));
+    first(4, 8, Some(DataParallel::new(()).shards(4)));
+    for ranks in [2, 3, 8] {
+        on_ranks(ranks, |rank| first(32, 1, Some(DataParallel::new(rank))));
+    }
 }
 
 /// The records of all updates.

@@ -1,6 +1,7 @@
 //! The measurements that the rules of a diagnosis read, collected pass by pass.
 
 mod block;
+mod distance;
 mod gate;
 mod link;
 mod log_norm;
@@ -188,7 +189,8 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let link = &mut self.links[place];
                 if link.backward(at, dy, dx, of_dx) && at.on_main_path {
                     self.run.see_loss_gradient(at, dy, link.norm_in());
-                    self.run.on_main_path(link.norm_in(), link.norm_out(), link.gradients());
+                    let sizes = [link.gradients(), at.shape.batch];
+                    self.run.on_main_path(link.norm_in(), link.norm_out(), sizes);
                     self.history.push(pass + 1, at.name, at.factor, [link.norm_in(), link.norm_out()]);
                 }
             }

@@ -2,6 +2,7 @@
 
 use super::{
     RunningMoments,
+    distance::Distance,
     log_norm::{KEEP, LogNorm, WARM_UP},
     mixing::Mixing,
     non_finite::NonFinite,
@@ -38,8 +39,9 @@ pub struct RunStatistics {
     output: f64,
     /// The number of values of ∂L/∂y, y being the network's output, in the current pass.
     values: usize,
-    distance: RunningMoments,
-    first_distance: Option<[f64; 2]>,
+    /// The number of samples of the current pass.
+    samples: usize,
+    distance: Distance,
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
@@ -78,8 +80,8 @@ impl Default for RunStatistics {
             input_seen: false,
             output: 0.0,
             values: 0,
-            distance: RunningMoments::forgetting(0.8),
-            first_distance: None,
+            samples: 0,
+            distance: Distance::default(),
             loss: RunningMoments::forgetting(KEEP),
             recent: RunningMoments::forgetting(0.8),
             first_loss: None,
@@ -131,16 +133,18 @@ impl RunStatistics {
         if core::mem::replace(&mut self.waiting, false) {
             self.skipped_in_a_row += 1;
         }
+        self.distance.end(1.0);
         self.passes += 1;
         self.input_seen = false;
         self.path = [f64::NAN; 2];
     }
 
     /// Receives the norms of the gradient before and after a link on the main path. The gradient with respect to the
-    /// link's output has `values` values.
-    pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
+    /// link's output has `values` values, of `samples` samples.
+    pub(super) fn on_main_path(&mut self, before: f64, after: f64, [values, samples]: [usize; 2]) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
+        self.samples = samples;
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
@@ -177,8 +181,7 @@ impl RunStatistics {
         }
         if self.path[0] > 0.0 {
             let distance = 2.0 * loss / (self.path[0] * Float::sqrt(self.values.max(1) as f64));
-            self.first_distance = self.first_distance.or(Some([distance, self.output]));
-            self.distance.push(distance / self.output);
+            self.distance.loss(distance, self.output);
         }
         if let Some(Wake { line, worse }) = self.wake.take()
             && (loss > line || loss.is_nan())
@@ -228,6 +231,7 @@ impl RunStatistics {
     /// Receives the record of an update, and keeps the origin of the largest spike. A gradient that is not finite is
     /// the largest.
     pub(super) fn step(&mut self, step: &Step) {
+        self.distance.end((self.samples as f64 / step.samples.max(1) as f64).min(1.0));
         let norm = if step.gradient_norm.is_finite() { step.gradient_norm } else { f64::INFINITY };
         if let Some(spike) = step.spike.filter(|_| self.largest_spike.is_none_or(|(largest, _)| norm > largest)) {
             self.largest_spike = Some((norm, spike));
@@ -303,7 +307,7 @@ impl RunStatistics {
     }
     /// Whether the [distance](Self::distance) from the outputs to their targets is below 0.3.
     pub fn has_fitted(&self) -> bool {
-        self.distance.count() > 0 && self.distance.mean() < FITTED
+        self.distance().count() > 0 && self.distance().mean() < FITTED
     }
     /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
     /// mean square of the outputs. About the last five passes count.
@@ -311,12 +315,12 @@ impl RunStatistics {
     /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual
     /// for a squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
     pub fn distance(&self) -> RunningMoments {
-        self.distance
+        self.distance.moments()
     }
     /// Returns two values of the first monitored pass: the root mean square distance from the outputs to their targets,
     /// and the root mean square of the outputs. `None` before it.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
-        self.first_distance
+        self.distance.first()
     }
     /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
     /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
