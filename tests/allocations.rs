@@ -7,7 +7,7 @@ use chainrule::{
     distributed::DataParallel,
     layer::{ActivationLayer, BranchScale, Linear, Residual, Sequential},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
-    monitor::{Every, GradientBudget, Statistics},
+    monitor::{Event, Every, GradientBudget, Statistics},
     recurrent::{Bidirectional, CheckpointInterval, Elman, Gru, Lstm, Recurrent},
     scalar,
     trainer::{TrainConfig, Trainer, Truncation},
@@ -287,6 +287,21 @@ fn step_in_shards() {
         let mut step = |samples: &[usize]| allocations(|| trainer.step(&data, &mut batch, samples, &mut ()).unwrap()).1;
         step(&order[..32]);
         assert_eq!([&order[..16], &order[..32], &order[..9]].map(&mut step), [0; 3]);
+        // With records, for which spikes of the gradient are looked for.
+        let mut records = Records(0);
+        let step =
+            |samples: &[usize]| allocations(|| trainer.step(&data, &mut batch, samples, &mut records).unwrap()).1;
+        assert_eq!([&order[..16], &order[..32], &order[..9]].map(step), [0; 3]);
+        assert_eq!(records.0, 3);
+    }
+}
+
+/// Counts the records of updates.
+struct Records(usize);
+
+impl GradientMonitor<f32> for Records {
+    fn event(&mut self, event: &Event<'_, f32>) {
+        self.0 += usize::from(matches!(event, Event::Step(_)));
     }
 }
 

@@ -37,13 +37,13 @@ impl Fingerprint {
         self.add_hash(name, value.bytes().map(u64::from));
     }
 
-    /// Compares this description with those of all other ranks. All ranks must call it, and get the same result.
+    /// Compares `own`, the description of this rank, with those of all other ranks. All ranks must call it.
     ///
     /// # Errors
     /// [`RankRule::Differs`] for the first rank whose run is not that of rank 0, with the first line that differs;
-    /// those of [`Communicator::exchange`].
-    pub(super) fn compare<T: Scalar>(&self, ranks: &mut Channel<T>) -> Result<(), Error> {
-        let runs = gather(ranks, &self.0)?;
+    /// those of [`gather_results`].
+    pub(super) fn compare<T: Scalar>(own: Result<Self, Error>, ranks: &mut Channel<T>) -> Result<(), Error> {
+        let runs = gather_results(ranks, own.map(|run| run.0))?;
         for (rank, run) in runs.iter().enumerate().skip(1) {
             let (mut own, mut first) = (run.lines(), runs[0].lines());
             loop {
@@ -67,6 +67,31 @@ impl Fingerprint {
 pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
     let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
     values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix)
+}
+
+/// The first character of a text that reports an error.
+const FAILED: char = '!';
+
+/// Returns the texts `own` of all ranks, in the order of the ranks, if no rank failed. All ranks must call it.
+///
+/// # Errors
+/// The error of this rank; [`RankRule::Failed`] with that of the first rank that failed; those of
+/// [`Communicator::exchange`].
+pub(super) fn gather_results<T: Scalar>(
+    ranks: &mut Channel<T>,
+    own: Result<String, Error>,
+) -> Result<Vec<String>, Error> {
+    let texts = match &own {
+        Ok(text) => gather(ranks, text),
+        Err(error) => gather(ranks, &format!("{FAILED}{error}")),
+    };
+    // The error of this rank is closer to the cause than a failed exchange.
+    let texts = own.and(texts)?;
+    let failed = texts.iter().enumerate().find_map(|(rank, text)| Some((rank, text.strip_prefix(FAILED)?)));
+    match failed {
+        Some((rank, reason)) => Err(RankRule::Failed { rank, reason: reason.into() }.into()),
+        None => Ok(texts),
+    }
 }
 
 /// The largest length of a text that ranks exchange, in bytes.

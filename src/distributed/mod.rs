@@ -47,9 +47,10 @@
 //! | --- | --- |
 //! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`, if no layer couples samples; or the [mean of means](DataParallel::mean_of_means) |
 //! | clipping, guard, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and run their own shards; of data in files only sizes are compared |
-//! | validation, evaluation, prediction | each rank computes all of it |
-//! | monitors | per layer: the shards of this rank; loss, gradient and update: those of all ranks |
+//! | data | all ranks hold the same data set, and run their own shards; of data in files sizes and row weights are compared |
+//! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |
+//! | monitors | `forward` and `backward` of links: the shards of this rank; all [events](crate::monitor::Event): all ranks |
+//! | a [spike](crate::trainer::Step::spike) of the gradient, a value that is not finite | named with rank and sample on all ranks |
 //! | messages beside the pass | with [`overlap`](DataParallel::overlap); otherwise after it |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |

@@ -27,6 +27,11 @@ impl<T: Scalar> ShardSums<T> {
         self.subtrees.clear();
     }
 
+    /// Whether no sum was added since they were removed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.subtrees.is_empty()
+    }
+
     /// Adds the sum over `shards`, the next shards in order, which must be a subtree. The sum is a vector: the
     /// concatenation of `parts`.
     ///

@@ -26,11 +26,11 @@ pub use norm::NormStats;
 pub use recorder::Recorder;
 #[cfg(all(feature = "serde", feature = "std"))]
 pub use run_record::RunRecord;
-pub(crate) use statistics::part_of;
 pub use statistics::{
     BlockStatistics, GateStatistics, LinkStatistics, NonFinite, NonFiniteOrigin, RunStatistics, RunningMoments,
     StateStatistics, Statistics,
 };
+pub(crate) use statistics::{LogNorm, part_of};
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoard;
 

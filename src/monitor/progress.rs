@@ -39,6 +39,57 @@ pub struct Step {
     /// The messages between ranks in this update; `None` without other ranks.
     #[cfg_attr(feature = "serde", serde(default))]
     pub communication: Option<Communication>,
+    /// The origin of a spike of the gradient, in [data-parallel](crate::distributed) training; otherwise `None`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub spike: Option<Spike>,
+}
+
+/// The shard and the sample that contribute most to the gradient of an update, if that gradient is a spike or not
+/// finite.
+///
+/// A spike is a gradient g with ln ‖g‖ more than 2.5 standard deviations above its mean, after the first 25 updates
+/// that a monitor or a callback on any rank records. The contribution of a shard, whose gradient is g_s, is
+/// `⟨g_s, g⟩/‖g‖²`. The contributions of all shards add up to 1, as do those of all samples; some may be negative. They
+/// are computed by further passes over the samples of such an update. All ranks get the same record.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Spike {
+    /// The rank that has the shard.
+    pub rank: usize,
+    /// The number of the shard.
+    pub shard: usize,
+    /// The contribution of the shard to the gradient; infinite if the gradient or the loss of the shard is not finite.
+    #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
+    pub shard_fraction: f64,
+    /// The index in the data set of the sample that contributes most, among those of the shard. `None` if a layer
+    /// couples samples, such as [`BatchNorm`](crate::layer::BatchNorm): then samples have no gradients of their own.
+    pub sample: Option<usize>,
+    /// The contribution of the sample to the gradient; infinite if its gradient or loss is not finite.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub sample_fraction: Option<f64>,
+}
+
+impl Spike {
+    /// Returns the record of a sample whose loss is not finite.
+    pub(crate) fn non_finite(rank: usize, shard: usize, sample: usize) -> Self {
+        let infinite = f64::INFINITY;
+        Spike { rank, shard, shard_fraction: infinite, sample: Some(sample), sample_fraction: Some(infinite) }
+    }
+}
+
+/// One phrase: `sample 22 on rank 3 (87 % of the gradient)`.
+impl fmt::Display for Spike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sample {
+            Some(sample) => write!(f, "sample {sample} on rank {}", self.rank)?,
+            None => write!(f, "shard {} on rank {}", self.shard, self.rank)?,
+        }
+        match self.sample_fraction.unwrap_or(self.shard_fraction) {
+            fraction if fraction.is_finite() => write!(f, " ({:.0} % of the gradient)", 100.0 * fraction),
+            _ => f.write_str(" (not finite)"),
+        }
+    }
 }
 
 /// The messages of one update between [ranks](crate::distributed), as one of them counts them.

@@ -1,10 +1,12 @@
 //! What the ranks of a training compare before an update.
 
 use super::Run;
+#[cfg(doc)]
+use crate::error::RankRule;
 use crate::{
     cpu::CpuLevel,
     dataset::{Layout, Source},
-    distributed::Fingerprint,
+    distributed::{DataParallel, Fingerprint},
     error::Error,
     scalar::Scalar,
 };
@@ -14,7 +16,23 @@ impl<T: Scalar> Run<'_, T> {
     /// Compares version, network, settings, data, parameters and state of this rank with those of the other ranks, and
     /// refuses a difference. Without other ranks it does nothing.
     pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
-        let Some(parallel) = self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
+        let Some(parallel) = self.parallel.as_ref().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
+        let own = self.description(parallel, data, validation);
+        if let Some(parallel) = self.parallel.as_mut() {
+            parallel.agreed = false;
+            parallel.compare(own)?;
+            parallel.agreed = true;
+        }
+        Ok(())
+    }
+
+    /// Returns the description of this rank's run, for the comparison with the others.
+    fn description(
+        &self,
+        parallel: &DataParallel<T>,
+        data: &dyn Source<T>,
+        validation: Option<&dyn Source<T>>,
+    ) -> Result<Fingerprint, Error> {
         let (blocks, settings) = (self.workspace.blocks(), self.settings);
         let mut run = Fingerprint::default();
         run.add("the version of chainrule", env!("CARGO_PKG_VERSION"));
@@ -54,7 +72,25 @@ impl<T: Scalar> Run<'_, T> {
         run.add_numbers("the parameters", self.parameters);
         run.add_numbers("the state of the transforms", self.optimizer.state());
         run.add_numbers("the buffers of the network", self.workspace.buffers());
-        parallel.agree(&run)
+        run.add("the typical norm of the gradient", parallel.typical_norm());
+        Ok(run)
+    }
+
+    /// Returns `own`, the result of work that each rank does by itself, if it failed on no rank. `describe` gives the
+    /// values of the result that must be equal on all ranks. All ranks must call it. Without other ranks it returns
+    /// `own`.
+    ///
+    /// # Errors
+    /// The error of this rank; [`RankRule::Failed`] with that of another; [`RankRule::Differs`] for other values.
+    pub(super) fn settle<R>(
+        &mut self,
+        own: Result<R, Error>,
+        describe: impl FnOnce(&R) -> Fingerprint,
+    ) -> Result<R, Error> {
+        if let Some(parallel) = self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) {
+            parallel.compare(own.as_ref().map(describe).map_err(Error::clone))?;
+        }
+        own
     }
 
     /// Whether `own` is true on any rank. All ranks must call it: it waits for the values of the others. Without

@@ -50,7 +50,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank.
+    /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank. If
+    /// this rank is not `ready` for it, all ranks get an error.
     ///
     /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the
     /// shards. Then `w ← w + u(g)` with u the chain of transforms. A part is a group of samples of one pass, and its
@@ -60,17 +61,20 @@ impl<T: Scalar> Run<'_, T> {
         parallel: &mut DataParallel<T>,
         reader: &mut Reader<'_, T>,
         samples: &[usize],
+        ready: Result<(), Error>,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         parallel.take_counts();
+        (self.watch.norm, self.watch.spike) = (None, None);
         // All ranks have the data, so they know the weight of each shard. A file may fail on one rank alone.
-        if let Err(error) = self.weigh_shards(parallel, reader, samples) {
-            return self.fail_on_ranks(parallel, samples, error);
-        }
-        let weight: f64 = parallel.weights.iter().sum();
-        require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
-        if weight == 0.0 {
-            return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
+        let weight = match ready.and_then(|()| self.weigh_shards(parallel, reader, samples)) {
+            Ok(weight) => weight,
+            Err(error) => return self.fail_on_ranks(parallel, samples, error),
+        };
+        // Other ranks take part in an update without weight: one of them may have failed, or have other weights.
+        let skipped = Updated { loss: f64::NAN, weight, outcome: Outcome::Skip };
+        if weight == 0.0 && parallel.ranks() == 1 {
+            return Ok(skipped);
         }
         parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
         let by_shard = self.adds_by_shard(parallel, reader.data, samples.len());
@@ -82,7 +86,10 @@ impl<T: Scalar> Run<'_, T> {
                 |trainer| {
                     let loss = trainer.forward_shards(parallel, reader, samples, 0..parallel.passes[0].end, monitor);
                     let loss = loss.ok().filter(|loss| loss.is_finite())?;
-                    Some(trainer.update_after_forward(loss, weight, monitor))
+                    Some(match trainer.watch.always || monitor.is_active() {
+                        true => trainer.record_after_forward(parallel, reader, samples, [loss, weight], monitor),
+                        false => trainer.update_after_forward(loss, weight, monitor),
+                    })
                 },
             );
             // A loss that failed is computed again, to name its sample.
@@ -101,15 +108,23 @@ impl<T: Scalar> Run<'_, T> {
         );
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         let report = report?;
-        parallel.add_ranks()?;
+        let recorded = parallel.add_ranks(self.watch.always || monitor.is_active())?;
         parallel.check_samples()?;
-        let [losses, ..] = parallel.totals();
+        let [losses, _, gradient] = parallel.totals();
         let loss = sum_of_losses(losses);
+        self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
         // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
         let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
+        if weight == 0.0 {
+            return Ok(skipped);
+        }
+        self.watch.spike = match found {
+            Some((rank, sample)) => Some(parallel.non_finite(rank, sample)),
+            None if recorded && loss.is_finite() => self.spike(parallel, reader, samples)?,
+            None => None,
+        };
         self.watch.communication = parallel.take_counts();
-        let [_, buffers, gradient] = parallel.totals();
-        self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
+        let [_, buffers, _] = parallel.totals();
         for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
             *value += change;
         }
@@ -130,20 +145,21 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Computes the total weight of the rows in each shard of all ranks, for an update from `samples`, and writes it to
-    /// `parallel.weights`.
+    /// Computes the weight of each shard of an update from `samples`. Returns their sum.
     fn weigh_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
         reader: &mut Reader<'_, T>,
         samples: &[usize],
-    ) -> Result<(), Error> {
+    ) -> Result<f64, Error> {
         parallel.weights.clear();
         for shard in parallel.all_shards() {
             let own = &samples[parallel.samples_of(shard, samples.len())];
             parallel.weights.push(self.total_weight(reader, own, self.settings.batch_size)?);
         }
-        Ok(())
+        let weight: f64 = parallel.weights.iter().sum();
+        require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
+        Ok(weight)
     }
 
     /// Takes part in an update that this rank cannot make, with losses of NaN, so that the others receive the error and
@@ -157,13 +173,13 @@ impl<T: Scalar> Run<'_, T> {
     ) -> Result<Updated, Error> {
         if parallel.ranks() > 1 {
             parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
+            parallel.begin_failed();
             self.workspace.blocks_and_gradient().1.fill(T::zero());
             for shard in parallel.own_shards() {
                 parallel.losses[shard] = T::nan();
                 parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             }
-            parallel.add_ranks()?;
-            parallel.check_samples()?;
+            parallel.add_ranks(false)?;
             parallel.exchange_reports(Report::Failed(error.clone()))?;
         }
         Err(error)

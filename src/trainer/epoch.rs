@@ -7,6 +7,7 @@ use crate::{
     batch_shape::BatchShape,
     clock::Clock,
     dataset::{Batch, Layout, Source},
+    distributed::Fingerprint,
     error::Error,
     layer::Layer,
     loss::{Loss, Reduction},
@@ -151,7 +152,15 @@ impl<T: Scalar> Run<'_, T> {
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
             let Some(mut epoch) = self.epoch(reader, &mut observers)? else { break };
-            epoch.validation = validation.map(|data| self.evaluate("validation", data)).transpose()?;
+            if let Some(data) = validation {
+                let own = self.evaluate("validation", data);
+                // Early stopping and rates depend on the loss, so ranks must have the same.
+                epoch.validation = Some(self.settle(own, |validation| {
+                    let mut result = Fingerprint::default();
+                    result.add("the loss of the validation", format_args!("{:?}", validation.loss));
+                    result
+                })?);
+            }
             self.progress.epochs += 1;
             epochs.push(epoch);
             trace::epoch(&epoch);
@@ -270,9 +279,10 @@ impl<T: Scalar> Run<'_, T> {
             });
         }
         // Invalid inputs are found at the start, not when their batch is reached.
-        check_inputs(self.workspace, data)?;
         let Layout { samples, steps, .. } = data.layout();
-        self.check_last_passes(samples, (steps - 1) % self.pass_steps(steps) + 1)?;
+        let last_steps = (steps - 1) % self.pass_steps(steps) + 1;
+        let checked = check_inputs(self.workspace, data).and_then(|()| self.check_last_passes(samples, last_steps));
+        self.settle(checked, |()| Fingerprint::default())?;
         let mut batch = Batch::new(data, self.settings.batch_size);
         if self.finished() && self.settings.epochs > 0 {
             *self.progress = Progress::after(self.progress.epochs);

@@ -171,6 +171,17 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
+    /// Refuses an update without `samples` or from data that does not fit, and reserves the memory of its passes.
+    #[inline]
+    pub(super) fn prepare(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
+        if samples.is_empty() {
+            return Err(Error::EmptyBatch);
+        }
+        let layout = data.layout();
+        self.check_data(&layout)?;
+        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))
+    }
+
     /// Refuses data of another width than the network's input, or without targets.
     #[inline]
     pub(super) fn check_data(&self, data: &Layout<'_>) -> Result<(), Error> {

@@ -25,12 +25,13 @@ mod evaluate;
 mod options;
 mod order;
 mod parts;
+mod spike;
 mod step;
 mod trace;
 mod truncation;
 mod watch;
 
-pub use crate::monitor::progress::{Communication, Epoch, Evaluation, Step};
+pub use crate::monitor::progress::{Communication, Epoch, Evaluation, Spike, Step};
 pub use config::{TrainConfig, Truncation};
 pub(crate) use evaluate::EachBatch;
 pub use options::FitOptions;

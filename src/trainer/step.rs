@@ -90,27 +90,23 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
         each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
-        if samples.is_empty() {
-            return Err(Error::EmptyBatch);
-        }
         if self.parallel.as_ref().is_some_and(|parallel| !parallel.agreed) {
             self.agree(reader.data, None)?;
         }
         self.watch.samples = samples.len();
-        let layout = reader.data.layout();
-        self.check_data(&layout)?;
-        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))?;
+        let ready = self.prepare(reader.data, samples);
         if self.parallel.is_some() {
             let on_ranks = lend(
                 self,
                 |run| &mut *run.parallel,
                 |trainer, parallel| match parallel {
-                    Some(parallel) => trainer.update_on_ranks(parallel, reader, samples, monitor).map(Some),
+                    Some(parallel) => trainer.update_on_ranks(parallel, reader, samples, ready, monitor).map(Some),
                     None => Ok(None),
                 },
             )?;
             return on_ranks.map_or(Ok(()), |done| self.note(done, each));
         }
+        ready?;
         // The threads stay awake from the first loop of the update to the last.
         install_from(
             self,
@@ -344,7 +340,8 @@ impl<T: Scalar> Run<'_, T> {
             return Ok(Updated { loss, weight, outcome });
         }
         let (blocks, gradient) = self.workspace.blocks_and_gradient();
-        let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), norm(gradient));
+        let known = self.watch.norm.take();
+        let (learning_rate, norm) = (self.optimizer.learning_rate(blocks), known.unwrap_or_else(|| norm(gradient)));
         let outcome = self.optimizer.step_with(blocks, self.parameters, gradient, monitor, true)?;
         let (applied, transform) = (outcome == Outcome::Apply, self.optimizer.transform());
         let clipped = transform.clipped_norm().or_else(|| transform.clip_factor().map(|factor| norm * factor));
@@ -359,6 +356,7 @@ impl<T: Scalar> Run<'_, T> {
             samples: self.watch.samples,
             seconds: self.watch.started.map(Clock::seconds),
             communication: self.watch.communication,
+            spike: self.watch.spike.take(),
         };
         // The next update may belong to another window of the same samples.
         self.watch.started = self.watch.started.and_then(|_| Clock::now());

@@ -26,13 +26,14 @@ mod subscribed {
 
     pub(crate) fn step(step: &Step) {
         let &Step { step: number, epoch, loss, applied, learning_rate, .. } = step;
-        let &Step { gradient_norm, clipped_norm, samples, seconds, communication, .. } = step;
+        let &Step { gradient_norm, clipped_norm, samples, seconds, communication, spike, .. } = step;
         debug!(
             target: TARGET, step = number, epoch, loss, applied, learning_rate, gradient_norm, clipped_norm, samples,
             seconds, samples_per_second = step.samples_per_second(),
             bytes_sent = communication.map(|communication| communication.sent),
             bytes_received = communication.map(|communication| communication.received),
-            communication_seconds = communication.map(|communication| communication.seconds), "step"
+            communication_seconds = communication.map(|communication| communication.seconds),
+            spike = spike.map(tracing::field::display), "step"
         );
     }
 

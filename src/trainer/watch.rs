@@ -1,6 +1,6 @@
 //! How updates are recorded.
 
-use super::{Communication, Step};
+use super::{Communication, Spike, Step};
 use crate::clock::Clock;
 
 /// How the current updates are recorded.
@@ -14,6 +14,10 @@ pub(super) struct Watch {
     pub samples: usize,
     /// The bytes and the time of the update's messages between ranks; `None` on one rank.
     pub communication: Option<Communication>,
+    /// The norm of the gradient of the update, where it is known before the record is made.
+    pub norm: Option<f64>,
+    /// The origin of a spike of the gradient.
+    pub spike: Option<Spike>,
     /// The record of the last update, until the callback receives it.
     pub step: Option<Step>,
 }

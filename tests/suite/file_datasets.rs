@@ -222,7 +222,6 @@ fn file_datasets_name_the_sample_that_cannot_be_read() {
 fn file_that_differs_on_one_rank_is_an_error_on_all() {
     let folder = Folder::new("ranks");
     let settings = TrainConfig { batch_size: 3, epochs: 1, shuffle: false, ..TrainConfig::default() };
-    let start = std::time::Instant::now();
     for faulty in 0..3 {
         for cut in [true, false] {
             let train = |rank: Local<f64>| {
@@ -241,11 +240,7 @@ fn file_that_differs_on_one_rank_is_an_error_on_all() {
                 trainer.set_data_parallel(DataParallel::new(rank)).unwrap();
                 trainer.fit(&data).unwrap_err()
             };
-            let errors: Vec<Error> = thread::scope(|scope| {
-                let ranks = Local::new(3).unwrap().into_iter();
-                let threads: Vec<_> = ranks.map(|rank| scope.spawn(|| train(rank))).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-            });
+            let errors = on_three_ranks(train);
             for (rank, error) in errors.iter().enumerate() {
                 match error {
                     Error::InvalidData(DataRule::FileEnds { sample: 5, .. }) => assert!(cut && rank == faulty),
@@ -256,7 +251,77 @@ fn file_that_differs_on_one_rank_is_an_error_on_all() {
             }
         }
     }
-    assert!(start.elapsed().as_secs() < 20);
+}
+
+/// The errors of three ranks, within 10 s.
+fn on_three_ranks(make: impl Fn(Local<f64>) -> Error + Sync) -> Vec<Error> {
+    let start = std::time::Instant::now();
+    let errors = thread::scope(|scope| {
+        let ranks = Local::new(3).unwrap().into_iter();
+        let threads: Vec<_> = ranks.map(|rank| scope.spawn(|| make(rank))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(start.elapsed().as_secs() < 10);
+    errors
+}
+
+/// A rank whose file of validation ends early, or has other values; a file of training of which a rank cannot read a
+/// sample of an update without weight on the others.
+#[test]
+fn file_that_fails_in_validation_or_without_weight_is_an_error_on_all() {
+    let folder = Folder::new("validation");
+    let settings = TrainConfig { batch_size: 3, epochs: 2, shuffle: false, ..TrainConfig::default() };
+    let cut = |name: String, values: u64| {
+        let file = fs::OpenOptions::new().write(true).open(folder.0.join(name)).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 8 * values).unwrap();
+    };
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Fault {
+        Short,
+        Other,
+        Weightless,
+    }
+    for (fault, faulty) in
+        [Fault::Short, Fault::Other, Fault::Weightless].into_iter().flat_map(|fault| [(fault, 0), (fault, 2)])
+    {
+        let errors = on_three_ranks(|rank| {
+            let own = rank.rank();
+            let is = |kind| own == faulty && fault == kind;
+            let data = |kind: &str, target: f64, weight: f64| {
+                let file = |name: &str, shape: &[usize], value: f64| {
+                    folder.floats(&format!("{kind}{name}{own}.npy"), shape, &vec![value; shape.iter().product()])
+                };
+                let targets = FileTargets::Values(file("y", &[6], target));
+                let data = FileDataset::new(file("x", &[6, 2], 0.5), targets).unwrap();
+                data.row_weights(file("w", &[6], weight)).unwrap()
+            };
+            let train = data("t", 0.5, if fault == Fault::Weightless { 0.0 } else { 1.0 });
+            let held_out = data("v", if is(Fault::Other) { 0.25 } else { 0.5 }, 1.0);
+            if is(Fault::Short) {
+                cut(format!("vy{own}.npy"), 2);
+            }
+            if is(Fault::Weightless) {
+                cut(format!("ty{own}.npy"), 5);
+            }
+            let network = Sequential::input(2).linear(1).build().unwrap();
+            let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
+            trainer.set_data_parallel(DataParallel::new(rank)).unwrap();
+            trainer.fit_with(&train, FitOptions::new().validation(&held_out)).unwrap_err()
+        });
+        for (rank, error) in errors.iter().enumerate() {
+            let is_right = match error {
+                Error::InvalidData(DataRule::FileEnds { .. }) => fault != Fault::Other && rank == faulty,
+                Error::Ranks(RankRule::Failed { rank: failed, reason }) => {
+                    fault != Fault::Other && rank != faulty && *failed == faulty && reason.contains("sample")
+                }
+                Error::Ranks(RankRule::Differs { what, .. }) => {
+                    fault == Fault::Other && what == "the loss of the validation"
+                }
+                _ => false,
+            };
+            assert!(is_right, "{fault:?}: rank {rank} of which {faulty} fails: {error}");
+        }
+    }
 }
 
 #[cfg(feature = "safetensors")]

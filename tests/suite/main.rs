@@ -113,6 +113,10 @@ mod prototypes;
 #[cfg(all(feature = "std", feature = "half"))]
 mod range;
 #[cfg(feature = "safetensors")]
+mod rank_faults;
+#[cfg(feature = "safetensors")]
+mod rank_spikes;
+#[cfg(feature = "safetensors")]
 mod ranks;
 #[cfg(feature = "safetensors")]
 mod recurrent_noise;

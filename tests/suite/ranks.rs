@@ -8,7 +8,7 @@ use chainrule::{
     distributed::{Communicator, DataParallel, Local},
     layer::{Backward, BranchScale, Dims, Forward, Layer, MemorySizes, Merge, Mode, Residual, Sequential, Structure},
     loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
-    monitor::Event,
+    monitor::{Event, Statistics},
     network::Branches,
     recurrent::{CheckpointInterval, Gru, Lstm, Recurrent},
     trainer::{FitOptions, Step, TrainConfig, Trainer},
@@ -55,11 +55,11 @@ fn parallel(rank: Rank) -> DataParallel<f64> {
     }
 }
 
-fn mean_squared() -> Box<dyn Loss<f64>> {
+pub(crate) fn mean_squared() -> Box<dyn Loss<f64>> {
     Box::new(MeanSquaredError::new())
 }
 
-fn everything() -> Box<dyn GradientTransform<f64>> {
+pub(crate) fn everything() -> Box<dyn GradientTransform<f64>> {
     let chain = (SkipNonFinite::new(), ClipNorm::new(0.5), Adam::new(1e-2), Schedule::cosine(20, 0.1));
     Box::new((chain, WeightAverage::new(0.9)))
 }
@@ -98,7 +98,7 @@ fn ragged_steps() -> Dataset<'static, f64> {
     data.row_weights(&weights).unwrap().into_owned()
 }
 
-fn settings(batch_size: usize, accumulation_steps: usize, epochs: usize) -> TrainConfig {
+pub(crate) fn settings(batch_size: usize, accumulation_steps: usize, epochs: usize) -> TrainConfig {
     TrainConfig { batch_size, accumulation_steps, epochs, seed: 7, ..TrainConfig::default() }
 }
 
@@ -223,8 +223,13 @@ fn cases_by_shard() -> [Case; 4] {
 }
 
 /// A layer of another crate, which data-parallel training passes shard by shard.
-#[derive(Debug)]
-struct Opaque(Sequential<f64>);
+pub(crate) struct Opaque(pub(crate) Sequential<f64>);
+
+impl std::fmt::Debug for Opaque {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opaque")
+    }
+}
 
 impl Layer<f64> for Opaque {
     fn dims(&self) -> Dims {
@@ -302,7 +307,7 @@ fn pass_over_shards_of_sequences_has_the_bits_of_a_pass_for_each() {
 }
 
 /// Calls `run` with each rank of a group on its own thread.
-fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sync) -> Vec<R> {
+pub(crate) fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sync) -> Vec<R> {
     let group = Local::new(ranks).unwrap();
     thread::scope(|scope| {
         let threads: Vec<_> = group.into_iter().map(|rank| scope.spawn(|| run(rank))).collect();
@@ -375,7 +380,7 @@ fn change(run: &mut Run, data: &Dataset<'_, f64>, samples: &[usize]) -> (Vec<f64
     (run.parameters().iter().zip(before).map(|(after, before)| after - before).collect(), loss)
 }
 
-fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
+pub(crate) fn assert_close(name: &str, found: &[f64], expected: &[f64]) {
     let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() <= 1e-12 * largest, "{name}: {found} for {expected}");
@@ -514,9 +519,36 @@ fn monitor_of_each_rank_sees_the_gradient_of_all() {
     assert!(ranks.iter().all(|rank| rank.1 > 0));
 }
 
+/// One update of equal samples: the root mean square of their residuals, in one pass, in parts and on each rank.
+#[test]
+fn statistics_of_parts_and_ranks_have_the_distance_of_the_whole_update() {
+    let (x, y) = ([0.3, -0.8, 0.5].repeat(32), [0.9, -0.4].repeat(32));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let first = |batch_size, accumulation_steps, parallel: Option<DataParallel<f64>>| {
+        let network = Sequential::input(3).linear(4).activation(Tanh).linear(2).build().unwrap();
+        let settings = settings(batch_size, accumulation_steps, 1);
+        let mut run = Trainer::new(network, mean_squared(), plain(), settings).unwrap();
+        parallel.into_iter().for_each(|parallel| run.set_data_parallel(parallel).unwrap());
+        let (output, mut statistics) = (run.predict(&data).unwrap(), Statistics::new());
+        run.fit_with(&data, FitOptions::new().monitor(&mut statistics)).unwrap();
+        let [distance, size] = statistics.run().first_distance().unwrap();
+        assert_eq!(statistics.run().distance().count(), 1);
+        assert_close("the moments", &[statistics.run().distance().mean()], &[distance / size]);
+        let square: f64 = output.iter().zip(&y).map(|(output, y)| (output - y) * (output - y)).sum();
+        assert_close("the distance", &[distance], &[(square / 64.0).sqrt()]);
+    };
+    first(32, 1, None);
+    first(8, 4, None);
+    first(32, 1, Some(DataParallel::new(())));
+    first(4, 8, Some(DataParallel::new(()).shards(4)));
+    for ranks in [2, 3, 8] {
+        on_ranks(ranks, |rank| first(32, 1, Some(DataParallel::new(rank))));
+    }
+}
+
 /// The records of all updates.
 #[derive(Default)]
-struct Steps(Vec<Step>);
+pub(crate) struct Steps(pub(crate) Vec<Step>);
 
 impl GradientMonitor<f64> for Steps {
     fn event(&mut self, event: &Event<'_, f64>) {
@@ -534,7 +566,7 @@ fn record_of_an_update_has_the_bytes_and_the_time_between_ranks() {
         let mut steps = Steps::default();
         let mut run = case.on(rank, 1);
         run.fit_with(&data, FitOptions::new().monitor(&mut steps)).unwrap();
-        (steps.0, run.parameters().len() + 16)
+        (steps.0, run.parameters().len() + 17)
     };
     assert!(watch(None).0.iter().all(|step| step.communication.is_none()));
     // Halving exchanges (p − 1)/p of the values, and as many on the way back.
@@ -558,7 +590,7 @@ fn record_of_an_update_has_the_bytes_and_the_time_between_ranks() {
 }
 
 /// The errors of four ranks, of which `make` gets the number.
-fn errors(make: impl Fn(Local<f64>) -> Result<(), Error> + Sync) -> Vec<Error> {
+pub(crate) fn errors(make: impl Fn(Local<f64>) -> Result<(), Error> + Sync) -> Vec<Error> {
     let start = std::time::Instant::now();
     let errors = on_ranks(4, |rank| make(rank).unwrap_err());
     assert!(start.elapsed() < Duration::from_secs(10));
@@ -665,7 +697,7 @@ fn updates_from_samples_that_differ_are_refused_on_all_ranks() {
         });
         for error in found {
             let Error::Ranks(RankRule::Differs { what, rank: 2, .. }) = &error else { panic!("{error}") };
-            assert_eq!(what, "the samples of the update");
+            assert_eq!(what, "the samples or weights of the update");
         }
     }
 }
@@ -764,7 +796,10 @@ fn wide() -> Case {
 
 /// A rank that records the length of each message, and whether another thread than that of the rank sends it.
 #[derive(Debug)]
-struct Recorded(Local<f64>, thread::ThreadId, Arc<Mutex<Vec<(usize, bool)>>>);
+pub(crate) struct Recorded(pub(crate) Local<f64>, pub(crate) thread::ThreadId, pub(crate) Messages);
+
+/// The length of each message, and whether another thread sent it.
+pub(crate) type Messages = Arc<Mutex<Vec<(usize, bool)>>>;
 
 impl Communicator<f64> for Recorded {
     fn rank(&self) -> usize {
@@ -829,7 +864,7 @@ fn parts_of_later_layers_travel_on_a_thread_beside_the_pass() {
         run.step(&data, &mut batch, &samples, &mut ()).unwrap();
         messages.lock().unwrap().clone()
     });
-    let [first, losses] = [8 * 256 + 256, 16];
+    let [first, losses] = [8 * 256 + 256, 17];
     let [square, last] = [256 * 256 + 256, 256 * 2 + 2];
     let expected = [(square + last, true), (square, true), (losses + first, false)];
     for found in messages {

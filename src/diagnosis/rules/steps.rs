@@ -94,10 +94,12 @@ pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             count(usize::try_from(run.harmful_jumps()).unwrap_or(usize::MAX), "time"),
             number(run.typical_norm())
         );
+        let origin = run.largest_spike().map(|spike| format!("; most of the largest came from {spike}"));
         let because = format!(
-            "the loss stayed higher for some steps after each of these, of {} jumps in all; it went {}",
+            "the loss stayed higher for some steps after each of these, of {} jumps in all; it went {}{}",
             run.jumps(),
-            course(run)
+            course(run),
+            origin.unwrap_or_default()
         );
         findings.push(diagnosis.finding(Cause::Cliff, Severity::Warning, "", text, because));
     }

@@ -1,8 +1,10 @@
 //! The measurements that the rules of a diagnosis read, collected pass by pass.
 
 mod block;
+mod distance;
 mod gate;
 mod link;
+mod log_norm;
 mod mixing;
 mod non_finite;
 mod run;
@@ -12,6 +14,7 @@ mod state;
 pub use block::BlockStatistics;
 pub use gate::GateStatistics;
 pub use link::LinkStatistics;
+pub(crate) use log_norm::LogNorm;
 pub use non_finite::{NonFinite, NonFiniteOrigin};
 pub use run::RunStatistics;
 pub(crate) use run::part_of;
@@ -187,7 +190,8 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let link = &mut self.links[place];
                 if link.backward(at, dy, dx, of_dx) && at.on_main_path {
                     self.run.see_loss_gradient(at, dy, link.norm_in());
-                    self.run.on_main_path(link.norm_in(), link.norm_out(), link.gradients());
+                    let sizes = [link.gradients(), at.shape.batch];
+                    self.run.on_main_path(link.norm_in(), link.norm_out(), sizes);
                     self.history.push(pass + 1, at.name, at.factor, [link.norm_in(), link.norm_out()]);
                 }
             }
@@ -207,6 +211,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
             Event::Clip(factor) => self.run.clip(factor),
             Event::Gradient { blocks, w, dw } => self.gradient(blocks, w, dw),
             Event::Update { blocks, w, update } => self.update(blocks, w, update),
+            Event::Step(step) => self.run.step(step),
             _ => {}
         }
     }

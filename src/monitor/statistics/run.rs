@@ -1,7 +1,19 @@
 //! Statistics of a whole run: loss, gradient norm, clipping.
 
-use super::{RunningMoments, mixing::Mixing, non_finite::NonFinite};
-use crate::{monitor::Link, scalar::Scalar};
+use super::{
+    RunningMoments,
+    distance::Distance,
+    log_norm::{KEEP, LogNorm, WARM_UP},
+    mixing::Mixing,
+    non_finite::NonFinite,
+};
+use crate::{
+    monitor::{
+        Link,
+        progress::{Spike, Step},
+    },
+    scalar::Scalar,
+};
 use num_traits::Float;
 
 /// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the loss is
@@ -27,8 +39,9 @@ pub struct RunStatistics {
     output: f64,
     /// The number of values of ∂L/∂y, y being the network's output, in the current pass.
     values: usize,
-    distance: RunningMoments,
-    first_distance: Option<[f64; 2]>,
+    /// The number of samples of the current pass.
+    samples: usize,
+    distance: Distance,
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
@@ -43,9 +56,11 @@ pub struct RunStatistics {
     worst_rise: f64,
     path: [f64; 2],
     decades: RunningMoments,
-    log_norm: RunningMoments,
+    log_norm: LogNorm,
     norm: f64,
     spikes: u64,
+    /// The spike of the largest norm whose origin is known, with that norm.
+    largest_spike: Option<(f64, Spike)>,
     jumps: u64,
     wake: Option<Wake>,
     harmful: u64,
@@ -66,8 +81,8 @@ impl Default for RunStatistics {
             input_seen: false,
             output: 0.0,
             values: 0,
-            distance: RunningMoments::forgetting(0.8),
-            first_distance: None,
+            samples: 0,
+            distance: Distance::default(),
             loss: RunningMoments::forgetting(KEEP),
             recent: RunningMoments::forgetting(0.8),
             first_loss: None,
@@ -78,9 +93,10 @@ impl Default for RunStatistics {
             worst_rise: 0.0,
             path: [f64::NAN; 2],
             decades: RunningMoments::forgetting(KEEP),
-            log_norm: RunningMoments::forgetting(KEEP),
+            log_norm: LogNorm::default(),
             norm: 0.0,
             spikes: 0,
+            largest_spike: None,
             jumps: 0,
             wake: None,
             harmful: 0,
@@ -96,20 +112,8 @@ impl Default for RunStatistics {
 /// constant outputs. Also the number of losses in a row that make a relapse.
 const SETTLED: u64 = 10;
 
-/// The weight of the past in the moving averages of the loss, of log10 of the gradient's change along the main path,
-/// and of ln ‖g‖, g being the gradient of all parameters. It is that of ZClip (Kumar et al. 2025), like
-/// [`WARM_UP`].
-const KEEP: f64 = 0.97;
-/// The number of gradients that come before spikes and jumps are counted, and the least number of losses with which a
-/// run can count as stagnating.
-const WARM_UP: u64 = 25;
-/// The number of standard deviations of ln ‖g‖ above its mean from which a gradient g counts as a spike.
-const MARK: f64 = 2.5;
-/// The distance of ln ‖g‖ above its mean from which a gradient g counts as a jump: ten times the typical norm.
-const TENFOLD: f64 = core::f64::consts::LN_10;
-/// The number of passes in a row that the loss must stay above its usual value, its mean over about 30 passes before
-/// the jump, for a jump to count as harmful. A hard batch also has a large gradient and a high loss, but no lasting
-/// effect.
+/// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
+/// batch also has a large gradient and a high loss, but no lasting effect. Convention.
 const WORSE: u64 = 3;
 /// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this fraction
 /// of its decrease so far (the first loss minus the usual value). The value is conventional.
@@ -132,16 +136,18 @@ impl RunStatistics {
         if core::mem::replace(&mut self.waiting, false) {
             self.skipped_in_a_row += 1;
         }
+        self.distance.end(1.0);
         self.passes += 1;
         self.input_seen = false;
         self.path = [f64::NAN; 2];
     }
 
     /// Receives the norms of the gradient before and after a link on the main path, in the order of the backward pass.
-    /// The gradient with respect to the link's output has `values` values.
-    pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
+    /// The gradient with respect to the link's output has `values` values, of `samples` samples.
+    pub(super) fn on_main_path(&mut self, before: f64, after: f64, [values, samples]: [usize; 2]) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
+        self.samples = samples;
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
@@ -179,8 +185,7 @@ impl RunStatistics {
         }
         if self.path[0] > 0.0 {
             let distance = 2.0 * loss / (self.path[0] * Float::sqrt(self.values.max(1) as f64));
-            self.first_distance = self.first_distance.or(Some([distance, self.output]));
-            self.distance.push(distance / self.output);
+            self.distance.loss(distance, self.output);
         }
         if let Some(Wake { line, worse }) = self.wake.take()
             && (loss > line || loss.is_nan())
@@ -216,25 +221,25 @@ impl RunStatistics {
             self.decades.push(Float::log10(last / first));
         }
         self.waiting = true;
-        let mut ln = Float::ln(norm);
-        let apart = ln - self.log_norm.mean();
-        if self.log_norm.count() >= WARM_UP && ln.is_finite() {
-            if apart > MARK * self.log_norm.standard_deviation() {
-                self.spikes += 1;
-            }
-            if apart > TENFOLD {
-                self.jumps += 1;
-                let (usual, spread) = (self.loss.mean(), self.loss.standard_deviation());
-                let learned = self.first_loss.map_or(0.0, |first| first - usual);
-                let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
-                self.wake = Some(Wake { line, worse: 0 });
-            }
+        let unusual = self.log_norm.push(norm);
+        self.spikes += u64::from(unusual.spike);
+        if unusual.jump {
+            self.jumps += 1;
+            let (usual, spread) = (self.loss.mean(), self.loss.standard_deviation());
+            let learned = self.first_loss.map_or(0.0, |first| first - usual);
+            let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
+            self.wake = Some(Wake { line, worse: 0 });
         }
-        // A jump must not dominate the typical norm.
-        if self.log_norm.count() > 0 && apart > TENFOLD {
-            ln = self.log_norm.mean() + TENFOLD;
+    }
+
+    /// Receives the record of an update, and keeps the origin of the largest spike. A gradient that is not finite is
+    /// the largest.
+    pub(super) fn step(&mut self, step: &Step) {
+        self.distance.end((self.samples as f64 / step.samples.max(1) as f64).min(1.0));
+        let norm = if step.gradient_norm.is_finite() { step.gradient_norm } else { f64::INFINITY };
+        if let Some(spike) = step.spike.filter(|_| self.largest_spike.is_none_or(|(largest, _)| norm > largest)) {
+            self.largest_spike = Some((norm, spike));
         }
-        self.log_norm.push(ln);
     }
 
     pub(super) fn clip(&mut self, factor: f64) {
@@ -309,7 +314,7 @@ impl RunStatistics {
     /// Whether the mean [distance](Self::distance) from the outputs to their targets is below 0.3; false before the
     /// first loss.
     pub fn has_fitted(&self) -> bool {
-        self.distance.count() > 0 && self.distance.mean() < FITTED
+        self.distance().count() > 0 && self.distance().mean() < FITTED
     }
     /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
     /// mean square of the outputs. About the last five passes count.
@@ -317,12 +322,12 @@ impl RunStatistics {
     /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual
     /// for a squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
     pub fn distance(&self) -> RunningMoments {
-        self.distance
+        self.distance.moments()
     }
     /// Returns two values of the first monitored pass: the root mean square distance from the outputs to their targets,
     /// and the root mean square of the outputs. `None` before it.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
-        self.first_distance
+        self.distance.first()
     }
     /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
     /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
@@ -338,7 +343,7 @@ impl RunStatistics {
     /// ‖g‖ over updates; 1 before the first. A norm above ten times the typical one enters this mean as ten times
     /// it.
     pub fn typical_norm(&self) -> f64 {
-        Float::exp(self.log_norm.mean())
+        Float::exp(self.log_norm.moments().mean())
     }
     /// Returns the moments, over updates, of log10 of the factor by which the main path changes the norm of the
     /// gradient in the last pass of the update. The path leads from the network's output to the first weights, or to
@@ -350,12 +355,18 @@ impl RunStatistics {
     /// the last 30 count. A norm above ten times the [typical one](Self::typical_norm) before it enters them as ten
     /// times that.
     pub fn log_norm(&self) -> RunningMoments {
-        self.log_norm
+        self.log_norm.moments()
     }
     /// Returns the number of gradients g of all parameters, after the first 25, with ln ‖g‖ more than 2.5 standard
     /// deviations above its mean.
     pub fn spikes(&self) -> u64 {
         self.spikes
+    }
+    /// Returns the rank, shard and sample from which most of the largest spike comes, in
+    /// [data-parallel](crate::distributed) training. `None` if no spike was recorded; an update whose gradient or loss
+    /// is not finite counts as one.
+    pub fn largest_spike(&self) -> Option<Spike> {
+        self.largest_spike.map(|(_, spike)| spike)
     }
     /// Returns the number of jumps: gradients of all parameters, after the first 25, whose norm is more than ten times
     /// the [typical norm](Self::typical_norm).

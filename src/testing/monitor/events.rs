@@ -7,7 +7,7 @@ use crate::{
     layer::LinkPath,
     monitor::{Event, Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar},
-    trainer::{Epoch, Evaluation, Step},
+    trainer::{Epoch, Evaluation, Spike, Step},
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -114,6 +114,7 @@ fn step(step: u64, number: f64) -> Step {
         samples: 3,
         seconds: some,
         communication: None,
+        spike: (step % 2 == 1).then(|| Spike::non_finite(1, 2, 3)),
     }
 }
 

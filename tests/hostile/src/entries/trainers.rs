@@ -16,7 +16,7 @@ use chainrule::{
     monitor::Statistics,
     random::shuffle,
     recurrent::Gru,
-    trainer::{Communication, Epoch, Evaluation, FitOptions, Step, TrainConfig, Trainer, Truncation},
+    trainer::{Communication, Epoch, Evaluation, FitOptions, Spike, Step, TrainConfig, Trainer, Truncation},
     transform::{
         Adam, ClipNorm, GradientTransform, ReduceOnPlateau, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
     },
@@ -299,7 +299,10 @@ pub fn entries() -> Vec<Entry> {
             order.sort_unstable();
             ensure(order.iter().copied().eq(0..n), || format!("{order:?}"))
         }),
-        entry(1, &["trainer::Communication: Deserialize"], &[], |c| json(c, &Communication::default())),
+        entry(1, &["trainer::Communication: Deserialize", "trainer::Spike: Deserialize"], &[], |c| {
+            json(c, &Communication::default())?;
+            json(c, &Spike::default())
+        }),
         entry(2, &["trainer::FitOptions::on_step", "trainer::Step: Deserialize"], &[], |c| {
             let mut run = trainer(c)?;
             let values = c.values::<f32>(8, Taste::Mild);

@@ -1,26 +1,18 @@
 //! The data-parallel part of a trainer: ranks and shards.
 
-use super::{
-    Communicator, Fingerprint,
-    agreement::{gather, hash},
-    channel::Channel,
-    reduce::{add_any, add_power_of_two, owner, shards_of},
-    report::Report,
-    shard_sums::ShardSums,
-};
+mod update;
+
+use super::{Communicator, channel::Channel, reduce::shards_of, shard_sums::ShardSums};
 #[cfg(doc)]
 use crate::trainer::Trainer;
 use crate::{
-    block::Blocks,
     error::{Error, RankRule, require},
-    monitor::progress::Communication,
-    scalar::{Scalar, scalar, to_f64},
-    size::{at_most, filled, grow},
+    monitor::LogNorm,
+    scalar::Scalar,
+    size::{at_most, grow},
 };
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, ops::Range};
-#[cfg(feature = "std")]
-use std::{sync::mpsc, thread};
 
 /// Training on several ranks, for [`Trainer::set_data_parallel`]. See the [module](super).
 ///
@@ -47,11 +39,14 @@ pub struct DataParallel<T> {
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// Each shard's loss times its [`share`](Self::share), 0 outside the current pass; then each shard's sample hash.
+    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards. Then as many
+    /// marks, by which the ranks compare the samples of an update, and a flag: the number of ranks with a record.
     pub(crate) losses: Vec<T>,
-    /// A hash of the samples of the current update, by which the ranks find that theirs differ.
+    /// The mark of the samples and weights of the current update.
     mark: T,
-    /// The range of shards of each pass of this rank in the current update, in order.
+    /// The norms of the gradients of the updates of which a rank has a record.
+    norms: LogNorm,
+    /// The range of shards of each pass of this rank, in order.
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
     pub(crate) agreed: bool,
@@ -90,6 +85,7 @@ impl<T: Scalar> DataParallel<T> {
             buffers: Vec::new(),
             losses: Vec::new(),
             mark: T::zero(),
+            norms: LogNorm::default(),
             passes: Vec::new(),
             agreed: false,
         }
@@ -156,15 +152,7 @@ impl<T: Scalar> DataParallel<T> {
         ]
     }
 
-    /// Compares `run`, the description of this rank's run, with those of all other ranks. All ranks must call it.
-    pub(crate) fn agree(&mut self, run: &Fingerprint) -> Result<(), Error> {
-        self.agreed = false;
-        run.compare(&mut self.ranks)?;
-        self.agreed = true;
-        Ok(())
-    }
-
-    /// Returns the range of the numbers of this rank's shards.
+    /// Returns the range of shards of this rank.
     pub(crate) fn own_shards(&self) -> Range<usize> {
         shards_of(self.rank(), self.ranks(), self.shards)
     }
@@ -227,158 +215,5 @@ impl<T: Scalar> DataParallel<T> {
             (false, (_, shards)) if self.mean_of_means => 1.0 / shards as f64,
             (false, _) => 1.0,
         }
-    }
-
-    /// Clears the sums for an update of `blocks` from the samples with the indices `samples`, and stores `buffers`.
-    pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T], samples: &[usize]) -> Result<(), Error> {
-        self.sums.clear();
-        // Whole numbers up to 2/ε are exact.
-        let most = 2.0 / to_f64(T::epsilon());
-        self.mark = scalar((hash(samples.iter().map(|&sample| sample as u64)) % most as u64) as f64);
-        if self.losses.len() != 2 * self.shards {
-            self.losses = filled("the losses of the shards", 2 * self.shards, T::zero())?;
-        }
-        self.losses.fill(T::zero());
-        self.buffers.clear();
-        grow("the buffers of the network", &mut self.buffers, buffers.len())?;
-        self.buffers.extend_from_slice(buffers);
-        self.parts.clear();
-        self.added = 0;
-        if self.ranks() == 1 {
-            return Ok(());
-        }
-        let first = self.before_gradient();
-        let len = first + blocks.parameters();
-        let mut end = len;
-        if self.overlap && self.ranks().is_power_of_two() {
-            for start in blocks.iter().rev().map(|block| first + block.range.start).filter(|&start| start > first) {
-                if end - start >= LEAST {
-                    self.parts.push(start..end);
-                    end = start;
-                }
-            }
-        }
-        self.parts.push(0..end);
-        if self.received.len() != len {
-            self.received = filled("the sums of another rank", len, T::zero())?;
-        }
-        Ok(())
-    }
-
-    /// Returns the number of values before the gradient in a sum: losses, marks and buffers.
-    fn before_gradient(&self) -> usize {
-        2 * self.shards + self.buffers.len()
-    }
-
-    /// Sets the mark of each of `shards`: the hash of the samples of the update.
-    fn mark(&mut self, shards: Range<usize>) {
-        self.losses[self.shards..][shards].fill(self.mark);
-    }
-
-    /// After [`add_ranks`](Self::add_ranks), refuses an update whose samples differ between ranks, on all of them.
-    pub(crate) fn check_samples(&mut self) -> Result<(), Error> {
-        let (shards, ranks) = (self.shards, self.ranks());
-        let marks = &self.sums.first()[shards..2 * shards];
-        let Some(shard) = marks.iter().position(|mark| *mark != marks[0]) else { return Ok(()) };
-        let [expected, found] = [marks[0], marks[shard]].map(|mark| format!("hash {}", to_f64(mark)));
-        let (what, rank) = ("the samples of the update".into(), owner(shard, ranks, shards));
-        Err(RankRule::Differs { what, rank, expected, found }.into())
-    }
-
-    /// Adds the sums of the next pass, over the next shards `shards`: `gradient`, [`losses`](Self::losses), which it
-    /// then sets to 0, and `buffers`, the changes of the network's buffers times the shards' fraction of the samples.
-    pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
-        self.mark(shards.clone());
-        let pushed = self.sums.push(shards, &[&self.losses, buffers, gradient]);
-        self.losses.fill(T::zero());
-        pushed
-    }
-
-    /// Whether this rank may add parts of the gradient over all ranks beside its pass. Ranks may differ in it.
-    pub(crate) fn overlaps(&self) -> bool {
-        cfg!(feature = "std") && self.parts.len() > 1 && self.passes.len() == 1
-    }
-
-    /// Allocates the sum of all shards of this rank, for [`add_beside`](Self::add_beside).
-    pub(crate) fn begin_beside(&mut self) -> Result<(), Error> {
-        self.sums.begin(self.own_shards(), self.received.len())
-    }
-
-    /// Returns the result of `pass`, the only one of this rank, and lets a thread add parts of its gradient over all
-    /// ranks. `pass` calls its argument with consecutive slices of the gradient, the last one first, each with the
-    /// index of its first value. [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
-    #[cfg(feature = "std")]
-    pub(crate) fn add_beside<R>(&mut self, pass: impl FnOnce(&mut dyn FnMut(usize, &[T])) -> R) -> R {
-        let first = self.before_gradient();
-        let DataParallel { ranks, sums, received, parts, added, failed, .. } = self;
-        let (mut sums, waiting) = (sums.first(), &parts[..parts.len() - 1]);
-        let (sender, receiver) = mpsc::channel::<&mut [T]>();
-        thread::scope(|scope| {
-            let sum = move || receiver.into_iter().try_for_each(|part| add_power_of_two(ranks, part, received));
-            // Without a thread the parts are added after the pass.
-            let sum = thread::Builder::new().spawn_scoped(scope, sum).ok();
-            let done = pass(&mut |start, gradient| {
-                sums[first + start..][..gradient.len()].copy_from_slice(gradient);
-                while let Some(part) = waiting.get(*added).filter(|part| sum.is_some() && first + start <= part.start) {
-                    let (before, part) = core::mem::take(&mut sums).split_at_mut(part.start);
-                    sums = before;
-                    *added += 1;
-                    // After an error the thread has ended.
-                    let _ = sender.send(part);
-                }
-            });
-            drop(sender);
-            if let Some(sum) = sum {
-                *failed = sum.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).err();
-            }
-            done
-        })
-    }
-
-    /// Writes [`losses`](Self::losses) to the sums, after [`add_beside`](Self::add_beside).
-    pub(crate) fn add_losses(&mut self) {
-        self.mark(self.own_shards());
-        self.sums.first()[..2 * self.shards].copy_from_slice(&self.losses);
-        self.losses.fill(T::zero());
-    }
-
-    /// Adds the sums over all ranks. All ranks must call it, and each gets the total.
-    pub(crate) fn add_ranks(&mut self) -> Result<(), Error> {
-        let DataParallel { ranks, sums, received, parts, added, failed, .. } = self;
-        if let Some(error) = failed.take() {
-            return Err(error);
-        }
-        if !ranks.size().is_power_of_two() {
-            return add_any(ranks, self.shards, sums, received);
-        }
-        parts[*added..].iter().try_for_each(|part| add_power_of_two(ranks, &mut sums.first()[part.clone()], received))
-    }
-
-    /// Returns the losses of all shards, the samples' mean change of the buffers and the gradient, after `add_ranks`.
-    pub(crate) fn totals(&mut self) -> [&[T]; 3] {
-        let (losses, rest) = self.sums.first().split_at(2 * self.shards);
-        let losses = &losses[..self.shards];
-        let (buffers, gradient) = rest.split_at(self.buffers.len());
-        [losses, buffers, gradient]
-    }
-
-    /// Returns the bytes and seconds of the messages since the last call; `None` without other ranks.
-    pub(crate) fn take_counts(&mut self) -> Option<Communication> {
-        let counted = self.ranks.take_counts();
-        (self.ranks() > 1).then_some(counted)
-    }
-
-    /// Whether `own` is true on any rank. All ranks must call it: it waits for the values of the others.
-    pub(crate) fn any(&mut self, own: bool) -> Result<bool, Error> {
-        if self.ranks() == 1 {
-            return Ok(own);
-        }
-        Ok(gather(&mut self.ranks, if own { "yes" } else { "" })?.iter().any(|text| !text.is_empty()))
-    }
-
-    /// Exchanges the reports of all ranks, which must all call it. Returns the first rank with a loss that is not
-    /// finite, if any, and its sample; the error of this rank, or [`RankRule::Failed`] for the first one that failed.
-    pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<(usize, usize)>, Error> {
-        own.exchange(&mut self.ranks)
     }
 }

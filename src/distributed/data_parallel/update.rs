@@ -1,0 +1,245 @@
+//! The sums of an update over shards and ranks, and the reports between ranks.
+
+use super::{
+    super::{
+        Fingerprint,
+        agreement::{gather, hash},
+        reduce::{add_any, add_power_of_two, owner, shards_of},
+        report::{Report, largest_of_ranks},
+    },
+    DataParallel, LEAST,
+};
+use crate::{
+    block::Blocks,
+    error::{Error, RankRule},
+    monitor::progress::{Communication, Spike},
+    scalar::{Scalar, scalar, to_f64},
+    size::{filled, grow},
+};
+use alloc::{format, string::String};
+use core::ops::Range;
+#[cfg(feature = "std")]
+use std::{sync::mpsc, thread};
+
+impl<T: Scalar> DataParallel<T> {
+    /// Clears the sums for a new update of the parameters in `blocks` from `samples`. `buffers` are the buffers of the
+    /// network before the update.
+    pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T], samples: &[usize]) -> Result<(), Error> {
+        self.sums.clear();
+        // Whole numbers up to 2/ε are exact.
+        let most = 2.0 / to_f64(T::epsilon());
+        let words =
+            samples.iter().map(|&sample| sample as u64).chain(self.weights.iter().map(|weight| weight.to_bits()));
+        self.mark = scalar((hash(words) % most as u64) as f64);
+        if self.losses.len() != 2 * self.shards + 1 {
+            self.losses = filled("the losses of the shards", 2 * self.shards + 1, T::zero())?;
+        }
+        self.losses.fill(T::zero());
+        self.buffers.clear();
+        grow("the buffers of the network", &mut self.buffers, buffers.len())?;
+        self.buffers.extend_from_slice(buffers);
+        self.parts.clear();
+        self.added = 0;
+        if self.ranks() == 1 {
+            return Ok(());
+        }
+        let first = self.before_gradient();
+        let len = first + blocks.parameters();
+        let mut end = len;
+        if self.overlap && self.ranks().is_power_of_two() {
+            for start in blocks.iter().rev().map(|block| first + block.range.start).filter(|&start| start > first) {
+                if end - start >= LEAST {
+                    self.parts.push(start..end);
+                    end = start;
+                }
+            }
+        }
+        self.parts.push(0..end);
+        if self.received.len() != len {
+            self.received = filled("the sums of another rank", len, T::zero())?;
+        }
+        Ok(())
+    }
+
+    /// Sets the marks of this rank to NaN, in an update that it cannot make: its samples and weights are not compared.
+    pub(crate) fn begin_failed(&mut self) {
+        self.mark = T::nan();
+    }
+
+    /// Returns the number of values before the gradient in a sum: losses, marks, the flag and buffers.
+    fn before_gradient(&self) -> usize {
+        2 * self.shards + 1 + self.buffers.len()
+    }
+
+    /// Sets the mark of each of `shards`.
+    fn mark(&mut self, shards: Range<usize>) {
+        self.losses[self.shards..][shards].fill(self.mark);
+    }
+
+    /// Refuses an update whose samples, or the weights of its shards, differ between ranks, unless a rank failed. All
+    /// ranks get the same result, after [`add_ranks`](Self::add_ranks).
+    pub(crate) fn check_samples(&mut self) -> Result<(), Error> {
+        let (shards, ranks) = (self.shards, self.ranks());
+        let marks = &self.sums.first()[shards..2 * shards];
+        if marks.iter().any(|mark| mark.is_nan()) {
+            return Ok(());
+        }
+        let Some(shard) = marks.iter().position(|mark| *mark != marks[0]) else { return Ok(()) };
+        let [expected, found] = [marks[0], marks[shard]].map(|mark| format!("hash {}", to_f64(mark)));
+        let (what, rank) = ("the samples or weights of the update".into(), owner(shard, ranks, shards));
+        Err(RankRule::Differs { what, rank, expected, found }.into())
+    }
+
+    /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
+    /// [`losses`](Self::losses). Then sets the losses to 0. The passes must come in the order of their shards.
+    pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
+        self.mark(shards.clone());
+        let pushed = self.sums.push(shards, &[&self.losses, buffers, gradient]);
+        self.losses.fill(T::zero());
+        pushed
+    }
+
+    /// Whether parts of the gradient may be added over all ranks beside the pass that computes the others. Ranks may
+    /// differ in it: all exchange the same parts in the same order.
+    pub(crate) fn overlaps(&self) -> bool {
+        cfg!(feature = "std") && self.parts.len() > 1 && self.passes.len() == 1
+    }
+
+    /// Allocates the sum of all shards of this rank, for [`add_beside`](Self::add_beside).
+    pub(crate) fn begin_beside(&mut self) -> Result<(), Error> {
+        self.sums.begin(self.own_shards(), self.received.len())
+    }
+
+    /// Runs `pass`, the only one of this rank, and adds parts of its gradient over all ranks on another thread. The
+    /// pass gives the gradient from the end to the start: each call of its argument has the index of the first value.
+    /// [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
+    #[cfg(feature = "std")]
+    pub(crate) fn add_beside<R>(&mut self, pass: impl FnOnce(&mut dyn FnMut(usize, &[T])) -> R) -> R {
+        let first = self.before_gradient();
+        let DataParallel { ranks, sums, received, parts, added, failed, .. } = self;
+        let (mut sums, waiting) = (sums.first(), &parts[..parts.len() - 1]);
+        let (sender, receiver) = mpsc::channel::<&mut [T]>();
+        thread::scope(|scope| {
+            let sum = move || receiver.into_iter().try_for_each(|part| add_power_of_two(ranks, part, received));
+            // Without a thread the parts are added after the pass.
+            let sum = thread::Builder::new().spawn_scoped(scope, sum).ok();
+            let done = pass(&mut |start, gradient| {
+                sums[first + start..][..gradient.len()].copy_from_slice(gradient);
+                while let Some(part) = waiting.get(*added).filter(|part| sum.is_some() && first + start <= part.start) {
+                    let (before, part) = core::mem::take(&mut sums).split_at_mut(part.start);
+                    sums = before;
+                    *added += 1;
+                    // After an error the thread has ended.
+                    let _ = sender.send(part);
+                }
+            });
+            drop(sender);
+            if let Some(sum) = sum {
+                *failed = sum.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).err();
+            }
+            done
+        })
+    }
+
+    /// Writes [`losses`](Self::losses) to the sums, after [`add_beside`](Self::add_beside).
+    pub(crate) fn add_losses(&mut self) {
+        self.mark(self.own_shards());
+        self.sums.first()[..2 * self.shards + 1].copy_from_slice(&self.losses);
+        self.losses.fill(T::zero());
+    }
+
+    /// Adds the sums over all ranks. All ranks must call it, and each gets the total. Returns whether any rank makes a
+    /// record of the update, as this rank does if `recorded`.
+    pub(crate) fn add_ranks(&mut self, recorded: bool) -> Result<bool, Error> {
+        let DataParallel { ranks, shards, sums, received, parts, added, failed, .. } = &mut *self;
+        let flag = 2 * *shards;
+        if let Some(error) = failed.take() {
+            return Err(error);
+        }
+        sums.first()[flag] = if recorded { T::one() } else { T::zero() };
+        if ranks.size().is_power_of_two() {
+            let rest = &parts[*added..];
+            rest.iter().try_for_each(|part| add_power_of_two(ranks, &mut sums.first()[part.clone()], received))?;
+        } else {
+            add_any(ranks, *shards, sums, received)?;
+        }
+        Ok(self.sums.first()[flag] > T::zero())
+    }
+
+    /// Returns the losses of all shards, the mean change of the buffers and the gradient, after
+    /// [`add_ranks`](Self::add_ranks).
+    pub(crate) fn totals(&mut self) -> [&[T]; 3] {
+        let (losses, rest) = self.sums.first().split_at(2 * self.shards + 1);
+        let losses = &losses[..self.shards];
+        let (buffers, gradient) = rest.split_at(self.buffers.len());
+        [losses, buffers, gradient]
+    }
+
+    /// Copies `gradient`, that of the whole update, to the totals if no sums were made: in an update of one rank and
+    /// one pass.
+    pub(crate) fn keep(&mut self, gradient: &[T]) -> Result<(), Error> {
+        if self.sums.is_empty() {
+            let first = self.before_gradient();
+            self.sums.begin(self.own_shards(), first + gradient.len())?;
+            self.sums.first()[first..].copy_from_slice(gradient);
+        }
+        Ok(())
+    }
+
+    /// Whether a gradient of norm `norm` is a spike among those before it, or not finite. It must be called for each
+    /// update with a record, in order; all ranks get the same result.
+    pub(crate) fn is_spike(&mut self, norm: f64) -> bool {
+        self.norms.push(norm).spike || !norm.is_finite()
+    }
+
+    /// Returns the largest contribution of a shard to the gradient among those that the ranks found, `own` on this
+    /// rank. All ranks must call it.
+    pub(crate) fn largest(&mut self, own: Option<Spike>) -> Result<Option<Spike>, Error> {
+        if self.ranks() == 1 {
+            return Ok(own);
+        }
+        largest_of_ranks(&mut self.ranks, own)
+    }
+
+    /// Returns the record of a sample on rank `rank` whose loss is not finite.
+    pub(crate) fn non_finite(&mut self, rank: usize, sample: usize) -> Spike {
+        let own = shards_of(rank, self.ranks(), self.shards);
+        let shard = self.totals()[0][own.clone()].iter().position(|loss| !loss.is_finite()).unwrap_or_default();
+        Spike::non_finite(rank, own.start + shard, sample)
+    }
+
+    /// Returns the bytes and seconds of the messages since the last call; `None` without other ranks.
+    pub(crate) fn take_counts(&mut self) -> Option<Communication> {
+        let counted = self.ranks.take_counts();
+        (self.ranks() > 1).then_some(counted)
+    }
+
+    /// Whether `own` is true on any rank. All ranks must call it: it waits for the answers of the others.
+    pub(crate) fn any(&mut self, own: bool) -> Result<bool, Error> {
+        if self.ranks() == 1 {
+            return Ok(own);
+        }
+        Ok(gather(&mut self.ranks, if own { "yes" } else { "" })?.iter().any(|text| !text.is_empty()))
+    }
+
+    /// Compares `own`, the description of this rank's run or of a result, with those of all other ranks. All ranks must
+    /// call it. See [`Fingerprint::compare`].
+    pub(crate) fn compare(&mut self, own: Result<Fingerprint, Error>) -> Result<(), Error> {
+        Fingerprint::compare(own, &mut self.ranks)
+    }
+
+    /// Returns the typical norm of the gradients before, as text that is equal only for equal histories.
+    pub(crate) fn typical_norm(&self) -> String {
+        let norms = self.norms.moments();
+        format!("{:?} over {} updates", norms.mean(), norms.count())
+    }
+
+    /// Exchanges the reports of all ranks. Returns the first rank that reports a loss that is not finite, and its
+    /// sample. All ranks must call it.
+    ///
+    /// # Errors
+    /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
+    pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<(usize, usize)>, Error> {
+        own.exchange(&mut self.ranks)
+    }
+}

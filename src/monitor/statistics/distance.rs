@@ -1,0 +1,54 @@
+//! The distance from the outputs of a network to their targets.
+
+use super::RunningMoments;
+
+/// The root mean square distance from the outputs of a network to their targets, relative to the root mean square of
+/// the outputs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Distance {
+    moments: RunningMoments,
+    first: Option<[f64; 2]>,
+    /// The distance of the last loss and the root mean square of its outputs, as if one pass had all samples of the
+    /// update. The record of the update states their number; without one, the next pass ends the update.
+    last: Option<[f64; 2]>,
+}
+
+impl Default for Distance {
+    fn default() -> Self {
+        Distance { moments: RunningMoments::forgetting(0.8), first: None, last: None }
+    }
+}
+
+impl Distance {
+    /// Receives the distance of a loss and the root mean square of the outputs.
+    pub(super) fn loss(&mut self, distance: f64, output: f64) {
+        self.last = Some([distance, output]);
+    }
+
+    /// Ends an update, whose last pass had the fraction `part` of its samples. The gradient of a loss of all samples is
+    /// known for those of that pass.
+    pub(super) fn end(&mut self, part: f64) {
+        *self = self.ended(part);
+        self.last = None;
+    }
+
+    /// Returns the distance after the end of an update with `part`, as [`end`](Self::end).
+    fn ended(self, part: f64) -> Self {
+        let Distance { mut moments, first, last } = self;
+        let last = last.map(|[distance, output]| [part * distance, output]);
+        if let Some([distance, output]) = last {
+            moments.push(distance / output);
+        }
+        Distance { moments, first: first.or(last), last }
+    }
+
+    /// Returns the moments of the distance relative to the outputs.
+    pub(super) fn moments(&self) -> RunningMoments {
+        self.ended(1.0).moments
+    }
+
+    /// Returns the first distance, and the root mean square of its outputs.
+    pub(super) fn first(&self) -> Option<[f64; 2]> {
+        self.ended(1.0).first
+    }
+}

@@ -1,0 +1,55 @@
+//! The norm of the gradient over updates: its typical value, spikes and jumps.
+
+use super::RunningMoments;
+use num_traits::Float;
+
+/// The decay of the moving averages of the loss, of the decades and of ln ‖g‖, g being the gradient of all
+/// parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
+pub(super) const KEEP: f64 = 0.97;
+/// The number of gradients before spikes and jumps are counted, and of losses before stagnation is.
+pub(super) const WARM_UP: u64 = 25;
+/// The number of standard deviations of ln ‖g‖ above its mean from which a gradient g counts as a spike.
+const MARK: f64 = 2.5;
+/// The distance of ln ‖g‖ above its mean from which a gradient g counts as a jump: ten times the typical norm.
+const TENFOLD: f64 = core::f64::consts::LN_10;
+
+/// The moments of ln ‖g‖ over updates, g being the gradient of all parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogNorm(RunningMoments);
+
+/// How the norm of a gradient compares with those before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unusual {
+    /// Whether ln ‖g‖ is more than 2.5 standard deviations above its mean.
+    pub spike: bool,
+    /// Whether ‖g‖ is more than ten times the typical norm.
+    pub jump: bool,
+}
+
+impl Default for LogNorm {
+    fn default() -> Self {
+        LogNorm(RunningMoments::forgetting(KEEP))
+    }
+}
+
+impl LogNorm {
+    /// Adds the norm of the next gradient, and compares it with those before.
+    pub(crate) fn push(&mut self, norm: f64) -> Unusual {
+        let mut ln = Float::ln(norm);
+        let apart = ln - self.0.mean();
+        let counts = self.0.count() >= WARM_UP && ln.is_finite();
+        let unusual =
+            Unusual { spike: counts && apart > MARK * self.0.standard_deviation(), jump: counts && apart > TENFOLD };
+        // A jump must not dominate the typical norm.
+        if self.0.count() > 0 && apart > TENFOLD {
+            ln = self.0.mean() + TENFOLD;
+        }
+        self.0.push(ln);
+        unusual
+    }
+
+    /// Returns the moments of ln ‖g‖.
+    pub(crate) fn moments(&self) -> RunningMoments {
+        self.0
+    }
+}

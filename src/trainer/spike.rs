@@ -1,0 +1,134 @@
+//! The origin of a spike of the gradient: the shard and the sample that contribute most.
+
+use super::{
+    Run,
+    parts::{Part, Parts, Reader},
+    step::Updated,
+};
+use crate::{
+    distributed::DataParallel,
+    error::Error,
+    kernel::{reduce::norm, thread_pool::install_from},
+    loss::Reduction,
+    monitor::{GradientMonitor, progress::Spike},
+    scalar::{Scalar, to_f64},
+};
+use core::cell::Cell;
+
+impl<T: Scalar> Run<'_, T> {
+    /// Runs the backward pass and the update after a forward pass over all shards, as
+    /// [`update_after_forward`](Self::update_after_forward), with the origin of a spike.
+    pub(super) fn record_after_forward(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        reader: &mut Reader<'_, T>,
+        samples: &[usize],
+        [loss, weight]: [f64; 2],
+        monitor: &mut dyn GradientMonitor<T>,
+    ) -> Result<Updated, Error> {
+        self.workspace.backward_with(self.parameters, monitor)?;
+        self.watch.spike = self.spike(parallel, reader, samples)?;
+        self.apply(loss, weight, monitor)
+    }
+
+    /// Returns the largest contribution to the gradient of an update from `samples`, which is in the workspace, if it
+    /// is a spike or not finite. All ranks must call it, and get the same result.
+    pub(super) fn spike(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        reader: &mut Reader<'_, T>,
+        samples: &[usize],
+    ) -> Result<Option<Spike>, Error> {
+        let norm = norm(self.workspace.gradient());
+        self.watch.norm = Some(norm);
+        if !parallel.is_spike(norm) {
+            return Ok(None);
+        }
+        parallel.keep(self.workspace.gradient())?;
+        let own = install_from(
+            self,
+            |trainer| trainer.workspace.pool(),
+            |trainer| trainer.largest_contribution(parallel, reader, samples, norm),
+        );
+        let [.., gradient] = parallel.totals();
+        self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
+        parallel.largest(own)
+    }
+
+    /// Returns the shard of this rank that contributes most to the gradient in the totals, whose norm is `norm`, and
+    /// the sample of that shard that does. Overwrites the gradient in the workspace. `None` if all of this rank is
+    /// finite, but `norm` is not, or if a pass fails.
+    #[cold]
+    fn largest_contribution(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        reader: &mut Reader<'_, T>,
+        samples: &[usize],
+        norm: f64,
+    ) -> Option<Spike> {
+        let size = self.settings.batch_size;
+        let mut of_shard = None;
+        for shard in parallel.own_shards() {
+            let range = parallel.samples_of(shard, samples.len());
+            let parts = Parts { samples: &samples[range.clone()], first: range.start, size };
+            of_shard = larger(of_shard, shard, self.contribution(parallel, reader, shard, parts, norm)?);
+        }
+        let (shard, shard_fraction) = of_shard.filter(|&(_, fraction)| norm.is_finite() || fraction > 0.0)?;
+        let range = parallel.samples_of(shard, samples.len());
+        let (mut of_sample, mut sum, mut sum_of_magnitudes) = (None, 0.0, 0.0_f64);
+        for place in range.clone() {
+            let one = Parts { samples: &samples[place..=place], first: place, size: 1 };
+            // A layer that couples samples may refuse a pass over one.
+            let fraction = self.contribution(parallel, reader, shard, one, norm).unwrap_or(f64::NAN);
+            of_sample = larger(of_sample, samples[place], fraction);
+            (sum, sum_of_magnitudes) = (sum + fraction, sum_of_magnitudes + fraction.abs());
+        }
+        let rounding = num_traits::Float::sqrt(to_f64(T::epsilon())) * sum_of_magnitudes.max(shard_fraction.abs());
+        let adds_up = match norm.is_finite() {
+            true => (sum - shard_fraction).abs() <= rounding,
+            false => sum == f64::INFINITY,
+        };
+        let of_sample = match range.len() {
+            1 => of_sample.map(|(sample, _)| (sample, shard_fraction)),
+            _ => of_sample.filter(|_| adds_up),
+        };
+        let (sample, sample_fraction) = (of_sample.map(|(sample, _)| sample), of_sample.map(|(_, fraction)| fraction));
+        Some(Spike { rank: parallel.rank(), shard, shard_fraction, sample, sample_fraction })
+    }
+
+    /// Returns the contribution of `parts`, samples of shard `shard`, to the gradient g in the totals: `⟨g_parts,
+    /// g⟩/‖g‖²`, with ‖g‖ = `norm`. If that is not finite, it returns infinity if the gradient of the parts is not
+    /// finite, otherwise 0. `None` if a pass fails.
+    fn contribution(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        reader: &mut Reader<'_, T>,
+        shard: usize,
+        parts: Parts<'_>,
+        norm: f64,
+    ) -> Option<f64> {
+        let (mean, counts) = (self.loss.reduction() == Reduction::Mean, Cell::new(false));
+        let share = |weight| {
+            counts.set(true);
+            parallel.share(shard, weight, mean)
+        };
+        let passed = self.accumulate(reader, parts, &share, &mut Part { monitor: &mut (), first: true });
+        self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
+        passed.ok()?;
+        // Without a row that counts, the workspace has another gradient.
+        if !counts.get() {
+            return Some(0.0);
+        }
+        let (own, [.., gradient]) = (self.workspace.gradient(), parallel.totals());
+        if !norm.is_finite() {
+            return Some(if own.iter().all(|value| value.is_finite()) { 0.0 } else { f64::INFINITY });
+        }
+        let terms = own.iter().zip(gradient).map(|(&own, &whole)| (to_f64(own) / norm) * (to_f64(whole) / norm));
+        Some(terms.sum())
+    }
+}
+
+/// Returns the larger of two numbered contributions; of equal ones the first.
+fn larger(most: Option<(usize, f64)>, number: usize, fraction: f64) -> Option<(usize, f64)> {
+    Some(most.filter(|&(_, most)| fraction <= most || fraction.is_nan()).unwrap_or((number, fraction)))
+}
