@@ -31,11 +31,13 @@ fn data(steps: usize) -> Dataset<'static, f64> {
     Dataset::sequences(3, steps, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap().into_owned()
 }
 
-fn run(network: fn() -> Sequential<f64>, parallel: Option<DataParallel<f64>>) -> Run {
+type Network = fn() -> Sequential<f64>;
+
+fn run(network: Network, parallel: Option<DataParallel<f64>>) -> Run {
     on_threads(1, network, parallel)
 }
 
-fn on_threads(threads: usize, network: fn() -> Sequential<f64>, parallel: Option<DataParallel<f64>>) -> Run {
+fn on_threads(threads: usize, network: Network, parallel: Option<DataParallel<f64>>) -> Run {
     let settings = TrainConfig { threads, ..settings(SAMPLES, 1, 1) };
     let plain = Box::new(Sgd::new(1e-3)) as Box<dyn GradientTransform<f64>>;
     let mut run = Trainer::new(network(), MeanSquaredError::new(), plain, settings).unwrap();
@@ -64,7 +66,7 @@ fn train(run: &mut Run, data: &Dataset<'_, f64>, watches: bool) -> Vec<Step> {
 /// Only one rank has a monitor: the others take part, and the record is that of one process.
 #[test]
 fn spike_names_rank_shard_and_sample() {
-    let networks: [(&str, usize, fn() -> Sequential<f64>); 3] = [
+    let networks: [(&str, usize, Network); 3] = [
         ("feedforward with dropout", 1, feedforward),
         ("LSTM", 5, || Sequential::input(3).recurrent(4, Lstm::new()).last_step().linear(2).build().unwrap()),
         ("gated", 1, || Sequential::input(3).gated_linear(4, Tanh).linear(2).build().unwrap()),
