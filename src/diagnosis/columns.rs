@@ -83,7 +83,8 @@ impl Columns {
         large.sort_unstable();
         Some(match (large.len(), self.sizes.len()) {
             (_, 1) => return None,
-            (0, count) => format!("its {count} columns have root mean squares from {least} to {most}"),
+            (0, count) if least == most => format!("all {count} columns are alike in size"),
+            (0, count) => format!("the {count} columns have root mean squares from {least} to {most}"),
             (..) => {
                 let have = if large.len() > 1 { "have root mean squares" } else { "has a root mean square" };
                 format!("{} {have} of {up_to}{most}, and the median column {median}", named(&large, first))

@@ -118,14 +118,14 @@ pub(super) fn reasons(
     }
     let (begun, mut is_trained) = (diagnosis.statistics.map(|statistics| statistics.history()), false);
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
-    if let Some(begun) = begun.and_then(|history| history.totals().first().copied().flatten()).filter(|_| updates > 0) {
+    let begun = begun.and_then(|history| history.totals().first().copied().flatten());
+    // Links of −∞ and +∞ have no sum.
+    if let Some(begun) = begun.filter(|begun| updates > 0 && !begun.is_nan()) {
         is_trained = agrees(begun);
-        let updates = count(usize::try_from(updates).unwrap_or(usize::MAX), "update");
+        let (begun, updates) = (signed(begun), count(usize::try_from(updates).unwrap_or(usize::MAX), "update"));
         reasons.push(match is_trained {
-            true => {
-                format!("the first watched pass agrees with theory, with {}: {updates} made the rest", signed(begun))
-            }
-            false => format!("the first watched pass had {} already", signed(begun)),
+            true => format!("the first watched pass had {begun}, as theory predicts: the rest came with {updates}"),
+            false => format!("the first watched pass had {begun} already"),
         });
     }
     let random = diagnosis.experiments.as_ref().map(|experiments| experiments.before);
@@ -133,7 +133,7 @@ pub(super) fn reasons(
         random.filter(|&random| !diagnosis.is_examined_alone && outputs(&diagnosis.node).is_none() && agrees(random));
     if let Some(random) = random {
         reasons.push(format!(
-            "of a random gradient at the outputs, in place of that of the loss, the same parameters make {} (measured)",
+            "for a random gradient at the outputs, in place of that of the loss, the same parameters have {} (measured)",
             signed(random)
         ));
     }

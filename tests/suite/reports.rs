@@ -503,7 +503,7 @@ fn report_says_why_measurement_and_theory_differ_only_where_they_do() -> Result<
 fn difference_from_theory_names_what_was_changed() -> Result<(), Error> {
     let says = |report: &Report, phrase: &str| report.difference.iter().any(|reason| reason.contains(phrase));
     let loaded = |report: &Report| says(report, "were changed or loaded");
-    let trained = |report: &Report| says(report, "the first watched pass agrees with theory");
+    let trained = |report: &Report| says(report, ", as theory predicts: the rest came with ");
     let zero = |report: &Report| says(report, "begin at 0 by their description, and are no longer 0");
     // Parameters as they are, without a training, and in its first pass.
     for steps in [0, 1] {

@@ -429,7 +429,7 @@ fn inputs_out_of_scale_name_their_columns() -> Result<(), Error> {
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let report = before(&network, &data, &CrossEntropy::new())?;
     assert!(
-        report.root().is_some_and(|root| root.text.contains("its 8 columns have root mean squares from ")),
+        report.root().is_some_and(|root| root.text.contains("the 8 columns have root mean squares from ")),
         "{report}"
     );
     // The columns of a batch, and others of several.

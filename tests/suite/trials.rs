@@ -235,6 +235,28 @@ fn short_trial_does_not_look_behind() -> Result<(), Error> {
     Ok(())
 }
 
+/// A fault that was seen late is neither gone nor left after a look of fewer passes.
+#[test]
+fn look_too_short_for_the_first_fault_says_so() -> Result<(), Error> {
+    let x = normal(128 * WIDTH);
+    let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let network = deep(0.3)?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
+    let mut root = first_check(&network, &x, BatchShape::batch(128), None, 1)?.root().expect("a fault").clone();
+    let (loss, transform) = (CrossEntropy::new(), || Box::new(Adam::new(5e-3)) as Box<dyn GradientTransform<f32>>);
+    for (since, told) in [(0, "the first fault is gone"), (60, "too short to see the first fault")] {
+        root.since = Some(since);
+        let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &root);
+        let trial = Trial::new(&data, &loss, &transform, 1000).behind(&context);
+        let report = trial.run(&described, &w, &suggest_fixes(&context)?)?;
+        let behind = report.behind.as_ref().expect("a look");
+        assert_eq!((behind.removed, behind.judged), (since == 0, since == 0), "{report}");
+        assert!(format!("{report}").contains(told), "{report}");
+    }
+    Ok(())
+}
+
 /// A forecast names the weights after a shut gate, too: their budget vanishes by the gate.
 #[test]
 fn fault_that_is_gone_with_the_first_becomes_a_note() -> Result<(), Error> {

@@ -28,7 +28,8 @@ without it; then why, and what would refute it. A trial trains the network with 
 rules examine the best fix, or if none helped the first that removes the fault: what they find there is behind the
 first fault. The table is the change of the gradient's norm in each layer, from the loss back to the input; its sum
 ends at the output of the first weights. Predicted is what theory says of the untrained network before any data is
-seen: weights that begin at 0 stop the gradient until the first step moves them.";
+seen: weights that begin at 0 stop the gradient until the first step moves them. Where the two differ by more than
+theory's own spread, the line below the table says why.";
 
 /// The report at the end of a run in which nothing was found.
 fn last(case: &Case) -> Result<(Outcome, Report), Error> {

@@ -32,6 +32,8 @@ pub struct Behind {
     /// Whether the fix removed the finding that it is for. False if that finding needs more passes to be seen than were
     /// monitored.
     pub removed: bool,
+    /// Whether enough passes were watched to see the first finding.
+    pub judged: bool,
     /// The causes of all faults of the fixed network, also those that the change itself can make.
     pub causes: Vec<Cause>,
     /// The faults of the fixed network other than the finding that the fix is for, likeliest root cause first. Each
@@ -102,13 +104,14 @@ impl<T: Scalar> Trial<'_, T> {
             let Some((found, taken)) = self.watch(context, [steps, spare], network, w, &fixes[fix])? else { continue };
             passes += taken;
             let is_first = |finding: &Finding| finding.cause == context.finding.cause;
-            let removed = is_seen_within(context.finding, steps) && !found.iter().any(is_first);
+            let judged = is_seen_within(context.finding, steps) || found.iter().any(is_first);
+            let removed = judged && !found.iter().any(is_first);
             if removed || best.is_some() {
                 let causes = found.iter().map(|finding| finding.cause).collect();
                 let others = found.into_iter().filter(|it| !is_first(it) && !is_made_by(&fixes[fix].change, it.cause));
                 let (name, findings) = (fixes[fix].name, others.collect());
                 let (watched, steps, named) = (steps, used, Vec::new());
-                let behind = Behind { fix, name, watched, steps, passes, removed, causes, findings, named };
+                let behind = Behind { fix, name, watched, steps, passes, removed, judged, causes, findings, named };
                 return Ok((Some(behind), used + passes));
             }
         }

@@ -158,7 +158,11 @@ impl fmt::Display for TrialReport {
         }
         if let Some(behind) = &self.behind {
             let watched = count(behind.watched, "step");
-            let first = if behind.removed { "the first fault is gone" } else { "the first fault remains" };
+            let first = match (behind.removed, behind.judged) {
+                (true, _) => "the first fault is gone",
+                (_, true) => "the first fault remains",
+                _ => "too short to see the first fault",
+            };
             write!(f, "\n  examined for {watched} with {}: {first}, {}", behind.name, behind.others())?;
         }
         Ok(())
