@@ -95,6 +95,7 @@ impl<T: Scalar> Dataset<'_, T> {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     ///
+    /// # Errors
     /// [`Error::Parameter`] unless 0 < `share` < 1; [`Error::Empty`] if a part would have no samples.
     /// [`Error::TooLarge`] where memory cannot hold the parts.
     pub fn split(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {

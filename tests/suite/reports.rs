@@ -293,7 +293,7 @@ fn report_of_each_cause_says_what_why_and_how_to_refute_and_fix_it() -> Result<(
         (Cause::DeadUnits, "with the weights of layer 4 at their critical gain: "),
         (Cause::Bottleneck, "with the weights of layer 6 at their critical gain: "),
         (Cause::UnscaledInput, "with standardized inputs: first pre-activations of size "),
-        (Cause::UnscaledTarget, "with standardized targets: the outputs are "),
+        (Cause::UnscaledTarget, "with standardized targets: a distance of "),
         (Cause::VanishingRecurrence, "with orthogonal recurrent matrices: "),
         (Cause::ExplodingRecurrence, "with orthogonal recurrent matrices: "),
         (Cause::ClosedForgetGate, "with gates that keep the state over the sequence: "),

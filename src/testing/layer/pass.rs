@@ -200,6 +200,7 @@ impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {
 
 /// Runs a forward pass, and a backward pass if the mode has one and `asked.backward` is set.
 ///
+/// # Errors
 /// The name of the slice whose guard values changed, or the text of a panic.
 pub(in crate::testing) fn run<T: Scalar>(
     layer: &dyn Layer<T>,
