@@ -24,6 +24,7 @@ pub(crate) use crate::{
     },
     loss::{Rows, Target},
     monitor::GradientMonitor,
+    network::Registry,
     trainer::{EachBatch, Epoch, Evaluation, FitOptions, Run},
     transform::{GradientTransform, InPlace, Outcome, Update},
     workspace::{Given, Memory, Output, StepWindows, Workspace},
@@ -57,6 +58,8 @@ macro_rules! compiled {
             functions {
                 fn initialize(layer: &dyn Layer<Self>, seed: u64) -> Result<Vec<Self>, Error>
                     = crate::layer::initialize_dyn;
+                fn layer_build(spec: &LayerSpec, registry: Option<&Registry<Self>>) -> Result<Box<dyn Layer<Self>>, Error>
+                    = LayerSpec::build_typed;
                 fn dataset_inputs(data: &Dataset<'_, Self>, rows: &ChosenRows<'_>, x: &mut [Self]) -> Result<(), Error>
                     = Dataset::copy_inputs;
                 fn dataset_targets(

@@ -71,7 +71,7 @@ fn budget(network: &Sequential<f32>, w: &[f32], train: &Table) -> Result<Gradien
 }
 
 /// The results of a training.
-struct TrainableMask {
+struct Trained {
     accuracy: f64,
     losses: Vec<f64>,
 }
@@ -82,7 +82,7 @@ fn fit(
     train: &Table,
     test: &Table,
     epochs: usize,
-) -> Result<TrainableMask, chainrule::Error> {
+) -> Result<Trained, chainrule::Error> {
     let settings = TrainConfig { batch_size: 32, epochs, seed: SEED, ..TrainConfig::default() };
     let mut trainer = Trainer::new(network, CrossEntropy::new(), Adam::new(1e-3), settings)?;
     let data = |table: &Table| (table.inputs.clone(), table.labels.clone());
@@ -97,7 +97,7 @@ fn fit(
         }),
     )?;
     let accuracy = trainer.evaluate(&test)?.accuracy.unwrap_or(0.0);
-    Ok(TrainableMask { accuracy, losses: epochs.iter().map(|epoch| epoch.loss).collect() })
+    Ok(Trained { accuracy, losses: epochs.iter().map(|epoch| epoch.loss).collect() })
 }
 
 /// ‖gradient‖ before each weight product, from input to loss.
@@ -128,7 +128,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
         shares.weights,
     );
     let trained = fit("sigmoid", &sick, train, test, brief)?;
-    println!("TrainableMask for {brief} epochs (Adam, rate 1e-3): test accuracy {:.1} %.", 100.0 * trained.accuracy);
+    println!("Trained for {brief} epochs (Adam, rate 1e-3): test accuracy {:.1} %.", 100.0 * trained.accuracy);
     let sick_losses = trained.losses;
 
     println!("\nThe same network with larger weights:\n");

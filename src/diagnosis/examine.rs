@@ -308,7 +308,7 @@ impl<'a> Diagnosis<'a> {
             rule(self, &mut findings);
         }
         rules::temper(self, &mut findings);
-        rules::order(&mut findings);
+        rules::order(self, &mut findings);
         #[cfg(feature = "tracing")]
         findings.iter().for_each(super::trace::finding);
         Report::new(self, findings)

@@ -34,8 +34,7 @@ impl LayerSpec {
     /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for settings that these
     /// constructors refuse.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
-        self.check_depth().map_err(|rule| rule.at(""))?;
-        self.build_at("", &Typed, None)
+        T::layer_build(self, None)
     }
 
     /// Builds the network as [`build`](Self::build) does, with custom layers, cells, activations and initializers from
@@ -46,8 +45,13 @@ impl LayerSpec {
     /// registered, is registered twice, cannot be built, or has another specification when it is built.
     pub fn build_with<T: Scalar>(&self, registry: &Registry<T>) -> Result<Box<dyn Layer<T>>, Error> {
         registry.check()?;
+        T::layer_build(self, Some(registry))
+    }
+
+    /// Implements [`build`](Self::build), and [`build_with`](Self::build_with) for a `registry`.
+    pub(crate) fn build_typed<T: Scalar>(&self, registry: Option<&Registry<T>>) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
-        self.build_at("", &Typed, Some(registry))
+        self.build_at("", &Typed, registry)
     }
 
     /// Builds the network with this specification in `f64`, with activations as trait objects, for analysis. It runs

@@ -4,11 +4,14 @@ use super::{
     above, layer_of,
     task::{learns_nothing, of_outliers},
 };
-use crate::diagnosis::{
-    Cause, Diagnosis, Finding, Severity,
-    columns::{Columns, named},
-    figures::{count, number},
-    first_linear, first_output,
+use crate::{
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        columns::{Columns, named},
+        figures::{count, number},
+        first_linear, first_output,
+    },
+    monitor::RunStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -138,11 +141,26 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether the distance that a loss shows is not that of outputs from targets: the targets are classes, or the loss has
+/// a constant part. It has one if the gradient at the outputs has fallen more than the loss; a squared error falls as
+/// the square of its gradient, and a cross-entropy no less than it.
+fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
+    if diagnosis.task.as_ref().is_some_and(|task| task.has_classes) {
+        return true;
+    }
+    let gradient = run.output_gradient().mean();
+    let loss = run.first_loss().map_or(f64::NAN, |first| run.recent_loss().mean() / first);
+    gradient < diagnosis.thresholds.fallen[0] && loss > gradient
+}
+
 /// Reports targets far from the first outputs. It is a note, unless the loss does not fall, a value became NaN or
 /// infinite, or the outputs are still farther from the targets than from 0.
 pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some([distance, output]) = run.first_distance() else { return };
+    if has_floor(diagnosis, run) {
+        return;
+    }
     let ratio = distance / f64::max(output, 1.0);
     let Some(severity) = above(ratio, diagnosis.thresholds.target) else { return };
     // A distance larger than the outputs themselves is no better than a constant prediction.

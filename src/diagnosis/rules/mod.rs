@@ -77,10 +77,35 @@ fn is_tempered(cause: Cause) -> bool {
 
 /// Sorts the findings, likeliest root cause first and notes last: causes before their effects, then by decreasing
 /// severity.
-pub(super) fn order(findings: &mut [Finding]) {
+pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
-    let (long, unscaled) = (has(Cause::LearningRateTooHigh), has(Cause::UnscaledInput));
+    let long = has(Cause::LearningRateTooHigh);
     let (grows, shrinks) = (has(Cause::ExplodingRecurrence), has(Cause::DecayTooStrong));
+    // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
+    // been at fault before, beside a sound budget over depth.
+    let overgrown = steps::overgrown(diagnosis).is_some();
+    let wrecked = long && steps::began_sound(diagnosis);
+    let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
+    let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
+    let unscaled = has(Cause::UnscaledInput) && !(wrecked && scaled);
+    let left_behind = |cause| {
+        use Cause::*;
+        match cause {
+            SaturatingActivation
+            | SmallWeights
+            | LargeWeights
+            | Bottleneck
+            | DeadUnits
+            | LoudBranches
+            | NoCauseFound
+            | CollapsedRepresentation => wrecked,
+            UnscaledInput => wrecked && scaled,
+            VanishingRecurrence | ExplodingRecurrence | ClosedForgetGate | ClosedInputGate | ClosedOutputGate => {
+                overgrown
+            }
+            _ => false,
+        }
+    };
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows,
@@ -101,7 +126,7 @@ pub(super) fn order(findings: &mut [Finding]) {
             Cause::DeadUnits | Cause::Bottleneck => 3,
             _ => 4,
         };
-        if made_by_another { 9 } else { first }
+        if made_by_another || left_behind(finding.cause) { 9 } else { first }
     };
     findings.sort_by_key(|finding| {
         (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(finding.severity))

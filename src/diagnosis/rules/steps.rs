@@ -1,6 +1,6 @@
 //! Rules about the updates of the optimizer.
 
-use super::{above, layer_of_block};
+use super::{above, layer_of_block, task::learns_nothing};
 use crate::{
     block::Role,
     diagnosis::{
@@ -45,6 +45,44 @@ pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatisti
     matrices(diagnosis).filter(counts).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
 }
 
+/// Returns the least growth of a weight matrix over its first root mean square, if all have at least doubled (the
+/// inverse of [`shrinks`](crate::diagnosis::Thresholds::shrinks)) and nothing was learned. `None` if the budget was
+/// outside the thresholds in the first pass already.
+///
+/// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
+/// saturated units, shut gates, another budget.
+pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
+    let (statistics, lines) = (diagnosis.statistics?, &diagnosis.thresholds);
+    let trained = matrices(diagnosis).filter(|block| !block.frozen() && !block.began_at_zero());
+    let growth = trained.map(|block| block.parameters() / block.first_parameters().unwrap_or(f64::NAN));
+    let least = growth.fold(f64::INFINITY, |least, growth| if growth >= least { least } else { growth });
+    let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
+    (grown && began_sound(diagnosis) && learns_nothing(diagnosis, statistics.run())).then_some(least)
+}
+
+/// Whether the budget of the first watched pass was within the thresholds. False for the pass of the interventions,
+/// which no run has.
+pub(super) fn began_sound(diagnosis: &Diagnosis<'_>) -> bool {
+    let (lines, statistics) = (&diagnosis.thresholds, diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone));
+    let began = statistics.and_then(|statistics| statistics.history().totals().first().copied().flatten());
+    began.is_some_and(|began| (lines.vanishing[0]..lines.exploding[0]).contains(&began))
+}
+
+/// Reports weights that have [outgrown](overgrown) their first size while nothing was learned.
+fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some((least, run)) = overgrown(diagnosis).zip(diagnosis.statistics.map(|statistics| statistics.run())) else {
+        return;
+    };
+    let text = format!(
+        "steps are too long: together they made all weights larger, {} times their first size or more, and the loss is \
+         no lower than at the start",
+        number(least)
+    );
+    let because =
+        format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
+    findings.push(diagnosis.finding(Cause::LearningRateTooHigh, Severity::Critical, "", text, because));
+}
+
 /// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. Where the curvature
 /// is known, [`unstable`](super::edge::unstable) judges the rate instead.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -63,7 +101,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let long = [if is_unexplained { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
     let severity = match above(ratio.mean(), long) {
         Some(severity) if diverges || relapsed || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
-        _ => return,
+        _ => return outgrown(diagnosis, findings),
     };
     let is_long = |block: &BlockStatistics| counts(&block) && above(block.update_ratio().mean(), long).is_some();
     let layers = LayerRange::runs(matrices(diagnosis).map(|block| (layer_of_block(block.name()), is_long(block))));
@@ -193,6 +231,10 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         }),
     };
     if let Some((severity, text, because)) = found {
+        // A run that has learned may have converged: then the loss stands still at any rate.
+        let has_learned =
+            diagnosis.task.as_ref().is_some_and(|task| task.constant > 0.0) && !learns_nothing(diagnosis, run);
+        let severity = if has_learned { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(ratio), ..finding });
     }

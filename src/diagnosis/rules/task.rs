@@ -144,7 +144,9 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let harms = run.passes() >= 10 && !diagnosis.has_fallen() && !run.has_fitted();
     let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
-    if !(harms && most > 0.0 && most < shrunk && least > shrinks) {
+    // Steps of the gradient add to the size of weights; none but a decay or a penalty takes most of it from all.
+    let has_won = most < shrunk * shrunk;
+    if !(harms && most > 0.0 && most < shrunk && (least > shrinks || has_won)) {
         return;
     }
     let text = format!(
@@ -152,10 +154,12 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         100.0 * most,
         diagnosis.not_fallen()
     );
-    let because = format!(
-        "updates point to smaller weights, with a cosine of at least {least:.2}; without decay it \
-         would be near 0"
-    );
+    let because = match least > shrinks {
+        true => format!(
+            "updates point to smaller weights, with a cosine of at least {least:.2}; without decay it would be near 0"
+        ),
+        false => String::from("updates without decay or a penalty do not shrink all weights so far"),
+    };
     let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text, because);
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
@@ -209,10 +213,12 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_heavy = |part: &LayerSpec| heaviest_masks(part).is_some_and(|(_, of)| of >= rate.min(0.5));
     let layers = LayerRange::runs(parts.iter().map(|(path, part)| (&**path, is_heavy(part))));
     let text = format!(
-        "{name} of rate {} is too heavy: masks cause {} of the variance of the outputs, and the loss is no lower \
-         than {}, that of outputs that are the same for all inputs",
+        "{name} of rate {} is too heavy: masks cause {} of the variance of the outputs, and the loss, lately {}, is \
+         above {:.0} % of {}, that of outputs that are the same for all inputs",
         number(rate),
         percent(share),
+        number(run.recent_loss().mean()),
+        100.0 * diagnosis.thresholds.learned,
         number(task.constant)
     );
     let because =

@@ -58,6 +58,8 @@ pub(super) struct Task {
     /// outputs: with the given targets, and with targets standardized by column. `None` for classes, and if the loss or
     /// a value does not permit it.
     pub targets: Option<[f64; 2]>,
+    /// Whether the targets are classes.
+    pub has_classes: bool,
     /// The inputs by column; `None` for indices and for first layers with weights that do not see the columns.
     pub columns: Option<Columns>,
     /// The number of forward and backward passes that the measurements took.
@@ -225,6 +227,7 @@ impl Task {
             independent,
             outliers,
             identical,
+            has_classes: matches!(data.targets(), Some(Target::Classes(_))),
             targets,
             columns,
             passes,
@@ -239,7 +242,7 @@ impl Diagnosis<'_> {
     /// constant outputs, and the lowest loss of outputs in the range of the last layer. So are the gradient without
     /// the few samples that are far larger than the others, and the lowest loss for inputs of which most are
     /// identical. A permutation test of the distance covariance of inputs and targets (Székely & Rizzo 2007) shows
-    /// whether the targets depend on the inputs. All this takes about eight passes and 170 evaluations of the loss.
+    /// whether the targets depend on the inputs. All this takes about ten passes and 170 evaluations of the loss.
     /// Nothing is measured for a network with a custom layer or cell, or for data without targets. Norms over the batch
     /// take their statistics from these samples.
     ///

@@ -8,6 +8,8 @@ use super::RunningMoments;
 pub(super) struct Distance {
     moments: RunningMoments,
     first: Option<[f64; 2]>,
+    /// The first norm of ∂L/∂y, and the moments of the norm over it; about the last five count.
+    gradient: (f64, RunningMoments),
     /// The distance of the last loss and the root mean square of its outputs, as if one pass had all samples of the
     /// update. The record of the update states their number; without one, the next pass ends the update.
     last: Option<[f64; 2]>,
@@ -15,14 +17,25 @@ pub(super) struct Distance {
 
 impl Default for Distance {
     fn default() -> Self {
-        Distance { moments: RunningMoments::forgetting(0.8), first: None, last: None }
+        let moments = RunningMoments::forgetting(0.8);
+        Distance { moments, first: None, gradient: (0.0, moments), last: None }
     }
 }
 
 impl Distance {
-    /// Receives the distance of a loss and the root mean square of the outputs.
-    pub(super) fn loss(&mut self, distance: f64, output: f64) {
-        self.last = Some([distance, output]);
+    /// Receives a `loss`, ‖∂L/∂y‖ and the root mean square of the outputs y, `values` in number.
+    pub(super) fn loss(&mut self, loss: f64, gradient: f64, output: f64, values: usize) {
+        let (first, moments) = &mut self.gradient;
+        if *first == 0.0 {
+            *first = gradient;
+        }
+        moments.push(gradient / *first);
+        self.last = Some([2.0 * loss / (gradient * libm::sqrt(values.max(1) as f64)), output]);
+    }
+
+    /// Returns the moments of ‖∂L/∂y‖ over its first value.
+    pub(super) fn gradient(&self) -> RunningMoments {
+        self.gradient.1
     }
 
     /// Ends an update, whose last pass had the fraction `part` of its samples. The gradient of a loss of all samples is
@@ -34,12 +47,12 @@ impl Distance {
 
     /// Returns the distance after the end of an update with `part`, as [`end`](Self::end).
     fn ended(self, part: f64) -> Self {
-        let Distance { mut moments, first, last } = self;
+        let Distance { mut moments, first, gradient, last } = self;
         let last = last.map(|[distance, output]| [part * distance, output]);
         if let Some([distance, output]) = last {
             moments.push(distance / output);
         }
-        Distance { moments, first: first.or(last), last }
+        Distance { moments, first: first.or(last), gradient, last }
     }
 
     /// Returns the moments of the distance relative to the outputs.

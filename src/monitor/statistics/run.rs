@@ -184,8 +184,7 @@ impl RunStatistics {
             self.first_loss = Some(loss);
         }
         if self.path[0] > 0.0 {
-            let distance = 2.0 * loss / (self.path[0] * Float::sqrt(self.values.max(1) as f64));
-            self.distance.loss(distance, self.output);
+            self.distance.loss(loss, self.path[0], self.output, self.values);
         }
         if let Some(Wake { line, worse }) = self.wake.take()
             && (loss > line || loss.is_nan())
@@ -317,17 +316,19 @@ impl RunStatistics {
         self.distance().count() > 0 && self.distance().mean() < FITTED
     }
     /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
-    /// mean square of the outputs. About the last five passes count.
-    ///
-    /// The distance is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y: the root mean square of the residual
-    /// for a squared error, and of the same order for a cross-entropy. A factor on the loss does not change it.
+    /// mean square of the outputs. About the last five passes count. The distance is `2 L / (‖∂L/∂y‖ √n)` of
+    /// a loss L and n values y: the root mean square of the residual for a squared error, and of the same order for a
+    /// cross-entropy. A factor on the loss does not change it.
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
-    /// Returns two values of the first monitored pass: the root mean square distance from the outputs to their targets,
-    /// and the root mean square of the outputs. `None` before it.
+    /// Returns the [distance](Self::distance), not relative, and the root mean square of the outputs in the first pass.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
+    }
+    /// Returns the moments of the norm of ∂L/∂y, the gradient with respect to the outputs, over its first value.
+    pub(crate) fn output_gradient(&self) -> RunningMoments {
+        self.distance.gradient()
     }
     /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
     /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
@@ -340,8 +341,7 @@ impl RunStatistics {
         self.norm
     }
     /// Returns the typical norm of g, the gradient of all parameters before clipping: e to the exponential mean of ln
-    /// ‖g‖ over updates; 1 before the first. A norm above ten times the typical one enters this mean as ten times
-    /// it.
+    /// ‖g‖ over updates; 1 before the first. A norm above ten times it enters as ten times it.
     pub fn typical_norm(&self) -> f64 {
         Float::exp(self.log_norm.moments().mean())
     }

@@ -60,9 +60,8 @@ impl<'a> Layers<'a> {
 /// [`layer_laws_with`](crate::testing::layer_laws_with) does.
 ///
 /// ```
-/// use chainrule::{activation::Tanh, layer::Sequential, recurrent::Lstm};
+/// use chainrule::{activation::Tanh, layer::{Embedding, Sequential}, recurrent::Lstm};
 /// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm::new()).activation(Tanh).build().unwrap());
-/// # use chainrule::layer::Embedding;
 /// chainrule::layer_laws!(indices, Embedding::new(5, 2), inputs: |z: f64| z.abs().floor().min(4.0));
 /// ```
 #[macro_export]
