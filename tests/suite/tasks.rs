@@ -9,12 +9,12 @@ use chainrule::{
     },
     initializer::{ByGate, Constant, Zeros},
     layer::{Dropout, LayerSpec, Merge, Sequential, Softmax, initialize},
-    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target, ValueWeights},
+    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Reduction, Target, ValueWeights},
     monitor::Statistics,
     random::{Normals, generator, shuffle},
     recurrent::{Gru, Lstm, Recurrent},
     theory::InputStatistics,
-    trainer::{TrainConfig, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{AdamW, GradientTransform, Sgd},
 };
 
@@ -122,6 +122,101 @@ fn decay_that_outweighs_the_gradient_is_strong_decay() -> Result<(), Error> {
     assert!(untold.outcomes.is_empty() && untold.untried.len() == 1, "{untold}");
     let told = Trial::new(&data, &loss, &decayed, 1000).settings(&settings).run(&described, &w, &fixes)?;
     assert_eq!(told.best(), Some(0), "{told}");
+    Ok(())
+}
+
+/// At the end of a long run the weights are near 0, and no update points anywhere.
+#[test]
+fn decay_that_has_won_is_strong_decay() -> Result<(), Error> {
+    let (x, y) = data();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new());
+    let mut builder = Sequential::<f32>::input(WIDTH);
+    for _ in 0..3 {
+        builder = builder.linear(24).activation(Relu);
+    }
+    let network = builder.linear(4).build()?;
+    let sick = after(&network, &data, &loss, AdamW::new(2e-3, 60.0), [300, 32], false)?;
+    assert_eq!(root(&sick).0, Cause::DecayTooStrong, "{sick}");
+    let healthy = after(&network, &data, &loss, AdamW::new(2e-3, 0.1), [300, 32], false)?;
+    assert!(healthy.is_healthy(), "{healthy}");
+    Ok(())
+}
+
+/// Dead units, large weights and squashed states that too long steps left behind are not their cause.
+#[test]
+fn what_long_steps_left_behind_is_no_cause() -> Result<(), Error> {
+    let (x, y) = data();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new());
+    let rectified = Sequential::<f32>::input(WIDTH).linear(24).relu().linear(24).relu().linear(4).build()?;
+    let squashed = Sequential::<f32>::input(WIDTH).linear(24).tanh().linear(24).tanh().linear(4).build()?;
+    for network in [rectified, squashed] {
+        let plain = after(&network, &data, &loss, Sgd::new(30.0), [200, 32], false)?;
+        assert_eq!(root(&plain).0, Cause::LearningRateTooHigh, "{plain}");
+        let adam = after(&network, &data, &loss, AdamW::new(2.0, 0.0), [200, 32], false)?;
+        assert_eq!(root(&adam).0, Cause::LearningRateTooHigh, "{adam}");
+        let healthy = after(&network, &data, &loss, AdamW::new(5e-3, 0.0), [200, 32], false)?;
+        assert!(healthy.is_healthy(), "{healthy}");
+    }
+    Ok(())
+}
+
+/// A squared error with a constant part, as a loss with a term that no output changes.
+#[derive(Debug)]
+struct WithFloor(MeanSquaredError, f32);
+
+impl Loss<f32> for WithFloor {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[f32],
+        target: Target<'_, f32>,
+        row_weights: Option<&[f32]>,
+        dy: &mut [f32],
+    ) -> Result<f32, Error> {
+        Ok(self.1 + self.0.evaluate(width, y, target, row_weights, dy)?)
+    }
+
+    fn reduction(&self) -> Reduction {
+        Loss::<f32>::reduction(&self.0)
+    }
+}
+
+#[test]
+fn constant_part_of_a_loss_is_no_distance() -> Result<(), Error> {
+    let (x, _) = data();
+    let y: Vec<f32> = x.chunks(WIDTH).map(|row| (row[0] - row[1]).tanh()).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(24).activation(Tanh).linear(1).build()?;
+    let run = |floor, data: &Dataset<'_, f32>| {
+        let loss = WithFloor(MeanSquaredError::new(), floor);
+        after(&network, data, &loss, AdamW::new(5e-3, 0.0), [300, 32], false)
+    };
+    let (plain, constant) = (run(0.0, &data)?, run(50.0, &data)?);
+    assert!(plain.is_healthy() && constant.is_healthy(), "{plain} {constant}");
+    let far: Vec<f32> = y.iter().map(|y| 1e4 * y).collect();
+    let sick = run(0.0, &Dataset::rows(WIDTH, &x, Target::Values(&far))?)?;
+    assert_eq!(root(&sick).0, Cause::UnscaledTarget, "{sick}");
+    Ok(())
+}
+
+/// A converged run that goes on at a low rate stands still as one that never learned.
+#[test]
+fn converged_run_is_not_slow() -> Result<(), Error> {
+    let (x, y) = data();
+    let (data, loss, network) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new(), network()?);
+    let mut first = Trainer::new(&network, &loss, AdamW::new(1e-2, 0.0), TrainConfig::default())?;
+    first.fit(&data)?;
+    let report = |w: Vec<f32>| -> Result<Report, Error> {
+        let (mut seen, chain) = (Statistics::new(), AdamW::new(1e-8, 0.0));
+        let mut trainer = Trainer::new(&network, &loss, chain, TrainConfig::default())?;
+        trainer.parameters_mut().copy_from_slice(&w);
+        trainer.fit_with(&data, FitOptions::new().monitor(&mut seen))?;
+        let diagnosis = Diagnosis::new(&network, InputStatistics::of_rows(data.inputs())?)?.statistics(&seen);
+        Ok(diagnosis.task(trainer.parameters(), &data, &loss)?.report())
+    };
+    let (converged, fresh) = (report(first.parameters().to_vec())?, report(initialize(&network, 1)?)?);
+    assert!(converged.is_healthy(), "{converged}");
+    assert_eq!(root(&fresh).0, Cause::LearningRateTooLow, "{fresh}");
     Ok(())
 }
 
