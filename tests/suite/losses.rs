@@ -3,9 +3,9 @@
 use chainrule::{
     Error, Scalar,
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, DualLoss, Focal, GaussianNll, Huber, KlDivergence, Loss,
         MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
-        SmoothL1, Target, log_softmax, softmax,
+        RowLoss, SmoothL1, Target, ValueWeights, log_softmax, softmax,
     },
     scalar, to_f64,
 };
@@ -354,4 +354,56 @@ fn margin_whose_loss_is_beyond_the_format_is_refused() {
     assert!(legal(plain, 3e38, &[0.25; 2]) && legal(squared, 0.9e19, &[1.0; 2]) && !legal(squared, 1e19, &[1.0; 2]));
     // A margin that is no number of the format.
     assert!(!legal(plain, 1e300, &[1e-20]));
+}
+
+/// A squared error with one more target than outputs: the factor of the row.
+#[derive(Clone, Copy, Debug)]
+struct Factored;
+
+impl RowLoss for Factored {
+    fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T {
+        let Target::Values([targets @ .., factor]) = target else { return T::nan() };
+        y.iter().zip(targets).fold(T::zero(), |sum, (&y, &t)| sum + *factor * (y - t) * (y - t))
+    }
+    fn target_width(&self, width: usize) -> usize {
+        width + 1
+    }
+}
+
+/// Two rows of two outputs: the index among the targets of a value that is not finite, wherever it stands.
+#[test]
+fn target_that_is_not_finite_is_named_by_its_place() {
+    let (weighted, dual) = (ValueWeights::new(MeanSquaredError::new()), DualLoss::new(Factored));
+    assert_eq!(Loss::<f64>::target_width(&weighted, 2), 4);
+    assert_eq!(Loss::<f64>::target_width(&dual, 2), 3);
+    for (loss, width) in [(&weighted as &dyn Loss<f64>, 4), (&dual, 3)] {
+        let targets = vec![1.0; 2 * width];
+        let evaluate = |targets: &[f64]| loss.evaluate(2, &[0.5; 4], Target::Values(targets), None, &mut [0.0; 4]);
+        assert_eq!(evaluate(&targets).unwrap(), if width == 4 { 0.25 } else { 0.5 });
+        for place in 0..2 * width {
+            let mut wrong = targets.clone();
+            wrong[place] = f64::NAN;
+            let found = evaluate(&wrong);
+            assert!(matches!(found, Err(Error::NonFinite { index, .. }) if index == place), "{place}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn weighted_loss_has_the_reduction_of_the_plain_one() {
+    for reduction in [Reduction::Mean, Reduction::Sum] {
+        let loss = ValueWeights::new(MeanSquaredError::new().reduction(reduction));
+        assert_eq!(Loss::<f64>::reduction(&loss), reduction);
+    }
+}
+
+/// f32 ends at 3.4e38.
+#[test]
+fn exponent_beyond_the_format_is_refused() {
+    fn evaluate<T: Scalar>(exponent: f64) -> Result<T, Error> {
+        let target = [scalar::<T>(0.5)];
+        Focal::new(exponent)?.evaluate(1, &[T::zero()], Target::Values(&target), None, &mut [T::zero()])
+    }
+    assert!(matches!(evaluate::<f32>(1e39), Err(Error::Parameter { found: 1e39, .. })));
+    assert!(evaluate::<f64>(1e39).is_ok() && evaluate::<f32>(1e38).is_ok());
 }

@@ -15,7 +15,7 @@ use chainrule::{
     recurrent::{Gru, Lstm, Recurrent},
     theory::InputStatistics,
     trainer::{FitOptions, TrainConfig, Trainer},
-    transform::{AdamW, GradientTransform, Sgd},
+    transform::{AdamW, GradientTransform, Schedule, Sgd},
 };
 
 const WIDTH: usize = 8;
@@ -217,6 +217,21 @@ fn converged_run_is_not_slow() -> Result<(), Error> {
     let (converged, fresh) = (report(first.parameters().to_vec())?, report(initialize(&network, 1)?)?);
     assert!(converged.is_healthy(), "{converged}");
     assert_eq!(root(&fresh).0, Cause::LearningRateTooLow, "{fresh}");
+    Ok(())
+}
+
+/// A schedule that ends before the loss has fallen is too short; a warm-up is on its way.
+#[test]
+fn schedule_that_ends_before_anything_is_learned_is_too_short() -> Result<(), Error> {
+    let (x, y) = data();
+    let (data, loss, network) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new(), network()?);
+    let run = |schedule, steps| after(&network, &data, &loss, (Sgd::new(0.1), schedule), [steps, 32], false);
+    let cut = |end: u64| Schedule::custom(move |step| if step < end { 1.0 } else { 0.0 });
+    let sick = run(cut(3), 100)?;
+    assert_eq!(root(&sick).0, Cause::LearningRateTooLow, "{sick}");
+    assert!(sick.root().unwrap().text.contains("schedule ended after 3 steps"), "{sick}");
+    let (ended, rising) = (run(cut(300), 400)?, run(Schedule::warm_up(1e-6, 4000), 40)?);
+    assert!(ended.is_healthy() && rising.is_healthy(), "{ended} {rising}");
     Ok(())
 }
 

@@ -689,6 +689,27 @@ fn frozen_block_under_any_transform_stays() {
     }
 }
 
+/// The rates of a cycle are 1/first, 1 and 1/(first last) of the highest: all must be numbers.
+#[test]
+fn one_cycle_beyond_the_format_is_refused() {
+    let accepts = |most: f64, divisors: [f64; 2]| {
+        let chain = (Sgd::new(1.0), Schedule::one_cycle_with(most, 10, 0.3, divisors));
+        Optimizer::new(chain, &roles(), &[0.0_f64; 6]).is_ok()
+    };
+    assert!(accepts(1.0, [25.0, 1e4]) && accepts(1e200, [1e200, 1.0]) && accepts(1e200, [1e200, 1e200]));
+    assert!(!accepts(1.0, [1.0, 1e-320]) && !accepts(1e200, [1e-100, 1e-100]) && !accepts(1e300, [1e-100, 1e200]));
+}
+
+#[test]
+fn schedule_free_takes_a_new_rate() {
+    let blocks = roles();
+    let mut optimizer = Optimizer::new(ScheduleFreeAdamW::new(0.1, 0.0), &blocks, &[0.5_f64; 6]).unwrap();
+    let before = optimizer.learning_rate(&blocks).unwrap();
+    optimizer.set_learning_rate(0.3).unwrap();
+    let after = optimizer.learning_rate(&blocks).unwrap();
+    assert!((after / before - 3.0).abs() < 1e-12, "{before} {after}");
+}
+
 /// PyTorch's `ReduceLROnPlateau` by hand: patience 1, factor ½, cooldown 1, threshold 10 %.
 #[test]
 fn plateau_after_its_patience_halves_the_rate() {

@@ -513,7 +513,7 @@ pub const KINDS: &[Kind] = &[
         Ok(case)
     })
     .at(&[2, 4]),
-    outside("schedule of 8 steps", |t, s, sick| {
+    sick("schedule of 8 steps", &[LearningRateTooLow], |t, s, sick| {
         let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s);
         with(made, |recipe| recipe.ends = sick.then_some(8))
     }),

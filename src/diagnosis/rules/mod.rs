@@ -84,21 +84,14 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
     // been at fault before, beside a sound budget over depth.
     let overgrown = steps::overgrown(diagnosis).is_some();
-    let wrecked = long && steps::began_sound(diagnosis);
+    let wrecked = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
     let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
     let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
     let unscaled = has(Cause::UnscaledInput) && !(wrecked && scaled);
     let left_behind = |cause| {
         use Cause::*;
         match cause {
-            SaturatingActivation
-            | SmallWeights
-            | LargeWeights
-            | Bottleneck
-            | DeadUnits
-            | LoudBranches
-            | NoCauseFound
-            | CollapsedRepresentation => wrecked,
+            cause if of_parameters(cause) => wrecked,
             UnscaledInput => wrecked && scaled,
             VanishingRecurrence | ExplodingRecurrence | ClosedForgetGate | ClosedInputGate | ClosedOutputGate => {
                 overgrown
@@ -131,6 +124,22 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     findings.sort_by_key(|finding| {
         (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(finding.severity))
     });
+}
+
+/// Whether the fault is one of the parameters, which training may have left behind.
+fn of_parameters(cause: Cause) -> bool {
+    use Cause::*;
+    matches!(
+        cause,
+        SaturatingActivation
+            | SmallWeights
+            | LargeWeights
+            | Bottleneck
+            | DeadUnits
+            | LoudBranches
+            | NoCauseFound
+            | CollapsedRepresentation
+    )
 }
 
 /// Returns the severity of a value: none up to `lines[0]`, a warning up to `lines[1]`, critical above.

@@ -170,17 +170,27 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Returns the blocks that are not frozen and have a gradient.
+fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
+    let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
+    blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
+}
+
+/// Returns the number of steps for which no block has moved, if all did before: the rate is 0 for every block.
+fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
+    let has_stopped = |block: &BlockStatistics| block.still() >= diagnosis.thresholds.checks && block.moved();
+    let least = with_gradient(diagnosis).map(BlockStatistics::still).min();
+    least.filter(|_| with_gradient(diagnosis).all(has_stopped))
+}
+
 /// Reports blocks that have a gradient, are not frozen, and do not change for
 /// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row; a note if all blocks moved and have stopped.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
     let Some(block) = statistics.blocks().iter().find(still) else { return };
-    // All blocks moved and stopped: the rate is 0 for every block.
-    let with_gradient = || statistics.blocks().iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
-    let ended = with_gradient().all(|block| still(&block) && block.moved());
-    if ended {
-        let text = format!("no parameter has moved for {} steps: the schedule has ended", block.still());
+    if let Some(still) = ended(diagnosis) {
+        let text = format!("no parameter has moved for {still} steps: the schedule has ended");
         let because = String::from("all moved before");
         findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
         return;
@@ -195,7 +205,7 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let blocks = statistics.blocks().iter();
     let layers = LayerRange::runs(blocks.map(|block| (layer_of_block(block.name()), still(&block))));
-    let moving = with_gradient().filter(|block| !still(block)).count();
+    let moving = with_gradient(diagnosis).filter(|block| !still(block)).count();
     let because = format!(
         "its gradient has a norm of {}, and {} beside it moved",
         number(block.gradient_norm()),
@@ -213,6 +223,13 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
     let clips = run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
+    if let Some(still) = ended(diagnosis).filter(|_| !accused && !clips && learns_nothing(diagnosis, run)) {
+        let text = format!("the schedule ended after {}, before anything was learned", steps(run.passes() - still));
+        let because = format!("all parameters moved until then, and the loss went {}", course(run));
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
+        let (fix, refuted_by) = ("a longer schedule".into(), "a loss that falls no faster with a longer schedule");
+        return findings.push(Finding { fix, refuted_by, ..finding });
+    }
     let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
     let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
     let Some(block) = longest.filter(|_| run.stagnates() && !clips && !accused) else { return };
@@ -234,7 +251,9 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         // A run that has learned may have converged: then the loss stands still at any rate.
         let has_learned =
             diagnosis.task.as_ref().is_some_and(|task| task.constant > 0.0) && !learns_nothing(diagnosis, run);
-        let severity = if has_learned { Severity::Note } else { severity };
+        // Steps that have grown tenfold since the first are on their way up: a warm-up.
+        let rises = block.first_update_ratio().is_some_and(|first| ratio - first > 1.0);
+        let severity = if has_learned || rises { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(ratio), ..finding });
     }

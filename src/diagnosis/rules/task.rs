@@ -1,5 +1,6 @@
 //! Rules about data, loss and regularization: limits on the loss that do not depend on the gradient.
 
+use super::{of_parameters, steps};
 use crate::{
     block::Role,
     diagnosis::{
@@ -170,7 +171,10 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let [unmixed, factor] = diagnosis.thresholds.unmixed;
     let Some(correlation) = run.batch_correlation().filter(|&correlation| correlation > unmixed) else { return };
-    let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
+    // What training left behind in the parameters, from a sound start, may come from the order of the samples.
+    let sound = steps::began_sound(diagnosis);
+    let is_explained = |finding: &Finding| finding.severity == Severity::Note || sound && of_parameters(finding.cause);
+    let unexplained = findings.iter().all(is_explained);
     let recent = run.recent_loss().mean();
     let contradicts = diagnosis.task.as_ref().map(|task| {
         let fallen = run.first_loss().is_some_and(|first| task.loss < part_of(first, 2.0 / 3.0));
