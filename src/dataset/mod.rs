@@ -29,6 +29,7 @@ pub use nested::{encode_labels, mask_lengths, one_hot, unpad};
 pub use source::Source;
 pub(crate) use source::{ChosenRows, ChosenTargets};
 pub use standardize::Standardize;
+pub(crate) use standardize::varies;
 pub use windows::Windows;
 
 use crate::{

@@ -12,7 +12,7 @@ use alloc::{borrow::Cow, vec, vec::Vec};
 
 /// Whether a column with this mean and standard deviation is not constant: whether its deviation is more than rounding
 /// errors, above 1e-12 |mean|.
-fn varies(mean: f64, deviation: f64) -> bool {
+pub(crate) fn varies(mean: f64, deviation: f64) -> bool {
     deviation > 1e-12 * mean.abs()
 }
 

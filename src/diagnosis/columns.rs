@@ -3,7 +3,7 @@
 use super::{figures::number, has_weights, rules::layer_of_block};
 use crate::{
     block::{Block, Blocks, Role},
-    dataset::Standardize,
+    dataset::{Standardize, varies},
     layer::LayerSpec,
     monitor::{GradientMonitor, Link},
     scalar::{Scalar, to_f64},
@@ -65,7 +65,8 @@ impl Columns {
         for row in weights.chunks_exact(width) {
             effects.iter_mut().zip(row).for_each(|(square, &w)| *square += to_f64(w) * to_f64(w));
         }
-        let deviations = received.columns().iter().map(|&[_, deviation]| deviation);
+        let deviations =
+            received.columns().iter().map(|&[mean, deviation]| if varies(mean, deviation) { deviation } else { 0.0 });
         effects.iter_mut().zip(deviations).for_each(|(effect, deviation)| *effect = libm::sqrt(*effect) * deviation);
         let sizes = raw.columns().iter().map(|&[mean, deviation]| libm::hypot(mean, deviation)).collect();
         effects.iter().all(|effect| effect.is_finite()).then_some(Columns { sizes, effects })

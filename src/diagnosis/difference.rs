@@ -71,7 +71,7 @@ fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
         let watched = watched.and_then(|of| Some([of.first_parameters()?, of.parameters()]));
         let [first, last] = watched.or_else(given)?;
         let values = w.get(block.range.clone())?;
-        let is_constant = values.iter().all(|value| value == values.first().unwrap_or(value));
+        let is_constant = values.len() > 1 && values.iter().all(|value| value == values.first().unwrap_or(value));
         let random = if is_constant { 0.0 } else { APART / libm::sqrt(values.len() as f64) };
         Some(Size {
             block: (*block.name).into(),

@@ -281,7 +281,10 @@ impl Report {
                 let causes = behind.findings.iter().map(|finding| finding.cause);
                 behind.named = causes.filter(|cause| known.contains(cause)).collect();
             }
-            self.findings[at].fix = trial.verdict();
+            // What no trial can apply, such as a longer schedule, stays as the rule states it.
+            if !trial.outcomes.is_empty() || !trial.untried.is_empty() {
+                self.findings[at].fix = trial.verdict();
+            }
             let hidden = trial.behind.iter().flat_map(|behind| &behind.findings);
             // A fault that is gone with the fix of the first is an effect of it.
             if let Some(behind) = trial.behind.as_ref().filter(|behind| behind.removed) {

@@ -47,10 +47,10 @@
 //! | --- | --- |
 //! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`, if no layer couples samples; or the [mean of means](DataParallel::mean_of_means) |
 //! | clipping, guard, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and run their own shards; of data in files sizes and row weights are compared |
+//! | data | all ranks hold the same data set, and run their own shards; of data in files the sizes are compared, and the row weights of each shard of an update by their sum |
 //! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |
-//! | monitors | `forward` and `backward` of links: the shards of this rank; all [events](crate::monitor::Event): all ranks |
-//! | a [spike](crate::trainer::Step::spike) of the gradient, a value that is not finite | named with rank and sample on all ranks |
+//! | monitors | `forward` and `backward` of links: the shards of this rank; [events](crate::monitor::Event): all ranks, but for `NextPart` and seconds |
+//! | a [spike](crate::trainer::Step::spike) of the gradient, a value that is not finite | named with its rank, and where one sample alone shows it with that sample, on all ranks |
 //! | messages beside the pass | with [`overlap`](DataParallel::overlap); otherwise after it |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |

@@ -44,7 +44,10 @@ impl<T: Scalar> Run<'_, T> {
         if !parallel.is_spike(norm) {
             return Ok(None);
         }
-        parallel.keep(self.workspace.gradient())?;
+        // One process keeps a copy; without memory for it the spike has no origin.
+        if parallel.keep(self.workspace.gradient()).is_err() {
+            return Ok(None);
+        }
         let own = install_from(
             self,
             |trainer| trainer.workspace.pool(),

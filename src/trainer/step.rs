@@ -58,7 +58,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// ignored class), the loss is NaN and the update is skipped. A `monitor` receives the gradient once, before the
     /// update overwrites it in the workspace. With a [`Truncation`](super::Truncation) each window of steps has an
     /// update: the loss is that of all, applied if any was. On [several ranks](Self::set_data_parallel) `samples` are
-    /// those of the whole update, on each rank the same (checked, unless no row counts).
+    /// those of the whole update, on each rank the same (checked).
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.

@@ -220,7 +220,7 @@ fn converged_run_is_not_slow() -> Result<(), Error> {
     Ok(())
 }
 
-/// A schedule that ends before the loss has fallen is too short; a warm-up is on its way.
+/// A schedule that ends before the loss has fallen is too short.
 #[test]
 fn schedule_that_ends_before_anything_is_learned_is_too_short() -> Result<(), Error> {
     let (x, y) = data();
@@ -230,8 +230,8 @@ fn schedule_that_ends_before_anything_is_learned_is_too_short() -> Result<(), Er
     let sick = run(cut(3), 100)?;
     assert_eq!(root(&sick).0, Cause::LearningRateTooLow, "{sick}");
     assert!(sick.root().unwrap().text.contains("schedule ended after 3 steps"), "{sick}");
-    let (ended, rising) = (run(cut(300), 400)?, run(Schedule::warm_up(1e-6, 4000), 40)?);
-    assert!(ended.is_healthy() && rising.is_healthy(), "{ended} {rising}");
+    let ended = run(cut(300), 400)?;
+    assert!(ended.is_healthy(), "{ended}");
     Ok(())
 }
 

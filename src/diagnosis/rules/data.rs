@@ -74,7 +74,7 @@ pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         if few.len() > 1 { "make" } else { "makes" },
         number(100.0 * rest),
         if all - few.len() > 1 { "reach" } else { "reaches" },
-        if severity > Severity::Note { "; the loss is no lower than that of constant outputs" } else { "" }
+        if severity > Severity::Note { "; nothing was learned" } else { "" }
     );
     let after = 100.0 * libm::sqrt((all - few.len()) as f64 / all as f64);
     let because = format!(

@@ -1,6 +1,6 @@
 //! Rules about the rate beside the largest curvature of the loss.
 
-use super::{above, steps::course};
+use super::{above, steps::course, task::learns_nothing};
 use crate::{
     diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature, figures::number},
     monitor::part_of,
@@ -24,7 +24,7 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
         Some(run) => {
             let diverges = run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5);
             let judged = severity == Severity::Critical || run.passes() >= lines.patience;
-            let stays = run.passes() >= lines.patience && !diagnosis.has_fallen();
+            let stays = learns_nothing(diagnosis, run) && !run.has_fitted();
             let climbs = run.non_finite().is_some() || run.has_relapsed() || diverges && judged;
             let severity = if climbs || stays { severity } else { Severity::Note };
             (severity, format!("{}; the loss went {}", curvature.sentence(), course(run)))

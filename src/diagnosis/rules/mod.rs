@@ -83,7 +83,7 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let (grows, shrinks) = (has(Cause::ExplodingRecurrence), has(Cause::DecayTooStrong));
     // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
     // been at fault before, beside a sound budget over depth.
-    let overgrown = steps::overgrown(diagnosis).is_some();
+    let overgrown = long && steps::overgrown(diagnosis).is_some();
     let wrecked = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
     let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
     let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
@@ -197,8 +197,14 @@ impl Diagnosis<'_> {
         let start = self.start().unwrap_or(f64::NAN);
         let what =
             if Some(start) == first { "its first value" } else { "that of outputs that are the same for all inputs" };
-        let line = self.thresholds.fallen[0];
-        format!("the loss, lately {}, is above {:.0} % of {}, {what}", number(recent), 100.0 * line, number(start))
+        let line = part_of(start, self.thresholds.fallen[0]);
+        format!(
+            "the loss, lately {}, is not below {}, {:.0} % of {}, {what}",
+            number(recent),
+            number(line),
+            100.0 * self.thresholds.fallen[0],
+            number(start)
+        )
     }
 
     /// Returns the measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass

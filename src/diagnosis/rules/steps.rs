@@ -45,9 +45,13 @@ pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatisti
     matrices(diagnosis).filter(counts).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
 }
 
+/// log10 of the ratio of a first update's norm to that of its parameters above which it is long: a tenth, the upper end
+/// of the range of TheDeepChecker.
+const LONG_AT_FIRST: f64 = -1.0;
+
 /// Returns the least growth of a weight matrix over its first root mean square, if all have at least doubled (the
-/// inverse of [`shrinks`](crate::diagnosis::Thresholds::shrinks)) and nothing was learned. `None` if the budget was
-/// outside the thresholds in the first pass already.
+/// inverse of [`shrinks`](crate::diagnosis::Thresholds::shrinks)), a first update was long and nothing was learned.
+/// `None` if the budget was outside the thresholds in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.
@@ -57,7 +61,9 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let growth = trained.map(|block| block.parameters() / block.first_parameters().unwrap_or(f64::NAN));
     let least = growth.fold(f64::INFINITY, |least, growth| if growth >= least { least } else { growth });
     let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
-    (grown && began_sound(diagnosis) && learns_nothing(diagnosis, statistics.run())).then_some(least)
+    let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
+    let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
+    (outgrew && learns_nothing(diagnosis, statistics.run())).then_some(least)
 }
 
 /// Whether the budget of the first watched pass was within the thresholds. False for the pass of the interventions,
@@ -74,13 +80,14 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let text = format!(
-        "steps are too long: together they made all weights larger, {} times their first size or more, and the loss is \
-         no lower than at the start",
-        number(least)
+        "steps are too long: together they made all weights larger, {} times their first size or more, and the loss, \
+         lately {}, shows nothing learned",
+        number(least),
+        number(run.recent_loss().mean())
     );
     let because =
         format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
-    findings.push(diagnosis.finding(Cause::LearningRateTooHigh, Severity::Critical, "", text, because));
+    findings.push(diagnosis.finding(Cause::LearningRateTooHigh, Severity::Warning, "", text, because));
 }
 
 /// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. Where the curvature
@@ -132,7 +139,9 @@ pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             count(usize::try_from(run.harmful_jumps()).unwrap_or(usize::MAX), "time"),
             number(run.typical_norm())
         );
-        let origin = run.largest_spike().map(|spike| format!("; most of the largest came from {spike}"));
+        let origin = run
+            .largest_spike()
+            .map(|spike| format!("; the largest contribution to the largest spike came from {spike}"));
         let because = format!(
             "the loss stayed higher for some steps after each of these, of {} jumps in all; it went {}{}",
             run.jumps(),
@@ -224,7 +233,10 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let clips = run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
     if let Some(still) = ended(diagnosis).filter(|_| !accused && !clips && learns_nothing(diagnosis, run)) {
-        let text = format!("the schedule ended after {}, before anything was learned", steps(run.passes() - still));
+        let text = format!(
+            "the schedule ended after {}, before anything was learned",
+            steps(run.updates().saturating_sub(still))
+        );
         let because = format!("all parameters moved until then, and the loss went {}", course(run));
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
         let (fix, refuted_by) = ("a longer schedule".into(), "a loss that falls no faster with a longer schedule");
@@ -251,9 +263,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         // A run that has learned may have converged: then the loss stands still at any rate.
         let has_learned =
             diagnosis.task.as_ref().is_some_and(|task| task.constant > 0.0) && !learns_nothing(diagnosis, run);
-        // Steps that have grown tenfold since the first are on their way up: a warm-up.
-        let rises = block.first_update_ratio().is_some_and(|first| ratio - first > 1.0);
-        let severity = if has_learned || rises { Severity::Note } else { severity };
+        let severity = if has_learned { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(ratio), ..finding });
     }

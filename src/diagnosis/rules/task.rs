@@ -21,7 +21,7 @@ pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> 
     match &diagnosis.task {
         Some(Task { constant, .. }) => {
             let lines = &diagnosis.thresholds;
-            let judged = run.passes() >= lines.patience && *constant > 0.0;
+            let judged = run.recent_loss().count() >= lines.patience && *constant > 0.0;
             judged && run.recent_loss().mean() > lines.learned * constant
         }
         None => run.stagnates(),
@@ -138,15 +138,16 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let run = statistics.run();
     let matrices = statistics.blocks().iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent));
-    let (mut most, mut least) = (0.0_f64, 1.0_f64);
+    let (mut most, mut least, mut count) = (0.0_f64, 1.0_f64, 0);
     for block in matrices.filter(|block| !block.frozen() && !block.began_at_zero()) {
         most = most.max(block.parameters() / block.first_parameters().unwrap_or(f64::NAN));
         least = least.min(block.shrinkage().mean());
+        count += 1;
     }
-    let harms = run.passes() >= 10 && !diagnosis.has_fallen() && !run.has_fitted();
+    let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !run.has_fitted();
     let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
-    // Steps of the gradient add to the size of weights; none but a decay or a penalty takes most of it from all.
-    let has_won = most < shrunk * shrunk;
+    // The gradient may shrink a single matrix to a small optimum, but hardly all matrices of a product.
+    let has_won = count > 1 && most < shrunk * shrunk;
     if !(harms && most > 0.0 && most < shrunk && (least > shrinks || has_won)) {
         return;
     }
@@ -159,7 +160,7 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         true => format!(
             "updates point to smaller weights, with a cosine of at least {least:.2}; without decay it would be near 0"
         ),
-        false => String::from("updates without decay or a penalty do not shrink all weights so far"),
+        false => String::from("no update of the gradient alone is likely to shrink all matrices of a product so far"),
     };
     let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text, because);
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });

@@ -8,7 +8,7 @@ use super::RunningMoments;
 pub(super) struct Distance {
     moments: RunningMoments,
     first: Option<[f64; 2]>,
-    /// The first norm of ∂L/∂y, and the moments of the norm over it; about the last five count.
+    /// The first ‖∂L/∂y‖ √n, with n values y, and the moments of this over it; about the last five count.
     gradient: (f64, RunningMoments),
     /// The distance of the last loss and the root mean square of its outputs, as if one pass had all samples of the
     /// update. The record of the update states their number; without one, the next pass ends the update.
@@ -25,15 +25,16 @@ impl Default for Distance {
 impl Distance {
     /// Receives a `loss`, ‖∂L/∂y‖ and the root mean square of the outputs y, `values` in number.
     pub(super) fn loss(&mut self, loss: f64, gradient: f64, output: f64, values: usize) {
-        let (first, moments) = &mut self.gradient;
+        let (root, (first, moments)) = (libm::sqrt(values.max(1) as f64), &mut self.gradient);
+        // A mean over n values has a gradient of the order of 1/√n.
         if *first == 0.0 {
-            *first = gradient;
+            *first = gradient * root;
         }
-        moments.push(gradient / *first);
-        self.last = Some([2.0 * loss / (gradient * libm::sqrt(values.max(1) as f64)), output]);
+        moments.push(gradient * root / *first);
+        self.last = Some([2.0 * loss / (gradient * root), output]);
     }
 
-    /// Returns the moments of ‖∂L/∂y‖ over its first value.
+    /// Returns the moments of ‖∂L/∂y‖ √n, with n values y, over its first value.
     pub(super) fn gradient(&self) -> RunningMoments {
         self.gradient.1
     }

@@ -203,10 +203,9 @@ impl RunStatistics {
         if self.loss.count() >= SETTLED {
             self.lowest_mean = self.lowest_mean.min(self.loss.mean());
         }
-        let first = self.first_loss.unwrap_or(0.0);
-        let half = 0.5 * (first + self.lowest_mean);
+        let (first, lowest) = (self.first_loss.unwrap_or(0.0), self.lowest_mean);
         // A loss that begins at 0 or below has no zero from which a half of it is measured.
-        let is_lost = first > 0.0 && self.lowest_mean < 0.5 * first && self.recent.mean() > half;
+        let is_lost = first > 0.0 && lowest < 0.5 * first && self.recent.mean() > 0.5 * (first + lowest);
         self.lost = if is_lost { self.lost + 1 } else { 0 };
         if self.recent.count() == SETTLED {
             self.settled_loss = self.recent.mean();
@@ -235,6 +234,8 @@ impl RunStatistics {
     /// the largest.
     pub(super) fn step(&mut self, step: &Step) {
         self.distance.end((self.samples as f64 / step.samples.max(1) as f64).min(1.0));
+        // A rank without a pass in the next update has no gradient of its own then.
+        self.path = [f64::NAN; 2];
         let norm = if step.gradient_norm.is_finite() { step.gradient_norm } else { f64::INFINITY };
         if let Some(spike) = step.spike.filter(|_| self.largest_spike.is_none_or(|(largest, _)| norm > largest)) {
             self.largest_spike = Some((norm, spike));
@@ -316,9 +317,8 @@ impl RunStatistics {
         self.distance().count() > 0 && self.distance().mean() < FITTED
     }
     /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
-    /// mean square of the outputs. About the last five passes count. The distance is `2 L / (‖∂L/∂y‖ √n)` of
-    /// a loss L and n values y: the root mean square of the residual for a squared error, and of the same order for a
-    /// cross-entropy. A factor on the loss does not change it.
+    /// mean square of the outputs. About the last five passes count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L and
+    /// n values y: the root mean square of the residual for a squared error, of the same order for a cross-entropy.
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
@@ -326,7 +326,7 @@ impl RunStatistics {
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
     }
-    /// Returns the moments of the norm of ∂L/∂y, the gradient with respect to the outputs, over its first value.
+    /// Returns the moments of ‖∂L/∂y‖ √n, with n outputs y, over its first value.
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
