@@ -5,7 +5,7 @@ use chainrule::{
     Activation, BatchShape, Error, Gate, Layer, Mode, Scalar,
     activation::{Identity, Tanh},
     checkpoint::{Checkpoint, Values},
-    diagnosis::{Report, check_parameters},
+    diagnosis::check_parameters,
     initializer::Constant,
     layer::{DropoutKey, LayerSpec, Sequential, initialize},
     layer_laws,
@@ -248,23 +248,20 @@ fn pass_without_masks_takes_means_and_the_statistics_of_the_batch() -> Result<()
     Ok(())
 }
 
-/// The examination of a network with a norm over the batch does not depend on its masks.
+/// An examination draws the masks of a run, always the same ones. A mask of rate p multiplies the mean square of the
+/// gradient by 1/(1 − p): half a decade of its norm for 0.9.
 #[test]
-fn examination_with_a_batch_norm_draws_no_masks() -> Result<(), Error> {
+fn examination_draws_the_same_masks_each_time() -> Result<(), Error> {
     let network = |rate: f64| {
         let layers = Sequential::<f32>::input(12).linear(32).batch_norm().activation(Tanh).dropout(rate);
         layers.linear(32).activation(Tanh).dropout(rate).linear(3).build()
     };
     let (noisy, plain) = (network(0.9)?, network(0.0)?);
     let (w, x): (Vec<f32>, Vec<f32>) = (initialize(&noisy, 1)?, seeded_numbers(1, 64 * 12));
-    let mut tiny = w.clone();
-    tiny.iter_mut().for_each(|w| *w *= 1e-3);
-    for w in [w, tiny] {
-        let check = |network| check_parameters(network, &w, &x, BatchShape::batch(64), None);
-        let (noisy, plain) = (check(&noisy)?, check(&plain)?);
-        assert_eq!(noisy.decades[0], plain.decades[0], "{noisy}");
-        let of = |report: &Report| report.root().map(|root| root.intervention.clone());
-        assert_eq!(of(&noisy), of(&plain), "{noisy}");
-    }
+    let check = |network| check_parameters(network, &w, &x, BatchShape::batch(64), None);
+    let (noisy, again, plain) = (check(&noisy)?, check(&noisy)?, check(&plain)?);
+    assert_eq!(noisy.decades[0], again.decades[0]);
+    let apart = noisy.decades[0].unwrap() - plain.decades[0].unwrap();
+    assert!((apart - 2.0 * 0.5).abs() < 0.3, "{apart}: {noisy} {plain}");
     Ok(())
 }
