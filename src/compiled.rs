@@ -58,8 +58,9 @@ macro_rules! compiled {
             functions {
                 fn initialize(layer: &dyn Layer<Self>, seed: u64) -> Result<Vec<Self>, Error>
                     = crate::layer::initialize_dyn;
-                fn layer_build(spec: &LayerSpec, registry: Option<&Registry<Self>>) -> Result<Box<dyn Layer<Self>>, Error>
-                    = LayerSpec::build_typed;
+                fn layer_build(
+                    spec: &LayerSpec, registry: Option<&Registry<Self>>,
+                ) -> Result<Box<dyn Layer<Self>>, Error> = LayerSpec::build_typed;
                 fn dataset_inputs(data: &Dataset<'_, Self>, rows: &ChosenRows<'_>, x: &mut [Self]) -> Result<(), Error>
                     = Dataset::copy_inputs;
                 fn dataset_targets(

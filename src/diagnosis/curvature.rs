@@ -29,8 +29,8 @@ pub(super) struct Curvature {
 }
 
 impl Curvature {
-    /// The rate as a multiple of the largest stable one, which is 2 (1 + β)/λ for a momentum β: ηλ/2 without momentum.
-    /// `None` unless λ is above 0 and finite.
+    /// The rate as a multiple of the largest stable one, which is 2 (1 + β)/λ for a momentum β: ηλ/2 without
+    /// momentum. `None` unless λ is above 0 and finite.
     pub fn of_edge(&self) -> Option<f64> {
         let known = self.largest > 0.0 && self.largest.is_finite();
         known.then(|| self.rate * self.largest / (2.0 * (1.0 + self.momentum)))

@@ -133,7 +133,8 @@ pub(super) fn reasons(
         random.filter(|&random| !diagnosis.is_examined_alone && outputs(&diagnosis.node).is_none() && agrees(random));
     if let Some(random) = random {
         reasons.push(format!(
-            "for a random gradient at the outputs, in place of that of the loss, the same parameters have {} (measured)",
+            "for a random gradient at the outputs, in place of that of the loss, the same parameters have {} \
+             (measured)",
             signed(random)
         ));
     }
