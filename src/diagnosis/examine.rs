@@ -101,6 +101,8 @@ pub struct Diagnosis<'a> {
     pub(super) span: Option<usize>,
     /// The transforms of the run, as text.
     pub(super) transform: Option<String>,
+    /// The ε of the run's optimizer; `None` if it has none, or is not known.
+    pub(super) epsilon: Option<f64>,
     pub(super) thresholds: Thresholds,
     /// The largest number of passes, forward and backward, that interventions and measurements of the data may take
     /// together; `None` for any number.
@@ -130,6 +132,7 @@ impl<'a> Diagnosis<'a> {
             is_examined_alone: false,
             span: None,
             transform: None,
+            epsilon: None,
             thresholds: Thresholds::default(),
             allowance: None,
         })
@@ -224,7 +227,7 @@ impl<'a> Diagnosis<'a> {
     /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up to
     /// 100 where pairs of changes are tried. Inputs out of scale take one more, samples far larger than the others two
     /// more, and a state that vanishes or explodes over time up to three more. A network with a custom layer or cell
-    /// has no interventions.
+    /// has no interventions. If a parameter is NaN or infinite, the changes are made to initial values.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.
@@ -278,10 +281,12 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Adds the transforms of the run, those of `chain`: the report names them with their rates.
+    /// Adds the transforms of the run, those of `chain`: the report names them with their rates, and an ε above the
+    /// gradients is found.
     #[must_use]
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
-        Diagnosis { transform: Some(setup::transforms(chain, &Blocks::default())), ..self }
+        let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));
+        Diagnosis { transform: Some(transform), epsilon: setup::epsilon(chain, &blocks), ..self }
     }
 
     /// Sets the thresholds of the rules. Call it before [`interventions`](Self::interventions) and

@@ -55,18 +55,33 @@ fn has_weights(part: &LayerSpec) -> bool {
     matches!(part, Linear(_) | GatedLinear(_) | Embedding(_) | Recurrent { .. } | Custom { .. })
 }
 
-/// Returns the path of the first layer with weights if it is [`Linear`](crate::layer::Linear) or
-/// [`GatedLinear`](crate::layer::GatedLinear), otherwise `None`: the output of other layers with weights does not
-/// reveal the scale of their inputs.
-fn first_linear(node: &LayerSpec) -> Option<String> {
-    let (layer, part) = node.parts().into_iter().find(|(_, part)| has_weights(part))?;
-    matches!(part, LayerSpec::Linear(_) | LayerSpec::GatedLinear(_)).then_some(layer)
+/// Returns the path of the norm that directly follows the first layer with weights, if that is
+/// [`Linear`](crate::layer::Linear). It divides by the size of the inputs, which is then without effect: the gradient of
+/// the weights is as much larger as the norm makes it smaller.
+fn norm_of_first(node: &LayerSpec) -> Option<String> {
+    let parts = node.parts();
+    let first = parts.iter().position(|(_, part)| has_weights(part))?;
+    let next = parts.get(first + 1).filter(|_| matches!(parts[first].1, LayerSpec::Linear(_)))?;
+    next.1.is_norm().then(|| next.0.clone())
 }
 
-/// Returns the mean over passes, in `seen`, of the root mean square of the output of the [first layer with
-/// weights](first_linear). `None` if it is neither `Linear` nor `GatedLinear`, or was not monitored.
+/// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. It is the first
+/// layer with weights if that is [`Linear`](crate::layer::Linear) or [`GatedLinear`](crate::layer::GatedLinear), or a
+/// norm that follows it, or the last norm before other weights. `None` otherwise: the output of a recurrent layer does
+/// not reveal the scale of its inputs.
+fn first_sized(node: &LayerSpec) -> Option<String> {
+    let parts = node.parts();
+    let first = parts.iter().position(|(_, part)| has_weights(part))?;
+    if matches!(parts[first].1, LayerSpec::Linear(_) | LayerSpec::GatedLinear(_)) {
+        return norm_of_first(node).or_else(|| Some(parts[first].0.clone()));
+    }
+    parts[..first].iter().rfind(|(_, part)| part.is_norm()).map(|(path, _)| path.clone())
+}
+
+/// Returns the mean over passes, in `seen`, of the root mean square of the output of the layer that [shows the
+/// scale](first_sized) of the inputs. `None` if there is none, or it was not monitored.
 fn first_output(node: &LayerSpec, seen: &Statistics) -> Option<f64> {
-    let layer = first_linear(node)?;
-    let first = |link: &&crate::monitor::LinkStatistics| link.factor() == Factor::Weights && link.name() == layer;
+    let layer = first_sized(node)?;
+    let first = |link: &&crate::monitor::LinkStatistics| link.factor() != Factor::Addition && link.name() == layer;
     seen.links().iter().find(first).map(|link| link.output().mean())
 }

@@ -117,9 +117,14 @@ pub struct Report {
 fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     let mut all = Vec::from([String::from("the description, by theory")]);
     if let Some(experiments) = &diagnosis.experiments {
-        all.push(match experiments.passes.saturating_sub(1) {
-            0 => "the parameters on one batch".into(),
-            changed => format!("the parameters on one batch, and {} with a change", count(changed, "pass")),
+        let which = if experiments.initial {
+            "initial parameters, since those of the run are not finite,"
+        } else {
+            "the parameters"
+        };
+        all.push(match experiments.passes.saturating_sub(1 + usize::from(experiments.initial)) {
+            0 => format!("{which} on one batch"),
+            changed => format!("{which} on one batch, and {} with a change", count(changed, "pass")),
         });
     }
     if diagnosis.certificate.is_some() {

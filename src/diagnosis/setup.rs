@@ -45,6 +45,14 @@ pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)
     chain.spec(blocks).into_iter().filter(acts).map(words).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the largest ε that a transform of the chain adds to the root of its mean squared gradients: the setting
+/// `epsilon` of Adam and its like. `None` without such a transform.
+pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> Option<f64> {
+    let specs = chain.spec(blocks);
+    let settings = specs.iter().flat_map(|spec| &spec.settings).filter(|(name, _)| name == "epsilon");
+    settings.filter_map(|(_, value)| value.parse().ok()).reduce(f64::max)
+}
+
 fn minus(value: &str) -> String {
     value.replace('-', "−")
 }

@@ -8,7 +8,7 @@ use crate::{
     scalar::{Scalar, to_f64},
     size::{filled, room},
 };
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 /// Returns the initial values of all parameters of `layer`. A seed gives the same bits on every platform.
 ///
@@ -34,6 +34,15 @@ pub(crate) fn initialize_dyn<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Resu
     let (block, first) =
         blocks.at(index).map_or_else(Default::default, |block| (block.name.clone(), block.range.start));
     Err(Error::InitialValue { block: block.into_owned(), index: index - first, found })
+}
+
+/// Returns the parameters `w`; if one of them is NaN or infinite, the initial values of the seed 0 instead. From values
+/// that are not finite nothing can be measured, and nothing trained.
+pub(crate) fn finite_or_initial<'w, T: Scalar>(layer: &dyn Layer<T>, w: &'w [T]) -> Result<Cow<'w, [T]>, Error> {
+    match non_finite(w) {
+        Some(_) if w.len() == layer.dims().parameters => initialize_dyn(layer, 0).map(Cow::Owned),
+        _ => Ok(Cow::Borrowed(w)),
+    }
 }
 
 fn non_finite<T: Scalar>(w: &[T]) -> Option<usize> {

@@ -51,7 +51,7 @@ pub use in_place::InPlaceStep;
 pub(crate) use in_place::{Chain, Parameters};
 use in_place::{Collected, backward_and_update};
 pub use initialize::initialize;
-pub(crate) use initialize::initialize_dyn;
+pub(crate) use initialize::{finite_or_initial, initialize_dyn};
 pub(crate) use input_rules::InputRules;
 #[cfg(feature = "safetensors")]
 pub(crate) use list::Fact;

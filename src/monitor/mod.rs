@@ -30,7 +30,7 @@ pub use statistics::{
     BlockStatistics, GateStatistics, LinkStatistics, NonFinite, NonFiniteOrigin, RunStatistics, RunningMoments,
     StateStatistics, Statistics,
 };
-pub(crate) use statistics::{LogNorm, part_of};
+pub(crate) use statistics::{FITTED, LogNorm, part_of};
 #[cfg(feature = "tensorboard")]
 pub use tensorboard::TensorBoard;
 

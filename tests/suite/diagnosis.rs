@@ -313,8 +313,13 @@ fn health_is_a_unit_test() {
 fn a_finding_keeps_the_pass_that_saw_it_first() {
     let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
     let (early, late) = (train(&network, Sgd::new(0.1), 2, unchanged), train(&network, Sgd::new(0.1), 9, unchanged));
-    assert_eq!(late.findings[0].since, Some(8));
-    assert_eq!(late.following(&early).findings[0].since, Some(1));
+    // What the first pass shows did not come with training.
+    assert_eq!([&early, &late].map(|report| report.findings[0].since), [Some(0); 2]);
+    let network = plain(2, Tanh, |_| Linear::new(WIDTH, WIDTH));
+    let still = || (Sgd::new(0.1), ParameterGroups::new().rate("0.weight", 0.0));
+    let (early, late) = (train(&network, still(), 5, unchanged), train(&network, still(), 9, unchanged));
+    assert_eq!(late.findings[0].since, Some(8), "{late}");
+    assert_eq!(late.following(&early).findings[0].since, Some(4));
 }
 
 /// Outputs that saturate after long training, and hidden units that follow them, are a success.

@@ -57,6 +57,8 @@ mod golden_bits;
 #[cfg(feature = "std")]
 mod groups;
 #[cfg(feature = "std")]
+mod harmless;
+#[cfg(feature = "std")]
 mod hints;
 #[cfg(feature = "std")]
 mod initializers;

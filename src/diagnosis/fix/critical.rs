@@ -2,17 +2,20 @@
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
-    diagnosis::intervention::{make_critical, twice},
+    diagnosis::{
+        intervention::{make_critical, twice},
+        outputs,
+    },
     error::Error,
     layer::LayerSpec,
 };
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 /// Initializes every weight matrix by [`CriticalGain`](crate::initializer::CriticalGain) for the activation that
 /// follows it, so that each layer keeps the mean squared norm of a gradient (χ₁ = 1).
 ///
 /// A matrix without a following activation gets LeCun's initialization. The matrices of a gated layer keep the variance
-/// of the signal. The fix does not apply if an activation has no critical point, such as sigmoid.
+/// of the signal. The fix does not apply if a hidden activation has no critical point, such as sigmoid.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CriticalInitialization {
     /// Whether matrices are also orthogonal, which is preferred. Then all singular values are equal, so no single
@@ -22,18 +25,23 @@ pub struct CriticalInitialization {
 }
 
 /// Returns the network with critical initialization of all `Linear`, `GatedLinear` and `PRelu` layers, with orthogonal
-/// matrices if `orthogonal` is set. `None` if nothing changes, or if an activation has no critical point.
+/// matrices if `orthogonal` is set. `None` if nothing changes, or if an activation other than that of the outputs has
+/// no critical point.
 pub(super) fn initialized(network: &LayerSpec, orthogonal: bool) -> Option<LayerSpec> {
-    let mut every = true;
+    let mut are_critical = Vec::new();
     let after = twice(network, &mut |network| {
-        every = true;
+        are_critical.clear();
         rewrite(network, &mut |leaf, next| {
             let is_critical = make_critical(leaf, next, orthogonal);
-            every &= is_critical != Some(false);
+            are_critical.extend(is_critical);
             is_critical.is_some()
         })
     });
-    after.filter(|_| every)
+    // The weights before the activation of the outputs.
+    if outputs(network).is_some() {
+        are_critical.pop();
+    }
+    after.filter(|_| are_critical.iter().all(|&is_critical| is_critical))
 }
 
 impl FixStrategy for CriticalInitialization {

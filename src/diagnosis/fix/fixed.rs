@@ -23,7 +23,7 @@ pub struct FixedNetwork<T> {
     /// The built network.
     pub network: Box<dyn Layer<T>>,
     /// The parameters: copied from the old network for the blocks of [`survivors`](Self::survivors), drawn anew for all
-    /// others. Blocks that the finding names as the cause do not survive.
+    /// others. Blocks that the finding names as the cause do not survive, nor those with a value that is not finite.
     pub parameters: Vec<T>,
     /// The blocks whose parameters were copied from the old network.
     pub survivors: Vec<Survivor>,
@@ -81,8 +81,9 @@ impl Fix {
     /// are its parameters.
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
-    /// unless the change is `Network`, `Redraw`, `RedrawLayers` or `WithoutDecay` (of which it only redraws the
-    /// parameters); for others [`Change`] names the function that applies them.
+    /// unless the change is `Network`, `Redraw`, `RedrawLayers`, `WithoutDecay`, or a `LearningRate` with
+    /// [`accused`](Self::accused) parameters (of the last two it only redraws the parameters). For others [`Change`]
+    /// names the function that applies them.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
@@ -116,14 +117,19 @@ impl Fix {
             Change::Network(after) => (after, &self.accused),
             Change::RedrawLayers(layers) => (network, layers),
             Change::Redraw | Change::WithoutDecay => (network, &self.accused),
+            // The parameters that too long steps have spoiled stay so at any rate.
+            Change::LearningRate(_) if !self.accused.is_empty() => (network, &self.accused),
             _ => return Ok(None),
         };
         let fixed = after.build::<T>()?;
         let mut drawn = initialize(&*fixed, seed)?;
-        let survivors = match self.change {
+        let mut survivors = match self.change {
             Change::Redraw | Change::WithoutDecay => Vec::new(),
             _ => without(survivors(network, after)?, network, redrawn)?,
         };
+        let is_finite =
+            |of: &Survivor| parameters.get(of.before.clone()).is_none_or(|w| w.iter().all(|w| w.is_finite()));
+        survivors.retain(is_finite);
         transplant(&survivors, parameters, &mut drawn)?;
         Ok(Some(FixedNetwork { network: fixed, parameters: drawn, survivors }))
     }

@@ -8,8 +8,8 @@ use crate::{
 };
 use alloc::format;
 
-/// Draws the biases of gates by [`Chrono`] for the number of steps that the task must remember, or 100 if it is unknown
-/// (Tallec & Ollivier 2018). Only cells with a gate that multiplies the former state change.
+/// Draws the biases of gates by [`Chrono`] for the number of steps that the task must remember (Tallec & Ollivier 2018).
+/// If it is unknown, for the steps of a sequence, or for 100 if inputs have one step. Only cells with a gate that multiplies the former state change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ForgetBias;
 

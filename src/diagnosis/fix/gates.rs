@@ -17,10 +17,11 @@ use alloc::format;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatesInsteadOfTanh;
 
-/// Returns the number of steps over which the gates keep the state: the number that the task must remember, at least 2,
-/// or 100 if it is unknown.
+/// Returns the number of steps over which the gates keep the state: the number that the task must remember, at least 2.
+/// If it is unknown, the steps of a sequence, or 100 for inputs of one step.
 pub(super) fn span(context: &FixContext<'_>) -> usize {
-    context.span.unwrap_or(100).max(2)
+    let sequence = Some(context.inputs.sequence_steps()).filter(|&steps| steps > 1);
+    context.span.or(sequence).unwrap_or(100).max(2)
 }
 
 impl FixStrategy for GatesInsteadOfTanh {

@@ -201,7 +201,8 @@ pub enum Change {
     RedrawLayers(Vec<String>),
     /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
     ClipNorm(f64),
-    /// Multiplies the learning rate by this factor.
+    /// Multiplies the learning rate by this factor. Parameters that too long steps have spoiled are drawn again, by
+    /// [`Fix::apply`].
     LearningRate(f64),
     /// Standardizes the data, by [`Standardize::apply`].
     Standardize(Standardize),

@@ -73,9 +73,9 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
 }
 
 /// Returns the layers or blocks whose parameters a finding names as the cause. For a closed gate this is the block of
-/// all biases of its layer, and for loud branches the learned scales; otherwise the layers that the finding names. For
-/// an activation the layers before it are included, up to the next layer with weights. Empty for causes that are not in
-/// parameters. Empty also for weights too small or too large, unless the measured decades are more than one away from
+/// all biases of its layer, for loud branches the learned scales, and after too long steps that left nothing learned all
+/// layers; otherwise the layers that the finding names. For an activation the layers before it are included, up to the
+/// next layer with weights. Empty for causes that are not in parameters. Empty also for weights too small or too large, unless the measured decades are more than one away from
 /// the prediction, or an intervention over time repairs them.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
@@ -98,7 +98,7 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
             | ExplodingRecurrence
             | Overflow
             | NotANumber
-    );
+    ) || finding.is_wrecked;
     // If the measured budget is the one predicted for the description, the cause is the description, and the fix
     // changes it.
     let as_described = match (finding.decades, finding.predicted) {
@@ -111,11 +111,15 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     let place = |path: &str| parts.iter().position(|(at, _)| at == path);
     let is_own = |part: &LayerSpec| has_weights(part) || part.is_norm() || matches!(part, LayerSpec::PRelu(_));
     let (mut found, whole) = (Vec::new(), LayerRange { first: String::new(), last: String::new() });
-    let ranges = if finding.layers.is_empty() { core::slice::from_ref(&whole) } else { &finding.layers[..] };
+    let ranges = if finding.layers.is_empty() || finding.is_wrecked {
+        core::slice::from_ref(&whole)
+    } else {
+        &finding.layers[..]
+    };
     for range in ranges.iter().filter(|_| accuses) {
         let (Some(first), Some(last)) = (place(&range.first), place(&range.last)) else { continue };
-        // The parts of a block are after it.
-        let below = format!("{}.", range.last);
+        // The parts of a block are after it; those of the whole network are all.
+        let below = if range.last.is_empty() { String::new() } else { format!("{}.", range.last) };
         let last = last + parts[last..].iter().skip(1).take_while(|(path, _)| path.starts_with(&below)).count();
         if matches!(parts[first].1, LayerSpec::ActivationLayer { .. }) {
             let before = parts[..first].iter().rev();

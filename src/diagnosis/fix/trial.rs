@@ -6,7 +6,7 @@ use crate::{
     dataset::{Batch, Dataset},
     diagnosis::setup,
     error::{Error, require, require_length},
-    layer::{Layer, LayerSpec},
+    layer::{Layer, LayerSpec, finite_or_initial},
     loss::{Loss, Target},
     scalar::Scalar,
     size::filled,
@@ -151,7 +151,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// First each is trained from one seed, the fixes in order until the total number of steps is used up. With the
     /// steps that are left, the better half of the fixes is trained from a second seed, and half of these from a third
     /// (successive halving, Jamieson & Talwalkar 2016). If the total is too small for the network as it is and one fix,
-    /// the trial uses fewer steps.
+    /// the trial uses fewer steps. If a value of `w` is NaN or infinite, all trainings start from initial values, also
+    /// that of the network as it is.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
@@ -170,7 +171,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         ] {
             require(value > 0, what, "at least 1", value as f64)?;
         }
-        require_length("parameters", network.build::<T>()?.dims().parameters, w.len())?;
+        let built = network.build::<T>()?;
+        require_length("parameters", built.dims().parameters, w.len())?;
+        let w = &*finite_or_initial(&*built, w)?;
         if let Some(context) = self.context {
             let Trial { limit, .. } = *self;
             let look = self.steps_of_look(context);
@@ -199,7 +202,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 left_out.extend(samples);
             }
         }
-        let built = network.build::<T>()?;
         let blocks = Blocks::collect(|visit| built.blocks(visit));
         let unchanged = |_: u64| {
             let (network, parameters) = (network.build::<T>()?, w.to_vec());
@@ -307,40 +309,35 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let set = self.settings.and_then(|settings| settings(&fix.change));
         let is_set = set.is_some();
         let (mut transform, mut columns) = (set.unwrap_or_else(self.transform), None);
-        let (network, parameters) = match &fix.change {
+        match &fix.change {
             Change::TrainBlock(_) | Change::WithoutDecay if !is_set => return Ok(None),
             Change::Shuffle if !self.in_order => return Ok(None),
             // Not all outputs have the scale of the targets, for example if some are variances.
             Change::StandardizeTargets(_) if self.loss.target_width(network.widths().1) != network.widths().1 => {
                 return Ok(None);
             }
-            Change::Network(_) | Change::Redraw | Change::RedrawLayers(_) | Change::WithoutDecay => {
-                let Some(fixed) = fix.apply::<T>(network, w, seed)? else { return Ok(None) };
-                (fixed.network, fixed.parameters)
-            }
-            change => {
-                let (network, mut parameters) = (network.build::<T>()?, w.to_vec());
-                match change {
-                    Change::ClipNorm(norm) if !is_set => {
-                        transform = Box::new(Unordered((ClipNorm::new(*norm), transform)))
-                    }
-                    Change::LearningRate(factor) if !is_set => {
-                        transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
-                    }
-                    Change::StandardizeTargets(of) => columns = Some(of),
-                    Change::Lsuv(lsuv) => {
-                        let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
-                        let mut batch = Batch::new(data, samples.len());
-                        batch.gather(data, &samples, crate::workspace::per_step(&*network))?;
-                        if lsuv.apply_time_major(&*network, &mut parameters, batch.x(), batch.shape()).is_err() {
-                            return Ok(None);
-                        }
-                    }
-                    _ => {}
-                }
-                (network, parameters)
-            }
+            _ => {}
+        }
+        let (network, mut parameters) = match fix.apply::<T>(network, w, seed)? {
+            Some(fixed) => (fixed.network, fixed.parameters),
+            None => (network.build::<T>()?, w.to_vec()),
         };
+        match &fix.change {
+            Change::ClipNorm(norm) if !is_set => transform = Box::new(Unordered((ClipNorm::new(*norm), transform))),
+            Change::LearningRate(factor) if !is_set => {
+                transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
+            }
+            Change::StandardizeTargets(of) => columns = Some(of),
+            Change::Lsuv(lsuv) => {
+                let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
+                let mut batch = Batch::new(data, samples.len());
+                batch.gather(data, &samples, crate::workspace::per_step(&*network))?;
+                if lsuv.apply_time_major(&*network, &mut parameters, batch.x(), batch.shape()).is_err() {
+                    return Ok(None);
+                }
+            }
+            _ => {}
+        }
         let in_order = self.in_order && fix.change != Change::Shuffle;
         let compared = if matches!(fix.change, Change::LeaveOut(_)) { self.data } else { data };
         Ok(Some(Candidate { network, parameters, data, compared, transform, in_order, targets: columns }))

@@ -17,7 +17,7 @@ use crate::{
         task::{Outliers, Sizes, as_in_run},
     },
     error::Error,
-    layer::{Layer, LayerSpec, initialize},
+    layer::{Layer, LayerSpec, finite_or_initial, initialize},
     monitor::{GradientMonitor, Statistics},
     random::{Normals, generator},
     workspace::Workspace,
@@ -34,8 +34,10 @@ pub(super) type Tried = Vec<(String, Intervention)>;
 pub(in crate::diagnosis) struct Experiments {
     /// The decades from loss to first weights, without a change.
     pub before: f64,
-    /// The measurements of the pass without a change.
+    /// The measurements of the pass without a change, with the given parameters.
     pub seen: Statistics,
+    /// Whether a given parameter is not finite. Then all but `seen` was measured with initial values.
+    pub initial: bool,
     pub verdict: Verdict,
     /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by column.
     /// `None` if the inputs are standardized already, or both they and the first pre-activations are within the
@@ -72,7 +74,8 @@ pub(super) struct Bench<'a> {
 impl Experiments {
     /// Measures the budget (decades from loss to first weights) with the parameters `w` on the time-major rows `x`, for
     /// a gradient at the output drawn from the standard normal distribution. If the budget is outside the thresholds,
-    /// tries interventions, in about `most` passes at most.
+    /// tries interventions, in about `most` passes at most. If a parameter is not finite, all is measured with initial
+    /// values.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build`], but none for a custom activation, and those of [`Workspace::forward`].
@@ -94,14 +97,16 @@ impl Experiments {
         };
         let network = spec.build_to_look_at()?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
-        let given = with_scales(spec, &|scale| {
+        let (given, w) = (w, &*finite_or_initial(&*network, w)?);
+        let initial = !core::ptr::eq(given, w);
+        let described = with_scales(spec, &|scale| {
             blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()).filter(|scale| scale.is_finite())
         });
-        let bench = Bench { spec: &given, w, x, standardized, shape, seed: 0, most, passes: Cell::new(0) };
+        let bench = Bench { spec: &described, w, x, standardized, shape, seed: 0, most, passes: Cell::new(0) };
         let mut entering = Entering::new(spec);
-        let seen = bench.pass_with(&*network, w, x, &mut entering)?;
+        let sound = bench.pass_with(&*network, w, x, &mut entering)?;
         let columns = Columns::of(&blocks, w, width, x, &entering);
-        let budget = Budget::measured(spec, &seen);
+        let budget = Budget::measured(spec, &sound);
         let before = budget.total;
         let lines = [thresholds.vanishing[0], thresholds.exploding[0]];
         let verdict = match (lines[0]..lines[1]).contains(&before) {
@@ -116,18 +121,19 @@ impl Experiments {
             }
         };
         let scale = thresholds.small_input[0]..thresholds.input[0];
-        let standardized = match (&bench.standardized, first_output(spec, &seen)) {
+        let standardized = match (&bench.standardized, first_output(spec, &sound)) {
             (Some(x), Some(first))
-                if bench.may_take(1) && (!scale.contains(&seen.run().input().mean()) || !scale.contains(&first)) =>
+                if bench.may_take(1) && (!scale.contains(&sound.run().input().mean()) || !scale.contains(&first)) =>
             {
                 first_output(spec, &bench.pass(&*network, w, x)?).map(|after| [first, after])
             }
             _ => None,
         };
-        let (over_time, large) = bench.over_time(&*network, &seen, thresholds.over_time[0])?;
+        let (over_time, large) = bench.over_time(&*network, &sound, thresholds.over_time[0])?;
         let outliers = if spec.reads_indices() { None } else { bench.outliers(&*network, thresholds.input[0])? };
+        let seen = if initial { bench.pass(&*network, given, x)? } else { sound };
         let passes = bench.passes.get();
-        Ok(Experiments { before, seen, verdict, standardized, over_time, large, columns, outliers, passes })
+        Ok(Experiments { before, seen, initial, verdict, standardized, over_time, large, columns, outliers, passes })
     }
 }
 

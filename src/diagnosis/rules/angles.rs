@@ -1,6 +1,6 @@
 //! The rule about representations that collapse: different inputs look alike.
 
-use super::{layer_of, task::learns_nothing};
+use super::layer_of;
 use crate::{
     diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, place::LayerRange},
     monitor::LinkStatistics,
@@ -27,11 +27,11 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
     let ([apart, ratio], patience) = (diagnosis.thresholds.alike, diagnosis.thresholds.patience);
     let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine), apart);
-    let stands = run.passes() >= patience && !diagnosis.has_fallen() && !run.has_fitted();
+    let stands = run.recent_loss().count() >= patience && !diagnosis.has_fallen() && !diagnosis.has_fitted();
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
     let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
     // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
-    let line = if learns_nothing(diagnosis, run) { ratio } else { diagnosis.thresholds.collapsed };
+    let line = if diagnosis.learns_nothing(run) { ratio } else { diagnosis.thresholds.collapsed };
     let alike = |link: &&LinkStatistics| stands && (now(link) > ratio || at_first(link) > line);
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
     let harms = alike(&link);

@@ -1,28 +1,26 @@
 //! Rules about the data: inputs and targets of an unsuitable scale.
 
-use super::{
-    above, layer_of,
-    task::{learns_nothing, of_outliers},
-};
+use super::{above, layer_of, task::of_outliers};
 use crate::{
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         columns::{Columns, named},
         figures::{count, number},
-        first_linear, first_output,
+        first_output, first_sized, norm_of_first,
     },
     monitor::RunStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Returns the root mean square of the output of the first layer with weights: measured if there are statistics,
-/// otherwise predicted. `None` if it is neither `Linear` nor `GatedLinear`, or the value is unknown.
+/// Returns the root mean square of the output of the first layer with weights, or of a norm that follows it: measured if
+/// there are statistics, otherwise predicted. `None` for a layer that is neither `Linear` nor `GatedLinear`, unless a
+/// norm is before it, and if the value is unknown.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     if let Some(statistics) = diagnosis.statistics {
         return first_output(&diagnosis.node, statistics);
     }
-    // The input of the next layer is the output of the first weights.
-    let layer = first_linear(&diagnosis.node)?;
+    // The input of the next layer is the output of this one.
+    let layer = first_sized(&diagnosis.node)?;
     let mut links = diagnosis.prediction.links().iter().rev().skip_while(|link| layer_of(&link.name) != layer);
     links.nth(1).and_then(|link| link.second_moment).map(libm::sqrt)
 }
@@ -58,7 +56,7 @@ pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let [seen, certain] = diagnosis.thresholds.small_input;
     let accused = findings.iter().any(|it| it.severity > Severity::Note || it.cause == Cause::UnscaledInput);
-    let harms = run.is_some_and(|run| learns_nothing(diagnosis, run));
+    let harms = run.is_some_and(|run| diagnosis.learns_nothing(run));
     let severity = match rest {
         _ if accused => return,
         _ if rest < seen && harms => Severity::Warning,
@@ -105,10 +103,14 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         Some(statistics) => (statistics.run().input().mean(), &diagnosis.thresholds),
         None => (libm::sqrt(diagnosis.inputs.second_moment()), &diagnosis.thresholds),
     };
-    let first = first_pre_activation(diagnosis);
-    let [least, most] = [first.map_or(size, |first| first.min(size)), first.map_or(size, |first| first.max(size))];
-    let run = diagnosis.statistics.map(|statistics| statistics.run());
-    let stagnates = run.is_some_and(|run| run.stagnates());
+    // A norm does not help columns that others hide.
+    let hides = columns_of(diagnosis).and_then(Columns::dominant).is_some_and(|(_, rest)| rest < lines.small_input[0]);
+    let first = first_pre_activation(diagnosis).filter(|_| !(hides && norm_of_first(&diagnosis.node).is_some()));
+    // Of sparse inputs each weight sees the values that are not 0.
+    let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input().mean());
+    let [least, most] =
+        [first.map_or(size, |first| first.min(size)), first.map_or(size, |first| first.max(size)).max(present)];
+    let stagnates = diagnosis.stagnates();
     let because = with_standardized(diagnosis, size, first);
     let by_column = columns_of(diagnosis).and_then(Columns::largest).map_or(String::new(), |text| format!("; {text}"));
     let of_most = diagnosis.inputs.most_rows().map(libm::sqrt);
@@ -145,7 +147,12 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// a constant part. It has one if the gradient at the outputs has fallen more than the loss; a squared error falls as
 /// the square of its gradient, and a cross-entropy no less than it.
 fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
-    if diagnosis.task.as_ref().is_some_and(|task| task.has_classes) {
+    let high = 1.0 - diagnosis.thresholds.learned;
+    if diagnosis
+        .task
+        .as_ref()
+        .is_some_and(|it| it.has_classes || it.floor.is_some_and(|floor| floor > high * it.constant))
+    {
         return true;
     }
     let gradient = run.output_gradient().mean();
@@ -164,16 +171,17 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ratio = distance / f64::max(output, 1.0);
     let Some(severity) = above(ratio, diagnosis.thresholds.target) else { return };
     // A distance larger than the outputs themselves is no better than a constant prediction.
-    let no_better = run.passes() >= diagnosis.thresholds.patience && run.distance().mean() > 1.0;
-    let harms = no_better || run.stagnates() || run.non_finite().is_some();
+    let no_better = run.recent_loss().count() >= diagnosis.thresholds.patience && run.distance().mean() > 1.0;
+    let harms = no_better || diagnosis.stagnates() || diagnosis.learns_nothing(run) || run.non_finite().is_some();
     let severity = if harms { severity } else { Severity::Note };
     let text = format!(
         "the outputs began with a root mean square of {}, and their targets {} away{}",
         number(output),
         number(distance),
-        match (no_better, run.stagnates()) {
+        match (no_better, diagnosis.stagnates()) {
             (true, _) => "; the outputs are still farther from their targets than from 0",
             (_, true) => "; the loss stands still",
+            _ if diagnosis.learns_nothing(run) => "; nothing was learned",
             _ => "",
         }
     );

@@ -1,105 +1,24 @@
 //! Rules about the budget over depth, measured or predicted: its severity and its cause.
 
-use super::{above, layer_of, layer_of_block};
+use super::{
+    above,
+    links::{Row, measured_rows, predicted_rows},
+    steps::{began, burst, first_moves},
+    units::has_examples,
+};
 use crate::{
-    activation::{Activation, ActivationKind},
     diagnosis::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity, Thresholds,
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
-        outputs,
+        norm_of_first, outputs,
         place::{LayerRange, Station, place, stretches},
     },
     layer::LayerSpec,
-    monitor::{Factor, LinkStatistics},
+    monitor::Factor,
     theory::Certificate,
 };
 use alloc::{format, string::String, vec::Vec};
-
-/// One link (factor of the chain rule) on the path from loss to first weights.
-struct Row {
-    layer: String,
-    factor: Factor,
-    decades: f64,
-    /// The measured mean of |φ′|; `None` for other links than activations and without measurements.
-    slope: Option<f64>,
-    /// The largest |φ′| of the activation over all inputs; `None` if it is unknown, and for other links.
-    sup: Option<f64>,
-    /// The fraction of units of a bounded activation that are saturated; 0 for other links. A prediction has 0.5 for
-    /// inputs of a root mean square above 3, otherwise 0.
-    saturated: f64,
-}
-
-/// Whether |φ| is below 100 at ±1000. The slope φ′ of such an activation goes to 0 on both sides.
-pub(in crate::diagnosis) fn is_bounded(activation: &ActivationKind) -> bool {
-    [1e3_f64, -1e3].into_iter().all(|z| activation.value(z).abs() < 100.0)
-}
-
-/// Returns the activations of a network with their paths.
-pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
-    let parts = node.parts().into_iter();
-    parts
-        .filter_map(|(path, part)| match part {
-            LayerSpec::ActivationLayer { activation, .. } => Some((path, activation)),
-            _ => None,
-        })
-        .collect()
-}
-
-/// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
-/// in the first pass. `None` without measurements.
-fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
-    let statistics = diagnosis.statistics?;
-    let kinds = activations(&diagnosis.node);
-    let from_zero = |layer: &str| {
-        let mut blocks = statistics.blocks().iter();
-        blocks.any(|block| {
-            block.began_at_zero() && !block.name().ends_with("bias") && layer_of_block(block.name()) == layer
-        })
-    };
-    let seen = statistics.links().iter().filter(|link| {
-        let counts = link.on_main_path() && link.decades().count() + link.vanished_passes() > 0;
-        counts && !(link.factor() == Factor::Weights && from_zero(layer_of(link.name())))
-    });
-    let row = |link: &LinkStatistics| {
-        let layer = layer_of(link.name());
-        let flat = kinds.iter().any(|(path, kind)| path == layer && is_bounded(kind));
-        let ended = link.norm_out() == 0.0 && link.norm_in() > 0.0 && !link.underflowed();
-        Row {
-            layer: layer.into(),
-            factor: link.factor(),
-            decades: if ended { f64::NEG_INFINITY } else { link.decades().mean() },
-            slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
-            sup: link.sup_slope(),
-            // A rectifier's inactive units are not saturated.
-            saturated: if flat { link.saturated() } else { 0.0 },
-        }
-    };
-    Some(seen.map(row).collect())
-}
-
-/// Returns the predicted links on the main path in the order of the forward pass, without the first weights.
-fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
-    let kinds = activations(&diagnosis.node);
-    let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
-    let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
-    let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
-    let row = |link: &&crate::theory::PredictedLink| {
-        let layer = layer_of(&link.name);
-        let sup = kind(layer).and_then(|kind| kind.as_any().bounds()).map(|bounds| bounds.magnitude());
-        // Inputs with a standard deviation of 3: a bounded φ is flat for most units.
-        let saturated = kind(layer).is_some_and(is_bounded) && link.second_moment > Some(9.0);
-        Some(Row {
-            layer: layer.into(),
-            factor: link.factor,
-            decades: link.decades?,
-            slope: None,
-            sup,
-            saturated: if saturated { 0.5 } else { 0.0 },
-        })
-    };
-    path[..last].iter().rev().filter_map(row).collect()
-}
 
 /// The budget over depth: the links (factors of the chain rule) on the main path.
 struct Depth {
@@ -111,6 +30,8 @@ struct Depth {
     predicted: Option<f64>,
     /// Whether `rows` and `total` were measured; otherwise theory predicts them.
     measured: bool,
+    /// Whether they are those of the first pass, since the run diverged after it.
+    at_first: bool,
 }
 
 impl Depth {
@@ -119,16 +40,26 @@ impl Depth {
         let measured = measured_rows(diagnosis);
         let is_measured = measured.is_some();
         let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
-        let whole = diagnosis.measured().or(predicted)?;
+        let whole = burst(diagnosis).or(diagnosis.measured()).or(predicted)?;
         // Saturated outputs are not a fault; their activation comes before any weights in the backward pass.
         let outputs = outputs(&diagnosis.node);
         let place = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref());
         let of_outputs = place.map(|place| rows.remove(place).decades);
+        // A norm after the first weights divides by the scale that their own gradient has.
+        let norm = norm_of_first(&diagnosis.node);
+        let place = rows.iter().position(|row| Some(&row.layer) == norm.as_ref());
+        let of_norm = place.map(|place| rows.remove(place).decades);
         let sum = rows.iter().map(|row| row.decades).sum::<f64>();
         // Left out: gradients below the format, and weights that began at 0. The sum is that of the other links.
         let skips = is_measured && (whole.is_infinite() || from_zero(diagnosis));
-        let total = if skips { sum } else { whole - of_outputs.unwrap_or(0.0) };
-        (!rows.is_empty() && !total.is_nan()).then_some(Depth { rows, total, predicted, measured: is_measured })
+        let total = if skips { sum } else { whole - of_outputs.unwrap_or(0.0) - of_norm.unwrap_or(0.0) };
+        (!rows.is_empty() && !total.is_nan()).then_some(Depth {
+            rows,
+            total,
+            predicted,
+            measured: is_measured,
+            at_first: burst(diagnosis).is_some(),
+        })
     }
 
     fn sum(&self, factor: Factor) -> f64 {
@@ -191,6 +122,9 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
+    // A small gradient harms by first weights that hardly move.
+    let severity =
+        if vanishes == Some(Severity::Warning) && first_moves(diagnosis) { Severity::Note } else { severity };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
     let opens = |it: &&Intervention| matches!(it.alteration, Alteration::OpenGate(_) | Alteration::OpenGates);
     if let Some(opened) = verdict.mends.as_ref().filter(opens)
@@ -254,6 +188,9 @@ fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) 
     }
     let link = depth.rows.iter().find(|row| row.decades == f64::NEG_INFINITY);
     let (layer, factor) = link.map_or(("", None), |row| (&*row.layer, Some(row.factor)));
+    if factor == Some(Factor::Activation) && !has_examples(diagnosis, layer) {
+        return;
+    }
     let cause = match factor {
         Some(Factor::Activation) => Cause::DeadUnits,
         Some(Factor::Weights) => Cause::ConstantWeights,
@@ -277,7 +214,11 @@ impl Depth {
         because: String,
     ) -> Finding {
         let finding = diagnosis.finding(cause, severity, "", text, because).in_layers(layers);
-        Finding { decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
+        // A budget that was outside the thresholds in the first pass did not come with training.
+        let lines = &diagnosis.thresholds;
+        let was = |began: f64| if self.total < 0.0 { began < lines.vanishing[0] } else { began > lines.exploding[0] };
+        let since = if began(diagnosis).is_some_and(was) { Some(0) } else { finding.since };
+        Finding { since, decades: self.measured.then_some(self.total), predicted: self.predicted, ..finding }
     }
 
     /// Returns the cause and its layers: by the intervention of `verdict` that brings the gradient between the
@@ -353,7 +294,8 @@ impl Depth {
             (blocks, _) => count(blocks, "residual block"),
         };
         let how = if self.total < 0.0 { "vanishes" } else { "explodes" };
-        format!("the gradient {how}: {} decades over {over}", signed(self.total))
+        let when = if self.at_first { ", in the first pass" } else { "" };
+        format!("the gradient {how}: {} decades over {over}{when}", signed(self.total))
     }
 
     /// Describes, for a finding of `cause` in `layers`, the decades that are due to all weights and to all φ′.

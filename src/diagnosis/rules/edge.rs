@@ -1,10 +1,10 @@
 //! Rules about the rate beside the largest curvature of the loss.
 
-use super::{above, steps::course, task::learns_nothing};
-use crate::{
-    diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature, figures::number},
-    monitor::part_of,
+use super::{
+    above,
+    steps::{course, diverges, longest},
 };
+use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature, figures::number};
 use alloc::{format, string::String};
 
 /// Returns the curvature and the rate as a multiple of the edge of stability; `None` where it was not measured, or sets
@@ -20,16 +20,15 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
     let (Some((curvature, edge)), lines) = (measured(diagnosis), &diagnosis.thresholds) else { return };
     let Some(severity) = above(edge, lines.edge) else { return };
     let run = diagnosis.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
-    let (severity, because) = match run {
+    let (severity, is_wrecked, because) = match run {
         Some(run) => {
-            let diverges = run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5);
-            let judged = severity == Severity::Critical || run.passes() >= lines.patience;
-            let stays = learns_nothing(diagnosis, run) && !run.has_fitted();
-            let climbs = run.non_finite().is_some() || run.has_relapsed() || diverges && judged;
+            let judged = severity == Severity::Critical || run.recent_loss().count() >= lines.patience;
+            let stays = diagnosis.learns_nothing(run) && !diagnosis.has_fitted();
+            let climbs = run.non_finite().is_some() || run.has_relapsed() || diverges(run) && judged;
             let severity = if climbs || stays { severity } else { Severity::Note };
-            (severity, format!("{}; the loss went {}", curvature.sentence(), course(run)))
+            (severity, diverges(run) || stays, format!("{}; the loss went {}", curvature.sentence(), course(run)))
         }
-        None => (Severity::Note, curvature.sentence()),
+        None => (Severity::Note, false, curvature.sentence()),
     };
     let text = format!(
         "steps are too long: the rate of {} is {} times the largest that is stable, {}",
@@ -38,8 +37,8 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
         number(curvature.rate / edge)
     );
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because);
-    findings
-        .push(Finding { decades: super::steps::longest(diagnosis).and_then(|it| it.first_update_ratio()), ..finding });
+    let decades = longest(diagnosis).and_then(|block| block.first_update_ratio());
+    findings.push(Finding { decades, is_wrecked, ..finding });
 }
 
 /// Judges a rate by the part of the way that all steps together go along the direction of largest curvature, for a loss

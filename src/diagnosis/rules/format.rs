@@ -44,8 +44,14 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         Cause::NotANumber => String::from("all values before it are finite, and none of them is too large"),
         _ => String::from("all values before it are finite: it is the first that left the range of the format"),
     };
-    let finding = diagnosis.finding(cause, Severity::Critical, layer, text, because);
-    findings.push(Finding { since, is_proof: true, ..finding });
+    // A guard has skipped it, and the run went on with finite values.
+    let passed = statistics.run().has_recovered();
+    let (severity, text) = match passed {
+        true => (Severity::Note, format!("{text}; the step was skipped, and the run went on")),
+        false => (Severity::Critical, text),
+    };
+    let finding = diagnosis.finding(cause, severity, layer, text, because);
+    findings.push(Finding { since, is_proof: !passed, ..finding });
 }
 
 /// Reports, as a note or a warning, the layer with the largest fraction of subnormal numbers in its gradient.

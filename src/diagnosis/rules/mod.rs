@@ -6,17 +6,17 @@ mod depth;
 mod edge;
 mod format;
 mod gates;
+mod links;
+mod progress;
 mod steps;
 mod task;
 mod time;
 mod units;
 mod zeros;
 
-pub(super) use depth::is_bounded;
 pub(super) use gates::by_biases;
 
-use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, figures::number, place::LayerRange};
-use crate::monitor::part_of;
+use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, place::LayerRange};
 use alloc::{format, string::String, vec::Vec};
 
 /// A rule: adds its findings to those of earlier rules.
@@ -60,7 +60,7 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let Some(run) = run.filter(|run| diagnosis.has_fallen() && !run.has_relapsed()) else { return };
     let [_, far] = diagnosis.thresholds.fallen;
-    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < part_of(start, far));
+    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, far));
     for finding in findings.iter_mut().filter(|finding| !finding.is_proof && is_tempered(finding.cause)) {
         finding.severity = match finding.severity {
             Severity::Critical if !far => Severity::Warning,
@@ -84,6 +84,8 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
     // been at fault before, beside a sound budget over depth.
     let overgrown = long && steps::overgrown(diagnosis).is_some();
+    let burst = steps::burst(diagnosis).is_some()
+        && findings.iter().any(|it| it.severity > Severity::Note && of_parameters(it.cause));
     let wrecked = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
     let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
     let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
@@ -102,8 +104,9 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows,
-            Cause::DeadUnits | Cause::LearningRateTooHigh => unscaled,
-            Cause::LargeWeights => unscaled || long,
+            Cause::DeadUnits => unscaled,
+            Cause::LearningRateTooHigh => unscaled || burst,
+            Cause::LargeWeights => unscaled || long && !burst,
             Cause::Cliff => long || grows,
             Cause::SmallWeights | Cause::Bottleneck | Cause::UnscaledInput => shrinks && finding.came_with_training(),
             // The weights became large by an update, not by the initializer.
@@ -173,40 +176,6 @@ impl Diagnosis<'_> {
         (!self.is_examined_alone).then_some(pass)
     }
 
-    /// Returns the loss from which a fall counts: the first loss, or the loss of the best constant outputs if it is
-    /// lower. A fall down to that loss needs no input, so it is not counted. `None` without a reported loss.
-    fn start(&self) -> Option<f64> {
-        let first = self.statistics?.run().first_loss()?;
-        let constant = self.task.as_ref().map(|task| task.constant).filter(|&constant| constant > 0.0);
-        Some(constant.map_or(first, |constant| first.min(constant)))
-    }
-
-    /// Whether the loss has clearly [fallen](super::Thresholds::fallen) from its [start](Self::start).
-    fn has_fallen(&self) -> bool {
-        let recent = self.statistics.map(|statistics| statistics.run().recent_loss());
-        recent.zip(self.start()).is_some_and(|(recent, start)| {
-            recent.count() > 0 && recent.mean() < part_of(start, self.thresholds.fallen[0])
-        })
-    }
-
-    /// Returns the recent loss beside the loss from which it has not [fallen](Self::has_fallen), as text.
-    fn not_fallen(&self) -> String {
-        let run = self.statistics.map(|statistics| statistics.run());
-        let (first, recent) =
-            (run.and_then(|run| run.first_loss()), run.map_or(f64::NAN, |run| run.recent_loss().mean()));
-        let start = self.start().unwrap_or(f64::NAN);
-        let what =
-            if Some(start) == first { "its first value" } else { "that of outputs that are the same for all inputs" };
-        let line = part_of(start, self.thresholds.fallen[0]);
-        format!(
-            "the loss, lately {}, is not below {}, {:.0} % of {}, {what}",
-            number(recent),
-            number(line),
-            100.0 * self.thresholds.fallen[0],
-            number(start)
-        )
-    }
-
     /// Returns the measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass
     /// became 0. `None` without measurements.
     pub(super) fn measured(&self) -> Option<f64> {
@@ -258,6 +227,7 @@ impl Diagnosis<'_> {
             refuted_by: refuted_by(cause),
             fix: cause.fix().into(),
             is_proof: false,
+            is_wrecked: false,
             behind: None,
         }
     }

@@ -1,14 +1,15 @@
 //! Rules about the updates of the optimizer.
 
-use super::{above, layer_of_block, task::learns_nothing};
+use super::{above, layer_of, layer_of_block, links};
 use crate::{
     block::Role,
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         figures::{count, number},
+        outputs,
         place::LayerRange,
     },
-    monitor::{BlockStatistics, RunStatistics, part_of},
+    monitor::{BlockStatistics, Factor, LinkHistory, RunStatistics, part_of},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -63,15 +64,51 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
     let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
-    (outgrew && learns_nothing(diagnosis, statistics.run())).then_some(least)
+    (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least)
 }
 
-/// Whether the budget of the first watched pass was within the thresholds. False for the pass of the interventions,
-/// which no run has.
+/// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without the
+/// activation of the outputs. `None` for the pass of the interventions, which no run has.
+pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
+    let statistics = diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone)?;
+    let outputs = outputs(&diagnosis.node);
+    let counts = |link: &&LinkHistory| {
+        let from_zero = link.factor == Factor::Weights && links::from_zero(statistics, layer_of(&link.name));
+        !from_zero && Some(layer_of(&link.name)) != outputs.as_deref()
+    };
+    let decades = statistics.history().links.iter().filter(counts).filter_map(|link| link.decades.first().copied()?);
+    decades.fold(None, |sum: Option<f64>, decades| Some(sum.unwrap_or(0.0) + decades))
+}
+
+/// Whether the budget of the first watched pass was within the thresholds.
 pub(super) fn began_sound(diagnosis: &Diagnosis<'_>) -> bool {
-    let (lines, statistics) = (&diagnosis.thresholds, diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone));
-    let began = statistics.and_then(|statistics| statistics.history().totals().first().copied().flatten());
-    began.is_some_and(|began| (lines.vanishing[0]..lines.exploding[0]).contains(&began))
+    let lines = &diagnosis.thresholds;
+    began(diagnosis).is_some_and(|began| (lines.vanishing[0]..lines.exploding[0]).contains(&began))
+}
+
+/// Whether the first weights move as far as the last, within a decade relative to their size, after
+/// [`patience`](crate::diagnosis::Thresholds::patience) losses in which something was learned. An optimizer that divides
+/// by the size of a gradient makes up for one that vanishes.
+pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
+    let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return false };
+    let mut ratios = matrices(diagnosis).filter(counts).map(|block| block.update_ratio().mean());
+    let Some(first) = ratios.next() else { return false };
+    let learns = run.recent_loss().count() >= diagnosis.thresholds.patience && !diagnosis.learns_nothing(run);
+    learns && diagnosis.chance().is_some() && ratios.last().is_some_and(|last| first > last - 1.0)
+}
+
+/// Whether a value was not finite and the run has not recovered, or the loss is lately more than half above the first.
+pub(super) fn diverges(run: &RunStatistics) -> bool {
+    run.non_finite().is_some() && !run.has_recovered()
+        || run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5)
+}
+
+/// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the run
+/// diverged. No step had been made in that pass: it shows the cause, and later passes the wreck. `None` otherwise, and
+/// for the pass of the interventions.
+pub(super) fn burst(diagnosis: &Diagnosis<'_>) -> Option<f64> {
+    let began = began(diagnosis).filter(|&began| began > diagnosis.thresholds.exploding[0]);
+    began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(statistics.run())))
 }
 
 /// Reports weights that have [outgrown](overgrown) their first size while nothing was learned.
@@ -87,18 +124,20 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let because =
         format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
-    findings.push(diagnosis.finding(Cause::LearningRateTooHigh, Severity::Warning, "", text, because));
+    let finding = diagnosis.finding(Cause::LearningRateTooHigh, Severity::Warning, "", text, because);
+    let decades = longest(diagnosis).and_then(BlockStatistics::first_update_ratio);
+    findings.push(Finding { decades, is_wrecked: true, ..finding });
 }
 
 /// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. Where the curvature
-/// is known, [`unstable`](super::edge::unstable) judges the rate instead.
+/// is known and the loss only does not fall, [`unstable`](super::edge::unstable) judges the rate instead.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    let Some(block) = longest(diagnosis).filter(|_| super::edge::measured(diagnosis).is_none()) else { return };
+    let climbs = diverges(run) || run.has_relapsed();
+    let judged = climbs || super::edge::measured(diagnosis).is_none();
+    let Some(block) = longest(diagnosis).filter(|_| judged) else { return };
     let ratio = block.update_ratio();
-    let diverges = run.non_finite().is_some()
-        || run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5);
     // A relapse shows that steps are too long which would not be so by themselves, unless batches of like samples or
     // a cliff explain it.
     let relapsed = run.has_relapsed();
@@ -107,7 +146,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let [usual, critical] = lines.long_step;
     let long = [if is_unexplained { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
     let severity = match above(ratio.mean(), long) {
-        Some(severity) if diverges || relapsed || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
+        Some(severity) if climbs || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
         _ => return outgrown(diagnosis, findings),
     };
     let is_long = |block: &BlockStatistics| counts(&block) && above(block.update_ratio().mean(), long).is_some();
@@ -126,14 +165,16 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         None => format!("the loss went {}", course(run)),
     };
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because).in_layers(layers);
-    findings.push(Finding { decades: block.first_update_ratio(), ..finding });
+    let is_wrecked = !relapsed || diagnosis.learns_nothing(run);
+    findings.push(Finding { decades: block.first_update_ratio(), is_wrecked, ..finding });
 }
 
-/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping.
+/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. A run that has come
+/// down below its loss before the last of them has none.
 pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
-    if run.harmful_jumps() > 0 && !clips {
+    if run.harmful_jumps() > 0 && !run.has_healed() && !clips {
         let text = format!(
             "{} the norm of the gradient jumped to more than ten times the typical {}, and nothing clips it",
             count(usize::try_from(run.harmful_jumps()).unwrap_or(usize::MAX), "time"),
@@ -164,6 +205,8 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
+        // An optimizer may divide the factor out, and a schedule may end: the harm must show in the loss.
+        let severity = if diagnosis.stagnates() { severity } else { Severity::Note };
         let text = format!(
             "clipping is too low: {:.0} % of the gradients are clipped, typically from a norm of {} to {} of it",
             100.0 * run.clipped(),
@@ -204,6 +247,12 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
         return;
     }
+    if with_gradient(diagnosis).all(|block| still(&block)) {
+        let text = String::from("no parameter has moved in any step: the rate is 0 for all");
+        let because = format!("all have a gradient, and {} had no effect", steps(block.still()));
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
+        return findings.push(Finding { fix: "a rate above 0: a schedule may have ended".into(), ..finding });
+    }
     let others = statistics.blocks().iter().filter(still).count() - 1;
     let text = format!(
         "{}{} does not move: not once in the last {} steps, though it was not declared frozen. Its learning rate may \
@@ -224,6 +273,23 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding.in_layers(layers));
 }
 
+/// Returns the least ratio of the optimizer's ε to the root mean square of a matrix's gradient, if it is above ten and
+/// the loss has not fallen after [`patience`](crate::diagnosis::Thresholds::patience) losses.
+///
+/// Adam divides by √v + ε: where ε is larger than √v, its steps are those of a small rate without adaptation.
+fn drowned(diagnosis: &Diagnosis<'_>) -> Option<f64> {
+    let (epsilon, run) = (diagnosis.epsilon?, diagnosis.statistics?.run());
+    let trained = matrices(diagnosis).filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
+    let sizes = trained.map(|block| {
+        let [rows, columns] = block.shape();
+        block.gradient_norm() / libm::sqrt((rows * columns).max(1) as f64)
+    });
+    let factor = sizes.map(|size| epsilon / size).reduce(f64::min)?;
+    let judged = run.recent_loss().count() >= diagnosis.thresholds.patience && !diagnosis.has_fallen();
+    let learns = diagnosis.chance().is_some() && !diagnosis.learns_nothing(run) || diagnosis.has_fitted();
+    (judged && !learns && factor > 10.0).then_some(factor)
+}
+
 /// Reports updates below [`short_step`](crate::diagnosis::Thresholds::short_step) with a loss that
 /// [stagnates](RunStatistics::stagnates), if no other fault was found.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -232,7 +298,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
     let clips = run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
-    if let Some(still) = ended(diagnosis).filter(|_| !accused && !clips && learns_nothing(diagnosis, run)) {
+    if let Some(still) = ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run)) {
         let text = format!(
             "the schedule ended after {}, before anything was learned",
             steps(run.updates().saturating_sub(still))
@@ -244,7 +310,26 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
     let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
-    let Some(block) = longest.filter(|_| run.stagnates() && !clips && !accused) else { return };
+    let Some(block) = longest.filter(|_| !clips && !accused) else { return };
+    if let Some(factor) = drowned(diagnosis).filter(|_| block.update_ratio().mean() < lines.small_step) {
+        let text = format!(
+            "ε is too large: it is {} times the size of a gradient or more, so that it, and not the gradient, sets the \
+             length of a step",
+            number(factor)
+        );
+        let because = format!(
+            "the largest update, of {}, is {} of the parameters, and {}",
+            block.name(),
+            number(libm::exp10(block.update_ratio().mean())),
+            diagnosis.not_fallen()
+        );
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
+        let (fix, refuted_by) = ("the usual ε of 1e−8".into(), "a loss that falls no faster with a smaller ε");
+        return findings.push(Finding { fix, refuted_by, decades: Some(block.update_ratio().mean()), ..finding });
+    }
+    if !diagnosis.stagnates() {
+        return;
+    }
     let ratio = block.update_ratio().mean();
     let because = format!("no other fault was found, and the loss went {}", course(run));
     let found = match super::edge::measured(diagnosis) {
@@ -261,8 +346,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     if let Some((severity, text, because)) = found {
         // A run that has learned may have converged: then the loss stands still at any rate.
-        let has_learned =
-            diagnosis.task.as_ref().is_some_and(|task| task.constant > 0.0) && !learns_nothing(diagnosis, run);
+        let has_learned = diagnosis.chance().is_some() && !diagnosis.learns_nothing(run);
         let severity = if has_learned { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(ratio), ..finding });

@@ -1,32 +1,18 @@
 //! Rules about data, loss and regularization: limits on the loss that do not depend on the gradient.
 
-use super::{of_parameters, steps};
+use super::{layer_of_block, of_parameters, steps};
 use crate::{
     block::Role,
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         figures::number,
-        place::LayerRange,
-        task::{Outliers, Task, heaviest_masks},
+        place::{LayerRange, place},
+        task::{Outliers, heaviest_masks},
     },
     layer::LayerSpec,
-    monitor::{RunStatistics, part_of},
+    monitor::BlockStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
-
-/// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of the
-/// best constant outputs, after [`patience`](crate::diagnosis::Thresholds::patience) passes. If that loss was not
-/// measured: whether the loss [stagnates](RunStatistics::stagnates).
-pub(super) fn learns_nothing(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
-    match &diagnosis.task {
-        Some(Task { constant, .. }) => {
-            let lines = &diagnosis.thresholds;
-            let judged = run.recent_loss().count() >= lines.patience && *constant > 0.0;
-            judged && run.recent_loss().mean() > lines.learned * constant
-        }
-        None => run.stagnates(),
-    }
-}
 
 /// Reports samples that are far larger than the others: a note unless most of the gradient is due to them.
 pub(super) fn outliers(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -88,11 +74,12 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     else {
         return;
     };
-    let (lines, share) = (&diagnosis.thresholds, identical.least / task.constant);
-    let severity = match share {
-        _ if task.constant <= 0.0 => return,
-        _ if share > lines.learned => Severity::Critical,
-        _ if share > lines.unreachable => Severity::Warning,
+    let (lines, Some(chance)) = (&diagnosis.thresholds, diagnosis.chance()) else { return };
+    let severity = match identical.least {
+        // Inputs with few values repeat: then the noise of the targets sets the bound.
+        least if identical.repeats && least > diagnosis.part(chance, lines.unreachable) => Severity::Note,
+        least if least > diagnosis.part(chance, lines.learned) => Severity::Critical,
+        least if least > diagnosis.part(chance, lines.unreachable) => Severity::Warning,
         _ => return,
     };
     let samples = identical.samples.clone();
@@ -118,8 +105,8 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
 /// [`unreachable`](crate::diagnosis::Thresholds::unreachable) of that of the best constant outputs.
 pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
-    let high = diagnosis.thresholds.unreachable * task.constant;
-    let Some(least) = task.least.filter(|&least| least > high && high > 0.0) else { return };
+    let high = diagnosis.chance().map(|chance| diagnosis.part(chance, diagnosis.thresholds.unreachable));
+    let Some(least) = task.least.filter(|&least| high.is_some_and(|high| least > high)) else { return };
     let layer = &*diagnosis.node.last_layer().0;
     let text = format!(
         "the outputs of layer {layer} are squashed: within their range no loss is below {}, and outputs that are the \
@@ -132,37 +119,47 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { is_proof: true, ..finding });
 }
 
-/// Reports weight decay that outweighs the gradient: all matrices have shrunk, updates point to smaller weights, and
-/// the loss has not fallen.
+/// Reports weight decay that outweighs the gradient, if the loss has not fallen. All matrices have shrunk, and updates
+/// point to smaller weights; or some matrices have, and nothing was learned.
 pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let run = statistics.run();
     let matrices = statistics.blocks().iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent));
-    let (mut most, mut least, mut count) = (0.0_f64, 1.0_f64, 0);
-    for block in matrices.filter(|block| !block.frozen() && !block.began_at_zero()) {
-        most = most.max(block.parameters() / block.first_parameters().unwrap_or(f64::NAN));
-        least = least.min(block.shrinkage().mean());
-        count += 1;
-    }
-    let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !run.has_fitted();
+    let trained: Vec<_> = matrices.filter(|block| !block.frozen() && !block.began_at_zero()).collect();
+    let size = |block: &BlockStatistics| block.parameters() / block.first_parameters().unwrap_or(f64::NAN);
     let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
-    // The gradient may shrink a single matrix to a small optimum, but hardly all matrices of a product.
-    let has_won = count > 1 && most < shrunk * shrunk;
-    if !(harms && most > 0.0 && most < shrunk && (least > shrinks || has_won)) {
+    let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks;
+    let is_small = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk;
+    let is_tiny = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk * shrunk;
+    let learns_nothing = diagnosis.learns_nothing(run);
+    let is_shrunk = |block: &BlockStatistics| is_small(block) && points(block) || learns_nothing && is_tiny(block);
+    let found: Vec<_> = trained.iter().copied().filter(|block| is_shrunk(block)).collect();
+    // The gradient may shrink a single matrix to a small optimum, but hardly several matrices of a product.
+    if found.len() < trained.len() && !(learns_nothing && found.len() > 1) || trained.len() == 1 && !points(trained[0])
+    {
         return;
     }
+    let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !diagnosis.has_fitted();
+    let Some(most) = found.iter().map(|block| size(block)).reduce(f64::max).filter(|_| harms) else { return };
+    let layers = LayerRange::runs(trained.iter().map(|block| (layer_of_block(block.name()), is_shrunk(block))));
+    let whole = found.len() == trained.len();
     let text = format!(
-        "weight decay outweighs the gradient: all weights have shrunk, to {:.0} % of their first size or less, and {}",
+        "weight decay outweighs the gradient: {} have shrunk, to {:.0} % of their first size or less, and {}",
+        if whole { String::from("all weights") } else { format!("the weights of {}", place(&layers)) },
         100.0 * most,
         diagnosis.not_fallen()
     );
+    let least = found.iter().map(|block| block.shrinkage().mean()).fold(1.0, f64::min);
     let because = match least > shrinks {
         true => format!(
             "updates point to smaller weights, with a cosine of at least {least:.2}; without decay it would be near 0"
         ),
-        false => String::from("no update of the gradient alone is likely to shrink all matrices of a product so far"),
+        false => {
+            String::from("no update of the gradient alone is likely to shrink several matrices of a product so far")
+        }
     };
     let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text, because);
+    let finding = if whole { finding } else { finding.in_layers(layers) };
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
 
@@ -178,7 +175,7 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let unexplained = findings.iter().all(is_explained);
     let recent = run.recent_loss().mean();
     let contradicts = diagnosis.task.as_ref().map(|task| {
-        let fallen = run.first_loss().is_some_and(|first| task.loss < part_of(first, 2.0 / 3.0));
+        let fallen = run.first_loss().is_some_and(|first| task.loss < diagnosis.part(first, 2.0 / 3.0));
         task.loss > factor * recent || !fallen
     });
     let severity = match contradicts {
@@ -208,7 +205,10 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
-    if !(share > diagnosis.thresholds.drowns && unexplained && learns_nothing(diagnosis, run)) {
+    // Masks add to the loss; without them the same parameters may have learned.
+    let learns =
+        diagnosis.chance().is_none_or(|chance| task.loss < diagnosis.part(chance, diagnosis.thresholds.learned));
+    if learns || !(share > diagnosis.thresholds.drowns && unexplained && diagnosis.learns_nothing(run)) {
         return;
     }
     let parts = diagnosis.node.parts();
@@ -219,11 +219,10 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let layers = LayerRange::runs(parts.iter().map(|(path, part)| (&**path, is_heavy(part))));
     let text = format!(
         "{name} of rate {} is too heavy: masks cause {} of the variance of the outputs, and the loss, lately {}, is \
-         above {:.0} % of {}, that of outputs that are the same for all inputs",
+         hardly below {}, that of outputs that are the same for all inputs",
         number(rate),
         percent(share),
         number(run.recent_loss().mean()),
-        100.0 * diagnosis.thresholds.learned,
         number(task.constant)
     );
     let because =

@@ -1,11 +1,13 @@
 //! Rules about the budget over time, and the gates that determine it.
 
-use super::{above, gates::carrying};
+use super::{above, gates::carrying, links::is_bounded};
 use crate::{
     diagnosis::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity,
         figures::{count, figure, number, signed},
     },
+    layer::LayerSpec,
+    recurrent::CellKind,
     theory::Certificate,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -30,8 +32,7 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
 /// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the loss
 /// [stagnates](crate::monitor::RunStatistics::stagnates).
 fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
-    let stagnates = diagnosis.statistics.is_some_and(|statistics| statistics.run().stagnates());
-    match (diagnosis.span, stagnates) {
+    match (diagnosis.span, diagnosis.stagnates()) {
         (Some(_), _) => severity,
         (None, true) => Severity::Warning,
         (None, false) => Severity::Note,
@@ -154,11 +155,21 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         } else if state.weights().mean() * span as f64 > lines.over_time[1]
             && gate.is_none()
             && state.weights().mean() > 0.1
+            && saturates(diagnosis, layer)
         {
             let text = format!("recurrent weights lengthen the state until its units saturate: {size} in all");
-            say(Cause::ExplodingRecurrence, Severity::Warning, text, parts);
+            // The gradient itself is within the thresholds: the harm must show in the run.
+            say(Cause::ExplodingRecurrence, of_span(diagnosis, Severity::Warning), text, parts);
         }
     }
+}
+
+/// Whether the units of the recurrent layer can saturate: a rectifier does not.
+fn saturates(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
+    diagnosis.node.parts().iter().any(|(path, part)| match part {
+        LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => path == layer && is_bounded(activation),
+        _ => path == layer,
+    })
 }
 
 /// Returns the intervention with which the gradient of this layer's state changes, over `span` steps, by fewer decades

@@ -1,16 +1,17 @@
 //! Rules about units: duplicated, dead, saturated.
 
-use super::{above, depth::is_bounded, layer_of, layer_of_block};
+use super::{above, layer_of, layer_of_block, links::is_bounded};
 use crate::{
     block::Role,
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         figures::number,
+        has_weights,
         place::{LayerRange, place},
     },
     initializer::{Initializer, Shape},
     layer::{LayerSpec, Linear},
-    monitor::{Factor, LinkStatistics},
+    monitor::{BlockStatistics, Factor, LinkStatistics},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -19,9 +20,14 @@ use alloc::{format, string::String, vec::Vec};
 pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let mut last = None;
+    // Units of the outputs that are equal so far part with their targets, and rows of a table with their words.
+    let targeted = output_weights(&diagnosis.node);
+    let is_unit = |block: &&BlockStatistics| {
+        targeted.as_deref() != Some(layer_of_block(block.name())) && !is_table(&diagnosis.node, block.name())
+    };
     let compared = statistics.blocks().iter().filter(|block| block.duplicate_rows().1 > 0);
-    for (at, block) in compared.enumerate() {
-        let ((duplicates, comparisons), [rows, _]) = (block.duplicate_rows(), block.shape());
+    for (at, block) in compared.filter(is_unit).enumerate() {
+        let ((duplicates, comparisons), rows) = (block.duplicate_rows(), block.units());
         // If all rows of a layer are equal, they remain equal; a few rows may be equal temporarily.
         if duplicates == 0 || comparisons < 2 && duplicates + 1 < rows {
             continue;
@@ -54,6 +60,31 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
+/// Returns the path of the layer with weights whose rows are the network's outputs; `None` if they belong to another
+/// layer.
+fn output_weights(node: &LayerSpec) -> Option<String> {
+    let parts = node.parts();
+    let (path, part) = parts.iter().rfind(|(_, part)| has_weights(part))?;
+    (matches!(part, LayerSpec::Linear(_)) && part.widths().1 == node.widths().1).then(|| path.clone())
+}
+
+/// Whether the block belongs to an embedding.
+fn is_table(node: &LayerSpec, block: &str) -> bool {
+    let mut parts = node.parts().into_iter();
+    parts.any(|(path, part)| matches!(part, LayerSpec::Embedding(_)) && path == layer_of_block(block))
+}
+
+/// The number of examples from which one pass shows that a layer passes no gradient.
+const FEW: usize = 8;
+
+/// Whether the last pass had enough examples to show that the activation at the path `layer` passes no gradient. Few
+/// examples can all be off by chance: then a whole window of passes must be.
+pub(super) fn has_examples(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
+    let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
+    let mut links = links.iter().filter(|link| link.factor() == Factor::Activation);
+    links.any(|link| layer_of(link.name()) == layer && (link.examples() >= FEW || link.dead() == Some(1.0)))
+}
+
 /// The units of one layer that are inactive: φ′ is 0.
 struct Inactive<'a> {
     link: &'a LinkStatistics,
@@ -73,7 +104,8 @@ impl<'a> Inactive<'a> {
         let first = link.at_first().map_or(0.0, |[_, off]| off);
         // Units after a dead layer may be dead as a consequence; they are not reported.
         let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
-        let ended = !explained && (ends || link.output().last() == 0.0);
+        let judged = has_examples(diagnosis, layer_of(link.name()));
+        let ended = !explained && judged && (ends || link.output().last() == 0.0);
         // A completely inactive layer is not due to the choice of few examples; an inactive part of a layer may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) }?;
@@ -138,7 +170,7 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 
 /// Whether the layer at the path `name` is a bounded activation.
 fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
-    let kinds = super::depth::activations(&diagnosis.node);
+    let kinds = super::links::activations(&diagnosis.node);
     let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
     kind.is_some_and(|kind| is_bounded(kind))
 }
@@ -218,12 +250,12 @@ struct Saturation {
 ///
 /// Saturation by training is the subject of the rules about steps; saturation from the start is due to the weights.
 fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Saturation> {
-    let (lines, run) = (&diagnosis.thresholds, diagnosis.statistics?.run());
+    let lines = &diagnosis.thresholds;
     let [first, _] = link.at_first().unwrap_or_default();
     let predicted = diagnosis.prediction.link(link.name()).and_then(|row| row.decades);
     let saturation_predicted = predicted.is_none_or(|decades| decades < lines.predicted_saturation);
     // The weights are not those of the initializer, and the run has not fitted its targets.
-    let drift = drift(diagnosis, link.name()).filter(|&drift| drift > lines.changed && !run.has_fitted());
+    let drift = drift(diagnosis, link.name()).filter(|&drift| drift > lines.changed && !diagnosis.has_fitted());
     if !(saturation_predicted || drift.is_some()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The loss of the best constant outputs, and the lowest loss of outputs within a range.
+//! The loss of the best constant outputs, the lowest loss of any outputs, and that of outputs within a range.
 
 use super::Rows;
 use crate::{
@@ -16,6 +16,19 @@ const HALVINGS: usize = 40;
 /// from 0. A step that lowers the loss is taken, and the next is twice as long; otherwise it is rejected and halved.
 /// `groups` has the group of each row.
 pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<f64, Error> {
+    descend(rows, groups).map(|[_, lowest]| lowest)
+}
+
+/// Returns the lowest loss of any outputs, of `rows` free ones. `None` for a loss that has none: it still falls, by more
+/// than a twentieth of the way from `constant`, the loss of the best constant outputs, in the second half of the steps.
+pub(super) fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Error> {
+    let each: Vec<usize> = (0..rows.count).collect();
+    let [halfway, lowest] = descend(rows, Some(&each))?;
+    Ok((halfway - lowest <= 0.05 * (constant - lowest)).then_some(lowest))
+}
+
+/// Returns the loss of [`constant`] outputs after half of the steps, and after all.
+fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<[f64; 2], Error> {
     let (width, count) = (rows.width, rows.count);
     let group = |row: usize| groups.map_or(0, |groups| groups[row]);
     let mut sizes = vec![0.0; 1 + (0..count).map(group).max().unwrap_or(0)];
@@ -35,7 +48,11 @@ pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) 
     };
     let (mut row, mut step) = (vec![0.0; width * sizes.len()], 1.0);
     let (mut lowest, mut gradient) = at(&row)?;
-    for _ in 0..STEPS {
+    let mut halfway = lowest;
+    for at_step in 0..STEPS {
+        if at_step == STEPS / 2 {
+            halfway = lowest;
+        }
         let next: Vec<f64> = row.iter().zip(&gradient).map(|(y, dy)| y - step * dy).collect();
         let (loss, slope) = at(&next)?;
         if loss < lowest {
@@ -44,7 +61,7 @@ pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) 
             step *= 0.5;
         }
     }
-    Ok(lowest)
+    Ok([halfway, lowest])
 }
 
 /// Returns the lowest loss of outputs within `[low, high]`, by bisection with the sign of each value's derivative.

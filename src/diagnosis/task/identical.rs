@@ -13,6 +13,8 @@ pub(in crate::diagnosis) struct Identical {
     pub compared: usize,
     /// The lowest loss of outputs that are the same for identical inputs.
     pub least: f64,
+    /// Whether most of the other samples, too, share their inputs with another one.
+    pub repeats: bool,
 }
 
 /// Returns the largest group of `samples` with identical inputs, if it has more than half of them. `None` for targets
@@ -40,6 +42,8 @@ pub(super) fn find<T: Scalar>(
         return Ok(None);
     };
     let least = bounds::constant(rows, Some(&groups))?;
+    let others = || groups.iter().filter(|&&group| group != most);
+    let repeats = 2 * others().filter(|&&group| sizes[group] > 1).count() > others().count();
     let of_group = samples.iter().zip(&groups).filter(|&(_, &group)| group == most);
-    Ok(Some(Identical { samples: of_group.map(|(&sample, _)| sample).collect(), compared: count, least }))
+    Ok(Some(Identical { samples: of_group.map(|(&sample, _)| sample).collect(), compared: count, least, repeats }))
 }

@@ -16,7 +16,7 @@ use crate::{
     block::Blocks,
     dataset::{Batch, Dataset, Standardize},
     error::Error,
-    layer::{DropoutKey, Layer, LayerSpec, Mode},
+    layer::{DropoutKey, Layer, LayerSpec, Mode, finite_or_initial},
     loss::{Loss, Target},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
@@ -44,6 +44,10 @@ pub(super) struct Task {
     pub masked: Option<[f64; 2]>,
     /// The lowest loss of outputs that are the same for every row.
     pub constant: f64,
+    /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a descent.
+    pub floor: Option<f64>,
+    /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes.
+    pub spread: Option<f64>,
     /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
     pub least: Option<f64>,
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
@@ -165,19 +169,35 @@ pub(super) fn as_in_run<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> (Dropo
     }
 }
 
-/// Returns the lowest and the highest possible output of the last layer, if it is a softmax or a bounded activation;
-/// otherwise `None`.
-fn range(node: &LayerSpec) -> Option<[f64; 2]> {
+/// Returns the lowest and the highest possible output of the last layer, if it is a softmax or an activation that has a
+/// bound on one side at least; otherwise `None`. An end without a bound is ± `most`.
+fn range(node: &LayerSpec, most: f64) -> Option<[f64; 2]> {
     match node.last_layer().1 {
         LayerSpec::Softmax(_) => Some([0.0, 1.0]),
-        LayerSpec::ActivationLayer { activation, .. } if super::rules::is_bounded(activation) => {
+        LayerSpec::ActivationLayer { activation, .. } => {
             let grid = (-200..=200).map(|i| 0.25 * f64::from(i)).chain([-1e3, 1e3]);
             let values: Vec<f64> = grid.map(|z| activation.value(z)).collect();
             let [low, high] = [f64::min, f64::max].map(|of| values.iter().copied().fold(values[0], of));
-            (low < high && high - low < 1e2).then_some([low, high])
+            let end = |value: f64| if value.abs() < 1e2 { value } else { most.copysign(value) };
+            let ends = [end(low), end(high)];
+            (low < high && ends.iter().any(|end| end.abs() < most)).then_some(ends)
         }
         _ => None,
     }
+}
+
+/// Returns the standard deviation of the outputs `y` over rows, over their root mean square; 1 for outputs that are
+/// all 0.
+fn spread<T: Scalar>(width: usize, y: &[T]) -> f64 {
+    let rows = (y.len() / width.max(1)).max(1) as f64;
+    let (mut apart, mut square) = (0.0, 0.0);
+    for column in 0..width {
+        let values = || y.iter().skip(column).step_by(width).map(|&y| to_f64(y));
+        let mean = values().sum::<f64>() / rows;
+        apart += values().map(|y| (y - mean) * (y - mean)).sum::<f64>();
+        square += values().map(|y| y * y).sum::<f64>();
+    }
+    if square > 0.0 { libm::sqrt(apart / square) } else { 1.0 }
 }
 
 impl Task {
@@ -200,6 +220,7 @@ impl Task {
         let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
         let masks = node.parts().iter().any(|(_, part)| heaviest_masks(part).is_some());
         let blocks = Blocks::collect(|visit| network.blocks(visit));
+        let w = &*finite_or_initial(&*network, w)?;
         let mut workspace = Workspace::new(network, shape)?;
         workspace.set_dropout_key(DropoutKey::off());
         let mut rows = Rows { workspace, w, loss, batch, width, count: 0, mode, passes: 0 };
@@ -210,7 +231,11 @@ impl Task {
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
         let constant = bounds::constant(&rows, None)?;
-        let least = range(node).map(|range| bounds::least(&rows, range)).transpose()?;
+        let floor = bounds::free(&rows, constant)?;
+        let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
+        let spread = (!has_classes).then(|| spread(width, &y));
+        let most = f64::min(1e6, 0.25 * to_f64(T::max_value()));
+        let least = range(node, most).map(|range| bounds::least(&rows, range)).transpose()?;
         let each_step = steps && data.steps() > 1;
         let independent = if each_step { None } else { information::p_value(data, &samples) };
         let masked = if masks { Some(rows.masked(&y)?) } else { None };
@@ -223,11 +248,13 @@ impl Task {
             loss,
             masked,
             constant,
+            floor,
+            spread,
             least,
             independent,
             outliers,
             identical,
-            has_classes: matches!(data.targets(), Some(Target::Classes(_))),
+            has_classes,
             targets,
             columns,
             passes,
@@ -239,12 +266,12 @@ impl Diagnosis<'_> {
     /// Adds measurements of the data and the loss with the parameters `w`, on up to 256 samples spread over all data.
     ///
     /// They are the loss with and without dropout (recurrent dropout and zoneout included), the loss of the best
-    /// constant outputs, and the lowest loss of outputs in the range of the last layer. So are the gradient without
+    /// constant outputs, the lowest loss of any outputs, and that of outputs in the range of the last layer. So are the gradient without
     /// the few samples that are far larger than the others, and the lowest loss for inputs of which most are
     /// identical. A permutation test of the distance covariance of inputs and targets (Székely & Rizzo 2007) shows
-    /// whether the targets depend on the inputs. All this takes about ten passes and 170 evaluations of the loss.
+    /// whether the targets depend on the inputs. All this takes about ten passes and 300 evaluations of the loss.
     /// Nothing is measured for a network with a custom layer or cell, or for data without targets. Norms over the batch
-    /// take their statistics from these samples.
+    /// take their statistics from these samples. If a parameter is NaN or infinite, all is measured with initial values.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],

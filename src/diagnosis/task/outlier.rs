@@ -119,7 +119,7 @@ fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
 }
 
 /// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
-/// the gradient on `samples` with and without them. In the first norm they replace as many of `samples` as is their
+/// the gradient on `samples` with and without them: those of the targets if these alone [harm](Outliers::harms). In the first norm they replace as many of `samples` as is their
 /// fraction of all data, at least one. `per_step` states whether outputs have a row for each step. `None` if there are
 /// none, or if samples have different lengths.
 pub(super) fn find<T: Scalar>(
@@ -142,8 +142,29 @@ pub(super) fn find<T: Scalar>(
         }
         _ => None,
     };
-    let Some(outliers) = of_inputs.or(of_targets).filter(|_| !ragged) else { return Ok(None) };
-    let found = &outliers.samples;
+    if ragged {
+        return Ok(None);
+    }
+    let mut told: Option<Outliers> = None;
+    for outliers in of_inputs.into_iter().chain(of_targets) {
+        let Some(gradient) = gradients(data, samples, per_step, rows, &outliers.samples)? else { continue };
+        let outliers = Outliers { gradient, ..outliers };
+        if told.as_ref().is_none_or(|told| !told.harms(thresholds) && outliers.harms(thresholds)) {
+            told = Some(outliers);
+        }
+    }
+    Ok(told)
+}
+
+/// Returns the norms of the gradient on `samples` with the samples `found` and without them; `None` if no sample is
+/// left.
+fn gradients<T: Scalar>(
+    data: &Dataset<'_, T>,
+    samples: &[usize],
+    per_step: bool,
+    rows: &mut Rows<'_, T>,
+    found: &[usize],
+) -> Result<Option<[f64; 2]>, Error> {
     let mut gradient = [0.0; 2];
     // The share that they have of all samples, and at least one.
     let count = (found.len() * samples.len() / data.samples()).max(1);
@@ -165,5 +186,5 @@ pub(super) fn find<T: Scalar>(
         let square = workspace.backward(w)?.iter().map(|&g| to_f64(g) * to_f64(g)).sum::<f64>();
         *norm = libm::sqrt(square);
     }
-    Ok(Some(Outliers { gradient, ..outliers }))
+    Ok(Some(gradient))
 }

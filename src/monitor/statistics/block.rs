@@ -9,7 +9,7 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use num_traits::Float;
 
-/// The rows of a weight matrix are compared with each other in the first four passes, and then once in this many
+/// The units of a weight matrix are compared with each other in the first four passes, and then once in this many
 /// passes.
 const COMPARED: u64 = 64;
 
@@ -22,6 +22,8 @@ pub struct BlockStatistics {
     frozen: bool,
     rows: usize,
     columns: usize,
+    /// The number of gates, whose rows of the same unit belong together: 1 without gates.
+    gates: usize,
     parameters: f64,
     first_parameters: Option<f64>,
     parameters_broken: bool,
@@ -48,6 +50,7 @@ impl BlockStatistics {
             frozen: block.frozen,
             rows: block.shape[0],
             columns: block.shape[1],
+            gates: block.gates.len().max(1),
             parameters: 0.0,
             first_parameters: None,
             parameters_broken: false,
@@ -73,8 +76,8 @@ impl BlockStatistics {
         (self.parameters, self.gradient) = (of_w.norm, of_dw.norm);
         self.first_parameters = self.first_parameters.or(Some(of_w.norm));
         (self.parameters_broken, self.gradient_broken) = (of_w.non_finite > 0, of_dw.non_finite > 0);
-        let matrix = matches!(self.role, Role::Weight | Role::Recurrent) && self.rows > 1;
-        if matrix && block.gates.is_empty() && !block.frozen && (pass < 4 || pass.is_multiple_of(COMPARED)) {
+        let matrix = matches!(self.role, Role::Weight | Role::Recurrent) && self.units() > 1;
+        if matrix && !block.frozen && (pass < 4 || pass.is_multiple_of(COMPARED)) {
             let before = self.duplicate_rows;
             self.duplicate_rows = self.count_duplicates(w, dw);
             self.duplicate_checks = if self.duplicate_rows > 0 && before > 0 {
@@ -85,24 +88,25 @@ impl BlockStatistics {
         }
     }
 
-    /// Counts the rows of a block with parameters `w` and gradient `dw` that repeat another row in both: k equal rows
-    /// count k − 1. Rows count as equal if a weighted sum of their parameters is, and that of their gradients within
-    /// a relative 1e-5. Returns 0 if the gradient is 0 or not finite.
+    /// Counts the units of a block with parameters `w` and gradient `dw` that repeat another unit in both: k equal units
+    /// count k − 1. A unit has one row for each gate. Units count as equal if a weighted sum of their parameters is,
+    /// and that of their gradients within a relative 1e-5. A unit without a gradient does not count: its part in this
+    /// batch is not known. Returns 0 if the gradient is not finite.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
         }
         self.sums.clear();
         // Equal rows have equal sums. The irrational weights make the sums of different rows differ.
-        let sum = |row: &[T]| {
-            let weighed = row
-                .iter()
-                .enumerate()
-                .map(|(j, &x)| to_f64(x) * (1.0 + Float::fract(j as f64 * 0.618_033_988_749_895)));
-            weighed.sum::<f64>()
+        let weight = |place: usize| 1.0 + Float::fract(place as f64 * 0.618_033_988_749_895);
+        let sum = |row: &[T]| row.iter().enumerate().map(|(j, &x)| to_f64(x) * weight(j)).sum::<f64>();
+        let (units, columns) = (self.units(), self.columns);
+        let of_unit = |values: &[T], unit: usize| {
+            let rows = (0..self.gates).map(|gate| &values[(gate * units + unit) * columns..][..columns]);
+            rows.enumerate().map(|(gate, row)| weight(gate) * sum(row)).sum::<f64>()
         };
-        let rows = w.chunks_exact(self.columns).zip(dw.chunks_exact(self.columns));
-        self.sums.extend(rows.map(|(w, dw)| [sum(w), sum(dw)]));
+        let both = (0..units).map(|unit| [of_unit(w, unit), of_unit(dw, unit)]);
+        self.sums.extend(both.filter(|[_, gradient]| *gradient != 0.0));
         self.sums.sort_unstable_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
         // Duplicated units sum their gradients in about the same order.
         let same = |a: f64, b: f64| a == b || Float::abs(a - b) <= 1e-5 * Float::abs(a).max(Float::abs(b));
@@ -146,6 +150,10 @@ impl BlockStatistics {
     /// Whether the block was frozen in the last pass, so that optimizers do not update it.
     pub fn frozen(&self) -> bool {
         self.frozen
+    }
+    /// Returns the number of units of the block: its rows, or those of one gate.
+    pub fn units(&self) -> usize {
+        self.rows / self.gates
     }
     /// Returns the numbers of rows and columns of the block.
     pub fn shape(&self) -> [usize; 2] {
@@ -199,10 +207,10 @@ impl BlockStatistics {
     pub fn still(&self) -> u64 {
         self.still
     }
-    /// Returns two numbers for a weight matrix. The first is that of rows that repeated another row in both parameters
-    /// and gradient at the last comparison; k equal rows count k − 1. The second is that of comparisons in a row, up
-    /// to the last, that found such rows. Rows are compared in the first 4 passes and every 64th, and not in frozen or
-    /// gated blocks.
+    /// Returns two numbers for a weight matrix. The first is that of [units](Self::units) that repeated another unit in
+    /// both parameters and gradient at the last comparison; k equal units count k − 1. The second is that of
+    /// comparisons in a row, up to the last, that found such units. They are compared in the first 4 passes and every
+    /// 64th, and not in frozen blocks.
     pub fn duplicate_rows(&self) -> (usize, u64) {
         (self.duplicate_rows, self.duplicate_checks)
     }

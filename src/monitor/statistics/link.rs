@@ -170,6 +170,11 @@ impl LinkStatistics {
         self.parts[2].1
     }
 
+    /// Returns the number of rows of the last backward pass at an activation: its examples; 0 at another link.
+    pub(crate) fn examples(&self) -> usize {
+        self.gradients() / (self.units.sums.len() / 3).max(1)
+    }
+
     /// The name of the link: `3`, `0.input`.
     pub fn name(&self) -> &str {
         &self.name

@@ -3,6 +3,7 @@
 mod block;
 mod distance;
 mod gate;
+mod jumps;
 mod link;
 mod log_norm;
 mod mixing;
@@ -17,7 +18,7 @@ pub use link::LinkStatistics;
 pub(crate) use log_norm::LogNorm;
 pub use non_finite::{NonFinite, NonFiniteOrigin};
 pub use run::RunStatistics;
-pub(crate) use run::part_of;
+pub(crate) use run::{FITTED, part_of};
 pub use running::RunningMoments;
 pub use state::StateStatistics;
 
@@ -165,7 +166,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 if (at.index == 0 || self.run.is_first_link())
                     && let Some((of_x, values)) = self.input.add(at, survey(x), x.len())
                 {
-                    self.run.see_input(of_x.norm, values);
+                    self.run.see_input(of_x, values);
                 }
                 let make = || LinkStatistics::new(at);
                 let place = find(&mut self.links, &mut self.next[0], |link| link.is(at), make);

@@ -3,11 +3,13 @@
 use super::{
     RunningMoments,
     distance::Distance,
+    jumps::Jumps,
     log_norm::{KEEP, LogNorm, WARM_UP},
     mixing::Mixing,
     non_finite::NonFinite,
 };
 use crate::{
+    kernel::reduce::Survey,
     monitor::{
         Link,
         progress::{Spike, Step},
@@ -15,16 +17,6 @@ use crate::{
     scalar::Scalar,
 };
 use num_traits::Float;
-
-/// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the loss is
-/// above `line` in three passes in a row after it.
-#[derive(Clone, Copy, Debug)]
-struct Wake {
-    /// The loss above which the jump counts as harmful.
-    line: f64,
-    /// The number of passes in a row after the jump with a loss above `line`.
-    worse: u64,
-}
 
 /// The statistics of a run as a whole.
 #[derive(Clone, Debug)]
@@ -34,6 +26,8 @@ pub struct RunStatistics {
     waiting: bool,
     skipped_in_a_row: u64,
     input: RunningMoments,
+    /// The moments of the root mean square of the input values that are not 0.
+    present: RunningMoments,
     input_seen: bool,
     /// The root mean square of the last link's output in the current pass.
     output: f64,
@@ -61,9 +55,7 @@ pub struct RunStatistics {
     spikes: u64,
     /// The spike of the largest norm whose origin is known, with that norm.
     largest_spike: Option<(f64, Spike)>,
-    jumps: u64,
-    wake: Option<Wake>,
-    harmful: u64,
+    jumps: Jumps,
     clips: RunningMoments,
     clipped: RunningMoments,
     non_finite: Option<NonFinite>,
@@ -78,6 +70,7 @@ impl Default for RunStatistics {
             waiting: false,
             skipped_in_a_row: 0,
             input: RunningMoments::default(),
+            present: RunningMoments::default(),
             input_seen: false,
             output: 0.0,
             values: 0,
@@ -97,9 +90,7 @@ impl Default for RunStatistics {
             norm: 0.0,
             spikes: 0,
             largest_spike: None,
-            jumps: 0,
-            wake: None,
-            harmful: 0,
+            jumps: Jumps::default(),
             clips: RunningMoments::forgetting(0.99),
             clipped: RunningMoments::forgetting(0.99),
             non_finite: None,
@@ -112,15 +103,9 @@ impl Default for RunStatistics {
 /// constant outputs. Also the number of losses in a row that make a relapse.
 const SETTLED: u64 = 10;
 
-/// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
-/// batch also has a large gradient and a high loss, but no lasting effect. Convention.
-const WORSE: u64 = 3;
-/// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this fraction
-/// of its decrease so far (the first loss minus the usual value). The value is conventional.
-const UNDONE: f64 = 0.1;
 /// The root mean square distance from the outputs to the targets, relative to that of the outputs, below which the
 /// targets count as fitted. The value is conventional.
-const FITTED: f64 = 0.3;
+pub(crate) const FITTED: f64 = 0.3;
 
 /// Returns the loss that is lower than `loss` by the fraction `1 − share` of the magnitude of `loss`. For a loss
 /// above 0 this is `share · loss`.
@@ -169,9 +154,12 @@ impl RunStatistics {
         !self.input_seen
     }
 
-    pub(super) fn see_input(&mut self, norm: f64, values: usize) {
+    /// Receives the norm and the counts `of_x` of the network's input, of `values` values.
+    pub(super) fn see_input(&mut self, of_x: Survey, values: usize) {
         if !core::mem::replace(&mut self.input_seen, true) {
-            self.input.push(norm / Float::sqrt(values.max(1) as f64));
+            let size = |values: usize| of_x.norm / Float::sqrt(values.max(1) as f64);
+            self.input.push(size(values));
+            self.present.push(size(values - of_x.zeros));
         }
     }
 
@@ -186,14 +174,7 @@ impl RunStatistics {
         if self.path[0] > 0.0 {
             self.distance.loss(loss, self.path[0], self.output, self.values);
         }
-        if let Some(Wake { line, worse }) = self.wake.take()
-            && (loss > line || loss.is_nan())
-        {
-            match worse + 1 {
-                WORSE => self.harmful += 1,
-                worse => self.wake = Some(Wake { line, worse }),
-            }
-        }
+        self.jumps.loss(loss);
         if self.recent.count() >= 5 && self.recent.mean() > 0.0 {
             self.worst_rise = self.worst_rise.max(loss / self.best_loss);
         }
@@ -222,11 +203,8 @@ impl RunStatistics {
         let unusual = self.log_norm.push(norm);
         self.spikes += u64::from(unusual.spike);
         if unusual.jump {
-            self.jumps += 1;
-            let (usual, spread) = (self.loss.mean(), self.loss.standard_deviation());
-            let learned = self.first_loss.map_or(0.0, |first| first - usual);
-            let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
-            self.wake = Some(Wake { line, worse: 0 });
+            let learned = self.first_loss.map_or(0.0, |first| first - self.loss.mean());
+            self.jumps.jump(self.loss, learned);
         }
     }
 
@@ -273,6 +251,11 @@ impl RunStatistics {
     pub fn input(&self) -> RunningMoments {
         self.input
     }
+    /// Returns the moments, over passes, of the root mean square of those values of the network's input that are not 0.
+    /// A weight of an input of 0 has no gradient, so sparse inputs are as large as their other values.
+    pub(crate) fn present_input(&self) -> RunningMoments {
+        self.present
+    }
     /// Returns the loss of the first monitored update; `None` before it.
     pub fn first_loss(&self) -> Option<f64> {
         self.first_loss
@@ -306,15 +289,19 @@ impl RunStatistics {
     /// two values, the first loss and the loss after 10 passes. A fall in the first passes does not count: outputs that
     /// ignore the input have it, too.
     pub fn stagnates(&self) -> bool {
+        self.stands_still(|loss| part_of(loss, 0.9)) && !self.has_fitted()
+    }
+    /// Whether, after at least 25 losses, the mean of about the last five is above `part` of the lower of the first
+    /// loss and the loss after 10 passes.
+    pub(crate) fn stands_still(&self, part: impl Fn(f64) -> f64) -> bool {
         let lately = self.recent.mean();
-        let flat =
-            self.first_loss.is_some_and(|first| lately > part_of(first.min(self.settled_loss), 0.9) || lately.is_nan());
-        self.recent.count() >= WARM_UP && flat && !self.has_fitted()
+        let flat = |first: f64| lately > part(first.min(self.settled_loss)) || lately.is_nan();
+        self.recent.count() >= WARM_UP && self.first_loss.is_some_and(flat)
     }
     /// Whether the mean [distance](Self::distance) from the outputs to their targets is below 0.3; false before the
-    /// first loss.
+    /// first loss, and for a loss below 0, which shows no distance.
     pub fn has_fitted(&self) -> bool {
-        self.distance().count() > 0 && self.distance().mean() < FITTED
+        self.distance().count() > 0 && (0.0..FITTED).contains(&self.distance().mean())
     }
     /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
     /// mean square of the outputs. About the last five passes count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L and
@@ -371,13 +358,17 @@ impl RunStatistics {
     /// Returns the number of jumps: gradients of all parameters, after the first 25, whose norm is more than ten times
     /// the [typical norm](Self::typical_norm).
     pub fn jumps(&self) -> u64 {
-        self.jumps
+        self.jumps.count
     }
     /// Returns the number of [jumps](Self::jumps) after which the loss of three passes in a row was far above its usual
     /// value, its mean over about 30 passes before. Far means higher by more than half of that value, by more than
     /// three standard deviations, and by more than a tenth of its decrease so far.
     pub fn harmful_jumps(&self) -> u64 {
-        self.harmful
+        self.jumps.harmful
+    }
+    /// Whether the mean loss over about 30 passes is below that before the last [jump](Self::jumps).
+    pub(crate) fn has_healed(&self) -> bool {
+        self.jumps.has_healed(self.loss.mean())
     }
     /// Returns the typical factor by which clipping multiplies a gradient: e to the exponential mean of its logarithm
     /// over updates. `None` without clipping.
@@ -396,5 +387,10 @@ impl RunStatistics {
     /// Returns the first non-finite value of the run, if there was one.
     pub fn non_finite(&self) -> Option<&NonFinite> {
         self.non_finite.as_ref()
+    }
+    /// Whether a value was not finite, and later losses and gradients were: the step with it was skipped.
+    pub(crate) fn has_recovered(&self) -> bool {
+        let after = self.non_finite().is_some_and(|first| self.passes > first.pass + 3);
+        after && self.skipped_in_a_row == 0 && self.recent.last().is_finite() && self.norm.is_finite()
     }
 }

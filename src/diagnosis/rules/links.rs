@@ -1,0 +1,105 @@
+//! The links (factors of the chain rule) on the main path with their decades, measured or predicted.
+
+use super::{layer_of, layer_of_block};
+use crate::{
+    activation::{Activation, ActivationKind},
+    diagnosis::Diagnosis,
+    layer::LayerSpec,
+    monitor::{BlockStatistics, Factor, LinkStatistics, Statistics},
+};
+use alloc::{string::String, vec::Vec};
+
+/// One link (factor of the chain rule) on the path from loss to first weights.
+pub(super) struct Row {
+    pub layer: String,
+    pub factor: Factor,
+    pub decades: f64,
+    /// The measured mean of |φ′|; `None` for other links than activations and without measurements.
+    pub slope: Option<f64>,
+    /// The largest |φ′| of the activation over all inputs; `None` if it is unknown, and for other links.
+    pub sup: Option<f64>,
+    /// The fraction of units of a bounded activation that are saturated; 0 for other links. A prediction has 0.5 for
+    /// inputs of a root mean square above 3, otherwise 0.
+    pub saturated: f64,
+}
+
+/// Whether |φ| is below 100 at ±1000. The slope φ′ of such an activation goes to 0 on both sides.
+pub(super) fn is_bounded(activation: &ActivationKind) -> bool {
+    [1e3_f64, -1e3].into_iter().all(|z| activation.value(z).abs() < 100.0)
+}
+
+/// Returns the activations of a network with their paths.
+pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
+    let parts = node.parts().into_iter();
+    parts
+        .filter_map(|(path, part)| match part {
+            LayerSpec::ActivationLayer { activation, .. } => Some((path, activation)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whether a parameter block of the layer, other than its biases, was 0 in the first pass.
+pub(super) fn from_zero(statistics: &Statistics, layer: &str) -> bool {
+    let own = |block: &&BlockStatistics| !block.name().ends_with("bias") && layer_of_block(block.name()) == layer;
+    statistics.blocks().iter().filter(own).any(BlockStatistics::began_at_zero)
+}
+
+/// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
+/// in the first pass. Their decades are means over the passes, or those of the first pass if the gradient
+/// [exploded](super::steps::burst) in it. `None` without measurements.
+pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
+    let statistics = diagnosis.statistics?;
+    let kinds = activations(&diagnosis.node);
+    let seen = statistics.links().iter().filter(|link| {
+        let counts = link.on_main_path() && link.decades().count() + link.vanished_passes() > 0;
+        counts && !(link.factor() == Factor::Weights && from_zero(statistics, layer_of(link.name())))
+    });
+    let burst = super::steps::burst(diagnosis).is_some();
+    let at_first = |link: &LinkStatistics| {
+        let mut links = statistics.history().links.iter().filter(|_| burst);
+        links.find(|of| of.name == link.name() && of.factor == link.factor())?.decades.first().copied().flatten()
+    };
+    let row = |link: &LinkStatistics| {
+        let layer = layer_of(link.name());
+        let flat = kinds.iter().any(|(path, kind)| path == layer && is_bounded(kind));
+        let ended = link.norm_out() == 0.0 && link.norm_in() > 0.0 && !link.underflowed();
+        Row {
+            layer: layer.into(),
+            factor: link.factor(),
+            decades: match at_first(link) {
+                Some(decades) => decades,
+                None if ended => f64::NEG_INFINITY,
+                None => link.decades().mean(),
+            },
+            slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
+            sup: link.sup_slope(),
+            // A rectifier's inactive units are not saturated.
+            saturated: if flat { link.saturated() } else { 0.0 },
+        }
+    };
+    Some(seen.map(row).collect())
+}
+
+/// Returns the predicted links on the main path in the order of the forward pass, without the first weights.
+pub(super) fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
+    let kinds = activations(&diagnosis.node);
+    let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
+    let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
+    let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
+    let row = |link: &&crate::theory::PredictedLink| {
+        let layer = layer_of(&link.name);
+        let sup = kind(layer).and_then(|kind| kind.as_any().bounds()).map(|bounds| bounds.magnitude());
+        // Inputs with a standard deviation of 3: a bounded φ is flat for most units.
+        let saturated = kind(layer).is_some_and(is_bounded) && link.second_moment > Some(9.0);
+        Some(Row {
+            layer: layer.into(),
+            factor: link.factor,
+            decades: link.decades?,
+            slope: None,
+            sup,
+            saturated: if saturated { 0.5 } else { 0.0 },
+        })
+    };
+    path[..last].iter().rev().filter_map(row).collect()
+}

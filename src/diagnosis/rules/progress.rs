@@ -1,0 +1,102 @@
+//! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
+
+use crate::{
+    diagnosis::{Diagnosis, figures::number},
+    monitor::{FITTED, RunStatistics, part_of},
+};
+use alloc::{format, string::String};
+
+/// The fraction of a loss above which it has hardly fallen from it.
+const STILL: f64 = 0.9;
+
+impl Diagnosis<'_> {
+    /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error, the
+    /// entropy of the targets for a cross-entropy.
+    fn floor(&self) -> Option<f64> {
+        self.task.as_ref()?.floor
+    }
+
+    /// Returns the loss whose distance to the lowest loss of any outputs is the fraction `share` of that of `loss`.
+    /// Where that lowest loss is not known, the fraction of `loss` itself.
+    pub(super) fn part(&self, loss: f64, share: f64) -> f64 {
+        match self.floor().filter(|&floor| floor < loss) {
+            Some(floor) => floor + share * (loss - floor),
+            None => part_of(loss, share),
+        }
+    }
+
+    /// Returns the loss of the best constant outputs; `None` if it was not measured, or is no scale for a loss: below 0
+    /// where the lowest loss is not known.
+    pub(super) fn chance(&self) -> Option<f64> {
+        let constant = self.task.as_ref()?.constant;
+        (constant > self.floor().unwrap_or(0.0)).then_some(constant)
+    }
+
+    /// Returns the loss from which a fall counts: the first loss, or the loss of the best constant outputs if it is
+    /// lower. A fall down to that loss needs no input, so it is not counted. `None` without a reported loss.
+    pub(super) fn start(&self) -> Option<f64> {
+        let first = self.statistics?.run().first_loss()?;
+        Some(self.chance().map_or(first, |constant| first.min(constant)))
+    }
+
+    /// Whether the loss has clearly [fallen](crate::diagnosis::Thresholds::fallen) from its [start](Self::start).
+    pub(super) fn has_fallen(&self) -> bool {
+        let recent = self.statistics.map(|statistics| statistics.run().recent_loss());
+        recent.zip(self.start()).is_some_and(|(recent, start)| {
+            recent.count() > 0 && recent.mean() < self.part(start, self.thresholds.fallen[0])
+        })
+    }
+
+    /// Returns the recent loss beside the loss from which it has not [fallen](Self::has_fallen), as text.
+    pub(super) fn not_fallen(&self) -> String {
+        let run = self.statistics.map(|statistics| statistics.run());
+        let (first, recent) =
+            (run.and_then(|run| run.first_loss()), run.map_or(f64::NAN, |run| run.recent_loss().mean()));
+        let start = self.start().unwrap_or(f64::NAN);
+        let what =
+            if Some(start) == first { "its first value" } else { "that of outputs that are the same for all inputs" };
+        let above = match self.floor().filter(|floor| floor.abs() > 0.01 * start.abs()) {
+            Some(floor) => format!(" above {}, the lowest of any outputs", number(floor)),
+            None => String::new(),
+        };
+        format!(
+            "the loss, lately {}, is not below {}, {:.0} % of {}, {what}{above}",
+            number(recent),
+            number(self.part(start, self.thresholds.fallen[0])),
+            100.0 * self.thresholds.fallen[0],
+            number(start)
+        )
+    }
+
+    /// Whether the outputs are near their targets: by their [distance](RunStatistics::distance) beside the spread of
+    /// the outputs over rows if that is known, otherwise beside the size of the outputs. Outputs with a large mean are
+    /// near each target before they tell any two apart.
+    pub(super) fn has_fitted(&self) -> bool {
+        let spread = self.task.as_ref().and_then(|task| task.spread).unwrap_or(1.0);
+        let distance = self.statistics.map(|statistics| statistics.run().distance());
+        distance.is_some_and(|it| it.count() > 0 && it.mean() >= 0.0 && it.mean() < FITTED * spread)
+    }
+
+    /// Whether the loss [stagnates](RunStatistics::stagnates), with its fall measured from the lowest loss of any
+    /// outputs if that is known.
+    pub(super) fn stagnates(&self) -> bool {
+        let run = self.statistics.map(|statistics| statistics.run());
+        run.is_some_and(|run| run.stands_still(|loss| self.part(loss, STILL)) && !self.has_fitted())
+    }
+
+    /// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of
+    /// the best constant outputs, both above the lowest loss of any, after
+    /// [`patience`](crate::diagnosis::Thresholds::patience) losses. If that loss was not measured: whether the loss
+    /// [stagnates](Self::stagnates).
+    pub(super) fn learns_nothing(&self, run: &RunStatistics) -> bool {
+        let lines = &self.thresholds;
+        match (&self.task, self.chance()) {
+            (Some(_), Some(constant)) => {
+                let judged = run.recent_loss().count() >= lines.patience;
+                judged && run.recent_loss().mean() > self.part(constant, lines.learned)
+            }
+            (Some(_), None) => false,
+            (None, _) => self.stagnates(),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Jumps of the gradient's norm, and the harm that they do to the loss.
+
+use super::RunningMoments;
+
+/// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
+/// batch also has a large gradient and a high loss, but no lasting effect. Convention.
+const WORSE: u64 = 3;
+/// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this fraction
+/// of its decrease so far (the first loss minus the usual value). The value is conventional.
+const UNDONE: f64 = 0.1;
+
+/// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the loss is
+/// above `line` in three passes in a row after it.
+#[derive(Clone, Copy, Debug)]
+struct Wake {
+    /// The loss above which the jump counts as harmful.
+    line: f64,
+    /// The number of passes in a row after the jump with a loss above `line`.
+    worse: u64,
+}
+
+/// The jumps of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Jumps {
+    pub count: u64,
+    /// The number of jumps after which the loss stayed above its line for [`WORSE`] passes in a row.
+    pub harmful: u64,
+    wake: Option<Wake>,
+    /// The mean loss before the last jump; NaN before the first.
+    before: f64,
+}
+
+impl Default for Jumps {
+    fn default() -> Self {
+        Jumps { count: 0, harmful: 0, wake: None, before: f64::NAN }
+    }
+}
+
+impl Jumps {
+    /// Receives a jump. `loss` has the moments of the loss over about the last 30 passes, and `learned` is its decrease
+    /// so far.
+    pub fn jump(&mut self, loss: RunningMoments, learned: f64) {
+        self.count += 1;
+        let (usual, spread) = (loss.mean(), loss.standard_deviation());
+        let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
+        self.wake = Some(Wake { line, worse: 0 });
+        self.before = usual;
+    }
+
+    /// Receives the loss of a pass.
+    pub fn loss(&mut self, loss: f64) {
+        if let Some(Wake { line, worse }) = self.wake.take()
+            && (loss > line || loss.is_nan())
+        {
+            match worse + 1 {
+                WORSE => self.harmful += 1,
+                worse => self.wake = Some(Wake { line, worse }),
+            }
+        }
+    }
+
+    /// Whether `loss`, the mean over about 30 passes, is below that before the last jump.
+    pub fn has_healed(&self, loss: f64) -> bool {
+        self.wake.is_none() && loss < self.before
+    }
+}
