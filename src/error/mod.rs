@@ -271,10 +271,10 @@ pub enum Error {
         /// The state that the operation requires, or the call that must come before.
         needs: &'static str,
     },
-    /// A container that was given a layer it cannot hold, or a method of a model that does not suit its network.
+    /// A container that cannot hold a layer, or a loss or a method of a model that does not suit the network.
     #[error("{what} needs {needs}")]
     IncompatibleLayer {
-        /// The container or the method that refuses the layer or network.
+        /// The container, loss or method that refuses the layer or network.
         what: &'static str,
         /// The kind of layer or network that is required.
         needs: &'static str,

@@ -85,6 +85,7 @@ pub enum Reduction {
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
 /// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
+/// | `check_width` | accepts every width | some numbers of outputs cannot be trained: `evaluate` calls it, too |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
 ///
 /// [`DualLoss`] makes a loss from a function of one row, without a gradient, for a prototype.
@@ -104,7 +105,8 @@ pub trait Loss<T: Scalar>: Debug {
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
     /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
-    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`. [`Error::NonFinite`] for targets or
+    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`; those of
+    /// [`check_width`](Self::check_width). [`Error::NonFinite`] for targets or
     /// weights that are NaN or infinite. [`Error::Parameter`] for targets outside the loss's range, for its own
     /// parameters that `T` cannot hold, and under a mean for weights whose sum is not positive. An output that is not
     /// finite is no error: the loss is then not finite either.
@@ -128,6 +130,16 @@ pub trait Loss<T: Scalar>: Debug {
     /// Returns the number of target values of a row, for output rows of `width` values.
     fn target_width(&self, width: usize) -> usize {
         width
+    }
+
+    /// Refuses outputs of `width` values that the loss cannot train; the default accepts every width. A trainer calls
+    /// it when it is created.
+    ///
+    /// # Errors
+    /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. Those of
+    /// settings for another number of outputs, as [`evaluate`](Self::evaluate).
+    fn check_width(&self, _width: usize) -> Result<(), Error> {
+        Ok(())
     }
 
     /// The total weight of rows in a mean: the sum of their weights.
@@ -357,6 +369,14 @@ impl<T: Scalar> Mean<T> {
         let sum = self.sum.total();
         if sum.is_finite() { sum * self.share.factor } else { self.shared.total() }
     }
+}
+
+/// Returns [`Error::IncompatibleLayer`] for one output. The loss called `loss` compares the outputs of a row, of which
+/// there is one per class, with each other.
+fn require_classes(loss: &'static str, width: usize) -> Result<(), Error> {
+    let needs = "at least 2 outputs, one for each class; for two classes and 1 output use BinaryCrossEntropy, with the \
+                 targets 0 and 1 as `Target::Values`";
+    if width == 1 { Err(Error::IncompatibleLayer { what: loss, needs }) } else { Ok(()) }
 }
 
 /// Returns the class of the row with index `row` in `classes`. Refuses a class that is not below `width`.

@@ -213,6 +213,7 @@ pub fn entries() -> Vec<Entry> {
                 "loss::CrossEntropy::label_smoothing",
                 "loss::CrossEntropy::reduction",
                 "loss::CrossEntropy: Loss",
+                "loss::Loss::check_width",
                 "loss::Loss::evaluate",
                 "loss::Loss::total_weight",
             ],
@@ -232,6 +233,9 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     loss = loss.ignore_class(c.size());
                 }
+                let width = c.size();
+                let taken = Loss::<f32>::check_width(&loss, width).is_ok();
+                ensure(!taken || width != 1, || "cross-entropy of one output".into())?;
                 lost(c, Ok(loss), true)
             },
         ),
