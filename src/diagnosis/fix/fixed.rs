@@ -82,7 +82,8 @@ impl Fix {
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
     /// unless the change is `Network`, `Redraw`, `RedrawLayers` or `WithoutDecay` (of which it only redraws the
-    /// parameters); for others [`Change`] names the function that applies them.
+    /// parameters). For others [`Change`] names the function that applies them.
+    /// [`Trial::apply`](super::Trial::apply) applies them all.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
