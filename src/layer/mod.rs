@@ -178,6 +178,7 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
     message = "`{Self}` is not a layer of such numbers",
     label = "not a layer of such numbers",
     note = "a `Builder` becomes a network by `.build()?`",
+    note = "an activation is added by `.activation(Relu)`, a cell by `.recurrent(width, Lstm::new())`",
     note = "a `Result` gives its value by `?`"
 )]
 pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
