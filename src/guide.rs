@@ -2,6 +2,7 @@
 //!
 //! | page | task |
 //! | --- | --- |
+//! | [`csv_classifier`] | from a CSV file to a saved classifier that predicts |
 //! | [`from_pytorch`] | PyTorch's names beside those of this crate |
 //! | [`own_loop`] | write the training loop by hand |
 //! | [`sequences`] | give sequences: layouts, unequal length, masks, long series, dropout of a recurrence |
@@ -27,6 +28,8 @@ macro_rules! pages {
 }
 
 pages! {
+    #[cfg(feature = "safetensors")]
+    csv_classifier
     from_pytorch
     own_loop
     sequences

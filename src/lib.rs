@@ -45,6 +45,7 @@ mod number;
 pub mod random;
 mod scalar;
 mod size;
+mod type_name;
 
 // Numerics: matrix products, loops and threads; matrix norms; elementary functions.
 mod kernel;

@@ -19,7 +19,8 @@ use num_traits::{Float, NumAssign, NumCast};
     message = "`{Self}` is not a scalar",
     label = "not a scalar",
     note = "a float type of your own is registered by one line, which the page of `chainrule::Scalar` shows",
-    note = "`half::f16` and `half::bf16` are scalars with the feature `half`"
+    note = "`half::f16` and `half::bf16` are scalars with the feature `half`",
+    note = "where flat values `&[T]` are expected, give rows of their own, `Vec<Vec<T>>`, by `Dataset::from_rows`"
 )]
 #[allow(non_snake_case)]
 pub trait Scalar: Float + NumAssign + Debug + Send + Sync + 'static {

@@ -3,7 +3,7 @@
 use crate::{data, progress};
 use chainrule::{
     activation::Relu,
-    dataset::{Batch, Dataset},
+    dataset::{Batch, Dataset, Standardize},
     initializer::He,
     layer::{Linear, Sequential},
     loss::{CrossEntropy, Target},
@@ -45,6 +45,10 @@ pub fn report(file: &str, label: &str, short: bool) -> Result<(), Box<dyn Error>
     let train_data = Dataset::rows(table.width, &train.inputs, Target::Classes(&train.labels))?;
     let watched_data = Dataset::rows(table.width, &watched.inputs, Target::Classes(&watched.labels))?;
     let test_data = Dataset::rows(table.width, &test.inputs, Target::Classes(&test.labels))?;
+    // The scale is that of the training rows alone.
+    let scale = Standardize::fit(&train_data)?;
+    let [train_data, watched_data, test_data] = [train_data, watched_data, test_data].map(|data| scale.inputs(&data));
+    let (train_data, watched_data, test_data) = (train_data?, watched_data?, test_data?);
     let mut budget = GradientBudget::new();
     let mut batch = Batch::new(&train_data, 32);
     let first: Vec<usize> = (0..train_data.samples().min(32)).collect();

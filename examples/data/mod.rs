@@ -45,9 +45,7 @@ pub fn sunspots() -> Result<Vec<f64>, Box<dyn Error>> {
 /// A user's own table: a header, numbers, and a column of labels.
 pub fn table(path: &str, label: &str) -> Result<Table, Box<dyn Error>> {
     let text = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-    let mut table = read(path, &text, Some(label))?;
-    table.standardize();
-    Ok(table)
+    Ok(read(path, &text, Some(label))?)
 }
 
 /// Reads numbers and labels; without the name of a label column there is no header, and labels are in the last column.
@@ -118,19 +116,6 @@ fn read(file: &str, text: &[u8], label: Option<&str>) -> Result<Table, Malformed
 }
 
 impl Table {
-    /// Shifts and scales each column to mean 0 and variance 1.
-    fn standardize(&mut self) {
-        let rows = self.labels.len() as f64;
-        for column in 0..self.width {
-            let values = || self.inputs.iter().skip(column).step_by(self.width).map(|&v| f64::from(v));
-            let mean = values().sum::<f64>() / rows;
-            let deviation = (values().map(|v| (v - mean) * (v - mean)).sum::<f64>() / rows).sqrt().max(1e-12);
-            for value in self.inputs.iter_mut().skip(column).step_by(self.width) {
-                *value = ((f64::from(*value) - mean) / deviation) as f32;
-            }
-        }
-    }
-
     /// Splits the rows at random into two parts, the second with a fifth of them.
     pub fn split(&self, seed: u64) -> (Table, Table) {
         let mut order: Vec<usize> = (0..self.labels.len()).collect();

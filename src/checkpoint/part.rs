@@ -4,7 +4,8 @@ use super::mismatch;
 use crate::{
     error::Error,
     layer::{BranchScale, Fact, LayerSpec},
-    transform::{TransformSpec, spec::without_paths},
+    transform::TransformSpec,
+    type_name::without_paths,
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},

@@ -28,7 +28,9 @@ mod words;
 pub use cause::Cause;
 pub use examine::Diagnosis;
 pub use finding::{Finding, Severity};
-pub use fix::{Behind, Change, Fix, FixContext, FixedNetwork, Trial, TrialOutcome, TrialReport, suggest_fixes};
+pub use fix::{
+    Behind, Change, Fix, FixContext, FixedNetwork, FixedRun, Healed, Trial, TrialOutcome, TrialReport, suggest_fixes,
+};
 #[doc(hidden)]
 pub use health::input_width;
 pub use health::{check_parameters, expect_healthy, first_check};

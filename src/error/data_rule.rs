@@ -1,4 +1,5 @@
-use alloc::string::String;
+use super::Error;
+use alloc::{boxed::Box, string::String};
 
 /// A rule of data sets, with the value that breaks it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -157,6 +158,12 @@ pub enum DataRule {
         column: usize,
         /// The value that is not finite.
         found: f64,
+    },
+    /// Validation data that does not fit the network or the loss, or cannot be read.
+    #[error("in the validation data: {reason}")]
+    Validation {
+        /// The error, with the sample of the validation data, if it is about one.
+        reason: Box<Error>,
     },
     /// A series with fewer rows than one window and its target need.
     #[error("the series has {rows} rows, but a window and its target take {needed}; shorten the window")]

@@ -14,6 +14,7 @@ pub use rank_rule::RankRule;
 pub use registry_rule::RegistryRule;
 pub(crate) use require::{require, require_length, require_multiple};
 
+use crate::type_name::without_paths;
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use message::{Product, checkpoint_remedy, layer_name, length_remedy, nearest_names, target_remedy};
 
@@ -271,18 +272,18 @@ pub enum Error {
         /// The state that the operation requires, or the call that must come before.
         needs: &'static str,
     },
-    /// A container that was given a layer it cannot hold, or a method of a model that does not suit its network.
+    /// A container that cannot hold a layer, or a loss or a method of a model that does not suit the network.
     #[error("{what} needs {needs}")]
     IncompatibleLayer {
-        /// The container or the method that refuses the layer or network.
+        /// The container, loss or method that refuses the layer or network.
         what: &'static str,
         /// The kind of layer or network that is required.
         needs: &'static str,
     },
     /// A custom layer, cell, activation or initializer, which the crate cannot build from a layer spec alone.
     #[error(
-        "{path} ({kind}) is a custom part: it cannot be built from its description alone; register it in a \
-         `network::Registry` and build with that"
+        "{path} ({}) is a custom part; register it in a `network::Registry` (`build_with`, `load_registered`)",
+        without_paths(kind)
     )]
     CustomPart {
         /// The path of the part in the network; `an initializer` for one outside a network.

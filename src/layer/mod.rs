@@ -1,6 +1,8 @@
 //! Layers: the contract, and the layers without recurrence.
 
-use crate::{batch_shape::BatchShape, block::Block, compiled::Workspace, error::Error, scalar::Scalar};
+use crate::{
+    batch_shape::BatchShape, block::Block, compiled::Workspace, error::Error, scalar::Scalar, type_name::saved_name,
+};
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Debug;
 use rand_core::Rng;
@@ -178,6 +180,7 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
     message = "`{Self}` is not a layer of such numbers",
     label = "not a layer of such numbers",
     note = "a `Builder` becomes a network by `.build()?`",
+    note = "an activation is added by `.activation(Relu)`, a cell by `.recurrent(width, Lstm::new())`",
     note = "a `Result` gives its value by `?`"
 )]
 pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
@@ -286,10 +289,11 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     }
 
     /// Returns the layer's kind and settings as data, from which it can be saved and built again. The default is
-    /// [`LayerSpec::Custom`] with the name of the type and the `Debug` text as settings.
+    /// [`LayerSpec::Custom`] with the name of the type, without the scalar `T` among its arguments, and the `Debug`
+    /// text as settings.
     fn spec(&self) -> LayerSpec {
         let settings = alloc::format!("{self:?}");
-        LayerSpec::Custom { kind: core::any::type_name::<Self>().into(), dims: self.dims(), settings }
+        LayerSpec::Custom { kind: saved_name::<Self, T>(), dims: self.dims(), settings }
     }
 
     /// Runs [`backward`](Self::backward), and updates the parameters `w` by `step`: plain gradient descent, or a chain

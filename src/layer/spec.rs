@@ -98,8 +98,8 @@ macro_rules! layer_spec {
             )+)*
             /// A custom layer.
             Custom {
-                /// The name of the layer's type without its path. A [`Registry`](crate::network::Registry) holds the
-                /// layer under this name.
+                /// The name of the layer's type, without the scalar among its arguments. A
+                /// [`Registry`](crate::network::Registry) holds the layer under this name, without its path.
                 kind: String,
                 /// The widths and the number of parameters of the layer.
                 dims: Dims,

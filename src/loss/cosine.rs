@@ -39,6 +39,7 @@ impl CosineDistance {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let width = rows.width;
+        Loss::<T>::check_width(self, width)?;
         let target = rows.values("CosineDistance", width)?;
         let share = rows.total(1).share(self.reduction)?;
         let half = scalar::<T>(0.5);
@@ -66,6 +67,12 @@ impl CosineDistance {
 
 impl<T: Scalar> Loss<T> for CosineDistance {
     own_evaluate!(CosineDistance);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        let needs = "at least 2 outputs, as a single number has no direction but its sign; for 1 output use \
+                     MeanSquaredError";
+        if width == 1 { Err(Error::IncompatibleLayer { what: "CosineDistance", needs }) } else { Ok(()) }
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction

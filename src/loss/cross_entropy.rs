@@ -3,7 +3,7 @@
 use super::{
     Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of,
     each_value::{EachValue, evaluate},
-    own_evaluate, reduction_setter, total_weight,
+    own_evaluate, reduction_setter, require_classes, total_weight,
 };
 use crate::{
     error::{Error, require, require_length},
@@ -124,10 +124,8 @@ impl CrossEntropy {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let width = rows.width;
-        if !self.weights.is_empty() {
-            require_length("class weights", width, self.weights.len())?;
-            check_weights::<T>("a class weight", &self.weights)?;
-        }
+        Loss::<T>::check_width(self, width)?;
+        check_weights::<T>("a class weight", &self.weights)?;
         let (kept, spread) = (scalar::<T>(1.0 - self.smoothing), scalar::<T>(self.smoothing / width as f64));
         let (target, mut counted) = (rows.target, Total::new());
         match target {
@@ -191,6 +189,11 @@ impl CrossEntropy {
 
 impl<T: Scalar> Loss<T> for CrossEntropy {
     own_evaluate!(CrossEntropy);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        require_classes("CrossEntropy", width)?;
+        if self.weights.is_empty() { Ok(()) } else { require_length("class weights", width, self.weights.len()) }
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction
@@ -288,6 +291,10 @@ impl BinaryCrossEntropy {
 
 impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     own_evaluate!(BinaryCrossEntropy);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        EachValue::<T>::check(self, width)
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction

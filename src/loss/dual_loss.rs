@@ -1,6 +1,6 @@
 //! A loss without a gradient of its own: dual numbers compute it.
 
-use super::{Loss, Reduction, Rows, Target, check_finite, class_of};
+use super::{Loss, Reduction, Rows, Target, check_finite, class_of, require_classes};
 use crate::{error::Error, math::dual::Dual, scalar::Scalar};
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -84,6 +84,7 @@ impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
         dy: &mut [T],
     ) -> Result<T, Error> {
         let rows = Rows::new(width, y, target, row_weights, dy)?;
+        Loss::<T>::check_width(self, width)?;
         let (in_row, classes) = (self.loss.target_width(width), self.loss.takes_classes());
         let labels = if classes { rows.classes("DualLoss")? } else { &[] };
         let values = if classes { &[] } else { rows.values("DualLoss", in_row)? };
@@ -115,6 +116,10 @@ impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
 
     fn reduction(&self) -> Reduction {
         self.reduction
+    }
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        if self.loss.takes_classes() { require_classes("DualLoss", width) } else { Ok(()) }
     }
 
     fn target_width(&self, width: usize) -> usize {

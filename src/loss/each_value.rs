@@ -140,6 +140,10 @@ impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
         self.0.reduction()
     }
 
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        self.0.check(width)
+    }
+
     fn target_width(&self, width: usize) -> usize {
         width.saturating_mul(2)
     }

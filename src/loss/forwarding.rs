@@ -27,6 +27,9 @@ macro_rules! delegate {
             fn target_width(&self, width: usize) -> usize {
                 (**self).target_width(width)
             }
+            fn check_width(&self, width: usize) -> Result<(), Error> {
+                (**self).check_width(width)
+            }
             fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
                 (**self).total_weight(width, target, row_weights)
             }

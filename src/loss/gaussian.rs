@@ -91,8 +91,7 @@ impl GaussianNll {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let width = rows.width;
-        let (what, expected) = ("the width of an output for GaussianNll", "even: means, then logarithms of variances");
-        require(width.is_multiple_of(2), what, expected, width as f64)?;
+        Loss::<T>::check_width(self, width)?;
         let n = width / 2;
         let target = rows.values("GaussianNll", n)?;
         let share = rows.total(n).share(self.reduction)?;
@@ -113,6 +112,11 @@ impl GaussianNll {
 
 impl<T: Scalar> Loss<T> for GaussianNll {
     own_evaluate!(GaussianNll);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        let (what, expected) = ("the width of an output for GaussianNll", "even: means, then logarithms of variances");
+        require(width.is_multiple_of(2), what, expected, width as f64)
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction

@@ -1,6 +1,6 @@
 //! Losses of logarithms of probabilities.
 
-use super::{Loss, Reduction, Rows, check_finite, class_of, own_evaluate, reduction_setter};
+use super::{Loss, Reduction, Rows, check_finite, class_of, own_evaluate, reduction_setter, require_classes};
 use crate::{
     error::{Error, require},
     math,
@@ -31,6 +31,7 @@ impl KlDivergence {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let width = rows.width;
+        Loss::<T>::check_width(self, width)?;
         let target = rows.values("KlDivergence", width)?;
         let share = rows.total(1).share(self.reduction)?;
         rows.evaluate(share, |row, weight, y, dy, mean| {
@@ -51,6 +52,10 @@ impl KlDivergence {
 
 impl<T: Scalar> Loss<T> for KlDivergence {
     own_evaluate!(KlDivergence);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        require_classes("KlDivergence", width)
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction
@@ -80,6 +85,7 @@ impl NegativeLogLikelihood {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let width = rows.width;
+        Loss::<T>::check_width(self, width)?;
         let classes = rows.classes("NegativeLogLikelihood")?;
         let share = rows.total(1).share(self.reduction)?;
         rows.evaluate(share, |row, weight, y, dy, mean| {
@@ -94,6 +100,10 @@ impl NegativeLogLikelihood {
 
 impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
     own_evaluate!(NegativeLogLikelihood);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        require_classes("NegativeLogLikelihood", width)
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction

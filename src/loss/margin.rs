@@ -1,6 +1,6 @@
 //! The hinge loss of classes.
 
-use super::{Loss, Reduction, Rows, class_of, own_evaluate, reduction_setter};
+use super::{Loss, Reduction, Rows, class_of, own_evaluate, reduction_setter, require_classes};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, scalar, to_f64},
@@ -52,6 +52,7 @@ impl MultiMargin {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let width = rows.width;
+        Loss::<T>::check_width(self, width)?;
         let classes = rows.classes("MultiMargin")?;
         let margin = scalar::<T>(self.margin);
         let total = rows.total(1);
@@ -85,6 +86,10 @@ impl MultiMargin {
 
 impl<T: Scalar> Loss<T> for MultiMargin {
     own_evaluate!(MultiMargin);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        require_classes("MultiMargin", width)
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction

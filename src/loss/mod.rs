@@ -12,6 +12,7 @@ mod gaussian;
 mod likelihood;
 mod margin;
 mod own;
+mod rows;
 
 pub use cosine::CosineDistance;
 pub use count::PoissonNll;
@@ -23,13 +24,12 @@ pub use focal::Focal;
 pub use gaussian::GaussianNll;
 pub use likelihood::{KlDivergence, NegativeLogLikelihood};
 pub use margin::MultiMargin;
+pub use rows::Rows;
 
-use crate::{
-    error::{Error, require_length},
-    scalar::{Scalar, is_narrow, scalar, to_f64},
-};
+use crate::{error::Error, scalar::Scalar};
 use core::fmt::Debug;
 use own::{own_evaluate, reduction_setter};
+use rows::{Total, check_finite, class_of, require_classes, total_weight};
 
 /// The targets of the rows of an output: classes or values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,24 +57,32 @@ pub enum Reduction {
 /// A loss of an output and its targets, and its gradient with respect to the output.
 ///
 /// ```
-/// use chainrule::{Error, Scalar, scalar, testing::{Losses, loss_laws}};
-/// use chainrule::loss::{Loss, MeanSquaredError, Reduction, Target};
-/// /// Another loss, times a factor.
+/// use chainrule::{Error, Scalar, testing::{Losses, loss_laws}};
+/// use chainrule::loss::{Loss, Reduction, Rows, Target};
+/// /// `Σ log(2 cosh(y − t))` over the outputs of a row, and the mean over rows.
 /// #[derive(Debug)]
-/// struct Times(f64, MeanSquaredError);
-/// impl<T: Scalar> Loss<T> for Times {
+/// struct LogCosh;
+/// impl<T: Scalar> Loss<T> for LogCosh {
 ///     fn evaluate(&self, n: usize, y: &[T], t: Target<T>, rows: Option<&[T]>, dy: &mut [T]) -> Result<T, Error> {
-///         let (factor, loss) = (scalar::<T>(self.0), self.1.evaluate(n, y, t, rows, dy)?);
-///         dy.iter_mut().for_each(|dy| *dy *= factor);
-///         Ok(factor * loss)
+///         let rows = Rows::new(n, y, t, rows, dy)?; // checks lengths and weights
+///         rows.reduce_values("LogCosh", n, Reduction::Mean, |y, t, dy| {
+///             let mut sum = T::zero();
+///             for (i, (&y, &t)) in y.iter().zip(t).enumerate() {
+///                 let (d, apart) = (y - t, (y - t).abs());
+///                 sum += apart + (-(apart + apart)).exp().ln_1p();
+///                 dy[i] = d.tanh();
+///             }
+///             Ok(sum)
+///         })
 ///     }
 ///     fn reduction(&self) -> Reduction {
-///         Loss::<T>::reduction(&self.1)
+///         Reduction::Mean
 ///     }
 /// }
-/// let loss = Times(0.5, MeanSquaredError::new());
-/// loss_laws(Losses { single: &loss, double: &loss, dual: &loss }, 0).unwrap();
+/// loss_laws(Losses { single: &LogCosh, double: &LogCosh, dual: &LogCosh }, 0).unwrap();
 /// ```
+///
+/// [`Rows`] makes the checks and the reduction that the laws ask for.
 ///
 /// # Required
 /// `evaluate` computes the loss and its gradient. `reduction` states whether it is a mean or a sum over rows: a trainer
@@ -85,6 +93,7 @@ pub enum Reduction {
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
 /// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
+/// | `check_width` | accepts every width | some numbers of outputs cannot be trained: `evaluate` calls it, too |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
 ///
 /// [`DualLoss`] makes a loss from a function of one row, without a gradient, for a prototype.
@@ -104,7 +113,8 @@ pub trait Loss<T: Scalar>: Debug {
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
     /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
-    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`. [`Error::NonFinite`] for targets or
+    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`; those of
+    /// [`check_width`](Self::check_width). [`Error::NonFinite`] for targets or
     /// weights that are NaN or infinite. [`Error::Parameter`] for targets outside the loss's range, for its own
     /// parameters that `T` cannot hold, and under a mean for weights whose sum is not positive. An output that is not
     /// finite is no error: the loss is then not finite either.
@@ -130,6 +140,16 @@ pub trait Loss<T: Scalar>: Debug {
         width
     }
 
+    /// Refuses outputs of `width` values that the loss cannot train; the default accepts every width. A trainer calls
+    /// it when it is created.
+    ///
+    /// # Errors
+    /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. Those of
+    /// settings for another number of outputs, as [`evaluate`](Self::evaluate).
+    fn check_width(&self, _width: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The total weight of rows in a mean: the sum of their weights.
     ///
     /// The means of parts of a batch are combined into the mean of the batch with these weights. It is an `f64`, since
@@ -141,14 +161,6 @@ pub trait Loss<T: Scalar>: Debug {
         };
         total_weight(rows, row_weights)
     }
-}
-
-/// Returns the sum of the weights of `rows` rows. Without `row_weights` each weight is 1.
-fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> f64 {
-    let Some(weights) = row_weights else { return rows as f64 };
-    let mut sum = Sum::new();
-    weights.iter().for_each(|&weight| sum.add(to_f64(weight)));
-    sum.total()
 }
 
 /// A compensated sum: it keeps the rounding error of each addition (Neumaier 1974).
@@ -173,203 +185,5 @@ impl<T: Scalar> Sum<T> {
     /// is not finite.
     pub(crate) fn total(self) -> T {
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
-    }
-}
-
-/// The arguments of [`Loss::evaluate`], whose lengths are checked, except that of the targets.
-pub(crate) struct Rows<'a, T> {
-    /// The number of rows.
-    rows: usize,
-    /// The number of values of a row of the output.
-    width: usize,
-    /// The output, \[rows, width\].
-    y: &'a [T],
-    target: Target<'a, T>,
-    /// The weight of each row; `None` for weights of 1.
-    weights: Option<&'a [T]>,
-    /// Out: the gradient with respect to `y`.
-    dy: &'a mut [T],
-}
-
-impl<'a, T: Scalar> Rows<'a, T> {
-    /// Collects the arguments of [`Loss::evaluate`].
-    ///
-    /// # Errors
-    /// [`Error::Empty`] without rows or for a `width` of 0; [`Error::Length`] unless `y`, `weights` and `dy` have the
-    /// same rows; [`Error::NonFinite`] for a weight that is not finite.
-    pub(crate) fn new(
-        width: usize,
-        y: &'a [T],
-        target: Target<'a, T>,
-        weights: Option<&'a [T]>,
-        dy: &'a mut [T],
-    ) -> Result<Self, Error> {
-        let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
-        require_length("output", rows * width, y.len())?;
-        require_length("gradient of the output", y.len(), dy.len())?;
-        if let Some(weights) = weights {
-            require_length("row weights", rows, weights.len())?;
-            check_finite("row weights", 0, weights)?;
-        }
-        Ok(Rows { rows, width, y, target, weights, dy })
-    }
-
-    /// Returns the weight of a row: 1 if no weights are given.
-    fn weight(&self, row: usize) -> T {
-        self.weights.map_or(T::one(), |weights| weights[row])
-    }
-
-    /// Returns the sum of the weights of all rows times `factor`, the number of losses per row.
-    fn total(&self, factor: usize) -> Total<T> {
-        let mut total = Total::new();
-        (0..self.rows).for_each(|row| total.add(self.weight(row)));
-        Total { sum: total.sum, wide: total.wide * factor as f64, factor }
-    }
-
-    /// Returns the target values, \[rows, `width`\]. Refuses targets that are classes, with an error that names the
-    /// loss `loss`, and another number of values.
-    fn values(&self, loss: &'static str, width: usize) -> Result<&'a [T], Error> {
-        let Target::Values(values) = self.target else {
-            return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
-        };
-        require_length("targets", self.rows.saturating_mul(width), values.len()).map(|()| values)
-    }
-
-    /// Returns the target classes, one per row. Refuses targets that are values, with an error that names the loss
-    /// `loss`, and another number of classes.
-    fn classes(&self, loss: &'static str) -> Result<&'a [usize], Error> {
-        let Target::Classes(classes) = self.target else {
-            return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
-        };
-        require_length("targets", self.rows, classes.len()).map(|()| classes)
-    }
-
-    /// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` adds the loss of one row to the mean
-    /// and writes its gradient, given the row's index, weight and output. `share` is the factor on the loss of each
-    /// value. A row of weight 0 is not read, and has the gradient 0.
-    fn evaluate(
-        self,
-        share: Share<T>,
-        mut of: impl FnMut(usize, T, &[T], &mut [T], &mut Mean<T>) -> Result<(), Error>,
-    ) -> Result<T, Error> {
-        let (width, mut mean) = (self.width, Mean::new(share));
-        for row in 0..self.rows {
-            let own = row * width..(row + 1) * width;
-            let (y, dy) = (&self.y[own.clone()], &mut self.dy[own]);
-            match self.weights.map_or(T::one(), |weights| weights[row]) {
-                weight if weight.is_zero() => dy.fill(T::zero()),
-                weight => of(row, weight, y, dy, &mut mean)?,
-            }
-        }
-        Ok(mean.total())
-    }
-}
-
-/// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
-/// `wide`; otherwise it is `sum`, usually of the weights of the rows, times `factor`, the number of losses per row.
-struct Total<T> {
-    sum: Sum<T>,
-    wide: f64,
-    factor: usize,
-}
-
-impl<T: Scalar> Total<T> {
-    fn new() -> Self {
-        Total { sum: Sum::new(), wide: 0.0, factor: 1 }
-    }
-
-    fn add(&mut self, weight: T) {
-        if is_narrow::<T>() {
-            self.wide += to_f64(weight);
-        } else {
-            self.sum.add(weight);
-        }
-    }
-
-    /// Returns the total weight.
-    fn to_f64(&self) -> f64 {
-        if is_narrow::<T>() { self.wide } else { to_f64(self.sum.total()) * self.factor as f64 }
-    }
-
-    /// Returns the factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Refuses, under a
-    /// mean, a total weight that is not positive, or whose inverse is 0 or infinite.
-    fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
-        if reduction == Reduction::Sum {
-            return Ok(Share { factor: T::one(), wide: 1.0 });
-        }
-        let narrow = is_narrow::<T>();
-        let total = if narrow { T::one() } else { self.sum.total() * scalar(self.factor as f64) };
-        let wide = if narrow { self.wide } else { to_f64(total) };
-        let share = Share { factor: total.recip(), wide: wide.recip() };
-        // The inverse of a sum at the ends of the format is 0 or infinite.
-        if wide > 0.0 && share.factor.is_finite() && !share.factor.is_zero() && share.wide.is_finite() {
-            Ok(share)
-        } else {
-            let what = "the sum of the row weights under a mean";
-            Err(Error::Parameter { what, expected: "positive, and with an inverse in the number format", found: wide })
-        }
-    }
-}
-
-/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats such as `f16`
-/// use `wide`, others `factor`.
-#[derive(Clone, Copy)]
-struct Share<T> {
-    factor: T,
-    wide: f64,
-}
-
-impl<T: Scalar> Share<T> {
-    /// Returns `weight · factor · x`.
-    fn of(&self, weight: T, x: T) -> T {
-        if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
-    }
-}
-
-/// A weighted sum of losses: `share · Σ weight · value`, or `Σ share · weight · value` if the first sum
-/// overflows.
-struct Mean<T> {
-    sum: Sum<T>,
-    shared: Sum<T>,
-    wide: f64,
-    share: Share<T>,
-}
-
-impl<T: Scalar> Mean<T> {
-    fn new(share: Share<T>) -> Self {
-        Mean { sum: Sum::new(), shared: Sum::new(), wide: 0.0, share }
-    }
-
-    /// Adds `weight · value`.
-    fn add(&mut self, weight: T, value: T) {
-        if is_narrow::<T>() {
-            self.wide += to_f64(weight) * to_f64(value);
-        } else {
-            self.sum.add(weight * value);
-            self.shared.add(weight * self.share.factor * value);
-        }
-    }
-
-    fn total(self) -> T {
-        if is_narrow::<T>() {
-            return scalar(self.wide * self.share.wide);
-        }
-        let sum = self.sum.total();
-        if sum.is_finite() { sum * self.share.factor } else { self.shared.total() }
-    }
-}
-
-/// Returns the class of the row with index `row` in `classes`. Refuses a class that is not below `width`.
-fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error> {
-    let class = classes[row];
-    if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
-}
-
-/// Refuses values that are NaN or infinite. The error calls the first of them `what`, and gives `first` plus its index
-/// in `values`.
-fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),
-        None => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         kind::{ActivationDispatch, CellVisitor},
     },
     scalar::Scalar,
-    transform::spec::without_paths,
+    type_name::without_paths,
 };
 use alloc::{
     boxed::Box,

@@ -7,6 +7,7 @@ use crate::{
     kernel::fused::{Fused, fused, fused_mut},
     layer::{Layer, hold},
     scalar::Scalar,
+    type_name::{saved_name, without_argument},
 };
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{fmt::Debug, ops::Range};
@@ -354,9 +355,10 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     }
 
     /// Returns the kind and the settings of the cell as data. The default is [`CellKind::Custom`] with the name of the
-    /// type and the `Debug` text as settings.
+    /// type, without `f32` and `f64` among its arguments, and the `Debug` text as settings.
     fn kind(&self) -> CellKind {
-        CellKind::Custom { name: core::any::type_name::<Self>().into(), settings: alloc::format!("{self:?}") }
+        let name = without_argument(&saved_name::<Self, f32>(), core::any::type_name::<f64>());
+        CellKind::Custom { name, settings: alloc::format!("{self:?}") }
     }
 
     /// Returns the layer of this cell as a trait object. Sealed: for a cell of this crate, this crate compiles the

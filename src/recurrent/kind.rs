@@ -6,7 +6,7 @@ use super::{cell::Cell, list::cells};
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor, Identity},
     block::Gate,
-    transform::spec::without_paths,
+    type_name::without_paths,
 };
 use alloc::string::String;
 #[cfg(feature = "proptest")]

@@ -1,6 +1,9 @@
 //! A run: epochs, validation, early stopping.
 
-use super::{Epoch, FitOptions, Progress, Run, Step, Trainer, options::OnStep, parts::Reader, step::Updated, trace};
+use super::{
+    Epoch, FitOptions, Progress, Run, Step, Trainer, check::of_validation, options::OnStep, parts::Reader,
+    step::Updated, trace,
+};
 #[cfg(doc)]
 use crate::error::DataRule;
 use crate::{
@@ -14,7 +17,6 @@ use crate::{
     monitor::{Event, GradientMonitor},
     scalar::Scalar,
     transform::{GradientTransform, Outcome},
-    workspace::check_inputs,
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
@@ -65,7 +67,8 @@ struct Observers<'a, 'f, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Trains for one run: the epochs of the settings, or the rest of an interrupted run.
+    /// Trains for one run: the epochs of the settings, or the rest of an interrupted run. The width of the data and the
+    /// targets of all samples are checked before the first update.
     ///
     /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
     /// end. A run is finished after all epochs, by early stopping, or if a monitor
@@ -89,10 +92,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.fit_with(data, FitOptions::new())
     }
 
-    /// Trains for one run, as [`fit`](Self::fit), with validation data, a monitor and callbacks.
+    /// Trains for one run, as [`fit`](Self::fit), with validation data, a monitor and callbacks. All validation data is
+    /// checked before the first update, except inputs in files.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit); those of [`evaluate`](Self::evaluate) on the validation data;
+    /// Those of [`fit`](Self::fit). [`DataRule::Validation`] with those of [`evaluate`](Self::evaluate) on the
+    /// validation data; [`Error::NothingCounts`] where all its rows are masked or of an ignored class.
     /// [`Error::InvalidState`] for early stopping without validation data.
     ///
     /// # Panics
@@ -153,7 +158,7 @@ impl<T: Scalar> Run<'_, T> {
             let _span = trace::epoch_span(self.progress.epochs + 1);
             let Some(mut epoch) = self.epoch(reader, &mut observers)? else { break };
             if let Some(data) = validation {
-                let own = self.evaluate("validation", data);
+                let own = self.evaluate("validation", data).map_err(of_validation);
                 // Early stopping and rates depend on the loss, so ranks must have the same.
                 epoch.validation = Some(self.settle(own, |validation| {
                     let mut result = Fingerprint::default();
@@ -278,10 +283,11 @@ impl<T: Scalar> Run<'_, T> {
                 needs: "validation data: `fit_with` and `FitOptions::validation`",
             });
         }
-        // Invalid inputs are found at the start, not when their batch is reached.
+        // Invalid data is found at the start, not when its batch is reached.
         let Layout { samples, steps, .. } = data.layout();
         let last_steps = (steps - 1) % self.pass_steps(steps) + 1;
-        let checked = check_inputs(self.workspace, data).and_then(|()| self.check_last_passes(samples, last_steps));
+        let checked = self.check_all(data, observers.validation);
+        let checked = checked.and_then(|()| self.check_last_passes(samples, last_steps));
         self.settle(checked, |()| Fingerprint::default())?;
         let mut batch = Batch::new(data, self.settings.batch_size);
         if self.finished() && self.settings.epochs > 0 {

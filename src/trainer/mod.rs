@@ -18,6 +18,7 @@
 //! ```
 
 mod agreement;
+mod check;
 mod config;
 mod data_parallel;
 mod epoch;
@@ -186,7 +187,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::Parameter`] for a `batch_size`, `accumulation_steps`, `patience`, `shuffle_block` or window of 0, or a
     /// `min_delta` that is negative or not finite. With a [`Truncation`]:
     /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for a layer that reads later steps
-    /// or changes the steps; [`Error::InvalidState`] for accumulation. The errors of
+    /// or changes the steps; [`Error::InvalidState`] for accumulation. Those of [`Loss::check_width`], such as for
+    /// [`CrossEntropy`](crate::loss::CrossEntropy) and a network of one output. The errors of
     /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &T::initialize(&network, settings.seed)?)?;
@@ -224,6 +226,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
         let mut workspace = Workspace::new(network, BatchShape::batch(batch))?;
+        loss.check_width(workspace.dims().output)?;
         #[cfg(feature = "std")]
         workspace.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;

@@ -54,7 +54,7 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { validation: None, monitor: None, on_epoch: None, on_step: None }
     }
 
-    /// Sets the data for validation after each epoch.
+    /// Sets the data for validation after each epoch. A fit checks it before the first update.
     #[must_use]
     pub fn validation(self, data: &'a dyn Source<T>) -> Self {
         FitOptions { validation: Some(data), ..self }

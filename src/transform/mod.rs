@@ -34,6 +34,7 @@ use crate::{
     block::{Block, Blocks, Role},
     error::{Error, require},
     scalar::{Scalar, least_normal, scalar},
+    type_name::saved_name,
 };
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
@@ -299,10 +300,10 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Returns the transform as data, with one entry for each transform of a chain. A checkpoint stores the entries;
     /// loading compares them with those of the present chain.
     ///
-    /// The default identifies a transform by the name of its type, its position in the chain and the length of its
-    /// state.
+    /// The default identifies a transform by the name of its type, without `T` among its arguments, its position in the
+    /// chain and the length of its state.
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        vec![TransformSpec::unstated(core::any::type_name::<Self>(), self.state_len(blocks))]
+        vec![TransformSpec::unstated(&saved_name::<Self, T>(), self.state_len(blocks))]
     }
 
     /// Visits the transforms of a chain in order. A transform that is no chain visits itself. Sealed.

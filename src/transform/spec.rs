@@ -1,5 +1,6 @@
 //! Transforms as data.
 
+use crate::type_name::without_paths;
 use alloc::{
     format,
     string::{String, ToString},
@@ -73,24 +74,4 @@ impl TransformSpec {
             false => format!("{} {{ {} }}", self.kind, self.layout),
         }
     }
-}
-
-/// Returns a type's name without the paths of its parts: `B<D>` for `a::B<c::D>`.
-pub(crate) fn without_paths(name: &str) -> String {
-    let mut short = String::with_capacity(name.len());
-    let mut word = 0;
-    let mut rest = name;
-    while let Some(next) = rest.chars().next() {
-        if let Some(after) = rest.strip_prefix("::") {
-            short.truncate(word);
-            rest = after;
-            continue;
-        }
-        short.push(next);
-        if !(next.is_alphanumeric() || next == '_') {
-            word = short.len();
-        }
-        rest = &rest[next.len_utf8()..];
-    }
-    short
 }

@@ -1,7 +1,7 @@
 //! Every bad input of the public API is refused with a typed error that says what was expected and what came.
 
 use chainrule::{
-    BatchShape, Blocks, DataRule, Error, Layer,
+    BatchShape, Blocks, DataRule, Error, Layer, Scalar,
     activation::Tanh,
     dataset::{Batch, Dataset},
     layer::{
@@ -9,12 +9,12 @@ use chainrule::{
         initialize,
     },
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
-        MeanSquaredError, MultiMargin, Pinball, PoissonNll, SmoothL1, Target,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, DualLoss, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, RowLoss, SmoothL1, Target,
     },
     metrics::accuracy,
     recurrent::{Bidirectional, Elman, Lstm, Recurrent},
-    trainer::{TrainConfig, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon,
         NAdam, Optimizer, Outcome, ParameterGroups, Penalty, RAdam, ReduceOnPlateau, RmsProp, Schedule,
@@ -546,6 +546,136 @@ fn data_and_batches() {
     refuses!(batch.gather(&others, &[0], false), Error::InvalidState { .. }, ["other data", "Batch::new"]);
 }
 
+/// The softmax of one output is 1 whatever the output, so a loss that compares outputs has nothing to learn from.
+#[test]
+fn losses_over_classes_with_one_output() {
+    #[derive(Debug)]
+    struct Margin;
+    impl RowLoss for Margin {
+        fn row<T: Scalar>(&self, y: &[T], _target: Target<'_, T>) -> T {
+            y[0]
+        }
+        fn takes_classes(&self) -> bool {
+            true
+        }
+    }
+    let of_classes: [(Box<dyn Loss<f64>>, &str); 6] = [
+        (Box::new(CrossEntropy::new()), "BinaryCrossEntropy"),
+        (Box::new(KlDivergence::new()), "BinaryCrossEntropy"),
+        (Box::new(NegativeLogLikelihood::new()), "BinaryCrossEntropy"),
+        (Box::new(MultiMargin::new()), "BinaryCrossEntropy"),
+        (Box::new(DualLoss::new(Margin)), "BinaryCrossEntropy"),
+        (Box::new(CosineDistance::new()), "MeanSquaredError"),
+    ];
+    let trainer = |width, loss: &dyn Loss<f64>| {
+        let network = Sequential::<f64>::input(2).linear(width).build()?;
+        Trainer::new(network, loss, Sgd::new(0.1), TrainConfig::default()).map(|_| ())
+    };
+    for (loss, remedy) in of_classes {
+        for target in [Target::Classes(&[0, 0]), Target::Values(&[1.0, 1.0])] {
+            let found = loss.evaluate(1, &[0.5, 2.0], target, None, &mut [0.0; 2]);
+            refuses!(found, Error::IncompatibleLayer { .. }, ["at least 2 outputs", remedy]);
+        }
+        assert_eq!(trainer(2, &*loss), Ok(()), "{loss:?}");
+        refuses!(trainer(1, &*loss), Error::IncompatibleLayer { .. }, ["at least 2 outputs", remedy]);
+    }
+    let of_values: [Box<dyn Loss<f64>>; 4] = [
+        Box::new(BinaryCrossEntropy::new()),
+        Box::new(Focal::new(2.0).unwrap()),
+        Box::new(PoissonNll::new()),
+        Box::new(MeanSquaredError::new()),
+    ];
+    for loss in of_values {
+        assert_eq!(trainer(1, &*loss), Ok(()), "{loss:?}");
+    }
+    // Settings for another number of outputs are found there, too.
+    let weighted = CrossEntropy::new().class_weights(&[1.0, 2.0, 3.0]).unwrap();
+    refuses!(trainer(2, &weighted), Error::Length { .. }, ["class weights", "2", "3"]);
+    refuses!(trainer(3, &GaussianNll::new()), Error::Parameter { .. }, ["GaussianNll", "even"]);
+}
+
+/// Returns the error of a fit with early bad data; fails if an update was made before it.
+fn refused_at_start<C: Loss<f64>>(loss: C, data: &Dataset<'_, f64>, validation: &Dataset<'_, f64>) -> Error {
+    let network = Sequential::<f64>::input(data.width()).linear(3).build().unwrap();
+    let settings = TrainConfig { batch_size: 2, shuffle: false, epochs: 1, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, loss, Sgd::new(0.1), settings).unwrap();
+    let before = trainer.parameters().to_vec();
+    let error = trainer.fit_with(data, FitOptions::new().validation(validation)).unwrap_err();
+    assert_eq!(trainer.parameters(), before, "{error}: found after an update");
+    error
+}
+
+#[test]
+fn bad_data_is_refused_before_the_first_update() {
+    let x: Vec<f64> = (0..14).map(f64::from).collect();
+    let rows = |labels: &[usize]| Dataset::rows(2, &x, Target::Classes(labels)).map(Dataset::into_owned).unwrap();
+    let right = rows(&[0, 1, 2, 0, 1, 2, 0]);
+    let ce = CrossEntropy::new;
+    // The last label alone is wrong.
+    let wrong = rows(&[0, 1, 2, 0, 1, 2, 3]);
+    let label = DataRule::LabelOutOfRange { sample: 6, step: None, label: 3, classes: 3 };
+    assert_eq!(refused_at_start(ce(), &wrong, &right), label.clone().into());
+    let found = refused_at_start(ce(), &right, &wrong);
+    assert_eq!(found, DataRule::Validation { reason: Box::new(label.into()) }.into());
+    let text = found.to_string();
+    assert!(text.starts_with("in the validation data: sample 6 has class 3"), "{text}");
+    // The width, the kind and the range of the validation data.
+    let wide = Dataset::rows(7, &x, Target::Classes(&[0, 1])).unwrap();
+    let reason = Box::new(Error::from(DataRule::Width { expected: 2, found: 7 }));
+    assert_eq!(refused_at_start(ce(), &right, &wide), DataRule::Validation { reason }.into());
+    let values = |bad: f64| {
+        let mut targets = vec![0.25; 21];
+        targets[20] = bad;
+        Dataset::rows(2, &x, Target::Values(&targets)).map(Dataset::into_owned).unwrap()
+    };
+    let reason = |error| match error {
+        Error::InvalidData(DataRule::Validation { reason }) => *reason,
+        error => error,
+    };
+    let kind = reason(refused_at_start(MultiMargin::new(), &right, &values(0.25)));
+    assert!(matches!(kind, Error::TargetKind { .. }), "{kind:?}");
+    let bce = BinaryCrossEntropy::new;
+    let range = Error::Parameter { what: "a target of BinaryCrossEntropy", expected: "between 0 and 1", found: 2.0 };
+    assert_eq!(reason(refused_at_start(bce(), &values(1.0), &values(2.0))), range);
+    assert_eq!(refused_at_start(bce(), &values(2.0), &values(1.0)), range);
+    // Data without targets.
+    let blank = Dataset::rows(2, &x, None).unwrap();
+    let none = reason(refused_at_start(ce(), &right, &blank));
+    assert!(matches!(none, Error::InvalidState { .. }), "{none:?}");
+}
+
+/// What the loss does not read is no error: a masked row and an ignored class.
+#[test]
+fn labels_that_do_not_count_are_not_refused() {
+    let x = [0.0; 6];
+    let data = Dataset::rows(2, &x, Target::Classes(&[0, 9, 1])).unwrap();
+    let masked = data.clone().row_weights(&[1.0, 0.0, 1e-300]).unwrap();
+    let trained = |loss: CrossEntropy, data: &Dataset<'_, f64>| {
+        let network = Sequential::<f64>::input(2).linear(2).build().unwrap();
+        let mut trainer = Trainer::new(network, loss, Sgd::new(0.1), TrainConfig::default()).unwrap();
+        trainer.fit_with(data, FitOptions::new().validation(data)).map(|_| ())
+    };
+    assert_eq!(trained(CrossEntropy::new(), &masked), Ok(()));
+    assert_eq!(trained(CrossEntropy::new().ignore_class(9), &data), Ok(()));
+    assert!(trained(CrossEntropy::new(), &data).is_err());
+}
+
+/// In sequences of unequal length the error names sample and step, also beyond the rows that are checked at once.
+#[test]
+fn bad_label_of_a_long_sequence_is_named() {
+    let lengths = [3, 2500, 1];
+    let rows: usize = lengths.iter().sum();
+    let mut labels = vec![0; rows];
+    labels[3 + 2222] = 5;
+    let x = vec![0.5; rows];
+    let right = Dataset::ragged(1, &lengths, &x, Target::Classes(&vec![0; rows])).map(Dataset::into_owned).unwrap();
+    let wrong = Dataset::ragged(1, &lengths, &x, Target::Classes(&labels)).unwrap();
+    let label = DataRule::LabelOutOfRange { sample: 1, step: Some(2222), label: 5, classes: 3 };
+    assert_eq!(refused_at_start(CrossEntropy::new(), &wrong, &right), label.clone().into());
+    let reason = Box::new(Error::from(label));
+    assert_eq!(refused_at_start(CrossEntropy::new(), &right, &wrong), DataRule::Validation { reason }.into());
+}
+
 #[test]
 fn settings() {
     let new = |settings: TrainConfig| {
@@ -664,6 +794,7 @@ const NO_REMEDY: &[(&str, &str)] = &[
     ("Error::Optimizers", "what the chain needs is the remedy"),
     ("Error::File", "the words of the operating system"),
     ("DataRule::FileFormat", "the reason has it"),
+    ("DataRule::Validation", "the reason has it"),
     ("RegistryRule::Build", "the reason has it"),
     ("RankRule::Ended", "the cause is an error of another rank"),
     ("RankRule::Failed", "the error of another rank has it"),

@@ -309,8 +309,12 @@ fn file_that_fails_in_validation_or_without_weight_is_an_error_on_all() {
             trainer.fit_with(&train, FitOptions::new().validation(&held_out)).unwrap_err()
         });
         for (rank, error) in errors.iter().enumerate() {
+            let is_end = |error: &Error| matches!(error, Error::InvalidData(DataRule::FileEnds { .. }));
             let is_right = match error {
-                Error::InvalidData(DataRule::FileEnds { .. }) => fault != Fault::Other && rank == faulty,
+                Error::InvalidData(DataRule::Validation { reason }) => {
+                    fault == Fault::Short && rank == faulty && is_end(reason)
+                }
+                error if is_end(error) => fault == Fault::Weightless && rank == faulty,
                 Error::Ranks(RankRule::Failed { rank: failed, reason }) => {
                     fault != Fault::Other && rank != faulty && *failed == faulty && reason.contains("sample")
                 }

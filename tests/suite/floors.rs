@@ -11,7 +11,20 @@ use std::{
 const FLOORS: [(&str, &[&str]); 6] = [
     (
         "ground",
-        &["arc", "batch_shape", "block", "clock", "compiled", "cpu", "error", "number", "random", "scalar", "size"],
+        &[
+            "arc",
+            "batch_shape",
+            "block",
+            "clock",
+            "compiled",
+            "cpu",
+            "error",
+            "number",
+            "random",
+            "scalar",
+            "size",
+            "type_name",
+        ],
     ),
     ("numerics", &["kernel", "linalg", "math"]),
     ("parts", &["activation", "mean_field", "monitor", "transform", "loss", "initializer", "dataset", "metrics"]),

@@ -5,9 +5,9 @@ use chainrule::{
     loss::{
         BinaryCrossEntropy, CosineDistance, CrossEntropy, DualLoss, Focal, GaussianNll, Huber, KlDivergence, Loss,
         MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
-        RowLoss, SmoothL1, Target, ValueWeights, log_softmax, softmax,
+        RowLoss, Rows, SmoothL1, Target, ValueWeights, log_softmax, softmax,
     },
-    scalar, to_f64,
+    loss_laws, scalar, to_f64,
 };
 #[cfg(feature = "half")]
 use half::f16;
@@ -406,4 +406,81 @@ fn exponent_beyond_the_format_is_refused() {
     }
     assert!(matches!(evaluate::<f32>(1e39), Err(Error::Parameter { found: 1e39, .. })));
     assert!(evaluate::<f64>(1e39).is_ok() && evaluate::<f32>(1e38).is_ok());
+}
+
+/// The classes of a loss of one's own, as the crate's: a loss of rows by [`Rows`].
+#[derive(Debug)]
+struct OwnNll;
+
+impl<T: Scalar> Loss<T> for OwnNll {
+    fn evaluate(&self, n: usize, y: &[T], t: Target<'_, T>, w: Option<&[T]>, dy: &mut [T]) -> Result<T, Error> {
+        Rows::new(n, y, t, w, dy)?.reduce_classes("OwnNll", Reduction::Mean, |y, class, dy| {
+            dy.fill(T::zero());
+            dy[class] = -T::one();
+            Ok(-y[class])
+        })
+    }
+    fn reduction(&self) -> Reduction {
+        Reduction::Mean
+    }
+}
+
+/// Half the squared distance of a row.
+#[derive(Debug)]
+struct OwnSquare(Reduction);
+
+impl<T: Scalar> Loss<T> for OwnSquare {
+    fn evaluate(&self, n: usize, y: &[T], t: Target<'_, T>, w: Option<&[T]>, dy: &mut [T]) -> Result<T, Error> {
+        Rows::new(n, y, t, w, dy)?.reduce_values("OwnSquare", n, self.0, |y, t, dy| {
+            dy.iter_mut().zip(y).zip(t).for_each(|((dy, &y), &t)| *dy = y - t);
+            Ok(dy.iter().fold(T::zero(), |sum, &d| sum + scalar::<T>(0.5) * d * d))
+        })
+    }
+    fn reduction(&self) -> Reduction {
+        self.0
+    }
+    fn minimum_at_target(&self) -> bool {
+        true
+    }
+}
+
+loss_laws!(own_loss_of_classes_keeps_its_laws, OwnNll);
+loss_laws!(own_mean_of_rows_keeps_its_laws, OwnSquare(Reduction::Mean));
+loss_laws!(own_sum_of_rows_keeps_its_laws, OwnSquare(Reduction::Sum));
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The same sums and shares as the crate's own loss, to the bit, with row weights and masked rows.
+    #[test]
+    fn own_loss_has_the_bits_of_the_crate(
+        y in prop::collection::vec(-9.0f32..0.0, 30), classes in prop::collection::vec(0usize..3, 10),
+        weights in prop::collection::vec(prop_oneof![Just(0.0f32), 0.1f32..5.0], 9),
+    ) {
+        let weights: Vec<f32> = weights.into_iter().chain([1.0]).collect();
+        let target = Target::Classes(&classes);
+        for weights in [None, Some(&weights[..])] {
+            let (mut own, mut given) = ([f32::NAN; 30], [f32::NAN; 30]);
+            let found = OwnNll.evaluate(3, &y, target, weights, &mut own).unwrap();
+            let expected = NegativeLogLikelihood::new().evaluate(3, &y, target, weights, &mut given).unwrap();
+            prop_assert_eq!((found.to_bits(), own.map(f32::to_bits)), (expected.to_bits(), given.map(f32::to_bits)));
+        }
+    }
+}
+
+#[test]
+fn own_loss_refuses_what_the_crate_refuses() {
+    let (y, mut dy) = ([0.5; 4], [0.0; 4]);
+    let values = [0.0, 0.0, f64::NAN, 0.0];
+    let square = OwnSquare(Reduction::Mean);
+    let found = square.evaluate(2, &y, Target::Values(&values), None, &mut dy);
+    assert!(matches!(found, Err(Error::NonFinite { what: "targets", index: 2, .. })), "{found:?}");
+    // Not in a masked row.
+    assert!(square.evaluate(2, &y, Target::Values(&values), Some(&[1.0, 0.0]), &mut dy).is_ok());
+    let found = square.evaluate(2, &y, Target::Classes(&[0, 1]), None, &mut dy);
+    assert!(matches!(found, Err(Error::TargetKind { loss: "OwnSquare", .. })), "{found:?}");
+    let found = OwnNll.evaluate(2, &y, Target::Classes(&[0, 2]), None, &mut dy);
+    assert_eq!(found, Err(Error::ClassOutOfRange { row: 1, label: 2, classes: 2 }));
+    let found = OwnNll.evaluate(1, &y, Target::Classes(&[0; 4]), None, &mut dy);
+    assert!(matches!(found, Err(Error::IncompatibleLayer { what: "OwnNll", .. })), "{found:?}");
 }

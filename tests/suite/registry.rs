@@ -145,6 +145,63 @@ fn registry_loads_a_model_with_every_kind_of_part() {
     check::<f32>(|x| x.iter().map(|x| u64::from(x.to_bits())).collect());
 }
 
+/// A chain with a scale, generic over the scalar and over an activation that it does not use.
+#[derive(Debug)]
+struct Scaled<T, A> {
+    inner: Scale,
+    by: T,
+    _activation: A,
+}
+
+impl<T: Scalar, A: Activation> Layer<T> for Scaled<T, A> {
+    fn dims(&self) -> Dims {
+        Layer::<T>::dims(&self.inner)
+    }
+    fn blocks(&self, visit: &mut dyn FnMut(Block<'_>)) {
+        Layer::<T>::blocks(&self.inner, visit);
+    }
+    fn forward(&self, s: &[T], pass: Forward<'_, T>) {
+        pass.y.iter_mut().zip(pass.x).enumerate().for_each(|(i, (y, &x))| *y = (x + s[i % self.inner.0] * x) * self.by);
+    }
+    fn backward(&self, s: &[T], pass: Backward<'_, T>) {
+        let Some(dx) = pass.dx else { return };
+        dx.iter_mut().zip(pass.dy).enumerate().for_each(|(i, (dx, &dy))| {
+            *dx = (dy + s[i % self.inner.0] * dy) * self.by;
+        });
+    }
+}
+
+/// A part is the same in every scalar: its name holds its other types alone. A model moves from f32 to f64.
+#[test]
+fn generic_layer_is_saved_without_its_scalar() {
+    fn scaled<T: Scalar>(width: usize) -> Scaled<T, Tanh> {
+        Scaled { inner: Scale(width), by: scalar(0.5), _activation: Tanh }
+    }
+    fn network<T: Scalar>() -> Sequential<T> {
+        Sequential::input(2).linear(3).layer(scaled::<T>(3)).build().unwrap()
+    }
+    fn spec<T: Scalar>() -> LayerSpec {
+        network::<T>().spec()
+    }
+    fn kind<T: Scalar>() -> String {
+        let LayerSpec::Custom { ref kind, .. } = Layer::<T>::spec(&scaled::<T>(3)) else { panic!("no custom layer") };
+        kind.clone()
+    }
+    let expected = kind::<f32>();
+    assert!(expected.ends_with("::Scaled<chainrule::activation::saturating::Tanh>"), "{expected}");
+    assert_eq!([kind::<f64>(), kind::<chainrule::testing::Dual<f64>>()], [expected.clone(), expected]);
+    assert_eq!(spec::<f32>(), spec::<f64>());
+    let model = Model::new(network::<f32>(), initialize(&network::<f32>(), 5).unwrap()).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    let registry = Registry::<f64>::new().layer("Scaled<Tanh>", |dims, _| Ok(scaled::<f64>(dims.input)));
+    let wide = Model::<f64>::from_bytes_registered(&bytes, &registry).unwrap();
+    assert!(wide.parameters().iter().zip(model.parameters()).all(|(&wide, &narrow)| wide == f64::from(narrow)));
+    assert!(Model::<f64>::from_bytes_with(network::<f64>(), &bytes).is_ok());
+    // The name in the message is the one to register.
+    let text = Model::<f32>::from_bytes(&bytes).unwrap_err().to_string();
+    assert!(text.contains("(Scaled<Tanh>)") && text.contains("`load_registered`"), "{text}");
+}
+
 #[test]
 fn registry_builds_a_network_from_json() {
     let spec = network::<f64>().spec();

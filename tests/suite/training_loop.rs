@@ -658,7 +658,8 @@ fn row_weights_at_the_ends_of_the_format_are_refused() {
             let found = loss.evaluate(1, &y, target, Some(&weights), &mut [0.0; 2]);
             assert!(matches!(found, Err(Error::Parameter { .. })), "{loss:?} {weights:?}: {found:?}");
         }
-        let found = CrossEntropy::new().evaluate(1, &y, Target::Classes(&[0, 0]), Some(&weights), &mut [0.0; 2]);
+        let classes = Target::Classes(&[0, 0]);
+        let found = CrossEntropy::new().evaluate(2, &[1.0; 4], classes, Some(&weights), &mut [0.0; 4]);
         assert!(matches!(found, Err(Error::Parameter { .. })), "{weights:?}: {found:?}");
     }
     // Values that are a number in f64 and none in f32.

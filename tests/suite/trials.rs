@@ -5,17 +5,17 @@ use chainrule::{
     activation::Relu,
     dataset::{Dataset, Standardize},
     diagnosis::{
-        Cause, Change, Diagnosis, Fix, FixContext, Report, Severity, Trial, TrialOutcome, first_check, fix::Lsuv,
-        suggest_fixes,
+        Cause, Change, Diagnosis, Finding, Fix, FixContext, Report, Severity, Trial, TrialOutcome, first_check,
+        fix::Lsuv, suggest_fixes,
     },
     initializer::{ByGate, Constant, He, Zeros},
     layer::{LayerSpec, Linear, Sequential, initialize},
-    loss::{CrossEntropy, MeanSquaredError, Target},
+    loss::{CrossEntropy, GaussianNll, MeanSquaredError, Target},
     random::{Normals, generator},
     recurrent::{Lstm, Recurrent},
     theory::InputStatistics,
-    trainer::TrainConfig,
-    transform::{Adam, ClipNorm, GradientTransform, Sgd},
+    trainer::{TrainConfig, Trainer},
+    transform::{Adam, AdamW, ClipNorm, GradientTransform, Schedule, Sgd, Unordered},
 };
 
 const WIDTH: usize = 8;
@@ -147,9 +147,7 @@ fn standardized_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(16).activation(Relu).linear(1).build()?;
     let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
-    let mut finding = first_check(&deep(0.3)?, &x, BatchShape::batch(128), None, 1)?.root().unwrap().clone();
-    (finding.cause, finding.layer) = (Cause::UnscaledTarget, String::new());
-    let columns = Standardize::of(1, &y)?;
+    let (finding, columns) = (finding(Cause::UnscaledTarget)?, Standardize::of(1, &y)?);
     let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding).targets(columns.clone());
     let fixes = suggest_fixes(&context)?;
     let (loss, transform) = (MeanSquaredError::new(), || Box::new(Adam::new(5e-3)) as Box<dyn GradientTransform<f32>>);
@@ -288,5 +286,151 @@ fn fault_that_is_gone_with_the_first_becomes_a_note() -> Result<(), Error> {
     assert_eq!(report.faults().count(), 1, "{report}");
     let weights = report.findings.iter().find(|finding| finding.cause == Cause::SmallWeights).expect("the note");
     assert!(weights.severity == Severity::Note && weights.because.starts_with("gone with "), "{report}");
+    Ok(())
+}
+
+/// Inputs of very different columns, and targets that need the small ones.
+fn unscaled() -> (Vec<f32>, Vec<f32>) {
+    let x = normal(256 * WIDTH);
+    let raw = x.iter().enumerate().map(|(i, x)| 40.0 + x * [1.0, 300.0, 0.1, 5.0][i % 4]).collect();
+    (raw, x.chunks(WIDTH).map(|x| x[0] + (2.0 * x[2]).sin()).collect())
+}
+
+/// A finding of that cause, in no layer: the rest of it does not matter here.
+fn finding(cause: Cause) -> Result<Finding, Error> {
+    let x = normal(64 * WIDTH);
+    let report = first_check(&deep(0.3)?, &x, BatchShape::batch(64), None, 1)?;
+    let mut finding = report.root().expect("a fault").clone();
+    (finding.cause, finding.layer, finding.layers) = (cause, String::new(), Vec::new());
+    Ok(finding)
+}
+
+/// Without columns the fix is offered all the same, and fitted on the data of the trial. The run is that of a hand
+/// that standardizes, to the bit, and its model takes the data as it was.
+#[test]
+fn healed_run_of_unscaled_inputs_is_the_one_by_hand() -> Result<(), Error> {
+    let (raw, y) = unscaled();
+    let data = Dataset::rows(WIDTH, &raw, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(16).tanh().linear(16).tanh().linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 3)?);
+    let finding = finding(Cause::UnscaledInput)?;
+    let inputs = InputStatistics::of_samples(WIDTH, &raw)?;
+    let context = FixContext::new(&described, inputs, &finding);
+    let (loss, transform) = (MeanSquaredError::new(), || Box::new(Sgd::new(0.03)) as Box<dyn GradientTransform<f32>>);
+    let trial = Trial::new(&data, &loss, &transform, 2000);
+    let settings = TrainConfig { epochs: 3, seed: 5, ..TrainConfig::default() };
+    let healed = trial.heal(&context, &w, settings)?;
+    assert_eq!(healed.fixes[0].change, Change::FitInputs, "{:?}", healed.fixes);
+    assert!(healed.fixes[0].why.contains("`Standardize::fit`"), "{}", healed.fixes[0]);
+    assert_eq!(healed.trial.best(), Some(0), "{healed}");
+    let mut run = healed.run.expect("a fix that helped");
+    run.trainer.fit(&run.data)?;
+
+    let scale = Standardize::fit(&data)?;
+    let scaled = scale.inputs(&data)?;
+    assert_eq!(run.data.inputs(), scaled.inputs());
+    let mut by_hand = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.03), settings)?;
+    by_hand.parameters_mut().copy_from_slice(&w);
+    by_hand.fit(&scaled)?;
+    assert_eq!(run.trainer.parameters(), by_hand.parameters());
+    // Other data in the scale of the run, and predictions of data as it was.
+    let held_out = Dataset::rows(WIDTH, &raw[..2 * WIDTH], Target::Values(&y[..2]))?;
+    assert_eq!(run.standardized(&held_out)?.inputs(), &scaled.inputs()[..2 * WIDTH]);
+    assert_eq!(run.standardized(&held_out)?.targets(), held_out.targets());
+    let model = run.trainer.into_model()?;
+    assert_eq!(model.predict(&held_out)?, &by_hand.predict(&scaled)?[..2]);
+    Ok(())
+}
+
+/// Targets of mean 1000: the fix is fitted on the data, and the model predicts in their scale.
+#[test]
+fn healed_run_of_unscaled_targets_predicts_in_their_scale() -> Result<(), Error> {
+    let x = normal(256 * WIDTH);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|x| 1000.0 + 50.0 * x[0]).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(16).tanh().linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 3)?);
+    let finding = finding(Cause::UnscaledTarget)?;
+    let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding);
+    let (loss, transform) = (MeanSquaredError::new(), || Box::new(Sgd::new(0.05)) as Box<dyn GradientTransform<f32>>);
+    let fixes = suggest_fixes(&context)?;
+    assert_eq!(fixes[0].change, Change::FitTargets, "{fixes:?}");
+    let settings = TrainConfig { epochs: 40, ..TrainConfig::default() };
+    let mut run = Trial::new(&data, &loss, &transform, 2000).apply(&described, &w, &fixes[0], settings)?;
+    run.trainer.fit(&run.data)?;
+    let predicted = run.trainer.into_model()?.predict(&data)?;
+    let error = predicted.iter().zip(&y).map(|(p, y)| (p - y).powi(2)).sum::<f32>() / 256.0;
+    assert!(error.sqrt() < 25.0, "a root mean square error of {}", error.sqrt());
+    // A loss whose outputs are no targets: means and variances.
+    let gaussian = GaussianNll::new();
+    let two = Sequential::<f32>::input(WIDTH).linear(2).build()?;
+    let refused = Trial::new(&data, &gaussian, &transform, 2000).apply(
+        &Layer::<f32>::spec(&two),
+        &initialize(&two, 1)?,
+        &fixes[0],
+        settings,
+    );
+    assert!(matches!(refused, Err(Error::InvalidState { .. })), "{refused:?}");
+    Ok(())
+}
+
+/// Each change of training is that of a hand, to the bit; one inside the optimizer needs `Trial::settings`.
+#[test]
+fn applied_changes_of_training_are_those_by_hand() -> Result<(), Error> {
+    let x = normal(96 * WIDTH);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|x| x[0] - x[1]).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(4).tanh().linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 3)?);
+    let finding = finding(Cause::UnscaledInput)?;
+    let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding);
+    let plain = suggest_fixes(&context)?.swap_remove(0);
+    let with = |change| {
+        let mut fix = plain.clone();
+        fix.change = change;
+        fix
+    };
+    let (loss, transform) =
+        (MeanSquaredError::new(), || Box::new(AdamW::new(0.01, 0.3)) as Box<dyn GradientTransform<f32>>);
+    let trial = Trial::new(&data, &loss, &transform, 2000).in_order();
+    let settings = TrainConfig { epochs: 2, seed: 5, shuffle: false, ..TrainConfig::default() };
+    let trained = |transform: Box<dyn GradientTransform<f32>>, data: &Dataset<'_, f32>, settings, w: &[f32]| {
+        let network = described.build::<f32>()?;
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), transform, settings)?;
+        trainer.parameters_mut().copy_from_slice(w);
+        trainer.fit(data)?;
+        Ok::<_, Error>(trainer.parameters().to_vec())
+    };
+    let applied = |trial: &Trial<'_, f32>, change| {
+        let mut run = trial.apply(&described, &w, &with(change), settings)?;
+        run.trainer.fit(&run.data)?;
+        Ok::<_, Error>(run.trainer.parameters().to_vec())
+    };
+    let unlike = trained(transform(), &data, settings, &w)?;
+    let mixed = TrainConfig { shuffle: true, ..settings };
+    let fewer = data.select(&(0..96).filter(|i| ![3, 50].contains(i)).collect::<Vec<_>>())?;
+    let undecayed = || Box::new(AdamW::new(0.01, 0.0)) as Box<dyn GradientTransform<f32>>;
+    let told = |change: &Change| (*change == Change::WithoutDecay).then(undecayed);
+    let cases = [
+        (Change::ClipNorm(0.01), trained(Box::new((ClipNorm::new(0.01), AdamW::new(0.01, 0.3))), &data, settings, &w)?),
+        (Change::LearningRate(0.5), {
+            let half = Unordered((AdamW::new(0.01, 0.3), Schedule::constant(0.5)));
+            trained(Box::new(half), &data, settings, &w)?
+        }),
+        (Change::Shuffle, trained(transform(), &data, mixed, &w)?),
+        (Change::LeaveOut(vec![3, 50]), trained(transform(), &fewer, settings, &w)?),
+        (Change::Redraw, trained(transform(), &data, settings, &initialize(&network, 5)?)?),
+        (Change::WithoutDecay, trained(undecayed(), &data, settings, &initialize(&network, 5)?)?),
+    ];
+    for (change, expected) in cases {
+        assert_ne!(expected, unlike, "{change:?} changes nothing");
+        assert_eq!(applied(&trial.settings(&told), change.clone())?, expected, "{change:?}");
+    }
+    for change in [Change::WithoutDecay, Change::TrainBlock("0".into())] {
+        let refused = applied(&trial, change);
+        assert!(matches!(&refused, Err(Error::InvalidState { needs, .. }) if needs.contains("`Trial::settings`")));
+    }
+    let none = applied(&trial, Change::LeaveOut((0..96).collect()));
+    assert!(matches!(none, Err(Error::InvalidState { .. })), "{none:?}");
     Ok(())
 }

@@ -235,36 +235,17 @@ fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Cas
     let tried = trial.run(&described, &case.w, &fixes)?;
     let Some(best) = tried.best().or((!fixes.is_empty()).then_some(0)) else { return Ok(None) };
     let fix = &fixes[best];
-    let (data, w, network) = (case.data.clone(), case.w.clone(), rebuilt(&described)?);
-    let judged = case.judged.clone();
-    let mut after = Case { network, w, data, recipe: case.recipe, span: case.span, judged };
-    match &fix.change {
-        Change::Network(spec) => after.network = rebuilt(spec)?,
-        Change::LeaveOut(left) => {
-            let others: Vec<usize> = (0..samples.samples()).filter(|sample| !left.contains(sample)).collect();
-            let rest = samples.select(&others)?;
-            after.data.x = rest.inputs().to_vec();
-            match (rest.targets(), &mut after.data.y) {
-                (Some(Target::Classes(classes)), Targets::Classes(y)) => *y = classes.to_vec(),
-                (Some(Target::Values(values)), Targets::Values(_, y)) => *y = values.to_vec(),
-                _ => {}
-            }
-        }
-        Change::Standardize(columns) => columns.apply(&mut after.data.x)?,
-        Change::StandardizeTargets(columns) => {
-            if let Targets::Values(_, values) = &mut after.data.y {
-                columns.apply(values)?;
-            }
-        }
-        Change::Lsuv(lsuv) => {
-            let mut batch = Batch::new(&samples, BATCH);
-            batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
-            if lsuv.apply(&case.network, &mut after.w, batch.x(), batch.shape()).is_err() {
-                return Ok(None);
-            }
-        }
+    let config = TrainConfig { batch_size: BATCH, seed: 1, ..TrainConfig::default() };
+    let Ok(run) = trial.apply(&described, &case.w, fix, config) else { return Ok(None) };
+    let mut data = Data { x: run.data.inputs().to_vec(), ..case.data.clone() };
+    match (run.data.targets(), &mut data.y) {
+        (Some(Target::Classes(classes)), Targets::Classes(y)) => *y = classes.to_vec(),
+        (Some(Target::Values(values)), Targets::Values(_, y)) => *y = values.to_vec(),
         _ => {}
     }
+    let (w, network) = (run.trainer.parameters().to_vec(), rebuilt(&run.trainer.network().spec())?);
+    let judged = case.judged.clone();
+    let mut after = Case { network, w, data, recipe: case.recipe, span: case.span, judged };
     if let (Change::Network(spec), Some(still)) = (&fix.change, case.recipe.still) {
         // The block may have another name in the fixed network.
         let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&case.network, visit));
@@ -273,9 +254,6 @@ fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Cas
         after.recipe.still = kept.map(|survivor| &*survivor.name.leak());
     }
     after.recipe = changed(&after.recipe, &fix.change).unwrap_or(after.recipe);
-    if let Some(fixed) = fix.apply(&described, &case.w, 1)? {
-        after.w = fixed.parameters;
-    }
     Ok(Some((after, tried)))
 }
 

@@ -129,9 +129,10 @@ impl<T: Scalar> Trial<'_, T> {
         w: &[T],
         fix: &Fix,
     ) -> Result<Option<(Vec<Finding>, usize)>, Error> {
-        let changed = self.changed_data(fix)?;
+        let Ok(fix) = self.fitted(network, fix) else { return Ok(None) };
+        let changed = self.changed_data(&fix)?;
         let data = changed.as_ref().unwrap_or(self.data);
-        let Some(candidate) = self.candidate(network, w, fix, data, 0)? else { return Ok(None) };
+        let Some(candidate) = self.candidate(network, w, &fix, data, 0)? else { return Ok(None) };
         let (mut curve, mut seen) = (filled("steps of a trial", steps, 0.0)?, Statistics::new());
         let Some(trainer) = self.trained(candidate, 0, &mut curve, &mut seen)? else { return Ok(None) };
         let inputs = match fix.change {

@@ -1,5 +1,6 @@
 //! Fixes for a finding, one strategy per file: its causes, its predicted budget, and its application.
 
+mod apply;
 mod behind;
 mod branches;
 mod clip;
@@ -30,6 +31,7 @@ mod trial_report;
 mod unsquash;
 mod without_decay;
 
+pub use apply::{FixedRun, Healed};
 pub use behind::Behind;
 pub(super) use behind::is_seen_within;
 pub use branches::ScaleBranches;
@@ -85,10 +87,11 @@ pub struct FixContext<'a> {
     /// The typical norm of the gradient before clipping,
     /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm); `None` proposes no clipping.
     pub typical_norm: Option<f64>,
-    /// Shift and scale of the columns of the data, from [`Standardize::of`]; `None` proposes no standardized inputs.
+    /// Shift and scale of the columns of the data, from [`Standardize::fit`]. With `None` standardized inputs are
+    /// proposed as [`Change::FitInputs`], which is fitted where the data is at hand.
     pub columns: Option<Standardize>,
-    /// Shift and scale of the columns of the targets, from [`Standardize::of`]; `None` proposes no standardized
-    /// targets.
+    /// Shift and scale of the columns of the targets, from [`Standardize::fit_targets`]. With `None` standardized
+    /// targets are proposed as [`Change::FitTargets`].
     pub targets: Option<Standardize>,
     /// The thresholds. The predicted decades to the first weights with a fix should lie between those for a vanishing
     /// and for an exploding gradient.
@@ -208,6 +211,12 @@ pub enum Change {
     Standardize(Standardize),
     /// Standardizes the targets, by [`Standardize::apply`], and converts predictions back, by [`Standardize::invert`].
     StandardizeTargets(Standardize),
+    /// Standardizes the data by its own columns, since the context has none: fit [`Standardize::fit`] on the training
+    /// data, and apply it. [`Trial`] does so with its data.
+    FitInputs,
+    /// Standardizes the targets by their own columns, since the context has none, as [`FitInputs`](Self::FitInputs) by
+    /// [`Standardize::fit_targets`].
+    FitTargets,
     /// Trains the block or layer of this name at the rate of the others.
     TrainBlock(String),
     /// Disables weight decay, and draws all parameters again, since decay has shrunk them.

@@ -19,9 +19,12 @@ impl FixStrategy for StandardizeTargets {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let Some(columns) = context.targets.clone() else { return Ok(None) };
-        let why = String::from("targets of mean 0 and variance 1, which updates of the usual size reach");
-        let fix = context.fix(self.name(), Effort::Training, Change::StandardizeTargets(columns), why);
+        let mut why = String::from("targets of mean 0 and variance 1, which updates of the usual size reach");
+        let change = context.targets.clone().map_or(Change::FitTargets, Change::StandardizeTargets);
+        if change == Change::FitTargets {
+            why.push_str(", by `Standardize::fit_targets` on the training data");
+        }
+        let fix = context.fix(self.name(), Effort::Training, change, why);
         Ok(Some(fix.preferred()))
     }
 }

@@ -3,14 +3,14 @@
 use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, behind::EXAMINATION, training::Candidate};
 use crate::{
     block::Blocks,
-    dataset::{Batch, Dataset},
+    dataset::Dataset,
     diagnosis::setup,
     error::{Error, require, require_length},
     layer::{Layer, LayerSpec, finite_or_initial},
-    loss::{Loss, Target},
+    loss::Loss,
     scalar::Scalar,
     size::filled,
-    transform::{ClipNorm, GradientTransform, Schedule, Unordered},
+    transform::GradientTransform,
 };
 use alloc::{boxed::Box, format, vec::Vec};
 use core::fmt;
@@ -47,9 +47,9 @@ use core::fmt;
 pub struct Trial<'a, T: Scalar> {
     pub(super) data: &'a Dataset<'a, T>,
     pub(super) loss: &'a dyn Loss<T>,
-    transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
-    settings: Option<&'a Settings<'a, T>>,
-    in_order: bool,
+    pub(super) transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
+    pub(super) settings: Option<&'a Settings<'a, T>>,
+    pub(super) in_order: bool,
     pub(super) batch_size: usize,
     pub(super) steps: usize,
     seeds: u64,
@@ -259,9 +259,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
         left_out: &[usize],
         (network, w): (&LayerSpec, &[T]),
     ) -> Result<bool, Error> {
-        let changed = self.changed_data(fix)?;
+        let Ok(fix) = self.fitted(network, fix) else { return Ok(false) };
+        let changed = self.changed_data(&fix)?;
         let data = changed.as_ref().unwrap_or(self.data);
-        self.adds(outcome, seed, left_out, &|seed| self.candidate(network, w, fix, data, seed))
+        self.adds(outcome, seed, left_out, &|seed| self.candidate(network, w, &fix, data, seed))
     }
 
     /// Trains the candidate that `make` returns for a seed, and adds its loss to the outcome. Returns false if there is
@@ -283,64 +284,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
             Err(error) => return Err(error),
         }
         Ok(true)
-    }
-
-    /// Returns the data after the fix; `None` if the fix does not change the data.
-    pub(super) fn changed_data(&self, fix: &Fix) -> Result<Option<Dataset<'a, T>>, Error> {
-        Ok(match (&fix.change, self.data.targets()) {
-            (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
-            (Change::StandardizeTargets(columns), Some(Target::Values(_))) => Some(columns.targets(self.data)?),
-            (Change::LeaveOut(samples), _) => {
-                let others: Vec<usize> = (0..self.data.samples()).filter(|sample| !samples.contains(sample)).collect();
-                if others.is_empty() { None } else { Some(self.data.select(&others)?) }
-            }
-            _ => None,
-        })
-    }
-
-    pub(super) fn candidate<'c>(
-        &'c self,
-        network: &LayerSpec,
-        w: &[T],
-        fix: &'c Fix,
-        data: &'c Dataset<'c, T>,
-        seed: u64,
-    ) -> Result<Option<Candidate<'c, T>>, Error> {
-        let set = self.settings.and_then(|settings| settings(&fix.change));
-        let is_set = set.is_some();
-        let (mut transform, mut columns) = (set.unwrap_or_else(self.transform), None);
-        match &fix.change {
-            Change::TrainBlock(_) | Change::WithoutDecay if !is_set => return Ok(None),
-            Change::Shuffle if !self.in_order => return Ok(None),
-            // Not all outputs have the scale of the targets, for example if some are variances.
-            Change::StandardizeTargets(_) if self.loss.target_width(network.widths().1) != network.widths().1 => {
-                return Ok(None);
-            }
-            _ => {}
-        }
-        let (network, mut parameters) = match fix.apply::<T>(network, w, seed)? {
-            Some(fixed) => (fixed.network, fixed.parameters),
-            None => (network.build::<T>()?, w.to_vec()),
-        };
-        match &fix.change {
-            Change::ClipNorm(norm) if !is_set => transform = Box::new(Unordered((ClipNorm::new(*norm), transform))),
-            Change::LearningRate(factor) if !is_set => {
-                transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
-            }
-            Change::StandardizeTargets(of) => columns = Some(of),
-            Change::Lsuv(lsuv) => {
-                let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
-                let mut batch = Batch::new(data, samples.len());
-                batch.gather(data, &samples, crate::workspace::per_step(&*network))?;
-                if lsuv.apply_time_major(&*network, &mut parameters, batch.x(), batch.shape()).is_err() {
-                    return Ok(None);
-                }
-            }
-            _ => {}
-        }
-        let in_order = self.in_order && fix.change != Change::Shuffle;
-        let compared = if matches!(fix.change, Change::LeaveOut(_)) { self.data } else { data };
-        Ok(Some(Candidate { network, parameters, data, compared, transform, in_order, targets: columns }))
     }
 }
 

@@ -74,12 +74,14 @@ impl<T: Scalar> LossCase<T> {
 }
 
 /// Outputs within ±10 with targets of a kind, for your own loss: up to 3 rows of up to 5 values, with and without row
-/// weights. A failure shrinks to one row of one value, then to small numbers.
+/// weights; classes and shares have at least 2 values in a row. A failure shrinks to one row of one or two values, then
+/// to small numbers.
 pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
     // A prime number of values, used cyclically, so that sizes shrink while the values do not change.
     const VALUES: usize = 17;
     let weights = option::of(vec((1..=300u16).prop_map(|hundredths| 0.01 * f64::from(hundredths)), 3));
-    (widths(3), widths(5), weights, vec((within(10.0), within(1.0), 0..1000usize), VALUES))
+    let least = if matches!(kind, TargetKind::Classes | TargetKind::Shares) { 2 } else { 1 };
+    (widths(3), least..=5usize, weights, vec((within(10.0), within(1.0), 0..1000usize), VALUES))
         .prop_map(move |(rows, width, weights, values)| {
             let drawn = || values.iter().cycle().take(rows * width);
             let of = |f: &dyn Fn(f64) -> f64| drawn().map(|value| scalar(f(value.1))).collect::<Vec<T>>();

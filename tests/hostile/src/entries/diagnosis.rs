@@ -226,6 +226,9 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::Trial::behind",
                 "diagnosis::Report::tried",
                 "diagnosis::fix::Trial::run",
+                "diagnosis::fix::Trial::apply",
+                "diagnosis::fix::Trial::heal",
+                "diagnosis::fix::FixedRun::standardized",
                 "diagnosis::fix::Fix::trial",
                 "diagnosis::fix::FixedNetwork::trainer",
             ],
@@ -258,6 +261,16 @@ pub fn entries() -> Vec<Entry> {
                 }
                 if let Some(fix) = fixes.first() {
                     let _ = format!("{}", fix.trial(&node, &w, &trial)?);
+                    let config = TrainConfig { batch_size: c.size(), epochs: c.below(2), ..TrainConfig::default() };
+                    if let Some(mut run) = trial.heal(&context, &w, config)?.run {
+                        run.trainer.fit(&run.data)?;
+                    }
+                    let mut open = context.clone();
+                    (open.columns, open.targets) = (None, None);
+                    for fix in suggest_fixes(&open)? {
+                        let run = trial.apply(&node, &w, &fix, config)?;
+                        ensure(run.standardized(&data)?.samples() == 4, || format!("{fix} changes other data"))?;
+                    }
                     if let Some(fixed) = fix.apply(&node, &w, c.word())? {
                         let config = TrainConfig { batch_size: c.size(), epochs: 1, ..TrainConfig::default() };
                         fixed.trainer(MeanSquaredError::new(), Sgd::new(rate), config)?.fit(&data)?;

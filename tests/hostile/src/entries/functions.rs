@@ -10,7 +10,7 @@ use chainrule::{
     loss::{
         BinaryCrossEntropy, CosineDistance, CrossEntropy, DualLoss, Focal, GaussianNll, Huber, KlDivergence, Loss,
         MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
-        RowLoss, SmoothL1, Target, ValueWeights, log_softmax, softmax,
+        RowLoss, Rows, SmoothL1, Target, ValueWeights, log_softmax, softmax,
     },
     math,
     metrics::{
@@ -213,6 +213,7 @@ pub fn entries() -> Vec<Entry> {
                 "loss::CrossEntropy::label_smoothing",
                 "loss::CrossEntropy::reduction",
                 "loss::CrossEntropy: Loss",
+                "loss::Loss::check_width",
                 "loss::Loss::evaluate",
                 "loss::Loss::total_weight",
             ],
@@ -232,6 +233,9 @@ pub fn entries() -> Vec<Entry> {
                 if c.flag() {
                     loss = loss.ignore_class(c.size());
                 }
+                let width = c.size();
+                let taken = Loss::<f32>::check_width(&loss, width).is_ok();
+                ensure(!taken || width != 1, || "cross-entropy of one output".into())?;
                 lost(c, Ok(loss), true)
             },
         ),
@@ -253,6 +257,30 @@ pub fn entries() -> Vec<Entry> {
                 lost(c, Ok(loss), true)
             },
         ),
+        entry(4, &["loss::Rows::new", "loss::Rows::reduce_values", "loss::Rows::reduce_classes"], &[], |c| {
+            let (width, r, taste) = (c.width(), reduction(c), c.taste());
+            let length = if c.once_in(3) { c.few() } else { width.saturating_mul(2).min(64) };
+            let y = c.values::<f64>(length, taste);
+            let (weights, mut dy) = (c.slice::<f64>(2), vec![0.0; y.len()]);
+            let weights = c.flag().then_some(&weights[..]);
+            if c.flag() {
+                let classes = [c.size(), c.size()];
+                let rows = Rows::new(width, &y, Target::Classes(&classes), weights, &mut dy)?;
+                rows.reduce_classes("a hostile loss", r, |y, class, dy| {
+                    dy.fill(0.0);
+                    dy[class] = 1.0;
+                    Ok(y[class])
+                })?;
+            } else {
+                let (in_row, targets) = (c.size(), c.slice::<f64>(4));
+                let rows = Rows::new(width, &y, Target::Values(&targets), weights, &mut dy)?;
+                rows.reduce_values("a hostile loss", in_row, r, |y, t, dy| {
+                    dy.fill(1.0);
+                    Ok(y[0] + t.first().copied().unwrap_or_default())
+                })?;
+            }
+            ensure(width > 0 && y.len().is_multiple_of(width), || format!("{} outputs of {width}", y.len()))
+        }),
         entry(3, &["loss::softmax", "loss::log_softmax"], &[], |c| {
             let width = c.width();
             let (logits, taste) = (c.slice::<f32>(width.saturating_mul(3)), c.taste());

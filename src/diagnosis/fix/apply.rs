@@ -1,0 +1,251 @@
+//! Fixes applied to a run: network, parameters, data, optimizer and settings.
+
+use super::{Change, Fix, FixContext, FixedTrainer, Trial, TrialReport, suggest_fixes, training::Candidate};
+use crate::{
+    dataset::{Batch, Dataset, Standardize},
+    error::{Error, require_length},
+    layer::{LayerSpec, finite_or_initial},
+    loss::{Loss, Target},
+    scalar::Scalar,
+    trainer::{TrainConfig, Trainer},
+    transform::{ClipNorm, GradientTransform, Schedule, Unordered},
+};
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use core::fmt;
+
+/// A run with a fix applied, ready to train: `run.trainer.fit(&run.data)`. [`Trial::apply`] makes it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FixedRun<'a, T: Scalar> {
+    /// The trainer of the fixed network, with the optimizer and the settings after the fix. After a standardization,
+    /// its [models](Trainer::into_model) take inputs and return outputs in the scale that the data had before.
+    pub trainer: FixedTrainer<T, &'a dyn Loss<T>, Box<dyn GradientTransform<T>>>,
+    /// The training data after the fix.
+    pub data: Dataset<'a, T>,
+}
+
+impl<T: Scalar> FixedRun<'_, T> {
+    /// Standardizes other data, such as that for validation, as the fix does the training data. Data is returned as it
+    /// is if the fix does not standardize.
+    ///
+    /// # Errors
+    /// Those of [`Standardize::inputs`] and [`Standardize::targets`].
+    pub fn standardized<'d>(&self, data: &Dataset<'d, T>) -> Result<Dataset<'d, T>, Error> {
+        let scales = &self.trainer.interface;
+        let data = scales.inputs.as_ref().map_or_else(|| Ok(data.clone()), |scale| scale.inputs(data))?;
+        scales.outputs.as_ref().map_or_else(|| Ok(data.clone()), |scale| scale.targets(&data))
+    }
+}
+
+/// The result of [`Trial::heal`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Healed<'a, T: Scalar> {
+    /// The fixes that were proposed.
+    pub fixes: Vec<Fix>,
+    /// What the fixes did in short trainings.
+    pub trial: TrialReport,
+    /// The run with the fix that helped most; `None` if none helped.
+    pub run: Option<FixedRun<'a, T>>,
+}
+
+/// Writes the outcome of the trial.
+impl<T: Scalar> fmt::Display for Healed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.trial)
+    }
+}
+
+impl<'a, T: Scalar> Trial<'a, T> {
+    /// Proposes fixes for the finding of `context`, tries them, and applies the best.
+    ///
+    /// It is [`suggest_fixes`], [`run`](Self::run) and [`apply`](Self::apply) in one. `w` are the parameters of the
+    /// network of `context`, and `settings` those of the fixed run; their seed draws the parameters that the fix
+    /// changes.
+    ///
+    /// ```
+    /// use chainrule::{Layer, dataset::Dataset, diagnosis::{Diagnosis, FixContext, Trial}, layer::Sequential};
+    /// use chainrule::{loss::{MeanSquaredError, Target}, monitor::Statistics, theory::InputStatistics};
+    /// use chainrule::{trainer::{FitOptions, TrainConfig, Trainer}, transform::{GradientTransform, Sgd}};
+    /// // Columns of very different size.
+    /// let raw: Vec<f32> = (0..256).map(|i| 40.0 + (i as f32 * 2.4).sin() * [1.0, 300.0][i % 2]).collect();
+    /// let y: Vec<f32> = raw.chunks(2).map(|x| x[0] - 40.0).collect();
+    /// let (data, loss) = (Dataset::rows(2, &raw, Target::Values(&y))?, MeanSquaredError::new());
+    /// let network = Sequential::<f32>::input(2).linear(16).tanh().linear(16).tanh().linear(1).build()?;
+    /// let optimizer = || Box::new(Sgd::new(0.03)) as Box<dyn GradientTransform<f32>>;
+    /// let (mut statistics, settings) = (Statistics::new(), TrainConfig { epochs: 20, ..TrainConfig::default() });
+    /// let mut trainer = Trainer::new(network, &loss, optimizer(), settings)?;
+    /// let sick = trainer.fit_with(&data, FitOptions::new().monitor(&mut statistics))?;
+    ///
+    /// let (inputs, w) = (InputStatistics::of_samples(2, data.inputs())?, trainer.parameters().to_vec());
+    /// let diagnosis = Diagnosis::new(trainer.network(), inputs)?.statistics(&statistics).task(&w, &data, &loss)?;
+    /// let (report, spec) = (diagnosis.report(), Layer::<f32>::spec(trainer.network()));
+    /// let context = FixContext::new(&spec, inputs, report.root().expect("unscaled inputs"));
+    /// let healed = Trial::new(&data, &loss, &optimizer, 1000).heal(&context, &w, settings)?;
+    /// println!("{healed}");
+    /// let mut run = healed.run.expect("a fix that helped");
+    /// let epochs = run.trainer.fit(&run.data)?;
+    /// assert!(epochs[19].loss < 0.5 * sick[19].loss);
+    /// let predicted = run.trainer.into_model()?.predict(&data)?; // of the data as it was
+    /// # assert!(predicted.iter().zip(&y).all(|(p, y)| (p - y).abs() < 1.5), "{predicted:?}");
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`suggest_fixes`], [`run`](Self::run) and [`apply`](Self::apply).
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn heal(&self, context: &FixContext<'_>, w: &[T], settings: TrainConfig) -> Result<Healed<'a, T>, Error> {
+        let fixes = suggest_fixes(context)?;
+        let trial = self.run(context.network, w, &fixes)?;
+        let best = trial.best().map(|best| self.apply(context.network, w, &fixes[best], settings));
+        let run = best.transpose()?;
+        Ok(Healed { fixes, trial, run })
+    }
+
+    /// Applies a fix to the run: `network` with the parameters `w`, and the data, loss and optimizer of the trial.
+    ///
+    /// Survivors keep their parameters; others are drawn from the seed of `settings`. Data, optimizer or settings
+    /// change, if the fix says so.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] for weight decay and frozen blocks inside the optimizer, without
+    /// [`settings`](Self::settings); for standardized targets and a loss whose outputs are not targets; and for a fix
+    /// that leaves no sample. [`Error::Length`] if the length of `w` is not the number of parameters. The errors of
+    /// [`Fix::apply`], [`Lsuv::apply`](super::Lsuv::apply), [`Standardize::fit`] and [`Trainer::new`].
+    ///
+    /// # Panics
+    /// As [`Lsuv::apply`](super::Lsuv::apply).
+    pub fn apply(
+        &self,
+        network: &LayerSpec,
+        w: &[T],
+        fix: &Fix,
+        settings: TrainConfig,
+    ) -> Result<FixedRun<'a, T>, Error> {
+        let fix = self.fitted(network, fix)?;
+        self.check_change(network, &fix.change)?;
+        let changed = self.changed_data(&fix)?;
+        if changed.is_none() && matches!(fix.change, Change::LeaveOut(_)) {
+            return Err(Error::InvalidState { what: "leaving samples out", needs: "at least 1 sample that stays" });
+        }
+        let data = changed.unwrap_or_else(|| self.data.clone());
+        let Candidate { network, parameters, transform, .. } = self.prepared(network, w, &fix, &data, settings.seed)?;
+        let shuffle = settings.shuffle || fix.change == Change::Shuffle;
+        let mut trainer = Trainer::new(network, self.loss, transform, TrainConfig { shuffle, ..settings })?;
+        require_length("parameters", trainer.parameters().len(), parameters.len())?;
+        trainer.parameters_mut().copy_from_slice(&parameters);
+        match &fix.change {
+            Change::Standardize(columns) => trainer.interface.inputs = Some(columns.clone()),
+            Change::StandardizeTargets(columns) => trainer.interface.outputs = Some(columns.clone()),
+            _ => {}
+        }
+        Ok(FixedRun { trainer, data })
+    }
+
+    /// Returns the fix with the columns of the trial's data, if it is one to be fitted on the data.
+    pub(super) fn fitted<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
+        let change = match fix.change {
+            Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),
+            Change::FitTargets => {
+                let width = self.loss.target_width(network.widths().1);
+                Change::StandardizeTargets(Standardize::fit_targets(width, self.data)?)
+            }
+            _ => return Ok(Cow::Borrowed(fix)),
+        };
+        Ok(Cow::Owned(Fix { change, ..fix.clone() }))
+    }
+
+    /// Returns the data after the fix; `None` if the fix does not change the data.
+    pub(super) fn changed_data(&self, fix: &Fix) -> Result<Option<Dataset<'a, T>>, Error> {
+        Ok(match (&fix.change, self.data.targets()) {
+            (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
+            (Change::StandardizeTargets(columns), Some(Target::Values(_))) => Some(columns.targets(self.data)?),
+            (Change::LeaveOut(samples), _) => {
+                let others: Vec<usize> = (0..self.data.samples()).filter(|sample| !samples.contains(sample)).collect();
+                if others.is_empty() { None } else { Some(self.data.select(&others)?) }
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns the optimizer of the run with a change, from [`Trial::settings`]; `None` if they do not know it.
+    fn set(&self, change: &Change) -> Option<Box<dyn GradientTransform<T>>> {
+        self.settings.and_then(|settings| settings(change))
+    }
+
+    /// Refuses a change that this trial cannot apply to the run.
+    fn check_change(&self, network: &LayerSpec, change: &Change) -> Result<(), Error> {
+        let (what, needs) = match change {
+            Change::TrainBlock(_) | Change::WithoutDecay if self.set(change).is_none() => {
+                ("a change inside the optimizer", "`Trial::settings`, which returns the optimizer with the change")
+            }
+            // Not all outputs have the scale of the targets, for example if some are variances.
+            Change::StandardizeTargets(_) if self.loss.target_width(network.widths().1) != network.widths().1 => {
+                ("a standardization of targets", "a loss with one target for each output")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::InvalidState { what, needs })
+    }
+
+    /// Returns what a trial trains for a fix; `None` if the trial cannot apply the change, or the change makes no
+    /// difference to a trial.
+    pub(super) fn candidate<'c>(
+        &'c self,
+        network: &LayerSpec,
+        w: &[T],
+        fix: &'c Fix,
+        data: &'c Dataset<'c, T>,
+        seed: u64,
+    ) -> Result<Option<Candidate<'c, T>>, Error> {
+        let shuffles = fix.change == Change::Shuffle && !self.in_order;
+        if shuffles || self.check_change(network, &fix.change).is_err() {
+            return Ok(None);
+        }
+        match self.prepared(network, w, fix, data, seed) {
+            Err(_) if matches!(fix.change, Change::Lsuv(_)) => Ok(None),
+            prepared => prepared.map(Some),
+        }
+    }
+
+    /// Returns network, parameters, data and optimizer with a fix that [`check_change`](Self::check_change) accepts.
+    fn prepared<'c>(
+        &'c self,
+        network: &LayerSpec,
+        w: &[T],
+        fix: &'c Fix,
+        data: &'c Dataset<'c, T>,
+        seed: u64,
+    ) -> Result<Candidate<'c, T>, Error> {
+        let set = self.set(&fix.change);
+        let is_set = set.is_some();
+        let (mut transform, mut columns) = (set.unwrap_or_else(self.transform), None);
+        let (network, mut parameters) = match fix.apply::<T>(network, w, seed)? {
+            Some(fixed) => (fixed.network, fixed.parameters),
+            None => {
+                let network = network.build::<T>()?;
+                let parameters = finite_or_initial(&*network, w)?.into_owned();
+                (network, parameters)
+            }
+        };
+        match &fix.change {
+            Change::ClipNorm(norm) if !is_set => transform = Box::new(Unordered((ClipNorm::new(*norm), transform))),
+            Change::LearningRate(factor) if !is_set => {
+                transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
+            }
+            Change::StandardizeTargets(of) => columns = Some(of),
+            Change::Lsuv(lsuv) => {
+                let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
+                let mut batch = Batch::new(data, samples.len());
+                batch.gather(data, &samples, crate::workspace::per_step(&*network))?;
+                lsuv.apply_time_major(&*network, &mut parameters, batch.x(), batch.shape())?;
+            }
+            _ => {}
+        }
+        let in_order = self.in_order && fix.change != Change::Shuffle;
+        let compared = if matches!(fix.change, Change::LeaveOut(_)) { self.data } else { data };
+        Ok(Candidate { network, parameters, data, compared, transform, in_order, targets: columns })
+    }
+}

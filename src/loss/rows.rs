@@ -1,0 +1,310 @@
+//! The arguments of a loss, their checks, and the reduction of the losses of rows.
+
+#[cfg(doc)]
+use super::Loss;
+use super::{Reduction, Sum, Target};
+use crate::{
+    error::{Error, require_length},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
+};
+
+/// The arguments of [`Loss::evaluate`], checked as those of the losses of this crate: for a loss of your own.
+///
+/// [`reduce_values`](Self::reduce_values) and [`reduce_classes`](Self::reduce_classes) compute the loss from that of
+/// one row. They check the kind and the number of the targets, finite values and the range of classes. They skip masked
+/// rows, and reduce the others to a mean or a sum with row weights.
+///
+/// ```
+/// use chainrule::{Error, Scalar, testing::{Losses, loss_laws}};
+/// use chainrule::loss::{Loss, Reduction, Rows, Target};
+/// /// The mean over rows of the hinge `max(0, 1 − t y)` of each output y, with targets t of 1 and −1.
+/// #[derive(Debug)]
+/// struct Hinge;
+/// impl<T: Scalar> Loss<T> for Hinge {
+///     fn evaluate(&self, n: usize, y: &[T], t: Target<T>, rows: Option<&[T]>, dy: &mut [T]) -> Result<T, Error> {
+///         Rows::new(n, y, t, rows, dy)?.reduce_values("Hinge", n, Reduction::Mean, |y, t, dy| {
+///             let mut sum = T::zero();
+///             for (i, (&y, &t)) in y.iter().zip(t).enumerate() {
+///                 if t.abs() != T::one() {
+///                     let found = t.to_f64().unwrap_or(f64::NAN);
+///                     return Err(Error::Parameter { what: "a target of Hinge", expected: "1 or −1", found });
+///                 }
+///                 let gap = T::one() - t * y;
+///                 dy[i] = if gap > T::zero() { -t } else { T::zero() };
+///                 sum += if gap <= T::zero() { T::zero() } else { gap };
+///             }
+///             Ok(sum)
+///         })
+///     }
+///     fn reduction(&self) -> Reduction {
+///         Reduction::Mean
+///     }
+/// }
+/// loss_laws(Losses { single: &Hinge, double: &Hinge, dual: &Hinge }, 0).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Rows<'a, T> {
+    /// The number of rows.
+    pub(super) rows: usize,
+    /// The number of values of a row of the output.
+    pub(super) width: usize,
+    /// The output, \[rows, width\].
+    pub(super) y: &'a [T],
+    pub(super) target: Target<'a, T>,
+    /// The weight of each row; `None` for weights of 1.
+    pub(super) weights: Option<&'a [T]>,
+    /// Out: the gradient with respect to `y`.
+    pub(super) dy: &'a mut [T],
+}
+
+impl<'a, T: Scalar> Rows<'a, T> {
+    /// Collects the arguments of [`Loss::evaluate`].
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without rows or for a `width` of 0; [`Error::Length`] unless `y`, `weights` and `dy` have the
+    /// same rows; [`Error::NonFinite`] for a weight that is not finite.
+    pub fn new(
+        width: usize,
+        y: &'a [T],
+        target: Target<'a, T>,
+        weights: Option<&'a [T]>,
+        dy: &'a mut [T],
+    ) -> Result<Self, Error> {
+        let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
+        require_length("output", rows * width, y.len())?;
+        require_length("gradient of the output", y.len(), dy.len())?;
+        if let Some(weights) = weights {
+            require_length("row weights", rows, weights.len())?;
+            check_finite("row weights", 0, weights)?;
+        }
+        Ok(Rows { rows, width, y, target, weights, dy })
+    }
+
+    /// Computes a loss of rows with values as targets, \[rows, `target_width`\], and overwrites the gradient.
+    ///
+    /// `of` receives the output of a row, its target and its gradient. It returns the loss of the row, overwrites the
+    /// gradient with the derivative of this loss, and refuses targets outside its range. `loss` is the name of the
+    /// loss, for errors.
+    ///
+    /// # Errors
+    /// [`Error::TargetKind`] for classes; [`Error::Length`] for another number of targets; [`Error::NonFinite`] for a
+    /// target that is NaN or infinite. [`Error::Parameter`] under a mean for weights whose sum is not positive. Those
+    /// of `of`.
+    pub fn reduce_values(
+        self,
+        loss: &'static str,
+        target_width: usize,
+        reduction: Reduction,
+        mut of: impl FnMut(&[T], &[T], &mut [T]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let targets = self.values(loss, target_width)?;
+        let share = self.total(1).share(reduction)?;
+        self.evaluate(share, |row, weight, y, dy, mean| {
+            let target = &targets[row * target_width..][..target_width];
+            check_finite("targets", row * target_width, target)?;
+            mean.add(weight, of(y, target, dy)?);
+            dy.iter_mut().for_each(|dy| *dy = share.of(weight, *dy));
+            Ok(())
+        })
+    }
+
+    /// Computes a loss of rows with a class for each, and overwrites the gradient. `of` is as in
+    /// [`reduce_values`](Self::reduce_values), with the class as the target.
+    ///
+    /// # Errors
+    /// [`Error::IncompatibleLayer`] for one output; a [`Loss::check_width`] of the loss should refuse it, too.
+    /// [`Error::TargetKind`] for values; [`Error::Length`] for another number of classes; [`Error::ClassOutOfRange`]
+    /// for a class that is not below the width. [`Error::Parameter`] under a mean for weights whose sum is not
+    /// positive. Those of `of`.
+    pub fn reduce_classes(
+        self,
+        loss: &'static str,
+        reduction: Reduction,
+        mut of: impl FnMut(&[T], usize, &mut [T]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let width = self.width;
+        require_classes(loss, width)?;
+        let classes = self.classes(loss)?;
+        let share = self.total(1).share(reduction)?;
+        self.evaluate(share, |row, weight, y, dy, mean| {
+            mean.add(weight, of(y, class_of(classes, row, width)?, dy)?);
+            dy.iter_mut().for_each(|dy| *dy = share.of(weight, *dy));
+            Ok(())
+        })
+    }
+
+    /// Returns the weight of a row: 1 if no weights are given.
+    pub(super) fn weight(&self, row: usize) -> T {
+        self.weights.map_or(T::one(), |weights| weights[row])
+    }
+
+    /// Returns the sum of the weights of all rows times `factor`, the number of losses per row.
+    pub(super) fn total(&self, factor: usize) -> Total<T> {
+        let mut total = Total::new();
+        (0..self.rows).for_each(|row| total.add(self.weight(row)));
+        Total { sum: total.sum, wide: total.wide * factor as f64, factor }
+    }
+
+    /// Returns the target values, \[rows, `width`\]. Refuses targets that are classes, with an error that names the
+    /// loss `loss`, and another number of values.
+    pub(super) fn values(&self, loss: &'static str, width: usize) -> Result<&'a [T], Error> {
+        let Target::Values(values) = self.target else {
+            return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
+        };
+        require_length("targets", self.rows.saturating_mul(width), values.len()).map(|()| values)
+    }
+
+    /// Returns the target classes, one per row. Refuses targets that are values, with an error that names the loss
+    /// `loss`, and another number of classes.
+    pub(super) fn classes(&self, loss: &'static str) -> Result<&'a [usize], Error> {
+        let Target::Classes(classes) = self.target else {
+            return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
+        };
+        require_length("targets", self.rows, classes.len()).map(|()| classes)
+    }
+
+    /// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` adds the loss of one row to the mean
+    /// and writes its gradient, given the row's index, weight and output. `share` is the factor on the loss of each
+    /// value. A row of weight 0 is not read, and has the gradient 0.
+    pub(super) fn evaluate(
+        self,
+        share: Share<T>,
+        mut of: impl FnMut(usize, T, &[T], &mut [T], &mut Mean<T>) -> Result<(), Error>,
+    ) -> Result<T, Error> {
+        let (width, mut mean) = (self.width, Mean::new(share));
+        for row in 0..self.rows {
+            let own = row * width..(row + 1) * width;
+            let (y, dy) = (&self.y[own.clone()], &mut self.dy[own]);
+            match self.weights.map_or(T::one(), |weights| weights[row]) {
+                weight if weight.is_zero() => dy.fill(T::zero()),
+                weight => of(row, weight, y, dy, &mut mean)?,
+            }
+        }
+        Ok(mean.total())
+    }
+}
+
+/// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
+/// `wide`; otherwise it is `sum`, usually of the weights of the rows, times `factor`, the number of losses per row.
+pub(super) struct Total<T> {
+    sum: Sum<T>,
+    wide: f64,
+    factor: usize,
+}
+
+impl<T: Scalar> Total<T> {
+    pub(super) fn new() -> Self {
+        Total { sum: Sum::new(), wide: 0.0, factor: 1 }
+    }
+
+    pub(super) fn add(&mut self, weight: T) {
+        if is_narrow::<T>() {
+            self.wide += to_f64(weight);
+        } else {
+            self.sum.add(weight);
+        }
+    }
+
+    /// Returns the total weight.
+    pub(super) fn to_f64(&self) -> f64 {
+        if is_narrow::<T>() { self.wide } else { to_f64(self.sum.total()) * self.factor as f64 }
+    }
+
+    /// Returns the factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Refuses, under a
+    /// mean, a total weight that is not positive, or whose inverse is 0 or infinite.
+    pub(super) fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
+        if reduction == Reduction::Sum {
+            return Ok(Share { factor: T::one(), wide: 1.0 });
+        }
+        let narrow = is_narrow::<T>();
+        let total = if narrow { T::one() } else { self.sum.total() * scalar(self.factor as f64) };
+        let wide = if narrow { self.wide } else { to_f64(total) };
+        let share = Share { factor: total.recip(), wide: wide.recip() };
+        // The inverse of a sum at the ends of the format is 0 or infinite.
+        if wide > 0.0 && share.factor.is_finite() && !share.factor.is_zero() && share.wide.is_finite() {
+            Ok(share)
+        } else {
+            let what = "the sum of the row weights under a mean";
+            Err(Error::Parameter { what, expected: "positive, and with an inverse in the number format", found: wide })
+        }
+    }
+}
+
+/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats such as `f16`
+/// use `wide`, others `factor`.
+#[derive(Clone, Copy)]
+pub(super) struct Share<T> {
+    factor: T,
+    wide: f64,
+}
+
+impl<T: Scalar> Share<T> {
+    /// Returns `weight · factor · x`.
+    pub(super) fn of(&self, weight: T, x: T) -> T {
+        if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
+    }
+}
+
+/// A weighted sum of losses: `share · Σ weight · value`, or `Σ share · weight · value` if the first sum
+/// overflows.
+pub(super) struct Mean<T> {
+    sum: Sum<T>,
+    shared: Sum<T>,
+    wide: f64,
+    share: Share<T>,
+}
+
+impl<T: Scalar> Mean<T> {
+    fn new(share: Share<T>) -> Self {
+        Mean { sum: Sum::new(), shared: Sum::new(), wide: 0.0, share }
+    }
+
+    /// Adds `weight · value`.
+    pub(super) fn add(&mut self, weight: T, value: T) {
+        if is_narrow::<T>() {
+            self.wide += to_f64(weight) * to_f64(value);
+        } else {
+            self.sum.add(weight * value);
+            self.shared.add(weight * self.share.factor * value);
+        }
+    }
+
+    fn total(self) -> T {
+        if is_narrow::<T>() {
+            return scalar(self.wide * self.share.wide);
+        }
+        let sum = self.sum.total();
+        if sum.is_finite() { sum * self.share.factor } else { self.shared.total() }
+    }
+}
+
+/// Returns [`Error::IncompatibleLayer`] for one output. The loss called `loss` compares the outputs of a row, of which
+/// there is one per class, with each other.
+pub(super) fn require_classes(loss: &'static str, width: usize) -> Result<(), Error> {
+    let needs = "at least 2 outputs, one for each class; for two classes and 1 output use BinaryCrossEntropy, with the \
+                 targets 0 and 1 as `Target::Values`";
+    if width == 1 { Err(Error::IncompatibleLayer { what: loss, needs }) } else { Ok(()) }
+}
+
+/// Returns the class of the row with index `row` in `classes`. Refuses a class that is not below `width`.
+pub(super) fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error> {
+    let class = classes[row];
+    if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
+}
+
+/// Refuses values that are NaN or infinite. The error calls the first of them `what`, and gives `first` plus its index
+/// in `values`.
+pub(super) fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the sum of the weights of `rows` rows. Without `row_weights` each weight is 1.
+pub(super) fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> f64 {
+    let Some(weights) = row_weights else { return rows as f64 };
+    let mut sum = Sum::new();
+    weights.iter().for_each(|&weight| sum.add(to_f64(weight)));
+    sum.total()
+}

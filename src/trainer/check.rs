@@ -1,0 +1,80 @@
+//! The check of all data before the first update of a fit.
+
+use super::Run;
+use crate::{
+    dataset::{Batch, Source},
+    error::{DataRule, Error},
+    scalar::Scalar,
+    size::filled,
+    workspace::check_inputs,
+};
+use alloc::{boxed::Box, vec::Vec};
+
+/// The largest number of rows for which the loss is computed at once, unless one sample has more steps.
+const ROWS: usize = 1024;
+
+/// Returns `error` as one of the validation data. Errors that name this data themselves are returned unchanged.
+pub(super) fn of_validation(error: Error) -> Error {
+    match error {
+        Error::NothingCounts { .. } => error,
+        reason => DataRule::Validation { reason: Box::new(reason) }.into(),
+    }
+}
+
+impl<T: Scalar> Run<'_, T> {
+    /// Refuses training or validation data that does not fit network or loss, before the first update.
+    pub(super) fn check_all(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
+        self.check_samples(data)?;
+        let Some(data) = validation else { return Ok(()) };
+        match self.check_samples(data).map_err(of_validation)? {
+            0.0 => Err(Error::NothingCounts { data: "validation" }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses data that does not fit network or loss: the width, indices of embeddings, and the target of each
+    /// sample. Returns the total weight of the rows, which is 0 if none counts.
+    ///
+    /// The loss judges the targets: it is computed for outputs of 0, where rows that count have the weight 1. Inputs in
+    /// files are checked by the pass that reads them.
+    fn check_samples(&mut self, data: &dyn Source<T>) -> Result<f64, Error> {
+        let layout = data.layout();
+        self.check_data(&layout)?;
+        check_inputs(self.workspace, data)?;
+        let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
+        let at_once = (ROWS / layout.steps.max(1)).clamp(1, layout.samples);
+        let rows = layout.most_rows(at_once).min(ROWS);
+        let zeros = filled("the outputs of a check", rows.saturating_mul(width), T::zero())?;
+        let (mut dy, mut ones, mut part) = (zeros.clone(), Vec::new(), Vec::new());
+        let (mut batch, mut total) = (Batch::new(data, at_once), 0.0);
+        for first in (0..layout.samples).step_by(at_once) {
+            part.clear();
+            part.extend(first..layout.samples.min(first + at_once));
+            batch.choose(data, &part, per_step)?;
+            let all = if per_step { batch.shape().rows() } else { part.len() };
+            for first in (0..all).step_by(ROWS) {
+                let (target, weights) = batch.part(first..all.min(first + ROWS));
+                let count = ROWS.min(all - first);
+                let weights = weights.map(|weights| {
+                    ones.clear();
+                    ones.extend(weights.iter().map(|weight| if weight.is_zero() { T::zero() } else { T::one() }));
+                    &ones[..]
+                });
+                // Rows that are all masked or of an ignored class have no mean, and are not read.
+                let weight = self.loss.total_weight(width, target, weights);
+                if weight == 0.0 {
+                    continue;
+                }
+                total += weight;
+                let (y, dy) = (&zeros[..count * width], &mut dy[..count * width]);
+                self.loss.evaluate(width, y, target, weights, dy).map_err(|mut error| {
+                    if let Error::ClassOutOfRange { row, .. } = &mut error {
+                        *row += first;
+                    }
+                    batch.in_data(data, per_step, error)
+                })?;
+            }
+        }
+        Ok(total)
+    }
+}
