@@ -439,7 +439,8 @@ fn trials_stay_within_half_of_the_run() -> Result<(), Error> {
         let transform = || Box::new((counted.clone(), Sgd::new(0.01))) as Box<dyn GradientTransform<f32>>;
         let tried = Trial::new(&data, &CrossEntropy::new(), &transform, steps).run(&described, &w, &fixes)?;
         let each = tried.baseline.curve.len();
-        let trainings: usize = tried.outcomes.iter().chain([&tried.baseline]).map(|it| it.losses.len()).sum();
+        let trainings: usize =
+            tried.outcomes.iter().chain([&tried.baseline]).chain(&tried.restarted).map(|it| it.losses.len()).sum();
         let all = counted.0.load(Ordering::Relaxed);
         assert_eq!(all, each * trainings, "{tried}");
         assert!(each <= (steps / 20).max(20) && all <= steps / 2 && !tried.outcomes.is_empty(), "{steps} {tried}");

@@ -2,7 +2,7 @@
 
 use chainrule::{
     BatchShape, Error, Layer,
-    activation::Relu,
+    activation::{Relu, Sigmoid},
     dataset::{Dataset, Standardize},
     diagnosis::{
         Cause, Change, Diagnosis, Finding, Fix, FixContext, Report, Severity, Trial, TrialOutcome, first_check,
@@ -86,6 +86,41 @@ fn trial_ranks_fixes_by_their_loss_and_hands_back_a_trainer() -> Result<(), Erro
     let mut trainer = fixed.trainer(CrossEntropy::new(), Adam::new(5e-3), config)?;
     trainer.fit(&data)?;
     assert!(trainer.evaluate(&data)?.loss < report.baseline.median(), "{report}");
+    Ok(())
+}
+
+/// A fix that starts a trained network anew is behind it for some steps: it is compared with the network started anew.
+#[test]
+fn fixes_that_restart_are_compared_with_a_restart() -> Result<(), Error> {
+    let x = normal(256 * WIDTH);
+    let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let mut builder = Sequential::<f32>::input(WIDTH);
+    for _ in 0..5 {
+        builder = builder.linear(WIDTH).activation(Sigmoid);
+    }
+    let network = builder.linear(2).build()?;
+    let (spec, inputs) = (Layer::<f32>::spec(&network), InputStatistics::of_rows(&x)?);
+    let report = Diagnosis::new(&network, inputs)?.report();
+    let mut fixes = suggest_fixes(&FixContext::new(&spec, inputs, report.root().expect("sigmoid vanishes")))?;
+    fixes.retain(|fix| fix.name == "another activation");
+    let config = TrainConfig { epochs: 200, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(&network, CrossEntropy::new(), Adam::new(1e-2), config)?;
+    trainer.fit(&data)?;
+    let loss = CrossEntropy::new();
+    let transform = || Box::new(Adam::new(5e-3)) as Box<dyn GradientTransform<f32>>;
+    let trial = |w: &[f32]| Trial::new(&data, &loss, &transform, 1000).steps(40, 400).run(&spec, w, &fixes);
+    let trained = trial(trainer.parameters())?;
+    let restarted = trained.restarted.as_ref().unwrap_or_else(|| panic!("{trained}"));
+    let fixed = &trained.outcomes[0];
+    assert!(
+        trained.baseline.median() < fixed.median() && fixed.median() < restarted.median(),
+        "the premise: {trained}"
+    );
+    assert_eq!(trained.best(), Some(0), "{trained}");
+    // Initial values have no training behind them.
+    let initial = trial(&initialize(&network, 3)?)?;
+    assert!(initial.restarted.is_none() && initial.outcomes.iter().all(|it| !it.is_restarted), "{initial}");
     Ok(())
 }
 

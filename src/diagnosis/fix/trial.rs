@@ -6,14 +6,14 @@ use crate::{
     dataset::Dataset,
     diagnosis::setup,
     error::{Error, require, require_length},
-    layer::{Layer, LayerSpec, finite_or_initial},
+    layer::{Layer, LayerSpec, finite_or_initial, initialize},
     loss::Loss,
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
     size::filled,
     transform::GradientTransform,
 };
 use alloc::{boxed::Box, format, vec::Vec};
-use core::fmt;
+use core::{fmt, ops::Range};
 
 /// The setup for trying fixes: data, loss, optimizer, and a limit on the number of steps.
 ///
@@ -211,6 +211,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         };
         let mut report = TrialReport {
             baseline: TrialOutcome::of("as it is", None),
+            restarted: None,
             outcomes: Vec::new(),
             untried: Vec::new(),
             transform: setup::transforms(&*(self.transform)(), &blocks),
@@ -219,21 +220,25 @@ impl<'a, T: Scalar> Trial<'a, T> {
         };
         self.adds(&mut report.baseline, 0, &left_out, &unchanged)?;
         report.steps = self.steps;
+        let trained = !is_initial(&*built, w)?;
         for (index, fix) in fixes.iter().enumerate() {
             let mut outcome = TrialOutcome::of(&format!("{}: {}", fix.name, fix.why), Some(index));
             let is_left = report.steps.saturating_add(self.steps) <= limit;
             if is_left && self.tries(fix, &mut outcome, 0, &left_out, (network, w))? {
                 report.steps += self.steps;
+                outcome.is_restarted = trained && restarts(network, w, fix)?;
                 report.outcomes.push(outcome);
             } else {
                 report.untried.push(outcome.name);
             }
         }
-        // Of each further seed the better half of the fixes, as far as the steps go.
-        let mut kept = report.outcomes.len();
+        // Of each further seed the better half of the fixes, as far as the steps go. One training is kept for the
+        // network restarted without a fix.
+        let (mut kept, restarts) = (report.outcomes.len(), report.outcomes.iter().any(|it| it.is_restarted));
+        let reserved = if restarts { self.steps } else { 0 };
         for seed in 1..self.seeds {
             report.rank();
-            let trainings = (limit - report.steps) / self.steps;
+            let trainings = (limit - report.steps).saturating_sub(reserved) / self.steps;
             kept = kept.div_ceil(2).min(trainings.saturating_sub(1));
             if kept == 0 {
                 break;
@@ -246,6 +251,17 @@ impl<'a, T: Scalar> Trial<'a, T> {
             report.steps += (kept + 1) * self.steps;
         }
         report.rank();
+        if restarts && report.best().is_none() && report.steps.saturating_add(self.steps) <= limit {
+            let initial = initialize(&*built, 0)?;
+            let mut outcome = TrialOutcome::of("as it is, from initial values", None);
+            outcome.is_restarted = true;
+            self.adds(&mut outcome, 0, &left_out, &|_| {
+                let as_it_is = unchanged(0)?;
+                Ok(as_it_is.map(|it| Candidate { parameters: initial.clone(), ..it }))
+            })?;
+            report.restarted = Some(outcome);
+            report.steps += self.steps;
+        }
         Ok(report)
     }
 
@@ -285,6 +301,33 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
         Ok(true)
     }
+}
+
+/// Whether `w` may be initial values of the network: no block that these set to 0 differs from 0, and the size of each
+/// other is within a tenth, or four standard errors, of one draw.
+fn is_initial<T: Scalar>(network: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
+    let drawn = initialize(network, 0)?;
+    let blocks = Blocks::collect(|visit| network.blocks(visit));
+    let norm = |values: &[T]| libm::sqrt(values.iter().map(|&w| to_f64(w) * to_f64(w)).sum::<f64>());
+    let is_drawn = |range: &Range<usize>| {
+        let [found, drawn] = [w, &drawn[..]].map(|values| norm(&values[range.clone()]));
+        // The size of n values has a relative standard error of 1/√(2n) from draw to draw.
+        let spread = f64::max(0.1, 4.0 / libm::sqrt(2.0 * range.len().max(1) as f64));
+        (found - drawn).abs() <= spread * drawn
+    };
+    Ok(blocks.iter().all(|block| is_drawn(&block.range)))
+}
+
+/// Whether a fix replaces the network, and draws most of its parameters anew.
+fn restarts<T: Scalar>(network: &LayerSpec, w: &[T], fix: &Fix) -> Result<bool, Error> {
+    if !matches!(fix.change, Change::Network(_)) {
+        return Ok(false);
+    }
+    let fixed = fix.apply::<T>(network, w, 0)?;
+    Ok(fixed.is_some_and(|fixed| {
+        let kept: usize = fixed.survivors.iter().map(|survivor| survivor.after.len()).sum();
+        2 * kept < fixed.parameters.len()
+    }))
 }
 
 impl Fix {

@@ -15,6 +15,8 @@ pub struct TrialOutcome {
     /// The index of the fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` for the network
     /// without a fix.
     pub fix: Option<usize>,
+    /// Whether the training starts from initial values for most parameters.
+    pub is_restarted: bool,
     /// The loss after the last step of the trial for each seed, in increasing order; infinite if parameters became NaN
     /// or infinite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -26,7 +28,7 @@ pub struct TrialOutcome {
 
 impl TrialOutcome {
     pub(super) fn of(name: &str, fix: Option<usize>) -> Self {
-        TrialOutcome { name: name.into(), fix, losses: Vec::new(), curve: Vec::new() }
+        TrialOutcome { name: name.into(), fix, is_restarted: false, losses: Vec::new(), curve: Vec::new() }
     }
 
     /// Adds the loss of one more seed, and the losses of its steps to their mean.
@@ -62,6 +64,10 @@ impl TrialOutcome {
 pub struct TrialReport {
     /// The outcome of the network without a fix.
     pub baseline: TrialOutcome,
+    /// The outcome of the network without a fix from initial values. It is the measure of fixes that restart a trained
+    /// network, where none is better than the [`baseline`](Self::baseline). `None` if there are none, for parameters
+    /// that were not trained, or without steps for it.
+    pub restarted: Option<TrialOutcome>,
     /// The fixes that were tried: those of most seeds first, and of these the lowest median loss.
     pub outcomes: Vec<TrialOutcome>,
     /// The names of the fixes that were not tried: the trial could not apply the change, or the steps were used up.
@@ -89,11 +95,24 @@ impl TrialReport {
     /// no fix helped.
     ///
     /// A fix helps if its highest loss over the seeds is below the lowest without a fix, and its median is at most
-    /// 1/1.1 of the median without a fix.
+    /// 1/1.1 of the median without a fix. If none does, a fix that restarts the network is compared with the network
+    /// [restarted](Self::restarted) without it.
     pub fn best(&self) -> Option<usize> {
-        let best = self.outcomes.first()?;
-        let lower = best.median() <= LOWER * self.baseline.median() || self.baseline.median().is_infinite();
-        (lower && best.spread()[1] < self.baseline.spread()[0]).then_some(best.fix).flatten()
+        self.helps().and_then(|(best, _)| best.fix)
+    }
+
+    /// Returns the outcome of the best fix, and that without it; `None` if no fix helped.
+    fn helps(&self) -> Option<(&TrialOutcome, &TrialOutcome)> {
+        let beats = |fixed: &TrialOutcome, without: &TrialOutcome| {
+            let lower = fixed.median() <= LOWER * without.median() || without.median().is_infinite();
+            lower && fixed.spread()[1] < without.spread()[0]
+        };
+        let first = self.outcomes.first().filter(|first| beats(first, &self.baseline));
+        first.map(|first| (first, &self.baseline)).or_else(|| {
+            let without = self.restarted.as_ref()?;
+            let mut restarted = self.outcomes.iter().filter(|outcome| outcome.is_restarted);
+            restarted.find(|outcome| beats(outcome, without)).map(|outcome| (outcome, without))
+        })
     }
 }
 
@@ -108,10 +127,11 @@ impl TrialReport {
     /// Returns, as one sentence, the best fix and its effect, or that none helped.
     pub(in crate::diagnosis) fn verdict(&self) -> String {
         let steps = count(self.baseline.curve.len(), "step");
-        match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
-            Some(best) => {
-                let [with, without] = [best, &self.baseline].map(|outcome| number(outcome.median()));
-                format!("{}; tried: a loss of {with} with it, {without} without, after {steps}", best.name)
+        match self.helps() {
+            Some((best, without)) => {
+                let from = if without.is_restarted { ", both from initial values" } else { "" };
+                let [with, without] = [best, without].map(|outcome| number(outcome.median()));
+                format!("{}; tried: a loss of {with} with it, {without} without{from}, after {steps}", best.name)
             }
             None if self.outcomes.is_empty() => String::from("none could be tried"),
             None => match self.removes() {
@@ -135,8 +155,8 @@ impl fmt::Display for TrialReport {
         let fewer = self.outcomes.iter().any(|outcome| outcome.losses.len() < all);
         let seeds = format!("{}{}", count(all, "seed"), if fewer { " for the better ones" } else { "" });
         write!(f, "trial: {steps} with each fix on the same batches, {seeds}; ")?;
-        match self.best().and_then(|best| self.outcomes.iter().find(|outcome| outcome.fix == Some(best))) {
-            Some(best) => write!(f, "helped most: {}", best.name.split(": ").next().unwrap_or_default())?,
+        match self.helps() {
+            Some((best, _)) => write!(f, "helped most: {}", best.name.split(": ").next().unwrap_or_default())?,
             None if self.removes().is_some() => {
                 write!(f, "none helped alone, since another fault is behind the first")?
             }
@@ -153,6 +173,7 @@ impl fmt::Display for TrialReport {
         for outcome in better.chain([&self.baseline]).chain(self.outcomes.iter().filter(|it| !is_better(it))) {
             f.write_str(&line(outcome))?;
         }
+        self.restarted.iter().try_for_each(|outcome| f.write_str(&line(outcome)))?;
         for name in &self.untried {
             write!(f, "\n  not tried: {name}")?;
         }

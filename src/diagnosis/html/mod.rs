@@ -202,12 +202,13 @@ fn over_time(state: &ReportState) -> String {
     format!("<h2>Over time, layer {}</h2>\n{}", escaped(&state.name), chart.svg())
 }
 
-/// Returns a chart, as SVG, of the loss of each step of a trial: the network as it is in black, the fixes in colours,
-/// the best first.
+/// Returns a chart, as SVG, of the loss of each step of a trial: the network as it is in black (in grey from initial
+/// values), the fixes in colours, the best first.
 fn curves(trial: &TrialReport) -> String {
     let finite = |curve: &[f64]| curve.iter().copied().filter(|loss| loss.is_finite()).fold(0.0, f64::max);
     let fixes = trial.outcomes.iter().zip(COLOURS.into_iter().cycle());
-    let outcomes = [(&trial.baseline, "#000")].into_iter().chain(fixes);
+    let restarted = trial.restarted.iter().map(|outcome| (outcome, "#888"));
+    let outcomes = [(&trial.baseline, "#000")].into_iter().chain(restarted).chain(fixes);
     let lines = outcomes.map(|(outcome, colour)| Line {
         name: outcome.name.split(':').next().unwrap_or_default(),
         colour,

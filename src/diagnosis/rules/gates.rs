@@ -1,6 +1,6 @@
 //! Rules about closed gates, which block the input or the output of a state.
 
-use super::{above, layer_of_block};
+use super::{above, layer_of_block, time::of_span};
 use crate::{
     block::{Block, Blocks, Gate, Role},
     diagnosis::{
@@ -132,6 +132,9 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             && let Some(severity) = above(-admitted, lines)
         {
             let keeps = layer.keeps().unwrap_or_default();
+            // A state that fills in longer sequences, or is carried on, is slow and not shut.
+            let fills = layer.of("input").is_some_and(|open| above(-held(open, keeps.1, usize::MAX), lines).is_none());
+            let severity = if fills { of_span(diagnosis, severity) } else { severity };
             let (gate, open) = layer.of("input").map_or(keeps, |open| ("input", open));
             let text = format!(
                 "hardly any input enters the state: {} of it in {}; gate {gate} has a mean of {}{}, {source}",
