@@ -85,6 +85,11 @@ fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
     Some(blocks.iter().filter_map(size).collect())
 }
 
+/// Whether a run began with parameters that its initializers do not draw: of a trained model, or of a run that goes on.
+pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
+    of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(Size::is_foreign))
+}
+
 /// Returns why the measured and the predicted decades of a budget differ, as phrases. Empty if one of them is unknown,
 /// or if they agree: within two standard deviations of the prediction between random networks, and at least a factor
 /// of two.

@@ -29,7 +29,8 @@ pub use cause::Cause;
 pub use examine::Diagnosis;
 pub use finding::{Finding, Severity};
 pub use fix::{
-    Behind, Change, Fix, FixContext, FixedNetwork, FixedRun, Healed, Trial, TrialOutcome, TrialReport, suggest_fixes,
+    AppliedTrial, Behind, Change, Fix, FixContext, FixedNetwork, FixedRun, Trial, TrialOutcome, TrialReport,
+    suggest_fixes,
 };
 #[doc(hidden)]
 pub use health::input_width;
@@ -43,7 +44,7 @@ use crate::{
     layer::LayerSpec,
     monitor::{Factor, Statistics},
 };
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 
 /// Returns the path of the activation that computes the network's outputs, if there is one.
 fn outputs(node: &LayerSpec) -> Option<String> {
@@ -58,13 +59,19 @@ fn has_weights(part: &LayerSpec) -> bool {
 }
 
 /// Returns the path of the norm that directly follows the first layer with weights, if that is
-/// [`Linear`](crate::layer::Linear). It divides by the size of the inputs, which is then without effect: the gradient of
-/// the weights is as much larger as the norm makes it smaller.
+/// [`Linear`](crate::layer::Linear). It divides by the size of the inputs, which is then without effect: the gradient
+/// of the weights is as much larger as the norm makes it smaller.
 fn norm_of_first(node: &LayerSpec) -> Option<String> {
     let parts = node.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
     let next = parts.get(first + 1).filter(|_| matches!(parts[first].1, LayerSpec::Linear(_)))?;
     next.1.is_norm().then(|| next.0.clone())
+}
+
+/// Returns the paths of the layers whose links do not count in a budget: the activation of the outputs, since saturated
+/// outputs are no fault, and a norm after the first weights, since it divides by the scale that their own gradient has.
+fn left_out(node: &LayerSpec) -> Vec<String> {
+    outputs(node).into_iter().chain(norm_of_first(node)).collect()
 }
 
 /// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. It is the first

@@ -113,15 +113,14 @@ pub struct Report {
     pub passes_on_copies: usize,
 }
 
+/// What takes the place of parameters that are not finite.
+const INITIAL: &str = "initial parameters, since those of the run are not finite,";
+
 /// Returns the sources of evidence about a network that were examined, as phrases.
 fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     let mut all = Vec::from([String::from("the description, by theory")]);
     if let Some(experiments) = &diagnosis.experiments {
-        let which = if experiments.initial {
-            "initial parameters, since those of the run are not finite,"
-        } else {
-            "the parameters"
-        };
+        let which = if experiments.initial { INITIAL } else { "the parameters" };
         all.push(match experiments.passes.saturating_sub(1 + usize::from(experiments.initial)) {
             0 => format!("{which} on one batch"),
             changed => format!("{which} on one batch, and {} with a change", count(changed, "pass")),
@@ -135,7 +134,8 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     }
     if let Some(task) = &diagnosis.task {
         let dropout = if task.masked.is_some() { ", masks of dropout" } else { "" };
-        all.push(format!("data and loss (labels, range of the outputs, largest sample{dropout})"));
+        let which = if task.initial { format!(", with {INITIAL}") } else { String::new() };
+        all.push(format!("data and loss (labels, range of the outputs, largest sample{dropout}){which}"));
     }
     all.extend(diagnosis.curvature.as_ref().map(|curvature| curvature.sentence()));
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());

@@ -45,12 +45,13 @@ pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)
     chain.spec(blocks).into_iter().filter(acts).map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the largest ε that a transform of the chain adds to the root of its mean squared gradients: the setting
-/// `epsilon` of Adam and its like. `None` without such a transform.
+/// Returns the largest ε that an optimizer of the chain adds to the size of a gradient: that of Adam and its like,
+/// RMSprop and Adagrad. `None` without one.
 pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> Option<f64> {
+    let divides = |spec: &&TransformSpec| ["Adam", "RmsProp", "Adagrad"].iter().any(|kind| spec.kind.contains(kind));
     let specs = chain.spec(blocks);
-    let settings = specs.iter().flat_map(|spec| &spec.settings).filter(|(name, _)| name == "epsilon");
-    settings.filter_map(|(_, value)| value.parse().ok()).reduce(f64::max)
+    let settings = specs.iter().filter(divides).flat_map(|spec| &spec.settings);
+    settings.filter(|(name, _)| name == "epsilon").filter_map(|(_, value)| value.parse().ok()).reduce(f64::max)
 }
 
 fn minus(value: &str) -> String {

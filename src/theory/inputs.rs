@@ -103,6 +103,12 @@ impl InputStatistics {
         self.spread
     }
 
+    /// Returns the fraction of the mean square that is due to the means of the columns: of single rows if they are
+    /// known, otherwise of all values together.
+    pub(crate) fn share_of_means(&self) -> f64 {
+        self.common.unwrap_or(self.spread.mean * self.spread.mean) / self.spread.square
+    }
+
     /// Returns the number of steps of an input sequence.
     pub fn sequence_steps(&self) -> usize {
         self.steps

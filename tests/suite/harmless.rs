@@ -288,8 +288,8 @@ fn a_skipped_overflow_is_a_note() {
     assert_eq!(severities, [Severity::Note, Severity::Critical]);
 }
 
-/// What stood before the first step is not made by the steps: of a run that diverged the first pass shows the cause, and
-/// initial values take the place of parameters that are not finite, in examinations and in trials.
+/// What stood before the first step is not made by the steps: of a run that diverged the first pass shows the cause.
+/// Initial values take the place of parameters that are not finite, in examinations and in trials.
 #[test]
 fn a_diverged_run_shows_what_stood_before_it() -> Result<(), Error> {
     let (x, mut builder) = (normal(256 * WIDTH), Sequential::<f32>::input(WIDTH));
@@ -361,7 +361,7 @@ fn shorter_steps_do_not_go_on_from_wrecked_parameters() -> Result<(), Error> {
     let report = run(&network, &data, &CrossEntropy::new(), Sgd::new(100.0), 60, |_, _| {})?;
     let root = report.root().unwrap();
     assert_eq!(root.cause, Cause::LearningRateTooHigh, "{report}");
-    assert!(root.is_wrecked, "{report}");
+    assert!(root.needs_restart, "{report}");
     let spec = Layer::<f32>::spec(&network);
     let fixes = suggest_fixes(&FixContext::new(&spec, InputStatistics::of_rows(&x)?, root))?;
     let shorter = fixes.iter().find(|fix| fix.name == "shorter steps").unwrap();

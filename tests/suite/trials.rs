@@ -343,7 +343,7 @@ fn finding(cause: Cause) -> Result<Finding, Error> {
 /// Without columns the fix is offered all the same, and fitted on the data of the trial. The run is that of a hand
 /// that standardizes, to the bit, and its model takes the data as it was.
 #[test]
-fn healed_run_of_unscaled_inputs_is_the_one_by_hand() -> Result<(), Error> {
+fn fixed_run_of_unscaled_inputs_is_the_one_by_hand() -> Result<(), Error> {
     let (raw, y) = unscaled();
     let data = Dataset::rows(WIDTH, &raw, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(16).tanh().linear(16).tanh().linear(1).build()?;
@@ -354,11 +354,11 @@ fn healed_run_of_unscaled_inputs_is_the_one_by_hand() -> Result<(), Error> {
     let (loss, transform) = (MeanSquaredError::new(), || Box::new(Sgd::new(0.03)) as Box<dyn GradientTransform<f32>>);
     let trial = Trial::new(&data, &loss, &transform, 2000);
     let settings = TrainConfig { epochs: 3, seed: 5, ..TrainConfig::default() };
-    let healed = trial.heal(&context, &w, settings)?;
-    assert_eq!(healed.fixes[0].change, Change::FitInputs, "{:?}", healed.fixes);
-    assert!(healed.fixes[0].why.contains("`Standardize::fit`"), "{}", healed.fixes[0]);
-    assert_eq!(healed.trial.best(), Some(0), "{healed}");
-    let mut run = healed.run.expect("a fix that helped");
+    let applied = trial.apply_best(&context, &w, settings)?;
+    assert_eq!(applied.fixes[0].change, Change::FitInputs, "{:?}", applied.fixes);
+    assert!(applied.fixes[0].why.contains("`Standardize::fit`"), "{}", applied.fixes[0]);
+    assert_eq!(applied.trial.best(), Some(0), "{applied}");
+    let mut run = applied.run.expect("a fix that helped");
     run.trainer.fit(&run.data)?;
 
     let scale = Standardize::fit(&data)?;
@@ -379,7 +379,7 @@ fn healed_run_of_unscaled_inputs_is_the_one_by_hand() -> Result<(), Error> {
 
 /// Targets of mean 1000: the fix is fitted on the data, and the model predicts in their scale.
 #[test]
-fn healed_run_of_unscaled_targets_predicts_in_their_scale() -> Result<(), Error> {
+fn fixed_run_of_unscaled_targets_predicts_in_their_scale() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y: Vec<f32> = x.chunks(WIDTH).map(|x| 1000.0 + 50.0 * x[0]).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;

@@ -37,10 +37,10 @@ impl<T: Scalar> FixedRun<'_, T> {
     }
 }
 
-/// The result of [`Trial::heal`].
+/// The result of [`Trial::apply_best`].
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Healed<'a, T: Scalar> {
+pub struct AppliedTrial<'a, T: Scalar> {
     /// The fixes that were proposed.
     pub fixes: Vec<Fix>,
     /// What the fixes did in short trainings.
@@ -50,7 +50,7 @@ pub struct Healed<'a, T: Scalar> {
 }
 
 /// Writes the outcome of the trial.
-impl<T: Scalar> fmt::Display for Healed<'_, T> {
+impl<T: Scalar> fmt::Display for AppliedTrial<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.trial)
     }
@@ -81,9 +81,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// let diagnosis = Diagnosis::new(trainer.network(), inputs)?.statistics(&statistics).task(&w, &data, &loss)?;
     /// let (report, spec) = (diagnosis.report(), Layer::<f32>::spec(trainer.network()));
     /// let context = FixContext::new(&spec, inputs, report.root().expect("unscaled inputs"));
-    /// let healed = Trial::new(&data, &loss, &optimizer, 1000).heal(&context, &w, settings)?;
-    /// println!("{healed}");
-    /// let mut run = healed.run.expect("a fix that helped");
+    /// let applied = Trial::new(&data, &loss, &optimizer, 1000).apply_best(&context, &w, settings)?;
+    /// println!("{applied}");
+    /// let mut run = applied.run.expect("a fix that helped");
     /// let epochs = run.trainer.fit(&run.data)?;
     /// assert!(epochs[19].loss < 0.5 * sick[19].loss);
     /// let predicted = run.trainer.into_model()?.predict(&data)?; // of the data as it was
@@ -96,12 +96,17 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// # Panics
     /// As [`run`](Self::run).
-    pub fn heal(&self, context: &FixContext<'_>, w: &[T], settings: TrainConfig) -> Result<Healed<'a, T>, Error> {
+    pub fn apply_best(
+        &self,
+        context: &FixContext<'_>,
+        w: &[T],
+        settings: TrainConfig,
+    ) -> Result<AppliedTrial<'a, T>, Error> {
         let fixes = suggest_fixes(context)?;
         let trial = self.run(context.network, w, &fixes)?;
         let best = trial.best().map(|best| self.apply(context.network, w, &fixes[best], settings));
         let run = best.transpose()?;
-        Ok(Healed { fixes, trial, run })
+        Ok(AppliedTrial { fixes, trial, run })
     }
 
     /// Applies a fix to the run: `network` with the parameters `w`, and the data, loss and optimizer of the trial.
@@ -182,8 +187,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 ("a change inside the optimizer", "`Trial::settings`, which returns the optimizer with the change")
             }
             // Not all outputs have the scale of the targets, for example if some are variances.
-            Change::StandardizeTargets(_) if self.loss.target_width(network.widths().1) != network.widths().1 => {
-                ("a standardization of targets", "a loss with one target for each output")
+            Change::StandardizeTargets(_)
+                if self.loss.target_width(network.widths().1) != network.widths().1
+                    || !matches!(self.data.targets(), Some(Target::Values(_))) =>
+            {
+                ("a standardization of targets", "a loss with one value as target for each output")
             }
             _ => return Ok(()),
         };

@@ -2,7 +2,7 @@
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{diagnosis::figures::number, error::Error};
-use alloc::format;
+use alloc::{format, vec::Vec};
 
 /// Clips the norm of the gradient of all parameters at its [typical value](crate::monitor::RunStatistics::typical_norm)
 /// before clipping. Thresholds from half to ten times the typical norm work (Pascanu, Mikolov & Bengio 2013).
@@ -23,6 +23,9 @@ impl FixStrategy for ClipAtTypicalNorm {
         let Some(norm) = context.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) else { return Ok(None) };
         let why = format!("the global norm is clipped at {}, the typical norm of the gradient", number(norm));
         let fix = context.fix(self.name(), Effort::Training, Change::ClipNorm(norm), why);
+        // A clip keeps the parameters, unless too long steps have spoiled them.
+        let accused = if context.finding.needs_restart { fix.accused } else { Vec::new() };
+        let fix = Fix { accused, ..fix };
         let removes = match context.finding.cause {
             Cause::Cliff | Cause::ClipThresholdTooLow => true,
             Cause::ExplodingRecurrence => context.finding.came_with_training(),

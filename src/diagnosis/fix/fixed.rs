@@ -81,8 +81,8 @@ impl Fix {
     /// are its parameters.
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
-    /// unless the change is `Network`, `Redraw`, `RedrawLayers`, `WithoutDecay`, or a `LearningRate` with
-    /// [`accused`](Self::accused) parameters (of the last two it only redraws the parameters). For others [`Change`]
+    /// unless the change is `Network`, `Redraw`, `RedrawLayers`, `WithoutDecay`, or a `LearningRate` or `ClipNorm` with
+    /// [`accused`](Self::accused) parameters (of the last three it only redraws the parameters). For others [`Change`]
     /// names the function that applies them. [`Trial::apply`](super::Trial::apply) applies them all.
     ///
     /// ```
@@ -118,7 +118,7 @@ impl Fix {
             Change::RedrawLayers(layers) => (network, layers),
             Change::Redraw | Change::WithoutDecay => (network, &self.accused),
             // The parameters that too long steps have spoiled stay so at any rate.
-            Change::LearningRate(_) if !self.accused.is_empty() => (network, &self.accused),
+            Change::LearningRate(_) | Change::ClipNorm(_) if !self.accused.is_empty() => (network, &self.accused),
             _ => return Ok(None),
         };
         let fixed = after.build::<T>()?;

@@ -31,7 +31,7 @@ mod trial_report;
 mod unsquash;
 mod without_decay;
 
-pub use apply::{FixedRun, Healed};
+pub use apply::{AppliedTrial, FixedRun};
 pub use behind::Behind;
 pub(super) use behind::is_seen_within;
 pub use branches::ScaleBranches;
@@ -203,6 +203,7 @@ pub enum Change {
     /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; the others are kept.
     RedrawLayers(Vec<String>),
     /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
+    /// Parameters that too long steps have spoiled are drawn again, by [`Fix::apply`].
     ClipNorm(f64),
     /// Multiplies the learning rate by this factor. Parameters that too long steps have spoiled are drawn again, by
     /// [`Fix::apply`].

@@ -73,10 +73,11 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
 }
 
 /// Returns the layers or blocks whose parameters a finding names as the cause. For a closed gate this is the block of
-/// all biases of its layer, for loud branches the learned scales, and after too long steps that left nothing learned all
-/// layers; otherwise the layers that the finding names. For an activation the layers before it are included, up to the
-/// next layer with weights. Empty for causes that are not in parameters. Empty also for weights too small or too large, unless the measured decades are more than one away from
-/// the prediction, or an intervention over time repairs them.
+/// all biases of its layer, for loud branches the learned scales, and after too long steps that left nothing learned
+/// all layers; otherwise the layers that the finding names. For an activation the layers before it are included, up to
+/// the next layer with weights. Empty for causes that are not in parameters. Empty also for weights too small or too
+/// large, unless the measured decades are more than one away from the prediction, or an intervention over time repairs
+/// them.
 pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     use Cause::*;
     if matches!(finding.cause, ClosedForgetGate | ClosedInputGate | ClosedOutputGate) {
@@ -98,7 +99,7 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
             | ExplodingRecurrence
             | Overflow
             | NotANumber
-    ) || finding.is_wrecked;
+    ) || finding.needs_restart;
     // If the measured budget is the one predicted for the description, the cause is the description, and the fix
     // changes it.
     let as_described = match (finding.decades, finding.predicted) {
@@ -111,7 +112,7 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     let place = |path: &str| parts.iter().position(|(at, _)| at == path);
     let is_own = |part: &LayerSpec| has_weights(part) || part.is_norm() || matches!(part, LayerSpec::PRelu(_));
     let (mut found, whole) = (Vec::new(), LayerRange { first: String::new(), last: String::new() });
-    let ranges = if finding.layers.is_empty() || finding.is_wrecked {
+    let ranges = if finding.layers.is_empty() || finding.needs_restart {
         core::slice::from_ref(&whole)
     } else {
         &finding.layers[..]

@@ -318,11 +318,8 @@ fn is_initial<T: Scalar>(network: &dyn Layer<T>, w: &[T]) -> Result<bool, Error>
     Ok(blocks.iter().all(|block| is_drawn(&block.range)))
 }
 
-/// Whether a fix replaces the network, and draws most of its parameters anew.
+/// Whether a fix draws most parameters of the network anew.
 fn restarts<T: Scalar>(network: &LayerSpec, w: &[T], fix: &Fix) -> Result<bool, Error> {
-    if !matches!(fix.change, Change::Network(_)) {
-        return Ok(false);
-    }
     let fixed = fix.apply::<T>(network, w, 0)?;
     Ok(fixed.is_some_and(|fixed| {
         let kept: usize = fixed.survivors.iter().map(|survivor| survivor.after.len()).sum();

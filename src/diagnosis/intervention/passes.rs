@@ -12,7 +12,7 @@ use crate::{
     diagnosis::{
         Thresholds,
         columns::{Columns, Entering},
-        first_output, outputs,
+        first_output, left_out,
         rules::layer_of_block,
         task::{Outliers, Sizes, as_in_run},
     },
@@ -139,13 +139,13 @@ impl Experiments {
 
 impl Budget {
     /// Returns the budget of the last pass of `seen`: the decades from the gradient at the output to the first weights,
-    /// without those of an activation that computes the outputs.
+    /// without those of the links that are [`left_out`].
     fn measured(spec: &LayerSpec, seen: &Statistics) -> Self {
-        let outputs = outputs(spec);
+        let without = left_out(spec);
         let (mut total, mut links) = (seen.run().decades().last(), Vec::new());
         for link in seen.links().iter().filter(|link| link.on_main_path()) {
             let known = link.decades().count() > 0;
-            match Some(link.name()) == outputs.as_deref() {
+            match without.iter().any(|layer| layer == link.name()) {
                 true if known => total -= link.decades().last(),
                 true => {}
                 false if link.norm_in() > 0.0 && link.norm_out() == 0.0 => {

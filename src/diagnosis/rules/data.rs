@@ -12,9 +12,9 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Returns the root mean square of the output of the first layer with weights, or of a norm that follows it: measured if
-/// there are statistics, otherwise predicted. `None` for a layer that is neither `Linear` nor `GatedLinear`, unless a
-/// norm is before it, and if the value is unknown.
+/// Returns the root mean square of the output of the first layer with weights, or of a norm that follows it: measured
+/// if there are statistics, otherwise predicted. `None` for a layer that is neither `Linear` nor `GatedLinear`, unless
+/// a norm is before it, and if the value is unknown.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     if let Some(statistics) = diagnosis.statistics {
         return first_output(&diagnosis.node, statistics);
@@ -84,6 +84,9 @@ pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));
 }
 
+/// The fraction of the mean square of inputs above which the means of their columns are nearly all of it. Convention.
+const ALIKE: f64 = 0.9;
+
 /// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is within
 /// them. If few samples of the data are far larger than the others, it reports nothing: the rule about outliers does.
 /// If few rows of a batch are, it reports these instead.
@@ -103,8 +106,9 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         Some(statistics) => (statistics.run().input().mean(), &diagnosis.thresholds),
         None => (libm::sqrt(diagnosis.inputs.second_moment()), &diagnosis.thresholds),
     };
-    // A norm does not help columns that others hide.
-    let hides = columns_of(diagnosis).and_then(Columns::dominant).is_some_and(|(_, rest)| rest < lines.small_input[0]);
+    // A norm does not help columns that others hide, nor rows that hardly differ from their common mean.
+    let hides = columns_of(diagnosis).and_then(Columns::dominant).is_some_and(|(_, rest)| rest < lines.small_input[0])
+        || diagnosis.inputs.share_of_means() > ALIKE;
     let first = first_pre_activation(diagnosis).filter(|_| !(hides && norm_of_first(&diagnosis.node).is_some()));
     // Of sparse inputs each weight sees the values that are not 0.
     let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input().mean());

@@ -3,7 +3,7 @@
 use super::{
     above,
     links::{Row, measured_rows, predicted_rows},
-    steps::{began, burst, first_moves},
+    steps::{began, exploded_at_first, first_moves},
     units::has_examples,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity, Thresholds,
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
-        norm_of_first, outputs,
+        left_out, norm_of_first,
         place::{LayerRange, Station, place, stretches},
     },
     layer::LayerSpec,
@@ -22,9 +22,9 @@ use alloc::{format, string::String, vec::Vec};
 
 /// The budget over depth: the links (factors of the chain rule) on the main path.
 struct Depth {
-    /// The links, in the order of the forward pass, without the activation of the outputs.
+    /// The links, in the order of the forward pass, without those that are [`left_out`].
     rows: Vec<Row>,
-    /// The decades from loss to first weights, without those of the activation of the outputs.
+    /// The decades from loss to first weights, without those of the links that are [`left_out`].
     total: f64,
     /// The decades from loss to first weights by theory; `None` if they are unknown.
     predicted: Option<f64>,
@@ -37,28 +37,25 @@ struct Depth {
 impl Depth {
     fn of(diagnosis: &Diagnosis<'_>) -> Option<Self> {
         let predicted = diagnosis.prediction.decades_to_first_weights();
+        let of_norm = norm_of_first(&diagnosis.node).and_then(|norm| diagnosis.prediction.link(&norm)?.decades);
         let measured = measured_rows(diagnosis);
         let is_measured = measured.is_some();
         let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
-        let whole = burst(diagnosis).or(diagnosis.measured()).or(predicted)?;
-        // Saturated outputs are not a fault; their activation comes before any weights in the backward pass.
-        let outputs = outputs(&diagnosis.node);
-        let place = rows.iter().position(|row| Some(&row.layer) == outputs.as_ref());
-        let of_outputs = place.map(|place| rows.remove(place).decades);
-        // A norm after the first weights divides by the scale that their own gradient has.
-        let norm = norm_of_first(&diagnosis.node);
-        let place = rows.iter().position(|row| Some(&row.layer) == norm.as_ref());
-        let of_norm = place.map(|place| rows.remove(place).decades);
+        let whole = diagnosis.measured().or(predicted)?;
+        let without = left_out(&diagnosis.node);
+        let of_others: f64 = rows.iter().filter(|row| without.contains(&row.layer)).map(|row| row.decades).sum();
+        rows.retain(|row| !without.contains(&row.layer));
         let sum = rows.iter().map(|row| row.decades).sum::<f64>();
+        let at_first = exploded_at_first(diagnosis);
         // Left out: gradients below the format, and weights that began at 0. The sum is that of the other links.
         let skips = is_measured && (whole.is_infinite() || from_zero(diagnosis));
-        let total = if skips { sum } else { whole - of_outputs.unwrap_or(0.0) - of_norm.unwrap_or(0.0) };
+        let total = at_first.unwrap_or(if skips { sum } else { whole - of_others });
         (!rows.is_empty() && !total.is_nan()).then_some(Depth {
             rows,
             total,
-            predicted,
+            predicted: predicted.map(|predicted| predicted - of_norm.unwrap_or(0.0)),
             measured: is_measured,
-            at_first: burst(diagnosis).is_some(),
+            at_first: at_first.is_some(),
         })
     }
 
@@ -94,7 +91,8 @@ fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
         return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());
     }
     let agrees = |predicted: f64| (predicted - depth.total).abs() < 1.0 + 0.1 * depth.total.abs();
-    depth.predicted.filter(|&predicted| agrees(predicted)).map(|predicted| intervention::forecast(diagnosis, predicted))
+    let whole = diagnosis.prediction.decades_to_first_weights()?;
+    depth.predicted.filter(|&predicted| agrees(predicted)).map(|_| intervention::forecast(diagnosis, whole))
 }
 
 /// Reports a gradient that vanishes or explodes from loss to first weights, with its cause and the layers at fault.

@@ -20,16 +20,25 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
     let (Some((curvature, edge)), lines) = (measured(diagnosis), &diagnosis.thresholds) else { return };
     let Some(severity) = above(edge, lines.edge) else { return };
     let run = diagnosis.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
-    let (severity, is_wrecked, because) = match run {
+    let (severity, needs_restart, because) = match run {
         Some(run) => {
             let judged = severity == Severity::Critical || run.recent_loss().count() >= lines.patience;
             let stays = diagnosis.learns_nothing(run) && !diagnosis.has_fitted();
             let climbs = run.non_finite().is_some() || run.has_relapsed() || diverges(run) && judged;
             let severity = if climbs || stays { severity } else { Severity::Note };
-            (severity, diverges(run) || stays, format!("{}; the loss went {}", curvature.sentence(), course(run)))
+            (
+                severity,
+                (climbs || stays) && !diagnosis.has_fallen(),
+                format!("{}; the loss went {}", curvature.sentence(), course(run)),
+            )
         }
         None => (Severity::Note, false, curvature.sentence()),
     };
+    // Too long updates are told already; the curvature is more evidence.
+    let told = |it: &&mut Finding| it.cause == Cause::LearningRateTooHigh && it.severity > Severity::Note;
+    if let Some(found) = findings.iter_mut().find(told) {
+        return found.because = format!("{}; {}", found.because, curvature.sentence());
+    }
     let text = format!(
         "steps are too long: the rate of {} is {} times the largest that is stable, {}",
         number(curvature.rate),
@@ -38,7 +47,7 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
     );
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because);
     let decades = longest(diagnosis).and_then(|block| block.first_update_ratio());
-    findings.push(Finding { decades, is_wrecked, ..finding });
+    findings.push(Finding { decades, needs_restart, ..finding });
 }
 
 /// Judges a rate by the part of the way that all steps together go along the direction of largest curvature, for a loss

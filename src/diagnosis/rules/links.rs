@@ -47,7 +47,7 @@ pub(super) fn from_zero(statistics: &Statistics, layer: &str) -> bool {
 
 /// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
 /// in the first pass. Their decades are means over the passes, or those of the first pass if the gradient
-/// [exploded](super::steps::burst) in it. `None` without measurements.
+/// [exploded](super::steps::exploded_at_first) in it. `None` without measurements.
 pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
     let kinds = activations(&diagnosis.node);
@@ -55,9 +55,9 @@ pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
         let counts = link.on_main_path() && link.decades().count() + link.vanished_passes() > 0;
         counts && !(link.factor() == Factor::Weights && from_zero(statistics, layer_of(link.name())))
     });
-    let burst = super::steps::burst(diagnosis).is_some();
+    let exploded_at_first = super::steps::exploded_at_first(diagnosis).is_some();
     let at_first = |link: &LinkStatistics| {
-        let mut links = statistics.history().links.iter().filter(|_| burst);
+        let mut links = statistics.history().links.iter().filter(|_| exploded_at_first);
         links.find(|of| of.name == link.name() && of.factor == link.factor())?.decades.first().copied().flatten()
     };
     let row = |link: &LinkStatistics| {

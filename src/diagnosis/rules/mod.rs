@@ -84,17 +84,17 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
     // been at fault before, beside a sound budget over depth.
     let overgrown = long && steps::overgrown(diagnosis).is_some();
-    let burst = steps::burst(diagnosis).is_some()
+    let exploded_at_first = steps::exploded_at_first(diagnosis).is_some()
         && findings.iter().any(|it| it.severity > Severity::Note && of_parameters(it.cause));
-    let wrecked = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
+    let made_by_steps = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
     let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
     let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
-    let unscaled = has(Cause::UnscaledInput) && !(wrecked && scaled);
+    let unscaled = has(Cause::UnscaledInput) && !(made_by_steps && scaled);
     let left_behind = |cause| {
         use Cause::*;
         match cause {
-            cause if of_parameters(cause) => wrecked,
-            UnscaledInput => wrecked && scaled,
+            cause if of_parameters(cause) => made_by_steps,
+            UnscaledInput => made_by_steps && scaled,
             VanishingRecurrence | ExplodingRecurrence | ClosedForgetGate | ClosedInputGate | ClosedOutputGate => {
                 overgrown
             }
@@ -105,8 +105,8 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows,
             Cause::DeadUnits => unscaled,
-            Cause::LearningRateTooHigh => unscaled || burst,
-            Cause::LargeWeights => unscaled || long && !burst,
+            Cause::LearningRateTooHigh => unscaled || exploded_at_first,
+            Cause::LargeWeights => unscaled || long && !exploded_at_first,
             Cause::Cliff => long || grows,
             Cause::SmallWeights | Cause::Bottleneck | Cause::UnscaledInput => shrinks && finding.came_with_training(),
             // The weights became large by an update, not by the initializer.
@@ -227,7 +227,7 @@ impl Diagnosis<'_> {
             refuted_by: refuted_by(cause),
             fix: cause.fix().into(),
             is_proof: false,
-            is_wrecked: false,
+            needs_restart: false,
             behind: None,
         }
     }

@@ -86,8 +86,8 @@ impl Diagnosis<'_> {
 
     /// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of
     /// the best constant outputs, both above the lowest loss of any, after
-    /// [`patience`](crate::diagnosis::Thresholds::patience) losses. If that loss was not measured: whether the loss
-    /// [stagnates](Self::stagnates).
+    /// [`patience`](crate::diagnosis::Thresholds::patience) losses. If that loss was not measured, or is no scale:
+    /// whether the loss [stagnates](Self::stagnates).
     pub(super) fn learns_nothing(&self, run: &RunStatistics) -> bool {
         let lines = &self.thresholds;
         match (&self.task, self.chance()) {
@@ -95,8 +95,7 @@ impl Diagnosis<'_> {
                 let judged = run.recent_loss().count() >= lines.patience;
                 judged && run.recent_loss().mean() > self.part(constant, lines.learned)
             }
-            (Some(_), None) => false,
-            (None, _) => self.stagnates(),
+            (_, None) | (None, _) => self.stagnates(),
         }
     }
 }

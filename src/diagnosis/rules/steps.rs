@@ -5,8 +5,9 @@ use crate::{
     block::Role,
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
+        difference::is_resumed,
         figures::{count, number},
-        outputs,
+        left_out,
         place::LayerRange,
     },
     monitor::{BlockStatistics, Factor, LinkHistory, RunStatistics, part_of},
@@ -67,14 +68,14 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least)
 }
 
-/// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without the
-/// activation of the outputs. `None` for the pass of the interventions, which no run has.
+/// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
+/// links that are [`left_out`]. `None` for the pass of the interventions, which no run has.
 pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let statistics = diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone)?;
-    let outputs = outputs(&diagnosis.node);
+    let without = left_out(&diagnosis.node);
     let counts = |link: &&LinkHistory| {
         let from_zero = link.factor == Factor::Weights && links::from_zero(statistics, layer_of(&link.name));
-        !from_zero && Some(layer_of(&link.name)) != outputs.as_deref()
+        !from_zero && !without.iter().any(|layer| layer == layer_of(&link.name))
     };
     let decades = statistics.history().links.iter().filter(counts).filter_map(|link| link.decades.first().copied()?);
     decades.fold(None, |sum: Option<f64>, decades| Some(sum.unwrap_or(0.0) + decades))
@@ -87,8 +88,8 @@ pub(super) fn began_sound(diagnosis: &Diagnosis<'_>) -> bool {
 }
 
 /// Whether the first weights move as far as the last, within a decade relative to their size, after
-/// [`patience`](crate::diagnosis::Thresholds::patience) losses in which something was learned. An optimizer that divides
-/// by the size of a gradient makes up for one that vanishes.
+/// [`patience`](crate::diagnosis::Thresholds::patience) losses in which something was learned. An optimizer that
+/// divides by the size of a gradient makes up for one that vanishes.
 pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return false };
     let mut ratios = matrices(diagnosis).filter(counts).map(|block| block.update_ratio().mean());
@@ -106,7 +107,7 @@ pub(super) fn diverges(run: &RunStatistics) -> bool {
 /// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the run
 /// diverged. No step had been made in that pass: it shows the cause, and later passes the wreck. `None` otherwise, and
 /// for the pass of the interventions.
-pub(super) fn burst(diagnosis: &Diagnosis<'_>) -> Option<f64> {
+pub(super) fn exploded_at_first(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let began = began(diagnosis).filter(|&began| began > diagnosis.thresholds.exploding[0]);
     began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(statistics.run())))
 }
@@ -126,7 +127,7 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, Severity::Warning, "", text, because);
     let decades = longest(diagnosis).and_then(BlockStatistics::first_update_ratio);
-    findings.push(Finding { decades, is_wrecked: true, ..finding });
+    findings.push(Finding { decades, needs_restart: true, ..finding });
 }
 
 /// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. Where the curvature
@@ -146,7 +147,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let [usual, critical] = lines.long_step;
     let long = [if is_unexplained { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
     let severity = match above(ratio.mean(), long) {
-        Some(severity) if climbs || block.long_steps() >= lines.checks && !run.has_fallen() => severity,
+        Some(severity) if climbs || block.long_steps() >= lines.checks && !diagnosis.has_fallen() => severity,
         _ => return outgrown(diagnosis, findings),
     };
     let is_long = |block: &BlockStatistics| counts(&block) && above(block.update_ratio().mean(), long).is_some();
@@ -165,8 +166,8 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         None => format!("the loss went {}", course(run)),
     };
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because).in_layers(layers);
-    let is_wrecked = !relapsed || diagnosis.learns_nothing(run);
-    findings.push(Finding { decades: block.first_update_ratio(), is_wrecked, ..finding });
+    let needs_restart = !diagnosis.has_fallen() && (!relapsed || diagnosis.learns_nothing(run));
+    findings.push(Finding { decades: block.first_update_ratio(), needs_restart, ..finding });
 }
 
 /// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. A run that has come
@@ -174,7 +175,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
-    if run.harmful_jumps() > 0 && !run.has_healed() && !clips {
+    if run.harmful_jumps() > 0 && !run.has_recovered_from_jumps() && !clips {
         let text = format!(
             "{} the norm of the gradient jumped to more than ten times the typical {}, and nothing clips it",
             count(usize::try_from(run.harmful_jumps()).unwrap_or(usize::MAX), "time"),
@@ -247,7 +248,7 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
         return;
     }
-    if with_gradient(diagnosis).all(|block| still(&block)) {
+    if with_gradient(diagnosis).all(|block| still(&block) && !block.moved()) {
         let text = String::from("no parameter has moved in any step: the rate is 0 for all");
         let because = format!("all have a gradient, and {} had no effect", steps(block.still()));
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
@@ -277,7 +278,7 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// the loss has not fallen after [`patience`](crate::diagnosis::Thresholds::patience) losses.
 ///
 /// Adam divides by √v + ε: where ε is larger than √v, its steps are those of a small rate without adaptation.
-fn drowned(diagnosis: &Diagnosis<'_>) -> Option<f64> {
+fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let (epsilon, run) = (diagnosis.epsilon?, diagnosis.statistics?.run());
     let trained = matrices(diagnosis).filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
     let sizes = trained.map(|block| {
@@ -291,7 +292,7 @@ fn drowned(diagnosis: &Diagnosis<'_>) -> Option<f64> {
 }
 
 /// Reports updates below [`short_step`](crate::diagnosis::Thresholds::short_step) with a loss that
-/// [stagnates](RunStatistics::stagnates), if no other fault was found.
+/// [stagnates](Diagnosis::stagnates), if no other fault was found.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -311,10 +312,10 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
     let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
     let Some(block) = longest.filter(|_| !clips && !accused) else { return };
-    if let Some(factor) = drowned(diagnosis).filter(|_| block.update_ratio().mean() < lines.small_step) {
+    if let Some(factor) = epsilon_above_gradient(diagnosis).filter(|_| block.update_ratio().mean() < lines.small_step) {
         let text = format!(
-            "ε is too large: it is {} times the size of a gradient or more, so that it, and not the gradient, sets the \
-             length of a step",
+            "ε is too large: it is {} times the size of a gradient or more, so that it, and not the gradient, sets \
+             the length of a step",
             number(factor)
         );
         let because = format!(
@@ -324,7 +325,8 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             diagnosis.not_fallen()
         );
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
-        let (fix, refuted_by) = ("the usual ε of 1e−8".into(), "a loss that falls no faster with a smaller ε");
+        let fix = String::from("an ε below the size of a gradient, or a loss and targets in larger units");
+        let refuted_by = "a loss that falls no faster with a smaller ε";
         return findings.push(Finding { fix, refuted_by, decades: Some(block.update_ratio().mean()), ..finding });
     }
     if !diagnosis.stagnates() {
@@ -346,7 +348,10 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     if let Some((severity, text, because)) = found {
         // A run that has learned may have converged: then the loss stands still at any rate.
-        let has_learned = diagnosis.chance().is_some() && !diagnosis.learns_nothing(run);
+        let has_learned = match diagnosis.chance() {
+            Some(_) => !diagnosis.learns_nothing(run),
+            None => is_resumed(diagnosis),
+        };
         let severity = if has_learned { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(ratio), ..finding });

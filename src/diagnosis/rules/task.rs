@@ -174,7 +174,7 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_explained = |finding: &Finding| finding.severity == Severity::Note || sound && of_parameters(finding.cause);
     let unexplained = findings.iter().all(is_explained);
     let recent = run.recent_loss().mean();
-    let contradicts = diagnosis.task.as_ref().map(|task| {
+    let contradicts = diagnosis.task.as_ref().filter(|task| !task.initial).map(|task| {
         let fallen = run.first_loss().is_some_and(|first| task.loss < diagnosis.part(first, 2.0 / 3.0));
         task.loss > factor * recent || !fallen
     });
@@ -186,7 +186,7 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         "batches are not mixed: the samples of a batch are alike, with a correlation of {correlation:.2} between \
          their gradients, where that of samples drawn at random is 0"
     );
-    let because = match &diagnosis.task {
+    let because = match diagnosis.task.as_ref().filter(|task| !task.initial) {
         Some(task) => format!(
             "on samples from all of the data: a loss of {} instead of {} on recent batches (measured)",
             number(task.loss),

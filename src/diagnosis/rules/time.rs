@@ -30,7 +30,7 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
 
 /// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
 /// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the loss
-/// [stagnates](crate::monitor::RunStatistics::stagnates).
+/// [stagnates](Diagnosis::stagnates).
 pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     match (diagnosis.span, diagnosis.stagnates()) {
         (Some(_), _) => severity,

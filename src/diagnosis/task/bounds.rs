@@ -9,6 +9,8 @@ use alloc::{vec, vec::Vec};
 
 /// The number of steps of gradient descent to the best constant outputs, also those that are rejected.
 const STEPS: usize = 120;
+/// The largest number of outputs that are free in a descent, which takes 32 bytes for each.
+const FREE: usize = 1 << 21;
 /// The number of bisections of the range of each output.
 const HALVINGS: usize = 40;
 
@@ -19,9 +21,13 @@ pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) 
     descend(rows, groups).map(|[_, lowest]| lowest)
 }
 
-/// Returns the lowest loss of any outputs, of `rows` free ones. `None` for a loss that has none: it still falls, by more
-/// than a twentieth of the way from `constant`, the loss of the best constant outputs, in the second half of the steps.
+/// Returns the lowest loss of any outputs, of `rows` free ones. `None` for a loss that has none: it still falls, by
+/// more than a twentieth of the way from `constant`, the loss of the best constant outputs, in the second half of the
+/// steps. `None` also for more outputs than [`FREE`].
 pub(super) fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Error> {
+    if rows.count.saturating_mul(rows.width) > FREE {
+        return Ok(None);
+    }
     let each: Vec<usize> = (0..rows.count).collect();
     let [halfway, lowest] = descend(rows, Some(&each))?;
     Ok((halfway - lowest <= 0.05 * (constant - lowest)).then_some(lowest))

@@ -46,7 +46,8 @@ pub(super) struct Task {
     pub constant: f64,
     /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a descent.
     pub floor: Option<f64>,
-    /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes.
+    /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
+    /// outputs that are all 0.
     pub spread: Option<f64>,
     /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
     pub least: Option<f64>,
@@ -66,6 +67,8 @@ pub(super) struct Task {
     pub has_classes: bool,
     /// The inputs by column; `None` for indices and for first layers with weights that do not see the columns.
     pub columns: Option<Columns>,
+    /// Whether a given parameter is not finite, so that all was measured with initial values.
+    pub initial: bool,
     /// The number of forward and backward passes that the measurements took.
     pub passes: usize,
 }
@@ -139,12 +142,7 @@ impl<T: Scalar> Rows<'_, T> {
             let apart = |(&y, &mean): (&T, &T)| (to_f64(y) - to_f64(mean)) * (to_f64(y) - to_f64(mean));
             noise += y.iter().zip(undisturbed).map(apart).sum::<f64>() / MASKS as f64;
         }
-        let (rows, mut signal) = ((undisturbed.len() / self.width.max(1)).max(1) as f64, 0.0);
-        for column in 0..self.width {
-            let values = || undisturbed.iter().skip(column).step_by(self.width).map(|&y| to_f64(y));
-            let mean = values().sum::<f64>() / rows;
-            signal += values().map(|y| (y - mean) * (y - mean)).sum::<f64>();
-        }
+        let [signal, _] = squares(self.width, undisturbed);
         self.workspace.set_dropout_key(DropoutKey::off());
         Ok([loss, if noise > 0.0 { noise / (noise + signal) } else { 0.0 }])
     }
@@ -178,17 +176,20 @@ fn range(node: &LayerSpec, most: f64) -> Option<[f64; 2]> {
             let grid = (-200..=200).map(|i| 0.25 * f64::from(i)).chain([-1e3, 1e3]);
             let values: Vec<f64> = grid.map(|z| activation.value(z)).collect();
             let [low, high] = [f64::min, f64::max].map(|of| values.iter().copied().fold(values[0], of));
-            let end = |value: f64| if value.abs() < 1e2 { value } else { most.copysign(value) };
-            let ends = [end(low), end(high)];
+            let far = [-1e6, 1e6].map(|z| activation.value(z));
+            let near = |value: f64| 1e-3 * (1.0 + value.abs());
+            let ends = [
+                if far.iter().all(|&far| far >= low - near(low)) { low } else { -most },
+                if far.iter().all(|&far| far <= high + near(high)) { high } else { most },
+            ];
             (low < high && ends.iter().any(|end| end.abs() < most)).then_some(ends)
         }
         _ => None,
     }
 }
 
-/// Returns the standard deviation of the outputs `y` over rows, over their root mean square; 1 for outputs that are
-/// all 0.
-fn spread<T: Scalar>(width: usize, y: &[T]) -> f64 {
+/// Returns the sums of squares of the outputs `y`: from the mean over rows of their column, and from 0.
+fn squares<T: Scalar>(width: usize, y: &[T]) -> [f64; 2] {
     let rows = (y.len() / width.max(1)).max(1) as f64;
     let (mut apart, mut square) = (0.0, 0.0);
     for column in 0..width {
@@ -197,7 +198,7 @@ fn spread<T: Scalar>(width: usize, y: &[T]) -> f64 {
         apart += values().map(|y| (y - mean) * (y - mean)).sum::<f64>();
         square += values().map(|y| y * y).sum::<f64>();
     }
-    if square > 0.0 { libm::sqrt(apart / square) } else { 1.0 }
+    [apart, square]
 }
 
 impl Task {
@@ -220,7 +221,8 @@ impl Task {
         let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
         let masks = node.parts().iter().any(|(_, part)| heaviest_masks(part).is_some());
         let blocks = Blocks::collect(|visit| network.blocks(visit));
-        let w = &*finite_or_initial(&*network, w)?;
+        let (given, w) = (w, &*finite_or_initial(&*network, w)?);
+        let initial = !core::ptr::eq(given, w);
         let mut workspace = Workspace::new(network, shape)?;
         workspace.set_dropout_key(DropoutKey::off());
         let mut rows = Rows { workspace, w, loss, batch, width, count: 0, mode, passes: 0 };
@@ -233,7 +235,8 @@ impl Task {
         let constant = bounds::constant(&rows, None)?;
         let floor = bounds::free(&rows, constant)?;
         let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
-        let spread = (!has_classes).then(|| spread(width, &y));
+        let [apart, square] = squares(width, &y);
+        let spread = Some(libm::sqrt(apart / square)).filter(|spread| !has_classes && spread.is_finite());
         let most = f64::min(1e6, 0.25 * to_f64(T::max_value()));
         let least = range(node, most).map(|range| bounds::least(&rows, range)).transpose()?;
         let each_step = steps && data.steps() > 1;
@@ -257,6 +260,7 @@ impl Task {
             has_classes,
             targets,
             columns,
+            initial,
             passes,
         }))
     }
@@ -266,12 +270,13 @@ impl Diagnosis<'_> {
     /// Adds measurements of the data and the loss with the parameters `w`, on up to 256 samples spread over all data.
     ///
     /// They are the loss with and without dropout (recurrent dropout and zoneout included), the loss of the best
-    /// constant outputs, the lowest loss of any outputs, and that of outputs in the range of the last layer. So are the gradient without
-    /// the few samples that are far larger than the others, and the lowest loss for inputs of which most are
-    /// identical. A permutation test of the distance covariance of inputs and targets (Székely & Rizzo 2007) shows
-    /// whether the targets depend on the inputs. All this takes about ten passes and 300 evaluations of the loss.
+    /// constant outputs, the lowest loss of any outputs, and that of outputs in the range of the last layer. So are the
+    /// gradient without the few samples that are far larger than the others, and the lowest loss for inputs of which
+    /// most are identical. A permutation test of the distance covariance of inputs and targets (Székely & Rizzo 2007)
+    /// shows whether the targets depend on the inputs. All this takes about ten passes and 300 evaluations of the loss.
     /// Nothing is measured for a network with a custom layer or cell, or for data without targets. Norms over the batch
-    /// take their statistics from these samples. If a parameter is NaN or infinite, all is measured with initial values.
+    /// take their statistics from these samples. If a parameter is NaN or infinite, all is measured with initial
+    /// values.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],

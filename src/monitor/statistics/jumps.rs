@@ -17,6 +17,8 @@ struct Wake {
     line: f64,
     /// The number of passes in a row after the jump with a loss above `line`.
     worse: u64,
+    /// The mean loss before the jump.
+    usual: f64,
 }
 
 /// The jumps of a run.
@@ -26,7 +28,7 @@ pub(super) struct Jumps {
     /// The number of jumps after which the loss stayed above its line for [`WORSE`] passes in a row.
     pub harmful: u64,
     wake: Option<Wake>,
-    /// The mean loss before the last jump; NaN before the first.
+    /// The lowest of the mean losses before the harmful jumps; NaN before the first.
     before: f64,
 }
 
@@ -43,24 +45,23 @@ impl Jumps {
         self.count += 1;
         let (usual, spread) = (loss.mean(), loss.standard_deviation());
         let line = (usual + 3.0 * spread).max(1.5 * usual).max(usual + UNDONE * learned);
-        self.wake = Some(Wake { line, worse: 0 });
-        self.before = usual;
+        self.wake = Some(Wake { line, worse: 0, usual });
     }
 
     /// Receives the loss of a pass.
     pub fn loss(&mut self, loss: f64) {
-        if let Some(Wake { line, worse }) = self.wake.take()
+        if let Some(Wake { line, worse, usual }) = self.wake.take()
             && (loss > line || loss.is_nan())
         {
             match worse + 1 {
-                WORSE => self.harmful += 1,
-                worse => self.wake = Some(Wake { line, worse }),
+                WORSE => (self.harmful, self.before) = (self.harmful + 1, self.before.min(usual)),
+                worse => self.wake = Some(Wake { line, worse, usual }),
             }
         }
     }
 
-    /// Whether `loss`, the mean over about 30 passes, is below that before the last jump.
-    pub fn has_healed(&self, loss: f64) -> bool {
+    /// Whether `loss`, the mean over about 30 passes, is below that before each harmful jump.
+    pub fn has_recovered_from_jumps(&self, loss: f64) -> bool {
         self.wake.is_none() && loss < self.before
     }
 }

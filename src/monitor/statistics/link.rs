@@ -170,7 +170,8 @@ impl LinkStatistics {
         self.parts[2].1
     }
 
-    /// Returns the number of rows of the last backward pass at an activation: its examples; 0 at another link.
+    /// Returns the number of rows of the last backward pass at an activation: its examples. At another link it is
+    /// the number of values.
     pub(crate) fn examples(&self) -> usize {
         self.gradients() / (self.units.sums.len() / 3).max(1)
     }
@@ -256,9 +257,9 @@ impl LinkStatistics {
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
-    /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, over the passes of the current
-    /// window so far. A window has at least 10 passes and 2,000 examples. 0 before the first backward pass, and for a
-    /// link without an activation.
+    /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, over the passes of the
+    /// current window so far. A window has at least 10 passes and 2,000 examples. 0 before the first backward pass, and
+    /// for a link without an activation.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }

@@ -6,7 +6,7 @@ use super::{
     jumps::Jumps,
     log_norm::{KEEP, LogNorm, WARM_UP},
     mixing::Mixing,
-    non_finite::NonFinite,
+    non_finite::{NonFinite, NonFiniteOrigin},
 };
 use crate::{
     kernel::reduce::Survey,
@@ -304,8 +304,8 @@ impl RunStatistics {
         self.distance().count() > 0 && (0.0..FITTED).contains(&self.distance().mean())
     }
     /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
-    /// mean square of the outputs. About the last five passes count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L and
-    /// n values y: the root mean square of the residual for a squared error, of the same order for a cross-entropy.
+    /// mean square of the outputs. About the last five passes count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L
+    /// and n values y: the root mean square of the residual for a squared error, of the same order for a cross-entropy.
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
@@ -366,9 +366,10 @@ impl RunStatistics {
     pub fn harmful_jumps(&self) -> u64 {
         self.jumps.harmful
     }
-    /// Whether the mean loss over about 30 passes is below that before the last [jump](Self::jumps).
-    pub(crate) fn has_healed(&self) -> bool {
-        self.jumps.has_healed(self.loss.mean())
+    /// Whether the mean loss over about 30 passes is below that before each [harmful
+    /// jump](Self::harmful_jumps).
+    pub(crate) fn has_recovered_from_jumps(&self) -> bool {
+        self.jumps.has_recovered_from_jumps(self.loss.mean())
     }
     /// Returns the typical factor by which clipping multiplies a gradient: e to the exponential mean of its logarithm
     /// over updates. `None` without clipping.
@@ -390,7 +391,9 @@ impl RunStatistics {
     }
     /// Whether a value was not finite, and later losses and gradients were: the step with it was skipped.
     pub(crate) fn has_recovered(&self) -> bool {
-        let after = self.non_finite().is_some_and(|first| self.passes > first.pass + 3);
+        // Parameters that took it in may be read later.
+        let is_kept = |origin| matches!(origin, NonFiniteOrigin::Update | NonFiniteOrigin::Parameters);
+        let after = self.non_finite().is_some_and(|it| !is_kept(it.origin) && self.passes > it.pass + 3);
         after && self.skipped_in_a_row == 0 && self.recent.last().is_finite() && self.norm.is_finite()
     }
 }

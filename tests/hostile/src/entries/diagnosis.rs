@@ -227,7 +227,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::Report::tried",
                 "diagnosis::fix::Trial::run",
                 "diagnosis::fix::Trial::apply",
-                "diagnosis::fix::Trial::heal",
+                "diagnosis::fix::Trial::apply_best",
                 "diagnosis::fix::FixedRun::standardized",
                 "diagnosis::fix::Fix::trial",
                 "diagnosis::fix::FixedNetwork::trainer",
@@ -262,7 +262,7 @@ pub fn entries() -> Vec<Entry> {
                 if let Some(fix) = fixes.first() {
                     let _ = format!("{}", fix.trial(&node, &w, &trial)?);
                     let config = TrainConfig { batch_size: c.size(), epochs: c.below(2), ..TrainConfig::default() };
-                    if let Some(mut run) = trial.heal(&context, &w, config)?.run {
+                    if let Some(mut run) = trial.apply_best(&context, &w, config)?.run {
                         run.trainer.fit(&run.data)?;
                     }
                     let mut open = context.clone();
