@@ -1,10 +1,10 @@
 //! The loss of a mean and a variance.
 
-use super::{Loss, Reduction, Rows, check_finite, own_evaluate, reduction_setter};
+use super::{Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     math,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, is_narrow, scalar},
 };
 
 /// `½ ln 2π`.
@@ -93,6 +93,9 @@ impl GaussianNll {
         let width = rows.width;
         let (what, expected) = ("the width of an output for GaussianNll", "even: means, then logarithms of variances");
         require(width.is_multiple_of(2), what, expected, width as f64)?;
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.evaluate_generic(rows));
+        }
         let n = width / 2;
         let target = rows.values("GaussianNll", n)?;
         let share = rows.total(n).share(self.reduction)?;

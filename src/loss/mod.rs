@@ -25,11 +25,11 @@ pub use likelihood::{KlDivergence, NegativeLogLikelihood};
 pub use margin::MultiMargin;
 
 use crate::{
-    error::{Error, require_length},
-    scalar::{Scalar, is_narrow, scalar, to_f64},
+    error::{Error, require, require_length},
+    scalar::{Scalar, scalar, to_f64},
 };
 use core::fmt::Debug;
-use own::{own_evaluate, reduction_setter};
+use own::{in_double, own_evaluate, reduction_setter};
 
 /// The targets of the rows of an output: classes or values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -223,7 +223,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
     fn total(&self, factor: usize) -> Total<T> {
         let mut total = Total::new();
         (0..self.rows).for_each(|row| total.add(self.weight(row)));
-        Total { sum: total.sum, wide: total.wide * factor as f64, factor }
+        Total { sum: total.sum, factor }
     }
 
     /// Returns the target values, \[rows, `width`\]. Refuses targets that are classes, with an error that names the
@@ -265,64 +265,48 @@ impl<'a, T: Scalar> Rows<'a, T> {
     }
 }
 
-/// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
-/// `wide`; otherwise it is `sum`, usually of the weights of the rows, times `factor`, the number of losses per row.
+/// The total weight of the values of a loss: `sum`, usually of the weights of the rows, times `factor`, the number of
+/// losses per row.
 struct Total<T> {
     sum: Sum<T>,
-    wide: f64,
     factor: usize,
 }
 
 impl<T: Scalar> Total<T> {
     fn new() -> Self {
-        Total { sum: Sum::new(), wide: 0.0, factor: 1 }
+        Total { sum: Sum::new(), factor: 1 }
     }
 
     fn add(&mut self, weight: T) {
-        if is_narrow::<T>() {
-            self.wide += to_f64(weight);
-        } else {
-            self.sum.add(weight);
-        }
-    }
-
-    /// Returns the total weight.
-    fn to_f64(&self) -> f64 {
-        if is_narrow::<T>() { self.wide } else { to_f64(self.sum.total()) * self.factor as f64 }
+        self.sum.add(weight);
     }
 
     /// Returns the factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Refuses, under a
     /// mean, a total weight that is not positive, or whose inverse is 0 or infinite.
     fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
         if reduction == Reduction::Sum {
-            return Ok(Share { factor: T::one(), wide: 1.0 });
+            return Ok(Share { factor: T::one() });
         }
-        let narrow = is_narrow::<T>();
-        let total = if narrow { T::one() } else { self.sum.total() * scalar(self.factor as f64) };
-        let wide = if narrow { self.wide } else { to_f64(total) };
-        let share = Share { factor: total.recip(), wide: wide.recip() };
+        let total = self.sum.total() * scalar(self.factor as f64);
+        let share = Share { factor: total.recip() };
         // The inverse of a sum at the ends of the format is 0 or infinite.
-        if wide > 0.0 && share.factor.is_finite() && !share.factor.is_zero() && share.wide.is_finite() {
-            Ok(share)
-        } else {
-            let what = "the sum of the row weights under a mean";
-            Err(Error::Parameter { what, expected: "positive, and with an inverse in the number format", found: wide })
-        }
+        let (what, expected) =
+            ("the sum of the row weights under a mean", "positive, and with an inverse in the number format");
+        let valid = total > T::zero() && share.factor.is_finite() && !share.factor.is_zero();
+        require(valid, what, expected, to_f64(total)).map(|()| share)
     }
 }
 
-/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats such as `f16`
-/// use `wide`, others `factor`.
+/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum.
 #[derive(Clone, Copy)]
 struct Share<T> {
     factor: T,
-    wide: f64,
 }
 
 impl<T: Scalar> Share<T> {
     /// Returns `weight · factor · x`.
     fn of(&self, weight: T, x: T) -> T {
-        if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
+        weight * self.factor * x
     }
 }
 
@@ -331,29 +315,21 @@ impl<T: Scalar> Share<T> {
 struct Mean<T> {
     sum: Sum<T>,
     shared: Sum<T>,
-    wide: f64,
     share: Share<T>,
 }
 
 impl<T: Scalar> Mean<T> {
     fn new(share: Share<T>) -> Self {
-        Mean { sum: Sum::new(), shared: Sum::new(), wide: 0.0, share }
+        Mean { sum: Sum::new(), shared: Sum::new(), share }
     }
 
     /// Adds `weight · value`.
     fn add(&mut self, weight: T, value: T) {
-        if is_narrow::<T>() {
-            self.wide += to_f64(weight) * to_f64(value);
-        } else {
-            self.sum.add(weight * value);
-            self.shared.add(weight * self.share.factor * value);
-        }
+        self.sum.add(weight * value);
+        self.shared.add(weight * self.share.factor * value);
     }
 
     fn total(self) -> T {
-        if is_narrow::<T>() {
-            return scalar(self.wide * self.share.wide);
-        }
         let sum = self.sum.total();
         if sum.is_finite() { sum * self.share.factor } else { self.shared.total() }
     }
