@@ -248,3 +248,32 @@ fn unordered_chain_may_have_several_optimizers() {
     // The second descends along the update of the first.
     assert_eq!(w, [0.25; 6]);
 }
+
+/// A plateau in a narrow format sees falls of 5e-4, and counts beyond what the format counts.
+#[cfg(feature = "half")]
+#[test]
+fn plateau_in_narrow_formats_compares_and_counts_as_in_single() {
+    fn check<T: Scalar>() {
+        let blocks = blocks();
+        let factor = |optimizer: &Optimizer<T, _>| optimizer.learning_rate(&blocks).unwrap();
+        let plateau = |patience| (Sgd::new(1.0), chainrule::transform::ReduceOnPlateau::new(0.5, patience));
+        let mut falls = Optimizer::new(plateau(0), &blocks, &[T::zero(); 6]).unwrap();
+        for metric in [1.0, 0.9995, 0.9990, 0.9985] {
+            falls.on_metric(&blocks, metric).unwrap();
+            assert_eq!(factor(&falls), 1.0, "{metric}");
+        }
+        falls.on_metric(&blocks, 0.9985).unwrap();
+        assert_eq!(factor(&falls), 0.5);
+        let mut counts = Optimizer::new(plateau(3000), &blocks, &[T::zero(); 6]).unwrap();
+        (0..3001).for_each(|_| counts.on_metric(&blocks, 1.0).unwrap());
+        assert_eq!(factor(&counts), 1.0);
+        counts.on_metric(&blocks, 1.0).unwrap();
+        assert_eq!(factor(&counts), 0.5);
+        let mut w = [T::one(); 6];
+        counts.step(&blocks, &mut w, &mut [T::one(); 6], &mut ()).unwrap();
+        assert_eq!(w.map(to_f64), [0.5; 6]);
+    }
+    check::<f32>();
+    check::<half::f16>();
+    check::<half::bf16>();
+}
