@@ -249,6 +249,23 @@ fn unordered_chain_may_have_several_optimizers() {
     assert_eq!(w, [0.25; 6]);
 }
 
+/// As many parameters in blocks of another shape.
+#[test]
+fn muon_refuses_blocks_of_another_shape() {
+    let one = |shape| Blocks::collect(|visit| visit(Block::new("weight", 0, shape, Role::Weight)));
+    for (made, other) in [([2, 32], [8, 8]), ([8, 8], [2, 32])] {
+        let mut w = [0.5; 64];
+        let muon = Muon::new(0.1, AdamW::new(0.1, 0.0));
+        let mut optimizer = Optimizer::new(muon, &one(made), &w).unwrap();
+        let refused = optimizer.step(&one(other), &mut w, &mut [1.0; 64], &mut ());
+        assert!(matches!(refused, Err(Error::InvalidState { .. })), "{refused:?}");
+        assert_eq!(w, [0.5; 64]);
+        let mut frozen = one(made);
+        frozen.freeze("weight").unwrap();
+        assert!(optimizer.step(&frozen, &mut w, &mut [1.0; 64], &mut ()).is_ok());
+    }
+}
+
 /// A plateau in a narrow format sees falls of 5e-4, and counts beyond what the format counts.
 #[cfg(feature = "half")]
 #[test]
