@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay,
-    each_parameter::remainder,
+    each_parameter::complement,
     wide::{Wide, slots},
 };
 use crate::{
@@ -92,7 +92,7 @@ impl WeightAverage {
             Start::Initial => 1.0 - self.decay,
             Start::WarmUp => 1.0 - self.decay.min((1.0 + t) / (10.0 + t)),
             // For b = a/(1 − dᵗ): b ← b + (1 − d)/(1 − dᵗ) (w − b).
-            Start::Debias => (1.0 - self.decay) / (1.0 - remainder(self.decay, t + 1.0)),
+            Start::Debias => (1.0 - self.decay) / complement(self.decay, t + 1.0),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     adam_settings::{AdamSettings, adam_setters},
     average::move_average,
     check_amount,
-    each_parameter::remainder,
+    each_parameter::complement,
     matrices, ratio,
     wide::{Wide, slots},
 };
@@ -79,7 +79,7 @@ impl ScheduleFreeAdamW {
     /// Returns the factor on the learning rate at step t, counted from 1: √(1 − β₂ᵗ), times the warm-up
     /// `min(1, t/warm-up)`.
     fn factor(&self, t: f64) -> f64 {
-        libm::sqrt(1.0 - remainder(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
+        libm::sqrt(complement(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
     /// Returns c, the weight of z in the average x, for the step after `step` updates. `before` is its value at the

@@ -266,6 +266,52 @@ fn muon_refuses_blocks_of_another_shape() {
     }
 }
 
+/// The update of RAdam after t equal gradients g. With `a = 1 − β₂` the second moment is `v = g²(1 − β₂ᵗ)`, so the update
+/// is r. To first order in a, `ρ = t − a (t² − 1)/6`, from the series of β₂ᵗ; `ρ_∞ = 2/a − 1` is exact.
+#[test]
+fn radam_keeps_its_digits_for_beta_near_one() {
+    let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Bias)));
+    for short in [1e-6, 1e-9, 1e-12, f64::EPSILON] {
+        let beta = 1.0 - short;
+        let (a, mut w) = (1.0 - beta, [0.0]);
+        let transform = RAdam::new(1.0).betas(0.0, beta).epsilon(0.0);
+        let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+        for t in 1..=200 {
+            let before = w[0];
+            optimizer.step(&blocks, &mut w, &mut [2.0], &mut ()).unwrap();
+            let (found, t) = (before - w[0], f64::from(t));
+            let (length, longest) = (t - a * (t * t - 1.0) / 6.0, 2.0 / a - 1.0);
+            let r = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length);
+            let expected = if length > 5.0 { r.sqrt() } else { 2.0 };
+            // The parameter is near 10, and the series ends at a² t³.
+            let allowed = 1e-14 + expected * (1e-12 + 10.0 * a * a * t * t);
+            assert!((found - expected).abs() <= allowed, "β₂ = 1 − {short:e}, t = {t}: {found:e} for {expected:e}");
+        }
+    }
+}
+
+/// `1 − βᵗ` for β near 1, in the first updates of Adam: equal gradients give updates of the rate.
+#[test]
+fn bias_correction_keeps_its_digits_for_beta_near_one() {
+    let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Bias)));
+    for short in [1e-3, 1e-9, 1e-12, 1e-15] {
+        let beta = 1.0 - short;
+        let transforms: [Box<dyn GradientTransform<f64>>; 2] = [
+            Box::new(Adam::new(1.0).betas(beta, beta).epsilon(0.0)),
+            Box::new(Adamax::new(1.0).betas(beta, 0.5).epsilon(0.0)),
+        ];
+        for transform in transforms {
+            let name = format!("{transform:?}");
+            let (mut optimizer, mut w) = (Optimizer::new(transform, &blocks, &[0.0]).unwrap(), [0.0]);
+            for t in 1..=50 {
+                let before = w[0];
+                optimizer.step(&blocks, &mut w, &mut [2.0], &mut ()).unwrap();
+                assert!((before - w[0] - 1.0).abs() <= 1e-12, "{name}, t = {t}: {}", before - w[0]);
+            }
+        }
+    }
+}
+
 /// A plateau in a narrow format sees falls of 5e-4, and counts beyond what the format counts.
 #[cfg(feature = "half")]
 #[test]
