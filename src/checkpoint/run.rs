@@ -128,7 +128,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Returns the differences
+    /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Averages of parameters,
+    /// such as those of a [`WeightAverage`](crate::transform::WeightAverage), begin again. Returns the differences
     /// between the networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
@@ -139,6 +140,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
+        self.begin_at_parameters();
     /// Copies the parameters and the buffers of `checkpoint`. The caller has checked their lengths.
     fn restore_network(&mut self, checkpoint: &Checkpoint<T>) {
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);

@@ -337,7 +337,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the weights that training results in: [`parameters`](Self::parameters), unless the transform has others,
     /// such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) or a
     /// [`WeightAverage`](crate::transform::WeightAverage::as_result). Evaluation, prediction and models use these
-    /// weights.
+    /// weights. Parameters that were written by hand enter them with the next update, those of a file at once.
     pub fn result(&self) -> &[T] {
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
     }
@@ -363,6 +363,19 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the optimizer and its state.
     pub fn optimizer(&self) -> &Optimizer<T, G> {
         &self.optimizer
+    }
+
+    /// Returns the workspace and the optimizer, for a change that does not end an interrupted run.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn parts_mut(&mut self) -> (&mut Workspace<T, L>, &mut Optimizer<T, G>) {
+        self.compare_ranks_again();
+        (&mut self.workspace, &mut self.optimizer)
+    }
+
+    /// Lets the averages of the transform begin again at the parameters.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn begin_at_parameters(&mut self) {
+        self.optimizer.begin_at(self.workspace.blocks(), &self.parameters);
     }
 
     /// Returns the optimizer, mutable.

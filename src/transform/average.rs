@@ -11,11 +11,12 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
+use core::ops::Range;
 
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
-/// [`warm_up`](Self::warm_up) and [`debias`](Self::debias) make the average forget the initial weights sooner. By
-/// default training and its results do not use the average:
+/// The average of a frozen block is the block itself. [`warm_up`](Self::warm_up) and [`debias`](Self::debias) make the
+/// average forget the initial weights sooner. By default training and its results do not use the average:
 /// [`Optimizer::averaged_weights`](super::Optimizer::averaged_weights) returns it. With [`as_result`](Self::as_result)
 /// trainers evaluate it, predict by it and make models of it.
 ///
@@ -97,6 +98,17 @@ impl WeightAverage {
     }
 }
 
+/// Sets the averages of the parameters `range` of `w` to these parameters. `state` holds an average in some slots of n
+/// values each, the first of which is the average rounded to `T`.
+pub(super) fn begin_at<T: Scalar>(range: Range<usize>, w: &[T], state: &mut [T], n: usize) {
+    for (slot, values) in state.chunks_mut(n.max(1)).enumerate() {
+        match slot {
+            0 => values[range.clone()].copy_from_slice(&w[range.clone()]),
+            _ => values[range.clone()].fill(T::zero()),
+        }
+    }
+}
+
 /// Moves the average `a + rest` towards `new` by the fraction `fresh`. `rest` is the rounding error of `a`: it collects
 /// changes that are too small for `a`.
 #[inline(always)]
@@ -119,6 +131,8 @@ impl WeightAverage {
             update.state.fill(T::zero());
             update.state[..n].copy_from_slice(update.w);
         }
+        let blocks = update.blocks.iter().filter(|block| block.frozen);
+        blocks.for_each(|block| begin_at(block.range.clone(), update.w, update.state, n));
         let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
         if slots::<T>() > 1 {
             let mut average = Wide::new(update.state, n);
@@ -153,6 +167,10 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
 
     fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
         state[..w.len()].copy_from_slice(w);
+    }
+
+    fn begin_at(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
+        begin_at(0..w.len(), w, state, w.len());
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

@@ -307,12 +307,21 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
+    /// Passes parameters `w`, which replaced all former ones, to the transform: averages of parameters begin again.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn begin_at(&mut self, blocks: &Blocks, w: &[T]) {
+        if self.check_state(blocks).is_ok() {
+            self.transform.begin_at(blocks, w, &mut self.state);
+        }
+    }
+
     /// Returns the moving average of the weights, one value per parameter. `None` if the transform keeps none, or if
     /// its state has another length for these blocks.
     pub fn averaged_weights(&self, blocks: &Blocks) -> Option<&[T]> {
         self.check_state(blocks).ok()?;
         self.transform.averaged_weights(blocks, &self.state)
     }
+
     /// Returns the weights that training results in, where these are not the parameters, as with
     /// [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW). `None` otherwise, and before the first update.
     pub fn result(&self, blocks: &Blocks) -> Option<&[T]> {

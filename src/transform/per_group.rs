@@ -179,14 +179,12 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         parts.map(|(number, part)| part.chain.state_len(&chosen(blocks, &of(number)))).sum()
     }
 
-    fn init_state(&self, blocks: &Blocks, w: &[T], mut state: &mut [T]) {
-        for part in &self.parts {
-            let (own, rest) = state.split_at_mut(part.state_len());
-            let mut of_part = part.w.clone();
-            part.ranges(blocks).for_each(|[all, own]| of_part[own].copy_from_slice(&w[all]));
-            part.chain.init_state(&part.blocks, &of_part, own);
-            state = rest;
-        }
+    fn init_state(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+        self.set_states(blocks, w, state, |part, w, state| part.chain.init_state(&part.blocks, w, state));
+    }
+
+    fn begin_at(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+        self.set_states(blocks, w, state, |part, w, state| part.chain.begin_at(&part.blocks, w, state));
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
