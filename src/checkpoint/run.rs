@@ -4,7 +4,7 @@ use super::{Checkpoint, Difference, Values, mismatch, part, refused, require_sou
 use crate::{
     distributed::DataParallel,
     error::Error,
-    layer::Layer,
+    layer::{Layer, check_buffers},
     loss::Loss,
     scalar::Scalar,
     trainer::{Progress, Trainer},
@@ -133,7 +133,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// between the networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`], naming the layer, for the parameters of another network.
+    /// [`Error::Checkpoint`], naming the layer, for the parameters of another network. [`Error::CheckpointValue`] for
+    /// buffers that are not finite and variances below 0, unless the checkpoint was read with [`Values::Any`].
     pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let differences = self.compare_network(checkpoint)?;
         self.restore_network(checkpoint);
@@ -212,6 +213,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let run = self.saved_run(checkpoint)?;
         self.check_state(checkpoint.values, run.state)
     }
+        self.check_buffers(checkpoint, BUFFERS, self.workspace().buffers())?;
 
     fn compare_network(&self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         if checkpoint.parameters.len() != self.parameters().len() {
@@ -225,6 +227,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         // A checkpoint that was never written to bytes has no description.
         match &checkpoint.about.network[..] {
+        if let Some(buffers) = buffers {
+            self.check_buffers(checkpoint, BUFFERS, buffers)?;
+        }
             [] => Ok(Vec::new()),
             saved => part::compare(&part::layers(&self.network().spec()), saved),
         }
@@ -232,6 +237,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Returns the state of the run in `checkpoint`. Returns an error for a checkpoint of parameters alone, for numbers
     /// outside their range, and under [`Values::Finite`] for values that are not finite.
+    /// Returns an error for `values` of the slice `name` that are no buffers of the network: one that is not finite, or
+    /// a variance below 0. Under [`Values::Any`] none is refused.
+    fn check_buffers(&self, checkpoint: &Checkpoint<T>, name: &str, values: &[T]) -> Result<(), Error> {
+        if checkpoint.values == Values::Any {
+            return Ok(());
+        }
+        let rule = "buffers of the network, finite and with variances of at least 0, unless `Values::Any` is asked for";
+        check_buffers(self.workspace().network().as_layer(), values).map_err(|error| refused(name, rule, error))
+    }
+
     fn saved_run<'a>(&self, checkpoint: &'a Checkpoint<T>) -> Result<Run<'a, T>, Error> {
         let alone = || mismatch("the run", "a whole run", "parameters alone, which `Trainer::load_parameters` takes");
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);
@@ -278,6 +293,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             require_sound(BEST, state, true)?;
         }
         let (stopped, restored) = (flag(STOPPED)?, flag(RESTORED)?);
+            self.check_buffers(checkpoint, BEST, kept.get(parameters..).unwrap_or_default())?;
         if restored && best.is_empty() {
             return Err(refused(RESTORED, "0 without best parameters", 1));
         }
