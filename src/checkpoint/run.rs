@@ -107,13 +107,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let settings = self.described_settings();
         transforms(self)?;
         self.check_state(checkpoint.values, run.state)?;
-        if let Some(rate) = run.rate.filter(|_| !self.optimizer_mut().has_rate()) {
+        // Until the last check, the trainer keeps its place in an interrupted run.
+        let (workspace, optimizer) = self.parts_mut();
+        if let Some(rate) = run.rate.filter(|_| !optimizer.has_rate()) {
             return Err(mismatch(RATE, "none, for a chain without a rate that can be set", rate));
         }
         if run.carried.is_empty() {
-            self.workspace_mut().clear_state();
+            workspace.clear_state();
         } else {
-            let fits = self.workspace_mut().set_state(run.carried);
+            let fits = workspace.set_state(run.carried);
             fits.map_err(|error| mismatch(CARRIED, "a state of this network", error))?;
         }
         self.restore_network(checkpoint);
@@ -138,10 +140,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let differences = self.compare_network(checkpoint)?;
         self.restore_network(checkpoint);
+        self.begin_at_parameters();
         Ok(differences)
     }
 
-        self.begin_at_parameters();
     /// Copies the parameters and the buffers of `checkpoint`. The caller has checked their lengths.
     fn restore_network(&mut self, checkpoint: &Checkpoint<T>) {
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);
@@ -211,9 +213,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// state of `checkpoint`. The network is not compared.
     fn check(&self, checkpoint: &Checkpoint<T>) -> Result<(), Error> {
         let run = self.saved_run(checkpoint)?;
+        self.check_buffers(checkpoint, BUFFERS, self.workspace().buffers())?;
         self.check_state(checkpoint.values, run.state)
     }
-        self.check_buffers(checkpoint, BUFFERS, self.workspace().buffers())?;
 
     fn compare_network(&self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         if checkpoint.parameters.len() != self.parameters().len() {
@@ -225,18 +227,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if found != expected {
             return Err(mismatch(BUFFERS, expected, found));
         }
-        // A checkpoint that was never written to bytes has no description.
-        match &checkpoint.about.network[..] {
         if let Some(buffers) = buffers {
             self.check_buffers(checkpoint, BUFFERS, buffers)?;
         }
+        // A checkpoint that was never written to bytes has no description.
+        match &checkpoint.about.network[..] {
             [] => Ok(Vec::new()),
             saved => part::compare(&part::layers(&self.network().spec()), saved),
         }
     }
 
-    /// Returns the state of the run in `checkpoint`. Returns an error for a checkpoint of parameters alone, for numbers
-    /// outside their range, and under [`Values::Finite`] for values that are not finite.
     /// Returns an error for `values` of the slice `name` that are no buffers of the network: one that is not finite, or
     /// a variance below 0. Under [`Values::Any`] none is refused.
     fn check_buffers(&self, checkpoint: &Checkpoint<T>, name: &str, values: &[T]) -> Result<(), Error> {
@@ -247,6 +247,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         check_buffers(self.workspace().network().as_layer(), values).map_err(|error| refused(name, rule, error))
     }
 
+    /// Returns the state of the run in `checkpoint`. Returns an error for a checkpoint of parameters alone, for numbers
+    /// outside their range, and under [`Values::Finite`] for values that are not finite.
     fn saved_run<'a>(&self, checkpoint: &'a Checkpoint<T>) -> Result<Run<'a, T>, Error> {
         let alone = || mismatch("the run", "a whole run", "parameters alone, which `Trainer::load_parameters` takes");
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);
@@ -291,9 +293,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             let (kept, state) = best.split_at(best.len().min(parameters + buffers));
             require_sound(BEST, kept, false)?;
             require_sound(BEST, state, true)?;
+            self.check_buffers(checkpoint, BEST, kept.get(parameters..).unwrap_or_default())?;
         }
         let (stopped, restored) = (flag(STOPPED)?, flag(RESTORED)?);
-            self.check_buffers(checkpoint, BEST, kept.get(parameters..).unwrap_or_default())?;
         if restored && best.is_empty() {
             return Err(refused(RESTORED, "0 without best parameters", 1));
         }

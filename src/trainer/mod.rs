@@ -312,13 +312,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
-    /// ones.
+    /// ones: then from the buffers and the averages of that epoch, too.
     pub fn parameters_mut(&mut self) -> &mut [T] {
-        self.compare_ranks_again();
-        if core::mem::take(&mut self.progress.restored) {
-            self.best[..self.parameters.len()].copy_from_slice(&self.parameters);
-        }
+        self.leave_best();
         &mut self.parameters
+    }
+
+    /// Prepares a change of this rank from outside: the next update compares the ranks again, and training continues
+    /// from the values that the trainer has now.
+    fn leave_best(&mut self) {
+        self.compare_ranks_again();
+        self.run().leave_best();
     }
 
     /// Returns the parameters of one block.
@@ -354,15 +358,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.workspace
     }
 
-    /// Returns the workspace, mutable, for example to freeze blocks.
+    /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the trainer,
+    /// as after [`parameters_mut`](Self::parameters_mut).
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
-        self.compare_ranks_again();
+        self.leave_best();
         &mut self.workspace
-    }
-
-    /// Returns the optimizer and its state.
-    pub fn optimizer(&self) -> &Optimizer<T, G> {
-        &self.optimizer
     }
 
     /// Returns the workspace and the optimizer, for a change that does not end an interrupted run.
@@ -378,9 +378,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.optimizer.begin_at(self.workspace.blocks(), &self.parameters);
     }
 
-    /// Returns the optimizer, mutable.
+    /// Returns the optimizer and its state.
+    pub fn optimizer(&self) -> &Optimizer<T, G> {
+        &self.optimizer
+    }
+
+    /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
+    /// [`parameters_mut`](Self::parameters_mut).
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
-        self.compare_ranks_again();
+        self.leave_best();
         &mut self.optimizer
     }
 }

@@ -315,6 +315,23 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         }
     }
 
+    /// Starts anew from the parameters `w`, without updates so far, if the state has a value that is NaN, or infinite
+    /// in a transform that does not [allow it](TransformSpec::infinite_state()).
+    pub(crate) fn reset_unless_sound(&mut self, blocks: &Blocks, w: &[T]) {
+        let mut rest = &self.state[..];
+        let sound = self.spec(blocks).iter().all(|spec| {
+            // The specification of a custom transform may state any length.
+            let (own, after) = rest.split_at(spec.state_len.min(rest.len()));
+            rest = after;
+            own.iter().all(|value| value.is_finite() || (spec.infinite_state && !value.is_nan()))
+        });
+        if !sound {
+            self.state.fill(T::zero());
+            self.transform.init_state(blocks, w, &mut self.state);
+            self.steps = 0;
+        }
+    }
+
     /// Returns the moving average of the weights, one value per parameter. `None` if the transform keeps none, or if
     /// its state has another length for these blocks.
     pub fn averaged_weights(&self, blocks: &Blocks) -> Option<&[T]> {
