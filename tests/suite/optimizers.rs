@@ -266,8 +266,8 @@ fn muon_refuses_blocks_of_another_shape() {
     }
 }
 
-/// The update of RAdam after t equal gradients g. With `a = 1 − β₂` the second moment is `v = g²(1 − β₂ᵗ)`, so the update
-/// is r. To first order in a, `ρ = t − a (t² − 1)/6`, from the series of β₂ᵗ; `ρ_∞ = 2/a − 1` is exact.
+/// The update of RAdam after t equal gradients g. With `a = 1 − β₂` the second moment is `v = g²(1 − β₂ᵗ)`, so the
+/// update is r. To first order in a, `ρ = t − a (t² − 1)/6`, from the series of β₂ᵗ; `ρ_∞ = 2/a − 1` is exact.
 #[test]
 fn radam_keeps_its_digits_for_beta_near_one() {
     let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Bias)));
