@@ -199,6 +199,24 @@ impl Blocks {
         Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
     }
 
+    /// Whether the blocks are those of `other`; which are frozen makes no difference.
+    pub(crate) fn same_layout(&self, other: &Blocks) -> bool {
+        let same = |a: &Block<'_>, b: &Block<'_>| {
+            (&a.range, a.shape, a.role, a.table) == (&b.range, b.shape, b.role, b.table)
+                && a.name == b.name
+                && a.gates == b.gates
+        };
+        self.len() == other.len() && self.iter().zip(other).all(|(a, b)| same(a, b))
+    }
+
+    /// Refuses blocks other than `made`, those for which a transform was validated, with an error about `what`.
+    pub(crate) fn check_layout(&self, what: &'static str, made: &Blocks) -> Result<(), Error> {
+        if self.same_layout(made) {
+            return Ok(());
+        }
+        Err(Error::InvalidState { what, needs: "the blocks that the optimizer was made for" })
+    }
+
     /// Freezes or unfreezes each block as the block at the same position in `blocks`. Blocks beyond the end of `blocks`
     /// do not change.
     pub(crate) fn freeze_like<'a>(&mut self, blocks: impl Iterator<Item = &'a Block<'static>>) {

@@ -7,6 +7,7 @@
 //! | differs | result |
 //! | --- | --- |
 //! | kinds, order and sizes of layers, activations and their parameters | [`Error::Checkpoint`] |
+//! | settings of a custom layer, cell or activation: by default its `Debug` text | [`Error::Checkpoint`] |
 //! | kinds and order of transforms, layout of their state | [`Error::Checkpoint`] |
 //! | a rate, a β, a decay, a dropout rate, a setting, the loss | a [`Difference`]; the present value holds |
 //! | a rate set by [`Trainer::set_learning_rate`](crate::trainer::Trainer::set_learning_rate) | the saved rate holds |

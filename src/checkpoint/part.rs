@@ -4,6 +4,7 @@ use super::mismatch;
 use crate::{
     error::Error,
     layer::{BranchScale, Fact, LayerSpec},
+    recurrent::CellKind,
     transform::TransformSpec,
     type_name::without_paths,
 };
@@ -71,6 +72,14 @@ impl Part {
 
     fn with(mut self, name: &str, value: impl fmt::Debug) -> Self {
         self.must_match.insert(name.into(), format!("{value:?}"));
+        self
+    }
+
+    /// Adds the `settings` of a custom layer or cell, unless they are empty.
+    fn with_settings(mut self, settings: &str) -> Self {
+        if !settings.is_empty() {
+            self.must_match.insert("settings".into(), settings.into());
+        }
         self
     }
 
@@ -149,11 +158,17 @@ fn layer(path: String, node: &LayerSpec) -> Part {
         LayerSpec::Recurrent { cell, inputs, hidden, bias, noise, .. } => {
             let may_differ = noise.facts().map(|(name, rate)| (name.into(), format!("{rate:?}"))).collect();
             let part = Part { may_differ, ..part(&cell.to_string()) };
-            part.with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some())
+            let part = part.with("inputs", inputs).with("hidden", hidden).with("bias", bias.is_some());
+            match cell {
+                CellKind::Custom { settings, .. } => part.with_settings(settings),
+                _ => part,
+            }
         }
         LayerSpec::Reversed(_) => part("Reversed"),
         LayerSpec::Bidirectional { .. } => part("Bidirectional"),
-        LayerSpec::Custom { kind, dims, .. } => part(&without_paths(kind)).with("dims", dims),
+        LayerSpec::Custom { kind, dims, settings } => {
+            part(&without_paths(kind)).with("dims", dims).with_settings(settings)
+        }
         listed => {
             let Some((name, layer)) = listed.listed() else { return part("") };
             let named = |facts: Vec<Fact>| facts.into_iter().map(|(name, value)| (name.into(), value)).collect();

@@ -4,7 +4,7 @@ use super::{Checkpoint, Difference, Values, mismatch, part, refused, require_sou
 use crate::{
     distributed::DataParallel,
     error::Error,
-    layer::Layer,
+    layer::{Layer, check_buffers},
     loss::Loss,
     scalar::Scalar,
     trainer::{Progress, Trainer},
@@ -107,13 +107,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let settings = self.described_settings();
         transforms(self)?;
         self.check_state(checkpoint.values, run.state)?;
-        if let Some(rate) = run.rate.filter(|_| !self.optimizer_mut().has_rate()) {
+        // Until the last check, the trainer keeps its place in an interrupted run.
+        let (workspace, optimizer) = self.parts_mut();
+        if let Some(rate) = run.rate.filter(|_| !optimizer.has_rate()) {
             return Err(mismatch(RATE, "none, for a chain without a rate that can be set", rate));
         }
         if run.carried.is_empty() {
-            self.workspace_mut().clear_state();
+            workspace.clear_state();
         } else {
-            let fits = self.workspace_mut().set_state(run.carried);
+            let fits = workspace.set_state(run.carried);
             fits.map_err(|error| mismatch(CARRIED, "a state of this network", error))?;
         }
         self.restore_network(checkpoint);
@@ -128,14 +130,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Returns the differences
+    /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Averages of parameters,
+    /// such as those of a [`WeightAverage`](crate::transform::WeightAverage), begin again. Returns the differences
     /// between the networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`], naming the layer, for the parameters of another network.
+    /// [`Error::Checkpoint`], naming the layer, for the parameters of another network. [`Error::CheckpointValue`] for
+    /// buffers that are not finite and variances below 0, unless the checkpoint was read with [`Values::Any`].
     pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let differences = self.compare_network(checkpoint)?;
         self.restore_network(checkpoint);
+        self.begin_at_parameters();
         Ok(differences)
     }
 
@@ -208,6 +213,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// state of `checkpoint`. The network is not compared.
     fn check(&self, checkpoint: &Checkpoint<T>) -> Result<(), Error> {
         let run = self.saved_run(checkpoint)?;
+        self.check_buffers(checkpoint, BUFFERS, self.workspace().buffers())?;
         self.check_state(checkpoint.values, run.state)
     }
 
@@ -221,11 +227,24 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if found != expected {
             return Err(mismatch(BUFFERS, expected, found));
         }
+        if let Some(buffers) = buffers {
+            self.check_buffers(checkpoint, BUFFERS, buffers)?;
+        }
         // A checkpoint that was never written to bytes has no description.
         match &checkpoint.about.network[..] {
             [] => Ok(Vec::new()),
             saved => part::compare(&part::layers(&self.network().spec()), saved),
         }
+    }
+
+    /// Returns an error for `values` of the slice `name` that are no buffers of the network: one that is not finite, or
+    /// a variance below 0. Under [`Values::Any`] none is refused.
+    fn check_buffers(&self, checkpoint: &Checkpoint<T>, name: &str, values: &[T]) -> Result<(), Error> {
+        if checkpoint.values == Values::Any {
+            return Ok(());
+        }
+        let rule = "buffers of the network, finite and with variances of at least 0, unless `Values::Any` is asked for";
+        check_buffers(self.workspace().network().as_layer(), values).map_err(|error| refused(name, rule, error))
     }
 
     /// Returns the state of the run in `checkpoint`. Returns an error for a checkpoint of parameters alone, for numbers
@@ -274,6 +293,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             let (kept, state) = best.split_at(best.len().min(parameters + buffers));
             require_sound(BEST, kept, false)?;
             require_sound(BEST, state, true)?;
+            self.check_buffers(checkpoint, BEST, kept.get(parameters..).unwrap_or_default())?;
         }
         let (stopped, restored) = (flag(STOPPED)?, flag(RESTORED)?);
         if restored && best.is_empty() {

@@ -29,8 +29,8 @@ pub struct Batch<T> {
     /// lengths).
     lengths: Vec<usize>,
     samples: Vec<usize>,
-    /// The index of the first row of each sample of the data set, among the rows of all samples; empty unless the data
-    /// set is ragged.
+    /// The index of the first row of each sample of the batch, among the rows of all samples of the data set; empty
+    /// unless the data set is ragged.
     starts: Vec<usize>,
     /// The steps of a pass: all steps of the longest sample, unless a window was selected.
     window: Range<usize>,
@@ -79,7 +79,7 @@ impl<T: Scalar> Batch<T> {
             weights: with_room(if data.weights.is_some() { rows } else { 0 }),
             lengths: with_room(if data.lengths.is_some() { samples } else { 0 }),
             samples: with_room(samples),
-            starts: data.starts(),
+            starts: with_room(if data.lengths.is_some() { samples } else { 0 }),
             window: 0..0,
             target_rows: 0..0,
             all_targets: 0,
@@ -94,11 +94,12 @@ impl<T: Scalar> Batch<T> {
     /// `per_step` is true if the network's output has a row for each step of a sample.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] for other data than that for which the batch was [made](Self::new); [`Error::Sample`]
-    /// for a sample that the data does not have. [`DataRule::TargetRows`] if there is one target row per sample and
-    /// `per_step` is set, or the reverse; [`Error::Length`] if row weights differ in the same way. [`Error::TooLarge`]
-    /// where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value
-    /// that is not finite, and [`Error::File`] where a file cannot be read.
+    /// [`Error::InvalidState`] for data of other sizes than that for which the batch was [made](Self::new): samples,
+    /// steps, width, kind of targets, equal or unequal lengths. [`Error::Sample`] for a sample that the data does not
+    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse;
+    /// [`Error::Length`] if row weights differ in the same way. [`Error::TooLarge`] where memory cannot hold the batch.
+    /// For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not finite, and
+    /// [`Error::File`] where a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)
@@ -134,8 +135,8 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Chooses `samples`: stores them and their lengths in the order of the batch, and removes all former rows. The
-    /// window becomes all steps. Refuses other data than that of [`new`](Self::new), and a sample that it does not
-    /// have.
+    /// window becomes all steps. Refuses data of other sizes than that of [`new`](Self::new), and a sample that it
+    /// does not have.
     fn choose_samples(&mut self, data: &Layout<'_>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "`Batch::new` for that data" });
@@ -145,13 +146,16 @@ impl<T: Scalar> Batch<T> {
         }
         self.samples.clear();
         self.lengths.clear();
+        self.starts.clear();
         grow("the samples of a batch", &mut self.samples, samples.len())?;
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
             grow("the lengths of a batch", &mut self.lengths, samples.len())?;
+            grow("the first rows of a batch", &mut self.starts, samples.len())?;
             // An unstable sort does not allocate; the sample index breaks ties, so the order is unique.
             self.samples.sort_unstable_by_key(|&sample| (core::cmp::Reverse(data.length_of(sample)), sample));
             self.lengths.extend(self.samples.iter().map(|&sample| data.length_of(sample)));
+            self.starts.extend(self.samples.iter().filter_map(|&sample| data.starts.get(sample)));
         }
         self.window = 0..self.samples.first().map_or(0, |&sample| data.length_of(sample));
         (self.target_rows, self.all_targets) = (0..0, 0);
@@ -187,7 +191,7 @@ impl<T: Scalar> Batch<T> {
 
     /// Returns the shape of the chosen samples with all their steps, also those outside the window.
     fn all(&self) -> BatchShape<'_> {
-        if self.shape.lengths.is_some() {
+        if self.shape.ragged {
             BatchShape::ragged(&self.lengths)
         } else {
             BatchShape::sequences(self.samples.len(), self.shape.steps)
@@ -295,10 +299,10 @@ impl<T: Scalar> Batch<T> {
 
     /// Returns the shape of the input rows: the number of samples, and the steps of each.
     pub fn shape(&self) -> BatchShape<'_> {
-        match self.shape.lengths {
-            Some(_) if self.window.len() == self.all().steps => BatchShape::ragged(&self.lengths),
-            Some(_) => BatchShape::ragged(&self.window_lengths),
-            None => BatchShape::sequences(self.samples.len(), self.window.len()),
+        match self.shape.ragged {
+            true if self.window.len() == self.all().steps => BatchShape::ragged(&self.lengths),
+            true => BatchShape::ragged(&self.window_lengths),
+            false => BatchShape::sequences(self.samples.len(), self.window.len()),
         }
     }
 

@@ -144,6 +144,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
             width: self.width,
             steps: self.steps,
             lengths: None,
+            starts: &[],
             samples,
             rows: samples * self.steps,
             kind,

@@ -2,7 +2,6 @@
 
 use super::targets::Kind;
 use crate::error::{DataRule, Error};
-use alloc::vec::Vec;
 
 /// The sizes of a data set: samples, steps, and the numbers of targets and row weights.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +10,8 @@ pub struct Layout<'d> {
     /// The number of steps of the longest sample.
     pub(crate) steps: usize,
     pub(crate) lengths: Option<&'d [usize]>,
+    /// The index of the first row of each sample among the rows of all samples; empty unless the data set is ragged.
+    pub(super) starts: &'d [usize],
     pub(crate) samples: usize,
     /// The number of input rows: the steps of all samples together.
     pub(crate) rows: usize,
@@ -23,15 +24,15 @@ pub struct Layout<'d> {
     pub(super) per_sample: bool,
 }
 
-/// The properties by which a batch recognizes its data set: the sizes, and the address of the lengths.
+/// The sizes by which a batch recognizes the data sets that it can hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct DataShape {
     samples: usize,
     pub(super) steps: usize,
     pub(super) width: usize,
     kind: Kind,
-    /// The address and the number of the sample lengths of a ragged data set; `None` for samples of equal length.
-    pub(super) lengths: Option<(usize, usize)>,
+    /// Whether the samples have lengths of their own.
+    pub(super) ragged: bool,
 }
 
 impl Layout<'_> {
@@ -62,22 +63,8 @@ impl Layout<'_> {
     }
 
     pub(super) fn shape(&self) -> DataShape {
-        let lengths = self.lengths.map(|lengths| (lengths.as_ptr().addr(), lengths.len()));
-        DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.kind, lengths }
-    }
-
-    /// Returns the index of the first row of each sample among the rows of all samples; empty unless the data set is
-    /// ragged.
-    pub(super) fn starts(&self) -> Vec<usize> {
-        let starts = |lengths: &[usize]| {
-            let next = lengths.iter().scan(0, |next, &length| {
-                let start = *next;
-                *next += length;
-                Some(start)
-            });
-            next.collect()
-        };
-        self.lengths.map_or_else(Vec::new, starts)
+        let ragged = self.lengths.is_some();
+        DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.kind, ragged }
     }
 
     /// Returns the sample, the step and the column of the value with index `bad` in an array of `count` values for all

@@ -36,9 +36,9 @@ use crate::{
     error::{DataRule, Error, require_length, require_multiple},
     loss::Target,
     scalar::{Scalar, to_f64},
-    size::{product, sum},
+    size::{product, reserve, sum},
 };
-use alloc::borrow::Cow;
+use alloc::{borrow::Cow, vec::Vec};
 use core::fmt;
 use targets::Targets;
 
@@ -62,6 +62,8 @@ pub struct Dataset<'a, T: Clone> {
     width: usize,
     steps: usize,
     lengths: Option<Cow<'a, [usize]>>,
+    /// The index of the first row of each sample among the rows of all samples; empty unless lengths differ.
+    starts: Vec<usize>,
     samples: usize,
     rows: usize,
     targets: Targets<'a, T>,
@@ -126,6 +128,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             width,
             steps,
             lengths: None,
+            starts: Vec::new(),
             samples,
             rows: samples * steps,
             targets,
@@ -166,11 +169,14 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         let rows = sum("the steps of all samples", lengths.iter().copied())?;
         require_length("inputs", product("the inputs (steps of all samples × width)", &[rows, width])?, inputs.len())?;
         let (steps, samples) = (lengths.iter().copied().max().unwrap_or(0), lengths.len());
+        let mut starts = reserve("the first rows of the samples", samples)?;
+        starts.extend(lengths.iter().scan(0, |next, &length| Some(core::mem::replace(next, *next + length))));
         Dataset {
             inputs,
             width,
             steps,
             lengths: Some(lengths),
+            starts,
             samples,
             rows,
             targets,
@@ -231,6 +237,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             width: self.width,
             steps: self.steps,
             lengths: self.lengths.map(|lengths| Cow::Owned(lengths.into_owned())),
+            starts: self.starts,
             samples: self.samples,
             rows: self.rows,
             targets: self.targets.into_owned(),
@@ -304,6 +311,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             width: self.width,
             steps: self.steps,
             lengths: self.lengths.as_deref(),
+            starts: &self.starts,
             samples: self.samples,
             rows: self.rows,
             kind: self.targets.kind(),

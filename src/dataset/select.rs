@@ -25,16 +25,15 @@ impl<T: Scalar> Dataset<'_, T> {
         if let Some(&sample) = chosen.iter().find(|&&sample| sample >= self.samples) {
             return Err(Error::Sample { sample, samples: self.samples });
         }
-        let starts = self.layout().starts();
         let per_step = self.layout().targets_per_step();
-        let inputs = Cow::Owned(self.chosen(&starts, chosen, &self.inputs, true)?);
+        let inputs = Cow::Owned(self.chosen(chosen, &self.inputs, true)?);
         let targets = match self.targets() {
             None => Targets::None,
-            Some(Target::Classes(all)) => Targets::Classes(Cow::Owned(self.chosen(&starts, chosen, all, per_step)?)),
-            Some(Target::Values(all)) => Targets::Values(Cow::Owned(self.chosen(&starts, chosen, all, per_step)?)),
+            Some(Target::Classes(all)) => Targets::Classes(Cow::Owned(self.chosen(chosen, all, per_step)?)),
+            Some(Target::Values(all)) => Targets::Values(Cow::Owned(self.chosen(chosen, all, per_step)?)),
         };
         let weights = self.row_weights.as_deref().map(|all| {
-            let owned = self.chosen(&starts, chosen, all, all.len() == self.rows)?;
+            let owned = self.chosen(chosen, all, all.len() == self.rows)?;
             Ok::<_, Error>(Cow::Owned(owned))
         });
         let lengths: Vec<usize> = chosen.iter().map(|&sample| self.length_of(sample)).collect();
@@ -48,18 +47,11 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 
     /// Copies the rows of the samples `chosen` from `values`, which has one row per step if `per_step`, otherwise one
-    /// per sample. `starts` holds the index of the first row of each sample of a ragged data set; it is empty if all
-    /// lengths are equal.
-    fn chosen<X: Copy>(
-        &self,
-        starts: &[usize],
-        chosen: &[usize],
-        values: &[X],
-        per_step: bool,
-    ) -> Result<Vec<X>, Error> {
+    /// per sample.
+    fn chosen<X: Copy>(&self, chosen: &[usize], values: &[X], per_step: bool) -> Result<Vec<X>, Error> {
         let width = values.len() / if per_step { self.rows } else { self.samples };
         let rows = |sample: usize| -> Range<usize> {
-            let first = starts.get(sample).copied().unwrap_or(sample * self.steps);
+            let first = self.starts.get(sample).copied().unwrap_or(sample * self.steps);
             if per_step { first..first + self.length_of(sample) } else { sample..sample + 1 }
         };
         let mut all = Vec::new();

@@ -54,8 +54,8 @@ pub struct ChosenRows<'b> {
     pub(super) samples: &'b [usize],
     /// The number of steps of each chosen sample; empty unless the data set is ragged.
     pub(super) lengths: &'b [usize],
-    /// The index of the first row of each sample of the data set, among the rows of all samples; empty unless the data
-    /// set is ragged.
+    /// The index of the first row of each chosen sample, among the rows of all samples of the data set; empty unless
+    /// the data set is ragged.
     pub(super) starts: &'b [usize],
     /// The number of steps of the longest sample of the data.
     pub(super) longest: usize,
@@ -72,8 +72,8 @@ impl ChosenRows<'_> {
                 self.samples.iter().for_each(|sample| visit(sample * self.longest + step));
                 continue;
             }
-            let at_step = self.samples.iter().zip(self.lengths).take_while(|&(_, &length)| step < length);
-            at_step.for_each(|(&sample, _)| visit(self.starts[sample] + step));
+            let at_step = self.starts.iter().zip(self.lengths).take_while(|&(_, &length)| step < length);
+            at_step.for_each(|(&start, _)| visit(start + step));
         }
     }
 

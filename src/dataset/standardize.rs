@@ -54,9 +54,13 @@ impl Standardize {
     /// `width` values.
     ///
     /// # Errors
-    /// [`Error::TargetKind`] unless the targets are values; those of [`of`](Self::of).
+    /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
+    /// values of a sample or, for targets per step, of a step; those of [`of`](Self::of).
     pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
-        Self::of(width, values_of(data)?)
+        let values = values_of(data)?;
+        require(width > 0, "the width of rows", "at least 1", 0.0)?;
+        check_target_width(width, data, values.len())?;
+        Self::of(width, values)
     }
 
     /// Computes the mean and the standard deviation of each column of `rows`, which have `width` values each. The
@@ -166,12 +170,25 @@ impl Standardize {
     /// [`Error::DataValue`] for a value that overflows the number format.
     pub fn targets<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         let mut values = values_of(data)?.to_vec();
+        check_target_width(self.width(), data, values.len())?;
         self.apply(&mut values)?;
         let mut scaled = data.clone();
         scaled.check_finite("a scaled target", &values)?;
         scaled.targets = super::targets::Targets::Values(Cow::Owned(values));
         Ok(scaled)
     }
+}
+
+/// Refuses a `width` that is not that of a row of targets, one row per sample or one per step. `count` is the number of
+/// target values of `data`.
+fn check_target_width<T: Scalar>(width: usize, data: &Dataset<'_, T>, count: usize) -> Result<(), Error> {
+    let (layout, samples) = (data.layout(), data.samples());
+    let (of_step, of_sample) = (count / layout.rows, count / samples);
+    if layout.targets_per_step() && (width == of_step || layout.lengths.is_some()) {
+        return require_length("columns of the targets of a step", of_step, width);
+    }
+    // Targets of samples of equal length may also be one row per step.
+    require_length("columns of the targets of a sample", of_sample, width)
 }
 
 /// Returns the target values of `data`, or [`Error::TargetKind`] if the targets are classes or there are none.

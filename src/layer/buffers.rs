@@ -1,10 +1,10 @@
 //! Buffers: values of a layer that persist from pass to pass beside its parameters, such as running statistics.
 
-use super::{Layer, Mode, Shards};
+use super::{Layer, LayerSpec, Mode, Shards};
 use crate::{
     batch_shape::BatchShape,
-    error::Error,
-    scalar::Scalar,
+    error::{Error, require},
+    scalar::{Scalar, to_f64},
     size::{filled, room},
 };
 #[cfg(feature = "safetensors")]
@@ -80,6 +80,27 @@ impl<T> Buffers<T> {
     }
 }
 
+/// Refuses values of the buffers of `network` that are not finite, and running variances below 0. `values` has their
+/// length.
+///
+/// # Errors
+/// [`Error::NonFinite`] with the index of the value; [`Error::Parameter`] for a variance below 0.
+pub(crate) fn check_buffers<T: Scalar>(network: &dyn Layer<T>, values: &[T]) -> Result<(), Error> {
+    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        return Err(Error::NonFinite { what: "buffers", index, found: to_f64(values[index]) });
+    }
+    let (mut rest, mut checked) = (values, Ok(()));
+    visit(network, "", &mut |layer, _, _, count| {
+        let (own, after) = rest.split_at(count.min(rest.len()));
+        rest = after;
+        if checked.is_ok() && !own.is_empty() && matches!(layer.spec(), LayerSpec::BatchNorm(_)) {
+            let least = own[own.len() / 2..].iter().fold(T::zero(), |least, &variance| least.min(variance));
+            checked = require(least >= T::zero(), "a running variance of a batch norm", "at least 0", to_f64(least));
+        }
+    });
+    checked
+}
+
 /// The position of the buffers of one layer (values that persist from pass to pass) among those of the network.
 #[cfg(feature = "safetensors")]
 pub(crate) struct BufferPlace {
@@ -98,7 +119,7 @@ pub(crate) fn buffer_places<T: Scalar>(network: &dyn Layer<T>) -> Vec<BufferPlac
         let range = end..end.saturating_add(count);
         end = range.end;
         if count > 0 {
-            let is_batch_norm = matches!(layer.spec(), super::LayerSpec::BatchNorm(_));
+            let is_batch_norm = matches!(layer.spec(), LayerSpec::BatchNorm(_));
             places.push(BufferPlace { path: path.into(), range, is_batch_norm });
         }
     });

@@ -38,9 +38,9 @@ mod structure;
 mod trainable;
 
 pub use activation::ActivationLayer;
-pub(crate) use buffers::Buffers;
 #[cfg(feature = "safetensors")]
 pub(crate) use buffers::{BufferPlace, buffer_places};
+pub(crate) use buffers::{Buffers, check_buffers};
 pub(crate) use check::{Answers, Question, check_blocks, check_output_shape, cut, cut_end, hold, join, twice};
 pub use context::Context;
 pub use dropout_key::DropoutKey;

@@ -1,9 +1,9 @@
 //! The loss of directions.
 
-use super::{Loss, Reduction, Rows, check_finite, own_evaluate, reduction_setter};
+use super::{Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 
 /// Cosine distance of each row: `1 − ⟨y, t⟩/(‖y‖ ‖t‖)`, by default the mean over rows.
@@ -38,6 +38,9 @@ fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
 impl CosineDistance {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.evaluate_generic(rows));
+        }
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         let target = rows.values("CosineDistance", width)?;

@@ -3,13 +3,13 @@
 use super::{
     Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of,
     each_value::{EachValue, evaluate},
-    own_evaluate, reduction_setter, require_classes, total_weight,
+    in_double, own_evaluate, reduction_setter, require_classes, total_weight,
 };
 use crate::{
     error::{Error, require, require_length},
     kernel::elementwise::map,
     math,
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 use alloc::vec::Vec;
 
@@ -126,6 +126,9 @@ impl CrossEntropy {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         check_weights::<T>("a class weight", &self.weights)?;
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.evaluate_generic(rows));
+        }
         let (kept, spread) = (scalar::<T>(1.0 - self.smoothing), scalar::<T>(self.smoothing / width as f64));
         let (target, mut counted) = (rows.target, Total::new());
         match target {
@@ -210,8 +213,13 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
             }
             Target::Classes(classes) => {
                 let mut sum = Sum::new();
+                // Losses of narrow formats are computed in `f64`.
+                let of_class = |class: usize| match is_narrow::<T>() {
+                    true => self.class_weight::<f64>(class),
+                    false => to_f64(self.class_weight::<T>(class)),
+                };
                 let kept = classes.iter().enumerate().filter(|(_, class)| self.ignored != Some(**class));
-                kept.for_each(|(row, &class)| sum.add(weight(row) * to_f64(self.class_weight::<T>(class))));
+                kept.for_each(|(row, &class)| sum.add(weight(row) * of_class(class)));
                 sum.total()
             }
             Target::Values(values) => total_weight(values.len() / width.max(1), row_weights),

@@ -1,7 +1,11 @@
 //! A loss without a gradient of its own: dual numbers compute it.
 
-use super::{Loss, Reduction, Rows, Target, check_finite, class_of, require_classes};
-use crate::{error::Error, math::dual::Dual, scalar::Scalar};
+use super::{Loss, Reduction, Rows, Target, check_finite, class_of, in_double, require_classes};
+use crate::{
+    error::Error,
+    math::dual::Dual,
+    scalar::{Scalar, is_narrow},
+};
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
@@ -74,16 +78,13 @@ impl<F: RowLoss> DualLoss<F> {
     }
 }
 
-impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let rows = Rows::new(width, y, target, row_weights, dy)?;
+impl<F: RowLoss> DualLoss<F> {
+    /// Implements [`Loss::evaluate`].
+    fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.of_rows(rows));
+        }
+        let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         let (in_row, classes) = (self.loss.target_width(width), self.loss.takes_classes());
         let labels = if classes { rows.classes("DualLoss")? } else { &[] };
@@ -112,6 +113,19 @@ impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
             }
             Ok(())
         })
+    }
+}
+
+impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        self.of_rows(Rows::new(width, y, target, row_weights, dy)?)
     }
 
     fn reduction(&self) -> Reduction {

@@ -1,9 +1,9 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{Loss, Reduction, Rows, Sum, Target, Total, check_finite};
+use super::{Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double};
 use crate::{
     error::{Error, require},
-    scalar::{Scalar, to_f64},
+    scalar::{Scalar, is_narrow, to_f64},
 };
 
 /// A loss that is a sum `Σ ℓ(y, t)` over all output values y with targets t, or their mean.
@@ -27,14 +27,17 @@ pub trait EachValue<T: Scalar>: Loss<T> {
 }
 
 /// Implements [`Loss::evaluate`], whose arguments `rows` holds, for a loss that is a sum or mean over all values.
-pub(super) fn evaluate<T: Scalar, E: EachValue<T>>(
+pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
     loss: &E,
     reduction: Reduction,
     rows: Rows<'_, T>,
 ) -> Result<T, Error> {
     let width = rows.width;
-    loss.check(width)?;
-    let target = rows.values(E::NAME, width)?;
+    EachValue::<T>::check(loss, width)?;
+    if is_narrow::<T>() {
+        return in_double(rows, |rows| evaluate(loss, reduction, rows));
+    }
+    let target = rows.values(<E as EachValue<T>>::NAME, width)?;
     let share = rows.total(width).share(reduction)?;
     rows.evaluate(share, |row, weight, y, dy, mean| {
         let target = &target[row * width..][..width];
@@ -98,19 +101,19 @@ fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
     Ok(product)
 }
 
-impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let (rows, loss) = (Rows::new(width, y, target, row_weights, dy)?, &self.0);
-        loss.check(width)?;
+impl<L> ValueWeights<L> {
+    /// Implements [`Loss::evaluate`].
+    fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error>
+    where
+        L: EachValue<T> + EachValue<f64>,
+    {
+        let (width, loss) = (rows.width, &self.0);
+        EachValue::<T>::check(loss, width)?;
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.of_rows(rows));
+        }
         let in_row = Loss::<T>::target_width(self, width);
-        let target = rows.values(L::NAME, in_row)?;
+        let target = rows.values(<L as EachValue<T>>::NAME, in_row)?;
         let mut total = Total::new();
         for row in (0..rows.rows).filter(|&row| !rows.weight(row).is_zero()) {
             let first = row * in_row + width;
@@ -118,7 +121,7 @@ impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
                 total.add(value_weight(rows.weight(row), v, first + i)?);
             }
         }
-        let share = total.share(loss.reduction())?;
+        let share = total.share(Loss::<T>::reduction(loss))?;
         rows.evaluate(share, |row, weight, y, dy, mean| {
             let (target, weights) = target[row * in_row..][..in_row].split_at(width);
             for (column, dy) in dy.iter_mut().enumerate() {
@@ -135,13 +138,26 @@ impl<T: Scalar, L: EachValue<T>> Loss<T> for ValueWeights<L> {
             Ok(())
         })
     }
+}
+
+impl<T: Scalar, L: EachValue<T> + EachValue<f64>> Loss<T> for ValueWeights<L> {
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<T, Error> {
+        self.of_rows(Rows::new(width, y, target, row_weights, dy)?)
+    }
 
     fn reduction(&self) -> Reduction {
-        self.0.reduction()
+        Loss::<T>::reduction(&self.0)
     }
 
     fn check_width(&self, width: usize) -> Result<(), Error> {
-        self.0.check(width)
+        EachValue::<T>::check(&self.0, width)
     }
 
     fn target_width(&self, width: usize) -> usize {

@@ -1,10 +1,10 @@
 //! The loss of a mean and a variance.
 
-use super::{Loss, Reduction, Rows, check_finite, own_evaluate, reduction_setter};
+use super::{Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     math,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, is_narrow, scalar},
 };
 
 /// `½ ln 2π`.
@@ -92,6 +92,9 @@ impl GaussianNll {
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.evaluate_generic(rows));
+        }
         let n = width / 2;
         let target = rows.values("GaussianNll", n)?;
         let share = rows.total(n).share(self.reduction)?;

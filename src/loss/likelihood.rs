@@ -1,10 +1,12 @@
 //! Losses of logarithms of probabilities.
 
-use super::{Loss, Reduction, Rows, check_finite, class_of, own_evaluate, reduction_setter, require_classes};
+use super::{
+    Loss, Reduction, Rows, check_finite, class_of, in_double, own_evaluate, reduction_setter, require_classes,
+};
 use crate::{
     error::{Error, require},
     math,
-    scalar::{Scalar, to_f64},
+    scalar::{Scalar, is_narrow, to_f64},
 };
 
 /// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output y is logarithms of
@@ -30,6 +32,9 @@ reduction_setter!(KlDivergence, "rows");
 impl KlDivergence {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.evaluate_generic(rows));
+        }
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         let target = rows.values("KlDivergence", width)?;
@@ -84,6 +89,9 @@ reduction_setter!(NegativeLogLikelihood, "rows");
 impl NegativeLogLikelihood {
     /// Implements [`Loss::evaluate`] for any scalar type.
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.evaluate_generic(rows));
+        }
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         let classes = rows.classes("NegativeLogLikelihood")?;

@@ -1,9 +1,11 @@
 //! The hinge loss of classes.
 
-use super::{Loss, Reduction, Rows, class_of, own_evaluate, reduction_setter, require_classes};
+use super::{
+    Loss, Reduction, Rows, class_of, in_double, own_evaluate, reduction_setter, require_classes, total_weight,
+};
 use crate::{
     error::{Error, require},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 
 /// Hinge loss of classes: `(1/K) Σ_{j≠c} max(0, m − y_c + y_j)^p` of each row, with K outputs and the class c.
@@ -55,13 +57,15 @@ impl MultiMargin {
         Loss::<T>::check_width(self, width)?;
         let classes = rows.classes("MultiMargin")?;
         let margin = scalar::<T>(self.margin);
-        let total = rows.total(1);
         let term = if self.squared { self.margin * self.margin } else { self.margin };
-        let loss = if self.reduction == Reduction::Sum { total.to_f64() * term } else { term };
+        let loss = if self.reduction == Reduction::Sum { total_weight(rows.rows, rows.weights) * term } else { term };
         let expected = "such that twice the loss at equal outputs is finite in the number format of the network";
         let in_format = margin.is_finite() && loss <= 0.5 * to_f64(T::max_value());
         require(in_format, "the margin of MultiMargin", expected, self.margin)?;
-        let share = total.share(self.reduction)?;
+        if is_narrow::<T>() {
+            return in_double(rows, |rows| self.evaluate_generic(rows));
+        }
+        let share = rows.total(1).share(self.reduction)?;
         let outputs = scalar::<T>(width as f64);
         rows.evaluate(share, |row, weight, y, dy, mean| {
             let (class, mut own) = (class_of(classes, row, width)?, T::zero());

@@ -28,7 +28,7 @@ pub use rows::Rows;
 
 use crate::{error::Error, scalar::Scalar};
 use core::fmt::Debug;
-use own::{own_evaluate, reduction_setter};
+use own::{in_double, own_evaluate, reduction_setter};
 use rows::{Total, check_finite, class_of, require_classes, total_weight};
 
 /// The targets of the rows of an output: classes or values.

@@ -1,5 +1,40 @@
 //! What the losses of this crate have in common.
 
+use super::{Rows, Target};
+use crate::{
+    error::Error,
+    scalar::{Scalar, scalar, to_f64},
+    size::{filled, reserve},
+};
+use alloc::vec::Vec;
+
+/// Calls `evaluate` with the arguments `rows` as `f64`, and rounds the loss and its gradient to `T`. Losses of formats
+/// narrower than `f32` are computed so: a single term may be beyond the format where the mean is not.
+pub(super) fn in_double<T: Scalar>(
+    rows: Rows<'_, T>,
+    evaluate: impl FnOnce(Rows<'_, f64>) -> Result<f64, Error>,
+) -> Result<T, Error> {
+    let widened = |values: &[T]| -> Result<Vec<f64>, Error> {
+        let mut wide = reserve("the values of a loss", values.len())?;
+        wide.extend(values.iter().map(|&value| to_f64(value)));
+        Ok(wide)
+    };
+    let (y, weights) = (widened(rows.y)?, rows.weights.map(widened).transpose()?);
+    let values = match rows.target {
+        Target::Values(values) => widened(values)?,
+        Target::Classes(_) => Vec::new(),
+    };
+    let target = match rows.target {
+        Target::Values(_) => Target::Values(&values[..]),
+        Target::Classes(classes) => Target::Classes(classes),
+    };
+    let mut dy = filled("the gradient of a loss", rows.dy.len(), 0.0)?;
+    let Rows { rows: count, width, dy: narrow, .. } = rows;
+    let loss = evaluate(Rows { rows: count, width, y: &y, target, weights: weights.as_deref(), dy: &mut dy })?;
+    narrow.iter_mut().zip(dy).for_each(|(narrow, dy)| *narrow = scalar(dy));
+    Ok(scalar(loss))
+}
+
 /// Defines the method `evaluate` of the loss `$name` of this crate. It calls the method `$name` of the scalar, which
 /// [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
 macro_rules! own_evaluate {

@@ -205,11 +205,6 @@ impl<T: Scalar> Total<T> {
         }
     }
 
-    /// Returns the total weight.
-    pub(super) fn to_f64(&self) -> f64 {
-        if is_narrow::<T>() { self.wide } else { to_f64(self.sum.total()) * self.factor as f64 }
-    }
-
     /// Returns the factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Refuses, under a
     /// mean, a total weight that is not positive, or whose inverse is 0 or infinite.
     pub(super) fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {

@@ -44,11 +44,11 @@ use crate::{
     dataset::{Dataset, Interface, Standardize, first_non_finite},
     error::{Error, require_length},
     kernel::aligned::Aligned,
-    layer::{Buffers, Layer},
+    layer::{Buffers, Layer, check_buffers},
     loss::{Loss, softmax},
     metrics::predicted_classes,
     network::{Registry, summary},
-    scalar::{Scalar, to_f64},
+    scalar::Scalar,
     size::filled,
     trainer::{TrainConfig, Trainer},
     transform::GradientTransform,
@@ -96,12 +96,10 @@ impl<T: Scalar> Model<T> {
     /// # Errors
     /// [`Error::Length`] unless `buffers` has the length of the buffers of a
     /// [workspace](crate::workspace::Workspace::buffers) for the network; [`Error::NonFinite`] for a value that is not
-    /// finite.
+    /// finite; [`Error::Parameter`] for a running variance of a batch norm below 0.
     pub fn with_buffers(self, buffers: &[T]) -> Result<Self, Error> {
         require_length("buffers", self.buffers.len(), buffers.len())?;
-        if let Some(index) = buffers.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NonFinite { what: "buffers", index, found: to_f64(buffers[index]) });
-        }
+        check_buffers(self.network(), buffers)?;
         Ok(Model { buffers: buffers.to_vec(), ..self })
     }
 

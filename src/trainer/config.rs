@@ -41,7 +41,8 @@ pub struct TrainConfig {
     /// The number of epochs in a row without a lower validation loss after which a run ends; `None` for no early
     /// stopping.
     ///
-    /// With patience, every run ends with the parameters of its lowest validation loss.
+    /// With patience, every fit ends with the parameters of the lowest validation loss of its run, also if a callback
+    /// or an error ends it within an epoch.
     pub patience: Option<usize>,
     /// An epoch counts as better, and its parameters are kept, only if its validation loss is below the lowest one so
     /// far by more than this value. The default is 0.

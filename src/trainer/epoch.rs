@@ -75,6 +75,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [stops](GradientMonitor::should_stop) it. The next call is then another run of as many epochs. It starts from
     /// the current parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
+    /// With [patience](super::TrainConfig::patience) every fit, also one that a callback or an error ends, returns with
+    /// the parameters and buffers of the lowest validation loss. The next fit of the same run continues from the last
+    /// ones; after an error, or a change by hand, from the best ones. After an error an optimizer whose state has a
+    /// value that is not finite starts anew.
+    ///
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
     /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
@@ -135,6 +140,23 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
+    /// Ends the state in which the trainer holds the best values: `best` becomes a copy of them, and training continues
+    /// from them.
+    pub(super) fn leave_best(&mut self) {
+        if core::mem::take(&mut self.progress.restored) {
+            self.keep_best();
+        }
+    }
+
+    /// Copies parameters, buffers and, if it holds the resulting weights, the optimizer state to `best`.
+    fn keep_best(&mut self) {
+        let [_, _, state] = self.kept();
+        self.best.clear();
+        self.best.extend_from_slice(self.parameters);
+        self.best.extend_from_slice(self.workspace.buffers());
+        self.best.extend_from_slice(&self.optimizer.state()[..state]);
+    }
+
     /// Swaps parameters, buffers and, if it holds the resulting weights, the optimizer state with the copies in `best`:
     /// those of the lowest validation loss or, after an earlier swap, those of the last epoch.
     fn exchange_best(&mut self) {
@@ -147,7 +169,21 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.restored = !self.progress.restored;
     }
 
-    fn epochs(&mut self, reader: &mut Reader<'_, T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
+    /// Takes back the best values after an error, whose values may be NaN. The run continues from them.
+    fn return_to_best(&mut self) {
+        self.exchange_best();
+        self.leave_best();
+        self.progress.waited = 0;
+        self.optimizer.reset_unless_sound(self.workspace.blocks(), self.parameters);
+    }
+
+    /// Runs the epochs that are left of the run. Sets `within` if a callback ended the fit within an epoch.
+    fn epochs(
+        &mut self,
+        reader: &mut Reader<'_, T>,
+        observers: FitOptions<'_, T>,
+        within: &mut bool,
+    ) -> Result<Vec<Epoch>, Error> {
         let FitOptions { validation, monitor, on_epoch: mut callback, on_step } = observers;
         let (timed, mut none) = (monitor.is_some(), ());
         let may_stop = self.any_rank(timed || on_step.is_some())?;
@@ -156,7 +192,10 @@ impl<T: Scalar> Run<'_, T> {
         let mut epochs = Vec::new();
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
-            let Some(mut epoch) = self.epoch(reader, &mut observers)? else { break };
+            let Some(mut epoch) = self.epoch(reader, &mut observers)? else {
+                *within = true;
+                break;
+            };
             if let Some(data) = validation {
                 let own = self.evaluate("validation", data).map_err(of_validation);
                 // Early stopping and rates depend on the loss, so ranks must have the same.
@@ -191,11 +230,7 @@ impl<T: Scalar> Run<'_, T> {
     fn note_validation(&mut self, patience: usize, loss: f64) {
         if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);
-            self.best.clear();
-            self.best.extend_from_slice(self.parameters);
-            self.best.extend_from_slice(self.workspace.buffers());
-            let [_, _, state] = self.kept();
-            self.best.extend_from_slice(&self.optimizer.state()[..state]);
+            self.keep_best();
         } else {
             self.progress.waited += 1;
             self.progress.stopped = self.progress.waited >= patience;
@@ -296,11 +331,14 @@ impl<T: Scalar> Run<'_, T> {
         } else if self.progress.restored {
             self.exchange_best();
         }
-        let epochs = self.epochs(&mut Reader { data, batch: &mut batch }, observers);
-        // After an error the parameters may be worse than after the last epoch.
-        let changed = self.progress.waited > 0 || epochs.is_err();
-        if self.settings.patience.is_some() && changed && !self.best.is_empty() {
-            self.exchange_best();
+        let mut within = false;
+        let epochs = self.epochs(&mut Reader { data, batch: &mut batch }, observers, &mut within);
+        if self.settings.patience.is_some() && !self.best.is_empty() {
+            if epochs.is_err() {
+                self.return_to_best();
+            } else if self.progress.waited > 0 || within {
+                self.exchange_best();
+            }
         }
         epochs
     }

@@ -315,13 +315,17 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
-    /// ones.
+    /// ones: then from the buffers and the averages of that epoch, too.
     pub fn parameters_mut(&mut self) -> &mut [T] {
-        self.compare_ranks_again();
-        if core::mem::take(&mut self.progress.restored) {
-            self.best[..self.parameters.len()].copy_from_slice(&self.parameters);
-        }
+        self.leave_best();
         &mut self.parameters
+    }
+
+    /// Prepares a change of this rank from outside: the next update compares the ranks again, and training continues
+    /// from the values that the trainer has now.
+    fn leave_best(&mut self) {
+        self.compare_ranks_again();
+        self.run().leave_best();
     }
 
     /// Returns the parameters of one block.
@@ -340,7 +344,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the weights that training results in: [`parameters`](Self::parameters), unless the transform has others,
     /// such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) or a
     /// [`WeightAverage`](crate::transform::WeightAverage::as_result). Evaluation, prediction and models use these
-    /// weights.
+    /// weights. Parameters that were written by hand enter them with the next update, those of a file at once.
     pub fn result(&self) -> &[T] {
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
     }
@@ -357,10 +361,24 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.workspace
     }
 
-    /// Returns the workspace, mutable, for example to freeze blocks.
+    /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the trainer,
+    /// as after [`parameters_mut`](Self::parameters_mut).
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
-        self.compare_ranks_again();
+        self.leave_best();
         &mut self.workspace
+    }
+
+    /// Returns the workspace and the optimizer, for a change that does not end an interrupted run.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn parts_mut(&mut self) -> (&mut Workspace<T, L>, &mut Optimizer<T, G>) {
+        self.compare_ranks_again();
+        (&mut self.workspace, &mut self.optimizer)
+    }
+
+    /// Lets the averages of the transform begin again at the parameters.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn begin_at_parameters(&mut self) {
+        self.optimizer.begin_at(self.workspace.blocks(), &self.parameters);
     }
 
     /// Returns the optimizer and its state.
@@ -368,9 +386,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.optimizer
     }
 
-    /// Returns the optimizer, mutable.
+    /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
+    /// [`parameters_mut`](Self::parameters_mut).
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
-        self.compare_ranks_again();
+        self.leave_best();
         &mut self.optimizer
     }
 }

@@ -73,7 +73,8 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
     }
 
     /// Sets the callback after each update. Its `Break` ends the fit after the current samples. The epoch is then
-    /// unfinished, and the next fit starts it again from the parameters as they are.
+    /// unfinished, and the next fit starts it again from the parameters as they were. With
+    /// [patience](super::TrainConfig::patience) the trainer has the best parameters until then.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};

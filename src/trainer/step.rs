@@ -37,10 +37,9 @@ pub(super) struct Updated {
 pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
 
 impl Updated {
-    /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of both.
-    /// `mean` states whether the loss is a mean over rows.
+    /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of the
+    /// applied ones; of both if both were skipped. `mean` states whether the loss is a mean over rows.
     fn and(self, next: Updated, mean: bool) -> Updated {
-        let outcome = if self.outcome == Outcome::Apply { self.outcome } else { next.outcome };
         let weight = self.weight + next.weight;
         let loss = match (self.weight > 0.0, next.weight > 0.0) {
             (true, true) if mean => (self.loss * self.weight + next.loss * next.weight) / weight,
@@ -48,7 +47,11 @@ impl Updated {
             (true, false) => self.loss,
             (false, _) => next.loss,
         };
-        Updated { loss, weight, outcome }
+        match [self.outcome, next.outcome] {
+            [Outcome::Apply, Outcome::Skip] => self,
+            [Outcome::Skip, Outcome::Apply] => next,
+            [outcome, _] => Updated { loss, weight, outcome },
+        }
     }
 }
 
@@ -57,8 +60,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// settings' size. Returns their loss, and whether the update was applied. If no row counts (masked, or of an
     /// ignored class), the loss is NaN and the update is skipped. A `monitor` receives the gradient once, before the
     /// update overwrites it in the workspace. With a [`Truncation`](super::Truncation) each window of steps has an
-    /// update: the loss is that of all, applied if any was. On [several ranks](Self::set_data_parallel) `samples` are
-    /// those of the whole update, on each rank the same (checked).
+    /// update: the loss is that of the applied ones, or of all if none was. On [several ranks](Self::set_data_parallel)
+    /// `samples` are those of the whole update, on each rank the same (checked).
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
@@ -385,6 +388,7 @@ impl<T: Scalar> Run<'_, T> {
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
+        self.leave_best();
         self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
         let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
         self.update(&mut Reader { data, batch }, samples, monitor, &mut |updated, _| {

@@ -14,7 +14,8 @@ use alloc::{vec, vec::Vec};
 /// Adadelta: `w ← w − η Δ`, `Δ = √(u + ε)/√(v + ε) g`, with `v ← ρ v + (1 − ρ) g²` and then
 /// `u ← ρ u + (1 − ρ) Δ²`.
 ///
-/// Source: Zeiler 2012, algorithm 1; as in PyTorch.
+/// A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. Source: Zeiler
+/// 2012, algorithm 1; as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adadelta {

@@ -4,7 +4,7 @@ use super::{
     GradientTransform, Outcome, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
     check_amount,
-    each_parameter::remainder,
+    each_parameter::complement,
     matrices, own_elementwise, own_rate, ratio,
     wide::{Wide, slots},
 };
@@ -63,8 +63,8 @@ impl Adam {
     ) -> (impl Fn(T, T, T) -> (T, T) + Copy + use<T>, impl Fn(T, T) -> T + Copy + use<T>) {
         let [first, second] = self.settings.betas;
         let t = step as f64 + 1.0;
-        let step = scalar::<T>(-rate / (1.0 - remainder(first, t)));
-        let root = scalar::<T>(Float::sqrt(1.0 - remainder(second, t)));
+        let step = scalar::<T>(-rate / complement(first, t));
+        let root = scalar::<T>(Float::sqrt(complement(second, t)));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
         let epsilon = scalar::<T>(self.settings.epsilon);
         let moments = move |g: T, m: T, v: T| (b1 * m + a1 * g, b2 * v + a2 * g * g);

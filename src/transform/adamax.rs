@@ -2,7 +2,7 @@
 
 use super::{
     adam_settings::{AdamSettings, adam_setters, two_moments},
-    each_parameter::remainder,
+    each_parameter::complement,
     ratio,
 };
 use crate::scalar::{Scalar, scalar};
@@ -31,7 +31,7 @@ impl Adamax {
     /// this one.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [first, second] = self.settings.betas;
-        let rate = scalar::<T>(-self.settings.rate / (1.0 - remainder(first, step as f64 + 1.0)));
+        let rate = scalar::<T>(-self.settings.rate / complement(first, step as f64 + 1.0));
         let [b1, a1, b2, epsilon] = [first, 1.0 - first, second, self.settings.epsilon].map(scalar::<T>);
         move |_, g, [m, u]| {
             let (m, faded, new) = (b1 * m + a1 * g, b2 * u, g.abs() + epsilon);

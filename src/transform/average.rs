@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay,
-    each_parameter::remainder,
+    each_parameter::complement,
     wide::{Wide, slots},
 };
 use crate::{
@@ -11,11 +11,12 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
+use core::ops::Range;
 
 /// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
 ///
-/// [`warm_up`](Self::warm_up) and [`debias`](Self::debias) make the average forget the initial weights sooner. By
-/// default training and its results do not use the average:
+/// The average of a frozen block is the block itself. [`warm_up`](Self::warm_up) and [`debias`](Self::debias) make the
+/// average forget the initial weights sooner. By default training and its results do not use the average:
 /// [`Optimizer::averaged_weights`](super::Optimizer::averaged_weights) returns it. With [`as_result`](Self::as_result)
 /// trainers evaluate it, predict by it and make models of it.
 ///
@@ -92,7 +93,18 @@ impl WeightAverage {
             Start::Initial => 1.0 - self.decay,
             Start::WarmUp => 1.0 - self.decay.min((1.0 + t) / (10.0 + t)),
             // For b = a/(1 − dᵗ): b ← b + (1 − d)/(1 − dᵗ) (w − b).
-            Start::Debias => (1.0 - self.decay) / (1.0 - remainder(self.decay, t + 1.0)),
+            Start::Debias => (1.0 - self.decay) / complement(self.decay, t + 1.0),
+        }
+    }
+}
+
+/// Sets the averages of the parameters `range` of `w` to these parameters. `state` holds an average in some slots of n
+/// values each, the first of which is the average rounded to `T`.
+pub(super) fn begin_at<T: Scalar>(range: Range<usize>, w: &[T], state: &mut [T], n: usize) {
+    for (slot, values) in state.chunks_mut(n.max(1)).enumerate() {
+        match slot {
+            0 => values[range.clone()].copy_from_slice(&w[range.clone()]),
+            _ => values[range.clone()].fill(T::zero()),
         }
     }
 }
@@ -119,6 +131,8 @@ impl WeightAverage {
             update.state.fill(T::zero());
             update.state[..n].copy_from_slice(update.w);
         }
+        let blocks = update.blocks.iter().filter(|block| block.frozen);
+        blocks.for_each(|block| begin_at(block.range.clone(), update.w, update.state, n));
         let new = update.w.iter().zip(&*update.gradient).map(|(&w, &step)| w + step);
         if slots::<T>() > 1 {
             let mut average = Wide::new(update.state, n);
@@ -153,6 +167,10 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
 
     fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
         state[..w.len()].copy_from_slice(w);
+    }
+
+    fn begin_at(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
+        begin_at(0..w.len(), w, state, w.len());
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

@@ -26,6 +26,12 @@ macro_rules! chain {
                 self.$index.init_state(blocks, w, own);)+
                 let _ = rest;
             }
+            fn begin_at(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+                let rest = state;
+                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                self.$index.begin_at(blocks, w, own);)+
+                let _ = rest;
+            }
             fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
                 let Update { blocks, w, gradient, state: rest, step, start, recorded } = update;
                 $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));

@@ -10,11 +10,18 @@ use crate::{
 };
 use core::array::from_fn;
 
-/// Returns `β^t`, which the bias correction of a moving average with decay β subtracts from 1 after t updates. It is
-/// 0 where that changes nothing, since `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²`.
+/// Returns `1 − β^t`, the bias correction of a moving average with decay β after t updates, to 13 digits or more. It is
+/// 1 where `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²` changes nothing. Where the difference would cancel it is `−expm1(t ln β)`.
 #[inline]
-pub(super) fn remainder(beta: f64, t: f64) -> f64 {
-    if (1.0 - beta) * t > 50.0 { 0.0 } else { libm::pow(beta, t) }
+pub(super) fn complement(beta: f64, t: f64) -> f64 {
+    let short = 1.0 - beta;
+    if short * t > 50.0 {
+        1.0
+    } else if short * t < 1e-3 {
+        -libm::expm1(t * libm::log1p(-short))
+    } else {
+        1.0 - libm::pow(beta, t)
+    }
 }
 
 /// Replaces each gradient g by the update of `rule`: `(w, g, state) ↦ (update, state)`, with N values of state for

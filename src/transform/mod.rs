@@ -187,6 +187,7 @@ pub enum Outcome {
 /// | `stage` | [`Stage::Unstated`] | its place in a chain matters; an optimizer returns [`Stage::Optimizer`] |
 /// | `state_len` | 0 | something is kept from step to step: all of it is one slice of values |
 /// | `init_state` | the state begins at zero | it begins elsewhere |
+/// | `begin_at` | does nothing | its state holds weights, such as an average |
 /// | `on_metric` | does nothing | it adapts to a validation loss |
 /// | `clip_factor` | `None` | it clips the gradient, and monitors shall receive the factor |
 /// | `clipped_norm` | `None` | it clips, and not by one factor |
@@ -238,6 +239,13 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// # Panics
     /// As [`update`](Self::update).
     fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
+
+    /// Sets the weights in the state, such as an average of the parameters, to `w`: all parameters were replaced, as by
+    /// [`Trainer::load_parameters`](crate::trainer::Trainer::load_parameters). The default does nothing.
+    ///
+    /// # Panics
+    /// As [`update`](Self::update).
+    fn begin_at(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
 
     /// Receives a metric that should fall, once an epoch: a trainer's validation loss or, without validation data, its
     /// training loss. The default ignores it.

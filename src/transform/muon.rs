@@ -53,14 +53,18 @@ pub struct Muon {
     scratch: Scratch,
 }
 
-/// Scratch memory for the products. Its content is not used between steps, so all instances compare as equal.
+/// Scratch memory for the products, and the blocks for which it was made. They are no settings, so all instances
+/// compare as equal.
 #[derive(Clone, Default)]
-struct Scratch(Vec<f64>);
+struct Scratch {
+    values: Vec<f64>,
+    blocks: Blocks,
+}
 
 /// Writes the number of values.
 impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} values", self.0.len())
+        write!(f, "{} values", self.values.len())
     }
 }
 
@@ -140,6 +144,7 @@ fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]
 impl Muon {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
+        update.blocks.check_layout("an update of blocks other than those of `Muon`", &self.scratch.blocks)?;
         let trained = update.trained();
         let Update { blocks, w, gradient, state, step, start, recorded } = update;
         let n = gradient.len();
@@ -148,7 +153,7 @@ impl Muon {
         for (block, _) in trained.filter(|(block, _)| is_matrix(block)) {
             let (matrices, [rows, columns]) = matrices_of(block);
             let (low, high) = (rows.min(columns), rows.max(columns));
-            let (x, scratch) = self.scratch.0.split_at_mut(rows * columns);
+            let (x, scratch) = self.scratch.values.split_at_mut(rows * columns);
             // X is transposed if needed, so that its rows are the shorter side.
             let place = |i: usize| if rows > columns { i % columns * rows + i / columns } else { i };
             let rate = -self.rate * libm::sqrt((rows as f64 / columns.max(1) as f64).max(1.0));
@@ -188,7 +193,8 @@ impl<T: Scalar> GradientTransform<T> for Muon {
             let [matrix, square, packed] = scratch_len([rows.min(columns), rows.max(columns)]);
             saturating_sum([matrix, matrix, square, square, packed])
         });
-        self.scratch.0 = filled("the scratch of Muon", needs.max().unwrap_or(0), 0.0)?;
+        let values = filled("the scratch of Muon", needs.max().unwrap_or(0), 0.0)?;
+        self.scratch = Scratch { values, blocks: blocks.clone() };
         Ok(())
     }
 

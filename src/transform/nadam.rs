@@ -4,7 +4,7 @@ use super::{
     GradientTransform, Outcome, Stage, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
     check_amount,
-    each_parameter::{remainder, update_each},
+    each_parameter::{complement, update_each},
     own_rate, ratio,
     wide::{Wide, slots},
 };
@@ -19,7 +19,8 @@ use alloc::{vec, vec::Vec};
 ///
 /// `w ← w − η m̂/(√(v/(1 − β₂ᵗ)) + ε)` with m and v as in [`Adam`](super::Adam), and
 /// `m̂ = μ_{t+1} m/(1 − Π_{i≤t+1} μ_i) + (1 − μ_t) g/(1 − Π_{i≤t} μ_i)`, where
-/// `μ_t = β₁ (1 − ½ · 0.96^{t ψ})`. Source: Dozat 2016, algorithm 2; as in PyTorch.
+/// `μ_t = β₁ (1 − ½ · 0.96^{t ψ})`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
+/// permanently: clip first. Source: Dozat 2016, algorithm 2; as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NAdam {
@@ -56,7 +57,7 @@ impl NAdam {
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
         let of_m = scalar::<T>(-self.settings.rate * next / (1.0 - product * next));
         let of_g = scalar::<T>(-self.settings.rate * (1.0 - now) / (1.0 - product));
-        let root = scalar::<T>(libm::sqrt(1.0 - remainder(second, t)));
+        let root = scalar::<T>(libm::sqrt(complement(second, t)));
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
         let epsilon = scalar::<T>(self.settings.epsilon);
         move |_, g, [m, v]| {

@@ -307,12 +307,38 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
+    /// Passes parameters `w`, which replaced all former ones, to the transform: averages of parameters begin again.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn begin_at(&mut self, blocks: &Blocks, w: &[T]) {
+        if self.check_state(blocks).is_ok() {
+            self.transform.begin_at(blocks, w, &mut self.state);
+        }
+    }
+
+    /// Starts anew from the parameters `w`, without updates so far, if the state has a value that is NaN, or infinite
+    /// in a transform that does not [allow it](TransformSpec::infinite_state()).
+    pub(crate) fn reset_unless_sound(&mut self, blocks: &Blocks, w: &[T]) {
+        let mut rest = &self.state[..];
+        let sound = self.spec(blocks).iter().all(|spec| {
+            // The specification of a custom transform may state any length.
+            let (own, after) = rest.split_at(spec.state_len.min(rest.len()));
+            rest = after;
+            own.iter().all(|value| value.is_finite() || (spec.infinite_state && !value.is_nan()))
+        });
+        if !sound {
+            self.state.fill(T::zero());
+            self.transform.init_state(blocks, w, &mut self.state);
+            self.steps = 0;
+        }
+    }
+
     /// Returns the moving average of the weights, one value per parameter. `None` if the transform keeps none, or if
     /// its state has another length for these blocks.
     pub fn averaged_weights(&self, blocks: &Blocks) -> Option<&[T]> {
         self.check_state(blocks).ok()?;
         self.transform.averaged_weights(blocks, &self.state)
     }
+
     /// Returns the weights that training results in, where these are not the parameters, as with
     /// [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW). `None` otherwise, and before the first update.
     pub fn result(&self, blocks: &Blocks) -> Option<&[T]> {

@@ -99,11 +99,15 @@ impl<T: Scalar> PerGroup<T> {
         blocks.iter().map(|block| self.parts.iter().position(|part| holds(part, block)).unwrap_or(0)).collect()
     }
 
-    /// Whether `blocks` are those that `validate` received; which are frozen makes no difference.
-    fn fits(&self, blocks: &Blocks) -> bool {
-        let key = |block: &Block<'_>| (block.range.start, block.range.end, block.role);
-        blocks.len() == self.blocks.len()
-            && blocks.iter().zip(&self.blocks).all(|(a, b)| key(a) == key(b) && a.name == b.name)
+    /// Calls `set` with each entry of `parts`, its parameters out of `w`, and its range of `state`.
+    fn set_states(&self, blocks: &Blocks, w: &[T], mut state: &mut [T], set: impl Fn(&Part<T>, &[T], &mut [T])) {
+        for part in &self.parts {
+            let (own, rest) = state.split_at_mut(part.state_len());
+            let mut of_part = part.w.clone();
+            part.ranges(blocks).for_each(|[all, own]| of_part[own].copy_from_slice(&w[all]));
+            set(part, &of_part, own);
+            state = rest;
+        }
     }
 
     /// Calls `visit` with each entry of `parts` and its range of `state`.
@@ -166,7 +170,7 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
 
     /// The states of all chains: first that of the blocks without a group, then those of the groups.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        if self.fits(blocks) {
+        if self.blocks.same_layout(blocks) {
             return self.parts.iter().map(Part::state_len).sum();
         }
         let owners = self.owners(blocks);
@@ -175,24 +179,17 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         parts.map(|(number, part)| part.chain.state_len(&chosen(blocks, &of(number)))).sum()
     }
 
-    fn init_state(&self, blocks: &Blocks, w: &[T], mut state: &mut [T]) {
-        for part in &self.parts {
-            let (own, rest) = state.split_at_mut(part.state_len());
-            let mut of_part = part.w.clone();
-            part.ranges(blocks).for_each(|[all, own]| of_part[own].copy_from_slice(&w[all]));
-            part.chain.init_state(&part.blocks, &of_part, own);
-            state = rest;
-        }
+    fn init_state(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+        self.set_states(blocks, w, state, |part, w, state| part.chain.init_state(&part.blocks, w, state));
+    }
+
+    fn begin_at(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+        self.set_states(blocks, w, state, |part, w, state| part.chain.begin_at(&part.blocks, w, state));
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let Update { blocks, w, gradient, state, step, recorded, .. } = update;
-        if !self.fits(blocks) {
-            return Err(Error::InvalidState {
-                what: "an update of blocks other than those of `PerGroup`",
-                needs: "the blocks that the optimizer was made for",
-            });
-        }
+        blocks.check_layout("an update of blocks other than those of `PerGroup`", &self.blocks)?;
         let (mut outcome, mut clips, mut whole) = (Ok(Outcome::Apply), false, 0.0);
         self.each_state(state, |part, state| {
             if !matches!(outcome, Ok(Outcome::Apply)) {

@@ -1,10 +1,13 @@
 //! A learning rate that falls when a metric does not.
 
-use super::{GradientTransform, Outcome, TransformSpec, Update, check_decay, own_elementwise};
+use super::{
+    GradientTransform, Outcome, TransformSpec, Update, check_decay, own_elementwise,
+    wide::{Wide, slots, wide_value},
+};
 use crate::{
     block::Blocks,
     error::{Error, require},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, scaled},
 };
 use alloc::{vec, vec::Vec};
 
@@ -13,7 +16,8 @@ use alloc::{vec, vec::Vec};
 /// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss, or its
 /// training loss without validation data. The metric has fallen when it is below `best − threshold · |best|`, best
 /// the metric at its last fall, also where both are below zero. A metric that is not finite changes nothing. Otherwise
-/// it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero.
+/// it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero. Metric
+/// and counts are kept with the digits of `f32` or more, in every format.
 ///
 /// ```
 /// use chainrule::{layer::Linear, loss::MeanSquaredError};
@@ -66,6 +70,8 @@ impl ReduceOnPlateau {
     }
 }
 
+/// The number of values in the state of a `ReduceOnPlateau`; in `f16` and `bf16` each takes three entries.
+const VALUES: usize = 4;
 /// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
 const FACTOR: usize = 0;
 /// The index, in the state of a `ReduceOnPlateau`, of the metric at its last fall; infinite before the first metric.
@@ -78,8 +84,8 @@ const COOLING: usize = 3;
 impl ReduceOnPlateau {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let factor = update.state[FACTOR];
-        update.gradient.iter_mut().for_each(|g| *g *= factor);
+        let factor = wide_value(update.state, VALUES, FACTOR);
+        update.gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
         Ok(Outcome::Apply)
     }
 }
@@ -94,7 +100,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     }
 
     fn state_len(&self, _blocks: &Blocks) -> usize {
-        4
+        VALUES * slots::<T>()
     }
 
     fn init_state(&self, _blocks: &Blocks, _w: &[T], state: &mut [T]) {
@@ -103,31 +109,32 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     }
 
     fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
-        // The metric is rounded to `T` like the stored best, so that an equal metric does not count as a fall.
-        let metric = scalar::<T>(metric);
+        let mut state = Wide::new(state, VALUES);
+        let [factor, best, mut bad, mut cooling] = [FACTOR, BEST, BAD, COOLING].map(|i| state.get(i));
+        // The metric is rounded like the stored best, so that an equal metric does not count as a fall.
+        state.set(BEST, metric);
+        let metric = state.get(BEST);
+        let falls = best.is_infinite() || metric < best * (1.0 - self.threshold * best.signum());
+        if !metric.is_finite() || !falls {
+            state.set(BEST, best);
+        }
         if !metric.is_finite() {
             return;
         }
-        let best = to_f64(state[BEST]);
-        if best.is_infinite() || to_f64(metric) < best * (1.0 - self.threshold * best.signum()) {
-            state[BEST] = metric;
-            state[BAD] = T::zero();
-        } else {
-            state[BAD] += T::one();
+        bad = if falls { 0.0 } else { bad + 1.0 };
+        if cooling > 0.0 {
+            (bad, cooling) = (0.0, cooling - 1.0);
         }
-        if state[COOLING] > T::zero() {
-            state[COOLING] -= T::one();
-            state[BAD] = T::zero();
+        if bad > self.patience as f64 {
+            state.set(FACTOR, (factor * self.factor).max(self.least));
+            (bad, cooling) = (0.0, self.cooldown as f64);
         }
-        if state[BAD] > scalar(self.patience as f64) {
-            state[FACTOR] = scalar((to_f64(state[FACTOR]) * self.factor).max(self.least));
-            state[COOLING] = scalar(self.cooldown as f64);
-            state[BAD] = T::zero();
-        }
+        state.set(BAD, bad);
+        state.set(COOLING, cooling);
     }
 
     fn learning_rate(&self, _blocks: &Blocks, state: &[T], _step: u64) -> Option<f64> {
-        Some(to_f64(state[FACTOR]))
+        Some(wide_value(state, VALUES, FACTOR))
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

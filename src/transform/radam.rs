@@ -2,7 +2,7 @@
 
 use super::{
     adam_settings::{AdamSettings, adam_setters, two_moments},
-    each_parameter::remainder,
+    each_parameter::complement,
     ratio,
 };
 use crate::scalar::{Scalar, scalar};
@@ -12,7 +12,8 @@ use crate::scalar::{Scalar, scalar};
 /// `w ← w − η r m̂ √(1 − β₂ᵗ)/(√v + ε)` with m and v as in [`Adam`](super::Adam),
 /// `m̂ = m/(1 − β₁ᵗ)` and `r = √((ρ − 4)(ρ − 2) ρ_∞/((ρ_∞ − 4)(ρ_∞ − 2) ρ))`, where
 /// `ρ_∞ = 2/(1 − β₂) − 1` and `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)`. While `ρ ≤ 5`,
-/// `w ← w − η m̂`. Source: Liu et al. 2020, algorithm 2; the threshold is PyTorch's.
+/// `w ← w − η m̂`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter from the sixth step on,
+/// permanently: clip first. Source: Liu et al. 2020, algorithm 2; the threshold is PyTorch's.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RAdam {
@@ -28,17 +29,23 @@ impl RAdam {
         RAdam { settings: AdamSettings::new(rate) }
     }
 
+    /// Returns ρ after t updates. `ρ_∞ = coth(u/2)` and `2 t β₂ᵗ/(1 − β₂ᵗ) = t (coth(t u/2) − 1)` with `u = −ln β₂`:
+    /// their difference is computed without the terms 2/u, which cancel and are large for β₂ near 1.
+    fn length(&self, t: f64) -> f64 {
+        let half = -0.5 * libm::log1p(-(1.0 - self.settings.betas[1]));
+        t + langevin(half) - t * langevin(t * half)
+    }
+
     /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`: the moving averages of the
     /// gradient g and of g². The parameter w is not read. `step` is the number of updates before this one.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
-        let (power, longest) = (remainder(second, t), 2.0 / (1.0 - second) - 1.0);
-        let length = longest - 2.0 * t * power / (1.0 - power);
-        let momentum = -self.settings.rate / (1.0 - remainder(first, t));
+        let (length, longest) = (self.length(t), 2.0 / (1.0 - second) - 1.0);
+        let momentum = -self.settings.rate / complement(first, t);
         // √(1 − β₂ᵗ) r; `None` while the variance is not bounded.
         let rectified = (length > 5.0).then(|| {
             let r = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length);
-            scalar::<T>(momentum * libm::sqrt(r * (1.0 - power)))
+            scalar::<T>(momentum * libm::sqrt(r * complement(second, t)))
         });
         let [b1, a1, b2, a2] = [first, 1.0 - first, second, 1.0 - second].map(scalar::<T>);
         let (momentum, epsilon) = (scalar::<T>(momentum), scalar::<T>(self.settings.epsilon));
@@ -51,6 +58,17 @@ impl RAdam {
             (step, [m, v])
         }
     }
+}
+
+/// Returns `coth x − 1/x` for x ≥ 0.
+fn langevin(x: f64) -> f64 {
+    if x > 0.1 {
+        return 1.0 / libm::tanh(x) - 1.0 / x;
+    }
+    // The Taylor series, to x⁹.
+    let square = x * x;
+    let terms = [2.0 / 93555.0, -1.0 / 4725.0, 2.0 / 945.0, -1.0 / 45.0, 1.0 / 3.0];
+    x * terms.into_iter().fold(0.0, |sum, term| sum * square + term)
 }
 
 two_moments!(

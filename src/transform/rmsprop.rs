@@ -16,8 +16,8 @@ use num_traits::Float;
 /// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
 /// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the update
-/// is `−η b`, with `b ← μ b + g/(√v + ε)`. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in
-/// PyTorch.
+/// is `−η b`, with `b ← μ b + g/(√v + ε)`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
+/// permanently: clip first. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RmsProp {

@@ -3,9 +3,9 @@
 use super::{
     GradientTransform, Member, Outcome, Stage, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
-    average::move_average,
+    average::{begin_at, move_average},
     check_amount,
-    each_parameter::remainder,
+    each_parameter::complement,
     matrices, ratio,
     wide::{Wide, slots},
 };
@@ -27,7 +27,8 @@ use alloc::{vec, vec::Vec};
 /// stopping and the models of a trainer take it ([`result`](GradientTransform::result)). The running statistics of a
 /// [`BatchNorm`](crate::layer::BatchNorm) are those at y. It is an optimizer and an average, so a chain with transforms
 /// that scale its update is refused: a [`Schedule`](super::Schedule), or rates of blocks. If a parameter is set from
-/// outside, the next step moves its z and x by the same amount. In formats narrower than `f32`, x, z and √v are kept
+/// outside, the next step moves its z and x by the same amount. z and x of a frozen block are the block itself, and the
+/// first step begins at the parameters as they are. In formats narrower than `f32`, x, z and √v are kept
 /// with the digits of `f32`.
 ///
 /// ```
@@ -79,7 +80,7 @@ impl ScheduleFreeAdamW {
     /// Returns the factor on the learning rate at step t, counted from 1: √(1 − β₂ᵗ), times the warm-up
     /// `min(1, t/warm-up)`.
     fn factor(&self, t: f64) -> f64 {
-        libm::sqrt(1.0 - remainder(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
+        libm::sqrt(complement(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
     /// Returns c, the weight of z in the average x, for the step after `step` updates. `before` is its value at the
@@ -128,6 +129,12 @@ impl ScheduleFreeAdamW {
         let (x, rest) = state.split_at_mut(slots_of_x::<T>() * n);
         let (z, rest) = rest.split_at_mut(slots::<T>() * n);
         let (v, c) = rest.split_at_mut(slots::<T>() * n);
+        // The parameters may have been set since the transform was made. Those of a frozen block are its z and x.
+        for block in update.blocks.iter().filter(|block| block.frozen || step == 0) {
+            for of in [&mut *x, &mut *z] {
+                begin_at(block.range.clone(), w, of, n);
+            }
+        }
         let mut c = Wide::new(c, 1);
         let weight = self.weight(step, c.get(0));
         c.set(0, weight);
@@ -194,6 +201,14 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         let n = w.len();
         state[..n].copy_from_slice(w);
         state[slots_of_x::<T>() * n..][..n].copy_from_slice(w);
+    }
+
+    fn begin_at(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {
+        let n = w.len();
+        let (x, rest) = state.split_at_mut(slots_of_x::<T>() * n);
+        for of in [x, &mut rest[..slots::<T>() * n]] {
+            begin_at(0..n, w, of, n);
+        }
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

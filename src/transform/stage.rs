@@ -151,6 +151,9 @@ macro_rules! forwarded {
             fn init_state(&$self, blocks: &Blocks, w: &[T], state: &mut [T]) {
                 $inner.init_state(blocks, w, state);
             }
+            fn begin_at(&$self, blocks: &Blocks, w: &[T], state: &mut [T]) {
+                $inner.begin_at(blocks, w, state);
+            }
             fn update(&mut $self, update: Update<'_, T>) -> Result<Outcome, Error> {
                 $inner.update(update)
             }

@@ -35,12 +35,7 @@ impl<'a, T: Scalar> Wide<'a, T> {
     }
 
     pub(super) fn get(&self, i: usize) -> f64 {
-        let mut unit = 1.0;
-        self.state.iter().skip(i).step_by(self.values).fold(0.0, |sum, &part| {
-            let sum = sum + to_f64(part) * unit;
-            unit /= self.next;
-            sum
-        })
+        wide_value(self.state, self.values, i)
     }
 
     pub(super) fn set(&mut self, i: usize, value: f64) {
@@ -51,6 +46,16 @@ impl<'a, T: Scalar> Wide<'a, T> {
             rest = if part.is_finite() { (rest - to_f64(*part)) * self.next } else { 0.0 };
         }
     }
+}
+
+/// Returns value `i` of the `values` values that `state` holds: see [`Wide`].
+pub(super) fn wide_value<T: Scalar>(state: &[T], values: usize, i: usize) -> f64 {
+    let (mut unit, next) = (1.0, libm::ldexp(1.0, digits::<T>() as i32));
+    state.iter().skip(i).step_by(values).fold(0.0, |sum, &part| {
+        let sum = sum + to_f64(part) * unit;
+        unit /= next;
+        sum
+    })
 }
 
 #[cfg(all(test, feature = "half"))]

@@ -61,7 +61,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     ///
     /// # Panics
     /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
-    /// names the law.
+    /// names the law. If a custom layer hands an [`Embedding`](crate::layer::Embedding) a value that is no index: only
+    /// indices among the inputs of the network are checked before a pass.
     pub fn forward(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
         self.forward_with(w, x, shape, Mode::Train, &mut ())
     }

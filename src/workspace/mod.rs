@@ -21,7 +21,8 @@ use crate::{
         thread_pool::{ThreadPool, install, threads},
     },
     layer::{
-        Buffers, Dims, DropoutKey, InputRules, Layer, MemorySizes, Mode, Question, check_blocks, check_output_shape,
+        Buffers, Dims, DropoutKey, InputRules, Layer, MemorySizes, Mode, Question, check_blocks, check_buffers,
+        check_output_shape,
     },
     scalar::Scalar,
     size::{filled, reserve, room},
@@ -196,11 +197,12 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Sets the buffers, for example to those of another workspace for the same network.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `buffers` has the length of [`buffers`](Self::buffers).
+    /// [`Error::Length`] unless `buffers` has the length of [`buffers`](Self::buffers); [`Error::NonFinite`] for a
+    /// value that is not finite; [`Error::Parameter`] for a running variance of a batch norm below 0.
     pub fn set_buffers(&mut self, buffers: &[T]) -> Result<(), Error> {
-        let own = self.memory.buffers.values_mut();
-        require_length("buffers", own.len(), buffers.len())?;
-        own.copy_from_slice(buffers);
+        require_length("buffers", self.buffers().len(), buffers.len())?;
+        check_buffers(self.network.as_layer(), buffers)?;
+        self.buffers_mut().copy_from_slice(buffers);
         Ok(())
     }
 

@@ -191,3 +191,44 @@ fn checkpoint_and_early_stopping_restore_buffers() {
     other.restore_parameters(&checkpoint).unwrap();
     assert_eq!(bits(other.workspace().buffers()), bits(stops.workspace().buffers()));
 }
+
+/// A variance below 0 or a value that is not finite has no way in.
+#[test]
+fn buffers_that_no_network_has_are_refused_wherever_they_enter() {
+    let network = || Sequential::<f64>::input(1).layer(Centre(1)).batch_norm().linear(1).build().unwrap();
+    let settings = TrainConfig::default();
+    let new = || Trainer::new(network(), MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+    // A mean of `Centre`, then mean and variance of the norm.
+    for (wrong, legal) in [
+        ([0.5, -1.0, 0.0], true),
+        ([-0.5, -1.0, 2.0], true),
+        ([0.5, -1.0, -1e-300], false),
+        ([0.5, -1.0, f64::NAN], false),
+        ([f64::INFINITY, 0.0, 1.0], false),
+    ] {
+        let mut run = new();
+        let expected = |error: Error| match error {
+            Error::NonFinite { what: "buffers", .. } => assert!(!wrong.iter().all(|value| value.is_finite())),
+            Error::Parameter { what: "a running variance of a batch norm", found, .. } => assert_eq!(found, wrong[2]),
+            other => panic!("{other}"),
+        };
+        let set = run.workspace_mut().set_buffers(&wrong);
+        assert_eq!(set.is_ok(), legal, "{wrong:?}");
+        assert_eq!(run.workspace().buffers(), if legal { &wrong } else { &[0.5, 0.0, 1.0] });
+        let _ = set.map_err(expected);
+        let model = Model::new(network(), run.parameters().to_vec()).unwrap().with_buffers(&wrong);
+        assert_eq!(model.is_ok(), legal, "{wrong:?}");
+        let _ = model.map_err(expected);
+        let mut checkpoint = new().checkpoint();
+        checkpoint.slices.insert("buffers".into(), wrong.to_vec());
+        let mut other = new();
+        for restored in [other.restore(&checkpoint), other.restore_parameters(&checkpoint)] {
+            assert_eq!(restored.is_ok(), legal, "{wrong:?}");
+            assert!(legal || matches!(restored, Err(Error::CheckpointValue { .. })), "{restored:?}");
+        }
+        assert_eq!(other.workspace().buffers(), if legal { &wrong } else { &[0.5, 0.0, 1.0] });
+        checkpoint.values = chainrule::checkpoint::Values::Any;
+        assert!(other.restore(&checkpoint).is_ok());
+        assert_eq!(other.to_bytes().is_ok(), legal, "what cannot be loaded is not saved");
+    }
+}

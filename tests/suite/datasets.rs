@@ -275,3 +275,54 @@ fn debug_of_data_is_its_shape() {
     let text = "Dataset { samples: 2, steps: 3, width: 2, classes: 2, row_weights: false }";
     assert_eq!(format!("{data:?}"), text);
 }
+
+/// A batch keeps no rows of a data set whose lengths were replaced in the same memory.
+#[test]
+fn batch_reads_the_lengths_of_the_data_at_hand() {
+    let (x, y) = sequences(&[2, 1, 2]);
+    let mut lengths = vec![2, 1, 2];
+    let mut batch = {
+        let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap();
+        let mut batch = Batch::new(&data, 3);
+        batch.gather(&data, &[0, 1, 2], true).unwrap();
+        assert_eq!(batch.x(), [0.0, 200.0, 100.0, 1.0, 201.0]);
+        batch
+    };
+    lengths.copy_from_slice(&[1, 2, 2]);
+    let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap();
+    batch.gather(&data, &[0, 1, 2], true).unwrap();
+    // The samples are 0; 1, 100; 200, 201, and the longest come first.
+    assert_eq!((batch.samples(), batch.x()), (&[1, 2, 0][..], &[1.0, 200.0, 0.0, 100.0, 201.0][..]));
+    assert_eq!(batch.target(), Target::Values(&[-1.0, -200.0, 0.0, -100.0, -201.0]));
+    // Other lengths of the same sizes, too; other sizes are refused.
+    let turned = Dataset::ragged(1, &[2, 2, 1], &x, Target::Values(&y)).unwrap();
+    batch.gather(&turned, &[2], true).unwrap();
+    assert_eq!(batch.x(), [201.0]);
+    let fewer = Dataset::ragged(1, &[2, 3], &x, Target::Values(&y)).unwrap();
+    assert!(matches!(batch.gather(&fewer, &[0], true), Err(Error::InvalidState { .. })));
+}
+
+#[test]
+fn standardization_of_targets_takes_their_width_alone() {
+    let (x, y) = (counting(6), counting(6));
+    let fits = |width: usize, data: &Dataset<'_, f64>| {
+        let scale = Standardize::from_columns(vec![[0.0, 1.0]; width]).unwrap();
+        let fitted = Standardize::fit_targets(width, data);
+        assert_eq!(fitted.is_ok(), scale.targets(data).is_ok(), "width {width}: {fitted:?}");
+        match fitted {
+            Ok(scale) => assert_eq!(scale.width(), width),
+            Err(error) => assert!(matches!(error, Error::Length { found, .. } if found == width), "{error}"),
+        }
+        scale.targets(data).is_ok()
+    };
+    let widths = |data: &Dataset<'_, f64>| (1..=6).filter(|&width| fits(width, data)).collect::<Vec<_>>();
+    // Two samples of three target columns, six of one.
+    assert_eq!(widths(&Dataset::rows(3, &x, Target::Values(&y)).unwrap()), [3]);
+    assert_eq!(widths(&Dataset::rows(1, &x, Target::Values(&y)).unwrap()), [1]);
+    // Two sequences of three steps: one column a step, or three a sample.
+    assert_eq!(widths(&Dataset::sequences(1, 3, &x, Target::Values(&y)).unwrap()), [1, 3]);
+    assert_eq!(widths(&Dataset::sequences(1, 3, &x, Target::Values(&y[..4])).unwrap()), [2]);
+    let ragged = Dataset::ragged(1, &[1, 2], &x[..3], Target::Values(&y)).unwrap();
+    assert_eq!(widths(&ragged), [2]);
+    assert_eq!(widths(&ragged.one_target_a_sample().unwrap_or_else(|error| panic!("{error}"))), [3]);
+}

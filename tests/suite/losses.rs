@@ -484,3 +484,53 @@ fn own_loss_refuses_what_the_crate_refuses() {
     let found = OwnNll.evaluate(1, &y, Target::Classes(&[0; 4]), None, &mut dy);
     assert!(matches!(found, Err(Error::IncompatibleLayer { what: "OwnNll", .. })), "{found:?}");
 }
+
+/// `(y − t)²` of the first value of a row.
+#[cfg(feature = "half")]
+#[derive(Debug)]
+struct Squared;
+
+#[cfg(feature = "half")]
+impl RowLoss for Squared {
+    fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T {
+        let Target::Values(t) = target else { return T::nan() };
+        (y[0] - t[0]) * (y[0] - t[0])
+    }
+}
+
+/// One row has the outputs `y` and the target `t`, 99 more have the loss 0; the mean is `expected`.
+#[cfg(feature = "half")]
+fn large_term_of_f16_has_a_mean<L: Loss<f16>>(loss: &L, [y, rest]: [&[f64]; 2], target: &[f64], expected: f64) {
+    let rows = |first: &[f64], rest: &[f64]| -> Vec<f16> {
+        first.iter().chain(std::iter::repeat_n(rest, 99).flatten()).map(|&value| f16::from_f64(value)).collect()
+    };
+    let (width, all) = (y.len(), rows(y, rest));
+    let mut dy = vec![f16::ZERO; all.len()];
+    // Without targets the class is the last one.
+    let (classes, values) = (vec![width - 1; 100], rows(target, target));
+    let targets = if target.is_empty() { Target::Classes(&classes) } else { Target::Values(&values) };
+    let found = loss.evaluate(width, &all, targets, None, &mut dy).unwrap().to_f64();
+    assert!((found - expected).abs() <= 1e-3 * expected, "{loss:?}: {found} for {expected}");
+    assert!(dy.iter().all(|dy| dy.is_finite()), "{loss:?}: {dy:?}");
+}
+
+#[cfg(feature = "half")]
+#[test]
+fn mean_of_a_term_beyond_f16_is_finite() {
+    use large_term_of_f16_has_a_mean as check;
+    let (one, rest): (&[f64], &[f64]) = (&[300.0], &[0.0]);
+    check(&MeanSquaredError::new(), [one, rest], &[0.0], 900.0);
+    check(&Huber::new(1000.0).unwrap(), [one, rest], &[0.0], 450.0);
+    check(&SmoothL1::new(1000.0).unwrap(), [one, rest], &[0.0], 0.45);
+    check(&DualLoss::new(Squared), [one, rest], &[0.0], 900.0);
+    check(&ValueWeights::new(MeanSquaredError::new()), [one, rest], &[0.0, 1.0], 900.0);
+    // A weight of 500 on each side of the mean.
+    check(&ValueWeights::new(MeanSquaredError::new()), [one, rest], &[0.0, 500.0], 900.0);
+    check(&MeanAbsoluteError::new(), [&[6e4], rest], &[-6e4 + 32.0], (1.2e5 + 99.0 * 6e4 - 3200.0) / 100.0);
+    check(&MultiMargin::new().squared(), [&[599.0, 0.0], &[0.0, 1.0]], &[], 1800.0);
+    check(&KlDivergence::new(), [&[-6e4], &[2f64.ln()]], &[2.0], 1200.0);
+    check(&GaussianNll::new(), [&[300.0, 0.0], &[0.0, 0.0]], &[0.0], 450.0);
+    check(&CrossEntropy::new(), [&[6e4, -6e4], &[0.0, 100.0]], &[], 1200.0);
+    // e¹² = 162754.8, and 99 rates of 1.
+    check(&PoissonNll::new(), [&[12.0], rest], &[0.0], 1628.537914);
+}

@@ -64,6 +64,8 @@ mod hints;
 mod initializers;
 #[cfg(feature = "serde")]
 mod json;
+#[cfg(feature = "safetensors")]
+mod kept_weights;
 #[cfg(feature = "std")]
 mod law_messages;
 #[cfg(feature = "std")]

@@ -248,3 +248,95 @@ fn unordered_chain_may_have_several_optimizers() {
     // The second descends along the update of the first.
     assert_eq!(w, [0.25; 6]);
 }
+
+/// As many parameters in blocks of another shape.
+#[test]
+fn muon_refuses_blocks_of_another_shape() {
+    let one = |shape| Blocks::collect(|visit| visit(Block::new("weight", 0, shape, Role::Weight)));
+    for (made, other) in [([2, 32], [8, 8]), ([8, 8], [2, 32])] {
+        let mut w = [0.5; 64];
+        let muon = Muon::new(0.1, AdamW::new(0.1, 0.0));
+        let mut optimizer = Optimizer::new(muon, &one(made), &w).unwrap();
+        let refused = optimizer.step(&one(other), &mut w, &mut [1.0; 64], &mut ());
+        assert!(matches!(refused, Err(Error::InvalidState { .. })), "{refused:?}");
+        assert_eq!(w, [0.5; 64]);
+        let mut frozen = one(made);
+        frozen.freeze("weight").unwrap();
+        assert!(optimizer.step(&frozen, &mut w, &mut [1.0; 64], &mut ()).is_ok());
+    }
+}
+
+/// The update of RAdam after t equal gradients g. With `a = 1 − β₂` the second moment is `v = g²(1 − β₂ᵗ)`, so the
+/// update is r. To first order in a, `ρ = t − a (t² − 1)/6`, from the series of β₂ᵗ; `ρ_∞ = 2/a − 1` is exact.
+#[test]
+fn radam_keeps_its_digits_for_beta_near_one() {
+    let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Bias)));
+    for short in [1e-6, 1e-9, 1e-12, f64::EPSILON] {
+        let beta = 1.0 - short;
+        let (a, mut w) = (1.0 - beta, [0.0]);
+        let transform = RAdam::new(1.0).betas(0.0, beta).epsilon(0.0);
+        let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+        for t in 1..=200 {
+            let before = w[0];
+            optimizer.step(&blocks, &mut w, &mut [2.0], &mut ()).unwrap();
+            let (found, t) = (before - w[0], f64::from(t));
+            let (length, longest) = (t - a * (t * t - 1.0) / 6.0, 2.0 / a - 1.0);
+            let r = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length);
+            let expected = if length > 5.0 { r.sqrt() } else { 2.0 };
+            // The parameter is near 10, and the series ends at a² t³.
+            let allowed = 1e-14 + expected * (1e-12 + 10.0 * a * a * t * t);
+            assert!((found - expected).abs() <= allowed, "β₂ = 1 − {short:e}, t = {t}: {found:e} for {expected:e}");
+        }
+    }
+}
+
+/// `1 − βᵗ` for β near 1, in the first updates of Adam: equal gradients give updates of the rate.
+#[test]
+fn bias_correction_keeps_its_digits_for_beta_near_one() {
+    let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Bias)));
+    for short in [1e-3, 1e-9, 1e-12, 1e-15] {
+        let beta = 1.0 - short;
+        let transforms: [Box<dyn GradientTransform<f64>>; 2] = [
+            Box::new(Adam::new(1.0).betas(beta, beta).epsilon(0.0)),
+            Box::new(Adamax::new(1.0).betas(beta, 0.5).epsilon(0.0)),
+        ];
+        for transform in transforms {
+            let name = format!("{transform:?}");
+            let (mut optimizer, mut w) = (Optimizer::new(transform, &blocks, &[0.0]).unwrap(), [0.0]);
+            for t in 1..=50 {
+                let before = w[0];
+                optimizer.step(&blocks, &mut w, &mut [2.0], &mut ()).unwrap();
+                assert!((before - w[0] - 1.0).abs() <= 1e-12, "{name}, t = {t}: {}", before - w[0]);
+            }
+        }
+    }
+}
+
+/// A plateau in a narrow format sees falls of 5e-4, and counts beyond what the format counts.
+#[cfg(feature = "half")]
+#[test]
+fn plateau_in_narrow_formats_compares_and_counts_as_in_single() {
+    fn check<T: Scalar>() {
+        let blocks = blocks();
+        let factor = |optimizer: &Optimizer<T, _>| optimizer.learning_rate(&blocks).unwrap();
+        let plateau = |patience| (Sgd::new(1.0), chainrule::transform::ReduceOnPlateau::new(0.5, patience));
+        let mut falls = Optimizer::new(plateau(0), &blocks, &[T::zero(); 6]).unwrap();
+        for metric in [1.0, 0.9995, 0.9990, 0.9985] {
+            falls.on_metric(&blocks, metric).unwrap();
+            assert_eq!(factor(&falls), 1.0, "{metric}");
+        }
+        falls.on_metric(&blocks, 0.9985).unwrap();
+        assert_eq!(factor(&falls), 0.5);
+        let mut counts = Optimizer::new(plateau(3000), &blocks, &[T::zero(); 6]).unwrap();
+        (0..3001).for_each(|_| counts.on_metric(&blocks, 1.0).unwrap());
+        assert_eq!(factor(&counts), 1.0);
+        counts.on_metric(&blocks, 1.0).unwrap();
+        assert_eq!(factor(&counts), 0.5);
+        let mut w = [T::one(); 6];
+        counts.step(&blocks, &mut w, &mut [T::one(); 6], &mut ()).unwrap();
+        assert_eq!(w.map(to_f64), [0.5; 6]);
+    }
+    check::<f32>();
+    check::<half::f16>();
+    check::<half::bf16>();
+}

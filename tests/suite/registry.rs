@@ -265,3 +265,44 @@ fn registry_refuses_what_is_not_the_described_part() {
     let found = deep.build_with(&registry::<f64>());
     assert!(matches!(found, Err(Error::InvalidLayer { rule: LayerRule::TooDeep { .. }, .. })));
 }
+
+/// y = a x.
+#[derive(Debug)]
+struct Times {
+    factor: f64,
+}
+
+impl<T: Scalar> Layer<T> for Times {
+    fn dims(&self) -> Dims {
+        Dims::new(2, 2, 0)
+    }
+    fn forward(&self, _: &[T], pass: Forward<'_, T>) {
+        pass.y.iter_mut().zip(pass.x).for_each(|(y, &x)| *y = scalar::<T>(self.factor) * x);
+    }
+    fn backward(&self, _: &[T], pass: Backward<'_, T>) {
+        let Some(dx) = pass.dx else { return };
+        dx.iter_mut().zip(pass.dy).for_each(|(dx, &dy)| *dx = scalar::<T>(self.factor) * dy);
+    }
+}
+
+/// A custom layer of as many parameters, and another setting, is another layer; and so is a cell.
+#[test]
+fn checkpoint_of_a_custom_part_with_other_settings_is_refused() {
+    use chainrule::checkpoint::{Checkpoint, Values};
+    let network = |factor: f64, rate: f64| {
+        let cell = Recurrent::new(2, 2, Leaky { rate });
+        Sequential::<f64>::input(2).layer(Times { factor }).layer(cell).build().unwrap()
+    };
+    let saved = network(2.0, 0.25);
+    let bytes = Checkpoint::new(initialize(&saved, 1).unwrap()).to_bytes(&saved).unwrap();
+    let load = |factor, rate| Checkpoint::from_bytes(&network(factor, rate), &bytes, Values::Finite);
+    assert!(load(2.0, 0.25).is_ok());
+    for (factor, rate, place, texts) in [
+        (3.0, 0.25, "layer 0", ["Times { factor: 3.0 }", "Times { factor: 2.0 }"]),
+        (2.0, 0.9, "layer 1", ["Leaky { rate: 0.9 }", "Leaky { rate: 0.25 }"]),
+    ] {
+        let Err(Error::Checkpoint { block, expected, found }) = load(factor, rate) else { panic!("loaded") };
+        assert_eq!(block, place);
+        assert!(expected.contains(texts[0]) && found.contains(texts[1]), "{expected}, {found}");
+    }
+}

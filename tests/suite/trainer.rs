@@ -334,7 +334,7 @@ fn average_is_evaluated_kept_and_put_into_a_model(transform: impl GradientTransf
     let kept = trainer.result().to_vec();
     assert_eq!(trainer.averaged_parameters(), Some(&kept[..]));
     assert_ne!(trainer.parameters(), &kept[..]);
-    let mut plain = self::trainer(mlp(), Sgd::new(0.1), TrainConfig::default());
+    let mut plain = self::trainer(mlp(), Sgd::new(0.1), settings);
     plain.parameters_mut().copy_from_slice(&kept);
     assert_eq!(plain.evaluate(&other).unwrap().loss, least);
     assert_eq!(trainer.predict(&other).unwrap(), plain.predict(&other).unwrap());

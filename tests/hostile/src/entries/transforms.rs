@@ -510,6 +510,7 @@ pub fn entries() -> Vec<Entry> {
                 "transform::GradientTransform::on_metric",
                 "transform::GradientTransform::validate",
                 "transform::GradientTransform::init_state",
+                "transform::GradientTransform::begin_at",
                 "transform::GradientTransform::averaged_weights",
             ],
             &["out of range", "mid > len", "different lengths", "must "],
@@ -520,6 +521,7 @@ pub fn entries() -> Vec<Entry> {
                 let (n, needs) = (blocks.parameters(), GradientTransform::<f32>::state_len(&transform, &blocks));
                 let (w, mut g, mut state) = (c.slice::<f32>(n), c.slice::<f32>(n), c.slice::<f32>(needs));
                 transform.init_state(&blocks, &w, &mut state);
+                transform.begin_at(&blocks, &w, &mut state);
                 transform.on_metric(&blocks, c.real(), &mut state);
                 let _ = transform.averaged_weights(&blocks, &state).map(<[f32]>::len);
                 let _ = transform.learning_rate(&blocks, &state, c.word());
