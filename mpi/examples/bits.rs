@@ -68,7 +68,7 @@ fn case(number: usize) -> Result<Case, chainrule::Error> {
     })
 }
 
-fn train(number: usize, threads: usize) -> Result<(), Box<dyn Error>> {
+fn train(number: usize, threads: usize, expected: usize) -> Result<(), Box<dyn Error>> {
     let rank = Mpi::new().ok_or("MPI cannot be initialized")?;
     let (name, network, loss, data, [batch_size, accumulation_steps], overlap) = case(number)?;
     let updates = data.samples().div_ceil(batch_size * accumulation_steps);
@@ -78,6 +78,10 @@ fn train(number: usize, threads: usize) -> Result<(), Box<dyn Error>> {
     let mut trainer = Trainer::new(network, loss, transform, settings)?;
     let parallel = DataParallel::new(rank);
     let (own, ranks) = (parallel.rank(), parallel.ranks());
+    if ranks != expected {
+        let reason = "`mpiexec` and the MPI library do not match";
+        return Err(format!("one of {ranks} ranks instead of {expected}: {reason}").into());
+    }
     trainer.set_data_parallel(if overlap { parallel.overlap() } else { parallel })?;
     trainer.fit(&data)?;
     if own == 0 {
@@ -95,7 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(words.get(at + 1).ok_or_else(|| format!("{name} needs a number"))?.parse()?)
     };
     if words.first().is_some_and(|word| word == "--rank") {
-        return train(number("--case")?, number("--threads")?);
+        return train(number("--case")?, number("--threads")?, number("--ranks")?);
     }
     let mut ranks = Command::new("mpiexec");
     ranks.args(["-n", &number("--ranks")?.to_string()]).arg(env::current_exe()?).arg("--rank").args(&words);
