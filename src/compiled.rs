@@ -104,11 +104,11 @@ macro_rules! compiled {
                 ) -> Result<(), Error> = Memory::descend;
                 fn workspace_predict(
                     workspace: &mut Workspace<Self, dyn Layer<Self> + '_>, windows: &mut Option<StepWindows<Self>>,
-                    w: &[Self], data: &Dataset<'_, Self>,
+                    w: &[Self], data: &dyn Source<Self>,
                 ) -> Result<Vec<Self>, Error> = crate::workspace::predict;
                 fn workspace_predict_into(
                     workspace: &mut Workspace<Self, dyn Layer<Self> + '_>, windows: &mut Option<StepWindows<Self>>,
-                    w: &[Self], data: &Dataset<'_, Self>, y: &mut [Self],
+                    w: &[Self], data: &dyn Source<Self>, y: &mut [Self],
                 ) -> Result<(), Error> = crate::workspace::predict_into;
                 fn optimizer_state(
                     transform: &mut dyn GradientTransform<Self>, blocks: &Blocks, w: &[Self],

@@ -67,6 +67,11 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
     Ok(found)
 }
 
+/// The error of a process that has `found` ranks, of which `mpiexec` started `expected`.
+fn alone(found: usize, expected: usize) -> Box<dyn Error> {
+    format!("one of {found} ranks instead of {expected}: `mpiexec` and the MPI library do not match").into()
+}
+
 fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let rank = Mpi::new().ok_or("MPI cannot be initialized")?.deadline(Duration::from_secs(arguments.deadline));
     let [train, test] = digits()?;
@@ -77,6 +82,9 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut trainer = Trainer::new(network, CrossEntropy::new(), (ClipNorm::new(1.0), Adam::new(2e-3)), settings)?;
     let parallel = DataParallel::new(rank);
     let (own, ranks) = (parallel.rank(), parallel.ranks());
+    if ranks != arguments.ranks {
+        return Err(alone(ranks, arguments.ranks));
+    }
     trainer.set_data_parallel(parallel)?;
     if let Some(path) = arguments.save.as_ref().filter(|path| Path::new(path).exists()) {
         trainer.load(path)?;

@@ -24,7 +24,8 @@ use steps::WORKLOADS;
 /// prints the lines before.
 fn launch(ranks: usize, arguments: &[String]) -> Result<[f64; 2], Box<dyn Error>> {
     let mut job = Command::new("mpiexec");
-    job.args(["-n", &ranks.to_string()]).arg(env::current_exe()?).arg("--rank").args(arguments);
+    let count = ranks.to_string();
+    job.args(["-n", &count]).arg(env::current_exe()?).args(["--rank", &count]).args(arguments);
     let output = job.stderr(std::process::Stdio::inherit()).output();
     let output = output.map_err(|error| format!("mpiexec: {error}; install mpich"))?;
     let text = String::from_utf8(output.stdout)?;
@@ -39,9 +40,14 @@ fn launch(ranks: usize, arguments: &[String]) -> Result<[f64; 2], Box<dyn Error>
     Ok(numbers?.try_into().map_err(|_| "expected two numbers")?)
 }
 
-/// The part of one rank. Rank 0 prints the two numbers.
-fn rank(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+/// The part of one rank of `ranks`. Rank 0 prints the two numbers.
+fn rank(ranks: usize, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let rank = Mpi::new().ok_or("MPI cannot be initialized")?;
+    let found = Communicator::<f32>::size(&rank);
+    if found != ranks {
+        let reason = "`mpiexec` and the MPI library do not match";
+        return Err(format!("one of {found} ranks instead of {ranks}: {reason}").into());
+    }
     let own = Communicator::<f32>::rank(&rank);
     let [first, second] = match *arguments {
         ["messages"] => {
@@ -73,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         launch(ranks, &["update".into(), workload.to_string(), sleep, updates.to_string()])
     };
     match *arguments {
-        ["--rank", ref arguments @ ..] => rank(arguments)?,
+        ["--rank", ranks, ref arguments @ ..] => rank(ranks.parse()?, arguments)?,
         ["messages"] => drop(launch(2, &["messages".into()])?),
         ["overlap"] => drop(launch(2, &["overlap".into()])?),
         ["steps"] => {

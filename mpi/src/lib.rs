@@ -24,9 +24,13 @@ use std::{
 /// This process as a rank of its MPI job.
 ///
 /// An exchange begins with the lengths of both messages, in messages that MPI buffers. A rank that does not send its
-/// own before the [deadline](Self::deadline), or a wrong one, is an error. Dropping the rank after an error, or in a
-/// panic, aborts the job with status 1, since `MPI_Finalize` would wait for ranks that are gone. A peer that falls
-/// silent in the middle of a message aborts the job at the deadline.
+/// own before the [deadline](Self::deadline), or a wrong one, is an error. A peer that falls silent in the middle of a
+/// message aborts the job at the deadline.
+///
+/// Dropping the rank tells the others, whose exchanges with it then fail at once with [`RankRule::Ended`], as those of
+/// threads do. It waits until all have dropped theirs, for at most the deadline; then `MPI_Finalize` waits for them. So
+/// a rank that returns an error ends the job, and its own `main` reports the cause. Dropping after another error of an
+/// exchange, or in a panic, aborts the job with status 1: `MPI_Finalize` would wait for ranks that are gone.
 pub struct Mpi {
     universe: Universe,
     world: SimpleCommunicator,
@@ -38,6 +42,9 @@ pub struct Mpi {
 /// The tags of the two messages of an exchange.
 const LENGTH: i32 = 1;
 const VALUES: i32 = 2;
+
+/// The length that a rank sends when it is dropped. No message is so long.
+const ENDED: u64 = u64::MAX;
 
 /// Questions for a message before the thread sleeps between them, and for how long it sleeps.
 const SPINS: u64 = 1 << 10;
@@ -98,6 +105,26 @@ impl Mpi {
         }
     }
 
+    /// Waits for the next length that `peer` sends.
+    fn receive_length(&self, peer: usize) -> Result<u64, RankRule> {
+        let other = self.world.process_at_rank(peer as i32);
+        let (length, _) = self.wait(peer, || other.immediate_matched_probe_with_tag(LENGTH))?;
+        let mut found = 0_u64;
+        length.matched_receive_into(&mut found);
+        Ok(found)
+    }
+
+    /// Tells all other ranks that this one has ended, and receives the lengths that they still send until they have
+    /// ended too, since MPI needs a receiver for each message. The end of rank `ended` was received before.
+    fn close(&self, ended: Option<usize>) {
+        let own = self.world.rank() as usize;
+        let peers = || (0..self.world.size() as usize).filter(move |&peer| peer != own);
+        peers().for_each(|peer| self.world.process_at_rank(peer as i32).send_with_tag(&ENDED, LENGTH));
+        for peer in peers().filter(|&peer| Some(peer) != ended) {
+            while self.receive_length(peer).is_ok_and(|length| length != ENDED) {}
+        }
+    }
+
     fn exchange<T: Equivalence>(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         let ranks = Communicator::<T>::size(self);
         if peer >= ranks || peer == Communicator::<T>::rank(self) {
@@ -111,9 +138,10 @@ impl Mpi {
         let other = self.world.process_at_rank(peer as i32);
         // STEP 1: the lengths. A message of one value is buffered, so that the send returns.
         other.send_with_tag(&(send.len() as u64), LENGTH);
-        let (length, _) = self.wait(peer, || other.immediate_matched_probe_with_tag(LENGTH))?;
-        let mut found = 0_u64;
-        length.matched_receive_into(&mut found);
+        let found = self.receive_length(peer)?;
+        if found == ENDED {
+            return Err(RankRule::Ended { rank: peer, panicked: false }.into());
+        }
         if found != receive.len() as u64 {
             return Err(RankRule::Message { rank: peer, expected: receive.len(), found: found as usize }.into());
         }
@@ -150,11 +178,13 @@ impl<T: Equivalence> Communicator<T> for Mpi {
 
 impl Drop for Mpi {
     fn drop(&mut self) {
-        if let Some(error) = self.failed.get() {
-            self.abort(error);
-        }
         if std::thread::panicking() {
             self.abort("it panicked");
+        }
+        match self.failed.get() {
+            None => self.close(None),
+            Some(Error::Ranks(RankRule::Ended { rank, .. })) => self.close(Some(*rank)),
+            Some(error) => self.abort(error),
         }
     }
 }

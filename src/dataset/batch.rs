@@ -204,10 +204,11 @@ impl<T: Scalar> Batch<T> {
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
         let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
-        // If lengths are equal, targets per sample and per step can have the same number of values, unless they were
-        // declared to be per sample.
+        // If lengths are equal, targets per sample and per step can have the same number of values, unless it is
+        // declared which they are.
         let other_rows = layout.rows != layout.samples
-            && (layout.lengths.is_some() && layout.targets_per_step() != per_step || layout.per_sample && per_step);
+            && (layout.lengths.is_some() && layout.targets_per_step() != per_step
+                || layout.per_sample == Some(per_step));
         if layout.has_targets() && (layout.targets != rows * width.max(1) || other_rows) {
             return Err(DataRule::TargetRows { per_step }.into());
         }

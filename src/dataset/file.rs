@@ -19,7 +19,8 @@ use std::sync::{Mutex, PoisonError};
 pub enum FileTargets<T> {
     /// Class indices: \[samples\], or \[samples, steps\] for one per step.
     Classes(FileTensor<usize>),
-    /// Values: \[samples\] for an output of width 1, \[samples, outputs\], or \[samples, steps, outputs\].
+    /// Values: \[samples\] for an output of width 1, \[samples, outputs\], or \[samples, steps, outputs\] for one row
+    /// per step.
     Values(FileTensor<T>),
 }
 
@@ -28,7 +29,8 @@ pub enum FileTargets<T> {
 /// The batches have the same bits as those of a [`Dataset`](super::Dataset) with the same values in memory. A value
 /// that is not finite is refused when it is read. Shuffle file data in groups of consecutive samples, with
 /// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): samples that lie near each other are
-/// then read together, and the order takes no memory for each sample.
+/// then read together, and the order takes no memory for each sample. On several [ranks](crate::distributed) each opens
+/// the same files, and reads the samples of its own shards alone.
 ///
 /// # Shapes
 /// Inputs: \[samples\] for a width of 1, \[samples, width\], or \[samples, steps, width\].
@@ -72,8 +74,8 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     /// Creates a data set from the samples of `inputs` with their `targets`.
     ///
     /// # Errors
-    /// [`DataRule::FileFormat`] for inputs of more than three dimensions; [`Error::Length`] unless there is one target
-    /// per sample or one per step. [`Error::TooLarge`] if a `usize` cannot count the values.
+    /// [`DataRule::FileFormat`] for inputs or targets of more than three dimensions; [`Error::Length`] unless there is
+    /// one target per sample or one per step. [`Error::TooLarge`] if a `usize` cannot count the values.
     pub fn new(inputs: FileTensor<T>, targets: FileTargets<T>) -> Result<Self, Error> {
         let (samples, steps, width) = match *inputs.shape() {
             [samples] => (samples, 1, 1),
@@ -87,7 +89,14 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         product("the steps of all samples", &[samples, steps])?;
         let (found, each) = match &targets {
             FileTargets::Classes(classes) => (classes.shape()[0], classes.each()),
-            FileTargets::Values(values) => (values.shape()[0], 1),
+            FileTargets::Values(values) => match *values.shape() {
+                [found] | [found, _] => (found, 1),
+                [found, each, _] => (found, each),
+                _ => {
+                    let (file, reason) = (values.name().into(), "targets have at most 3 dimensions".into());
+                    return Err(DataRule::FileFormat { file, reason }.into());
+                }
+            },
         };
         require_length("targets (one a sample, or one a step)", samples, found)?;
         if each != 1 && each != steps {
@@ -150,7 +159,10 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
             kind,
             targets: samples.saturating_mul(each),
             weights: self.row_weights.as_ref().map(|weights| samples * weights.each()),
-            per_sample: false,
+            per_sample: match &self.targets {
+                FileTargets::Classes(_) => None,
+                FileTargets::Values(values) => Some(values.shape().len() < 3),
+            },
         }
     }
 
@@ -158,6 +170,10 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
         let Layout { width, steps, samples, targets, kind, weights, .. } = self.layout();
         let (kind, weights) = (kind as usize, weights.map_or(0, |weights| weights.saturating_add(1)));
         Box::new([width, steps, samples, targets, kind, weights].into_iter().map(|size| size as u64))
+    }
+
+    fn is_in_files(&self) -> bool {
+        true
     }
 
     fn check_indices(&self, _vocabulary: Option<usize>, _wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error> {

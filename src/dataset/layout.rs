@@ -20,8 +20,8 @@ pub struct Layout<'d> {
     pub(super) targets: usize,
     /// The number of row weights; `None` for data without.
     pub(super) weights: Option<usize>,
-    /// Whether targets have one row per sample, not per step, if their number allows both.
-    pub(super) per_sample: bool,
+    /// Whether targets have one row per sample, not per step; `None` if their number decides.
+    pub(super) per_sample: Option<bool>,
 }
 
 /// The sizes by which a batch recognizes the data sets that it can hold.
@@ -36,7 +36,7 @@ pub(super) struct DataShape {
 }
 
 impl Layout<'_> {
-    pub(super) fn length_of(&self, sample: usize) -> usize {
+    pub(crate) fn length_of(&self, sample: usize) -> usize {
         self.lengths.map_or(self.steps, |lengths| lengths[sample])
     }
 
@@ -54,12 +54,12 @@ impl Layout<'_> {
     /// Whether there is one target row per step: the number of targets fits the steps, and they were not declared as
     /// one row per sample. False without targets.
     pub(super) fn targets_per_step(&self) -> bool {
-        !self.per_sample
-            && match self.kind {
-                Kind::None => false,
-                Kind::Classes => self.targets == self.rows,
-                Kind::Values => self.targets.is_multiple_of(self.rows),
-            }
+        match (self.per_sample, self.kind) {
+            (_, Kind::None) => false,
+            (Some(per_sample), _) => !per_sample,
+            (None, Kind::Classes) => self.targets == self.rows,
+            (None, Kind::Values) => self.targets.is_multiple_of(self.rows),
+        }
     }
 
     pub(super) fn shape(&self) -> DataShape {

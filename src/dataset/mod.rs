@@ -300,11 +300,6 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.targets.target()
     }
 
-    /// The number of steps of all samples together.
-    pub(crate) fn all_rows(&self) -> usize {
-        self.rows
-    }
-
     /// The sizes of the data.
     pub(crate) fn layout(&self) -> Layout<'_> {
         Layout {
@@ -321,7 +316,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
                 Targets::Values(values) => values.len(),
             },
             weights: self.row_weights.as_ref().map(|weights| weights.len()),
-            per_sample: self.per_sample,
+            per_sample: self.per_sample.then_some(true),
         }
     }
 

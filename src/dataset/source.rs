@@ -30,6 +30,18 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     #[doc(hidden)]
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_>;
 
+    /// Returns the input rows of all samples, sample after sample; `None` for data in files.
+    #[doc(hidden)]
+    fn inputs_in_memory(&self) -> Option<&[T]> {
+        None
+    }
+
+    /// Whether the data is read from files, so that each rank reads the samples of its own shards alone.
+    #[doc(hidden)]
+    fn is_in_files(&self) -> bool {
+        false
+    }
+
     /// Refuses data with an input that is not a valid index for the embeddings that read a network's input. `wrong`
     /// returns the position of the first such value in a slice of inputs. `vocabulary` is the number of valid indices;
     /// with `None`, for a network without such an embedding, all data is accepted. Inputs in a file are checked later,
@@ -98,6 +110,10 @@ impl<T: Clone> Sealed for Dataset<'_, T> {}
 impl<T: Scalar> Source<T> for Dataset<'_, T> {
     fn layout(&self) -> Layout<'_> {
         Dataset::layout(self)
+    }
+
+    fn inputs_in_memory(&self) -> Option<&[T]> {
+        Some(&self.inputs)
     }
 
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_> {

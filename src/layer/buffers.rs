@@ -44,6 +44,11 @@ impl<T: Scalar> Buffers<T> {
         });
         Ok(Buffers { values, starts, updates: false, lengths: Vec::new(), shards: Shards::new() })
     }
+
+    /// Returns the number of values of the buffers, and of the sums of shards.
+    pub(crate) fn count(&self) -> usize {
+        self.values.len() + self.shards.values()
+    }
 }
 
 impl<T> Buffers<T> {

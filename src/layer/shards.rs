@@ -47,6 +47,11 @@ impl<T: Scalar> Shards<T> {
         Shards { ends: Vec::new(), waiting: Vec::new() }
     }
 
+    /// Returns the number of values of the sums.
+    pub(super) fn values(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Sets the ends of the shards, as sample indices, for the next backward pass. No pass has more than `most` shards,
     /// a power of two, and no layer more than `parameters` parameters. Only the first `most` ends are used.
     ///

@@ -40,7 +40,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     /// As [`Model::predict`].
     pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
         let scaled = self.scaled(data)?;
-        let mut y = T::workspace_predict(&mut self.workspace, &mut None, &self.model.parameters, &scaled)?;
+        let mut y = T::workspace_predict(&mut self.workspace, &mut None, &self.model.parameters, &*scaled)?;
         self.unscale(&mut y)?;
         Ok(y)
     }
@@ -55,7 +55,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     /// As [`Model::predict`].
     pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
         let scaled = self.scaled(data)?;
-        T::workspace_predict_into(&mut self.workspace, &mut None, &self.model.parameters, &scaled, y)?;
+        T::workspace_predict_into(&mut self.workspace, &mut None, &self.model.parameters, &*scaled, y)?;
         self.unscale(y)
     }
 

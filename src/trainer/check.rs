@@ -22,9 +22,13 @@ pub(super) fn of_validation(error: Error) -> Error {
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Refuses training or validation data that does not fit network or loss, before the first update.
+    /// Refuses training or validation data that does not fit network or loss, before the first update. Of training data
+    /// in files only the sizes are read: each rank reads its own part, and the pass that reads a target checks it.
     pub(super) fn check_all(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
-        self.check_samples(data)?;
+        match data.inputs_in_memory().is_some() {
+            true => self.check_samples(data).map(drop)?,
+            false => self.check_data(&data.layout()).and_then(|()| check_inputs(self.workspace, data))?,
+        }
         let Some(data) = validation else { return Ok(()) };
         match self.check_samples(data).map_err(of_validation)? {
             0.0 => Err(Error::NothingCounts { data: "validation" }),

@@ -6,7 +6,7 @@ use crate::error::DataRule;
 #[cfg(doc)]
 use crate::workspace::Workspace;
 use crate::{
-    dataset::{Batch, Dataset, Layout, Source},
+    dataset::{Batch, Layout, Source},
     error::{Error, require},
     layer::Layer,
     loss::{Loss, Reduction, Target},
@@ -78,11 +78,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`DataRule::Width`] for data of another width than the network's input; [`Error::TooLarge`] where memory cannot
-    /// hold the outputs. The errors of [`Workspace::infer`].
+    /// hold the outputs. The errors of [`Workspace::infer`]; for data in files those of [`Batch::gather`].
     ///
     /// # Panics
     /// As [`Workspace::infer`].
-    pub fn predict(&mut self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
+    pub fn predict(&mut self, data: &dyn Source<T>) -> Result<Vec<T>, Error> {
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         T::workspace_predict(&mut self.workspace, &mut self.windows, w, data)
     }
@@ -94,7 +94,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Panics
     /// As [`Workspace::infer`].
-    pub fn predict_into(&mut self, data: &Dataset<'_, T>, y: &mut [T]) -> Result<(), Error> {
+    pub fn predict_into(&mut self, data: &dyn Source<T>, y: &mut [T]) -> Result<(), Error> {
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         T::workspace_predict_into(&mut self.workspace, &mut self.windows, w, data, y)
     }

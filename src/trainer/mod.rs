@@ -286,7 +286,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Sets the learning rate of the chain's optimizer from the next update on, before the factors of schedules: see
-    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it.
+    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it: the next
+    /// update compares them.
     ///
     /// # Errors
     /// Those of [`Optimizer::set_learning_rate`].
@@ -296,10 +297,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// Lets the next update compare the ranks again, since the state of this rank may be changed.
+    /// Lets the next update compare the states of the ranks again, since that of this rank may be changed.
     fn compare_ranks_again(&mut self) {
         if let Some(parallel) = &mut self.parallel {
-            parallel.agreed = false;
+            parallel.requests.compares = true;
         }
     }
 
@@ -315,7 +316,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
-    /// ones: then from the buffers and the averages of that epoch, too.
+    /// ones: then from the buffers and the averages of that epoch, too. On several ranks the next update compares them.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.leave_best();
         &mut self.parameters
@@ -362,7 +363,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the trainer,
-    /// as after [`parameters_mut`](Self::parameters_mut).
+    /// as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them.
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         self.leave_best();
         &mut self.workspace
@@ -387,7 +388,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
-    /// [`parameters_mut`](Self::parameters_mut).
+    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();
         &mut self.optimizer

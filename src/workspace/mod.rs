@@ -1,6 +1,7 @@
 //! The workspace: all memory of a pass, allocated once.
 
 mod backward;
+mod bytes;
 mod forward;
 mod predict;
 mod state;

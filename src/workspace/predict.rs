@@ -3,11 +3,11 @@
 use super::{StepWindows, Workspace};
 use crate::{
     batch_shape::BatchShape,
-    dataset::{Batch, Dataset, Layout, Source},
+    dataset::{Batch, Layout, Source},
     error::{DataRule, Error, require_length},
     layer::{Layer, Samples},
     scalar::Scalar,
-    size::{filled, product, reserve},
+    size::{filled, grow, product},
 };
 use alloc::vec::Vec;
 
@@ -43,7 +43,7 @@ pub(crate) fn predict<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
     w: &[T],
-    data: &Dataset<'_, T>,
+    data: &dyn Source<T>,
 ) -> Result<Vec<T>, Error> {
     let mut y = filled("the outputs", outputs(workspace, data)?, T::zero())?;
     predict_into(workspace, windows, w, data, &mut y)?;
@@ -52,11 +52,9 @@ pub(crate) fn predict<T: Scalar>(
 
 /// Returns the total number of output values for all samples of `data`: for each step of a sample if the output has a
 /// row per step, otherwise for each sample.
-fn outputs<T: Scalar, L: Layer<T> + ?Sized>(
-    workspace: &Workspace<T, L>,
-    data: &Dataset<'_, T>,
-) -> Result<usize, Error> {
-    let rows = if workspace.per_step() { data.all_rows() } else { data.samples() };
+fn outputs<T: Scalar, L: Layer<T> + ?Sized>(workspace: &Workspace<T, L>, data: &dyn Source<T>) -> Result<usize, Error> {
+    let Layout { rows, samples, .. } = data.layout();
+    let rows = if workspace.per_step() { rows } else { samples };
     product("the outputs (rows × width)", &[rows, workspace.dims().output])
 }
 
@@ -66,27 +64,28 @@ pub(crate) fn predict_into<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
     w: &[T],
-    data: &Dataset<'_, T>,
+    data: &dyn Source<T>,
     y: &mut [T],
 ) -> Result<(), Error> {
     check_inputs(workspace, data)?;
     require_length("the buffer of the outputs", outputs(workspace, data)?, y.len())?;
-    let (per_step, width) = (workspace.per_step(), workspace.dims().output);
-    let mut at_once = (ROWS / data.steps()).clamp(1, data.samples());
+    let (per_step, width, layout) = (workspace.per_step(), workspace.dims().output, data.layout());
+    let mut at_once = (ROWS / layout.steps).clamp(1, layout.samples);
     // The batch of coupled samples is never split.
-    if at_once < data.samples() && workspace.network().samples() == Samples::Coupled {
-        at_once = data.samples();
+    if at_once < layout.samples && workspace.network().samples() == Samples::Coupled {
+        at_once = layout.samples;
     }
-    workspace.reserve(at_once, windows.as_ref().map_or(data.steps(), |windows| windows.steps.min(data.steps())))?;
-    if at_once == 1 || data.steps() == 1 {
+    let steps = windows.as_ref().map_or(layout.steps, |windows| windows.steps.min(layout.steps));
+    workspace.reserve(at_once, steps)?;
+    if let Some(inputs) = data.inputs_in_memory().filter(|_| at_once == 1 || layout.steps == 1) {
         // For one sample, or samples of one step, sample-major and time-major are the same.
-        let (mut x, mut y) = (data.inputs(), y);
+        let (mut x, mut y) = (inputs, y);
         let mut sample = 0;
-        while sample < data.samples() {
-            let samples = at_once.min(data.samples() - sample);
-            let steps = data.length(sample);
+        while sample < layout.samples {
+            let samples = at_once.min(layout.samples - sample);
+            let steps = layout.length_of(sample);
             let output_rows = if per_step { samples * steps } else { samples };
-            let (own_x, rest_x) = x.split_at(samples * steps * data.width());
+            let (own_x, rest_x) = x.split_at(samples * steps * layout.width);
             let (own_y, rest_y) = y.split_at_mut(output_rows * width);
             let shape = BatchShape::sequences(samples, steps);
             own_y.copy_from_slice(workspace.infer_from_zero(windows, w, own_x, shape)?);
@@ -95,12 +94,14 @@ pub(crate) fn predict_into<T: Scalar>(
         }
         return Ok(());
     }
-    let mut batch = Batch::new(data, at_once);
-    let mut order = reserve("the order of the samples", data.samples())?;
-    order.extend(0..data.samples());
-    for samples in order.chunks(at_once) {
-        batch.gather_inputs(data, samples)?;
-        let outputs = workspace.infer_from_zero(windows, w, batch.x(), batch.shape())?;
+    let (mut batch, mut samples) = (Batch::new(data, at_once), Vec::new());
+    grow("the samples of a batch", &mut samples, at_once)?;
+    for first in (0..layout.samples).step_by(at_once) {
+        samples.clear();
+        samples.extend(first..layout.samples.min(first + at_once));
+        batch.gather_inputs(data, &samples)?;
+        let outputs = workspace.infer_from_zero(windows, w, batch.x(), batch.shape());
+        let outputs = outputs.map_err(|error| batch.in_data(data, per_step, error))?;
         batch.write_output(per_step, width, outputs, y);
     }
     Ok(())
