@@ -140,6 +140,12 @@ laws! {
     Descends: "a step in one pass is the update, added",
     /// Optimizers: updates along a constant gradient point against it.
     Downhill: "an optimizer steps downhill",
+    /// Optimizers: parameters of a gradient of zero keep their size, or shrink by weight decay.
+    Shrinks: "without a gradient an optimizer does not make the parameters grow",
+    /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some steps only.
+    Applies: "not every step of finite gradients is skipped",
+    /// Transforms: rates, factors of clips and averages, as monitors and trainers read them.
+    TrueReports: "reported rates, factors and averages are those of the updates",
     /// Transforms with a given formula.
     Formula: "each update is that of the formula",
     /// Transforms: all memory is the state slice.

@@ -27,7 +27,7 @@
 //! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak narrower than the search is found |
 //! | [`loss_laws`] | the gradient in `f64` to 1e-11, masks, weights, parts, errors of invalid calls | a gradient is more accurate than 1e-3 in `f32`: rounding errors of the loss's own sums are as large |
 //! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, gates | a moment that depends on a few entries is right (heavy tails); that a fact holds that is not stated |
-//! | [`transform_laws`] | memory, frozen blocks, both formats, downhill steps, a given formula | the update is that of a paper, without a given formula; that it converges |
+//! | [`transform_laws`] | memory, frozen blocks, both formats, skipped and downhill steps, reported rates and averages, a given formula | the update is that of a paper, without a given formula; that it converges |
 //! | [`monitor_laws`] | no event makes it panic, and it receives the same alone and composed | its report is right, since its meaning is not known |
 //! | [`cell_laws`] | the laws of layers at 8 sizes, single steps, the values that monitors receive | a declared activation that grows is the one used: a factor of the cell can hide it |
 //! | [`layer_laws`] | the gradients in `f64` to 1e-11 of ‖c‖‖J v‖, in `f32` to 1e-3, memory, rows, modes | forward is the formula of a paper: the laws compare a layer with itself; that larger sizes behave alike, unless given as `shapes:`; that a mask differs from step to step of a sequence, which may share it |

@@ -11,6 +11,7 @@ mod layers;
 mod losses;
 mod monitors;
 mod own_layers;
+mod reported;
 mod transforms;
 
 use chainrule::testing::{Evidence, Law, Violations};
@@ -67,6 +68,7 @@ fn catalogue() -> Vec<Entry> {
         losses::entries(),
         initializers::entries(),
         transforms::entries(),
+        reported::entries(),
         monitors::entries(),
         cells::entries(),
         layers::entries(),
