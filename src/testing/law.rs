@@ -257,11 +257,28 @@ pub(super) struct Trial {
     seed: u64,
     violations: Vec<Violation>,
     worst: Vec<(Law, &'static str, f64, f64)>,
+    /// The laws that are not tested.
+    excepted: Vec<Law>,
 }
 
 impl Trial {
     pub(super) fn new(subject: impl Into<String>, seed: u64) -> Self {
-        Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new() }
+        Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new(), excepted: Vec::new() }
+    }
+
+    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws.
+    pub(super) fn except(mut self, excepted: &[Law]) -> Self {
+        if !excepted.is_empty() {
+            let names: Vec<String> = excepted.iter().map(|law| format!("{law:?}")).collect();
+            self.subject = format!("{} (not tested: {})", self.subject, names.join(", "));
+        }
+        self.excepted = excepted.to_vec();
+        self
+    }
+
+    /// Whether `law` is not tested.
+    pub(super) fn excepts(&self, law: Law) -> bool {
+        self.excepted.contains(&law)
     }
 
     /// Whether an example of a broken `law` was noted. Further examples are then not needed.
@@ -278,7 +295,7 @@ impl Trial {
         found: impl Into<String>,
         input: impl Into<String>,
     ) {
-        if !self.broken(law) {
+        if !self.broken(law) && !self.excepts(law) {
             let (place, expected, found, input) = (place.into(), expected.into(), found.into(), input.into());
             self.violations.push(Violation { law, place, expected, found, input });
         }
@@ -296,7 +313,7 @@ impl Trial {
     }
 
     pub(super) fn verdict(self) -> Result<Evidence, Violations> {
-        let Trial { subject, seed, violations, worst } = self;
+        let Trial { subject, seed, violations, worst, .. } = self;
         if violations.is_empty() {
             Ok(Evidence { subject, seed, worst })
         } else {

@@ -68,7 +68,7 @@ use caught::caught;
 pub use cell::cell_laws;
 pub use initializer::initializer_laws;
 pub use law::{Evidence, Law, Violation, Violations};
-pub use layer::{Layers, layer_laws, layer_laws_at, layer_laws_with};
+pub use layer::{LayerCases, Layers, layer_laws, layer_laws_at, layer_laws_with};
 pub use loss::{Losses, loss_laws};
 pub use monitor::monitor_laws;
 pub use transform::{Formula, Transforms, transform_laws};

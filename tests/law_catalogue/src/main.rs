@@ -12,6 +12,7 @@ mod losses;
 mod monitors;
 mod own_layers;
 mod reported;
+mod told;
 mod transforms;
 
 use chainrule::testing::{Evidence, Law, Violations};
@@ -74,6 +75,7 @@ fn catalogue() -> Vec<Entry> {
         layers::entries(),
         own_layers::entries(),
         buffered::entries(),
+        told::entries(),
     ]
     .into_iter()
     .flatten()

@@ -17,8 +17,8 @@ use chainrule::{
     },
     recurrent::Lstm,
     testing::{
-        Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws, layer_laws,
-        layer_laws_at, layer_laws_with, loss_laws, measure_derivative, monitor_laws,
+        Dual, Law, LayerCases, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws,
+        layer_laws, layer_laws_at, layer_laws_with, loss_laws, measure_derivative, monitor_laws,
         strategies::{
             Limits, OwnedBatchShape, TargetKind, around, batch_shapes, cases, cases_around, chains_around, lengths,
             loss_cases, losses, networks, optimizers, transforms, values, widths,
@@ -105,7 +105,12 @@ pub fn entries() -> Vec<Entry> {
                     let shape = [chainrule::BatchShape::sequences(2, 5)];
                     let kept = layer_laws(layers, seed).is_ok()
                         && layer_laws_at(layers, &shape, seed).is_ok()
-                        && layer_laws_with(layers, &shape, &|z| z.floor(), seed).is_ok();
+                        && layer_laws_with(
+                            layers,
+                            LayerCases { shapes: &shape, inputs: &|z| z.floor(), ..LayerCases::default() },
+                            seed,
+                        )
+                        .is_ok();
                     ensure(kept, || format!("a lawful layer is accused with seed {seed}"))
                 }
             },
