@@ -11,6 +11,7 @@ mod layers;
 mod losses;
 mod monitors;
 mod own_layers;
+mod probabilities;
 mod reported;
 mod told;
 mod transforms;
@@ -76,6 +77,7 @@ fn catalogue() -> Vec<Entry> {
         own_layers::entries(),
         buffered::entries(),
         told::entries(),
+        probabilities::entries(),
     ]
     .into_iter()
     .flatten()
