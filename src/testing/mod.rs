@@ -68,7 +68,7 @@ mod transform;
 pub use crate::math::dual::Dual;
 pub use activation::activation_laws;
 pub use bounds::{Measured, measure_derivative};
-use caught::caught;
+use caught::{answers, caught, ignored, judged};
 pub use cell::cell_laws;
 pub use initializer::initializer_laws;
 pub use law::{Evidence, Law, Violation, Violations};

@@ -22,7 +22,7 @@ pub(super) use draw::{draw, unequal};
 use pass::{Asked, Given, Results, run};
 
 use super::{
-    Evidence, Law, Violations,
+    Evidence, Law, Violations, caught, judged,
     law::{Trial, summary},
 };
 use crate::{
@@ -169,10 +169,13 @@ pub fn layer_laws_at(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64) -
 /// As [`layer_laws`].
 #[inline]
 pub fn layer_laws_with(layers: Layers<'_>, cases: LayerCases<'_>, seed: u64) -> Result<Evidence, Violations> {
-    let mut trial = Trial::new(summary(layers.double), seed).except(cases.except);
-    let suite = Suite::new(layers, seed, "", &mut trial);
-    Suite { admit: cases.inputs, admit_w: cases.parameters, ..suite }.run(cases.shapes, Rows::Many);
-    trial.verdict()
+    let subject = caught(|| summary(layers.double)).unwrap_or_else(|_| "a layer".into());
+    judged(Trial::new(subject, seed).except(cases.except), |trial| {
+        if facts::describes(layers.double, trial) {
+            let suite = Suite::new(layers, seed, "", trial);
+            Suite { admit: cases.inputs, admit_w: cases.parameters, ..suite }.run(cases.shapes, Rows::Many);
+        }
+    })
 }
 
 /// The batch sizes with which a layer is tried.
@@ -344,7 +347,8 @@ impl Suite<'_, '_> {
             }
             Err(error) => {
                 let place = format!("{}f64, initialize", self.label);
-                self.trial.breaks(law_of(&error), place, "first values of the parameters", error, "");
+                let law = if error.starts_with("a panic") { Law::NoPanic } else { Law::Refuses };
+                self.trial.breaks(law, place, "first values of the parameters", error, "");
                 None
             }
         }

@@ -8,7 +8,7 @@ mod rows;
 use case::{Case, Outputs, Targets};
 
 use super::{
-    Dual, Evidence, Law, Violations,
+    Dual, Evidence, Law, Violations, answers, ignored, judged,
     law::{Trial, beyond, number, subject},
 };
 use crate::{
@@ -126,11 +126,25 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
 /// As [`loss_laws`].
 #[inline]
 pub fn loss_laws_with(losses: Losses<'_>, cases: LossCases<'_>, seed: u64) -> Result<Evidence, Violations> {
-    let mut trial = Trial::new(subject(losses.double), seed).except(cases.except);
-    let admit = cases.outputs;
+    judged(Trial::new(subject(losses.double), seed).except(cases.except), |trial| {
+        let loss = losses.double;
+        let questions: [(&str, &dyn Fn()); 3] = [
+            ("reduction", &|| ignored(loss.reduction())),
+            ("minimum_at_target", &|| ignored(loss.minimum_at_target())),
+            ("target_width", &|| ignored(loss.target_width(3))),
+        ];
+        if answers(trial, "", &questions) {
+            every_target(losses, cases.outputs, seed, trial);
+        }
+    })
+}
+
+/// Tests all laws of a loss with every kind of target that it accepts. `admit` converts numbers to valid outputs.
+#[inline]
+fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial: &mut Trial) {
     let mut kinds = 0;
     for targets in Targets::ALL {
-        let mut suite = Suite { losses, targets, admit, unit: 0.0, seed, trial: &mut trial };
+        let mut suite = Suite { losses, targets, admit, unit: 0.0, seed, trial: &mut *trial };
         // A loss may support only one kind of target, or one width.
         let sizes: Vec<_> = SIZES.into_iter().filter(|&size| suite.takes(size)).collect();
         let Some(&[_, widest]) = sizes.last() else { continue };
@@ -156,7 +170,6 @@ pub fn loss_laws_with(losses: Losses<'_>, cases: LossCases<'_>, seed: u64) -> Re
         let place = "classes and values, of widths from 1 to 33";
         trial.breaks(Law::Refuses, place, "at least one that it takes", "it refuses all", "");
     }
-    trial.verdict()
 }
 
 struct Suite<'a, 't> {

@@ -229,7 +229,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
             Ok((transform, state)) => Some(Run { transform, blocks, state, w, recorded: false, applied: false }),
             Err(found) => {
                 let place = format!("{}, validate and init_state", self.name);
-                self.trial.breaks(Law::Refuses, place, "a transform for these blocks", found, "");
+                let law = if found.starts_with("a panic") { Law::NoPanic } else { Law::Refuses };
+                self.trial.breaks(law, place, "a transform for these blocks", found, "");
                 None
             }
         }
@@ -239,18 +240,18 @@ impl<T: Scalar> Suite<'_, '_, T> {
     /// violation. Before the last step of every [`EPOCH`] steps the transform receives a metric, such as a validation
     /// loss.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
-        let found = match caught(|| {
+        let (law, found) = match caught(|| {
             if step % EPOCH == EPOCH - 1 {
                 run.transform.on_metric(&run.blocks, metric(step), &mut run.state);
             }
             run.step(gradient, step)
         }) {
             Ok(Ok(update)) => return Some(update),
-            Ok(Err(error)) => format!("{error}"),
-            Err(panic) => panic,
+            Ok(Err(error)) => (Law::Refuses, format!("{error}")),
+            Err(panic) => (Law::NoPanic, panic),
         };
         let place = format!("{}, step {step}", self.name);
-        self.trial.breaks(Law::NoPanic, place, "an update", found, format!("gradient {}", listed(gradient)));
+        self.trial.breaks(law, place, "an update", found, format!("gradient {}", listed(gradient)));
         None
     }
 

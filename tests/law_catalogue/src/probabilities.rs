@@ -18,6 +18,7 @@ enum Kind {
     // Wrong.
     SecondTermForgotten,
     GradientOfLogits,
+    PanicsInReduction,
 }
 
 use Kind::*;
@@ -31,7 +32,7 @@ impl Kind {
         let slope = if p == t { T::zero() } else { (p - t) / (p * (one - p)) };
         match self {
             CrossEntropy => [cross, slope],
-            Squared => [(p - t) * (p - t), (p - t) * scalar(2.0)],
+            Squared | PanicsInReduction => [(p - t) * (p - t), (p - t) * scalar(2.0)],
             // The entropy of p relative to t, for t from 0.05 to 0.95.
             Reversed => {
                 let t = t * scalar(0.9) + scalar(0.05);
@@ -93,6 +94,7 @@ impl<T: Scalar> Loss<T> for Kind {
     }
 
     fn reduction(&self) -> Reduction {
+        assert!(*self != PanicsInReduction, "neither sum nor mean");
         Reduction::Sum
     }
 
@@ -118,8 +120,10 @@ pub fn entries() -> Vec<Entry> {
     let rights = [CrossEntropy, Squared, Reversed];
     let mut all: Vec<Entry> =
         rights.into_iter().map(|kind| Entry::right(format!("loss/of_probabilities_{kind:?}"), judge(kind))).collect();
-    for kind in [SecondTermForgotten, GradientOfLogits] {
-        all.push(Entry::wrong(format!("loss/of_probabilities_{kind:?}"), Law::Derivative, judge(kind)));
+    for (kind, law) in
+        [(SecondTermForgotten, Law::Derivative), (GradientOfLogits, Law::Derivative), (PanicsInReduction, Law::NoPanic)]
+    {
+        all.push(Entry::wrong(format!("loss/of_probabilities_{kind:?}"), law, judge(kind)));
     }
     all
 }

@@ -43,6 +43,8 @@ enum Kind {
     NormBefore,
     ScheduleOneLate,
     ScheduleOfOne,
+    PanicsAtFirst,
+    RefusesLate,
 }
 
 use Kind::*;
@@ -97,6 +99,7 @@ impl<T: Scalar> GradientTransform<T> for Built {
     }
 
     fn init_state(&self, _: &Blocks, w: &[T], state: &mut [T]) {
+        assert!(self.kind != PanicsAtFirst, "no state");
         if matches!(self.kind, SlowWeights) || (self.averages() && self.kind != AverageFromZero) {
             state[..w.len()].copy_from_slice(w);
         }
@@ -108,6 +111,9 @@ impl<T: Scalar> GradientTransform<T> for Built {
         let single = T::epsilon() > scalar(1e-10);
         let finite = g.iter().all(|g| g.is_finite());
         self.steps += 1;
+        if kind == RefusesLate && step == 700 {
+            return Err(Error::Empty { what: "the rest" });
+        }
         let skips = match kind {
             SkipsAll => finite,
             SkipsFinite => finite,
@@ -260,7 +266,7 @@ pub fn entries() -> Vec<Entry> {
         (NormClip, CLIP),
         (NoRateAtFirst, &[Law::RestsAtZero]),
     ];
-    let wrongs: [(Kind, &[Law], Law); 19] = [
+    let wrongs: [(Kind, &[Law], Law); 21] = [
         (SkipsAll, &[], Law::Downhill),
         (SkipsFinite, &[], Law::Applies),
         (SkipsInSingle, &[], Law::Precision),
@@ -280,6 +286,8 @@ pub fn entries() -> Vec<Entry> {
         (NormBefore, CLIP, Law::TrueReports),
         (ScheduleOneLate, &[Law::Scales], Law::TrueReports),
         (ScheduleOfOne, &[Law::Scales], Law::TrueReports),
+        (PanicsAtFirst, &[], Law::NoPanic),
+        (RefusesLate, &[], Law::Refuses),
     ];
     let right = rights.into_iter().map(|(kind, of)| Entry::right(format!("reported/{kind:?}"), judge(kind, of)));
     let wrong =

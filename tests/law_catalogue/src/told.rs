@@ -3,7 +3,7 @@
 use crate::{Entry, Verdict};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
-    layer::{Backward, Dims, DropoutKey, Forward, MemorySizes, Samples},
+    layer::{Backward, Dims, DropoutKey, Forward, LayerSpec, MemorySizes, Samples},
     monitor::Factor,
     rand_core::Rng,
     random::{generator, uniform},
@@ -46,6 +46,9 @@ enum Kind {
     SharedScratch,
     FixedGenerator,
     EqualRows,
+    PanicsInBound,
+    PanicsInSpec,
+    RefusesToInitialize,
 }
 
 use Kind::*;
@@ -147,6 +150,9 @@ impl<T: Scalar> Layer<T> for Told {
     }
 
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
+        if self.kind == RefusesToInitialize {
+            return Err(Error::Empty { what: "the layer" });
+        }
         let mut fixed = generator(42);
         for i in 0..w.len() {
             let (row, column) = (i / WIDTH, i % WIDTH);
@@ -163,11 +169,17 @@ impl<T: Scalar> Layer<T> for Told {
         Ok(())
     }
 
+    fn spec(&self) -> LayerSpec {
+        assert!(self.kind != PanicsInSpec, "no settings");
+        LayerSpec::Custom { kind: "Told".into(), dims: Layer::<T>::dims(self), settings: String::new() }
+    }
+
     fn samples(&self) -> Samples {
         if matches!(self.kind, SumOfBatch | SumOfBatchBoundedByTwo) { Samples::Coupled } else { Samples::Independent }
     }
 
     fn gain_bound(&self, _: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        assert!(self.kind != PanicsInBound, "no bound");
         match self.kind {
             Doubled | HalvedInTraining | EvaluationUnbounded => Some(2.0 + 1e-9),
             CubeBounded => Some(100.0),
@@ -396,6 +408,9 @@ pub fn entries() -> Vec<Entry> {
         (SharedScratch, Law::Repeatable),
         (FixedGenerator, Law::Seeded),
         (EqualRows, Law::Distinct),
+        (PanicsInBound, Law::NoPanic),
+        (PanicsInSpec, Law::NoPanic),
+        (RefusesToInitialize, Law::Refuses),
     ] {
         all.push(Entry::wrong(format!("layer/told_{kind:?}"), law, judge(kind)));
     }
