@@ -106,12 +106,12 @@ impl Suite<'_, '_> {
         }
         if wrong.is_empty() {
             let mut moved = |parts: &[usize]| outputs(&|seed| key(usual, at(seed, parts), false));
-            for first in 0..PARTS.len() {
-                for second in first + 1..PARTS.len() {
+            for (first, name_of_first) in PARTS.iter().enumerate() {
+                for (second, name_of_second) in PARTS.iter().enumerate().skip(first + 1) {
                     let Some(one) = moved(&[first]) else { return };
                     let (Some(other), Some(both)) = (moved(&[second]), moved(&[first, second])) else { return };
                     if one == other || both == plain {
-                        let parts = format!("each {} with each {}", PARTS[first], PARTS[second]);
+                        let parts = format!("each {name_of_first} with each {name_of_second}");
                         wrong.push((parts, "masks of their own", "those of others, as of a sum of the two"));
                     }
                 }

@@ -48,12 +48,12 @@ impl Suite<'_, '_> {
             let place = format!("{}, inputs × {size}: y[{i}]", self.at("f32", asked.shape));
             let expected = format!("{}, as in f64", number(double.y[i]));
             self.trial.breaks(Law::Extremes, place, expected, number(single.y[i].into()), "");
-        } else if let Some(i) = double.y.iter().position(|y| y.is_infinite()) {
-            if let Some(last) = self.last_finite(given, asked, i).filter(|last| last.abs() < HUGE) {
-                let place = format!("{}, inputs × {size}: y[{i}]", self.at("f64", asked.shape));
-                let expected = format!("a finite value, as it is {} at inputs just below", number(last));
-                self.trial.breaks(Law::Extremes, place, expected, number(double.y[i]), "");
-            }
+        } else if let Some(i) = double.y.iter().position(|y| y.is_infinite())
+            && let Some(last) = self.last_finite(given, asked, i).filter(|last| last.abs() < HUGE)
+        {
+            let place = format!("{}, inputs × {size}: y[{i}]", self.at("f64", asked.shape));
+            let expected = format!("a finite value, as it is {} at inputs just below", number(last));
+            self.trial.breaks(Law::Extremes, place, expected, number(double.y[i]), "");
         }
         double.y.iter().all(|y| y.is_finite()) && single.y.iter().all(|y| y.is_finite())
     }

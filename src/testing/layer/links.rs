@@ -59,8 +59,8 @@ impl Suite<'_, '_> {
         Some(reported)
     }
 
-    /// Tests the reports of the only link of a layer without parts, called `path`: one forward, of input and output, and
-    /// one backward, of their gradients, with the bits of the pass.
+    /// Tests the reports of the only link of a layer without parts, called `path`, to the bit: one forward, of input and
+    /// output, and one backward, of their gradients.
     #[inline]
     fn leaf_reports(&mut self, path: &str, given: &Given<f64>, results: &Results<f64>) {
         for (backward, way, names, values) in [
@@ -84,8 +84,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that the decades of a chain of layers with one link each add up to those of the whole chain: no part is
-    /// run twice, left out, or given another gradient than the next part left.
+    /// Tests that the decades of a chain of layers with one link each add up to those of the whole chain. No part is
+    /// then run twice, left out, or given another gradient than the next part left.
     #[inline]
     fn chain_decades(
         &mut self,

@@ -44,7 +44,7 @@ use core::convert::identity;
 /// use chainrule::{activation::Tanh, layer::{Embedding, Sequential}, recurrent::Lstm};
 /// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm::new()).activation(Tanh).build().unwrap());
 /// chainrule::layer_laws!(indices, Embedding::new(5, 2), inputs: |z: f64| z.abs().floor().min(4.0));
-/// chainrule::layer_laws!(positive, Sequential::input(2).linear(2).build().unwrap(), parameters: |w: f64| w.abs() + 0.1);
+/// chainrule::layer_laws!(positive, Sequential::input(2).linear(2).build().unwrap(), parameters: |w: f64| w.abs());
 /// chainrule::layer_laws!(unbounded, Sequential::input(2).linear(2).build().unwrap(), except: [GainBound]);
 /// ```
 #[macro_export]

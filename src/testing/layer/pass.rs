@@ -128,7 +128,7 @@ pub(in crate::testing) struct Heard<T> {
 }
 
 impl<T: Scalar> Results<T> {
-    /// Returns the name and the values of every result but the reports: output, final state, and the gradients of input,
+    /// Returns the name and the values of every result but reports: output, final state, and the gradients of input,
     /// initial state and parameters.
     #[inline]
     pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {

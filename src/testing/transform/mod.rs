@@ -111,8 +111,8 @@ const OFF: usize = 7;
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite.
-/// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: for the
-///   updates u of a constant gradient g and v of −g, from the same parameters, the sum of ⟨u − v, g⟩ over a run is
+/// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill. From the same
+///   parameters, a constant gradient g gives the updates u, and −g gives v. The sum of ⟨u − v, g⟩ over a run is
 ///   negative. The update of a skipped step is 0. A transform of another stage can promise it by [`Law::Downhill`].
 /// * Without a gradient an optimizer does not make the parameters grow, as weight decay of the wrong sign does.
 /// * Not all steps of finite gradients are skipped.
@@ -236,9 +236,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Runs step number `step`, and returns its update, which is 0 if the step is skipped. `None` after a panic or an error, which is noted as a
-    /// violation. Before the last step of every [`EPOCH`] steps the transform receives a metric, such as a validation
-    /// loss.
+    /// Runs step number `step`, and returns its update, which is 0 if the step is skipped. `None` after a panic or an
+    /// error, which is noted as a violation. Before the last step of every [`EPOCH`] steps the transform receives a
+    /// metric, such as a validation loss.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
         let (law, found) = match caught(|| {
             if step % EPOCH == EPOCH - 1 {

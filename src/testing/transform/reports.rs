@@ -122,10 +122,10 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 self.untrue("clip_factor()", format!("{}, by the update", number(expected)), found);
             }
         }
-        if let Some(found) = run.transform.clipped_norm().filter(|_| norm.is_finite()) {
-            if beyond((found - norm).abs(), allowed * norm) {
-                self.untrue("clipped_norm()", format!("{}, by the update", number(norm)), found);
-            }
+        if let Some(found) = run.transform.clipped_norm().filter(|_| norm.is_finite())
+            && beyond((found - norm).abs(), allowed * norm)
+        {
+            self.untrue("clipped_norm()", format!("{}, by the update", number(norm)), found);
         }
     }
 
