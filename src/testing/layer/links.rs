@@ -59,8 +59,8 @@ impl Suite<'_, '_> {
         Some(reported)
     }
 
-    /// Tests the reports of the only link of a layer without parts, called `path`, to the bit: one forward, of input and
-    /// output, and one backward, of their gradients.
+    /// Tests the reports of the only link of a layer without parts, called `path`, to the bit: one forward, of input
+    /// and output, and one backward, of their gradients.
     #[inline]
     fn leaf_reports(&mut self, path: &str, given: &Given<f64>, results: &Results<f64>) {
         for (backward, way, names, values) in [
