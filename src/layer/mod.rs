@@ -171,6 +171,8 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// * `backward` writes all of `dx` and **adds** to `dw`.
 /// * Both passes read only values that were given or written before.
 /// * The blocks tile the parameters exactly.
+/// * Each link is reported once in each pass, with the values of the pass. A leaf without a link to report has
+///   the structure `Structure::LEAF.links(&[])`.
 /// * Every method returns the same answer each time.
 ///
 /// [`layer_laws!`](crate::layer_laws) tests them. A network or workspace with a layer that breaks a

@@ -23,6 +23,21 @@ impl StateLayout {
         layout.add(network, "").map(|()| layout)
     }
 
+    /// Creates the layout of pieces of these `widths`.
+    pub(crate) fn pieces(widths: &[usize]) -> Self {
+        StateLayout(widths.to_vec())
+    }
+
+    /// Returns the state of sample number `sample` of a batch, whose whole state is `from`.
+    pub(crate) fn of_sample<T: Copy>(&self, from: &[T], sample: usize) -> Vec<T> {
+        let (batch, mut start, mut own) = (from.len() / self.0.iter().sum::<usize>().max(1), 0, Vec::new());
+        for width in &self.0 {
+            own.extend_from_slice(&from[start + width * sample..][..*width]);
+            start += width * batch;
+        }
+        own
+    }
+
     fn add<T: Scalar>(&mut self, layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
         let state = layer.memory(BatchShape::batch(1), Mode::Infer).state;
         match layer.spec() {

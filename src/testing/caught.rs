@@ -1,6 +1,31 @@
 //! Converts panics in the code under test to violations.
 
-use alloc::string::String;
+use super::{Evidence, Law, Violations, law::Trial};
+use alloc::{format, string::String};
+
+/// Runs a suite with the findings of `trial`, and returns its verdict. A panic that the suite does not report by itself
+/// is noted as a violation of [`Law::NoPanic`].
+pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result<Evidence, Violations> {
+    if let Err(panic) = caught(|| suite(&mut trial)) {
+        trial.breaks(Law::NoPanic, "a method beside the passes", "an answer", panic, "");
+    }
+    trial.verdict()
+}
+
+/// Ignores an answer: only the call matters.
+pub(super) fn ignored<T>(_: T) {}
+
+/// Calls methods that describe an implementation, each given by its name and a call. Returns whether none panics; the
+/// first panic is noted as a violation, with `label` and the method's name as its place.
+pub(super) fn answers(trial: &mut Trial, label: &str, questions: &[(&str, &dyn Fn())]) -> bool {
+    for (name, ask) in questions {
+        if let Err(panic) = caught(ask) {
+            trial.breaks(Law::NoPanic, format!("{label}{name}()"), "an answer", panic, "");
+            return false;
+        }
+    }
+    true
+}
 
 /// Returns the result of `body`, or `a panic: ` with the message of its panic, which is not printed.
 #[cfg(feature = "std")]

@@ -7,7 +7,9 @@ use chainrule::{
     activation::{Gelu, Tanh},
     layer::{Backward, Dims, Forward, Sequential},
     loss::{Loss, MeanSquaredError, Reduction, Target},
-    math, scalar,
+    math,
+    monitor::Factor,
+    scalar,
     testing::{
         Evidence, Formula, Layers, Losses, Transforms, Violations, activation_laws, layer_laws, loss_laws,
         transform_laws,
@@ -70,6 +72,7 @@ impl<T: Scalar> Layer<T> for Twice {
         }
         pass.y.iter_mut().zip(pass.x).for_each(|(y, &x)| *y = x + x);
         pass.y[0] = first + first;
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
     fn backward(&self, _: &[T], pass: Backward<'_, T>) {
         let Some(dx) = pass.dx else { return };
@@ -80,6 +83,7 @@ impl<T: Scalar> Layer<T> for Twice {
                 Twice::Remembers(_) => pass.dy[i] + pass.dy[i],
             };
         }
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
     }
 }
 

@@ -3,7 +3,7 @@
 mod shown;
 
 use super::{
-    Evidence, Law, Layers, Violations,
+    Evidence, Law, Layers, Violations, answers, ignored, judged,
     law::{Trial, subject},
     layer::{Rows, try_adjoint, try_layer},
 };
@@ -60,18 +60,30 @@ const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 /// The gradient of a bias is that of its pre-activation. So the mistake is in the line that writes the forget gate's
 /// `z`.
 pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
-    let mut trial = Trial::new(subject(cell), seed);
-    facts(cell, &mut trial);
+    judged(Trial::new(subject(cell), seed), |trial| cell_suite(cell, seed, trial))
+}
+
+fn cell_suite<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
+    let questions: [(&str, &dyn Fn()); 4] = [
+        ("gates", &|| ignored(cell.gates())),
+        ("products", &|| ignored(cell.products())),
+        ("sizes", &|| ignored(cell.sizes())),
+        ("activation", &|| (0..cell.gates().len()).for_each(|gate| ignored(cell.activation(gate)))),
+    ];
+    if !answers(trial, "", &questions) {
+        return;
+    }
+    facts(cell, trial);
     if !trial.broken(Law::CellFacts) {
-        shown::shown(cell, seed, &mut trial);
+        shown::shown(cell, seed, trial);
         for (i, (inputs, hidden)) in WIDTHS.into_iter().enumerate() {
             let layer = Recurrent::new(inputs, hidden, cell.clone());
             let label = format!("inputs: {inputs}, units: {hidden}, ");
             // A cell does not know the number of rows, so one width is enough to test their remainders.
             let rows = if i == 0 { Rows::Many } else { Rows::Few };
-            try_layer(Layers::of(&layer), &[], rows, seed, &label, &mut trial);
+            try_layer(Layers::of(&layer), &[], rows, seed, &label, trial);
             if [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| trial.broken(law)) {
-                return trial.verdict();
+                return;
             }
         }
         // A cell does not know whether there are biases.
@@ -80,11 +92,10 @@ pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
             let without = with.clone().without_bias();
             for (layer, bias) in [(with, ""), (without, " without biases")] {
                 let label = format!("inputs: {inputs}, units: {hidden}{bias}, ");
-                try_adjoint(Layers::of(&layer), seed, &label, &mut trial);
+                try_adjoint(Layers::of(&layer), seed, &label, trial);
             }
         }
     }
-    trial.verdict()
 }
 
 fn facts<C: Cell>(cell: &C, trial: &mut Trial) {

@@ -3,19 +3,37 @@
 use super::{Asked, Given, Suite};
 use crate::{
     batch_shape::BatchShape,
-    layer::{DropoutKey, Mode, Samples},
+    layer::{DropoutKey, Layer, Mode, Samples},
+    scalar::Scalar,
     testing::Law,
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// The number of seeds to try: with one, masks of few values can be equal by chance.
 const SEEDS: u64 = 8;
 
+/// The parts of the key of a mask, as the indices of [`key`].
+const PARTS: [&str; 4] = ["seed", "step", "first sample", "place of the layer"];
+
+/// Returns the settings of a pass whose key has the values `at` of [`PARTS`]; `off` draws no masks.
+fn key(usual: Asked<'static>, at: [u64; 4], off: bool) -> Asked<'static> {
+    let [seed, step, sample, place] = at;
+    let dropout = DropoutKey { off, ..DropoutKey::new(seed, step).from_sample(sample as usize) };
+    Asked { dropout, place: place as usize, ..usual }
+}
+
 impl Suite<'_, '_> {
-    /// Tests that dropout masks differ by seed, step, sample and place of the layer, and that evaluation has none.
+    /// Tests, in both formats, that dropout masks differ by seed, step, sample and place of the layer, and that
+    /// evaluation and [`DropoutKey::off`] have none.
     #[inline]
     pub(super) fn dropout_key(&mut self) {
-        let (layer, shape) = (self.layers.double, BatchShape::sequences(16, 2));
+        self.masks(self.layers.double, "f64");
+        self.masks(self.layers.single, "f32");
+    }
+
+    /// Tests the masks in the scalar called `name`. A layer whose outputs depend on no part of the key has none.
+    fn masks<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
+        let shape = BatchShape::sequences(16, 2);
         if layer.samples() != Samples::Independent {
             return;
         }
@@ -24,46 +42,83 @@ impl Suite<'_, '_> {
         let width = layer.dims().input;
         let x = given.x[..width].repeat(shape.rows());
         let given = Given { x, state: None, d_state: None, ..given };
-        let key = |seed: u64| DropoutKey::new(seed, 1);
         let usual = Asked { backward: false, ..Asked::new(shape) };
-        let mut outputs = |asked: &dyn Fn(u64) -> Asked<'static>| -> Option<Vec<Vec<f64>>> {
-            (0..SEEDS).map(|seed| self.pass(layer, "f64", &given, &asked(seed)).map(|results| results.y)).collect()
+        let mut outputs = |asked: &dyn Fn(u64) -> Asked<'static>| -> Option<Vec<Vec<T>>> {
+            (0..SEEDS).map(|seed| self.pass(layer, name, &given, &asked(seed)).map(|results| results.y)).collect()
         };
-        let Some(plain) = outputs(&|seed| Asked { dropout: key(seed), ..usual }) else { return };
-        let off = |seed| Asked { dropout: key(seed), mode: Mode::Evaluate, ..usual };
-        let Some(evaluated) = outputs(&off) else { return };
-        let noisy = |outputs: &[Vec<f64>]| outputs.iter().any(|y| *y != outputs[0]);
-        if plain == evaluated && !noisy(&plain) {
+        // Seeds, steps, samples and places are even, so that a sum and an exclusive or of two of them differ alike.
+        let at = |seed: u64, moved: &[usize]| {
+            let mut at = [2 * seed, 2, 0, 0];
+            moved.iter().for_each(|&part| at[part] += 1);
+            at
+        };
+        let Some(plain) = outputs(&|seed| key(usual, at(seed, &[]), false)) else { return };
+        let Some(evaluated) = outputs(&|seed| Asked { mode: Mode::Evaluate, ..key(usual, at(seed, &[]), false) })
+        else {
+            return;
+        };
+        let Some(off) = outputs(&|seed| key(usual, [2 * seed, seed, 16 * seed, seed % 4], true)) else { return };
+        let alone: Option<Vec<_>> = (0..PARTS.len())
+            .map(|part| {
+                // Samples of the whole batch are other ones.
+                let by = if part == 2 { 1000 } else { 1 };
+                let moved = |seed| {
+                    let mut at = at(seed, &[]);
+                    at[part] += by;
+                    at
+                };
+                outputs(&|seed| key(usual, moved(seed), false))
+            })
+            .collect();
+        let Some(alone) = alone else { return };
+        let noisy = |outputs: &[Vec<T>]| outputs.iter().any(|y| *y != outputs[0]);
+        let after = layer.output_shape(shape);
+        // Of the last step: noise of a state has nothing to act on before.
+        let row = |y: &[T], sample: usize| {
+            y[after.row(after.steps - 1, sample) * layer.dims().output..][..layer.dims().output].to_vec()
+        };
+        let shared = |y: &Vec<T>| (1..shape.batch).all(|sample| row(y, sample) == row(y, 0));
+        let masked = noisy(&plain)
+            || noisy(&evaluated)
+            || noisy(&off)
+            || alone.iter().any(|others| *others != plain)
+            || !plain.iter().chain(&off).all(shared);
+        if !masked {
             return;
         }
-        let step = |seed| Asked { dropout: DropoutKey::new(seed, 2), ..usual };
-        let sample = |seed| Asked { dropout: key(seed).from_sample(1000), ..usual };
-        let place = |seed| Asked { dropout: key(seed), place: 3, ..usual };
-        let all: [(&str, &dyn Fn(u64) -> Asked<'static>); 3] =
-            [("step", &step), ("first sample", &sample), ("place of the layer", &place)];
-        let found: Vec<_> = all.iter().map_while(|(what, asked)| Some((*what, outputs(asked)?))).collect();
-        let mut wrong = Vec::new();
-        for (what, others) in found {
-            if others == plain {
-                wrong.push((what, "masks of its own", "those of another"));
+        let mut wrong: Vec<(String, &str, &str)> = Vec::new();
+        for (part, others) in PARTS.iter().zip(&alone).skip(1) {
+            if *others == plain {
+                wrong.push((format!("each {part}"), "masks of its own", "those of another"));
             }
         }
         if noisy(&evaluated) {
-            wrong.push(("pass of evaluation", "no mask", "outputs that depend on the seed"));
+            wrong.push(("each pass of evaluation".into(), "no mask", "outputs that depend on the seed"));
         } else if !noisy(&plain) {
-            wrong.push(("seed", "masks of its own", "those of another"));
+            wrong.push(("each seed".into(), "masks of its own", "those of another"));
         }
-        let after = layer.output_shape(shape);
-        // Of the last step: noise of a state has nothing to act on before.
-        let row = |y: &[f64], sample: usize| {
-            y[after.row(after.steps - 1, sample) * layer.dims().output..][..layer.dims().output].to_vec()
-        };
-        let shared = |y: &Vec<f64>| (1..shape.batch).all(|sample| row(y, sample) == row(y, 0));
+        if noisy(&off) || !off.iter().all(shared) {
+            let found = "outputs that depend on the key";
+            wrong.push(("each pass with `DropoutKey::off`".into(), "no mask", found));
+        }
         if plain.iter().all(shared) {
-            wrong.push(("sample of a batch", "masks of its own", "those of another"));
+            wrong.push(("each sample of a batch".into(), "masks of its own", "those of another"));
+        }
+        if wrong.is_empty() {
+            let mut moved = |parts: &[usize]| outputs(&|seed| key(usual, at(seed, parts), false));
+            for (first, name_of_first) in PARTS.iter().enumerate() {
+                for (second, name_of_second) in PARTS.iter().enumerate().skip(first + 1) {
+                    let Some(one) = moved(&[first]) else { return };
+                    let (Some(other), Some(both)) = (moved(&[second]), moved(&[first, second])) else { return };
+                    if one == other || both == plain {
+                        let parts = format!("each {name_of_first} with each {name_of_second}");
+                        wrong.push((parts, "masks of their own", "those of others, as of a sum of the two"));
+                    }
+                }
+            }
         }
         if let Some((what, expected, found)) = wrong.first() {
-            let place = format!("{}, each {what}", self.at("f64", shape));
+            let place = format!("{}, {what}", self.at(name, shape));
             self.trial.breaks(Law::DropoutKey, place, *expected, *found, "");
         }
     }

@@ -4,10 +4,34 @@ use super::{Suite, described};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Role},
-    layer::Mode,
-    testing::Law,
+    layer::{Layer, Mode},
+    testing::{Law, answers, ignored, law::Trial},
 };
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String, vec, vec::Vec};
+
+/// Whether the methods that describe a layer give answers. A panic is noted as a violation, with the method's name.
+#[inline]
+pub(super) fn describes(layer: &dyn Layer<f64>, trial: &mut Trial) -> bool {
+    let (shape, modes) = (BatchShape::sequences(1, 2), [Mode::Train, Mode::Evaluate, Mode::Infer]);
+    let w = || vec![0.5; layer.dims().parameters];
+    answers(
+        trial,
+        "",
+        &[
+            ("dims", &|| ignored(layer.dims())),
+            ("blocks", &|| layer.blocks(&mut |_| {})),
+            ("memory", &|| modes.into_iter().for_each(|mode| ignored(layer.memory(shape, mode)))),
+            ("output_shape", &|| ignored(layer.output_shape(shape))),
+            ("structure", &|| ignored(layer.structure())),
+            ("samples", &|| ignored(layer.samples())),
+            ("reads_later_steps", &|| ignored(layer.reads_later_steps())),
+            ("hints", &|| ignored(layer.hints())),
+            ("gain_bound", &|| ignored(layer.gain_bound(&w(), shape))),
+            ("state_gain_bounds", &|| ignored(layer.state_gain_bounds(&w(), shape))),
+            ("spec", &|| ignored(layer.spec())),
+        ],
+    )
+}
 
 impl Suite<'_, '_> {
     #[inline]

@@ -2,6 +2,7 @@
 
 use super::Suite;
 use crate::{
+    block::{Block, Role},
     layer::Layer,
     random::generator,
     scalar::{Scalar, to_f64},
@@ -26,6 +27,7 @@ impl Suite<'_, '_> {
     #[inline]
     pub(super) fn initializes(&mut self) {
         let (single, double) = (self.layers.single, self.layers.double);
+        let mut drawn = Vec::new();
         for seed in [self.seed, self.seed.wrapping_add(1)] {
             // A panic or an error is noted by `draw`.
             let Ok(w) = initial(double, seed) else { return };
@@ -44,6 +46,56 @@ impl Suite<'_, '_> {
                 let place = format!("{}initialize with seed {seed}: w[{i}]", self.label);
                 return self.trial.breaks(law, place, expected, format!("{found:?}"), "");
             }
+            drawn.push(w);
+        }
+        self.random_blocks(&drawn);
+    }
+
+    /// Tests the first values of blocks of weights for different seeds, `drawn`. Values that look random differ from
+    /// seed to seed, and no two rows of random numbers are equal.
+    #[inline]
+    fn random_blocks(&mut self, drawn: &[Vec<f64>]) {
+        let weights = self.blocks.iter().filter(|block| matches!(block.role, Role::Weight | Role::Recurrent));
+        for Block { name, range, shape: [rows, columns], .. } in weights {
+            let of = |w: &Vec<f64>| w[range.clone()].to_vec();
+            let Some(first) = drawn.first().map(of) else { return };
+            let place = format!("{}initialize: block `{name}`", self.label);
+            let same = drawn.iter().all(|w| of(w) == first);
+            if same && *rows > 1 && *columns > 1 && scattered(&first) && zigzags(&first) {
+                let (expected, found) = ("other values for another seed", "the same bits for each");
+                return self.trial.breaks(Law::Seeded, place, expected, found, "");
+            }
+            if same || *columns < 2 {
+                continue;
+            }
+            let each: Vec<&[f64]> = first.chunks(*columns).collect();
+            let equal = |&(i, j): &(usize, usize)| each[i] == each[j] && scattered(each[i]);
+            // Of very wide blocks neighbouring rows are compared.
+            let far = if *rows > 64 { 2 } else { *rows };
+            let mut pairs = (0..*rows).flat_map(|i| (i + 1..(i + far).min(*rows)).map(move |j| (i, j)));
+            if let Some((i, j)) = pairs.find(equal) {
+                let found = format!("rows {i} and {j} are equal");
+                return self.trial.breaks(Law::Distinct, place, "rows that differ", found, "");
+            }
         }
     }
+}
+
+/// Whether values rise and fall in turn as random ones do, at half of all inner values or more. Ramps and waves of a
+/// formula do not.
+#[inline]
+fn zigzags(values: &[f64]) -> bool {
+    let turns = values.windows(3).filter(|three| (three[0] < three[1]) != (three[1] < three[2])).count();
+    2 * turns + 2 >= values.len()
+}
+
+/// Whether values look random: none is 0, and at least nine in ten magnitudes differ. Identities, constants, signs and
+/// transforms such as the cosine transform do not.
+#[inline]
+fn scattered(values: &[f64]) -> bool {
+    let mut sizes: Vec<f64> = values.iter().map(|value| value.abs()).collect();
+    sizes.sort_unstable_by(f64::total_cmp);
+    let zero = sizes.first().is_none_or(|&least| least == 0.0);
+    sizes.dedup();
+    !zero && 10 * sizes.len() >= 9 * values.len()
 }

@@ -1,7 +1,16 @@
-//! The law of links: a part reports the same links inside another layer as by itself.
+//! The law of links: a link is reported once in each pass, with the values of the pass, and a part reports the same
+//! links inside another layer as by itself.
 
-use super::{Asked, Suite, draw, run};
-use crate::{batch_shape::BatchShape, layer::Layer, testing::Law};
+use super::{Asked, Given, Results, Suite, draw, run, unequal};
+use crate::{
+    batch_shape::BatchShape,
+    kernel::reduce::norm,
+    layer::{Layer, Structure, StructureKind},
+    testing::{
+        Law,
+        law::{beyond, number},
+    },
+};
 use alloc::{format, vec::Vec};
 
 impl Suite<'_, '_> {
@@ -19,9 +28,15 @@ impl Suite<'_, '_> {
     fn links_of(&mut self, layer: &dyn Layer<f64>, shape: BatchShape<'_>, path: &str) -> Option<Vec<(usize, bool)>> {
         let mut given = draw(layer, shape, self.seed, 7).ok()?;
         self.admit(&mut given.x);
-        let reported = run(layer, &given, &Asked { watched: true, ..Asked::new(shape) }).ok()?.links;
+        self.admit_parameters(&mut given.w);
+        let results = run(layer, &given, &Asked { watched: true, ..Asked::new(shape) }).ok()?;
         let structure = layer.structure();
         let names = structure.link_names(path);
+        if structure.kind() == StructureKind::Leaf && names.len() == 1 {
+            self.leaf_reports(path, &given, &results);
+        }
+        self.chain_decades(path, &structure, &given, &results);
+        let reported = results.links;
         if let Some((link, _)) = reported.iter().find(|(link, _)| *link >= names.len()) {
             let expected = format!("one of its {} links", names.len());
             self.trial.breaks(Law::ReportsLinks, format!("{}`{path}`", self.label), expected, format!("{link}"), "");
@@ -42,5 +57,66 @@ impl Suite<'_, '_> {
             Ok::<(), ()>(())
         });
         Some(reported)
+    }
+
+    /// Tests the reports of the only link of a layer without parts, called `path`, to the bit: one forward, of input
+    /// and output, and one backward, of their gradients.
+    #[inline]
+    fn leaf_reports(&mut self, path: &str, given: &Given<f64>, results: &Results<f64>) {
+        for (backward, way, names, values) in [
+            (false, "forward", ["x", "y"], [&given.x, &results.y]),
+            (true, "backward", ["dy", "dx"], [&given.dy, &results.dx]),
+        ] {
+            let reports: Vec<_> = results.heard.iter().filter(|heard| heard.backward == backward).collect();
+            let place = format!("{}the link of `{path}`, {way}", self.label);
+            let &[report] = &reports[..] else {
+                let (expected, found) = ("one report to a monitor", format!("{} reports", reports.len()));
+                return self.trial.breaks(Law::ReportsLinks, place, expected, found, "");
+            };
+            for ((name, expected), found) in names.into_iter().zip(values).zip(&report.values) {
+                if let Some(i) = unequal(expected, found) {
+                    let place = format!("{place}: {name}[{i}] of the report");
+                    let value = |values: &[f64]| values.get(i).map_or_else(|| "nothing".into(), |&x| number(x));
+                    let (expected, found) = (format!("{}, as in the pass", value(expected)), value(found));
+                    return self.trial.breaks(Law::ReportsLinks, place, expected, found, "");
+                }
+            }
+        }
+    }
+
+    /// Tests that the decades of a chain of layers with one link each add up to those of the whole chain. No part is
+    /// then run twice, left out, or given another gradient than the next part left.
+    #[inline]
+    fn chain_decades(
+        &mut self,
+        path: &str,
+        structure: &Structure<'_, f64>,
+        given: &Given<f64>,
+        results: &Results<f64>,
+    ) {
+        const ROUNDING: f64 = 1e-9;
+        let leaf = |layer: &dyn Layer<f64>| {
+            let structure = layer.structure();
+            structure.kind() == StructureKind::Leaf && structure.link_names("").len() == 1
+        };
+        let parts = structure.parts().count();
+        let simple = structure.own_links() == 0 && structure.parts().all(|(_, layer, _)| leaf(layer));
+        if structure.kind() != StructureKind::Chain || parts == 0 || !simple {
+            return;
+        }
+        let decades = |from: &[f64], to: &[f64]| libm::log10(norm(to) / norm(from));
+        let whole = decades(&given.dy, &results.dx);
+        let backward = results.heard.iter().filter(|heard| heard.backward);
+        let sum: f64 = backward.map(|heard| decades(&heard.values[0], &heard.values[1])).sum();
+        // Links without a report break the law by themselves; a gradient of 0 has no decades.
+        if results.heard.iter().filter(|heard| heard.backward).count() == parts
+            && whole.is_finite()
+            && sum.is_finite()
+            && beyond((whole - sum).abs(), ROUNDING * (1.0 + whole.abs()))
+        {
+            let place = format!("{}the decades of the links of `{path}`, backward", self.label);
+            let expected = format!("{} in all, as from output to input", number(whole));
+            self.trial.breaks(Law::ReportsLinks, place, expected, number(sum), "");
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 mod accuse;
 mod adjoint;
+mod cases;
 mod draw;
 mod dropout;
+mod extremes;
 mod facts;
 mod gain;
 mod initialize;
@@ -14,12 +16,13 @@ mod repeat;
 mod rows;
 mod stepped;
 
+pub use cases::{LayerCases, Layers};
 use draw::described;
 pub(super) use draw::{draw, unequal};
 use pass::{Asked, Given, Results, run};
 
 use super::{
-    Dual, Evidence, Law, Violations,
+    Evidence, Law, Violations, caught, judged,
     law::{Trial, summary},
 };
 use crate::{
@@ -29,54 +32,38 @@ use crate::{
     scalar::{Scalar, scalar},
 };
 use alloc::{format, string::String, vec, vec::Vec};
-use core::{convert::identity, fmt::Debug};
-
-/// One layer in the three scalars that its laws need. In `f32` and `f64` it runs as in training. On dual numbers it
-/// gives the derivative of its output in a direction.
-///
-/// [`layer_laws!`](crate::layer_laws) creates it from one expression. [`Layers::of`] creates it from a layer that is
-/// generic over the scalar.
-#[derive(Clone, Copy, Debug)]
-pub struct Layers<'a> {
-    /// The layer in `f32`.
-    pub single: &'a dyn Layer<f32>,
-    /// The layer in `f64`.
-    pub double: &'a dyn Layer<f64>,
-    /// The layer on dual numbers.
-    pub dual: &'a dyn Layer<Dual<f64>>,
-}
-
-impl<'a> Layers<'a> {
-    /// Uses a layer that implements [`Layer`] for all three scalars.
-    pub fn of<L: Layer<f32> + Layer<f64> + Layer<Dual<f64>>>(layer: &'a L) -> Self {
-        Layers { single: layer, double: layer, dual: layer }
-    }
-}
+use core::convert::identity;
 
 /// A `#[test]` that a layer, or a whole network, keeps its laws: [`layer_laws`](crate::testing::layer_laws).
 ///
-/// The expression is evaluated once for each scalar. `shapes:` adds batch shapes, as
-/// [`layer_laws_at`](crate::testing::layer_laws_at) does. `inputs:` converts normal numbers to inputs, as
-/// [`layer_laws_with`](crate::testing::layer_laws_with) does.
+/// The expression is evaluated once for each scalar. `shapes:`, `inputs:`, `parameters:` and `except:`, in this order,
+/// are the fields of [`LayerCases`](crate::testing::LayerCases). `except:` is for gradients that are deliberately not
+/// those of the output, such as straight-through estimators: the evidence names the laws that it leaves out.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, layer::{Embedding, Sequential}, recurrent::Lstm};
 /// chainrule::layer_laws!(network, Sequential::input(3).recurrent(4, Lstm::new()).activation(Tanh).build().unwrap());
 /// chainrule::layer_laws!(indices, Embedding::new(5, 2), inputs: |z: f64| z.abs().floor().min(4.0));
+/// chainrule::layer_laws!(positive, Sequential::input(2).linear(2).build().unwrap(), parameters: |w: f64| w.abs());
+/// chainrule::layer_laws!(unbounded, Sequential::input(2).linear(2).build().unwrap(), except: [GainBound]);
 /// ```
 #[macro_export]
 macro_rules! layer_laws {
     ($(#[$attribute:meta])* $name:ident, $layer:expr $(, shapes: [$($shape:expr),* $(,)?])?
-        $(, inputs: $inputs:expr)? $(,)?) => {
+        $(, inputs: $inputs:expr)? $(, parameters: $parameters:expr)? $(, except: [$($law:ident),* $(,)?])? $(,)?) => {
         $(#[$attribute])*
         #[test]
         fn $name() {
             let layers = $crate::testing::Layers { single: &$layer, double: &$layer, dual: &$layer };
             let shapes: &[$crate::BatchShape<'_>] = &[$($($shape),*)?];
             let inputs: &dyn Fn(f64) -> f64 = &::core::convert::identity;
+            let parameters: &dyn Fn(f64) -> f64 = &::core::convert::identity;
             $(let inputs: &dyn Fn(f64) -> f64 = &$inputs;)?
+            $(let parameters: &dyn Fn(f64) -> f64 = &$parameters;)?
+            let except = &[$($($crate::testing::Law::$law),*)?];
+            let cases = $crate::testing::LayerCases { shapes, inputs, parameters, except };
             let seed = $crate::testing::seed();
-            $crate::testing::expect_lawful($crate::testing::layer_laws_with(layers, shapes, inputs, seed));
+            $crate::testing::expect_lawful($crate::testing::layer_laws_with(layers, cases, seed));
         }
     };
 }
@@ -131,7 +118,8 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
 ///   outside the slices.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
-///   to the bit, and to rounding the same in `f32`.
+///   to the bit, and to rounding the same in `f32`. Random weights are others for another seed, and in no two rows
+///   equal.
 /// * **Rows.** These hold unless the layer couples samples. Another order of the samples, a batch in parts, and each
 ///   sequence of a ragged batch alone give the same bits. The gradients of the parts add up to that of the batch.
 /// * **Dropout.** Masks differ by seed, step, sample and path of the layer, and are off in evaluation.
@@ -140,9 +128,11 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
 /// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the same bits. So do
 ///   windows with the state carried from one to the next. Carried back in the same way, their gradients give that of
 ///   the whole.
-/// * **Links.** A part reports the same links inside the layer as by itself.
+/// * **Links.** A link is reported once in each pass, with the values of the pass. A part reports the same links inside
+///   the layer as by itself, and the decades of a chain are those of its links.
 /// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles.
-/// * **Gain.** A stated `gain_bound` holds.
+/// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds`, at inputs and parameters of several
+///   magnitudes.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its smallest example. A wrong gradient is reported with its
@@ -169,25 +159,23 @@ pub fn layer_laws(layers: Layers<'_>, seed: u64) -> Result<Evidence, Violations>
 /// As [`layer_laws`].
 #[inline]
 pub fn layer_laws_at(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64) -> Result<Evidence, Violations> {
-    layer_laws_with(layers, shapes, &identity, seed)
+    layer_laws_with(layers, LayerCases { shapes, ..LayerCases::default() }, seed)
 }
 
-/// Tests the laws as [`layer_laws_at`] does, for a layer that does not accept all numbers as inputs. `inputs` converts
-/// a normal number to a valid input, such as an index.
+/// Tests the laws of [`layer_laws`] in the given cases: for a layer that does not accept all numbers as inputs or
+/// parameters, or that deliberately breaks a law.
 ///
 /// # Errors
 /// As [`layer_laws`].
 #[inline]
-pub fn layer_laws_with(
-    layers: Layers<'_>,
-    shapes: &[BatchShape<'_>],
-    inputs: &dyn Fn(f64) -> f64,
-    seed: u64,
-) -> Result<Evidence, Violations> {
-    let mut trial = Trial::new(summary(layers.double), seed);
-    let suite = Suite::new(layers, seed, "", &mut trial);
-    Suite { admit: inputs, ..suite }.run(shapes, Rows::Many);
-    trial.verdict()
+pub fn layer_laws_with(layers: Layers<'_>, cases: LayerCases<'_>, seed: u64) -> Result<Evidence, Violations> {
+    let subject = caught(|| summary(layers.double)).unwrap_or_else(|_| "a layer".into());
+    judged(Trial::new(subject, seed).except(cases.except), |trial| {
+        if facts::describes(layers.double, trial) {
+            let suite = Suite::new(layers, seed, "", trial);
+            Suite { admit: cases.inputs, admit_w: cases.parameters, ..suite }.run(cases.shapes, Rows::Many);
+        }
+    })
 }
 
 /// The batch sizes with which a layer is tried.
@@ -227,6 +215,8 @@ struct Suite<'a, 't> {
     inputs: Inputs,
     /// Converts a number to a valid input of the layer.
     admit: &'a dyn Fn(f64) -> f64,
+    /// Converts a number to a valid parameter of the layer.
+    admit_w: &'a dyn Fn(f64) -> f64,
     /// The largest gain ‖J v‖/‖v‖ of a direction v at usual inputs, J being the Jacobian of the pass: the unit
     /// of rounding errors at unusual ones.
     gain: f64,
@@ -238,7 +228,18 @@ impl<'a, 't> Suite<'a, 't> {
     fn new(layers: Layers<'a>, seed: u64, label: &'a str, trial: &'t mut Trial) -> Self {
         let blocks = Blocks::collect(|visit| layers.double.blocks(visit));
         let matters = blocks.iter().map(|block| vec![false; block.gates.len().max(1)]).collect();
-        Suite { layers, seed, label, blocks, matters, inputs: USUAL, admit: &identity, gain: 0.0, trial }
+        Suite {
+            layers,
+            seed,
+            label,
+            blocks,
+            matters,
+            inputs: USUAL,
+            admit: &identity,
+            admit_w: &identity,
+            gain: 0.0,
+            trial,
+        }
     }
 }
 
@@ -284,6 +285,7 @@ impl Suite<'_, '_> {
         self.stepped(self.layers.double, "f64");
         self.dropout_key();
         self.gain_bound();
+        self.state_gain_bounds();
         self.links();
         self.blocks_matter();
     }
@@ -313,10 +315,16 @@ impl Suite<'_, '_> {
         self.blocks.iter().nth(i).expect("one of the blocks")
     }
 
-    /// Replaces the numbers in `x` by valid inputs of the layer, by the function `inputs` of [`layer_laws_with`].
+    /// Replaces the numbers in `x` by valid inputs of the layer, by the function `inputs` of [`LayerCases`].
     #[inline]
     fn admit(&self, x: &mut [f64]) {
         x.iter_mut().for_each(|x| *x = (self.admit)(*x));
+    }
+
+    /// Replaces the numbers in `w` by valid parameters of the layer, by the function `parameters` of [`LayerCases`].
+    #[inline]
+    fn admit_parameters(&self, w: &mut [f64]) {
+        w.iter_mut().for_each(|w| *w = (self.admit_w)(*w));
     }
 
     /// Draws random values for a pass of this shape, with the magnitudes `self.inputs`. `stream` distinguishes the
@@ -331,6 +339,7 @@ impl Suite<'_, '_> {
                     row.iter_mut().for_each(|x| *x = size * if alike { first } else { *x });
                 }
                 self.admit(&mut given.x);
+                self.admit_parameters(&mut given.w);
                 let of = |values: Vec<f64>| state.map(|factor| values.iter().map(|value| factor * value).collect());
                 given.state = given.state.and_then(of);
                 given.dy.iter_mut().chain(given.d_state.iter_mut().flatten()).for_each(|dy| *dy *= gradient);
@@ -338,7 +347,8 @@ impl Suite<'_, '_> {
             }
             Err(error) => {
                 let place = format!("{}f64, initialize", self.label);
-                self.trial.breaks(law_of(&error), place, "first values of the parameters", error, "");
+                let law = if error.starts_with("a panic") { Law::NoPanic } else { Law::Refuses };
+                self.trial.breaks(law, place, "first values of the parameters", error, "");
                 None
             }
         }

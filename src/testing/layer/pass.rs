@@ -112,10 +112,23 @@ pub(in crate::testing) struct Results<T> {
     /// The indices of the links (factors of the chain rule) that reported to an active monitor; none without one. The
     /// flag is true for reports of the backward pass.
     pub(in crate::testing) links: Vec<(usize, bool)>,
+    /// All reports to an active monitor, in order; none without one.
+    pub(in crate::testing) heard: Vec<Heard<T>>,
+}
+
+/// One report of a link (a factor of the chain rule) to a monitor.
+#[derive(Clone, Debug)]
+pub(in crate::testing) struct Heard<T> {
+    /// The index of the link.
+    pub(in crate::testing) link: usize,
+    /// Whether the report is of the backward pass.
+    pub(in crate::testing) backward: bool,
+    /// The two slices of the report: `x` and `y`, or `dy` and `dx`.
+    pub(in crate::testing) values: [Vec<T>; 2],
 }
 
 impl<T: Scalar> Results<T> {
-    /// Returns the name and the values of every result but `links`: output, final state, and the gradients of input,
+    /// Returns the name and the values of every result but reports: output, final state, and the gradients of input,
     /// initial state and parameters.
     #[inline]
     pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {
@@ -174,27 +187,35 @@ impl<T: Scalar> Guarded<T> {
     }
 }
 
-/// An active monitor that notes which links report, in the forward and in the backward pass.
-#[derive(Default)]
-struct ActiveMonitor {
-    links: Vec<(usize, bool)>,
+/// An active monitor that keeps the reports of all links, in the forward and in the backward pass.
+struct ActiveMonitor<T> {
+    heard: Vec<Heard<T>>,
 }
 
-impl ActiveMonitor {
-    fn note(&mut self, event: (usize, bool)) {
-        if !self.links.contains(&event) {
-            self.links.push(event);
+impl<T: Scalar> ActiveMonitor<T> {
+    fn note(&mut self, link: usize, backward: bool, values: [&[T]; 2]) {
+        self.heard.push(Heard { link, backward, values: values.map(<[T]>::to_vec) });
+    }
+
+    /// Returns the links that reported, each once and with the flag of its pass, and all reports.
+    fn reports(self) -> (Vec<(usize, bool)>, Vec<Heard<T>>) {
+        let mut links = Vec::new();
+        for Heard { link, backward, .. } in &self.heard {
+            if !links.contains(&(*link, *backward)) {
+                links.push((*link, *backward));
+            }
         }
+        (links, self.heard)
     }
 }
 
-impl<T: Scalar> GradientMonitor<T> for ActiveMonitor {
-    fn forward(&mut self, at: &Link<'_>, _x: &[T], _y: &[T]) {
-        self.note((at.index, false));
+impl<T: Scalar> GradientMonitor<T> for ActiveMonitor<T> {
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        self.note(at.index, false, [x, y]);
     }
 
-    fn backward(&mut self, at: &Link<'_>, _dy: &[T], _dx: &[T]) {
-        self.note((at.index, true));
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        self.note(at.index, true, [dy, dx]);
     }
 }
 
@@ -220,7 +241,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     names.extend(layer.structure().link_names("layer"));
     let path = LinkPath::new(&names).part(asked.place);
     let mut monitor: &mut dyn GradientMonitor<T> = &mut ();
-    let mut listening = ActiveMonitor::default();
+    let mut listening = ActiveMonitor { heard: Vec::new() };
     if watched {
         monitor = &mut listening;
     }
@@ -247,7 +268,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     if !(mode.saves() && asked.backward) {
         saved.open()?;
         let (dx, d_state, dw) = (Vec::new(), Vec::new(), Vec::new());
-        return Ok(Results { y, state, dx, d_state, dw, links: listening.links });
+        let (links, heard) = listening.reports();
+        return Ok(Results { y, state, dx, d_state, dw, links, heard });
     }
 
     if asked.between {
@@ -300,5 +322,6 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     scratch.open()?;
     let (dw, w) = (dw.open()?, w.open()?);
     let dw = if asked.descends.is_some() { w } else { dw };
-    Ok(Results { y, state, dx: dx.open()?, d_state: d_initial_state.open()?, dw, links: listening.links })
+    let (links, heard) = listening.reports();
+    Ok(Results { y, state, dx: dx.open()?, d_state: d_initial_state.open()?, dw, links, heard })
 }

@@ -1,6 +1,10 @@
 //! The law that passes do not depend on earlier passes.
 
-use super::{Asked, Suite};
+use super::{Asked, Given, Results, Suite};
+#[cfg(feature = "std")]
+use super::{run, unequal};
+#[cfg(feature = "std")]
+use crate::scalar::scalar;
 use crate::{batch_shape::BatchShape, layer::Layer, scalar::Scalar, testing::Law};
 use alloc::format;
 
@@ -20,6 +24,47 @@ impl Suite<'_, '_> {
                     return;
                 }
             }
+            self.threads(layer, name, &given, &plain, &usual);
         }
     }
+
+    /// Tests that passes that run in two threads at the same time give the bits of `plain`, a pass alone. Where no
+    /// thread can be started, nothing is tested.
+    #[cfg(feature = "std")]
+    fn threads<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        plain: &Results<T>,
+        asked: &Asked<'_>,
+    ) {
+        /// The number of passes of each thread.
+        const PASSES: usize = 8;
+        let reversed = Given { x: given.x.iter().rev().copied().collect(), ..given.clone() };
+        let Some(other) = self.pass(layer, name, &reversed, asked) else { return };
+        let all = |given: &Given<f64>, expected: &Results<T>| {
+            let passes = (0..PASSES).map(|_| run(layer, &given.map(scalar), asked));
+            passes.flatten().find_map(|found| {
+                let mut pairs = expected.named().into_iter().zip(found.named());
+                pairs.find_map(|((what, a), (_, b))| {
+                    let at = |i: usize| [expected.value(what, i), found.value(what, i)];
+                    unequal(a, b).map(|i| (format!("{what}[{i}]"), at(i)))
+                })
+            })
+        };
+        let found = std::thread::scope(|scope| {
+            let beside = std::thread::Builder::new().spawn_scoped(scope, || all(&reversed, &other)).ok()?;
+            let own = all(given, plain);
+            own.or(beside.join().ok().flatten())
+        });
+        if let Some((what, [expected, found])) = found {
+            let place = format!("{}, from two threads: {what}", self.at(name, asked.shape));
+            self.trial.breaks(Law::Repeatable, place, expected, found, "");
+        }
+    }
+
+    /// Without `std` there are no threads.
+    #[cfg(not(feature = "std"))]
+    fn threads<T: Scalar>(&mut self, _: &dyn Layer<T>, _: &str, _: &Given<f64>, _: &Results<T>, _: &Asked<'_>) {}
 }

@@ -3,7 +3,7 @@
 use super::{Asked, Given, Suite, unequal};
 use crate::{
     batch_shape::BatchShape,
-    layer::{Layer, Mode, Samples},
+    layer::{Layer, Mode, Samples, StateLayout},
     scalar::{Scalar, to_f64},
     testing::{
         Law,
@@ -34,6 +34,56 @@ impl Suite<'_, '_> {
             (Law::Ragged, ragged, alone),
         ] {
             self.rows_of(law, layer, name, shape, &groups);
+        }
+        self.ragged_states(layer, name, ragged);
+    }
+
+    /// Tests, in the scalar called `name`, that each sequence of a ragged batch with given states and gradients of
+    /// states gives the bits that it gives alone. If the layout of the state is not known, it must hold for a layout
+    /// sample after sample, or value after value.
+    fn ragged_states<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
+        let Some(given) = self.draw(shape, 4) else { return };
+        let (Some(state), Some(d_state)) = (&given.state, &given.d_state) else { return };
+        let each = state.len() / shape.batch;
+        let layouts = match StateLayout::of(layer) {
+            Ok(layout) => vec![layout],
+            Err(_) => vec![StateLayout::pieces(&[each]), StateLayout::pieces(&vec![1; each])],
+        };
+        let coupled = layer.samples() != Samples::Independent;
+        let asked = Asked { mode: if coupled { Mode::Evaluate } else { Mode::Train }, ..Asked::new(shape) };
+        let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
+        let (dims, after, mut wrong) = (layer.dims(), layer.output_shape(shape), Vec::new());
+        for layout in &layouts {
+            let mut first = None;
+            for sample in 0..shape.batch {
+                let own = Given {
+                    x: select(shape, &[sample], dims.input, &given.x),
+                    dy: select(after, &[sample], dims.output, &given.dy),
+                    state: Some(layout.of_sample(state, sample)),
+                    d_state: Some(layout.of_sample(d_state, sample)),
+                    w: given.w.clone(),
+                };
+                let alone = BatchShape::sequences(1, shape.length(sample));
+                let asked = Asked { shape: alone, dropout: asked.dropout.from_sample(sample), ..asked };
+                let Some(found) = self.pass(layer, name, &own, &asked) else { return };
+                for (what, expected, found) in [
+                    ("y", select(after, &[sample], dims.output, &whole.y), &found.y),
+                    ("dx", select(shape, &[sample], dims.input, &whole.dx), &found.dx),
+                    ("final_state", layout.of_sample(&whole.state, sample), &found.state),
+                    ("d_initial_state", layout.of_sample(&whole.d_state, sample), &found.d_state),
+                ] {
+                    if let Some(i) = unequal(&expected, found).filter(|_| first.is_none()) {
+                        let value = |values: &[T]| values.get(i).map_or("nothing".into(), |value| format!("{value:?}"));
+                        first = Some((format!("sample {sample} alone: {what}[{i}]"), value(&expected), value(found)));
+                    }
+                }
+            }
+            let Some(first) = first else { return };
+            wrong.push(first);
+        }
+        if let Some((what, expected, found)) = wrong.into_iter().next() {
+            let place = format!("{}, with states, {what}", self.at(name, shape));
+            self.trial.breaks(Law::Ragged, place, expected, found, "");
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Asked, Given, Results, Suite, unequal};
 use crate::{
     batch_shape::BatchShape,
     kernel::reduce::norm,
-    layer::{Layer, Mode},
+    layer::{DropoutKey, Layer, Mode, Samples},
     scalar::{Scalar, to_f64},
     testing::{Law, law::beyond},
 };
@@ -25,18 +25,21 @@ fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64
 impl Suite<'_, '_> {
     /// Tests, in the scalar called `name`, that passes over windows of a sequence give the results of one pass. The
     /// state is carried from window to window, and its gradient back. There is no dropout, whose masks may differ from
-    /// window to window.
+    /// window to window. Layers with independent samples are tested in training, too.
     pub(super) fn stepped<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(SAMPLES, STEPS);
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {
             return;
         }
         let Some(given) = self.draw(shape, 6).filter(|given| given.state.is_some()) else { return };
-        let asked = Asked { mode: Mode::Evaluate, ..Asked::new(shape) };
-        let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
-        for cuts in CUTS {
-            if self.windows(layer, name, &given, &asked, &whole, cuts).is_none() {
-                return;
+        let training = (layer.samples() == Samples::Independent).then_some(Mode::Train);
+        for mode in [Mode::Evaluate].into_iter().chain(training) {
+            let asked = Asked { mode, dropout: DropoutKey::off(), ..Asked::new(shape) };
+            let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
+            for cuts in CUTS {
+                if self.windows(layer, name, &given, &asked, &whole, cuts).is_none() {
+                    return;
+                }
             }
         }
     }
@@ -55,7 +58,7 @@ impl Suite<'_, '_> {
         let dims = layer.dims();
         let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
         let place = |suite: &Self, what: &str| {
-            format!("{}{name}, {SAMPLES} samples in windows of {cuts:?} steps: {what}", suite.label)
+            format!("{}{name} ({:?}), {SAMPLES} samples in windows of {cuts:?} steps: {what}", suite.label, asked.mode)
         };
         let starts = cuts.iter().scan(0, |next, steps| Some(core::mem::replace(next, *next + steps)));
         let windows: Vec<_> = starts.zip(cuts).map(|(start, steps)| start..start + steps).collect();

@@ -3,7 +3,10 @@
 use super::{ALLOWED, Case, Outputs, Suite, Targets};
 use crate::{
     kernel::reduce::norm,
-    testing::{Dual, Law, law::number},
+    testing::{
+        Dual, Law,
+        law::{beyond, number},
+    },
 };
 use alloc::{format, vec, vec::Vec};
 
@@ -136,5 +139,44 @@ impl Suite<'_, '_> {
             let place = format!("{}: {what}", self.at(name, case));
             self.trial.breaks(Law::Extremes, place, "a finite value", number(found), case.described());
         }
+    }
+
+    /// Compares the value in `f64` with that on dual numbers, and the value in `f32` with that in `f64`, in cases of
+    /// this size: the number of rows and the width. All of [`DRAWS`] cases must fail. Values that may overflow `f32`
+    /// are not compared.
+    #[inline]
+    pub(super) fn values(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
+        for (scalar, law) in [(0, Law::GenericBody), (1, Law::Precision)] {
+            let mut first = None;
+            let fails = (0..DRAWS).all(|draw| {
+                let case = self.draw(size, outputs, weighted, 1 + 100 * draw);
+                let found = self.value_off(&case, scalar);
+                let wrong = found.is_some();
+                first = first.take().or(found.map(|found| (case, found)));
+                wrong
+            });
+            if let (true, Some((case, [expected, found]))) = (fails, first) {
+                let place = format!("{}: the loss", self.at(ALLOWED[scalar].0, &case));
+                let other = ["on dual numbers", "in f64"][scalar];
+                let expected = format!("{}, as {other}", number(expected));
+                self.trial.breaks(law, place, expected, number(found), case.described());
+            }
+        }
+    }
+
+    /// Returns the expected and the found loss of `case`, if they differ by more than rounding. `scalar` is 0 for `f64`
+    /// and 1 for `f32`.
+    #[inline]
+    fn value_off(&mut self, case: &Case, scalar: usize) -> Option<[f64; 2]> {
+        let (name, allowed) = ALLOWED[scalar];
+        let (double, _) = self.evaluated(self.losses.double, "f64", case, 0.0)?;
+        let [expected, found] = match scalar {
+            0 => [self.slope(case, 0)?.value, double],
+            _ => [double, self.evaluated(self.losses.single, name, case, 0.0)?.0],
+        };
+        let weight = case.weights.iter().flatten().fold(1.0, |most: f64, weight| most.max(weight.abs()));
+        let size = expected.abs() + self.unit * weight;
+        let comparable = expected.is_finite() && expected.abs() < LARGEST_SINGLE && found.is_finite();
+        (comparable && beyond((expected - found).abs(), allowed * size)).then_some([expected, found])
     }
 }

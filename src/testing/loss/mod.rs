@@ -8,7 +8,7 @@ mod rows;
 use case::{Case, Outputs, Targets};
 
 use super::{
-    Dual, Evidence, Law, Violations,
+    Dual, Evidence, Law, Violations, answers, ignored, judged,
     law::{Trial, beyond, number, subject},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{format, string::String, vec, vec::Vec};
+use core::{convert::identity, fmt::Debug};
 
 /// One loss in the three scalars that its laws need. [`loss_laws!`](crate::loss_laws) creates it from one expression.
 #[derive(Clone, Copy, Debug)]
@@ -30,19 +31,49 @@ pub struct Losses<'a> {
 
 /// A `#[test]` that a loss keeps its laws: [`loss_laws`](crate::testing::loss_laws).
 ///
+/// `outputs:` and `except:`, in this order, are the fields of [`LossCases`](crate::testing::LossCases): a conversion of
+/// numbers to valid outputs, such as probabilities, and laws that are not tested.
+///
 /// ```
-/// chainrule::loss_laws!(huber, chainrule::loss::Huber::new(0.7).unwrap());
+/// use chainrule::loss::{Huber, MeanSquaredError};
+/// chainrule::loss_laws!(huber, Huber::new(0.7).unwrap());
+/// chainrule::loss_laws!(of_probabilities, MeanSquaredError::new(), outputs: |y: f64| 1.0 / (1.0 + (-y).exp()));
 /// ```
 #[macro_export]
 macro_rules! loss_laws {
-    ($(#[$attribute:meta])* $name:ident, $loss:expr $(,)?) => {
+    ($(#[$attribute:meta])* $name:ident, $loss:expr $(, outputs: $outputs:expr)?
+        $(, except: [$($law:ident),* $(,)?])? $(,)?) => {
         $(#[$attribute])*
         #[test]
         fn $name() {
             let losses = $crate::testing::Losses { single: &$loss, double: &$loss, dual: &$loss };
-            $crate::testing::expect_lawful($crate::testing::loss_laws(losses, $crate::testing::seed()));
+            let outputs: &dyn Fn(f64) -> f64 = &::core::convert::identity;
+            $(let outputs: &dyn Fn(f64) -> f64 = &$outputs;)?
+            let cases = $crate::testing::LossCases { outputs, except: &[$($($crate::testing::Law::$law),*)?] };
+            $crate::testing::expect_lawful($crate::testing::loss_laws_with(losses, cases, $crate::testing::seed()));
         }
     };
+}
+
+/// The cases in which the laws of a loss are tested. The default accepts all outputs and leaves out no law.
+#[derive(Clone, Copy)]
+pub struct LossCases<'a> {
+    /// Converts a number to a valid output, such as a probability.
+    pub outputs: &'a dyn Fn(f64) -> f64,
+    /// The laws that are not tested. The evidence names them.
+    pub except: &'a [Law],
+}
+
+impl Default for LossCases<'_> {
+    fn default() -> Self {
+        LossCases { outputs: &identity, except: &[] }
+    }
+}
+
+impl Debug for LossCases<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("LossCases").field("except", &self.except).finish_non_exhaustive()
+    }
 }
 
 /// The names of the scalars, each with the allowed error. It is a fraction of the norm of the whole gradient `dy` for a
@@ -58,6 +89,7 @@ const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], 
 ///
 /// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
 ///   lies between the derivatives on both sides.
+/// * The value in `f32` is that in `f64`, and that on dual numbers, to rounding.
 /// * A row of weight zero is not read: it holds NaN, or a class that does not exist. Its gradient is exactly zero.
 /// * The losses of two parts of a batch combine to the loss of the batch, by [`reduction`](Loss::reduction) and
 ///   [`total_weight`](Loss::total_weight). A row of weight 2 counts as two equal rows.
@@ -84,10 +116,35 @@ const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], 
 /// `found` is three times `expected`, and the width is 3. The fix: divide `dy` by the number of values, too.
 #[inline]
 pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> {
-    let mut trial = Trial::new(subject(losses.double), seed);
+    loss_laws_with(losses, LossCases::default(), seed)
+}
+
+/// Tests the laws of [`loss_laws`] in the given cases, for a loss that does not accept all numbers as outputs, or that
+/// deliberately breaks a law.
+///
+/// # Errors
+/// As [`loss_laws`].
+#[inline]
+pub fn loss_laws_with(losses: Losses<'_>, cases: LossCases<'_>, seed: u64) -> Result<Evidence, Violations> {
+    judged(Trial::new(subject(losses.double), seed).except(cases.except), |trial| {
+        let loss = losses.double;
+        let questions: [(&str, &dyn Fn()); 3] = [
+            ("reduction", &|| ignored(loss.reduction())),
+            ("minimum_at_target", &|| ignored(loss.minimum_at_target())),
+            ("target_width", &|| ignored(loss.target_width(3))),
+        ];
+        if answers(trial, "", &questions) {
+            every_target(losses, cases.outputs, seed, trial);
+        }
+    })
+}
+
+/// Tests all laws of a loss with every kind of target that it accepts. `admit` converts numbers to valid outputs.
+#[inline]
+fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial: &mut Trial) {
     let mut kinds = 0;
     for targets in Targets::ALL {
-        let mut suite = Suite { losses, targets, unit: 0.0, seed, trial: &mut trial };
+        let mut suite = Suite { losses, targets, admit, unit: 0.0, seed, trial: &mut *trial };
         // A loss may support only one kind of target, or one width.
         let sizes: Vec<_> = SIZES.into_iter().filter(|&size| suite.takes(size)).collect();
         let Some(&[_, widest]) = sizes.last() else { continue };
@@ -99,6 +156,7 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
             for weighted in [false, true] {
                 for outputs in [Outputs::Usual, Outputs::Large, Outputs::Zeros] {
                     suite.derivative(size, outputs, weighted);
+                    suite.values(size, outputs, weighted);
                 }
                 suite.one_scalar(losses.single, 1, size, weighted);
                 suite.one_scalar(losses.double, 0, size, weighted);
@@ -112,12 +170,13 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
         let place = "classes and values, of widths from 1 to 33";
         trial.breaks(Law::Refuses, place, "at least one that it takes", "it refuses all", "");
     }
-    trial.verdict()
 }
 
 struct Suite<'a, 't> {
     losses: Losses<'a>,
     targets: Targets,
+    /// Converts a number to a valid output.
+    admit: &'a dyn Fn(f64) -> f64,
     /// The magnitude of the loss and of its derivatives at usual outputs: the unit of rounding errors.
     unit: f64,
     seed: u64,
@@ -135,7 +194,21 @@ impl Suite<'_, '_> {
     fn draw(&self, size: [usize; 2], outputs: Outputs, weighted: bool, stream: u64) -> Case {
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(stream);
         let target_width = self.losses.double.target_width(size[1]);
-        Case::draw(size, target_width, self.targets, outputs, weighted, seed)
+        let mut case = Case::draw(size, target_width, self.targets, outputs, weighted, seed);
+        self.admit(&mut case.y);
+        case
+    }
+
+    /// Replaces numbers by valid outputs that `f32` can represent, by the function `outputs` of [`LossCases`].
+    #[inline]
+    fn admit(&self, y: &mut [f64]) {
+        y.iter_mut().for_each(|y| *y = f64::from((self.admit)(*y) as f32));
+    }
+
+    /// Whether every number is a valid output.
+    #[inline]
+    fn admits_all(&self) -> bool {
+        [-700.0, -1.5, 0.25, 3.0, 700.0].into_iter().all(|y| (self.admit)(y) == y)
     }
 
     /// Whether the loss, in `f64`, accepts targets of the kind `self.targets` in this size: the number of rows and the
@@ -204,6 +277,9 @@ impl Suite<'_, '_> {
     fn minimum<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) {
         let at = Case { y: case.values.clone(), ..case.clone() };
         let Some((least, dy)) = self.evaluated(loss, name, &at, 0.0) else { return };
+        if !self.admits_all() {
+            return self.minimum_among_valid(loss, name, &at, (least, dy));
+        }
         if let Some(i) = dy.iter().position(|&dy| dy != 0.0) {
             let place = format!("{}, y = target: dy[{i}]", self.at(name, case));
             self.trial.breaks(Law::Minimum, place, "0", number(dy[i]), at.described());
@@ -222,14 +298,40 @@ impl Suite<'_, '_> {
         }
     }
 
+    /// Tests that the loss at the target, `least` with the gradient `dy`, is at most that at other valid outputs. A
+    /// target at which it is not finite may be no valid output.
+    fn minimum_among_valid<T: Scalar>(
+        &mut self,
+        loss: &dyn Loss<T>,
+        name: &str,
+        at: &Case,
+        (least, dy): (f64, Vec<f64>),
+    ) {
+        if !least.is_finite() || dy.iter().any(|dy| !dy.is_finite()) {
+            return;
+        }
+        for stream in 50..54 {
+            let other = self.draw([at.rows, at.width], Outputs::Usual, false, stream);
+            let beside = Case { y: other.y, ..at.clone() };
+            let Some((value, _)) = self.evaluated(loss, name, &beside, 0.0) else { return };
+            if value < least {
+                let expected = format!("at least {}, the loss at the target", number(least));
+                let place = format!("{}, valid outputs", self.at(name, at));
+                self.trial.breaks(Law::Minimum, place, expected, number(value), beside.described());
+            }
+        }
+    }
+
     /// Tests, in the scalar called `name`, that a row of `width` outputs of magnitude `size` gives no NaN in the loss
     /// or its gradient. Infinity is allowed only if the loss at half of these outputs exceeds `huge` in magnitude.
     fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
         for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
             let mut case = self.draw([1, width], Outputs::Usual, false, 3);
             case.y = pattern.iter().cycle().take(width).map(|sign| sign * size).collect();
+            let mut half = Case { y: case.y.iter().map(|y| 0.5 * y).collect(), ..case.clone() };
+            self.admit(&mut case.y);
+            self.admit(&mut half.y);
             let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
-            let half = Case { y: case.y.iter().map(|y| 0.5 * y).collect(), ..case.clone() };
             let Some((half, _)) = self.evaluated(loss, name, &half, 0.0) else { return };
             let values = core::iter::once(value).chain(dy);
             for (i, found) in values.enumerate().filter(|(_, found)| !found.is_finite()) {

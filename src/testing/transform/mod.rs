@@ -1,21 +1,23 @@
 //! The laws of gradient transforms.
 
+mod descent;
 mod formula;
 mod promises;
+mod reports;
+mod run;
 mod strange;
 
 use formula::precision;
+use run::{Run, blocks, metric};
 
 use super::{
     Evidence, Law, Violations, caught,
     law::{Trial, listed, subject},
 };
 use crate::{
-    block::{Block, Blocks, Role},
-    error::Error,
     random::{Normals, generator},
     scalar::{Scalar, scalar},
-    transform::{GradientTransform, InPlace, Outcome, Update, in_place},
+    transform::{GradientTransform, InPlace, in_place},
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
 
@@ -99,24 +101,6 @@ const SIZES: [f64; 8] = [1.0, 0.01, 1.0, 100.0, 0.3, 1e-3, 1.0, 10.0];
 /// One of `OFF` consecutive values of a gradient is 0.
 const OFF: usize = 7;
 
-/// The blocks of a run: 80 parameters of every role.
-fn blocks() -> Blocks {
-    Blocks::collect(|visit| {
-        let mut start = 0;
-        for (name, shape, role) in [
-            ("0.weight", [6, 5], Role::Weight),
-            ("0.bias", [6, 1], Role::Bias),
-            ("1.gain", [6, 1], Role::Gain),
-            ("2.weight", [5, 4], Role::Weight),
-            ("2.recurrent", [3, 5], Role::Recurrent),
-            ("2.bias", [3, 1], Role::Bias),
-        ] {
-            visit(Block::new(name, start, shape, role));
-            start += shape[0] * shape[1];
-        }
-    })
-}
-
 /// Tests the laws of a transform, and those in `promises`, on 80 parameters in the blocks `0.weight`, `0.bias`,
 /// `1.gain`, `2.weight`, `2.recurrent` and `2.bias`.
 ///
@@ -127,9 +111,15 @@ fn blocks() -> Blocks {
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite.
-/// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill: along a
-///   constant gradient and along its opposite, the sum of ⟨update, gradient⟩ over a run is negative. A transform of
-///   another stage can promise it by [`Law::Downhill`].
+/// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill. From the same
+///   parameters, a constant gradient g gives the updates u, and −g gives v. The sum of ⟨u − v, g⟩ over a run is
+///   negative. The update of a skipped step is 0. A transform of another stage can promise it by [`Law::Downhill`].
+/// * Without a gradient an optimizer does not make the parameters grow, as weight decay of the wrong sign does.
+/// * Not all steps of finite gradients are skipped.
+/// * Reports are true ([`Law::TrueReports`]). `rate_mut` is the rate in use, and `learning_rate` follows it.
+///   `averaged_weights` and `result` hold one value for each parameter, none outside its past values. The
+///   `clip_factor` and `clipped_norm` of a promised clip, and the `learning_rate` of a promised schedule, are those
+///   of the update.
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
 /// * Laws that hold if promised: [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`],
 ///   [`Law::Scales`].
@@ -143,45 +133,6 @@ pub fn transform_laws(transforms: Transforms<'_>, promises: &[Law], seed: u64) -
     Suite::new(transforms.double, "f64", seed, &mut trial).run(promises, transforms.like);
     precision(&transforms, seed, &mut trial);
     trial.verdict()
-}
-
-/// A transform with its state and the parameters that it updates.
-struct Run<T: Scalar> {
-    transform: Box<dyn GradientTransform<T>>,
-    blocks: Blocks,
-    state: Vec<T>,
-    w: Vec<T>,
-}
-
-impl<T: Scalar> Run<T> {
-    /// Runs one step, with a gradient of 0 in frozen blocks. Returns the update and the outcome of the transform.
-    fn step(&mut self, gradient: &[T], step: u64) -> Result<(Vec<T>, Outcome), Error> {
-        let mut gradient = gradient.to_vec();
-        for block in self.blocks.iter().filter(|block| block.frozen) {
-            gradient[block.range.clone()].fill(T::zero());
-        }
-        let update = Update::new(&self.blocks, &self.w, &mut gradient, &mut self.state, step);
-        let outcome = self.transform.update(update)?;
-        if outcome == Outcome::Apply {
-            self.w.iter_mut().zip(&gradient).for_each(|(w, &update)| *w += update);
-        }
-        Ok((gradient, outcome))
-    }
-
-    /// Runs one step of an element-wise chain on each piece of `length` parameters, one after the other. Before the
-    /// last step of every [`EPOCH`] steps the transform receives a metric, such as a validation loss.
-    fn step_in_pieces(&mut self, gradient: &[T], step: u64, length: usize) -> Result<(), Error> {
-        let mut gradient = gradient.to_vec();
-        if step % EPOCH == EPOCH - 1 {
-            self.transform.on_metric(&self.blocks, metric(step), &mut self.state);
-        }
-        for (i, (w, gradient)) in self.w.chunks_mut(length).zip(gradient.chunks_mut(length)).enumerate() {
-            let update = Update::new(&self.blocks, w, gradient, &mut self.state, step).starting_at(i * length);
-            self.transform.update(update)?;
-            w.iter_mut().zip(gradient).for_each(|(w, update)| *w += *update);
-        }
-        Ok(())
-    }
 }
 
 struct Suite<'a, 't, T: Scalar> {
@@ -222,6 +173,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         self.strange();
         self.metrics();
         self.downhill(promises.contains(&Law::Downhill));
+        self.shrinks();
+        self.rates();
+        self.averages();
         if let Some(formula) = like {
             self.formula(formula);
         }
@@ -254,11 +208,15 @@ impl<T: Scalar> Suite<'_, '_, T> {
     /// Creates a run with a new transform, state and parameters, and the blocks named `frozen` or below it frozen.
     /// `None` if the transform refuses the blocks or panics, which is noted as a violation.
     fn fresh(&mut self, frozen: Option<&str>) -> Option<Run<T>> {
+        self.begun(frozen, self.random(1, 1.0))
+    }
+
+    /// Creates a run as [`fresh`](Self::fresh) does, from the parameters `w`.
+    fn begun(&mut self, frozen: Option<&str>, w: Vec<T>) -> Option<Run<T>> {
         let mut blocks = blocks();
         if let Some(name) = frozen {
             blocks.freeze(name).ok()?;
         }
-        let w = self.random(1, 1.0);
         let make = self.make;
         let made = caught(|| {
             let mut transform = make();
@@ -268,38 +226,45 @@ impl<T: Scalar> Suite<'_, '_, T> {
             Ok((transform, state))
         });
         match made.and_then(|made| made) {
-            Ok((transform, state)) => Some(Run { transform, blocks, state, w }),
+            Ok((transform, state)) => Some(Run { transform, blocks, state, w, recorded: false, applied: false }),
             Err(found) => {
                 let place = format!("{}, validate and init_state", self.name);
-                self.trial.breaks(Law::Refuses, place, "a transform for these blocks", found, "");
+                let law = if found.starts_with("a panic") { Law::NoPanic } else { Law::Refuses };
+                self.trial.breaks(law, place, "a transform for these blocks", found, "");
                 None
             }
         }
     }
 
-    /// Runs step number `step`, and returns its update. `None` after a panic or an error, which is noted as a
-    /// violation. Before the last step of every [`EPOCH`] steps the transform receives a metric, such as a validation
-    /// loss.
+    /// Runs step number `step`, and returns its update, which is 0 if the step is skipped. `None` after a panic or an
+    /// error, which is noted as a violation. Before the last step of every [`EPOCH`] steps the transform receives a
+    /// metric, such as a validation loss.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
-        let found = match caught(|| {
+        let (law, found) = match caught(|| {
             if step % EPOCH == EPOCH - 1 {
                 run.transform.on_metric(&run.blocks, metric(step), &mut run.state);
             }
             run.step(gradient, step)
         }) {
-            Ok(Ok((update, _))) => return Some(update),
-            Ok(Err(error)) => format!("{error}"),
-            Err(panic) => panic,
+            Ok(Ok(update)) => return Some(update),
+            Ok(Err(error)) => (Law::Refuses, format!("{error}")),
+            Err(panic) => (Law::NoPanic, panic),
         };
         let place = format!("{}, step {step}", self.name);
-        self.trial.breaks(Law::NoPanic, place, "an update", found, format!("gradient {}", listed(gradient)));
+        self.trial.breaks(law, place, "an update", found, format!("gradient {}", listed(gradient)));
         None
     }
 
     /// Returns the updates of a run of `steps` steps, or of those before a failure.
     fn updates(&mut self, steps: u64) -> Vec<Vec<T>> {
         let Some(mut run) = self.fresh(None) else { return Vec::new() };
-        (0..steps).map_while(|step| self.step(&mut run, &self.gradient(step), step)).collect()
+        let all: Vec<Vec<T>> = (0..steps).map_while(|step| self.step(&mut run, &self.gradient(step), step)).collect();
+        if !run.applied && !all.is_empty() {
+            let (expected, found) =
+                ("one that is applied", "`Outcome::Skip` for each, though all gradients are finite");
+            self.trial.breaks(Law::Applies, format!("{}, {} steps", self.name, all.len()), expected, found, "");
+        }
+        all
     }
 
     fn resumes(&mut self, all: &[Vec<T>], after: u64) {
@@ -374,12 +339,6 @@ impl<T: Scalar> Suite<'_, '_, T> {
             }
         }
     }
-}
-
-/// Returns the metric (such as a validation loss) that a transform receives before step `step`. From metric to metric
-/// it rises and falls.
-fn metric(step: u64) -> f64 {
-    1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }
 
 /// Returns the first index at which two updates differ; `None` if they are equal. All NaN count as equal.

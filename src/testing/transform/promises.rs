@@ -1,6 +1,6 @@
 //! Laws that a transform can promise: those of clips, optimizers and schedules.
 
-use super::{FEW, Run, STEPS, Suite};
+use super::{FEW, STEPS, Suite};
 use crate::{
     kernel::reduce::norm,
     scalar::{Scalar, to_f64},
@@ -8,7 +8,6 @@ use crate::{
         Law,
         law::{beyond, listed},
     },
-    transform::Stage,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -25,9 +24,11 @@ impl<T: Scalar> Suite<'_, '_, T> {
         for size in CLIPPED {
             let Some(mut run) = self.fresh(None) else { return };
             let gradient = self.random(3, size);
+            run.recorded = true;
             let Some(once) = self.step(&mut run, &gradient, 0) else { return };
             let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
             let (before, after) = (wide(&gradient), wide(&once));
+            self.clip_reports(&run, law, norm(&after) / norm(&before), norm(&after));
             let broken = match law {
                 Law::Shortens => (0..before.len())
                     .find(|&i| beyond(after[i].abs(), before[i].abs() * (1.0 + 4.0 * ulp)))
@@ -84,8 +85,10 @@ impl<T: Scalar> Suite<'_, '_, T> {
         let ulp = to_f64(T::epsilon());
         let gradient = self.random(4, 1.0);
         for step in (0..STEPS).chain(SCHEDULED) {
+            let reported = Self::scheduled(&run, step);
             let Some(update) = self.step(&mut run, &gradient, step) else { return };
             let factor = to_f64(update[0]) / to_f64(gradient[0]);
+            self.schedule_report(reported, factor, step);
             let off = |i: usize| (to_f64(update[i]) - factor * to_f64(gradient[i])).abs();
             let allowed = |i: usize| 8.0 * ulp * (factor * to_f64(gradient[i])).abs() + 1e-37;
             let broken = if !(factor >= 0.0 && factor.is_finite()) {
@@ -101,47 +104,5 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 return;
             }
         }
-    }
-
-    /// Tests that the updates of an optimizer along a constant gradient point against it. The sum of ⟨update,
-    /// gradient⟩ is at most 0 over steps 0 to 9, over 10 to 99 and over the rest of a run, and less than 0 in all.
-    /// The same is tested for the opposite gradient. The parameters are 0, so that weight decay has no effect. A
-    /// transform that is no optimizer is only tested if `promised`.
-    pub(super) fn downhill(&mut self, promised: bool) {
-        let gradient = self.random(6, 1.0);
-        let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();
-        for gradient in [gradient, opposite] {
-            let Some(mut run) = self.fresh(None) else { return };
-            let mut optimizes = promised;
-            run.transform.members(&mut |member| optimizes |= member.stage == Stage::Optimizer);
-            if !optimizes || self.descent(&mut run, &gradient).is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Runs all steps along a constant `gradient`, for [`downhill`](Self::downhill). `None` after a step that fails, or
-    /// after a group of steps that is not downhill, which is noted as a violation.
-    fn descent(&mut self, run: &mut Run<T>, gradient: &[T]) -> Option<()> {
-        let mut total = 0.0;
-        for stretch in [0..10, 10..100, 100..STEPS] {
-            let mut product = 0.0;
-            for step in stretch.clone() {
-                run.w.fill(T::zero());
-                let update = self.step(run, gradient, step)?;
-                product += update.iter().zip(gradient).map(|(&u, &g)| to_f64(u) * to_f64(g)).sum::<f64>();
-            }
-            total += product;
-            let last = stretch.end == STEPS;
-            // A schedule may begin or end with a rate of 0.
-            if beyond(product, 0.0) || (last && total >= 0.0) {
-                let place = format!("{}, a constant gradient, steps {stretch:?}: ⟨update, gradient⟩", self.name);
-                let expected = if last { "less than 0 in all" } else { "at most 0" };
-                let found = format!("{product:e}");
-                self.trial.breaks(Law::Downhill, place, expected, found, format!("gradient {}", listed(gradient)));
-                return None;
-            }
-        }
-        Some(())
     }
 }

@@ -36,7 +36,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let steps = caught(|| {
                 (0..3).try_for_each(|step| {
                     run.transform.on_metric(&run.blocks, metric, &mut run.state);
-                    let (update, _) = run.step(&gradient, step).map_err(|error| format!("{error}"))?;
+                    let update = run.step(&gradient, step).map_err(|error| format!("{error}"))?;
                     let strange = update.iter().find(|update| !update.is_finite());
                     strange.map_or(Ok(()), |update| Err(format!("{update:?}")))
                 })

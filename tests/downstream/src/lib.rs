@@ -7,7 +7,7 @@ use chainrule::{
     layer::{Backward, Dims, Forward},
     loss::{Loss, Reduction, Target},
     math,
-    monitor::Link,
+    monitor::{Factor, Link},
     rand_core::Rng,
     random::uniform,
     recurrent::{Cell, CellBackward, CellForward},
@@ -47,15 +47,18 @@ impl<T: Scalar> Layer<T> for Valve {
         for (i, (y, &x)) in pass.y.iter_mut().zip(pass.x).enumerate() {
             *y = x * math::sigmoid(s[i % self.0]);
         }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
     fn backward(&self, s: &[T], pass: Backward<'_, T>) {
         for (i, (&dy, &x)) in pass.dy.iter().zip(pass.x).enumerate() {
             let s = s[i % self.0];
             pass.dw[i % self.0] += dy * x * Sigmoid.derivative(s, Sigmoid.value(s));
         }
-        for (i, (dx, &dy)) in pass.dx.into_iter().flatten().zip(pass.dy).enumerate() {
+        let Some(dx) = pass.dx else { return };
+        for (i, (dx, &dy)) in dx.iter_mut().zip(pass.dy).enumerate() {
             *dx = dy * math::sigmoid(s[i % self.0]);
         }
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{Entry, Verdict};
 use chainrule::{
     BatchShape, Error, Layer, Mode, Scalar,
     layer::{Backward, Context, Dims, Forward, MemorySizes, Samples},
+    monitor::Factor,
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -100,7 +101,7 @@ impl<T: Scalar> Layer<T> for Running {
 
     fn forward(&self, _w: &[T], mut pass: Forward<'_, T>) {
         let ([mean, variance], by_batch) = self.statistics(pass.x, &pass.ctx);
-        for (i, (&x, y)) in pass.x.iter().zip(pass.y).enumerate() {
+        for (i, (&x, y)) in pass.x.iter().zip(pass.y.iter_mut()).enumerate() {
             let j = i % WIDTH;
             let variance = variance[j] + scalar(EPSILON);
             let deviation = match self {
@@ -120,6 +121,7 @@ impl<T: Scalar> Layer<T> for Running {
                 };
             }
         }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
     /// `dx = (dy − mean(dy) − u mean(dy u))/s` where the statistics are those of the rows, else `dx = dy/s`.
@@ -149,6 +151,7 @@ impl<T: Scalar> Layer<T> for Running {
                 *dx = (dy - of_dy - u(x) * of_dyu) / s;
             }
         }
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
     }
 }
 

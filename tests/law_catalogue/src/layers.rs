@@ -4,6 +4,7 @@ use crate::{Entry, Verdict};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     layer::{Backward, Context, Dims, Forward, LayerNorm, Linear, MemorySizes, Samples},
+    monitor::Factor,
     rand_core::Rng,
     random::{generator, uniform},
     scalar,
@@ -86,11 +87,19 @@ impl Wrapped {
     }
 
     /// The factor of an output by dropout.
-    fn mask(&self, shape: BatchShape<'_>, mode: Mode, key: [u64; 3], place: usize, row: usize, column: usize) -> f64 {
-        if !self.masks() || (mode != Mode::Train && self.kind != MaskInEvaluation) {
+    fn mask(
+        &self,
+        shape: BatchShape<'_>,
+        mode: Mode,
+        key: Option<[u64; 3]>,
+        place: usize,
+        row: usize,
+        column: usize,
+    ) -> f64 {
+        let Some([seed, step, first]) = key.filter(|_| self.masks()) else { return 1.0 };
+        if mode != Mode::Train && self.kind != MaskInEvaluation {
             return 1.0;
         }
-        let [seed, step, first] = key;
         let at = |step: usize| (0..shape.batch).filter(move |&s| step < shape.length(s)).map(move |s| (step, s));
         let (time, sample) = (0..shape.steps).flat_map(at).nth(row).expect("a row of the shape");
         let sample = first + sample as u64;
@@ -208,7 +217,8 @@ impl<T: Scalar> Layer<T> for Wrapped {
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         let Context { shape, mode, dropout, path, .. } = pass.ctx;
-        let (at, key) = (path.index(), [dropout.seed, dropout.step, dropout.first_sample]);
+        let at = path.index();
+        let key = (!dropout.off).then_some([dropout.seed, dropout.step, dropout.first_sample]);
         let Forward { x, y, saved, .. } = pass;
         match self.kind {
             PanicsAtZeroInput => assert!(x.iter().any(|x| !x.is_zero()), "all inputs are zero"),
@@ -237,13 +247,15 @@ impl<T: Scalar> Layer<T> for Wrapped {
         if self.kind == InputRemembered {
             *self.seen.lock().unwrap() = x.iter().map(|&x| to_f64(x)).collect();
         }
+        pass.ctx.report_forward(Factor::Other, x, y);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         let Context { shape, mode, dropout, path, .. } = pass.ctx;
-        let (at, mut key) = (path.index(), [dropout.seed, dropout.step, dropout.first_sample]);
+        let at = path.index();
+        let mut key = (!dropout.off).then_some([dropout.seed, dropout.step, dropout.first_sample]);
         if self.kind == MaskOfOtherBackward {
-            key[1] += 1;
+            key.iter_mut().for_each(|key| key[1] += 1);
         }
         let Backward { x, saved, dy, mut dx, dw, .. } = pass;
         assert!(self.kind != PanicsBackward || shape.rows() < 6, "too many rows");
@@ -286,6 +298,9 @@ impl<T: Scalar> Layer<T> for Wrapped {
                 }
             }
         }
+        if let Some(dx) = dx {
+            pass.ctx.report_backward(Factor::Other, dy, dx);
+        }
     }
 }
 
@@ -316,6 +331,7 @@ impl<T: Scalar> Layer<T> for Norm {
         for (x, y) in pass.x.chunks(OUTPUTS).zip(pass.y.chunks_mut(OUTPUTS)) {
             self.row(x, y);
         }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
     fn backward(&self, _: &[T], pass: Backward<'_, T>) {
@@ -330,6 +346,7 @@ impl<T: Scalar> Layer<T> for Norm {
                 *dx = inverse * (dy - sum - y * along);
             }
         }
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
     }
 }
 

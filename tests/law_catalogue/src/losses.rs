@@ -113,6 +113,9 @@ enum Frame {
     GradientAdded,
     GradientOfLastRowOnly,
     FirstClassForAll,
+    SingleValueDoubled,
+    SingleValueUnweighted,
+    DoubleValueShifted,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -590,7 +593,13 @@ impl<T: Scalar> Loss<T> for Built {
                 dy.iter_mut().zip(before).for_each(|(dy, before)| *dy += before);
             }
         }
-        Ok(sum)
+        let (single, double) = (T::epsilon() > scalar(1e-10), size_of::<T>() == size_of::<f64>());
+        Ok(match frame {
+            Frame::SingleValueDoubled if single => sum * scalar(2.0),
+            Frame::SingleValueUnweighted if single => sum * total / scalar(rows as f64),
+            Frame::DoubleValueShifted if double => sum * scalar(1.0001),
+            _ => sum,
+        })
     }
 
     fn reduction(&self) -> Reduction {
@@ -716,6 +725,13 @@ pub fn entries() -> Vec<Entry> {
             (WeightsSquaredInGradient, Law::Derivative),
             (GradientAdded, Law::Overwrites),
             (GradientOfLastRowOnly, Law::Derivative),
+        ] {
+            all.push(Entry::wrong(format!("loss/{frame:?}"), law, judge(values(Form::Squared, frame, true))));
+        }
+        for (frame, law) in [
+            (SingleValueDoubled, Law::Precision),
+            (SingleValueUnweighted, Law::Precision),
+            (DoubleValueShifted, Law::GenericBody),
         ] {
             all.push(Entry::wrong(format!("loss/{frame:?}"), law, judge(values(Form::Squared, frame, true))));
         }

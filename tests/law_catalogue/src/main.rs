@@ -11,6 +11,9 @@ mod layers;
 mod losses;
 mod monitors;
 mod own_layers;
+mod probabilities;
+mod reported;
+mod told;
 mod transforms;
 
 use chainrule::testing::{Evidence, Law, Violations};
@@ -67,11 +70,14 @@ fn catalogue() -> Vec<Entry> {
         losses::entries(),
         initializers::entries(),
         transforms::entries(),
+        reported::entries(),
         monitors::entries(),
         cells::entries(),
         layers::entries(),
         own_layers::entries(),
         buffered::entries(),
+        told::entries(),
+        probabilities::entries(),
     ]
     .into_iter()
     .flatten()

@@ -4,6 +4,7 @@ use crate::{Entry, Verdict};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     layer::{Backward, Dims, Forward, MemorySizes, Samples},
+    monitor::Factor,
     rand_core::Rng,
     random::uniform,
     scalar,
@@ -215,6 +216,7 @@ impl<T: Scalar> Layer<T> for ByRow {
         for (x, y) in pass.x.chunks(WIDTH).zip(pass.y.chunks_mut(self.output())) {
             ByRow::forward(*self, w, x, y);
         }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
@@ -223,6 +225,9 @@ impl<T: Scalar> Layer<T> for ByRow {
         for (i, (x, dy)) in x.chunks(WIDTH).zip(dy.chunks(self.output())).enumerate() {
             let row = dx.as_deref_mut().map_or(&mut own[..], |dx| &mut dx[i * WIDTH..][..WIDTH]);
             ByRow::backward(*self, w, x, dy, row, dw);
+        }
+        if let Some(dx) = dx {
+            pass.ctx.report_backward(Factor::Other, dy, dx);
         }
     }
 }
@@ -309,10 +314,12 @@ impl<T: Scalar> Layer<T> for Across {
     }
     fn forward(&self, _: &[T], pass: Forward<'_, T>) {
         self.apply(pass.ctx.shape, false, pass.x, pass.y);
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
     fn backward(&self, _: &[T], pass: Backward<'_, T>) {
         if let Some(dx) = pass.dx {
             self.apply(pass.ctx.shape, true, pass.dy, dx);
+            pass.ctx.report_backward(Factor::Other, pass.dy, dx);
         }
     }
 }
@@ -417,6 +424,7 @@ impl<T: Scalar> Layer<T> for Leaky {
                 }
             }
         }
+        pass.ctx.report_forward(Factor::Other, x, y);
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
@@ -480,6 +488,9 @@ impl<T: Scalar> Layer<T> for Leaky {
                     d_initial[sample * UNITS + unit] = dh;
                 }
             }
+        }
+        if let Some(dx) = dx {
+            pass.ctx.report_backward(Factor::Other, dy, dx);
         }
     }
 }

@@ -5,6 +5,7 @@ use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     activation::{Activation, Tanh},
     layer::{Backward, Dims, Forward, Hints, MemorySizes, Samples},
+    monitor::Factor,
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -213,6 +214,7 @@ impl<T: Scalar> Layer<T> for Affine {
                 *y = if self.pointwise() { Tanh.value(sum) } else { sum };
             }
         }
+        pass.ctx.report_forward(Factor::Weights, pass.x, pass.y);
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
@@ -294,6 +296,9 @@ impl<T: Scalar> Layer<T> for Affine {
                     };
                 }
             }
+        }
+        if let Some(dx) = pass.dx {
+            pass.ctx.report_backward(Factor::Weights, pass.dy, dx);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{all_caught, caught};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     layer::{Backward, Dims, Forward, MemorySizes},
+    monitor::Factor,
     rand_core::Rng,
     scalar,
     testing::{Law, Layers, layer_laws},
@@ -117,6 +118,7 @@ impl<T: Scalar> Layer<T> for Plain {
                 pass.state.final_state[j] = if self.is(Fault::LongestDecides) && ended { T::zero() } else { h[j] };
             }
         }
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
@@ -173,6 +175,9 @@ impl<T: Scalar> Layer<T> for Plain {
                 let dh = if missing { [T::zero(); HIDDEN] } else { dh };
                 start[sample * HIDDEN..][..HIDDEN].copy_from_slice(&dh);
             }
+        }
+        if let Some(dx) = pass.dx {
+            pass.ctx.report_backward(Factor::Other, pass.dy, dx);
         }
     }
 }

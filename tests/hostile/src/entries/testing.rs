@@ -17,8 +17,9 @@ use chainrule::{
     },
     recurrent::Lstm,
     testing::{
-        Dual, Law, Layers, Losses, Transforms, activation_laws, cell_laws, expect_lawful, initializer_laws, layer_laws,
-        layer_laws_at, layer_laws_with, loss_laws, measure_derivative, monitor_laws,
+        Dual, Law, LayerCases, Layers, LossCases, Losses, Transforms, activation_laws, cell_laws, expect_lawful,
+        initializer_laws, layer_laws, layer_laws_at, layer_laws_with, loss_laws, loss_laws_with, measure_derivative,
+        monitor_laws,
         strategies::{
             Limits, OwnedBatchShape, TargetKind, around, batch_shapes, cases, cases_around, chains_around, lengths,
             loss_cases, losses, networks, optimizers, transforms, values, widths,
@@ -89,6 +90,7 @@ pub fn entries() -> Vec<Entry> {
                 "testing::layer_laws",
                 "testing::layer_laws_at",
                 "testing::layer_laws_with",
+                "testing::LayerCases {}",
                 "testing::Layers {}",
                 "testing::Layers::of",
             ],
@@ -105,7 +107,12 @@ pub fn entries() -> Vec<Entry> {
                     let shape = [chainrule::BatchShape::sequences(2, 5)];
                     let kept = layer_laws(layers, seed).is_ok()
                         && layer_laws_at(layers, &shape, seed).is_ok()
-                        && layer_laws_with(layers, &shape, &|z| z.floor(), seed).is_ok();
+                        && layer_laws_with(
+                            layers,
+                            LayerCases { shapes: &shape, inputs: &|z| z.floor(), ..LayerCases::default() },
+                            seed,
+                        )
+                        .is_ok();
                     ensure(kept, || format!("a lawful layer is accused with seed {seed}"))
                 }
             },
@@ -115,6 +122,8 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "testing::initializer_laws",
                 "testing::loss_laws",
+                "testing::loss_laws_with",
+                "testing::LossCases {}",
                 "testing::Losses {}",
                 "testing::monitor_laws",
                 "testing::transform_laws",
@@ -126,7 +135,10 @@ pub fn entries() -> Vec<Entry> {
                 let loss = MeanSquaredError::new();
                 let done = match c.below(4) {
                     0 => initializer_laws(&Normal { mean: 0.0, std: 1.0 }, seed).is_ok(),
-                    1 => loss_laws(Losses { single: &loss, double: &loss, dual: &loss }, seed).is_ok(),
+                    1 => {
+                        let losses = Losses { single: &loss, double: &loss, dual: &loss };
+                        loss_laws(losses, seed).is_ok() && loss_laws_with(losses, LossCases::default(), seed).is_ok()
+                    }
                     2 => monitor_laws(GradientBudget::new, seed).is_ok(),
                     _ => {
                         let (single, double) = (

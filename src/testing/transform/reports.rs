@@ -1,0 +1,148 @@
+//! The law that the facts which a transform reports are those of its updates: rates, factors, norms, averages.
+
+use super::{EPOCH, FEW, Run, Suite};
+use crate::{
+    scalar::{Scalar, to_f64},
+    testing::{
+        Law,
+        law::{beyond, number},
+    },
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// The allowed relative error of a reported number, in units of ε.
+const ROUNDINGS: f64 = 1e3;
+
+/// The steps at which the reported learning rate is read.
+const READ: [u64; 4] = [0, 1, 10, 500];
+
+/// Whether the transform of a run is one transform, and no chain, whose members may report a part only.
+pub(super) fn alone<T: Scalar>(run: &Run<T>) -> bool {
+    let mut count = 0;
+    run.transform.members(&mut |_| count += 1);
+    count == 1
+}
+
+/// Returns the name and the values of each average that the transform of a run reports: `averaged_weights`, `result`.
+fn averaged<T: Scalar>(run: &Run<T>) -> [(&'static str, Option<Vec<T>>); 2] {
+    let Run { transform, blocks, state, .. } = run;
+    let copied = |values: Option<&[T]>| values.map(<[T]>::to_vec);
+    let averaged = copied(transform.averaged_weights(blocks, state));
+    [("averaged_weights()", averaged), ("result()", copied(transform.result(blocks, state)))]
+}
+
+impl<T: Scalar> Suite<'_, '_, T> {
+    /// Notes that a reported number, described by `what`, is not the one of the updates.
+    fn untrue(&mut self, what: &str, expected: String, found: f64) {
+        let place = format!("{}, {what}", self.name);
+        self.trial.breaks(Law::TrueReports, place, expected, number(found), "");
+    }
+
+    /// Tests that the rate of `rate_mut`, if there is one, is the rate in use. At a rate of 0 the gradient has less
+    /// effect than before, or none. At half the rate `learning_rate` is half of what it was.
+    pub(super) fn rates(&mut self) {
+        let (gradient, mut effects, mut reported) = (self.random(5, 1.0), Vec::new(), Vec::new());
+        for factor in [1.0, 0.5, 0.0] {
+            let mut runs = Vec::new();
+            for sign in [1.0, -1.0] {
+                let Some(mut run) = self.fresh(None) else { return };
+                let Some(rate) = run.transform.rate_mut() else { return };
+                *rate *= factor;
+                runs.push((run, gradient.iter().map(|&g| if sign < 0.0 { -g } else { g }).collect::<Vec<T>>()));
+            }
+            let run = &runs[0].0;
+            reported.push(READ.map(|step| run.transform.learning_rate(&run.blocks, &run.state, step)));
+            let mut effect = 0.0;
+            for step in 0..FEW {
+                let mut updates = Vec::new();
+                for (run, gradient) in &mut runs {
+                    let Some(update) = self.step(run, gradient, step) else { return };
+                    updates.push(update);
+                }
+                let pairs = updates[0].iter().zip(&updates[1]);
+                effect += pairs.map(|(&a, &b)| (to_f64(a) - to_f64(b)).abs()).sum::<f64>();
+            }
+            effects.push(effect);
+        }
+        if effects[0] > 0.0 && effects[2] >= effects[0] {
+            let expected = format!("less than {}, as with the rate", number(effects[0]));
+            self.untrue("rate_mut() set to 0: the effect of the gradient on updates", expected, effects[2]);
+        }
+        for ((step, &whole), &half) in READ.iter().zip(&reported[0]).zip(&reported[1]) {
+            let Some((whole, half)) = whole.zip(half) else { continue };
+            if beyond((whole - 2.0 * half).abs(), ROUNDINGS * to_f64(T::epsilon()) * whole.abs()) {
+                let what = format!("half the rate by rate_mut(): learning_rate(), step {step}");
+                self.untrue(&what, format!("half of {}", number(whole)), half);
+            }
+        }
+    }
+
+    /// Tests that reported averages have one value for each parameter, none outside the values that this parameter had.
+    pub(super) fn averages(&mut self) {
+        let Some(mut run) = self.fresh(None) else { return };
+        let wide = |w: &[T]| w.iter().map(|&w| to_f64(w)).collect::<Vec<f64>>();
+        let (mut least, mut most) = (wide(&run.w), wide(&run.w));
+        for step in 0..FEW {
+            if self.step(&mut run, &self.gradient(step), step).is_none() {
+                return;
+            }
+            for (i, w) in wide(&run.w).into_iter().enumerate() {
+                (least[i], most[i]) = (least[i].min(w), most[i].max(w));
+            }
+            for (name, values) in averaged(&run) {
+                let Some(values) = values else { continue };
+                let (count, what) = (least.len(), format!("step {step}: {name}"));
+                if values.len() != count {
+                    return self.untrue(&what, format!("{count} values"), values.len() as f64);
+                }
+                let outside = |&i: &usize| {
+                    let allowed = ROUNDINGS * to_f64(T::epsilon()) * least[i].abs().max(most[i].abs());
+                    let value = to_f64(values[i]);
+                    !(value >= least[i] - allowed && value <= most[i] + allowed)
+                };
+                // Parameters that are not finite have no average.
+                if let Some(i) = (0..count).filter(|&i| least[i].is_finite() && most[i].is_finite()).find(outside) {
+                    let expected = format!("from {} to {}, the values so far", number(least[i]), number(most[i]));
+                    return self.untrue(&format!("{what}[{i}]"), expected, to_f64(values[i]));
+                }
+            }
+        }
+    }
+
+    /// Tests the reports of a promised clip, the only transform of its run, whose step multiplied the norm of the
+    /// gradient by `factor` to `norm`. Only a clip that keeps the direction has the factor as its `clip_factor`.
+    pub(super) fn clip_reports(&mut self, run: &Run<T>, law: Law, factor: f64, norm: f64) {
+        if !alone(run) || !factor.is_finite() {
+            return;
+        }
+        let allowed = ROUNDINGS * to_f64(T::epsilon());
+        if let Some(found) = run.transform.clip_factor() {
+            let expected = if law == Law::KeepsDirection { factor } else { found.clamp(0.0, 1.0) };
+            if beyond((found - expected).abs(), allowed * expected.abs()) {
+                self.untrue("clip_factor()", format!("{}, by the update", number(expected)), found);
+            }
+        }
+        if let Some(found) = run.transform.clipped_norm().filter(|_| norm.is_finite())
+            && beyond((found - norm).abs(), allowed * norm)
+        {
+            self.untrue("clipped_norm()", format!("{}, by the update", number(norm)), found);
+        }
+    }
+
+    /// Returns the learning rate that a promised schedule, the only transform of its run, reports for `step`. `None`
+    /// if it reports none, or before a metric, which may change it.
+    pub(super) fn scheduled(run: &Run<T>, step: u64) -> Option<f64> {
+        if !alone(run) || step % EPOCH == EPOCH - 1 {
+            return None;
+        }
+        run.transform.learning_rate(&run.blocks, &run.state, step)
+    }
+
+    /// Tests that the learning rate `reported` by a promised schedule is the `factor` of the update at `step`.
+    pub(super) fn schedule_report(&mut self, reported: Option<f64>, factor: f64, step: u64) {
+        let Some(found) = reported else { return };
+        if beyond((found - factor).abs(), ROUNDINGS * to_f64(T::epsilon()) * factor.abs() + 1e-37) {
+            self.untrue(&format!("step {step}: learning_rate()"), format!("{}, by the update", number(factor)), found);
+        }
+    }
+}
