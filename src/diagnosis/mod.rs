@@ -68,8 +68,9 @@ fn norm_of_first(node: &LayerSpec) -> Option<String> {
     next.1.is_norm().then(|| next.0.clone())
 }
 
-/// Returns the paths of the layers whose links do not count in a budget: the activation of the outputs, since saturated
-/// outputs are no fault, and a norm after the first weights, since it divides by the scale that their own gradient has.
+/// Returns the paths of the layers whose links do not count in a budget. They are the activation of the outputs, since
+/// saturated outputs are no fault, and a norm after the first weights, which divides by the scale that their own
+/// gradient has.
 fn left_out(node: &LayerSpec) -> Vec<String> {
     outputs(node).into_iter().chain(norm_of_first(node)).collect()
 }

@@ -3,7 +3,7 @@
 use super::{
     Run, Trainer,
     parts::{Part, Parts, Reader},
-    step::Updated,
+    updated::Updated,
 };
 use crate::{
     batch_shape::BatchShape,

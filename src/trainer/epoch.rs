@@ -1,8 +1,8 @@
 //! A run: epochs, validation, early stopping.
 
 use super::{
-    Epoch, FitOptions, Progress, Run, Step, Trainer, check::of_validation, options::OnStep, parts::Reader,
-    step::Updated, trace,
+    Epoch, FitOptions, Progress, Run, Step, Trainer, check::of_validation, options::OnStep, parts::Reader, trace,
+    updated::Updated,
 };
 #[cfg(doc)]
 use crate::error::DataRule;

@@ -30,6 +30,7 @@ mod spike;
 mod step;
 mod trace;
 mod truncation;
+mod updated;
 mod watch;
 
 pub use crate::monitor::progress::{Communication, Epoch, Evaluation, Spike, Step};

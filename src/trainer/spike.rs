@@ -3,7 +3,7 @@
 use super::{
     Run,
     parts::{Part, Parts, Reader},
-    step::Updated,
+    updated::Updated,
 };
 use crate::{
     distributed::DataParallel,

@@ -3,6 +3,7 @@
 use super::{
     Run, Step, Trainer,
     parts::{Part, Parts, Reader},
+    updated::{EachUpdate, Updated},
 };
 #[cfg(doc)]
 use crate::error::DataRule;
@@ -23,38 +24,6 @@ use crate::{
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
-
-/// The result of one update.
-#[derive(Clone, Copy)]
-pub(super) struct Updated {
-    /// The loss over all samples of the update; NaN if the total weight is 0.
-    pub loss: f64,
-    /// The total weight of the rows of the update, by which a mean loss divides.
-    pub weight: f64,
-    pub outcome: Outcome,
-}
-
-/// A callback that receives the result of each update, with its [`Step`] record if one was made.
-pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
-
-impl Updated {
-    /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of the
-    /// applied ones; of both if both were skipped. `mean` states whether the loss is a mean over rows.
-    fn and(self, next: Updated, mean: bool) -> Updated {
-        let weight = self.weight + next.weight;
-        let loss = match (self.weight > 0.0, next.weight > 0.0) {
-            (true, true) if mean => (self.loss * self.weight + next.loss * next.weight) / weight,
-            (true, true) => self.loss + next.loss,
-            (true, false) => self.loss,
-            (false, _) => next.loss,
-        };
-        match [self.outcome, next.outcome] {
-            [Outcome::Apply, Outcome::Skip] => self,
-            [Outcome::Skip, Outcome::Apply] => next,
-            [outcome, _] => Updated { loss, weight, outcome },
-        }
-    }
-}
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// Makes one update from the samples of `data` with the indices `samples`, read into `batch` in batches of the

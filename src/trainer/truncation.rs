@@ -3,7 +3,7 @@
 use super::{
     Run,
     parts::Reader,
-    step::{EachUpdate, Updated},
+    updated::{EachUpdate, Updated},
 };
 use crate::{
     error::Error, layer::Mode, monitor::GradientMonitor, scalar::Scalar, transform::Outcome, workspace::StepWindows,

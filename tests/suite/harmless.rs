@@ -110,8 +110,8 @@ fn sparse_inputs_are_not_small() -> Result<(), Error> {
     Ok(())
 }
 
-/// Rows of outputs of classes not seen yet, and rows of a table for words not seen yet, are equal and no copies; units
-/// of a hidden layer or of a cell that are equal are.
+/// Equal rows of outputs of classes not seen yet are no copies, nor are rows of a table for words not seen yet. Equal
+/// units of a hidden layer or of a cell are.
 #[test]
 fn rows_without_an_example_are_no_copies() -> Result<(), Error> {
     let (x, classes) = (normal(64 * WIDTH), 200);

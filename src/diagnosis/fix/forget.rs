@@ -8,8 +8,9 @@ use crate::{
 };
 use alloc::format;
 
-/// Draws the biases of gates by [`Chrono`] for the number of steps that the task must remember (Tallec & Ollivier 2018).
-/// If it is unknown, for the steps of a sequence, or for 100 if inputs have one step. Only cells with a gate that multiplies the former state change.
+/// Draws the biases of gates by [`Chrono`] (Tallec & Ollivier 2018) for the number of steps that the task must
+/// remember. If it is unknown, for the steps of a sequence, or for 100 if inputs have one step. Only cells with a gate
+/// that multiplies the former state change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ForgetBias;
 

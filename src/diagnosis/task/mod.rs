@@ -269,14 +269,14 @@ impl Task {
 impl Diagnosis<'_> {
     /// Adds measurements of the data and the loss with the parameters `w`, on up to 256 samples spread over all data.
     ///
-    /// They are the loss with and without dropout (recurrent dropout and zoneout included), the loss of the best
-    /// constant outputs, the lowest loss of any outputs, and that of outputs in the range of the last layer. So are the
-    /// gradient without the few samples that are far larger than the others, and the lowest loss for inputs of which
-    /// most are identical. A permutation test of the distance covariance of inputs and targets (Székely & Rizzo 2007)
-    /// shows whether the targets depend on the inputs. All this takes about ten passes and 300 evaluations of the loss.
-    /// Nothing is measured for a network with a custom layer or cell, or for data without targets. Norms over the batch
-    /// take their statistics from these samples. If a parameter is NaN or infinite, all is measured with initial
-    /// values.
+    /// They are the loss with and without dropout (recurrent dropout and zoneout included), and the loss of the best
+    /// constant outputs. The lowest loss of any outputs is measured, and that of outputs in the range of the last
+    /// layer. So are the gradient without the few samples that are far larger than the others, and the lowest loss for
+    /// inputs of which most are identical. A permutation test of the distance covariance of inputs and targets
+    /// (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes and 300
+    /// evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data without
+    /// targets. Norms over the batch take their statistics from these samples. If a parameter is NaN or infinite, all
+    /// is measured with initial values.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],

@@ -119,9 +119,10 @@ fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
 }
 
 /// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
-/// the gradient on `samples` with and without them: those of the targets if these alone [harm](Outliers::harms). In the first norm they replace as many of `samples` as is their
-/// fraction of all data, at least one. `per_step` states whether outputs have a row for each step. `None` if there are
-/// none, or if samples have different lengths.
+/// the gradient on `samples` with and without them. They are those of the targets if these alone
+/// [harm](Outliers::harms). In the first norm they replace as many of `samples` as is their fraction of all data, at
+/// least one. `per_step` states whether outputs have a row for each step. `None` if there are none, or if samples have
+/// different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],

@@ -1,0 +1,36 @@
+//! The result of one update.
+
+use super::Step;
+use crate::transform::Outcome;
+
+/// The result of one update.
+#[derive(Clone, Copy)]
+pub(super) struct Updated {
+    /// The loss over all samples of the update; NaN if the total weight is 0.
+    pub loss: f64,
+    /// The total weight of the rows of the update, by which a mean loss divides.
+    pub weight: f64,
+    pub outcome: Outcome,
+}
+
+/// A callback that receives the result of each update, with its [`Step`] record if one was made.
+pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
+
+impl Updated {
+    /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of the
+    /// applied ones; of both if both were skipped. `mean` states whether the loss is a mean over rows.
+    pub fn and(self, next: Updated, mean: bool) -> Updated {
+        let weight = self.weight + next.weight;
+        let loss = match (self.weight > 0.0, next.weight > 0.0) {
+            (true, true) if mean => (self.loss * self.weight + next.loss * next.weight) / weight,
+            (true, true) => self.loss + next.loss,
+            (true, false) => self.loss,
+            (false, _) => next.loss,
+        };
+        match [self.outcome, next.outcome] {
+            [Outcome::Apply, Outcome::Skip] => self,
+            [Outcome::Skip, Outcome::Apply] => next,
+            [outcome, _] => Updated { loss, weight, outcome },
+        }
+    }
+}
