@@ -9,6 +9,7 @@
 //! | [`own_parts`] | write an activation, layer, cell, initializer, loss, transform or monitor |
 //! | [`gradient_health`] | keep gradients healthy, in tests and during a run; the page of a run |
 //! | [`reproducibility`] | get the same bits again |
+//! | [`ranks`] | train on several processes or machines |
 //! | [`features`] | choose features and targets |
 //! | [`performance`] | make it fast |
 //! | [`narrow_formats`] | train in `f16` or `bf16`, on several threads |
@@ -38,6 +39,8 @@ pages! {
     gradient_health
     #[cfg(feature = "safetensors")]
     reproducibility
+    #[cfg(feature = "std")]
+    ranks
     #[cfg(feature = "tracing")]
     features
     #[cfg(feature = "std")]

@@ -47,7 +47,7 @@
 //! | --- | --- |
 //! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`, if no layer couples samples; or the [mean of means](DataParallel::mean_of_means) |
 //! | clipping, guard, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and run their own shards; of data in files the sizes are compared, and the row weights of each shard of an update by their sum |
+//! | data | all ranks hold the same data set, and run their own shards; of data in files each reads the inputs, targets and weights of its own shards alone, and the sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |
 //! | monitors | `forward` and `backward` of links: the shards of this rank; [events](crate::monitor::Event): all ranks, but for `NextPart` and seconds |
 //! | a [spike](crate::trainer::Step::spike) of the gradient, a value that is not finite | named with its rank, and where one sample alone shows it with that sample, on all ranks |
@@ -71,7 +71,7 @@ pub use data_parallel::DataParallel;
 #[cfg(feature = "std")]
 pub use local::Local;
 pub(crate) use reduce::sum_of_losses;
-pub(crate) use report::Report;
+pub(crate) use report::{Report, Requests};
 
 use crate::error::{Error, require};
 use core::fmt::Debug;

@@ -2,31 +2,67 @@
 
 use super::{agreement::gather_results, channel::Channel};
 use crate::{error::Error, monitor::progress::Spike, scalar::Scalar};
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
-/// The report of a rank to the others on an update whose loss is not finite: its first sample at fault, its error, or
-/// nothing.
+/// The report of a rank to the others on an update whose loss is not finite: its first shard and sample at fault, its
+/// error, or nothing.
 pub(crate) enum Report {
     Nothing,
-    /// The index in the data set of this rank's first sample whose loss is not finite.
-    Sample(usize),
+    /// This rank's first shard whose loss is not finite, and the index in the data set of its first such sample. The
+    /// sample is `None` if no sample alone shows it.
+    NonFinite {
+        shard: usize,
+        sample: Option<usize>,
+    },
     Failed(Error),
 }
 
 impl Report {
     /// Exchanges the reports of all ranks, which must all call it. Returns the first rank that reports a loss that is
-    /// not finite, and the index in the data set of the sample with that loss.
+    /// not finite, with its shard and sample.
     ///
     /// # Errors
     /// Those of [`gather_results`].
-    pub(super) fn exchange<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Option<(usize, usize)>, Error> {
+    pub(super) fn exchange<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Option<Spike>, Error> {
         let own = match self {
             Report::Nothing => Ok(String::new()),
-            Report::Sample(sample) => Ok(format!("{sample}")),
+            Report::NonFinite { shard, sample } => {
+                Ok(sample.map_or_else(|| format!("{shard}"), |sample| format!("{shard} {sample}")))
+            }
             Report::Failed(error) => Err(error),
         };
         let reports = gather_results(ranks, own)?;
-        Ok(reports.iter().enumerate().find_map(|(rank, text)| Some((rank, text.parse().ok()?))))
+        Ok(reports.iter().enumerate().find_map(|(rank, text)| {
+            let (shard, sample) = text.split_once(' ').unwrap_or((text, ""));
+            Some(Spike::non_finite(rank, shard.parse().ok()?, sample.parse().ok()))
+        }))
+    }
+}
+
+/// The requests of a rank to all: to end the updates of a fit by a callback or by a monitor, or to compare the runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Requests {
+    /// Whether a callback ends the fit.
+    pub ends: bool,
+    /// Whether a monitor stops the run.
+    pub stops: bool,
+    /// Whether parameters, transforms or workspace may have been changed.
+    pub compares: bool,
+}
+
+impl Requests {
+    /// Whether the ranks are to make no further update.
+    pub fn halts(self) -> bool {
+        self.ends || self.stops
+    }
+
+    /// Returns the requests of any rank. All ranks must call it.
+    pub(super) fn of_any<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Self, Error> {
+        let digit = |set| if set { '1' } else { '0' };
+        let own = [self.ends, self.stops, self.compares].map(digit).iter().collect();
+        let texts = gather_results(ranks, Ok(own))?;
+        let any: Vec<bool> = (0..3).map(|i| texts.iter().any(|text| text.as_bytes().get(i) == Some(&b'1'))).collect();
+        Ok(Requests { ends: any[0], stops: any[1], compares: any[2] })
     }
 }
 

@@ -58,6 +58,21 @@ pub enum RankRule {
         /// The error of that rank, as text.
         reason: String,
     },
+    /// A shard whose last pass has one row, for a layer that normalizes over the rows of a pass.
+    #[error(
+        "layer {layer} normalizes over the rows of a shard: shard {shard} of {shards} has {samples} samples, and a pass \
+         of one row; use fewer shards or a larger batch, or another norm"
+    )]
+    ShardRows {
+        /// The path of the layer.
+        layer: String,
+        /// The number of the shard, from 0.
+        shard: usize,
+        /// The number of shards.
+        shards: usize,
+        /// The number of samples in the shard.
+        samples: usize,
+    },
     /// A loss that is not finite, after which the parameters are not finite either.
     #[error(
         "the loss of sample {sample} on rank {rank} is not finite in update {step}; lower the learning rate, or guard \
@@ -68,6 +83,20 @@ pub enum RankRule {
         rank: usize,
         /// The index of the sample whose loss is not finite.
         sample: usize,
+        /// The number of the update, from 0.
+        step: u64,
+    },
+    /// A shard with a loss that is not finite, although no sample alone has such a loss: the layers couple the samples,
+    /// or the sum of their losses overflows.
+    #[error(
+        "the loss of shard {shard} on rank {rank} is not finite in update {step}, that of each of its samples is; lower \
+         the learning rate, or guard the chain with SkipNonFinite"
+    )]
+    NonFiniteShard {
+        /// The rank that has the shard.
+        rank: usize,
+        /// The number of the shard, from 0.
+        shard: usize,
         /// The number of the update, from 0.
         step: u64,
     },

@@ -71,10 +71,10 @@ pub struct Spike {
 }
 
 impl Spike {
-    /// Returns the record of a sample whose loss is not finite.
-    pub(crate) fn non_finite(rank: usize, shard: usize, sample: usize) -> Self {
+    /// Returns the record of a shard whose loss is not finite, and of the sample that alone shows it, if one does.
+    pub(crate) fn non_finite(rank: usize, shard: usize, sample: Option<usize>) -> Self {
         let infinite = f64::INFINITY;
-        Spike { rank, shard, shard_fraction: infinite, sample: Some(sample), sample_fraction: Some(infinite) }
+        Spike { rank, shard, shard_fraction: infinite, sample, sample_fraction: sample.map(|_| infinite) }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::RankRule;
 use crate::{
     cpu::CpuLevel,
     dataset::{Layout, Source},
-    distributed::{DataParallel, Fingerprint},
+    distributed::{DataParallel, Fingerprint, Requests},
     error::Error,
     scalar::Scalar,
 };
@@ -17,38 +17,63 @@ impl<T: Scalar> Run<'_, T> {
     /// refuses a difference. Without other ranks it does nothing.
     pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         let Some(parallel) = self.parallel.as_ref().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
-        let own = self.description(parallel, data, validation);
+        let mut own = Fingerprint::default();
+        let described = self.describe_run(&mut own, parallel, data, validation);
+        self.describe_state(&mut own, parallel);
         if let Some(parallel) = self.parallel.as_mut() {
-            parallel.agreed = false;
-            parallel.compare(own)?;
+            (parallel.agreed, parallel.requests) = (false, Requests::default());
+            parallel.compare(described.map(|()| own))?;
             parallel.agreed = true;
         }
         Ok(())
     }
 
-    /// Returns the description of this rank's run, for the comparison with the others.
-    fn description(
+    /// Answers the requests of all ranks, in an update before which one of them has some. All ranks must call it. It
+    /// compares the states of the ranks if one may have been changed. Returns whether the ranks make no further update,
+    /// which is then [noted](DataParallel::halted).
+    pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>) -> Result<bool, Error> {
+        let requests = parallel.requests_of_any()?;
+        if requests.compares {
+            let mut own = Fingerprint::default();
+            self.describe_state(&mut own, parallel);
+            parallel.compare(Ok(own))?;
+        }
+        parallel.halted = requests.halts().then_some(requests);
+        Ok(requests.halts())
+    }
+
+    /// Returns the requests for which the ranks make no further update of a fit, if any has such; `own` are those of
+    /// this rank. On several ranks they travel in the sum of the next update, which is then not made.
+    pub(super) fn halts(&mut self, own: Requests) -> Option<Requests> {
+        match self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) {
+            Some(parallel) => {
+                let compares = parallel.requests.compares;
+                parallel.requests = if parallel.halted.is_some() { Requests::default() } else { own };
+                parallel.requests.compares = compares;
+                parallel.halted.take()
+            }
+            None => own.halts().then_some(own),
+        }
+    }
+
+    /// Adds what cannot change after the start of a run to the description of this rank.
+    fn describe_run(
         &self,
+        run: &mut Fingerprint,
         parallel: &DataParallel<T>,
         data: &dyn Source<T>,
         validation: Option<&dyn Source<T>>,
-    ) -> Result<Fingerprint, Error> {
-        let (blocks, settings) = (self.workspace.blocks(), self.settings);
-        let mut run = Fingerprint::default();
+    ) -> Result<(), Error> {
+        let settings = self.settings;
         run.add("the version of chainrule", env!("CARGO_PKG_VERSION"));
-        run.add("the CPU level", format_args!("{:?}", CpuLevel::current()?));
+        run.add("the CPU level (CHAINRULE_LEVEL sets it)", format_args!("{:?}", CpuLevel::current()?));
         run.add("the scalar type", core::any::type_name::<T>());
         for (name, value) in parallel.settings() {
             run.add(name, value);
         }
         run.add("the number of parameters", self.parameters.len());
         run.add_text("the network", &format!("{:?}", self.workspace.network().spec()));
-        run.add_text(
-            "the frozen blocks",
-            &format!("{:?}", blocks.iter().map(|block| block.frozen).collect::<Vec<_>>()),
-        );
         run.add_text("the loss", &format!("{:?}", self.loss));
-        run.add_text("the chain of transforms", &format!("{:?}", self.optimizer.spec(blocks)));
         run.add("batch_size", settings.batch_size);
         run.add("accumulation_steps", settings.accumulation_steps);
         run.add("epochs", settings.epochs);
@@ -67,13 +92,21 @@ impl<T: Scalar> Run<'_, T> {
             run.add(name, data.map_or_else(|| "none".into(), sizes));
             run.add_hash(values, data.into_iter().flat_map(|data| data.words()));
         }
+        Ok(())
+    }
+
+    /// Adds to the description of this rank what a caller may have changed since the start of a run.
+    fn describe_state(&self, run: &mut Fingerprint, parallel: &DataParallel<T>) {
+        let blocks = self.workspace.blocks();
+        let frozen: Vec<bool> = blocks.iter().map(|block| block.frozen).collect();
+        run.add_text("the frozen blocks", &format!("{frozen:?}"));
+        run.add_text("the chain of transforms", &format!("{:?}", self.optimizer.spec(blocks)));
         run.add("the position in the run", format_args!("{:?}", self.progress));
         run.add("the number of updates", self.optimizer.steps());
         run.add_numbers("the parameters", self.parameters);
         run.add_numbers("the state of the transforms", self.optimizer.state());
         run.add_numbers("the buffers of the network", self.workspace.buffers());
         run.add("the typical norm of the gradient", parallel.typical_norm());
-        Ok(run)
     }
 
     /// Returns `own`, the result of work that each rank does by itself, if it failed on no rank. `describe` gives the

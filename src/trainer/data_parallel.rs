@@ -13,7 +13,7 @@ use crate::{
     kernel::thread_pool::install_from,
     layer::{Layer, Mode},
     loss::{Loss, Reduction},
-    monitor::GradientMonitor,
+    monitor::{GradientMonitor, progress::Spike},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, Outcome},
 };
@@ -51,7 +51,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 impl<T: Scalar> Run<'_, T> {
     /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank. If
-    /// this rank is not `ready` for it, all ranks get an error.
+    /// this rank is not `ready` for it, all ranks get an error. `None` if a rank requested that no further update is
+    /// made.
     ///
     /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the
     /// shards. Then `w ← w + u(g)` with u the chain of transforms. A part is a group of samples of one pass, and its
@@ -63,18 +64,31 @@ impl<T: Scalar> Run<'_, T> {
         samples: &[usize],
         ready: Result<(), Error>,
         monitor: &mut dyn GradientMonitor<T>,
-    ) -> Result<Updated, Error> {
+    ) -> Result<Option<Updated>, Error> {
         parallel.take_counts();
         (self.watch.norm, self.watch.spike) = (None, None);
-        // All ranks have the data, so they know the weight of each shard. A file may fail on one rank alone.
-        let weight = match ready.and_then(|()| self.weigh_shards(parallel, reader, samples)) {
+        parallel.weights.clear();
+        parallel.weights.resize(parallel.all_shards().len(), 0.0);
+        let ready = ready.and_then(|()| match self.workspace.state() {
+            [] => Ok(()),
+            _ => Err(Error::InvalidState {
+                what: "data-parallel training",
+                needs: "an initial state of zero: `Workspace::clear_state`",
+            }),
+        });
+        let mut own = ready.and_then(|()| self.weigh_shards(parallel, reader, samples));
+        if parallel.ranks() > 1 && reader.data.is_in_files() {
+            parallel.share_weights(own)?;
+            own = Ok(());
+        }
+        let weight = match own.and_then(|()| sum_of_weights(&parallel.weights)) {
             Ok(weight) => weight,
             Err(error) => return self.fail_on_ranks(parallel, samples, error),
         };
         // Other ranks take part in an update without weight: one of them may have failed, or have other weights.
         let skipped = Updated { loss: f64::NAN, weight, outcome: Outcome::Skip };
         if weight == 0.0 && parallel.ranks() == 1 {
-            return Ok(skipped);
+            return Ok(Some(skipped));
         }
         parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
         let by_shard = self.adds_by_shard(parallel, reader.data, samples.len());
@@ -94,7 +108,7 @@ impl<T: Scalar> Run<'_, T> {
             );
             // A loss that failed is computed again, to name its sample.
             if let Some(done) = alone {
-                return done;
+                return done.map(Some);
             }
         }
         // The threads sleep while this one waits for other ranks.
@@ -108,18 +122,21 @@ impl<T: Scalar> Run<'_, T> {
         );
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         let report = report?;
-        let recorded = parallel.add_ranks(self.watch.always || monitor.is_active())?;
+        let [recorded, requested] = parallel.add_ranks(self.watch.always || monitor.is_active())?;
         parallel.check_samples()?;
         let [losses, _, gradient] = parallel.totals();
         let loss = sum_of_losses(losses);
         self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
         // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
         let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
+        if requested && self.answer_requests(parallel)? {
+            return Ok(None);
+        }
         if weight == 0.0 {
-            return Ok(skipped);
+            return Ok(Some(skipped));
         }
         self.watch.spike = match found {
-            Some((rank, sample)) => Some(parallel.non_finite(rank, sample)),
+            Some(found) => Some(found),
             None if recorded && loss.is_finite() => self.spike(parallel, reader, samples)?,
             None => None,
         };
@@ -138,28 +155,32 @@ impl<T: Scalar> Run<'_, T> {
             },
         )?;
         match found {
-            Some((rank, sample)) if done.outcome == Outcome::Apply && self.check_parameters().is_err() => {
-                Err(RankRule::NonFinite { rank, sample, step }.into())
+            Some(Spike { rank, shard, sample, .. })
+                if done.outcome == Outcome::Apply && self.check_parameters().is_err() =>
+            {
+                Err(match sample {
+                    Some(sample) => RankRule::NonFinite { rank, sample, step }.into(),
+                    None => RankRule::NonFiniteShard { rank, shard, step }.into(),
+                })
             }
-            _ => Ok(done),
+            _ => Ok(Some(done)),
         }
     }
 
-    /// Computes the weight of each shard of an update from `samples`. Returns their sum.
+    /// Computes the weight of each shard of an update from `samples`: of all shards for data in memory, of this rank's
+    /// for data in files, of which each rank reads its own part.
     fn weigh_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
         reader: &mut Reader<'_, T>,
         samples: &[usize],
-    ) -> Result<f64, Error> {
-        parallel.weights.clear();
-        for shard in parallel.all_shards() {
+    ) -> Result<(), Error> {
+        let shards = if reader.data.is_in_files() { parallel.own_shards() } else { parallel.all_shards() };
+        for shard in shards {
             let own = &samples[parallel.samples_of(shard, samples.len())];
-            parallel.weights.push(self.total_weight(reader, own, self.settings.batch_size)?);
+            parallel.weights[shard] = self.total_weight(reader, own, self.settings.batch_size)?;
         }
-        let weight: f64 = parallel.weights.iter().sum();
-        require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
-        Ok(weight)
+        Ok(())
     }
 
     /// Takes part in an update that this rank cannot make, with losses of NaN, so that the others receive the error and
@@ -170,7 +191,7 @@ impl<T: Scalar> Run<'_, T> {
         parallel: &mut DataParallel<T>,
         samples: &[usize],
         error: Error,
-    ) -> Result<Updated, Error> {
+    ) -> Result<Option<Updated>, Error> {
         if parallel.ranks() > 1 {
             parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
             parallel.begin_failed();
@@ -245,7 +266,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards. Returns
-    /// the report of this rank: its failure, or its first sample whose loss is not finite, if any.
+    /// the report of this rank: its failure, or its first shard and sample whose loss is not finite, if any.
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -288,7 +309,7 @@ impl<T: Scalar> Run<'_, T> {
             if let (Some(shard), Report::Nothing) = (bad, &report) {
                 let range = parallel.samples_of(shard, samples.len());
                 let parts = Parts { samples: &samples[range.clone()], first: range.start, size: range.len() };
-                report = self.first_non_finite_loss(reader, parts).map_or(Report::Nothing, Report::Sample);
+                report = Report::NonFinite { shard, sample: self.first_non_finite_loss(reader, parts) };
             }
         }
         Ok(report)
@@ -308,7 +329,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part of
-    /// it. Returns the report of this rank: its failure, or its first sample whose loss is not finite, if any.
+    /// it. Returns the report of this rank: its failure, or its first shard whose loss is not finite, if any.
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -333,7 +354,7 @@ impl<T: Scalar> Run<'_, T> {
             let loss = match loss {
                 Ok(loss) => scalar(loss),
                 Err(error) => {
-                    report = Report::Failed(error);
+                    report = Report::Failed(parallel.in_shard(error, shard, range.len()));
                     T::nan()
                 }
             };
@@ -348,7 +369,7 @@ impl<T: Scalar> Run<'_, T> {
             parallel.losses[shard] = loss;
             parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             if !loss.is_finite() && matches!(report, Report::Nothing) {
-                report = self.first_non_finite_loss(reader, parts).map_or(Report::Nothing, Report::Sample);
+                report = Report::NonFinite { shard, sample: self.first_non_finite_loss(reader, parts) };
             }
         }
         Ok(report)
@@ -366,4 +387,11 @@ impl<T: Scalar> Run<'_, T> {
         }
         None
     }
+}
+
+/// Returns the total weight of all shards, or an error if it is not finite.
+fn sum_of_weights(weights: &[f64]) -> Result<f64, Error> {
+    let weight: f64 = weights.iter().sum();
+    require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;
+    Ok(weight)
 }

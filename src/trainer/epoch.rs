@@ -7,7 +7,7 @@ use crate::{
     batch_shape::BatchShape,
     clock::Clock,
     dataset::{Batch, Layout, Source},
-    distributed::Fingerprint,
+    distributed::{Fingerprint, Requests},
     error::Error,
     layer::Layer,
     loss::{Loss, Reduction},
@@ -118,7 +118,10 @@ impl<T: Scalar> Run<'_, T> {
                 None => check(update, size)?,
                 Some(parallel) => {
                     let of_shard = |shard| parallel.samples_of(shard, update).len();
-                    parallel.all_shards().try_for_each(|shard| check(of_shard(shard), size))?;
+                    parallel.all_shards().try_for_each(|shard| {
+                        let samples = of_shard(shard);
+                        check(samples, size).map_err(|error| parallel.in_shard(error, shard, samples))
+                    })?;
                 }
             }
         }
@@ -209,17 +212,18 @@ impl<T: Scalar> Run<'_, T> {
         let mut order = core::mem::take(self.order);
         order.begin(reader.data.layout().samples, self.settings, self.progress.epochs as u64)?;
         let mean = self.loss.reduction() == Reduction::Mean;
-        let (mut sum, mut ends) = (EpochSum::default(), false);
+        let (mut sum, mut ends, mut is_halted) = (EpochSum::default(), false, false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
         while let Some(samples) = order.next(group)? {
             let Observers { monitor, on_step, timed, may_stop, stopped } = &mut *observers;
             let always = on_step.is_some() || trace::takes_steps();
             let started = if always || *timed { Clock::now() } else { None };
             self.watch.begin(always, started);
-            sum.samples += samples.len();
+            let mut is_made = false;
             let _span = trace::step_span();
             self.update(reader, samples, &mut **monitor, &mut |updated, step| {
                 let Updated { loss, weight, outcome } = updated;
+                is_made = true;
                 sum.weight += weight;
                 if outcome == Outcome::Skip {
                     sum.skipped += 1;
@@ -233,14 +237,22 @@ impl<T: Scalar> Run<'_, T> {
                     ends |= on_step.as_mut().is_some_and(|on_step| on_step(step).is_break());
                 }
             })?;
-            if *may_stop && self.any_rank(ends || monitor.should_stop())? {
+            sum.samples += if is_made { samples.len() } else { 0 };
+            let requests = Requests { ends, stops: *may_stop && monitor.should_stop(), compares: false };
+            if let Some(requests) = self.halts(requests) {
                 // A callback interrupts the epoch, a monitor ends it.
-                ends = self.any_rank(ends)?;
+                ends = requests.ends;
                 *stopped = !ends;
+                is_halted = true;
                 break;
             }
         }
         *self.order = order;
+        // There is no next update, whose sum would have the requests of the last one.
+        if !is_halted && observers.may_stop {
+            ends = self.any_rank(ends)?;
+            self.halts(Requests::default());
+        }
         if ends {
             self.check_parameters()?;
             return Ok(None);

@@ -283,7 +283,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Sets the learning rate of the chain's optimizer from the next update on, before the factors of schedules: see
-    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it.
+    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it: the next
+    /// update compares them.
     ///
     /// # Errors
     /// Those of [`Optimizer::set_learning_rate`].
@@ -293,10 +294,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// Lets the next update compare the ranks again, since the state of this rank may be changed.
+    /// Lets the next update compare the states of the ranks again, since that of this rank may be changed.
     fn compare_ranks_again(&mut self) {
         if let Some(parallel) = &mut self.parallel {
-            parallel.agreed = false;
+            parallel.requests.compares = true;
         }
     }
 
@@ -312,7 +313,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
-    /// ones.
+    /// ones. On several ranks the next update compares them.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.compare_ranks_again();
         if core::mem::take(&mut self.progress.restored) {
@@ -354,7 +355,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.workspace
     }
 
-    /// Returns the workspace, mutable, for example to freeze blocks.
+    /// Returns the workspace, mutable, for example to freeze blocks. On several ranks the next update compares them.
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         self.compare_ranks_again();
         &mut self.workspace
@@ -365,7 +366,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.optimizer
     }
 
-    /// Returns the optimizer, mutable.
+    /// Returns the optimizer, mutable. On several ranks the next update compares them.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.compare_ranks_again();
         &mut self.optimizer

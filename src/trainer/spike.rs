@@ -39,7 +39,7 @@ impl<T: Scalar> Run<'_, T> {
         reader: &mut Reader<'_, T>,
         samples: &[usize],
     ) -> Result<Option<Spike>, Error> {
-        let norm = norm(self.workspace.gradient());
+        let norm = install_from(self, |trainer| trainer.workspace.pool(), |trainer| norm(trainer.workspace.gradient()));
         self.watch.norm = Some(norm);
         if !parallel.is_spike(norm) {
             return Ok(None);

@@ -9,6 +9,7 @@ use crate::error::DataRule;
 use crate::{
     clock::Clock,
     dataset::{Batch, Source, first_non_finite},
+    distributed::Requests,
     error::{Error, require},
     kernel::{
         reduce::norm,
@@ -100,7 +101,7 @@ impl<T: Scalar> Run<'_, T> {
                 self,
                 |run| &mut *run.parallel,
                 |trainer, parallel| match parallel {
-                    Some(parallel) => trainer.update_on_ranks(parallel, reader, samples, ready, monitor).map(Some),
+                    Some(parallel) => trainer.update_on_ranks(parallel, reader, samples, ready, monitor),
                     None => Ok(None),
                 },
             )?;
@@ -386,6 +387,7 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
         self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
+        self.halts(Requests::default());
         let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
         self.update(&mut Reader { data, batch }, samples, monitor, &mut |updated, _| {
             all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));

@@ -217,23 +217,163 @@ fn file_datasets_name_the_sample_that_cannot_be_read() {
     assert!(matches!(error, Error::DataValue { what: "a class", sample: 3, found: -1.0, .. }), "{error}");
 }
 
+/// Files in which only the samples of a rank's own shards are finite: each rank reads its own part of the data alone.
+#[test]
+fn rank_reads_only_the_samples_of_its_own_shards() {
+    let folder = Folder::new("parts");
+    const SAMPLES: usize = 40;
+    let (x, y): (Vec<f64>, Vec<f64>) = (seeded_numbers(1, SAMPLES * 3), seeded_numbers(2, SAMPLES * 2));
+    let weights: Vec<f64> = seeded_numbers::<f64>(3, SAMPLES).into_iter().map(|weight| weight.max(0.0)).collect();
+    // In updates of 16, 16 and 8 samples: shards of two samples, and of one.
+    let settings = TrainConfig { batch_size: 16, epochs: 2, shuffle: false, ..TrainConfig::default() };
+    let train = |data: &dyn Source<f64>, parallel: DataParallel<f64>| {
+        let network = Sequential::input(3).linear(4).dropout(0.2).linear(2).build().unwrap();
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.01), settings).unwrap();
+        trainer.set_data_parallel(parallel).unwrap();
+        let losses: Vec<f64> = trainer.fit(data).unwrap().iter().map(|epoch| epoch.loss).collect();
+        (bits(trainer.parameters()), bits(&losses))
+    };
+    let memory = Dataset::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
+    let expected = train(&memory, DataParallel::new(()));
+    let shard = |sample: usize| if sample < 32 { sample % 16 / 2 } else { sample - 32 };
+    for ranks in [1, 2, 3, 4, 8] {
+        let found = thread::scope(|scope| {
+            let on = |rank: Local<f64>| {
+                let own = rank.rank();
+                let of_own = own * 8 / ranks..(own + 1) * 8 / ranks;
+                let file = |kind: &str, width: usize, values: &[f64]| {
+                    let rows = values.chunks(width).enumerate();
+                    let rows = rows
+                        .map(|(i, row)| if of_own.contains(&shard(i)) { row.to_vec() } else { vec![f64::NAN; width] });
+                    folder.floats(&format!("{kind}{own}.npy"), &[SAMPLES, width], &rows.collect::<Vec<_>>().concat())
+                };
+                let data = FileDataset::new(file("x", 3, &x), FileTargets::Values(file("y", 2, &y))).unwrap();
+                train(&data.row_weights(file("w", 1, &weights)).unwrap(), DataParallel::new(rank))
+            };
+            let threads: Vec<_> =
+                Local::new(ranks).unwrap().into_iter().map(|rank| scope.spawn(move || on(rank))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(found.iter().all(|found| *found == expected), "{ranks} ranks");
+    }
+}
+
+/// Outputs for samples in files have the bits of those for samples in memory: of one step, and of several.
+#[test]
+fn predictions_for_files_are_those_for_memory() {
+    let folder = Folder::new("predictions");
+    let x: Vec<f64> = seeded_numbers(1, 300 * 7 * 3);
+    for (shape, ends) in [(&[2100, 3][..], false), (&[300, 7, 3], false), (&[300, 7, 3], true)] {
+        let (samples, steps) = (shape[0], if shape.len() == 3 { 7 } else { 1 });
+        let targets = FileTargets::Values(folder.floats("y.npy", &[samples], &vec![0.0; samples]));
+        let file = FileDataset::new(folder.floats("x.npy", shape, &x), targets).unwrap();
+        let memory = Dataset::sequences(3, steps, &x, None).unwrap();
+        let network = Sequential::input(3).lstm(4);
+        let network = if ends { network.last_step() } else { network }.linear(2).build().unwrap();
+        let settings = TrainConfig::default();
+        let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
+        let expected = trainer.predict(&memory).unwrap();
+        assert_eq!(expected.len(), 2 * samples * if ends { 1 } else { steps });
+        assert!(bits(&trainer.predict(&file).unwrap()) == bits(&expected));
+        let mut y = vec![0.0; expected.len()];
+        trainer.predict_into(&file, &mut y).unwrap();
+        assert!(bits(&y) == bits(&expected));
+        assert!(trainer.predict_into(&file, &mut y[1..]).is_err());
+    }
+}
+
+/// Targets with as many values for a sample as it has steps: the number of dimensions tells what they are.
+#[test]
+fn dimensions_of_file_targets_tell_samples_from_steps() {
+    let folder = Folder::new("dimensions");
+    let x: Vec<f64> = seeded_numbers(1, 5 * 4);
+    let data = |shape: &[usize]| {
+        let targets = FileTargets::Values(folder.floats("y.npy", shape, &vec![0.5; shape.iter().product()]));
+        FileDataset::new(folder.floats("x.npy", &[5, 4, 1], &x), targets)
+    };
+    let gather = |shape: &[usize], per_step| {
+        let data = data(shape).unwrap();
+        let mut batch = Batch::new(&data, 5);
+        batch.gather(&data, &[0, 3], per_step).map(|()| match batch.target() {
+            Target::Values(values) => values.len(),
+            _ => 0,
+        })
+    };
+    // One row of four outputs, and four rows of one.
+    for (shape, per_step) in [(&[5, 4][..], false), (&[5, 4, 1], true)] {
+        assert_eq!(gather(shape, per_step).unwrap(), 8);
+        let refused = refused(gather(shape, !per_step));
+        assert_eq!(refused, DataRule::TargetRows { per_step: !per_step });
+    }
+    assert!(matches!(data(&[5, 3, 1]), Err(Error::Length { expected: 4, found: 3, .. })));
+    assert!(matches!(refused(data(&[5, 4, 1, 1])), DataRule::FileFormat { .. }));
+}
+
+/// Samples of 160,000 bytes and 70,000 classes, which are read in pieces, and parts of them.
+#[test]
+fn large_samples_are_read_in_pieces() {
+    let folder = Folder::new("pieces");
+    const STEPS: usize = 70_000;
+    let x: Vec<f64> = seeded_numbers(1, 3 * 20_000);
+    let y: Vec<f64> = seeded_numbers(2, 3);
+    let file = FileDataset::new(
+        folder.floats("x.npy", &[3, 20_000], &x),
+        FileTargets::Values(folder.floats("y.npy", &[3], &y)),
+    )
+    .unwrap();
+    let mut batch = Batch::new(&file, 3);
+    batch.gather(&file, &[2, 0], false).unwrap();
+    assert!(batch.x() == [&x[2 * 20_000..], &x[..20_000]].concat());
+
+    let classes: Vec<usize> = (0..2 * STEPS).map(|i| i * 7919 % 251).collect();
+    let mut bytes: Vec<u8> = classes.iter().map(|&class| class as u8).collect();
+    let steps: Vec<f64> = seeded_numbers(3, 2 * STEPS);
+    let inputs = || folder.floats("s.npy", &[2, STEPS, 1], &steps);
+    let labels = |bytes: &[u8]| FileTensor::npy(folder.npy("c.npy", "|u1", &[2, STEPS], bytes)).unwrap();
+    let file = FileDataset::new(inputs(), FileTargets::Classes(labels(&bytes))).unwrap();
+    let memory = Dataset::sequences(1, STEPS, &steps, Target::Classes(&classes)).unwrap();
+    let (mut found, mut expected) = (Batch::new(&file, 2), Batch::new(&memory, 2));
+    found.gather(&file, &[1, 0], true).unwrap();
+    expected.gather(&memory, &[1, 0], true).unwrap();
+    assert!(found.x() == expected.x() && found.target() == expected.target());
+
+    // A value of the second piece that is not finite, and a class of it that is not a class.
+    let mut wild = x.clone();
+    wild[20_000 + 8_193] = f64::NAN;
+    let file = FileDataset::new(
+        folder.floats("x.npy", &[3, 20_000], &wild),
+        FileTargets::Values(folder.floats("y.npy", &[3], &y)),
+    )
+    .unwrap();
+    let error = Batch::new(&file, 3).gather(&file, &[1], false).unwrap_err();
+    assert!(matches!(error, Error::DataValue { sample: 1, column: Some(8_193), .. }), "{error}");
+    bytes[STEPS + 65_537] = 255;
+    let labels = FileTensor::npy(folder.npy("c.npy", "|i1", &[2, STEPS], &bytes)).unwrap();
+    let file = FileDataset::new(inputs(), FileTargets::Classes(labels)).unwrap();
+    let error = Batch::new(&file, 2).gather(&file, &[1], true).unwrap_err();
+    let Error::DataValue { what: "a class", sample: 1, step: Some(step), found, .. } = error else { panic!("{error}") };
+    // The first byte that is negative as a signed number.
+    let first = bytes[STEPS..].iter().position(|&byte| byte > 127).unwrap();
+    assert_eq!((step, found), (first, f64::from(bytes[STEPS + first] as i8)));
+}
+
 /// Three ranks of which one has a file of targets that ends early, or a file of weights: an error on all, and no wait.
 #[test]
 fn file_that_differs_on_one_rank_is_an_error_on_all() {
     let folder = Folder::new("ranks");
-    let settings = TrainConfig { batch_size: 3, epochs: 1, shuffle: false, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 8, epochs: 1, shuffle: false, ..TrainConfig::default() };
     for faulty in 0..3 {
         for cut in [true, false] {
             let train = |rank: Local<f64>| {
                 let own = rank.rank();
                 let name = |kind: &str| format!("{kind}{own}.npy");
-                let targets = FileTargets::Values(folder.floats(&name("y"), &[7], &[0.5; 7]));
-                let data = FileDataset::new(folder.floats(&name("x"), &[7, 2], &[0.5; 14]), targets).unwrap();
-                let weights = || folder.floats(&name("w"), &[7], &[1.0; 7]);
+                let targets = FileTargets::Values(folder.floats(&name("y"), &[14], &[0.5; 14]));
+                let data = FileDataset::new(folder.floats(&name("x"), &[14, 2], &[0.5; 28]), targets).unwrap();
+                let weights = || folder.floats(&name("w"), &[14], &[1.0; 14]);
                 let data = if own == faulty && !cut { data.row_weights(weights()).unwrap() } else { data };
                 if own == faulty && cut {
                     let file = fs::OpenOptions::new().write(true).open(folder.0.join(name("y"))).unwrap();
-                    file.set_len(file.metadata().unwrap().len() - 8 * 2).unwrap();
+                    file.set_len(file.metadata().unwrap().len() - 8 * 8).unwrap();
                 }
                 let network = Sequential::input(2).linear(1).build().unwrap();
                 let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
@@ -243,7 +383,10 @@ fn file_that_differs_on_one_rank_is_an_error_on_all() {
             let errors = on_three_ranks(train);
             for (rank, error) in errors.iter().enumerate() {
                 match error {
-                    Error::InvalidData(DataRule::FileEnds { sample: 5, .. }) => assert!(cut && rank == faulty),
+                    // The first sample of its own shards among those that are missing.
+                    Error::InvalidData(DataRule::FileEnds { sample, .. }) => {
+                        assert!(cut && rank == faulty && *sample == [8, 9, 6][rank], "{sample} of {rank}");
+                    }
                     Error::Ranks(RankRule::Failed { rank: failed, .. }) => assert!(cut && *failed == faulty),
                     Error::Ranks(RankRule::Differs { .. }) => assert!(!cut),
                     other => panic!("rank {rank} of which {faulty} fails: {other}"),
@@ -270,7 +413,7 @@ fn on_three_ranks(make: impl Fn(Local<f64>) -> Error + Sync) -> Vec<Error> {
 #[test]
 fn file_that_fails_in_validation_or_without_weight_is_an_error_on_all() {
     let folder = Folder::new("validation");
-    let settings = TrainConfig { batch_size: 3, epochs: 2, shuffle: false, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size: 8, epochs: 2, shuffle: false, ..TrainConfig::default() };
     let cut = |name: String, values: u64| {
         let file = fs::OpenOptions::new().write(true).open(folder.0.join(name)).unwrap();
         file.set_len(file.metadata().unwrap().len() - 8 * values).unwrap();
@@ -291,9 +434,9 @@ fn file_that_fails_in_validation_or_without_weight_is_an_error_on_all() {
                 let file = |name: &str, shape: &[usize], value: f64| {
                     folder.floats(&format!("{kind}{name}{own}.npy"), shape, &vec![value; shape.iter().product()])
                 };
-                let targets = FileTargets::Values(file("y", &[6], target));
-                let data = FileDataset::new(file("x", &[6, 2], 0.5), targets).unwrap();
-                data.row_weights(file("w", &[6], weight)).unwrap()
+                let targets = FileTargets::Values(file("y", &[16], target));
+                let data = FileDataset::new(file("x", &[16, 2], 0.5), targets).unwrap();
+                data.row_weights(file("w", &[16], weight)).unwrap()
             };
             let train = data("t", 0.5, if fault == Fault::Weightless { 0.0 } else { 1.0 });
             let held_out = data("v", if is(Fault::Other) { 0.25 } else { 0.5 }, 1.0);
@@ -301,7 +444,7 @@ fn file_that_fails_in_validation_or_without_weight_is_an_error_on_all() {
                 cut(format!("vy{own}.npy"), 2);
             }
             if is(Fault::Weightless) {
-                cut(format!("ty{own}.npy"), 5);
+                cut(format!("ty{own}.npy"), 16);
             }
             let network = Sequential::input(2).linear(1).build().unwrap();
             let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();

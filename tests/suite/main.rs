@@ -114,6 +114,8 @@ mod prototypes;
 mod range;
 #[cfg(feature = "safetensors")]
 mod rank_faults;
+mod rank_networks;
+mod rank_requests;
 #[cfg(feature = "safetensors")]
 mod rank_spikes;
 #[cfg(feature = "safetensors")]

@@ -5,11 +5,12 @@ use crate::{
     trainer::values,
 };
 use chainrule::{
+    Error, RankRule,
     activation::Tanh,
     dataset::{Batch, Dataset},
     distributed::{Communicator, DataParallel},
     layer::Sequential,
-    loss::{MeanSquaredError, Target},
+    loss::{Loss, MeanSquaredError, Reduction, Target},
     monitor::Statistics,
     recurrent::Lstm,
     trainer::{FitOptions, Spike, Step, TrainConfig, Trainer},
@@ -216,6 +217,71 @@ fn value_that_is_not_finite_in_a_skipped_update_names_rank_and_sample() {
         assert!(!step.loss.is_finite() && !step.applied, "{step:?}");
         assert_eq!(text(&step), format!("sample 22 on rank {} (not finite)", ranks - 1));
         assert_eq!(step.spike.unwrap().shard, 7);
+    }
+}
+
+/// The loss of a batch norm cannot be had of one sample alone: the error names the shard.
+#[test]
+fn loss_of_coupled_samples_that_is_not_finite_names_the_shard() {
+    let (x, mut y) = (values(1, 24 * 3), values(2, 24 * 2));
+    y[13 * 2] = f64::MAX; // Its square is infinite.
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    for ranks in [1, 2, 4, 8] {
+        let found = on_ranks(ranks, |rank| {
+            let network = Sequential::input(3).linear(6).batch_norm().activation(Tanh).linear(2).build().unwrap();
+            let settings = TrainConfig { shuffle: false, ..settings(24, 1, 1) };
+            let mut run = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+            run.set_data_parallel(DataParallel::new(rank)).unwrap();
+            run.fit(&data).unwrap_err()
+        });
+        let expected = RankRule::NonFiniteShard { rank: 4 * ranks / 8, shard: 4, step: 0 };
+        assert!(found.iter().all(|error| *error == expected.clone().into()), "{ranks} ranks: {found:?}");
+    }
+}
+
+/// A squared error that is infinite for a marked target among several.
+#[derive(Debug)]
+struct Together;
+
+impl Loss<f64> for Together {
+    fn reduction(&self) -> Reduction {
+        Reduction::Mean
+    }
+
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[f64],
+        target: Target<'_, f64>,
+        weights: Option<&[f64]>,
+        dy: &mut [f64],
+    ) -> Result<f64, Error> {
+        let loss = MeanSquaredError::new().evaluate(width, y, target, weights, dy)?;
+        let is_marked = matches!(target, Target::Values(values) if values.contains(&7.0));
+        Ok(if is_marked && y.len() > 1 { f64::INFINITY } else { loss })
+    }
+}
+
+/// The losses of the first shard are infinite together, that of a later sample alone: one shard is named.
+#[test]
+fn shard_and_sample_that_are_not_finite_belong_together() {
+    let (x, mut y) = (values(1, 24), values(2, 24));
+    y[1] = 7.0;
+    y[13] = f64::MAX;
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    for ranks in [1, 2, 3, 8] {
+        let found = on_ranks(ranks, |rank| {
+            let network = Sequential::input(1).linear(1).build().unwrap();
+            let settings = TrainConfig { shuffle: false, ..settings(24, 1, 1) };
+            let mut run = Trainer::new(network, Together, everything(), settings).unwrap();
+            run.set_data_parallel(DataParallel::new(rank)).unwrap();
+            let mut steps = Steps::default();
+            run.fit_with(&data, FitOptions::new().monitor(&mut steps)).unwrap();
+            steps.0[0].spike.unwrap()
+        });
+        for spike in found {
+            assert_eq!((spike.rank, spike.shard, spike.sample), (0, 0, None), "{ranks} ranks");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{parity::reference, trainer::values};
 use chainrule::{
-    BatchShape, Builder, Error, GradientMonitor, RankRule,
+    BatchShape, Builder, Error, GradientMonitor, RankRule, Scalar,
     activation::{Sigmoid, Tanh},
     dataset::{Batch, Dataset},
     distributed::{Communicator, DataParallel, Local},
@@ -11,6 +11,7 @@ use chainrule::{
     monitor::{Event, Statistics},
     network::Branches,
     recurrent::{CheckpointInterval, Gru, Lstm, Recurrent},
+    scalar,
     trainer::{FitOptions, Step, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, GradientTransform, Outcome, Schedule, Sgd, SkipNonFinite, WeightAverage},
 };
@@ -21,57 +22,62 @@ use std::{
     time::Duration,
 };
 
-type Run = Trainer<f64, Sequential<f64>, Box<dyn Loss<f64>>, Box<dyn GradientTransform<f64>>>;
+type Run<T = f64> = Trainer<T, Sequential<T>, Box<dyn Loss<T>>, Box<dyn GradientTransform<T>>>;
 
 /// The rank of a group, or a process alone.
-type Rank = Option<Local<f64>>;
+type Rank<T = f64> = Option<Local<T>>;
 
 /// A training to repeat on any number of ranks.
-struct Case {
+struct Case<T: Scalar = f64> {
     name: &'static str,
-    network: fn() -> Result<Sequential<f64>, Error>,
-    loss: fn() -> Box<dyn Loss<f64>>,
-    transform: fn() -> Box<dyn GradientTransform<f64>>,
-    data: fn() -> Dataset<'static, f64>,
+    network: fn() -> Result<Sequential<T>, Error>,
+    loss: fn() -> Box<dyn Loss<T>>,
+    transform: fn() -> Box<dyn GradientTransform<T>>,
+    data: fn() -> Dataset<'static, T>,
     settings: TrainConfig,
 }
 
-impl Case {
-    fn trainer(&self, settings: TrainConfig) -> Run {
+impl<T: Scalar> Case<T> {
+    fn trainer(&self, settings: TrainConfig) -> Run<T> {
         Trainer::new((self.network)().unwrap(), (self.loss)(), (self.transform)(), settings).unwrap()
     }
 
-    fn on(&self, rank: Rank, threads: usize) -> Run {
+    fn on(&self, rank: Rank<T>, threads: usize) -> Run<T> {
         let mut run = self.trainer(TrainConfig { threads, ..self.settings });
         run.set_data_parallel(parallel(rank)).unwrap();
         run
     }
 }
 
-fn parallel(rank: Rank) -> DataParallel<f64> {
+fn parallel<T: Scalar>(rank: Rank<T>) -> DataParallel<T> {
     match rank {
         Some(rank) => DataParallel::new(rank),
         None => DataParallel::new(()),
     }
 }
 
-pub(crate) fn mean_squared() -> Box<dyn Loss<f64>> {
+pub(crate) fn mean_squared<T: Scalar>() -> Box<dyn Loss<T>> {
     Box::new(MeanSquaredError::new())
 }
 
-pub(crate) fn everything() -> Box<dyn GradientTransform<f64>> {
+pub(crate) fn everything<T: Scalar>() -> Box<dyn GradientTransform<T>> {
     let chain = (SkipNonFinite::new(), ClipNorm::new(0.5), Adam::new(1e-2), Schedule::cosine(20, 0.1));
     Box::new((chain, WeightAverage::new(0.9)))
 }
 
-fn plain() -> Box<dyn GradientTransform<f64>> {
+fn plain<T: Scalar>() -> Box<dyn GradientTransform<T>> {
     Box::new(Sgd::new(0.1))
 }
 
+/// The same numbers in any format.
+fn numbers<T: Scalar>(salt: u64, count: usize) -> Vec<T> {
+    values(salt, count).into_iter().map(scalar).collect()
+}
+
 /// 30 samples of 3 values and their 2 targets; every fourth sample has no weight.
-fn rows() -> Dataset<'static, f64> {
-    let (x, y) = (values(1, 30 * 3), values(2, 30 * 2));
-    let weights: Vec<f64> = (0..30).map(|i| if i % 4 == 0 { 0.0 } else { 1.0 + (i % 3) as f64 }).collect();
+fn rows<T: Scalar>() -> Dataset<'static, T> {
+    let (x, y): (Vec<T>, Vec<T>) = (numbers(1, 30 * 3), numbers(2, 30 * 2));
+    let weights: Vec<T> = (0..30).map(|i| scalar(if i % 4 == 0 { 0.0 } else { 1.0 + (i % 3) as f64 })).collect();
     let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
     data.row_weights(&weights).unwrap().into_owned()
 }
@@ -81,19 +87,19 @@ fn lengths() -> Vec<usize> {
 }
 
 /// 16 sequences of 1 to 7 steps with a class each.
-fn ragged() -> Dataset<'static, f64> {
+fn ragged<T: Scalar>() -> Dataset<'static, T> {
     let lengths = lengths();
-    let x = values(3, 2 * lengths.iter().sum::<usize>());
+    let x: Vec<T> = numbers(3, 2 * lengths.iter().sum::<usize>());
     let classes: Vec<usize> = (0..16).map(|i| i % 3).collect();
     Dataset::ragged(2, &lengths, &x, Target::Classes(&classes)).unwrap().into_owned()
 }
 
 /// The same with two targets a step, of which some have no weight.
-fn ragged_steps() -> Dataset<'static, f64> {
+fn ragged_steps<T: Scalar>() -> Dataset<'static, T> {
     let lengths = lengths();
     let steps = lengths.iter().sum::<usize>();
-    let (x, y) = (values(4, 2 * steps), values(5, 2 * steps));
-    let weights: Vec<f64> = (0..steps).map(|i| if i % 5 < 2 { 0.0 } else { 1.0 }).collect();
+    let (x, y): (Vec<T>, Vec<T>) = (numbers(4, 2 * steps), numbers(5, 2 * steps));
+    let weights: Vec<T> = (0..steps).map(|i| scalar(if i % 5 < 2 { 0.0 } else { 1.0 })).collect();
     let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y)).unwrap();
     data.row_weights(&weights).unwrap().into_owned()
 }
@@ -103,7 +109,7 @@ pub(crate) fn settings(batch_size: usize, accumulation_steps: usize, epochs: usi
 }
 
 /// Each makes 20 updates or more, the last of an epoch from fewer samples.
-fn cases() -> [Case; 6] {
+fn cases<T: Scalar>() -> [Case<T>; 6] {
     [
         Case {
             name: "feedforward, dropout, masked",
@@ -139,15 +145,15 @@ fn cases() -> [Case; 6] {
             loss: mean_squared,
             transform: everything,
             data: || {
-                let (x, y) = ((0..26 * 5).map(|i| (i * 7 % 9) as f64), values(8, 26 * 5 * 2));
-                Dataset::sequences(1, 5, &x.collect::<Vec<_>>(), Target::Values(&y)).unwrap().into_owned()
+                let (x, y) = ((0..26 * 5).map(|i| scalar((i * 7 % 9) as f64)), numbers::<T>(8, 26 * 5 * 2));
+                Dataset::sequences(1, 5, &x.collect::<Vec<T>>(), Target::Values(&y)).unwrap().into_owned()
             },
             settings: settings(9, 2, 10),
         },
         Case {
             name: "checkpointed",
             network: || {
-                let recurrent = |builder: Builder<f64>| builder.lstm(4).recurrent(3, Gru::new());
+                let recurrent = |builder: Builder<T>| builder.lstm(4).recurrent(3, Gru::new());
                 Sequential::input(2).checkpointed(CheckpointInterval::Steps(2), recurrent).last_step().linear(3).build()
             },
             loss: || Box::new(CrossEntropy::new()),
@@ -161,7 +167,7 @@ fn cases() -> [Case; 6] {
             loss: mean_squared,
             transform: plain,
             data: || {
-                let (x, y) = (values(1, 44 * 3), values(2, 44 * 2));
+                let (x, y): (Vec<T>, Vec<T>) = (numbers(1, 44 * 3), numbers(2, 44 * 2));
                 Dataset::rows(3, &x, Target::Values(&y)).unwrap().into_owned()
             },
             settings: settings(24, 1, 10),
@@ -170,9 +176,9 @@ fn cases() -> [Case; 6] {
 }
 
 /// Networks of which one pass adds the gradient of several shards.
-fn cases_by_shard() -> [Case; 4] {
-    fn data(samples: usize, width: usize, steps: usize) -> Dataset<'static, f64> {
-        let (x, y) = (values(6, samples * steps * width), values(7, samples * 2));
+fn cases_by_shard<T: Scalar>() -> [Case<T>; 4] {
+    fn data<T: Scalar>(samples: usize, width: usize, steps: usize) -> Dataset<'static, T> {
+        let (x, y): (Vec<T>, Vec<T>) = (numbers(6, samples * steps * width), numbers(7, samples * 2));
         Dataset::sequences(width, steps, &x, Target::Values(&y)).unwrap().into_owned()
     }
     [
@@ -195,7 +201,7 @@ fn cases_by_shard() -> [Case; 4] {
                 let builder = builder.residual(|branch| branch.linear(4).activation(Tanh));
                 let scaled = Sequential::input(4).group_norm(2).linear(4).build()?;
                 let builder = builder.layer(Residual::new(scaled)?.scale(BranchScale::Learned(0.5))?);
-                let sum = |branches: Branches<f64>| branches.branch(|b| b.linear(4)).branch(|b| b.rms_norm());
+                let sum = |branches: Branches<T>| branches.branch(|b| b.linear(4)).branch(|b| b.rms_norm());
                 builder.parallel(Merge::Sum, sum).softmax().linear(2).build()
             },
             loss: mean_squared,
@@ -308,6 +314,11 @@ fn pass_over_shards_of_sequences_has_the_bits_of_a_pass_for_each() {
 
 /// Calls `run` with each rank of a group on its own thread.
 pub(crate) fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sync) -> Vec<R> {
+    on_ranks_of(ranks, run)
+}
+
+/// The same, for ranks that send values of type `T`.
+pub(crate) fn on_ranks_of<T: Scalar, R: Send>(ranks: usize, run: impl Fn(Local<T>) -> R + Sync) -> Vec<R> {
     let group = Local::new(ranks).unwrap();
     thread::scope(|scope| {
         let threads: Vec<_> = group.into_iter().map(|rank| scope.spawn(|| run(rank))).collect();
@@ -316,16 +327,21 @@ pub(crate) fn on_ranks<R: Send>(ranks: usize, run: impl Fn(Local<f64>) -> R + Sy
 }
 
 /// The bits of parameters, averages, buffers and losses.
-fn result(run: &mut Run, data: &Dataset<'_, f64>) -> Result<Vec<u64>, Error> {
+fn result<T: Scalar>(run: &mut Run<T>, data: &Dataset<'_, T>) -> Result<Vec<u64>, Error> {
     let epochs = run.fit(data)?;
     let values = run.parameters().iter().chain(run.averaged_parameters().unwrap_or_default());
-    let values = values.chain(run.workspace().buffers()).copied().chain(epochs.iter().map(|epoch| epoch.loss));
-    Ok(values.map(f64::to_bits).collect())
+    let values = values.chain(run.workspace().buffers()).map(|value| value.to_f64().unwrap());
+    Ok(values.chain(epochs.iter().map(|epoch| epoch.loss)).map(f64::to_bits).collect())
 }
 
 #[test]
 fn training_any_number_of_ranks_and_threads_has_the_same_bits() {
-    for case in cases().into_iter().chain(cases_by_shard()) {
+    any_number_of_ranks_has_the_same_bits::<f64>();
+    any_number_of_ranks_has_the_same_bits::<f32>();
+}
+
+fn any_number_of_ranks_has_the_same_bits<T: Scalar>() {
+    for case in cases::<T>().into_iter().chain(cases_by_shard()) {
         let data = (case.data)();
         let mut alone = case.on(None, 1);
         let expected = result(&mut alone, &data).unwrap();
@@ -336,7 +352,7 @@ fn training_any_number_of_ranks_and_threads_has_the_same_bits() {
         assert!(result(&mut other, &data).unwrap() != expected, "{}: the order of sums has no effect", case.name);
         for (ranks, threads) in [1, 2, 3, 4, 5, 8].into_iter().flat_map(|ranks| [(ranks, 1), (ranks, 2)]) {
             let run = |rank| result(&mut case.on(Some(rank), threads), &data).unwrap();
-            for (rank, found) in on_ranks(ranks, run).into_iter().enumerate() {
+            for (rank, found) in on_ranks_of(ranks, run).into_iter().enumerate() {
                 assert!(found == expected, "{}: rank {rank} of {ranks}, {threads} threads", case.name);
             }
         }
@@ -363,7 +379,7 @@ fn training_any_number_of_shards_and_ranks_has_the_same_bits() {
 
 #[test]
 fn one_shard_without_accumulation_has_the_bits_of_plain_training() {
-    for case in cases().into_iter().filter(|case| case.settings.accumulation_steps == 1) {
+    for case in cases::<f64>().into_iter().filter(|case| case.settings.accumulation_steps == 1) {
         let data = (case.data)();
         let expected = result(&mut case.trainer(case.settings), &data).unwrap();
         let mut run = case.trainer(case.settings);
@@ -566,7 +582,7 @@ fn record_of_an_update_has_the_bytes_and_the_time_between_ranks() {
         let mut steps = Steps::default();
         let mut run = case.on(rank, 1);
         run.fit_with(&data, FitOptions::new().monitor(&mut steps)).unwrap();
-        (steps.0, run.parameters().len() + 17)
+        (steps.0, run.parameters().len() + 18)
     };
     assert!(watch(None).0.iter().all(|step| step.communication.is_none()));
     // Halving exchanges (p − 1)/p of the values, and as many on the way back.
@@ -675,7 +691,7 @@ fn rank_that_ends_or_panics_ends_the_others() {
 
 #[test]
 fn silent_rank_is_a_deadline_on_the_others() {
-    let case = &cases()[0];
+    let case = &cases::<f64>()[0];
     let data = (case.data)();
     let group = Local::new(2).unwrap();
     let [first, _silent] = <[_; 2]>::try_from(group).unwrap();
@@ -864,7 +880,7 @@ fn parts_of_later_layers_travel_on_a_thread_beside_the_pass() {
         run.step(&data, &mut batch, &samples, &mut ()).unwrap();
         messages.lock().unwrap().clone()
     });
-    let [first, losses] = [8 * 256 + 256, 17];
+    let [first, losses] = [8 * 256 + 256, 18];
     let [square, last] = [256 * 256 + 256, 256 * 2 + 2];
     let expected = [(square + last, true), (square, true), (losses + first, false)];
     for found in messages {
@@ -951,7 +967,7 @@ fn callback_of_one_rank_stops_all() {
 
 #[test]
 fn shards_and_ranks_that_do_not_fit_are_refused() {
-    let case = &cases()[0];
+    let case = &cases::<f64>()[0];
     let set = |parallel| case.trainer(case.settings).set_data_parallel(parallel).unwrap_err();
     let ranks = || Local::new(5).unwrap().remove(0);
     assert_eq!(set(DataParallel::new(ranks()).shards(4)), RankRule::TooMany { ranks: 5, shards: 4 }.into());

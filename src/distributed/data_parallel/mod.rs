@@ -2,11 +2,11 @@
 
 mod update;
 
-use super::{Communicator, channel::Channel, reduce::shards_of, shard_sums::ShardSums};
+use super::{Communicator, Requests, channel::Channel, reduce::shards_of, shard_sums::ShardSums};
 #[cfg(doc)]
 use crate::trainer::Trainer;
 use crate::{
-    error::{Error, RankRule, require},
+    error::{Error, LayerRule, RankRule, require},
     monitor::LogNorm,
     scalar::Scalar,
     size::{at_most, grow},
@@ -40,7 +40,8 @@ pub struct DataParallel<T> {
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
     /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards. Then as many
-    /// marks, by which the ranks compare the samples of an update, and a flag: the number of ranks with a record.
+    /// marks, by which the ranks compare the samples of an update, and two flags: the number of ranks with a record,
+    /// and that of ranks with requests.
     pub(crate) losses: Vec<T>,
     /// The mark of the samples and weights of the current update.
     mark: T,
@@ -50,6 +51,12 @@ pub struct DataParallel<T> {
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
     pub(crate) agreed: bool,
+    /// What this rank requests of all in the sum of the next update.
+    pub(crate) requests: Requests,
+    /// The requests of all ranks to make no further update, if the last one was not made because of them.
+    pub(crate) halted: Option<Requests>,
+    /// Memory for a message with the weights of all shards.
+    bytes: Vec<T>,
 }
 
 /// Writes the settings and the ranks, without the sums.
@@ -88,6 +95,9 @@ impl<T: Scalar> DataParallel<T> {
             norms: LogNorm::default(),
             passes: Vec::new(),
             agreed: false,
+            requests: Requests::default(),
+            halted: None,
+            bytes: Vec::new(),
         }
     }
 
@@ -168,6 +178,17 @@ impl<T: Scalar> DataParallel<T> {
         let (each, more) = (samples / self.shards, samples % self.shards);
         let start = |shard: usize| shard * each + shard * more / self.shards;
         start(shard)..start(shard + 1)
+    }
+
+    /// Translates the error of a layer that normalizes over rows into one about `shard`, of `samples` samples. Other
+    /// errors are returned unchanged.
+    pub(crate) fn in_shard(&self, error: Error, shard: usize, samples: usize) -> Error {
+        match error {
+            Error::InvalidLayer { layer, rule: LayerRule::TooFewRows { .. } } => {
+                RankRule::ShardRows { layer, shard, shards: self.shards, samples }.into()
+            }
+            other => other,
+        }
     }
 
     /// Returns the largest number of samples in a shard, for an update from `samples` samples.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Fingerprint,
+        Fingerprint, Requests,
         agreement::{gather, hash},
         reduce::{add_any, add_power_of_two, owner, shards_of},
         report::{Report, largest_of_ranks},
@@ -31,8 +31,8 @@ impl<T: Scalar> DataParallel<T> {
         let words =
             samples.iter().map(|&sample| sample as u64).chain(self.weights.iter().map(|weight| weight.to_bits()));
         self.mark = scalar((hash(words) % most as u64) as f64);
-        if self.losses.len() != 2 * self.shards + 1 {
-            self.losses = filled("the losses of the shards", 2 * self.shards + 1, T::zero())?;
+        if self.losses.len() != self.before_buffers() {
+            self.losses = filled("the losses of the shards", self.before_buffers(), T::zero())?;
         }
         self.losses.fill(T::zero());
         self.buffers.clear();
@@ -66,9 +66,51 @@ impl<T: Scalar> DataParallel<T> {
         self.mark = T::nan();
     }
 
-    /// Returns the number of values before the gradient in a sum: losses, marks, the flag and buffers.
+    /// Returns the number of values before the buffers in a sum: losses, marks and two flags.
+    fn before_buffers(&self) -> usize {
+        2 * self.shards + 2
+    }
+
+    /// Returns the number of values before the gradient in a sum.
     fn before_gradient(&self) -> usize {
-        2 * self.shards + 1 + self.buffers.len()
+        self.before_buffers() + self.buffers.len()
+    }
+
+    /// Replaces the weights of other ranks' shards by those that these ranks computed, if `own` is no error. All ranks
+    /// must call it, with the [`weights`](Self::weights) of their own shards.
+    ///
+    /// # Errors
+    /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed; those of messages.
+    pub(crate) fn share_weights(&mut self, own: Result<(), Error>) -> Result<(), Error> {
+        let (shards, ranks) = (self.own_shards(), self.ranks());
+        if self.bytes.len() != 12 * self.shards {
+            self.bytes = filled("the weights of the shards", 12 * self.shards, T::zero())?;
+        }
+        self.bytes.fill(T::zero());
+        if own.is_err() {
+            self.weights[shards.clone()].fill(f64::NAN);
+        }
+        // Each byte of a weight is a value, which every scalar type holds exactly.
+        let (bytes, received) = self.bytes.split_at_mut(8 * self.shards);
+        for shard in shards {
+            let weight = self.weights[shard].to_le_bytes();
+            bytes[8 * shard..][..8].iter_mut().zip(weight).for_each(|(to, byte)| *to = scalar(f64::from(byte)));
+        }
+        if ranks.is_power_of_two() {
+            add_power_of_two(&mut self.ranks, bytes, received)?;
+        } else {
+            for rank in 0..ranks {
+                let of_rank = shards_of(rank, ranks, self.shards);
+                self.ranks.broadcast(rank, &mut bytes[8 * of_rank.start..8 * of_rank.end])?;
+            }
+        }
+        for (weight, bytes) in self.weights.iter_mut().zip(bytes.chunks_exact(8)) {
+            *weight = f64::from_le_bytes(core::array::from_fn(|i| to_f64(bytes[i]) as u8));
+        }
+        if self.weights.iter().any(|weight| weight.is_nan()) {
+            self.exchange_reports(own.clone().map_or_else(Report::Failed, |()| Report::Nothing))?;
+        }
+        own
     }
 
     /// Sets the mark of each of `shards`.
@@ -144,32 +186,36 @@ impl<T: Scalar> DataParallel<T> {
     /// Writes [`losses`](Self::losses) to the sums, after [`add_beside`](Self::add_beside).
     pub(crate) fn add_losses(&mut self) {
         self.mark(self.own_shards());
-        self.sums.first()[..2 * self.shards + 1].copy_from_slice(&self.losses);
+        self.sums.first()[..self.losses.len()].copy_from_slice(&self.losses);
         self.losses.fill(T::zero());
     }
 
     /// Adds the sums over all ranks. All ranks must call it, and each gets the total. Returns whether any rank makes a
-    /// record of the update, as this rank does if `recorded`.
-    pub(crate) fn add_ranks(&mut self, recorded: bool) -> Result<bool, Error> {
+    /// record of the update, as this rank does if `recorded`, and whether any has requests.
+    pub(crate) fn add_ranks(&mut self, recorded: bool) -> Result<[bool; 2], Error> {
+        let flags = [recorded, self.ranks() > 1 && self.requests != Requests::default()];
         let DataParallel { ranks, shards, sums, received, parts, added, failed, .. } = &mut *self;
-        let flag = 2 * *shards;
         if let Some(error) = failed.take() {
             return Err(error);
         }
-        sums.first()[flag] = if recorded { T::one() } else { T::zero() };
+        let places = [2 * *shards, 2 * *shards + 1];
+        for (place, flag) in places.into_iter().zip(flags) {
+            sums.first()[place] = if flag { T::one() } else { T::zero() };
+        }
         if ranks.size().is_power_of_two() {
             let rest = &parts[*added..];
             rest.iter().try_for_each(|part| add_power_of_two(ranks, &mut sums.first()[part.clone()], received))?;
         } else {
             add_any(ranks, *shards, sums, received)?;
         }
-        Ok(self.sums.first()[flag] > T::zero())
+        Ok(places.map(|place| self.sums.first()[place] > T::zero()))
     }
 
     /// Returns the losses of all shards, the mean change of the buffers and the gradient, after
     /// [`add_ranks`](Self::add_ranks).
     pub(crate) fn totals(&mut self) -> [&[T]; 3] {
-        let (losses, rest) = self.sums.first().split_at(2 * self.shards + 1);
+        let before = self.before_buffers();
+        let (losses, rest) = self.sums.first().split_at(before);
         let losses = &losses[..self.shards];
         let (buffers, gradient) = rest.split_at(self.buffers.len());
         [losses, buffers, gradient]
@@ -201,17 +247,15 @@ impl<T: Scalar> DataParallel<T> {
         largest_of_ranks(&mut self.ranks, own)
     }
 
-    /// Returns the record of a sample on rank `rank` whose loss is not finite.
-    pub(crate) fn non_finite(&mut self, rank: usize, sample: usize) -> Spike {
-        let own = shards_of(rank, self.ranks(), self.shards);
-        let shard = self.totals()[0][own.clone()].iter().position(|loss| !loss.is_finite()).unwrap_or_default();
-        Spike::non_finite(rank, own.start + shard, sample)
-    }
-
     /// Returns the bytes and seconds of the messages since the last call; `None` without other ranks.
     pub(crate) fn take_counts(&mut self) -> Option<Communication> {
         let counted = self.ranks.take_counts();
         (self.ranks() > 1).then_some(counted)
+    }
+
+    /// Returns the requests of any rank, and removes those of this one. All ranks must call it.
+    pub(crate) fn requests_of_any(&mut self) -> Result<Requests, Error> {
+        core::mem::take(&mut self.requests).of_any(&mut self.ranks)
     }
 
     /// Whether `own` is true on any rank. All ranks must call it: it waits for the answers of the others.
@@ -234,12 +278,12 @@ impl<T: Scalar> DataParallel<T> {
         format!("{:?} over {} updates", norms.mean(), norms.count())
     }
 
-    /// Exchanges the reports of all ranks. Returns the first rank that reports a loss that is not finite, and its
-    /// sample. All ranks must call it.
+    /// Exchanges the reports of all ranks, which must all call it. Returns the first rank with a loss that is not finite,
+    /// with its shard and sample.
     ///
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
-    pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<(usize, usize)>, Error> {
+    pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<Spike>, Error> {
         own.exchange(&mut self.ranks)
     }
 }

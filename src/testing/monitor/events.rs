@@ -114,7 +114,7 @@ fn step(step: u64, number: f64) -> Step {
         samples: 3,
         seconds: some,
         communication: None,
-        spike: (step % 2 == 1).then(|| Spike::non_finite(1, 2, 3)),
+        spike: (step % 2 == 1).then(|| Spike::non_finite(1, 2, Some(3))),
     }
 }
 

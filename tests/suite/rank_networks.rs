@@ -1,0 +1,127 @@
+//! Random networks, and one whose passes are divided between threads: equal bits for any number of ranks.
+
+use crate::{numbers::seeded_numbers, ranks::on_ranks_of};
+use chainrule::{
+    Activation, BatchShape, Layer, Scalar,
+    dataset::Dataset,
+    distributed::DataParallel,
+    layer::{LayerSpec, Sequential},
+    loss::{MeanSquaredError, Target},
+    proptest::prelude::*,
+    scalar,
+    testing::strategies::{Limits, networks},
+    trainer::{TrainConfig, Trainer},
+    transform::{ClipNorm, Sgd, SkipNonFinite},
+};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    thread::{self, ThreadId},
+};
+
+/// Bits of parameters, buffers and losses.
+fn result<T: Scalar, L: Layer<T>>(
+    network: L,
+    settings: TrainConfig,
+    data: &Dataset<'_, T>,
+    parallel: DataParallel<T>,
+) -> Vec<u64> {
+    let chain = (SkipNonFinite::new(), ClipNorm::new(0.5), Sgd::new(0.05));
+    let mut run = Trainer::new(network, MeanSquaredError::new(), chain, settings).unwrap();
+    run.set_data_parallel(parallel).unwrap();
+    let epochs = run.fit(data).unwrap();
+    let values = run.parameters().iter().chain(run.workspace().buffers());
+    let values = values.map(|value| value.to_f64().unwrap().to_bits());
+    values.chain(epochs.iter().map(|epoch| epoch.loss.to_bits())).collect()
+}
+
+/// Trains a network on one process and on some numbers of ranks.
+fn has_the_bits_of_one_process<T: Scalar>(spec: &LayerSpec, ragged: bool, longest: usize) {
+    const SAMPLES: usize = 40;
+    let network = || spec.build::<T>().unwrap();
+    let (dims, rows) = (network().dims(), |lengths: &[usize]| lengths.iter().sum::<usize>());
+    let per_step = network().output_shape(BatchShape::sequences(1, 2)).steps == 2;
+    let lengths: Vec<usize> = (0..SAMPLES).map(|i| if ragged { 1 + i * 5 % longest } else { longest }).collect();
+    let x: Vec<T> = seeded_numbers(1, rows(&lengths) * dims.input);
+    let y: Vec<T> = seeded_numbers(2, dims.output * if per_step { rows(&lengths) } else { SAMPLES });
+    let data = Dataset::ragged(dims.input, &lengths, &x, Target::Values(&y)).unwrap();
+    let data = if per_step || longest == 1 { data } else { data.one_target_a_sample().unwrap() };
+    // 24 and 16 samples: shards of 3 and 2, so that a batch norm has rows.
+    let settings = TrainConfig { batch_size: 24, epochs: 2, seed: 5, ..TrainConfig::default() };
+    let expected = result(network(), settings, &data, DataParallel::new(()));
+    for (ranks, threads) in [(2, 1), (3, 2), (4, 1), (5, 1), (8, 1)] {
+        let settings = TrainConfig { threads, ..settings };
+        let run = |rank| result(network(), settings, &data, DataParallel::new(rank));
+        for found in on_ranks_of::<T, _>(ranks, run) {
+            assert!(found == expected, "{ranks} ranks, {threads} threads: {spec:?}");
+        }
+    }
+}
+
+fn drawn() -> impl Strategy<Value = LayerSpec> {
+    networks(Limits { layers: 4, width: 5, depth: 1, ..Limits::default() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_network_has_the_same_bits_on_any_number_of_ranks_in_f32(
+        network in drawn(), ragged in any::<bool>(), steps in 1..5_usize,
+    ) {
+        has_the_bits_of_one_process::<f32>(&network, ragged, steps);
+    }
+
+    #[test]
+    fn random_network_has_the_same_bits_on_any_number_of_ranks_in_f64(
+        network in drawn(), ragged in any::<bool>(), steps in 1..5_usize,
+    ) {
+        has_the_bits_of_one_process::<f64>(&network, ragged, steps);
+    }
+}
+
+/// z/2, which notes the threads that it runs on.
+#[derive(Clone, Debug, Default)]
+struct Noting(Arc<Mutex<HashSet<ThreadId>>>);
+
+impl Activation for Noting {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        self.0.lock().unwrap().insert(thread::current().id());
+        z * scalar(0.5)
+    }
+
+    fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T {
+        scalar(0.5)
+    }
+}
+
+/// Products of 17 million multiplications an update, of which each rank and thread gets a part.
+fn is_divided<T: Scalar>() {
+    let (x, y): (Vec<T>, Vec<T>) = (seeded_numbers(1, 2048 * 64), seeded_numbers(2, 2048 * 2));
+    let data = Dataset::rows(64, &x, Target::Values(&y)).unwrap();
+    let noted = Noting::default();
+    let network = || Sequential::<T>::input(64).linear(256).activation(noted.clone()).linear(2).build().unwrap();
+    let settings = TrainConfig { batch_size: 1024, epochs: 2, seed: 5, ..TrainConfig::default() };
+    let expected = result(network(), settings, &data, DataParallel::new(()));
+    let threads = || core::mem::take(&mut *noted.0.lock().unwrap()).len();
+    assert_eq!(threads(), 1);
+    for ranks in [1, 2, 3, 4] {
+        let settings = TrainConfig { threads: 2, ..settings };
+        let found = on_ranks_of::<T, _>(ranks, |rank| result(network(), settings, &data, DataParallel::new(rank)));
+        assert!(found.iter().all(|found| *found == expected), "{ranks} ranks");
+    }
+    threads();
+    // Two threads of one rank share its passes, unless other work on the machine holds one up.
+    let mut tries = (0..20).map(|_| {
+        let settings = TrainConfig { threads: 2, ..settings };
+        assert!(result(network(), settings, &data, DataParallel::new(())) == expected);
+        threads()
+    });
+    assert!(tries.any(|threads| threads == 2));
+}
+
+#[test]
+fn passes_divided_between_ranks_and_threads_have_the_same_bits() {
+    is_divided::<f32>();
+    is_divided::<f64>();
+}

@@ -1,0 +1,262 @@
+//! Requests of one rank to all, which travel in the sum of the next update: to stop, and to compare the ranks again.
+
+use crate::{
+    numbers::bits,
+    ranks::{Messages, Recorded, errors, mean_squared, on_ranks, settings},
+    trainer::values,
+};
+use chainrule::{
+    Error, GradientMonitor, LayerRule, RankRule,
+    activation::Tanh,
+    dataset::{Batch, Dataset},
+    distributed::{Communicator, DataParallel, Local},
+    layer::Sequential,
+    loss::{Loss, Target},
+    monitor::Event,
+    recurrent::Lstm,
+    trainer::{Epoch, FitOptions, Step, TrainConfig, Trainer},
+    transform::{Adam, ClipNorm},
+};
+use std::{ops::ControlFlow, thread};
+
+type Run = Trainer<f64, Sequential<f64>, Box<dyn Loss<f64>>, (ClipNorm, Adam)>;
+
+/// 40 samples in updates of 16: the last of an epoch has 8.
+fn data() -> Dataset<'static, f64> {
+    let (x, y) = (values(1, 40 * 3), values(2, 40 * 2));
+    Dataset::rows(3, &x, Target::Values(&y)).unwrap().into_owned()
+}
+
+fn run(parallel: DataParallel<f64>) -> Run {
+    let network = Sequential::input(3).linear(6).activation(Tanh).dropout(0.2).linear(2).build().unwrap();
+    let chain = (ClipNorm::new(0.5), Adam::new(0.02));
+    let mut run = Trainer::new(network, mean_squared(), chain, settings(16, 1, 4)).unwrap();
+    run.set_data_parallel(parallel).unwrap();
+    run
+}
+
+/// A monitor that stops the run after `at` updates, and counts them.
+struct Stopping {
+    at: usize,
+    updates: usize,
+}
+
+impl GradientMonitor<f64> for Stopping {
+    fn event(&mut self, event: &Event<'_, f64>) {
+        self.updates += usize::from(matches!(event, Event::Step(_)));
+    }
+
+    fn should_stop(&self) -> bool {
+        self.updates == self.at
+    }
+}
+
+/// Two ranks, with a monitor on one: each update has the two messages of its sum, and its record counts them.
+#[test]
+fn monitored_update_of_a_fit_has_no_further_message() {
+    let data = data();
+    let found = on_ranks(2, |rank| {
+        let (own, messages) = (rank.rank(), Messages::default());
+        let mut run = run(DataParallel::new(Recorded(rank, thread::current().id(), messages.clone())));
+        let (mut counts, mut bytes) = (Vec::new(), Vec::new());
+        let mut on_step = |step: &Step| {
+            counts.push(messages.lock().unwrap().len());
+            bytes.push(step.communication.unwrap().sent);
+            ControlFlow::Continue(())
+        };
+        let mut never = Stopping { at: usize::MAX, updates: 0 };
+        let options = FitOptions::new().on_step(&mut on_step);
+        run.fit_with(&data, if own == 1 { options.monitor(&mut never) } else { options }).unwrap();
+        (counts, bytes, run.parameters().len() as u64)
+    });
+    for (counts, bytes, parameters) in found {
+        // Updates of one epoch follow each other directly.
+        for epoch in counts.chunks(3) {
+            assert!(epoch.windows(2).all(|pair| pair[1] - pair[0] == 2), "{counts:?}");
+        }
+        // Half of the sum, there and back: 8 losses, 8 marks, 2 flags and the gradient.
+        assert!(bytes.iter().all(|&sent| sent == 8 * (parameters + 18)), "{bytes:?}");
+    }
+}
+
+/// Bits of parameters and losses, and the epochs: after a stop, and after the run that follows.
+fn stopped(parallel: DataParallel<f64>, at: usize, by_callback: bool, asks: bool) -> (Vec<u64>, Vec<[usize; 2]>) {
+    let (mut run, data) = (run(parallel), data());
+    let (mut all, mut samples) = (Vec::new(), Vec::new());
+    let mut note = |run: &Run, epochs: &[Epoch]| {
+        all.extend(bits(run.parameters()));
+        all.extend(bits(&epochs.iter().map(|epoch| epoch.loss).collect::<Vec<_>>()));
+        samples.extend(epochs.iter().map(|epoch| [epoch.epoch, epoch.samples]));
+        all.push(run.optimizer().steps());
+        all.push(u64::from(run.stopped_early()));
+    };
+    let (mut monitor, mut updates) = (Stopping { at: if by_callback { usize::MAX } else { at }, updates: 0 }, 0);
+    let mut on_step = |_: &Step| {
+        updates += 1;
+        if by_callback && updates == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let options = match asks {
+        true => FitOptions::new().monitor(&mut monitor).on_step(&mut on_step),
+        false => FitOptions::new(),
+    };
+    let epochs = run.fit_with(&data, options).unwrap();
+    note(&run, &epochs);
+    let epochs = run.fit(&data).unwrap();
+    note(&run, &epochs);
+    (all, samples)
+}
+
+/// A monitor or a callback of one rank ends the updates of all where it would in one process.
+#[test]
+fn stop_of_one_rank_has_the_bits_of_one_process() {
+    for (at, by_callback) in [1, 2, 3, 4, 6].into_iter().flat_map(|at| [(at, false), (at, true)]) {
+        let expected = stopped(DataParallel::new(()), at, by_callback, true);
+        for ranks in [2, 3, 4] {
+            let found = on_ranks(ranks, |rank| {
+                let asks = rank.rank() == 1;
+                stopped(DataParallel::new(rank), at, by_callback, asks)
+            });
+            assert!(found.iter().all(|found| *found == expected), "{ranks} ranks, {at}, {by_callback}: {found:?}");
+        }
+    }
+}
+
+const SAMPLES: [usize; 8] = [3, 1, 4, 5, 9, 2, 6, 8];
+
+fn step(run: &mut Run, data: &Dataset<'_, f64>) -> Result<(), Error> {
+    run.step(data, &mut Batch::new(data, 8), &SAMPLES, &mut ()).map(drop)
+}
+
+/// All ranks set the rate; one alone borrows parameters, optimizer and workspace without a change.
+#[test]
+fn ranks_that_are_equal_after_a_change_go_on() {
+    let train = |parallel, alone: bool| {
+        let (mut run, data) = (run(parallel), data());
+        step(&mut run, &data).unwrap();
+        run.set_learning_rate(0.1).unwrap();
+        step(&mut run, &data).unwrap();
+        if alone {
+            run.parameters_mut();
+            run.optimizer_mut();
+            run.workspace_mut();
+        }
+        step(&mut run, &data).unwrap();
+        run.fit(&data).unwrap();
+        bits(run.parameters())
+    };
+    let expected = train(DataParallel::new(()), false);
+    for ranks in [2, 3, 5] {
+        let found = on_ranks(ranks, |rank| {
+            let alone = rank.rank() == 1;
+            train(DataParallel::new(rank), alone)
+        });
+        assert!(found.iter().all(|found| *found == expected), "{ranks}");
+    }
+}
+
+#[test]
+fn change_of_one_rank_alone_is_named_on_all() {
+    type Change = fn(&mut Run);
+    let changes: [(&str, Change); 4] = [
+        ("the chain of transforms", |run| run.set_learning_rate(0.5).unwrap()),
+        ("the parameters", |run| run.parameters_mut()[3] += 1.0),
+        ("the frozen blocks", |run| run.workspace_mut().freeze("0").unwrap()),
+        ("the chain of transforms", |run| run.optimizer_mut().set_learning_rate(0.5).unwrap()),
+    ];
+    for (what, change) in changes {
+        let found = errors(|rank| {
+            let alone = rank.rank() == 2;
+            let (mut run, data) = (run(DataParallel::new(rank)), data());
+            step(&mut run, &data)?;
+            if alone {
+                change(&mut run);
+            }
+            step(&mut run, &data)
+        });
+        for error in found {
+            let Error::Ranks(RankRule::Differs { what: named, rank: 2, .. }) = &error else {
+                panic!("{what}: {error}")
+            };
+            assert_eq!(named, what);
+        }
+    }
+}
+
+/// The data of each rank differ in a sample that no update uses: only the first step compares the data.
+#[test]
+fn change_between_steps_does_not_hash_the_data_again() {
+    on_ranks(3, |rank| {
+        let (own, first) = (rank.rank(), data());
+        let mut run = run(DataParallel::new(rank));
+        step(&mut run, &first).unwrap();
+        let mut x = first.inputs().to_vec();
+        x[30 * 3] += own as f64;
+        let other = Dataset::rows(3, &x, first.targets()).unwrap();
+        run.set_learning_rate(0.1).unwrap();
+        step(&mut run, &other).unwrap();
+    });
+}
+
+/// A state of one rank, for a network with state: the layout of samples would depend on the number of ranks.
+#[test]
+fn initial_state_that_is_set_is_refused_on_all_ranks() {
+    let (x, y) = (values(1, 16 * 4 * 3), values(2, 16 * 2));
+    let data = Dataset::sequences(3, 4, &x, Target::Values(&y)).unwrap();
+    let train = |rank: Option<Local<f64>>, sets: bool| {
+        let network = Sequential::input(3).recurrent(4, Lstm::new()).last_step().linear(2).build()?;
+        let mut run = Trainer::new(network, mean_squared(), Adam::new(0.1), settings(16, 1, 1))?;
+        run.set_data_parallel(rank.map_or_else(|| DataParallel::new(()), DataParallel::new))?;
+        if sets {
+            run.workspace_mut().set_state(&[0.5; 8 * 16])?;
+        }
+        run.fit(&data).map(drop)
+    };
+    let is_refused =
+        |error: &Error| matches!(error, Error::InvalidState { needs, .. } if needs.contains("clear_state"));
+    assert!(train(None, false).is_ok() && is_refused(&train(None, true).unwrap_err()));
+    for (rank, error) in errors(|rank| {
+        let sets = rank.rank() == 1;
+        train(Some(rank), sets)
+    })
+    .iter()
+    .enumerate()
+    {
+        match error {
+            Error::Ranks(RankRule::Failed { rank: 1, reason }) if rank != 1 => {
+                assert!(reason.contains("clear_state"), "{reason}");
+            }
+            error => assert!(rank == 1 && is_refused(error), "{rank}: {error}"),
+        }
+    }
+}
+
+/// Ten samples in eight shards, of which six have one sample.
+#[test]
+fn batch_norm_over_a_shard_of_one_row_names_the_shard() {
+    let (x, y) = (values(1, 10 * 3), values(2, 10 * 2));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let make = |parallel: Option<DataParallel<f64>>, batch_size| {
+        let network = Sequential::input(3).linear(4).batch_norm().linear(2).build()?;
+        let settings = TrainConfig { shuffle: false, ..settings(batch_size, 1, 1) };
+        let mut run = Trainer::new(network, mean_squared(), Adam::new(0.1), settings)?;
+        parallel.map_or(Ok(()), |parallel| run.set_data_parallel(parallel))?;
+        Ok::<_, Error>(run)
+    };
+    // Shard 0 has one sample, of 0..1; with two shards of five samples each trains.
+    let expected = Error::from(RankRule::ShardRows { layer: "1".into(), shard: 0, shards: 8, samples: 1 });
+    assert_eq!(make(Some(DataParallel::new(())), 10).unwrap().fit(&data).unwrap_err(), expected);
+    assert!(expected.to_string().contains("shard 0 of 8 has 1 samples"), "{expected}");
+    assert!(make(Some(DataParallel::new(()).shards(2)), 10).unwrap().fit(&data).is_ok());
+    let alone = make(None, 9).unwrap().fit(&data).unwrap_err();
+    assert!(matches!(alone, Error::InvalidLayer { rule: LayerRule::TooFewRows { .. }, .. }), "{alone}");
+    for error in errors(|rank| make(Some(DataParallel::new(rank)), 10)?.fit(&data).map(drop)) {
+        assert!(error == expected, "{error}");
+    }
+    // A step by hand, which nothing checks before: the rank with the shard has the error, the others its text.
+    for error in errors(|rank| {
+        let mut run = make(Some(DataParallel::new(rank)), 10)?;
+        run.step(&data, &mut Batch::new(&data, 10), &(0..10).collect::<Vec<_>>(), &mut ()).map(drop)
+    }) {
+        assert!(error.to_string().contains("of 8 has 1 samples"), "{error}");
+    }
+}
