@@ -1,9 +1,12 @@
 //! Memory of backpropagation through T = 10,000 steps of an LSTM 64 → 128, batch 8, without truncation.
 //!
 //! `cargo bench --bench long_sequence -- [STEPS] [full | last | each]` trains two steps on a workspace: on the full
-//! pass, or on a checkpointed layer with a loss at the last step or at each. It prints the time of a step, the peak
-//! resident memory, if the system reports it, and the smallest memory that the full pass must keep: inputs, gates,
-//! cells and hidden states.
+//! pass, or on a checkpointed layer with a loss at the last step or at each. It prints the time of a step, the bytes of
+//! the workspace, the growth of resident memory, and the smallest memory that the full pass must keep: inputs, gates,
+//! cells and hidden states. It fails if resident memory grows by more than workspace and parameters, or if the
+//! workspace is above the bar of a checkpointed layer.
+
+mod memory;
 
 use chainrule::{
     BatchShape, Error,
@@ -22,6 +25,7 @@ fn main() -> Result<(), Error> {
     let steps = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(10_000);
     let has = |name: &str| std::env::args().any(|word| word == name);
     let (input, root) = (Sequential::<f32>::input(INPUT), CheckpointInterval::SquareRoot);
+    let before = memory::peak();
     let network = match (has("last"), has("each")) {
         (true, _) => input.checkpointed(root, |b| b.recurrent(HIDDEN, Lstm::new()).last_step()),
         (_, true) => input.checkpointed(root, |b| b.recurrent(HIDDEN, Lstm::new())),
@@ -46,11 +50,16 @@ fn main() -> Result<(), Error> {
     }
     let kept = 4 * steps * BATCH * (INPUT + 4 * HIDDEN + 2 * HIDDEN);
     println!("inputs, gates, cells and hidden states: {:.0} MB", kept as f64 / 1e6);
-    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
-        let peak =
-            status.lines().find(|line| line.starts_with("VmHWM")).and_then(|line| line.split_whitespace().nth(1));
-        let kilobytes: f64 = peak.and_then(|peak| peak.parse().ok()).unwrap_or(f64::NAN);
-        println!("peak of resident memory: {:.0} MB", kilobytes * 1.024e-3);
-    }
+    let most = match (has("last"), has("each"), steps) {
+        (true, _, ..=10_000) => 30e6,
+        (_, true, ..=10_000) => 110e6,
+        (true, _, ..=100_000) => 300e6,
+        _ => f64::INFINITY,
+    };
+    let bytes = workspace.bytes() as f64;
+    println!("workspace: {:.1} MB, of at most {:.0} MB", bytes / 1e6, most / 1e6);
+    assert!(bytes <= most, "a larger workspace than the bar");
+    // Beside the workspace: parameters, targets, code that is read from disk, and pages of the allocator.
+    memory::check(before, bytes + 4.0 * (w.len() + targets.len()) as f64 + 2e6);
     Ok(())
 }

@@ -118,7 +118,8 @@ fn step(ranks: usize, delays: Delays) -> Result<f64, Error> {
         let data = Dataset::rows(8, &x, Target::Values(&x[..SHARDS]))?;
         let settings = TrainConfig { batch_size: SHARDS, ..TrainConfig::default() };
         let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings)?;
-        let values = trainer.parameters().len() + SHARDS;
+        // A sum has the gradient, a loss and a mark of each shard, and two flags.
+        let values = trainer.parameters().len() + 2 * SHARDS + 2;
         let clock = Clock::default();
         let simulated = Simulated { rank, clock: clock.clone(), beta: BETA * PARAMETERS / values as f64 };
         let parallel = DataParallel::new(simulated).shards(SHARDS);

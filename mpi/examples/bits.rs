@@ -1,13 +1,16 @@
-//! The hash of a network's parameters after 20 updates or more: `--ranks 4 --threads 2 --case 0` starts four processes
-//! by `mpiexec`. It is the same for any number of ranks and threads. `mpi/test` compares them.
+//! The hash of a network's parameters after 20 updates or more: `--ranks 4 --threads 2 --case 0 --bits 32` starts four
+//! processes by `mpiexec`, in `f32`; `--bits 64` in `f64`. It is the same for any number of ranks and threads.
+//! `mpi/test` compares them.
 
 use chainrule::{
+    Scalar,
     activation::{Relu, Tanh},
     dataset::Dataset,
-    distributed::DataParallel,
+    distributed::{Communicator, DataParallel},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     recurrent::{Gru, Lstm},
+    scalar,
     trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm, SkipNonFinite},
 };
@@ -15,16 +18,16 @@ use chainrule_mpi::Mpi;
 use std::{env, error::Error, process::Command};
 
 /// Name, network, loss, data, samples of a batch and batches of an update, and whether messages travel beside the pass.
-type Case = (&'static str, Sequential<f64>, Box<dyn Loss<f64>>, Dataset<'static, f64>, [usize; 2], bool);
+type Case<T> = (&'static str, Sequential<T>, Box<dyn Loss<T>>, Dataset<'static, T>, [usize; 2], bool);
 
-fn values(count: usize, seed: usize) -> Vec<f64> {
-    (0..count).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0).collect()
+fn values<T: Scalar>(count: usize, seed: usize) -> Vec<T> {
+    (0..count).map(|i| scalar(((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0)).collect()
 }
 
-fn case(number: usize) -> Result<Case, chainrule::Error> {
+fn case<T: Scalar>(number: usize) -> Result<Case<T>, chainrule::Error> {
     let squares = || Box::new(MeanSquaredError::new());
     let rows = |samples: usize, width: usize| {
-        let (x, y) = (values(samples * width, 1), values(samples * 2, 2));
+        let (x, y) = (values::<T>(samples * width, 1), values::<T>(samples * 2, 2));
         Dataset::rows(width, &x, Target::Values(&y)).map(Dataset::into_owned)
     };
     let lengths: Vec<usize> = (0..16).map(|i| 1 + i * 5 % 7).collect();
@@ -38,8 +41,8 @@ fn case(number: usize) -> Result<Case, chainrule::Error> {
         }
         1 => {
             let network = Sequential::input(2).recurrent(4, Gru::new()).linear(2).build()?;
-            let weights: Vec<f64> = (0..steps).map(|i| f64::from(u8::from(i % 5 > 1))).collect();
-            let (x, y) = (values(2 * steps, 4), values(2 * steps, 5));
+            let weights: Vec<T> = (0..steps).map(|i| scalar(f64::from(u8::from(i % 5 > 1)))).collect();
+            let (x, y) = (values::<T>(2 * steps, 4), values::<T>(2 * steps, 5));
             let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y))?;
             let data = data.row_weights(&weights)?.into_owned();
             ("ragged GRU, accumulated, masked steps", network, squares(), data, [5, 2], false)
@@ -52,10 +55,15 @@ fn case(number: usize) -> Result<Case, chainrule::Error> {
             let network = Sequential::input(8).linear(300).activation(Relu).linear(300).activation(Relu).linear(2);
             ("messages beside the pass", network.build()?, squares(), rows(64, 8)?, [32, 1], true)
         }
+        4 => {
+            // Its products are divided between threads: 2 million multiplications in each shard.
+            let network = Sequential::input(64).linear(256).activation(Tanh).dropout(0.1).linear(2).build()?;
+            ("wide, many rows", network, squares(), rows(1024, 64)?, [1024, 1], false)
+        }
         _ => {
             let network =
                 Sequential::input(3).linear(8).activation(Tanh).dropout(0.3).layer_norm().linear(2).build()?;
-            let weights: Vec<f64> = (0..30).map(|i| if i % 4 == 0 { 0.0 } else { 1.0 }).collect();
+            let weights: Vec<T> = (0..30).map(|i| scalar(if i % 4 == 0 { 0.0 } else { 1.0 })).collect();
             (
                 "dropout, masked samples",
                 network,
@@ -68,15 +76,18 @@ fn case(number: usize) -> Result<Case, chainrule::Error> {
     })
 }
 
-fn train(number: usize, threads: usize, expected: usize) -> Result<(), Box<dyn Error>> {
+fn train<T: Scalar>(number: usize, threads: usize, expected: usize) -> Result<(), Box<dyn Error>>
+where
+    Mpi: Communicator<T>,
+{
     let rank = Mpi::new().ok_or("MPI cannot be initialized")?;
-    let (name, network, loss, data, [batch_size, accumulation_steps], overlap) = case(number)?;
+    let (name, network, loss, data, [batch_size, accumulation_steps], overlap) = case::<T>(number)?;
     let updates = data.samples().div_ceil(batch_size * accumulation_steps);
     let epochs = 20_usize.div_ceil(updates);
     let settings = TrainConfig { batch_size, accumulation_steps, epochs, threads, seed: 7, ..TrainConfig::default() };
     let transform = (SkipNonFinite::new(), ClipNorm::new(0.5), Adam::new(1e-2));
     let mut trainer = Trainer::new(network, loss, transform, settings)?;
-    let parallel = DataParallel::new(rank);
+    let parallel = DataParallel::<T>::new(rank);
     let (own, ranks) = (parallel.rank(), parallel.ranks());
     if ranks != expected {
         let reason = "`mpiexec` and the MPI library do not match";
@@ -85,9 +96,11 @@ fn train(number: usize, threads: usize, expected: usize) -> Result<(), Box<dyn E
     trainer.set_data_parallel(if overlap { parallel.overlap() } else { parallel })?;
     trainer.fit(&data)?;
     if own == 0 {
-        let mix = |hash: u64, w: &f64| (hash ^ w.to_bits()).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
+        let bits = |w: &T| w.to_f64().unwrap_or(f64::NAN).to_bits();
+        let mix = |hash: u64, w: &T| (hash ^ bits(w)).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
         let hash = trainer.parameters().iter().chain(trainer.workspace().buffers()).fold(0xCBF2_9CE4_8422_2325, mix);
-        println!("{ranks} ranks, {threads} threads: {name}: hash {hash:016x}");
+        let bits = 8 * size_of::<T>();
+        println!("{ranks} ranks, {threads} threads, {bits} bits: {name}: hash {hash:016x}");
     }
     Ok(())
 }
@@ -99,6 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(words.get(at + 1).ok_or_else(|| format!("{name} needs a number"))?.parse()?)
     };
     if words.first().is_some_and(|word| word == "--rank") {
+        let train = if number("--bits")? == 32 { train::<f32> } else { train::<f64> };
         return train(number("--case")?, number("--threads")?, number("--ranks")?);
     }
     let mut ranks = Command::new("mpiexec");
