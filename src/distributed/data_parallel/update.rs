@@ -278,8 +278,8 @@ impl<T: Scalar> DataParallel<T> {
         format!("{:?} over {} updates", norms.mean(), norms.count())
     }
 
-    /// Exchanges the reports of all ranks, which must all call it. Returns the first rank with a loss that is not finite,
-    /// with its shard and sample.
+    /// Exchanges the reports of all ranks. Returns the first rank with a loss that is not finite, and its shard and
+    /// sample. All ranks must call it.
     ///
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
