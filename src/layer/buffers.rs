@@ -52,6 +52,12 @@ impl<T: Scalar> Buffers<T> {
 }
 
 impl<T> Buffers<T> {
+    /// Returns the buffers of a network in which `links` links (factors of the chain rule) without buffers come first.
+    pub(crate) fn after(mut self, links: usize) -> Self {
+        self.starts.splice(0..0, core::iter::repeat_n(0, links));
+        self
+    }
+
     /// Returns the values of the buffers of all layers, in the order of the layers.
     pub(crate) fn values(&self) -> &[T] {
         &self.values

@@ -246,7 +246,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
         monitor = &mut listening;
     }
 
-    let mut buffers = Buffers::of(layer).map_err(|error| format!("{error}"))?;
+    let mut buffers = Buffers::of(layer).map_err(|error| format!("{error}"))?.after(asked.place);
 
     let mut y = Guarded::new("y", layer.output_shape(shape).rows() * dims.output, leftover);
     let mut saved = Guarded::new("saved", memory.saved, garbage);

@@ -40,10 +40,12 @@ impl Suite<'_, '_> {
         asked: &Asked<'_>,
     ) {
         /// The number of passes of each thread.
-        const PASSES: usize = 8;
+        const PASSES: usize = 24;
         let reversed = Given { x: given.x.iter().rev().copied().collect(), ..given.clone() };
         let Some(other) = self.pass(layer, name, &reversed, asked) else { return };
+        let ready = std::sync::Barrier::new(2);
         let all = |given: &Given<f64>, expected: &Results<T>| {
+            ready.wait();
             let passes = (0..PASSES).map(|_| run(layer, &given.map(scalar), asked));
             passes.flatten().find_map(|found| {
                 let mut pairs = expected.named().into_iter().zip(found.named());

@@ -24,6 +24,8 @@ enum Running {
     Centred,
     /// y = x/√(mean x² + ε).
     MeanSquare,
+    /// `Standardized`, which reads its buffers in each pass.
+    Read,
     /// `Standardized`, with a third buffer of each column that counts the passes.
     Counted,
     MeanTakenForConstant,
@@ -65,6 +67,9 @@ impl Running {
             Mode::Infer => matches!(self, InferredByTheBatch | CoupledInEvaluation),
         };
         let buffers = ctx.buffers();
+        if self == Read {
+            assert_eq!(buffers.len(), 2 * WIDTH, "the buffers of this layer");
+        }
         if by_batch || buffers.len() < 2 * WIDTH {
             return (self.of_batch(x), true);
         }
@@ -158,7 +163,7 @@ impl<T: Scalar> Layer<T> for Running {
 pub fn entries() -> Vec<Entry> {
     let judge =
         |layer: Running| -> Box<dyn Fn(u64) -> Verdict> { Box::new(move |seed| layer_laws(Layers::of(&layer), seed)) };
-    let mut all: Vec<Entry> = [Standardized, Centred, MeanSquare, Counted]
+    let mut all: Vec<Entry> = [Standardized, Centred, MeanSquare, Read, Counted]
         .into_iter()
         .map(|layer| Entry::right(format!("layer/running_{layer:?}"), judge(layer)))
         .collect();
