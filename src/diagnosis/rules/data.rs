@@ -111,7 +111,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         || diagnosis.inputs.share_of_means() > ALIKE;
     let first = first_pre_activation(diagnosis).filter(|_| !(hides && norm_of_first(&diagnosis.node).is_some()));
     // Of sparse inputs each weight sees the values that are not 0.
-    let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input().mean());
+    let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input());
     let [least, most] =
         [first.map_or(size, |first| first.min(size)), first.map_or(size, |first| first.max(size)).max(present)];
     let stagnates = diagnosis.stagnates();

@@ -34,17 +34,19 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
         }
         None => (Severity::Note, false, curvature.sentence()),
     };
-    // Too long updates are told already; the curvature is more evidence.
-    let told = |it: &&mut Finding| it.cause == Cause::LearningRateTooHigh && it.severity > Severity::Note;
-    if let Some(found) = findings.iter_mut().find(told) {
-        return found.because = format!("{}; {}", found.because, curvature.sentence());
-    }
-    let text = format!(
-        "steps are too long: the rate of {} is {} times the largest that is stable, {}",
+    let rate = format!(
+        "the rate of {} is {} times the largest that is stable, {}",
         number(curvature.rate),
         number(edge),
         number(curvature.rate / edge)
     );
+    // Too long updates are told already; the curvature is more evidence.
+    let told = |it: &&mut Finding| it.cause == Cause::LearningRateTooHigh && it.severity > Severity::Note;
+    if let Some(found) = findings.iter_mut().find(told) {
+        found.because = format!("{rate}; {}; {}", found.because, curvature.sentence());
+        return;
+    }
+    let text = format!("steps are too long: {rate}");
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because);
     let decades = longest(diagnosis).and_then(|block| block.first_update_ratio());
     findings.push(Finding { decades, needs_restart, ..finding });

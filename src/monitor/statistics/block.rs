@@ -102,7 +102,10 @@ impl BlockStatistics {
         let sum = |row: &[T]| row.iter().enumerate().map(|(j, &x)| to_f64(x) * weight(j)).sum::<f64>();
         let (units, columns) = (self.units(), self.columns);
         let of_unit = |values: &[T], unit: usize| {
-            let rows = (0..self.gates).map(|gate| &values[(gate * units + unit) * columns..][..columns]);
+            let rows = (0..self.gates).map(|gate| {
+                let first = (gate * units + unit) * columns;
+                values.get(first..first + columns).unwrap_or_default()
+            });
             rows.enumerate().map(|(gate, row)| weight(gate) * sum(row)).sum::<f64>()
         };
         let both = (0..units).map(|unit| [of_unit(w, unit), of_unit(dw, unit)]);

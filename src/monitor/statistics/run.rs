@@ -26,8 +26,8 @@ pub struct RunStatistics {
     waiting: bool,
     skipped_in_a_row: u64,
     input: RunningMoments,
-    /// The moments of the root mean square of the input values that are not 0.
-    present: RunningMoments,
+    /// The mean over passes of the root mean square of the input values that are not 0.
+    present: f64,
     input_seen: bool,
     /// The root mean square of the last link's output in the current pass.
     output: f64,
@@ -70,7 +70,7 @@ impl Default for RunStatistics {
             waiting: false,
             skipped_in_a_row: 0,
             input: RunningMoments::default(),
-            present: RunningMoments::default(),
+            present: 0.0,
             input_seen: false,
             output: 0.0,
             values: 0,
@@ -159,7 +159,8 @@ impl RunStatistics {
         if !core::mem::replace(&mut self.input_seen, true) {
             let size = |values: usize| of_x.norm / Float::sqrt(values.max(1) as f64);
             self.input.push(size(values));
-            self.present.push(size(values - of_x.zeros));
+            let present = Some(size(values - of_x.zeros)).filter(|size| size.is_finite());
+            self.present += present.map_or(0.0, |it| (it - self.present) / self.input.count().max(1) as f64);
         }
     }
 
@@ -251,9 +252,9 @@ impl RunStatistics {
     pub fn input(&self) -> RunningMoments {
         self.input
     }
-    /// Returns the moments, over passes, of the root mean square of those values of the network's input that are not 0.
+    /// Returns the mean, over passes, of the root mean square of those values of the network's input that are not 0.
     /// A weight of an input of 0 has no gradient, so sparse inputs are as large as their other values.
-    pub(crate) fn present_input(&self) -> RunningMoments {
+    pub(crate) fn present_input(&self) -> f64 {
         self.present
     }
     /// Returns the loss of the first monitored update; `None` before it.
