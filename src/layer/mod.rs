@@ -201,7 +201,7 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
     /// Runs the backward pass: computes the gradient `pass.dx` from `pass.dy`, and adds the gradient of the parameters
-    /// `w` to `pass.dw`, or overwrites `pass.dw` with it if `pass.overwrite_dw` is set.
+    /// `w` to `pass.dw`. A layer with the hint `overwrites_dw` overwrites it if `pass.overwrite_dw` is set.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
