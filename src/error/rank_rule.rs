@@ -89,8 +89,8 @@ pub enum RankRule {
     /// A shard with a loss that is not finite, although no sample alone has such a loss: the layers couple the samples,
     /// or the sum of their losses overflows.
     #[error(
-        "the loss of shard {shard} on rank {rank} is not finite in update {step}, that of each of its samples is; \
-         lower the learning rate, or guard the chain with SkipNonFinite"
+        "the loss of shard {shard} on rank {rank} is not finite in update {step}, and no sample alone shows it; lower \
+         the learning rate, or guard the chain with SkipNonFinite"
     )]
     NonFiniteShard {
         /// The rank that has the shard.

@@ -110,6 +110,8 @@ pub trait Loss<T: Scalar>: Debug {
     /// output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by
     /// the sum of the weights (times the width, for a loss that is computed value by value).
     ///
+    /// Any number of rows is valid, and outputs of 0: with these a trainer checks all targets before a run.
+    ///
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
     /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not

@@ -10,6 +10,9 @@ use crate::{
 
 /// The arguments of [`Loss::evaluate`], checked as those of the losses of this crate: for a loss of your own.
 ///
+/// In `f16` and `bf16` the losses of this crate compute each term in `f64`; here the function of one row computes in
+/// the format, and only the sums are wider.
+///
 /// [`reduce_values`](Self::reduce_values) and [`reduce_classes`](Self::reduce_classes) compute the loss from that of
 /// one row. They check the kind and the number of the targets, finite values and the range of classes. They skip masked
 /// rows, and reduce the others to a mean or a sum with row weights.

@@ -36,7 +36,10 @@ impl<T: Scalar> Run<'_, T> {
         if requests.compares {
             let mut own = Fingerprint::default();
             self.describe_state(&mut own, parallel);
-            parallel.compare(Ok(own))?;
+            let compared = parallel.compare(Ok(own));
+            // Ranks that differ are compared again before each update.
+            parallel.agreed &= compared.is_ok();
+            compared?;
         }
         parallel.halted = requests.halts().then_some(requests);
         Ok(requests.halts())

@@ -10,9 +10,6 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
-/// The largest number of rows for which the loss is computed at once, unless one sample has more steps.
-const ROWS: usize = 1024;
-
 /// Returns `error` as one of the validation data. Errors that name this data themselves are returned unchanged.
 pub(super) fn of_validation(error: Error) -> Error {
     match error {
@@ -46,8 +43,10 @@ impl<T: Scalar> Run<'_, T> {
         self.check_data(&layout)?;
         check_inputs(self.workspace, data)?;
         let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
-        let at_once = (ROWS / layout.steps.max(1)).clamp(1, layout.samples);
-        let rows = layout.most_rows(at_once).min(ROWS);
+        // As many samples as in a pass of the run, and no more rows.
+        let at_once = self.settings.batch_size.clamp(1, layout.samples);
+        let most = layout.most_rows(at_once).min(at_once.saturating_mul(self.pass_steps(layout.steps)));
+        let rows = if per_step { most } else { at_once };
         let zeros = filled("the outputs of a check", rows.saturating_mul(width), T::zero())?;
         let (mut dy, mut ones, mut part) = (zeros.clone(), Vec::new(), Vec::new());
         let (mut batch, mut total) = (Batch::new(data, at_once), 0.0);
@@ -56,9 +55,9 @@ impl<T: Scalar> Run<'_, T> {
             part.extend(first..layout.samples.min(first + at_once));
             batch.choose(data, &part, per_step)?;
             let all = if per_step { batch.shape().rows() } else { part.len() };
-            for first in (0..all).step_by(ROWS) {
-                let (target, weights) = batch.part(first..all.min(first + ROWS));
-                let count = ROWS.min(all - first);
+            for first in (0..all).step_by(rows) {
+                let (target, weights) = batch.part(first..all.min(first + rows));
+                let count = rows.min(all - first);
                 let weights = weights.map(|weights| {
                     ones.clear();
                     ones.extend(weights.iter().map(|weight| if weight.is_zero() { T::zero() } else { T::one() }));

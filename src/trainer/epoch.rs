@@ -77,8 +77,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// With [patience](super::TrainConfig::patience) every fit, also one that a callback or an error ends, returns with
     /// the parameters and buffers of the lowest validation loss. The next fit of the same run continues from the last
-    /// ones; after an error, or a change by hand, from the best ones. After an error an optimizer whose state has a
-    /// value that is not finite starts anew.
+    /// ones; after an error, or after `parameters_mut`, `workspace_mut`, `optimizer_mut` or `step`, from the best ones.
+    /// After an error an optimizer whose state has a value that is not finite starts anew, with its schedules.
     ///
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
@@ -148,6 +148,7 @@ impl<T: Scalar> Run<'_, T> {
     pub(super) fn leave_best(&mut self) {
         if core::mem::take(&mut self.progress.restored) {
             self.keep_best();
+            self.progress.waited = 0;
         }
     }
 

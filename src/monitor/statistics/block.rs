@@ -97,6 +97,7 @@ impl BlockStatistics {
             return 0;
         }
         self.sums.clear();
+        self.sums.reserve(self.units());
         // Equal rows have equal sums. The irrational weights make the sums of different rows differ.
         let weight = |place: usize| 1.0 + Float::fract(place as f64 * 0.618_033_988_749_895);
         let sum = |row: &[T]| row.iter().enumerate().map(|(j, &x)| to_f64(x) * weight(j)).sum::<f64>();

@@ -164,6 +164,7 @@ impl Suite<'_, '_> {
                 if scalar == 0 { nudged } else { f64::from(nudged as f32) }
             });
             self.admit(&mut nudged.x);
+            self.admit_parameters(&mut nudged.w);
             // A state of zero, at which sequences begin, is not changed.
             let states = nudged.state.iter_mut().flatten().zip(given.state.iter().flatten());
             states.filter(|(_, value)| **value == 0.0).for_each(|(nudged, _)| *nudged = 0.0);

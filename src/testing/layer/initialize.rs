@@ -68,12 +68,23 @@ impl Suite<'_, '_> {
             if same || *columns < 2 {
                 continue;
             }
-            let each: Vec<&[f64]> = first.chunks(*columns).collect();
-            let equal = |&(i, j): &(usize, usize)| each[i] == each[j] && scattered(each[i]);
-            // Of very wide blocks neighbouring rows are compared.
-            let far = if *rows > 64 { 2 } else { *rows };
-            let mut pairs = (0..*rows).flat_map(|i| (i + 1..(i + far).min(*rows)).map(move |j| (i, j)));
-            if let Some((i, j)) = pairs.find(equal) {
+            // Values from a small set can make short rows equal by chance, in one draw but not in all.
+            let copies = |w: &Vec<f64>| {
+                let values = of(w);
+                let each: Vec<&[f64]> = values.chunks(*columns).collect();
+                let equal = |&(i, j): &(usize, usize)| each[i] == each[j] && scattered(each[i]);
+                // Of very wide blocks neighbouring rows are compared.
+                let far = if *rows > 64 { 2 } else { *rows };
+                let mut pairs = (0..*rows).flat_map(|i| (i + 1..(i + far).min(*rows)).map(move |j| (i, j)));
+                match *columns > 16 {
+                    true => pairs.find(equal),
+                    false => {
+                        (*rows > 2 && each.iter().all(|row| *row == each[0]) && scattered(each[0])).then_some((0, 1))
+                    }
+                }
+            };
+            let found: Option<Vec<_>> = drawn.iter().map(copies).collect();
+            if let Some((i, j)) = found.and_then(|pairs| pairs.first().copied()) {
                 let found = format!("rows {i} and {j} are equal");
                 return self.trial.breaks(Law::Distinct, place, "rows that differ", found, "");
             }

@@ -46,8 +46,12 @@ impl Suite<'_, '_> {
         let ready = std::sync::Barrier::new(2);
         let all = |given: &Given<f64>, expected: &Results<T>| {
             ready.wait();
-            let passes = (0..PASSES).map(|_| run(layer, &given.map(scalar), asked));
-            passes.flatten().find_map(|found| {
+            let mut passes = (0..PASSES).map(|_| run(layer, &given.map(scalar), asked));
+            passes.find_map(|found| {
+                let found = match found {
+                    Ok(found) => found,
+                    Err(text) => return Some(("the pass".into(), ["results".into(), text])),
+                };
                 let mut pairs = expected.named().into_iter().zip(found.named());
                 pairs.find_map(|((what, a), (_, b))| {
                     let at = |i: usize| [expected.value(what, i), found.value(what, i)];

@@ -39,7 +39,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 
     /// Tests that the rate of `rate_mut`, if there is one, is the rate in use. At a rate of 0 the gradient has less
-    /// effect than before, or none. At half the rate `learning_rate` is half of what it was.
+    /// effect than before, or none. At half the rate `learning_rate` is no higher.
     pub(super) fn rates(&mut self) {
         let (gradient, mut effects, mut reported) = (self.random(5, 1.0), Vec::new(), Vec::new());
         for factor in [1.0, 0.5, 0.0] {
@@ -70,9 +70,10 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
         for ((step, &whole), &half) in READ.iter().zip(&reported[0]).zip(&reported[1]) {
             let Some((whole, half)) = whole.zip(half) else { continue };
-            if beyond((whole - 2.0 * half).abs(), ROUNDINGS * to_f64(T::epsilon()) * whole.abs()) {
+            // A bound of a schedule may hold the rate.
+            if beyond(half - whole, ROUNDINGS * to_f64(T::epsilon()) * whole.abs()) {
                 let what = format!("half the rate by rate_mut(): learning_rate(), step {step}");
-                self.untrue(&what, format!("half of {}", number(whole)), half);
+                self.untrue(&what, format!("at most {}", number(whole)), half);
             }
         }
     }
