@@ -111,9 +111,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Applies a fix to the run: `network` with the parameters `w`, and the data, loss and optimizer of the trial.
     ///
-    /// Survivors keep their parameters; others are drawn from the seed of `settings`. If
-    /// a value of `w` is not finite, those that the fix keeps are initial values of the seed 0. Data, optimizer or settings
-    /// change, if the fix says so.
+    /// Survivors keep their parameters; others are drawn from the seed of `settings`. If a value of `w` is not finite,
+    /// those that the fix keeps are initial values of the seed 0. Data, optimizer or settings change, if the fix says
+    /// so.
     ///
     /// # Errors
     /// [`Error::InvalidState`] for weight decay and frozen blocks inside the optimizer, without
