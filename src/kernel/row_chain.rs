@@ -41,7 +41,8 @@ pub(crate) struct ChainBuffers<'a, T> {
     pub saved: &'a mut [T],
 }
 
-/// The slices from which some rows of one matrix of a chain are computed, and to which they are written.
+/// The slices of one step of a chain of matrices, such as the activations of consecutive layers: from which some rows
+/// of a matrix are computed, and to which they are written.
 pub(crate) struct ChainStep<'a, T> {
     /// The rows to compute.
     pub rows: Range<usize>,

@@ -28,9 +28,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Answers the requests of all ranks, in an update before which one of them has some. All ranks must call it. It
-    /// compares the states of the ranks if one may have been changed. Returns whether the ranks make no further update,
-    /// which is then [noted](DataParallel::halted).
+    /// Answers what ranks request beside their gradients: to end the fit by a callback, to stop by a monitor, or to
+    /// compare the states of all ranks since one may have been changed. All ranks must call it in an update in which
+    /// any has a request. Returns whether they make no further update; the requests are then kept in
+    /// [`halted`](DataParallel::halted).
     pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>) -> Result<bool, Error> {
         let requests = parallel.requests_of_any()?;
         if requests.compares {

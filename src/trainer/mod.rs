@@ -323,8 +323,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &mut self.parameters
     }
 
-    /// Prepares a change of this rank from outside: the next update compares the ranks again, and training continues
-    /// from the values that the trainer has now.
+    /// Prepares a change by the caller, such as of parameters: the next update compares the ranks again. If early
+    /// stopping has brought back the best values, training continues from these and not from the last ones.
     fn leave_best(&mut self) {
         self.compare_ranks_again();
         self.run().leave_best();

@@ -17,7 +17,8 @@ use core::cell::Cell;
 
 impl<T: Scalar> Run<'_, T> {
     /// Runs the backward pass and the update after a forward pass over all shards, as
-    /// [`update_after_forward`](Self::update_after_forward), with the origin of a spike.
+    /// [`update_after_forward`](Self::update_after_forward). If the norm of the gradient is a spike, it also runs each
+    /// sample of the largest shard alone, and records from which rank, shard and sample the spike comes.
     pub(super) fn record_after_forward(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -100,8 +101,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the contribution of `parts`, samples of shard `shard`, to the gradient g in the totals: `⟨g_parts,
-    /// g⟩/‖g‖²`, with ‖g‖ = `norm`. If that is not finite, it returns infinity if the gradient of the parts is not
-    /// finite, otherwise 0. `None` if a pass fails.
+    /// g⟩/‖g‖²`, with ‖g‖ = `norm`. If that is not finite, it returns infinity if the gradient of the parts
+    /// is not finite, otherwise 0. `None` if a pass fails.
     fn contribution(
         &mut self,
         parallel: &mut DataParallel<T>,

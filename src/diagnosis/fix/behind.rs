@@ -24,7 +24,8 @@ pub struct Behind {
     pub name: &'static str,
     /// The number of steps of the monitored training.
     pub watched: usize,
-    /// The number of steps of all trainings that the look took.
+    /// The number of updates of all trainings with a monitor that were run to examine fixed networks, this one and any
+    /// before it that did not remove the finding.
     pub steps: usize,
     /// The number of passes, forward and backward, of the examinations after these trainings. They count as steps of
     /// the trial.

@@ -235,7 +235,8 @@ pub enum Change {
 pub struct Fix {
     /// The name of the strategy that proposed the fix.
     pub name: &'static str,
-    /// The part of the setup that the fix changes.
+    /// The part of the setup that the fix changes, ordered by the effort of a change: of fixes that are equal otherwise
+    /// the least effort is first.
     pub effort: Effort,
     /// The change that the fix makes.
     pub change: Change,

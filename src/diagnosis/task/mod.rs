@@ -29,7 +29,7 @@ pub(super) use outlier::{Outliers, Sizes};
 
 /// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;
-/// The number of dropout masks that are drawn.
+/// The number of dropout masks over which the loss with masks, and the change of the outputs by masks, are averaged.
 const MASKS: u64 = 4;
 
 /// Measurements of data and loss with the current parameters.

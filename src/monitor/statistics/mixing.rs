@@ -12,7 +12,8 @@ use alloc::{vec, vec::Vec};
 /// a batch), is 0 for random batches, and 1 if all rows of a batch are equal (Fisher 1925, chapter 7).
 #[derive(Clone, Debug)]
 pub(super) struct Mixing {
-    /// For each output column: the exponential moving average, over batches, of the mean of ∂L/∂y over a batch's rows.
+    /// For each output column: the exponential moving average, over batches, of the mean of ∂L/∂y over a batch's
+    /// rows.
     mean: Vec<f64>,
     /// For each output column: the sum of ∂L/∂y over the rows of the last batch.
     sum: Vec<f64>,
@@ -110,7 +111,8 @@ mod tests {
         let [mixed, sorted] = [mixed, sorted].map(|mixing| mixing.correlation().unwrap());
         assert!(mixed < 0.1 && sorted > 0.5, "{mixed} {sorted}");
     }
-    /// The mean of a loss gives each row of a smaller batch more weight: the last batch of an epoch does not count.
+    /// The mean of a loss gives each row of a smaller batch more weight. So the last, smaller batch of an epoch does
+    /// not enter the correlation of the rows of a batch, which it would raise.
     #[test]
     fn smaller_batches_make_no_correlation() {
         let (mut mixing, mut state) = (Mixing::default(), 1_u64);
