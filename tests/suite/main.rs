@@ -118,7 +118,9 @@ mod prototypes;
 mod range;
 #[cfg(feature = "safetensors")]
 mod rank_faults;
+#[cfg(all(feature = "safetensors", feature = "proptest"))]
 mod rank_networks;
+#[cfg(feature = "safetensors")]
 mod rank_requests;
 #[cfg(feature = "safetensors")]
 mod rank_spikes;
