@@ -45,12 +45,16 @@
 //!
 //! | property | here |
 //! | --- | --- |
-//! | the update | that of the whole batch, `Σ w ∇ℓ / Σ w`, if no layer couples samples; or the [mean of means](DataParallel::mean_of_means) |
+//! | the update, if no layer couples samples | that of the whole batch, `Σ w ∇ℓ / Σ w` |
+//! | the update of PyTorch, if set | the [mean of means](DataParallel::mean_of_means) |
 //! | clipping, guard, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and run their own shards; of data in files each reads the inputs, targets and weights of its own shards alone, and the sizes are compared |
+//! | data | all ranks hold the same data set, and run their own shards |
+//! | data in files | a rank reads inputs, targets and weights of its own shards alone; the sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |
-//! | monitors | `forward` and `backward` of links: the shards of this rank; [events](crate::monitor::Event): all ranks, but for `NextPart` and seconds |
-//! | a [spike](crate::trainer::Step::spike) of the gradient, a value that is not finite | named with its rank, and where one sample alone shows it with that sample, on all ranks |
+//! | monitors, `forward` and `backward` of links | the shards of this rank |
+//! | monitors, [events](crate::monitor::Event) | all ranks, but for `NextPart` and seconds |
+//! | a [spike](crate::trainer::Step::spike) of the gradient | named on all ranks by rank, and by sample if known |
+//! | a value that is not finite | named likewise, with its sample where one alone shows it |
 //! | messages beside the pass | with [`overlap`](DataParallel::overlap); otherwise after it |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
 //! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
