@@ -1,6 +1,9 @@
 //! Names of types, under which custom parts are saved.
 
-use alloc::string::String;
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 
 /// Returns a type's name without the paths of its parts: `B<D>` for `a::B<c::D>`.
 pub(crate) fn without_paths(name: &str) -> String {
@@ -70,6 +73,11 @@ fn is_among_arguments(name: &str) -> bool {
         }
     }
     false
+}
+
+/// Returns `name` followed by `settings`, or `settings` alone if they begin with the name.
+pub(crate) fn in_full(name: &str, settings: &str) -> String {
+    if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use crate::{
     arc::Arc,
     error::Error,
     scalar::{Scalar, scalar, to_f64},
+    type_name::in_full,
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
+use alloc::{format, string::String, vec::Vec};
+use core::{
+    fmt::{self, Debug},
+    ops::RangeInclusive,
 };
-use core::{fmt::Debug, ops::RangeInclusive};
 
 /// An [`Activation`] as a trait object, in `f64`.
 ///
@@ -133,7 +133,7 @@ macro_rules! kinds {
         /// assert_eq!(kind, ActivationKind::Tanh(Tanh));
         /// assert_eq!((kind.name(), kind.value(0.5f32)), ("Tanh", Tanh.value(0.5)));
         /// ```
-        #[derive(Clone, Debug)]
+        #[derive(Clone)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum ActivationKind {
@@ -214,6 +214,13 @@ impl ActivationKind {
     }
 }
 
+/// The name with all settings; of a custom activation, its [`settings`](Activation::settings).
+impl fmt::Debug for ActivationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_full())
+    }
+}
+
 /// A visitor that computes φ at the number that it holds.
 struct Value<T>(T);
 
@@ -266,11 +273,6 @@ impl Activation for ActivationKind {
     fn kind(&self) -> ActivationKind {
         self.clone()
     }
-}
-
-/// Returns `name` followed by `settings`, or `settings` alone if they begin with the name.
-pub(crate) fn in_full(name: &str, settings: &str) -> String {
-    if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }
 
 /// A custom activation as read from a file: its name and settings. Its values and derivatives are NaN.

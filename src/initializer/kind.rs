@@ -4,14 +4,15 @@ use super::{
     ByGate, Chrono, Constant, CriticalGain, Identity, Initializer, Normal, Orthogonal, Shape, Sparse, TruncatedNormal,
     Uniform, VarianceScaling, Zeros,
 };
-use crate::{arc::Arc, block::Gate, error::Error};
+use crate::{arc::Arc, block::Gate, error::Error, type_name::in_full};
 use alloc::string::String;
+use core::fmt;
 use rand_core::Rng;
 
 macro_rules! kinds {
     ($($(#[$about:meta])* $name:ident,)*) => {
         /// Any initializer as data, as [`Initializer::kind`] returns it. It can be cloned, compared, printed and saved.
-        #[derive(Clone, Debug)]
+        #[derive(Clone)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum InitializerKind {
@@ -73,6 +74,18 @@ macro_rules! kinds {
 
             fn kind(self) -> InitializerKind {
                 self
+            }
+        }
+
+        /// The name with all settings; of a custom initializer, its [`settings`](Initializer::settings).
+        impl fmt::Debug for InitializerKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(InitializerKind::$name(initializer) => initializer.fmt(f),)*
+                    InitializerKind::Custom(initializer) => {
+                        f.write_str(&in_full(initializer.name(), &initializer.settings()))
+                    }
+                }
             }
         }
 

@@ -181,7 +181,8 @@ pub trait Initializer: Debug + Send + Sync {
     }
 
     /// The settings, as JSON or any other text, from which a [`Registry`](crate::network::Registry) builds the
-    /// initializer of a saved network again. The default is the `Debug` text.
+    /// initializer of a saved network again. Ranks compare it too. The default is the `Debug` text; override it if that
+    /// text changes in a run, as that of a counter does.
     fn settings(&self) -> String {
         format!("{self:?}")
     }

@@ -93,6 +93,10 @@ impl Activation for Noting {
     fn derivative<T: Scalar>(&self, _z: T, _y: T) -> T {
         scalar(0.5)
     }
+
+    fn settings(&self) -> String {
+        "notes threads".into()
+    }
 }
 
 /// Products of 17 million multiplications an update, of which each rank and thread gets a part.
