@@ -165,9 +165,9 @@ impl BatchNorm {
         [[W::one(); LANES], mean, [W::zero(); LANES], inverse]
     }
 
-    /// Moves the running statistics in `buffers` of the `LANES` columns from `j` on towards those of a batch of `rows`
-    /// rows, which `of_batch` returned. `wide` converts to the format `W`, and `round` back. There must be at least 2
-    /// rows. A column whose new statistics are not finite keeps the old ones.
+    /// Moves the running statistics in `buffers` of the `LANES` columns from `j` on by the fraction `momentum` towards
+    /// those of a batch, which `of_batch` returned. `wide` converts to the format `W`, and `round` back. `rows` must be
+    /// at least 2. A column whose new statistics are not finite keeps the old ones.
     fn run<T: Scalar, W: Scalar>(
         &self,
         buffers: &mut [T],

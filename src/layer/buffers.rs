@@ -45,14 +45,15 @@ impl<T: Scalar> Buffers<T> {
         Ok(Buffers { values, starts, updates: false, lengths: Vec::new(), shards: Shards::new() })
     }
 
-    /// Returns the number of values of the buffers, and of the sums of shards.
+    /// Returns the number of values in memory: those of the buffers plus those for the gradient sums of shards.
     pub(crate) fn count(&self) -> usize {
         self.values.len() + self.shards.values()
     }
 }
 
 impl<T> Buffers<T> {
-    /// Returns the buffers of a network in which `links` links (factors of the chain rule) without buffers come first.
+    /// Returns the same buffers for a network to which `links` links (factors of the chain rule) without buffers were
+    /// added at the front.
     pub(crate) fn after(mut self, links: usize) -> Self {
         self.starts.splice(0..0, core::iter::repeat_n(0, links));
         self

@@ -64,8 +64,8 @@ impl Answers {
         })
     }
 
-    /// Returns the answers of a layer with sizes `dims` that every network refuses: neutral values take the place of
-    /// the other results, since those methods are not called.
+    /// Returns the answers of a layer with `dims` that every network refuses: a width of 0, or a size that memory
+    /// cannot hold. The other methods are not called; neutral values take the place of their results.
     fn without_sizes(dims: Dims) -> Self {
         Answers {
             dims,
@@ -112,7 +112,7 @@ impl Answers {
     }
 
     /// Calls the descriptive methods of a layer whose results are not cached, most of them twice, for passes of up to
-    /// `largest`. Refuses results that differ or break a rule.
+    /// `largest`, and returns the results. Refuses results that differ or break a rule.
     pub(crate) fn ask<T: Scalar>(layer: &dyn Layer<T>, largest: BatchShape<'_>) -> Result<Self, LayerRule> {
         let dims = twice("dims", || layer.dims())?;
         let Dims { input, output, parameters } = dims;
@@ -212,8 +212,8 @@ impl Question<'_> {
         answers.map_err(|rule| rule.at(self.path))
     }
 
-    /// Checks `layer`, a part of a container, again. Refuses results of its descriptive methods that differ from the
-    /// cached ones, `before`.
+    /// Checks `layer`, a part of a container, again, and returns the results of its descriptive methods. Refuses
+    /// results that differ from the cached ones, `before`.
     pub(crate) fn again<T: Scalar>(self, layer: &dyn Layer<T>, before: &Answers) -> Result<Answers, Error> {
         let now = self.answers(layer)?;
         let same = [
@@ -235,7 +235,8 @@ impl Question<'_> {
     }
 }
 
-/// Calls `ask` twice, and refuses different results. `method` is the name of the method it calls, for the error.
+/// Calls `ask` twice and returns its result. Refuses two different results; `method` is the name of the method that
+/// `ask` calls, for the error.
 pub(crate) fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
     let (first, second) = (ask(), ask());
     if first == second { Ok(second) } else { Err(LayerRule::Changed { method }) }

@@ -57,8 +57,8 @@ impl<'a, T: Scalar> Context<'a, T> {
         self.mode == Mode::Train && !self.dropout.off
     }
 
-    /// Takes from the workspace its vector for the lengths of the samples within a segment of steps. Without a
-    /// workspace it returns a new one.
+    /// Takes from the workspace its vector for the lengths of the samples within a segment of steps. The content of the
+    /// vector is arbitrary. Without a workspace the method returns a new one.
     pub(crate) fn take_lengths(&mut self) -> Vec<usize> {
         self.buffers.as_deref_mut().map(|buffers| core::mem::take(&mut buffers.lengths)).unwrap_or_default()
     }
@@ -80,7 +80,7 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Returns the context of a layer inside this one, as [`part`](Self::part) does, for one of several parallel
-    /// branches: its links are reported as beside the main path from loss to input.
+    /// branches: its links (factors of the chain rule) are not on the main path from loss to input.
     pub fn branch(&mut self, offset: usize) -> Context<'_, T> {
         let part = self.part(offset);
         Context { path: part.path.branch(), ..part }
@@ -134,7 +134,7 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Returns the layer's first link (factor of the chain rule) for a report to the monitor: of the kind `factor`,
-    /// with its `activation` if it is one.
+    /// with the `activation` that it applies, if any.
     fn link<'b>(&self, factor: Factor, activation: Option<&'b dyn AnyActivation>) -> Link<'b>
     where
         'a: 'b,

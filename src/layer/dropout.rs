@@ -17,8 +17,8 @@ use alloc::{vec, vec::Vec};
 /// In training, each value is set to zero with probability `rate`, the others are divided by `1 − rate`;
 /// otherwise `y = x`.
 ///
-/// The mask is a function of seed, step, layer, sample, time step and unit alone: a batch split in two, a resumed run
-/// and the backward pass use the same mask. Source: Srivastava et al. 2014.
+/// The mask is a function of seed, training step, layer, sample, time step and unit alone: a batch split in two, a
+/// resumed run and the backward pass use the same mask. Source: Srivastava et al. 2014.
 ///
 /// # Shapes
 /// x, y: \[rows, width\].

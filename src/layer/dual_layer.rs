@@ -62,9 +62,9 @@ pub trait RowMap: Debug + Send + Sync {
 /// each by a pass of `f` on [dual numbers](crate::testing::Dual). The gradients are exact to rounding.
 ///
 /// A backward pass costs `inputs + parameters` evaluations a row, each of some three times the operations, and
-/// allocates; one written by hand costs about two. Rows whose `dy` is zero cost nothing. So it is for small layers,
-/// until a `backward` is written. Rows are independent of each other: sequences of unequal length, masks and threads
-/// need nothing more. A map over steps is a [`Cell`](crate::recurrent::Cell).
+/// allocates; a backward pass written by hand costs about two evaluations. Rows whose `dy` is zero cost nothing. So a
+/// `DualLayer` is for small layers, until a `backward` is written. Rows are independent of each other: sequences of
+/// unequal length, masks and threads need nothing more. A map over steps is a [`Cell`](crate::recurrent::Cell).
 ///
 /// ```
 /// use chainrule::{Scalar, layer::{Dims, DualLayer, RowMap, Sequential}};

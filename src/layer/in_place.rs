@@ -4,8 +4,9 @@ use super::{Backward, Layer};
 use crate::{block::Blocks, kernel::elementwise::descend, scalar::Scalar};
 use core::{fmt, ops::Range};
 
-/// The number of parameters from which a chain of gradient transforms updates those of one or several layers at once.
-/// So many, with gradient and state, fit in a level-2 cache.
+/// The least number of parameters that a chain of gradient transforms updates at once: those of one layer, or of
+/// several smaller ones together; fewer only at the end of a pass. So many, with gradient and state, fit in a level-2
+/// cache.
 const WINDOW: usize = 1 << 14;
 
 /// An update of the parameters w of a layer by their gradient g: plain gradient descent, or `w ← w + u(g)` with u a
@@ -21,7 +22,7 @@ pub struct InPlaceStep<'a, T> {
 }
 
 /// A function of `(blocks, start, w, g)` that updates `w`, the network's parameters from index `start` on, by their
-/// gradient g. It may overwrite g.
+/// gradient g. `blocks` are those of the whole network. It may overwrite g.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
 
 /// Writes the rate, or with a chain of transforms the number of blocks.
@@ -88,9 +89,9 @@ pub(super) fn backward_and_update<T: Scalar>(
 
 /// How the backward pass treats the parameters: accumulate a gradient, or update in place.
 pub(crate) enum Parameters<'a, T> {
-    /// The pass computes the gradient of these parameters.
+    /// The pass computes the gradient of these parameters, and leaves their values unchanged.
     Stay(&'a [T]),
-    /// The pass updates these parameters. The buffer of the gradient is reused from layer to layer.
+    /// The pass updates these parameters by this update. The buffer of the gradient is reused from layer to layer.
     Update(&'a mut [T], InPlaceStep<'a, T>),
 }
 
@@ -145,9 +146,11 @@ impl<T: Scalar> Parameters<'_, T> {
 pub(super) struct Collected<'w, 'd, T> {
     pub(super) w: Parameters<'w, T>,
     pub(super) dw: &'d mut [T],
-    /// The least number of parameters of a layer that is updated by itself.
+    /// The least number of parameters of a layer that is updated by itself: `usize::MAX` without in-place updates, 0
+    /// with plain gradient descent.
     alone: usize,
-    /// The least number of parameters that smaller layers collect before they are updated together.
+    /// The least number of parameters that smaller layers collect before they are updated together: `usize::MAX`
+    /// without in-place updates, 0 with plain gradient descent.
     window: usize,
     /// The number of parameters at the end that are already updated. The gradient of the parameters before them lies at
     /// the end of `dw`.
@@ -172,7 +175,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
     }
 
     /// Returns the parameters of a layer, those in `range`, and the memory for their gradient. If the layer is updated
-    /// by itself, the smaller layers after it are updated first.
+    /// by itself, its pass is to update the parameters, and the smaller layers after it are updated first. Otherwise
+    /// its pass only computes their gradient.
     #[inline]
     pub(super) fn layer(&mut self, range: Range<usize>) -> (Parameters<'_, T>, &mut [T]) {
         if range.len() < self.alone {

@@ -37,7 +37,8 @@ pub(crate) fn initialize_dyn<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Resu
 }
 
 /// Returns the parameters `w`; if one of them is NaN or infinite, the initial values of the seed 0 instead. From values
-/// that are not finite nothing can be measured, and nothing trained.
+/// that are not finite nothing can be measured, and nothing trained. A `w` of the wrong length is returned as it is.
+/// Errors are those of [`initialize`].
 pub(crate) fn finite_or_initial<'w, T: Scalar>(layer: &dyn Layer<T>, w: &'w [T]) -> Result<Cow<'w, [T]>, Error> {
     match non_finite(w) {
         Some(_) if w.len() == layer.dims().parameters => initialize_dyn(layer, 0).map(Cow::Owned),

@@ -33,16 +33,16 @@ impl InputRules {
     /// Collects the requirements of `network`.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a vocabulary with indices that `T` does not represent; [`Error::InvalidLayer`] for an
-    /// embedding whose indices another layer computes.
+    /// [`Error::Parameter`] for a vocabulary of 0, or one with indices that `T` does not represent;
+    /// [`Error::InvalidLayer`] for an embedding whose indices another layer computes.
     pub(crate) fn of<T: Scalar>(network: &dyn Layer<T>) -> Result<Self, Error> {
         let mut rules = InputRules::default();
         rules.add(network, "", Source::Input)?;
         Ok(rules)
     }
 
-    /// Adds the requirements of `layer`, at `path`, and of the layers inside it. `source` is that of its input. Returns
-    /// the source of its output.
+    /// Adds the requirements of `layer`, at `path`, and of the layers inside it. `source` is that of the layer's input.
+    /// Returns the source of the layer's output.
     fn add<T: Scalar>(&mut self, layer: &dyn Layer<T>, path: &str, source: Source) -> Result<Source, Error> {
         let structure = layer.structure();
         if structure.parts().next().is_none() {

@@ -97,8 +97,8 @@ macro_rules! files {
 pub(crate) use list::leaf_layers;
 leaf_layers!(files);
 
-/// The largest allowed depth of layers nested within layers. In an unoptimized build a pass takes up to 8 KiB of stack
-/// per level, and the stack of a thread has 2 MiB.
+/// The largest allowed depth of layers nested within layers; deeper ones are refused with [`Error::InvalidLayer`]. In
+/// an unoptimized build a pass takes up to 8 KiB of stack per level, and the stack of a thread has 2 MiB.
 pub const MAX_DEPTH: usize = 128;
 
 /// Converts a reference to a layer, or to a trait object of one, to `&dyn Layer`. Every layer implements it.
@@ -171,8 +171,8 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// * `backward` writes all of `dx` and **adds** to `dw`.
 /// * Both passes read only values that were given or written before.
 /// * The blocks tile the parameters exactly.
-/// * Each link is reported once in each pass, with the values of the pass. A leaf without a link to report has
-///   the structure `Structure::LEAF.links(&[])`.
+/// * Each link (factor of the chain rule) is reported once in each pass, with the values of the pass. A layer without
+///   parts and without a link has the structure `Structure::LEAF.links(&[])`.
 /// * Every method returns the same answer each time.
 ///
 /// [`layer_laws!`](crate::layer_laws) tests them. A network or workspace with a layer that breaks a
@@ -200,8 +200,9 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// a layer that gives the same answers every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
-    /// Runs the backward pass: computes the gradient `pass.dx` from `pass.dy`, and adds the gradient of the parameters
-    /// `w` to `pass.dw`. A layer with the hint `overwrites_dw` overwrites it if `pass.overwrite_dw` is set.
+    /// Runs the backward pass: computes `pass.dx`, the gradient with respect to the input, from `pass.dy`, that with
+    /// respect to the output. It adds the gradient of the parameters `w` to `pass.dw`. A layer with the hint
+    /// `overwrites_dw` overwrites it if `pass.overwrite_dw` is set.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -230,8 +231,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         self.structure().initialize(w, rng)
     }
 
-    /// Returns the sizes of the layer's memory for a pass over `shape`. The default is no memory. Override it for
-    /// values saved for the backward pass, scratch memory, a state, or buffers.
+    /// Returns the sizes of the layer's memory, in values, for a pass over an input of `shape`. The default is no
+    /// memory. Override it for values saved for the backward pass, scratch memory, a state, or buffers.
     fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
         MemorySizes::default()
     }
@@ -240,8 +241,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// statistics), which are zero on entry. The default keeps the zeros.
     fn initialize_buffers(&self, _buffers: &mut [T]) {}
 
-    /// The batch shape of `y`, given that of `x`. The default is the same shape. Override it where the number of steps
-    /// changes; the batch stays.
+    /// The batch shape of the output `y`, given the `shape` of the input `x`. The default is the same shape. Override
+    /// it where the number of steps changes; the number of samples must stay the same.
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
         shape
     }
@@ -273,9 +274,10 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Hints::NONE
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps, from a zero state, in any [`Mode`],
-    /// for every x. If [`samples`](Layer::samples) are coupled, the bound is for the whole batch. The default is the
-    /// product over the parts of a chain; otherwise it is `None`, for no known bound.
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps in a pass over `shape` with the
+    /// parameters `w`. It holds from a zero state, in any [`Mode`], for every x. If [`samples`](Layer::samples) are
+    /// coupled, the bound is for the whole batch. The default is the product over the parts of a chain; otherwise it is
+    /// `None`, for no known bound.
     ///
     /// Override it for a [`Certificate`](crate::theory::Certificate), which a network has only if each layer has a
     /// bound. If the bound is computed in floating point, round it up.

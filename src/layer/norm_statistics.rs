@@ -53,13 +53,14 @@ impl<W: Scalar> Statistics<W> {
         (Statistics([scale, mean, rest, inverse_deviation(square, epsilon, scale)]), square)
     }
 
-    /// Returns `(x − μ)/σ`, with μ and σ the mean and the deviation of the unscaled values.
+    /// Returns `(x − μ)/σ` for an unscaled value `x`, with μ the mean of the unscaled values and σ² their
+    /// variance plus ε.
     pub(super) fn unit(&self, x: W) -> W {
         let [scale, mean, rest, inverse] = self.0;
         ((x * scale - mean) - rest) * inverse
     }
 
-    /// Returns `d/σ`, with σ the deviation of the unscaled values.
+    /// Returns `d/σ`, with σ² the variance of the unscaled values plus ε.
     pub(super) fn over_deviation(&self, d: W) -> W {
         let [scale, _, _, inverse] = self.0;
         d * inverse * scale

@@ -64,7 +64,7 @@ pub struct Forward<'a, T: Scalar> {
     pub x: &'a [T],
     /// Out: the output. The layer writes all of it.
     pub y: &'a mut [T],
-    /// Out: the values that the backward pass reads.
+    /// Out: the values that the backward pass reads; empty in [`Mode::Infer`].
     pub saved: &'a mut [T],
     /// Scratch memory for this call; its content is arbitrary.
     pub scratch: &'a mut [T],

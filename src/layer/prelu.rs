@@ -46,7 +46,7 @@ impl PRelu {
         PRelu { per_unit: true, ..self }
     }
 
-    /// Sets the initial slope.
+    /// Sets the initial value of the slopes. The default is 0.25.
     ///
     /// # Errors
     /// [`Error::Parameter`] where `slope` is not finite.

@@ -90,7 +90,7 @@ impl<T: Scalar> Residual<T> {
         Ok(Residual { branch, kept, scale: BranchScale::Fixed(1.0) })
     }
 
-    /// Sets the factor on the branch.
+    /// Sets the factor s on the branch in `y = x + s · f(x)`. The default is a constant 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] where the factor is not finite in the number format.
@@ -147,7 +147,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     /// Saved: the saved values and the output of the branch. Scratch: the scratch of the branch, and two buffers of the
-    /// size of its output (the gradient before the scale, and after it for a monitor).
+    /// size of its output. One holds the gradient times the scale; the other, for a monitor, holds the gradient of the
+    /// input before that of the skip is added.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (branch, values) = (self.branch.memory(shape, mode), self.values(shape));
         let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };

@@ -100,8 +100,8 @@ impl RowNorm {
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
-    /// Returns those of the gains or biases `w` of a row that belong to group number `group`, which counts the groups
-    /// of all rows; empty if `w` is empty.
+    /// Returns the gains or biases `w` of a row from those of group number `group` to the last; empty if `w` is empty.
+    /// `group` counts the groups of all rows.
     fn of_group<'w, T>(&self, group: usize, w: &'w [T]) -> &'w [T] {
         w.get(group % self.groups * self.size()..).unwrap_or_default()
     }

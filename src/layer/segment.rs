@@ -26,8 +26,8 @@ pub(crate) struct Segment<'a, T> {
 
 /// A layer with a state whose backward pass can run in segments.
 pub(crate) trait SegmentPass<T: Scalar> {
-    /// Returns the number of rows (samples at single steps) up to which whole steps, at least one, form one block, a
-    /// partial sum of the sums over time.
+    /// Returns the largest number of rows (samples at single steps) in a block: consecutive whole steps whose gradients
+    /// form one partial sum of the sums over time. A block has at least one step, which may have more rows.
     fn block_rows(&self) -> usize;
 
     /// Runs [`Layer::backward`](super::Layer::backward) with the parameters `w` for one segment of the steps of a

@@ -47,7 +47,7 @@ impl<T: Scalar> Shards<T> {
         Shards { ends: Vec::new(), waiting: Vec::new() }
     }
 
-    /// Returns the number of values of the sums.
+    /// Returns the number of values in the memory for gradient sums.
     pub(super) fn values(&self) -> usize {
         self.waiting.len()
     }

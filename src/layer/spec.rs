@@ -24,14 +24,14 @@ macro_rules! layer_spec {
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum LayerSpec {
-            /// [`ActivationLayer`](super::ActivationLayer).
+            /// An [`ActivationLayer`](super::ActivationLayer): an activation applied to each value.
             ActivationLayer {
                 /// Values per row.
                 width: usize,
                 /// The activation.
                 activation: ActivationKind,
             },
-            /// [`Residual`](super::Residual).
+            /// A [`Residual`](super::Residual): a branch beside a skip connection.
             Residual {
                 /// The branch f beside the skip connection in `y = x + s · f(x)`.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
@@ -39,7 +39,7 @@ macro_rules! layer_spec {
                 /// The factor s on the branch in `y = x + s · f(x)`.
                 scale: BranchScale,
             },
-            /// [`Sequential`](super::Sequential).
+            /// A [`Sequential`](super::Sequential): layers in sequence.
             Sequential {
                 /// Values per input row.
                 input: usize,
@@ -47,7 +47,7 @@ macro_rules! layer_spec {
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 layers: Vec<LayerSpec>,
             },
-            /// [`Parallel`](super::Parallel).
+            /// A [`Parallel`](super::Parallel): layers that read the same input.
             Parallel {
                 /// The parallel layers, in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
@@ -55,7 +55,8 @@ macro_rules! layer_spec {
                 /// How the outputs of the branches are combined.
                 merge: Merge,
             },
-            /// [`Checkpointed`](crate::recurrent::Checkpointed).
+            /// A [`Checkpointed`](crate::recurrent::Checkpointed): recurrent layers that the backward pass computes
+            /// again, segment by segment.
             Checkpointed {
                 /// The number of steps from one kept state to the next: a given one, or about √T of T steps.
                 interval: CheckpointInterval,
@@ -63,7 +64,7 @@ macro_rules! layer_spec {
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 layers: Vec<LayerSpec>,
             },
-            /// [`Recurrent`](crate::recurrent::Recurrent).
+            /// A [`Recurrent`](crate::recurrent::Recurrent): a cell unrolled over time.
             Recurrent {
                 /// The kind of the cell, with its settings.
                 cell: CellKind,
@@ -81,9 +82,10 @@ macro_rules! layer_spec {
                 #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "StateNoise::is_none"))]
                 noise: StateNoise,
             },
-            /// [`Reversed`](crate::recurrent::Reversed).
+            /// A [`Reversed`](crate::recurrent::Reversed) around this layer, which reads each sequence from its end.
             Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<LayerSpec>),
-            /// [`Bidirectional`](crate::recurrent::Bidirectional).
+            /// A [`Bidirectional`](crate::recurrent::Bidirectional): two layers that read a sequence from opposite
+            /// ends.
             Bidirectional {
                 /// The layer that reads from the start.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
@@ -99,7 +101,7 @@ macro_rules! layer_spec {
             /// A custom layer.
             Custom {
                 /// The name of the layer's type, without the scalar among its arguments. A
-                /// [`Registry`](crate::network::Registry) holds the layer under this name, without its path.
+                /// [`Registry`](crate::network::Registry) holds the layer under this name without the module path.
                 kind: String,
                 /// The widths and the number of parameters of the layer.
                 dims: Dims,
@@ -197,7 +199,8 @@ macro_rules! leaves {
                 }
             }
 
-            /// Whether two layer specifications are equal, apart from the layers inside them.
+            /// Whether two layer specifications have the same kind, equal settings and equally many layers inside; the
+            /// layers inside are not compared.
             pub(super) fn is_alike(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
                     $((LayerSpec::$name { $($field),* }, other) => {

@@ -51,8 +51,9 @@ impl Drop for LayerSpec {
 }
 
 impl LayerSpec {
-    /// Returns the layer that computes the output, with its path: the last layer of a [`LayerSpec::Sequential`], or
-    /// again the last of that one. Any other layer, such as one of parallel branches, counts as one.
+    /// Returns the layer that computes the output, after its path. In a [`LayerSpec::Sequential`] it is the last layer,
+    /// or the last one inside that if it is a `Sequential` too. Any other layer, such as one with parallel branches,
+    /// counts as one.
     pub(crate) fn last_layer(&self) -> (String, &LayerSpec) {
         let (mut path, mut last) = (String::new(), self);
         while let LayerSpec::Sequential { layers, .. } = last
@@ -171,7 +172,7 @@ impl LayerSpec {
         }
     }
 
-    /// Whether the network has an embedding: its inputs count as indices then, which have no scale.
+    /// Whether the network has an embedding. If so, the inputs of the network count as indices, which have no scale.
     pub(crate) fn reads_indices(&self) -> bool {
         self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Embedding(_)))
     }

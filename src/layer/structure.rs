@@ -174,8 +174,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Whether the layer is a chain and `part` may give the parts after it another batch shape. True for a `part` whose
-    /// answers are not cached.
+    /// Whether the layer is a chain and `part` may give the parts after it another batch shape. In a chain it is true
+    /// for a `part` whose answers are not cached.
     pub(super) fn changes_rows(&self, part: &Part<'_, T>) -> bool {
         self.kind == StructureKind::Chain && !part.kept.is_some_and(|kept| kept.keeps_rows)
     }
@@ -212,7 +212,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
     }
 
     /// Returns the path of the part, or of the layer's own link (factor of the chain rule), called `name`, for a layer
-    /// at `path`; `path` itself for an empty name.
+    /// at `path`: both, with a point between them. It is `path` itself for an empty name, and in a chain `name` alone
+    /// for an empty path.
     pub(crate) fn below(&self, path: &str, name: &str) -> String {
         match (self.kind, name) {
             (_, "") => path.into(),

@@ -53,14 +53,14 @@ pub struct CellForward<'a, T> {
     /// A copy of the pre-activations for the monitor, laid out as `z`; empty if no monitor is active. A stage that
     /// itself adds to a pre-activation must write the sum here, too.
     pub monitored_z: &'a mut [T],
-    /// Results of the products with [`keep_separate`](Product::keep_separate) for this sample, in the order of the
-    /// products.
+    /// Results, with their biases, of the products with [`keep_separate`](Product::keep_separate) for this sample, in
+    /// the order of the products.
     pub u: &'a [T],
     /// Hidden state of the previous step.
     pub h_prev: &'a [T],
     /// Cell state of the previous step: the c of an LSTM.
     pub cell_state_prev: &'a [T],
-    /// Out, from every stage except the last: the operand of the next stage's product.
+    /// Out, from every stage except the last: the operand of the next stage's product. Empty at the last stage.
     pub operand: &'a mut [T],
     /// Out, from the last stage: the hidden state, which is the output of the step.
     pub h: &'a mut [T],
@@ -118,13 +118,14 @@ pub struct CellBackward<'a, T> {
     pub h_prev: &'a [T],
     /// Cell state of the previous step.
     pub cell_state_prev: &'a [T],
-    /// Hidden state of this step.
+    /// Hidden state of this step as the cell computed it, before any zoneout.
     pub h: &'a [T],
-    /// Cell state of this step.
+    /// Cell state of this step as the cell computed it, before any zoneout.
     pub cell_state: &'a [T],
     /// Gradient with respect to `h`.
     pub d_h: &'a [T],
-    /// In: gradient with respect to `cell_state`. Out, from the last stage: with respect to `cell_state_prev`.
+    /// In: gradient with respect to `cell_state`. Out, from the last stage, the first to run backward: with respect to
+    /// `cell_state_prev`.
     pub d_cell_state: &'a mut [T],
     /// Gradient with respect to the operand that this stage wrote; empty at the last stage.
     pub d_operand: &'a [T],
@@ -146,7 +147,7 @@ pub(super) struct UnitSizes {
     pub(super) separate: usize,
     /// The number of values of the cell state, such as c of an LSTM, per unit.
     pub(super) cell_state: usize,
-    /// The number of values per unit that a stage leaves for the next.
+    /// The number of gradients per unit that the backward pass of a stage leaves for that of an earlier stage.
     pub(super) between_stages: usize,
     /// Whether the stage writes an operand, the vector that the products of the next stage multiply by U.
     pub(super) operand: bool,
@@ -302,7 +303,8 @@ pub struct StepBounds {
 /// pass runs them in reverse order. A stage receives one sample at a time. A network with a cell that breaks a rule is
 /// refused with [`Error::InvalidLayer`](crate::Error::InvalidLayer):
 /// * There is at least one gate. Names of gates differ. Every method returns the same value each time.
-/// * The gates of a product exist. Separate products have theirs in order, without gaps.
+/// * The gates of a product exist. Those of the products with [`keep_separate`](Product::keep_separate) follow each
+///   other, product after product, without gaps.
 /// * Each stage after the first has a product. No product of stage 0 has the operand [`Operand::StageOutput`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cell of a recurrent layer",
@@ -334,7 +336,7 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
         vec![Product { gates: 0..self.gates().len(), stage: 0, operand: Operand::Hidden, keep_separate: false }]
     }
 
-    /// Values per unit beside h. The default is none.
+    /// The numbers of values per unit that the cell needs beside h. The default is none.
     fn sizes(&self) -> CellSizes {
         CellSizes::default()
     }

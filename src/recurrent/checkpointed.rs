@@ -14,8 +14,8 @@ use crate::{
 use alloc::{boxed::Box, format, string::ToString, vec, vec::Vec};
 use core::ops::Range;
 
-/// The number of steps between the states that [`Checkpointed`] keeps. It is rounded up to whole groups of the steps
-/// whose gradients are summed first.
+/// The number of steps between the states that [`Checkpointed`] keeps. It is rounded up to a multiple of the number of
+/// steps whose gradients form one partial sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -67,8 +67,8 @@ pub struct Checkpointed<T> {
     /// The `LastStep` layer at the end, if there is one.
     pub(super) last_step: Option<Entry<T>>,
     interval: CheckpointInterval,
-    /// The number of rows (samples at single steps) whose terms of dW form one partial sum. All recurrent layers inside
-    /// have the same number.
+    /// The largest number of rows (samples at single steps) whose terms of dW form one partial sum; a single step may
+    /// have more. All recurrent layers inside have the same number.
     block_rows: usize,
 }
 
@@ -147,8 +147,8 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     /// Sets the largest interval between checkpoints with which a training pass over `shape` takes at most `bytes` for
-    /// saved values and scratch. The intervals tried are powers of two times the number of steps whose terms of dW form
-    /// one partial sum. Inputs, outputs and parameters are not counted.
+    /// saved values and scratch. The intervals tried are all steps, and fewer: powers of two times the number of steps
+    /// whose terms of dW form one partial sum. Inputs, outputs and parameters are not counted.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; those of

@@ -31,7 +31,7 @@ macro_rules! kinds {
         with_activation { $($generic_file:ident: $generic:ident;)* }
         plain { $($file:ident: $name:ident [$($example:expr),+];)* }
     ) => {
-        /// A recurrent cell as data: one of this crate with its settings, or the name of a custom one.
+        /// A recurrent cell as data: one of this crate with its settings, or name and settings of a custom one.
         #[derive(Clone, Debug, PartialEq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
@@ -42,8 +42,8 @@ macro_rules! kinds {
             $name(super::$name),)*
             /// A custom cell.
             Custom {
-                /// The name of the cell's type without its path. A [`Registry`](crate::network::Registry) holds the
-                /// cell under this name.
+                /// The name of the cell's type, without the scalar among its arguments. A
+                /// [`Registry`](crate::network::Registry) holds the cell under this name without the module path.
                 name: String,
                 /// The settings of the cell, as JSON or any other text. A registry builds the cell again from this
                 /// text.
@@ -52,7 +52,7 @@ macro_rules! kinds {
         }
 
         impl CellKind {
-            /// Returns the gates of the cell; `None` for a custom cell, of which only the name is known.
+            /// Returns the gates of the cell; `None` for a custom cell, of which only name and settings are known.
             pub fn gates(&self) -> Option<&'static [Gate]> {
                 match self {
                     $(CellKind::$generic(_) => Some(super::$generic::new(Identity).gates()),)*
@@ -115,7 +115,7 @@ macro_rules! kinds {
             }
         }
 
-        /// Writes the name of the cell with its settings; for a custom cell the name alone.
+        /// Writes the name of the cell with its settings; for a custom cell the name alone, without module paths.
         impl fmt::Display for CellKind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&match self {

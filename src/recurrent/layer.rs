@@ -75,7 +75,8 @@ impl<C: Cell> Recurrent<C> {
         self.with(|layer| layer.recurrent = initializer.kind())
     }
 
-    /// Sets the initializer of the biases, including those of separate products.
+    /// Sets the initializer of all biases, including those of products with
+    /// [`keep_separate`](super::Product::keep_separate).
     #[must_use]
     pub fn bias(self, initializer: impl Initializer + 'static) -> Self {
         self.with(|layer| layer.bias = Some(initializer.kind()))

@@ -11,8 +11,8 @@ use crate::{
 /// The index, within a recurrent layer, of the link (factor of the chain rule) of the input product `W x`, which acts
 /// on all steps at once. Link 0 is the whole layer.
 pub(super) const INPUT_LINK: usize = 1;
-/// The index, within a recurrent layer, of the link (factor of the chain rule) of each step that adds the gradient with
-/// respect to the step's output.
+/// The index, within a recurrent layer, of the addition at each step, a link (factor of the chain rule). It adds the
+/// gradient with respect to the step's output to the gradient that the next step passes back.
 pub(super) const INJECTION_LINK: usize = 2;
 /// The index, within a recurrent layer, of the link (factor of the chain rule) of each step through the gates and the
 /// other element-wise functions.

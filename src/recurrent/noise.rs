@@ -12,13 +12,15 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct StateNoise {
-    /// The rate of [`recurrent_dropout`](super::Recurrent::recurrent_dropout).
+    /// The rate of [`recurrent_dropout`](super::Recurrent::recurrent_dropout): the probability that a value of its mask
+    /// is 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dropout: f64,
-    /// The rate of [`zoneout`](super::Recurrent::zoneout) of h.
+    /// The rate of [`zoneout`](super::Recurrent::zoneout) of h: the probability that a unit keeps its previous h.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub zoneout_hidden: f64,
-    /// The rate of [`zoneout`](super::Recurrent::zoneout) of the cell state.
+    /// The rate of [`zoneout`](super::Recurrent::zoneout) of the cell state: the probability that a unit keeps its
+    /// previous cell state.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub zoneout_cell: f64,
 }

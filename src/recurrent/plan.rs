@@ -23,8 +23,8 @@ use alloc::{string::ToString, vec::Vec};
 use core::ops::Range;
 use rand_core::Rng;
 
-/// The gates, products and sizes that a cell states, checked. If they break a rule, these are those of a cell without
-/// gates.
+/// The gates, products and sizes that a cell states, checked. If they break a rule, gates and products are empty here,
+/// and sizes are 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plan {
     pub(super) gates: &'static [Gate],
@@ -150,7 +150,8 @@ pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: u
     &mut values[first * width..][..count * width]
 }
 
-/// The fewest and the most rows whose input projections `W x` are computed as one product; one step may have more.
+/// The fewest and the most rows, in this order, whose input projections `W x` are computed as one product; one step may
+/// have more.
 const TOGETHER: [usize; 2] = [128, 256];
 
 /// The size, in bytes, that the pre-activations of input projections computed together should not exceed: a quarter of
@@ -300,7 +301,8 @@ impl Unrolled {
         [weight, recurrent, bias, recurrent_bias]
     }
 
-    /// Returns the indices of the gates whose products are kept separate from z, in order.
+    /// Returns the indices of the gates whose products are kept separate, in `u` instead of `z`, in the order of the
+    /// products.
     pub(super) fn separate_gates(&self) -> impl Iterator<Item = usize> {
         self.plan.products.iter().filter(|product| product.keep_separate).flat_map(|product| product.gates.clone())
     }

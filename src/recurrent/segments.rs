@@ -15,7 +15,7 @@ pub(super) struct Plan {
     pub(super) block: usize,
     /// The number of partial sums of the parameters' gradient in the pass.
     pub(super) blocks: usize,
-    /// The number of steps in a segment.
+    /// The number of steps in a segment; the last one may have fewer.
     pub(super) steps: usize,
     /// An upper bound on the number of segments. For a larger batch or more steps it is not smaller.
     pub(super) slots: usize,

@@ -38,21 +38,22 @@ impl<T: Scalar> Sequential<T> {
         if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
     }
 
-    /// Returns the number of input values of the layers `links` for `rows` rows, if none of them changes the number of
-    /// rows.
+    /// Returns the number of input values of the layers `links`, summed over the layers, for `rows` rows, if none of
+    /// them changes the number of rows.
     #[inline]
     pub(super) fn values(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.columns[links.end] - self.columns[links.start])
     }
 
-    /// Returns the number of input values of the layers `links` that are kept for the backward pass, for `rows` rows,
-    /// if none of them changes the number of rows.
+    /// Returns the number of input values of the layers `links`, summed over the layers, that are kept for the backward
+    /// pass. It is for `rows` rows, if none of them changes the number of rows.
     #[inline]
     pub(super) fn kept(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.kept[links.end] - self.kept[links.start])
     }
 
-    /// Returns the number of values that the layers `links` save for `rows` rows, if all of them save row by row.
+    /// Returns the number of values that the layers `links` save together for `rows` rows, if all of them save row by
+    /// row.
     #[inline]
     pub(super) fn saved(&self, links: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.saved[links.end] - self.saved[links.start])

@@ -38,8 +38,9 @@ pub struct Sequential<T> {
     links: Vec<Entry<T>>,
     /// Prefix sums of the widths: the input width of layer i is `columns[i + 1] − columns[i]`.
     columns: Vec<usize>,
-    /// Prefix sums of the widths of the activations kept for the backward pass. The activations before layer 0 and
-    /// after the last layer belong to the caller.
+    /// Prefix sums of the widths of the activations kept for the backward pass: `kept[i + 1] − kept[i]` is the input
+    /// width of layer i, or 0 if its input is not kept. The activations before layer 0 and after the last layer belong
+    /// to the caller.
     kept: Vec<usize>,
     /// Prefix sums over the layers of the numbers of values that each saves per row; a layer without a fixed number
     /// counts as 0.
@@ -50,7 +51,8 @@ pub struct Sequential<T> {
     changing: Vec<usize>,
     /// The largest width between two layers, in values per row.
     widest: usize,
-    /// Ranges of layers that can be in a span: consecutive layers through which each thread takes some of the samples.
+    /// The longest ranges of layers that can be in a span, in order. A span is several consecutive layers through which
+    /// each thread takes some of the samples.
     runs: Vec<Range<usize>>,
 }
 
@@ -297,7 +299,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// Returns the promises of the first layer about x and dx, of the last layer about y and dy, and of a single layer
-    /// about its saved values. Without layers nothing is read.
+    /// about its saved values. A backward pass can always overwrite dw. Without layers nothing is read.
     fn hints(&self) -> Hints {
         let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.hints));
         Hints {
