@@ -78,13 +78,15 @@ impl<'a> BatchShape<'a> {
         start..start.saturating_add(self.active(step))
     }
 
-    /// The number of steps of `sample`; 0 beyond the lengths of a ragged batch.
+    /// The number of steps of `sample`, counted from 0. Beyond the last sample it is 0 in a ragged batch, and `steps`
+    /// in any other.
     #[inline]
     pub fn length(&self, sample: usize) -> usize {
         self.lengths.map_or(self.steps, |lengths| lengths.get(sample).copied().unwrap_or(0))
     }
 
-    /// Returns the index of the row of `sample` at `step`. That the sample runs at this step is not checked.
+    /// Returns the index, among the rows of the pass, of the row of `sample` at `step`, both counted from 0. That the
+    /// sample runs at this step is not checked.
     pub fn row(&self, step: usize, sample: usize) -> usize {
         self.step(step).start.saturating_add(sample)
     }
@@ -110,7 +112,7 @@ impl<'a> BatchShape<'a> {
     /// # Errors
     /// [`Error::EmptyBatch`] without samples; [`Error::NoSteps`] for a sample without steps;
     /// [`Error::LengthsNotDescending`] if lengths increase. [`Error::Length`] if `batch` or `steps` contradicts
-    /// `lengths`; [`Error::TooLarge`] for more rows than memory can hold.
+    /// `lengths`; [`Error::TooLarge`] for more than `isize::MAX` rows.
     #[inline]
     pub fn check(&self) -> Result<(), Error> {
         let steps_are_alike = self.lengths.is_none() && self.batch > 0 && self.steps > 0;

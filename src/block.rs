@@ -148,7 +148,7 @@ impl Blocks {
         self.blocks.len()
     }
 
-    /// Whether the network has no parameters.
+    /// Whether there are no blocks, since the network has no parameters.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
@@ -182,8 +182,8 @@ impl Blocks {
         })
     }
 
-    /// The indices of the blocks named `prefix` or below it (`2` covers `2.weight`, not `20.weight`). An empty prefix
-    /// covers all blocks.
+    /// The indices, in increasing order, of the blocks named `prefix` or below it (`2` covers `2.weight`, not
+    /// `20.weight`). An empty prefix covers all blocks.
     ///
     /// # Errors
     /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
@@ -199,7 +199,7 @@ impl Blocks {
         Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
     }
 
-    /// Whether the blocks are those of `other`; which are frozen makes no difference.
+    /// Whether the blocks equal those of `other`, in the same order. Which are frozen makes no difference.
     pub(crate) fn same_layout(&self, other: &Blocks) -> bool {
         let same = |a: &Block<'_>, b: &Block<'_>| {
             (&a.range, a.shape, a.role, a.table) == (&b.range, b.shape, b.role, b.table)
@@ -209,7 +209,8 @@ impl Blocks {
         self.len() == other.len() && self.iter().zip(other).all(|(a, b)| same(a, b))
     }
 
-    /// Refuses blocks other than `made`, those for which a transform was validated, with an error about `what`.
+    /// Returns [`Error::InvalidState`] unless the blocks equal `made`, those for which an optimizer was made; frozen or
+    /// not makes no difference. `what` names in the error what was attempted.
     pub(crate) fn check_layout(&self, what: &'static str, made: &Blocks) -> Result<(), Error> {
         if self.same_layout(made) {
             return Ok(());

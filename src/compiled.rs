@@ -192,8 +192,8 @@ macro_rules! methods {
 }
 pub(crate) use methods;
 
-/// Defines the hidden methods of [`Scalar`](crate::Scalar) that box a layer without parts as a trait object: one for
-/// each layer type in the list that the macro `leaf_layers` passes.
+/// Defines the hidden methods of [`Scalar`](crate::Scalar) that box a layer without layers inside it as a trait object:
+/// one for each layer type in the list that the macro `leaf_layers` passes.
 macro_rules! boxed_layers {
     ($($file:ident: $($name:ident),+;)*) => {
         $($(

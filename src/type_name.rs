@@ -5,7 +5,7 @@ use alloc::{
     string::{String, ToString},
 };
 
-/// Returns a type's name without the paths of its parts: `B<D>` for `a::B<c::D>`.
+/// Returns a type's name without module paths, also in its generic arguments: `B<D>` for `a::B<c::D>`.
 pub(crate) fn without_paths(name: &str) -> String {
     let mut short = String::with_capacity(name.len());
     let mut word = 0;
@@ -25,9 +25,8 @@ pub(crate) fn without_paths(name: &str) -> String {
     short
 }
 
-/// Returns the name of the type `S` as a part is saved under it: without the argument `T`, a scalar, wherever it is a
-/// generic argument. A part is the same in every scalar: `a::B<c::D>` is the name of `a::B<f32, c::D>` and of
-/// `a::B<f64, c::D>`.
+/// Returns the name under which the type `S`, such as a custom layer, is saved: its name with paths, without the
+/// scalar `T` wherever that is a generic argument. So `a::B<f32, c::D>` and `a::B<f64, c::D>` are both `a::B<c::D>`.
 pub(crate) fn saved_name<S: ?Sized, T>() -> String {
     without_argument(core::any::type_name::<S>(), core::any::type_name::<T>())
 }
@@ -75,7 +74,8 @@ fn is_among_arguments(name: &str) -> bool {
     false
 }
 
-/// Returns `name` followed by `settings`, or `settings` alone if they begin with the name.
+/// Returns `name`, a space and `settings`, the settings of a custom activation or initializer as text. Settings that
+/// begin with the name, as a `Debug` text does, are returned alone.
 pub(crate) fn in_full(name: &str, settings: &str) -> String {
     if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }

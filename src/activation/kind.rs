@@ -196,7 +196,7 @@ impl ActivationKind {
         self.as_any().name()
     }
 
-    /// Returns the name with all settings as text, by which layers in checkpoints are compared.
+    /// Returns the name with all settings as text. Checkpoints compare layers by it.
     pub(crate) fn in_full(&self) -> String {
         match self {
             ActivationKind::Custom(own) => in_full(own.saved_name(), &own.saved_settings()),
@@ -204,7 +204,7 @@ impl ActivationKind {
         }
     }
 
-    /// Returns every activation of this crate; those with parameters once for each of several values of these.
+    /// Returns every activation of this crate; each with parameters several times, with different values of them.
     pub fn examples() -> Vec<ActivationKind> {
         let of = |entry: &Entry| {
             let examples = if entry.examples.is_empty() { &[[].as_slice()] } else { entry.examples };
@@ -214,7 +214,7 @@ impl ActivationKind {
     }
 }
 
-/// The name with all settings; of a custom activation, its [`settings`](Activation::settings).
+/// Writes the name with all settings. Of a custom activation, these are its [`settings`](Activation::settings).
 impl fmt::Debug for ActivationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.in_full())

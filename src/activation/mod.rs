@@ -134,8 +134,8 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
     }
 
     /// The settings, as JSON or any other text, from which a [`Registry`](crate::network::Registry) builds the
-    /// activation of a saved network again. Ranks compare it too. The default is the `Debug` text; override it if that
-    /// text changes in a run, as that of a counter does.
+    /// activation of a saved network again. In distributed training, ranks (processes) compare it. The default is the
+    /// `Debug` text; override it if that text changes in a run, as that of a counter does.
     fn settings(&self) -> String {
         format!("{self:?}")
     }
@@ -171,7 +171,8 @@ macro_rules! own_kind {
 }
 use own_kind;
 
-/// Defines the method `boxed_layer` of an activation whose layers are in the list of [`compiled`](crate::compiled).
+/// Defines the method [`Activation::boxed_layer`] for an activation whose layer this crate compiles for `f32` and
+/// `f64`: it calls the hidden method of [`Scalar`] that has the activation's name.
 macro_rules! own_box {
     ($name:ident) => {
         fn boxed_layer<T: crate::scalar::Scalar>(

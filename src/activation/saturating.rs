@@ -24,7 +24,7 @@ impl Activation for Sigmoid {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::sigmoid_slope_of_sum(z, T::zero())
     }
-    /// The supremum of φ′ is at 0; the infimum 0 is the limit at ±∞.
+    /// The supremum of φ′ is ¼, at 0; the infimum 0 is the limit at ±∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 0.25))
     }
@@ -46,7 +46,7 @@ impl Activation for Tanh {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::tanh_slope(z)
     }
-    /// The supremum of φ′ is at 0; the infimum 0 is the limit at ±∞.
+    /// The supremum of φ′ is 1, at 0; the infimum 0 is the limit at ±∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
@@ -81,7 +81,7 @@ impl Activation for Softsign {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::softsign_slope(z)
     }
-    /// The supremum of φ′ is at 0; the infimum 0 is the limit at ±∞.
+    /// The supremum of φ′ is 1, at 0; the infimum 0 is the limit at ±∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, 1.0))
     }
@@ -105,7 +105,7 @@ impl Activation for Erf {
     fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
         math::erf_slope(z)
     }
-    /// The supremum of φ′ is `2/√π`, at 0.
+    /// The supremum of φ′ is `2/√π`, at 0; the infimum 0 is the limit at ±∞.
     fn derivative_bounds(&self) -> Option<Bounds> {
         Some(Bounds::new(0.0, FRAC_2_SQRT_PI))
     }

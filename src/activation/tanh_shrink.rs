@@ -28,7 +28,7 @@ fn near_zero<T: Scalar>(z: T) -> T {
 }
 
 impl Activation for TanhShrink {
-    /// For `|z| ≥ 1`, `|φ(z)| = (|z| − 1) + 2 σ(−2|z|)`, with σ the sigmoid.
+    /// For `|z| ≥ 1`, `|φ(z)| = (|z| − 1) + 2 σ(−2|z|)`, with σ the sigmoid; otherwise a continued fraction.
     #[inline(always)]
     fn value<T: Scalar>(&self, z: T) -> T {
         let size = magnitude(z);

@@ -50,7 +50,7 @@ impl ByGate {
         self.named(shape.gate.map(|gate| gate.name))
     }
 
-    /// Returns the default and the initializers of all gates, in this order, mutable.
+    /// Returns the default initializer, then those of the gates, in the order in which they were last set.
     pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut InitializerKind> {
         core::iter::once(&mut *self.default).chain(self.gates.iter_mut().map(|(_, initializer)| initializer))
     }

@@ -77,7 +77,8 @@ macro_rules! kinds {
             }
         }
 
-        /// The name with all settings; of a custom initializer, its [`settings`](Initializer::settings).
+        /// Writes the name with all settings. Of a custom initializer, these are its
+        /// [`settings`](Initializer::settings).
         impl fmt::Debug for InitializerKind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {

@@ -41,7 +41,7 @@ pub struct Shape {
     pub rows: usize,
     /// Columns of the block: inputs, fan-in; 1 for a bias.
     pub columns: usize,
-    /// The role of the block.
+    /// The purpose of the block's parameters: weight, recurrent weight, bias or gain.
     pub role: Role,
     /// The gate to which the block belongs; `None` for a parameter without gates.
     pub gate: Option<Gate>,
@@ -181,8 +181,8 @@ pub trait Initializer: Debug + Send + Sync {
     }
 
     /// The settings, as JSON or any other text, from which a [`Registry`](crate::network::Registry) builds the
-    /// initializer of a saved network again. Ranks compare it too. The default is the `Debug` text; override it if that
-    /// text changes in a run, as that of a counter does.
+    /// initializer of a saved network again. In distributed training, ranks (processes) compare it. The default is the
+    /// `Debug` text; override it if that text changes in a run, as that of a counter does.
     fn settings(&self) -> String {
         format!("{self:?}")
     }

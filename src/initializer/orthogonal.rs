@@ -81,7 +81,7 @@ impl Initializer for Orthogonal {
     }
 }
 
-/// Fills `vectors`, at most `long` vectors of `long` values, with random orthonormal vectors.
+/// Fills `vectors` with random orthonormal vectors of `long` values, one after another: at most `long` of them.
 fn orthonormal(long: usize, rng: &mut dyn Rng, vectors: &mut [f64]) {
     let short = vectors.len() / long;
     let mut normals = Normals::new();

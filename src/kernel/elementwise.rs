@@ -153,7 +153,7 @@ pub(crate) fn descend<T: Scalar>(w: &mut [T], rate: T, g: &[T]) {
     update(w, g, move |w, g| w + -rate * g);
 }
 
-/// Computes `y = factor · y`.
+/// Multiplies each value of `y` by `factor`, in place.
 pub(crate) fn scale<T: Scalar>(y: &mut [T], factor: T) {
     struct Scale<'a, T>(&'a mut [T], T);
     impl<T: Scalar> Kernel for Scale<'_, T> {

@@ -38,8 +38,8 @@ const AVX512: Level = 2;
 
 /// A loop that is compiled for each CPU level. `run` and all functions that it calls must be inlined.
 ///
-/// The levels are methods, not functions, so that each is compiled in the module of its type, and modules compile in
-/// parallel.
+/// Each level has a method (`plain`, `avx2`, `avx512`), not a function, so that it is compiled in the module of its
+/// type, and modules compile in parallel.
 pub(crate) trait Kernel: Sized {
     /// The type of the numbers in the slices of the kernel.
     type Element;
@@ -86,7 +86,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     kernel.plain();
 }
 
-/// The level of this process. It never changes, and the machine supports it.
+/// The CPU level at which the kernels of this process run. The first call fixes it, and the machine supports it.
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 #[inline(always)]
 fn level() -> Level {

@@ -10,15 +10,16 @@ pub(crate) fn parallel_for(count: usize, run: &(dyn Fn(usize) + Sync)) {
     if count > 1 { thread_pool::run_parts(count, run) } else { (0..count).for_each(run) }
 }
 
-/// Calls `run` with ranges that cover `0..units`, on the threads of the current pass. The ranges are cut at multiples
-/// of `grain`. There is one range if the loop, of `nanoseconds` on one thread, is too short to divide.
+/// Calls `run` with disjoint ranges that cover `0..units`, on the threads of the current pass. They are cut at
+/// multiples of `grain`. A loop is one range if `nanoseconds`, its estimated time on one thread, is too short to divide
+/// it.
 #[inline(always)]
 pub(crate) fn parallel_ranges(units: usize, grain: usize, nanoseconds: usize, run: impl Fn(Range<usize>) + Sync) {
     if is_short(nanoseconds) { run(0..units) } else { run_ranges(units, grain, nanoseconds, &run) }
 }
 
-/// Whether a loop of `nanoseconds` is too short to divide between two threads. Callers test this first, to avoid the
-/// call of [`part_count`].
+/// Whether a loop that takes `nanoseconds` on one thread is too short to divide between two. Callers test this first,
+/// to avoid the call of [`part_count`].
 #[inline(always)]
 pub(super) const fn is_short(nanoseconds: usize) -> bool {
     nanoseconds < 2 * MIN_PART_NANOSECONDS
@@ -37,15 +38,16 @@ fn run_ranges(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Rang
     });
 }
 
-/// The largest number of parts of a loop per thread.
+/// The number of parts per thread into which most loops are divided, unless the parts would be too short.
 pub(crate) const PARTS_PER_THREAD: usize = 4;
 
 /// The shortest time of a part, in nanoseconds: ten times the cost of its transfer to a thread that is awake.
 const MIN_PART_NANOSECONDS: usize = 10_000;
 
-/// The number of parts, at least 1, for a loop over `units` that takes `nanoseconds` in all.
+/// The number of parts into which a loop over `units` units, that takes `nanoseconds` on one thread, is divided.
 ///
-/// There are `per_thread` for each thread, or fewer if parts would be shorter than [`MIN_PART_NANOSECONDS`] or a unit.
+/// It is 1 on a single thread. Otherwise there are `per_thread` parts for each thread, or fewer if they would be
+/// shorter than [`MIN_PART_NANOSECONDS`] or a unit; at least 1.
 ///
 /// Several parts per thread let idle threads take over the work of delayed ones.
 pub(crate) fn part_count(units: usize, nanoseconds: usize, per_thread: usize) -> usize {
@@ -57,7 +59,8 @@ pub(crate) fn part_count(units: usize, nanoseconds: usize, per_thread: usize) ->
     }
 }
 
-/// Returns the range of part `i` when `0..units` is cut into `count` parts at multiples of `grain`. It can be empty.
+/// Returns the range of part `i` when `0..units` is cut into `count` parts of about equal length at multiples of
+/// `grain`. It can be empty.
 pub(crate) fn part_range(i: usize, count: usize, units: usize, grain: usize) -> Range<usize> {
     let grains = units.div_ceil(grain);
     // `grains · i / count` without the product, which can overflow. The boundaries of parts never decrease.

@@ -17,8 +17,8 @@ pub(crate) fn request<T>(ranges: [&[T]; RANGES]) {
     let _ = ranges;
 }
 
-/// Removes the next `lines` cache lines of a requested range, and returns the address of the first. Ranges are taken in
-/// order; `None` if no line is left.
+/// Removes the next `lines` cache lines of a range from the request of this thread, and returns the address of the
+/// first. Ranges are taken in order; `None` if no line is left.
 ///
 /// The requested range may end before the last of these lines.
 #[inline(always)]
@@ -32,7 +32,8 @@ pub(super) fn next(lines: usize) -> Option<usize> {
     }
 }
 
-/// Prefetches the cache lines of `values` values at `at` into the level-2 cache, at once. The address may be invalid.
+/// Immediately prefetches the cache lines of `values` values from `at` on into the level-2 cache. The address may be
+/// invalid.
 #[inline(always)]
 pub(super) fn prefetch_lines<T>(at: *const T, values: usize) {
     #[cfg(target_arch = "x86_64")]

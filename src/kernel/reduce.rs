@@ -49,13 +49,13 @@ fn sum_of_squares<T: Scalar>(x: &[T]) -> f64 {
     sum
 }
 
-/// Norm of a slice, and counts of its zeros, subnormal and non-finite values.
+/// The 2-norm of a slice, and the numbers of its zeros and of its subnormal and non-finite values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Survey {
     /// ‖x‖₂, equal to [`norm`] up to rounding.
     pub norm: f64,
     pub zeros: usize,
-    /// Subnormal values: nonzero, with a magnitude below the normal numbers of the format.
+    /// The number of subnormal values: nonzero, with a magnitude below the normal numbers of the format.
     pub subnormal: usize,
     pub non_finite: usize,
 }
@@ -75,8 +75,8 @@ impl Survey {
 /// The number of interleaved sums of a survey: four registers of eight, whose additions overlap.
 const LANES: usize = 32;
 
-/// Returns the norm and the counts of unusual values of `x`. It reads `x` again only if `Σ x²` is near the limits of
-/// `f64` or not finite.
+/// Returns the 2-norm of `x` and the numbers of its zeros and of its subnormal and non-finite values. It reads `x`
+/// again only if `Σ x²` is near the limits of `f64` or not finite.
 pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
     struct Pass<'a, T>(&'a [T], &'a mut (f64, f64, f64));
     impl<T: Scalar> Kernel for Pass<'_, T> {
@@ -121,7 +121,8 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
 /// `after = φ′ ⊙ before`, with respect to its input.
 ///
 /// For each column it adds `|after / before|` to `sums`, and 1 to `counts`, in every row where `|before|` is above the
-/// least normal number over ε, so that no digits are lost. It adds 1 to `alive` in every row where `after` is not 0.
+/// least normal number of `T` over its ε, so that no digits are lost. It adds 1 to `alive` in every row where `after`
+/// is not 0.
 ///
 /// # Shapes
 /// before, after: \[rows, columns\]; sums, counts, alive: \[columns\].
@@ -152,15 +153,15 @@ pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, al
     }
 }
 
-/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞; infinite beyond the range of `f64`. The values are divided by the
-/// largest first, so that no power overflows.
+/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞; infinite beyond the range of `f64`, NaN if a value is. The values
+/// are divided by the largest first, so that no power overflows.
 pub(crate) fn p_norm<T: Scalar>(x: &[T], p: f64) -> f64 {
     let (largest, rest) = norm_parts(x, p);
     largest * rest
 }
 
-/// ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞ for 0 < p ≤ ∞. The ratio is 1 if p is infinite, or ‖x‖_∞
-/// is 0 or not finite. ‖x‖_∞ is NaN if a value is.
+/// Returns ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞ for 0 < p ≤ ∞. The ratio is 1 if p is infinite, or
+/// ‖x‖_∞ is 0 or not finite. ‖x‖_∞ is NaN if a value is.
 pub(crate) fn norm_parts<T: Scalar>(x: &[T], p: f64) -> (f64, f64) {
     let most = x
         .iter()

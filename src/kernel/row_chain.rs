@@ -7,9 +7,9 @@ use core::ops::Range;
 /// The end of a chain of matrices, such as the activations of consecutive layers, from which the matrices are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// From the first matrix.
+    /// The first matrix is given, and each later one is computed from the one before it.
     Forward,
-    /// From the last matrix.
+    /// The last matrix is given, and each earlier one is computed from the one after it.
     Backward,
 }
 
@@ -29,7 +29,8 @@ pub(crate) struct Widths<'a> {
     pub saved: &'a [usize],
 }
 
-/// The memory of a chain of matrices, each of which is computed from the one before it.
+/// The memory of a chain of matrices: one end of the chain is given, and each other matrix is computed from the
+/// neighbour that is nearer to that end.
 #[derive(Debug)]
 pub(crate) struct ChainBuffers<'a, T> {
     /// The stored matrices, one after the other in the order of computation, without the given one.
@@ -44,14 +45,14 @@ pub(crate) struct ChainBuffers<'a, T> {
 /// The slices of one step of a chain of matrices, such as the activations of consecutive layers: from which some rows
 /// of a matrix are computed, and to which they are written.
 pub(crate) struct ChainStep<'a, T> {
-    /// The rows to compute.
+    /// The rows to compute, counted among all rows of the matrix.
     pub rows: Range<usize>,
-    /// These rows of the matrix from which this one is computed.
+    /// The values of these `rows` in the matrix from which this one is computed, row after row.
     pub input: &'a [T],
-    /// These rows of the matrix, to be written.
+    /// Out: the values of these `rows` in the computed matrix, row after row.
     pub output: &'a mut [T],
-    /// The values that the step between the two matrices saves for these rows: written in a forward chain, read in a
-    /// backward chain.
+    /// The values that the step between the two matrices saves for these `rows`, row after row: written in a forward
+    /// chain, read in a backward chain.
     pub saved: &'a mut [T],
     /// The scratch of this part of the rows, shared by all matrices of the chain.
     pub scratch: &'a mut [T],
@@ -124,9 +125,9 @@ pub(crate) fn parallel_chain<T: Send + Sync>(
     });
 }
 
-/// Calls `run(i, own, scratch)` for each segment i of `data`, which is `starts[i]..starts[i + 1]` counted from the
-/// first start. The segments are divided among `parts` parts of about equal numbers of values. Each part has an equal
-/// share of `scratch`.
+/// Calls `run(i, own, scratch)` with the values `own` of each segment i of `data`: from `starts[i]` to before
+/// `starts[i + 1]`, both minus `starts[0]`. The segments are divided among `parts` parts of about equal numbers of
+/// values. Each part has an equal share of `scratch`.
 ///
 /// # Panics
 /// If the starts decrease, or if `data` does not hold a segment.

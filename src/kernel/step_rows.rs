@@ -62,7 +62,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The first row of `step`, which is the end of the rows of the previous step.
+    /// The index, among all rows, of the first row of `step`, which is the end of the rows of the previous step.
     fn start(&self, step: usize) -> usize {
         match self.lengths {
             None => self.batch * step.min(self.steps),
@@ -85,7 +85,7 @@ pub(crate) struct StepRows<'a, T> {
 }
 
 impl<'a, T> StepRows<'a, T> {
-    /// Creates the rows of all samples of `steps` in `data`, each of `width` values.
+    /// Views `data` as the rows, of `width` values each, of all samples of `steps`, laid out as `storage` says.
     ///
     /// # Panics
     /// If `data` holds fewer rows than `storage` needs.
@@ -98,10 +98,10 @@ impl<'a, T> StepRows<'a, T> {
         StepRows { data: SharedSlice::new(data), width, steps, storage, samples: 0..steps.batch }
     }
 
-    /// Creates one row for each sample, shared by all steps.
+    /// Views `data` as one row of `width` values for each sample of `steps`, shared by all steps.
     ///
     /// # Panics
-    /// As [`new`](Self::new).
+    /// If `data` holds fewer rows.
     pub fn per_sample(data: &'a mut [T], width: usize, steps: Steps<'a>) -> Self {
         Self::new(data, width, steps, StepStorage::Ring(1))
     }
@@ -121,7 +121,8 @@ impl<'a, T> StepRows<'a, T> {
     }
 
     /// Returns the indices in the data of the values of the first `count` samples of this range at `step`. Panics if
-    /// fewer samples run at `step`. Only the range limits `count` if all steps share one row for each sample.
+    /// fewer samples of the range run at `step`; if all steps share one row for each sample, only if the range has
+    /// fewer.
     fn rows(&self, step: usize, count: usize) -> Range<usize> {
         let first = self.first(step);
         let within = count <= self.active(step) || self.storage == StepStorage::Ring(1) && count <= self.samples.len();
@@ -129,7 +130,7 @@ impl<'a, T> StepRows<'a, T> {
         if count > 0 { first * self.width..(first + count) * self.width } else { 0..0 }
     }
 
-    /// Returns the rows of this range at `step`.
+    /// Returns the values, row after row, of the samples of this range that run at `step`.
     pub fn step_mut(&mut self, step: usize) -> &mut [T] {
         let rows = self.rows(step, self.active(step));
         // SAFETY: the rows of a step follow those of the previous one, one for each sample, by the invariant of
@@ -163,7 +164,7 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { self.data.slice_mut(row * self.width..(row + 1) * self.width) }
     }
 
-    /// Returns the range of the samples that have these rows.
+    /// Returns the range of the samples whose rows these are, counted in the whole batch.
     pub fn samples(&self) -> Range<usize> {
         self.samples.clone()
     }

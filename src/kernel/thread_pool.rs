@@ -74,7 +74,8 @@ pub(crate) fn threads() -> usize {
     1
 }
 
-/// Runs `part(i)` for each i below `count`, on the pool of the pass that runs on this thread.
+/// Runs `part(i)` for each i below `count`, on the pool of the pass that runs on this thread, or on this thread alone
+/// if there is none. Returns when all calls have ended.
 pub(super) fn run_parts(count: usize, part: &(dyn Fn(usize) + Sync)) {
     #[cfg(feature = "std")]
     threads::run_parts(count, part);
@@ -107,7 +108,7 @@ mod threads {
     /// The current job of a pool, a loop divided into parts, and the state of its parts. Each idle thread takes the
     /// next part, so a thread that wakes late does not delay the others.
     struct JobSlot {
-        /// The number of the job in the upper half, and in the lower half the next part to take.
+        /// The number of the job in the upper 32 bits, and in the lower 32 the next part to take.
         ticket: Ticket,
         job: AtomicPtr<Job<'static>>,
         count: AtomicUsize,

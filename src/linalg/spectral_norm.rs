@@ -8,11 +8,12 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Maximum number of squarings of the Gram matrix; after it the bound holds as it is. Each halves the logarithm of the
-/// ratio of bound and norm. For a thousand equal singular values, 24 squarings leave a relative excess of 1e-7.
+/// Maximum number of squarings of the Gram matrix; after them the bound is returned as it is. Each halves the logarithm
+/// of the ratio of bound and norm. For a thousand equal singular values, 24 squarings leave a relative excess of 1e-7.
 const SQUARINGS: usize = 24;
 
-/// The squarings end when one of them lowers the bound by less than this fraction.
+/// The squarings end when one of them lowers the bound by less than this fraction of it. They also end when the bound
+/// on the norm of the last matrix exceeds a lower bound by at most this fraction.
 const WORTH: f64 = 1e-9;
 
 /// An upper bound on the spectral norm of a matrix, `‖W‖₂ ≤ bound`, that accounts for every rounding error.
@@ -115,8 +116,8 @@ impl Level {
     }
 }
 
-/// Upper bound on the spectral norm of the first matrix of `levels`, each of which is followed by its square (W by its
-/// Gram matrix). `last` bounds the matrix after them.
+/// Upper bound on the spectral norm of the first matrix of `levels`, divided by its power of two. Each matrix is
+/// followed by its square (W by its Gram matrix). `last` bounds the matrix after the last of `levels`.
 fn bound(levels: &[Level], last: Level) -> Upper {
     let back = |after: Level, level: &Level| {
         let norm = (after.norm.scaled(after.power) + level.slack * level.square).sqrt();
@@ -165,7 +166,7 @@ fn mirror(matrix: &mut [f64], n: usize) {
     }
 }
 
-/// The largest 2-norm of a row of `n` values.
+/// The largest 2-norm of the rows of `matrix`, each of `n` values.
 fn longest_row(matrix: &[f64], n: usize) -> f64 {
     let square = |row: &[f64]| row.iter().fold(0.0, |sum, value| sum + value * value);
     Float::sqrt(matrix.chunks(n).map(square).fold(0.0, f64::max))

@@ -28,10 +28,10 @@ pub struct CriticalPoint {
     pub alikeness: f64,
 }
 
-/// The largest usable correlation, after one layer, of two uncorrelated inputs.
+/// The largest correlation, after one layer, of two uncorrelated inputs at which a [`CriticalPoint`] is usable.
 const MOST_ALIKE: f64 = 0.5;
-/// The largest usable magnitude of the factor by which one layer multiplies a small deviation from the fixed point q*
-/// of the variance. With 1.2, the deviation grows by a factor e in 1/ln 1.2 = 5.5 layers.
+/// The largest magnitude, at which a [`CriticalPoint`] is usable, of the factor by which one layer multiplies a small
+/// deviation from the fixed point q* of the variance. With 1.2, it grows by a factor e in 1/ln 1.2 = 5.5 layers.
 const MOST_SLOPE: f64 = 1.2;
 
 impl CriticalPoint {

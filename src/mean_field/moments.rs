@@ -28,8 +28,8 @@ struct Jump {
 }
 
 impl Jump {
-    /// Creates the jump of φ at the pre-activation `at`. Its values are φ at a relative distance of 10⁻¹³, more
-    /// than the rounding error of `at`.
+    /// Creates the jump of φ at the pre-activation `at`. Its values are φ at the distance 10⁻¹³ max(1, |at|) on
+    /// both sides, more than the rounding error of `at`.
     fn new(activation: &dyn AnyActivation, at: f64) -> Self {
         let near = 1e-13 * at.abs().max(1.0);
         Jump { at, sides: [at - near, at + near].map(|z| activation.value_at(z)) }

@@ -43,11 +43,13 @@ const GAUSS: [f64; 5] = [
     0.295_524_224_714_752_87,
 ];
 
-/// Limit of integration: `e^(−z²/2)` is below the smallest normal `f64` for |z| above it.
+/// Integrals over a standard normal variable z run from minus this number to this number. Beyond it, `e^(−z²/2)` is
+/// below the smallest normal `f64`.
 const REACH: f64 = 38.0;
 /// Panel edges that resolve the normal density, in standard deviations from its mean; each is used with both signs.
 const DENSITY: [f64; 5] = [3.0, 6.0, 10.0, 18.0, REACH];
-/// A panel is bisected while its error estimate exceeds this fraction of the integral of |f|.
+/// A panel is bisected while its error estimate exceeds this fraction of the integral of |f| over all panels, with f
+/// the integrand.
 const TOLERANCE: f64 = 1e-13;
 /// Maximum number of bisections of a panel, after which its value is taken as it is. It resolves a jump of φ′ that
 /// the activation does not declare as a kink.
@@ -55,7 +57,8 @@ const HALVINGS: u32 = 40;
 /// Maximum number of panels of one integral; beyond it none is bisected further. It bounds the time to a millisecond if
 /// a function oscillates without end.
 const PANELS: usize = 4096;
-/// Maximum number of panels of the inner and of the outer integral of a double integral.
+/// Maximum number of panels of the outer and of each inner integral of a double integral. After an inner integral that
+/// does not converge with them, the later inner ones have at most an eighth.
 const PANELS_OF_PAIR: usize = 512;
 /// Ratio of the distances of consecutive panel edges from a kink.
 const GRADING: f64 = 8.0;

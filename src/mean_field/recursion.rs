@@ -44,13 +44,14 @@ pub enum Stability {
 #[non_exhaustive]
 pub struct DepthScales {
     /// ξ_q, the number of layers over which a deviation of the variance from its fixed point q* decays by a factor e:
-    /// `1/ξ_q = −ln |σw² E (φ′² + φ φ″)|`.
+    /// `1/ξ_q = −ln |s|`, with s the [`slope`](FixedPoint::slope) of the variance map at q*.
     pub variance: f64,
     /// ξ_c, the number of layers over which a deviation of the correlation of two inputs from its limit c* decays by a
-    /// factor e: `1/ξ_c = −ln χ_c*`, where χ_c* is `σw² E φ′(u₁) φ′(u₂)` at the correlation c*.
+    /// factor e. It is `1/ξ_c = −ln(σw² E φ′(u₁) φ′(u₂))`, where u₁ and u₂ are pre-activations of
+    /// the variance q* and the correlation c*.
     pub correlation: f64,
-    /// ξ_∇, the number of layers over which the squared norm of a gradient decays by a factor e: `1/ξ_∇ =
-    /// −ln(σw² E φ′²)`. Negative if the gradient explodes.
+    /// ξ_∇, the number of layers over which the squared norm of a gradient decays by a factor e:
+    /// `1/ξ_∇ = −ln χ₁`, with χ₁ the value of [`MeanField::chi`] at q*. Negative if the gradient explodes.
     pub gradient: f64,
 }
 
@@ -109,7 +110,7 @@ pub struct MeanField<'a> {
 }
 
 impl<'a> MeanField<'a> {
-    /// Creates layers with the given φ, σw² = `weight_variance` and σb² = `bias_variance`.
+    /// Creates layers with φ = `activation`, σw² = `weight_variance` and σb² = `bias_variance`.
     ///
     /// For any initializer σw² = fan in · Var W; it is 2 for He.
     ///
@@ -131,8 +132,8 @@ impl<'a> MeanField<'a> {
         self.bias_variance
     }
 
-    /// Applies the variance map `q′ = σw² E φ(√q z)² + σb²`: returns the variance of the next layer's
-    /// pre-activations (Poole et al. 2016).
+    /// Applies the variance map `q′ = σw² E φ(√q z)² + σb²`, φ the activation and z standard normal: returns
+    /// the variance of the next layer's pre-activations, given that of this layer's (Poole et al. 2016).
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite.
@@ -141,8 +142,8 @@ impl<'a> MeanField<'a> {
         Ok(self.next_variance(q))
     }
 
-    /// `χ₁(q) = σw² E φ′(√q z)²`: the factor by which one layer multiplies the mean square of a gradient
-    /// (Schoenholz et al. 2017).
+    /// `χ₁(q) = σw² E φ′(√q z)²`, φ the activation and z standard normal: the factor by which one layer
+    /// multiplies the mean square of a gradient, given pre-activations of variance `q` (Schoenholz et al. 2017).
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite.
@@ -311,8 +312,9 @@ impl<'a> MeanField<'a> {
         next(self.moments.pair(q, c)) / next(self.moments.pair(q, 1.0))
     }
 
-    /// Returns the slope of the correlation map at the variance `q` and the correlation `c`: `dc′/dc = q σw² E
-    /// φ′(u₁) φ′(u₂) / q′`, with c′ and q′ those of the next layer.
+    /// Returns the slope of the correlation map, `dc′/dc = q σw² E φ′(u₁) φ′(u₂) / q′`. Here u₁ and
+    /// u₂ are pre-activations of variance `q` and correlation `c`; c′ and q′ are correlation and variance in the
+    /// next layer.
     fn correlation_slope(&self, q: f64, c: f64) -> f64 {
         q * self.weight_variance * self.moments.pair_slope(q, c) / self.next_variance(q)
     }

@@ -34,13 +34,14 @@ impl Adadelta {
     }
 
     /// Sets the decay ρ of the moving averages of squared gradients and of squared updates, at least 0 and below 1.
+    /// The default is 0.9.
     #[must_use]
     pub fn rho(self, rho: f64) -> Self {
         Adadelta { rho, ..self }
     }
 
     /// Sets ε, which is added to both moving averages before their roots; not negative. With 0 the parameters never
-    /// change.
+    /// change. The default is 1e-6.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Adadelta { epsilon, ..self }

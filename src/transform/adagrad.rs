@@ -35,19 +35,19 @@ impl Adagrad {
         Adagrad { rate, decay: 0.0, initial: 0.0, epsilon: 1e-10 }
     }
 
-    /// Sets the decay δ of the learning rate, which is `η/(1 + t δ)` after t updates; not negative.
+    /// Sets the decay δ of the learning rate, which is `η/(1 + t δ)` after t updates; not negative, by default 0.
     #[must_use]
     pub fn rate_decay(self, decay: f64) -> Self {
         Adagrad { decay, ..self }
     }
 
-    /// Sets the initial value of s, the sum of squares, not negative.
+    /// Sets the initial value of s, the sum of squared gradients, not negative. The default is 0.
     #[must_use]
     pub fn initial(self, initial: f64) -> Self {
         Adagrad { initial, ..self }
     }
 
-    /// Sets ε, which is added to the root of the sum of squares; not negative.
+    /// Sets ε, which is added to the root of the sum of squares; not negative. The default is 1e-10.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Adagrad { epsilon, ..self }

@@ -71,8 +71,8 @@ impl Adam {
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
 
-    /// Computes one update in a format narrower than `f32`: in `f64`, rounded once. `decay(block) · w` is subtracted
-    /// from the update of each parameter w.
+    /// Replaces the gradient by Adam's update, in a format narrower than `f32`: computed in `f64`, rounded once.
+    /// `decay(block) · w` is subtracted from the update of each parameter w.
     fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
         let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
         let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
@@ -198,9 +198,9 @@ impl AdamW {
         self.adam.amsgrad
     }
 
-    /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`, at `factor` times the learning
-    /// rate and without AMSGrad. Pass 0 for w if the block does not decay. `step` is the number of updates before this
-    /// one.
+    /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`, the moving averages of the
+    /// gradient g and of g²: at `factor` times the learning rate and without AMSGrad. Pass 0 for w if the block does
+    /// not decay. `step` is the number of updates before this one.
     pub(super) fn whole_rule<T: Scalar>(
         &self,
         factor: f64,

@@ -67,10 +67,11 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
     }
 }
 
-/// Clips the gradient of all parameters to norm c: `g ← g · min(1, c/(‖g‖_p + ε))`.
+/// Clips the gradient of all parameters to norm c, the limit of [`new`](Self::new):
+/// `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
-/// The norm is that of the gradient of all trained parameters, computed without overflow. A gradient with a value that
-/// is not finite is left unchanged: scaling by its norm would write NaN everywhere; see
+/// The p-norm, by default the 2-norm, is that of the gradient of all trained parameters, computed without overflow. A
+/// gradient with a value that is not finite is left unchanged: scaling by its norm would write NaN everywhere; see
 /// [`SkipNonFinite`](super::SkipNonFinite). By default ε is 0; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio
 /// 2013, algorithm 1.
 ///
@@ -113,7 +114,7 @@ impl ClipNorm {
         ClipNorm { p, ..self }
     }
 
-    /// Sets ε, which is added to the norm in the denominator; not negative.
+    /// Sets ε, which is added to the norm in the denominator; not negative. The default is 0.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         ClipNorm { epsilon, ..self }

@@ -10,8 +10,9 @@ use crate::{
 };
 use core::array::from_fn;
 
-/// Returns `1 − β^t`, the bias correction of a moving average with decay β after t updates, to 13 digits or more. It is
-/// 1 where `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²` changes nothing. Where the difference would cancel it is `−expm1(t ln β)`.
+/// Returns `1 − β^t`, the bias correction of a moving average with decay β after t updates, to 13 digits or more.
+/// It is 1 where `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²` changes nothing. Where the difference would cancel it is
+/// `−expm1(t ln β)`.
 #[inline]
 pub(super) fn complement(beta: f64, t: f64) -> f64 {
     let short = 1.0 - beta;

@@ -35,14 +35,14 @@ impl Lion {
     }
 
     /// Sets β₁, the weight of the moving average m in the direction of an update, and β₂, the decay of m. Both
-    /// are at least 0 and below 1.
+    /// are at least 0 and below 1; the defaults are 0.9 and 0.99.
     #[must_use]
     pub fn betas(self, first: f64, second: f64) -> Self {
         Lion { betas: [first, second], ..self }
     }
 
-    /// Sets the decoupled weight decay λ: an update also subtracts `rate · λ · w`. Training with a negative λ is
-    /// an error.
+    /// Sets the decoupled weight decay λ: an update also subtracts `rate · λ · w`. The default is 0. Training with
+    /// a negative λ is an error.
     #[must_use]
     pub fn decay(self, decay: f64) -> Self {
         Lion { decay, ..self }

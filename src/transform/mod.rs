@@ -203,7 +203,7 @@ pub enum Outcome {
     note = "a `Result` gives its value by `?`"
 )]
 pub trait GradientTransform<T: Scalar>: Debug {
-    /// Replaces the gradient by the update, in place.
+    /// Replaces the gradient by the update, in place, or returns [`Outcome::Skip`] to discard it.
     ///
     /// # Errors
     /// An error ends the training: [`Error::NonFiniteGradient`] of a [`SkipNonFinite`] that reached its limit, or

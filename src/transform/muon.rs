@@ -40,7 +40,8 @@ const LEAST_NORM: f64 = 1e-7;
 pub struct Muon {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
-    /// The learning rate given to `new`. AdamW updates the other blocks at `rate/made` times its own rate.
+    /// The learning rate given to `new`. AdamW updates the other blocks at `rate/made` times its own rate, or at its
+    /// own rate for a `made` of 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     made: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -53,8 +54,8 @@ pub struct Muon {
     scratch: Scratch,
 }
 
-/// Scratch memory for the products, and the blocks for which it was made. They are no settings, so all instances
-/// compare as equal.
+/// Scratch memory for the matrix products of the Newton–Schulz steps, and the blocks for which it was made. They are
+/// no settings, so all instances compare as equal.
 #[derive(Clone, Default)]
 struct Scratch {
     values: Vec<f64>,
@@ -80,13 +81,14 @@ impl Muon {
         Muon { rate, made: rate, momentum: 0.95, decay: 0.1, nesterov: true, others, scratch: Scratch::default() }
     }
 
-    /// Sets the momentum μ, at least 0 and below 1.
+    /// Sets the momentum μ, at least 0 and below 1. The default is 0.95.
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         Muon { momentum, ..self }
     }
 
-    /// Sets the weight decay λ of the matrices: an update also subtracts `rate · λ · w`. It is not negative.
+    /// Sets the weight decay λ of the matrices: an update also subtracts `rate · λ · w`. It is not negative; the
+    /// default is 0.1.
     #[must_use]
     pub fn decay(self, decay: f64) -> Self {
         Muon { decay, ..self }
@@ -112,8 +114,8 @@ fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>
     ((0..gates).map(move |gate| start + gate * size..start + (gate + 1) * size), shape)
 }
 
-/// Returns three lengths for [`orthogonalize`] of a matrix X with `rows ≤ columns`: that of X and of its next
-/// iterate, that of `A = X Xᵀ` and of `b A + c A²`, and that of a packed factor of their products.
+/// Returns three numbers of values for [`orthogonalize`] of a matrix X with `rows ≤ columns`: those of X, of
+/// `A = X Xᵀ`, and of a factor packed for a matrix product.
 fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
     let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
     let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));

@@ -38,7 +38,7 @@ impl NAdam {
         NAdam { settings: AdamSettings::new(rate), momentum_decay: 0.004 }
     }
 
-    /// Sets ψ, not negative: the momentum of step t is `β₁ (1 − ½ · 0.96^{t ψ})`.
+    /// Sets ψ, not negative: the momentum of step t is `β₁ (1 − ½ · 0.96^{t ψ})`. The default is 0.004.
     #[must_use]
     pub fn momentum_decay(self, decay: f64) -> Self {
         NAdam { momentum_decay: decay, ..self }

@@ -155,8 +155,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     }
 
     /// Runs an element-wise chain on the parameters `w`, which begin at parameter `start` of the network, and adds the
-    /// update to them. `gradient` is that of `w`. The update is not counted: call [`note_step`](Self::note_step) once
-    /// for all parameters.
+    /// update to them. `gradient`, that of `w`, is overwritten. The update is not counted: call
+    /// [`note_step`](Self::note_step) once for all parameters.
     pub(crate) fn step_from(
         &mut self,
         blocks: &Blocks,
@@ -185,7 +185,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         self.guarded
     }
 
-    /// Passes a metric that should fall, such as a validation loss, to the transform. It is called once an epoch.
+    /// Passes a metric that should fall, such as a validation loss, to the transform. Call it once an epoch, as a
+    /// trainer does.
     ///
     /// # Errors
     /// [`Error::Length`] where the transform needs a state of another length for `blocks`.
@@ -307,7 +308,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Passes parameters `w`, which replaced all former ones, to the transform: averages of parameters begin again.
+    /// Passes parameters `w`, which replaced all former ones, to the transform: averages of parameters begin again at
+    /// `w`. Does nothing if the state has another length for `blocks`.
     #[cfg(feature = "safetensors")]
     pub(crate) fn begin_at(&mut self, blocks: &Blocks, w: &[T]) {
         if self.check_state(blocks).is_ok() {

@@ -56,7 +56,7 @@ impl Group {
         }
     }
 
-    /// Refuses a name that no block has or lies below.
+    /// Refuses a group by name if no block has this name or lies below it.
     pub(super) fn check(&self, blocks: &Blocks) -> Result<(), Error> {
         match self {
             Group::Under(name) => blocks.under(name).map(|_| ()),

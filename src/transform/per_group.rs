@@ -99,7 +99,7 @@ impl<T: Scalar> PerGroup<T> {
         blocks.iter().map(|block| self.parts.iter().position(|part| holds(part, block)).unwrap_or(0)).collect()
     }
 
-    /// Calls `set` with each entry of `parts`, its parameters out of `w`, and its range of `state`.
+    /// Calls `set` with each entry of `parts`, a copy of its parameters from `w`, and its range of `state`.
     fn set_states(&self, blocks: &Blocks, w: &[T], mut state: &mut [T], set: impl Fn(&Part<T>, &[T], &mut [T])) {
         for part in &self.parts {
             let (own, rest) = state.split_at_mut(part.state_len());
@@ -236,7 +236,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         if self.parts[0].indices.is_empty() { None } else { self.parts[0].chain.rate_mut() }
     }
 
-    /// The transforms of all chains, each with its group in its kind: the state depends on the groups.
+    /// The transforms of all chains, in the order of the states. The `kind` of each names its group, since the state
+    /// depends on the groups.
     fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {
         let mut specs = Vec::new();
         for part in &self.parts {

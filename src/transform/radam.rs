@@ -12,8 +12,8 @@ use crate::scalar::{Scalar, scalar};
 /// `w ← w − η r m̂ √(1 − β₂ᵗ)/(√v + ε)` with m and v as in [`Adam`](super::Adam),
 /// `m̂ = m/(1 − β₁ᵗ)` and `r = √((ρ − 4)(ρ − 2) ρ_∞/((ρ_∞ − 4)(ρ_∞ − 2) ρ))`, where
 /// `ρ_∞ = 2/(1 − β₂) − 1` and `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)`. While `ρ ≤ 5`,
-/// `w ← w − η m̂`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter from the sixth step on,
-/// permanently: clip first. Source: Liu et al. 2020, algorithm 2; the threshold is PyTorch's.
+/// `w ← w − η m̂`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter from the sixth step
+/// on, permanently: clip first. Source: Liu et al. 2020, algorithm 2; the threshold is PyTorch's.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RAdam {
@@ -29,8 +29,10 @@ impl RAdam {
         RAdam { settings: AdamSettings::new(rate) }
     }
 
-    /// Returns ρ after t updates. `ρ_∞ = coth(u/2)` and `2 t β₂ᵗ/(1 − β₂ᵗ) = t (coth(t u/2) − 1)` with `u = −ln β₂`:
-    /// their difference is computed without the terms 2/u, which cancel and are large for β₂ near 1.
+    /// Returns `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)` after t updates, with `ρ_∞ = 2/(1 − β₂) − 1`:
+    /// the number of gradients over which v averages, in effect. `ρ_∞ = coth(u/2)` and
+    /// `2 t β₂ᵗ/(1 − β₂ᵗ) = t (coth(t u/2) − 1)` with `u = −ln β₂`. Their difference is computed
+    /// without the terms 2/u, which cancel and are large for β₂ near 1.
     fn length(&self, t: f64) -> f64 {
         let half = -0.5 * libm::log1p(-(1.0 - self.settings.betas[1]));
         t + langevin(half) - t * langevin(t * half)

@@ -16,8 +16,8 @@ use num_traits::Float;
 /// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
 /// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the update
-/// is `−η b`, with `b ← μ b + g/(√v + ε)`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
-/// permanently: clip first. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
+/// is `−η b`, with `b ← μ b + g/(√v + ε)`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its
+/// parameter permanently: clip first. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RmsProp {
@@ -38,19 +38,19 @@ impl RmsProp {
         RmsProp { rate, alpha: 0.99, epsilon: 1e-8, momentum: 0.0, centred: false }
     }
 
-    /// Sets α, the decay of the moving average of squared gradients, at least 0 and below 1.
+    /// Sets α, the decay of the moving average of squared gradients, at least 0 and below 1. The default is 0.99.
     #[must_use]
     pub fn alpha(self, alpha: f64) -> Self {
         RmsProp { alpha, ..self }
     }
 
-    /// Sets ε, which is added to the root in the divisor; not negative.
+    /// Sets ε, which is added to the root in the divisor; not negative. The default is 1e-8.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         RmsProp { epsilon, ..self }
     }
 
-    /// Sets the momentum μ, at least 0 and below 1.
+    /// Sets the momentum μ, at least 0 and below 1. The default is 0: none.
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         RmsProp { momentum, ..self }

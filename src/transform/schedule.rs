@@ -23,14 +23,14 @@ use core::{f64::consts::PI, fmt};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    /// The schedules that follow one another, by their starts; the first starts at 0. There is at least one.
+    /// The schedules that follow one another, sorted by their starts; the first starts at 0. There is at least one.
     parts: Vec<Part>,
 }
 
 /// One of the schedules that follow one another.
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
-    /// The update from which this part is in force.
+    /// The update, counted from 0, from which this part is in force.
     start: u64,
     /// The number of updates after which the count that `kind` receives grows by 1.
     updates: u64,
@@ -99,8 +99,8 @@ impl Schedule {
         Self::of(Kind::Cosine { steps, least, restart: None })
     }
 
-    /// Creates a [`cosine`](Self::cosine) schedule that restarts at 1 after `steps` updates. Each period is `times` as
-    /// long as the one before.
+    /// Creates a [`cosine`](Self::cosine) schedule that restarts at 1 when it reaches `least`, after `steps` updates.
+    /// Each period is `times` as long as the one before.
     pub fn cosine_with_restarts(steps: u64, times: u64, least: f64) -> Self {
         Self::of(Kind::Cosine { steps, least, restart: Some(times) })
     }

@@ -34,14 +34,14 @@ impl Sgd {
         Sgd { rate, momentum: 0.0, dampening: 0.0, nesterov: false }
     }
 
-    /// Sets the momentum μ, at least 0 and below 1.
+    /// Sets the momentum μ, at least 0 and below 1. The default is 0: none.
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         Sgd { momentum, ..self }
     }
 
     /// Sets the dampening τ, at least 0 and below 1: after the first step, a gradient enters the momentum with the
-    /// weight `1 − τ`.
+    /// weight `1 − τ`. The default is 0.
     #[must_use]
     pub fn dampening(self, dampening: f64) -> Self {
         Sgd { dampening, ..self }

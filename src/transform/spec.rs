@@ -28,7 +28,7 @@ pub struct TransformSpec {
     /// The number of values of state.
     pub state_len: usize,
     /// Whether the state may hold ±∞. If not, a checkpoint with ±∞ there is refused, unless it is loaded with
-    /// `Values::Any`.
+    /// `checkpoint::Values::Any`.
     pub infinite_state: bool,
     /// Names and values of the settings.
     pub settings: Vec<(String, String)>,

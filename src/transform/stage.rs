@@ -95,8 +95,8 @@ impl Member {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Unordered<G>(pub G);
 
-/// Defines the methods `stage`, `members` and `update` of an element-wise transform of this crate, for the stage and
-/// the entry of [`compiled`](crate::compiled) with the given names.
+/// Defines the methods `stage`, `members` and `update` of an element-wise transform of this crate at the stage
+/// `$stage`. `update` calls the method `$name` of the scalar, which [`compiled`](crate::compiled) lists.
 macro_rules! own_elementwise {
     ($name:ident, $stage:ident) => {
         fn stage(&self) -> $crate::transform::Stage {

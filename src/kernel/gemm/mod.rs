@@ -48,8 +48,8 @@ pub(crate) const KC: usize = 256;
 /// The number of multiplications per nanosecond of a product, on one thread of a fast machine.
 pub(crate) const MULTIPLICATIONS_PER_NANOSECOND: usize = 50;
 
-/// The least number of panels of B for which the threads of a product divide the panels. With fewer panels they divide
-/// the rows of the result.
+/// The least number of panels (packed columns of the right factor B) for which the threads of a product divide the
+/// panels. With fewer panels they divide the rows of the result.
 const MIN_PANELS: usize = 8;
 
 /// The size of B in bytes from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB.
@@ -199,8 +199,8 @@ fn gemm_nn_rows<T: Scalar>(
     gemm_panelwise(StridedA::by_row(d), [rows, inputs, outputs], c, Epilogue::Overwrite, scratch, fill, OneSum);
 }
 
-/// Computes the product `dᵀ x`, which `epilogue` combines with `c`. It is a sum over rows, in the order that
-/// [`sums`](super::sums) defines. Panics if a slice is too short.
+/// Computes the product `dᵀ x`, which `epilogue`, any but a bias, combines with `c`. It is a sum over rows, in the
+/// order that [`sums`](super::sums) defines. Panics if a slice is too short.
 ///
 /// # Shapes
 /// d: \[rows, outputs\]; x: \[rows, inputs\]; c: \[outputs, inputs\], contiguous; scratch: [`gemm_tn_scratch_len`].
@@ -222,15 +222,16 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch, OneSum);
 }
 
-/// Whether [`gemm_tn_of_shards`] can sum `shards` shards, with `rows` rows in all, within one tile (a block of the
-/// result in registers). It also accepts a single shard with more rows, which do not fit.
+/// Whether [`gemm_tn_of_shards`] can sum `shards` shards (consecutive rows with a sum of their own), with `rows` rows
+/// in all, in one tile (a block of the result in registers). It also accepts a single shard with more rows.
 pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
     shards <= MOST_SHARDS && rows <= KC
 }
 
 /// Computes [`gemm_tn`] over the rows of consecutive shards: the first begins at row `first` of d and x, and shard s
 /// ends before row `ends[s]`. The sums of several shards are added along their binary tree within each tile of c.
-/// Panics unless the number of shards is a power of two, and several shards [fit](fits_registers).
+/// Panics unless the number of shards is a power of two, and several shards [fit](fits_registers). `scratch` is that of
+/// [`gemm_tn`] for all these rows.
 pub(crate) fn gemm_tn_of_shards<T: Scalar>(
     [d, x]: [Matrix<'_, T>; 2],
     [outputs, inputs]: [usize; 2],

@@ -10,7 +10,7 @@ use crate::{
     scalar::Scalar,
 };
 
-/// The number of registers of columns in a row of a tile.
+/// The number of registers of columns in a row of a tile, a block of the result whose sums stay in registers.
 pub(super) const NR_REGISTERS: usize = 2;
 
 /// Returns the number of columns of a panel. It is that of a tile, so that a tile reads contiguous cache lines. With
@@ -19,8 +19,8 @@ pub(super) fn nr<T: Scalar>() -> usize {
     NR_REGISTERS * lanes::<T>()
 }
 
-/// The length, in values, of a packed B \[inner, columns\]: its panels one after the other, the last one padded with
-/// zeros. The length saturates at `usize::MAX`, which is longer than any slice.
+/// The length, in values, of a packed B \[inner, columns\]: its panels one after the other, the last one padded to its
+/// full width. The length saturates at `usize::MAX`, which is longer than any slice.
 pub(crate) fn packed_b_len<T: Scalar>(columns: usize, inner: usize) -> usize {
     padded_columns::<T>(columns).saturating_mul(inner)
 }
@@ -96,7 +96,8 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
 }
 
 /// Fills the panel `to` with columns of `Wᵀ`: the rows of W \[outputs, inputs\] from `first`, as many as the panel is
-/// wide, or as are left.
+/// wide, or as are left. In each row of the panel, the rest of the last register is 0; registers after it are
+/// arbitrary.
 pub(super) fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usize, to: &mut [T]) {
     let width = nr::<T>();
     let rows = (outputs - first).min(width);
@@ -117,7 +118,8 @@ pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed
     pack_rows(Matrix::new(w, inputs), 0, [outputs, inputs], packed)
 }
 
-/// Packs `inner` rows of `columns` columns of `from`, from row `first`, into panels in `packed`.
+/// Packs `inner` rows of `columns` columns of `from`, from row `first`, into panels in `packed`. Panics if `packed` has
+/// fewer values than [`packed_b_len`].
 pub(super) fn pack_rows<'a, T: Scalar>(
     from: Matrix<'_, T>,
     first: usize,

@@ -3,8 +3,8 @@
 use crate::kernel::simd::Lanes;
 use core::mem::MaybeUninit;
 
-/// The largest number of shards whose sums are added along their binary tree within one tile of the result. For each
-/// level of the tree, the sum of one subtree is stored in memory.
+/// The largest number of shards (consecutive rows with a sum of their own) whose sums are added along their binary tree
+/// within one tile of the result. For each level of the tree, the sum of one subtree is stored in memory.
 pub(crate) const MOST_SHARDS: usize = 1 << LEVELS;
 const LEVELS: usize = 5;
 
@@ -37,8 +37,8 @@ unsafe impl InnerSum for OneSum {
     }
 }
 
-/// One sum for each shard: shard s has the inner indices from `ends[s − 1]` to before `ends[s]`, counted from
-/// `first`.
+/// One sum for each shard, added along a binary tree. Shard s has the inner indices from `ends[s − 1]` (`first` for s
+/// = 0) to before `ends[s]`, each minus `first`.
 #[derive(Clone, Copy)]
 pub(super) struct ShardTree<'a> {
     first: usize,
@@ -68,7 +68,8 @@ unsafe impl InnerSum for ShardTree<'_> {
     }
 }
 
-/// The sums of a tile over the subtrees to the left of the current part, one for each level of the tree.
+/// The sums of a tile over the left halves of those subtrees of the binary tree of parts that are not yet complete: at
+/// most one for each level.
 pub(super) struct Subtrees<V, const M: usize, const R: usize> {
     waiting: [MaybeUninit<[[V; R]; M]>; LEVELS],
 }

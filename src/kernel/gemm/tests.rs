@@ -16,7 +16,8 @@ fn close(found: &[f64], expected: &[f64]) {
     }
 }
 
-/// Sizes around every tile remainder; the last ones are beyond a block, and left out under Miri, which interprets.
+/// Sizes of products, \[rows, columns, inner indices\], with tiles of every size and more inner indices than are summed
+/// at once. The largest are left out under Miri, which interprets.
 fn sizes() -> &'static [[usize; 3]] {
     const SIZES: &[[usize; 3]] = &[
         [1, 1, 1],
@@ -174,7 +175,8 @@ fn gemv_row_has_the_bits_of_a_batch() {
     single_row::<f64>();
 }
 
-/// The sums of the shards, each a product of its own, added along their tree.
+/// Returns `dᵀ x` over the rows from `first` to before the last of `ends`: the product of each shard by itself, added
+/// along the binary tree of the shards. Shard s ends before row `ends[s]`.
 fn tree_of_products(d: &[f64], x: &[f64], [m, n]: [usize; 2], first: usize, ends: &[usize]) -> Vec<f64> {
     if let [end] = *ends {
         let (rows, mut c) = (end - first, vec![f64::NAN; m * n]);

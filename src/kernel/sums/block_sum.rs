@@ -57,7 +57,8 @@ impl<'a, T: Scalar> BlockSum<'a, T> {
         }
     }
 
-    /// Adds the group that ends with the last block to the level above.
+    /// Adds the sum of the group that ends with the last added block to the level above. The first group of a level is
+    /// there already.
     fn end_group(&mut self) {
         let (len, group) = (self.total.len(), self.blocks.saturating_sub(1) / FAN);
         if group == 0 {

@@ -118,7 +118,7 @@ impl<T: Scalar> ColumnSums<'_, T> {
     }
 }
 
-/// Adds the sum of each column of `d` to `sums`.
+/// Adds the sum of each column of `d` to `sums`, over as many rows as fit into `d`. The last may end with its columns.
 ///
 /// # Shapes
 /// d: \[rows, columns\], in rows `stride` values apart; sums: \[columns\].

@@ -9,8 +9,8 @@ use crate::{
     scalar::Scalar,
 };
 
-/// Adds the sum of each column of a matrix of terms to `sums`. `terms(j)` iterates over the rows of columns
-/// `j..j + LANES`; values past the last column are ignored. `rows`, the number of rows, only serves to divide the work.
+/// Adds the sum of each column of a matrix of terms to `sums`. `terms(j)` yields, row by row, the values of the columns
+/// `j..j + LANES`; those past the last column are ignored. `rows`, the number of rows, only serves to divide the work.
 ///
 /// # Shapes
 /// terms: \[rows, columns\]; sums: \[columns\].
