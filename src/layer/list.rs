@@ -15,6 +15,7 @@ macro_rules! leaf_layers {
             pool: LastStep, MeanOverSteps;
             gated_linear: GatedLinear;
             softmax: Softmax;
+            log_softmax: LogSoftmax;
         }
     };
 }

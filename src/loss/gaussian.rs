@@ -23,6 +23,10 @@ const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 /// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch passes a gradient on, although its loss is constant there. The
 /// average is over all means. Source: Nix & Weigend 1994, eq. 2.
 ///
+/// Of targets that were [standardized](crate::dataset::Standardize) with mean m and deviation d, the mean is `m + d μ`
+/// and the logarithm of the variance `s + 2 ln d`: a model's [`scale_outputs`](crate::model::Model::scale_outputs)
+/// cannot say the second.
+///
 /// ```
 /// use chainrule::loss::{GaussianNll, Loss, Target};
 /// // A mean of 3 with variance 4 for the target 1: ½ (ln 4 + 4/4).

@@ -12,8 +12,8 @@ use crate::{
 /// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output y is logarithms of
 /// probabilities; a term with t_k = 0 counts as 0, unless y_k is NaN.
 ///
-/// [`log_softmax`](super::log_softmax) computes such logarithms. Targets are probabilities: not negative, and they need
-/// not sum to 1. The mean is over rows, PyTorch's `batchmean`.
+/// A last layer [`LogSoftmax`](crate::layer::LogSoftmax) computes such logarithms. Targets are probabilities: not
+/// negative, and they need not sum to 1. The mean is over rows, PyTorch's `batchmean`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KlDivergence {
@@ -69,8 +69,9 @@ impl<T: Scalar> Loss<T> for KlDivergence {
 
 /// The mean of `−y_c` over rows: the output `y` holds logarithms of probabilities, and c is the class of the row.
 ///
-/// [`log_softmax`](super::log_softmax) computes such logarithms. [`CrossEntropy`](super::CrossEntropy) does both from
-/// logits, and has class weights and smoothing. As PyTorch's `NLLLoss`.
+/// A last layer [`LogSoftmax`](crate::layer::LogSoftmax) computes such logarithms; on other outputs the loss has no
+/// lower bound. [`CrossEntropy`](super::CrossEntropy) does both from logits, and has class weights and smoothing. As
+/// PyTorch's `NLLLoss`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NegativeLogLikelihood {

@@ -58,7 +58,8 @@ impl LayerSpec {
     /// slower, but its code is compiled once, not for each activation. It can contain custom activations.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build), except for custom activations.
+    /// Those of [`build`](Self::build), but [`Error::CustomPart`] for a custom activation only if it was read from a
+    /// file and no registry has built it.
     pub(crate) fn build_to_look_at(&self) -> Result<Box<dyn Layer<f64>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at("", &Behind, None)
@@ -102,8 +103,9 @@ impl LayerSpec {
         })
     }
 
-    /// Builds a layer without layers inside it, at `path`. Custom parts come from `registry`; without one they are
-    /// refused. `dispatch` chooses the form of an activation: its own type, or a trait object.
+    /// Builds a layer without layers inside it; errors name its `path`. Custom parts come from `registry`; without one
+    /// they are refused, except for activations that `dispatch` accepts. It chooses the form of an activation: its own
+    /// type, which custom ones lack here, or a trait object.
     ///
     /// It is a separate function, so that its large stack frame is not in each level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(
@@ -171,7 +173,7 @@ impl LayerSpec {
     }
 }
 
-/// An activation or initializer of a layer, as data that a registry can replace.
+/// An activation or initializer of a layer, as data that a [`Registry`] can replace.
 pub(super) enum Kind<'a> {
     Activation(&'a mut ActivationKind),
     Initializer(&'a mut InitializerKind),

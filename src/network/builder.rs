@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     layer::{
         ActivationLayer, BatchNorm, Dropout, Embedding, GatedLinear, GroupNorm, LastStep, Layer, LayerNorm, Linear,
-        MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm, Sequential, Softmax,
+        LogSoftmax, MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm, Sequential, Softmax,
     },
     recurrent::{Bidirectional, Cell, CheckpointInterval, Checkpointed, Gru, Lstm, Recurrent},
     scalar::Scalar,
@@ -77,25 +77,25 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Embedding::new(vocabulary, dimension).columns(width)))
     }
 
-    /// Adds an activation.
+    /// Adds a layer that applies `activation` to every value.
     #[must_use]
     pub fn activation(self, activation: impl Activation) -> Self {
         self.add(|width| Ok(ActivationLayer::new(width, activation)))
     }
 
-    /// Adds [`Relu`].
+    /// Adds a layer that applies [`Relu`] to every value.
     #[must_use]
     pub fn relu(self) -> Self {
         self.activation(Relu)
     }
 
-    /// Adds [`Sigmoid`].
+    /// Adds a layer that applies [`Sigmoid`] to every value.
     #[must_use]
     pub fn sigmoid(self) -> Self {
         self.activation(Sigmoid)
     }
 
-    /// Adds [`Tanh`].
+    /// Adds a layer that applies [`Tanh`] to every value.
     #[must_use]
     pub fn tanh(self) -> Self {
         self.activation(Tanh)
@@ -107,25 +107,26 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(PRelu::new(width)))
     }
 
-    /// Adds a [`LayerNorm`].
+    /// Adds a [`LayerNorm`] over all values of a row, with its default settings.
     #[must_use]
     pub fn layer_norm(self) -> Self {
         self.add(|width| Ok(LayerNorm::new(width)))
     }
 
-    /// Adds an [`RmsNorm`].
+    /// Adds an [`RmsNorm`] over all values of a row, with its default settings.
     #[must_use]
     pub fn rms_norm(self) -> Self {
         self.add(|width| Ok(RmsNorm::new(width)))
     }
 
-    /// Adds a [`GroupNorm`] of `groups` groups.
+    /// Adds a [`GroupNorm`] over `groups` groups of equally many adjacent values of a row. `groups` must divide the
+    /// width.
     #[must_use]
     pub fn group_norm(self, groups: usize) -> Self {
         self.add(|width| GroupNorm::new(width, groups))
     }
 
-    /// Adds a [`BatchNorm`].
+    /// Adds a [`BatchNorm`] of each column over the rows of the batch, with its default settings.
     ///
     /// ```
     /// use chainrule::layer::{BatchNorm, Sequential};
@@ -138,10 +139,16 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(BatchNorm::new(width)))
     }
 
-    /// Adds a [`Softmax`].
+    /// Adds a [`Softmax`] over the values of each row.
     #[must_use]
     pub fn softmax(self) -> Self {
         self.add(|width| Ok(Softmax::new(width)))
+    }
+
+    /// Adds a [`LogSoftmax`] over the values of each row.
+    #[must_use]
+    pub fn log_softmax(self) -> Self {
+        self.add(|width| Ok(LogSoftmax::new(width)))
     }
 
     /// Adds [`Dropout`]: in training each value is set to 0 with probability `rate`, from 0 to below 1.
@@ -240,8 +247,9 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds the layers that `layers` adds to an empty builder, as one [`Checkpointed`] layer, which keeps the values of
-    /// few of the T steps: about √T with [`CheckpointInterval::SquareRoot`].
+    /// Adds the layers that `layers` adds to an empty builder, as one [`Checkpointed`] layer. It keeps the values of
+    /// few of the T steps, about √T with [`CheckpointInterval::SquareRoot`], and recomputes the others in the
+    /// backward pass.
     #[must_use]
     pub fn checkpointed(self, interval: CheckpointInterval, layers: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))

@@ -181,7 +181,7 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Replaces a custom activation or initializer of the layer at `path`, of which only name and settings are known,
-    /// by one that the registry builds. Others are left as they are.
+    /// by one that the registry builds; [`Error::Registered`] if it cannot. Others are left as they are.
     pub(super) fn exchange(&self, path: &str, kind: Kind<'_>) -> Result<(), Error> {
         match kind {
             Kind::Activation(kind) => {
@@ -213,6 +213,7 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Builds the activation layer, of `width` values per row, of a custom `activation` at `path`.
+    /// [`Error::Registered`] if the registry cannot build the activation.
     pub(super) fn activation_layer(
         &self,
         path: &str,
@@ -224,7 +225,7 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Builds the recurrent layer, at `path`, of a custom `cell`, or of a cell with a custom activation. `unroll` has
-    /// the other settings of the layer.
+    /// the other settings of the layer. [`Error::Registered`] if the registry cannot build the cell or activation.
     pub(super) fn recurrent(&self, path: &str, cell: &CellKind, unroll: Unroll<T>) -> Result<Box<dyn Layer<T>>, Error> {
         let CellKind::Custom { name, settings } = cell else {
             let mut around = cell.clone();
@@ -245,7 +246,8 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Builds the custom layer registered as `name` from the `dims` and `settings` of its layer specification, for its
-    /// place at `path`. Refuses a layer whose dims, name or settings then differ.
+    /// place at `path`. [`Error::Registered`] if none is, it cannot be built, or its dims, name or settings then
+    /// differ.
     pub(super) fn layer_of(
         &self,
         path: &str,
@@ -307,8 +309,8 @@ impl Wanted<'_> {
         build(argument, self.settings).map_err(|reason| self.failed(reason))
     }
 
-    /// Refuses a part that was built with another property than it was saved with. `what` names the property, such as
-    /// `settings`; its text is `expected` in the layer specification, and `found` in the part.
+    /// Returns [`Error::Registered`] if a part was built with another property than it was saved with. `what` names the
+    /// property, such as `settings`; its text is `expected` in the layer specification, and `found` in the part.
     fn same(&self, what: &'static str, expected: &str, found: &str) -> Result<(), Error> {
         if expected == found {
             return Ok(());

@@ -5,7 +5,7 @@ use chainrule::{
     cell_laws,
     layer::{
         ActivationLayer, BatchNorm, BranchScale, Dropout, GatedLinear, GroupNorm, LastStep, LayerNorm, Linear,
-        MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
+        LogSoftmax, MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
     },
     layer_laws,
     recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
@@ -42,6 +42,8 @@ layer_laws!(gated_linear, GatedLinear::new(3, 2, Swish::default()));
 layer_laws!(gated_linear_without_bias, GatedLinear::new(2, 5, Sigmoid).without_bias());
 layer_laws!(softmax, Softmax::new(4));
 layer_laws!(softmax_of_one, Softmax::new(1));
+layer_laws!(log_softmax, LogSoftmax::new(4));
+layer_laws!(log_softmax_of_one, LogSoftmax::new(1));
 layer_laws!(last_step, LastStep::new(3));
 layer_laws!(mean_over_steps, MeanOverSteps::new(3));
 layer_laws!(residual, Residual::new(Linear::new(3, 3)).unwrap());

@@ -7,8 +7,8 @@ use chainrule::{
     initializer::Constant,
     layer::{
         ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dropout, Embedding, Forward, GatedLinear,
-        GroupNorm, LastStep, LayerNorm, Linear, MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm, Sequential,
-        Softmax, initialize,
+        GroupNorm, LastStep, LayerNorm, Linear, LogSoftmax, MeanOverSteps, Merge, PRelu, Parallel, Residual, RmsNorm,
+        Sequential, Softmax, initialize,
     },
     random::generator,
     recurrent::{
@@ -47,6 +47,7 @@ fn layers(width: usize) -> Vec<(&'static str, Whole)> {
         ("MeanOverSteps", Box::new(MeanOverSteps::new(width))),
         ("GatedLinear", Box::new(GatedLinear::new(width, 4, Sigmoid))),
         ("Softmax", Box::new(Softmax::new(width))),
+        ("LogSoftmax", Box::new(LogSoftmax::new(width))),
         ("Recurrent", Box::new(Recurrent::new(width, 4, Elman::new(Tanh)))),
         ("Recurrent", Box::new(Recurrent::new(width, 4, Gru::new()))),
         ("Recurrent", Box::new(recurrent())),
@@ -252,9 +253,10 @@ fn shape_that_is_none_of_a_pass_is_named_with_the_layer() {
     }
     // A width of 0, which no network takes.
     let shape = BatchShape::batch(2);
-    let flat: [(&str, Whole); 5] = [
+    let flat: [(&str, Whole); 6] = [
         ("Linear", Box::new(Linear::new(0, 2))),
         ("Softmax", Box::new(Softmax::new(0))),
+        ("LogSoftmax", Box::new(LogSoftmax::new(0))),
         ("LayerNorm", Box::new(LayerNorm::new(0))),
         ("PRelu", Box::new(PRelu::new(0))),
         ("Recurrent", Box::new(Recurrent::new(2, 0, Lstm::new()))),

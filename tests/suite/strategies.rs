@@ -169,6 +169,7 @@ fn networks_drawn_leave_no_layer_out() {
         "GroupNorm",
         "Dropout",
         "Softmax",
+        "LogSoftmax",
         "GatedLinear",
         "Residual",
         "Sequential",

@@ -4,7 +4,10 @@ use super::reference::{cases, error, name, rounded, shape, values, widened};
 use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
-    layer::{ActivationLayer, BatchNorm, GatedLinear, LayerNorm, Linear, Mode, PRelu, RmsNorm, Sequential, Softmax},
+    layer::{
+        ActivationLayer, BatchNorm, GatedLinear, LayerNorm, Linear, LogSoftmax, Mode, PRelu, RmsNorm, Sequential,
+        Softmax,
+    },
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Link,
     to_f64,
@@ -119,6 +122,32 @@ fn softmax_layer_agrees_with_pytorch() {
     workspace.backward(&[]).unwrap();
     let norm = workspace.input_gradient().iter().map(|dx| dx * dx).sum::<f64>().sqrt();
     assert!((norm - Layer::<f64>::gain_bound(&Softmax::new(2), &[], shape).unwrap()).abs() <= 1e-15);
+}
+
+#[test]
+fn log_softmax_layer_agrees_with_pytorch() {
+    let all = cases("activations");
+    let case = all.iter().find(|case| name(case) == "log_softmax").unwrap();
+    let layer = LogSoftmax::new(shape(&case["x"])[1]);
+    both(
+        "log_softmax",
+        check::<f64>(layer, case, &case["x"], &[], &[]),
+        check::<f32>(layer, case, &case["x"], &[], &[]),
+        4.0,
+    );
+    // Nearly certain: 1 − p₀ is 2⁻⁶⁰, below the distance of two numbers near 1. The bound √2 is nearly attained.
+    let (shape, far) = (BatchShape::batch(1), 60.0 * 2f64.ln());
+    let mut workspace = Workspace::new(LogSoftmax::new(2), shape).unwrap();
+    workspace.compute_input_gradient(true);
+    for (dy, expected) in [([1.0, 0.0], [1.0, -1.0].map(|x: f64| x * 2f64.powi(-60))), ([0.0, 1.0], [-1.0, 1.0])] {
+        let output = workspace.forward(&[], &[far, 0.0], shape).unwrap();
+        output.dy.copy_from_slice(&dy);
+        workspace.backward(&[]).unwrap();
+        let dx = workspace.input_gradient();
+        assert!(dx.iter().zip(expected).all(|(dx, e)| (dx / e - 1.0).abs() <= 1e-14), "{dx:?}, {expected:?}");
+    }
+    let bound = Layer::<f64>::gain_bound(&LogSoftmax::new(2), &[], shape).unwrap();
+    assert!((bound - 2f64.sqrt()).abs() <= 1e-15);
 }
 
 #[test]

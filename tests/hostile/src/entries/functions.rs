@@ -15,6 +15,7 @@ use chainrule::{
     math,
     metrics::{
         Average, ConfusionMatrix, accuracy, label_accuracy, mae, predicted_classes, r2, rmse, roc_auc, subset_accuracy,
+        unmasked,
     },
     scalar, to_f64,
 };
@@ -297,6 +298,14 @@ pub fn entries() -> Vec<Entry> {
             let classes: Vec<usize> = (0..c.length(2)).map(|_| if c.once_in(3) { c.size() } else { c.few() }).collect();
             let share = accuracy(width, &y, &classes)?;
             ensure((0.0..=1.0).contains(&share), || format!("accuracy {share}"))
+        }),
+        entry(2, &["metrics::unmasked"], &[], |c| {
+            let width = c.width();
+            let y = c.slice::<f32>(width.saturating_mul(2));
+            let weights: Vec<f64> = (0..c.length(2)).map(|_| if c.once_in(3) { c.real() } else { 0.0 }).collect();
+            let kept = unmasked(width, &y, &weights)?;
+            let counted = weights.iter().filter(|weight| **weight != 0.0).count();
+            ensure(kept.len() == counted * width, || format!("{kept:?} of width {width}"))
         }),
         entry(2, &["metrics::predicted_classes"], &[], |c| {
             let width = c.width();

@@ -11,8 +11,8 @@ use chainrule::{
     activation::{Relu, Sigmoid, Tanh},
     layer::{
         ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dims, Dropout, DualLayer, Embedding, Forward,
-        GatedLinear, GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps, Merge, Mode, PRelu, Parallel,
-        PartSizes, Residual, RmsNorm, RowMap, Sequential, Softmax, Structure, initialize,
+        GatedLinear, GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, LogSoftmax, MeanOverSteps, Merge, Mode, PRelu,
+        Parallel, PartSizes, Residual, RmsNorm, RowMap, Sequential, Softmax, Structure, initialize,
     },
     network::summary,
     recurrent::{
@@ -461,6 +461,18 @@ pub fn entries() -> Vec<Entry> {
                 return drive::<f64>(c, Box::new(Sequential::<f64>::input(width).softmax().build()?), None);
             }
             drive::<f64>(c, Box::new(Softmax::new(size)), None)
+        }),
+        entry(3, &["layer::LogSoftmax::new", "layer::LogSoftmax: Layer", "layer::LogSoftmax: Deserialize"], &[], |c| {
+            let (width, size) = (c.width(), c.size());
+            let text = format!("{{\"LogSoftmax\":{{\"width\":{size}}}}}");
+            if c.flag() {
+                let read = serde_json::from_str::<LayerSpec>(&text).map_err(|_| Fault::Refused("JSON".into()))?;
+                return drive::<f32>(c, read.build()?, None);
+            }
+            if c.flag() {
+                return drive::<f64>(c, Box::new(Sequential::<f64>::input(width).log_softmax().build()?), None);
+            }
+            drive::<f64>(c, Box::new(LogSoftmax::new(size)), None)
         }),
         entry(24, &["layer::LayerSpec {}", "recurrent::CellKind {}"], &[], |c| {
             let input = c.width();
