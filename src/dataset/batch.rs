@@ -267,6 +267,22 @@ impl<T: Scalar> Batch<T> {
         self.chosen_rows().each_target(per_step, copy);
     }
 
+    /// Replaces `order` by two indices for each output row of a weight other than 0: among the output rows of all
+    /// samples of the data set, then among those of the batch. The pairs are sorted. Outputs have one row per step if
+    /// `per_step`, otherwise one per sample.
+    pub(crate) fn counted_rows(&self, per_step: bool, order: &mut Vec<(usize, usize)>) {
+        let mut rows = 0..;
+        let weights = self.row_weights();
+        order.clear();
+        self.chosen_rows().each_target(per_step, |place| {
+            let row = rows.next().unwrap_or_default();
+            if weights.is_none_or(|weights| !weights[row].is_zero()) {
+                order.push((place, row));
+            }
+        });
+        order.sort_unstable();
+    }
+
     /// Translates an error about a row or a sample of the batch into one about a sample of `data`. Targets have one row
     /// per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
     pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
@@ -274,7 +290,14 @@ impl<T: Scalar> Batch<T> {
             *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
             *step = step.map(|step| step + self.window.start);
         }
-        let Error::ClassOutOfRange { row, .. } = error else { return error };
+        let Error::ClassOutOfRange { row, label, classes } = error else { return error };
+        let (sample, step) = self.target_place(data, per_step, row);
+        DataRule::LabelOutOfRange { sample, step, label, classes }.into()
+    }
+
+    /// Returns the sample of `data`, and its step, of the target row with index `row` in the batch. The step is `None`
+    /// where targets have one row per sample. They have one per step if `per_step`.
+    pub(crate) fn target_place(&self, data: &dyn Source<T>, per_step: bool, row: usize) -> (usize, Option<usize>) {
         let mut found = self.samples.get(row).copied();
         if per_step {
             let mut rows = 0..=row;
@@ -284,7 +307,10 @@ impl<T: Scalar> Batch<T> {
                 }
             });
         }
-        data.layout().name_sample(found.unwrap_or(row), per_step, error)
+        let layout = data.layout();
+        let count = if per_step { layout.rows } else { layout.samples };
+        let (sample, step, _) = layout.place(count, found.unwrap_or(row));
+        (sample, step)
     }
 
     /// Returns the number of input values of the chosen samples within the window; an error if a `usize` cannot count

@@ -74,8 +74,8 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     /// Creates a data set from the samples of `inputs` with their `targets`.
     ///
     /// # Errors
-    /// [`DataRule::FileFormat`] for inputs or targets of more than three dimensions; [`Error::Length`] unless there is
-    /// one target per sample or one per step. [`Error::TooLarge`] if a `usize` cannot count the values.
+    /// [`DataRule::FileFormat`] for inputs or target values of more than three dimensions; [`Error::Length`] unless
+    /// there is one target per sample or one per step. [`Error::TooLarge`] if a `usize` cannot count the values.
     pub fn new(inputs: FileTensor<T>, targets: FileTargets<T>) -> Result<Self, Error> {
         let (samples, steps, width) = match *inputs.shape() {
             [samples] => (samples, 1, 1),

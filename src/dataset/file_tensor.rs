@@ -118,7 +118,7 @@ impl<V: FileNumber> FileTensor<V> {
     /// [`Error::File`] for a file that cannot be read, or is not a regular file. [`DataRule::FileFormat`] for a file
     /// that is not in numpy's format, or whose array is in Fortran order; [`DataRule::FileType`] for numbers of another
     /// type. [`DataRule::FileEnds`], with the first missing sample, for a truncated file. [`Error::EmptyBatch`] for an
-    /// array without samples.
+    /// array without samples, [`Error::Empty`] for samples without values.
     pub fn npy(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (name, mut file) = open(path.as_ref())?;
         let ([descr, shape], start) = npy_header(&mut file).map_err(|fault| fault.of(&name))?;

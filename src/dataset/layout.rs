@@ -1,7 +1,6 @@
 //! The sizes of a data set.
 
 use super::targets::Kind;
-use crate::error::{DataRule, Error};
 
 /// The sizes of a data set: samples, steps, and the numbers of targets and row weights.
 #[derive(Clone, Copy, Debug)]
@@ -85,14 +84,5 @@ impl Layout<'_> {
                 (sample, Some(step), column)
             }
         }
-    }
-
-    /// Converts an [`Error::ClassOutOfRange`] about row `row` of the targets of the data to an error that names sample
-    /// and step. The targets have one row per step if `per_step`, otherwise one per sample. Returns other errors
-    /// unchanged.
-    pub(super) fn name_sample(&self, row: usize, per_step: bool, error: Error) -> Error {
-        let Error::ClassOutOfRange { label, classes, .. } = error else { return error };
-        let (sample, step, _) = self.place(if per_step { self.rows } else { self.samples }, row);
-        DataRule::LabelOutOfRange { sample, step, label, classes }.into()
     }
 }

@@ -167,7 +167,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             return Err(Error::Empty { what: "a sample" });
         }
         let rows = sum("the steps of all samples", lengths.iter().copied())?;
-        require_length("inputs", product("the inputs (steps of all samples × width)", &[rows, width])?, inputs.len())?;
+        let expected = product("the inputs (steps of all samples × width)", &[rows, width])?;
+        require_length("inputs of all samples", expected, inputs.len())?;
         let (steps, samples) = (lengths.iter().copied().max().unwrap_or(0), lengths.len());
         let mut starts = reserve("the first rows of the samples", samples)?;
         starts.extend(lengths.iter().scan(0, |next, &length| Some(core::mem::replace(next, *next + length))));

@@ -87,11 +87,11 @@ pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
     let mut lengths = reserve("the lengths of a mask", mask.len() / steps)?;
     for (sample, mask) in mask.chunks(steps).enumerate() {
         let length = mask.iter().take_while(|&&real| real).count();
-        if length == 0 {
-            return Err(Error::NoSteps { sample });
-        }
         if let Some(after) = mask[length..].iter().position(|&real| real) {
             return Err(DataRule::MaskHole { sample, step: length + after }.into());
+        }
+        if length == 0 {
+            return Err(Error::NoSteps { sample });
         }
         lengths.push(length);
     }

@@ -42,7 +42,8 @@ impl<T: Scalar> Dataset<'_, T> {
             Some(_) => Dataset::unequal(self.width, Cow::Owned(lengths), inputs, targets)?,
         };
         part.row_weights = weights.transpose()?;
-        part.per_sample = self.per_sample;
+        // The number of targets of a part may fit its steps by chance.
+        part.per_sample = self.per_sample || (!per_step && part.layout().targets_per_step());
         Ok(part)
     }
 

@@ -1,11 +1,9 @@
 //! Standardization: scales columns to mean 0 and variance 1, and back.
 
 use super::{Dataset, refuse_non_finite};
-#[cfg(doc)]
-use crate::error::DataRule;
 use crate::{
-    error::{Error, require, require_length, require_multiple},
-    loss::Target,
+    error::{DataRule, Error, require, require_length, require_multiple},
+    loss::{Sum, Target},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{borrow::Cow, vec, vec::Vec};
@@ -45,47 +43,74 @@ impl Standardize {
     /// variance divides by their number n, not n − 1.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] if a sum of squares overflows.
+    /// [`Error::NonFinite`] for a mean or deviation that `f64` cannot hold.
     pub fn fit<T: Scalar>(data: &Dataset<'_, T>) -> Result<Self, Error> {
         Self::of(data.width(), data.inputs())
     }
 
     /// Computes the means and standard deviations of the target columns of `data`, over all target rows, each of
-    /// `width` values.
+    /// `width` values, with the row weights as weights. A row of weight 0 is not read.
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
-    /// values of a sample or, for targets per step, of a step; those of [`of`](Self::of).
+    /// values of a sample or, for targets per step, of a step; [`Error::Parameter`] if all row weights are 0; those of
+    /// [`of`](Self::of).
     pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
         let values = values_of(data)?;
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         check_target_width(width, data, values.len())?;
-        Self::of(width, values)
+        let weights = data.row_weights.as_deref();
+        let (layout, rows) = (data.layout(), values.len() / width);
+        // A weight per sample counts for each step of the sample.
+        let index = |row| if weights.is_some_and(|all| all.len() == rows) { row } else { layout.place(rows, row).0 };
+        Self::weighted(width, values, |row| weights.map_or(1.0, |weights| to_f64(weights[index(row)])))
     }
 
     /// Computes the mean and the standard deviation of each column of `rows`, which have `width` values each. The
     /// variance divides by the number n of rows, not n − 1.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] where `rows`
-    /// do not fill whole rows. [`DataRule::RowValue`] for a value that is NaN or infinite;
-    /// [`Error::NonFinite`] for a deviation that `f64` cannot hold.
+    /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] where
+    /// `rows` do not fill whole rows. [`DataRule::RowValue`] for a value that is NaN or infinite; [`Error::NonFinite`]
+    /// for a mean or deviation that `f64` cannot hold.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         require_multiple("the rows", rows.len(), "width", width)?;
         refuse_non_finite(width, rows)?;
-        let count = (rows.len() / width) as f64;
+        Self::weighted(width, rows, |_| 1.0)
+    }
+
+    /// Returns the weighted means and standard deviations of the columns of `rows`, which have `width` values each. The
+    /// row with index i has the weight `weight(i)`; one of weight 0 is not read. The variance divides by the sum of the
+    /// weights, which must be above 0.
+    fn weighted<T: Scalar>(width: usize, rows: &[T], weight: impl Fn(usize) -> f64) -> Result<Self, Error> {
+        let counted = || {
+            let rows = rows.chunks(width).enumerate();
+            rows.map(|(i, row)| (weight(i), row)).filter(|&(weight, _)| weight > 0.0)
+        };
+        let mut total = Sum::new();
+        counted().for_each(|(weight, _)| total.add(weight));
+        let total = total.total();
+        require(total > 0.0, "the sum of the row weights", "above 0", total)?;
         let mut columns = vec![[0.0; 2]; width];
-        for row in rows.chunks(width) {
-            columns.iter_mut().zip(row).for_each(|([mean, _], &x)| *mean += to_f64(x) / count);
+        for (column, of) in columns.iter_mut().enumerate() {
+            let values = || counted().map(|(weight, row)| (weight / total, to_f64(row[column])));
+            // Distances to the first value, as shares of the largest, neither cancel nor underflow.
+            let first = values().next().map_or(0.0, |(_, x)| x);
+            let scale = values().fold(0.0, |most: f64, (_, x)| most.max((x - first).abs()));
+            if scale == 0.0 {
+                *of = [first, 0.0];
+                continue;
+            }
+            let (mut mean, mut square) = (Sum::new(), Sum::new());
+            values().for_each(|(weight, x)| mean.add(weight * ((x - first) / scale)));
+            let mean = mean.total();
+            values().for_each(|(weight, x)| {
+                let apart = (x - first) / scale - mean;
+                square.add(weight * apart * apart);
+            });
+            *of = [first + scale * mean, scale * libm::sqrt(square.total())];
         }
-        for row in rows.chunks(width) {
-            columns
-                .iter_mut()
-                .zip(row)
-                .for_each(|([mean, square], &x)| *square += (to_f64(x) - *mean) * (to_f64(x) - *mean) / count);
-        }
-        columns.iter_mut().for_each(|[_, square]| *square = libm::sqrt(*square));
         Self::from_columns(columns)
     }
 
@@ -124,7 +149,8 @@ impl Standardize {
     /// (deviation at most 1e-12 of its |mean|) becomes 0.
     ///
     /// # Errors
-    /// [`Error::Length`] where `rows` do not fill whole rows of [`width`](Self::width) values.
+    /// [`DataRule::NotMultiple`] where `rows` do not fill whole rows of [`width`](Self::width) values;
+    /// [`DataRule::ScaledValue`] for a result that overflows the number format.
     pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         self.each(rows, |x, mean, deviation| {
             let apart = x - mean;
@@ -140,26 +166,35 @@ impl Standardize {
         self.each(rows, |x, mean, deviation| mean + if varies(mean, deviation) { x * deviation } else { 0.0 })
     }
 
+    /// Replaces each value x of `rows` by `change(x, mean, deviation)`, with the numbers of its column. An overflow is
+    /// an error, returned once all are replaced.
     fn each<T: Scalar>(&self, rows: &mut [T], change: impl Fn(f64, f64, f64) -> f64) -> Result<(), Error> {
-        require_length("rows", rows.len().div_ceil(self.columns.len().max(1)) * self.columns.len(), rows.len())?;
-        for row in rows.chunks_mut(self.columns.len().max(1)) {
-            for (x, &[mean, deviation]) in row.iter_mut().zip(&self.columns) {
-                *x = scalar(change(to_f64(*x), mean, deviation));
+        let (width, mut overflow) = (self.columns.len().max(1), None);
+        if !rows.len().is_multiple_of(width) {
+            return require_multiple("the rows", rows.len(), "width", width);
+        }
+        for (row, values) in rows.chunks_mut(width).enumerate() {
+            for (column, (x, &[mean, deviation])) in values.iter_mut().zip(&self.columns).enumerate() {
+                let found = change(to_f64(*x), mean, deviation);
+                let scaled = scalar::<T>(found);
+                if x.is_finite() && !scaled.is_finite() && overflow.is_none() {
+                    overflow = Some(DataRule::ScaledValue { row, column, found });
+                }
+                *x = scaled;
             }
         }
-        Ok(())
+        overflow.map_or(Ok(()), |rule| Err(rule.into()))
     }
 
     /// Returns `data` with standardized inputs, which are copied.
     ///
     /// # Errors
-    /// [`Error::Length`] for data of another width; [`Error::DataValue`] for a value that overflows the number
+    /// [`Error::Length`] for data of another width; [`DataRule::ScaledValue`] for a value that overflows the number
     /// format.
     pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         require_length("columns", self.width(), data.width())?;
         let mut scaled = data.clone();
         self.apply(scaled.inputs.to_mut())?;
-        scaled.check_finite("a scaled input", &scaled.inputs)?;
         Ok(scaled)
     }
 
@@ -167,13 +202,12 @@ impl Standardize {
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] for rows of another width;
-    /// [`Error::DataValue`] for a value that overflows the number format.
+    /// [`DataRule::ScaledValue`] for a value that overflows the number format.
     pub fn targets<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         let mut values = values_of(data)?.to_vec();
         check_target_width(self.width(), data, values.len())?;
         self.apply(&mut values)?;
         let mut scaled = data.clone();
-        scaled.check_finite("a scaled target", &values)?;
         scaled.targets = super::targets::Targets::Values(Cow::Owned(values));
         Ok(scaled)
     }

@@ -159,6 +159,33 @@ pub enum DataRule {
         /// The value that is not finite.
         found: f64,
     },
+    /// A value that overflows the number format when [`Standardize`](crate::dataset::Standardize) scales it, or scales
+    /// it back.
+    #[error(
+        "the value of row {row}, column {column} is {found} once scaled, above the range of the number format; choose \
+         a wider format"
+    )]
+    ScaledValue {
+        /// The index of the row among those that are scaled, of all samples one after the other.
+        row: usize,
+        /// The column in the row.
+        column: usize,
+        /// The scaled value, before it is rounded to the number format.
+        found: f64,
+    },
+    /// A target that the loss refuses.
+    #[error(
+        "the target of sample {sample}{}: {reason}; correct it, or choose a loss for such targets",
+        step.map_or_else(String::new, |step| alloc::format!(", step {step}"))
+    )]
+    Target {
+        /// The index of the sample with the target.
+        sample: usize,
+        /// The time step of the target; `None` for one target per sample.
+        step: Option<usize>,
+        /// The error of the loss.
+        reason: Box<Error>,
+    },
     /// Validation data that does not fit the network or the loss, or cannot be read.
     #[error("in the validation data: {reason}")]
     Validation {

@@ -6,7 +6,7 @@ use alloc::{boxed::Box, string::String};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerRule {
-    /// A method that returns two values for the same arguments.
+    /// A method that returns two different values for the same arguments.
     #[error("`{method}` returns another value than before; it must return the same one every time")]
     Changed {
         /// The name of the method, such as `output_shape`.
@@ -64,7 +64,7 @@ pub enum LayerRule {
     /// An embedding whose indices are the output of another layer.
     #[error("an Embedding reads indices, which another layer computes here; it must receive the network's input")]
     ComputedIndices,
-    /// A layer inside a checkpointed layer that cannot run in segments of steps.
+    /// A layer that cannot run in segments of steps, as each layer inside a checkpointed one must.
     #[error(
         "it cannot run in segments of steps (a checkpointed layer holds recurrent layers that read from the start, \
          activations, dropout, and at the end a LastStep); put other layers before or after it"

@@ -24,7 +24,11 @@ pub(super) fn layer_name(layer: &str) -> Cow<'_, str> {
 /// Returns the end of a message about a slice of the wrong length: what to do. `what` is the name of the slice.
 pub(super) fn length_remedy(what: &str) -> &'static str {
     let has = |word: &str| what.contains(word);
-    if has("optimi") || has("block") || has("network") {
+    if has("one a row") {
+        "give one for each row"
+    } else if has("all samples") {
+        "give `width` values for each step of each sample"
+    } else if has("optimi") || has("block") || has("network") {
         "take it from the same network and chain of transforms"
     } else if has("parameters") {
         "give all parameters of this network, as many as `layer::initialize` returns"
@@ -45,6 +49,14 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
     } else {
         "give as many as expected"
     }
+}
+
+/// Returns the end of a message about parameters that are not finite after `step` updates: when, and what to do.
+pub(super) fn non_finite_remedy(step: u64) -> String {
+    if step == 0 {
+        return "before the first update; initialize the parameters, or load a file of finite ones".into();
+    }
+    format!("after update {step}; lower the learning rate, clip the gradient or begin the chain with SkipNonFinite")
 }
 
 /// Returns the end of a message about targets of a kind that the loss does not take: what to do. `expected` names the

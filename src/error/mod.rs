@@ -16,7 +16,7 @@ pub(crate) use require::{require, require_length, require_multiple};
 
 use crate::type_name::without_paths;
 use alloc::{boxed::Box, format, string::String, vec::Vec};
-use message::{Product, checkpoint_remedy, layer_name, length_remedy, nearest_names, target_remedy};
+use message::{Product, checkpoint_remedy, layer_name, length_remedy, nearest_names, non_finite_remedy, target_remedy};
 
 /// The reason for which an argument or a file is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -102,7 +102,7 @@ pub enum Error {
     /// Data that breaks a rule of data sets, or does not fit the network.
     #[error(transparent)]
     InvalidData(#[from] DataRule),
-    /// Ranks that cannot train together, or can no longer do so.
+    /// Ranks (trainers of one network) that cannot train together, or can no longer do so.
     #[error(transparent)]
     Ranks(#[from] RankRule),
     /// A hyper-parameter outside its range.
@@ -173,10 +173,7 @@ pub enum Error {
         data: &'static str,
     },
     /// A parameter that is NaN or infinite.
-    #[error(
-        "block {block} is not finite after update {step}; lower the learning rate, clip the gradient or begin the \
-         chain with SkipNonFinite"
-    )]
+    #[error("block {block} is not finite {}", non_finite_remedy(*step))]
     NonFiniteParameters {
         /// The name of the first block with a value that is not finite.
         block: String,

@@ -1,6 +1,6 @@
 use alloc::string::String;
 
-/// A rule of training on several ranks, with the rank that breaks it.
+/// A rule of training on several ranks (trainers that train one network together), with the rank that breaks it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RankRule {
@@ -58,7 +58,7 @@ pub enum RankRule {
         /// The error of that rank, as text.
         reason: String,
     },
-    /// A shard whose last pass has one row, for a layer that normalizes over the rows of a pass.
+    /// A shard (a part of a batch) whose last pass has one row, for a layer that normalizes over the rows of a pass.
     #[error(
         "layer {layer} normalizes over the rows of a shard: shard {shard} of {shards} has {samples} samples, and a \
          pass of one row; use fewer shards or a larger batch, or another norm"
@@ -86,8 +86,8 @@ pub enum RankRule {
         /// The number of the update, from 0.
         step: u64,
     },
-    /// A shard with a loss that is not finite, although no sample alone has such a loss: the layers couple the samples,
-    /// or the sum of their losses overflows.
+    /// A shard (a part of a batch) with a loss that is not finite, although no sample alone has such a loss: the layers
+    /// couple the samples, or the sum of their losses overflows.
     #[error(
         "the loss of shard {shard} on rank {rank} is not finite in update {step}, and no sample alone shows it; lower \
          the learning rate, or guard the chain with SkipNonFinite"

@@ -79,7 +79,7 @@ impl<F: RowLoss> DualLoss<F> {
 }
 
 impl<F: RowLoss> DualLoss<F> {
-    /// Implements [`Loss::evaluate`].
+    /// Implements [`Loss::evaluate`], whose arguments `rows` holds.
     fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.of_rows(rows));

@@ -137,7 +137,7 @@ pub trait Loss<T: Scalar>: Debug {
         false
     }
 
-    /// Returns the number of target values of a row, for output rows of `width` values.
+    /// Returns the number of target values of a row, for output rows of `width` values; the default is `width`.
     fn target_width(&self, width: usize) -> usize {
         width
     }

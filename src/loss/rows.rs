@@ -237,7 +237,7 @@ pub(super) struct Share<T> {
 }
 
 impl<T: Scalar> Share<T> {
-    /// Returns `weight · factor · x`.
+    /// Returns `weight · factor · x`, in narrow formats `weight · wide · x`, computed in `f64`.
     pub(super) fn of(&self, weight: T, x: T) -> T {
         if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
     }

@@ -43,7 +43,7 @@ pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>,
 /// `width`.
 pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
     let rows = rows_of(width, y.len())?;
-    require_length("classes", rows, classes.len())?;
+    require_length("classes (one a row)", rows, classes.len())?;
     let mut right = 0;
     for (row, (y, &class)) in y.chunks(width).zip(classes).enumerate() {
         if class >= width {
@@ -96,7 +96,7 @@ impl ConfusionMatrix {
         if classes == 0 || actual.is_empty() {
             return Err(Error::Empty { what: "a confusion matrix" });
         }
-        require_length("predicted classes", actual.len(), predicted.len())?;
+        require_length("predicted classes (one a row)", actual.len(), predicted.len())?;
         let cells = product("a confusion matrix (classes × classes)", &[classes, classes])?;
         let mut counts = filled("a confusion matrix", cells, 0)?;
         for (row, (&actual, &predicted)) in actual.iter().zip(predicted).enumerate() {

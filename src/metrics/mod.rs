@@ -8,7 +8,8 @@
 //! | values | [`rmse`], [`mae`], [`r2`] |
 //!
 //! Outputs and targets are rows in the same order, such as [`Trainer::predict`](crate::trainer::Trainer::predict) and
-//! [`Dataset::targets`](crate::dataset::Dataset::targets) give them.
+//! [`Dataset::targets`](crate::dataset::Dataset::targets) give them. They know no row weights: [`unmasked`] leaves out
+//! the rows of weight 0.
 //!
 //! ```
 //! use chainrule::metrics::{Average, ConfusionMatrix, predicted_classes};
@@ -32,7 +33,32 @@ pub use values::{mae, r2, rmse};
 use crate::{
     error::{Error, require_length, require_multiple},
     scalar::{Scalar, to_f64},
+    size::reserve,
 };
+use alloc::vec::Vec;
+
+/// Returns the rows of `values`, of `width` values each, whose weight is not 0, in their order. Take out masked rows of
+/// outputs and of targets alike before a metric:
+///
+/// ```
+/// use chainrule::metrics::{rmse, unmasked};
+/// let (y, targets, weights) = ([1.0, 2.0, 9.0], [1.0, 3.0, 0.0], [1.0, 1.0, 0.0]); // the last row is masked
+/// let error = rmse(1, &unmasked(1, &y, &weights)?, &unmasked(1, &targets, &weights)?)?;
+/// assert_eq!(error, 0.5_f64.sqrt());
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Empty`] for no values or a `width` of 0; [`DataRule::NotMultiple`](crate::error::DataRule::NotMultiple)
+/// where they do not fill whole rows; [`Error::Length`] unless there is one weight per row.
+pub fn unmasked<X: Copy, T: Scalar>(width: usize, values: &[X], row_weights: &[T]) -> Result<Vec<X>, Error> {
+    let rows = rows_of(width, values.len())?;
+    require_length("row weights", rows, row_weights.len())?;
+    let mut kept = reserve("the rows that count", values.len())?;
+    let counted = values.chunks(width).zip(row_weights).filter(|(_, weight)| !weight.is_zero());
+    counted.for_each(|(row, _)| kept.extend_from_slice(row));
+    Ok(kept)
+}
 
 /// Returns the number of rows of `width` values in an output of `values` values. [`Error::Empty`] for no rows or a
 /// `width` of 0; [`DataRule::NotMultiple`](crate::error::DataRule::NotMultiple) for an incomplete row.

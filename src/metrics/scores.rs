@@ -26,7 +26,7 @@ pub fn roc_auc<T: Scalar>(scores: &[T], positive: &[bool]) -> Result<f64, Error>
     if scores.is_empty() {
         return Err(Error::Empty { what: "the scores" });
     }
-    require_length("classes", scores.len(), positive.len())?;
+    require_length("classes (one a row)", scores.len(), positive.len())?;
     require_numbers("the scores", scores)?;
     let mut sorted = reserve("the order of the scores", scores.len())?;
     sorted.extend(scores.iter().map(|&score| to_f64(score) + 0.0).zip(positive.iter().copied()));

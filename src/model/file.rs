@@ -95,7 +95,8 @@ impl Precision {
         Some(())
     }
 
-    /// Decodes the number of this format in `bytes`, little-endian.
+    /// Decodes the number of this format in `bytes`, little-endian and of the length that [`dtype`](Self::dtype)
+    /// states.
     pub(super) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
@@ -175,8 +176,8 @@ impl<T: Scalar> Model<T> {
     /// specification of the network, the scales, the names and a checksum.
     ///
     /// # Errors
-    /// [`Error::CheckpointValue`] for a parameter that `precision` cannot hold; [`Error::CheckpointFormat`] for a
-    /// network whose layer specification cannot be written.
+    /// [`Error::CheckpointValue`] for a parameter or buffer that `precision` cannot hold; [`Error::CheckpointFormat`]
+    /// for a network whose layer specification cannot be written.
     pub fn to_bytes_as(&self, precision: Precision) -> Result<Vec<u8>, Error> {
         let (dtype, size) = precision.dtype();
         let mut bytes = reserve("the parameters of a file", self.parameters.len().saturating_mul(size))?;
@@ -223,8 +224,8 @@ impl<T: Scalar> Model<T> {
     /// [`Error::CheckpointVersion`] for another version of the file format. [`Error::CustomPart`], with its path, for a
     /// network with a custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
     /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], with its name, for a tensor that is
-    /// missing, has another shape than its block, or belongs to no block; [`Error::CheckpointValue`] for a parameter
-    /// that is not finite in `T`. The errors of [`LayerSpec::build`].
+    /// missing, has another shape than its block, or belongs to no block; [`Error::CheckpointValue`] for a parameter or
+    /// buffer that is not finite in `T`. The errors of [`LayerSpec::build`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;

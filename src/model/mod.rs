@@ -44,7 +44,7 @@ use crate::{
     dataset::{Dataset, Interface, Standardize, first_non_finite},
     error::{Error, require_length},
     kernel::aligned::Aligned,
-    layer::{Buffers, Layer, check_buffers},
+    layer::{Buffers, Layer, LayerSpec, check_buffers},
     loss::{Loss, softmax},
     metrics::predicted_classes,
     network::{Registry, summary},
@@ -197,8 +197,9 @@ impl<T: Scalar> Model<T> {
     /// [`LastStep`](crate::layer::LastStep), has one output row per sample.
     ///
     /// # Errors
-    /// [`DataRule::Width`] for data of another width than the network's input;
-    /// [`Error::TooLarge`] where memory cannot hold the outputs. The errors of [`predictor`](Self::predictor) and of
+    /// [`DataRule::Width`] for data of another width than the network's input; [`DataRule::ScaledValue`] for a
+    /// scaled input or output that overflows the number format; [`Error::TooLarge`] where memory cannot hold the
+    /// outputs. The errors of [`predictor`](Self::predictor) and of
     /// [`Workspace::infer`](crate::workspace::Workspace::infer).
     ///
     /// # Panics
@@ -220,8 +221,11 @@ impl<T: Scalar> Model<T> {
         predicted_classes(self.classified("predict_classes")?, &self.predict(data)?)
     }
 
-    /// Returns the probabilities of the classes for each output row, `softmax(y)`, for a network trained with
-    /// [`CrossEntropy`](crate::loss::CrossEntropy).
+    /// Returns the probabilities of the classes for each output row: `softmax(y)`, or y itself for a network that ends
+    /// in [`Softmax`](crate::layer::Softmax). It is for networks trained with
+    /// [`CrossEntropy`](crate::loss::CrossEntropy), or that end in [`LogSoftmax`](crate::layer::LogSoftmax). For labels
+    /// of their own, trained with [`BinaryCrossEntropy`](crate::loss::BinaryCrossEntropy), apply a sigmoid to
+    /// [`predict`](Self::predict) instead.
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output.
@@ -230,6 +234,9 @@ impl<T: Scalar> Model<T> {
     /// As [`predict`](Self::predict).
     pub fn probabilities(&self, data: &Dataset<'_, T>) -> Result<Vec<T>, Error> {
         let (width, y) = (self.classified("probabilities")?, self.predict(data)?);
+        if matches!(self.network.spec().last_layer().1, LayerSpec::Softmax(_)) {
+            return Ok(y);
+        }
         let mut probabilities = filled("the probabilities", y.len(), T::zero())?;
         softmax(width, &y, &mut probabilities)?;
         Ok(probabilities)

@@ -96,7 +96,7 @@ struct Entry {
 
 /// How the values of a PyTorch tensor are converted to the values of a parameter block.
 enum Kind {
-    /// The tensor has the values of the block.
+    /// The tensor has the values of the block, in the same order.
     Whole,
     /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layer has one bias, except for the last rows of a
     /// GRU, those of the candidate. These are a block of their own: `apart` is its range among the parameters of the

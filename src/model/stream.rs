@@ -1,6 +1,8 @@
 //! Prediction of a sequence step by step.
 
 use super::Model;
+#[cfg(doc)]
+use crate::error::DataRule;
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
@@ -11,7 +13,8 @@ use crate::{
     size::filled,
     workspace::Workspace,
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
+use core::ops::Range;
 
 /// Returns the error about a layer that cannot run step by step, for `reason`. `path` and `kind` name the layer; an
 /// empty path is the network.
@@ -23,9 +26,10 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 /// Runs a network on a sequence step by step. Each step returns the output for the sequence up to that step, and the
 /// state is kept for the next.
 ///
-/// The outputs have the same bits as one pass over the whole sequence. A network with one output a sequence, which ends
-/// in [`LastStep`](crate::layer::LastStep), returns that of the sequence up to the current step. If its last layer is
-/// [`MeanOverSteps`](crate::layer::MeanOverSteps), it returns the mean over the steps so far.
+/// The outputs have the same bits as one pass over the whole sequence. A network with one output a sequence, such as
+/// one with [`LastStep`](crate::layer::LastStep), returns that of the sequence up to the current step. A
+/// [`MeanOverSteps`](crate::layer::MeanOverSteps) that is not inside another layer gives the mean over the steps so far
+/// to the layers after it.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -43,30 +47,61 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 #[derive(Debug)]
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
-    workspace: Workspace<T, &'m dyn Layer<T>>,
-    /// The sums over all steps so far of the outputs, one for each column; `None` unless the last layer is a mean over
-    /// steps.
-    sums: Option<RunningSums<T>>,
+    /// The network, or its layers one by one if one of them is a mean over steps.
+    stages: Vec<Stage<'m, T>>,
     x: Vec<T>,
     y: Vec<T>,
 }
 
+/// A part of a stream that runs step by step: the whole network, or one of its layers.
+#[derive(Debug)]
+struct Stage<'m, T: Scalar> {
+    workspace: Workspace<T, &'m dyn Layer<T>>,
+    /// The range of the part's parameters among those of the network.
+    parameters: Range<usize>,
+    /// The sums of the layer's outputs over all steps so far, one for each column; `None` unless it is a mean over
+    /// steps.
+    sums: Option<RunningSums<T>>,
+}
+
+/// Whether the layers at the paths `a` and `b` are in different branches of the layer with parallel branches at the
+/// path `parallel`.
+fn in_other_branches(parallel: &str, a: &str, b: &str) -> bool {
+    let branch = |path: &str| {
+        let below = path.strip_prefix(parallel)?;
+        let below = if parallel.is_empty() { below } else { below.strip_prefix('.')? };
+        below.split('.').next().map(String::from)
+    };
+    matches!((branch(a), branch(b)), (Some(a), Some(b)) if a != b)
+}
+
 impl<'m, T: Scalar> Stream<'m, T> {
     pub(super) fn new(model: &'m Model<T>) -> Result<Self, Error> {
-        let (mut ended, mut custom, mut mean) = (false, false, false);
         let spec = model.network.spec();
+        let in_chain = |path: &str| matches!(spec, LayerSpec::Sequential { .. }) && !path.contains('.');
+        let (mut means, mut custom) = (Vec::new(), false);
+        // The paths of the layers with parallel branches, and of the layers that take the last step.
+        let (mut parallels, mut ends) = (Vec::<String>::new(), Vec::<String>::new());
         for (path, part) in spec.parts() {
+            let ended = ends.iter().any(|end| !parallels.iter().any(|at| in_other_branches(at, end, &path)));
             let reason = match part {
                 LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => "reads later steps",
-                LayerSpec::MeanOverSteps(_) if core::ptr::eq(part, spec.last_layer().1) => {
-                    mean = !ended; // after another such layer it is the mean of one step
+                // After a layer that takes the last step it is the mean of one step.
+                LayerSpec::MeanOverSteps(_) if ended => continue,
+                LayerSpec::MeanOverSteps(_) if in_chain(&path) => {
+                    means.push(path.clone());
+                    ends.push(path);
                     continue;
                 }
-                LayerSpec::MeanOverSteps(_) => "reads all steps at once and is not the last layer",
+                LayerSpec::MeanOverSteps(_) => "reads all steps at once inside another layer",
                 LayerSpec::Recurrent { .. } if ended => "keeps a state after the last step",
                 other => {
-                    ended |= matches!(other, LayerSpec::LastStep(_));
                     custom |= matches!(other, LayerSpec::Custom { .. });
+                    match other {
+                        LayerSpec::LastStep(_) => ends.push(path),
+                        LayerSpec::Parallel { .. } => parallels.push(path),
+                        _ => {}
+                    }
                     continue;
                 }
             };
@@ -79,11 +114,13 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let dims = model.network.dims();
         let mut stream = Stream {
             model,
-            workspace: model.workspace(BatchShape::batch(1))?,
-            sums: if mean { Some(RunningSums::new(dims.output)?) } else { None },
+            stages: stages(model, &means)?,
             x: filled("the input of a step", dims.input, T::zero())?,
-            y: filled("the output of a step", dims.output, T::zero())?,
+            y: Vec::new(),
         };
+        let widest = stream.stages.iter().map(|stage| stage.workspace.dims().output);
+        let widest = widest.chain([dims.input]).max().unwrap_or(0);
+        stream.y = filled("the output of a step", widest, T::zero())?;
         // It is not known which steps a custom layer reads, so a trial decides.
         if custom && !stream.agrees()? {
             let (path, kind) = match find(&*model.network, "", &model.parameters, &disagrees)? {
@@ -116,16 +153,23 @@ impl<'m, T: Scalar> Stream<'m, T> {
     /// Runs the network on the step `self.x`, writes its output for the sequence up to this step to `self.y`, and
     /// carries the state to the next step.
     fn advance(&mut self) -> Result<(), Error> {
-        let y = self.workspace.infer(&self.model.parameters, &self.x, BatchShape::batch(1))?;
-        match &mut self.sums {
-            Some(sums) => {
-                let steps = scalar::<T>(sums.add(y) as f64);
-                sums.total(&mut self.y);
-                self.y.iter_mut().for_each(|y| *y /= steps);
+        let (x, y) = (&self.x, &mut self.y);
+        y.clear();
+        y.extend_from_slice(x);
+        for Stage { workspace, parameters, sums } in &mut self.stages {
+            let w = &self.model.parameters[parameters.clone()];
+            let output = workspace.infer(w, y, BatchShape::batch(1))?;
+            y.resize(output.len(), T::zero());
+            match sums {
+                Some(sums) => {
+                    let steps = scalar::<T>(sums.add(output) as f64);
+                    sums.total(y);
+                    y.iter_mut().for_each(|y| *y /= steps);
+                }
+                None => y.copy_from_slice(output),
             }
-            None => self.y.copy_from_slice(y),
+            workspace.carry_state();
         }
-        self.workspace.carry_state();
         Ok(())
     }
 
@@ -134,8 +178,9 @@ impl<'m, T: Scalar> Stream<'m, T> {
     ///
     /// # Errors
     /// [`Error::Length`] unless `x` has one value for each input of the network; [`Error::NonFinite`] for a value that
-    /// is NaN or infinite. Neither changes the state. The errors of
-    /// [`Workspace::infer`](crate::workspace::Workspace::infer).
+    /// is NaN or infinite; [`DataRule::ScaledValue`] for one that overflows the number format after scaling. None of
+    /// them changes the state, except for an output that overflows when it is scaled back: its step is done. The errors
+    /// of [`Workspace::infer`](crate::workspace::Workspace::infer).
     ///
     /// # Panics
     /// As [`Model::predict`].
@@ -157,9 +202,32 @@ impl<'m, T: Scalar> Stream<'m, T> {
 
     /// Starts a new sequence: sets the state to zero.
     pub fn reset(&mut self) {
-        self.workspace.clear_state();
-        self.sums.iter_mut().for_each(RunningSums::clear);
+        for stage in &mut self.stages {
+            stage.workspace.clear_state();
+            stage.sums.iter_mut().for_each(RunningSums::clear);
+        }
     }
+}
+
+/// Returns the network of `model` as one stage; if it has means over steps, at the paths `means`, each of its layers as
+/// one.
+fn stages<'m, T: Scalar>(model: &'m Model<T>, means: &[String]) -> Result<Vec<Stage<'m, T>>, Error> {
+    if means.is_empty() {
+        let workspace = model.workspace(BatchShape::batch(1))?;
+        return Ok(vec![Stage { workspace, parameters: 0..model.parameters.len(), sums: None }]);
+    }
+    let (structure, mut first) = (model.network.structure(), 0);
+    let mut stages = Vec::new();
+    for (name, part, parameters) in structure.parts() {
+        let mut workspace = Workspace::for_inference(part, BatchShape::batch(1))?;
+        let buffers = first..first + workspace.buffers().len();
+        first = buffers.end;
+        workspace.set_buffers(&model.buffers[buffers])?;
+        let is_mean = means.iter().any(|mean| mean == name);
+        let sums = if is_mean { Some(RunningSums::new(part.dims().output)?) } else { None };
+        stages.push(Stage { workspace, parameters, sums });
+    }
+    Ok(stages)
 }
 
 /// The number of random steps for which outputs step by step are compared with those of one pass.

@@ -18,6 +18,11 @@ pub(super) fn of_validation(error: Error) -> Error {
     }
 }
 
+/// Whether the error of a loss is about the value of a target.
+fn is_about_a_target(error: &Error) -> bool {
+    matches!(error, Error::Parameter { what, .. } | Error::NonFinite { what, .. } if what.contains("target"))
+}
+
 impl<T: Scalar> Run<'_, T> {
     /// Refuses training or validation data that does not fit network or loss, before the first update. Of training data
     /// in files only the sizes are read: each rank reads its own part, and the pass that reads a target checks it.
@@ -70,12 +75,24 @@ impl<T: Scalar> Run<'_, T> {
                 }
                 total += weight;
                 let (y, dy) = (&zeros[..count * width], &mut dy[..count * width]);
-                self.loss.evaluate(width, y, target, weights, dy).map_err(|mut error| {
-                    if let Error::ClassOutOfRange { row, .. } = &mut error {
-                        *row += first;
+                let Err(mut error) = self.loss.evaluate(width, y, target, weights, dy) else { continue };
+                if let Error::ClassOutOfRange { row, .. } = &mut error {
+                    *row += first;
+                }
+                if !is_about_a_target(&error) {
+                    return Err(batch.in_data(data, per_step, error));
+                }
+                // The first row that counts and that the loss refuses alone.
+                for row in first..first + count {
+                    let (target, weights) = batch.part(row..row + 1);
+                    let counts = weights.is_none_or(|weights| !weights[0].is_zero());
+                    let alone = self.loss.evaluate(width, &zeros[..width], target, None, &mut dy[..width]);
+                    if let (true, Err(reason)) = (counts, alone) {
+                        let (sample, step) = batch.target_place(data, per_step, row);
+                        return Err(DataRule::Target { sample, step, reason: Box::new(reason) }.into());
                     }
-                    batch.in_data(data, per_step, error)
-                })?;
+                }
+                return Err(error);
             }
         }
         Ok(total)

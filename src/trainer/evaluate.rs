@@ -35,11 +35,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
     ///
-    /// `metric` receives the output width, the output and the targets of one batch at a time. The mean weights each
-    /// batch by its number of samples.
+    /// `metric` receives the output width, the output and the targets of one batch at a time: the rows of one sample
+    /// after the other, each in the order of its steps. Rows of weight 0 are left out, and so is a batch without other
+    /// rows. The mean weights each batch by its number of samples.
     ///
     /// # Errors
-    /// The errors of [`Batch::gather`] and [`Workspace::infer`] on `data`.
+    /// [`Error::NothingCounts`] where all rows of `data` have the weight 0. The errors of [`Batch::gather`] and
+    /// [`Workspace::infer`] on `data`.
     ///
     /// # Panics
     /// As [`Workspace::infer`].
@@ -48,13 +50,30 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         data: &dyn Source<T>,
         mut metric: impl FnMut(usize, &[T], Target<'_, T>) -> f64,
     ) -> Result<f64, Error> {
-        let width = self.workspace.dims().output;
-        let mut sum = 0.0;
+        let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
+        let (mut sum, mut samples) = (0.0, 0);
+        let (mut order, mut outputs, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         T::trainer_each_batch(&mut self.run(), data, &mut |_, batch, y| {
-            sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
+            batch.counted_rows(per_step, &mut order);
+            if order.is_empty() {
+                return Ok(());
+            }
+            sorted(&order, y, width, &mut outputs);
+            let target = match batch.target() {
+                Target::Classes(all) => {
+                    sorted(&order, all, 1, &mut classes);
+                    Target::Classes(&classes)
+                }
+                Target::Values(all) => {
+                    sorted(&order, all, all.len() / (y.len() / width), &mut values);
+                    Target::Values(&values)
+                }
+            };
+            sum += metric(width, &outputs, target) * batch.samples().len() as f64;
+            samples += batch.samples().len();
             Ok(())
         })?;
-        Ok(sum / data.layout().samples as f64)
+        if samples == 0 { Err(Error::NothingCounts { data: "evaluation" }) } else { Ok(sum / samples as f64) }
     }
 
     /// Returns the network's outputs for the samples of `data`, in their order, with dropout disabled.
@@ -98,6 +117,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         T::workspace_predict_into(&mut self.workspace, &mut self.windows, w, data, y)
     }
+}
+
+/// Writes to `to` the rows of `width` values of `all` whose indices are the second numbers of `order`, in this order.
+fn sorted<X: Copy>(order: &[(usize, usize)], all: &[X], width: usize, to: &mut Vec<X>) {
+    to.clear();
+    order.iter().for_each(|&(_, row)| to.extend_from_slice(&all[row * width..][..width]));
 }
 
 /// A callback for each batch of an evaluation. It receives the loss function, the batch with its targets, and the

@@ -118,8 +118,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Self::with_mode(network, capacity, Mode::Train)
     }
 
-    /// Creates a smaller workspace, only for [`infer`](Self::infer), over at most the samples and steps of `capacity`.
-    /// It has no memory for a backward pass.
+    /// Creates a workspace for [`infer`](Self::infer) alone, over at most the samples and steps of `capacity`. Without
+    /// memory for a backward pass, it is smaller than that of [`new`](Self::new).
     ///
     /// # Errors
     /// Those of [`new`](Self::new).

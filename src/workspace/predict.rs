@@ -11,7 +11,8 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The largest number of rows (samples times steps) of one pass, unless one sample has more or samples are coupled.
+/// The largest number of rows (samples times steps) of one pass, unless one sample has more, or outputs depend on other
+/// samples of the batch.
 const ROWS: usize = 1024;
 
 /// Whether a network's output has a row for each step of a sample.

@@ -14,7 +14,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.set_state(state)
     }
 
-    /// Returns the initial state of passes; empty if it is zero.
+    /// Returns the initial state of passes, in the layout of [`set_state`](Self::set_state); empty if it is zero.
     pub fn state(&self) -> &[T] {
         if self.memory.starts_from_state { &self.memory.state } else { &[] }
     }
@@ -54,8 +54,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
-    /// Returns the gradient of the loss with respect to the final state, to be written between forward and backward
-    /// pass; zeros after a forward pass. Empty for a workspace that only infers.
+    /// Returns the gradient of the loss with respect to the final state, zeros after a forward pass. Write it before
+    /// the backward pass. Empty for a workspace that only infers.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])

@@ -100,7 +100,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Runs [`infer`](Self::infer) on all of `x`, window by window if there are `windows` and `shape` has more steps
-    /// than one window. The outputs have the same bits as one pass.
+    /// than one window, from the initial state that was set. The outputs have the same bits as one pass.
     pub(crate) fn infer_in<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,

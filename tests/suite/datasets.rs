@@ -209,6 +209,82 @@ fn standardize_inverted_gives_the_values_back() {
     assert!(matches!(Standardize::from_columns(vec![[f64::NAN, 1.0]]), Err(Error::NonFinite { .. })));
 }
 
+/// However often a value occurs, its column is constant; values whose squares underflow are not.
+#[test]
+fn standardize_of_equal_values_is_zero_and_of_tiny_ones_is_not() {
+    for value in [1.0, 0.1, 22.5] {
+        let mut rows = vec![value; 100_000];
+        let scale = Standardize::of(1, &rows).unwrap();
+        assert_eq!(scale.columns(), [[value, 0.0]]);
+        scale.apply(&mut rows).unwrap();
+        assert!(rows.iter().all(|x| *x == 0.0));
+    }
+    let mut tiny = [1e-170, -1e-170];
+    Standardize::of(1, &tiny).unwrap().apply(&mut tiny).unwrap();
+    assert_eq!(tiny, [1.0, -1.0]);
+}
+
+#[test]
+fn standardize_of_masked_targets_reads_those_that_count() {
+    let (x, mut y) = (counting(6), vec![1.0, 3.0, -999.0, 5.0, 7.0, -999.0]);
+    let weights = [1.0, 1.0, 0.0, 2.0, 1.0, 0.0];
+    let masked = |y: &[f64]| {
+        let data = Dataset::sequences(1, 3, &x, Target::Values(y)).unwrap().row_weights(&weights).unwrap();
+        Standardize::fit_targets(1, &data).unwrap()
+    };
+    let expected = Standardize::of(1, &[1.0, 3.0, 5.0, 5.0, 7.0]).unwrap();
+    for (found, expected) in masked(&y).columns()[0].iter().zip(expected.columns()[0]) {
+        assert!((found - expected).abs() <= 1e-15 * expected, "{found} {expected}");
+    }
+    y[2] = 1e9;
+    assert_eq!(masked(&y), masked(&[1.0, 3.0, 0.0, 5.0, 7.0, 0.0]));
+    // A weight of a sample counts for each of its steps.
+    let data = Dataset::ragged(1, &[1, 2], &x[..3], Target::Values(&y[..3])).unwrap();
+    let scale = Standardize::fit_targets(1, &data.row_weights(&[1.0, 0.0]).unwrap()).unwrap();
+    assert_eq!(scale.columns(), [[1.0, 0.0]]);
+    let none = Dataset::rows(1, &x, Target::Values(&y)).unwrap().row_weights(&[0.0; 6]).unwrap();
+    assert!(matches!(Standardize::fit_targets(1, &none), Err(Error::Parameter { .. })));
+}
+
+#[test]
+fn scaled_value_beyond_the_format_is_an_error() {
+    let scale = Standardize::from_columns(vec![[2e5, 1.0], [0.0, 1e39]]).unwrap();
+    let refused = |error: Error, at: [usize; 2]| {
+        let DataRule::ScaledValue { row, column, .. } = (match &error {
+            Error::InvalidData(rule) => rule,
+            other => panic!("{other}"),
+        }) else {
+            panic!("{error}")
+        };
+        assert_eq!([*row, *column], at);
+    };
+    refused(scale.invert(&mut [0.0_f32, 0.0, 1.0, 1.0]).unwrap_err(), [1, 1]);
+    let deep = Standardize::from_columns(vec![[0.0, 1e-30]]).unwrap();
+    refused(deep.inputs(&Dataset::rows(1, &[0.0_f32, 1e10], None).unwrap()).unwrap_err(), [1, 0]);
+    let text = scale.apply(&mut [1.0; 7]).unwrap_err().to_string();
+    assert!(text.contains("7 values are not a multiple of width 2"), "{text}");
+}
+
+/// 3 targets a sample of 4 samples with 11 steps: samples of 1 and 2 steps have as many targets as two a step.
+#[test]
+fn part_of_data_with_targets_per_sample_keeps_them() {
+    let (lengths, x, y) = ([1, 2, 4, 4], counting(11), counting(12));
+    let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap();
+    for chosen in [vec![0, 1], vec![0], vec![1, 2], vec![0, 1, 2, 3]] {
+        let part = data.select(&chosen).unwrap();
+        let mut batch = Batch::new(&part, chosen.len());
+        batch.gather(&part, &[0], false).unwrap_or_else(|error| panic!("{chosen:?}: {error}"));
+        assert_eq!(batch.target(), Target::Values(&y[3 * chosen[0]..][..3]));
+    }
+}
+
+#[test]
+fn mask_with_padding_first_has_a_hole() {
+    let rule = DataRule::MaskHole { sample: 0, step: 1 };
+    assert_eq!(mask_lengths(3, &[false, true, true]), Err(rule.into()));
+    assert_eq!(mask_lengths(2, &[true, true, false, false]), Err(Error::NoSteps { sample: 1 }));
+}
+
 #[test]
 fn padded_sequences_equal_those_without_padding() {
     let lengths = [2, 4, 1];

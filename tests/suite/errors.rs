@@ -636,6 +636,7 @@ fn bad_data_is_refused_before_the_first_update() {
     assert!(matches!(kind, Error::TargetKind { .. }), "{kind:?}");
     let bce = BinaryCrossEntropy::new;
     let range = Error::Parameter { what: "a target of BinaryCrossEntropy", expected: "between 0 and 1", found: 2.0 };
+    let range = Error::from(DataRule::Target { sample: 6, step: None, reason: Box::new(range) });
     assert_eq!(reason(refused_at_start(bce(), &values(1.0), &values(2.0))), range);
     assert_eq!(refused_at_start(bce(), &values(2.0), &values(1.0)), range);
     // Data without targets.
@@ -658,6 +659,25 @@ fn labels_that_do_not_count_are_not_refused() {
     assert_eq!(trained(CrossEntropy::new(), &masked), Ok(()));
     assert_eq!(trained(CrossEntropy::new().ignore_class(9), &data), Ok(()));
     assert!(trained(CrossEntropy::new(), &data).is_err());
+}
+
+/// Also of sequences of unequal length, in the order of which a batch differs from the data.
+#[test]
+fn bad_target_of_a_sequence_is_named() {
+    let lengths = [2, 4, 1];
+    let (x, mut y) = ([0.5; 7], [1.0; 7]);
+    y[4] = -0.5;
+    let weights = [1.0, 1.0, 0.5, 0.0, 1.0, 1.0, 1.0];
+    y[3] = -7.0; // masked
+    let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
+    let network = || Sequential::<f64>::input(1).lstm(2).linear(1).build().unwrap();
+    for loss in [&PoissonNll::new() as &dyn Loss<f64>, &BinaryCrossEntropy::new()] {
+        let mut trainer = Trainer::new(network(), loss, Sgd::new(0.1), TrainConfig::default()).unwrap();
+        let error = trainer.fit(&data).unwrap_err();
+        let rule = matches!(&error, Error::InvalidData(DataRule::Target { sample: 1, step: Some(2), .. }));
+        assert!(rule, "{error}");
+        assert!(error.to_string().starts_with("the target of sample 1, step 2: "), "{error}");
+    }
 }
 
 /// In sequences of unequal length the error names sample and step, also beyond the rows that are checked at once.

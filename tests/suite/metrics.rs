@@ -4,6 +4,7 @@ use chainrule::{
     DataRule, Error,
     metrics::{
         Average, ConfusionMatrix, accuracy, label_accuracy, mae, predicted_classes, r2, rmse, roc_auc, subset_accuracy,
+        unmasked,
     },
 };
 use serde_json::Value;
@@ -27,6 +28,18 @@ fn sizes(value: &Value) -> Vec<usize> {
 fn assert_near(found: f64, expected: &Value) {
     let expected = expected.as_f64().unwrap();
     assert!((found - expected).abs() <= 1e-12 * expected.abs().max(f64::MIN_POSITIVE), "{found} for {expected}");
+}
+
+#[test]
+fn masked_rows_are_taken_out_of_outputs_and_classes_alike() {
+    let (y, classes, weights) = ([0.9, 0.1, 0.2, 0.8, 0.6, 0.4], [0, 255, 1], [1.0_f32, 0.0, 0.5]);
+    let (y, classes) = (unmasked(2, &y, &weights).unwrap(), unmasked(1, &classes, &weights).unwrap());
+    assert_eq!((&y[..], &classes[..]), (&[0.9, 0.1, 0.6, 0.4][..], &[0, 1][..]));
+    assert_eq!(accuracy(2, &y, &classes), Ok(0.5));
+    assert!(matches!(unmasked(2, &y, &weights), Err(Error::Length { .. })));
+    assert!(matches!(unmasked(3, &y, &weights), Err(Error::InvalidData(DataRule::NotMultiple { .. }))));
+    let text = accuracy(2, &y, &[0]).unwrap_err().to_string();
+    assert!(text.ends_with("classes (one a row): expected 2 values, found 1; give one for each row"), "{text}");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
-    Error, Layer, LayerRule,
+    DataRule, Error, Layer, LayerRule,
     dataset::{Dataset, Standardize},
-    layer::{Backward, Dims, Forward, LastStep, LayerSpec, Sequential, initialize},
+    layer::{Backward, Dims, Forward, LastStep, LayerSpec, Merge, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Target, softmax},
     metrics::predicted_classes,
     model::{Model, Precision, StateDict},
@@ -355,6 +355,49 @@ fn stream_of_a_mean_over_steps_has_the_bits_of_the_whole_pass() {
     }
 }
 
+/// Layers after a mean run on the mean so far; those of a branch are not after the end of another branch.
+#[test]
+fn stream_of_layers_after_a_mean_or_in_branches_has_the_bits_of_the_whole_pass() {
+    let pooled = Sequential::input(2).lstm(3).batch_norm().mean_over_steps().linear(4).tanh().dropout(0.5).linear(2);
+    let of_inputs = Sequential::input(2).mean_over_steps().linear(2).log_softmax();
+    let twice = Sequential::input(2).gru(3).mean_over_steps().linear(3).mean_over_steps().linear(1);
+    let branches = Sequential::input(2).linear(2).parallel(Merge::Concatenate, |all| {
+        all.branch(|branch| branch.lstm(4).last_step()).branch(|branch| branch.gru(4).linear(2).last_step())
+    });
+    for network in [pooled, of_inputs, twice, branches.linear(1)] {
+        let network = network.build().unwrap();
+        streamed(&Layer::<f64>::spec(&network), 40, 5).unwrap();
+        model(network).stream().unwrap();
+    }
+    let after = Sequential::input(1).parallel(Merge::Sum, |all| all.branch(|branch| branch.last_step())).lstm(3);
+    let text = model(after.build().unwrap()).stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer 1: ") && text.contains("keeps a state after the last step"), "{text}");
+}
+
+#[test]
+fn stream_refuses_an_input_that_overflows_after_scaling() {
+    let scale = Standardize::from_columns(vec![[0.0, 1e-30]]).unwrap();
+    let network = Sequential::<f32>::input(1).lstm(2).build().unwrap();
+    let w = initialize(&network, 1).unwrap();
+    let model = Model::new(network, w).unwrap().scale_inputs(scale).unwrap();
+    let mut stream = model.stream().unwrap();
+    assert!(matches!(stream.step(&[1e10]), Err(Error::InvalidData(DataRule::ScaledValue { row: 0, column: 0, .. }))));
+    let fresh = model.stream().unwrap().step(&[1e-31]).unwrap().to_vec();
+    assert_eq!(stream.step(&[1e-31]).unwrap(), fresh);
+}
+
+#[test]
+fn probabilities_of_a_network_that_ends_in_softmax_are_its_outputs() {
+    let probabilities = |network: Sequential<f64>| {
+        let model = Model::new(network, vec![0.5, -1.0, 0.0, 0.25]).unwrap();
+        model.probabilities(&Dataset::rows(1, &[2.0], None).unwrap()).unwrap()
+    };
+    let logits = probabilities(Sequential::input(1).linear(2).build().unwrap());
+    assert_eq!(probabilities(Sequential::input(1).linear(2).softmax().build().unwrap()), logits);
+    let logs = probabilities(Sequential::input(1).linear(2).log_softmax().build().unwrap());
+    assert!(logs.iter().zip(&logits).all(|(a, b)| (a - b).abs() < 1e-15), "{logs:?} {logits:?}");
+}
+
 /// The file that `tests/no_std` predicts with is that of this model.
 #[test]
 fn model_of_the_program_without_std_is_the_one_stated() {
@@ -378,9 +421,9 @@ fn stream_names_the_layer_that_cannot() {
     let both = model(Sequential::input(1).linear(2).bidirectional(3, Lstm::new()).linear(1).build().unwrap());
     let text = both.stream().unwrap_err().to_string();
     assert!(text.starts_with("layer 1: ") && text.contains("reads later steps"), "{text}");
-    let mean = model(Sequential::input(1).lstm(3).mean_over_steps().linear(2).build().unwrap());
-    let text = mean.stream().unwrap_err().to_string();
-    assert!(text.starts_with("layer 1: MeanOverSteps reads all steps"), "{text}");
+    let mean = Sequential::input(1).lstm(3).parallel(Merge::Concatenate, |all| all.branch(|b| b.mean_over_steps()));
+    let text = model(mean.build().unwrap()).stream().unwrap_err().to_string();
+    assert!(text.starts_with("layer 1.0.0: MeanOverSteps reads all steps"), "{text}");
     let last = model(Sequential::input(1).lstm(3).layer(LastStep::new(3)).build().unwrap());
     let mut stream = last.stream().unwrap();
     assert!(matches!(stream.step(&[1.0, 2.0]), Err(Error::Length { .. })));

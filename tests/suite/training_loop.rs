@@ -623,6 +623,43 @@ fn monitor_of_accumulated_updates_sees_each_gradient_once() {
     assert_eq!(statistics.run().skipped_in_a_row(), 0, "no part is a skipped update");
 }
 
+/// A metric receives the rows that count in the order of the data, whatever the order of a batch.
+#[test]
+fn metric_receives_the_rows_of_one_sample_after_the_other() {
+    let lengths = [1, 3, 2, 4];
+    let (x, y) = (values(1, 10), values(2, 20));
+    let mut weights = [1.0; 10];
+    weights[2] = 0.0;
+    weights[6..].fill(0.0);
+    let data = Dataset::ragged(1, &lengths, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
+    let network = Sequential::input(1).lstm(3).linear(2).build().unwrap();
+    let mut run = trainer(network, MeanSquaredError::new(), Sgd::new(0.1), ordered(3, 1));
+    let counted: Vec<usize> = (0..10).filter(|&row| weights[row] > 0.0).collect();
+    let of_rows = |all: &[f64]| counted.iter().flat_map(|&row| all[2 * row..][..2].to_vec()).collect::<Vec<_>>();
+    let (outputs, targets) = (of_rows(&run.predict(&data).unwrap()), of_rows(&y));
+    let (mut found, mut calls) = (Vec::new(), 0);
+    let mean = run.metric(&data, |width, outputs, target| {
+        let Target::Values(target) = target else { panic!("{target:?}") };
+        assert_eq!(width, 2);
+        found.extend(outputs.iter().copied().zip(target.iter().copied()));
+        calls += 1;
+        2.5
+    });
+    // The second batch, of the last sample alone, has no row that counts.
+    assert_eq!((mean, calls), (Ok(2.5), 1));
+    assert_eq!(found, outputs.into_iter().zip(targets).collect::<Vec<_>>());
+    let classes = [0, 1, 1, 0, 1, 0, 0, 1, 1, 1];
+    let labelled = Dataset::ragged(1, &lengths, &x, Target::Classes(&classes)).unwrap();
+    let mut found = Vec::new();
+    run.metric(&labelled, |_, _, target| {
+        let Target::Classes(target) = target else { panic!("{target:?}") };
+        found.extend_from_slice(target);
+        0.0
+    })
+    .unwrap();
+    assert_eq!(found, classes);
+}
+
 #[test]
 fn binary_targets_outside_the_unit_interval_are_refused() {
     let (x, y) = (values(1, 6), [1.0, -1.0, 1.0, -1.0, 1.0, 1.0]);
@@ -630,7 +667,12 @@ fn binary_targets_outside_the_unit_interval_are_refused() {
     let network = || Sequential::input(1).linear(1).build().unwrap();
     let mut run = trainer(network(), BinaryCrossEntropy::new(), Sgd::new(0.1), ordered(2, 5));
     let error = run.fit(&data).unwrap_err();
-    assert!(matches!(error, Error::Parameter { found: -1.0, .. }), "{error:?}");
+    assert!(matches!(error, Error::InvalidData(DataRule::Target { sample: 1, step: None, .. })), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the target of sample 1: a target of BinaryCrossEntropy must be between 0 and 1, found -1"),
+        "{text}"
+    );
     for (target, valid) in [(0.0, true), (1.0, true), (0.3, true), (-0.0, true), (1.0 + 1e-15, false), (-1e-300, false)]
     {
         let loss = BinaryCrossEntropy::new().evaluate(1, &[0.5], Target::Values(&[target]), None, &mut [0.0]);
