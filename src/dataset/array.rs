@@ -70,14 +70,14 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             return Err(Error::EmptyBatch);
         }
         let (targets, per_sample) = match targets.into().map(|targets| targets.0) {
-            None => (Targets::None, false),
+            None => (Targets::None, None),
             Some(Kind::Classes(classes)) => {
                 let per_sample = match *classes.shape() {
                     [of] => fits(&[of], &[samples]).map(|()| true)?,
                     [of, at] => fits(&[of, at], &[samples, steps]).map(|()| false)?,
                     _ => return Err(axes("the classes", classes.ndim(), "[samples] or [samples, steps]")),
                 };
-                (Targets::Classes(ordered(classes)?), per_sample)
+                (Targets::Classes(ordered(classes)?), Some(per_sample))
             }
             Some(Kind::Values(values)) => {
                 let per_sample = match *values.shape() {
@@ -88,11 +88,11 @@ impl<'a, T: Scalar> Dataset<'a, T> {
                         return Err(axes("the target values", values.ndim(), needed));
                     }
                 };
-                (Targets::Values(ordered(values)?), per_sample)
+                (Targets::Values(ordered(values)?), Some(per_sample))
             }
         };
         let data = Self::equal(width, steps, ordered(inputs)?, targets)?;
-        Ok(Dataset { per_sample: per_sample && steps > 1, ..data })
+        Ok(Dataset { per_sample: per_sample.filter(|_| steps > 1), ..data })
     }
 }
 

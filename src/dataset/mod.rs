@@ -68,8 +68,8 @@ pub struct Dataset<'a, T: Clone> {
     rows: usize,
     targets: Targets<'a, T>,
     row_weights: Option<Cow<'a, [T]>>,
-    /// Whether targets have one row per sample, not per step, if their number allows both.
-    per_sample: bool,
+    /// Whether targets have one row per sample, not per step, if their number allows both; `None` if not declared.
+    per_sample: Option<bool>,
 }
 
 /// Writes the shape, not the values.
@@ -133,7 +133,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             rows: samples * steps,
             targets,
             row_weights: None,
-            per_sample: false,
+            per_sample: None,
         }
         .checked()
     }
@@ -182,7 +182,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             rows,
             targets,
             row_weights: None,
-            per_sample: false,
+            per_sample: None,
         }
         .checked()
     }
@@ -260,7 +260,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             Targets::Values(values) => values.len(),
         };
         require_length("targets (one a sample)", self.samples, found)?;
-        Ok(Dataset { per_sample: true, ..self })
+        Ok(Dataset { per_sample: Some(true), ..self })
     }
 
     /// The number of samples.
@@ -317,7 +317,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
                 Targets::Values(values) => values.len(),
             },
             weights: self.row_weights.as_ref().map(|weights| weights.len()),
-            per_sample: self.per_sample.then_some(true),
+            per_sample: self.per_sample,
         }
     }
 

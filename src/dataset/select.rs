@@ -43,7 +43,8 @@ impl<T: Scalar> Dataset<'_, T> {
         };
         part.row_weights = weights.transpose()?;
         // The number of targets of a part may fit its steps by chance.
-        part.per_sample = self.per_sample || (!per_step && part.layout().targets_per_step());
+        let by_chance = !per_step && part.layout().targets_per_step();
+        part.per_sample = self.per_sample.or(by_chance.then_some(true));
         Ok(part)
     }
 

@@ -124,4 +124,11 @@ fn arrays_of_other_shapes_are_refused() {
     let mut batch = Batch::new(&data, 2);
     batch.gather(&data, &[0, 1], false).unwrap();
     assert!(matches!(batch.gather(&data, &[0, 1], true), Err(Error::InvalidData(DataRule::TargetRows { .. }))));
+    // And values of each step stay that, also in a part of the data.
+    let each = values(&[2, 3, 2]);
+    let data = Dataset::from_array(x.view(), ArrayTarget::values(each.view())).unwrap();
+    for data in [data.select(&[1, 0]).unwrap(), data] {
+        batch.gather(&data, &[0, 1], true).unwrap();
+        assert!(matches!(batch.gather(&data, &[0, 1], false), Err(Error::InvalidData(DataRule::TargetRows { .. }))));
+    }
 }
