@@ -102,9 +102,9 @@ impl BatchNorm {
         [gain, bias].map(|w| load_block::<_, LANES>(w, j).map(&wide))
     }
 
-    /// Returns the statistics over the rows of `x` of the `LANES` columns from `j` on, computed in the format `W`, to
-    /// which `wide` converts. A column whose squares leave the range of the format is multiplied by a scale first. The
-    /// second result holds the mean square deviations of the scaled values, without ε.
+    /// Returns mean, scale and deviation over the rows of `x` of each of the `LANES` columns from `j` on, and the mean
+    /// square deviations of the scaled values, without ε. All are computed in the format `W`, to which `wide`
+    /// converts. The scale multiplies a column first whose squares would leave the range of `W`; of others it is 1.
     fn of_batch<T: Scalar, W: Scalar>(
         &self,
         x: &[T],

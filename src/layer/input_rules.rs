@@ -25,7 +25,7 @@ enum Source {
     Input,
     /// Layers of this crate.
     Layers,
-    /// A custom layer, whose outputs may be indices.
+    /// A custom layer. Its outputs may be indices, so an embedding may follow it.
     Custom,
 }
 

@@ -84,7 +84,7 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
 pub struct ValueWeights<L>(L);
 
 impl<L> ValueWeights<L> {
-    /// Creates the loss with weights for its single values.
+    /// Creates `loss` with a weight for each output value, which the targets hold: see [`ValueWeights`].
     pub fn new(loss: L) -> Self {
         ValueWeights(loss)
     }
@@ -164,7 +164,8 @@ impl<T: Scalar, L: EachValue<T> + EachValue<f64>> Loss<T> for ValueWeights<L> {
         width.saturating_mul(2)
     }
 
-    /// Returns the sum of the weights of all values, each times the weight of its row; NaN if one is negative.
+    /// Returns the sum of the weights of all values, the second half of each row of `target`, each times the weight of
+    /// its row. NaN if the weight of a value is negative; 0 for targets that are classes.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let Target::Values(values) = target else { return 0.0 };
         let mut sum = Sum::new();

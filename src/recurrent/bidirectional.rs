@@ -141,8 +141,8 @@ impl<F, B> Bidirectional<F, B> {
         (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state), shape.batch))
     }
 
-    /// Panics unless `after`, the output shape of the forward direction, is valid for a pass over `shape`, and the
-    /// backward direction has the same output shape.
+    /// Panics unless `after`, the output shape of the forward direction for a batch of `shape`, has the samples of
+    /// `shape` with all of their steps or one each. The backward direction must have the same output shape.
     fn check_rows<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>)
     where
         B: Layer<T>,

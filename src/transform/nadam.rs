@@ -49,9 +49,9 @@ impl NAdam {
         self.settings.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
     }
 
-    /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`: the moving averages of the
-    /// gradient g and of g². The parameter w is not read. `step` is the number of updates before this one, `product`
-    /// the product of the momenta `μ_i` of all steps including this one.
+    /// Returns the function from `(w, g, [m, v])` to the update, which is added to w and contains the rate, and the new
+    /// `[m, v]`: the moving averages of the gradient g and of g². The parameter w is not read. `step` is the number of
+    /// updates before this one, `product` the product of the momenta `μ_i` of all steps including this one.
     fn rule<T: Scalar>(&self, step: u64, product: f64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];

@@ -3,9 +3,10 @@
 macro_rules! mish {
     ($float:ident) => {
         /// Returns the parts (as `exp_parts` gives them) of `e = e^(−|x|)` if `x < 0`, otherwise those of 1, and `[e,
-        /// factor, d, lost]`. `factor` is 1 if `x < 0`, otherwise e²; d is the rounded denominator, and `d + lost` the
-        /// exact one. `tanh(ln(1 + eˣ))` is `(1 − c) · parts`, where c is `e (1 + e)/d` if `x < 0`, otherwise
-        /// `2e²/d`. Its slope is `4 factor (1 + e)/d² · parts`.
+        /// factor, d, lost]`. `factor` is 1 if `x < 0`, otherwise e²; d is the denominator `e² + 2e + 2` if `x < 0`,
+        /// otherwise `2e² + 2e + 1`, rounded, and `d + lost` the exact one. `tanh(ln(1 + eˣ))` is `(1 − c) ·
+        /// parts`, where c is `e (1 + e)/d` if `x < 0`, otherwise `2e²/d`. Its slope is `4 factor (1 + e)/d² ·
+        /// parts`.
         #[inline(always)]
         fn mish_parts<const FUSED: bool>(x: $float) -> ([$float; 3], [$float; 4]) {
             let y = -super::magnitude(x);
