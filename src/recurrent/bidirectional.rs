@@ -142,7 +142,7 @@ impl<F, B> Bidirectional<F, B> {
     }
 
     /// Panics unless `after`, the output shape of the forward direction for a batch of `shape`, has the samples of
-    /// `shape` with all of their steps or one each. The backward direction must have the same output shape.
+    /// `shape`, and the backward direction the same output shape.
     fn check_rows<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>)
     where
         B: Layer<T>,
