@@ -13,7 +13,7 @@ const PER_UNIT: i32 = 32;
 const OCTAVES: f64 = 10.25;
 /// The number of test arguments per octave beyond the central interval.
 const PER_OCTAVE: f64 = 8.0;
-/// The spacing of arguments beyond these octaves, and towards 0, in octaves: one argument per decade.
+/// The spacing of arguments beyond ±2^13.25 and within ±1/32, in octaves: one argument per decade.
 const DECADE: f64 = core::f64::consts::LOG2_10;
 /// The magnitude of the arguments up to which kinks and jumps are searched for.
 pub(super) const REACH: f64 = 1e4;
@@ -81,9 +81,9 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     all
 }
 
-/// Returns the points at which a derivative is searched for peaks, finer than [`arguments`] and not sorted. `seed`
-/// draws where each part of them begins. Their spacing is just below 1/1024 up to ±10, and just below 1 up to ±10⁴:
-/// an irrational number, so that no function of round period has the same phase at all points.
+/// Returns the points at which a derivative is searched for peaks, finer than [`arguments`], in increasing order. Their
+/// spacing is just below 1/1024 up to ±10, and just below 1 up to ±10⁴: an irrational number, so that no function
+/// of round period has the same phase at all points. `seed` shifts each part by less than its spacing.
 pub(super) fn fine(seed: u64) -> Vec<f64> {
     const SHARE: f64 = 1.4 * core::f64::consts::FRAC_1_SQRT_2;
     let mut rng = generator(seed);

@@ -21,8 +21,8 @@ const JUMP: f64 = 1e-9;
 /// is within 1e-8.
 const DIGITS: usize = 8;
 
-/// Returns the largest value of `f` that was found, and its argument. The 24 highest local maxima over `points`, which
-/// must be sorted, are refined between their neighbours.
+/// Returns the largest value of `f` that was found, and its argument; (−∞, 0) if `f` is NaN at all points. The 24
+/// highest local maxima over `points`, which must be sorted, are refined between their neighbours.
 pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NEG_INFINITY);

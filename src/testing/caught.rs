@@ -3,8 +3,8 @@
 use super::{Evidence, Law, Violations, law::Trial};
 use alloc::{format, string::String};
 
-/// Runs a suite with the findings of `trial`, and returns its verdict. A panic that the suite does not report by itself
-/// is noted as a violation of [`Law::NoPanic`].
+/// Runs a suite, which notes its findings in `trial`, and returns the verdict. A panic that the suite does not report
+/// by itself is noted as a violation of [`Law::NoPanic`].
 pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result<Evidence, Violations> {
     if let Err(panic) = caught(|| suite(&mut trial)) {
         trial.breaks(Law::NoPanic, "a method beside the passes", "an answer", panic, "");

@@ -39,7 +39,7 @@ laws! {
     BoundsTight: "the declared bounds are approached",
     /// Activations, losses, layers, initializers: results are finite, or infinite where the limit is.
     Extremes: "extreme values give finite results, or the infinite limit",
-    /// Activations, transforms, initial values of layers: `f32` compared with `f64`.
+    /// Activations, losses, transforms, initial values of layers: `f32` compared with `f64`.
     Precision: "f32 agrees with f64 to rounding",
     /// Activations, losses: NaN as input. A loss may also be infinite.
     NotANumber: "NaN in gives NaN out",
@@ -50,7 +50,8 @@ laws! {
     /// Layers and cells: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩ for the Jacobian J of a pass and random c and v, J v from dual
     /// numbers, Jᵀ c from the kernels.
     Adjoint: "backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩",
-    /// Layers and cells: the kernels of `f32` and `f64` compared with the loops that dual numbers run.
+    /// Layers and cells: the kernels of `f32` and `f64` compared with the loops that dual numbers run. Losses: the
+    /// value in `f64` compared with that on dual numbers.
     GenericBody: "kernels and generic loops compute the same",
     /// Layers, losses, initializers: the former content of the slices for results has no influence.
     Overwrites: "results are overwritten: nothing of what was there before is left",
@@ -73,7 +74,7 @@ laws! {
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
     /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`: leading rows of zeros are then left out.
     ShortGradients: "rows of a gradient that are zero may be missing",
-    /// Layers with parts: the links (factors of the chain rule) that the parts report to a monitor.
+    /// Layers: the links (factors of the chain rule) that a layer and its parts report to a monitor.
     ReportsLinks: "links are reported as they are computed, inside another layer as by itself",
     /// Layers whose `reads_later_steps` is false: the first steps of a sequence alone give the same outputs.
     Causal: "steps depend on no later step, unless the layer says so",
@@ -113,7 +114,7 @@ laws! {
     Orthogonality: "rows or columns are orthogonal, of the stated length",
     /// Initializers, layers: initial values as a function of the seed.
     Seeded: "a seed decides every bit, and another seed other bits",
-    /// Initializers: units with equal rows would remain equal in training.
+    /// Initializers, layers: units with equal rows of weights would remain equal in training.
     Distinct: "random rows differ",
     /// All implementations: panics on valid input.
     NoPanic: "valid input does not make it panic",
@@ -266,7 +267,8 @@ impl Trial {
         Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new(), excepted: Vec::new() }
     }
 
-    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws.
+    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws. Laws without which no
+    /// other can be tested are tested all the same.
     pub(super) fn except(mut self, excepted: &[Law]) -> Self {
         if !excepted.is_empty() {
             let names: Vec<String> = excepted.iter().map(|law| format!("{law:?}")).collect();
@@ -276,7 +278,8 @@ impl Trial {
         self
     }
 
-    /// Whether `law` is not tested. Laws without which no other can be tested are.
+    /// Whether `law` was left out of the tests. False for the laws without which no other can be tested: no panic, no
+    /// write outside the slices, repeatable passes, blocks that tile the parameters.
     pub(super) fn excepts(&self, law: Law) -> bool {
         let is_basic = matches!(law, Law::NoPanic | Law::StaysInside | Law::Repeatable | Law::BlocksTile);
         !is_basic && self.excepted.contains(&law)

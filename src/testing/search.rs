@@ -13,7 +13,8 @@ use alloc::vec::Vec;
 /// shrink each. 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
 const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
-/// The number of bisections of an interval in which φ rises more steeply than φ′ at both ends explains.
+/// The largest number of bisections of an interval with a hidden peak: over it, the mean slope of φ exceeds φ′ at
+/// both ends.
 const HALVINGS: usize = 24;
 
 /// The values of φ and φ′ at a number.
@@ -33,7 +34,7 @@ impl Sample {
     }
 }
 
-/// The maximum of ±φ′ that a search found.
+/// The maximum of ±φ′ that a search found: of φ′, or of −φ′ in a search for the minimum of φ′.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extreme {
     /// The largest value of ±φ′.
@@ -162,7 +163,7 @@ fn finite(x: f64) -> f64 {
     if x.is_finite() { x } else { f64::NEG_INFINITY }
 }
 
-/// Whether `f` keeps growing towards `at`, down to the resolution of floats.
+/// Whether `f` keeps growing towards `at` from either side, down to the resolution of floats. False if `at` is 0.
 fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
     // Exponents of the distance, relative to |at|: `runs_away` handles a pole at 0.
     const FROM: f64 = -8.0;

@@ -34,10 +34,10 @@ pub struct LinkBound {
 pub struct Horizon {
     /// The path of the recurrent layer.
     pub name: String,
-    /// The kind of the layer.
+    /// The kind of the recurrent layer, such as `Recurrent Lstm`.
     pub kind: String,
     /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, s_t the state after step t, for k = 0, 1, … up to the number
-    /// of steps; `None` if the layer states none. For an LSTM, s is (h, c).
+    /// of steps of the certificate's batches; `None` if the layer states none. For an LSTM, s is (h, c).
     pub bounds: Option<Vec<f64>>,
 }
 
@@ -196,8 +196,9 @@ impl Product {
     }
 }
 
-/// Formats `10^decades` with two significant digits. `round` is `floor` or `ceil`, the direction of rounding. A value
-/// within a relative 1e-9 of two digits is not moved: 0.25 stays 0.25.
+/// Formats `10^decades` in scientific notation with two significant digits; infinite decades give `∞` or `0`. `round`
+/// is `floor` or `ceil`, the direction of rounding. A value within a relative 1e-9 of two digits is not moved: 0.25
+/// gives `2.5e-1`.
 fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if !decades.is_finite() {
         return String::from(if decades > 0.0 { "∞" } else { "0" });
@@ -210,7 +211,7 @@ fn figures(decades: f64, round: fn(f64) -> f64) -> String {
 }
 
 /// Writes a row for each link (factor of the chain rule), from output to input, with its bound and the product so far.
-/// Then it writes the conclusions over depth and over time.
+/// Then it writes whether a gradient is certain to vanish, over depth and, for each recurrent layer, over time.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&LinkBound) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();
@@ -252,7 +253,8 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// Writes one line with the conclusion over time.
+/// Writes one line: over how many steps a gradient is certain to vanish, to less than [`Certificate::VANISHED`] of its
+/// norm, or that this is not certain.
 impl fmt::Display for Horizon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "over time, {}: ", title(&self.name, &self.kind))?;
@@ -272,7 +274,7 @@ impl fmt::Display for Horizon {
     }
 }
 
-/// Returns the name of a layer for a sentence: `layer 3 (Linear)`.
+/// Returns the name of a layer for a sentence, `layer 3 (Linear)`; for an empty `name` the kind or `the network`.
 fn title(name: &str, kind: &str) -> String {
     match (name.is_empty(), kind.is_empty()) {
         (true, true) => "the network".into(),

@@ -184,7 +184,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
     /// iteration from a fixed random vector, with full orthogonalization.
     ///
     /// The iteration ends earlier if the estimate changes by a relative 10⁻¹⁰ or less, or if the Krylov space is
-    /// exhausted. The estimate is a lower bound; about 30 products give three digits.
+    /// exhausted. The estimate is a lower bound; about 30 products give three digits. NaN if a product is not finite.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 `products`, or a network without parameters. Those of [`times`](Self::times).

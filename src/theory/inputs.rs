@@ -103,8 +103,9 @@ impl InputStatistics {
         self.spread
     }
 
-    /// Returns the fraction of the mean square that is due to the means of the columns: of single rows if they are
-    /// known, otherwise of all values together.
+    /// Returns the fraction of the mean square that is due to column means: the mean product of a column's values in
+    /// two different rows over the mean square. Unless two rows or more are [known](Self::of_samples), the squared mean
+    /// of all values replaces that product. NaN if all values are 0.
     pub(crate) fn share_of_means(&self) -> f64 {
         self.common.unwrap_or(self.spread.mean * self.spread.mean) / self.spread.square
     }

@@ -119,7 +119,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Removes from `v` its components along the orthonormal directions `done` and normalizes it, by two rounds of
-/// Gram–Schmidt. Returns R_ii, the norm after removal and before normalization; 0 if it may be a rounding error.
+/// Gram–Schmidt. Returns R_ii, the norm after removal and before normalization; 0 if it may be a rounding error, as
+/// `v` then is.
 fn orthogonalize(done: &[f64], v: &mut [f64]) -> f64 {
     let n = v.len();
     let whole = normalize(v);

@@ -19,9 +19,11 @@ const NETS: u64 = 8;
 const SAMPLES: usize = 32;
 /// The largest number of rows of a pass with several samples; longer sequences have one sample.
 const ROWS: usize = 1 << 16;
-/// The largest number of steps that is sampled. With 8 networks a small layer takes seconds.
+/// The largest number of steps of a sampled pass; more are an error. Passes of so many steps through 8 networks of one
+/// small layer take seconds.
 const STEPS: usize = 1 << 18;
-/// The largest number of values of a sampled pass (saved, scratch, inputs and outputs): 1 GiB of `f32`.
+/// The largest number of values of a sampled pass (saved, scratch, inputs and outputs): 1 GiB of `f32`. More are an
+/// error.
 const VALUES: usize = 1 << 28;
 
 /// Mean and mean square of values.
@@ -254,7 +256,8 @@ impl Sample {
         self.links.iter().find(|link| link.name() == name).map(|link| link.decades)
     }
 
-    /// Returns the mean and the mean square of the output of the layer at `path`; `None` if they are unknown.
+    /// Returns the mean and the mean square of the output of the layer at `path`. `None` if the network has no such
+    /// layer, or no link in its container reports these values.
     pub fn output(&self, path: &str) -> Option<Spread> {
         if let Some(values) = self.values.iter().rfind(|values| values.name == path) {
             return Some(values.y);
@@ -273,7 +276,8 @@ impl Sample {
     }
 }
 
-/// Whether the link (factor of the chain rule) `name` belongs to the layer at `path` or to a layer inside it.
+/// Whether the link (factor of the chain rule) `name` belongs to the layer at `path` or to a layer inside it. An empty
+/// `path` is the whole network.
 fn is_within(name: &str, path: &str) -> bool {
     let rest = name.strip_prefix(path);
     path.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

@@ -161,7 +161,7 @@ impl Row {
     }
 }
 
-/// A simulation, with its source of random numbers.
+/// A simulation of random networks, one after the other, with its source of random numbers.
 struct Walk {
     rng: Xoshiro256PlusPlus,
     normals: Normals,
@@ -258,7 +258,7 @@ impl Walk {
     }
 
     /// Simulates the backward pass of the gradient `g` through `steps`, which the forward pass has recorded, from the
-    /// last one. Returns the direction of the result and log10 of its norm.
+    /// last one. Returns the direction of the result, a unit vector or 0, and log10 of its norm.
     fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> Result<(Vec<f64>, f64), Error> {
         let mut decades = 0.0;
         for step in steps.iter().rev() {

@@ -93,7 +93,7 @@ struct Suite<'a> {
     points: Vec<f64>,
     kinks: Vec<f64>,
     jumps: Vec<f64>,
-    /// Kinks and jumps, in increasing order.
+    /// The declared kinks and jumps, and undeclared kinks that a test has found, in increasing order.
     breaks: Vec<f64>,
     /// φ′ and φ″ at each of the `points`, from dual numbers.
     truths: Vec<(f64, f64)>,
@@ -118,8 +118,8 @@ impl Suite<'_> {
         self.sizes[i.min(self.sizes.len() - 1)]
     }
 
-    /// Whether `z` is within 8 ε |z| of a declared kink or jump, ε being the machine epsilon of `format`, so that
-    /// rounding may move it to the other side.
+    /// Whether `z` is within 8 ε |z| of one of `self.breaks`, the known kinks and jumps, ε being the machine epsilon
+    /// of `format`, so that rounding may move it to the other side.
     #[inline]
     fn beside_break(&self, z: f64, format: &Format) -> bool {
         let margin = 8.0 * format.epsilon * z.abs();

@@ -19,10 +19,10 @@ use num_traits::Float;
 
 const INPUTS: usize = 2;
 const HIDDEN: usize = 2;
-/// The number of random directions of the parameters that check a linear relation, in addition to those that determine
-/// its coefficients.
+/// The number of random directions of the parameters that check the linear relation between the tangents of
+/// pre-activations and those of the new state, in addition to those that determine its coefficients.
 const SPARE: usize = 3;
-/// The number of random points that must all fail before a cell counts as wrong.
+/// The number of random points (parameters, input and state) that must all fail before a cell counts as wrong.
 const POINTS: usize = 3;
 /// The number of random points that are drawn to find [`POINTS`] conclusive ones; a gate with fewer is not judged.
 const DRAWS: u64 = 24;
@@ -202,7 +202,8 @@ impl Shares {
 
 /// Returns the fraction of the effect of gate number `gate` at z ≈ 0 that is left at z ≈ `shift`, z being its
 /// pre-activation at a random point. The effect is the largest derivative of a value of the new state along the gate's
-/// bias. `None` unless this and the slope of the activation are at least 1e-3 at z ≈ 0, and it saturates at `shift`.
+/// bias. `None` unless the effect and the slope of the activation are at least 1e-3 at z ≈ 0, and the activation
+/// saturates at `shift`.
 fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift: f64, seed: u64) -> Option<Shares> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;

@@ -14,7 +14,7 @@ use alloc::{format, string::ToString, vec, vec::Vec};
 
 const GATES: [Gate; 4] =
     [Gate::new("input"), Gate::carrying_state("forget"), Gate::new("candidate"), Gate::new("output")];
-/// The shape of one gate in the blocks to fill.
+/// Shapes of one gate: each block to fill has four such gates, stacked.
 const SHAPES: [Shape; 3] =
     [Shape::new(8, 5, Role::Recurrent), Shape::new(6, 1, Role::Bias), Shape::new(5, 7, Role::Weight)];
 /// The number of entries of a gate from which its moments are estimated: a variance that is 10 % off is 12 standard

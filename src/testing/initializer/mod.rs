@@ -55,7 +55,8 @@ const MANY: usize = 524_288;
 /// The number of entries from which moments of the other blocks are estimated: a variance that is 5 % off is 12
 /// standard errors away.
 const SOME: usize = 131_072;
-/// Two rows count as copies if they are equal in this many fills.
+/// The number of fills, from different seeds, that must all show a fault before it counts: two equal rows in each, or
+/// the same values in all.
 const FILLS: u64 = 8;
 
 /// Tests the laws of an initializer on blocks of ten shapes and on stacked gates.
@@ -90,7 +91,7 @@ pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evid
     })
 }
 
-/// Tests all laws of an initializer.
+/// Tests all laws of an initializer, on each block of [`SHAPES`] that it fills and on stacked gates.
 fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     let mut filled = 0;
     for (shape, entries) in SHAPES {

@@ -111,7 +111,7 @@ struct Moment {
     place: String,
     stated: String,
     found: String,
-    /// The difference between the two, in standard errors of the estimate.
+    /// The magnitude of the difference between the estimated and the stated moment, in standard errors of the estimate.
     off: f64,
 }
 

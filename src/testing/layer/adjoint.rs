@@ -29,8 +29,8 @@ const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 /// right layer can fail one draw in `f32`, but not three.
 const DRAWS: u64 = 3;
 
-/// The number of random changes of the last digits of the inputs. A difference that one of them changes by more than a
-/// quarter is due to rounding, not to a mistake.
+/// The number of random changes of the last digits of all values given to a pass. A difference between ⟨c, J v⟩ and
+/// ⟨Jᵀc, v⟩ that one of them changes by more than a quarter is due to rounding, not to a mistake.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.

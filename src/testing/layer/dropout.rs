@@ -19,7 +19,7 @@ const FREQUENT: f64 = 0.15;
 /// The distance of the two rows of a pair, among the rows of all passes.
 const APART: usize = 37;
 
-/// The parts of the key of a mask, as the indices of [`key`].
+/// The parts of the key of a mask, in the order of the argument `at` of [`key`].
 const PARTS: [&str; 4] = ["seed", "step", "first sample", "place of the layer"];
 
 /// Returns the settings of a pass whose key has the values `at` of [`PARTS`]; `off` draws no masks.

@@ -32,8 +32,8 @@ impl Suite<'_, '_> {
     }
 
     /// Whether all outputs of a pass are finite in both formats. Infinity in `f32` is a violation if the value in `f64`
-    /// fits the format. Infinity in `f64` is one if the value at the largest inputs with a finite one is moderate:
-    /// then a term overflows, not the result.
+    /// fits the format. Infinity in `f64` is one if the same output is finite at smaller inputs, and its magnitude at
+    /// the largest of these is below 1e50: then a term overflows, not the result.
     #[inline]
     pub(super) fn are_finite(
         &mut self,

@@ -115,7 +115,8 @@ impl Suite<'_, '_> {
     }
 
     /// Tests the `bound` on the gain of the state over a window of a sequence, given as its first step and its number
-    /// of steps. `None` if it is exceeded, or if a pass fails.
+    /// of steps. `None` if it is exceeded, or if a pass fails. `weights` and `inputs` are the factors by which the
+    /// parameters and inputs in `given` were multiplied, for the message.
     #[inline]
     fn state_gain_at(
         &mut self,

@@ -51,8 +51,8 @@ impl Suite<'_, '_> {
         self.random_blocks(&drawn);
     }
 
-    /// Tests the first values of blocks of weights for different seeds, `drawn`. Values that look random differ from
-    /// seed to seed, and no two rows of random numbers are equal.
+    /// Tests the initial values of blocks of weights; `drawn` holds those of all parameters for each of two seeds.
+    /// Values that look random must differ from seed to seed, and no two rows of random numbers may be equal.
     #[inline]
     fn random_blocks(&mut self, drawn: &[Vec<f64>]) {
         let weights = self.blocks.iter().filter(|block| matches!(block.role, Role::Weight | Role::Recurrent));

@@ -50,7 +50,7 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) leftover: f64,
     /// The content of `dw` before the pass.
     pub(in crate::testing) gradient: f64,
-    /// Whether the layer must overwrite `dw`.
+    /// Whether the layer must overwrite `dw` instead of adding to it.
     pub(in crate::testing) overwrite_dw: bool,
     /// Whether the backward pass gets empty slices for `x` and `y` if the layer's hints say that it does not read them.
     pub(in crate::testing) withheld: bool,
@@ -119,7 +119,7 @@ pub(in crate::testing) struct Results<T> {
 /// One report of a link (a factor of the chain rule) to a monitor.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Heard<T> {
-    /// The index of the link.
+    /// The index of the link in the table of link names.
     pub(in crate::testing) link: usize,
     /// Whether the report is of the backward pass.
     pub(in crate::testing) backward: bool,

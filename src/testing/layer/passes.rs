@@ -53,7 +53,8 @@ impl Suite<'_, '_> {
         self.frozen_blocks(of);
     }
 
-    /// Tests that the content of memory before a pass in the scalar called `name` has no influence.
+    /// Tests that the content of `saved`, `scratch` and the slices for results before a pass in the scalar called
+    /// `name` has no influence.
     fn memory<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let Some(plain) = self.pass(layer, name, given, usual) else { return };
         // NaN is detected if it is multiplied, 7.25 if it is compared.

@@ -14,7 +14,7 @@ use alloc::{format, vec, vec::Vec};
 
 impl Suite<'_, '_> {
     /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer whose samples are
-    /// coupled in training is tested in evaluation.
+    /// coupled in training alone is tested in evaluation, one with always coupled samples not at all.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -39,8 +39,9 @@ impl Suite<'_, '_> {
     }
 
     /// Tests, in the scalar called `name`, that each sequence of a ragged batch with given states and gradients of
-    /// states gives the bits that it gives alone. If the layout of the state is not known, it must hold for one of
-    /// equal pieces: sample after sample, value after value, or between. A composite of such a state is not tested.
+    /// states gives the bits that it gives alone. If the layout of the state is not known, one of these must fit: the
+    /// batch holds equal pieces of the state, from one value to all, each for all samples in turn. A composite with
+    /// such a state is not tested.
     fn ragged_states<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 4) else { return };
         let (Some(state), Some(d_state)) = (&given.state, &given.d_state) else { return };

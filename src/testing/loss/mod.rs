@@ -77,7 +77,7 @@ impl Debug for LossCases<'_> {
 }
 
 /// The names of the scalars, each with the allowed error. It is a fraction of the norm of the whole gradient `dy` for a
-/// derivative, and of the magnitude for a sum in another order.
+/// derivative, and of its magnitude plus that of a usual loss for a loss.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Numbers of rows and widths, in about increasing order.
@@ -205,7 +205,7 @@ impl Suite<'_, '_> {
         y.iter_mut().for_each(|y| *y = f64::from((self.admit)(*y) as f32));
     }
 
-    /// Whether every number is a valid output.
+    /// Whether every number is a valid output, judged by five from −700 to 700.
     #[inline]
     fn admits_all(&self) -> bool {
         [-700.0, -1.5, 0.25, 3.0, 700.0].into_iter().all(|y| (self.admit)(y) == y)

@@ -45,7 +45,8 @@ fn values<T: Scalar>(length: usize) -> Vec<T> {
     (0..length).map(|i| scalar(0.25 * (i % 7) as f64 - 0.5)).collect()
 }
 
-/// Calls `visit` for the first `count` links of a pass and their numbers, in the order of the forward pass.
+/// Calls `visit` twice with each number i below `count`, in increasing order: with link i, of a factor and shape that
+/// vary with i, and with link 7 at the time step i.
 fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Link<'a>)) {
     let at = LinkPath::new(names);
     for i in 0..count {

@@ -107,7 +107,7 @@ pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
         .boxed()
 }
 
-/// Losses of the crate, as mean and as sum, each with valid outputs and targets: squared and absolute error, Huber,
+/// Some losses of the crate, as mean and as sum, with valid outputs and targets: squared and absolute error, Huber,
 /// binary cross-entropy and cross-entropy. A failure shrinks to the squared error.
 pub fn losses<T: Scalar>() -> BoxedStrategy<(Box<dyn Loss<T>>, LossCase<T>)> {
     let reduction = || Union::new([Reduction::Mean, Reduction::Sum].map(Just));

@@ -16,7 +16,7 @@ use proptest::{
 
 type Boxed<T> = Box<dyn GradientTransform<T>>;
 
-/// Optimizers of the crate, with rates from 0.01 to 1: gradient descent (plain, with momentum, Nesterov), Adam,
+/// Some optimizers of the crate, at rates from 0.01 to 1: gradient descent (plain, with momentum, Nesterov), Adam,
 /// AMSGrad, AdamW, RMSProp and Adagrad. A failure shrinks to plain gradient descent.
 pub fn optimizers<T: Scalar>() -> BoxedStrategy<Box<dyn GradientTransform<T>>> {
     let rate = || hundredths(1, 100);

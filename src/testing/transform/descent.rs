@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// The part of the terms of a sum, in units of ε, that rounding may leave of a sum that is 0.
+/// The allowed rounding error of a sum, in units of ε times the sum of the magnitudes of its terms.
 const ROUNDINGS: f64 = 1e3;
 
 /// Whether the transform of a run is an optimizer, or a chain with one.

@@ -23,7 +23,8 @@ pub(super) fn alone<T: Scalar>(run: &Run<T>) -> bool {
     count == 1
 }
 
-/// Returns the name and the values of each average that the transform of a run reports: `averaged_weights`, `result`.
+/// Returns the names and the values of the averages that the transform of a run reports, `averaged_weights` and
+/// `result`; `None` for one that it does not report.
 fn averaged<T: Scalar>(run: &Run<T>) -> [(&'static str, Option<Vec<T>>); 2] {
     let Run { transform, blocks, state, .. } = run;
     let copied = |values: Option<&[T]>| values.map(<[T]>::to_vec);
@@ -110,8 +111,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests the reports of a promised clip, the only transform of its run, whose step multiplied the norm of the
-    /// gradient by `factor` to `norm`. Only a clip that keeps the direction has the factor as its `clip_factor`.
+    /// Tests the reports of a promised clip whose step multiplied the norm of the gradient by `factor` to `norm`. Only
+    /// a clip that keeps the direction, promised as `law`, has the factor as its `clip_factor`; that of others is from
+    /// 0 to 1. The clips of a chain are not tested.
     pub(super) fn clip_reports(&mut self, run: &Run<T>, law: Law, factor: f64, norm: f64) {
         if !alone(run) || !factor.is_finite() {
             return;
@@ -130,8 +132,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Returns the learning rate that a promised schedule, the only transform of its run, reports for `step`. `None`
-    /// if it reports none, or before a metric, which may change it.
+    /// Returns the learning rate that a promised schedule reports for `step`. `None` for a chain, if it reports none,
+    /// or if the transform receives a metric before this step, which may change the rate.
     pub(super) fn scheduled(run: &Run<T>, step: u64) -> Option<f64> {
         if !alone(run) || step % EPOCH == EPOCH - 1 {
             return None;

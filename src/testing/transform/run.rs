@@ -55,7 +55,7 @@ impl<T: Scalar> Run<T> {
     }
 }
 
-/// The blocks of a run: 80 parameters of every role.
+/// The blocks of a run: six of 80 parameters in all, of every role.
 pub(super) fn blocks() -> Blocks {
     Blocks::collect(|visit| {
         let mut start = 0;

@@ -52,7 +52,7 @@ pub struct PredictedLink {
     /// The mean square of the layer's input. For an activation after weights it is q_l, the variance of
     /// pre-activations. `None` if unknown.
     pub second_moment: Option<f64>,
-    /// log10 of the gradient's norm after the link over its norm before; `None` if unknown.
+    /// log10 of the gradient's norm after the link over its norm before, in the backward pass; `None` if unknown.
     pub decades: Option<f64>,
     /// The link's term in β, the variance over random networks of the log of one input's squared gradient norm: see
     /// [`Prediction::beta`].

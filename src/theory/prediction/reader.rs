@@ -145,8 +145,8 @@ impl Reader<'_> {
     }
 
     /// Predicts an activation φ: the change `A = ½ log10 E φ′(u)²` of the gradient, u normal with the mean and
-    /// the variance of the input, which `signal` describes. It is sampled if the input is not normal, and unknown
-    /// without `signal`.
+    /// the variance of the input, which `signal` describes. It is sampled if the input is not normal or has no finite
+    /// mean square, and unknown without `signal`. `width` is the number of units.
     pub(super) fn activation(
         &mut self,
         node: &LayerSpec,
@@ -179,7 +179,8 @@ impl Reader<'_> {
 
     /// Predicts a normalization over groups of n = `width` values; without `signal`, the statistics of its input, it is
     /// unknown. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if `centred`, otherwise `(I − uuᵀ/n)/σ`, u the
-    /// normalized values: it removes k = 2 or 1 of n directions and divides by σ. Gains are 1 before training.
+    /// normalized values: it removes k = 2 or 1 of n directions and divides by σ, the root of variance or mean square
+    /// plus `epsilon`. Gains are 1 before training.
     ///
     /// For a normal row of variance q, n σ²/q has a χ² distribution with n − k + 1 degrees of freedom, so
     /// `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`. For other rows the expectation is about 1/q: the removed
@@ -214,7 +215,8 @@ impl Reader<'_> {
 
     /// Predicts batch normalization over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` for a
     /// column of N rows and its normalized values u, with gains of 1. σ² is the mean square of a unit's values minus
-    /// their mean product in two rows (Yang et al. 2019). It is sampled if `signal` has no mean product.
+    /// their mean product in two rows (Yang et al. 2019), plus `epsilon`. It is sampled if `signal` has no mean
+    /// product.
     pub(super) fn batch_norm(
         &mut self,
         node: &LayerSpec,
@@ -261,8 +263,9 @@ impl Reader<'_> {
         Effect { signal: after, shares, beta: spread, mixes: false }
     }
 
-    /// Adds the links (factors of the chain rule) of the layer at `path` from the sampled passes. If there are none,
-    /// since the network has a custom layer, it adds one unknown link. Returns the effect of the layer.
+    /// Adds the links (factors of the chain rule) of the layer at `path` from the sampled passes. If no pass can be
+    /// sampled, since the network has a custom layer, it adds one link without decades. Returns the effect of the
+    /// layer.
     pub(super) fn sampled(&mut self, node: &LayerSpec, path: &str, signal: Option<Signal>) -> Result<Effect, Error> {
         self.scales.lose();
         let Some(sample) = self.sample()? else {

@@ -5,7 +5,7 @@ use crate::monitor::Factor;
 use alloc::{format, string::String};
 use core::fmt;
 
-/// Formats a number of decades for the table: `unknown` for `None`, `·` for 0.
+/// Formats a number of decades for the table, with its sign and two decimals: `unknown` for `None`, `·` for 0.
 fn figure(decades: Option<f64>) -> String {
     match decades {
         None => "unknown".into(),
