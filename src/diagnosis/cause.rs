@@ -43,7 +43,8 @@ pub enum Cause {
     Overflow,
     /// An activation or its derivative was NaN for finite values: it had no defined result.
     NotANumber,
-    /// A block has a gradient, but its values do not change, although it was not declared frozen.
+    /// A block, such as the weights or the biases of a layer, has a gradient, but its values do not change, although it
+    /// was not declared frozen.
     FrozenBlock,
     /// The layer maps all inputs to nearly equal values, so that gradients do not separate them.
     CollapsedRepresentation,

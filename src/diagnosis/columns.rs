@@ -10,13 +10,14 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The number of columns that a sentence names.
+/// The largest number of columns that a sentence names; of more, it names the largest one alone.
 const NAMED: usize = 3;
 
-/// The ratio of the size of a column to that of the median column from which a report names the column.
+/// The ratio of the root mean square of a column to that of the median column above which a report names the column.
 const LARGE: f64 = 5.0;
 
-/// The ratio of two contributions that follow each other, from which the columns are of two kinds. Convention: tenfold.
+/// The least ratio of two neighbours among the effects of the columns, in decreasing order, at which the few dominant
+/// columns are divided from the others. The value, tenfold, is a convention.
 const GAP: f64 = 10.0;
 
 /// A monitor that keeps the input of the first layer with weights.
@@ -72,7 +73,8 @@ impl Columns {
         effects.iter().all(|effect| effect.is_finite()).then_some(Columns { sizes, effects })
     }
 
-    /// Names the columns that are far larger than the median column, with their size; otherwise the range of sizes.
+    /// Returns a phrase that names the columns whose root mean square is far above that of the median column; without
+    /// such columns, one with the range of root mean squares. `None` for fewer than two columns.
     pub fn largest(&self) -> Option<String> {
         let mut order: Vec<usize> = (0..self.sizes.len()).collect();
         order.sort_by(|&a, &b| self.sizes[b].total_cmp(&self.sizes[a]));
@@ -115,7 +117,8 @@ impl Columns {
     }
 }
 
-/// Returns columns with their noun: `column 3`, `columns 3, 5 and 9`, `column 12 and 20 more`; of many the largest.
+/// Returns columns with their noun: `column 3`, `columns 3, 5 and 9`. Of more than three it names `largest` and counts
+/// the others: `column 12 and 20 more`.
 pub(super) fn named(columns: &[usize], largest: usize) -> String {
     let text: Vec<String> = columns.iter().map(|column| format!("{column}")).collect();
     match &text[..] {

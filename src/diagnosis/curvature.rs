@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, string::String};
 
-/// The largest number of samples of a Hessian. A product with it takes about three passes over them.
+/// The largest number of samples of a Hessian; more are an error. A product with it takes about three passes over them.
 const SAMPLES: usize = 64;
 
 /// The largest number of products with the Hessian: about 30 give three digits of the largest eigenvalue.
@@ -36,8 +36,9 @@ impl Curvature {
         known.then(|| self.rate * self.largest / (2.0 * (1.0 + self.momentum)))
     }
 
-    /// The fraction of the way to the minimum that so many steps go along the direction of largest curvature, with all
-    /// others farther behind. `None` unless λ is above 0 and finite.
+    /// Returns the fraction of the way to the minimum, along the direction of largest curvature, that `steps` steps go:
+    /// `1 − exp(−ηλ steps/(1 − β))`, with the rate η and the momentum β. `None` unless λ is above 0 and
+    /// finite.
     pub fn covered(&self, steps: u64) -> Option<f64> {
         let each = self.rate * self.largest / (1.0 - self.momentum);
         self.of_edge().map(|_| -libm::expm1(-each * steps as f64))

@@ -20,7 +20,7 @@ const AGREES: f64 = 0.3;
 /// The number of standard errors beyond which the size of a block is not that of its initializer.
 const APART: f64 = 4.0;
 
-/// The root mean square of the values of each block, by its name, in the order of the forward pass.
+/// Returns the root mean square of the values, in `w`, of each block, by its name, in the order of the forward pass.
 pub(super) fn sizes<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T]) -> Vec<(String, f64)> {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let size = |range: core::ops::Range<usize>| w.get(range).map(root_mean_square);
@@ -37,7 +37,8 @@ struct Size {
     block: String,
     is_bias: bool,
     drawn: f64,
-    /// The relative difference of the size of two draws that has the probability of [`APART`] standard errors.
+    /// The relative difference of `first` from `drawn` up to which it may be by chance: at least 0.05, and
+    /// [`APART`]/√n for n random values.
     spread: f64,
     first: f64,
     last: f64,
@@ -48,7 +49,7 @@ impl Size {
         layer_of_block(&self.block)
     }
 
-    /// Whether the block began at 0 by its description, and is no longer 0.
+    /// Whether the initializer of the block sets it to 0, its last size is not 0, and it is no bias.
     fn left_zero(&self) -> bool {
         !self.is_bias && self.drawn == 0.0 && self.last > 0.0
     }
@@ -59,7 +60,8 @@ impl Size {
     }
 }
 
-/// Returns the size of each block; none for a network with a custom part, or without parameters that were looked at.
+/// Returns the [`Size`] of each block that was monitored, or whose parameters were given; `None` for a network with a
+/// custom part.
 fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
     let network = diagnosis.node.build_to_look_at().ok()?;
     let w: Vec<f64> = initialize(&*network, 0).ok()?;
@@ -90,9 +92,9 @@ pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
     of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(Size::is_foreign))
 }
 
-/// Returns why the measured and the predicted decades of a budget differ, as phrases. Empty if one of them is unknown,
-/// or if they agree: within two standard deviations of the prediction between random networks, and at least a factor
-/// of two.
+/// Returns why `measured` and `predicted`, the decades of a budget with the links `rows`, differ, as phrases. Empty if
+/// one of them is unknown, or if they agree: within two standard deviations of the prediction between random networks,
+/// and at least a factor of two.
 pub(super) fn reasons(
     diagnosis: &Diagnosis<'_>,
     rows: &[ReportRow],
@@ -156,8 +158,8 @@ pub(super) fn reasons(
     reasons
 }
 
-/// Returns the link that makes most of the difference, with both of its decades, as a phrase; `None` if no single one
-/// does.
+/// Returns, as a phrase, the link of `rows` that makes more than half of `whole`, the measured minus the predicted
+/// decades of all links, with both of its decades. `None` if none does.
 fn most_of_it(rows: &[ReportRow], whole: f64) -> Option<String> {
     let both = |row: &ReportRow| Some((row.name.clone(), row.measured?, row.predicted?));
     let differences = rows.iter().filter(|row| row.on_main_path).filter_map(both);

@@ -281,8 +281,8 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Adds the transforms of the run, those of `chain`: the report names them with their rates, and an ε above the
-    /// gradients is found.
+    /// Adds the transforms of the run, those of `chain`. The report names them with their rates, and reports an
+    /// optimizer's ε that is far larger than the gradients.
     #[must_use]
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
         let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));

@@ -14,12 +14,12 @@ use alloc::{format, string::String, vec::Vec};
 pub struct ReportRow {
     /// The path of the link in the network, such as `3.branch.0`.
     pub name: String,
-    /// The kind of the link's layer.
+    /// The kind of the link's layer, such as `Linear`.
     pub kind: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
     /// The measured decades of the link: log10 of the factor by which it multiplies the norm of the gradient, averaged
-    /// over passes. −∞ if it makes the gradient 0; `None` if it was not measured.
+    /// over passes. −∞ if it made the gradient of the last pass 0; `None` if it was not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub measured: Option<f64>,
     /// The decades of the link that theory predicts before training; `None` if they are unknown.
@@ -86,7 +86,8 @@ pub struct Report {
     /// Why the measured and the predicted decades differ, as phrases, where they differ by more than two standard
     /// deviations and by more than 0.3. Empty otherwise.
     pub difference: Vec<String>,
-    /// The upper bound of the certificate on the decades from loss to input, if there is a certificate.
+    /// An upper bound on the decades from loss to input, for any input; `None` without [`Diagnosis::parameters`], or if
+    /// a layer states no bound.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
     /// The recurrent layers with measurements or bounds over time.
@@ -113,10 +114,11 @@ pub struct Report {
     pub passes_on_copies: usize,
 }
 
-/// What takes the place of parameters that are not finite.
+/// The phrase for the parameters that were examined in place of those of a run that are not finite.
 const INITIAL: &str = "initial parameters, since those of the run are not finite,";
 
-/// Returns the sources of evidence about a network that were examined, as phrases.
+/// Returns the sources of evidence about a network that were examined, as phrases. `passes` is the number of monitored
+/// passes.
 fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     let mut all = Vec::from([String::from("the description, by theory")]);
     if let Some(experiments) = &diagnosis.experiments {

@@ -76,13 +76,13 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_step: [f64; 2],
     /// The rate over the largest that is stable, 2/λ with λ the largest [curvature](super::Diagnosis::curvature) of
-    /// the loss, above which a rate is too high: for a warning, and for a critical finding. Training at the edge of
+    /// the loss, above which a rate is too high, \[warning, critical\]: 1.2 and 2 by default. Training at the edge of
     /// stability has 0.98 to 1.05 (Cohen et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al. 2020).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub edge: [f64; 2],
     /// The fraction of the way along the direction of largest [curvature](super::Diagnosis::curvature) that all steps
-    /// together go, below which they are too short for a loss that stands still. One for a warning, and one for a
-    /// critical finding. At 1 − 1/e the time constant of that direction is as long as the run.
+    /// together go, below which they are too short for a loss that stands still, \[warning, critical\]: 0.632 and 0.01
+    /// by default. At 1 − 1/e, the first, the time constant of that direction is as long as the run.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub covered: [f64; 2],
     /// The root mean square above which inputs are not scaled, \[warning, critical\]: 5 and 20 by default. The first

@@ -50,9 +50,9 @@ pub struct BlockBudget {
     pub name: String,
     /// The role of the block: weight, recurrent weight, bias or gain.
     pub role: Role,
-    /// The norm and the counts of the block's parameters.
+    /// The norm of the block's parameters, and how many of them are zero or not finite.
     pub parameters: NormStats,
-    /// The norm and the counts of the block's gradient, before any clipping.
+    /// The norm of the block's gradient before any clipping, and how many of its values are zero or not finite.
     pub gradient: NormStats,
 }
 
@@ -82,7 +82,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Returns the shares of `links`, which must be in the order of the backward pass.
+    /// Returns the shares of `links`, those of one path in the order of the backward pass. A change of the norm between
+    /// two links, at a layer that reports none, counts as [`other`](Self::other).
     pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
         let mut shares = Shares::default();
         // The last norm that was not zero, and the factor that made the gradient zero, if it is zero.
@@ -239,7 +240,7 @@ impl GradientBudget {
     }
 
     /// Returns the links over time (from step to step) of the recurrent layer at the path `layer`, from the last step
-    /// to the first.
+    /// to the first; none for an unknown layer.
     pub fn steps_of<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a LinkBudget> {
         self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
     }

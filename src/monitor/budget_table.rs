@@ -25,8 +25,8 @@ impl fmt::Display for Decades {
     }
 }
 
-/// Writes a row of the table without a line end: a name, the norm of the gradient, the `shares` of the row's links in
-/// decades, and a bar of their sum. The bar has one mark for each half decade, at most 24.
+/// Writes a row of the table without a line end: a name, the norm of the gradient after the row's links, the `shares`
+/// of these links in decades, and a bar of their sum. The bar has one mark for each half decade, at most 24.
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
     let total = shares.total();
     let marks = (Float::abs(total) * 2.0).min(24.0) as usize;

@@ -73,7 +73,7 @@ pub enum Event<'a, T> {
     Epoch(&'a Epoch),
 }
 
-/// Writes the numbers of values, and whole records.
+/// Writes the numbers of blocks and of values in place of the slices, and all other events in full.
 impl<T> fmt::Debug for Event<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sizes = |f: &mut fmt::Formatter<'_>, name: &str, blocks: &Blocks, values: usize| {
@@ -123,8 +123,8 @@ impl<T> fmt::Debug for Event<'_, T> {
 /// # Order of calls
 /// Over depth, `backward` is called once per link, in the order of the backward pass. For a link within a
 /// [`Checkpointed`](crate::recurrent::Checkpointed) layer it is called once per segment; [`Link::parts_before`] counts
-/// the calls. Over time, with [`Link::step`] set, it is called for each factor of each step. All methods except
-/// `begin_pass` are called only while the monitor is active. [`Event::NextPart`] and [`Event::Epoch`] are always sent.
+/// the calls. Over time, with [`Link::step`] set, it is called for each factor of each step. `forward`, `backward` and
+/// `event` are called only while the monitor is active; [`Event::NextPart`] and [`Event::Epoch`] are always sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a monitor",
     label = "not a monitor",

@@ -32,7 +32,7 @@ impl NormStats {
         }
     }
 
-    /// Computes the norm and the counts of `gradient`.
+    /// Returns the norm of `gradient`, and the numbers of its zero values, of those that are not finite, and of all.
     pub fn of<T: Scalar>(gradient: &[T]) -> Self {
         let Survey { norm, zeros, non_finite, .. } = survey(gradient);
         NormStats { norm, zeros, non_finite, values: gradient.len() }

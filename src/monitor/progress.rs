@@ -14,7 +14,8 @@ pub struct Step {
     pub step: u64,
     /// The number of the epoch, from 1.
     pub epoch: usize,
-    /// The loss on the samples of the update, from the parameters before it.
+    /// The loss on the samples of the update, their mean or sum by the loss's [`Reduction`], from the parameters before
+    /// it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub loss: f64,
     /// Whether the update was applied; otherwise a transform skipped it.
@@ -29,8 +30,8 @@ pub struct Step {
     /// skipped.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub clipped_norm: Option<f64>,
-    /// The number of samples of the update. With truncated backpropagation, all samples of the batch, for each of its
-    /// windows of steps.
+    /// The number of samples of the update. With truncated backpropagation, which makes an update for each window of
+    /// steps, it is that of the whole batch for each window.
     pub samples: usize,
     /// The time of the update in seconds; `None` without a clock (`no_std`, bare wasm32), and in a
     /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
@@ -57,7 +58,7 @@ pub struct Step {
 pub struct Spike {
     /// The rank that has the shard.
     pub rank: usize,
-    /// The number of the shard.
+    /// The number of the shard, from 0, among those of all ranks.
     pub shard: usize,
     /// The contribution of the shard to the gradient; infinite if the gradient or the loss of the shard is not finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -65,20 +66,22 @@ pub struct Spike {
     /// The index in the data set of the sample that contributes most, among those of the shard. `None` if a layer
     /// couples samples, such as [`BatchNorm`](crate::layer::BatchNorm): then samples have no gradients of their own.
     pub sample: Option<usize>,
-    /// The contribution of the sample to the gradient; infinite if its gradient or loss is not finite.
+    /// The contribution of the sample to the gradient; infinite if its gradient or loss is not finite, `None` where
+    /// [`sample`](Self::sample) is.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub sample_fraction: Option<f64>,
 }
 
 impl Spike {
-    /// Returns the record of a shard whose loss is not finite, and of the sample that alone shows it, if one does.
+    /// Returns the record of a shard whose loss is not finite, with infinite contributions. `sample` is its first
+    /// sample whose loss, computed for it alone, is not finite; `None` if there is none.
     pub(crate) fn non_finite(rank: usize, shard: usize, sample: Option<usize>) -> Self {
         let infinite = f64::INFINITY;
         Spike { rank, shard, shard_fraction: infinite, sample, sample_fraction: sample.map(|_| infinite) }
     }
 }
 
-/// One phrase: `sample 22 on rank 3 (87 % of the gradient)`.
+/// One phrase: `sample 22 on rank 3 (87 % of the gradient)`; without a sample it names the shard.
 impl fmt::Display for Spike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.sample {

@@ -43,7 +43,7 @@ impl<T: Scalar> FixedRun<'_, T> {
 pub struct AppliedTrial<'a, T: Scalar> {
     /// The fixes that were proposed.
     pub fixes: Vec<Fix>,
-    /// What the fixes did in short trainings.
+    /// The losses of short trainings with each fix and without any.
     pub trial: TrialReport,
     /// The run with the fix that helped most; `None` if none helped.
     pub run: Option<FixedRun<'a, T>>,
@@ -150,7 +150,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(FixedRun { trainer, data })
     }
 
-    /// Returns the fix with the columns of the trial's data, if it is one to be fitted on the data.
+    /// Returns `fix`; for [`Change::FitInputs`] and [`Change::FitTargets`] with the standardization that is fitted on
+    /// the trial's data.
     pub(super) fn fitted<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
         let change = match fix.change {
             Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),
@@ -163,7 +164,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Cow::Owned(Fix { change, ..fix.clone() }))
     }
 
-    /// Returns the data after the fix; `None` if the fix does not change the data.
+    /// Returns the data after the fix; `None` if the fix does not change the data, or would leave no sample.
     pub(super) fn changed_data(&self, fix: &Fix) -> Result<Option<Dataset<'a, T>>, Error> {
         Ok(match (&fix.change, self.data.targets()) {
             (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
@@ -176,12 +177,15 @@ impl<'a, T: Scalar> Trial<'a, T> {
         })
     }
 
-    /// Returns the optimizer of the run with a change, from [`Trial::settings`]; `None` if they do not know it.
+    /// Returns the optimizer of the run with `change` applied, from [`Trial::settings`]; `None` without this function,
+    /// or if it returns none for the change.
     fn set(&self, change: &Change) -> Option<Box<dyn GradientTransform<T>>> {
         self.settings.and_then(|settings| settings(change))
     }
 
-    /// Refuses a change that this trial cannot apply to the run.
+    /// Refuses [`Change::TrainBlock`] and [`Change::WithoutDecay`], which are inside the optimizer, unless
+    /// [`Trial::settings`] apply them. Refuses standardized targets for classes, and for a loss without one target
+    /// value for each output.
     fn check_change(&self, network: &LayerSpec, change: &Change) -> Result<(), Error> {
         let (what, needs) = match change {
             Change::TrainBlock(_) | Change::WithoutDecay if self.set(change).is_none() => {
@@ -199,8 +203,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Err(Error::InvalidState { what, needs })
     }
 
-    /// Returns what a trial trains for a fix; `None` if the trial cannot apply the change, or the change makes no
-    /// difference to a trial.
+    /// Returns the network, parameters and optimizer that a trial trains for `fix` on `data`; `seed` draws the
+    /// parameters that the fix redraws. `None` if the trial cannot apply the change, or only shuffling is proposed and
+    /// all trainings shuffle.
     pub(super) fn candidate<'c>(
         &'c self,
         network: &LayerSpec,
@@ -220,6 +225,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Returns network, parameters, data and optimizer with a fix that [`check_change`](Self::check_change) accepts.
+    /// `data` has the change already; `seed` draws the parameters that the fix redraws.
     fn prepared<'c>(
         &'c self,
         network: &LayerSpec,

@@ -265,8 +265,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(report)
     }
 
-    /// Trains the network with a fix from one seed, and adds the loss to its outcome. Returns whether the fix could be
-    /// tried.
+    /// Trains the network, from `w`, with a fix and the seed `seed`, and adds the loss on samples other than `left_out`
+    /// to `outcome`. Returns whether the fix could be tried.
     fn tries(
         &self,
         fix: &Fix,
@@ -281,8 +281,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         self.adds(outcome, seed, left_out, &|seed| self.candidate(network, w, &fix, data, seed))
     }
 
-    /// Trains the candidate that `make` returns for a seed, and adds its loss to the outcome. Returns false if there is
-    /// nothing to train, or the optimizer names a block that the candidate does not have.
+    /// Trains the candidate that `make` returns for `seed`, and adds its loss on samples other than `left_out` to
+    /// `outcome`. Returns false if `make` returns `None`, or the optimizer names a block that the candidate does not
+    /// have.
     fn adds<'c>(
         &self,
         outcome: &mut TrialOutcome,

@@ -81,7 +81,7 @@ pub struct TrialReport {
     pub steps: usize,
 }
 
-/// The fraction of the loss without a fix at or below which the loss with a fix is clearly lower.
+/// The fraction of the median loss without a fix at or below which the median loss with a fix counts as clearly lower.
 const LOWER: f64 = 1.0 / 1.1;
 
 impl TrialReport {
@@ -146,8 +146,8 @@ impl TrialReport {
     }
 }
 
-/// Writes the best fix, then a line for each outcome, the lowest loss first: median, spread, name. The fixes not tried
-/// and the look at a fixed network follow.
+/// Writes the best fix, then a line for each outcome with median, spread and name: the fixes no worse than the
+/// baseline, the baseline, the other fixes. The fixes not tried and the look at a fixed network follow.
 impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = count(self.baseline.curve.len(), "step");

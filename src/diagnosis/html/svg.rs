@@ -114,8 +114,9 @@ impl Axis {
     }
 }
 
-/// Returns about five round numbers within a range, at distances of 1, 2 or 5 times a power of ten. There are fewer if
-/// their distance would be below 0.7 `least`. If a range is too small for distinct `f64`, the result is its two ends.
+/// Returns about five round numbers within a range, in increasing order: multiples of a step of 1, 2 or 5 times a power
+/// of ten. The step is at least 0.7 `least`, so there may be fewer. If a range is too small for distinct `f64`, the
+/// result is its two ends.
 pub(super) fn ticks([low, high]: [f64; 2], least: f64) -> Vec<f64> {
     // Halves, so that the range of all numbers is a number.
     let apart = ((high / 2.0 - low / 2.0) / LABELS * 2.0).max(least);

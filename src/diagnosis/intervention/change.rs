@@ -190,7 +190,7 @@ fn each_scale(network: &LayerSpec, change: &dyn Fn(&str, BranchScale) -> BranchS
     after
 }
 
-/// Returns the network with all rates of dropout, recurrent dropout and zoneout at 0; `None` if they are.
+/// Returns the network with all rates of dropout, recurrent dropout and zoneout at 0; `None` if all are 0 already.
 fn without_masks(network: &LayerSpec) -> Option<LayerSpec> {
     rewrite(network, &mut |leaf, _| {
         let has_masks = heaviest_masks(leaf).is_some();
@@ -205,8 +205,8 @@ fn without_masks(network: &LayerSpec) -> Option<LayerSpec> {
     })
 }
 
-/// Returns the layer specification after the alterations; `None` if one of weights, branches or activations changes
-/// nothing. [`Alteration::CriticalWeights`] applies to `layers` alone.
+/// Returns the layer specification after the alterations; `None` if one of weights, branches, activations or dropout
+/// changes nothing. [`Alteration::CriticalWeights`] applies to `layers` alone.
 ///
 /// All other alterations, such as standardized inputs, unit gains and open gates, leave it as it is.
 pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {

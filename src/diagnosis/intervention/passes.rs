@@ -48,8 +48,9 @@ pub(in crate::diagnosis) struct Experiments {
     pub over_time: Tried,
     /// The inputs of the batch by column.
     pub columns: Option<Columns>,
-    /// The samples of the batch, at most an eighth or one, whose inputs have a far larger root mean square than the
-    /// others, with their effect on the gradient. `None` if there are none, or if this was not measured.
+    /// The samples of the batch, at most an eighth or one, whose inputs are far larger than those of the others, as a
+    /// whole or by single values. They come with their effect on the gradient; `None` if there are none, or if this was
+    /// not measured.
     pub outliers: Option<Outliers>,
     /// The paths of the layers in `over_time` whose input weights have a larger norm than redrawn ones.
     pub large: Vec<String>,
@@ -74,8 +75,8 @@ pub(super) struct Bench<'a> {
 impl Experiments {
     /// Measures the budget (decades from loss to first weights) with the parameters `w` on the time-major rows `x`, for
     /// a gradient at the output drawn from the standard normal distribution. If the budget is outside the thresholds,
-    /// tries interventions, in about `most` passes at most. If a parameter is not finite, all is measured with initial
-    /// values.
+    /// tries interventions, in about `most` passes at most. If a parameter is not finite, all but [`seen`](Self::seen)
+    /// is measured with initial values.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build`], but none for a custom activation, and those of [`Workspace::forward`].
@@ -251,10 +252,10 @@ impl Bench<'_> {
         Ok(seen.0)
     }
 
-    /// Returns the few samples of the batch whose inputs have a root mean square far above that of the others and over
-    /// `factor` times the median. They come with the norm of the gradient of all parameters with and without them, for
-    /// random gradients at the outputs. `None` if there are none, sequences have different lengths, or two passes are
-    /// not left.
+    /// Returns the few samples of the batch whose inputs, by their root mean square or by single values, are far above
+    /// the others and over `factor` times the median. They come with the norm of the gradient of all parameters with
+    /// and without them, for random gradients at the outputs. `None` if there are none, sequences have different
+    /// lengths, or two passes are not left.
     fn outliers(&self, network: &dyn Layer<f64>, factor: f64) -> Result<Option<Outliers>, Error> {
         let BatchShape { batch, steps, lengths, .. } = self.shape;
         let width = self.x.len() / (batch * steps).max(1);

@@ -84,7 +84,8 @@ pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));
 }
 
-/// The fraction of the mean square of inputs above which the means of their columns are nearly all of it. Convention.
+/// The fraction of the mean square of the inputs, due to the means of their columns, above which rows hardly differ
+/// from each other. The value is a convention.
 const ALIKE: f64 = 0.9;
 
 /// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is within

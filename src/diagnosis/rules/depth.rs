@@ -30,7 +30,7 @@ struct Depth {
     predicted: Option<f64>,
     /// Whether `rows` and `total` were measured; otherwise theory predicts them.
     measured: bool,
-    /// Whether they are those of the first pass, since the run diverged after it.
+    /// Whether `rows` and `total` are those of the first pass: the gradient exploded in it, and then the run diverged.
     at_first: bool,
 }
 

@@ -7,8 +7,8 @@ use super::{
 use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature, figures::number};
 use alloc::{format, string::String};
 
-/// Returns the curvature and the rate as a multiple of the edge of stability; `None` where it was not measured, or sets
-/// no edge.
+/// Returns the curvature, and the rate as a multiple of the edge of stability, 2 (1 + β)/λ for the largest curvature
+/// λ and the momentum β. `None` if λ was not measured, or is not above 0 and finite.
 pub(super) fn measured<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<(&'a Curvature, f64)> {
     let curvature = diagnosis.curvature.as_ref()?;
     Some((curvature, curvature.of_edge()?))
@@ -52,8 +52,9 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
     findings.push(Finding { decades, needs_restart, ..finding });
 }
 
-/// Judges a rate by the part of the way that all steps together go along the direction of largest curvature, for a loss
-/// that stands still. Returns the severity, and the fault and the evidence as text.
+/// Judges a rate by the part of the way that all steps together, `updates` in number, go along the direction of largest
+/// curvature, for a loss that stands still. Returns the severity, and the fault and the evidence as text; `None` for no
+/// fault, or without a measured curvature.
 pub(super) fn unmoved(diagnosis: &Diagnosis<'_>, updates: u64) -> Option<(Severity, [String; 2])> {
     let (curvature, _) = measured(diagnosis)?;
     let covered = curvature.covered(updates)?;

@@ -6,7 +6,7 @@ use crate::{
 };
 use alloc::{format, string::String};
 
-/// The fraction of a loss above which it has hardly fallen from it.
+/// The fraction of the first loss above which a later loss has hardly fallen.
 const STILL: f64 = 0.9;
 
 impl Diagnosis<'_> {

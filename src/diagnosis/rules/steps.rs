@@ -35,13 +35,15 @@ fn steps(passes: u64) -> String {
 /// has risen again: a thirtieth, to which the fix reduces it.
 const LONG_IN_RELAPSE: f64 = -1.5;
 
-/// Whether the updates of a block have a scale to compare with.
+/// Whether the updates of a block have a scale to compare with: an update was not 0, the parameters did not begin at 0,
+/// and their root mean square is above 0.001 or NaN.
 fn counts(block: &&BlockStatistics) -> bool {
     let has_scale = !block.began_at_zero() && (block.parameters() > 1e-3 || block.parameters().is_nan());
     block.update_ratio().count() > 0 && has_scale
 }
 
-/// Returns the block with the largest updates relative to its parameters.
+/// Returns the weight matrix with the largest updates relative to its parameters, by the mean of log10 of this ratio;
+/// `None` if no matrix has a scale for them.
 pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatistics> {
     let ratio = |block: &&BlockStatistics| block.update_ratio().mean();
     matrices(diagnosis).filter(counts).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
@@ -229,7 +231,8 @@ fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a Bloc
     blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
 }
 
-/// Returns the number of steps for which no block has moved, if all did before: the rate is 0 for every block.
+/// Returns the number of updates in a row, up to the last, in which no block moved, if all moved before: the rate is 0
+/// for every block. `None` for fewer than [`checks`](crate::diagnosis::Thresholds::checks).
 fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
     let has_stopped = |block: &BlockStatistics| block.still() >= diagnosis.thresholds.checks && block.moved();
     let least = with_gradient(diagnosis).map(BlockStatistics::still).min();

@@ -68,7 +68,7 @@ fn listed(samples: &[usize], noun: &str) -> String {
 
 /// Reports identical inputs, by the lowest loss of any function of them over that of the best constant outputs:
 /// critical above [`learned`](crate::diagnosis::Thresholds::learned), a warning above
-/// [`unreachable`](crate::diagnosis::Thresholds::unreachable).
+/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if most of the other inputs repeat, too.
 pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some((task, identical)) = diagnosis.task.as_ref().and_then(|task| Some((task, task.identical.as_ref()?)))
     else {

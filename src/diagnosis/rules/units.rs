@@ -60,15 +60,15 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// Returns the path of the layer with weights whose rows are the network's outputs; `None` if they belong to another
-/// layer.
+/// Returns the path of the last layer with weights, if it is `Linear` and as wide as the network's outputs, so that
+/// each of its units belongs to an output; otherwise `None`.
 fn output_weights(node: &LayerSpec) -> Option<String> {
     let parts = node.parts();
     let (path, part) = parts.iter().rfind(|(_, part)| has_weights(part))?;
     (matches!(part, LayerSpec::Linear(_)) && part.widths().1 == node.widths().1).then(|| path.clone())
 }
 
-/// Whether the block belongs to an embedding.
+/// Whether the block named `block` belongs to an embedding, whose rows are not units.
 fn is_table(node: &LayerSpec, block: &str) -> bool {
     let mut parts = node.parts().into_iter();
     parts.any(|(path, part)| matches!(part, LayerSpec::Embedding(_)) && path == layer_of_block(block))

@@ -16,14 +16,14 @@ const HALVINGS: usize = 40;
 
 /// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient descent
 /// from 0. A step that lowers the loss is taken, and the next is twice as long; otherwise it is rejected and halved.
-/// `groups` has the group of each row.
+/// `groups` has the group of each row; with `None` all rows are one group.
 pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<f64, Error> {
     descend(rows, groups).map(|[_, lowest]| lowest)
 }
 
-/// Returns the lowest loss of any outputs, of `rows` free ones. `None` for a loss that has none: it still falls, by
-/// more than a twentieth of the way from `constant`, the loss of the best constant outputs, in the second half of the
-/// steps. `None` also for more outputs than [`FREE`].
+/// Returns the lowest loss of any outputs for the batch `rows`, by the descent of [`constant`] with a group for each
+/// row. `None` for a loss that has none: it still falls, by more than a twentieth of the way from `constant`, the loss
+/// of the best constant outputs, in the second half of the steps. `None` also for more outputs than [`FREE`].
 pub(super) fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Error> {
     if rows.count.saturating_mul(rows.width) > FREE {
         return Ok(None);

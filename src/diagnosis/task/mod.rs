@@ -54,8 +54,8 @@ pub(super) struct Task {
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
     /// ragged data or fewer than ten samples.
     pub independent: Option<f64>,
-    /// The samples, at most an eighth or one, whose inputs or targets have a far larger root mean square than the
-    /// others, with their effect on the gradient; `None` if there are none.
+    /// The samples, at most an eighth or one, whose inputs or targets are far larger than those of the others, as a
+    /// whole or by single values. They come with their effect on the gradient; `None` if there are none.
     pub outliers: Option<Outliers>,
     /// The samples whose inputs are identical; `None` unless these are more than half of the compared ones.
     pub identical: Option<Identical>,
@@ -131,8 +131,8 @@ impl<T: Scalar> Rows<'_, T> {
     }
 
     /// Returns the mean loss over dropout masks, and the fraction m/(m + r) of the outputs' variance that is due to the
-    /// masks. m is the mean square of the change of an output by a mask; r is the variance over rows of outputs without
-    /// dropout.
+    /// masks. m is the mean square of the change of an output by a mask; r is the variance over rows of `undisturbed`,
+    /// the outputs without dropout.
     fn masked(&mut self, undisturbed: &[T]) -> Result<[f64; 2], Error> {
         let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
         for mask in 0..MASKS {

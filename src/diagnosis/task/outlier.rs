@@ -10,11 +10,12 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The ratio of the root mean square of a sample to that of the median sample, above which a report names the sample
-/// even if it does not change the gradient. The value is a convention.
+/// The size of a sample, its root mean square or largest value, over the root mean square of the median sample, above
+/// which a report always names it. The value is a convention.
 const FAR: f64 = 100.0;
 
-/// The few samples, at most an eighth of all or one, with a far larger root mean square than the others.
+/// The few samples, at most an eighth of all or one, that are far larger than the others: by their root mean square, or
+/// by a single value.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Outliers {
     /// The indices of the samples, in increasing order: in the data, or in the batch if only a batch was examined.
@@ -85,8 +86,8 @@ impl Sizes {
         sizes
     }
 
-    /// Returns the samples [larger](larger) than the others, without gradients: as a whole, or by single values, which
-    /// the size of a wide sample hides.
+    /// Returns the samples [larger](larger) than the others by `factor`, without gradients: as a whole, or by single
+    /// values, which the size of a wide sample hides. `of_targets` states whether the samples are targets.
     pub fn larger(&self, of_targets: bool, factor: f64) -> Option<Outliers> {
         let mut sizes = self.whole.clone();
         sizes.sort_by(f64::total_cmp);
@@ -113,7 +114,7 @@ impl Sizes {
     }
 }
 
-/// Returns the sizes of `samples` samples of equal length.
+/// Returns the sizes of the samples in `values`, `samples` in number and of equal length, with rows of `width` values.
 fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
     Sizes::of(width, values.chunks((values.len() / samples.max(1)).max(1)))
 }

@@ -91,7 +91,7 @@ impl BlockStatistics {
     /// Counts the units of a block with parameters `w` and gradient `dw` that repeat another unit in both: k equal
     /// units count k − 1. A unit has one row for each gate. Units count as equal if a weighted sum of their
     /// parameters is, and that of their gradients within a relative 1e-5. A unit without a gradient does not count: its
-    /// part in this batch is not known. Returns 0 if the gradient is not finite.
+    /// part in this batch is not known. Returns 0 if the gradient of the block is 0 or not finite.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;

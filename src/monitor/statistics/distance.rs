@@ -3,15 +3,17 @@
 use super::RunningMoments;
 
 /// The root mean square distance from the outputs of a network to their targets, relative to the root mean square of
-/// the outputs.
+/// the outputs, over the updates of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Distance {
     moments: RunningMoments,
     first: Option<[f64; 2]>,
-    /// The first ‖∂L/∂y‖ √n, with n values y, and the moments of this over it; about the last five count.
+    /// The value of ‖∂L/∂y‖ √n at the first loss, with n values y, and the moments of its values over that
+    /// first one; about the last five count.
     gradient: (f64, RunningMoments),
-    /// The distance of the last loss and the root mean square of its outputs, as if one pass had all samples of the
-    /// update. The record of the update states their number; without one, the next pass ends the update.
+    /// For the last loss, until its update ends: the distance, as if the last pass had all samples of the update, and
+    /// the root mean square of the outputs. The record of the update states their number; without one, the next pass
+    /// ends the update.
     last: Option<[f64; 2]>,
 }
 
@@ -23,7 +25,8 @@ impl Default for Distance {
 }
 
 impl Distance {
-    /// Receives a `loss`, ‖∂L/∂y‖ and the root mean square of the outputs y, `values` in number.
+    /// Receives a `loss`, the norm `gradient` of ∂L/∂y, and the root mean square `output` of the network's outputs
+    /// y, `values` in number.
     pub(super) fn loss(&mut self, loss: f64, gradient: f64, output: f64, values: usize) {
         let (root, (first, moments)) = (libm::sqrt(values.max(1) as f64), &mut self.gradient);
         // A mean over n values has a gradient of the order of 1/√n.
@@ -34,13 +37,14 @@ impl Distance {
         self.last = Some([2.0 * loss / (gradient * root), output]);
     }
 
-    /// Returns the moments of ‖∂L/∂y‖ √n, with n values y, over its first value.
+    /// Returns the moments, over losses, of ‖∂L/∂y‖ √n over its first value, with n values y.
     pub(super) fn gradient(&self) -> RunningMoments {
         self.gradient.1
     }
 
-    /// Ends an update, whose last pass had the fraction `part` of its samples. The gradient of a loss of all samples is
-    /// known for those of that pass.
+    /// Ends an update, of whose samples the last pass had the fraction `part`, and adds its distance to the moments.
+    /// The distance is multiplied by `part`: the loss is that of all samples, and ∂L/∂y is known for that pass
+    /// alone.
     pub(super) fn end(&mut self, part: f64) {
         *self = self.ended(part);
         self.last = None;
@@ -56,12 +60,14 @@ impl Distance {
         Distance { moments, first: first.or(last), gradient, last }
     }
 
-    /// Returns the moments of the distance relative to the outputs.
+    /// Returns the moments, over updates, of the distance relative to the outputs; an update that has not ended counts
+    /// as if its last pass had all of its samples.
     pub(super) fn moments(&self) -> RunningMoments {
         self.ended(1.0).moments
     }
 
-    /// Returns the first distance, and the root mean square of its outputs.
+    /// Returns the distance at the first loss, not relative to the outputs, and the root mean square of these outputs;
+    /// `None` before the first loss.
     pub(super) fn first(&self) -> Option<[f64; 2]> {
         self.ended(1.0).first
     }

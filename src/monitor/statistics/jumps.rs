@@ -2,8 +2,9 @@
 
 use super::RunningMoments;
 
-/// The number of passes in a row that the loss must stay above its usual value for a jump to count as harmful. A hard
-/// batch also has a large gradient and a high loss, but no lasting effect. Convention.
+/// The number of passes in a row after a jump in which the loss must be above the line of its [`Wake`], so that the
+/// jump counts as harmful. A hard batch also has a large gradient and a high loss, but no lasting effect. The number is
+/// a convention.
 const WORSE: u64 = 3;
 /// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this fraction
 /// of its decrease so far (the first loss minus the usual value). The value is conventional.
@@ -17,15 +18,15 @@ struct Wake {
     line: f64,
     /// The number of passes in a row after the jump with a loss above `line`.
     worse: u64,
-    /// The mean loss before the jump.
+    /// The mean loss over about the 30 passes before the jump.
     usual: f64,
 }
 
-/// The jumps of a run.
+/// The numbers of all jumps (gradients with more than ten times the typical norm) of a run, and of the harmful ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Jumps {
     pub count: u64,
-    /// The number of jumps after which the loss stayed above its line for [`WORSE`] passes in a row.
+    /// The number of jumps after which the loss was above the line of their [`Wake`] in [`WORSE`] passes in a row.
     pub harmful: u64,
     wake: Option<Wake>,
     /// The lowest of the mean losses before the harmful jumps; NaN before the first.
@@ -39,8 +40,8 @@ impl Default for Jumps {
 }
 
 impl Jumps {
-    /// Receives a jump. `loss` has the moments of the loss over about the last 30 passes, and `learned` is its decrease
-    /// so far.
+    /// Receives a jump, and checks the next losses for its harm. `loss` has the moments of the loss over about the last
+    /// 30 passes, and `learned` is the first loss minus their mean.
     pub fn jump(&mut self, loss: RunningMoments, learned: f64) {
         self.count += 1;
         let (usual, spread) = (loss.mean(), loss.standard_deviation());
@@ -48,7 +49,8 @@ impl Jumps {
         self.wake = Some(Wake { line, worse: 0, usual });
     }
 
-    /// Receives the loss of a pass.
+    /// Receives the loss of a pass. A loss above the line of the last jump, or NaN, counts towards its harm; another
+    /// ends the check of that jump.
     pub fn loss(&mut self, loss: f64) {
         if let Some(Wake { line, worse, usual }) = self.wake.take()
             && (loss > line || loss.is_nan())
@@ -60,7 +62,8 @@ impl Jumps {
         }
     }
 
-    /// Whether `loss`, the mean over about 30 passes, is below that before each harmful jump.
+    /// Whether `loss`, the mean over about 30 passes, is below that before each harmful jump, and no jump is still
+    /// being checked. False without harmful jumps.
     pub fn has_recovered_from_jumps(&self, loss: f64) -> bool {
         self.wake.is_none() && loss < self.before
     }

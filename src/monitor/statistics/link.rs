@@ -263,13 +263,14 @@ impl LinkStatistics {
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
-    /// Returns two fractions of the units in the first pass: those that were saturated (mean slope below 5 % of the
-    /// largest), and those that passed no gradient. `None` before the first backward pass, and without an activation.
+    /// Returns two fractions of the units in the first pass whose gradient is large enough to compute φ′. They are
+    /// those saturated (mean slope below 5 % of the largest), and those that passed no gradient. `None` before that
+    /// pass, and without an activation.
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
     }
-    /// Returns the mean slope |φ′| of the link's activation in the first pass; `None` before the first backward
-    /// pass, and for a link without an activation.
+    /// Returns the mean slope |φ′| of the link's activation in the first pass whose gradient is large enough to
+    /// compute φ′; `None` before that pass, and for a link without an activation.
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }

@@ -6,7 +6,7 @@ use num_traits::Float;
 /// The decay of the moving averages of the loss, of the decades and of ln ‖g‖, g being the gradient of all
 /// parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
 pub(super) const KEEP: f64 = 0.97;
-/// The number of gradients before spikes and jumps are counted, and of losses before stagnation is.
+/// The number of gradients before spikes and jumps are counted, and of losses before a run is judged to stagnate.
 pub(super) const WARM_UP: u64 = 25;
 /// The number of standard deviations of ln ‖g‖ above its mean from which a gradient g counts as a spike.
 const MARK: f64 = 2.5;
@@ -17,7 +17,7 @@ const TENFOLD: f64 = core::f64::consts::LN_10;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogNorm(RunningMoments);
 
-/// How the norm of a gradient compares with those before it.
+/// How the norm of a gradient g compares with those before it; both fields are false for the first 25 gradients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unusual {
     /// Whether ln ‖g‖ is more than 2.5 standard deviations above its mean.
@@ -33,7 +33,8 @@ impl Default for LogNorm {
 }
 
 impl LogNorm {
-    /// Adds the norm of the next gradient, and compares it with those before.
+    /// Compares the norm of the next gradient with those before, and adds it to the moments; a norm above ten times the
+    /// typical one enters as ten times that.
     pub(crate) fn push(&mut self, norm: f64) -> Unusual {
         let mut ln = Float::ln(norm);
         let apart = ln - self.0.mean();

@@ -91,12 +91,13 @@ impl Statistics {
         &self.links
     }
 
-    /// Returns the statistics of the state gradient over time, for each recurrent layer.
+    /// Returns the statistics of the state gradient over time, for each recurrent layer in the order of the backward
+    /// pass.
     pub fn states(&self) -> &[StateStatistics] {
         &self.states
     }
 
-    /// Returns the statistics of each gate of each recurrent layer.
+    /// Returns the statistics of each gate of each recurrent layer, in the order of the forward pass.
     pub fn gates(&self) -> &[GateStatistics] {
         &self.gates
     }

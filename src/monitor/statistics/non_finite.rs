@@ -32,7 +32,7 @@ pub enum NonFiniteOrigin {
 pub struct NonFinite {
     /// The index, from 0, of the pass among the monitored ones; a pass without the monitor does not count.
     pub pass: u64,
-    /// The stage of the update in which the value was computed.
+    /// The stage of the update in which the value was found.
     pub origin: NonFiniteOrigin,
     /// The name of the link or block.
     pub name: String,
@@ -41,7 +41,7 @@ pub struct NonFinite {
     /// Whether any of the non-finite values is infinite; otherwise all are NaN.
     pub infinite: bool,
     /// The row (time-major, among all rows of the batch) and column of the first non-finite value, if it is in the
-    /// network's input.
+    /// network's input; otherwise `None`.
     pub place: Option<[usize; 2]>,
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 use num_traits::Float;
 
-/// The statistics of a run as a whole.
+/// The statistics of a run as a whole: its losses, inputs, gradient norms, clipping and first non-finite value.
 #[derive(Clone, Debug)]
 pub struct RunStatistics {
     passes: u64,
@@ -154,7 +154,7 @@ impl RunStatistics {
         !self.input_seen
     }
 
-    /// Receives the norm and the counts `of_x` of the network's input, of `values` values.
+    /// Receives the norm and the counts `of_x` of the network's input, of `values` values; the first of a pass counts.
     pub(super) fn see_input(&mut self, of_x: Survey, values: usize) {
         if !core::mem::replace(&mut self.input_seen, true) {
             let size = |values: usize| of_x.norm / Float::sqrt(values.max(1) as f64);
@@ -209,8 +209,8 @@ impl RunStatistics {
         }
     }
 
-    /// Receives the record of an update, and keeps the origin of the largest spike. A gradient that is not finite is
-    /// the largest.
+    /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that is
+    /// not finite is the largest.
     pub(super) fn step(&mut self, step: &Step) {
         self.distance.end((self.samples as f64 / step.samples.max(1) as f64).min(1.0));
         // A rank without a pass in the next update has no gradient of its own then.
@@ -310,7 +310,7 @@ impl RunStatistics {
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
-    /// Returns the [distance](Self::distance), not relative, and the root mean square of the outputs in the first pass.
+    /// Returns the absolute [distance](Self::distance) and the outputs' root mean square at the first loss, if any.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
     }
@@ -367,8 +367,8 @@ impl RunStatistics {
     pub fn harmful_jumps(&self) -> u64 {
         self.jumps.harmful
     }
-    /// Whether the mean loss over about 30 passes is below that before each [harmful
-    /// jump](Self::harmful_jumps).
+    /// Whether the mean loss over about 30 passes is below that before each [harmful jump](Self::harmful_jumps), and no
+    /// jump is still being checked. False without harmful jumps.
     pub(crate) fn has_recovered_from_jumps(&self) -> bool {
         self.jumps.has_recovered_from_jumps(self.loss.mean())
     }
@@ -377,8 +377,7 @@ impl RunStatistics {
     pub fn clip_factor(&self) -> Option<f64> {
         (self.clips.count() > 0).then(|| Float::exp(self.clips.mean()))
     }
-    /// Returns the fraction of updates whose gradient was clipped; later updates have more weight. It is 0 without
-    /// clipping.
+    /// Returns the fraction of updates whose gradient was clipped, later ones with more weight; 0 without clipping.
     pub fn clipped(&self) -> f64 {
         self.clipped.mean()
     }
@@ -390,7 +389,8 @@ impl RunStatistics {
     pub fn non_finite(&self) -> Option<&NonFinite> {
         self.non_finite.as_ref()
     }
-    /// Whether a value was not finite, and later losses and gradients were: the step with it was skipped.
+    /// Whether the run went on after its first non-finite value, unless a parameter or an update had it. At least three
+    /// passes later the last loss and gradient are finite, and no update is being skipped.
     pub(crate) fn has_recovered(&self) -> bool {
         // Parameters that took it in may be read later.
         let is_kept = |origin| matches!(origin, NonFiniteOrigin::Update | NonFiniteOrigin::Parameters);

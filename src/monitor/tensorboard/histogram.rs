@@ -47,7 +47,7 @@ fn limit(place: usize) -> f64 {
     }
 }
 
-/// Counts of the finite values by bucket, and their moments.
+/// The finite values counted by bucket, their extremes and sums, and the number of values that are not finite.
 #[derive(Clone, Debug)]
 pub(super) struct Histogram {
     pub min: f64,

@@ -249,7 +249,7 @@ impl<W: Write> TensorBoard<W> {
         self.flush();
     }
 
-    /// Whether the current update has histograms.
+    /// Whether the current update has histograms: it is the first of `every` updates. Never if `every` is 0.
     fn due(&self) -> bool {
         self.updates.checked_sub(1).and_then(|before| before.checked_rem(self.every)) == Some(0)
     }

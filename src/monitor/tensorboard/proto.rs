@@ -10,13 +10,13 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Message(pub Vec<u8>);
 
-/// The wire type of an integer of variable length.
+/// The protobuf wire type of an integer of variable length.
 const VARINT: u64 = 0;
-/// The wire type of 8 bytes.
+/// The protobuf wire type of 8 bytes.
 const EIGHT_BYTES: u64 = 1;
-/// The wire type of a length followed by that many bytes.
+/// The protobuf wire type of a length followed by that many bytes.
 const LENGTH: u64 = 2;
-/// The wire type of 4 bytes.
+/// The protobuf wire type of 4 bytes.
 const FOUR_BYTES: u64 = 5;
 
 impl Message {
