@@ -11,7 +11,7 @@ use crate::{
     layer::Layer,
     loss::{Loss, Reduction, Target},
     metrics::accuracy,
-    scalar::{Scalar, to_f64},
+    scalar::Scalar,
     size::{filled, grow},
     transform::GradientTransform,
     workspace::{check_inputs, check_width},
@@ -30,7 +30,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn evaluate(&mut self, data: &dyn Source<T>) -> Result<Evaluation, Error> {
-        T::trainer_evaluate(&mut self.run(), "evaluation", data)
+        T::trainer_evaluate(&mut self.settled()?, "evaluation", data)
     }
 
     /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
@@ -50,7 +50,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ) -> Result<f64, Error> {
         let width = self.workspace.dims().output;
         let mut sum = 0.0;
-        T::trainer_each_batch(&mut self.run(), data, &mut |_, batch, y| {
+        T::trainer_each_batch(&mut self.settled()?, data, &mut |_, batch, y| {
             sum += metric(width, y, batch.target()) * batch.samples().len() as f64;
             Ok(())
         })?;
@@ -83,6 +83,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn predict(&mut self, data: &dyn Source<T>) -> Result<Vec<T>, Error> {
+        self.settle()?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         T::workspace_predict(&mut self.workspace, &mut self.windows, w, data)
     }
@@ -95,6 +96,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn predict_into(&mut self, data: &dyn Source<T>, y: &mut [T]) -> Result<(), Error> {
+        self.settle()?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         T::workspace_predict_into(&mut self.workspace, &mut self.windows, w, data, y)
     }
@@ -124,7 +126,7 @@ impl<T: Scalar> Run<'_, T> {
             if weight == 0.0 {
                 return Ok(());
             }
-            let part = to_f64(function.evaluate(width, y, target, weights, &mut dy[..y.len()])?);
+            let part = function.evaluate_wide(width, y, target, weights, &mut dy[..y.len()])?;
             loss += if mean { part * weight } else { part };
             total_weight += weight;
             if let Target::Classes(classes) = target {
