@@ -166,8 +166,8 @@ impl Blocks {
         self.blocks.last().map_or(0, |block| block.range.end)
     }
 
-    /// Refuses blocks that do not tile the parameters from 0 on in order, and a shape whose product is not the length of
-    /// the block. It allocates only for an error.
+    /// Refuses blocks that do not tile the parameters from 0 on in order, and a shape whose product is not the length
+    /// of the block. It allocates only for an error.
     pub(crate) fn check_ranges(&self) -> Result<(), LayerRule> {
         let mut expected = 0;
         for block in &self.blocks {

@@ -242,8 +242,8 @@ impl<T: Scalar> Checkpoint<T> {
     /// checkpoints give equal bytes.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for the checkpoint of another network, and unless there are as many parameters as `network`
-    /// has. [`Error::CheckpointValue`] for
+    /// [`Error::Checkpoint`] for the checkpoint of another network, and unless there are as many parameters as
+    /// `network` has. [`Error::CheckpointValue`] for
     /// scalars other than `f32` and `f64`, for two blocks of the same name, and under [`Values::Finite`] for a value
     /// that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
@@ -344,8 +344,8 @@ impl<T: Scalar> Checkpoint<T> {
         Self::from_bytes(network, &bytes, values).map_err(|error| error.of_file(path.as_ref()))
     }
 
-    /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading; none for
-    /// a checkpoint [made](Self::new) of parameters, which has no description of its network.
+    /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading. A
+    /// checkpoint [made](Self::new) of parameters has no description of its network, and no differences.
     fn compare_network(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<Difference>, Error> {
         match &self.about.network[..] {
             [] => Ok(Vec::new()),

@@ -22,6 +22,7 @@ mod input_rules;
 mod list;
 mod memory;
 mod norm_statistics;
+mod occurrences;
 mod parallel;
 mod pass;
 mod pass_lengths;

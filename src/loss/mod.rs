@@ -132,8 +132,8 @@ pub trait Loss<T: Scalar>: Debug {
         dy: &mut [T],
     ) -> Result<T, Error>;
 
-    /// Computes the loss and its gradient, as [`evaluate`](Self::evaluate). Trainers call it for their reports: a loss of
-    /// this crate is not rounded to a format narrower than `f32`. Not for a loss of your own.
+    /// Computes the loss and its gradient, as [`evaluate`](Self::evaluate). Trainers call it for their reports: a loss
+    /// of this crate is not rounded to a format narrower than `f32`. Not for a loss of your own.
     #[doc(hidden)]
     fn evaluate_wide(
         &self,
@@ -159,8 +159,8 @@ pub trait Loss<T: Scalar>: Debug {
         width
     }
 
-    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, as a file
-    /// may have them. The default accepts every width. A trainer calls it when it is created.
+    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, as a
+    /// file may have them. The default accepts every width. A trainer calls it when it is created.
     ///
     /// # Errors
     /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. Those of

@@ -324,8 +324,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the parameters of one block.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] if no block has exactly this name; [`Error::Length`] if the workspace was replaced by that
-    /// of a larger network.
+    /// [`Error::UnknownBlock`] if no block has exactly this name; [`Error::Length`] if the workspace was replaced by
+    /// that of a larger network.
     pub fn block(&self, name: &str) -> Result<&[T], Error> {
         let range = self.workspace.blocks().get(name)?.range.clone();
         let (expected, found) = (range.end, self.parameters.len());
@@ -351,7 +351,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the trainer,
-    /// as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them.
+    /// as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. With a
+    /// workspace of another number of parameters, the calls that use both return [`Error::Length`].
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         self.leave_best();
         self.lent = true;
@@ -380,7 +381,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
-    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them.
+    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. An optimizer whose
+    /// resulting weights have another place than before begins without the best values of the run.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();
         self.lent = true;

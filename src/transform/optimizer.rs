@@ -64,9 +64,9 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     ///
     /// # Errors
     /// [`Error::Length`] where `w` does not have the parameters of `blocks`; [`Error::InvalidLayer`] for blocks that
-    /// overlap, leave gaps, or share a name; the errors of [`GradientTransform::validate`]. [`Error::Optimizers`] for a chain without an optimizer or with several;
-    /// [`Error::ChainOrder`] for one that is not in the order of [`Stage`](super::Stage). [`Error::TooLarge`] where
-    /// memory cannot hold the transform's state.
+    /// overlap, leave gaps, or share a name; the errors of [`GradientTransform::validate`]. [`Error::Optimizers`] for a
+    /// chain without an optimizer or with several; [`Error::ChainOrder`] for one that is not in the order of
+    /// [`Stage`](super::Stage). [`Error::TooLarge`] where memory cannot hold the transform's state.
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
         let (state, guarded, in_place) = T::optimizer_state(&mut transform, blocks, w)?;
         Ok(Optimizer { state, steps: 0, guarded, in_place, rates: None, transform })

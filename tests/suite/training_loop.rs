@@ -13,9 +13,9 @@ use chainrule::{
     recurrent::Lstm,
     trainer::{Epoch, FitOptions, Step, TrainConfig, Trainer},
     transform::{
-        Adagrad, Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome, ParameterGroups, Penalty,
-        ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage, Unordered, Update,
-        WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome,
+        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage,
+        Unordered, Update, WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -729,4 +729,30 @@ fn hyper_parameters_beyond_the_format_are_refused() {
         let found = Optimizer::new(transform, &blocks, &[0.0; 2]).map(|_| ());
         assert!(matches!(found, Err(Error::Parameter { found, .. }) if found == huge), "{name}: {found:?}");
     }
+}
+
+/// A limit that is 0 in the format would clip every gradient to 0.
+#[test]
+fn limits_below_the_format_are_refused() {
+    fn refused<T: Scalar>(limit: f64, expected: bool) {
+        let blocks = Blocks::collect(|visit| visit(chainrule::Block::new("w", 0, [1, 2], chainrule::Role::Weight)));
+        let all: [Box<dyn GradientTransform<T>>; 3] = [
+            Box::new((ClipValue::new(limit), Sgd::new(0.1))),
+            Box::new((ClipNorm::new(limit), Sgd::new(0.1))),
+            Box::new((ClipBlockNorm::new(limit), Sgd::new(0.1))),
+        ];
+        for transform in all {
+            let name = format!("{transform:?}");
+            let found = Optimizer::new(transform, &blocks, &[T::zero(); 2]).map(|_| ());
+            let is_refused = matches!(found, Err(Error::Parameter { found, .. }) if found == limit);
+            assert_eq!(is_refused, expected, "{name}: {found:?}");
+        }
+    }
+    refused::<f32>(1e-46, true);
+    refused::<f32>(2e-45, false);
+    refused::<f64>(1e-46, false);
+    #[cfg(feature = "half")]
+    refused::<half::f16>(1e-8, true);
+    #[cfg(feature = "half")]
+    refused::<half::f16>(1e-7, false);
 }
