@@ -16,6 +16,8 @@ pub(super) struct Occurrences<'a, T> {
     /// For each place the next place of the same index.
     next: &'a mut [T],
     digits: usize,
+    /// The number of bits of a digit.
+    bits: u32,
 }
 
 /// Returns the number of bits of a whole number that each value of `T` holds exactly.
@@ -44,19 +46,19 @@ impl<'a, T: Scalar> Occurrences<'a, T> {
         let (places, digits) = (at.len(), digits::<T>(at.len()));
         let (first, rest) = scratch.split_at_mut(indices * digits);
         first.fill(T::zero());
-        let lists = Occurrences { first, next: &mut rest[..places * digits], digits };
+        let lists = Occurrences { first, next: &mut rest[..places * digits], digits, bits: bits::<T>() };
         // From the last place to the first, so that each list is in order.
         for (place, index) in at.enumerate().rev() {
             let (own, head) = (place * digits..(place + 1) * digits, index * digits..(index + 1) * digits);
             lists.next[own].copy_from_slice(&lists.first[head.clone()]);
-            write(&mut lists.first[head], place + 1);
+            write(&mut lists.first[head], place + 1, lists.bits);
         }
         lists
     }
 
     /// Returns the places of `index`, in order.
     fn of(&self, index: usize) -> impl Iterator<Item = usize> {
-        let read = |list: &[T], at: usize| read(&list[at * self.digits..][..self.digits]).checked_sub(1);
+        let read = |list: &[T], at: usize| read(&list[at * self.digits..][..self.digits], self.bits).checked_sub(1);
         core::iter::successors(read(self.first, index), move |&place| read(self.next, place))
     }
 
@@ -65,27 +67,26 @@ impl<'a, T: Scalar> Occurrences<'a, T> {
     /// # Shapes
     /// d: \[places, columns\]; sum: \[columns\].
     pub(super) fn add_rows(&self, index: usize, d: &[T], sum: &mut [T]) {
-        let columns = sum.len();
-        match self.of(index).count() {
-            0 => {}
-            count => add_sums(count, sum, |j| {
-                self.of(index).map(move |place| load_block(&d[place * columns..][..columns], j))
-            }),
+        let (columns, mut places) = (sum.len(), self.of(index));
+        let row = |place: usize| &d[place * columns..][..columns];
+        let Some(first) = places.next() else { return };
+        match 1 + places.count() {
+            1 => sum.iter_mut().zip(row(first)).for_each(|(sum, &d)| *sum += d),
+            count => add_sums(count, sum, |j| self.of(index).map(move |place| load_block(row(place), j))),
         }
     }
 }
 
-fn write<T: Scalar>(digits: &mut [T], number: usize) {
-    let (mut rest, bits) = (number as u64, bits::<T>());
+fn write<T: Scalar>(digits: &mut [T], number: usize, bits: u32) {
+    let mut rest = number as u64;
     for digit in digits {
         *digit = scalar((rest & ((1 << bits) - 1)) as f64);
         rest >>= bits;
     }
 }
 
-fn read<T: Scalar>(digits: &[T]) -> usize {
-    let number = digits.iter().rev().fold(0u64, |number, &digit| (number << bits::<T>()) | to_f64(digit) as u64);
-    number as usize
+fn read<T: Scalar>(digits: &[T], bits: u32) -> usize {
+    digits.iter().rev().fold(0u64, |number, &digit| (number << bits) | to_f64(digit) as u64) as usize
 }
 
 #[cfg(test)]
@@ -97,13 +98,13 @@ mod tests {
         assert_eq!(digits::<T>(200_000), expected);
         for number in [0, 1, 255, 256, 2047, 2048, 65_535, 199_999, 200_000] {
             let mut at = vec![T::nan(); expected];
-            write(&mut at, number);
-            assert_eq!(read(&at), number);
+            write(&mut at, number, bits::<T>());
+            assert_eq!(read(&at, bits::<T>()), number);
         }
         let most = usize::MAX >> 1;
         let mut at = vec![T::nan(); digits::<T>(most)];
-        write(&mut at, most);
-        assert_eq!(read(&at), most);
+        write(&mut at, most, bits::<T>());
+        assert_eq!(read(&at, bits::<T>()), most);
     }
 
     #[test]
