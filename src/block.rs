@@ -1,7 +1,15 @@
 //! Parameter blocks: the named ranges of the flat parameter buffer.
 
-use crate::{error::Error, size::saturating_product};
-use alloc::{borrow::Cow, format, string::String, vec::Vec};
+use crate::{
+    error::{Error, LayerRule},
+    size::saturating_product,
+};
+use alloc::{
+    borrow::Cow,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::ops::Range;
 
 /// The purpose of the parameters of a block, a named range of the parameters of a network.
@@ -158,6 +166,45 @@ impl Blocks {
         self.blocks.last().map_or(0, |block| block.range.end)
     }
 
+    /// Refuses blocks that do not tile the parameters from 0 on in order, and a shape whose product is not the length
+    /// of the block. It allocates only for an error.
+    pub(crate) fn check_ranges(&self) -> Result<(), LayerRule> {
+        let mut expected = 0;
+        for block in &self.blocks {
+            let (name, start, end) = (|| block.name.to_string(), block.range.start, block.range.end);
+            if end < start {
+                return Err(LayerRule::ReversedRange { block: name(), start, end });
+            }
+            if start != expected {
+                return Err(LayerRule::BlockStart { block: name(), expected, found: start });
+            }
+            let [rows, columns] = block.shape;
+            if saturating_product(&block.shape) != end - start {
+                return Err(LayerRule::BlockShape { block: name(), rows, columns, parameters: end - start });
+            }
+            expected = end;
+        }
+        Ok(())
+    }
+
+    /// Refuses blocks that do not tile `parameters` parameters in order, and a shape whose product is not the length of
+    /// the block. Also rows that the number of gates does not divide, and names that are empty or not unique.
+    pub(crate) fn check(&self, parameters: usize) -> Result<(), LayerRule> {
+        self.check_ranges()?;
+        let gates = |block: &&Block<'_>| block.gates.is_empty() || block.shape[0].is_multiple_of(block.gates.len());
+        if let Some(block) = self.iter().find(|block| !gates(block)) {
+            let (rows, gates) = (block.shape[0], block.gates.len());
+            return Err(LayerRule::GateRows { block: block.name.to_string(), rows, gates });
+        }
+        if self.parameters() != parameters {
+            return Err(LayerRule::BlockTotal { expected: parameters, found: self.parameters() });
+        }
+        if self.iter().any(|block| block.name.is_empty()) {
+            return Err(LayerRule::NoName { what: "block" });
+        }
+        unique("block", self.iter().map(|block| &*block.name))
+    }
+
     /// The block named `name`.
     ///
     /// # Errors
@@ -253,6 +300,16 @@ impl<'a> IntoIterator for &'a Blocks {
     type IntoIter = core::slice::Iter<'a, Block<'static>>;
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+/// Refuses a duplicate among `names`. `what` is what they name, for the error.
+pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LayerRule> {
+    let mut sorted: Vec<&str> = names.collect();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(LayerRule::NameTwice { what, name: pair[0].to_string() }),
+        None => Ok(()),
     }
 }
 

@@ -168,7 +168,7 @@ macro_rules! methods {
                 target: Target<'_, Self>,
                 row_weights: Option<&[Self]>,
                 dy: &mut [Self],
-            ) -> Result<Self, Error> {
+            ) -> Result<(Self, f64), Error> {
                 loss.evaluate_generic(Rows::new(width, y, target, row_weights, dy)?)
             }
         )*

@@ -242,11 +242,13 @@ impl<T: Scalar> Checkpoint<T> {
     /// checkpoints give equal bytes.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] unless there are as many parameters as `network` has. [`Error::CheckpointValue`] for
+    /// [`Error::Checkpoint`] for the checkpoint of another network, and unless there are as many parameters as
+    /// `network` has. [`Error::CheckpointValue`] for
     /// scalars other than `f32` and `f64`, for two blocks of the same name, and under [`Values::Finite`] for a value
     /// that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
+        self.compare_network(network)?;
         require_blocks(&blocks, self.parameters.len())?;
         self.check_values(&blocks)?;
         let mut bytes = Vec::new();
@@ -340,6 +342,15 @@ impl<T: Scalar> Checkpoint<T> {
     pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {
         let bytes = file::read(path.as_ref()).map_err(|error| failed(path.as_ref(), error))?;
         Self::from_bytes(network, &bytes, values).map_err(|error| error.of_file(path.as_ref()))
+    }
+
+    /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading. A
+    /// checkpoint [made](Self::new) of parameters has no description of its network, and no differences.
+    fn compare_network(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<Difference>, Error> {
+        match &self.about.network[..] {
+            [] => Ok(Vec::new()),
+            saved => part::compare(&part::layers(&network.spec()), saved),
+        }
     }
 
     /// Returns an error for parameters that are not finite and for slices with NaN, unless the checkpoint allows them

@@ -1,13 +1,13 @@
 //! Checkpoints of a trainer's run.
 
-use super::{Checkpoint, Difference, Values, mismatch, part, refused, require_sound};
+use super::{Checkpoint, Difference, Values, mismatch, part, refused, require_blocks, require_sound};
 use crate::{
     distributed::DataParallel,
     error::Error,
     layer::{Layer, check_buffers},
     loss::Loss,
     scalar::Scalar,
-    trainer::{Progress, Trainer},
+    trainer::{Kept, Progress, Trainer},
     transform::{GradientTransform, MOST_STEPS, check_rate},
 };
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
@@ -66,8 +66,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// state.
     pub fn checkpoint(&self) -> Checkpoint<T> {
         let Progress { epochs, began, waited, best, stopped, restored } = self.progress;
+        // A workspace or an optimizer that took the place of the run's has no best values.
+        let (kept, waited, best) = match self.best.is_empty() || self.best.fits(self.kept()) {
+            true => (self.best.to_vec(), waited, best),
+            false => (Vec::new(), 0, f64::INFINITY),
+        };
         let mut run = Checkpoint::new(self.parameters().to_vec());
-        let slices = [(STATE, self.optimizer().state()), (CARRIED, self.workspace().state()), (BEST, &self.best)];
+        let slices = [(STATE, self.optimizer().state()), (CARRIED, self.workspace().state()), (BEST, &kept)];
         let buffers = Some((BUFFERS, self.workspace().buffers())).filter(|(_, buffers)| !buffers.is_empty());
         let slices = slices.into_iter().chain(buffers);
         run.slices = slices.map(|(name, values)| (name.into(), values.to_vec())).collect();
@@ -83,6 +88,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         ];
         let rate = self.optimizer().rate_set().map(|rate| (RATE, rate.to_bits()));
         run.numbers = numbers.into_iter().chain(rate).map(|(name, value)| (name.into(), value)).collect();
+        run.about.network = part::layers(&self.network().spec());
         run.about.transforms = part::transforms(&self.optimizer().spec(self.workspace().blocks()));
         run.about.settings = self.described_settings();
         run
@@ -124,14 +130,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         // The saved rate, once restored, is no difference.
         differences.extend(transforms(self)?);
         differences.extend(part::differences("", &settings, &checkpoint.about.settings));
-        self.best = run.best.to_vec();
+        self.best = Kept::of(run.best, self.kept());
         self.settings.seed = run.seed;
         self.progress = run.progress;
         Ok(differences)
     }
 
     /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Averages of parameters,
-    /// such as those of a [`WeightAverage`](crate::transform::WeightAverage), begin again. Returns the differences
+    /// such as those of a [`WeightAverage`](crate::transform::WeightAverage), begin again, and an interrupted run keeps
+    /// the best of its epochs from now on. Returns the differences
     /// between the networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
@@ -140,6 +147,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let differences = self.compare_network(checkpoint)?;
         self.restore_network(checkpoint);
+        self.forget_best();
         self.begin_at_parameters();
         Ok(differences)
     }
@@ -218,6 +226,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     fn compare_network(&self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
+        let differences = checkpoint.compare_network(self.network())?;
+        require_blocks(self.workspace().blocks(), self.parameters().len())?;
         if checkpoint.parameters.len() != self.parameters().len() {
             return Err(mismatch("parameters", self.parameters().len(), checkpoint.parameters.len()));
         }
@@ -230,11 +240,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if let Some(buffers) = buffers {
             self.check_buffers(checkpoint, BUFFERS, buffers)?;
         }
-        // A checkpoint that was never written to bytes has no description.
-        match &checkpoint.about.network[..] {
-            [] => Ok(Vec::new()),
-            saved => part::compare(&part::layers(&self.network().spec()), saved),
-        }
+        checkpoint.check_values(self.workspace().blocks())?;
+        Ok(differences)
     }
 
     /// Returns an error for `values` of the slice `name` that are no buffers of the network: one that is not finite, or

@@ -32,10 +32,26 @@ pub(crate) fn varies(mean: f64, deviation: f64) -> bool {
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Saved"))]
 pub struct Standardize {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     columns: Vec<[f64; 2]>,
+}
+
+/// A standardization as it is read: its numbers are not checked.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+struct Saved {
+    #[serde(with = "crate::number")]
+    columns: Vec<[f64; 2]>,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Saved> for Standardize {
+    type Error = Error;
+    fn try_from(saved: Saved) -> Result<Self, Error> {
+        Self::from_columns(saved.columns)
+    }
 }
 
 impl Standardize {

@@ -151,6 +151,12 @@ pub enum LayerRule {
         /// The number of values of this memory that the larger pass needs.
         larger: usize,
     },
+    /// A setting that the layer's constructors refuse, as in a layer that was read from a file.
+    #[error("a setting that was not given to a constructor must be one that it accepts: {reason}")]
+    InvalidSetting {
+        /// The error that the constructors return for this setting.
+        reason: Box<Error>,
+    },
     /// A state per sample whose size depends on the pass.
     #[error(
         "`memory` has {found} values of state per sample in one pass and {expected} in another; it must be one number"

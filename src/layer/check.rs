@@ -1,12 +1,12 @@
 //! Checks of a layer's descriptive methods, when it becomes part of a network and when a workspace is made for it.
 
-use super::{Dims, Hints, Layer, MAX_DEPTH, MemorySizes, Mode, Samples};
+use super::{Dims, Hints, Layer, MAX_DEPTH, MemorySizes, Mode, Samples, StructureKind};
 use crate::{
     batch_shape::BatchShape,
-    block::{Block, Blocks},
+    block::{Blocks, unique},
     error::{Error, LayerRule},
     scalar::Scalar,
-    size::{MOST, saturating_product},
+    size::MOST,
 };
 use alloc::{
     boxed::Box,
@@ -114,6 +114,7 @@ impl Answers {
     /// Calls the descriptive methods of a layer whose results are not cached, most of them twice, for passes of up to
     /// `largest`, and returns the results. Refuses results that differ or break a rule.
     pub(crate) fn ask<T: Scalar>(layer: &dyn Layer<T>, largest: BatchShape<'_>) -> Result<Self, LayerRule> {
+        check_own_settings(layer)?;
         let dims = twice("dims", || layer.dims())?;
         let Dims { input, output, parameters } = dims;
         if input == 0 || output == 0 || [input, output, parameters].iter().any(|&size| size > MOST) {
@@ -121,7 +122,7 @@ impl Answers {
             return Ok(Answers::without_sizes(dims));
         }
         let blocks = twice("blocks", || Blocks::collect(|visit| layer.blocks(visit)))?;
-        check_blocks(blocks.iter(), dims.parameters)?;
+        blocks.check(dims.parameters)?;
         let links = twice("structure", || layer.structure().link_names(""))?;
         if links.is_empty() {
             return Err(LayerRule::NoLink);
@@ -235,6 +236,28 @@ impl Question<'_> {
     }
 }
 
+/// Refuses a layer of this crate without parts that has a setting outside its range, as one that was read from a file
+/// may have.
+fn check_own_settings<T: Scalar>(layer: &dyn Layer<T>) -> Result<(), LayerRule> {
+    // The specification of a layer with parts holds those of all layers inside, so that all levels would be copied.
+    if layer.structure().kind() != StructureKind::Leaf {
+        return Ok(());
+    }
+    let spec = layer.spec();
+    let checked = spec.listed().map_or(Ok(()), |(_, listed)| listed.check());
+    checked.map_err(|reason| LayerRule::InvalidSetting { reason: Box::new(reason) })
+}
+
+/// Refuses settings outside their range of `layer`, at `path`, and of those layers inside it that were not checked when
+/// their container was made.
+pub(crate) fn check_settings<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
+    let structure = layer.structure();
+    for (name, part) in structure.unchecked() {
+        check_settings(part, &structure.below(path, name))?;
+    }
+    check_own_settings(layer).map_err(|rule| rule.at(path))
+}
+
 /// Calls `ask` twice and returns its result. Refuses two different results; `method` is the name of the method that
 /// `ask` calls, for the error.
 pub(crate) fn twice<A: PartialEq>(method: &'static str, ask: impl Fn() -> A) -> Result<A, LayerRule> {
@@ -258,49 +281,6 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
         return Err(LayerRule::BatchChanged { expected: before.batch, found: after.batch });
     }
     Ok(())
-}
-
-/// Refuses blocks that do not tile the layer's `parameters` parameters in order, and a shape whose product is not the
-/// length of the block. Also rows that the number of gates does not divide, and names that are empty or not unique.
-pub(crate) fn check_blocks<'a>(
-    blocks: impl Iterator<Item = &'a Block<'static>> + Clone,
-    parameters: usize,
-) -> Result<(), LayerRule> {
-    let mut expected = 0;
-    for block in blocks.clone() {
-        let (name, start, end) = (|| block.name.to_string(), block.range.start, block.range.end);
-        if end < start {
-            return Err(LayerRule::ReversedRange { block: name(), start, end });
-        }
-        if start != expected {
-            return Err(LayerRule::BlockStart { block: name(), expected, found: start });
-        }
-        let [rows, columns] = block.shape;
-        if saturating_product(&block.shape) != end - start {
-            return Err(LayerRule::BlockShape { block: name(), rows, columns, parameters: end - start });
-        }
-        if !block.gates.is_empty() && !rows.is_multiple_of(block.gates.len()) {
-            return Err(LayerRule::GateRows { block: name(), rows, gates: block.gates.len() });
-        }
-        expected = end;
-    }
-    if expected != parameters {
-        return Err(LayerRule::BlockTotal { expected: parameters, found: expected });
-    }
-    if blocks.clone().any(|block| block.name.is_empty()) {
-        return Err(LayerRule::NoName { what: "block" });
-    }
-    unique("block", blocks.map(|block| &*block.name))
-}
-
-/// Refuses a duplicate among `names`. `what` is what they name, for the error.
-pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LayerRule> {
-    let mut sorted: Vec<&str> = names.collect();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(LayerRule::NameTwice { what, name: pair[0].to_string() }),
-        None => Ok(()),
-    }
 }
 
 /// Panics unless `found`, the length of a slice of a pass, is the `expected` one. `what` is the name of the slice in

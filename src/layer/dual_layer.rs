@@ -5,6 +5,7 @@ use crate::{
     block::{Block, Role},
     error::Error,
     initializer::{Initializer, Shape, Uniform},
+    loss::Sum,
     math::dual::Dual,
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
@@ -134,6 +135,7 @@ impl<T: Scalar, F: RowMap> Layer<T> for DualLayer<F> {
         });
         let constants = |values: &[T]| values.iter().map(|&value| Dual::constant(value)).collect::<Vec<_>>();
         let (mut w, mut y) = (constants(w), vec![Dual::constant(T::zero()); output]);
+        let mut sums = vec![Sum::new(); w.len()];
         let rows = pass.x.chunks(input.max(1)).zip(pass.dy.chunks(output.max(1)));
         for (row, (x, dy)) in rows.enumerate() {
             let mut dx = pass.dx.as_deref_mut().map(|dx| &mut dx[row * input..][..input]);
@@ -157,9 +159,12 @@ impl<T: Scalar, F: RowMap> Layer<T> for DualLayer<F> {
             }
             for j in trained.iter().cloned().flatten() {
                 w[j].tangent = T::one();
-                pass.dw[j] += along(&w, &x);
+                sums[j].add(along(&w, &x));
                 w[j].tangent = T::zero();
             }
+        }
+        for j in trained.into_iter().flatten() {
+            pass.dw[j] += sums[j].total();
         }
         if let Some(dx) = pass.dx {
             pass.ctx.report_backward(Factor::Other, pass.dy, dx);

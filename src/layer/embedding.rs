@@ -1,10 +1,12 @@
 //! Rows of a table, chosen by index.
 
 use super::{
-    Backward, Dims, Forward, Hints, Layer, LayerSpec,
+    Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
     list::{Fact, ListedLayer, fact},
+    occurrences::Occurrences,
 };
 use crate::{
+    batch_shape::BatchShape,
     block::{Block, Role},
     error::{Error, require},
     initializer::{Initializer, InitializerKind, Normal, Shape, fill_gates},
@@ -83,14 +85,12 @@ impl Embedding {
         self.weights.mean(shape).zip(self.weights.variance(shape))
     }
 
-    /// Returns the range of the vector of index `x` among the parameters of the table. Panics unless `x` is a valid
-    /// index.
-    fn range<T: Scalar>(&self, x: T) -> core::ops::Range<usize> {
-        let index = index(x, self.vocabulary).unwrap_or_else(|| {
+    /// Returns the number `x` as an index. Panics unless it is a valid one.
+    fn index<T: Scalar>(&self, x: T) -> usize {
+        index(x, self.vocabulary).unwrap_or_else(|| {
             let (last, found) = (self.vocabulary - 1, to_f64(x));
             panic!("`x` of Embedding must hold whole numbers from 0 to {last}, found {found}")
-        });
-        index * self.dimension..(index + 1) * self.dimension
+        })
     }
 }
 
@@ -127,6 +127,12 @@ impl<T: Scalar> Layer<T> for Embedding {
         Dims::new(self.columns, output, saturating_product(&[self.vocabulary, self.dimension]))
     }
 
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        let places = saturating_product(&[shape.rows(), self.columns]);
+        let scratch = if mode.saves() { Occurrences::<T>::scratch(self.vocabulary, places) } else { 0 };
+        MemorySizes::new(0, scratch, 0)
+    }
+
     fn initialize(&self, w: &mut [T], rng: &mut dyn Rng) -> Result<(), Error> {
         fill_gates(&self.weights, self.vocabulary, self.dimension, Role::Weight, &[], rng, w)?;
         if let Some(padding) = self.padding {
@@ -150,7 +156,7 @@ impl<T: Scalar> Layer<T> for Embedding {
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         pass.check("Embedding", self, w);
         for (&x, y) in pass.x.iter().zip(pass.y.chunks_mut(self.dimension)) {
-            y.copy_from_slice(&w[self.range(x)]);
+            y.copy_from_slice(&w[self.index(x) * self.dimension..][..self.dimension]);
         }
         pass.ctx.report_forward(Factor::Weights, pass.x, pass.y);
     }
@@ -158,11 +164,11 @@ impl<T: Scalar> Layer<T> for Embedding {
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         pass.check("Embedding", self, w);
         if pass.trainable.block(0) {
-            let padding = self.padding.map(|padding| padding * self.dimension);
-            for (&x, dy) in pass.x.iter().zip(pass.dy.chunks(self.dimension)) {
-                let range = self.range(x);
-                if padding != Some(range.start) {
-                    pass.dw[range].iter_mut().zip(dy).for_each(|(dw, &dy)| *dw += dy);
+            let at = pass.x.iter().map(|&x| self.index(x));
+            let occurrences = Occurrences::new(pass.scratch, self.vocabulary, at);
+            for (index, dw) in pass.dw.chunks_mut(self.dimension).enumerate() {
+                if self.padding != Some(index) {
+                    occurrences.add_rows(index, pass.dy, dw);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The initial values of the parameters.
 
-use super::Layer;
+use super::{Layer, check::check_settings};
 use crate::{
     block::Blocks,
     error::Error,
@@ -13,14 +13,16 @@ use alloc::{borrow::Cow, vec::Vec};
 /// Returns the initial values of all parameters of `layer`. A seed gives the same bits on every platform.
 ///
 /// # Errors
-/// Those of the layer's initializers; [`Error::InitialValue`] for a value that is not finite in `T`;
-/// [`Error::TooLarge`] for more parameters than memory can hold.
+/// [`Error::InvalidLayer`] for a setting outside its range; those of the layer's initializers.
+/// [`Error::InitialValue`] for a value that is not finite in `T`; [`Error::TooLarge`] for more parameters than memory
+/// can hold.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
     T::initialize(layer.as_layer(), seed)
 }
 
 /// Returns the initial values of the parameters, as [`initialize`] does, for a trait object.
 pub(crate) fn initialize_dyn<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<T>, Error> {
+    check_settings(layer, "")?;
     let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
     let mut w = filled("the parameters of the network", parameters, T::zero())?;
     let (initialized, index) = (layer.initialize(&mut w, &mut generator(seed)), non_finite(&w));

@@ -47,8 +47,8 @@ pub(crate) trait ListedLayer: Debug {
         Vec::new()
     }
 
-    /// Checks the settings of this layer: returns the error with which its constructors refuse them. It is called for a
-    /// layer that is built from a layer specification, since a file may hold any settings. The default allows all.
+    /// Checks the settings of this layer: returns the error with which its constructors refuse them. A file may hold
+    /// any settings, so a layer is checked by it wherever it becomes part of a network. The default allows all.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -196,6 +196,11 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().map(|part| (&*part.name, part.layer, part.range.clone()))
     }
 
+    /// Returns the parts whose descriptive methods were not checked when the layer was made, each with its name.
+    pub(super) fn unchecked(&self) -> impl Iterator<Item = (&str, &'a dyn Layer<T>)> {
+        self.parts.iter().filter(|part| part.kept.is_none()).map(|part| (&*part.name, part.layer))
+    }
+
     /// Returns the names of all links (factors of the chain rule) of the layer, for a layer at `path` in the network:
     /// its own, then those of its parts in order.
     pub fn link_names(&self, path: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The loss of directions.
 
-use super::{Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
+use super::{InBoth, Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, is_narrow, scalar, to_f64},
@@ -37,7 +37,7 @@ fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
 
 impl CosineDistance {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.evaluate_generic(rows));
         }

@@ -1,7 +1,7 @@
 //! The loss of counts.
 
 use super::{
-    Loss, Reduction, Rows,
+    InBoth, Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
     own_evaluate, reduction_setter,
 };
@@ -60,7 +60,7 @@ impl<T: Scalar> EachValue<T> for PoissonNll {
 
 impl PoissonNll {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         evaluate(self, self.reduction, rows)
     }
 }

@@ -1,7 +1,7 @@
 //! Cross-entropy losses, computed from logits; softmax and its logarithm.
 
 use super::{
-    Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of,
+    InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of,
     each_value::{EachValue, evaluate},
     in_double, own_evaluate, reduction_setter, require_classes, total_weight,
 };
@@ -52,8 +52,8 @@ impl CrossEntropy {
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ ε ≤ 1.
     pub fn label_smoothing(self, epsilon: f64) -> Result<Self, Error> {
-        require((0.0..=1.0).contains(&epsilon), "label smoothing", "between 0 and 1", epsilon)?;
-        Ok(CrossEntropy { smoothing: epsilon, ..self })
+        let changed = CrossEntropy { smoothing: epsilon, ..self };
+        changed.check_settings().map(|()| changed)
     }
 
     /// Sets a weight for each class; there must be as many as the output's width. The default is 1 for every class.
@@ -64,10 +64,8 @@ impl CrossEntropy {
         if weights.is_empty() {
             return Err(Error::Empty { what: "class weights" });
         }
-        for &weight in weights {
-            require(weight >= 0.0 && weight.is_finite(), "a class weight", "finite and not negative", weight)?;
-        }
-        Ok(CrossEntropy { weights: weights.to_vec(), ..self })
+        let changed = CrossEntropy { weights: weights.to_vec(), ..self };
+        changed.check_settings().map(|()| changed)
     }
 
     /// Sets a class whose rows are ignored: they add no loss, gradient or weight. The network need not have an output
@@ -75,6 +73,13 @@ impl CrossEntropy {
     #[must_use]
     pub fn ignore_class(self, class: usize) -> Self {
         CrossEntropy { ignored: Some(class), ..self }
+    }
+
+    /// Returns the error with which the setters refuse the settings.
+    fn check_settings(&self) -> Result<(), Error> {
+        let smoothing = self.smoothing;
+        require((0.0..=1.0).contains(&smoothing), "label smoothing", "between 0 and 1", smoothing)?;
+        check_weights::<f64>("a class weight", &self.weights)
     }
 
     fn class_weight<T: Scalar>(&self, class: usize) -> T {
@@ -122,7 +127,7 @@ impl<T: Scalar> Row<T> {
 
 impl CrossEntropy {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         check_weights::<T>("a class weight", &self.weights)?;
@@ -195,6 +200,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
 
     fn check_width(&self, width: usize) -> Result<(), Error> {
         require_classes("CrossEntropy", width)?;
+        self.check_settings()?;
         if self.weights.is_empty() { Ok(()) } else { require_length("class weights", width, self.weights.len()) }
     }
 
@@ -254,9 +260,7 @@ impl BinaryCrossEntropy {
         if weights.is_empty() {
             return Err(Error::Empty { what: "positive weights" });
         }
-        for &weight in weights {
-            require(weight >= 0.0 && weight.is_finite(), "a positive weight", "finite and not negative", weight)?;
-        }
+        check_weights::<f64>("a positive weight", weights)?;
         Ok(BinaryCrossEntropy { positive: weights.to_vec(), ..self })
     }
 }
@@ -292,7 +296,7 @@ impl<T: Scalar> EachValue<T> for BinaryCrossEntropy {
 
 impl BinaryCrossEntropy {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         evaluate(self, self.reduction, rows)
     }
 }
@@ -309,9 +313,10 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     }
 }
 
-/// Refuses a weight that is not finite in the format `T`; the error calls it `what`.
+/// Refuses a weight that is negative, or not finite in the format `T`; the error calls it `what`.
 fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), Error> {
     weights.iter().try_for_each(|&weight| {
+        require(weight >= 0.0 && weight.is_finite(), what, "finite and not negative", weight)?;
         require(scalar::<T>(weight).is_finite(), what, "finite in the number format of the network", weight)
     })
 }

@@ -1,7 +1,7 @@
 //! Losses of each value's distance from its target.
 
 use super::{
-    Loss, Reduction, Rows,
+    InBoth, Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
     own_evaluate, reduction_setter,
 };
@@ -11,7 +11,7 @@ use crate::{
 };
 
 macro_rules! distance {
-    ($(#[$doc:meta])* $name:ident $({ $field:ident: $about:literal })?, default $default:expr;
+    ($(#[$doc:meta])* $name:ident $({ $field:ident $(below $end:literal)? : $expected:literal })?, default $default:expr;
      value($me:ident, $d:ident) $value:expr; derivative $derivative:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,20 +38,35 @@ macro_rules! distance {
             }
             $(
                 fn check(&self, _width: usize) -> Result<(), Error> {
+                    self.check_setting()?;
                     require_in_format::<T>(concat!("the ", stringify!($field), " of ", stringify!($name)), self.$field)
                 }
             )?
         }
 
+        $(
+            impl $name {
+                /// Returns the error with which the constructor refuses the setting.
+                fn check_setting(&self) -> Result<(), Error> {
+                    let valid = self.$field > 0.0 && self.$field.is_finite() $(&& self.$field < $end)?;
+                    let what = concat!("the ", stringify!($field), " of ", stringify!($name));
+                    require(valid, what, $expected, self.$field)
+                }
+            }
+        )?
+
         impl $name {
             /// Implements [`Loss::evaluate`] for any scalar type.
-            pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+            pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
                 evaluate(self, self.reduction, rows)
             }
         }
 
         impl<T: Scalar> Loss<T> for $name {
             own_evaluate!($name);
+            fn check_width(&self, width: usize) -> Result<(), Error> {
+                EachValue::<T>::check(self, width)
+            }
             fn reduction(&self) -> Reduction {
                 self.reduction
             }
@@ -76,7 +91,7 @@ distance! {
 }
 distance! {
     /// Huber's loss: `½ d²` for `|d| ≤ δ`, else `δ (|d| − ½ δ)`, with `d = y − t`. Source: Huber 1964.
-    Huber { delta: "where the parabola becomes a line" }, default Huber { delta: 1.0, reduction: Reduction::Mean };
+    Huber { delta: "positive and finite" }, default Huber { delta: 1.0, reduction: Reduction::Mean };
     value(me, d) {
         let (delta, half) = (scalar::<T>(me.delta), scalar::<T>(0.5));
         if d.abs() <= delta { half * d * d } else { delta * (d.abs() - half * delta) }
@@ -89,7 +104,7 @@ distance! {
 distance! {
     /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss over β. Source:
     /// Girshick 2015, eq. 3.
-    SmoothL1 { beta: "where the parabola becomes a line" }, default SmoothL1 { beta: 1.0, reduction: Reduction::Mean };
+    SmoothL1 { beta: "positive and finite" }, default SmoothL1 { beta: 1.0, reduction: Reduction::Mean };
     value(me, d) {
         let (beta, half) = (scalar::<T>(me.beta), scalar::<T>(0.5));
         if d.abs() < beta { half * d * d / beta } else { d.abs() - half * beta }
@@ -103,7 +118,7 @@ distance! {
 distance! {
     /// Pinball loss: `−τ d` for `d < 0`, else `(1 − τ) d`, with `d = y − t`; at 0 its derivative is 0. Its
     /// minimum over y is the quantile τ of the targets. Source: Koenker & Bassett 1978.
-    Pinball { quantile: "the quantile that is estimated" }, default Pinball { quantile: 0.5, reduction: Reduction::Mean };
+    Pinball { quantile below 1.0: "above 0 and below 1" }, default Pinball { quantile: 0.5, reduction: Reduction::Mean };
     value(me, d) {
         let [above, below] = [1.0 - me.quantile, me.quantile].map(scalar::<T>);
         if d < T::zero() { -below * d } else { above * d }
@@ -126,8 +141,8 @@ impl Pinball {
     /// # Errors
     /// [`Error::Parameter`] unless `0 < τ < 1`.
     pub fn new(quantile: f64) -> Result<Self, Error> {
-        require(quantile > 0.0 && quantile < 1.0, "the quantile of Pinball", "above 0 and below 1", quantile)?;
-        Ok(Pinball { quantile, ..Self::default() })
+        let loss = Pinball { quantile, ..Self::default() };
+        loss.check_setting().map(|()| loss)
     }
 }
 
@@ -151,8 +166,8 @@ impl Huber {
     /// # Errors
     /// [`Error::Parameter`] unless `delta` is positive and finite.
     pub fn new(delta: f64) -> Result<Self, Error> {
-        require(delta > 0.0 && delta.is_finite(), "Huber delta", "positive and finite", delta)?;
-        Ok(Huber { delta, ..Self::default() })
+        let loss = Huber { delta, ..Self::default() };
+        loss.check_setting().map(|()| loss)
     }
 }
 
@@ -162,8 +177,8 @@ impl SmoothL1 {
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is positive and finite.
     pub fn new(beta: f64) -> Result<Self, Error> {
-        require(beta > 0.0 && beta.is_finite(), "SmoothL1 beta", "positive and finite", beta)?;
-        Ok(SmoothL1 { beta, ..Self::default() })
+        let loss = SmoothL1 { beta, ..Self::default() };
+        loss.check_setting().map(|()| loss)
     }
 }
 

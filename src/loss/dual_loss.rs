@@ -1,6 +1,6 @@
 //! A loss without a gradient of its own: dual numbers compute it.
 
-use super::{Loss, Reduction, Rows, Target, check_finite, class_of, in_double, require_classes};
+use super::{InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, in_double, require_classes};
 use crate::{
     error::Error,
     math::dual::Dual,
@@ -80,7 +80,7 @@ impl<F: RowLoss> DualLoss<F> {
 
 impl<F: RowLoss> DualLoss<F> {
     /// Implements [`Loss::evaluate`], whose arguments `rows` holds.
-    fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.of_rows(rows));
         }
@@ -125,7 +125,18 @@ impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
         row_weights: Option<&[T]>,
         dy: &mut [T],
     ) -> Result<T, Error> {
-        self.of_rows(Rows::new(width, y, target, row_weights, dy)?)
+        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(loss, _)| loss)
+    }
+
+    fn evaluate_wide(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<f64, Error> {
+        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(_, loss)| loss)
     }
 
     fn reduction(&self) -> Reduction {

@@ -1,6 +1,6 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double};
+use super::{InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, is_narrow, to_f64},
@@ -31,7 +31,7 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
     loss: &E,
     reduction: Reduction,
     rows: Rows<'_, T>,
-) -> Result<T, Error> {
+) -> Result<InBoth<T>, Error> {
     let width = rows.width;
     EachValue::<T>::check(loss, width)?;
     if is_narrow::<T>() {
@@ -103,7 +103,7 @@ fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
 
 impl<L> ValueWeights<L> {
     /// Implements [`Loss::evaluate`].
-    fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error>
+    fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error>
     where
         L: EachValue<T> + EachValue<f64>,
     {
@@ -149,7 +149,18 @@ impl<T: Scalar, L: EachValue<T> + EachValue<f64>> Loss<T> for ValueWeights<L> {
         row_weights: Option<&[T]>,
         dy: &mut [T],
     ) -> Result<T, Error> {
-        self.of_rows(Rows::new(width, y, target, row_weights, dy)?)
+        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(loss, _)| loss)
+    }
+
+    fn evaluate_wide(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<f64, Error> {
+        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(_, loss)| loss)
     }
 
     fn reduction(&self) -> Reduction {

@@ -1,7 +1,7 @@
 //! Cross-entropy with small weights for well classified values.
 
 use super::{
-    Loss, Reduction, Rows,
+    InBoth, Loss, Reduction, Rows,
     each_value::{EachValue, evaluate},
     own_evaluate, reduction_setter,
 };
@@ -34,8 +34,8 @@ impl Focal {
     /// # Errors
     /// [`Error::Parameter`] unless γ is finite and not negative.
     pub fn new(gamma: f64) -> Result<Self, Error> {
-        require(gamma >= 0.0 && gamma.is_finite(), "the exponent of Focal", "finite and not negative", gamma)?;
-        Ok(Focal { gamma, alpha: None, reduction: Reduction::Mean })
+        let loss = Focal { gamma, alpha: None, reduction: Reduction::Mean };
+        loss.check_settings().map(|()| loss)
     }
 
     /// Sets the weight α of targets 1; targets 0 have the weight 1 − α.
@@ -43,8 +43,16 @@ impl Focal {
     /// # Errors
     /// [`Error::Parameter`] unless `0 ≤ α ≤ 1`.
     pub fn alpha(self, alpha: f64) -> Result<Self, Error> {
-        require((0.0..=1.0).contains(&alpha), "alpha of Focal", "between 0 and 1", alpha)?;
-        Ok(Focal { alpha: Some(alpha), ..self })
+        let changed = Focal { alpha: Some(alpha), ..self };
+        changed.check_settings().map(|()| changed)
+    }
+
+    /// Returns the error with which the constructor and the setter refuse the settings.
+    fn check_settings(&self) -> Result<(), Error> {
+        let Focal { gamma, alpha, .. } = *self;
+        require(gamma >= 0.0 && gamma.is_finite(), "the exponent of Focal", "finite and not negative", gamma)?;
+        let alpha = alpha.unwrap_or(1.0);
+        require((0.0..=1.0).contains(&alpha), "alpha of Focal", "between 0 and 1", alpha)
     }
 }
 
@@ -84,6 +92,7 @@ impl<T: Scalar> EachValue<T> for Focal {
     }
 
     fn check(&self, _width: usize) -> Result<(), Error> {
+        self.check_settings()?;
         let in_format = scalar::<T>(self.gamma).is_finite();
         require(in_format, "the exponent of Focal", "finite in the number format of the network", self.gamma)
     }
@@ -91,13 +100,17 @@ impl<T: Scalar> EachValue<T> for Focal {
 
 impl Focal {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         evaluate(self, self.reduction, rows)
     }
 }
 
 impl<T: Scalar> Loss<T> for Focal {
     own_evaluate!(Focal);
+
+    fn check_width(&self, width: usize) -> Result<(), Error> {
+        EachValue::<T>::check(self, width)
+    }
 
     fn reduction(&self) -> Reduction {
         self.reduction

@@ -18,6 +18,16 @@ macro_rules! delegate {
             ) -> Result<T, Error> {
                 (**self).evaluate(width, y, target, row_weights, dy)
             }
+            fn evaluate_wide(
+                &self,
+                width: usize,
+                y: &[T],
+                target: Target<'_, T>,
+                row_weights: Option<&[T]>,
+                dy: &mut [T],
+            ) -> Result<f64, Error> {
+                (**self).evaluate_wide(width, y, target, row_weights, dy)
+            }
             fn reduction(&self) -> Reduction {
                 (**self).reduction()
             }

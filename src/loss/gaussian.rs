@@ -1,6 +1,6 @@
 //! The loss of a mean and a variance.
 
-use super::{Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
+use super::{InBoth, Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
 use crate::{
     error::{Error, require},
     math,
@@ -69,8 +69,14 @@ impl GaussianNll {
     /// # Errors
     /// [`Error::Parameter`] unless ε is finite and not negative.
     pub fn epsilon(self, epsilon: f64) -> Result<Self, Error> {
-        require(epsilon >= 0.0 && epsilon.is_finite(), "epsilon of GaussianNll", "finite and not negative", epsilon)?;
-        Ok(GaussianNll { epsilon, ..self })
+        let changed = GaussianNll { epsilon, ..self };
+        changed.check_epsilon().map(|()| changed)
+    }
+
+    /// Returns the error with which the setter refuses ε.
+    fn check_epsilon(&self) -> Result<(), Error> {
+        let valid = self.epsilon >= 0.0 && self.epsilon.is_finite();
+        require(valid, "epsilon of GaussianNll", "finite and not negative", self.epsilon)
     }
 }
 
@@ -93,7 +99,7 @@ fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
 
 impl GaussianNll {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         if is_narrow::<T>() {
@@ -122,7 +128,8 @@ impl<T: Scalar> Loss<T> for GaussianNll {
 
     fn check_width(&self, width: usize) -> Result<(), Error> {
         let (what, expected) = ("the width of an output for GaussianNll", "even: means, then logarithms of variances");
-        require(width.is_multiple_of(2), what, expected, width as f64)
+        require(width.is_multiple_of(2), what, expected, width as f64)?;
+        self.check_epsilon()
     }
 
     fn reduction(&self) -> Reduction {

@@ -1,7 +1,7 @@
 //! Losses of logarithms of probabilities.
 
 use super::{
-    Loss, Reduction, Rows, check_finite, class_of, in_double, own_evaluate, reduction_setter, require_classes,
+    InBoth, Loss, Reduction, Rows, check_finite, class_of, in_double, own_evaluate, reduction_setter, require_classes,
 };
 use crate::{
     error::{Error, require},
@@ -31,7 +31,7 @@ reduction_setter!(KlDivergence, "rows");
 
 impl KlDivergence {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.evaluate_generic(rows));
         }
@@ -89,7 +89,7 @@ reduction_setter!(NegativeLogLikelihood, "rows");
 
 impl NegativeLogLikelihood {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.evaluate_generic(rows));
         }

@@ -1,7 +1,7 @@
 //! The hinge loss of classes.
 
 use super::{
-    Loss, Reduction, Rows, class_of, in_double, own_evaluate, reduction_setter, require_classes, total_weight,
+    InBoth, Loss, Reduction, Rows, class_of, in_double, own_evaluate, reduction_setter, require_classes, total_weight,
 };
 use crate::{
     error::{Error, require},
@@ -37,8 +37,14 @@ impl MultiMargin {
     /// # Errors
     /// [`Error::Parameter`] unless `margin` is positive and finite.
     pub fn margin(self, margin: f64) -> Result<Self, Error> {
-        require(margin > 0.0 && margin.is_finite(), "the margin of MultiMargin", "positive and finite", margin)?;
-        Ok(MultiMargin { margin, ..self })
+        let changed = MultiMargin { margin, ..self };
+        changed.check_margin().map(|()| changed)
+    }
+
+    /// Returns the error with which the setter refuses the margin.
+    fn check_margin(&self) -> Result<(), Error> {
+        let valid = self.margin > 0.0 && self.margin.is_finite();
+        require(valid, "the margin of MultiMargin", "positive and finite", self.margin)
     }
 
     /// Squares each term `max(0, m − y_c + y_j)` of the loss.
@@ -52,7 +58,7 @@ reduction_setter!(MultiMargin, "rows");
 
 impl MultiMargin {
     /// Implements [`Loss::evaluate`] for any scalar type.
-    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<T, Error> {
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
         let classes = rows.classes("MultiMargin")?;
@@ -92,7 +98,8 @@ impl<T: Scalar> Loss<T> for MultiMargin {
     own_evaluate!(MultiMargin);
 
     fn check_width(&self, width: usize) -> Result<(), Error> {
-        require_classes("MultiMargin", width)
+        require_classes("MultiMargin", width)?;
+        self.check_margin()
     }
 
     fn reduction(&self) -> Reduction {

@@ -26,9 +26,12 @@ pub use likelihood::{KlDivergence, NegativeLogLikelihood};
 pub use margin::MultiMargin;
 pub use rows::Rows;
 
-use crate::{error::Error, scalar::Scalar};
+use crate::{
+    error::Error,
+    scalar::{Scalar, to_f64},
+};
 use core::fmt::Debug;
-use own::{in_double, own_evaluate, reduction_setter};
+use own::{InBoth, in_double, own_evaluate, reduction_setter};
 use rows::{Total, check_finite, class_of, require_classes, total_weight};
 
 /// The targets of the rows of an output: classes or values.
@@ -129,6 +132,20 @@ pub trait Loss<T: Scalar>: Debug {
         dy: &mut [T],
     ) -> Result<T, Error>;
 
+    /// Computes the loss and its gradient, as [`evaluate`](Self::evaluate). Trainers call it for their reports: a loss
+    /// of this crate is not rounded to a format narrower than `f32`. Not for a loss of your own.
+    #[doc(hidden)]
+    fn evaluate_wide(
+        &self,
+        width: usize,
+        y: &[T],
+        target: Target<'_, T>,
+        row_weights: Option<&[T]>,
+        dy: &mut [T],
+    ) -> Result<f64, Error> {
+        self.evaluate(width, y, target, row_weights, dy).map(to_f64)
+    }
+
     /// The reduction of the losses of rows to one value.
     fn reduction(&self) -> Reduction;
 
@@ -142,12 +159,12 @@ pub trait Loss<T: Scalar>: Debug {
         width
     }
 
-    /// Refuses outputs of `width` values that the loss cannot train; the default accepts every width. A trainer calls
-    /// it when it is created.
+    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, as a
+    /// file may have them. The default accepts every width. A trainer calls it when it is created.
     ///
     /// # Errors
     /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. Those of
-    /// settings for another number of outputs, as [`evaluate`](Self::evaluate).
+    /// settings outside their range or for another number of outputs, as [`evaluate`](Self::evaluate).
     fn check_width(&self, _width: usize) -> Result<(), Error> {
         Ok(())
     }

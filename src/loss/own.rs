@@ -8,12 +8,15 @@ use crate::{
 };
 use alloc::vec::Vec;
 
+/// A loss in the format `T`, and as an `f64`: for a format narrower than `f32` without rounding to it.
+pub(crate) type InBoth<T> = (T, f64);
+
 /// Calls `evaluate` with the arguments `rows` as `f64`, and rounds the loss and its gradient to `T`. Losses of formats
 /// narrower than `f32` are computed so: a single term may be beyond the format where the mean is not.
 pub(super) fn in_double<T: Scalar>(
     rows: Rows<'_, T>,
-    evaluate: impl FnOnce(Rows<'_, f64>) -> Result<f64, Error>,
-) -> Result<T, Error> {
+    evaluate: impl FnOnce(Rows<'_, f64>) -> Result<InBoth<f64>, Error>,
+) -> Result<InBoth<T>, Error> {
     let widened = |values: &[T]| -> Result<Vec<f64>, Error> {
         let mut wide = reserve("the values of a loss", values.len())?;
         wide.extend(values.iter().map(|&value| to_f64(value)));
@@ -30,13 +33,13 @@ pub(super) fn in_double<T: Scalar>(
     };
     let mut dy = filled("the gradient of a loss", rows.dy.len(), 0.0)?;
     let Rows { rows: count, width, dy: narrow, .. } = rows;
-    let loss = evaluate(Rows { rows: count, width, y: &y, target, weights: weights.as_deref(), dy: &mut dy })?;
+    let (_, loss) = evaluate(Rows { rows: count, width, y: &y, target, weights: weights.as_deref(), dy: &mut dy })?;
     narrow.iter_mut().zip(dy).for_each(|(narrow, dy)| *narrow = scalar(dy));
-    Ok(scalar(loss))
+    Ok((scalar(loss), loss))
 }
 
-/// Defines the method `evaluate` of the loss `$name` of this crate. It calls the method `$name` of the scalar, which
-/// [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
+/// Defines the methods `evaluate` and `evaluate_wide` of the loss `$name` of this crate. They call the method `$name` of
+/// the scalar, which [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
 macro_rules! own_evaluate {
     ($name:ident) => {
         fn evaluate(
@@ -47,7 +50,18 @@ macro_rules! own_evaluate {
             row_weights: Option<&[T]>,
             dy: &mut [T],
         ) -> Result<T, Error> {
-            T::$name(self, width, y, target, row_weights, dy)
+            T::$name(self, width, y, target, row_weights, dy).map(|(loss, _)| loss)
+        }
+
+        fn evaluate_wide(
+            &self,
+            width: usize,
+            y: &[T],
+            target: $crate::loss::Target<'_, T>,
+            row_weights: Option<&[T]>,
+            dy: &mut [T],
+        ) -> Result<f64, Error> {
+            T::$name(self, width, y, target, row_weights, dy).map(|(_, loss)| loss)
         }
     };
 }

@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use super::Loss;
-use super::{Reduction, Sum, Target};
+use super::{InBoth, Reduction, Sum, Target};
 use crate::{
     error::{Error, require_length},
     scalar::{Scalar, is_narrow, scalar, to_f64},
@@ -109,6 +109,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
             dy.iter_mut().for_each(|dy| *dy = share.of(weight, *dy));
             Ok(())
         })
+        .map(|(loss, _)| loss)
     }
 
     /// Computes a loss of rows with a class for each, and overwrites the gradient. `of` is as in
@@ -134,6 +135,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
             dy.iter_mut().for_each(|dy| *dy = share.of(weight, *dy));
             Ok(())
         })
+        .map(|(loss, _)| loss)
     }
 
     /// Returns the weight of a row: 1 if no weights are given.
@@ -173,7 +175,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
         self,
         share: Share<T>,
         mut of: impl FnMut(usize, T, &[T], &mut [T], &mut Mean<T>) -> Result<(), Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<InBoth<T>, Error> {
         let (width, mut mean) = (self.width, Mean::new(share));
         for row in 0..self.rows {
             let own = row * width..(row + 1) * width;
@@ -267,12 +269,14 @@ impl<T: Scalar> Mean<T> {
         }
     }
 
-    fn total(self) -> T {
+    fn total(self) -> InBoth<T> {
         if is_narrow::<T>() {
-            return scalar(self.wide * self.share.wide);
+            let wide = self.wide * self.share.wide;
+            return (scalar(wide), wide);
         }
         let sum = self.sum.total();
-        if sum.is_finite() { sum * self.share.factor } else { self.shared.total() }
+        let total = if sum.is_finite() { sum * self.share.factor } else { self.shared.total() };
+        (total, to_f64(total))
     }
 }
 

@@ -350,10 +350,10 @@ fn assemble<T: Scalar>(
     let Description { inputs, outputs, columns, classes, .. } = description;
     // The values of a description are checked like the arguments of a caller.
     if let Some(scale) = inputs {
-        model = model.scale_inputs(Standardize::from_columns(scale.columns().to_vec())?)?;
+        model = model.scale_inputs(scale)?;
     }
     if let Some(scale) = outputs {
-        model = model.scale_outputs(Standardize::from_columns(scale.columns().to_vec())?)?;
+        model = model.scale_outputs(scale)?;
     }
     if !columns.is_empty() {
         model = model.name_columns(columns)?;

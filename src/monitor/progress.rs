@@ -143,8 +143,9 @@ pub struct Epoch {
     /// The learning rate of the first update of this epoch; `None` if the transform states none.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub learning_rate: Option<f64>,
-    /// The mean of [`Step::gradient_norm`] over the updates of this epoch that have a record; `None` if none has. With
-    /// a monitor or a callback for each update all have one, inside [`Every`](struct@crate::monitor::Every) some.
+    /// The mean of [`Step::gradient_norm`] over the applied updates of this epoch that have a record; `None` if none
+    /// has. With a monitor or a callback for each update all have one, inside [`Every`](struct@crate::monitor::Every)
+    /// some.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub gradient_norm: Option<f64>,
     /// The mean of [`Step::clipped_norm`] over the updates of this epoch that have it; `None` if none has.

@@ -33,8 +33,8 @@ struct EpochSum {
     weight: f64,
     skipped: u64,
     samples: usize,
-    /// The sums of the gradient norms of the updates with a record, before and after clipping, each with its number of
-    /// terms.
+    /// The sums of the gradient norms of the applied updates with a record, before and after clipping, each with its
+    /// number of terms.
     norms: [(f64, u64); 2],
 }
 
@@ -108,7 +108,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`fit`](Self::fit).
     pub fn fit_with(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
-        T::trainer_fit(&mut self.run(), data, observers)
+        T::trainer_fit(&mut self.settled()?, data, observers)
     }
 }
 
@@ -141,44 +141,6 @@ impl<T: Scalar> Run<'_, T> {
     /// Whether the run is finished: all epochs are done, or early stopping or a monitor ended it.
     fn finished(&self) -> bool {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
-    }
-
-    /// Ends the state in which the trainer holds the best values: `best` becomes a copy of them, and training continues
-    /// from them.
-    pub(super) fn leave_best(&mut self) {
-        if core::mem::take(&mut self.progress.restored) {
-            self.keep_best();
-            self.progress.waited = 0;
-        }
-    }
-
-    /// Copies parameters, buffers and, if it holds the resulting weights, the optimizer state to `best`.
-    fn keep_best(&mut self) {
-        let [_, _, state] = self.kept();
-        self.best.clear();
-        self.best.extend_from_slice(self.parameters);
-        self.best.extend_from_slice(self.workspace.buffers());
-        self.best.extend_from_slice(&self.optimizer.state()[..state]);
-    }
-
-    /// Swaps parameters, buffers and, if it holds the resulting weights, the optimizer state with the copies in `best`:
-    /// those of the lowest validation loss or, after an earlier swap, those of the last epoch.
-    fn exchange_best(&mut self) {
-        let [_, buffers, state] = self.kept();
-        let (parameters, rest) = self.best.split_at_mut(self.parameters.len());
-        let (buffers, rest) = rest.split_at_mut(buffers);
-        self.parameters.swap_with_slice(parameters);
-        self.workspace.buffers_mut().swap_with_slice(buffers);
-        self.optimizer.state_mut()[..state].swap_with_slice(rest);
-        self.progress.restored = !self.progress.restored;
-    }
-
-    /// Takes back the best values after an error, whose values may be NaN. The run continues from them.
-    fn return_to_best(&mut self) {
-        self.exchange_best();
-        self.leave_best();
-        self.progress.waited = 0;
-        self.optimizer.reset_unless_sound(self.workspace.blocks(), self.parameters);
     }
 
     /// Runs the epochs that are left of the run. Sets `within` if a callback ended the fit within an epoch.
@@ -274,7 +236,9 @@ impl<T: Scalar> Run<'_, T> {
                 }
                 if let Some(step) = step {
                     trace::step(step);
-                    sum.add_norms(step);
+                    if step.applied {
+                        sum.add_norms(step);
+                    }
                     ends |= on_step.as_mut().is_some_and(|on_step| on_step(step).is_break());
                 }
             })?;
@@ -340,16 +304,19 @@ impl<T: Scalar> Run<'_, T> {
         let mut batch = Batch::new(data, self.settings.batch_size);
         if self.finished() && self.settings.epochs > 0 {
             *self.progress = Progress::after(self.progress.epochs);
-            self.best.clear();
-        } else if self.progress.restored {
+            self.forget_best();
+        }
+        let resumed = self.progress.restored;
+        if resumed {
             self.exchange_best();
         }
         let mut within = false;
         let epochs = self.epochs(&mut Reader { data, batch: &mut batch }, observers, &mut within);
-        if self.settings.patience.is_some() && !self.best.is_empty() {
+        let is_idle = epochs.as_ref().is_ok_and(Vec::is_empty);
+        if self.settings.patience.is_some() && self.has_best() {
             if epochs.is_err() {
                 self.return_to_best();
-            } else if self.progress.waited > 0 || within {
+            } else if self.progress.waited > 0 || within || (resumed && is_idle) {
                 self.exchange_best();
             }
         }

@@ -11,7 +11,7 @@ use crate::{
     layer::Layer,
     loss::{Loss, Reduction, Target},
     metrics::accuracy,
-    scalar::{Scalar, to_f64},
+    scalar::Scalar,
     size::{filled, grow},
     transform::GradientTransform,
     workspace::{check_inputs, check_width},
@@ -30,7 +30,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn evaluate(&mut self, data: &dyn Source<T>) -> Result<Evaluation, Error> {
-        T::trainer_evaluate(&mut self.run(), "evaluation", data)
+        T::trainer_evaluate(&mut self.settled()?, "evaluation", data)
     }
 
     /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
@@ -53,7 +53,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
         let (mut sum, mut samples) = (0.0, 0);
         let (mut order, mut outputs, mut classes, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        T::trainer_each_batch(&mut self.run(), data, &mut |_, batch, y| {
+        T::trainer_each_batch(&mut self.settled()?, data, &mut |_, batch, y| {
             batch.counted_rows(per_step, &mut order);
             if order.is_empty() {
                 return Ok(());
@@ -102,6 +102,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn predict(&mut self, data: &dyn Source<T>) -> Result<Vec<T>, Error> {
+        self.settle()?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         T::workspace_predict(&mut self.workspace, &mut self.windows, w, data)
     }
@@ -114,6 +115,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Panics
     /// As [`Workspace::infer`].
     pub fn predict_into(&mut self, data: &dyn Source<T>, y: &mut [T]) -> Result<(), Error> {
+        self.settle()?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters);
         T::workspace_predict_into(&mut self.workspace, &mut self.windows, w, data, y)
     }
@@ -149,7 +151,7 @@ impl<T: Scalar> Run<'_, T> {
             if weight == 0.0 {
                 return Ok(());
             }
-            let part = to_f64(function.evaluate(width, y, target, weights, &mut dy[..y.len()])?);
+            let part = function.evaluate_wide(width, y, target, weights, &mut dy[..y.len()])?;
             loss += if mean { part * weight } else { part };
             total_weight += weight;
             if let Target::Classes(classes) = target {

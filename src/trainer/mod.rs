@@ -23,6 +23,7 @@ mod config;
 mod data_parallel;
 mod epoch;
 mod evaluate;
+mod kept;
 mod options;
 mod order;
 mod parts;
@@ -36,6 +37,8 @@ mod watch;
 pub use crate::monitor::progress::{Communication, Epoch, Evaluation, Spike, Step};
 pub use config::{TrainConfig, Truncation};
 pub(crate) use evaluate::EachBatch;
+#[cfg(feature = "safetensors")]
+pub(crate) use kept::Kept;
 pub use options::FitOptions;
 
 #[cfg(doc)]
@@ -52,7 +55,9 @@ use crate::{
     transform::{GradientTransform, Optimizer},
     workspace::{StepWindows, Workspace},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
+#[cfg(not(feature = "safetensors"))]
+use kept::Kept;
 use order::Order;
 use watch::Watch;
 
@@ -89,10 +94,10 @@ pub struct Trainer<T, L, C, G> {
     watch: Watch,
     order: Order,
     pub(crate) progress: Progress,
-    /// With early stopping: parameters, buffers and, if it holds the resulting weights, the optimizer state, all at the
-    /// lowest validation loss. While [`Progress::restored`] is set, the trainer holds those values, and `best` the ones
-    /// of the last epoch.
-    pub(crate) best: Vec<T>,
+    /// With early stopping: the values at the lowest validation loss.
+    pub(crate) best: Kept<T>,
+    /// Whether the caller may have replaced the workspace or the optimizer since they were last checked.
+    lent: bool,
     parallel: Option<Box<DataParallel<T>>>,
     /// The input and output scales and the column and class names of the model that the trainer starts from, if any.
     pub(crate) interface: Interface,
@@ -127,7 +132,7 @@ pub(crate) struct Run<'a, T: Scalar> {
     watch: &'a mut Watch,
     order: &'a mut Order,
     progress: &'a mut Progress,
-    best: &'a mut Vec<T>,
+    best: &'a mut Kept<T>,
     parallel: &'a mut Option<Box<DataParallel<T>>>,
 }
 
@@ -136,21 +141,6 @@ impl<T: Scalar> Run<'_, T> {
     fn pass_steps(&self, steps: usize) -> usize {
         self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
-
-    /// Returns the numbers of parameters, buffers and values of optimizer state in `best`, as [`Trainer::kept`].
-    fn kept(&self) -> [usize; 3] {
-        kept(self.workspace, self.optimizer)
-    }
-}
-
-/// Returns the numbers of values in [`Trainer::best`], unless it is empty: of parameters, of buffers, and of optimizer
-/// state, which is 0 unless that state holds the resulting weights.
-fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
-    workspace: &Workspace<T, L>,
-    optimizer: &Optimizer<T, G>,
-) -> [usize; 3] {
-    let state = if optimizer.has_result(workspace.blocks()) { optimizer.state().len() } else { 0 };
-    [workspace.dims().parameters, workspace.buffers().len(), state]
 }
 
 /// The position of a trainer in its run.
@@ -232,7 +222,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         workspace.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;
         let progress = Progress::after(0);
-        let (order, best, parallel) = (Order::default(), Vec::new(), None);
+        let (order, best, parallel) = (Order::default(), Kept::new(), None);
         Ok(Trainer {
             workspace,
             parameters,
@@ -244,6 +234,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             order,
             progress,
             best,
+            lent: false,
             parallel,
             interface: Interface::default(),
         })
@@ -333,9 +324,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the parameters of one block.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] if no block has exactly this name.
+    /// [`Error::UnknownBlock`] if no block has exactly this name; [`Error::Length`] if the workspace was replaced by
+    /// that of a larger network.
     pub fn block(&self, name: &str) -> Result<&[T], Error> {
-        Ok(&self.parameters[self.workspace.blocks().get(name)?.range.clone()])
+        let range = self.workspace.blocks().get(name)?.range.clone();
+        let (expected, found) = (range.end, self.parameters.len());
+        self.parameters.get(range).ok_or(Error::Length { what: "parameters of the trainer", expected, found })
     }
 
     /// Returns the moving average of the parameters, one value for each; `None` if the transform keeps none.
@@ -351,22 +345,20 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
     }
 
-    /// Returns the numbers of values in [`Self::best`], unless it is empty: of parameters, of buffers, and of optimizer
-    /// state, which is 0 unless that state holds the resulting weights.
-    #[cfg(feature = "safetensors")]
-    pub(crate) fn kept(&self) -> [usize; 3] {
-        kept(&self.workspace, &self.optimizer)
-    }
-
     /// Returns the workspace, with the blocks and the gradient.
     pub fn workspace(&self) -> &Workspace<T, L> {
         &self.workspace
     }
 
     /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the trainer,
-    /// as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them.
+    /// as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. With a
+    /// workspace of another number of parameters, the calls that use both return [`Error::Length`].
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         self.leave_best();
+        self.lent = true;
+        if let Some(windows) = &mut self.windows {
+            self.workspace.close_windows(windows);
+        }
         &mut self.workspace
     }
 
@@ -389,9 +381,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
-    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them.
+    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. An optimizer whose
+    /// resulting weights have another place than before begins without the best values of the run.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();
+        self.lent = true;
         &mut self.optimizer
     }
 }

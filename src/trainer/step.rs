@@ -49,7 +49,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         samples: &[usize],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(f64, Outcome), Error> {
-        T::trainer_step(&mut self.run(), data, batch, samples, monitor)
+        T::trainer_step(&mut self.settled()?, data, batch, samples, monitor)
     }
 }
 
@@ -212,13 +212,13 @@ impl<T: Scalar> Run<'_, T> {
         self.fill(reader, first)?;
         let output = self.workspace.forward_filled(self.parameters, reader.batch.shape(), Mode::Train, monitor);
         let output = output.map_err(|error| reader.batch.in_data(reader.data, per_step, error))?;
-        let loss = self.loss.evaluate(width, output.y, reader.batch.target(), reader.batch.row_weights(), output.dy);
+        let (target, weights) = (reader.batch.target(), reader.batch.row_weights());
+        let loss = self.loss.evaluate_wide(width, output.y, target, weights, output.dy);
         let mut loss = loss.map_err(|error| reader.batch.in_data(reader.data, per_step, error))?;
         if !share.is_one() {
-            loss *= share;
+            loss *= to_f64(share);
             output.dy.iter_mut().for_each(|dy| *dy *= share);
         }
-        let loss = to_f64(loss);
         if !loss.is_finite() {
             self.check_parameters()?;
         }

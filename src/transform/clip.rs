@@ -52,7 +52,7 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
     own_elementwise!(ClipValue, Clip);
 
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        require(self.limit > 0.0, "the limit of clipping by value", "positive", self.limit)
+        check_limit::<T>("the limit of clipping by value", self.limit)
     }
 
     fn clipped_norm(&self) -> Option<f64> {
@@ -140,7 +140,7 @@ impl ClipNorm {
 
 impl<T: Scalar> GradientTransform<T> for ClipNorm {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        require(self.most > 0.0, "the norm to clip at", "positive", self.most)?;
+        check_limit::<T>("the norm to clip at", self.most)?;
         require(self.p > 0.0, "the p of a norm", "positive", self.p)?;
         check_amount::<T>("epsilon of clipping", self.epsilon)
     }
@@ -200,7 +200,7 @@ impl ClipBlockNorm {
 
 impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        require(self.most > 0.0, "the norm to clip at", "positive", self.most)
+        check_limit::<T>("the norm to clip at", self.most)
     }
 
     fn stage(&self) -> Stage {
@@ -221,6 +221,13 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
                 .setting("norm", self.most),
         ]
     }
+}
+
+/// Refuses a limit that is not positive, or that is 0 in the format `T`: it would clip every gradient to 0. The error
+/// calls it `what`.
+fn check_limit<T: Scalar>(what: &'static str, limit: f64) -> Result<(), Error> {
+    require(limit > 0.0, what, "positive", limit)?;
+    require(scalar::<T>(limit) > T::zero(), what, "positive in the number format of the network", limit)
 }
 
 /// Multiplies a gradient of p-norm `length` by `most/(length + epsilon)` if that is below 1. Returns the factor, 1 if

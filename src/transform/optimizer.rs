@@ -63,10 +63,10 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// Checks `transform`, and creates the state that it needs for the parameters `w`.
     ///
     /// # Errors
-    /// [`Error::Length`] where `w` does not have the parameters of `blocks`; the errors of
-    /// [`GradientTransform::validate`]. [`Error::Optimizers`] for a chain without an optimizer or with several;
-    /// [`Error::ChainOrder`] for one that is not in the order of [`Stage`](super::Stage). [`Error::TooLarge`] where
-    /// memory cannot hold the transform's state.
+    /// [`Error::Length`] where `w` does not have the parameters of `blocks`; [`Error::InvalidLayer`] for blocks that
+    /// overlap, leave gaps, or share a name; the errors of [`GradientTransform::validate`]. [`Error::Optimizers`] for a
+    /// chain without an optimizer or with several; [`Error::ChainOrder`] for one that is not in the order of
+    /// [`Stage`](super::Stage). [`Error::TooLarge`] where memory cannot hold the transform's state.
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
         let (state, guarded, in_place) = T::optimizer_state(&mut transform, blocks, w)?;
         Ok(Optimizer { state, steps: 0, guarded, in_place, rates: None, transform })
@@ -81,6 +81,7 @@ pub(crate) fn initial_state<T: Scalar>(
     w: &[T],
 ) -> Result<(Vec<T>, bool, InPlace), Error> {
     require_length("parameters", blocks.parameters(), w.len())?;
+    blocks.check(w.len()).map_err(|rule| rule.at(""))?;
     transform.validate(blocks)?;
     let guarded = check_chain(transform)?;
     let mut state = filled("the state of the transform", transform.state_len(blocks), T::zero())?;
@@ -103,8 +104,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     ///
     /// # Errors
     /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`, or the transform needs a
-    /// state of another length for `blocks` than for those that the optimizer was [made](Self::new) for. The errors of
-    /// [`GradientTransform::update`].
+    /// state of another length for `blocks` than for those that the optimizer was [made](Self::new) for.
+    /// [`Error::InvalidLayer`] for blocks that overlap or leave gaps; the errors of [`GradientTransform::update`].
     pub fn step(
         &mut self,
         blocks: &Blocks,
@@ -189,15 +190,18 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     /// trainer does.
     ///
     /// # Errors
-    /// [`Error::Length`] where the transform needs a state of another length for `blocks`.
+    /// [`Error::Length`] where the transform needs a state of another length for `blocks`; [`Error::InvalidLayer`] for
+    /// blocks that overlap or leave gaps.
     pub fn on_metric(&mut self, blocks: &Blocks, metric: f64) -> Result<(), Error> {
         self.check_state(blocks)?;
         self.transform.on_metric(blocks, metric, &mut self.state);
         Ok(())
     }
 
-    /// Refuses blocks for which the transform needs a state of another length than that of [`state`](Self::state).
+    /// Refuses blocks that overlap or leave gaps, and blocks for which the transform needs a state of another length
+    /// than that of [`state`](Self::state).
     pub(crate) fn check_state(&self, blocks: &Blocks) -> Result<(), Error> {
+        blocks.check_ranges().map_err(|rule| rule.at(""))?;
         let what = "state of the transform (an optimizer takes the blocks that it was made for)";
         require_length(what, self.transform.state_len(blocks), self.state.len())
     }
@@ -350,7 +354,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
 
     /// Whether [`result`](Self::result) returns weights for these blocks once an update was made.
     pub(crate) fn has_result(&self, blocks: &Blocks) -> bool {
-        self.transform.result(blocks, &self.state).is_some()
+        self.check_state(blocks).is_ok() && self.transform.result(blocks, &self.state).is_some()
     }
 
     /// Returns the state of the transform, mutable.

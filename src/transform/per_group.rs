@@ -1,6 +1,8 @@
 //! An optimizer for each group of blocks.
 
-use super::{GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, stage::check_chain};
+use super::{
+    GradientTransform, Group, InPlace, Member, Outcome, Stage, TransformSpec, Update, in_place, stage::check_chain,
+};
 use crate::{
     block::{Block, Blocks},
     error::{Error, require},
@@ -17,7 +19,8 @@ use core::fmt;
 /// of a group has one optimizer, and receives the blocks of the group alone: [`ClipNorm`](super::ClipNorm) in it clips
 /// by the norm of the group. Transforms around `PerGroup` act on all blocks: a clip before it, a
 /// [`Schedule`](super::Schedule) after it. Averages and [`SkipNonFinite`](super::SkipNonFinite) are for all blocks, and
-/// refused in a group. An update that the chain of one group skips is skipped as a whole.
+/// refused in a group. An update that the chain of one group skips is skipped as a whole: the other groups keep the
+/// states that they had before it.
 ///
 /// The learning rate that trainers report and [set](super::Optimizer::set_learning_rate) is that of the chain for the
 /// other blocks. An update copies parameters and gradient once, and is not made layer by layer in the backward pass.
@@ -38,6 +41,9 @@ pub struct PerGroup<T: Scalar> {
     parts: Vec<Part<T>>,
     /// All blocks, as given to `validate`.
     blocks: Blocks,
+    /// Copies of the states of the first groups, up to the last whose chain may skip an update after theirs were made:
+    /// these go back to their states before it.
+    before: Vec<T>,
     clipped: Option<f64>,
 }
 
@@ -83,7 +89,12 @@ impl<T: Scalar> Part<T> {
 impl<T: Scalar> PerGroup<T> {
     /// Creates the transform without groups. `others` is the chain for the blocks that no group holds.
     pub fn new(others: impl GradientTransform<T> + 'static) -> Self {
-        PerGroup { parts: [Part::new(None, others)].into(), blocks: Blocks::default(), clipped: None }
+        PerGroup {
+            parts: [Part::new(None, others)].into(),
+            blocks: Blocks::default(),
+            before: Vec::new(),
+            clipped: None,
+        }
     }
 
     /// Adds a group of blocks with its `chain`. A block that an earlier group holds does not belong to it.
@@ -156,6 +167,11 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
             part.w = filled("the parameters of a group", part.blocks.parameters(), T::zero())?;
             part.gradient = filled("the gradient of a group", part.blocks.parameters(), T::zero())?;
         }
+        // An element-wise transform of this crate never skips an update.
+        let may_skip = |part: &Part<T>| in_place(&*part.chain) == InPlace::No;
+        let earlier = self.parts.iter().rposition(may_skip).unwrap_or(0);
+        let values = self.parts[..earlier].iter().map(Part::state_len).fold(0, usize::saturating_add);
+        self.before = filled("copies of the states of groups", values, T::zero())?;
         self.blocks = blocks.clone();
         Ok(())
     }
@@ -191,7 +207,9 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         let Update { blocks, w, gradient, state, step, recorded, .. } = update;
         blocks.check_layout("an update of blocks other than those of `PerGroup`", &self.blocks)?;
         let (mut outcome, mut clips, mut whole) = (Ok(Outcome::Apply), false, 0.0);
-        self.each_state(state, |part, state| {
+        let copied = self.before.len();
+        self.before.copy_from_slice(&state[..copied]);
+        self.each_state(&mut *state, |part, state| {
             if !matches!(outcome, Ok(Outcome::Apply)) {
                 return;
             }
@@ -212,6 +230,9 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
             whole = libm::hypot(whole, clipped.unwrap_or(before));
         });
         self.clipped = Some(whole).filter(|_| clips && recorded);
+        if !matches!(outcome, Ok(Outcome::Apply)) {
+            state[..copied].copy_from_slice(&self.before);
+        }
         outcome
     }
 

@@ -22,8 +22,7 @@ use crate::{
         thread_pool::{ThreadPool, install, threads},
     },
     layer::{
-        Buffers, Dims, DropoutKey, InputRules, Layer, MemorySizes, Mode, Question, check_blocks, check_buffers,
-        check_output_shape,
+        Buffers, Dims, DropoutKey, InputRules, Layer, MemorySizes, Mode, Question, check_buffers, check_output_shape,
     },
     scalar::Scalar,
     size::{filled, reserve, room},
@@ -271,7 +270,7 @@ impl<T: Scalar> Memory<T> {
         room::<T>("a row of the network", &[dims.input.max(dims.output)])?;
         check_output_shape(capacity, network.output_shape(capacity)).map_err(|rule| rule.at(""))?;
         let blocks = Blocks::collect(|visit| network.blocks(visit));
-        check_blocks(blocks.iter(), dims.parameters).map_err(|rule| rule.at(""))?;
+        blocks.check(dims.parameters).map_err(|rule| rule.at(""))?;
         let names = network.structure().link_names("");
         if names.len() != answers.links {
             return Err(LayerRule::Changed { method: "structure" }.at(""));

@@ -65,9 +65,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
     pub(crate) fn begin_windows(&mut self, windows: &mut StepWindows<T>, is_ragged: bool) -> Result<(), Error> {
-        if windows.open {
-            self.end_windows(windows);
-        }
+        self.close_windows(windows);
         if let (true, Err(error)) = (is_ragged, &windows.layout) {
             return Err(error.clone());
         }
@@ -97,6 +95,13 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.state.clear();
         self.memory.state.extend_from_slice(&windows.start);
         self.memory.starts_from_state = !windows.start.is_empty();
+    }
+
+    /// Ends windows that are still open, as after a panic.
+    pub(crate) fn close_windows(&mut self, windows: &mut StepWindows<T>) {
+        if windows.open {
+            self.end_windows(windows);
+        }
     }
 
     /// Runs [`infer`](Self::infer) on all of `x`, window by window if there are `windows` and `shape` has more steps

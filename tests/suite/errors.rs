@@ -287,8 +287,8 @@ fn losses() {
         );
     }
     for bad in [0.0, -1.0, NAN, INF] {
-        refuses!(Huber::new(bad), Error::Parameter { .. }, ["Huber delta", "positive", &bad.to_string()]);
-        refuses!(SmoothL1::new(bad), Error::Parameter { .. }, ["SmoothL1 beta", "positive", &bad.to_string()]);
+        refuses!(Huber::new(bad), Error::Parameter { .. }, ["the delta of Huber", "positive", &bad.to_string()]);
+        refuses!(SmoothL1::new(bad), Error::Parameter { .. }, ["the beta of SmoothL1", "positive", &bad.to_string()]);
     }
     for bad in [0.0, -1.0, 1.0, 2.0, NAN, INF] {
         refuses!(Pinball::new(bad), Error::Parameter { .. }, ["quantile", "above 0 and below 1", &bad.to_string()]);

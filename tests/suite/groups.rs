@@ -118,6 +118,39 @@ fn update_that_one_group_skips_is_skipped() {
     assert_eq!((w, optimizer.steps()), (START, 0));
 }
 
+/// Skips the updates of even number, which it counts itself, before its optimizer or after it.
+#[derive(Debug)]
+struct EverySecond(u64);
+
+impl GradientTransform<f64> for EverySecond {
+    fn update(&mut self, _: Update<'_, f64>) -> Result<Outcome, Error> {
+        self.0 += 1;
+        Ok(if self.0.is_multiple_of(2) { Outcome::Skip } else { Outcome::Apply })
+    }
+}
+
+/// The run is that without the skipped updates, to the bit: no group has moved its averages by one of them.
+#[test]
+fn update_that_one_group_skips_leaves_the_states_of_the_others() {
+    let (blocks, mut w, mut expected) = (blocks(), START, START);
+    let groups = |skips: bool| {
+        let last: Box<dyn GradientTransform<f64>> =
+            if skips { Box::new((EverySecond(0), Adam::new(0.1))) } else { Box::new(Adam::new(0.1)) };
+        let first = PerGroup::new(AdamW::new(0.1, 0.01)).group(Role::Bias, Sgd::new(0.1).momentum(0.9));
+        first.group("a.weight", last).group("a", RAdam::new(0.1))
+    };
+    let mut run = Optimizer::new(groups(true), &blocks, &w).unwrap();
+    let mut plain = Optimizer::new(groups(false), &blocks, &w).unwrap();
+    for t in 0..8 {
+        let outcome = run.step(&blocks, &mut w, &mut gradient(t), &mut ()).unwrap();
+        assert_eq!(outcome == Outcome::Skip, t % 2 == 1);
+        if outcome == Outcome::Apply {
+            plain.step(&blocks, &mut expected, &mut gradient(t), &mut ()).unwrap();
+        }
+        assert_eq!((w, run.state(), run.steps()), (expected, plain.state(), plain.steps()), "update {t}");
+    }
+}
+
 #[test]
 fn group_that_cannot_be_is_an_error() {
     let blocks = blocks();

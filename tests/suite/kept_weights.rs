@@ -2,12 +2,14 @@
 
 use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
-    Block, Blocks, Error, GradientMonitor, Role,
+    Block, Blocks, Error, GradientMonitor, Layer, Role,
+    activation::Tanh,
     checkpoint::{Checkpoint, Values},
     dataset::{Batch, Dataset},
     layer::Sequential,
     loss::{MeanSquaredError, Target},
     monitor::Event,
+    recurrent::Elman,
     trainer::{Epoch, FitOptions, Step, TrainConfig, Trainer, Truncation},
     transform::{
         Adam, GradientTransform, Optimizer, Outcome, ScheduleFreeAdamW, Sgd, SkipNonFinite, Update, WeightAverage,
@@ -263,4 +265,134 @@ fn loaded_parameters_are_the_result_at_once() -> Result<(), Error> {
     }
     check(ScheduleFreeAdamW::new(0.01, 0.1))?;
     check((Adam::new(0.01), WeightAverage::new(0.9).as_result()))
+}
+
+/// A run that a callback ended after its first epoch, which is the best so far.
+fn begun<G: GradientTransform<f64>>(transform: G, data: &Dataset<'_, f64>) -> Run<G> {
+    let mut run = trainer(transform, SETTINGS);
+    let mut end = |_: &Epoch| ControlFlow::Break(());
+    run.fit_with(data, FitOptions::new().validation(data).on_epoch(&mut end)).unwrap();
+    assert!(!run.checkpoint().slices["best"].is_empty());
+    run
+}
+
+/// The best values of a run that an optimizer with another state took over are forgotten: it is saved, and goes on.
+#[test]
+fn replaced_optimizer_begins_without_best_values() -> Result<(), Error> {
+    let [x, y, _] = numbers();
+    let data = Dataset::rows(3, &x, Target::Values(&y))?;
+    for [before, after] in [[false, true], [true, false]] {
+        let chain = |result: bool| {
+            let average = WeightAverage::new(0.9);
+            (Adam::new(0.01), if result { average.as_result() } else { average })
+        };
+        let mut run = begun(chain(before), &data);
+        let w = run.parameters().to_vec();
+        let blocks = run.workspace().blocks().clone();
+        *run.optimizer_mut() = Optimizer::new(chain(after), &blocks, &w)?;
+        let mut other = trainer(chain(after), SETTINGS);
+        other.load_bytes(&run.to_bytes()?)?;
+        let epochs = run.fit_with(&data, FitOptions::new().validation(&data))?;
+        assert_eq!(epochs, other.fit_with(&data, FitOptions::new().validation(&data))?);
+        let best = losses(&epochs).into_iter().fold(f64::INFINITY, f64::min);
+        assert_eq!((epochs.len(), run.evaluate(&data)?.loss), (4, best));
+    }
+    Ok(())
+}
+
+type Any = Trainer<f64, Box<dyn Layer<f64>>, MeanSquaredError, Adam>;
+
+/// A workspace of another network has other parameters: every call is an error, until the right one is back.
+#[test]
+fn workspace_of_another_network_is_refused() -> Result<(), Error> {
+    let [x, y, _] = numbers();
+    let data = Dataset::rows(3, &x, Target::Values(&y))?;
+    let trainer = |hidden: usize| -> Result<Any, Error> {
+        let network = Sequential::<f64>::input(3).linear(hidden).batch_norm().tanh().linear(4).linear(1).build()?;
+        Trainer::new(network.boxed(), MeanSquaredError::new(), Adam::new(0.01), SETTINGS)
+    };
+    let (mut small, mut large) = (trainer(2)?, trainer(8)?);
+    let end = |_: &Epoch| ControlFlow::Break(());
+    small.fit_with(&data, FitOptions::new().validation(&data).on_epoch(&mut { end }))?;
+    std::mem::swap(small.workspace_mut(), large.workspace_mut());
+    for run in [&mut small, &mut large] {
+        let error = |error: Error| assert!(matches!(error, Error::Length { .. }), "{error}");
+        let mut batch = Batch::new(&data, 8);
+        error(run.fit_with(&data, FitOptions::new().validation(&data)).unwrap_err());
+        error(run.step(&data, &mut batch, &[0, 1], &mut ()).unwrap_err());
+        error(run.evaluate(&data).unwrap_err());
+        error(run.metric(&data, |_, _, _| 0.0).unwrap_err());
+        error(run.predict(&data).unwrap_err());
+        assert!(run.to_bytes().is_err() && run.model().is_err());
+        assert!(run.restore(&run.checkpoint()).is_err());
+        assert!(run.averaged_parameters().is_none());
+    }
+    assert!(matches!(small.block("4.weight"), Err(Error::Length { .. })));
+    std::mem::swap(small.workspace_mut(), large.workspace_mut());
+    for run in [&mut small, &mut large] {
+        let epochs = run.fit_with(&data, FitOptions::new().validation(&data))?;
+        assert!(epochs.len() >= 4 && losses(&epochs).iter().all(|loss| loss.is_finite()));
+        assert_eq!(run.block("4.weight")?.len(), 4);
+    }
+    Ok(())
+}
+
+/// The layout of the state in windows is that of the present network, also if another has as many parameters.
+#[test]
+fn windows_follow_a_replaced_workspace() -> Result<(), Error> {
+    let (x, y) = (seeded_numbers::<f64>(1, 10), seeded_numbers::<f64>(2, 10));
+    let data = Dataset::ragged(1, &[6, 4], &x, Target::Values(&y))?;
+    let trainer = |network: Sequential<f64>, window: Option<usize>| -> Result<Any, Error> {
+        let settings = TrainConfig { truncation: window.map(Truncation::new), patience: None, ..SETTINGS };
+        Trainer::new(network.boxed(), MeanSquaredError::new(), Adam::new(0.01), settings)
+    };
+    // Both have 19 parameters; a sample has 3 values of state, and 2.
+    let elman = || Sequential::<f64>::input(1).recurrent(3, Elman::new(Tanh)).linear(1).build().unwrap();
+    let lstm = || Sequential::<f64>::input(1).lstm(1).linear(1).linear(1).linear(1).prelu().build().unwrap();
+    let (mut run, mut other) = (trainer(elman(), Some(2))?, trainer(lstm(), Some(2))?);
+    std::mem::swap(run.workspace_mut(), other.workspace_mut());
+    for (run, network) in [(&mut run, lstm()), (&mut other, elman())] {
+        let mut whole = trainer(network, None)?;
+        whole.parameters_mut().copy_from_slice(run.parameters());
+        assert_eq!(bits(&run.predict(&data)?), bits(&whole.predict(&data)?));
+        assert!(run.fit(&data)?.iter().all(|epoch| epoch.loss.is_finite()));
+    }
+    Ok(())
+}
+
+/// Other parameters begin their own run: the best of the old ones does not come back.
+#[test]
+fn loaded_parameters_forget_the_best_of_an_interrupted_run() -> Result<(), Error> {
+    let [x, y, first] = numbers();
+    let (data, near) = (Dataset::rows(3, &x, Target::Values(&y))?, Dataset::rows(3, &x, Target::Values(&first))?);
+    // The outputs at first are the targets of the first run: its losses are far below those of the other data.
+    let mut run = begun(Adam::new(1e-4), &near);
+    let loaded = trainer(Adam::new(1e-4), TrainConfig { seed: 7, ..SETTINGS }).checkpoint();
+    run.restore_parameters(&loaded)?;
+    assert!(run.checkpoint().slices["best"].is_empty());
+    let mut seen = Seen::default();
+    let epochs = run.fit_with(&data, FitOptions::new().validation(&data).monitor(&mut seen))?;
+    assert_eq!(bits(&seen.first), bits(&loaded.parameters));
+    let best = losses(&epochs).into_iter().fold(f64::INFINITY, f64::min);
+    assert_eq!((epochs.len(), run.evaluate(&data)?.loss), (4, best));
+    Ok(())
+}
+
+/// A fit without an epoch changes nothing, also while a run is interrupted within one.
+#[test]
+fn fit_without_epochs_keeps_the_best_weights() -> Result<(), Error> {
+    let [x, y, _] = numbers();
+    let data = Dataset::rows(3, &x, Target::Values(&y))?;
+    let mut run = trainer(Adam::new(0.01), SETTINGS);
+    // An epoch has three updates.
+    let mut end = |step: &Step| if step.step < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let epochs = run.fit_with(&data, FitOptions::new().validation(&data).on_step(&mut end))?;
+    let (before, best) = (bits(run.parameters()), losses(&epochs)[0]);
+    assert_eq!((epochs.len(), run.evaluate(&data)?.loss), (1, best));
+    run.set_epochs(0);
+    for _ in 0..2 {
+        assert_eq!(run.fit_with(&data, FitOptions::new().validation(&data))?.len(), 0);
+        assert_eq!((bits(run.parameters()), run.evaluate(&data)?.loss), (before.clone(), best));
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Optimizers by hand: their equations, the layout of their state in every format, and the rates that they report.
 
 use chainrule::{
-    Block, Blocks, Error, Role, Scalar, scalar, to_f64,
+    Block, Blocks, Error, LayerRule, Role, Scalar, scalar, to_f64,
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, GradientTransform, Lion, Muon, NAdam, Optimizer, Outcome, RAdam,
         RmsProp, Schedule, ScheduleFreeAdamW, Sgd, Unordered, Update,
@@ -339,4 +339,58 @@ fn plateau_in_narrow_formats_compares_and_counts_as_in_single() {
     check::<f32>();
     check::<half::f16>();
     check::<half::bf16>();
+}
+
+/// Blocks at these ranges, as a vector each, named by their places.
+fn at(ranges: &[std::ops::Range<usize>]) -> Blocks {
+    Blocks::collect(|visit| {
+        for (i, range) in ranges.iter().enumerate() {
+            let mut block = Block::new(["a", "b", "c"][i], range.start, [range.len(), 1], Role::Weight);
+            block.range = range.clone();
+            visit(block);
+        }
+    })
+}
+
+/// An update of parameters in no block would add the raw gradient, and one of parameters in two blocks is twice scaled.
+#[test]
+fn optimizer_of_blocks_with_gaps_or_overlaps_is_refused() {
+    let start = |rule: &LayerRule, expected: usize| matches!(rule, LayerRule::BlockStart { expected: found, .. } if *found == expected);
+    let lawful = at(&[0..2, 2..6]);
+    #[allow(clippy::reversed_empty_ranges)]
+    let cases: [(&[std::ops::Range<usize>], &dyn Fn(&LayerRule) -> bool); 6] = [
+        (&[0..2, 4..6], &|rule| start(rule, 2)),
+        (&[0..4, 2..6], &|rule| start(rule, 4)),
+        (&[4..8, 0..4, 8..6], &|rule| start(rule, 0)),
+        (&[2..6], &|rule| start(rule, 0)),
+        (&[0..7, 7..6], &|rule| matches!(rule, LayerRule::ReversedRange { .. })),
+        (&[0..6, 6..6, 5..6], &|rule| start(rule, 6)),
+    ];
+    for (ranges, expected) in cases {
+        let (blocks, mut w) = (at(ranges), [0.5f64; 6]);
+        let refused = |error: Error| {
+            let Error::InvalidLayer { rule, .. } = &error else { panic!("{ranges:?}: {error}") };
+            assert!(expected(rule), "{ranges:?}: {error}");
+        };
+        for transform in [Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f64>>, Box::new(Adam::new(0.1))] {
+            refused(Optimizer::new(transform, &blocks, &w).unwrap_err());
+        }
+        let mut optimizer = Optimizer::new(Sgd::new(0.1), &lawful, &w).unwrap();
+        refused(optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ()).unwrap_err());
+        refused(optimizer.on_metric(&blocks, 1.0).unwrap_err());
+        assert_eq!((w, optimizer.steps()), ([0.5; 6], 0), "{ranges:?}");
+    }
+    // A shape of another size, and a name that two blocks share.
+    let named = |[first, second]: [&str; 2], rows| {
+        Blocks::collect(|visit| {
+            visit(Block::new(first, 0, [2, 1], Role::Weight));
+            let mut block = Block::new(second, 2, [rows, 1], Role::Weight);
+            block.range = 2..6;
+            visit(block);
+        })
+    };
+    for blocks in [named(["a", "b"], 3), named(["a", "a"], 4), named(["a", ""], 4)] {
+        let made = Optimizer::new(Sgd::new(0.1), &blocks, &[0.5f64; 6]);
+        assert!(matches!(made, Err(Error::InvalidLayer { .. })), "{blocks:?}");
+    }
 }

@@ -3,11 +3,13 @@
 use chainrule::{
     Activation, BatchShape, Block, Blocks, Error, Layer, Role, Scalar,
     activation::ActivationKind,
+    dataset::Dataset,
     initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform},
-    layer::{LayerNorm, LayerSpec, Linear, RmsNorm, initialize},
-    loss::{Huber, Loss, MeanSquaredError, Target},
+    layer::{LayerNorm, LayerSpec, Linear, RmsNorm, Sequential, initialize},
+    loss::{DualLoss, Huber, Loss, MeanSquaredError, Reduction, RowLoss, Target, ValueWeights},
     random::generator,
     scalar, to_f64,
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{
         Adadelta, Adagrad, Adam, AdamW, Adamax, ClipBlockNorm, ClipNorm, GradientTransform, Lion, Muon, NAdam,
         Optimizer, Penalty, RAdam, RmsProp, Schedule, Sgd, SkipNonFinite, WeightAverage,
@@ -437,4 +439,74 @@ fn activation_with_parameters_beyond_a_format_is_never_nan() {
         all::<f16>(p);
         all::<bf16>(p);
     }
+}
+
+/// A trainer of one weight and one bias, both 0, by descent at `rate`.
+fn trainer<T: Scalar, C: Loss<T>>(loss: C, rate: f64, settings: TrainConfig) -> Trainer<T, Sequential<T>, C, Sgd> {
+    let network = Sequential::input(1).layer(Linear::new(1, 1).weights(Constant(0.0))).build().unwrap();
+    Trainer::new(network, loss, Sgd::new(rate), settings).unwrap()
+}
+
+/// The squared error of a row, for dual numbers.
+#[derive(Clone, Copy, Debug)]
+struct Squared;
+
+impl RowLoss for Squared {
+    fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T {
+        let Target::Values(t) = target else { return T::nan() };
+        (y[0] - t[0]) * (y[0] - t[0])
+    }
+}
+
+/// Losses are reported as they are, whatever the format: beyond its range, and between its numbers.
+#[test]
+fn reported_loss_is_not_rounded_to_the_format() {
+    fn report<T: Scalar>(loss: &dyn Loss<T>, weighted: bool, targets: &[T], accumulation_steps: usize) -> [f64; 2] {
+        let x = vec![T::zero(); targets.len()];
+        let weights: Vec<T> = targets.iter().flat_map(|&target| [target, T::one()]).collect();
+        let targets = if weighted { &weights[..] } else { targets };
+        let data = Dataset::rows(1, &x, Target::Values(targets)).unwrap();
+        let batch_size = x.len() / accumulation_steps;
+        let settings = TrainConfig { epochs: 1, batch_size, accumulation_steps, ..TrainConfig::default() };
+        let mut run = trainer(loss, 0.0, settings);
+        let fit = run.fit_with(&data, FitOptions::new().validation(&data)).unwrap();
+        assert_eq!(fit[0].validation.unwrap().loss, run.evaluate(&data).unwrap().loss);
+        [fit[0].loss, fit[0].validation.unwrap().loss]
+    }
+    fn in_format<T: Scalar>(targets: &[f64], reduction: Reduction) {
+        let targets: Vec<T> = targets.iter().map(|&target| scalar(target)).collect();
+        let sum: f64 = targets.iter().map(|&target| to_f64(target) * to_f64(target)).sum();
+        let truth = if reduction == Reduction::Mean { sum / targets.len() as f64 } else { sum };
+        let losses: [(bool, Box<dyn Loss<T>>); 3] = [
+            (false, Box::new(MeanSquaredError::new().reduction(reduction))),
+            (true, Box::new(ValueWeights::new(MeanSquaredError::new().reduction(reduction)))),
+            (false, Box::new(DualLoss::new(Squared).reduction(reduction))),
+        ];
+        for (weighted, loss) in losses {
+            for parts in [1, 4] {
+                for found in report(&*loss, weighted, &targets, parts) {
+                    assert!((found - truth).abs() <= 1e-12 * truth, "{loss:?}, {parts} parts: {found} for {truth}");
+                }
+            }
+        }
+    }
+    in_format::<f16>(&[30.0; 100], Reduction::Sum);
+    in_format::<bf16>(&[30.0; 100], Reduction::Sum);
+    for few in [0, 4, 8] {
+        let near_one: Vec<f64> = (0..100).map(|i| if i < few { 0.99609375 } else { 1.0 }).collect();
+        in_format::<f16>(&near_one, Reduction::Mean);
+        in_format::<bf16>(&near_one, Reduction::Mean);
+    }
+}
+
+/// A validation loss beyond the format falls, so patience does not run out.
+#[test]
+fn patience_sees_losses_beyond_the_format() {
+    let (x, y) = ([f16::ZERO; 100], [f16::from_f32(30.0); 100]);
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    let settings = TrainConfig { epochs: 5, batch_size: 100, patience: Some(1), ..TrainConfig::default() };
+    let mut run = trainer(MeanSquaredError::new().reduction(Reduction::Sum), 1e-5, settings);
+    let epochs = run.fit_with(&data, FitOptions::new().validation(&data)).unwrap();
+    let losses: Vec<f64> = epochs.iter().map(|epoch| epoch.validation.unwrap().loss).collect();
+    assert!(losses.len() == 5 && losses.is_sorted_by(|a, b| a > b) && losses[4] > 65_504.0, "{losses:?}");
 }

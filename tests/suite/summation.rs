@@ -6,7 +6,8 @@ use chainrule::{
     BatchShape, Scalar,
     activation::{Identity, Tanh},
     layer::{
-        ActivationLayer, BranchScale, Layer, LayerNorm, Linear, MeanOverSteps, PRelu, Residual, RmsNorm, initialize,
+        ActivationLayer, BranchScale, Dims, DualLayer, Embedding, Layer, LayerNorm, Linear, MeanOverSteps, PRelu,
+        Residual, RmsNorm, RowMap, initialize,
     },
     loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target},
     recurrent::{Cell, Elman, Gru, Lstm, Recurrent},
@@ -226,5 +227,82 @@ fn losses_over_many_rows_keep_their_digits() {
             let error = error(&[*found], &[*truth]);
             assert!(error <= BOUND, "{name}, seed {SEED}: {found} is not {truth}, by {error}");
         }
+    }
+}
+
+/// The gradient of a table of `vocabulary` rows of `WIDTH` values, for these indices in rows of `columns`, with its ε:
+/// in `T`, and from the sums of the same gradients in `f64`.
+fn table_gradient<T: Scalar>(vocabulary: usize, columns: usize, indices: &[usize]) -> ([Vec<f64>; 2], f64) {
+    let layer = Embedding::new(vocabulary, WIDTH).columns(columns);
+    let shape = BatchShape::batch(indices.len() / columns);
+    let (w, x) = (vec![T::zero(); vocabulary * WIDTH], indices.iter().map(|&i| scalar(i as f64)).collect::<Vec<T>>());
+    let dy: Vec<T> = cast(&uniform(2, indices.len() * WIDTH, POSITIVE));
+    let mut workspace = Workspace::new(&layer, shape).unwrap();
+    workspace.forward(&w, &x, shape).unwrap().dy.copy_from_slice(&dy);
+    let found = wide(workspace.backward(&w).unwrap());
+    let mut truth = vec![0.0; found.len()];
+    for (place, &index) in indices.iter().enumerate() {
+        let sum = truth[index * WIDTH..][..WIDTH].iter_mut();
+        sum.zip(wide(&dy[place * WIDTH..][..WIDTH])).for_each(|(sum, dy)| *sum += dy);
+    }
+    ([found, truth], chainrule::to_f64(T::epsilon()))
+}
+
+/// Asserts that the gradient of each index has an error within the bound, relative to its own largest value.
+fn table_is_exact<T: Scalar>(vocabulary: usize, columns: usize, indices: &[usize]) {
+    let ([found, truth], epsilon) = table_gradient::<T>(vocabulary, columns, indices);
+    for (i, (found, truth)) in found.chunks(WIDTH).zip(truth.chunks(WIDTH)).enumerate() {
+        let most = truth.iter().fold(0f64, |most, value| most.max(value.abs()));
+        let off = found.iter().zip(truth).fold(0f64, |most, (found, truth)| most.max((found - truth).abs()));
+        assert!(off <= BOUND * epsilon * most, "index {i} of {vocabulary}, seed {SEED}: off by {off}, {epsilon:e}");
+    }
+}
+
+#[test]
+fn table_gradients_of_frequent_indices_keep_their_digits() {
+    table_is_exact::<f32>(1, 1, &vec![0; ROWS]);
+    let skewed: Vec<usize> = (0..ROWS).map(|i| if i % 3 == 0 { i * 7919 % 50 } else { 17 }).collect();
+    for columns in [1, 4] {
+        table_is_exact::<f32>(50, columns, &skewed);
+    }
+    table_is_exact::<f64>(50, 2, &skewed);
+    #[cfg(feature = "half")]
+    {
+        table_is_exact::<half::f16>(50, 1, &skewed[..8_000]);
+        table_is_exact::<half::bf16>(50, 1, &skewed);
+    }
+}
+
+#[cfg(feature = "half")]
+#[test]
+fn table_gradient_counts_beyond_the_digits_of_the_format() {
+    let (layer, shape) = (Embedding::new(2, 1), BatchShape::batch(4096 + 3));
+    let x: Vec<half::f16> = (0..4099).map(|i| half::f16::from_f32(if i % 1400 == 1 { 0.0 } else { 1.0 })).collect();
+    let mut workspace = Workspace::new(&layer, shape).unwrap();
+    let w = [half::f16::ZERO; 2];
+    workspace.forward(&w, &x, shape).unwrap().dy.fill(half::f16::ONE);
+    assert_eq!(wide(workspace.backward(&w).unwrap()), [3.0, 4096.0]);
+    // A second pass is added.
+    workspace.forward(&w, &x, shape).unwrap().dy.fill(half::f16::ONE);
+    assert_eq!(wide(workspace.accumulate(&w).unwrap()), [6.0, 8192.0]);
+}
+
+/// `y = w₁ x + w₂`.
+#[derive(Debug)]
+struct Line;
+
+impl RowMap for Line {
+    fn dims(&self) -> Dims {
+        Dims::new(1, 1, 2)
+    }
+    fn row<T: Scalar>(&self, w: &[T], x: &[T], y: &mut [T]) {
+        y[0] = w[0] * x[0] + w[1];
+    }
+}
+
+#[test]
+fn dual_layer_gradients_over_many_rows_keep_their_digits() {
+    for range in [POSITIVE, CENTRED] {
+        gradient_is_exact("line", &DualLayer(Line), &DualLayer(Line), range, BatchShape::batch(ROWS));
     }
 }

@@ -11,11 +11,11 @@ use chainrule::{
     metrics::accuracy,
     monitor::{Event, Every, Statistics},
     recurrent::Lstm,
-    trainer::{Epoch, FitOptions, TrainConfig, Trainer},
+    trainer::{Epoch, FitOptions, Step, TrainConfig, Trainer},
     transform::{
-        Adagrad, Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome, ParameterGroups, Penalty,
-        ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage, Unordered, Update,
-        WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Optimizer, Outcome,
+        ParameterGroups, Penalty, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite, Stage,
+        Unordered, Update, WeightAverage,
     },
 };
 use std::ops::ControlFlow;
@@ -119,6 +119,31 @@ fn epoch_loss_leaves_out_skipped_updates() {
     let epochs = guarded.fit(&data).unwrap();
     assert!(epochs.iter().all(|epoch| epoch.loss.is_nan() && (epoch.skipped, epoch.steps) == (3, 0)), "{epochs:?}");
     assert_eq!(guarded.optimizer().state()[1], 1.0, "the factor of the plateau");
+}
+
+/// The gradient of a skipped update is no part of the mean norm of an epoch, and if all are skipped there is none.
+#[test]
+fn epoch_gradient_norm_leaves_out_skipped_updates() {
+    let mut x = values(1, 8 * 3);
+    let y = values(2, 8 * 2);
+    x[6..9].fill(1e200);
+    let fit = |x: &[f64], y: &[f64]| {
+        let data = Dataset::rows(3, x, Target::Values(y)).unwrap();
+        let chain = (SkipNonFinite::new(), ClipNorm::new(0.1), Sgd::new(0.0));
+        let network = Sequential::input(3).linear(2).build().unwrap();
+        let (mut run, mut norms) = (trainer(network, MeanSquaredError::new(), chain, ordered(1, 1)), Vec::new());
+        let mut keep = |step: &Step| {
+            norms.extend(step.applied.then(|| [step.gradient_norm, step.clipped_norm.unwrap()]));
+            ControlFlow::Continue(())
+        };
+        let epochs = run.fit_with(&data, FitOptions::new().on_step(&mut keep)).unwrap();
+        ([epochs[0].gradient_norm, epochs[0].clipped_norm], norms)
+    };
+    let (means, norms) = fit(&x, &y);
+    for (i, mean) in means.into_iter().enumerate() {
+        assert_eq!((mean, norms.len()), (Some(norms.iter().map(|norms| norms[i]).sum::<f64>() / 7.0), 7));
+    }
+    assert_eq!(fit(&[1e200; 9], &y[..6]), ([None, None], Vec::new()));
 }
 
 /// A batch in which nothing counts changes nothing: momentum and decay rest too.
@@ -746,4 +771,30 @@ fn hyper_parameters_beyond_the_format_are_refused() {
         let found = Optimizer::new(transform, &blocks, &[0.0; 2]).map(|_| ());
         assert!(matches!(found, Err(Error::Parameter { found, .. }) if found == huge), "{name}: {found:?}");
     }
+}
+
+/// A limit that is 0 in the format would clip every gradient to 0.
+#[test]
+fn limits_below_the_format_are_refused() {
+    fn refused<T: Scalar>(limit: f64, expected: bool) {
+        let blocks = Blocks::collect(|visit| visit(chainrule::Block::new("w", 0, [1, 2], chainrule::Role::Weight)));
+        let all: [Box<dyn GradientTransform<T>>; 3] = [
+            Box::new((ClipValue::new(limit), Sgd::new(0.1))),
+            Box::new((ClipNorm::new(limit), Sgd::new(0.1))),
+            Box::new((ClipBlockNorm::new(limit), Sgd::new(0.1))),
+        ];
+        for transform in all {
+            let name = format!("{transform:?}");
+            let found = Optimizer::new(transform, &blocks, &[T::zero(); 2]).map(|_| ());
+            let is_refused = matches!(found, Err(Error::Parameter { found, .. }) if found == limit);
+            assert_eq!(is_refused, expected, "{name}: {found:?}");
+        }
+    }
+    refused::<f32>(1e-46, true);
+    refused::<f32>(2e-45, false);
+    refused::<f64>(1e-46, false);
+    #[cfg(feature = "half")]
+    refused::<half::f16>(1e-8, true);
+    #[cfg(feature = "half")]
+    refused::<half::f16>(1e-7, false);
 }

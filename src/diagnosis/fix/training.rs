@@ -8,7 +8,7 @@ use crate::{
     loss::{Loss, Reduction},
     monitor::GradientMonitor,
     random::shuffle,
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, scalar},
     trainer::{TrainConfig, Trainer},
     transform::GradientTransform,
 };
@@ -118,7 +118,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             let mut dy = vec![scalar(0.0); y.len()];
             let weight = self.loss.total_weight(width, given.target(), given.row_weights());
             if weight > 0.0 {
-                let loss = to_f64(self.loss.evaluate(width, &y, given.target(), given.row_weights(), &mut dy)?);
+                let loss = self.loss.evaluate_wide(width, &y, given.target(), given.row_weights(), &mut dy)?;
                 sum += if self.loss.reduction() == Reduction::Mean { loss * weight } else { loss };
                 total += weight;
             }

@@ -92,7 +92,7 @@ impl<T: Scalar> Rows<'_, T> {
     /// Computes the loss of the outputs `y`, and overwrites `dy` with its gradient.
     fn loss_of(&self, y: &[T], dy: &mut [T]) -> Result<f64, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
-        self.loss.evaluate(self.width, y, target, weights, dy).map(to_f64)
+        self.loss.evaluate_wide(self.width, y, target, weights, dy)
     }
 
     fn outputs(&mut self, mode: Mode) -> Result<Vec<T>, Error> {
@@ -122,7 +122,7 @@ impl<T: Scalar> Rows<'_, T> {
         let (count, mut dy) = (libm::sqrt(y.len() as f64), vec![T::zero(); y.len()]);
         let size = f64::max(norm(y) / count, 1.0);
         let mut distance = |target: Target<'_, T>| -> Result<f64, Error> {
-            let loss = to_f64(self.loss.evaluate(self.width, y, target, weights, &mut dy)?);
+            let loss = self.loss.evaluate_wide(self.width, y, target, weights, &mut dy)?;
             Ok(2.0 * loss / (norm(&dy) * count) / size)
         };
         let (given, Ok(standardized)) = (distance(target)?, distance(Target::Values(&scaled))) else { return Ok(None) };

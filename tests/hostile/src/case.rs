@@ -516,7 +516,7 @@ fn read(kind: &str, settings: Value) -> LayerSpec {
 }
 
 /// A number as JSON has it.
-fn number(value: f64) -> Value {
+pub fn number(value: f64) -> Value {
     match value {
         value if value.is_finite() => json!(value),
         value if value.is_nan() => json!("NaN"),

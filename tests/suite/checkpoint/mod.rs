@@ -323,3 +323,59 @@ fn checkpoint_by_hand_keeps_all_bits() {
     let bytes: Vec<u8> = saved.parameters[..4].iter().flat_map(|value| value.to_le_bytes()).collect();
     assert_eq!(weight.data(), bytes);
 }
+
+/// A checkpoint in memory knows its network, as a file does.
+#[test]
+fn checkpoint_in_memory_of_another_network_is_refused() {
+    type Net = Trainer<f64, Sequential<f64>, MeanSquaredError, Sgd>;
+    let trainer = |network: Sequential<f64>| -> Net {
+        Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap()
+    };
+    let tanh = trainer(Sequential::input(2).linear(4).tanh().linear(1).build().unwrap());
+    let mut relu = trainer(Sequential::input(2).linear(4).relu().linear(1).build().unwrap());
+    let refused = |error: Error| {
+        let Error::Checkpoint { block, expected, found } = &error else { panic!("{error}") };
+        assert_eq!((&block[..], &expected[..], &found[..]), ("layer 1", "Relu", "Tanh"));
+    };
+    let (before, saved) = (bits(relu.parameters()), tanh.checkpoint());
+    refused(relu.restore(&saved).unwrap_err());
+    refused(relu.restore_parameters(&saved).unwrap_err());
+    refused(saved.to_bytes(relu.network()).unwrap_err());
+    assert_eq!(bits(relu.parameters()), before);
+    // A file that holds it is read again with the same result.
+    let read =
+        Checkpoint::from_bytes(tanh.network(), &saved.to_bytes(tanh.network()).unwrap(), Values::Finite).unwrap();
+    assert!(read == saved);
+    refused(relu.restore(&read).unwrap_err());
+    // Parameters alone have no network.
+    relu.restore_parameters(&Checkpoint::new(saved.parameters.clone())).unwrap();
+    assert_eq!(bits(relu.parameters()), bits(&saved.parameters));
+    // Settings of training may differ, and are told.
+    let [one, mut other] =
+        [0.3, 0.5].map(|rate| trainer(Sequential::input(2).linear(4).dropout(rate).linear(1).build().unwrap()));
+    let told = other.restore(&one.checkpoint()).unwrap();
+    assert_eq!(told.iter().map(|difference| &difference.name[..]).collect::<Vec<_>>(), ["layer 1 (Dropout), rate"]);
+}
+
+#[test]
+fn parameters_that_are_not_finite_are_restored_only_if_asked_for() {
+    let mut run = trainer(8, Adam::new(1e-2), TrainConfig::default());
+    for bad in [f64::NAN, f64::INFINITY] {
+        let mut diverged = trainer(8, Adam::new(1e-2), TrainConfig::default());
+        diverged.parameters_mut()[30] = bad;
+        let whole = diverged.checkpoint();
+        let alone = Checkpoint::new(whole.parameters.clone());
+        let before = seen(&run);
+        for error in [run.restore(&whole), run.restore_parameters(&whole), run.restore_parameters(&alone)] {
+            let Err(Error::CheckpointValue { name, .. }) = error else { panic!("{error:?}") };
+            assert_eq!(name, "0.bias");
+        }
+        assert_eq!(seen(&run), before);
+        for mut checkpoint in [whole, alone] {
+            checkpoint.values = Values::Any;
+            run.restore_parameters(&checkpoint).unwrap();
+            assert_eq!(bits(run.parameters()), bits(diverged.parameters()));
+        }
+        run = trainer(8, Adam::new(1e-2), TrainConfig::default());
+    }
+}

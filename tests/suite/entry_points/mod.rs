@@ -18,6 +18,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("CpuLevel::available", "takes no argument"),
     ("CpuLevel::current", "takes no argument"),
     ("network::Registry::new", "takes no argument"),
+    ("dataset::Standardize: TryFrom", "from a private type, by which JSON is read"),
     ("initializer::ByGate: From", "from a private type, by which JSON is read"),
 ];
 

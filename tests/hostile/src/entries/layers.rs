@@ -671,13 +671,8 @@ pub fn entries() -> Vec<Entry> {
             12,
             &[
                 "layer::LayerSpec: Deserialize",
-                "layer::Dropout: Deserialize",
                 "layer::LastStep: Deserialize",
-                "layer::LayerNorm: Deserialize",
-                "layer::Linear: Deserialize",
                 "layer::MeanOverSteps: Deserialize",
-                "layer::PRelu: Deserialize",
-                "layer::RmsNorm: Deserialize",
                 "recurrent::CellKind: Deserialize",
                 "recurrent::GruVariant: Deserialize",
                 "layer::BranchScale: Deserialize",

@@ -7,6 +7,7 @@ mod layers;
 mod models;
 mod monitors;
 mod parts;
+mod read;
 mod testing;
 mod theory;
 mod trainers;
@@ -38,6 +39,7 @@ fn entry(
 pub fn all() -> Vec<Entry> {
     [
         parts::entries(),
+        read::entries(),
         functions::entries(),
         layers::entries(),
         workspaces::entries(),

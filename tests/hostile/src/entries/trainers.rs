@@ -204,7 +204,7 @@ pub fn entries() -> Vec<Entry> {
             run.step(&data, &mut Batch::new(&data, 2), &[0, 1], &mut ())?;
             Ok(set?)
         }),
-        entry(6, &["trainer::Trainer::step", "trainer::Trainer::set_epochs", "trainer::Trainer::block"], &[], |c| {
+        entry(6, &["trainer::Trainer::step", "trainer::Trainer::set_epochs"], &[], |c| {
             let mut run = trainer(c)?;
             run.set_epochs(c.size());
             let name = c.text();
@@ -500,8 +500,17 @@ pub fn entries() -> Vec<Entry> {
                 checkpoint.numbers.remove(&c.of(&numbers));
             }
             let before = run.parameters().to_vec();
+            if c.once_in(4) {
+                // The state of another network, with as many parameters.
+                let other = Sequential::input(3).linear(2).tanh().build()?;
+                let chain = (SkipNonFinite::new(), Adam::new(0.01));
+                checkpoint = Trainer::new(other, MeanSquaredError::new(), chain, *run.settings())?.checkpoint();
+                let done = if c.flag() { run.restore(&checkpoint) } else { run.restore_parameters(&checkpoint) };
+                return ensure(done.is_err(), || "the state of another network".into());
+            }
             let done = if c.flag() { run.restore(&checkpoint) } else { run.restore_parameters(&checkpoint) };
             ensure(done.is_ok() || run.parameters() == before, || "an error changed the parameters".into())?;
+            ensure(run.parameters().iter().all(|w| w.is_finite()), || "parameters that are not finite".into())?;
             let values = c.values::<f32>(16, Taste::Mild);
             let data = Dataset::rows(3, &X, Target::Values(&values))?;
             let _ = run.fit(&data);

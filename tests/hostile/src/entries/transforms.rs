@@ -27,11 +27,14 @@ fn blocks(c: &mut Case) -> Result<Blocks, chainrule::Error> {
     Ok(blocks)
 }
 
-fn stepped<G: GradientTransform<f32> + GradientTransform<f64> + Clone>(
+fn stepped<G: GradientTransform<f32> + GradientTransform<f64> + GradientTransform<half::f16> + Clone>(
     c: &mut Case,
     transform: G,
     legal: bool,
 ) -> Verdict {
+    if c.once_in(4) {
+        return steps::<half::f16, G>(c, transform, legal);
+    }
     if c.flag() { steps::<f32, G>(c, transform, legal) } else { steps::<f64, G>(c, transform, legal) }
 }
 
@@ -451,7 +454,6 @@ pub fn entries() -> Vec<Entry> {
         entry(
             4,
             &[
-                "transform::Optimizer::new",
                 "transform::Optimizer::restore",
                 "transform::Optimizer::on_metric",
                 "transform::Optimizer::averaged_weights",

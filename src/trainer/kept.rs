@@ -1,0 +1,157 @@
+//! The values at the lowest validation loss, which early stopping keeps, and the check of replaced parts of a trainer.
+
+use super::{Progress, Run, Trainer};
+use crate::{
+    error::{Error, require_length},
+    layer::Layer,
+    loss::Loss,
+    scalar::Scalar,
+    transform::{GradientTransform, Optimizer},
+    workspace::{StepWindows, Workspace},
+};
+use alloc::vec::Vec;
+
+/// Parameters, buffers and, if it holds the resulting weights, the optimizer state, all at the lowest validation loss.
+/// Empty before the first. While [`Progress::restored`] is set, the trainer holds those values, and this the ones of
+/// the last epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept<T>([Vec<T>; 3]);
+
+impl<T> Kept<T> {
+    pub(super) const fn new() -> Self {
+        Kept([const { Vec::new() }; 3])
+    }
+}
+
+impl<T: Scalar> Kept<T> {
+    /// Creates the kept values from all of them in order, which have the given `lengths` or are empty.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn of(values: &[T], lengths: [usize; 3]) -> Self {
+        let mut rest = values;
+        Kept(lengths.map(|length| rest.split_off(..length).unwrap_or_default().to_vec()))
+    }
+
+    /// Returns all values in order: parameters, buffers, optimizer state.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn to_vec(&self) -> Vec<T> {
+        self.0.concat()
+    }
+
+    /// Whether the values have the `lengths` of those of a trainer.
+    pub(crate) fn fits(&self, lengths: [usize; 3]) -> bool {
+        self.0.each_ref().map(Vec::len) == lengths
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fits([0; 3])
+    }
+
+    fn clear(&mut self) {
+        self.0.iter_mut().for_each(Vec::clear);
+    }
+}
+
+/// Returns the numbers of values in [`Kept`], unless it is empty: of parameters, of buffers, and of optimizer state,
+/// which is 0 unless that state holds the resulting weights.
+fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
+    workspace: &Workspace<T, L>,
+    optimizer: &Optimizer<T, G>,
+) -> [usize; 3] {
+    let state = if optimizer.has_result(workspace.blocks()) { optimizer.state().len() } else { 0 };
+    [workspace.dims().parameters, workspace.buffers().len(), state]
+}
+
+impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+    /// Returns the numbers of values in [`Self::best`], unless it is empty: of parameters, of buffers, and of optimizer
+    /// state, which is 0 unless that state holds the resulting weights.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn kept(&self) -> [usize; 3] {
+        kept(&self.workspace, &self.optimizer)
+    }
+
+    /// Forgets the values at the lowest validation loss: other parameters have taken the place of those of the run.
+    pub(crate) fn forget_best(&mut self) {
+        self.run().forget_best();
+    }
+
+    /// Borrows the trainer, as [`run`](Self::run), for a public call. Checks first that workspace, optimizer and
+    /// parameters belong together, if the caller may have replaced one of them since the last call.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a workspace of a network with another number of parameters, or an optimizer with another
+    /// length of state; those of [`Loss::check_width`] and [`StepWindows::new`].
+    pub(super) fn settled(&mut self) -> Result<Run<'_, T>, Error> {
+        self.settle()?;
+        Ok(self.run())
+    }
+
+    /// Checks what [`settled`](Self::settled) does. Values at the lowest validation loss that fit no longer are
+    /// forgotten.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if !self.lent {
+            return Ok(());
+        }
+        let dims = self.workspace.dims();
+        require_length("parameters of the trainer", dims.parameters, self.parameters.len())?;
+        self.optimizer.check_state(self.workspace.blocks())?;
+        self.loss.check_width(dims.output)?;
+        if let Some(truncation) = self.settings.truncation {
+            self.windows = Some(StepWindows::new(self.workspace.network(), truncation.window)?);
+        }
+        if !self.best.fits(kept(&self.workspace, &self.optimizer)) {
+            self.forget_best();
+        }
+        self.lent = false;
+        Ok(())
+    }
+}
+
+impl<T: Scalar> Run<'_, T> {
+    /// Ends the state in which the trainer holds the best values: `best` becomes a copy of them, and training continues
+    /// from them.
+    pub(super) fn leave_best(&mut self) {
+        if core::mem::take(&mut self.progress.restored) {
+            self.keep_best();
+            self.progress.waited = 0;
+        }
+    }
+
+    /// Copies parameters, buffers and, if it holds the resulting weights, the optimizer state to `best`.
+    pub(super) fn keep_best(&mut self) {
+        let [_, _, state] = kept(self.workspace, self.optimizer);
+        self.best.clear();
+        let Kept([parameters, buffers, of_state]) = &mut *self.best;
+        parameters.extend_from_slice(self.parameters);
+        buffers.extend_from_slice(self.workspace.buffers());
+        of_state.extend_from_slice(&self.optimizer.state()[..state]);
+    }
+
+    /// Swaps parameters, buffers and, if it holds the resulting weights, the optimizer state with the copies in `best`:
+    /// those of the lowest validation loss or, after an earlier swap, those of the last epoch.
+    pub(super) fn exchange_best(&mut self) {
+        let Kept([parameters, buffers, state]) = &mut *self.best;
+        self.parameters.swap_with_slice(parameters);
+        self.workspace.buffers_mut().swap_with_slice(buffers);
+        self.optimizer.state_mut()[..state.len()].swap_with_slice(state);
+        self.progress.restored = !self.progress.restored;
+    }
+
+    /// Takes back the best values after an error, whose values may be NaN. The run continues from them.
+    pub(super) fn return_to_best(&mut self) {
+        self.exchange_best();
+        self.leave_best();
+        self.progress.waited = 0;
+        self.optimizer.reset_unless_sound(self.workspace.blocks(), self.parameters);
+    }
+
+    /// Whether values at the lowest validation loss are kept.
+    pub(super) fn has_best(&self) -> bool {
+        !self.best.is_empty()
+    }
+
+    /// Forgets the values at the lowest validation loss, and that loss.
+    pub(super) fn forget_best(&mut self) {
+        self.best.clear();
+        *self.progress = Progress { best: f64::INFINITY, waited: 0, restored: false, ..*self.progress };
+    }
+}
