@@ -4,7 +4,7 @@ use super::Model;
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
-    kernel::sums::RunningSums,
+    kernel::sums::RunningMeans,
     layer::{Layer, LayerSpec},
     random::{below, generator, uniform},
     scalar::{Scalar, scalar, to_f64},
@@ -44,9 +44,9 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
     workspace: Workspace<T, &'m dyn Layer<T>>,
-    /// The sums over all steps so far of the outputs, one for each column; `None` unless the last layer is a mean over
+    /// The means of the outputs over all steps so far, one for each column; `None` unless the last layer is a mean over
     /// steps.
-    sums: Option<RunningSums<T>>,
+    means: Option<RunningMeans<T>>,
     x: Vec<T>,
     y: Vec<T>,
 }
@@ -80,7 +80,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let mut stream = Stream {
             model,
             workspace: model.workspace(BatchShape::batch(1))?,
-            sums: if mean { Some(RunningSums::new(dims.output)?) } else { None },
+            means: if mean { Some(RunningMeans::new(dims.output)?) } else { None },
             x: filled("the input of a step", dims.input, T::zero())?,
             y: filled("the output of a step", dims.output, T::zero())?,
         };
@@ -117,11 +117,10 @@ impl<'m, T: Scalar> Stream<'m, T> {
     /// carries the state to the next step.
     fn advance(&mut self) -> Result<(), Error> {
         let y = self.workspace.infer(&self.model.parameters, &self.x, BatchShape::batch(1))?;
-        match &mut self.sums {
-            Some(sums) => {
-                let steps = scalar::<T>(sums.add(y) as f64);
-                sums.total(&mut self.y);
-                self.y.iter_mut().for_each(|y| *y /= steps);
+        match &mut self.means {
+            Some(means) => {
+                means.add(y);
+                means.means(&mut self.y);
             }
             None => self.y.copy_from_slice(y),
         }
@@ -158,7 +157,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
     /// Starts a new sequence: sets the state to zero.
     pub fn reset(&mut self) {
         self.workspace.clear_state();
-        self.sums.iter_mut().for_each(RunningSums::clear);
+        self.means.iter_mut().for_each(RunningMeans::clear);
     }
 }
 

@@ -4,7 +4,7 @@ use chainrule::{
     Activation, BatchShape, Block, Blocks, Error, Layer, Role, Scalar,
     activation::ActivationKind,
     initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform},
-    layer::{LayerNorm, LayerSpec, Linear, RmsNorm, initialize},
+    layer::{LayerNorm, LayerSpec, Linear, MeanOverSteps, RmsNorm, initialize},
     loss::{Huber, Loss, MeanSquaredError, Target},
     random::generator,
     scalar, to_f64,
@@ -437,4 +437,33 @@ fn activation_with_parameters_beyond_a_format_is_never_nan() {
         all::<f16>(p);
         all::<bf16>(p);
     }
+}
+
+/// The sum of the steps, or their number, is above the largest number of the format; the mean is not.
+#[test]
+fn mean_over_steps_holds_where_the_sum_overflows() {
+    fn mean<T: Scalar>(steps: usize, value: f64, gradient: f64) {
+        let (layer, shape) = (MeanOverSteps::new(1), BatchShape::sequences(2, steps));
+        let value = to_f64(scalar::<T>(value));
+        let mut workspace = Workspace::<T, _>::new(&layer, shape).unwrap();
+        workspace.compute_input_gradient(true);
+        let x: Vec<T> = (0..2 * steps).map(|i| scalar(if i % 2 == 0 { value } else { -value })).collect();
+        let output = workspace.forward(&[], &x, shape).unwrap();
+        assert_eq!(output.y.iter().map(|&y| to_f64(y)).collect::<Vec<_>>(), [value, -value], "{steps} steps");
+        output.dy.fill(scalar(gradient));
+        workspace.backward(&[]).unwrap();
+        let expected = scalar::<T>(gradient / steps as f64);
+        assert!(workspace.input_gradient().iter().all(|dx| *dx == expected), "{steps} steps");
+        // Step by step it has the same bits.
+        let model = chainrule::model::Model::new(layer.clone(), Vec::<T>::new()).unwrap();
+        let mut stream = model.stream().unwrap();
+        let mut last = T::zero();
+        for _ in 0..steps {
+            last = stream.step(&[scalar(value)]).unwrap()[0];
+        }
+        assert_eq!(to_f64(last), value);
+    }
+    mean::<f16>(1_000, 100.0, 1.0);
+    mean::<f16>(70_000, 0.5, 2.0);
+    mean::<bf16>(1_000, 3e38, 1.0);
 }
