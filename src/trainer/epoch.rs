@@ -143,6 +143,11 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
+    /// Whether the next fit is another run, of which only the number of earlier epochs is known.
+    pub(super) fn begins_anew(&self) -> bool {
+        self.finished() && self.settings.epochs > 0
+    }
+
     /// Ends the state in which the trainer holds the best values: `best` becomes a copy of them, and training continues
     /// from them.
     pub(super) fn leave_best(&mut self) {
@@ -338,7 +343,7 @@ impl<T: Scalar> Run<'_, T> {
         let checked = checked.and_then(|()| self.check_last_passes(samples, last_steps));
         self.settle(checked, |()| Fingerprint::default())?;
         let mut batch = Batch::new(data, self.settings.batch_size);
-        if self.finished() && self.settings.epochs > 0 {
+        if self.begins_anew() {
             *self.progress = Progress::after(self.progress.epochs);
             self.best.clear();
         } else if self.progress.restored {

@@ -26,6 +26,7 @@ mod evaluate;
 mod options;
 mod order;
 mod parts;
+mod rank_faults;
 mod spike;
 mod step;
 mod trace;
