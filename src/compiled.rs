@@ -27,7 +27,7 @@ pub(crate) use crate::{
     network::Registry,
     trainer::{EachBatch, Epoch, Evaluation, FitOptions, Run},
     transform::{GradientTransform, InPlace, Outcome, Update},
-    workspace::{Given, Memory, Output, StepWindows, Workspace},
+    workspace::{Capacity, Given, Memory, Output, StepWindows, Workspace},
 };
 pub(crate) use alloc::{boxed::Box, vec::Vec};
 
@@ -85,14 +85,14 @@ macro_rules! compiled {
                 fn workspace_memory(network: &dyn Layer<Self>, capacity: BatchShape<'_>, mode: Mode)
                     -> Result<Memory<Self>, Error> = Memory::new;
                 fn workspace_reserve(
-                    memory: &mut Memory<Self>, network: &dyn Layer<Self>, batch: usize, steps: usize,
+                    memory: &mut Memory<Self>, network: &dyn Layer<Self>, capacity: Capacity,
                 ) -> Result<(), Error> = Memory::reserve;
                 fn workspace_forward['m](
                     memory: &'m mut Memory<Self>, network: &dyn Layer<Self>, w: &[Self], x: Option<&[Self]>,
                     shape: BatchShape<'_>, mode: Mode, monitor: &mut dyn GradientMonitor<Self>,
                 ) -> Result<Output<'m, Self>, Error> = Memory::forward;
                 fn workspace_infer['m](
-                    memory: &'m mut Memory<Self>, network: &dyn Layer<Self>, w: &[Self], x: &[Self],
+                    memory: &'m mut Memory<Self>, network: &dyn Layer<Self>, w: &[Self], x: Option<&[Self]>,
                     shape: BatchShape<'_>,
                 ) -> Result<&'m [Self], Error> = Memory::infer;
                 fn workspace_backward(

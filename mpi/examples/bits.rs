@@ -9,7 +9,7 @@ use chainrule::{
     distributed::{Communicator, DataParallel},
     layer::Sequential,
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
-    recurrent::{Gru, Lstm},
+    recurrent::{CheckpointInterval, Gru, Lstm},
     scalar,
     trainer::{TrainConfig, Trainer},
     transform::{Adam, ClipNorm, SkipNonFinite},
@@ -59,6 +59,13 @@ fn case<T: Scalar>(number: usize) -> Result<Case<T>, chainrule::Error> {
             // Its products are divided between threads: 2 million multiplications in each shard.
             let network = Sequential::input(64).linear(256).activation(Tanh).dropout(0.1).linear(2).build()?;
             ("wide, many rows", network, squares(), rows(1024, 64)?, [1024, 1], false)
+        }
+        5 => {
+            let layers = Sequential::input(2).checkpointed(CheckpointInterval::Bytes(20_000), |b| b.lstm(4).gru(4));
+            let network = layers.bidirectional(3, Gru::new()).lstm(4).last_step().linear(2).build()?;
+            let (x, y) = (values::<T>(2 * 9 * 28, 6), values::<T>(2 * 28, 7));
+            let data = Dataset::sequences(2, 9, &x, Target::Values(&y))?.into_owned();
+            ("stacked, checkpointed, both directions", network, squares(), data, [12, 1], false)
         }
         _ => {
             let network =

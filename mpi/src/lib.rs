@@ -28,8 +28,9 @@ use std::{
 /// message aborts the job at the deadline.
 ///
 /// Dropping the rank tells the others, whose exchanges with it then fail at once with [`RankRule::Ended`], as those of
-/// threads do. It waits until all have dropped theirs, for at most the deadline; then `MPI_Finalize` waits for them. So
-/// a rank that returns an error ends the job, and its own `main` reports the cause. Dropping after another error of an
+/// threads do. It waits until all have dropped theirs, for at most the deadline in all, and then aborts the job: the
+/// deadline also covers the work of a rank after the training. So a rank that returns an error ends the job, and its own
+/// `main` reports the cause. Dropping after another error of an
 /// exchange, or in a panic, aborts the job with status 1: `MPI_Finalize` would wait for ranks that are gone.
 pub struct Mpi {
     universe: Universe,
@@ -105,23 +106,32 @@ impl Mpi {
         }
     }
 
-    /// Waits for the next length that `peer` sends.
-    fn receive_length(&self, peer: usize) -> Result<u64, RankRule> {
-        let other = self.world.process_at_rank(peer as i32);
-        let (length, _) = self.wait(peer, || other.immediate_matched_probe_with_tag(LENGTH))?;
+    /// Returns the next length that `peer` has sent, if it has arrived.
+    fn poll_length(&self, peer: usize) -> Option<u64> {
+        let (length, _) = self.world.process_at_rank(peer as i32).immediate_matched_probe_with_tag(LENGTH)?;
         let mut found = 0_u64;
         length.matched_receive_into(&mut found);
-        Ok(found)
+        Some(found)
     }
 
     /// Tells all other ranks that this one has ended, and receives the lengths that they still send until they have
-    /// ended too, since MPI needs a receiver for each message. The end of rank `ended` was received before.
+    /// ended too, since MPI needs a receiver for each message. It waits for all of them together, for at most the
+    /// deadline. The end of rank `ended` was received before.
     fn close(&self, ended: Option<usize>) {
         let own = self.world.rank() as usize;
-        let peers = || (0..self.world.size() as usize).filter(move |&peer| peer != own);
-        peers().for_each(|peer| self.world.process_at_rank(peer as i32).send_with_tag(&ENDED, LENGTH));
-        for peer in peers().filter(|&peer| Some(peer) != ended) {
-            while self.receive_length(peer).is_ok_and(|length| length != ENDED) {}
+        let peers = (0..self.world.size() as usize).filter(|&peer| peer != own);
+        let mut left: Vec<usize> = peers.collect();
+        left.iter().for_each(|&peer| self.world.process_at_rank(peer as i32).send_with_tag(&ENDED, LENGTH));
+        left.retain(|&peer| Some(peer) != ended);
+        let all_ended = self.wait(own, || {
+            left.retain(|&peer| self.poll_length(peer) != Some(ENDED));
+            left.is_empty().then_some(())
+        });
+        if all_ended.is_err() {
+            eprintln!(
+                "rank {own} has ended, but not the ranks {left:?} within {:?}; MPI waits for them",
+                self.deadline
+            );
         }
     }
 
@@ -136,14 +146,15 @@ impl Mpi {
             return Err(Error::TooLarge { what, factors, limit: Count::MAX as usize });
         }
         let other = self.world.process_at_rank(peer as i32);
-        // STEP 1: the lengths. A message of one value is buffered, so that the send returns.
-        other.send_with_tag(&(send.len() as u64), LENGTH);
-        let found = self.receive_length(peer)?;
+        // STEP 1: the lengths, in bytes: ranks may differ in the type of their values. A message of one value is buffered, so that the send returns.
+        other.send_with_tag(&(size_of_val(send) as u64), LENGTH);
+        let found = self.wait(peer, || self.poll_length(peer))?;
         if found == ENDED {
             return Err(RankRule::Ended { rank: peer, panicked: false }.into());
         }
-        if found != receive.len() as u64 {
-            return Err(RankRule::Message { rank: peer, expected: receive.len(), found: found as usize }.into());
+        if found != size_of_val(receive) as u64 {
+            let (expected, found) = (receive.len(), (found as usize).div_ceil(size_of::<T>()));
+            return Err(RankRule::Message { rank: peer, expected, found }.into());
         }
         // STEP 2: the values, both ways at once.
         mpi::request::scope(|scope| {

@@ -96,10 +96,10 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::InvalidState`] for data of other sizes than that for which the batch was [made](Self::new): samples,
     /// steps, width, kind of targets, equal or unequal lengths. [`Error::Sample`] for a sample that the data does not
-    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse;
-    /// [`Error::Length`] if row weights differ in the same way. [`Error::TooLarge`] where memory cannot hold the batch.
-    /// For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not finite, and
-    /// [`Error::File`] where a file cannot be read.
+    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse, and
+    /// [`DataRule::TargetShape`] if its values are as many as steps; [`Error::Length`] if row weights differ in that
+    /// way. [`Error::TooLarge`] where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`],
+    /// [`Error::DataValue`] for a value that is not finite, and [`Error::File`] where a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)
@@ -210,7 +210,12 @@ impl<T: Scalar> Batch<T> {
             && (layout.lengths.is_some() && layout.targets_per_step() != per_step
                 || layout.per_sample == Some(per_step));
         if layout.has_targets() && (layout.targets != rows * width.max(1) || other_rows) {
-            return Err(DataRule::TargetRows { per_step }.into());
+            let (samples, steps) = (layout.samples, layout.steps);
+            let is_step_each = layout.kind == Kind::Values && layout.lengths.is_none() && layout.targets == layout.rows;
+            return Err(match per_step && is_step_each {
+                true => DataRule::TargetShape { samples, steps }.into(),
+                false => DataRule::TargetRows { per_step }.into(),
+            });
         }
         if let Some(weights) = layout.weights {
             require_length("row weights", rows, weights)?;
@@ -343,6 +348,11 @@ impl<T: Scalar> Batch<T> {
                 Target::Values(&self.values[start * width..end * width])
             }
         }
+    }
+
+    /// Returns the number of target rows.
+    pub(crate) fn target_rows(&self) -> usize {
+        self.target_rows.len()
     }
 
     /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window;

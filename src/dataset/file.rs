@@ -154,6 +154,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
             steps: self.steps,
             lengths: None,
             starts: &[],
+            longest_rows: &[],
             samples,
             rows: samples * self.steps,
             kind,
@@ -161,7 +162,8 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
             weights: self.row_weights.as_ref().map(|weights| samples * weights.each()),
             per_sample: match &self.targets {
                 FileTargets::Classes(_) => None,
-                FileTargets::Values(values) => Some(values.shape().len() < 3),
+                // With one step there is no difference.
+                FileTargets::Values(values) => Some(values.shape().len() < 3 || values.shape()[1] < self.steps),
             },
         }
     }

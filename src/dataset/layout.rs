@@ -11,6 +11,8 @@ pub struct Layout<'d> {
     pub(crate) lengths: Option<&'d [usize]>,
     /// The index of the first row of each sample among the rows of all samples; empty unless the data set is ragged.
     pub(super) starts: &'d [usize],
+    /// The number of rows of the longest sample, of the two longest, and so on; empty unless the data set is ragged.
+    pub(super) longest_rows: &'d [usize],
     pub(crate) samples: usize,
     /// The number of input rows: the steps of all samples together.
     pub(crate) rows: usize,
@@ -39,10 +41,13 @@ impl Layout<'_> {
         self.lengths.map_or(self.steps, |lengths| lengths[sample])
     }
 
-    /// Returns an upper limit of the number of input rows of `samples` different samples: their number times the
-    /// longest length, and at most all rows.
+    /// Returns the number of input rows of the longest `samples` samples.
     pub(crate) fn most_rows(&self, samples: usize) -> usize {
-        samples.min(self.samples).saturating_mul(self.steps).min(self.rows)
+        let samples = samples.min(self.samples);
+        match self.lengths {
+            None => samples.saturating_mul(self.steps),
+            Some(_) => samples.checked_sub(1).and_then(|last| self.longest_rows.get(last)).copied().unwrap_or_default(),
+        }
     }
 
     /// Whether the data has targets.

@@ -64,6 +64,8 @@ pub struct Dataset<'a, T: Clone> {
     lengths: Option<Cow<'a, [usize]>>,
     /// The index of the first row of each sample among the rows of all samples; empty unless lengths differ.
     starts: Vec<usize>,
+    /// The number of rows of the longest sample, of the two longest, and so on; empty unless the data set is ragged.
+    longest_rows: Vec<usize>,
     samples: usize,
     rows: usize,
     targets: Targets<'a, T>,
@@ -129,6 +131,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             steps,
             lengths: None,
             starts: Vec::new(),
+            longest_rows: Vec::new(),
             samples,
             rows: samples * steps,
             targets,
@@ -172,12 +175,21 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         let (steps, samples) = (lengths.iter().copied().max().unwrap_or(0), lengths.len());
         let mut starts = reserve("the first rows of the samples", samples)?;
         starts.extend(lengths.iter().scan(0, |next, &length| Some(core::mem::replace(next, *next + length))));
+        let mut longest_rows = reserve("the lengths of the samples", samples)?;
+        longest_rows.extend_from_slice(&lengths);
+        longest_rows.sort_unstable_by(|a: &usize, b| b.cmp(a));
+        let mut rows_so_far = 0;
+        longest_rows.iter_mut().for_each(|length| {
+            rows_so_far += *length;
+            *length = rows_so_far;
+        });
         Dataset {
             inputs,
             width,
             steps,
             lengths: Some(lengths),
             starts,
+            longest_rows,
             samples,
             rows,
             targets,
@@ -239,6 +251,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             steps: self.steps,
             lengths: self.lengths.map(|lengths| Cow::Owned(lengths.into_owned())),
             starts: self.starts,
+            longest_rows: self.longest_rows,
             samples: self.samples,
             rows: self.rows,
             targets: self.targets.into_owned(),
@@ -308,6 +321,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             steps: self.steps,
             lengths: self.lengths.as_deref(),
             starts: &self.starts,
+            longest_rows: &self.longest_rows,
             samples: self.samples,
             rows: self.rows,
             kind: self.targets.kind(),

@@ -77,7 +77,10 @@ pub use local::Local;
 pub(crate) use reduce::sum_of_losses;
 pub(crate) use report::{Report, Requests};
 
-use crate::error::{Error, require};
+use crate::{
+    arc::Arc,
+    error::{Error, require},
+};
 use core::fmt::Debug;
 
 /// The connection of one rank with the other ranks of its group. It transfers values of type `T`.
@@ -141,7 +144,7 @@ use core::fmt::Debug;
 /// | `broadcast` | a binomial tree of exchanges | the communication library has a faster one |
 /// | `barrier` | a tree of exchanges without values, and back | the communication library has a faster one |
 ///
-/// `()` is the group of one rank.
+/// `()` is the group of one rank. An `Arc` of a rank is that rank: clones of it serve one trainer after the other.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connection between ranks",
     label = "not a communicator",
@@ -221,6 +224,29 @@ impl<T> Communicator<T> for () {
 
     fn exchange(&self, peer: usize, _send: &[T], _receive: &mut [T]) -> Result<(), Error> {
         Err(no_peer(peer))
+    }
+}
+
+/// A shared rank: one trainer after the other can use it, such as the rank of an MPI job, which a process has once.
+impl<T, C: Communicator<T> + ?Sized> Communicator<T> for Arc<C> {
+    fn rank(&self) -> usize {
+        (**self).rank()
+    }
+
+    fn size(&self) -> usize {
+        (**self).size()
+    }
+
+    fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
+        (**self).exchange(peer, send, receive)
+    }
+
+    fn broadcast(&self, root: usize, values: &mut [T]) -> Result<(), Error> {
+        (**self).broadcast(root, values)
+    }
+
+    fn barrier(&self) -> Result<(), Error> {
+        (**self).barrier()
     }
 }
 

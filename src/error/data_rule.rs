@@ -44,6 +44,17 @@ pub enum DataRule {
         /// Whether the network has an output for each step.
         per_step: bool,
     },
+    /// Targets of shape \[samples, steps\], which are one row a sample, for a network with one output per step.
+    #[error(
+        "targets of shape [{samples}, {steps}] are one row of {steps} values a sample, but the network has an output \
+         for each step; give them the shape [{samples}, {steps}, 1]"
+    )]
+    TargetShape {
+        /// The number of samples.
+        samples: usize,
+        /// The number of steps of a sample, and of target values.
+        steps: usize,
+    },
     /// A class label for which the network has no output.
     #[error(
         "sample {sample}{} has class {label}, but the network has {classes} outputs (classes 0 to {}); correct the \

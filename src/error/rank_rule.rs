@@ -1,4 +1,4 @@
-use alloc::string::String;
+use alloc::{format, string::String, vec::Vec};
 
 /// A rule of training on several ranks (trainers that train one network together), with the rank that breaks it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -89,15 +89,31 @@ pub enum RankRule {
     /// A shard (a part of a batch) with a loss that is not finite, although no sample alone has such a loss: the layers
     /// couple the samples, or the sum of their losses overflows.
     #[error(
-        "the loss of shard {shard} on rank {rank} is not finite in update {step}, and no sample alone shows it; lower \
-         the learning rate, or guard the chain with SkipNonFinite"
+        "the loss of shard {shard} on rank {rank} (sample{}) is not finite in update {step}, and no sample alone shows \
+         it; lower the learning rate, or guard the chain with SkipNonFinite",
+        listed(samples)
     )]
     NonFiniteShard {
         /// The rank that has the shard.
         rank: usize,
         /// The number of the shard, from 0.
         shard: usize,
+        /// The indices of the samples of the shard.
+        samples: Vec<usize>,
         /// The number of the update, from 0.
         step: u64,
     },
+}
+
+/// Returns the first of `samples` and the number of the others, after the word `sample`: `s 3, 5, 7`.
+fn listed(samples: &[usize]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = String::from(if samples.len() == 1 { "" } else { "s" });
+    for (i, sample) in samples.iter().take(SHOWN).enumerate() {
+        text += &format!("{} {sample}", if i == 0 { "" } else { "," });
+    }
+    if samples.len() > SHOWN {
+        text += &format!(" and {} more", samples.len() - SHOWN);
+    }
+    text
 }

@@ -9,7 +9,7 @@ use crate::{
     kernel::{register_block::load_block, sums::add_sums},
     linalg::Upper,
     monitor::Factor,
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, is_narrow, scalar, scaled, to_f64},
 };
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
@@ -147,6 +147,18 @@ impl MeanOverSteps {
         y.fill(T::zero());
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
             let length = shape.length(sample);
+            if is_narrow::<T>() {
+                // The sum, or the number of steps, may be above the largest number of the format.
+                for (column, y) in y.iter_mut().enumerate() {
+                    let (mut row, mut sum) = (sample, 0.0);
+                    for step in 0..length {
+                        sum += to_f64(x[row * self.width + column]);
+                        row += shape.active(step);
+                    }
+                    *y = scalar(sum / length as f64);
+                }
+                continue;
+            }
             add_sums(length, y, |j| {
                 let mut row = sample;
                 (0..length).map(move |step| {
@@ -165,9 +177,10 @@ impl MeanOverSteps {
         for step in 0..shape.steps {
             let active = rows.by_ref().take(shape.active(step)).zip(dy.chunks(self.width));
             for (sample, (dx, dy)) in active.enumerate() {
+                let part = 1.0 / shape.length(sample) as f64;
                 let steps = scalar::<T>(shape.length(sample) as f64);
                 for (dx, &dy) in dx.iter_mut().zip(dy) {
-                    *dx = dy / steps;
+                    *dx = if is_narrow::<T>() { scaled(part, dy) } else { dy / steps };
                 }
             }
         }

@@ -134,11 +134,7 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
             ));
         }
         // The directions of a bidirectional layer are one module.
-        let (at, direction) = match path.rsplit_once('.').unwrap_or(("", path)) {
-            (above, "forward") if is_bidirectional(&parts, above) => (above, ""),
-            (above, "backward") if is_bidirectional(&parts, above) => (above, "_reverse"),
-            _ => (path, ""),
-        };
+        let (at, direction) = direction_of(&parts, path);
         let (module, layer) = names.of(at);
         let dot = if module.is_empty() { "" } else { "." };
         let tensor = |what: &str| format!("{module}{dot}{what}_l{layer}{direction}");
@@ -181,8 +177,29 @@ fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, R
     entries
 }
 
-fn is_bidirectional(parts: &[(String, &LayerSpec)], path: &str) -> bool {
-    parts.iter().any(|(at, part)| at == path && matches!(part, LayerSpec::Bidirectional { .. }))
+/// Returns the path of the bidirectional layer around the recurrent layer at `path`, of whose direction it is the only
+/// recurrent layer, and the suffix of PyTorch's names for this direction. Otherwise returns `path` and no suffix.
+fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, &'static str) {
+    let mut at = path;
+    while !at.is_empty() {
+        let (above, name) = at.rsplit_once('.').unwrap_or(("", at));
+        let is_around =
+            |(other, part): &(String, &LayerSpec)| other == above && matches!(part, LayerSpec::Bidirectional { .. });
+        let suffix = match name {
+            "forward" => Some(""),
+            "backward" => Some("_reverse"),
+            _ => None,
+        };
+        if let Some(suffix) = suffix.filter(|_| parts.iter().any(is_around)) {
+            let is_inside =
+                |other: &str| other.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            let recurrent =
+                |(other, part): &&(String, &LayerSpec)| is_inside(other) && matches!(part, LayerSpec::Recurrent { .. });
+            return if parts.iter().filter(recurrent).count() == 1 { (above, suffix) } else { (path, "") };
+        }
+        at = above;
+    }
+    (path, "")
 }
 
 /// Sets parameters and buffers of `network` to the tensors of `state`, each rounded to the nearest `T`.

@@ -6,7 +6,7 @@ use crate::error::DataRule;
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
-    kernel::sums::RunningSums,
+    kernel::sums::RunningMeans,
     layer::{Layer, LayerSpec},
     random::{below, generator, uniform},
     scalar::{Scalar, scalar, to_f64},
@@ -61,7 +61,7 @@ struct Stage<'m, T: Scalar> {
     parameters: Range<usize>,
     /// The sums of the layer's outputs over all steps so far, one for each column; `None` unless it is a mean over
     /// steps.
-    sums: Option<RunningSums<T>>,
+    means: Option<RunningMeans<T>>,
 }
 
 /// Whether the layers at the paths `a` and `b` are in different branches of the layer with parallel branches at the
@@ -156,15 +156,14 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let (x, y) = (&self.x, &mut self.y);
         y.clear();
         y.extend_from_slice(x);
-        for Stage { workspace, parameters, sums } in &mut self.stages {
+        for Stage { workspace, parameters, means } in &mut self.stages {
             let w = &self.model.parameters[parameters.clone()];
             let output = workspace.infer(w, y, BatchShape::batch(1))?;
             y.resize(output.len(), T::zero());
-            match sums {
-                Some(sums) => {
-                    let steps = scalar::<T>(sums.add(output) as f64);
-                    sums.total(y);
-                    y.iter_mut().for_each(|y| *y /= steps);
+            match means {
+                Some(means) => {
+                    means.add(output);
+                    means.means(y);
                 }
                 None => y.copy_from_slice(output),
             }
@@ -204,7 +203,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
     pub fn reset(&mut self) {
         for stage in &mut self.stages {
             stage.workspace.clear_state();
-            stage.sums.iter_mut().for_each(RunningSums::clear);
+            stage.means.iter_mut().for_each(RunningMeans::clear);
         }
     }
 }
@@ -214,7 +213,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
 fn stages<'m, T: Scalar>(model: &'m Model<T>, means: &[String]) -> Result<Vec<Stage<'m, T>>, Error> {
     if means.is_empty() {
         let workspace = model.workspace(BatchShape::batch(1))?;
-        return Ok(vec![Stage { workspace, parameters: 0..model.parameters.len(), sums: None }]);
+        return Ok(vec![Stage { workspace, parameters: 0..model.parameters.len(), means: None }]);
     }
     let (structure, mut first) = (model.network.structure(), 0);
     let mut stages = Vec::new();
@@ -224,8 +223,8 @@ fn stages<'m, T: Scalar>(model: &'m Model<T>, means: &[String]) -> Result<Vec<St
         first = buffers.end;
         workspace.set_buffers(&model.buffers[buffers])?;
         let is_mean = means.iter().any(|mean| mean == name);
-        let sums = if is_mean { Some(RunningSums::new(part.dims().output)?) } else { None };
-        stages.push(Stage { workspace, parameters, sums });
+        let of_steps = if is_mean { Some(RunningMeans::new(part.dims().output)?) } else { None };
+        stages.push(Stage { workspace, parameters, means: of_steps });
     }
     Ok(stages)
 }

@@ -151,6 +151,8 @@ pub struct GradientBudget {
     depth: Rows,
     time: Rows,
     blocks: Vec<BlockBudget>,
+    /// The weight of the rows of the last pass over that of its update; `None` unless a trainer states it.
+    of_update: Option<f64>,
 }
 
 /// The links of one pass, in the order in which they were reported. Their memory is reused from pass to pass.
@@ -221,6 +223,13 @@ impl GradientBudget {
         &self.blocks
     }
 
+    /// Returns the fraction of its update that the last monitored pass was: the weight of its rows over that of all.
+    /// It is below 1 where a rank has some of the shards, or where an update has several passes. The links are those of
+    /// this part, the [blocks](Self::blocks) of the whole update. `None` without a trainer.
+    pub fn of_update(&self) -> Option<f64> {
+        self.of_update
+    }
+
     /// Returns the decades (powers of ten) that each factor of the chain rule adds to the norm of the gradient, on the
     /// main path from loss to input, in the last monitored pass.
     pub fn shares(&self) -> Shares {
@@ -267,7 +276,7 @@ pub(super) fn layer_of(name: &str) -> &str {
 
 impl<T: Scalar> GradientMonitor<T> for GradientBudget {
     fn begin_pass(&mut self) {
-        (self.depth.used, self.time.used) = (0, 0);
+        (self.depth.used, self.time.used, self.of_update) = (0, 0, None);
     }
 
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
@@ -275,6 +284,9 @@ impl<T: Scalar> GradientMonitor<T> for GradientBudget {
     }
 
     fn event(&mut self, event: &Event<'_, T>) {
+        if let Event::Rows { of_update, .. } = *event {
+            self.of_update = Some(of_update);
+        }
         let &Event::Gradient { blocks, w, dw } = event else { return };
         for (i, block) in blocks.iter().enumerate() {
             let (parameters, gradient) =

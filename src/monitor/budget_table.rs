@@ -81,6 +81,9 @@ impl fmt::Display for GradientBudget {
         if path.last().is_some_and(|last| last.factor != Factor::Weights) {
             writeln!(f, "(ends at the first pre-activation: the input's gradient was not asked for)")?;
         }
+        if let Some(part) = self.of_update().filter(|&part| part < 1.0) {
+            writeln!(f, "(‖gradient‖ and shares of {:.0} % of the update; ‖dW‖ and ‖db‖ of all of it)", 100.0 * part)?;
+        }
         for block in unseen {
             writeln!(f, "{:<18} ‖gradient‖ {:.2e}", block.name, block.gradient.norm)?;
         }

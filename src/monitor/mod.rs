@@ -41,6 +41,15 @@ pub use tensorboard::TensorBoard;
 pub enum Event<'a, T> {
     /// The next pass belongs to the same update: it computes a further part of an accumulated gradient.
     NextPart,
+    /// The rows of the pass that count in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before the backward
+    /// pass.
+    Rows {
+        /// The weight of these rows over that of all rows of the update, on all ranks.
+        of_update: f64,
+        /// Their effective number over the number of output rows of the pass: `(Σ w)²/Σ w²` for rows of weight w
+        /// (Kish 1965), which is their number if weights are 0 or 1.
+        effective: f64,
+    },
     /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports it once
     /// per update, with the gradient summed over all passes of an accumulated gradient.
     Gradient {
@@ -81,6 +90,9 @@ impl<T> fmt::Debug for Event<'_, T> {
         };
         match self {
             Event::NextPart => f.write_str("NextPart"),
+            Event::Rows { of_update, effective } => {
+                f.debug_struct("Rows").field("of_update", of_update).field("effective", effective).finish()
+            }
             Event::Gradient { blocks, dw, .. } => sizes(f, "Gradient", blocks, dw.len()),
             Event::Loss(loss) => f.debug_tuple("Loss").field(loss).finish(),
             Event::Clip(factor) => f.debug_tuple("Clip").field(factor).finish(),

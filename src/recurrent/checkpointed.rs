@@ -9,9 +9,9 @@ use crate::{
         Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Structure,
     },
     scalar::Scalar,
-    size::{saturating_product, saturating_sum},
+    size::{at_most, saturating_product, saturating_sum},
 };
-use alloc::{boxed::Box, format, string::ToString, vec, vec::Vec};
+use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 use core::ops::Range;
 
 /// The number of steps between the states that [`Checkpointed`] keeps. It is rounded up to a multiple of the number of
@@ -24,6 +24,10 @@ pub enum CheckpointInterval {
     SquareRoot,
     /// The given number of steps, at least 1.
     Steps(usize),
+    /// For each pass, the largest power of two of steps with which [`Checkpointed`] itself takes at most so many bytes:
+    /// states, the saved values and outputs of a segment, and gradients. Where no interval takes so few, it is one that
+    /// takes the fewest. The scratch of the layers inside, which hardly grows with the steps, is not counted.
+    Bytes(usize),
 }
 
 /// Recurrent layers that keep their state at the bounds of segments only, and compute each segment again in the
@@ -146,37 +150,17 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Sets the largest interval between checkpoints with which a training pass over `shape` takes at most `bytes` for
-    /// saved values and scratch. The intervals tried are all steps, and fewer: powers of two times the number of steps
-    /// whose terms of dW form one partial sum. Inputs, outputs and parameters are not counted.
+    /// Sets the interval to [`CheckpointInterval::Bytes`] of `bytes`, which is enough for a training pass over `shape`,
+    /// and over smaller ones.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; those of
     /// [`BatchShape::check`].
     pub fn within(self, bytes: usize, shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
-        let (block, mut least, mut found) = (self.plan(shape).block, usize::MAX, None);
-        for power in 0..usize::BITS {
-            let steps = block.saturating_mul(1 << power);
-            let interval = CheckpointInterval::Steps(steps.min(shape.steps));
-            let MemorySizes { saved, scratch, .. } = self.memory_with(interval, shape, Mode::Train);
-            let needed = saved.saturating_add(scratch).saturating_mul(size_of::<T>());
-            least = least.min(needed);
-            if needed <= bytes {
-                found = Some(interval);
-            }
-            if steps >= shape.steps {
-                break;
-            }
-        }
-        match found {
-            Some(interval) => Ok(Checkpointed { interval, ..self }),
-            None => Err(Error::TooLarge {
-                what: "the least bytes of checkpointed layers".into(),
-                factors: vec![least],
-                limit: bytes,
-            }),
-        }
+        let least = self.plan_within(bytes, shape, Mode::Train).1.saturating_mul(size_of::<T>());
+        at_most("the least bytes of checkpointed layers", least, bytes)?;
+        Ok(Checkpointed { interval: CheckpointInterval::Bytes(bytes), ..self })
     }
 
     /// Returns the interval between checkpoints.
@@ -184,8 +168,36 @@ impl<T: Scalar> Checkpointed<T> {
         self.interval
     }
 
-    pub(super) fn plan(&self, shape: BatchShape<'_>) -> Plan {
-        Plan::new(self.interval, self.block_rows, shape)
+    /// Returns the division of a pass over `shape` in `mode` into segments.
+    pub(super) fn plan(&self, shape: BatchShape<'_>, mode: Mode) -> Plan {
+        match self.interval {
+            CheckpointInterval::Bytes(bytes) => self.plan_within(bytes, shape, mode).0,
+            CheckpointInterval::Steps(steps) => Plan::new(steps, self.block_rows, shape),
+            // ⌈T / ⌊√T⌋⌉ ≤ ⌊√T⌋ + 2.
+            CheckpointInterval::SquareRoot => {
+                let root = shape.steps.isqrt();
+                Plan { slots: root.saturating_add(2), ..Plan::new(root.max(1), self.block_rows, shape) }
+            }
+        }
+    }
+
+    /// Whether the saved values of a pass in `mode` are followed by the layer's own scratch. With a budget in bytes
+    /// only the sum of both has a bound that does not shrink as a batch grows.
+    pub(super) fn has_scratch_in_saved(&self, mode: Mode) -> bool {
+        matches!(self.interval, CheckpointInterval::Bytes(_)) && mode.saves()
+    }
+
+    /// Returns the division of a pass over `shape` in `mode` by [`CheckpointInterval::Bytes`], and a bound on the
+    /// values that are counted. For a larger batch or more steps the bound is not smaller.
+    fn plan_within(&self, bytes: usize, shape: BatchShape<'_>, mode: Mode) -> (Plan, usize) {
+        let plan = |power: u32| Plan::new(1 << power, self.block_rows, shape);
+        let values = |power| saturating_sum(self.own_sizes(&plan(power), mode));
+        // From the last power on there is one segment.
+        let last = shape.steps.checked_next_power_of_two().map_or(usize::BITS - 1, usize::ilog2);
+        let least = (0..=last).map(values).min().unwrap_or_default();
+        let bound = (bytes / size_of::<T>().max(1)).max(least).min(values(last));
+        let power = (0..=last).rfind(|&power| values(power) <= bound).unwrap_or_default();
+        (plan(power), bound)
     }
 
     /// Returns all layers, in order, with the `LastStep` at the end.
@@ -225,24 +237,23 @@ impl<T: Scalar> Checkpointed<T> {
         self.layers.iter().map(|entry| entry.kept.dims.output).max().unwrap_or(0)
     }
 
-    /// Returns the sizes of memory that a pass over `shape` in `mode` takes if the interval between checkpoints is
-    /// `interval`, not the layer's own.
-    fn memory_with(&self, interval: CheckpointInterval, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let plan = Plan::new(interval, self.block_rows, shape);
-        let [states, segment, sums] = self.lengths_of(&plan, mode);
-        let kept = states.saturating_add(segment);
+    /// Returns two lengths, in values, for a pass in `mode` divided by `plan`: of the values kept from segment to
+    /// segment, and of the layer's own scratch.
+    fn own_sizes(&self, plan: &Plan, mode: Mode) -> [usize; 2] {
+        let [states, segment, sums] = self.lengths_of(plan, mode);
         let gradients = saturating_product(&[2, plan.rows, self.widest()]);
         let all_states = saturating_product(&[3, plan.batch, self.state()]);
+        [states.saturating_add(segment), saturating_sum([gradients, all_states, sums])]
+    }
+
+    /// Returns the length, in values, of the scratch of the layers inside, for a pass over `shape` in `mode` divided by
+    /// `plan`.
+    fn scratch_of_layers(&self, plan: &Plan, shape: BatchShape<'_>, mode: Mode) -> usize {
         let own = |entry: &Entry<T>| {
             let rows = if entry.is_recurrent { shape } else { BatchShape::sequences(1, plan.rows) };
             entry.layer.memory(rows, mode).scratch
         };
-        let largest = self.layers.iter().map(own).max().unwrap_or(0);
-        let scratch = saturating_sum([gradients, all_states, sums, largest]);
-        match mode.saves() {
-            true => MemorySizes::new(kept, scratch, self.state()),
-            false => MemorySizes::new(0, scratch.saturating_add(kept), self.state()),
-        }
+        self.layers.iter().map(own).max().unwrap_or(0)
     }
 
     /// Returns the lengths that the slices of a pass over `shape` in `mode` must have.
@@ -273,9 +284,25 @@ impl<T: Scalar> Layer<T> for Checkpointed<T> {
 
     /// Saved: the states before the segments, and the saved values and outputs of one segment. Scratch: the largest
     /// scratch of the layers, two gradients of a segment, three states of the batch, and the partial sums of dW. If
-    /// `mode` does not save, all of it is scratch.
+    /// `mode` does not save, all of it is scratch. With a budget in bytes,
+    /// all but the scratch of the layers is saved.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        self.memory_with(self.interval, shape, mode)
+        let (plan, [kept, own]) = match self.interval {
+            CheckpointInterval::Bytes(bytes) => {
+                let (plan, bound) = self.plan_within(bytes, shape, mode);
+                (plan, [bound, 0])
+            }
+            _ => {
+                let plan = self.plan(shape, mode);
+                let sizes = self.own_sizes(&plan, mode);
+                (plan, sizes)
+            }
+        };
+        let scratch = own.saturating_add(self.scratch_of_layers(&plan, shape, mode));
+        match mode.saves() {
+            true => MemorySizes::new(kept, scratch, self.state()),
+            false => MemorySizes::new(0, scratch.saturating_add(kept), self.state()),
+        }
     }
 
     fn hints(&self) -> Hints {

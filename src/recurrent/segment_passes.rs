@@ -98,11 +98,13 @@ impl<T: Scalar> Checkpointed<T> {
         let (shape, mode) = (pass.ctx.shape, pass.ctx.mode);
         self.lengths(shape, mode).forward(w, &pass);
         let Forward { x, y, saved, mut scratch, state, mut ctx } = pass;
-        let (plan, Dims { input, output, .. }) = (self.plan(shape), self.dims());
+        let (plan, Dims { input, output, .. }) = (self.plan(shape, mode), self.dims());
         let [states, segment, _] = self.lengths_of(&plan, mode);
-        let mut kept = if mode.saves() { saved } else { cut(SCRATCH, &mut scratch, states + segment) };
+        let mut rest = saved;
+        let mut kept = cut(SAVED, if mode.saves() { &mut rest } else { &mut scratch }, states + segment);
         let states = cut(SAVED, &mut kept, states);
-        let end = cut(SCRATCH, &mut scratch, plan.batch * self.state());
+        let own = if self.has_scratch_in_saved(mode) { &mut rest } else { &mut scratch };
+        let end = cut(SCRATCH, own, plan.batch * self.state());
         let current = state.final_state;
         match state.initial_state {
             Some(state) => current.copy_from_slice(state),
@@ -152,13 +154,15 @@ impl<T: Scalar> Checkpointed<T> {
             let ctx = Context { shape: shape.collapsed(), ..ctx.part(entry.first_link) };
             ctx.report_backward(Factor::Other, dy, dy);
         }
-        let (plan, Dims { input, .. }) = (self.plan(shape), self.dims());
-        let [states, _, sums] = self.lengths_of(&plan, mode);
-        let (states, buffers) = saved.split_at_mut(states);
+        let (plan, Dims { input, .. }) = (self.plan(shape, mode), self.dims());
+        let [states, segment, sums] = self.lengths_of(&plan, mode);
+        let mut rest = saved;
+        let (states, buffers) = (cut(SAVED, &mut rest, states), cut(SAVED, &mut rest, segment));
+        let own = if self.has_scratch_in_saved(mode) { &mut rest } else { &mut scratch };
         let all_states = plan.batch * self.state();
-        let [d_state, d_end, d_start] = [(); 3].map(|()| cut(SCRATCH, &mut scratch, all_states));
-        let sums = cut(SCRATCH, &mut scratch, sums);
-        let [mut dy_buffer, mut dx_buffer] = [(); 2].map(|()| cut(SCRATCH, &mut scratch, plan.rows * self.widest()));
+        let [d_state, d_end, d_start] = [(); 3].map(|()| cut(SCRATCH, own, all_states));
+        let sums = cut(SCRATCH, own, sums);
+        let [mut dy_buffer, mut dx_buffer] = [(); 2].map(|()| cut(SCRATCH, own, plan.rows * self.widest()));
         match state.d_final_state {
             Some(gradient) => d_state.copy_from_slice(gradient),
             None => d_state.fill(T::zero()),

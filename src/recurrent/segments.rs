@@ -1,6 +1,6 @@
 //! Segments of the steps of a pass: their lengths, samples, and the states between them.
 
-use super::checkpointed::{CheckpointInterval, Entry};
+use super::checkpointed::Entry;
 use crate::{
     batch_shape::BatchShape,
     monitor::{GradientMonitor, Link},
@@ -24,21 +24,18 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(interval: CheckpointInterval, block_rows: usize, shape: BatchShape<'_>) -> Self {
+    /// Returns the division of a pass over `shape` into segments of `wanted` steps, at least 1, rounded up to whole
+    /// groups: of the steps whose `block_rows` rows, or those of one step, form one partial sum.
+    pub(super) fn new(wanted: usize, block_rows: usize, shape: BatchShape<'_>) -> Self {
         let batch = shape.batch.max(1);
         let block = (block_rows / batch).max(1);
-        let (wanted, slots) = match interval {
-            // ⌈T / ⌊√T⌋⌉ ≤ ⌊√T⌋ + 2.
-            CheckpointInterval::SquareRoot => (shape.steps.isqrt().max(1), shape.steps.isqrt().saturating_add(2)),
-            CheckpointInterval::Steps(steps) => (steps.max(1), shape.steps.div_ceil(steps.max(1))),
-        };
         let rows = batch.saturating_mul(wanted).saturating_add(block_rows.max(batch));
         Plan {
             batch,
             block,
             blocks: shape.steps.div_ceil(block),
             steps: wanted.div_ceil(block).saturating_mul(block),
-            slots,
+            slots: shape.steps.div_ceil(wanted),
             rows: rows.min(shape.rows()),
         }
     }

@@ -1,6 +1,6 @@
 //! What the ranks of a training compare before an update.
 
-use super::Run;
+use super::{Progress, Run};
 #[cfg(doc)]
 use crate::error::RankRule;
 use crate::{
@@ -105,7 +105,9 @@ impl<T: Scalar> Run<'_, T> {
         let frozen: Vec<bool> = blocks.iter().map(|block| block.frozen).collect();
         run.add_text("the frozen blocks", &format!("{frozen:?}"));
         run.add_text("the chain of transforms", &format!("{:?}", self.optimizer.spec(blocks)));
-        run.add("the position in the run", format_args!("{:?}", self.progress));
+        // Of a finished run the next one keeps only the number of epochs.
+        let progress = if self.begins_anew() { Progress::after(self.progress.epochs) } else { *self.progress };
+        run.add("the position in the run", format_args!("{progress:?}"));
         run.add("the number of updates", self.optimizer.steps());
         run.add_numbers("the parameters", self.parameters);
         run.add_numbers("the state of the transforms", self.optimizer.state());

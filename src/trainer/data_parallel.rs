@@ -76,10 +76,9 @@ impl<T: Scalar> Run<'_, T> {
                 needs: "an initial state of zero: `Workspace::clear_state`",
             }),
         });
-        let mut own = ready.and_then(|()| self.weigh_shards(parallel, reader, samples));
+        let own = ready.and_then(|()| self.weigh_shards(parallel, reader, samples));
         if parallel.ranks() > 1 && reader.data.is_in_files() {
-            parallel.share_weights(own)?;
-            own = Ok(());
+            parallel.share_weights(own.is_err())?;
         }
         let weight = match own.and_then(|()| sum_of_weights(&parallel.weights)) {
             Ok(weight) => weight,
@@ -93,22 +92,25 @@ impl<T: Scalar> Run<'_, T> {
         parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
         let by_shard = self.adds_by_shard(parallel, reader.data, samples.len());
         parallel.plan(samples.len(), by_shard.then_some(self.settings.batch_size))?;
+        if let Err(error) = self.reserve_own_passes(parallel, reader.data, samples) {
+            return self.fail_on_ranks(parallel, samples, error);
+        }
+        let mut forwarded = None;
         if by_shard && parallel.ranks() == 1 && parallel.passes.len() == 1 {
             let alone = install_from(
                 self,
                 |trainer| trainer.workspace.pool(),
-                |trainer| {
-                    let loss = trainer.forward_shards(parallel, reader, samples, 0..parallel.passes[0].end, monitor);
-                    let loss = loss.ok().filter(|loss| loss.is_finite())?;
-                    Some(match trainer.watch.always || monitor.is_active() {
+                |trainer| match trainer.forward_shards(parallel, reader, samples, 0..parallel.passes[0].end, monitor) {
+                    Ok(loss) if loss.is_finite() => Ok(match trainer.watch.always || monitor.is_active() {
                         true => trainer.record_after_forward(parallel, reader, samples, [loss, weight], monitor),
                         false => trainer.update_after_forward(loss, weight, monitor),
-                    })
+                    }),
+                    other => Err(other),
                 },
             );
-            // A loss that failed is computed again, to name its sample.
-            if let Some(done) = alone {
-                return done.map(Some);
+            match alone {
+                Ok(done) => return done.map(Some),
+                Err(loss) => forwarded = Some(loss),
             }
         }
         // The threads sleep while this one waits for other ranks.
@@ -116,7 +118,7 @@ impl<T: Scalar> Run<'_, T> {
             self,
             |trainer| trainer.workspace.pool(),
             |trainer| match by_shard {
-                true => trainer.own_passes(parallel, reader, samples, monitor),
+                true => trainer.own_passes(parallel, reader, samples, forwarded, monitor),
                 false => trainer.own_shards(parallel, reader, samples, monitor),
             },
         );
@@ -127,11 +129,12 @@ impl<T: Scalar> Run<'_, T> {
         let [losses, _, gradient] = parallel.totals();
         let loss = sum_of_losses(losses);
         self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
-        // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
-        let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
+        // A failure of an update that is not made does not count: one process would not have begun it.
         if requested && self.answer_requests(parallel)? {
             return Ok(None);
         }
+        // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
+        let found = if loss.is_finite() { None } else { parallel.exchange_reports(report)? };
         if weight == 0.0 {
             return Ok(Some(skipped));
         }
@@ -160,11 +163,29 @@ impl<T: Scalar> Run<'_, T> {
             {
                 Err(match sample {
                     Some(sample) => RankRule::NonFinite { rank, sample, step }.into(),
-                    None => RankRule::NonFiniteShard { rank, shard, step }.into(),
+                    None => {
+                        let samples = samples[parallel.samples_of(shard, samples.len())].into();
+                        RankRule::NonFiniteShard { rank, shard, samples, step }.into()
+                    }
                 })
             }
             _ => Ok(Some(done)),
         }
+    }
+
+    /// Reserves the memory of this rank's passes in an update from `samples`.
+    fn reserve_own_passes(
+        &mut self,
+        parallel: &DataParallel<T>,
+        data: &dyn Source<T>,
+        samples: &[usize],
+    ) -> Result<(), Error> {
+        let size = self.settings.batch_size;
+        parallel.passes.iter().try_for_each(|pass| {
+            let of = |shard| parallel.samples_of(shard, samples.len());
+            let own = &samples[of(pass.start).start..of(pass.end - 1).end];
+            own.chunks(size).try_for_each(|part| self.reserve_pass(data, part.len(), part))
+        })
     }
 
     /// Computes the weight of each shard of an update from `samples`: of all shards for data in memory, of this rank's
@@ -181,29 +202,6 @@ impl<T: Scalar> Run<'_, T> {
             parallel.weights[shard] = self.total_weight(reader, own, self.settings.batch_size)?;
         }
         Ok(())
-    }
-
-    /// Takes part in an update that this rank cannot make, with losses of NaN, so that the others receive the error and
-    /// do not wait. Returns the error.
-    #[cold]
-    fn fail_on_ranks(
-        &mut self,
-        parallel: &mut DataParallel<T>,
-        samples: &[usize],
-        error: Error,
-    ) -> Result<Option<Updated>, Error> {
-        if parallel.ranks() > 1 {
-            parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
-            parallel.begin_failed();
-            self.workspace.blocks_and_gradient().1.fill(T::zero());
-            for shard in parallel.own_shards() {
-                parallel.losses[shard] = T::nan();
-                parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
-            }
-            parallel.add_ranks(false)?;
-            parallel.exchange_reports(Report::Failed(error.clone()))?;
-        }
-        Err(error)
     }
 
     /// Whether a backward pass can sum the gradient separately for each shard, so that one pass can process several
@@ -260,6 +258,8 @@ impl<T: Scalar> Run<'_, T> {
             parallel.losses[shard] = share * loss;
             total += to_f64(parallel.losses[shard]);
         }
+        let weight: f64 = parallel.weights[shards.clone()].iter().sum();
+        self.report_rows(reader, weight / parallel.weight().0, monitor);
         let ends = shards.map(|shard| of(parallel, shard).end - first);
         self.workspace.set_shards(ends, parallel.all_shards().len())?;
         Ok(total)
@@ -267,19 +267,23 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards. Returns
     /// the report of this rank: its failure, or its first shard and sample whose loss is not finite, if any.
+    /// `forwarded` is the result of the first forward pass, if it was made before.
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
         reader: &mut Reader<'_, T>,
         samples: &[usize],
+        mut forwarded: Option<Result<f64, Error>>,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Report, Error> {
         let overlaps = parallel.overlaps() && !monitor.is_active() && !self.workspace.has_frozen();
-        let (mut monitor, mut report) = (Part { monitor, first: true }, Report::Nothing);
+        let (mut monitor, mut report) = (Part { monitor, first: true, whole: parallel.weight().0 }, Report::Nothing);
         for pass in 0..parallel.passes.len() {
             let (shards, mut beside) = (parallel.passes[pass].clone(), false);
             if !matches!(report, Report::Failed(_)) {
-                let forward = self.forward_shards(parallel, reader, samples, shards.clone(), &mut monitor);
+                let forward = forwarded.take();
+                let forward = forward
+                    .unwrap_or_else(|| self.forward_shards(parallel, reader, samples, shards.clone(), &mut monitor));
                 let backward = forward.and_then(|_| match overlaps {
                     // After a failed forward pass the sum has losses of NaN alone, and travels after the pass.
                     true => {
@@ -309,7 +313,7 @@ impl<T: Scalar> Run<'_, T> {
             if let (Some(shard), Report::Nothing) = (bad, &report) {
                 let range = parallel.samples_of(shard, samples.len());
                 let parts = Parts { samples: &samples[range.clone()], first: range.start, size: range.len() };
-                report = Report::NonFinite { shard, sample: self.first_non_finite_loss(reader, parts) };
+                report = Report::NonFinite { shard, sample: self.non_finite_sample(parallel, reader, parts) };
             }
         }
         Ok(report)
@@ -341,7 +345,7 @@ impl<T: Scalar> Run<'_, T> {
         let size = self.settings.batch_size;
         let with_weight = parallel.all_shards().filter(|&shard| parallel.weights[shard] > 0.0);
         let whole: usize = with_weight.map(|shard| parallel.samples_of(shard, samples.len()).len()).sum();
-        let (mut monitor, mut report) = (Part { monitor, first: true }, Report::Nothing);
+        let (mut monitor, mut report) = (Part { monitor, first: true, whole: parallel.weight().0 }, Report::Nothing);
         for shard in parallel.own_shards() {
             let range = parallel.samples_of(shard, samples.len());
             let parts = Parts { samples: &samples[range.clone()], first: range.start, size };
@@ -369,23 +373,10 @@ impl<T: Scalar> Run<'_, T> {
             parallel.losses[shard] = loss;
             parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             if !loss.is_finite() && matches!(report, Report::Nothing) {
-                report = Report::NonFinite { shard, sample: self.first_non_finite_loss(reader, parts) };
+                report = Report::NonFinite { shard, sample: self.non_finite_sample(parallel, reader, parts) };
             }
         }
         Ok(report)
-    }
-
-    /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for it alone, is not
-    /// finite. `None` if there is none.
-    fn first_non_finite_loss(&mut self, reader: &mut Reader<'_, T>, parts: Parts<'_>) -> Option<usize> {
-        for (i, &sample) in parts.samples.iter().enumerate() {
-            let one = Parts { samples: &[sample], first: parts.first + i, size: 1 };
-            let loss = self.accumulate(reader, one, &|_| 1.0, &mut Part { monitor: &mut (), first: true });
-            if loss.is_ok_and(|loss| !loss.is_finite()) {
-                return Some(sample);
-            }
-        }
-        None
     }
 }
 

@@ -143,6 +143,11 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
+    /// Whether the next fit is another run, of which only the number of earlier epochs is known.
+    pub(super) fn begins_anew(&self) -> bool {
+        self.finished() && self.settings.epochs > 0
+    }
+
     /// Runs the epochs that are left of the run. Sets `within` if a callback ended the fit within an epoch.
     fn epochs(
         &mut self,
@@ -302,7 +307,7 @@ impl<T: Scalar> Run<'_, T> {
         let checked = checked.and_then(|()| self.check_last_passes(samples, last_steps));
         self.settle(checked, |()| Fingerprint::default())?;
         let mut batch = Batch::new(data, self.settings.batch_size);
-        if self.finished() && self.settings.epochs > 0 {
+        if self.begins_anew() {
             *self.progress = Progress::after(self.progress.epochs);
             self.forget_best();
         }

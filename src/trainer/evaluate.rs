@@ -12,7 +12,7 @@ use crate::{
     loss::{Loss, Reduction, Target},
     metrics::accuracy,
     scalar::Scalar,
-    size::{filled, grow},
+    size::{filled, grow, saturating_sum},
     transform::GradientTransform,
     workspace::{check_inputs, check_width},
 };
@@ -136,11 +136,9 @@ impl<T: Scalar> Run<'_, T> {
         self.check_data(&data.layout())?;
         let width = self.workspace.dims().output;
         let (mut loss, mut right, mut rows, mut total_weight) = (0.0, 0.0, 0, 0.0);
-        let mut dy = filled(
-            "the gradient of a loss",
-            data.layout().most_rows(self.settings.batch_size).saturating_mul(width),
-            T::zero(),
-        )?;
+        let (layout, size) = (data.layout(), self.settings.batch_size);
+        let most = if self.workspace.per_step() { layout.most_rows(size) } else { layout.samples.min(size) };
+        let mut dy = filled("the gradient of a loss", most.saturating_mul(width), T::zero())?;
         let mean = self.loss.reduction() == Reduction::Mean;
         self.each_batch(data, &mut |function, batch, y| {
             let (target, weights) = (batch.target(), batch.row_weights());
@@ -176,22 +174,30 @@ impl<T: Scalar> Run<'_, T> {
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
 
-    /// Runs the network over `data` in inference mode, batch by batch in order, and calls `visit` with the outputs of
-    /// each batch.
+    /// Runs the network over `data` in inference mode from a state of zero, batch by batch in order, and calls `visit`
+    /// with the outputs of each batch.
     pub(crate) fn each_batch(&mut self, data: &dyn Source<T>, visit: &mut EachBatch<'_, T>) -> Result<(), Error> {
         check_inputs(self.workspace, data)?;
         let per_step = self.workspace.per_step();
         let mut batch = Batch::new(data, self.settings.batch_size);
         let (samples, size) = (data.layout().samples, self.settings.batch_size);
-        self.workspace.reserve(samples.min(size), self.pass_steps(data.layout().steps))?;
+        self.reserve_pass(data, samples.min(size), &[])?;
         let mut part = Vec::new();
         grow("the samples of a batch", &mut part, samples.min(size))?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(self.parameters);
         for first in (0..samples).step_by(size) {
             part.clear();
             part.extend(first..samples.min(first.saturating_add(size)));
-            batch.gather(data, &part, per_step)?;
-            let y = self.workspace.infer_in(self.windows, w, batch.x(), batch.shape());
+            // The input of one pass is written to the workspace, that of several windows to the batch.
+            let in_windows = self.windows.as_ref().is_some_and(|windows| data.layout().steps > windows.steps);
+            if in_windows {
+                batch.gather(data, &part, per_step)?;
+            } else {
+                batch.choose(data, &part, per_step)?;
+                batch.write_input(data, self.workspace.input_mut(batch.shape())?)?;
+            }
+            let x = in_windows.then_some(batch.x());
+            let y = self.workspace.infer_from_zero(self.windows, w, x, batch.shape());
             let y = y.map_err(|error| batch.in_data(data, per_step, error))?;
             visit(self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;
         }
@@ -206,7 +212,32 @@ impl<T: Scalar> Run<'_, T> {
         }
         let layout = data.layout();
         self.check_data(&layout)?;
-        self.workspace.reserve(samples.len().min(self.settings.batch_size), self.pass_steps(layout.steps))
+        // On ranks a pass is over some of the samples, which are not known yet.
+        if self.parallel.is_some() {
+            return Ok(());
+        }
+        let size = self.settings.batch_size;
+        // The largest batch of the data, so that later updates allocate nothing.
+        self.reserve_pass(data, samples.len().max(layout.samples).min(size), &[])?;
+        match layout.lengths {
+            Some(_) => samples.chunks(size).try_for_each(|part| self.reserve_pass(data, part.len(), part)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reserves the memory of a pass over any `samples` different samples of `data`, and of one over `chosen` samples,
+    /// at most so many, which may be equal ones.
+    #[inline]
+    pub(super) fn reserve_pass(&mut self, data: &dyn Source<T>, samples: usize, chosen: &[usize]) -> Result<(), Error> {
+        let layout = data.layout();
+        let rows = match layout.lengths {
+            None => usize::MAX,
+            Some(lengths) => {
+                let chosen = chosen.iter().filter_map(|&sample| lengths.get(sample)).copied();
+                saturating_sum(chosen).max(layout.most_rows(samples))
+            }
+        };
+        self.workspace.reserve(samples, self.pass_steps(layout.steps), rows)
     }
 
     /// Refuses data of another width than the network's input, or without targets.

@@ -27,6 +27,7 @@ mod kept;
 mod options;
 mod order;
 mod parts;
+mod rank_faults;
 mod spike;
 mod step;
 mod trace;

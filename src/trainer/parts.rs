@@ -1,5 +1,6 @@
 //! The groups of samples of an update that runs several passes, one for each group.
 
+use super::Run;
 use crate::{
     dataset::{Batch, Source},
     monitor::{Event, GradientMonitor, Link},
@@ -7,11 +8,14 @@ use crate::{
 };
 
 /// The monitor of one pass of an update that runs several passes. It passes the values of the links (factors of the
-/// chain rule) on to `monitor`, but not the parameter gradient: the trainer reports that of the whole update.
+/// chain rule) and its rows on to `monitor`, but not the parameter gradient: the trainer reports that of the whole
+/// update.
 pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Whether the pass is the first of the update.
     pub first: bool,
+    /// The total weight of the rows of the update.
+    pub whole: f64,
 }
 
 /// The data of an update, and the batch into which its samples are read.
@@ -44,5 +48,40 @@ impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
     }
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
         self.monitor.backward(at, dy, dx);
+    }
+    fn event(&mut self, event: &Event<'_, T>) {
+        if matches!(event, Event::Rows { .. }) {
+            self.monitor.event(event);
+        }
+    }
+}
+
+impl<T: Scalar> Run<'_, T> {
+    /// Reports the rows of the batch of `reader`, the last one, to `monitor` if it is active. Their weight is the
+    /// fraction `of_update` of that of the update.
+    #[inline]
+    pub(super) fn report_rows(
+        &self,
+        reader: &Reader<'_, T>,
+        of_update: f64,
+        monitor: &mut (impl GradientMonitor<T> + ?Sized),
+    ) {
+        if monitor.is_active() {
+            monitor.event(&Event::Rows { of_update, effective: self.effective_rows(reader.batch) });
+        }
+    }
+
+    /// Returns the effective number of the rows of `batch` in the loss, over their number: `(Σ w)²/Σ w²` for
+    /// rows of weight w.
+    #[cold]
+    fn effective_rows(&self, batch: &Batch<T>) -> f64 {
+        let (width, rows) = (self.workspace.dims().output, batch.target_rows());
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for row in 0..rows {
+            let (target, weights) = batch.part(row..row + 1);
+            let weight = self.loss.total_weight(width, target, weights);
+            (sum, squares) = (sum + weight, squares + weight * weight);
+        }
+        sum * sum / squares / rows as f64
     }
 }

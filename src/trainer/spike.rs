@@ -80,11 +80,12 @@ impl<T: Scalar> Run<'_, T> {
         let (shard, shard_fraction) = of_shard.filter(|&(_, fraction)| norm.is_finite() || fraction > 0.0)?;
         let range = parallel.samples_of(shard, samples.len());
         let (mut of_sample, mut sum, mut sum_of_magnitudes) = (None, 0.0, 0.0_f64);
-        for place in range.clone() {
-            let one = Parts { samples: &samples[place..=place], first: place, size: 1 };
+        let parts = Parts { samples: &samples[range.clone()], first: range.start, size };
+        for (place, sample) in self.places(reader, parts).ok()? {
+            let one = Parts { samples: &[sample], first: place, size: 1 };
             // A layer that couples samples may refuse a pass over one.
             let fraction = self.contribution(parallel, reader, shard, one, norm).unwrap_or(f64::NAN);
-            of_sample = larger(of_sample, samples[place], fraction);
+            of_sample = larger(of_sample, sample, fraction);
             (sum, sum_of_magnitudes) = (sum + fraction, sum_of_magnitudes + fraction.abs());
         }
         let rounding = num_traits::Float::sqrt(to_f64(T::epsilon())) * sum_of_magnitudes.max(shard_fraction.abs());
@@ -116,7 +117,7 @@ impl<T: Scalar> Run<'_, T> {
             counts.set(true);
             parallel.share(shard, weight, mean)
         };
-        let passed = self.accumulate(reader, parts, &share, &mut Part { monitor: &mut (), first: true });
+        let passed = self.accumulate(reader, parts, &share, &mut Part { monitor: &mut (), first: true, whole: 1.0 });
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         passed.ok()?;
         // Without a row that counts, the workspace has another gradient.

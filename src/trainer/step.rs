@@ -128,9 +128,9 @@ impl<T: Scalar> Run<'_, T> {
         if samples.len() > size {
             let mean = self.loss.reduction() == Reduction::Mean;
             let share = |part: f64| if mean { part / weight } else { 1.0 };
-            let (parts, of_part) =
-                (Parts { samples, first: 0, size }, &mut Part { monitor: &mut *monitor, first: true });
-            let loss = self.accumulate(reader, parts, &share, of_part)?;
+            let (parts, mut of_part) =
+                (Parts { samples, first: 0, size }, Part { monitor, first: true, whole: weight });
+            let loss = self.accumulate(reader, parts, &share, &mut of_part)?;
             self.report_gradient(monitor);
             return self.apply(loss, weight, monitor);
         }
@@ -146,6 +146,7 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         let loss = self.forward(reader, 0, T::one(), monitor)?;
+        self.report_rows(reader, 1.0, monitor);
         self.update_after_forward(loss, weight, monitor)
     }
 
@@ -254,6 +255,7 @@ impl<T: Scalar> Run<'_, T> {
                 continue;
             }
             total += self.forward(reader, parts.first + i * parts.size, scalar(share(weight)), monitor)?;
+            self.report_rows(reader, weight / monitor.whole, monitor);
             if begun {
                 self.workspace.accumulate_with(self.parameters, monitor)?;
             } else {

@@ -123,7 +123,7 @@ impl Schedule {
 
     /// Creates a schedule that rises from `most`/25 to `most` over the first 30 % of `steps`, then falls to `most`/25e4
     /// at update `steps` − 1, along cosines, and stays there. `steps` is at least 4. Source: Smith & Topin 2019; the
-    /// figures are PyTorch's.
+    /// figures are PyTorch's, with `cycle_momentum=False`: a schedule leaves the momentum as it is.
     pub fn one_cycle(most: f64, steps: u64) -> Self {
         Self::one_cycle_with(most, steps, 0.3, [25.0, 1e4])
     }
@@ -137,7 +137,7 @@ impl Schedule {
     }
 
     /// Creates a triangular schedule: it rises linearly from `from` to `to` over `up` updates, falls to `from` over
-    /// `down` updates, and begins again. Source: Smith 2017; PyTorch's `CyclicLR`.
+    /// `down` updates, and begins again. Source: Smith 2017; PyTorch's `CyclicLR` with `cycle_momentum=False`.
     pub fn cyclic(from: f64, to: f64, up: u64, down: u64) -> Self {
         Self::cyclic_with_decay(from, to, up, down, 1.0)
     }

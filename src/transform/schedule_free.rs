@@ -83,12 +83,14 @@ impl ScheduleFreeAdamW {
         libm::sqrt(complement(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
-    /// Returns c, the weight of z in the average x, for the step after `step` updates. `before` is its value at the
-    /// step before, from which the sum of the squared rates γ follows: `Σγ² = γ²/c`.
-    fn weight(&self, step: u64, before: f64) -> f64 {
-        let t = step as f64 + 1.0;
-        let [last, now] = [t - 1.0, t].map(|t| self.factor(t) * self.factor(t));
-        if step == 0 { 1.0 } else { now / (last / before + now) }
+    /// Returns c, the weight of z in the average x, for the step after `step` updates, and `√Σγ²` over the rates γ so
+    /// far. `before` is that value at the step before.
+    fn weight(&self, step: u64, before: f64) -> [f64; 2] {
+        let rate = self.settings.rate * self.factor(step as f64 + 1.0);
+        let norm = if step == 0 { rate } else { libm::hypot(before, rate) };
+        // Before the first rate above 0, z is x.
+        let ratio = if norm > 0.0 { rate / norm } else { 1.0 };
+        [ratio * ratio, norm]
     }
 
     /// Returns the function `(g, y, z, v) ↦ (z, v)`, for the gradient g at the parameter y, the step sequence z and
@@ -128,16 +130,16 @@ impl ScheduleFreeAdamW {
         let Update { w, gradient, state, step, .. } = update;
         let (x, rest) = state.split_at_mut(slots_of_x::<T>() * n);
         let (z, rest) = rest.split_at_mut(slots::<T>() * n);
-        let (v, c) = rest.split_at_mut(slots::<T>() * n);
+        let (v, rates) = rest.split_at_mut(slots::<T>() * n);
         // The parameters may have been set since the transform was made. Those of a frozen block are its z and x.
         for block in update.blocks.iter().filter(|block| block.frozen || step == 0) {
             for of in [&mut *x, &mut *z] {
                 begin_at(block.range.clone(), w, of, n);
             }
         }
-        let mut c = Wide::new(c, 1);
-        let weight = self.weight(step, c.get(0));
-        c.set(0, weight);
+        let mut rates = Wide::new(rates, 1);
+        let [weight, norm] = self.weight(step, rates.get(0));
+        rates.set(0, norm);
         let (of_z, epsilon, least) =
             (1.0 - self.settings.betas[0], to_f64(T::epsilon()), to_f64(T::min_positive_value()));
         for (block, range) in trained {
@@ -192,7 +194,7 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
     }
 
     /// Four values for each parameter: x, its rounding error, z and v, one after the other. Two more values
-    /// hold c, the weight of z in x. In `f16` and `bf16` x, z and √v take three values each, and c three.
+    /// hold `√Σγ²` of the rates. In `f16` and `bf16` x, z and √v take three values each, and `√Σγ²` three.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
     }
@@ -233,7 +235,7 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("ScheduleFreeAdamW", GradientTransform::<T>::state_len(self, blocks));
-        let spec = self.settings.describe(spec.layout("x, z, v, weight")).setting("decay", self.decay);
+        let spec = self.settings.describe(spec.layout("x, z, v, rates")).setting("decay", self.decay);
         vec![spec.setting("warm-up", self.warm_up).setting("roles", &self.roles)]
     }
 }

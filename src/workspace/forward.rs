@@ -1,6 +1,6 @@
 //! Forward passes of a workspace.
 
-use super::{Memory, Workspace};
+use super::{Capacity, Memory, Workspace};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
@@ -146,7 +146,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// # Panics
     /// As [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
-        T::workspace_infer(&mut self.memory, self.network.as_layer(), w, x, shape)
+        T::workspace_infer(&mut self.memory, self.network.as_layer(), w, Some(x), shape)
     }
 }
 
@@ -167,11 +167,22 @@ impl<T: Scalar> Memory<T> {
     #[inline]
     pub(super) fn check_shape(&self, shape: BatchShape<'_>) -> Result<(), Error> {
         shape.check()?;
-        let BatchShape { batch: max_batch, steps: max_steps, .. } = self.capacity;
-        if shape.batch > max_batch || shape.steps > max_steps {
-            return Err(Error::BeyondCapacity { batch: shape.batch, steps: shape.steps, max_batch, max_steps });
+        let needed = Capacity::of(shape);
+        match self.capacities.iter().any(|capacity| capacity.holds(needed)) {
+            true => Ok(()),
+            false => Err(self.beyond_capacity(shape)),
         }
-        Ok(())
+    }
+
+    /// Returns the error of a pass over `shape`, which is within none of the bounds: with the bound of the most samples
+    /// among those of enough steps, or else with that of the most steps.
+    #[cold]
+    fn beyond_capacity(&self, BatchShape { batch, steps, .. }: BatchShape<'_>) -> Error {
+        let enough = self.capacities.iter().filter(|capacity| capacity.steps >= steps);
+        let nearest = enough.max_by_key(|capacity| capacity.batch);
+        let nearest = nearest.or_else(|| self.capacities.iter().max_by_key(|capacity| capacity.steps));
+        let [max_batch, max_steps] = nearest.map_or([0; 2], |capacity| [capacity.batch, capacity.steps]);
+        Error::BeyondCapacity { batch, steps, max_batch, max_steps }
     }
 
     /// Runs a forward pass on `x`, or on the content of the input buffer if it is `None`. A backward pass may follow,
@@ -217,16 +228,22 @@ impl<T: Scalar> Memory<T> {
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
+    /// Runs a forward pass without a backward pass on `x`, or on the content of the input buffer if it is `None`.
     pub(crate) fn infer(
         &mut self,
         network: &dyn Layer<T>,
         w: &[T],
-        x: &[T],
+        x: Option<&[T]>,
         shape: BatchShape<'_>,
     ) -> Result<&[T], Error> {
-        let pass = self.check(network, w, x.len(), shape, Mode::Infer)?;
-        self.rules.check_indices(x, shape, self.dims.input)?;
-        self.run(network, w, Some(x), shape, pass, &mut ());
+        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
+        let pass = self.check(network, w, values, shape, Mode::Infer)?;
+        let inputs = match x {
+            Some(x) => x,
+            None => &self.x[..values],
+        };
+        self.rules.check_indices(inputs, shape, self.dims.input)?;
+        self.run(network, w, x, shape, pass, &mut ());
         Ok(&self.y[..pass.values[1]])
     }
 

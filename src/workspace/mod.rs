@@ -2,12 +2,14 @@
 
 mod backward;
 mod bytes;
+mod capacity;
 mod forward;
 mod predict;
 mod state;
 mod windows;
 
 pub(crate) use backward::Given;
+pub(crate) use capacity::Capacity;
 pub use forward::Output;
 pub(crate) use predict::{check_inputs, check_width, per_step, predict, predict_into};
 pub(crate) use windows::StepWindows;
@@ -17,15 +19,10 @@ use crate::{
     block::Blocks,
     cpu::CpuLevel,
     error::{Error, LayerRule, require, require_length},
-    kernel::{
-        aligned::Aligned,
-        thread_pool::{ThreadPool, install, threads},
-    },
-    layer::{
-        Buffers, Dims, DropoutKey, InputRules, Layer, MemorySizes, Mode, Question, check_buffers, check_output_shape,
-    },
+    kernel::{aligned::Aligned, thread_pool::ThreadPool},
+    layer::{Buffers, Dims, DropoutKey, InputRules, Layer, Mode, Question, check_buffers, check_output_shape},
     scalar::Scalar,
-    size::{filled, reserve, room},
+    size::{filled, room},
 };
 use alloc::{string::String, vec::Vec};
 use forward::Pass;
@@ -56,7 +53,10 @@ pub(crate) struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
     names: Vec<String>,
-    capacity: BatchShape<'static>,
+    /// The bounds of passes for which the buffers are large enough. A pass within none of them is refused.
+    capacities: Vec<Capacity>,
+    /// The number of values of a sample's state.
+    state_values: usize,
     x: Aligned<T>,
     y: Aligned<T>,
     dy: Aligned<T>,
@@ -93,15 +93,11 @@ impl<T, L: core::fmt::Debug + ?Sized> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Workspace")
             .field("network", &&self.network)
-            .field("capacity", &self.memory.capacity)
+            .field("capacity", &self.memory.capacities)
             .field("parameters", &self.memory.dims.parameters)
             .finish_non_exhaustive()
     }
 }
-
-/// The largest number of threads that `set_threads` accepts.
-#[cfg(feature = "std")]
-const THREADS: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// Creates a workspace for passes through `network` over at most the samples and steps of `capacity`. Passes run on
@@ -138,14 +134,17 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Enlarges the workspace, unless it is large enough, for passes of up to `batch` samples of up to `steps` steps.
+    /// Enlarges the workspace, unless it is large enough, for passes of up to `batch` samples of up to `steps` steps,
+    /// of up to `rows` rows together. Passes that were within its bounds still are.
     ///
     /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if memory cannot hold the workspace; it is then unchanged.
-    pub(crate) fn reserve(&mut self, batch: usize, steps: usize) -> Result<(), Error> {
-        T::workspace_reserve(&mut self.memory, self.network.as_layer(), batch, steps)
+    pub(crate) fn reserve(&mut self, batch: usize, steps: usize, rows: usize) -> Result<(), Error> {
+        let rows = rows.min(batch.saturating_mul(steps));
+        let capacity = Capacity { batch, steps, rows };
+        T::workspace_reserve(&mut self.memory, self.network.as_layer(), capacity)
     }
 
     /// Returns the network.
@@ -279,7 +278,8 @@ impl<T: Scalar> Memory<T> {
         let mut memory = Memory {
             dims,
             names,
-            capacity: BatchShape::batch(0),
+            capacities: Vec::new(),
+            state_values: 0,
             x: none()?,
             y: none()?,
             dy: none()?,
@@ -307,93 +307,13 @@ impl<T: Scalar> Memory<T> {
             dropout: DropoutKey::default(),
             pool: None,
         };
-        memory.make_room(network, capacity, mode.saves())?;
+        memory.make_room(network, Capacity::of(capacity), mode.saves())?;
         Ok(memory)
-    }
-
-    /// Allocates the memory for passes over at most the samples and steps of `capacity`; if `trains`, also for backward
-    /// passes.
-    fn make_room(&mut self, network: &dyn Layer<T>, capacity: BatchShape<'_>, trains: bool) -> Result<(), Error> {
-        let (capacity, dims) = (BatchShape::sequences(capacity.batch, capacity.steps), self.dims);
-        let after = network.output_shape(capacity);
-        let ([infer, train], threads) = self.memory_sizes(network, capacity, trains);
-        // Sizes that inference does not allocate must not overflow either: a pass computes with them.
-        let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows(), dims.input])?;
-        let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
-        let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.state, capacity.batch])?;
-        let keep = |what, values: usize| Aligned::zeros(what, if trains { values } else { 0 });
-        // No field changes before all allocations have succeeded.
-        let (x, y, dy) = (
-            keep("the input of a pass", ins)?,
-            Aligned::zeros("the output of a pass", outs)?,
-            keep("the gradient of an output", outs)?,
-        );
-        let dx = Aligned::zeros("the gradient of an input", if self.wants_input { x.len() } else { 0 })?;
-        let saved = keep("the values kept for a backward pass", train.saved)?;
-        let scratch = Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch))?;
-        let what = "the state of a pass";
-        let mut state = filled(what, states, T::zero())?;
-        if self.starts_from_state {
-            state.clear();
-            state.extend_from_slice(&self.state);
-        }
-        let (state_end, d_state, d_state_end) =
-            (Aligned::zeros(what, states)?, keep(what, states)?, keep(what, states)?);
-        let lengths = reserve("the lengths of a pass", capacity.batch)?;
-        self.buffers.lengths = reserve("the lengths of a segment", capacity.batch)?;
-        self.lengths = lengths;
-        (self.x, self.y, self.dy, self.dx, self.saved, self.scratch) = (x, y, dy, dx, saved, scratch);
-        (self.state, self.state_end, self.d_state, self.d_state_end) = (state, state_end, d_state, d_state_end);
-        (self.capacity, self.last, self.ready, self.scratch_threads) = (capacity, None, false, threads);
-        Ok(())
-    }
-
-    pub(crate) fn reserve(&mut self, network: &dyn Layer<T>, batch: usize, steps: usize) -> Result<(), Error> {
-        if batch <= self.capacity.batch && steps <= self.capacity.steps {
-            return Ok(());
-        }
-        let capacity = BatchShape::sequences(batch.max(self.capacity.batch), steps.max(self.capacity.steps));
-        capacity.check()?;
-        let trains = self.check_saves().is_ok();
-        self.make_room(network, capacity, trains)
-    }
-
-    /// Returns (1) the memory sizes of `network` for passes of up to `capacity`, first for inference, then for training
-    /// (zeros unless `trains`), and (2) the number of threads for which they hold.
-    fn memory_sizes(
-        &mut self,
-        network: &dyn Layer<T>,
-        capacity: BatchShape<'_>,
-        trains: bool,
-    ) -> ([MemorySizes; 2], usize) {
-        install(self.pool.as_mut(), || {
-            let train = if trains { network.memory(capacity, Mode::Train) } else { MemorySizes::default() };
-            ([network.memory(capacity, Mode::Infer), train], threads())
-        })
     }
 
     fn note_frozen(&mut self) {
         for (trainable, block) in self.trainable.iter_mut().zip(&self.blocks) {
             *trainable = !block.frozen;
         }
-    }
-
-    #[cfg(feature = "std")]
-    fn set_threads(&mut self, network: &dyn Layer<T>, threads: usize) -> Result<(), Error> {
-        require(threads > 0, "the number of threads", "at least 1", threads as f64)?;
-        crate::size::at_most("the number of threads", threads, THREADS)?;
-        let pool = (threads > 1).then(|| ThreadPool::new(threads)).transpose();
-        let pool = pool.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
-        // Spans of layers need memory for each thread.
-        let (before, trains) = (core::mem::replace(&mut self.pool, pool), self.check_saves().is_ok());
-        let ([infer, train], threads) = self.memory_sizes(network, self.capacity, trains);
-        match Aligned::zeros("the scratch of a pass", infer.scratch.max(train.scratch)) {
-            Ok(scratch) => (self.scratch, self.scratch_threads) = (scratch, threads),
-            Err(error) => {
-                self.pool = before;
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 }

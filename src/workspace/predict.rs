@@ -77,7 +77,7 @@ pub(crate) fn predict_into<T: Scalar>(
         at_once = layout.samples;
     }
     let steps = windows.as_ref().map_or(layout.steps, |windows| windows.steps.min(layout.steps));
-    workspace.reserve(at_once, steps)?;
+    workspace.reserve(at_once, steps, layout.most_rows(at_once))?;
     if let Some(inputs) = data.inputs_in_memory().filter(|_| at_once == 1 || layout.steps == 1) {
         // For one sample, or samples of one step, sample-major and time-major are the same.
         let (mut x, mut y) = (inputs, y);
@@ -89,7 +89,7 @@ pub(crate) fn predict_into<T: Scalar>(
             let (own_x, rest_x) = x.split_at(samples * steps * layout.width);
             let (own_y, rest_y) = y.split_at_mut(output_rows * width);
             let shape = BatchShape::sequences(samples, steps);
-            own_y.copy_from_slice(workspace.infer_from_zero(windows, w, own_x, shape)?);
+            own_y.copy_from_slice(workspace.infer_from_zero(windows, w, Some(own_x), shape)?);
             (x, y) = (rest_x, rest_y);
             sample += samples;
         }
@@ -101,7 +101,7 @@ pub(crate) fn predict_into<T: Scalar>(
         samples.clear();
         samples.extend(first..layout.samples.min(first + at_once));
         batch.gather_inputs(data, &samples)?;
-        let outputs = workspace.infer_from_zero(windows, w, batch.x(), batch.shape());
+        let outputs = workspace.infer_from_zero(windows, w, Some(batch.x()), batch.shape());
         let outputs = outputs.map_err(|error| batch.in_data(data, per_step, error))?;
         batch.write_output(per_step, width, outputs, y);
     }

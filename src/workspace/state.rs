@@ -76,13 +76,10 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 
 impl<T: Scalar> Memory<T> {
     pub(super) fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
-        let each = self.state_end.len() / self.capacity.batch;
-        if each == 0
-            || state.is_empty()
-            || !state.len().is_multiple_of(each)
-            || state.len() / each > self.capacity.batch
-        {
-            let expected = saturating_product(&[each, self.capacity.batch]);
+        let each = self.state_values;
+        let most = self.capacities.iter().map(|capacity| capacity.batch).max().unwrap_or_default();
+        if each == 0 || state.is_empty() || !state.len().is_multiple_of(each) || state.len() / each > most {
+            let expected = saturating_product(&[each, most]);
             return Err(Error::Length { what: "state", expected, found: state.len() });
         }
         self.state.clear();

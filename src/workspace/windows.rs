@@ -105,22 +105,23 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Runs [`infer`](Self::infer) on all of `x`, window by window if there are `windows` and `shape` has more steps
-    /// than one window, from the initial state that was set. The outputs have the same bits as one pass.
-    pub(crate) fn infer_in<'a>(
+    /// than one window. The outputs have the same bits as one pass. Without `x` it runs on the content of the input
+    /// buffer, which holds the input of one pass.
+    fn infer_in<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
         w: &[T],
-        x: &[T],
+        x: Option<&[T]>,
         shape: BatchShape<'_>,
     ) -> Result<&'a [T], Error> {
         match windows {
             Some(windows) if shape.steps > windows.steps => {
                 self.begin_windows(windows, shape.lengths.is_some())?;
-                let done = self.infer_windows(windows, w, x, shape);
+                let done = self.infer_windows(windows, w, x.unwrap_or_default(), shape);
                 self.end_windows(windows);
                 done?;
             }
-            _ => drop(self.infer(w, x, shape)?),
+            _ => drop(T::workspace_infer(&mut self.memory, self.network.as_layer(), w, x, shape)?),
         }
         Ok(self.outputs_in(windows, shape))
     }
@@ -139,7 +140,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
         w: &[T],
-        x: &[T],
+        x: Option<&[T]>,
         shape: BatchShape<'_>,
     ) -> Result<&'a [T], Error> {
         let from_state = core::mem::take(&mut self.memory.starts_from_state);
@@ -166,7 +167,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
                 self.next_window(windows, rows.batch, true);
             }
             let x = &x[shape.step(first).start * input..][..rows.rows() * input];
-            let y = T::workspace_infer(&mut self.memory, self.network.as_layer(), w, x, rows)
+            let y = T::workspace_infer(&mut self.memory, self.network.as_layer(), w, Some(x), rows)
                 .map_err(|error| after(first, error))?;
             windows.outputs.extend_from_slice(y);
         }

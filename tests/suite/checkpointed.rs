@@ -44,6 +44,7 @@ fn checkpointed<T: Scalar>(interval: CheckpointInterval, layers: Stack<T>) -> Se
 
 layer_laws!(checkpointed_stack, checkpointed(CheckpointInterval::Steps(1), stack));
 layer_laws!(checkpointed_last_step, checkpointed(CheckpointInterval::SquareRoot, last_of_stack));
+layer_laws!(checkpointed_within_bytes, checkpointed(CheckpointInterval::Bytes(9_000), stack));
 
 /// y, the final state, dw, dx and the gradient of the initial state, of a pass from and to given states.
 fn pass<T: Scalar + Into<f64>>(
@@ -80,6 +81,8 @@ fn has_bits_of_full_pass<T: Scalar + Into<f64>>(stacks: &[Stack<T>]) {
         (BatchShape::ragged(&ragged), 1, CheckpointInterval::SquareRoot),
         (BatchShape::ragged(&ragged), 4, CheckpointInterval::Steps(7)),
         (BatchShape::sequences(60, 17), 4, CheckpointInterval::Steps(1)),
+        (BatchShape::ragged(&ragged), 4, CheckpointInterval::Bytes(0)),
+        (BatchShape::sequences(257, 34), 4, CheckpointInterval::Bytes(900_000)),
     ];
     for (i, layers) in stacks.iter().enumerate() {
         let full = layers(Sequential::input(3)).build().unwrap();
@@ -237,7 +240,8 @@ fn checkpointed_memory_grows_with_the_root_of_the_steps() {
 
 #[test]
 fn checkpointed_memory_does_not_shrink_with_batch_or_steps() {
-    for interval in [CheckpointInterval::SquareRoot, CheckpointInterval::Steps(7)] {
+    let budgets = [0, 5_000, 40_000, 300_000].map(CheckpointInterval::Bytes);
+    for interval in [CheckpointInterval::SquareRoot, CheckpointInterval::Steps(7)].into_iter().chain(budgets) {
         let layer = checkpointed::<f32>(interval, stack);
         let of = |batch, steps| {
             [Mode::Train, Mode::Infer].map(|mode| layer.memory(BatchShape::sequences(batch, steps), mode))
@@ -256,6 +260,11 @@ fn checkpointed_memory_does_not_shrink_with_batch_or_steps() {
     }
 }
 
+/// The bytes that a budget counts.
+fn counted(layer: &dyn Layer<f32>, shape: BatchShape<'_>) -> usize {
+    4 * layer.memory(shape, Mode::Train).saved
+}
+
 #[test]
 fn checkpointed_budget_too_small_is_refused_with_the_least() {
     let layers = || -> Vec<Box<dyn Layer<f32>>> { vec![Box::new(Recurrent::new(3, 5, Lstm::new()))] };
@@ -263,11 +272,50 @@ fn checkpointed_budget_too_small_is_refused_with_the_least() {
     let shape = BatchShape::sequences(100, 1000);
     let Err(Error::TooLarge { factors, limit: 1000, .. }) = make().within(1000, shape) else { panic!() };
     let least = make().within(factors[0], shape).unwrap();
-    assert_eq!(bytes(&least, shape), factors[0]);
+    assert_eq!(counted(&least, shape), factors[0]);
     assert!(make().within(factors[0] - 1, shape).is_err());
-    let largest = make().within(usize::MAX, shape).unwrap();
-    assert_eq!(largest.interval(), CheckpointInterval::Steps(1000));
     assert!(matches!(make().within(1000, BatchShape::sequences(0, 3)), Err(Error::EmptyBatch)));
+}
+
+/// A budget is used, and holds, for every shape: unless the whole takes less, or no interval takes so few. The other
+/// memory is the scratch of one layer, as without segments.
+#[test]
+fn checkpointed_budget_in_bytes_holds_for_every_shape() {
+    let budget = 1_000_000;
+    for (batch, steps) in [(1, 10), (3, 100), (7, 1000), (8, 10_000), (1, 100_000), (300, 2000)] {
+        let shape = BatchShape::sequences(batch, steps);
+        let of = |bytes| checkpointed::<f32>(CheckpointInterval::Bytes(bytes), stack);
+        let [least, found, whole] = [0, budget, usize::MAX].map(|bytes| counted(&of(bytes), shape));
+        assert_eq!(found, budget.max(least).min(whole), "{batch} × {steps}");
+        let root = bytes(&checkpointed::<f32>(CheckpointInterval::SquareRoot, stack), shape);
+        assert!(least <= root, "{batch} × {steps}: {least} above {root}");
+        let full = stack(Sequential::<f32>::input(3)).build().unwrap();
+        let scratch = |layer: &dyn Layer<f32>| layer.memory(shape, Mode::Train).scratch;
+        assert!(scratch(&of(budget)) <= scratch(&full), "{batch} × {steps}");
+    }
+}
+
+/// A workspace for the longest sequences holds shorter ones, whose segments are longer, and other batches.
+#[test]
+fn checkpointed_budget_in_bytes_has_the_bits_of_the_full_pass_in_a_larger_workspace() {
+    let (full, cut) = (stack(Sequential::input(3)).build(), CheckpointInterval::Bytes(60_000));
+    let networks: [Sequential<f64>; 2] = [full.unwrap(), checkpointed(cut, stack)];
+    let w = initialize(&networks[0], 7).unwrap();
+    let mut spaces = networks.each_ref().map(|it| Workspace::new(it, BatchShape::sequences(40, 60)).unwrap());
+    let before = spaces[1].bytes();
+    for (batch, steps) in [(40, 60), (1, 60), (40, 3), (13, 31), (2, 2), (40, 59), (1, 1)] {
+        let shape = BatchShape::sequences(batch, steps);
+        let x: Vec<f64> = numbers(shape.rows() * 3);
+        let gradient = |space: &mut Workspace<f64, &Sequential<f64>>| {
+            let output = space.forward(&w, &x, shape).unwrap();
+            let dy = numbers(output.y.len());
+            output.dy.copy_from_slice(&dy);
+            bits(space.backward(&w).unwrap())
+        };
+        let [full, cut] = &mut spaces;
+        assert!(gradient(full) == gradient(cut), "{batch} × {steps}");
+    }
+    assert_eq!(spaces[1].bytes(), before);
 }
 
 /// The identity, with the description of another layer.

@@ -10,7 +10,7 @@ use chainrule::{
     trainer::{Epoch, FitOptions, TrainConfig, Trainer, Truncation},
     transform::Adam,
 };
-use std::{fs, path::PathBuf, thread};
+use std::{fs, ops::ControlFlow, path::PathBuf, thread};
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -300,11 +300,17 @@ fn dimensions_of_file_targets_tell_samples_from_steps() {
         })
     };
     // One row of four outputs, and four rows of one.
-    for (shape, per_step) in [(&[5, 4][..], false), (&[5, 4, 1], true)] {
+    let rules = [DataRule::TargetShape { samples: 5, steps: 4 }, DataRule::TargetRows { per_step: false }];
+    assert!(rules[0].to_string().contains("shape [5, 4, 1]"));
+    for ((shape, per_step), rule) in [(&[5, 4][..], false), (&[5, 4, 1], true)].into_iter().zip(rules) {
         assert_eq!(gather(shape, per_step).unwrap(), 8);
-        let refused = refused(gather(shape, !per_step));
-        assert_eq!(refused, DataRule::TargetRows { per_step: !per_step });
+        assert_eq!(refused(gather(shape, !per_step)), rule);
     }
+    // One row a sample, with an axis for it: no target a step.
+    assert_eq!(gather(&[5, 1, 3], false).unwrap(), 6);
+    assert_eq!(refused(gather(&[5, 1, 3], true)), DataRule::TargetRows { per_step: true });
+    // Another number of values a sample is no value a step.
+    assert_eq!(refused(gather(&[5, 8], true)), DataRule::TargetRows { per_step: true });
     assert!(matches!(data(&[5, 3, 1]), Err(Error::Length { expected: 4, found: 3, .. })));
     assert!(matches!(refused(data(&[5, 4, 1, 1])), DataRule::FileFormat { .. }));
 }
@@ -468,6 +474,64 @@ fn file_that_fails_in_validation_or_without_weight_is_an_error_on_all() {
             };
             assert!(is_right, "{fault:?}: rank {rank} of which {faulty} fails: {error}");
         }
+    }
+}
+
+/// A rank that stops the run, and one that cannot read its part of the update after that: one process never reads it.
+#[test]
+fn file_that_fails_in_an_update_after_a_stop_is_no_error() {
+    let folder = Folder::new("stop");
+    let settings = TrainConfig { batch_size: 8, epochs: 2, shuffle: false, ..TrainConfig::default() };
+    // A value of sample 12, in the second update, that is not finite: in the inputs or in the targets.
+    for (in_inputs, ranks, by_callback) in [(true, 2, true), (false, 2, true), (true, 3, false), (false, 3, false)] {
+        let train = |parallel: DataParallel<f64>, own: usize, fails: bool| {
+            let (mut x, mut y) = (vec![0.5; 32], vec![0.25; 16]);
+            if fails {
+                if in_inputs { x[24] = f64::NAN } else { y[12] = f64::NAN }
+            }
+            let name = |kind: &str| format!("{kind}{own}.npy");
+            let targets = FileTargets::Values(folder.floats(&name("y"), &[16], &y));
+            let data = FileDataset::new(folder.floats(&name("x"), &[16, 2], &x), targets).unwrap();
+            let network = Sequential::input(2).linear(1).build().unwrap();
+            let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings).unwrap();
+            trainer.set_data_parallel(parallel).unwrap();
+            let asks = own == 0;
+            let mut on_step = |_: &chainrule::trainer::Step| match asks && by_callback {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            let mut monitor = Stopping(asks && !by_callback, false);
+            let options = FitOptions::new().on_step(&mut on_step).monitor(&mut monitor);
+            let epochs = trainer.fit_with(&data, options).unwrap();
+            let samples: Vec<usize> = epochs.iter().map(|epoch| epoch.samples).collect();
+            (bits(trainer.parameters()), trainer.optimizer().steps(), samples, trainer.stopped_early())
+        };
+        let expected = train(DataParallel::new(()), 0, false);
+        assert_eq!(expected.1, 1);
+        let found = thread::scope(|scope| {
+            let ranks = Local::new(ranks).unwrap().into_iter();
+            let threads: Vec<_> = ranks.map(|rank| scope.spawn(|| train_on(rank, &train))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(found.iter().all(|found| *found == expected), "{in_inputs}, {ranks}: {found:?}");
+    }
+}
+
+fn train_on<R>(rank: Local<f64>, train: impl Fn(DataParallel<f64>, usize, bool) -> R) -> R {
+    let (own, last) = (Communicator::rank(&rank), Communicator::size(&rank) - 1);
+    train(DataParallel::new(rank), own, own == last)
+}
+
+/// A monitor that stops after the first update, if it asks.
+struct Stopping(bool, bool);
+
+impl chainrule::GradientMonitor<f64> for Stopping {
+    fn event(&mut self, event: &chainrule::monitor::Event<'_, f64>) {
+        self.1 |= matches!(event, chainrule::monitor::Event::Step(_));
+    }
+
+    fn should_stop(&self) -> bool {
+        self.0 && self.1
     }
 }
 

@@ -15,6 +15,8 @@ mod budget;
 #[cfg(feature = "safetensors")]
 mod buffers;
 #[cfg(feature = "std")]
+mod capacities;
+#[cfg(feature = "std")]
 mod certificate;
 #[cfg(feature = "safetensors")]
 mod checkpoint;

@@ -149,7 +149,7 @@ fn free() -> ScheduleFreeAdamW {
     ScheduleFreeAdamW::new(0.125, 0.0).betas(0.75, 0.875)
 }
 
-/// x, its rounding error, z, v and c, one after the other. The first step has c = 1, so that x is z.
+/// x, its rounding error, z, v and √Σγ², one after the other. The first step has c = 1, so that x is z.
 #[test]
 fn schedule_free_state_has_the_documented_layout() {
     let (blocks, mut w) = (blocks(), [0.5; 6]);
@@ -157,10 +157,35 @@ fn schedule_free_state_has_the_documented_layout() {
     let g = [1.0, -2.0, 4.0, 0.5, 0.25, -1.0f64];
     optimizer.step(&blocks, &mut w, &mut g.clone(), &mut ()).unwrap();
     let state = optimizer.state();
-    assert_eq!((state.len(), state[24]), (26, 1.0));
+    assert_eq!(state.len(), 26);
+    assert!((state[24] - 0.125 * 0.125_f64.sqrt()).abs() < 1e-15, "{}", state[24]);
     assert_eq!(state[..6], state[12..18]);
     for (v, g) in state[18..24].iter().zip(g) {
         assert!((v - 0.125 * g * g).abs() <= 1e-15, "{v}");
+    }
+}
+
+/// Algorithm 1 by hand, with a rate that is set on the way: c = γ²/Σγ² over the rates γ of all steps so far.
+#[test]
+fn schedule_free_weight_follows_a_rate_that_was_set() {
+    let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+    let mut w = [1.0_f64];
+    let mut optimizer = Optimizer::new(ScheduleFreeAdamW::new(0.01, 0.0).warm_up(5), &blocks, &w).unwrap();
+    let (mut x, mut z, mut v, mut squares) = (1.0, 1.0, 0.0_f64, 0.0);
+    for t in 1..=130_i32 {
+        let rate = if t > 100 { 0.1 } else { 0.01 };
+        optimizer.set_learning_rate(rate).unwrap();
+        let y: f64 = 0.1 * z + 0.9 * x;
+        assert!((w[0] - y).abs() < 1e-13, "step {t}: {} for {y}", w[0]);
+        let g = y + f64::from(t).sin();
+        v = 0.999 * v + 0.001 * g * g;
+        let gamma = rate * (1.0 - 0.999_f64.powi(t)).sqrt() * (f64::from(t) / 5.0).min(1.0);
+        squares += gamma * gamma;
+        z -= gamma * g / (v.sqrt() + 1e-8);
+        let c = gamma * gamma / squares;
+        x = (1.0 - c) * x + c * z;
+        optimizer.step(&blocks, &mut w, &mut [g], &mut ()).unwrap();
+        assert!((optimizer.result(&blocks).unwrap()[0] - x).abs() < 1e-13, "step {t}");
     }
 }
 

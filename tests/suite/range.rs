@@ -5,7 +5,7 @@ use chainrule::{
     activation::ActivationKind,
     dataset::Dataset,
     initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform},
-    layer::{LayerNorm, LayerSpec, Linear, RmsNorm, Sequential, initialize},
+    layer::{LayerNorm, LayerSpec, Linear, MeanOverSteps, RmsNorm, Sequential, initialize},
     loss::{DualLoss, Huber, Loss, MeanSquaredError, Reduction, RowLoss, Target, ValueWeights},
     random::generator,
     scalar, to_f64,
@@ -509,4 +509,33 @@ fn patience_sees_losses_beyond_the_format() {
     let epochs = run.fit_with(&data, FitOptions::new().validation(&data)).unwrap();
     let losses: Vec<f64> = epochs.iter().map(|epoch| epoch.validation.unwrap().loss).collect();
     assert!(losses.len() == 5 && losses.is_sorted_by(|a, b| a > b) && losses[4] > 65_504.0, "{losses:?}");
+}
+
+/// The sum of the steps, or their number, is above the largest number of the format; the mean is not.
+#[test]
+fn mean_over_steps_holds_where_the_sum_overflows() {
+    fn mean<T: Scalar>(steps: usize, value: f64, gradient: f64) {
+        let (layer, shape) = (MeanOverSteps::new(1), BatchShape::sequences(2, steps));
+        let value = to_f64(scalar::<T>(value));
+        let mut workspace = Workspace::<T, _>::new(&layer, shape).unwrap();
+        workspace.compute_input_gradient(true);
+        let x: Vec<T> = (0..2 * steps).map(|i| scalar(if i % 2 == 0 { value } else { -value })).collect();
+        let output = workspace.forward(&[], &x, shape).unwrap();
+        assert_eq!(output.y.iter().map(|&y| to_f64(y)).collect::<Vec<_>>(), [value, -value], "{steps} steps");
+        output.dy.fill(scalar(gradient));
+        workspace.backward(&[]).unwrap();
+        let expected = scalar::<T>(gradient / steps as f64);
+        assert!(workspace.input_gradient().iter().all(|dx| *dx == expected), "{steps} steps");
+        // Step by step it has the same bits.
+        let model = chainrule::model::Model::new(layer.clone(), Vec::<T>::new()).unwrap();
+        let mut stream = model.stream().unwrap();
+        let mut last = T::zero();
+        for _ in 0..steps {
+            last = stream.step(&[scalar(value)]).unwrap()[0];
+        }
+        assert_eq!(to_f64(last), value);
+    }
+    mean::<f16>(1_000, 100.0, 1.0);
+    mean::<f16>(70_000, 0.5, 2.0);
+    mean::<bf16>(1_000, 3e38, 1.0);
 }

@@ -17,7 +17,7 @@ use chainrule::{
     trainer::{Epoch, FitOptions, Step, TrainConfig, Trainer},
     transform::{Adam, ClipNorm},
 };
-use std::{ops::ControlFlow, thread};
+use std::{ops::ControlFlow, sync::Arc, thread};
 
 type Run = Trainer<f64, Sequential<f64>, Box<dyn Loss<f64>>, (ClipNorm, Adam)>;
 
@@ -152,6 +152,60 @@ fn ranks_that_are_equal_after_a_change_go_on() {
         });
         assert!(found.iter().all(|found| *found == expected), "{ranks}");
     }
+}
+
+/// Early stopping has ended the run, and one rank reads its workspace: the next fit is another run, on all. Of a run
+/// that goes on, that rank would continue from the best values, and the others from the last ones.
+#[test]
+fn workspace_that_one_rank_borrows_after_early_stopping_is_no_difference() {
+    let train = |parallel, alone: bool, epochs: usize| {
+        let network = Sequential::input(3).linear(6).activation(Tanh).linear(2).build().unwrap();
+        // The first epoch is the best, and the third stops the run.
+        let settings = TrainConfig { patience: Some(2), min_delta: 1e9, ..settings(16, 1, 10) };
+        let mut run = Trainer::new(network, mean_squared(), Adam::new(0.1), settings)?;
+        run.set_data_parallel(parallel)?;
+        let (data, mut left) = (data(), epochs);
+        let mut on_epoch = |_: &Epoch| {
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        run.fit_with(&data, FitOptions::new().validation(&data).on_epoch(&mut on_epoch))?;
+        assert_eq!(run.stopped_early(), epochs > 2);
+        if alone {
+            run.workspace_mut();
+        }
+        run.fit_with(&data, FitOptions::new().validation(&data))?;
+        Ok(bits(run.parameters()))
+    };
+    let on_three = |epochs| {
+        on_ranks(3, |rank| {
+            let alone = rank.rank() == 1;
+            train(DataParallel::new(rank), alone, epochs)
+        })
+    };
+    let expected: Result<_, Error> = train(DataParallel::new(()), false, 10);
+    let found = on_three(10);
+    assert!(expected.is_ok() && found.iter().all(|found| *found == expected), "{found:?}");
+    for found in on_three(2) {
+        assert!(matches!(found, Err(Error::Ranks(RankRule::Differs { rank: 1, .. }))), "{found:?}");
+    }
+}
+
+/// A process has one rank of an MPI job, and may train several networks.
+#[test]
+fn shared_rank_serves_one_trainer_after_the_other() {
+    let data = data();
+    let train = |parallel| {
+        let mut run = run(parallel);
+        run.fit(&data).unwrap();
+        bits(run.parameters())
+    };
+    let expected = train(DataParallel::new(()));
+    let found = on_ranks(3, |rank| {
+        let rank = Arc::new(rank);
+        [(); 2].map(|()| train(DataParallel::new(rank.clone())))
+    });
+    assert!(found.iter().flatten().all(|found| *found == expected));
 }
 
 #[test]

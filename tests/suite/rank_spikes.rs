@@ -32,6 +32,15 @@ fn data(steps: usize) -> Dataset<'static, f64> {
     Dataset::sequences(3, steps, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap().into_owned()
 }
 
+/// The same samples of 5 steps, cut to 1 to 5.
+fn ragged() -> Dataset<'static, f64> {
+    let whole = data(5);
+    let lengths: Vec<usize> = (0..2 * SAMPLES).map(|i| 1 + i * 3 % 5).collect();
+    let rows = whole.inputs().chunks(5 * 3).zip(&lengths).flat_map(|(sample, &length)| &sample[..3 * length]);
+    let (x, y): (Vec<f64>, _) = (rows.copied().collect(), whole.targets().unwrap());
+    Dataset::ragged(3, &lengths, &x, y).unwrap().into_owned()
+}
+
 type Network = fn() -> Sequential<f64>;
 
 fn run(network: Network, parallel: Option<DataParallel<f64>>) -> Run {
@@ -67,13 +76,19 @@ fn train(run: &mut Run, data: &Dataset<'_, f64>, watches: bool) -> Vec<Step> {
 /// Only one rank has a monitor: the others take part, and the record is that of one process.
 #[test]
 fn spike_names_rank_shard_and_sample() {
-    let networks: [(&str, usize, Network); 3] = [
-        ("feedforward with dropout", 1, feedforward),
-        ("LSTM", 5, || Sequential::input(3).recurrent(4, Lstm::new()).last_step().linear(2).build().unwrap()),
-        ("gated", 1, || Sequential::input(3).gated_linear(4, Tanh).linear(2).build().unwrap()),
+    let lstm: Network = || Sequential::input(3).recurrent(4, Lstm::new()).last_step().linear(2).build().unwrap();
+    let dropout: Network = || {
+        let layers = Sequential::input(3).recurrent(4, Lstm::new()).dropout(0.3).last_step().dropout(0.3);
+        layers.linear(2).build().unwrap()
+    };
+    let networks: [(&str, Dataset<'static, f64>, Network); 4] = [
+        ("feedforward with dropout", data(1), feedforward),
+        ("LSTM", data(5), lstm),
+        ("gated", data(1), || Sequential::input(3).gated_linear(4, Tanh).linear(2).build().unwrap()),
+        // A pass has the longest sample first, and masks are keyed by its place there.
+        ("ragged LSTM with dropout", ragged(), dropout),
     ];
-    for (name, steps, network) in networks {
-        let data = data(steps);
+    for (name, data, network) in networks {
         let mut unwatched = run(network, Some(DataParallel::new(())));
         train(&mut unwatched, &data, false);
         let of_one = |records: &[Step]| -> Spike {
@@ -220,22 +235,71 @@ fn value_that_is_not_finite_in_a_skipped_update_names_rank_and_sample() {
     }
 }
 
-/// The loss of a batch norm cannot be had of one sample alone: the error names the shard.
+/// The forward passes, and the links that they show.
+#[derive(Default)]
+struct Passes([usize; 2]);
+
+impl chainrule::GradientMonitor<f64> for Passes {
+    fn begin_pass(&mut self) {
+        self.0[0] += 1;
+    }
+
+    fn forward(&mut self, _at: &chainrule::monitor::Link<'_>, _x: &[f64], _y: &[f64]) {
+        self.0[1] += 1;
+    }
+}
+
+/// The sample of a loss that is not finite is looked for without the monitor, in one process as on ranks.
 #[test]
-fn loss_of_coupled_samples_that_is_not_finite_names_the_shard() {
-    let (x, mut y) = (values(1, 24 * 3), values(2, 24 * 2));
-    y[13 * 2] = f64::MAX; // Its square is infinite.
-    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
-    for ranks in [1, 2, 4, 8] {
+fn monitor_sees_an_update_that_is_not_finite_once() {
+    let (x, mut y) = (values(1, 24), values(2, 24));
+    y[13] = f64::MAX; // Its square is infinite.
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    for ranks in [1, 2] {
         let found = on_ranks(ranks, |rank| {
+            let network = Sequential::input(1).linear(1).activation(Tanh).linear(1).build().unwrap();
+            let mut run = Trainer::new(network, MeanSquaredError::new(), everything(), settings(24, 1, 1)).unwrap();
+            run.set_data_parallel(DataParallel::new(rank)).unwrap();
+            let mut seen = Passes::default();
+            run.fit_with(&data, FitOptions::new().monitor(&mut seen)).unwrap();
+            seen.0
+        });
+        assert!(found.iter().all(|&found| found == [1, 3]), "{ranks} ranks: {found:?}");
+    }
+}
+
+/// The loss of a batch norm cannot be had of one sample alone. A target that is too large shows in its own row of the
+/// outputs of all; an input that is too large spoils those of its whole shard, with its samples.
+#[test]
+fn loss_of_coupled_samples_that_is_not_finite_names_the_sample_or_the_shard() {
+    let fit = |x: &[f64], y: &[f64], ranks: usize, per_step: bool| {
+        let target = Target::Values(y);
+        let data = if per_step { Dataset::sequences(3, 2, x, target) } else { Dataset::rows(3, x, target) }.unwrap();
+        on_ranks(ranks, |rank| {
             let network = Sequential::input(3).linear(6).batch_norm().activation(Tanh).linear(2).build().unwrap();
             let settings = TrainConfig { shuffle: false, ..settings(24, 1, 1) };
             let mut run = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+            run.parameters_mut()[..18].fill(2.0);
             run.set_data_parallel(DataParallel::new(rank)).unwrap();
             run.fit(&data).unwrap_err()
-        });
-        let expected = RankRule::NonFiniteShard { rank: 4 * ranks / 8, shard: 4, step: 0 };
-        assert!(found.iter().all(|error| *error == expected.clone().into()), "{ranks} ranks: {found:?}");
+        })
+    };
+    for (per_step, steps) in [(false, 1), (true, 2)] {
+        let (mut x, mut y) = (values(1, 24 * 3 * steps), values(2, 24 * 2 * steps));
+        for ranks in [1, 2, 4, 8] {
+            y[13 * 2 * steps] = f64::MAX; // Its square is infinite.
+            let expected = RankRule::NonFinite { rank: 4 * ranks / 8, sample: 13, step: 0 };
+            let found = fit(&x, &y, ranks, per_step);
+            assert!(found.iter().all(|error| *error == expected.clone().into()), "{ranks} ranks: {found:?}");
+            y[13 * 2 * steps] = 0.5;
+            x[13 * 3 * steps] = f64::MAX; // So is twice its value.
+            let expected =
+                RankRule::NonFiniteShard { rank: 4 * ranks / 8, shard: 4, samples: vec![12, 13, 14], step: 0 };
+            assert!(expected.to_string().contains("(samples 12, 13, 14)"));
+            let found = fit(&x, &y, ranks, per_step);
+            assert!(found.iter().all(|error| *error == expected.clone().into()), "{ranks} ranks: {found:?}");
+            x[13 * 3 * steps] = 0.5;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use chainrule::{
     distributed::{Communicator, DataParallel, Local},
     layer::{Backward, BranchScale, Dims, Forward, Layer, MemorySizes, Merge, Mode, Residual, Sequential, Structure},
     loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
-    monitor::{Event, Statistics},
+    monitor::{Event, GradientBudget, Statistics},
     network::Branches,
     recurrent::{CheckpointInterval, Gru, Lstm, Recurrent},
     scalar,
@@ -535,30 +535,46 @@ fn monitor_of_each_rank_sees_the_gradient_of_all() {
     assert!(ranks.iter().all(|rank| rank.1 > 0));
 }
 
-/// One update of equal samples: the root mean square of their residuals, in one pass, in parts and on each rank.
+/// One update of equal samples: the root mean square of their residuals, in one pass, in parts and on each rank,
+/// whatever the samples weigh.
 #[test]
 fn statistics_of_parts_and_ranks_have_the_distance_of_the_whole_update() {
+    let weights: [fn(usize) -> f64; 4] = [
+        |_| 1.0,
+        |i| if i % 4 == 0 { 0.0 } else { 1.0 },
+        |i| if (25..30).contains(&i) { 0.0 } else { 1.0 + (i % 3) as f64 },
+        |i| if i % 8 < 4 { 0.0 } else { 0.5 },
+    ];
+    weights.into_iter().for_each(distance_of_the_whole_update);
+}
+
+fn distance_of_the_whole_update(weight: fn(usize) -> f64) {
     let (x, y) = ([0.3, -0.8, 0.5].repeat(32), [0.9, -0.4].repeat(32));
-    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let weights: Vec<f64> = (0..32).map(weight).collect();
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&weights).unwrap();
     let first = |batch_size, accumulation_steps, parallel: Option<DataParallel<f64>>| {
         let network = Sequential::input(3).linear(4).activation(Tanh).linear(2).build().unwrap();
         let settings = settings(batch_size, accumulation_steps, 1);
         let mut run = Trainer::new(network, mean_squared(), plain(), settings).unwrap();
         parallel.into_iter().for_each(|parallel| run.set_data_parallel(parallel).unwrap());
-        let (output, mut statistics) = (run.predict(&data).unwrap(), Statistics::new());
-        run.fit_with(&data, FitOptions::new().monitor(&mut statistics)).unwrap();
-        let [distance, size] = statistics.run().first_distance().unwrap();
+        let (output, mut monitors) = (run.predict(&data).unwrap(), (Statistics::new(), GradientBudget::new()));
+        run.fit_with(&data, FitOptions::new().monitor(&mut monitors)).unwrap();
+        let (statistics, budget) = monitors;
+        // A rank without a row that counts has no gradient of its own.
+        let Some([distance, size]) = statistics.run().first_distance() else { return 0.0 };
         assert_eq!(statistics.run().distance().count(), 1);
         assert_close("the moments", &[statistics.run().distance().mean()], &[distance / size]);
         let square: f64 = output.iter().zip(&y).map(|(output, y)| (output - y) * (output - y)).sum();
         assert_close("the distance", &[distance], &[(square / 64.0).sqrt()]);
+        budget.of_update().unwrap()
     };
-    first(32, 1, None);
-    first(8, 4, None);
-    first(32, 1, Some(DataParallel::new(())));
-    first(4, 8, Some(DataParallel::new(()).shards(4)));
+    assert_eq!(first(32, 1, None), 1.0);
+    assert!(first(32, 1, Some(DataParallel::new(()))) <= 1.0);
+    assert!(first(8, 4, None) < 1.0 && first(4, 8, Some(DataParallel::new(()).shards(4))) < 1.0);
     for ranks in [2, 3, 8] {
-        on_ranks(ranks, |rank| first(32, 1, Some(DataParallel::new(rank))));
+        let fractions = on_ranks(ranks, |rank| first(32, 1, Some(DataParallel::new(rank))));
+        // Of the last pass of each rank; a rank has one for each shard where some weigh nothing.
+        assert!(fractions.iter().sum::<f64>() <= 1.0 + 1e-12 && fractions.iter().any(|&part| part > 0.0));
     }
 }
 

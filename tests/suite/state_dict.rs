@@ -116,6 +116,23 @@ fn names_and_shapes_are_those_of_the_modules() {
     assert_eq!(found, expected);
 }
 
+/// The last step of each direction: PyTorch's `h_n` of one bidirectional module.
+#[test]
+fn directions_that_end_in_their_last_step_have_the_names_of_one_module() {
+    let network = Sequential::<f64>::input(3).bidirectional_summary(2, Lstm::new()).linear(1).build().unwrap();
+    let whole = Sequential::<f64>::input(3).bidirectional(2, Lstm::new()).last_step().linear(1).build().unwrap();
+    let names = ModuleNames::new().module("0", "lstm").module("1", "head");
+    let w = initialize(&network, 3).unwrap();
+    let state = export_state_dict(&network, &w, &[], &names).unwrap();
+    let names_of_whole = ModuleNames::new().module("0", "lstm").module("2", "head");
+    let expected = export_state_dict(&whole, &w, &[], &names_of_whole).unwrap();
+    assert!(state.get("lstm.weight_ih_l0_reverse").is_some());
+    assert_eq!(state, expected);
+    let mut read = vec![0.0; w.len()];
+    import_state_dict(&network, &mut read, &mut [], &state, &names).unwrap();
+    assert_eq!(read, w);
+}
+
 /// Running statistics are tensors of the module, too; its count of batches is not needed.
 #[test]
 fn batch_norm_group_norm_and_embedding_have_the_tensors_of_their_modules() {

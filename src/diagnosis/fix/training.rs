@@ -107,7 +107,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let spread = (0..count).map(|i| i * data.samples() / count);
         let samples: Vec<usize> = spread.filter(|sample| !left_out.contains(sample)).collect();
         let w = trainer.parameters().to_vec();
-        trainer.workspace_mut().reserve(samples.len().min(self.batch_size), data.steps())?;
+        let at_once = samples.len().min(self.batch_size);
+        trainer.workspace_mut().reserve(at_once, data.steps(), data.layout().most_rows(at_once))?;
         for samples in samples.chunks(self.batch_size) {
             of.gather(data, samples, per_step)?;
             given.gather(self.data, samples, per_step)?;

@@ -222,7 +222,7 @@ impl<T: Scalar> DataParallel<T> {
     }
 
     /// Returns the total weight of the rows of all shards, and the number of shards of nonzero weight.
-    fn weight(&self) -> (f64, usize) {
+    pub(crate) fn weight(&self) -> (f64, usize) {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 

@@ -76,18 +76,18 @@ impl<T: Scalar> DataParallel<T> {
         self.before_buffers() + self.buffers.len()
     }
 
-    /// Replaces the weights of other ranks' shards by those that these ranks computed, if `own` is no error. All ranks
-    /// must call it, with the [`weights`](Self::weights) of their own shards.
+    /// Replaces the weights of other ranks' shards by those that these ranks computed; of a rank that `failed` they are
+    /// NaN. All ranks must call it, with the [`weights`](Self::weights) of their own shards.
     ///
     /// # Errors
-    /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed; those of messages.
-    pub(crate) fn share_weights(&mut self, own: Result<(), Error>) -> Result<(), Error> {
+    /// Those of messages.
+    pub(crate) fn share_weights(&mut self, failed: bool) -> Result<(), Error> {
         let (shards, ranks) = (self.own_shards(), self.ranks());
         if self.bytes.len() != 12 * self.shards {
             self.bytes = filled("the weights of the shards", 12 * self.shards, T::zero())?;
         }
         self.bytes.fill(T::zero());
-        if own.is_err() {
+        if failed {
             self.weights[shards.clone()].fill(f64::NAN);
         }
         // Each byte of a weight is a value, which every scalar type holds exactly.
@@ -107,10 +107,13 @@ impl<T: Scalar> DataParallel<T> {
         for (weight, bytes) in self.weights.iter_mut().zip(bytes.chunks_exact(8)) {
             *weight = f64::from_le_bytes(core::array::from_fn(|i| to_f64(bytes[i]) as u8));
         }
-        if self.weights.iter().any(|weight| weight.is_nan()) {
-            self.exchange_reports(own.clone().map_or_else(Report::Failed, |()| Report::Nothing))?;
-        }
-        own
+        Ok(())
+    }
+
+    /// Whether another rank, but not this one, failed to compute the weights of its shards.
+    pub(crate) fn failed_elsewhere(&self) -> bool {
+        let failed = |weights: &[f64]| weights.iter().any(|weight| weight.is_nan());
+        failed(&self.weights) && !failed(&self.weights[self.own_shards()])
     }
 
     /// Sets the mark of each of `shards`.

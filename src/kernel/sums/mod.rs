@@ -25,7 +25,7 @@ mod term_sums;
 pub(crate) use self::{
     block_sum::BlockSum,
     column_sums::{add_column_sums, add_matrix_sums},
-    running::RunningSums,
+    running::RunningMeans,
     term_sums::{add_sums, sum_of},
 };
 

@@ -1,27 +1,38 @@
 use super::{FAN, ROWS};
-use crate::{error::Error, scalar::Scalar, size::filled};
+use crate::{
+    error::Error,
+    scalar::{Scalar, is_narrow, scalar, to_f64},
+    size::filled,
+};
 use alloc::vec::Vec;
 
-/// Column sums to which rows are added one by one. After each row they have the same bits as
-/// [`add_sums`](super::add_sums) over all rows so far.
+/// The mean of each column over rows that are added one by one. After each row it has the same bits as a
+/// [`MeanOverSteps`](crate::layer::MeanOverSteps) over all rows so far.
 #[derive(Debug)]
-pub(crate) struct RunningSums<T> {
+pub(crate) struct RunningMeans<T> {
     rows: usize,
     /// The sums of the current block of rows, of the current group of blocks, of the current group of groups, and of
     /// all complete groups of groups.
     levels: [Vec<T>; 4],
+    /// The sums of all rows in a format narrower than `f32`, where those of `levels` would overflow.
+    wide: Vec<f64>,
 }
 
-impl<T: Scalar> RunningSums<T> {
+impl<T: Scalar> RunningMeans<T> {
     /// Creates the sums of `columns` columns, over no rows so far. [`Error::TooLarge`] if memory cannot hold them.
     pub(crate) fn new(columns: usize) -> Result<Self, Error> {
-        let level = || filled("the sums of a stream", columns, T::zero());
-        Ok(RunningSums { rows: 0, levels: [level()?, level()?, level()?, level()?] })
+        let level = || filled("the sums of a stream", if is_narrow::<T>() { 0 } else { columns }, T::zero());
+        let wide = filled("the sums of a stream", if is_narrow::<T>() { columns } else { 0 }, 0.0)?;
+        Ok(RunningMeans { rows: 0, levels: [level()?, level()?, level()?, level()?], wide })
     }
 
-    /// Adds a row, and returns the number of rows so far.
-    pub(crate) fn add(&mut self, row: &[T]) -> usize {
+    /// Adds a row.
+    pub(crate) fn add(&mut self, row: &[T]) {
         self.rows += 1;
+        if is_narrow::<T>() {
+            self.wide.iter_mut().zip(row).for_each(|(sum, &x)| *sum += to_f64(x));
+            return;
+        }
         add(&mut self.levels[0], row);
         for (level, rows) in [ROWS, ROWS * FAN, ROWS * FAN * FAN].into_iter().enumerate() {
             if self.rows.is_multiple_of(rows) {
@@ -30,14 +41,17 @@ impl<T: Scalar> RunningSums<T> {
                 full[level].fill(T::zero());
             }
         }
-        self.rows
     }
 
-    /// Writes the sum of each column over all rows so far to `sums`.
-    pub(crate) fn total(&self, sums: &mut [T]) {
-        let [block, group, groups, rest] = &self.levels;
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = rest[i] + (groups[i] + (group[i] + block[i])) + T::zero();
+    /// Writes the mean of each column over all rows so far to `means`.
+    pub(crate) fn means(&self, means: &mut [T]) {
+        if is_narrow::<T>() {
+            means.iter_mut().zip(&self.wide).for_each(|(mean, sum)| *mean = scalar(sum / self.rows as f64));
+            return;
+        }
+        let ([block, group, groups, rest], rows) = (&self.levels, scalar::<T>(self.rows as f64));
+        for (i, mean) in means.iter_mut().enumerate() {
+            *mean = (rest[i] + (groups[i] + (group[i] + block[i])) + T::zero()) / rows;
         }
     }
 
@@ -45,6 +59,7 @@ impl<T: Scalar> RunningSums<T> {
     pub(crate) fn clear(&mut self) {
         self.rows = 0;
         self.levels.iter_mut().for_each(|level| level.fill(T::zero()));
+        self.wide.fill(0.0);
     }
 }
 

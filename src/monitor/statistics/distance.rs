@@ -11,30 +11,39 @@ pub(super) struct Distance {
     /// The value of ‖∂L/∂y‖ √n at the first loss, with n values y, and the moments of its values over that
     /// first one; about the last five count.
     gradient: (f64, RunningMoments),
-    /// For the last loss, until its update ends: the distance, as if the last pass had all samples of the update, and
-    /// the root mean square of the outputs. The record of the update states their number; without one, the next pass
-    /// ends the update.
-    last: Option<[f64; 2]>,
+    /// The weight of the rows of the current pass over that of the update, and their effective number over their
+    /// number; 1 unless the trainer states them.
+    rows: [f64; 2],
 }
 
 impl Default for Distance {
     fn default() -> Self {
         let moments = RunningMoments::forgetting(0.8);
-        Distance { moments, first: None, gradient: (0.0, moments), last: None }
+        Distance { moments, first: None, gradient: (0.0, moments), rows: [1.0; 2] }
     }
 }
 
 impl Distance {
-    /// Receives a `loss`, the norm `gradient` of ∂L/∂y, and the root mean square `output` of the network's outputs
-    /// y, `values` in number.
+    /// Receives the weight of the rows of the pass over that of the update, and their effective number over their
+    /// number. A fraction of 0 or without a value says nothing.
+    pub(super) fn rows(&mut self, fractions: [f64; 2]) {
+        self.rows = fractions.map(|fraction| if fraction > 0.0 && fraction.is_finite() { fraction } else { 1.0 });
+    }
+
+    /// Receives a `loss` L of all rows of the update, ‖∂L/∂y‖ of the outputs y of the pass, their root mean square
+    /// `output`, and their number `values`.
     pub(super) fn loss(&mut self, loss: f64, gradient: f64, output: f64, values: usize) {
-        let (root, (first, moments)) = (libm::sqrt(values.max(1) as f64), &mut self.gradient);
+        let [of_update, effective] = self.rows;
         // A mean over n values has a gradient of the order of 1/√n.
+        let gradient = gradient * libm::sqrt(values.max(1) as f64 * effective) / of_update;
+        let (first, moments) = &mut self.gradient;
         if *first == 0.0 {
-            *first = gradient * root;
+            *first = gradient;
         }
-        moments.push(gradient * root / *first);
-        self.last = Some([2.0 * loss / (gradient * root), output]);
+        moments.push(gradient / *first);
+        let distance = 2.0 * loss / gradient;
+        self.moments.push(distance / output);
+        self.first.get_or_insert([distance, output]);
     }
 
     /// Returns the moments, over losses, of ‖∂L/∂y‖ √n over its first value, with n values y.
@@ -42,33 +51,14 @@ impl Distance {
         self.gradient.1
     }
 
-    /// Ends an update, of whose samples the last pass had the fraction `part`, and adds its distance to the moments.
-    /// The distance is multiplied by `part`: the loss is that of all samples, and ∂L/∂y is known for that pass
-    /// alone.
-    pub(super) fn end(&mut self, part: f64) {
-        *self = self.ended(part);
-        self.last = None;
-    }
-
-    /// Returns the distance after the end of an update with `part`, as [`end`](Self::end).
-    fn ended(self, part: f64) -> Self {
-        let Distance { mut moments, first, gradient, last } = self;
-        let last = last.map(|[distance, output]| [part * distance, output]);
-        if let Some([distance, output]) = last {
-            moments.push(distance / output);
-        }
-        Distance { moments, first: first.or(last), gradient, last }
-    }
-
-    /// Returns the moments, over updates, of the distance relative to the outputs; an update that has not ended counts
-    /// as if its last pass had all of its samples.
+    /// Returns the moments of the distance relative to the outputs.
     pub(super) fn moments(&self) -> RunningMoments {
-        self.ended(1.0).moments
+        self.moments
     }
 
     /// Returns the distance at the first loss, not relative to the outputs, and the root mean square of these outputs;
     /// `None` before the first loss.
     pub(super) fn first(&self) -> Option<[f64; 2]> {
-        self.ended(1.0).first
+        self.first
     }
 }

@@ -192,8 +192,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
                 let link = &mut self.links[place];
                 if link.backward(at, dy, dx, of_dx) && at.on_main_path {
                     self.run.see_loss_gradient(at, dy, link.norm_in());
-                    let sizes = [link.gradients(), at.shape.batch];
-                    self.run.on_main_path(link.norm_in(), link.norm_out(), sizes);
+                    self.run.on_main_path(link.norm_in(), link.norm_out(), link.gradients());
                     self.history.push(pass + 1, at.name, at.factor, [link.norm_in(), link.norm_out()]);
                 }
             }
@@ -210,6 +209,7 @@ impl<T: Scalar> GradientMonitor<T> for Statistics {
     fn event(&mut self, event: &Event<'_, T>) {
         match *event {
             Event::Loss(loss) => self.run.loss(loss),
+            Event::Rows { of_update, effective } => self.run.rows([of_update, effective]),
             Event::Clip(factor) => self.run.clip(factor),
             Event::Gradient { blocks, w, dw } => self.gradient(blocks, w, dw),
             Event::Update { blocks, w, update } => self.update(blocks, w, update),

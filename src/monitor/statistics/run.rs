@@ -33,8 +33,6 @@ pub struct RunStatistics {
     output: f64,
     /// The number of values of ∂L/∂y, y being the network's output, in the current pass.
     values: usize,
-    /// The number of samples of the current pass.
-    samples: usize,
     distance: Distance,
     loss: RunningMoments,
     recent: RunningMoments,
@@ -74,7 +72,6 @@ impl Default for RunStatistics {
             input_seen: false,
             output: 0.0,
             values: 0,
-            samples: 0,
             distance: Distance::default(),
             loss: RunningMoments::forgetting(KEEP),
             recent: RunningMoments::forgetting(0.8),
@@ -121,18 +118,17 @@ impl RunStatistics {
         if core::mem::replace(&mut self.waiting, false) {
             self.skipped_in_a_row += 1;
         }
-        self.distance.end(1.0);
         self.passes += 1;
         self.input_seen = false;
+        self.distance.rows([1.0; 2]);
         self.path = [f64::NAN; 2];
     }
 
     /// Receives the norms of the gradient before and after a link on the main path, in the order of the backward pass.
-    /// The gradient with respect to the link's output has `values` values, of `samples` samples.
-    pub(super) fn on_main_path(&mut self, before: f64, after: f64, [values, samples]: [usize; 2]) {
+    /// The gradient with respect to the link's output has `values` values.
+    pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
-        self.samples = samples;
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
@@ -162,6 +158,11 @@ impl RunStatistics {
             let present = Some(size(values - of_x.zeros)).filter(|size| size.is_finite());
             self.present += present.map_or(0.0, |it| (it - self.present) / self.input.count().max(1) as f64);
         }
+    }
+
+    /// Receives the fractions of [`Distance::rows`].
+    pub(super) fn rows(&mut self, fractions: [f64; 2]) {
+        self.distance.rows(fractions);
     }
 
     pub(super) fn note(&mut self, non_finite: NonFinite) {
@@ -212,7 +213,6 @@ impl RunStatistics {
     /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that is
     /// not finite is the largest.
     pub(super) fn step(&mut self, step: &Step) {
-        self.distance.end((self.samples as f64 / step.samples.max(1) as f64).min(1.0));
         // A rank without a pass in the next update has no gradient of its own then.
         self.path = [f64::NAN; 2];
         let norm = if step.gradient_norm.is_finite() { step.gradient_norm } else { f64::INFINITY };
@@ -304,9 +304,9 @@ impl RunStatistics {
     pub fn has_fitted(&self) -> bool {
         self.distance().count() > 0 && (0.0..FITTED).contains(&self.distance().mean())
     }
-    /// Returns the moments of the root mean square distance from the outputs to their targets, relative to the root
-    /// mean square of the outputs. About the last five passes count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L
-    /// and n values y: the root mean square of the residual for a squared error, of the same order for a cross-entropy.
+    /// Returns the moments of the root mean square distance from the outputs to their targets, relative to that of the
+    /// outputs; about the last five count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y of one pass, weighted by
+    /// its [rows](crate::monitor::Event::Rows): that of the residual for a squared error, else of the same order.
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }

@@ -83,6 +83,7 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
             monitor.forward(link, slice, slice);
             last.push((j, *link));
         });
+        monitor.event(&Event::Rows { of_update: [1.0, 0.25][i % 2], effective: [1.0, 0.5, 0.1][i % 3] });
         for (j, link) in last.iter().rev() {
             let slice = &slices[j % slices.len()];
             monitor.backward(link, slice, slice);
@@ -166,6 +167,7 @@ pub(super) fn strange<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, f64::MAX, f64::MIN_POSITIVE] {
         monitor.event(&Event::Loss(number));
         monitor.event(&Event::Clip(number));
+        monitor.event(&Event::Rows { of_update: number, effective: number });
         monitor.event(&Event::Step(&step(u64::MAX, number)));
         monitor.event(&Event::Epoch(&epoch(u64::MAX, number)));
         monitor.begin_pass();

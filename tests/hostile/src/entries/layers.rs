@@ -260,6 +260,7 @@ pub fn entries() -> Vec<Entry> {
             |c| {
                 let interval = match c.flag() {
                     true => CheckpointInterval::SquareRoot,
+                    false if c.flag() => CheckpointInterval::Bytes(c.size()),
                     false => CheckpointInterval::Steps(c.size()),
                 };
                 let (width, hidden, rate) = (c.width(), c.width(), c.real());

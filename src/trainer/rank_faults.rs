@@ -1,0 +1,111 @@
+//! The part of a rank in an update that it cannot make, and the sample of a loss that is not finite.
+
+use super::{
+    Run,
+    parts::{Part, Parts, Reader},
+    updated::Updated,
+};
+use crate::{
+    distributed::{DataParallel, Report},
+    error::Error,
+    layer::{Mode, Samples},
+    scalar::Scalar,
+};
+use alloc::vec::Vec;
+
+impl<T: Scalar> Run<'_, T> {
+    /// Takes part in an update that this rank cannot make, with losses of NaN, so that the others receive the error and
+    /// do not wait. Returns the error; `None` if a rank requested that no further update is made, since one process
+    /// would not have begun it.
+    #[cold]
+    pub(super) fn fail_on_ranks(
+        &mut self,
+        parallel: &mut DataParallel<T>,
+        samples: &[usize],
+        error: Error,
+    ) -> Result<Option<Updated>, Error> {
+        if parallel.ranks() > 1 {
+            parallel.begin(self.workspace.blocks(), self.workspace.buffers(), samples)?;
+            parallel.begin_failed();
+            self.workspace.blocks_and_gradient().1.fill(T::zero());
+            for shard in parallel.own_shards() {
+                parallel.losses[shard] = T::nan();
+                parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
+            }
+            let [_, requested] = parallel.add_ranks(false)?;
+            if requested && self.answer_requests(parallel)? {
+                return Ok(None);
+            }
+            let report = if parallel.failed_elsewhere() { Report::Nothing } else { Report::Failed(error.clone()) };
+            parallel.exchange_reports(report)?;
+        }
+        Err(error)
+    }
+
+    /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for it alone, is not
+    /// finite. In a network that couples samples it is the only one whose outputs, of the pass over all of them, have
+    /// such a loss. `None` if there is none.
+    #[cold]
+    pub(super) fn non_finite_sample(
+        &mut self,
+        parallel: &DataParallel<T>,
+        reader: &mut Reader<'_, T>,
+        parts: Parts<'_>,
+    ) -> Option<usize> {
+        if self.workspace.network().samples() != Samples::Independent {
+            self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
+            return self.only_non_finite_loss(reader, parts).ok()?;
+        }
+        for (place, sample) in self.places(reader, parts).ok()? {
+            let one = Parts { samples: &[sample], first: place, size: 1 };
+            let loss = self.accumulate(reader, one, &|_| 1.0, &mut Part { monitor: &mut (), first: true, whole: 1.0 });
+            if loss.is_ok_and(|loss| !loss.is_finite()) {
+                return Some(sample);
+            }
+        }
+        None
+    }
+
+    /// Returns the samples of `parts` with their places among the samples of the update, by which the passes key the
+    /// dropout masks: those of unequal length are in another order.
+    pub(super) fn places(
+        &mut self,
+        reader: &mut Reader<'_, T>,
+        parts: Parts<'_>,
+    ) -> Result<Vec<(usize, usize)>, Error> {
+        let (per_step, mut places) = (self.workspace.per_step(), Vec::new());
+        for (i, part) in parts.samples.chunks(parts.size).enumerate() {
+            reader.batch.choose(reader.data, part, per_step)?;
+            let first = parts.first + i * parts.size;
+            places.extend(reader.batch.samples().iter().enumerate().map(|(j, &sample)| (first + j, sample)));
+        }
+        Ok(places)
+    }
+
+    /// Runs a forward pass for each part of `parts`. Returns the index, in the data set, of the only sample with an
+    /// output row whose loss is not finite; `None` if there is none, or several.
+    fn only_non_finite_loss(&mut self, reader: &mut Reader<'_, T>, parts: Parts<'_>) -> Result<Option<usize>, Error> {
+        let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
+        let mut found = None;
+        for (i, part) in parts.samples.chunks(parts.size).enumerate() {
+            reader.batch.choose(reader.data, part, per_step)?;
+            self.fill(reader, parts.first + i * parts.size)?;
+            let shape = reader.batch.shape();
+            let output = self.workspace.forward_filled(self.parameters, shape, Mode::Train, &mut ())?;
+            for (row, (y, dy)) in output.y.chunks_exact(width).zip(output.dy.chunks_exact_mut(width)).enumerate() {
+                let (target, weights) = reader.batch.part(row..row + 1);
+                if self.loss.total_weight(width, target, weights) == 0.0
+                    || self.loss.evaluate(width, y, target, weights, dy)?.is_finite()
+                {
+                    continue;
+                }
+                let sample = Some(reader.batch.target_place(reader.data, per_step, row).0);
+                if found.is_some() && found != sample {
+                    return Ok(None);
+                }
+                found = sample;
+            }
+        }
+        Ok(found)
+    }
+}
