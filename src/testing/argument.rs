@@ -75,22 +75,36 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
             );
         }
     }
+    sorted(all)
+}
+
+/// Returns the finite values, each once, in increasing order.
+fn sorted(mut all: Vec<f64>) -> Vec<f64> {
     all.retain(|z| z.is_finite());
     all.sort_unstable_by(f64::total_cmp);
     all.dedup_by_key(|z| z.to_bits());
     all
 }
 
-/// Returns the points at which a derivative is searched for peaks, finer than [`arguments`], in increasing order. Their
-/// spacing is just below 1/1024 up to ±10, and just below 1 up to ±10⁴: an irrational number, so that no function
-/// of round period has the same phase at all points. `seed` shifts each part by less than its spacing.
-pub(super) fn fine(seed: u64) -> Vec<f64> {
+/// Returns finite test arguments in increasing order: those of [`arguments`], and a grid that is fine enough to show
+/// short stretches in which an activation is wrong. `seed` draws where each part of the grid begins. Its spacing is
+/// just below 1/1024 up to ±10, and just below 1 up to ±10⁴: an irrational number, so that no function of round period
+/// has the same phase at all points. Every second point of it is exact in `f32`.
+pub(super) fn dense(kinks: &[f64], seed: u64) -> Vec<f64> {
+    let mut all = arguments(kinks, seed);
+    all.extend(fine(seed));
+    sorted(all)
+}
+
+/// Returns the points of the grid of [`dense`], in increasing order.
+fn fine(seed: u64) -> Vec<f64> {
     const SHARE: f64 = 1.4 * core::f64::consts::FRAC_1_SQRT_2;
     let mut rng = generator(seed);
     let mut all = Vec::new();
     for (first, last, step) in [(-REACH, -10.0, SHARE), (-10.0, 10.0, SHARE / 1024.0), (10.0, REACH, SHARE)] {
         let (count, offset) = (((last - first) / step) as usize, uniform(&mut rng));
-        all.extend((0..count).map(|i| first + (i as f64 + offset) * step));
+        let point = |i: usize| first + (i as f64 + offset) * step;
+        all.extend((0..count).map(|i| if i % 2 == 0 { f64::from(point(i) as f32) } else { point(i) }));
     }
     all
 }

@@ -1,9 +1,9 @@
 //! The bounds of a derivative, its kinks and the jumps of the value, by search.
 
 use super::{
-    argument::{REACH, arguments, between, distance, rounded, simplest},
+    argument::{REACH, between, dense, distance, rounded, simplest},
     probe::{Probe, slope, value},
-    search::{Extreme, Search},
+    search::{Extreme, Search, central, magnitudes},
 };
 use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
@@ -52,14 +52,16 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
 }
 
 /// Returns the arguments within ±10⁴ at which `f` jumps between adjacent floats, each with the signed height of its
-/// jump, in increasing order. It bisects between neighbours of `points`, which must be sorted.
-pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
+/// jump, in increasing order. It bisects between neighbours of `points`. `breaks` are the places at which `f` may have
+/// a pole. Both must be sorted.
+pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64], breaks: &[f64]) -> Vec<(f64, f64)> {
     let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
-    let size = points.iter().filter(|z| z.abs() <= 1.0).map(|&z| f(z).abs()).fold(0.0, f64::max);
+    let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();
+    let size = central(&magnitudes(f, &values, &points, breaks), &points);
     let mut found: Vec<(f64, f64)> = Vec::new();
-    for pair in points.windows(2) {
+    for (pair, ends) in points.windows(2).zip(values.windows(2)) {
         let (mut a, mut b) = (pair[0], pair[1]);
-        let (mut fa, mut fb) = (f(a), f(b));
+        let (mut fa, mut fb) = (ends[0], ends[1]);
         let least = JUMP * size.max(fa.abs()).max(fb.abs()) + f64::MIN_POSITIVE;
         loop {
             let change = (fb - fa).abs();
@@ -81,6 +83,10 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64]) -> Vec<(f64, f64)> {
                 break;
             }
             let f_middle = f(middle);
+            // A jump lies in one of the halves; a slope changes both alike.
+            if ((f_middle - fa) - (fb - f_middle)).abs() <= 0.25 * least {
+                break;
+            }
             if (f_middle - fa).abs() >= (fb - f_middle).abs() {
                 (b, fb) = (middle, f_middle);
             } else {
@@ -129,12 +135,13 @@ pub fn measure_derivative<A: Activation>(activation: &A, seed: u64) -> Measured 
 }
 
 pub(super) fn measured(activation: &dyn Probe, seed: u64) -> Measured {
-    let breaks = [activation.kink_points(), activation.jump_points()].concat();
-    let points = arguments(&breaks, seed);
-    let search = Search::new(activation, &breaks, seed);
+    let mut breaks = [activation.kink_points(), activation.jump_points()].concat();
+    breaks.sort_unstable_by(f64::total_cmp);
+    let points = dense(&breaks, seed);
+    let search = Search::new(activation, &points);
     let f = |z| slope::<f64>(activation, z);
     let places = |f: &dyn Fn(f64) -> f64| {
-        let mut places: Vec<f64> = jumps(f, &points).into_iter().map(|(z, _)| z).collect();
+        let mut places: Vec<f64> = jumps(f, &points, &breaks).into_iter().map(|(z, _)| z).collect();
         places.sort_unstable_by(f64::total_cmp);
         places
     };

@@ -3,10 +3,7 @@
 //! The grid resolves peaks of width 1e-3 up to ±10, and of width 1 up to ±10⁴. If φ rises more steeply between two
 //! points than φ′ at both, the grid has missed a peak between them.
 
-use super::{
-    argument::{arguments, fine},
-    probe::{Probe, slope},
-};
+use super::probe::{Probe, slope};
 use alloc::vec::Vec;
 
 /// For each round of the search, the number of best intervals that enter it, and the number of golden sections that
@@ -52,13 +49,9 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Samples φ and φ′ at arguments of all magnitudes, jittered by `seed`, and on and beside `breaks`, the
-    /// declared kinks and jumps.
-    pub fn new(activation: &'a dyn Probe, breaks: &[f64], seed: u64) -> Self {
-        let mut points = arguments(breaks, seed);
-        points.extend(fine(seed));
-        points.sort_by(f64::total_cmp);
-        Search { activation, samples: points.into_iter().map(|z| Sample::new(activation, z)).collect() }
+    /// Samples φ and φ′ at the `points`, in increasing order, of [`dense`](super::argument::dense).
+    pub fn new(activation: &'a dyn Probe, points: &[f64]) -> Self {
+        Search { activation, samples: points.iter().map(|&z| Sample::new(activation, z)).collect() }
     }
 
     /// Searches for the supremum of `sign · φ′`, with a `sign` of 1 or −1.
@@ -163,18 +156,36 @@ fn finite(x: f64) -> f64 {
     if x.is_finite() { x } else { f64::NEG_INFINITY }
 }
 
-/// Whether `f` keeps growing towards `at` from either side, down to the resolution of floats. False if `at` is 0.
-fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
-    // Exponents of the distance, relative to |at|: `runs_away` handles a pole at 0.
+/// Whether `f` keeps growing towards `at` from either side, down to the resolution of floats.
+pub(super) fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
+    // Exponents of the distance, relative to |at|; absolute ones at 0, down to the smallest normal numbers.
     const FROM: f64 = -8.0;
-    const TO: f64 = -49.0;
+    let (unit, to) = if at == 0.0 { (1.0, -1022.0) } else { (at.abs(), -49.0) };
     let mut greatest = f64::NEG_INFINITY;
     let maxima = core::array::from_fn(|i| {
-        let distance = at.abs() * libm::exp2(FROM + (TO - FROM) * i as f64 / 32.0);
+        let distance = unit * libm::exp2(FROM + (to - FROM) * i as f64 / 32.0);
         greatest = greatest.max(finite(f(at - distance))).max(finite(f(at + distance)));
         greatest
     });
-    at != 0.0 && grows(&maxima)
+    grows(&maxima)
+}
+
+/// Returns the magnitudes of `values`, those of `f` at the `points`, and 0 where one is not finite or beside a pole. Poles
+/// are found at 0 and at `breaks`, in increasing order; beside one is what the grid does not resolve. There |f| may
+/// have any magnitude, and is no unit of rounding errors elsewhere.
+pub(super) fn magnitudes(f: &dyn Fn(f64) -> f64, values: &[f64], points: &[f64], breaks: &[f64]) -> Vec<f64> {
+    const BESIDE: f64 = 1.0 / 1024.0;
+    let mut poles: Vec<f64> = breaks.iter().copied().chain([0.0]).filter(|&at| is_pole(&|z| f(z).abs(), at)).collect();
+    poles.sort_unstable_by(f64::total_cmp);
+    let beside = |z: f64| poles.get(poles.partition_point(|&pole| pole < z - BESIDE)).is_some_and(|&p| p <= z + BESIDE);
+    let of = |(&z, value): (&f64, &f64)| if value.is_finite() && !beside(z) { value.abs() } else { 0.0 };
+    points.iter().zip(values).map(of).collect()
+}
+
+/// Returns the largest of the `magnitudes` at the `points` from −1 to 1.
+pub(super) fn central(magnitudes: &[f64], points: &[f64]) -> f64 {
+    let inside = magnitudes.iter().zip(points).filter(|(_, z)| z.abs() <= 1.0);
+    inside.fold(0.0, |most: f64, (&size, _)| most.max(size))
 }
 
 /// Whether running maxima at equally spaced exponents keep growing. They do if they grow up to the last, and from ½ to

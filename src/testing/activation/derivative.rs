@@ -45,6 +45,10 @@ impl Suite<'_> {
                 return None;
             }
             let found = slope::<T>(suite.activation, z);
+            // A branch of φ for the point of a vertical tangent has another tangent.
+            if found.is_infinite() && suite.is_pole(1, found, z) {
+                return None;
+            }
             let mut error = suite.roundings(z, format, (found - tangent).abs())?;
             // If terms of the dual number cancel, its tangent is only known to this accuracy.
             if error > ROUNDINGS {
@@ -65,10 +69,25 @@ impl Suite<'_> {
             slope.is_finite() && slope != 0.0
         });
         let (true, Some(z)) = (flat, steep) else { return true };
-        let place = "dual numbers: the value carries no tangent";
-        let expected = format!("{:?}, the derivative: φ computed in its own scalar", slope::<f64>(self.activation, z));
-        self.trial.breaks(Law::Derivative, place, expected, "0.0 at every z, as through f64", format!("z = {z:?}"));
+        self.no_tangent(slope::<f64>(self.activation, z), "0.0 at every z, as through f64", z);
         false
+    }
+
+    /// Notes that the tangent of φ at `z`, `found` in words, is 0 where the derivative is `slope`.
+    #[inline]
+    pub(super) fn no_tangent(&mut self, slope: f64, found: &str, z: f64) {
+        let place = "dual numbers: the value carries no tangent";
+        let expected = format!("{slope:?}, the derivative: φ computed in its own scalar");
+        self.trial.breaks(Law::Derivative, place, expected, found, format!("z = {z:?}"));
+    }
+
+    /// Whether φ rises beside `z` by `slope` times the distance, to half of it.
+    #[inline]
+    pub(super) fn rises_by(&self, slope: f64, z: f64) -> bool {
+        let by = libm::exp2(-20.0) * if z == 0.0 { 1.0 } else { z.abs() };
+        let [left, right] = [z - by, z + by].map(|z| value::<f64>(self.activation, z));
+        let expected = 2.0 * by * slope;
+        (right - left - expected).abs() <= 0.5 * expected.abs()
     }
 
     /// Tests that φ′ is within a tenth of its true value where the true value is small, a normal number, and changes

@@ -7,6 +7,7 @@ use crate::{
         Law,
         argument::simplest,
         probe::{Precision, slope, value},
+        search::is_pole,
     },
 };
 use alloc::{format, string::String, vec::Vec};
@@ -24,6 +25,12 @@ impl Suite<'_> {
             !(steps().any(|step| step > 1e-9 * size) && steps().any(|step| step < -1e-9 * size))
         };
         settles(&values) && settles(&slopes)
+    }
+
+    /// Whether φ (`which` 0) or φ′ (1) has a pole at `z`, of the sign of `found`. Infinity is then the limit at `z`.
+    #[inline]
+    pub(super) fn is_pole(&self, which: usize, found: f64, z: f64) -> bool {
+        z.is_finite() && is_pole(&|z| found.signum() * self.activation.double(z)[which], z)
     }
 
     pub(super) fn extremes<T: Precision>(&mut self, format: &Format) {
@@ -45,7 +52,10 @@ impl Suite<'_> {
             for (i, what) in ["φ(z)", "φ′(z)"].into_iter().enumerate() {
                 let (found, limit) = (read[i], [end.0, end.1][i]);
                 let fits = double[i].abs() <= 1e-3 * format.max && z.is_finite();
-                let bad = found.is_nan() || (found.is_infinite() && (fits || (has_limit && found != limit)));
+                let infinite = found.is_infinite() && (fits || (has_limit && found != limit));
+                // At a pole, infinity is the limit.
+                let grows = |found: f64| is_pole(&|z| found.signum() * self.activation.double(z)[i], z);
+                let bad = found.is_nan() || (infinite && (fits || !z.is_finite() || !grows(found)));
                 if bad && !self.trial.broken(Law::Extremes) {
                     let expected = match limit {
                         _ if fits => (format.text)(double[i]),

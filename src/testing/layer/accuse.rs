@@ -2,7 +2,7 @@
 
 use super::{
     Asked, Given, Suite,
-    adjoint::{ADJOINT, Comparison, Direction, Part, at_rest, widened},
+    adjoint::{ADJOINT, Comparison, Direction, Part, at_rest, dot, widened},
     run,
 };
 use crate::testing::{
@@ -66,12 +66,37 @@ impl Suite<'_, '_> {
                 }
                 place = format!("{place}, element [{row}, {column}] of {shape:?}");
                 (expected, found) = (truth[worst], gradient[worst]);
+                let direction = self.unit(part, worst, &given);
+                if expected == 0.0 && self.rises_by(found, &given, &direction, asked) {
+                    place.push_str(": the output carries no tangent");
+                    let expected = format!("{}, by dual numbers: outputs computed in their own scalar", number(found));
+                    let input = format!("x = {}; parameters of seed {seed}", listed(&given.x));
+                    return self.trial.breaks(Law::Adjoint, place, expected, "0, as through f64", input);
+                }
             }
         }
         let expected = format!("{}, by dual numbers through forward", number(expected));
         let found = format!("{}, by backward{}", number(found), hint(all));
         let input = format!("x = {}; parameters of seed {seed}", listed(&given.x));
         self.trial.breaks(Law::Adjoint, place, expected, found, input);
+    }
+
+    /// Whether ⟨c, (y, final state)⟩ rises along `direction` by `slope` times the distance, to half of it, c being the
+    /// gradient of the results in `given`.
+    #[inline]
+    fn rises_by(&self, slope: f64, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> bool {
+        let by = libm::exp2(-20.0);
+        let moved = |values: &[f64], v: &[f64], by: f64| values.iter().zip(v).map(|(x, v)| x + by * v).collect();
+        let at = |by: f64| {
+            let state = given.state.as_ref().zip(direction.state.as_ref());
+            let state = state.map(|(state, v)| moved(state, v, by));
+            let (w, x) = (moved(&given.w, &direction.w, by), moved(&given.x, &direction.x, by));
+            let given = Given { w, x, state, ..given.clone() };
+            let results = run(self.layers.double, &given, &Asked { backward: false, ..*asked }).ok()?;
+            Some(dot(&given.dy, &results.y) + dot(given.d_state.as_deref().unwrap_or(&[]), &results.state))
+        };
+        let rise = at(by).zip(at(-by)).map_or(f64::NAN, |(after, before)| after - before);
+        slope != 0.0 && (rise - 2.0 * by * slope).abs() <= (by * slope).abs()
     }
 
     /// Returns the direction in which only element `i` of `part` changes, at rate 1.

@@ -29,6 +29,7 @@ use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks},
     layer::{Layer, Mode},
+    random::{generator, uniform},
     scalar::{Scalar, scalar},
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -84,16 +85,18 @@ struct Inputs {
     size: f64,
     /// Whether the values of a row are equal.
     alike: bool,
+    /// Whether each input has a factor of its own, from 0.01 to 10⁴, all orders of magnitude alike.
+    mixed: bool,
     /// The factor on the state; `None` for a pass without it.
     state: Option<f64>,
     /// The factor on the gradients of output and final state.
     gradient: f64,
 }
 
-const USUAL: Inputs = Inputs { size: 1.0, alike: false, state: Some(1.0), gradient: 1.0 };
+const USUAL: Inputs = Inputs { size: 1.0, alike: false, mixed: false, state: Some(1.0), gradient: 1.0 };
 
 /// Magnitudes, batch shapes and modes at which the adjoint law is tested in addition to the usual ones.
-const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
+const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 11] = [
     (Inputs { gradient: 1e-4, ..USUAL }, BatchShape::batch(2), Mode::Train),
     (Inputs { gradient: 1e4, ..USUAL }, BatchShape::batch(2), Mode::Train),
     (USUAL, BatchShape::sequences(2, 3), Mode::Evaluate),
@@ -104,6 +107,7 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 10] = [
     (Inputs { size: 30.0, ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
     (Inputs { size: 1e4, ..USUAL }, BatchShape::batch(3), Mode::Train),
     (Inputs { alike: true, ..USUAL }, BatchShape::batch(3), Mode::Train),
+    (Inputs { mixed: true, ..USUAL }, BatchShape::batch(16), Mode::Train),
 ];
 
 /// Tests the laws of a layer, or of a whole network.
@@ -333,10 +337,15 @@ impl Suite<'_, '_> {
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {
             Ok(mut given) => {
-                let Inputs { size, alike, state, gradient } = self.inputs;
+                let Inputs { size, alike, mixed, state, gradient } = self.inputs;
+                let mut rng = generator(self.seed.wrapping_add(stream));
+                let mut factor = || if mixed { libm::pow(10.0, 6.0 * uniform(&mut rng) - 2.0) } else { size };
                 for row in given.x.chunks_mut(self.layers.double.dims().input.max(1)) {
                     let first = row.first().copied().unwrap_or(0.0);
-                    row.iter_mut().for_each(|x| *x = size * if alike { first } else { *x });
+                    row.iter_mut().for_each(|x| *x = factor() * if alike { first } else { *x });
+                }
+                if mixed {
+                    given.x.iter_mut().for_each(|x| *x = f64::from(*x as f32));
                 }
                 self.admit(&mut given.x);
                 self.admit_parameters(&mut given.w);

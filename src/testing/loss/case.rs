@@ -37,6 +37,8 @@ pub(super) enum Outputs {
     /// Normal numbers times 30.
     Large,
     Zeros,
+    /// Normal numbers, each times a factor of its own from 0.01 to 10⁴, all orders of magnitude alike.
+    Mixed,
 }
 
 /// The arguments of a loss: outputs, their targets, and row weights.
@@ -67,8 +69,17 @@ impl Case {
     ) -> Self {
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let single = |value: f64| f64::from(value as f32);
-        let size = [1.0, 30.0, 0.0][outputs as usize];
-        let y = (0..rows * width).map(|_| single(size * normals.next(&mut rng))).collect();
+        let y = (0..rows * width)
+            .map(|_| {
+                let size = match outputs {
+                    Outputs::Usual => 1.0,
+                    Outputs::Large => 30.0,
+                    Outputs::Zeros => 0.0,
+                    Outputs::Mixed => libm::pow(10.0, 6.0 * uniform(&mut rng) - 2.0),
+                };
+                single(size * normals.next(&mut rng))
+            })
+            .collect();
         let mut values = Vec::new();
         for _ in 0..rows {
             let row: Vec<f64> = (0..target_width).map(|_| 0.1 + uniform(&mut rng)).collect();

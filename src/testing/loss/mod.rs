@@ -154,7 +154,7 @@ fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial
         }
         for size in sizes {
             for weighted in [false, true] {
-                for outputs in [Outputs::Usual, Outputs::Large, Outputs::Zeros] {
+                for outputs in [Outputs::Usual, Outputs::Large, Outputs::Zeros, Outputs::Mixed] {
                     suite.derivative(size, outputs, weighted);
                     suite.values(size, outputs, weighted);
                 }

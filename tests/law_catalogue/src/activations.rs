@@ -63,6 +63,28 @@ fn share<T: Scalar>(z: T, a: f64) -> T {
     if z.is_infinite() { z.signum() } else { z / z.hypot(c(a)) }
 }
 
+/// sign(z) √|z|, whose tangent at 0 is vertical.
+fn root<T: Scalar>(z: T) -> T {
+    if z == T::zero() { z } else { z.signum() * z.abs().sqrt() }
+}
+
+/// The derivative of [`root`].
+fn root_slope<T: Scalar>(z: T) -> T {
+    c::<T>(0.5) / z.abs().sqrt()
+}
+
+/// A tent on a short stretch, and its slope.
+fn bump<T: Scalar>(z: T) -> (T, T) {
+    let (from, top, to) = (c::<T>(1.003), c::<T>(1.005), c::<T>(1.007));
+    if z <= from || z >= to || z.is_nan() {
+        (T::zero(), if z.is_nan() { z } else { T::zero() })
+    } else if z < top {
+        (z - from, T::one())
+    } else {
+        (to - z, -T::one())
+    }
+}
+
 /// exp(−z²).
 fn bell<T: Scalar>(z: T) -> T {
     math::gaussian(z)
@@ -142,6 +164,12 @@ fn wrong(list: &mut Vec<Entry>) {
         Derivative SoftplusOfMinus: |z| math::softplus(z), |z, y| math::sigmoid(-z), (0.0, 1.0), [], [];
         Derivative QuotientWithoutSquare: |z| z / (T::one() + z * z), |z, y| (T::one() - z * z) / (T::one() + z * z), (-1.0, 1.0), [], [];
         Derivative BranchesSwapped: |z| if z > T::zero() { z } else { math::exp_m1(z) }, |z, y| if z > T::zero() { math::exp(-z) } else { T::one() + (z - z) }, (0.0, 1.0), [], [];
+        Derivative ShortStretch: |z| z.sin(), |z, y| if z > c(1.003) && z < c(1.007) { z.cos() * c(0.9) } else { z.cos() }, (-1.0, 1.0), [], [];
+        Derivative ShortStretchFarOut: |z| z, |z, y| if z > c(4001.2) && z < c(4003.8) { c(0.9) } else { step(z, 0.0, 1.0, 1.0) }, (0.9, 1.0), [], [];
+        Derivative SingleShortStretch: |z| z.sin(), |z, y| if is_f32::<T>() && z > c(1.003) && z < c(1.008) { z.cos() * c(0.9) } else { z.cos() }, (-1.0, 1.0), [], [];
+        Derivative RootFivePercent: |z| root(z), |z, y| root_slope(z) * c(1.05), (0.0, INF), [], [];
+        Derivative RootConstantBeyondFour: |z| root(z), |z, y| if z > c(4.0) && z < c(1e6) { c(0.25) } else { root_slope(z) }, (0.0, INF), [], [];
+        Derivative ThroughDoubleOnTheRight: |z| if z > T::zero() { c(to_f64(z).tanh()) } else { math::tanh(z) }, |z, y| sech2(z), (0.0, 1.0), [], [];
         Saturation TailThirtyPercent: |z| math::tanh(z), |z, y| if z.abs() > c(5.0) { sech2(z) * c(1.3) } else { sech2(z) }, (0.0, 1.0), [], [];
         Saturation LeftTailThirtyPercent: |z| math::sigmoid(z), |z, y| if z < c(-15.0) { Sigmoid.derivative(z, y) * c(0.7) } else { Sigmoid.derivative(z, y) }, (0.0, 0.25), [], [];
         Saturation SingleTailThirtyPercent: |z| math::tanh(z), |z, y| if is_f32::<T>() && z > c(6.0) { sech2(z) * c(1.3) } else { sech2(z) }, (0.0, 1.0), [], [];
@@ -196,6 +224,9 @@ fn wrong_facts(list: &mut Vec<Entry>) {
             |z, y| [-2.0, -1.0, 0.25, 1.0, 2.0].iter().fold(T::zero(), |sum, &k| sum + Relu.derivative(z - c(k), y)), (0.0, 5.0), [-2.0, -1.0, 1.0, 2.0], [];
         Kinks SmallKink: |z| LeakyRelu::new(1.0 - 1e-5).unwrap().value(z), |z, y| LeakyRelu::new(1.0 - 1e-5).unwrap().derivative(z, y), (1.0 - 1e-5, 1.0), [], [];
         Kinks SlopeJumpsAtAJumpUndeclaredNear: |z| HardShrink::default().value(z), |z, y| HardShrink::default().derivative(z, y), (0.0, 1.0), [-0.25], [-0.5, 0.5];
+        Kinks BumpBetweenKinks: |z| z + bump(z).0, |z, y| step(z, 0.0, 1.0, 1.0) + bump(z).1, (0.0, 2.0), [], [];
+        Kinks BumpOfARoot: |z| root(z) + bump(z).0, |z, y| root_slope(z) + bump(z).1, (-0.6, INF), [], [];
+        Continuity RaisedBetweenJumps: |z| if z > c(1.003) && z < c(1.007) { z + c(0.5) } else { z }, |z, y| step(z, 0.0, 1.0, 1.0), (1.0, 1.0), [], [];
         Kinks ScaledKinks: |z| HardTanh::default().value(z * c(2.0)), |z, y| HardTanh::default().derivative(z * c(2.0), y) * c(2.0), (0.0, 2.0), [-1.0, 1.0], [];
         Kinks KinkOfTheValue: |z| Softplus::new(1.0).unwrap().value(z), |z, y| math::sigmoid(z), (0.0, 1.0), [0.0], [];
         Continuity StepUndeclared: |z| step(z, 0.0, 0.0, 1.0), |z, y| step(z, 0.0, 0.0, 0.0), (0.0, 0.0), [], [];
@@ -310,6 +341,11 @@ fn right(list: &mut Vec<Entry>) {
         right Squareplus: |z| { let root = z.hypot(c(2.0)); if z < T::zero() { c::<T>(2.0) / (root - z) } else { z * c(0.5) + root * c(0.5) } },
             |z, y| if z < T::zero() { y / z.hypot(c(2.0)) } else { (T::one() + share(z, 2.0)) * c(0.5) }, (0.0, 1.0), [], [];
         right BentIdentity: |z| if z.is_infinite() { z } else { (z.hypot(T::one()) - T::one()) * c(0.5) + z }, |z, y| share(z, 1.0) * c(0.5) + T::one(), (0.5, 1.5), [], [];
+        right SignedRoot: |z| root(z), |z, y| root_slope(z), (0.0, INF), [], [];
+        right SignedRootOfAThird: |z| root(z - c(1.0 / 3.0)), |z, y| root_slope(z - c(1.0 / 3.0)), (0.0, INF), [], [];
+        right CubeRoot: |z| if z == T::zero() { z } else { z.cbrt() }, |z, y| (y * y * c(3.0)).recip(), (0.0, INF), [], [];
+        right RootBesideSlope: |z| root(z) + z * c(3.0), |z, y| root_slope(z) + c(3.0), (3.0, INF), [], [];
+        right SteepTanh: |z| math::tanh(z * c(1e6)), |z, y| sech2(z * c(1e6)) * c(1e6), (0.0, 1e6), [], [];
         right LogCosh: |z| z.abs() + ((-(z.abs() + z.abs())).exp() - T::one()) * c(0.5) - T::zero() + { let e = (-(z.abs() + z.abs())).exp(); (e.ln_1p() - c(std::f64::consts::LN_2)) - (e - T::one()) * c(0.5) },
             |z, y| math::tanh(z), (-1.0, 1.0), [], [];
         right Symlog: |z| z.signum() * z.abs().ln_1p(), |z, y| (T::one() + z.abs()).recip(), (0.0, 1.0), [], [];

@@ -50,6 +50,9 @@ enum Form {
     NoTargetNoGradient,
     GradientClamped,
     GradientClampedAtHundred,
+    OutputsOfHundredsHalved,
+    DifferenceQuotient,
+    ThroughDoubleBeyondTwo,
     NothingPredictedNothingLearned,
     FromEighthColumnHalf,
     FromSixteenthColumnHalf,
@@ -237,6 +240,16 @@ fn column<T: Scalar>(form: Form, i: usize, width: usize, y: T, t: T) -> (T, T) {
         TargetWithoutSign => (d * d, two * (y - t.abs())),
         NoTargetNoGradient => (d * d, if t.is_zero() { zero } else { two * d }),
         GradientClamped => (d * d, (two * d).max(number(-10.0)).min(number(10.0))),
+        OutputsOfHundredsHalved => {
+            let within = y.abs() > number(150.0) && y.abs() < number(1000.0);
+            (d * d, if within { d } else { two * d })
+        }
+        DifferenceQuotient => {
+            let (h, single) = (number(1e-7), to_f64(T::epsilon()) > 1e-10);
+            (d * d, if single { two * d } else { ((d + h) * (d + h) - d * d) / h })
+        }
+        ThroughDoubleBeyondTwo if d.abs() > two => (number(to_f64(d * d)), two * d),
+        ThroughDoubleBeyondTwo => (d * d, two * d),
         GradientClampedAtHundred => (d * d, (two * d).max(number(-100.0)).min(number(100.0))),
         NothingPredictedNothingLearned => (d * d, if y.is_zero() { zero } else { two * d }),
         FromEighthColumnHalf => (d * d, if i >= 8 { d } else { two * d }),
@@ -660,6 +673,9 @@ pub fn entries() -> Vec<Entry> {
             (NoTargetNoGradient, Law::Derivative),
             (GradientClamped, Law::Derivative),
             (GradientClampedAtHundred, Law::Derivative),
+            (OutputsOfHundredsHalved, Law::Derivative),
+            (DifferenceQuotient, Law::Derivative),
+            (ThroughDoubleBeyondTwo, Law::Derivative),
             (NothingPredictedNothingLearned, Law::Derivative),
             (FromEighthColumnHalf, Law::Derivative),
             (FromSixteenthColumnHalf, Law::Derivative),

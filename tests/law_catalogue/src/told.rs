@@ -28,6 +28,10 @@ enum Kind {
     IdentityFirst,
     CosineFirst,
     SignsFirst,
+    /// Whole samples dropped at a rate of 2 %, 5 % or 10 %, as in stochastic depth.
+    DroppedAt2,
+    DroppedAt5,
+    DroppedAt10,
     // Wrong.
     NoReport,
     OnlyForwardReported,
@@ -49,6 +53,11 @@ enum Kind {
     PanicsInBound,
     PanicsInSpec,
     RefusesToInitialize,
+    ChaoticGradient,
+    DifferenceQuotient,
+    DifferenceQuotientOfSquares,
+    HundredsHalved,
+    ThroughDoubleBeyondTwo,
 }
 
 use Kind::*;
@@ -79,17 +88,25 @@ impl Told {
             MaskBySum => [key.seed + key.step, 0, sample, place as u64],
             MaskByExclusiveOr => [key.seed ^ key.step, 0, sample, place as u64],
             MaskOfPlaceAndStep => [key.seed, key.step + place as u64, sample, 0],
+            DroppedAt2 | DroppedAt5 | DroppedAt10 => [key.seed, key.step, sample, place as u64],
             _ => return scalar(2.0),
         };
         if mode != Mode::Train || (key.off && self.kind != MaskedWithoutKey) {
             return T::one();
         }
-        let parts = parts.into_iter().chain([time as u64, column as u64]);
+        let rate = match self.kind {
+            DroppedAt2 => 0.02,
+            DroppedAt5 => 0.05,
+            DroppedAt10 => 0.1,
+            _ => 0.5,
+        };
+        let own = if rate == 0.5 { [time as u64, column as u64] } else { [0; 2] };
+        let parts = parts.into_iter().chain(own);
         let mixed = parts.fold(0x9E37_79B9_7F4A_7C15u64, |mixed, part| {
             let mixed = (mixed ^ part).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             mixed ^ (mixed >> 31)
         });
-        if uniform(&mut generator(mixed)) < 0.5 { scalar(2.0) } else { T::zero() }
+        if uniform(&mut generator(mixed)) < rate { T::zero() } else { scalar(1.0 / (1.0 - rate)) }
     }
 
     /// f and f′ of the value in `column` of a row.
@@ -116,6 +133,25 @@ impl Told {
                 [y, slope / (two * y)]
             }
             CubeBounded => [x * x * x, scalar::<T>(3.0) * x * x],
+            ChaoticGradient => {
+                let by = one + scalar::<T>(0.1) * (x * scalar(1e15)).sin();
+                [two * x, two * if to_f64(T::epsilon()) > 1e-10 { one } else { by }]
+            }
+            DifferenceQuotient => {
+                // Central in f64; f32 is right.
+                let (h, single) = (scalar::<T>(1e-6), to_f64(T::epsilon()) > 1e-10);
+                let slope = ((x + h).sin() - (x - h).sin()) / (two * h);
+                [x.sin(), if single { x.cos() } else { slope }]
+            }
+            DifferenceQuotientOfSquares => {
+                let (h, single) = (scalar::<T>(1e-7), to_f64(T::epsilon()) > 1e-10);
+                [x * x, if single { two * x } else { ((x + h) * (x + h) - x * x) / h }]
+            }
+            HundredsHalved => {
+                let within = x.abs() > scalar(100.0) && x.abs() < scalar(1000.0);
+                [two * x, if within { one } else { two }]
+            }
+            ThroughDoubleBeyondTwo if x.abs() > two => [scalar(2.0 * to_f64(x)), two],
             StraightThrough => [if x > T::zero() { one } else { T::zero() }, one],
             LogarithmOfParameter => [x * w[column].ln(), w[column].ln()],
             SharedScratch => {
@@ -387,6 +423,9 @@ pub fn entries() -> Vec<Entry> {
         IdentityFirst,
         CosineFirst,
         SignsFirst,
+        DroppedAt2,
+        DroppedAt5,
+        DroppedAt10,
     ] {
         all.push(Entry::right(format!("layer/told_{kind:?}"), judge(kind)));
     }
@@ -411,6 +450,11 @@ pub fn entries() -> Vec<Entry> {
         (PanicsInBound, Law::NoPanic),
         (PanicsInSpec, Law::NoPanic),
         (RefusesToInitialize, Law::Refuses),
+        (ChaoticGradient, Law::Adjoint),
+        (DifferenceQuotient, Law::Adjoint),
+        (DifferenceQuotientOfSquares, Law::Adjoint),
+        (HundredsHalved, Law::Adjoint),
+        (ThroughDoubleBeyondTwo, Law::Adjoint),
     ] {
         all.push(Entry::wrong(format!("layer/told_{kind:?}"), law, judge(kind)));
     }
