@@ -1,6 +1,6 @@
 //! An optimizer for each group of blocks.
 
-use super::{GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, stage::check_chain};
+use super::{GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, both, stage::check_chain};
 use crate::{
     block::{Block, Blocks},
     error::{Error, require},
@@ -188,7 +188,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let Update { blocks, w, gradient, state, step, recorded, .. } = update;
+        let Update { blocks, w, gradient, state, step, recorded, clip, .. } = update;
+        let (measures, mut is_measured, mut norms) = (clip.is_some(), false, [0.0; 2]);
         blocks.check_layout("an update of blocks other than those of `PerGroup`", &self.blocks)?;
         let (mut outcome, mut clips, mut whole) = (Ok(Outcome::Apply), false, 0.0);
         self.each_state(state, |part, state| {
@@ -202,9 +203,13 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
                 copies.1[own].copy_from_slice(&gradient[all]);
             }
             (part.w, part.gradient) = copies;
-            let before = if recorded { norm(&part.gradient) } else { 0.0 };
+            let before = if recorded || measures { norm(&part.gradient) } else { 0.0 };
+            let mut own = None;
             let update = Update::new(&part.blocks, &part.w, &mut part.gradient, state, step).recorded(recorded);
-            outcome = part.chain.update(update);
+            outcome = part.chain.update(update.measuring(measures.then_some(&mut own)));
+            is_measured |= own.is_some();
+            let after = before * own.unwrap_or(1.0);
+            norms = [libm::hypot(norms[0], before), libm::hypot(norms[1], after)];
             part.ranges(blocks).for_each(|[all, own]| gradient[all].copy_from_slice(&part.gradient[own]));
             let factor = part.chain.clip_factor();
             let clipped = part.chain.clipped_norm().or(factor.map(|factor| before * factor));
@@ -212,6 +217,9 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
             whole = libm::hypot(whole, clipped.unwrap_or(before));
         });
         self.clipped = Some(whole).filter(|_| clips && recorded);
+        if let Some(clip) = clip.filter(|_| is_measured) {
+            *clip = both(*clip, Some(if norms[1] < norms[0] { norms[1] / norms[0] } else { 1.0 }));
+        }
         outcome
     }
 
