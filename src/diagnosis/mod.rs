@@ -58,9 +58,9 @@ fn has_weights(part: &LayerSpec) -> bool {
     matches!(part, Linear(_) | GatedLinear(_) | Embedding(_) | Recurrent { .. } | Custom { .. })
 }
 
-/// Returns the path of the norm that follows the first layer with weights, with nothing but dropout between, if that is
-/// [`Linear`](crate::layer::Linear) or a table. It divides by the size of the inputs and of these weights, which is then
-/// without effect: the gradient of the weights is as much larger as the norm makes it smaller.
+/// Returns the path of the norm that follows the first layer with weights, with nothing but dropout between, if that
+/// layer is [`Linear`](crate::layer::Linear) or a table. The norm divides by the size of the inputs and of these
+/// weights, which is then without effect: the gradient of the weights is as much larger as the norm makes it smaller.
 fn norm_of_first(node: &LayerSpec) -> Option<String> {
     use LayerSpec::{Checkpointed, Dropout, Embedding, Linear, Sequential};
     let parts = node.parts();

@@ -252,7 +252,8 @@ fn a_block_at_a_millionth_of_the_rate_is_found() -> Result<(), Error> {
     // The rate of a group that the transforms tell is a note, as is one of 0.
     for factor in [1e-6, 0.0] {
         let chain = (Sgd::new(1e-3), groups(factor));
-        let mut trainer = Trainer::new(&network, CrossEntropy::new(), chain.clone(), TrainConfig::default())?;
+        let settings = TrainConfig { epochs: 1, ..TrainConfig::default() };
+        let mut trainer = Trainer::new(&network, CrossEntropy::new(), chain.clone(), settings)?;
         let mut seen = Statistics::new();
         trainer.fit_with(&data(&x, &y)?, chainrule::trainer::FitOptions::new().monitor(&mut seen))?;
         let untold = Diagnosis::new(&network, InputStatistics::new(1.0)?)?.statistics(&seen);

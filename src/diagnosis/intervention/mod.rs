@@ -208,9 +208,9 @@ type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budg
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
 /// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
 /// the two budgets shows which layers have the fault. If no change repairs the budget, pairs are tried of the five
-/// whose budgets are nearest to the middle of `low` and `high`. `layers` are those that may be redrawn, `gates` are the names of gates that are nearly always
-/// shut, `budget_before` is the budget without a change, and `measured` states whether budgets are measured or
-/// predicted.
+/// whose budgets are nearest to the middle of `low` and `high`. `layers` are the paths of the layers that may be
+/// redrawn, `gates` the names of gates that are nearly always shut, and `budget_before` is the budget without a change.
+/// `measured` states whether budgets are measured or predicted.
 fn search<E>(
     network: &LayerSpec,
     layers: &[String],

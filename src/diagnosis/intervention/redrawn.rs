@@ -8,7 +8,7 @@ use crate::{
     diagnosis::{first_output, first_sized},
     error::Error,
     layer::LayerSpec,
-    monitor::{Factor, GradientMonitor, Link, Statistics},
+    monitor::{Factor, GradientMonitor, Link, LinkStatistics, Statistics},
     recurrent::CellKind,
     scalar::{Scalar, to_f64},
 };
@@ -89,8 +89,9 @@ pub(in crate::diagnosis) struct Off {
 
 impl Bench<'_> {
     /// Returns the layers of which more than the share `line` of the units is off in the pass that `reach` saw, with
-    /// their shares. Empty for fewer than eight rows, and without a pass that is left.
-    pub(super) fn off(&self, reach: &Reach, line: f64) -> Result<Vec<Off>, Error> {
+    /// their shares. Layers are left out in which, without biases, the mean cosine of two rows is above 1 − `apart`.
+    /// Empty for fewer than eight rows, and without a pass that is left.
+    pub(super) fn off(&self, reach: &Reach, line: f64, apart: f64) -> Result<Vec<Off>, Error> {
         let many: Vec<(&String, f64)> = reach.off().filter(|(_, share)| *share > line).collect();
         if many.is_empty() || self.shape.rows() < 8 || !self.may_take(1) {
             return Ok(Vec::new());
@@ -100,10 +101,14 @@ impl Bench<'_> {
         let biases = blocks.iter().filter(|block| block.role == Role::Bias && block.gates.len() < 2);
         biases.for_each(|block| w[block.range.clone()].fill(0.0));
         let mut after = Reach::new(self.spec);
-        self.pass_with(&*network, &w, self.x, &mut after)?;
+        let seen = self.pass_with(&*network, &w, self.x, &mut after)?;
+        let are_alike = |layer: &String| {
+            let own = seen.links().iter().find(|link| link.name() == layer);
+            own.and_then(LinkStatistics::cosine).is_some_and(|cosine| 1.0 - cosine < apart)
+        };
         let without = |layer: &String| after.off().find(|(of, _)| *of == layer).map_or(0.0, |(_, share)| share);
         let off = |(layer, share): (&String, f64)| Off { layer: layer.clone(), share, unbiased: without(layer) };
-        Ok(many.into_iter().map(off).collect())
+        Ok(many.into_iter().filter(|(layer, _)| !are_alike(layer)).map(off).collect())
     }
 
     /// Returns the root mean square of the first pre-activations in the pass `seen`, and with the first weights

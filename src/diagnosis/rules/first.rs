@@ -18,8 +18,8 @@ use alloc::{format, string::String, vec::Vec};
 /// Reports layers of which far more units are off for every row than without biases, and recurrent rectifiers that
 /// output 0 at every step.
 ///
-/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units that are dead
-/// in a trained network have not kept it from learning: of a run that has learned, this is a note.
+/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units that
+/// are dead in a trained network have not kept it from learning: of a run that has learned, this is a note.
 pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_told = findings.iter().any(|it| it.cause == Cause::DeadUnits && it.severity > Severity::Note);
     if is_told {

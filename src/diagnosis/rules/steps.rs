@@ -240,9 +240,9 @@ fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (judged && !learns && factor > 10.0).then_some(factor)
 }
 
-/// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves, if the
-/// loss stands still, nothing else explains it, and steps without the clip would not be long. An optimizer that divides
-/// by the size of a gradient divides the factor out.
+/// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves. The loss
+/// must stand still, nothing else explain it, and steps without the clip must not be long. An optimizer that divides by
+/// the size of a gradient divides the factor out.
 fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let (run, ratio) = (statistics.run(), block.update_ratio().mean());
@@ -341,6 +341,6 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         };
         let severity = if has_learned { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
-        findings.push(Finding { decades: Some(ratio), ..finding });
+        findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
     }
 }

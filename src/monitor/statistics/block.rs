@@ -228,9 +228,9 @@ impl BlockStatistics {
     }
     /// Returns the moments, over updates, of log10 of how far the block moves beside the block that moves farthest, for
     /// weights and recurrent weights. An update is compared by its root mean square, by its norm over that of the
-    /// gradient, and by its norm over that of the parameters; the least difference counts. One of the three is equal for
-    /// all blocks with descent, adaptive or layer-wise optimizers, so 0 is expected of one rate for all. Later updates
-    /// have more weight.
+    /// gradient, and by its norm over that of the parameters; the least difference counts. One of the three is equal
+    /// for all blocks with descent, adaptive or layer-wise optimizers, so 0 is expected of one rate for all. Later
+    /// updates have more weight.
     pub fn lag(&self) -> RunningMoments {
         self.lag
     }
