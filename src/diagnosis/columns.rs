@@ -51,6 +51,8 @@ pub(super) struct Columns {
     /// For each column, the standard deviation that it causes in the first pre-activations: its own after the layers
     /// before the first weights, times the norm of its weights.
     pub effects: Vec<f64>,
+    /// The root mean square of the first pre-activations, for columns that vary independently.
+    pub pre_activation: f64,
 }
 
 impl Columns {
@@ -66,11 +68,18 @@ impl Columns {
         for row in weights.chunks_exact(width) {
             effects.iter_mut().zip(row).for_each(|(square, &w)| *square += to_f64(w) * to_f64(w));
         }
+        let squares = received
+            .columns()
+            .iter()
+            .zip(&effects)
+            .map(|(&[mean, deviation], &square)| (mean * mean + deviation * deviation) * square);
+        let units = (weights.len() / width.max(1)).max(1);
+        let pre_activation = libm::sqrt(squares.sum::<f64>() / units as f64);
         let deviations =
             received.columns().iter().map(|&[mean, deviation]| if varies(mean, deviation) { deviation } else { 0.0 });
         effects.iter_mut().zip(deviations).for_each(|(effect, deviation)| *effect = libm::sqrt(*effect) * deviation);
         let sizes = raw.columns().iter().map(|&[mean, deviation]| libm::hypot(mean, deviation)).collect();
-        effects.iter().all(|effect| effect.is_finite()).then_some(Columns { sizes, effects })
+        effects.iter().all(|effect| effect.is_finite()).then_some(Columns { sizes, effects, pre_activation })
     }
 
     /// Returns a phrase that names the columns whose root mean square is far above that of the median column; without

@@ -101,6 +101,8 @@ pub struct Diagnosis<'a> {
     pub(super) span: Option<usize>,
     /// The transforms of the run, as text.
     pub(super) transform: Option<String>,
+    /// The groups of blocks with a rate of their own, as far as the transforms of the run are known.
+    pub(super) groups: Vec<setup::GroupRate>,
     /// The ε of the run's optimizer; `None` if it has none, or is not known.
     pub(super) epsilon: Option<f64>,
     pub(super) thresholds: Thresholds,
@@ -132,6 +134,7 @@ impl<'a> Diagnosis<'a> {
             is_examined_alone: false,
             span: None,
             transform: None,
+            groups: Vec::new(),
             epsilon: None,
             thresholds: Thresholds::default(),
             allowance: None,
@@ -281,12 +284,13 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Adds the transforms of the run, those of `chain`. The report names them with their rates, and reports an
-    /// optimizer's ε that is far larger than the gradients.
+    /// Adds the transforms of the run, those of `chain`: the report names them with their rates, and an ε above the
+    /// gradients is found. A group of blocks at a lower rate, or at none, is then stated, and no fault.
     #[must_use]
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
         let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));
-        Diagnosis { transform: Some(transform), epsilon: setup::epsilon(chain, &blocks), ..self }
+        let (epsilon, groups) = (setup::epsilon(chain, &blocks), setup::group_rates(chain, &blocks));
+        Diagnosis { transform: Some(transform), epsilon, groups, ..self }
     }
 
     /// Sets the thresholds of the rules. Call it before [`interventions`](Self::interventions) and

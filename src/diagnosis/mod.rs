@@ -58,14 +58,16 @@ fn has_weights(part: &LayerSpec) -> bool {
     matches!(part, Linear(_) | GatedLinear(_) | Embedding(_) | Recurrent { .. } | Custom { .. })
 }
 
-/// Returns the path of the norm that directly follows the first layer with weights, if that is
-/// [`Linear`](crate::layer::Linear). It divides by the size of the inputs, which is then without effect: the gradient
-/// of the weights is as much larger as the norm makes it smaller.
+/// Returns the path of the norm that follows the first layer with weights, with nothing but dropout between, if that
+/// layer is [`Linear`](crate::layer::Linear) or a table. The norm divides by the size of the inputs and of these
+/// weights, which is then without effect: the gradient of the weights is as much larger as the norm makes it smaller.
 fn norm_of_first(node: &LayerSpec) -> Option<String> {
+    use LayerSpec::{Checkpointed, Dropout, Embedding, Linear, Sequential};
     let parts = node.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
-    let next = parts.get(first + 1).filter(|_| matches!(parts[first].1, LayerSpec::Linear(_)))?;
-    next.1.is_norm().then(|| next.0.clone())
+    let passes_on = |part: &LayerSpec| matches!(part, Sequential { .. } | Checkpointed { .. } | Dropout(_));
+    let next = parts[first + 1..].iter().find(|(_, part)| !passes_on(part))?;
+    (matches!(parts[first].1, Linear(_) | Embedding(_)) && next.1.is_norm()).then(|| next.0.clone())
 }
 
 /// Returns the paths of the layers whose links do not count in a budget. They are the activation of the outputs, since

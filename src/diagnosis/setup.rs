@@ -3,6 +3,7 @@
 use crate::{
     block::Blocks,
     loss::Loss,
+    monitor::BlockStatistics,
     scalar::Scalar,
     transform::{GradientTransform, TransformSpec},
 };
@@ -54,6 +55,53 @@ pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), b
     settings.filter(|(name, _)| name == "epsilon").filter_map(|(_, value)| value.parse().ok()).reduce(f64::max)
 }
 
+/// The rate of a group of blocks, as a factor on that of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct GroupRate {
+    /// The name of the group: a prefix of names of blocks in quotes, or a role.
+    group: String,
+    pub(super) rate: f64,
+}
+
+impl GroupRate {
+    /// Whether the block belongs to the group.
+    pub(super) fn holds(&self, block: &BlockStatistics) -> bool {
+        let under = |prefix: &str| {
+            block.name().strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        match self.group.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+            Some(name) => name.is_empty() || under(name),
+            None => self.group == format!("{:?}", block.role()),
+        }
+    }
+}
+
+/// Returns the rates of the groups of a chain: the factors of [`ParameterGroups`](crate::transform::ParameterGroups),
+/// and the rates of a [`PerGroup`](crate::transform::PerGroup) over that of the blocks without a group.
+pub(super) fn group_rates<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> Vec<GroupRate> {
+    let specs = chain.spec(blocks);
+    let setting = |spec: &TransformSpec, wanted: &str| {
+        spec.settings.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.to_string())
+    };
+    let mut found = Vec::new();
+    for rates in specs.iter().filter(|spec| spec.kind == "ParameterGroups").filter_map(|spec| setting(spec, "rates")) {
+        found.extend(each_pair(&rates).filter_map(|(group, rate)| {
+            let group = group.trim_start_matches("Under(").trim_start_matches("Role(").trim_end_matches(')').into();
+            Some(GroupRate { group, rate: rate.parse().ok()? })
+        }));
+    }
+    // The rate of each chain of a `PerGroup (Sgd of "0")`.
+    let of_group = |spec: &TransformSpec| {
+        let (_, group) = spec.kind.strip_prefix("PerGroup (")?.strip_suffix(')')?.split_once(" of ")?;
+        Some((String::from(group), setting(spec, "rate")?.parse::<f64>().ok()?))
+    };
+    let rates: Vec<(String, f64)> = specs.iter().filter_map(of_group).collect();
+    let usual = rates.iter().filter(|(group, _)| group == "others").map(|(_, rate)| *rate).fold(0.0, f64::max);
+    let groups = rates.into_iter().filter(|(group, _)| group != "others");
+    found.extend(groups.map(|(group, rate)| GroupRate { group, rate: if usual > 0.0 { rate / usual } else { rate } }));
+    found
+}
+
 fn minus(value: &str) -> String {
     value.replace('-', "−")
 }
@@ -78,13 +126,17 @@ fn fields(value: &str) -> String {
 
 /// Returns the pairs of a list of groups and values: `0 0.1, Bias 0.0` of `[(Under("0"), 0.1), (Role(Bias), 0.0)]`.
 fn pairs(value: &str) -> String {
-    let pairs = value.trim_start_matches('[').trim_end_matches(']').split("), (");
-    let words = |pair: &str| {
-        let (group, value) = pair.trim_matches(['(', ')']).rsplit_once(", ")?;
+    let words = |(group, value): (&str, &str)| {
         let group = group.trim_start_matches("Under(").trim_start_matches("Role(").trim_end_matches(')');
-        Some(format!("{} {}", group.trim_matches('"'), minus(value)))
+        format!("{} {}", group.trim_matches('"'), minus(value))
     };
-    pairs.filter_map(words).collect::<Vec<_>>().join(", ")
+    each_pair(value).map(words).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the pairs of a list as text: `Under("0")` and `0.1` of `[(Under("0"), 0.1)]`.
+fn each_pair(value: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = value.trim_start_matches('[').trim_end_matches(']').split("), (");
+    pairs.filter_map(|pair| pair.trim_matches(['(', ')']).rsplit_once(", "))
 }
 
 #[cfg(test)]

@@ -222,8 +222,8 @@ impl AdamW {
             return Ok(Outcome::Apply);
         }
         let trained = update.trained();
-        let Update { blocks, w, gradient, state, step, start, recorded } = update;
-        let outcome = self.adam.update(Update { blocks, w, gradient, state, step, start, recorded })?;
+        let Update { blocks, w, gradient, state, step, start, recorded, clip } = update;
+        let outcome = self.adam.update(Update { blocks, w, gradient, state, step, start, recorded, clip })?;
         let decay = scalar::<T>(decay);
         for (_, range) in trained.filter(|(block, _)| self.decays(block)) {
             gradient[range.clone()].iter_mut().zip(&w[range]).for_each(|(g, &w)| *g -= decay * w);

@@ -1,8 +1,15 @@
 //! Tuples of transforms: each member has its range of the state, and a member that skips the update ends the step.
 
-use super::{GradientTransform, Member, Outcome, TransformSpec, Update, both};
-use crate::{block::Blocks, error::Error, scalar::Scalar};
+use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, both};
+use crate::{block::Blocks, error::Error, kernel::reduce::norm, scalar::Scalar};
 use alloc::vec::Vec;
+
+/// Returns the factor, at most 1, by which a clip changed the norm of a gradient from `before`; 1 for a norm that was 0
+/// or not finite.
+fn ratio<T: Scalar>(before: f64, gradient: &[T]) -> f64 {
+    let factor = norm(gradient) / before;
+    if factor < 1.0 { factor } else { 1.0 }
+}
 
 /// Implements `GradientTransform` for a tuple of transforms, a chain. Each member has a range of the state, in order.
 /// A member that returns `Outcome::Skip` ends the step. The arguments are the type parameter and the index of each
@@ -33,12 +40,20 @@ macro_rules! chain {
                 let _ = rest;
             }
             fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-                let Update { blocks, w, gradient, state: rest, step, start, recorded } = update;
+                let Update { blocks, w, gradient, state: rest, step, start, recorded, mut clip } = update;
                 $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
-                let update = Update { blocks, w, gradient, state: own, step, start, recorded };
+                let clips = clip.is_some() && self.$index.stage() == Stage::Clip;
+                let before = if clips { norm(gradient) } else { 0.0 };
+                // A chain within this one measures its own clips.
+                let inner = clip.as_deref_mut().filter(|_| !clips);
+                let update = Update { blocks, w, gradient, state: own, step, start, recorded, clip: inner };
                 if self.$index.update(update)? == Outcome::Skip {
                     return Ok(Outcome::Skip);
+                }
+                if let Some(clip) = clip.as_deref_mut().filter(|_| clips) {
+                    *clip = both(*clip, self.$index.clip_factor().or_else(|| Some(ratio(before, gradient))));
                 })+
+                let _ = clip;
                 let _ = rest;
                 Ok(Outcome::Apply)
             }

@@ -88,6 +88,9 @@ pub struct Update<'a, T: Scalar> {
     start: usize,
     /// Whether a clip shall compute the norm of the gradient that it leaves.
     recorded: bool,
+    /// Receives the product of the factors by which clips change the norm of the gradient; `None` where nothing reads
+    /// it.
+    clip: Option<&'a mut Option<f64>>,
 }
 
 /// Writes the numbers of blocks and values, and the number of updates.
@@ -102,7 +105,7 @@ impl<T: Scalar> fmt::Debug for Update<'_, T> {
 impl<'a, T: Scalar> Update<'a, T> {
     /// Creates the arguments of a step, for calls outside an [`Optimizer`].
     pub fn new(blocks: &'a Blocks, w: &'a [T], gradient: &'a mut [T], state: &'a mut [T], step: u64) -> Self {
-        Update { blocks, w, gradient, state, step, start: 0, recorded: false }
+        Update { blocks, w, gradient, state, step, start: 0, recorded: false, clip: None }
     }
 
     /// States that `w` and `gradient` begin at parameter `start` of the network. Blocks and state remain those of the
@@ -114,6 +117,11 @@ impl<'a, T: Scalar> Update<'a, T> {
     /// Sets whether clips compute the norm of the gradient that they leave, for [`GradientTransform::clipped_norm`].
     pub(crate) fn recorded(self, recorded: bool) -> Self {
         Update { recorded, ..self }
+    }
+
+    /// Sets where the factor of clipping goes: the product over all clips of the chain.
+    pub(crate) fn measuring(self, clip: Option<&'a mut Option<f64>>) -> Self {
+        Update { clip, ..self }
     }
 
     /// Returns the blocks that are not frozen, each with its range in `w` and `gradient`.
@@ -189,7 +197,7 @@ pub enum Outcome {
 /// | `init_state` | the state begins at zero | it begins elsewhere |
 /// | `begin_at` | does nothing | its state holds weights, such as an average |
 /// | `on_metric` | does nothing | it adapts to a validation loss |
-/// | `clip_factor` | `None` | it clips the gradient, and monitors shall receive the factor |
+/// | `clip_factor` | `None` | it clips by one factor, which monitors then receive as it is |
 /// | `clipped_norm` | `None` | it clips, and not by one factor |
 /// | `averaged_weights` | `None` | its state holds an average of the parameters |
 /// | `result` | `None` | the weights to evaluate and to keep are not the parameters |
@@ -255,7 +263,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     fn on_metric(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
     /// The factor, at most 1, by which clipping multiplied the gradient of the last step; of a chain, the product.
-    /// Monitors receive it; with `None`, the default, they receive nothing.
+    /// Monitors receive it. With `None`, the default, they receive the ratio of the gradient's norms after and before
+    /// a transform of [`Stage::Clip`], which is measured.
     fn clip_factor(&self) -> Option<f64> {
         None
     }

@@ -148,7 +148,7 @@ impl Muon {
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         update.blocks.check_layout("an update of blocks other than those of `Muon`", &self.scratch.blocks)?;
         let trained = update.trained();
-        let Update { blocks, w, gradient, state, step, start, recorded } = update;
+        let Update { blocks, w, gradient, state, step, start, recorded, clip } = update;
         let n = gradient.len();
         let mut momentum = Wide::new(&mut state[..slots::<T>() * n], n);
         let (mu, fresh) = (self.momentum, 1.0 - self.momentum);
@@ -177,7 +177,7 @@ impl Muon {
         let factor = if factor.is_finite() { factor } else { 1.0 };
         let (wide, rule) = (self.others.whole_rule::<f64>(factor, step), self.others.whole_rule::<T>(factor, step));
         let others = |block: &Block| if is_matrix(block) { None } else { Some(self.others.decays(block)) };
-        let update = Update { blocks, w, gradient, state, step, start, recorded };
+        let update = Update { blocks, w, gradient, state, step, start, recorded, clip };
         update_each(update, [false, true], others, wide, rule);
         Ok(Outcome::Apply)
     }

@@ -70,13 +70,13 @@ impl NAdam {
 impl NAdam {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let Update { blocks, w, gradient, state, step, start, recorded } = update;
+        let Update { blocks, w, gradient, state, step, start, recorded, clip } = update;
         let (state, product) = state.split_at_mut(2 * slots::<T>() * gradient.len());
         let mut product = Wide::new(product, 1);
         let so_far = product.get(0) * self.momentum(step as f64 + 1.0);
         product.set(0, so_far);
         let (wide, rule) = (self.rule::<f64>(step, so_far), self.rule::<T>(step, so_far));
-        let update = Update { blocks, w, gradient, state, step, start, recorded };
+        let update = Update { blocks, w, gradient, state, step, start, recorded, clip };
         update_each(update, [false, true], |_| Some(false), wide, rule);
         Ok(Outcome::Apply)
     }

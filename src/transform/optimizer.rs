@@ -139,13 +139,15 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
             self.steps += 1;
             return Ok(Outcome::Apply);
         }
+        let (mut clip, is_active) = (None, monitor.is_active());
         let update = Update::new(blocks, w, gradient, &mut self.state, self.steps).recorded(recorded);
+        let update = update.measuring(is_active.then_some(&mut clip));
         let outcome = self.transform.update(update)?;
         if outcome == Outcome::Skip {
             return Ok(outcome);
         }
-        if monitor.is_active() {
-            if let Some(factor) = self.transform.clip_factor() {
+        if is_active {
+            if let Some(factor) = clip.or_else(|| self.transform.clip_factor()) {
                 monitor.event(&Event::Clip(factor));
             }
             monitor.event(&Event::Update { blocks, w, update: gradient });

@@ -1,7 +1,8 @@
 //! An optimizer for each group of blocks.
 
 use super::{
-    GradientTransform, Group, InPlace, Member, Outcome, Stage, TransformSpec, Update, in_place, stage::check_chain,
+    GradientTransform, Group, InPlace, Member, Outcome, Stage, TransformSpec, Update, both, in_place,
+    stage::check_chain,
 };
 use crate::{
     block::{Block, Blocks},
@@ -204,7 +205,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        let Update { blocks, w, gradient, state, step, recorded, .. } = update;
+        let Update { blocks, w, gradient, state, step, recorded, clip, .. } = update;
+        let (measures, mut is_measured, mut norms) = (clip.is_some(), false, [0.0; 2]);
         blocks.check_layout("an update of blocks other than those of `PerGroup`", &self.blocks)?;
         let (mut outcome, mut clips, mut whole) = (Ok(Outcome::Apply), false, 0.0);
         let copied = self.before.len();
@@ -220,9 +222,13 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
                 copies.1[own].copy_from_slice(&gradient[all]);
             }
             (part.w, part.gradient) = copies;
-            let before = if recorded { norm(&part.gradient) } else { 0.0 };
+            let before = if recorded || measures { norm(&part.gradient) } else { 0.0 };
+            let mut own = None;
             let update = Update::new(&part.blocks, &part.w, &mut part.gradient, state, step).recorded(recorded);
-            outcome = part.chain.update(update);
+            outcome = part.chain.update(update.measuring(measures.then_some(&mut own)));
+            is_measured |= own.is_some();
+            let after = before * own.unwrap_or(1.0);
+            norms = [libm::hypot(norms[0], before), libm::hypot(norms[1], after)];
             part.ranges(blocks).for_each(|[all, own]| gradient[all].copy_from_slice(&part.gradient[own]));
             let factor = part.chain.clip_factor();
             let clipped = part.chain.clipped_norm().or(factor.map(|factor| before * factor));
@@ -232,6 +238,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         self.clipped = Some(whole).filter(|_| clips && recorded);
         if !matches!(outcome, Ok(Outcome::Apply)) {
             state[..copied].copy_from_slice(&self.before);
+        } else if let Some(clip) = clip.filter(|_| is_measured) {
+            *clip = both(*clip, Some(if norms[1] < norms[0] { norms[1] / norms[0] } else { 1.0 }));
         }
         outcome
     }

@@ -20,18 +20,18 @@ use chainrule::{
     transform::{Adam, GradientTransform, Sgd},
 };
 
-const WIDTH: usize = 16;
+pub(crate) const WIDTH: usize = 16;
 
-fn normal(count: usize) -> Vec<f32> {
+pub(crate) fn normal(count: usize) -> Vec<f32> {
     normals(count, 11)
 }
 
-fn above_a_note(report: &Report, cause: Cause) -> bool {
+pub(crate) fn above_a_note(report: &Report, cause: Cause) -> bool {
     report.findings.iter().any(|it| it.cause == cause && it.severity > Severity::Note)
 }
 
 /// A run of `steps` steps on 256 samples, then the report with all measurements.
-fn run<L: Layer<f32>>(
+pub(crate) fn run<L: Layer<f32>>(
     network: &L,
     data: &Dataset<'_, f32>,
     loss: &dyn Loss<f32>,
@@ -58,11 +58,11 @@ fn run<L: Layer<f32>>(
     Ok(diagnosis.statistics(&seen).report())
 }
 
-fn signs(x: &[f32]) -> Vec<usize> {
+pub(crate) fn signs(x: &[f32]) -> Vec<usize> {
     x.chunks(WIDTH).map(|row| usize::from(row[0] > 0.0)).collect()
 }
 
-fn checked(network: &Sequential<f32>, x: &[f32], shape: BatchShape<'_>) -> Result<Report, Error> {
+pub(crate) fn checked(network: &Sequential<f32>, x: &[f32], shape: BatchShape<'_>) -> Result<Report, Error> {
     check_parameters(network, &initialize(network, 1)?, x, shape, None)
 }
 

@@ -64,6 +64,8 @@ mod harmless;
 mod hints;
 #[cfg(feature = "std")]
 mod initializers;
+#[cfg(feature = "std")]
+mod innocent;
 #[cfg(feature = "serde")]
 mod json;
 #[cfg(feature = "safetensors")]
@@ -83,6 +85,8 @@ mod math;
 mod mean_field;
 #[cfg(feature = "std")]
 mod metrics;
+#[cfg(feature = "std")]
+mod missed;
 #[cfg(all(feature = "half", feature = "proptest", feature = "safetensors"))]
 mod models;
 #[cfg(feature = "std")]

@@ -29,8 +29,12 @@ pub enum Optimizer {
 pub struct Recipe {
     pub optimizer: Optimizer,
     pub clip: Option<f64>,
-    /// A block with a rate of 0.
+    /// A block that moves less than others by a bug.
     pub still: Option<&'static str>,
+    /// The factor on its updates.
+    pub held_at: f32,
+    /// Whether `clip` is a limit of single values.
+    pub clips_values: bool,
     /// Steps after which a polynomial schedule has ended.
     pub ends: Option<u64>,
     /// Steps before the monitor is attached.
@@ -45,7 +49,18 @@ pub struct Recipe {
 
 impl Recipe {
     fn new(optimizer: Optimizer) -> Self {
-        Recipe { optimizer, clip: None, still: None, ends: None, before: 0, in_order: false, decay: None, rate: 1.0 }
+        Recipe {
+            optimizer,
+            clip: None,
+            still: None,
+            held_at: 0.0,
+            clips_values: false,
+            ends: None,
+            before: 0,
+            in_order: false,
+            decay: None,
+            rate: 1.0,
+        }
     }
 }
 
@@ -466,6 +481,50 @@ pub const KINDS: &[Kind] = &[
         with(made, |recipe| recipe.still = sick.then_some("4.weight"))
     })
     .at(&[4]),
+    sick("a block at a millionth of the rate", &[FrozenBlock], |t, s, sick| {
+        let made = case(stack(&deep(64, 32, 3, 10), Gelu, He::normal()), t.digits(), Adam(1e-3), s);
+        with(made, |recipe| (recipe.still, recipe.held_at) = (sick.then_some("4.weight"), 1e-6))
+    })
+    .at(&[4]),
+    sick("a clip of values of 1e-6", &[ClipThresholdTooLow], |t, s, sick| {
+        let made = case(stack(&deep(64, 32, 2, 10), Tanh, LeCun::normal()), t.digits(), Sgd(0.1), s);
+        with(made, |recipe| (recipe.clip, recipe.clips_values) = (sick.then_some(1e-6), true))
+    }),
+    sick("first weights × 100", &[LargeWeights], |t, s, sick| {
+        let mut case = case(stack(&deep(30, 32, 2, 2), Relu, He::normal()), t.cancer(), Sgd(0.05), s)?;
+        if sick {
+            change(&mut case, "0.weight", |w| *w *= 100.0)?;
+        }
+        Ok(case)
+    })
+    .at(&[0]),
+    sick("most units held off by biases", &[DeadUnits], |t, s, sick| {
+        let mut case = case(stack(&deep(64, 32, 3, 10), Relu, He::normal()), t.digits(), Sgd(0.05), s)?;
+        if sick {
+            let unit = std::cell::Cell::new(0);
+            let hold = |w: &mut f32| *w = if unit.replace(unit.get() + 1) < 2 { *w } else { -30.0 };
+            change(&mut case, "4.bias", hold)?;
+        }
+        Ok(case)
+    })
+    .at(&[5]),
+    sick("small weights in one of two towers", &[SmallWeights, Bottleneck], |t, s, sick| {
+        let tower = |gain: f64| {
+            move |mut tower: chainrule::network::Builder<f32>| {
+                for _ in 0..6 {
+                    let weights = LeCun::normal().gain(gain);
+                    tower = tower.layer(Linear::new(32, 32).weights(weights)).activation(Tanh);
+                }
+                tower
+            }
+        };
+        let first = Sequential::<f32>::input(64).linear(32).activation(Tanh);
+        let towers = first.parallel(chainrule::layer::Merge::Concatenate, |all| {
+            all.branch(tower(1.0)).branch(tower(if sick { 0.2 } else { 1.0 }))
+        });
+        case(towers.linear(10).build(), t.digits(), Sgd(0.05), s)
+    })
+    .at(&[2]),
     sick("a GRU that never updates", &[ClosedInputGate], |t, s, sick| {
         let bias = ByGate::new(Zeros).gate("update", Constant(if sick { 8.0 } else { 0.0 }));
         let layer = Recurrent::new(1, 20, Gru::new()).bias(bias);

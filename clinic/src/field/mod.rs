@@ -25,8 +25,8 @@ use chainrule::{
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
     transform::{
-        Adam, AdamW, ClipNorm, GradientTransform, ParameterGroups, Penalty, RmsProp, Schedule, Sgd, SkipNonFinite,
-        Unordered,
+        Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Penalty, RmsProp, Schedule, Sgd, SkipNonFinite, Unordered,
+        Update,
     },
 };
 use data::{Data, Tables, Targets};
@@ -42,6 +42,24 @@ const STEPS: usize = 300;
 /// Steps at which the report is read.
 const LOOKS: [usize; 9] = [1, 2, 3, 5, 10, 20, 40, 100, 300];
 
+/// Scales the updates of a block, and tells nothing of it, as a bug in an optimizer does.
+#[derive(Debug)]
+struct Held {
+    block: &'static str,
+    factor: f32,
+}
+
+impl GradientTransform<f32> for Held {
+    fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
+        blocks.get(self.block).map(|_| ())
+    }
+    fn update(&mut self, update: Update<'_, f32>) -> Result<chainrule::transform::Outcome, Error> {
+        let range = update.blocks.get(self.block)?.range.clone();
+        update.gradient[range].iter_mut().for_each(|change| *change *= self.factor);
+        Ok(chainrule::transform::Outcome::Apply)
+    }
+}
+
 fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
     let optimizer: Box<dyn GradientTransform<f32>> = match recipe.optimizer {
         Optimizer::Sgd(rate) => Box::new(Sgd::new(rate)),
@@ -55,6 +73,7 @@ fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
         (Some(decay), _) => Box::new((Penalty::l2(decay), optimizer)),
     };
     let clipped: Box<dyn GradientTransform<f32>> = match recipe.clip {
+        Some(limit) if recipe.clips_values => Box::new((ClipValue::new(limit), decayed)),
         Some(norm) => Box::new((ClipNorm::new(norm), decayed)),
         None => decayed,
     };
@@ -63,7 +82,7 @@ fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
         None => clipped,
     };
     let still: Box<dyn GradientTransform<f32>> = match recipe.still {
-        Some(block) => Box::new((scheduled, ParameterGroups::new().rate(block, 0.0))),
+        Some(block) => Box::new((scheduled, Held { block, factor: recipe.held_at })),
         None => scheduled,
     };
     let rated: Box<dyn GradientTransform<f32>> = match recipe.rate {
@@ -201,7 +220,7 @@ fn rebuilt(spec: &LayerSpec) -> Result<Sequential<f32>, Error> {
 fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
     let mut after = *recipe;
     match change {
-        Change::ClipNorm(norm) => after.clip = Some(*norm),
+        Change::ClipNorm(norm) => (after.clip, after.clips_values) = (Some(*norm), false),
         Change::LearningRate(factor) => after.rate *= factor,
         Change::TrainBlock(_) => after.still = None,
         Change::WithoutDecay => after.decay = Some(0.0),

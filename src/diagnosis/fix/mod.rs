@@ -218,7 +218,7 @@ pub enum Change {
     /// Standardizes the targets by their own columns, since the context has none, as [`FitInputs`](Self::FitInputs) by
     /// [`Standardize::fit_targets`].
     FitTargets,
-    /// Trains the block or layer of this name at the rate of the others.
+    /// Trains the block of this name, or the blocks below it, at the rate of the others; all blocks for an empty name.
     TrainBlock(String),
     /// Disables weight decay, and draws all parameters again, since decay has shrunk them.
     WithoutDecay,

@@ -1,6 +1,10 @@
 //! Interventions by theory: the predicted budget (decades from loss to first weights) of a changed layer specification.
 
-use super::{Alteration, Budget, Verdict, change::altered, search};
+use super::{
+    Alteration, Budget, Verdict,
+    change::{altered, weight_layers},
+    search,
+};
 use crate::{
     diagnosis::Diagnosis,
     error::Error,
@@ -33,7 +37,8 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
         }
     };
     let links = Budget::predicted(&diagnosis.prediction).map_or(Vec::new(), |budget| budget.links);
-    search(network, &[], &Budget { total: before, links }, false, lines, &mut budget).unwrap_or_default()
+    search(network, &weight_layers(network), &[], &Budget { total: before, links }, false, lines, &mut budget)
+        .unwrap_or_default()
 }
 
 impl Budget {

@@ -4,14 +4,18 @@ mod change;
 mod forecast;
 mod over_time;
 mod passes;
+mod redrawn;
+mod tower;
 
 use crate::{layer::LayerSpec, monitor::Factor};
-use change::{changed_layers, has_slopes, weight_layers};
+use change::{changed_layers, has_slopes};
 pub(super) use change::{
     has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches, twice,
 };
 pub(super) use forecast::forecast;
 pub(super) use passes::Experiments;
+pub(super) use redrawn::{Off, rectifies};
+pub(super) use tower::{Tower, towers};
 
 use super::{
     Cause,
@@ -204,18 +208,19 @@ type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budg
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
 /// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
 /// the two budgets shows which layers have the fault. If no change repairs the budget, pairs are tried of the five
-/// whose budgets are nearest to the middle of `low` and `high`. `gates` are the names of gates that are nearly always
-/// shut, `budget_before` is the budget without a change, and `measured` states whether budgets are measured or
-/// predicted.
+/// whose budgets are nearest to the middle of `low` and `high`. `layers` are the paths of the layers that may be
+/// redrawn, `gates` the names of gates that are nearly always shut, and `budget_before` is the budget without a change.
+/// `measured` states whether budgets are measured or predicted.
 fn search<E>(
     network: &LayerSpec,
+    layers: &[String],
     gates: &[&str],
     budget_before: &Budget,
     measured: bool,
     [low, high]: [f64; 2],
     budget: &mut BudgetOf<'_, E>,
 ) -> Result<Verdict, E> {
-    let (before, layers) = (budget_before.total, &weight_layers(network)[..]);
+    let before = budget_before.total;
     let good = |after: f64| (low..high).contains(&after);
     let (mut verdict, mut near) = (Verdict::default(), Vec::new());
     let each_gate = gates.iter().map(|&gate| Alteration::OpenGate(gate.into()));

@@ -2,8 +2,10 @@
 
 use super::{
     Alteration, Budget, Intervention, Verdict,
-    change::{altered, with_scales},
+    change::{altered, weight_layers, with_scales},
+    redrawn::{Off, Reach},
     search,
+    tower::OfTower,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -54,6 +56,14 @@ pub(in crate::diagnosis) struct Experiments {
     pub outliers: Option<Outliers>,
     /// The paths of the layers in `over_time` whose input weights have a larger norm than redrawn ones.
     pub large: Vec<String>,
+    /// The branches of parallel layers whose budget vanishes or explodes beside a sound main path, with their
+    /// interventions.
+    pub towers: Vec<OfTower>,
+    /// The layers of which many units are off for every row.
+    pub off: Vec<Off>,
+    /// The root mean square of the first pre-activations, where it is large before a rectifier: with the given first
+    /// weights, and with these redrawn.
+    pub first_weights: Option<[f64; 2]>,
     /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
 }
@@ -104,8 +114,9 @@ impl Experiments {
             blocks.get(scale).ok().and_then(|block| w.get(block.range.start).copied()).filter(|scale| scale.is_finite())
         });
         let bench = Bench { spec: &described, w, x, standardized, shape, seed: 0, most, passes: Cell::new(0) };
-        let mut entering = Entering::new(spec);
-        let sound = bench.pass_with(&*network, w, x, &mut entering)?;
+        let mut watched = (Entering::new(spec), Reach::new(spec));
+        let sound = bench.pass_with(&*network, w, x, &mut watched)?;
+        let (entering, reach) = watched;
         let columns = Columns::of(&blocks, w, width, x, &entering);
         let budget = Budget::measured(spec, &sound);
         let before = budget.total;
@@ -116,11 +127,13 @@ impl Experiments {
                 let mut gates: Vec<&str> = shut_gates(w, &blocks).into_iter().map(|(gate, _)| gate).collect();
                 gates.sort_unstable();
                 gates.dedup();
-                search(spec, &gates, &budget, true, lines, &mut |alterations, layers| {
+                search(spec, &weight_layers(spec), &gates, &budget, true, lines, &mut |alterations, layers| {
                     bench.budget(alterations, layers)
                 })?
             }
         };
+        let is_sound = verdict.mends.is_none() && verdict.ruled_out.is_empty();
+        let towers = if is_sound { bench.towers(&sound, lines)? } else { Vec::new() };
         let scale = thresholds.small_input[0]..thresholds.input[0];
         let standardized = match (&bench.standardized, first_output(spec, &sound)) {
             (Some(x), Some(first))
@@ -132,9 +145,26 @@ impl Experiments {
         };
         let (over_time, large) = bench.over_time(&*network, &sound, thresholds.over_time[0])?;
         let outliers = if spec.reads_indices() { None } else { bench.outliers(&*network, thresholds.input[0])? };
+        let off = bench.off(&reach, thresholds.dead[0], thresholds.alike[0])?;
+        let is_small = sound.run().input().mean() <= thresholds.input[0];
+        let first_weights = if is_small { bench.first_weights(&sound, thresholds.input[0])? } else { None };
         let seen = if initial { bench.pass(&*network, given, x)? } else { sound };
         let passes = bench.passes.get();
-        Ok(Experiments { before, seen, initial, verdict, standardized, over_time, large, columns, outliers, passes })
+        Ok(Experiments {
+            before,
+            seen,
+            initial,
+            verdict,
+            standardized,
+            over_time,
+            large,
+            columns,
+            outliers,
+            towers,
+            off,
+            first_weights,
+            passes,
+        })
     }
 }
 
@@ -168,6 +198,15 @@ impl Bench<'_> {
     /// Returns the budget (the decades from loss to first weights) after the alterations, of which those of weights
     /// apply to `layers` alone. `None` if one of them does not apply to the network, or no pass is left.
     fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<Budget>, Error> {
+        Ok(self.after(alterations, layers)?.map(|(spec, seen)| Budget::measured(&spec, &seen)))
+    }
+
+    /// Returns the network after the alterations, and its pass, as [`budget`](Self::budget) does for the budget.
+    pub(super) fn after(
+        &self,
+        alterations: &[Alteration],
+        layers: &[String],
+    ) -> Result<Option<(LayerSpec, Statistics)>, Error> {
         let Some(spec) = altered(self.spec, alterations, layers).filter(|_| self.may_take(1)) else { return Ok(None) };
         let mut x = self.x;
         if alterations.contains(&Alteration::StandardizedInputs) {
@@ -176,7 +215,8 @@ impl Bench<'_> {
         }
         let network = spec.build_to_look_at()?;
         let Some(w) = self.parameters(&*network, &spec, alterations, layers)? else { return Ok(None) };
-        self.pass(&*network, &w, x).map(|seen| Some(Budget::measured(&spec, &seen)))
+        let seen = self.pass(&*network, &w, x)?;
+        Ok(Some((spec, seen)))
     }
 
     /// Returns the parameters after the alterations, of which those of weights apply to `layers` alone. `network` and
@@ -234,7 +274,7 @@ impl Bench<'_> {
     }
 
     /// Like [`pass`](Self::pass), with another monitor beside the statistics.
-    fn pass_with<M: GradientMonitor<f64>>(
+    pub(super) fn pass_with<M: GradientMonitor<f64>>(
         &self,
         network: &dyn Layer<f64>,
         w: &[f64],

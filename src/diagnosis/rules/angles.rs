@@ -32,7 +32,7 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
     // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
     let line = if diagnosis.learns_nothing(run) { ratio } else { diagnosis.thresholds.collapsed };
-    let alike = |link: &&LinkStatistics| stands && (now(link) > ratio || at_first(link) > line);
+    let alike = |link: &&LinkStatistics| stands && (now(link) > line || at_first(link) > line);
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
     let harms = alike(&link);
     let last = links.iter().rfind(|link| alike(link) || long(link)).unwrap_or(link);

@@ -110,12 +110,16 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // A norm does not help columns that others hide, nor rows that hardly differ from their common mean.
     let hides = columns_of(diagnosis).and_then(Columns::dominant).is_some_and(|(_, rest)| rest < lines.small_input[0])
         || diagnosis.inputs.share_of_means() > ALIKE;
-    let first = first_pre_activation(diagnosis).filter(|_| !(hides && norm_of_first(&diagnosis.node).is_some()));
+    // The weights of a recurrent layer report no output of their own.
+    let by_weights = || columns_of(diagnosis).map(|columns| columns.pre_activation);
+    let first = first_pre_activation(diagnosis)
+        .or_else(by_weights)
+        .filter(|_| !(hides && norm_of_first(&diagnosis.node).is_some()));
     // Of sparse inputs each weight sees the values that are not 0.
     let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input());
     let [least, most] =
         [first.map_or(size, |first| first.min(size)), first.map_or(size, |first| first.max(size)).max(present)];
-    let stagnates = diagnosis.stagnates();
+    let stagnates = diagnosis.is_stuck();
     let because = with_standardized(diagnosis, size, first);
     let by_column = columns_of(diagnosis).and_then(Columns::largest).map_or(String::new(), |text| format!("; {text}"));
     let of_most = diagnosis.inputs.most_rows().map(libm::sqrt);
@@ -176,21 +180,23 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ratio = distance / f64::max(output, 1.0);
     let Some(severity) = above(ratio, diagnosis.thresholds.target) else { return };
     // A distance larger than the outputs themselves is no better than a constant prediction.
-    let no_better = run.recent_loss().count() >= diagnosis.thresholds.patience && run.distance().mean() > 1.0;
-    let harms = no_better || diagnosis.stagnates() || diagnosis.learns_nothing(run) || run.non_finite().is_some();
+    let judged = diagnosis.chance().is_none() && run.recent_loss().count() >= diagnosis.thresholds.patience;
+    let no_better = judged && run.distance().mean() > 1.0;
+    let harms = no_better || diagnosis.is_stuck() || run.non_finite().is_some();
     let severity = if harms { severity } else { Severity::Note };
     let text = format!(
         "the outputs began with a root mean square of {}, and their targets {} away{}",
         number(output),
         number(distance),
-        match (no_better, diagnosis.stagnates()) {
+        match (no_better, diagnosis.is_stuck()) {
             (true, _) => "; the outputs are still farther from their targets than from 0",
-            (_, true) => "; the loss stands still",
-            _ if diagnosis.learns_nothing(run) => "; nothing was learned",
+            (_, true) => "; nothing was learned",
             _ => "",
         }
     );
-    let because = match diagnosis.task.as_ref().and_then(|task| task.targets) {
+    // Outputs that were trained on the given targets are far from standardized ones.
+    let standardized = diagnosis.task.as_ref().and_then(|task| task.targets).filter(|[before, after]| after < before);
+    let because = match standardized {
         Some(targets) => {
             let [before, after] = targets.map(number);
             format!(

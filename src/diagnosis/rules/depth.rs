@@ -2,9 +2,9 @@
 
 use super::{
     above,
-    links::{Row, measured_rows, predicted_rows},
+    links::{Row, first_trained, measured_rows, place as place_of, predicted_rows},
     steps::{began, exploded_at_first, first_moves},
-    units::has_examples,
+    units::{has_examples, output_weights},
 };
 use crate::{
     diagnosis::{
@@ -21,17 +21,17 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 /// The budget over depth: the links (factors of the chain rule) on the main path.
-struct Depth {
+pub(super) struct Depth {
     /// The links, in the order of the forward pass, without those that are [`left_out`].
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// The decades from loss to first weights, without those of the links that are [`left_out`].
-    total: f64,
+    pub(super) total: f64,
     /// The decades from loss to first weights by theory; `None` if they are unknown.
-    predicted: Option<f64>,
+    pub(super) predicted: Option<f64>,
     /// Whether `rows` and `total` were measured; otherwise theory predicts them.
-    measured: bool,
+    pub(super) measured: bool,
     /// Whether `rows` and `total` are those of the first pass: the gradient exploded in it, and then the run diverged.
-    at_first: bool,
+    pub(super) at_first: bool,
 }
 
 impl Depth {
@@ -43,8 +43,16 @@ impl Depth {
         let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
         let whole = diagnosis.measured().or(predicted)?;
         let without = left_out(&diagnosis.node);
-        let of_others: f64 = rows.iter().filter(|row| without.contains(&row.layer)).map(|row| row.decades).sum();
-        rows.retain(|row| !without.contains(&row.layer));
+        // A gradient that no parameter needs is none of the budget.
+        let trained = first_trained(diagnosis).filter(|_| is_measured);
+        let from = trained.as_ref().and_then(|layer| place_of(diagnosis, layer));
+        let is_fixed = |row: &Row| {
+            let of_first = || trained.as_ref() == Some(&row.layer) && row.factor == Factor::Weights;
+            from.is_some_and(|from| place_of(diagnosis, &row.layer) < Some(from) || of_first())
+        };
+        let is_out = |row: &Row| without.contains(&row.layer) || is_fixed(row);
+        let of_others: f64 = rows.iter().filter(|row| is_out(row)).map(|row| row.decades).sum();
+        rows.retain(|row| !is_out(row));
         let sum = rows.iter().map(|row| row.decades).sum::<f64>();
         let at_first = exploded_at_first(diagnosis);
         // Left out: gradients below the format, and weights that began at 0. The sum is that of the other links.
@@ -57,6 +65,15 @@ impl Depth {
             measured: is_measured,
             at_first: at_first.is_some(),
         })
+    }
+
+    /// Returns the decades below the output weights, if these alone make a gradient smaller by more than a
+    /// [bottleneck](Thresholds::bottleneck) does; otherwise all.
+    fn below_outputs(&self, diagnosis: &Diagnosis<'_>) -> f64 {
+        let outputs = output_weights(&diagnosis.node);
+        let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs.as_ref();
+        let small = self.rows.iter().find(is_output).map(|row| row.decades);
+        self.total - small.filter(|&decades| decades < diagnosis.thresholds.bottleneck[0]).unwrap_or(0.0)
     }
 
     fn sum(&self, factor: Factor) -> f64 {
@@ -120,9 +137,18 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
+    // Small output weights hold up no layer: they shorten all gradients alike but their own, and grow by it.
+    let below = depth.below_outputs(diagnosis);
+    let severity = match vanishes.is_some() {
+        true => above(-below, lines.vanishing.map(|line| -line)).unwrap_or(Severity::Note),
+        false => severity,
+    };
     // A small gradient harms by first weights that hardly move.
-    let severity =
-        if vanishes == Some(Severity::Warning) && first_moves(diagnosis) { Severity::Note } else { severity };
+    let severity = if vanishes.is_some() && severity == Severity::Warning && first_moves(diagnosis) {
+        Severity::Note
+    } else {
+        severity
+    };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
     let opens = |it: &&Intervention| matches!(it.alteration, Alteration::OpenGate(_) | Alteration::OpenGates);
     if let Some(opened) = verdict.mends.as_ref().filter(opens)
@@ -221,7 +247,7 @@ impl Depth {
 
     /// Returns the cause and its layers: by the intervention of `verdict` that brings the gradient between the
     /// thresholds, or otherwise by the decades of weights and activations.
-    fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, Vec<LayerRange>) {
+    pub(super) fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, Vec<LayerRange>) {
         let lines = &diagnosis.thresholds;
         let flattest = self.activations().min_by(|a, b| a.decades.total_cmp(&b.decades));
         let flat = self.activations().any(|row| row.saturated >= lines.saturated[0]);
@@ -284,7 +310,7 @@ impl Depth {
     }
 
     /// Describes the change of the gradient, and the number of layers over which it happens.
-    fn size(&self, network: &LayerSpec) -> String {
+    pub(super) fn size(&self, network: &LayerSpec) -> String {
         let (blocks, hidden) = (residual_blocks(network), self.activations().count());
         let over = match (blocks, hidden) {
             (0, 0) => count(self.layers().len().max(1), "layer"),
@@ -297,7 +323,7 @@ impl Depth {
     }
 
     /// Describes, for a finding of `cause` in `layers`, the decades that are due to all weights and to all φ′.
-    fn shares(&self, cause: Cause, layers: &[LayerRange]) -> String {
+    pub(super) fn shares(&self, cause: Cause, layers: &[LayerRange]) -> String {
         let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
         let shares = format!("all weights together {weights}, all φ′ {slopes}");
         match cause {
@@ -320,7 +346,10 @@ impl Depth {
                 let layers = if layers.is_empty() { String::from("all layers") } else { place(layers) };
                 format!("{shares}: the weights of {layers} drive their units to where φ′ is near 0")
             }
-            Cause::LargeWeights => format!("{shares}: the weights amplify more than φ′ attenuates"),
+            // The rest is that of norms and additions.
+            Cause::LargeWeights if self.sum(Factor::Weights) + self.sum(Factor::Activation) > 0.5 * self.total => {
+                format!("{shares}: the weights amplify more than φ′ attenuates")
+            }
             _ => shares,
         }
     }

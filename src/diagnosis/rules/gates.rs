@@ -133,7 +133,11 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         {
             let keeps = layer.keeps().unwrap_or_default();
             // A state that fills in longer sequences, or is carried on, is slow and not shut.
-            let fills = layer.of("input").is_some_and(|open| above(-held(open, keeps.1, usize::MAX), lines).is_none());
+            let fills = match layer.of("input") {
+                Some(open) => above(-held(open, keeps.1, usize::MAX), lines).is_none(),
+                // A cell that admits what it does not keep fills in any case: whether it is too slow, a run shows.
+                None => diagnosis.has_patience(),
+            };
             let severity = if fills { of_span(diagnosis, severity) } else { severity };
             let (gate, open) = layer.of("input").map_or(keeps, |open| ("input", open));
             let text = format!(

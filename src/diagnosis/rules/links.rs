@@ -45,12 +45,25 @@ pub(super) fn from_zero(statistics: &Statistics, layer: &str) -> bool {
     statistics.blocks().iter().filter(own).any(BlockStatistics::began_at_zero)
 }
 
+/// Returns the path of the first layer with parameters that are trained, if all of an earlier layer are frozen. No
+/// gradient is needed before it.
+pub(super) fn first_trained(diagnosis: &Diagnosis<'_>) -> Option<String> {
+    let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
+    let trained = blocks.iter().find(|block| !block.frozen())?;
+    let layer = layer_of_block(trained.name());
+    (layer_of_block(blocks.first()?.name()) != layer).then(|| layer.into())
+}
+
+/// Returns the places of layers in the forward pass, by their paths.
+pub(super) fn place(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<usize> {
+    diagnosis.node.parts().iter().position(|(path, _)| path == layer)
+}
+
 /// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
 /// in the first pass. Their decades are means over the passes, or those of the first pass if the gradient
 /// [exploded](super::steps::exploded_at_first) in it. `None` without measurements.
 pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
-    let kinds = activations(&diagnosis.node);
     let seen = statistics.links().iter().filter(|link| {
         let counts = link.on_main_path() && link.decades().count() + link.vanished_passes() > 0;
         counts && !(link.factor() == Factor::Weights && from_zero(statistics, layer_of(link.name())))
@@ -60,34 +73,44 @@ pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
         let mut links = statistics.history().links.iter().filter(|_| exploded_at_first);
         links.find(|of| of.name == link.name() && of.factor == link.factor())?.decades.first().copied().flatten()
     };
-    let row = |link: &LinkStatistics| {
-        let layer = layer_of(link.name());
-        let flat = kinds.iter().any(|(path, kind)| path == layer && is_bounded(kind));
-        let ended = link.norm_out() == 0.0 && link.norm_in() > 0.0 && !link.underflowed();
-        Row {
-            layer: layer.into(),
-            factor: link.factor(),
-            decades: match at_first(link) {
-                Some(decades) => decades,
-                None if ended => f64::NEG_INFINITY,
-                None => link.decades().mean(),
-            },
-            slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
-            sup: link.sup_slope(),
-            // A rectifier's inactive units are not saturated.
-            saturated: if flat { link.saturated() } else { 0.0 },
-        }
+    let row = |link| {
+        let row = row(diagnosis, link);
+        Row { decades: at_first(link).unwrap_or(row.decades), ..row }
     };
     Some(seen.map(row).collect())
 }
 
+/// Returns a measured link, with the mean of its decades over the passes.
+pub(super) fn row(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Row {
+    let layer = layer_of(link.name());
+    let flat = activations(&diagnosis.node).iter().any(|(path, kind)| path == layer && is_bounded(kind));
+    let ended = link.norm_out() == 0.0 && link.norm_in() > 0.0 && !link.underflowed();
+    Row {
+        layer: layer.into(),
+        factor: link.factor(),
+        decades: if ended { f64::NEG_INFINITY } else { link.decades().mean() },
+        slope: (link.factor() == Factor::Activation).then(|| link.mean_slope()),
+        sup: link.sup_slope(),
+        // A rectifier's inactive units are not saturated.
+        saturated: if flat { link.saturated() } else { 0.0 },
+    }
+}
+
 /// Returns the predicted links on the main path in the order of the forward pass, without the first weights.
 pub(super) fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
-    let kinds = activations(&diagnosis.node);
-    let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
     let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
     let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
-    let row = |link: &&crate::theory::PredictedLink| {
+    predicted(diagnosis, path[..last].iter().rev().copied())
+}
+
+/// Returns predicted links as rows; those without known decades are left out.
+pub(super) fn predicted<'a>(
+    diagnosis: &Diagnosis<'_>,
+    links: impl Iterator<Item = &'a crate::theory::PredictedLink>,
+) -> Vec<Row> {
+    let kinds = activations(&diagnosis.node);
+    let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
+    let row = |link: &crate::theory::PredictedLink| {
         let layer = layer_of(&link.name);
         let sup = kind(layer).and_then(|kind| kind.as_any().bounds()).map(|bounds| bounds.magnitude());
         // Inputs with a standard deviation of 3: a bounded φ is flat for most units.
@@ -101,5 +124,5 @@ pub(super) fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
             saturated: if saturated { 0.5 } else { 0.0 },
         })
     };
-    path[..last].iter().rev().filter_map(row).collect()
+    links.filter_map(row).collect()
 }

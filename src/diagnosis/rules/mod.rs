@@ -4,19 +4,23 @@ mod angles;
 mod data;
 mod depth;
 mod edge;
+mod first;
 mod format;
 mod gates;
 mod links;
 mod progress;
 mod steps;
+mod still;
 mod task;
 mod time;
+mod tower;
 mod units;
 mod zeros;
 
 pub(super) use gates::by_biases;
 
 use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, place::LayerRange};
+use crate::monitor::RunStatistics;
 use alloc::{format, string::String, vec::Vec};
 
 /// A rule: adds its findings to those of earlier rules.
@@ -35,16 +39,20 @@ pub(super) const ALL: &[Rule] = &[
     task::decay,
     gates::shut,
     units::dead,
+    first::off,
+    first::loud,
     units::saturated,
     time::over_time,
     time::sensitive,
     depth::over_depth,
+    tower::towers_over_depth,
     angles::angles,
     steps::long,
     edge::unstable,
     steps::cliff,
     steps::clipping,
-    steps::frozen,
+    still::frozen,
+    still::slow,
     format::subnormal,
     task::unmixed,
     task::dropout,
@@ -58,7 +66,13 @@ pub(super) const ALL: &[Rule] = &[
 /// although the loss falls, keep their severity; so do all if the loss has risen again.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
-    let Some(run) = run.filter(|run| diagnosis.has_fallen() && !run.has_relapsed()) else { return };
+    let rises = |run: &&RunStatistics| run.has_relapsed() || steps::diverges(run);
+    // Of a loss without its data and targets nothing is known: that of a game or of a critic may rise by design.
+    let is_bare = diagnosis.task.is_none() && run.is_some_and(|run| run.non_finite().is_none() && run.updates() > 0);
+    for finding in findings.iter_mut().filter(|it| is_bare && !it.is_proof && rests_on_loss(it.cause)) {
+        finding.severity = finding.severity.min(Severity::Warning);
+    }
+    let Some(run) = run.filter(|run| diagnosis.has_fallen() && !rises(run)) else { return };
     let [_, far] = diagnosis.thresholds.fallen;
     let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, far));
     for finding in findings.iter_mut().filter(|finding| !finding.is_proof && is_tempered(finding.cause)) {
@@ -67,6 +81,12 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
             _ => Severity::Note,
         };
     }
+}
+
+/// Whether the course of the loss is most of the evidence for the cause.
+fn rests_on_loss(cause: Cause) -> bool {
+    use Cause::*;
+    matches!(cause, LearningRateTooHigh | LearningRateTooLow | CollapsedRepresentation | UnscaledTarget | Cliff)
 }
 
 /// Whether a falling loss is evidence against the cause.
@@ -87,6 +107,9 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let exploded_at_first = steps::exploded_at_first(diagnosis).is_some()
         && findings.iter().any(|it| it.severity > Severity::Note && of_parameters(it.cause));
     let made_by_steps = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
+    // Weights that were large before the first step are no effect of steps.
+    let is_loud = |it: &Finding| it.cause == Cause::LargeWeights && it.since == Some(0) && it.predicted == Some(0.0);
+    let loud = findings.iter().any(|it| is_loud(it) && it.severity > Severity::Note);
     let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
     let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
     let unscaled = has(Cause::UnscaledInput) && !(made_by_steps && scaled);
@@ -103,11 +126,11 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     };
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
-            Cause::Overflow => long || unscaled || grows,
+            Cause::Overflow => long || unscaled || grows || loud,
             Cause::DeadUnits => unscaled,
-            Cause::LearningRateTooHigh => unscaled || exploded_at_first,
-            Cause::LargeWeights => unscaled || long && !exploded_at_first,
-            Cause::Cliff => long || grows,
+            Cause::LearningRateTooHigh => unscaled || exploded_at_first || loud,
+            Cause::LargeWeights => unscaled || long && !exploded_at_first && !is_loud(finding),
+            Cause::Cliff => long || grows || loud,
             Cause::SmallWeights | Cause::Bottleneck | Cause::UnscaledInput => shrinks && finding.came_with_training(),
             // The weights became large by an update, not by the initializer.
             Cause::ExplodingRecurrence => long && finding.came_with_training(),
@@ -122,7 +145,7 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
             Cause::DeadUnits | Cause::Bottleneck => 3,
             _ => 4,
         };
-        if made_by_another || left_behind(finding.cause) { 9 } else { first }
+        if made_by_another || left_behind(finding.cause) && !is_loud(finding) { 9 } else { first }
     };
     findings.sort_by_key(|finding| {
         (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(finding.severity))

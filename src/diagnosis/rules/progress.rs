@@ -32,11 +32,12 @@ impl Diagnosis<'_> {
         (constant > self.floor().unwrap_or(0.0)).then_some(constant)
     }
 
-    /// Returns the loss from which a fall counts: the first loss, or the loss of the best constant outputs if it is
-    /// lower. A fall down to that loss needs no input, so it is not counted. `None` without a reported loss.
+    /// Returns the loss from which a fall counts: that of the best constant outputs, or the first loss if that is not
+    /// known. A fall down to constant outputs needs no input, so it is not counted; a run that begins below them has
+    /// learned already. `None` without a reported loss.
     pub(super) fn start(&self) -> Option<f64> {
         let first = self.statistics?.run().first_loss()?;
-        Some(self.chance().map_or(first, |constant| first.min(constant)))
+        Some(self.chance().unwrap_or(first))
     }
 
     /// Whether the loss has clearly [fallen](crate::diagnosis::Thresholds::fallen) from its [start](Self::start).
@@ -82,6 +83,16 @@ impl Diagnosis<'_> {
     pub(super) fn stagnates(&self) -> bool {
         let run = self.statistics.map(|statistics| statistics.run());
         run.is_some_and(|run| run.stands_still(|loss| self.part(loss, STILL)) && !self.has_fitted())
+    }
+
+    /// Whether the run has [enough](crate::diagnosis::Thresholds::patience) losses to be judged.
+    pub(super) fn has_patience(&self) -> bool {
+        self.statistics.is_some_and(|it| it.run().recent_loss().count() >= self.thresholds.patience)
+    }
+
+    /// Whether the run shows that it is held up: it has [learned nothing](Self::learns_nothing).
+    pub(super) fn is_stuck(&self) -> bool {
+        self.statistics.is_some_and(|statistics| self.learns_nothing(statistics.run()))
     }
 
     /// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of

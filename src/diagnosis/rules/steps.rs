@@ -16,7 +16,7 @@ use alloc::{format, string::String, vec::Vec};
 
 /// Returns the statistics of the weight matrices, recurrent ones included. Their norm is a scale for the norm of an
 /// update.
-fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
+pub(super) fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
 }
@@ -27,7 +27,7 @@ pub(super) fn course(run: &RunStatistics) -> String {
     format!("from {} to {} in {}", number(first), number(run.recent_loss().mean()), steps(run.passes()))
 }
 
-fn steps(passes: u64) -> String {
+pub(super) fn steps(passes: u64) -> String {
     count(usize::try_from(passes).unwrap_or(usize::MAX), "step")
 }
 
@@ -209,7 +209,7 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
         // An optimizer may divide the factor out, and a schedule may end: the harm must show in the loss.
-        let severity = if diagnosis.stagnates() { severity } else { Severity::Note };
+        let severity = if diagnosis.is_stuck() { severity } else { Severity::Note };
         let text = format!(
             "clipping is too low: {:.0} % of the gradients are clipped, typically from a norm of {} to {} of it",
             100.0 * run.clipped(),
@@ -223,58 +223,6 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         );
         findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, severity, "", text, because));
     }
-}
-
-/// Returns the blocks that are not frozen and have a gradient.
-fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
-    let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
-    blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
-}
-
-/// Returns the number of updates in a row, up to the last, in which no block moved, if all moved before: the rate is 0
-/// for every block. `None` for fewer than [`checks`](crate::diagnosis::Thresholds::checks).
-fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
-    let has_stopped = |block: &BlockStatistics| block.still() >= diagnosis.thresholds.checks && block.moved();
-    let least = with_gradient(diagnosis).map(BlockStatistics::still).min();
-    least.filter(|_| with_gradient(diagnosis).all(has_stopped))
-}
-
-/// Reports blocks that have a gradient, are not frozen, and do not change for
-/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row; a note if all blocks moved and have stopped.
-pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(statistics) = diagnosis.statistics else { return };
-    let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
-    let Some(block) = statistics.blocks().iter().find(still) else { return };
-    if let Some(still) = ended(diagnosis) {
-        let text = format!("no parameter has moved for {still} steps: the schedule has ended");
-        let because = String::from("all moved before");
-        findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
-        return;
-    }
-    if with_gradient(diagnosis).all(|block| still(&block) && !block.moved()) {
-        let text = String::from("no parameter has moved in any step: the rate is 0 for all");
-        let because = format!("all have a gradient, and {} had no effect", steps(block.still()));
-        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
-        return findings.push(Finding { fix: "a rate above 0: a schedule may have ended".into(), ..finding });
-    }
-    let others = statistics.blocks().iter().filter(still).count() - 1;
-    let text = format!(
-        "{}{} does not move: not once in the last {} steps, though it was not declared frozen. Its learning rate may \
-         be 0",
-        block.name(),
-        if others > 0 { format!(", as {} more,", count(others, "block")) } else { String::new() },
-        block.still()
-    );
-    let blocks = statistics.blocks().iter();
-    let layers = LayerRange::runs(blocks.map(|block| (layer_of_block(block.name()), still(&block))));
-    let moving = with_gradient(diagnosis).filter(|block| !still(block)).count();
-    let because = format!(
-        "its gradient has a norm of {}, and {} beside it moved",
-        number(block.gradient_norm()),
-        count(moving, "block")
-    );
-    let finding = diagnosis.finding(Cause::FrozenBlock, Severity::Warning, "", text, because);
-    findings.push(finding.in_layers(layers));
 }
 
 /// Returns the least ratio of the optimizer's ε to the root mean square of a matrix's gradient, if it is above ten and
@@ -294,6 +242,39 @@ fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (judged && !learns && factor > 10.0).then_some(factor)
 }
 
+/// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves. The loss
+/// must stand still, nothing else explain it, and steps without the clip must not be long. An optimizer that divides by
+/// the size of a gradient divides the factor out.
+fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Vec<Finding>) {
+    let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
+    let (run, ratio) = (statistics.run(), block.update_ratio().mean());
+    let Some(factor) = run.clip_factor().filter(|_| run.clipped() >= 0.5 && diagnosis.epsilon.is_none()) else {
+        return;
+    };
+    let without = ratio - libm::log10(factor);
+    let is_told = findings.iter().any(|it| it.cause == Cause::ClipThresholdTooLow);
+    if is_told || run.clip_steps() < lines.checks || without > lines.long_step[0] {
+        return;
+    }
+    if !(diagnosis.stagnates() && diagnosis.learns_nothing(run)) {
+        return;
+    }
+    let text = format!(
+        "clipping is too low: {:.0} % of the gradients are clipped, typically to {} of their norm, and the loss stands \
+         still",
+        100.0 * run.clipped(),
+        number(factor)
+    );
+    let because = format!(
+        "no other fault was found; the largest update, of {}, is {} of the parameters, and would be {} without the \
+         clip",
+        block.name(),
+        number(libm::exp10(ratio)),
+        number(libm::exp10(without))
+    );
+    findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, Severity::Warning, "", text, because));
+}
+
 /// Reports updates below [`short_step`](crate::diagnosis::Thresholds::short_step) with a loss that
 /// [stagnates](Diagnosis::stagnates), if no other fault was found.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -302,7 +283,8 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
     let clips = run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
-    if let Some(still) = ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run)) {
+    if let Some(still) = super::still::ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run))
+    {
         let text = format!(
             "the schedule ended after {}, before anything was learned",
             steps(run.updates().saturating_sub(still))
@@ -314,7 +296,10 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
     let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
-    let Some(block) = longest.filter(|_| !clips && !accused) else { return };
+    let Some(block) = longest.filter(|_| !accused) else { return };
+    if clips {
+        return between(diagnosis, block, findings);
+    }
     if let Some(factor) = epsilon_above_gradient(diagnosis).filter(|_| block.update_ratio().mean() < lines.small_step) {
         let text = format!(
             "ε is too large: it is {} times the size of a gradient or more, so that it, and not the gradient, sets \
@@ -335,14 +320,15 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if !diagnosis.stagnates() {
         return;
     }
-    let ratio = block.update_ratio().mean();
+    // A schedule may have come to its end: the longest step shows whether the rate was ever large enough.
+    let ratio = matrices(diagnosis).map(BlockStatistics::longest_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let because = format!("no other fault was found, and the loss went {}", course(run));
     let found = match super::edge::measured(diagnosis) {
         Some(_) => super::edge::unmoved(diagnosis, run.updates())
             .map(|(severity, [text, evidence])| (severity, text, format!("{evidence}; {because}"))),
         None => above(-ratio, lines.short_step.map(|line| -line)).map(|severity| {
             let text = format!(
-                "steps are too short: the largest, of {}, is {} of the parameters, and the loss stands still",
+                "steps are too short: the largest, lately of {}, is {} of the parameters, and the loss stands still",
                 block.name(),
                 number(libm::exp10(ratio))
             );
@@ -357,6 +343,6 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         };
         let severity = if has_learned { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
-        findings.push(Finding { decades: Some(ratio), ..finding });
+        findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
     }
 }

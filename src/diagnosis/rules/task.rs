@@ -128,9 +128,11 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let trained: Vec<_> = matrices.filter(|block| !block.frozen() && !block.began_at_zero()).collect();
     let size = |block: &BlockStatistics| block.parameters() / block.first_parameters().unwrap_or(f64::NAN);
     let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
-    let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks;
+    // A gradient that points to smaller weights shrinks them without decay.
+    let by_gradient = |block: &BlockStatistics| block.pull().mean() > shrinks;
+    let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks && !by_gradient(block);
     let is_small = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk;
-    let is_tiny = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk * shrunk;
+    let is_tiny = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk * shrunk && !by_gradient(block);
     let learns_nothing = diagnosis.learns_nothing(run);
     let is_shrunk = |block: &BlockStatistics| is_small(block) && points(block) || learns_nothing && is_tiny(block);
     let found: Vec<_> = trained.iter().copied().filter(|block| is_shrunk(block)).collect();

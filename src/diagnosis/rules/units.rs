@@ -1,6 +1,9 @@
 //! Rules about units: duplicated, dead, saturated.
 
-use super::{above, layer_of, layer_of_block, links::is_bounded};
+use super::{
+    above, layer_of, layer_of_block,
+    links::{first_trained, is_bounded, place as place_of},
+};
 use crate::{
     block::Role,
     diagnosis::{
@@ -62,14 +65,14 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
 
 /// Returns the path of the last layer with weights, if it is `Linear` and as wide as the network's outputs, so that
 /// each of its units belongs to an output; otherwise `None`.
-fn output_weights(node: &LayerSpec) -> Option<String> {
+pub(super) fn output_weights(node: &LayerSpec) -> Option<String> {
     let parts = node.parts();
     let (path, part) = parts.iter().rfind(|(_, part)| has_weights(part))?;
     (matches!(part, LayerSpec::Linear(_)) && part.widths().1 == node.widths().1).then(|| path.clone())
 }
 
 /// Whether the block named `block` belongs to an embedding, whose rows are not units.
-fn is_table(node: &LayerSpec, block: &str) -> bool {
+pub(super) fn is_table(node: &LayerSpec, block: &str) -> bool {
     let mut parts = node.parts().into_iter();
     parts.any(|(path, part)| matches!(part, LayerSpec::Embedding(_)) && path == layer_of_block(block))
 }
@@ -105,7 +108,9 @@ impl<'a> Inactive<'a> {
         // Units after a dead layer may be dead as a consequence; they are not reported.
         let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
         let judged = has_examples(diagnosis, layer_of(link.name()));
-        let ended = !explained && judged && (ends || link.output().last() == 0.0);
+        // φ of 0 is 0 for many functions, and φ′ is not.
+        let silent = link.output().last() == 0.0 && link.input().last() != 0.0;
+        let ended = !explained && judged && (ends || silent);
         // A completely inactive layer is not due to the choice of few examples; an inactive part of a layer may be.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) }?;
@@ -200,8 +205,12 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let hidden = statistics.links().iter().filter(|link| link.factor() == Factor::Activation);
     // Outputs that saturate late in training are not a fault.
     let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Addition).map(|link| link.name());
+    // Before the first weights that are trained nothing learns, and no gradient is needed.
+    let from = first_trained(diagnosis).and_then(|layer| place_of(diagnosis, &layer));
+    let is_trained = |link: &&LinkStatistics| from.is_none_or(|from| place_of(diagnosis, link.name()) > Some(from));
     let judged: Vec<_> = hidden
         .filter(|link| Some(link.name()) != last && bounded(diagnosis, link.name()))
+        .filter(is_trained)
         .map(|link| (link, saturation(diagnosis, link)))
         .collect();
     let Some(from) = judged.iter().position(|(_, found)| found.is_some()) else { return };

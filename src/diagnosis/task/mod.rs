@@ -29,6 +29,9 @@ pub(super) use outlier::{Outliers, Sizes};
 
 /// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;
+/// The largest number of input values, and of eight times the outputs, of the samples whose targets are measured
+/// without a pass.
+const MOST: usize = 1 << 20;
 /// The number of dropout masks over which the loss with masks, and the change of the outputs by masks, are averaged.
 const MASKS: u64 = 4;
 
@@ -93,6 +96,26 @@ impl<T: Scalar> Rows<'_, T> {
     fn loss_of(&self, y: &[T], dy: &mut [T]) -> Result<f64, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         self.loss.evaluate_wide(self.width, y, target, weights, dy)
+    }
+
+    /// Calls `measure` with the targets of as many samples as [`MOST`] values permit, all of them if they can be: a
+    /// rare class is in few of a small number. No pass is made.
+    fn with_targets_of<R>(
+        &mut self,
+        data: &Dataset<'_, T>,
+        per_step: bool,
+        measure: impl FnOnce(&Self) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let each = data.width().max(self.width.saturating_mul(8)).saturating_mul(data.steps()).max(1);
+        let count = data.samples().min((MOST / each).max(SAMPLES));
+        let samples: Vec<usize> = (0..count).map(|i| i * data.samples() / count).collect();
+        let mut batch = Batch::new(data, count);
+        batch.gather(data, &samples, per_step)?;
+        let rows = self.workspace.network().output_shape(batch.shape()).rows();
+        let kept = (core::mem::replace(&mut self.batch, batch), core::mem::replace(&mut self.count, rows));
+        let measured = measure(self);
+        (self.batch, self.count) = kept;
+        measured
     }
 
     fn outputs(&mut self, mode: Mode) -> Result<Vec<T>, Error> {
@@ -232,8 +255,11 @@ impl Task {
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
-        let constant = bounds::constant(&rows, None)?;
-        let floor = bounds::free(&rows, constant)?;
+        let [constant, floor] = rows.with_targets_of(data, steps, |rows| {
+            let constant = bounds::constant(rows, None)?;
+            Ok([Some(constant), bounds::free(rows, constant)?])
+        })?;
+        let constant = constant.unwrap_or(f64::NAN);
         let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
         let [apart, square] = squares(width, &y);
         let spread = Some(libm::sqrt(apart / square)).filter(|spread| !has_classes && spread.is_finite());

@@ -6,7 +6,7 @@ use crate::{
     diagnosis::Thresholds,
     error::Error,
     loss::Target,
-    scalar::{Scalar, to_f64},
+    scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
 
@@ -149,7 +149,7 @@ pub(super) fn find<T: Scalar>(
     }
     let mut told: Option<Outliers> = None;
     for outliers in of_inputs.into_iter().chain(of_targets) {
-        let Some(gradient) = gradients(data, samples, per_step, rows, &outliers.samples)? else { continue };
+        let Some(gradient) = gradients(data, samples, per_step, rows, &outliers)? else { continue };
         let outliers = Outliers { gradient, ..outliers };
         if told.as_ref().is_none_or(|told| !told.harms(thresholds) && outliers.harms(thresholds)) {
             told = Some(outliers);
@@ -158,16 +158,24 @@ pub(super) fn find<T: Scalar>(
     Ok(told)
 }
 
-/// Returns the norms of the gradient on `samples` with the samples `found` and without them; `None` if no sample is
-/// left.
+/// Scales a row of the gradient at the outputs to the norm 1, unless it is 0.
+fn to_unit<T: Scalar>(row: &mut [T]) {
+    let norm = libm::sqrt(row.iter().map(|&dy| to_f64(dy) * to_f64(dy)).sum::<f64>());
+    if norm > 0.0 && norm.is_finite() {
+        row.iter_mut().for_each(|dy| *dy = scalar(to_f64(*dy) / norm));
+    }
+}
+
+/// Returns the norms of the gradient on `samples` with the samples `outliers` and without them, with errors of equal
+/// size in all rows unless the targets are large; `None` if no sample is left.
 fn gradients<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
     per_step: bool,
     rows: &mut Rows<'_, T>,
-    found: &[usize],
+    outliers: &Outliers,
 ) -> Result<Option<[f64; 2]>, Error> {
-    let mut gradient = [0.0; 2];
+    let (mut gradient, found) = ([0.0; 2], &outliers.samples[..]);
     // The share that they have of all samples, and at least one.
     let count = (found.len() * samples.len() / data.samples()).max(1);
     let others = samples.iter().copied().filter(|sample| found.binary_search(sample).is_err());
@@ -182,6 +190,10 @@ fn gradients<T: Scalar>(
         let y = rows.outputs(rows.mode)?;
         let mut dy = vec![T::zero(); y.len()];
         rows.loss_of(&y, &mut dy)?;
+        if !outliers.of_targets {
+            // A large input that is told wrong has a large error too, which is not its size.
+            dy.chunks_mut(rows.width.max(1)).for_each(to_unit);
+        }
         rows.passes += 1;
         let Rows { workspace, w, batch, mode, .. } = &mut *rows;
         workspace.forward_with(w, batch.x(), batch.shape(), *mode, &mut ())?.dy.copy_from_slice(&dy);

@@ -35,6 +35,12 @@ pub struct BlockStatistics {
     first_ratio: Option<f64>,
     moved: bool,
     shrinkage: RunningMoments,
+    pull: RunningMoments,
+    longest: f64,
+    /// log10 of three sizes of the last update, with units of other optimizers: itself, over its gradient, over its
+    /// parameters. `None` for a block that no update moved, and for other roles than weights.
+    paces: Option<[f64; 3]>,
+    lag: RunningMoments,
     long: u64,
     still: u64,
     duplicate_rows: usize,
@@ -62,6 +68,10 @@ impl BlockStatistics {
             first_ratio: None,
             moved: false,
             shrinkage: RunningMoments::forgetting(0.9),
+            pull: RunningMoments::forgetting(0.9),
+            longest: f64::NEG_INFINITY,
+            paces: None,
+            lag: RunningMoments::forgetting(0.9),
             long: 0,
             still: 0,
             duplicate_rows: 0,
@@ -76,7 +86,11 @@ impl BlockStatistics {
         (self.parameters, self.gradient) = (of_w.norm, of_dw.norm);
         self.first_parameters = self.first_parameters.or(Some(of_w.norm));
         (self.parameters_broken, self.gradient_broken) = (of_w.non_finite > 0, of_dw.non_finite > 0);
-        let matrix = matches!(self.role, Role::Weight | Role::Recurrent) && self.units() > 1;
+        let is_matrix = matches!(self.role, Role::Weight | Role::Recurrent);
+        if is_matrix {
+            self.pull.push(-against(w, dw));
+        }
+        let matrix = is_matrix && self.units() > 1;
         if matrix && !block.frozen && (pass < 4 || pass.is_multiple_of(COMPARED)) {
             let before = self.duplicate_rows;
             self.duplicate_rows = self.count_duplicates(w, dw);
@@ -126,11 +140,31 @@ impl BlockStatistics {
         if self.parameters > 0.0 && of_update.norm > 0.0 {
             self.ratio.push(Float::log10(of_update.norm / self.parameters));
             self.first_ratio = self.first_ratio.or(Some(self.ratio.last()));
+            self.longest = self.longest.max(self.ratio.last());
             self.long = if self.ratio.last() > LONG { self.long + 1 } else { 0 };
         }
         self.moved |= of_update.norm > 0.0;
+        let is_matrix = matches!(self.role, Role::Weight | Role::Recurrent) && !self.frozen;
+        let sizes = [of_update.norm, self.gradient, self.parameters];
+        let is_sized = is_matrix && sizes.iter().all(|&size| size > 0.0 && size.is_finite());
+        self.paces = is_sized.then(|| {
+            let [update, gradient, parameters] = sizes.map(Float::log10);
+            [update - 0.5 * Float::log10(self.values.max(1) as f64), update - gradient, update - parameters]
+        });
         let stands_still = of_update.norm == 0.0 && self.gradient > 0.0 && !self.frozen;
         self.still = if stands_still { self.still + 1 } else { 0 };
+    }
+
+    pub(super) fn paces(&self) -> Option<[f64; 3]> {
+        self.paces
+    }
+
+    /// Compares the last update with the largest `paces` of all blocks.
+    pub(super) fn lags(&mut self, largest: [f64; 3]) {
+        if let Some(paces) = self.paces {
+            let behind = paces.iter().zip(largest).map(|(pace, most)| pace - most);
+            self.lag.push(behind.fold(f64::NEG_INFINITY, f64::max));
+        }
     }
 
     pub(super) fn parameters_broken(&self) -> bool {
@@ -191,6 +225,23 @@ impl BlockStatistics {
     /// 256 of the values. Later updates have more weight.
     pub fn shrinkage(&self) -> RunningMoments {
         self.shrinkage
+    }
+    /// Returns the moments, over updates, of log10 of how far the block moves beside the block that moves farthest, for
+    /// weights and recurrent weights. An update is compared by its root mean square, by its norm over that of the
+    /// gradient, and by its norm over that of the parameters; the least difference counts. One of the three is equal
+    /// for all blocks with descent, adaptive or layer-wise optimizers, so 0 is expected of one rate for all. Later
+    /// updates have more weight.
+    pub fn lag(&self) -> RunningMoments {
+        self.lag
+    }
+    /// Returns the moments, over updates, of cos(g, w), with w the block's parameters and g their gradient, as
+    /// [`shrinkage`](Self::shrinkage): 1 if the gradient alone, without decay, shrinks the parameters.
+    pub(crate) fn pull(&self) -> RunningMoments {
+        self.pull
+    }
+    /// Returns the largest [`update_ratio`](Self::update_ratio) of a single update; −∞ before the first.
+    pub(crate) fn longest_update_ratio(&self) -> f64 {
+        self.longest
     }
     /// Whether the block's parameters were all 0 in the first monitored pass, so that updates have no scale to compare
     /// with.

@@ -256,6 +256,9 @@ impl Statistics {
                 self.run.note(NonFinite::new(pass, NonFiniteOrigin::Update, &block.name, None, update));
             }
         }
+        let largest = |most: [f64; 3], paces: [f64; 3]| [0, 1, 2].map(|i| f64::max(most[i], paces[i]));
+        let largest = self.blocks.iter().filter_map(BlockStatistics::paces).fold([f64::NEG_INFINITY; 3], largest);
+        self.blocks.iter_mut().for_each(|block| block.lags(largest));
         self.run.updated();
     }
 }

@@ -306,8 +306,7 @@ impl RunStatistics {
     }
     /// Returns the moments of the root mean square distance from the outputs to their targets, relative to that of the
     /// outputs; about the last five count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y of one pass,
-    /// weighted by its [rows](crate::monitor::Event::Rows): that of the residual for a squared error, else of the same
-    /// order.
+    /// weighted by its [rows](crate::monitor::Event::Rows): the residual of a squared error, else of the same order.
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }

@@ -99,8 +99,8 @@ struct Suite<'a> {
     breaks: Vec<f64>,
     /// φ′ and φ″ at each of the `dense` points, from dual numbers.
     truths: Vec<(f64, f64)>,
-    /// For each of the `dense` points, the largest |φ′| at points from −1 to 1 and on to this one, those beside a pole of φ′
-    /// left out.
+    /// For each of the `dense` points, the largest |φ′| at points from −1 to 1 and on to this one; those beside a pole
+    /// of φ′ are left out.
     sizes: Vec<f64>,
 }
 
@@ -137,9 +137,9 @@ impl Suite<'_> {
         meets(&self.jumps, a - margin, b + margin)
     }
 
-    /// Calls `reading` at every test argument, for a derivative at every dense one, that `format` represents, and notes the errors; `None` skips an argument.
-    /// The first argument with an error above `allowed` is simplified, and noted as a violation of `law`, with `what`
-    /// as the name of the quantity.
+    /// Calls `reading` at every test argument (for a derivative, at every dense one) that `format` represents, and
+    /// notes the errors; `None` skips an argument. The first argument with an error above `allowed` is simplified, and
+    /// noted as a violation of `law`, with `what` as the name of the quantity.
     #[inline]
     fn everywhere(
         &mut self,

@@ -91,8 +91,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether the error of element `i` of `dy`, given by its expected and its found value, is due to rounding: some
-    /// changes of the last digits of the outputs change it, and some the expected value, by more than a quarter of it.
+    /// Whether the error of element `i` of `dy`, between its expected and its found value, is due to rounding. It is if
+    /// some changes of the last digits of the outputs change it, and the expected value, by more than a quarter of it.
     /// `scalar` is 0 for `f64` and 1 for `f32`.
     #[inline]
     fn is_rounding(&mut self, case: &Case, scalar: usize, i: usize, [expected, found]: [f64; 2]) -> bool {

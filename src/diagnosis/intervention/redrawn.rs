@@ -1,0 +1,139 @@
+//! What other parameters make of the forward pass: units that biases hold off, and the size of the first
+//! pre-activations with weights drawn again.
+
+use super::{Alteration, change::altered, passes::Bench};
+use crate::{
+    activation::{Activation, ActivationKind},
+    block::{Blocks, Role},
+    diagnosis::{first_output, first_sized},
+    error::Error,
+    layer::LayerSpec,
+    monitor::{Factor, GradientMonitor, Link, LinkStatistics, Statistics},
+    recurrent::CellKind,
+    scalar::{Scalar, to_f64},
+};
+use alloc::{string::String, vec, vec::Vec};
+
+/// Whether φ is 0 far below 0, and unbounded above: a unit far below 0 passes no gradient.
+pub(in crate::diagnosis) fn rectifies(activation: &ActivationKind) -> bool {
+    activation.value(-1e3_f64) == 0.0 && activation.value(1e3_f64) > 100.0
+}
+
+/// Whether φ(a z) = a φ(z) for a > 0, so that the size of the weights before it is that of all values after it.
+fn is_homogeneous(activation: &ActivationKind) -> bool {
+    let grows = |z: f64| (activation.value(4.0 * z) - 4.0 * activation.value(z)).abs() < 1e-9;
+    grows(1.0) && grows(-1.0) && activation.value(1.0_f64) != 0.0
+}
+
+/// A monitor of the units of rectifiers, of activations and of recurrent layers.
+pub(super) struct Reach(Vec<Units>);
+
+/// The units of one layer, over all rows and steps of a pass.
+struct Units {
+    layer: String,
+    /// The lowest and the highest pre-activation of each unit.
+    ends: Vec<[f64; 2]>,
+    /// Whether the unit was other than 0 for a row.
+    lives: Vec<bool>,
+}
+
+impl Reach {
+    pub fn new(network: &LayerSpec) -> Self {
+        let units = |(layer, part): (String, &LayerSpec)| {
+            let activation = match part {
+                LayerSpec::ActivationLayer { activation, .. }
+                | LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => activation,
+                _ => return None,
+            };
+            let width = part.widths().1;
+            let ends = vec![[f64::INFINITY, f64::NEG_INFINITY]; width];
+            rectifies(activation).then(|| Units { layer, ends, lives: vec![false; width] })
+        };
+        Reach(network.parts().into_iter().filter_map(units).collect())
+    }
+
+    /// Returns, for each layer, the share of units that are off for every row, and stay off for rows that lie above
+    /// all these by as much as these differ.
+    fn off(&self) -> impl Iterator<Item = (&String, f64)> {
+        self.0.iter().map(|Units { layer, ends, lives }| {
+            let is_off = |&(&[low, high], &lives): &(&[f64; 2], &bool)| !lives && high > low && 2.0 * high < low;
+            (layer, ends.iter().zip(lives).filter(is_off).count() as f64 / ends.len().max(1) as f64)
+        })
+    }
+}
+
+impl<T: Scalar> GradientMonitor<T> for Reach {
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        let is_own = |units: &&mut Units| at.factor == Factor::Activation && units.layer == at.name;
+        let Some(Units { ends, lives, .. }) = self.0.iter_mut().find(is_own) else { return };
+        let width = ends.len().max(1);
+        for (z, y) in x.chunks(width).zip(y.chunks(width)) {
+            for ((ends, lives), (&z, &y)) in ends.iter_mut().zip(&mut *lives).zip(z.iter().zip(y)) {
+                let z = to_f64(z);
+                *ends = [ends[0].min(z), ends[1].max(z)];
+                *lives |= !y.is_zero();
+            }
+        }
+    }
+}
+
+/// The share of a layer's units that no row of the batch turns on.
+#[derive(Clone, Debug)]
+pub(in crate::diagnosis) struct Off {
+    pub layer: String,
+    /// The share with the given parameters.
+    pub share: f64,
+    /// The share with all biases at 0.
+    pub unbiased: f64,
+}
+
+impl Bench<'_> {
+    /// Returns the layers of which more than the share `line` of the units is off in the pass that `reach` saw, with
+    /// their shares. Layers are left out in which, without biases, the mean cosine of two rows is above 1 − `apart`.
+    /// Empty for fewer than eight rows, and without a pass that is left.
+    pub(super) fn off(&self, reach: &Reach, line: f64, apart: f64) -> Result<Vec<Off>, Error> {
+        let many: Vec<(&String, f64)> = reach.off().filter(|(_, share)| *share > line).collect();
+        if many.is_empty() || self.shape.rows() < 8 || !self.may_take(1) {
+            return Ok(Vec::new());
+        }
+        let network = self.spec.build_to_look_at()?;
+        let (mut w, blocks) = (self.w.to_vec(), Blocks::collect(|visit| network.blocks(visit)));
+        let biases = blocks.iter().filter(|block| block.role == Role::Bias && block.gates.len() < 2);
+        biases.for_each(|block| w[block.range.clone()].fill(0.0));
+        let mut after = Reach::new(self.spec);
+        let seen = self.pass_with(&*network, &w, self.x, &mut after)?;
+        let are_alike = |layer: &String| {
+            let own = seen.links().iter().find(|link| link.name() == layer);
+            own.and_then(LinkStatistics::cosine).is_some_and(|cosine| 1.0 - cosine < apart)
+        };
+        let without = |layer: &String| after.off().find(|(of, _)| *of == layer).map_or(0.0, |(_, share)| share);
+        let off = |(layer, share): (&String, f64)| Off { layer: layer.clone(), share, unbiased: without(layer) };
+        Ok(many.into_iter().filter(|(layer, _)| !are_alike(layer)).map(off).collect())
+    }
+
+    /// Returns the root mean square of the first pre-activations in the pass `seen`, and with the first weights
+    /// redrawn at their critical gain. `None` unless these weights are followed by layers that pass their size on, up
+    /// to the outputs, the first of them a rectifier, and unless the first size is above `line`.
+    pub(super) fn first_weights(&self, seen: &Statistics, line: f64) -> Result<Option<[f64; 2]>, Error> {
+        let (parts, first) = (self.spec.parts(), first_sized(self.spec));
+        let Some(at) = first.and_then(|first| parts.iter().position(|(path, _)| *path == first)) else {
+            return Ok(None);
+        };
+        let activation = parts[at + 1..].iter().find_map(|(_, part)| match part {
+            LayerSpec::ActivationLayer { activation, .. } => Some(is_homogeneous(activation)),
+            LayerSpec::PRelu(_) => Some(true),
+            _ => None,
+        });
+        let keeps_size = matches!(parts[at].1, LayerSpec::Linear(_)) && activation == Some(true);
+        let is_normed = parts.iter().any(|(_, part)| part.is_norm());
+        let size = first_output(self.spec, seen).filter(|&size| size > line);
+        let (Some(size), true) = (size, keeps_size && !is_normed && self.may_take(1)) else { return Ok(None) };
+        let layers = [parts[at].0.clone()];
+        let redraws = [Alteration::CriticalWeights];
+        let Some(spec) = altered(self.spec, &redraws, &layers) else { return Ok(None) };
+        let network = spec.build_to_look_at()?;
+        let Some(w) = self.parameters(&*network, &spec, &redraws, &layers)? else { return Ok(None) };
+        let after = first_output(&spec, &self.pass(&*network, &w, self.x)?);
+        Ok(after.map(|after| [size, after]))
+    }
+}

@@ -1,0 +1,113 @@
+//! Towers: the branches of parallel layers, each a path of its own for the gradient.
+
+use super::{Budget, Verdict, change::weight_layers, layer_of, passes::Bench, search};
+use crate::{
+    diagnosis::has_weights,
+    error::Error,
+    layer::{LayerSpec, join},
+    monitor::{Factor, LinkStatistics, Statistics},
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// One branch of a [`Parallel`](crate::layer::Parallel) layer.
+#[derive(Clone, Debug)]
+pub(in crate::diagnosis) struct Tower {
+    /// The path of the branch.
+    pub path: String,
+    /// The paths of the layers on the way of the gradient from the end of the branch to its first weights, which are
+    /// the first; branches inside are left out.
+    layers: Vec<String>,
+}
+
+impl Tower {
+    /// Returns the links of the tower among `links`, which are in the order of the forward pass: without the product
+    /// with the first weights, whose gradient needs no further link.
+    pub fn links<L>(&self, links: impl Iterator<Item = L>, of: impl Fn(&L) -> (String, Factor)) -> Vec<L> {
+        let counts = |link: &L| {
+            let (name, factor) = of(link);
+            let place = self.layers.iter().position(|layer| layer == layer_of(&name));
+            place.is_some_and(|place| place > 0 || factor != Factor::Weights)
+        };
+        links.filter(counts).collect()
+    }
+
+    /// Whether the layer at the path `layer` is in the tower, branches inside included.
+    pub fn has(&self, layer: &str) -> bool {
+        layer.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+/// Returns the branches with weights of the parallel layers of a network.
+pub(in crate::diagnosis) fn towers(network: &LayerSpec) -> Vec<Tower> {
+    let parts = network.parts();
+    let outputs = network.last_layer().0;
+    let mut found = Vec::new();
+    for (path, part) in &parts {
+        let LayerSpec::Parallel { branches, .. } = part else { continue };
+        for place in 0..branches.len() {
+            let tower = join(path, &format!("{place}"));
+            let inside = |path: &str, of: &str| path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'));
+            let own: Vec<_> = parts.iter().filter(|(at, _)| *at == tower || inside(at, &tower)).collect();
+            let splits = |part: &LayerSpec| {
+                use LayerSpec::{Bidirectional, Parallel, Residual};
+                matches!(part, Residual { .. } | Parallel { .. } | Bidirectional { .. })
+            };
+            let is_beside = |at: &String| own.iter().any(|(of, part)| splits(part) && inside(at, of));
+            let on_way = own.iter().filter(|(at, _)| !is_beside(at));
+            let has_parts = |part: &LayerSpec| {
+                matches!(part, LayerSpec::Sequential { .. } | LayerSpec::Checkpointed { .. } | LayerSpec::Reversed(_))
+            };
+            let mut layers: Vec<(&String, &LayerSpec)> =
+                on_way.filter(|(_, part)| !has_parts(part)).map(|(at, part)| (at, *part)).collect();
+            // Saturated outputs of the network are no fault.
+            if *path == outputs && matches!(layers.last(), Some((_, LayerSpec::ActivationLayer { .. }))) {
+                layers.pop();
+            }
+            let first = layers.iter().position(|(_, part)| has_weights(part));
+            let from = first.unwrap_or(layers.len());
+            let layers: Vec<String> = layers[from..].iter().map(|(at, _)| (*at).clone()).collect();
+            found.extend((layers.len() > 1).then_some(Tower { path: tower, layers }));
+        }
+    }
+    found
+}
+
+/// The interventions on the budget of a tower, from the output of its layer to its first weights.
+#[derive(Clone, Debug)]
+pub(in crate::diagnosis) struct OfTower {
+    pub path: String,
+    pub verdict: Verdict,
+}
+
+impl Budget {
+    /// Returns the budget of a branch of a parallel layer in the last pass of `seen`, down to its first weights.
+    fn of_tower(tower: &Tower, seen: &Statistics) -> Self {
+        let ends = |link: &&LinkStatistics| link.norm_in() > 0.0 && link.norm_out() == 0.0;
+        let of = |link: &&LinkStatistics| (String::from(link.name()), link.factor());
+        let own = tower.links(seen.links().iter(), of).into_iter();
+        let decades = |link: &LinkStatistics| if ends(&link) { f64::NEG_INFINITY } else { link.decades().last() };
+        let known = own.filter(|link| ends(link) || link.decades().count() > 0);
+        let links: Vec<_> = known.map(|link| (link.name().into(), link.factor(), decades(link))).collect();
+        Budget { total: links.iter().map(|(.., decades)| decades).sum(), links }
+    }
+}
+
+impl Bench<'_> {
+    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`.
+    pub(super) fn towers(&self, sound: &Statistics, lines: [f64; 2]) -> Result<Vec<OfTower>, Error> {
+        let mut found = Vec::new();
+        for tower in towers(self.spec) {
+            let before = Budget::of_tower(&tower, sound);
+            if !before.total.is_finite() || (lines[0]..lines[1]).contains(&before.total) {
+                continue;
+            }
+            let layers: Vec<String> = weight_layers(self.spec).into_iter().filter(|layer| tower.has(layer)).collect();
+            let verdict = search(self.spec, &layers, &[], &before, true, lines, &mut |alterations, layers| {
+                let after = self.after(alterations, layers)?;
+                Ok::<_, Error>(after.map(|(_, seen)| Budget::of_tower(&tower, &seen)))
+            })?;
+            found.push(OfTower { path: tower.path, verdict });
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,126 @@
+//! Rules about parameters that were at fault before the run, by what others do on the same batch.
+
+use super::{above, layer_of_block};
+use crate::{
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        difference::is_resumed,
+        figures::number,
+        first_sized,
+        intervention::{Off, rectifies},
+    },
+    layer::LayerSpec,
+    monitor::{BlockStatistics, Factor, LinkStatistics},
+    recurrent::CellKind,
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// Reports layers of which far more units are off for every row than without biases, and recurrent rectifiers that
+/// output 0 at every step.
+///
+/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units that
+/// are dead in a trained network have not kept it from learning: of a run that has learned, this is a note.
+pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let is_told = findings.iter().any(|it| it.cause == Cause::DeadUnits && it.severity > Severity::Note);
+    if is_told {
+        return;
+    }
+    let Some(severity) = severity_of_dead(diagnosis) else { return };
+    let lines = diagnosis.thresholds.dead;
+    let more = |it: &&Off| it.share - it.unbiased;
+    let all = diagnosis.experiments.iter().flat_map(|experiments| &experiments.off);
+    let worst = all.max_by(|a, b| more(a).total_cmp(&more(b)));
+    if let Some((it, found)) = worst.and_then(|it| Some((it, above(more(&it), lines)?))) {
+        let severity = match found {
+            Severity::Warning if diagnosis.is_examined_alone && is_resumed(diagnosis) => Severity::Note,
+            found => severity.min(found),
+        };
+        let text = format!(
+            "{:.0} % of the units of layer {} are dead: they are off for every row, and farther below 0 than the rows \
+             differ",
+            100.0 * it.share,
+            it.layer
+        );
+        let because = format!("with biases of 0: {:.0} % (measured)", 100.0 * it.unbiased);
+        let finding = diagnosis.finding(Cause::DeadUnits, severity, &it.layer, text, because);
+        let first = diagnosis.statistics.and_then(|seen| seen.links().iter().find(|link| link.name() == it.layer));
+        let began = first.and_then(LinkStatistics::at_first).is_some_and(|[_, off]| off + lines[0] > it.share);
+        return findings.push(Finding { since: if began { Some(0) } else { finding.since }, ..finding });
+    }
+    let Some(link) = silent(diagnosis) else { return };
+    let text = format!("all units of recurrent layer {} are dead: they output 0 at every step", link.name());
+    let because = String::from("φ′ is 0 at every step, and the layer's parameters have no gradient");
+    let finding = diagnosis.finding(Cause::DeadUnits, severity, link.name(), text, because);
+    let since = if link.output().mean() == 0.0 && !diagnosis.is_examined_alone { Some(0) } else { finding.since };
+    findings.push(Finding { since, decades: Some(f64::NEG_INFINITY), ..finding });
+}
+
+/// Returns the severity of units that are dead for the whole run: a note if the loss shows that the network has
+/// learned. `None` without measurements.
+fn severity_of_dead(diagnosis: &Diagnosis<'_>) -> Option<Severity> {
+    let run = diagnosis.statistics?.run();
+    let judged = run.recent_loss().count() >= diagnosis.thresholds.patience;
+    let from = diagnosis.chance().or_else(|| run.first_loss()).unwrap_or(f64::NAN);
+    let learned = run.recent_loss().mean() < diagnosis.part(from, diagnosis.thresholds.fallen[0]);
+    Some(if judged && (learned || diagnosis.has_fitted()) { Severity::Note } else { Severity::Critical })
+}
+
+/// Returns a recurrent layer of rectifiers that receives a gradient, outputs 0 for all rows and passes nothing on.
+fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
+    let statistics = diagnosis.statistics?;
+    let parts = diagnosis.node.parts();
+    let is_rectifier = |layer: &str| {
+        parts.iter().any(|(path, part)| match part {
+            LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => path == layer && rectifies(activation),
+            _ => false,
+        })
+    };
+    let is_still = |layer: &str| {
+        let mut own = statistics.blocks().iter().filter(|block| layer_of_block(block.name()) == layer);
+        own.all(|block| block.gradient_norm() == 0.0)
+    };
+    statistics.links().iter().find(|link| {
+        let ends = link.factor() == Factor::Other && link.norm_in() > 0.0 && !link.underflowed();
+        ends && link.output().last() == 0.0 && is_rectifier(link.name()) && is_still(link.name())
+    })
+}
+
+/// Reports first weights so large that all values after them are: a rectifier passes their size on, and the budget of
+/// the gradient, which ends at them, does not show it.
+pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.first_weights);
+    let (Some([size, redrawn]), Some(layer)) = (measured, first_sized(&diagnosis.node)) else { return };
+    let is_told = findings.iter().any(|it| it.cause == Cause::UnscaledInput && it.severity > Severity::Note);
+    let times = size / redrawn;
+    let is_large = |times: f64| times > TIMES;
+    // Weights that grew in the run are the subject of the rules about steps.
+    let own = diagnosis.statistics.and_then(|statistics| {
+        let is_own = |block: &&BlockStatistics| block.name() == format!("{layer}.weight");
+        statistics.blocks().iter().find(is_own)
+    });
+    let growth = own.and_then(|block| Some(block.parameters() / block.first_parameters()?));
+    let began = growth.filter(|_| !diagnosis.is_examined_alone).map(|growth| is_large(times / growth));
+    if is_told || !is_large(times) || began == Some(false) {
+        return;
+    }
+    let Some(severity) = above(size, diagnosis.thresholds.input) else { return };
+    let text = format!(
+        "the weights of layer {layer} are too large: the first pre-activations have a root mean square of {}, and the \
+         rectifier passes their size on to all values after them",
+        number(size)
+    );
+    let because = format!(
+        "with the weights of layer {layer} at their critical gain: {} instead of {} (measured)",
+        number(redrawn),
+        number(size)
+    );
+    let finding = diagnosis.finding(Cause::LargeWeights, severity, &layer, text, because);
+    let refuted_by = "outputs as large with these weights at their critical gain";
+    let since = if began.is_some() { Some(0) } else { finding.since };
+    let decades = Some(libm::log10(times));
+    findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, ..finding });
+}
+
+/// The ratio of the first pre-activations to those of redrawn weights from which the weights are large. Convention: a
+/// decade.
+const TIMES: f64 = 10.0;

@@ -1,0 +1,106 @@
+//! Rules about blocks that do not move, or hardly move, while others do.
+
+use super::{
+    above, layer_of_block,
+    steps::{matrices, steps},
+    units::is_table,
+};
+use crate::{
+    diagnosis::{
+        Cause, Diagnosis, Finding, Severity,
+        figures::{count, number},
+        place::LayerRange,
+    },
+    monitor::BlockStatistics,
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// Returns the blocks that are not frozen and have a gradient.
+fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
+    let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
+    blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
+}
+
+/// Returns the number of steps for which no block has moved, if all did before: the rate is 0 for every block.
+pub(super) fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
+    let has_stopped = |block: &BlockStatistics| block.still() >= diagnosis.thresholds.checks && block.moved();
+    let least = with_gradient(diagnosis).map(BlockStatistics::still).min();
+    least.filter(|_| with_gradient(diagnosis).all(has_stopped))
+}
+
+/// Reports blocks that have a gradient, are not frozen, and do not change for
+/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row; a note if all blocks moved and have stopped.
+pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
+    let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
+    let Some(block) = statistics.blocks().iter().find(still) else { return };
+    if let Some(still) = ended(diagnosis) {
+        let text = format!("no parameter has moved for {still} steps: the schedule has ended");
+        let because = String::from("all moved before");
+        findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
+        return;
+    }
+    if with_gradient(diagnosis).all(|block| still(&block) && !block.moved()) {
+        let text = String::from("no parameter has moved in any step: the rate is 0 for all");
+        let because = format!("all have a gradient, and {} had no effect", steps(block.still()));
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
+        return findings.push(Finding { fix: "a rate above 0: a schedule may have ended".into(), ..finding });
+    }
+    let is_told = |block: &BlockStatistics| diagnosis.groups.iter().any(|it| it.rate == 0.0 && it.holds(block));
+    let all_told = statistics.blocks().iter().filter(still).all(is_told);
+    let others = statistics.blocks().iter().filter(still).count() - 1;
+    let text = format!(
+        "{}{} does not move: not once in the last {} steps, {}",
+        block.name(),
+        if others > 0 { format!(", as {} more,", count(others, "block")) } else { String::new() },
+        block.still(),
+        match all_told {
+            true => "as the rate of its group says, which is 0",
+            false => "though it was not declared frozen. Its learning rate may be 0",
+        }
+    );
+    let blocks = statistics.blocks().iter();
+    let layers = LayerRange::runs(blocks.map(|block| (layer_of_block(block.name()), still(&block))));
+    let moving = with_gradient(diagnosis).filter(|block| !still(block)).count();
+    let because = format!(
+        "its gradient has a norm of {}, and {} beside it moved",
+        number(block.gradient_norm()),
+        count(moving, "block")
+    );
+    // What is told is a fault only if the run is held up.
+    let severity = if all_told && !diagnosis.is_stuck() { Severity::Note } else { Severity::Warning };
+    let finding = diagnosis.finding(Cause::FrozenBlock, severity, "", text, because);
+    findings.push(finding.in_layers(layers));
+}
+
+/// Reports blocks that move a hundredth as far as others or less, by every measure that an optimizer makes equal for
+/// all blocks: their rate is another. A rate that the optimizer states for their group is a note.
+pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let lines = &diagnosis.thresholds;
+    let lags = |block: &&BlockStatistics| {
+        // Rows of a table move with their words.
+        let counts = block.lag().count() >= lines.checks && !is_table(&diagnosis.node, block.name());
+        counts && block.lag().mean() < lines.vanishing[0]
+    };
+    let Some(block) = matrices(diagnosis).filter(lags).min_by(|a, b| a.lag().mean().total_cmp(&b.lag().mean())) else {
+        return;
+    };
+    let is_told = diagnosis.groups.iter().any(|it| it.rate < 1.0 && it.holds(block));
+    let severity =
+        above(-block.lag().mean(), lines.vanishing.map(|line| -line)).filter(|_| !is_told || diagnosis.is_stuck());
+    let layers = LayerRange::runs(matrices(diagnosis).map(|it| (layer_of_block(it.name()), lags(&it))));
+    let text = format!(
+        "{} hardly moves: its updates are at most {} of those of the block that moves farthest{}",
+        block.name(),
+        number(libm::exp10(block.lag().mean())),
+        if is_told { ", as the rate of its group says" } else { ", though no rate of its own was told" }
+    );
+    let because = format!(
+        "so much by their size, beside the gradient and beside the parameters, of which one is equal for all blocks \
+         at one rate; its gradient has a norm of {}",
+        number(block.gradient_norm())
+    );
+    let finding =
+        diagnosis.finding(Cause::FrozenBlock, severity.unwrap_or(Severity::Note), "", text, because).in_layers(layers);
+    findings.push(Finding { decades: Some(block.lag().mean()), ..finding });
+}
