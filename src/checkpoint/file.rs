@@ -26,8 +26,8 @@ pub(crate) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
 /// Replaces the content of the file at `path` by `bytes`: writes a partial file in the same folder, flushes it to the
 /// disk, and renames it to `path`.
 ///
-/// If `path` is a symbolic link, its target is replaced. Permissions of an existing file are kept. Partial files of
-/// dead processes are removed first.
+/// If `path` is a symbolic link, its target is replaced; what is not a regular file is refused. Permissions of an
+/// existing file are kept. Partial files of dead processes are removed first.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
     let old = match fs::metadata(&path) {

@@ -185,8 +185,8 @@ pub(crate) fn take_tensor<'a>(
     Ok(tensor)
 }
 
-/// Returns [`Error::CheckpointValue`], with the name `name`, for NaN in `values`, and for ±∞ unless `infinite` is
-/// true.
+/// Returns [`Error::CheckpointValue`] for NaN in `values`, and for ±∞ unless `infinite` is true. The error calls the
+/// values `name`.
 fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
     let rule = if infinite {
         "not NaN, unless `Values::Any` is asked for"
@@ -221,8 +221,8 @@ fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     if end == parameters { Ok(()) } else { Err(mismatch("parameters", end, parameters)) }
 }
 
-/// Returns an error if the specification of the saved network differs from that of the current one in the kinds, order
-/// or sizes of layers.
+/// Returns an error if the specification of the saved network differs from that of the current one in what must agree:
+/// kinds, order and sizes of layers, and settings such as an activation.
 pub(crate) fn compare_networks(current: &LayerSpec, saved: &LayerSpec) -> Result<(), Error> {
     part::compare(&part::layers(current), &part::layers(saved)).map(drop)
 }
@@ -344,8 +344,9 @@ impl<T: Scalar> Checkpoint<T> {
         Self::from_bytes(network, &bytes, values).map_err(|error| error.of_file(path.as_ref()))
     }
 
-    /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading. A
-    /// checkpoint [made](Self::new) of parameters has no description of its network, and no differences.
+    /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading, and an
+    /// error for any other. A checkpoint [made](Self::new) of parameters has no description of its network, and no
+    /// differences.
     fn compare_network(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<Difference>, Error> {
         match &self.about.network[..] {
             [] => Ok(Vec::new()),

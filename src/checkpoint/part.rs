@@ -75,7 +75,7 @@ impl Part {
         self
     }
 
-    /// Adds the `settings` of a custom layer or cell, unless they are empty.
+    /// Adds the `settings` of a custom layer or cell to those that must agree, unless they are empty.
     fn with_settings(mut self, settings: &str) -> Self {
         if !settings.is_empty() {
             self.must_match.insert("settings".into(), settings.into());

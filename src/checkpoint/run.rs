@@ -218,7 +218,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the error that [`restore`](Self::restore) would return for the numbers, the slices or the optimizer
-    /// state of `checkpoint`. The network is not compared.
+    /// state of `checkpoint`, which is that of this trainer. The network is not compared.
     fn check(&self, checkpoint: &Checkpoint<T>) -> Result<(), Error> {
         let run = self.saved_run(checkpoint)?;
         self.check_buffers(checkpoint, BUFFERS, self.workspace().buffers())?;

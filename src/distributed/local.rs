@@ -28,7 +28,7 @@ struct Group<T> {
     links: Vec<Link<T>>,
 }
 
-/// A channel from one rank to another, which holds one message.
+/// A channel from one rank to another, which holds at most one message.
 struct Link<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
@@ -128,8 +128,8 @@ impl<T: Copy + Send> Communicator<T> for Local<T> {
         self.group.size
     }
 
-    /// After an error this rank leaves the group: a message may remain, from which the next exchange would read wrong
-    /// values.
+    /// After an error, except for an invalid `peer`, this rank leaves the group: a message may remain, from which the
+    /// next exchange would read wrong values.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         if peer == self.rank || peer >= self.group.size {
             return Err(no_peer(peer));

@@ -167,7 +167,7 @@ pub trait Communicator<T>: Debug + Send + Sync {
     /// implementation must not wait without a deadline.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error>;
 
-    /// Copies the `values` of rank `root` to all ranks.
+    /// Copies the `values` of rank `root` to the `values` of all other ranks, which have the same length.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a `root` that is not in the group; those of [`exchange`](Self::exchange).

@@ -8,13 +8,13 @@ use crate::{
 };
 use core::ops::Range;
 
-/// Returns the consecutive shards, of `shards`, that rank `rank` of `ranks` has. The numbers of shards of two ranks
-/// differ by at most one.
+/// Returns the range of consecutive shards that rank `rank` has if `ranks` ranks divide `shards` shards. The numbers of
+/// shards of two ranks differ by at most one.
 pub(super) fn shards_of(rank: usize, ranks: usize, shards: usize) -> Range<usize> {
     rank * shards / ranks..(rank + 1) * shards / ranks
 }
 
-/// Returns the rank, of `ranks`, that has shard `shard` of `shards`.
+/// Returns the rank that has shard `shard` if `ranks` ranks divide `shards` shards.
 pub(super) fn owner(shard: usize, ranks: usize, shards: usize) -> usize {
     // The owner is the last rank whose first shard is not after `shard`.
     (0..ranks).rfind(|&rank| shards_of(rank, ranks, shards).start <= shard).unwrap_or(0)
@@ -76,8 +76,8 @@ struct Tree<'a, T> {
 }
 
 impl<T: Scalar> Tree<'_, T> {
-    /// Adds the sums of all shards in `node`, a subtree. On return the rank that owns the node's first shard has the
-    /// sum.
+    /// Adds the sums of all shards in `node`, the range of shards of a subtree. All ranks must call it; on return the
+    /// rank that has the first of these shards has the sum.
     fn add(&mut self, node: Range<usize>) -> Result<(), Error> {
         let (size, shards) = (self.ranks.size(), self.shards);
         let owner = |shard| owner(shard, size, shards);

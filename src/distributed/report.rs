@@ -19,7 +19,7 @@ pub(crate) enum Report {
 
 impl Report {
     /// Exchanges the reports of all ranks, which must all call it. Returns the first rank that reports a loss that is
-    /// not finite, with its shard and sample.
+    /// not finite, with its shard and sample; `None` if there is none.
     ///
     /// # Errors
     /// Those of [`gather_results`].
@@ -46,7 +46,7 @@ pub(crate) struct Requests {
     pub ends: bool,
     /// Whether a monitor stops the run.
     pub stops: bool,
-    /// Whether parameters, transforms or workspace may have been changed.
+    /// Whether parameters, transforms or workspace may have been changed, so that the ranks must compare them.
     pub compares: bool,
 }
 
@@ -56,7 +56,7 @@ impl Requests {
         self.ends || self.stops
     }
 
-    /// Returns the requests of any rank. All ranks must call it.
+    /// Returns the requests that at least one rank makes. All ranks must call it.
     pub(super) fn of_any<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Self, Error> {
         let digit = |set| if set { '1' } else { '0' };
         let own = [self.ends, self.stops, self.compares].map(digit).iter().collect();
@@ -66,15 +66,16 @@ impl Requests {
     }
 }
 
-/// Returns the largest contribution to a gradient among those that the ranks found, `own` on this rank. Of equal ones
-/// it is the first, so that the number of ranks does not matter. All ranks must call it.
+/// Returns the largest contribution of a shard to a gradient among those that the ranks found, `own` on this rank;
+/// `None` if none found any. Of equal ones it is the first, so that the number of ranks does not matter. All ranks must
+/// call it.
 pub(super) fn largest_of_ranks<T: Scalar>(ranks: &mut Channel<T>, own: Option<Spike>) -> Result<Option<Spike>, Error> {
     let texts = gather_results(ranks, Ok(own.map_or_else(String::new, write)))?;
     let found = texts.iter().enumerate().filter_map(|(rank, text)| read(rank, text));
     Ok(found.reduce(|most, spike| if spike.shard_fraction > most.shard_fraction { spike } else { most }))
 }
 
-/// Writes the values of `spike` but its rank, each `f64` with the digits that identify it.
+/// Writes the values of `spike` but its rank, separated by spaces, each `f64` with the digits that identify it.
 fn write(spike: Spike) -> String {
     let Spike { shard, shard_fraction, sample, sample_fraction, .. } = spike;
     match sample.zip(sample_fraction) {
@@ -83,7 +84,7 @@ fn write(spike: Spike) -> String {
     }
 }
 
-/// Reads the text of [`write`] from rank `rank`; `None` for an empty text.
+/// Reads the text of [`write`] that came from rank `rank`; `None` for an empty text.
 fn read(rank: usize, text: &str) -> Option<Spike> {
     let mut values = text.split(' ');
     let (shard, shard_fraction) = (values.next()?.parse().ok()?, values.next()?.parse().ok()?);

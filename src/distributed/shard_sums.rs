@@ -27,7 +27,7 @@ impl<T: Scalar> ShardSums<T> {
         self.subtrees.clear();
     }
 
-    /// Whether no sum was added since they were removed.
+    /// Whether there is no sum: none was added since [`clear`](Self::clear) removed all.
     pub(super) fn is_empty(&self) -> bool {
         self.subtrees.is_empty()
     }

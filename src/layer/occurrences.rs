@@ -6,21 +6,22 @@ use crate::{
     size::saturating_product,
 };
 
-/// For each index the list of the places at which it occurs, in order, in scratch memory of a pass.
+/// For each index (a row of an embedding's table) the list of the places at which it occurs among the inputs of a pass,
+/// in order. It is kept in scratch memory of the pass.
 ///
 /// A place is stored as 1 plus its number, and 0 ends a list. Such a number takes one value of `T` or, in a format that
 /// counts less far, several digits of one value each.
 pub(super) struct Occurrences<'a, T> {
-    /// The first place of each index.
+    /// The first place of each index, stored as 1 plus its number; 0 if there is none.
     first: &'a mut [T],
-    /// For each place the next place of the same index.
+    /// For each place the next place of the same index, stored as 1 plus its number; 0 after the last.
     next: &'a mut [T],
     digits: usize,
     /// The number of bits of a digit.
     bits: u32,
 }
 
-/// Returns the number of bits of a whole number that each value of `T` holds exactly.
+/// Returns the largest number of bits for which `T` holds every whole number of so many bits exactly, at most 53.
 fn bits<T: Scalar>() -> u32 {
     (1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()).min(f64::MANTISSA_DIGITS)
 }
@@ -31,13 +32,13 @@ fn digits<T: Scalar>(places: usize) -> usize {
 }
 
 impl<'a, T: Scalar> Occurrences<'a, T> {
-    /// Returns the length of the scratch memory for the lists of `indices` indices at `places` places.
+    /// Returns the length, in values, of the scratch memory for the lists of `indices` indices at `places` places.
     pub(super) fn scratch(indices: usize, places: usize) -> usize {
         saturating_product(&[indices.saturating_add(places), digits::<T>(places)])
     }
 
-    /// Collects the places of the indices `at`, one for each place, all below `indices`. `scratch` has at least the
-    /// values of [`scratch`](Self::scratch).
+    /// Collects the places of each index. `at` has the index at each place, in order; all are below `indices`.
+    /// `scratch` has at least the length of [`scratch`](Self::scratch).
     pub(super) fn new(
         scratch: &'a mut [T],
         indices: usize,

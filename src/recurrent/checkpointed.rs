@@ -98,7 +98,8 @@ impl<T: Scalar> Checkpointed<T> {
     /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those that [`Checkpointed`] lists, breaks
     /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The same error is returned where two
     /// recurrent layers first sum their gradients over different numbers of rows. [`Error::Empty`] without a recurrent
-    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval or a width of 0.
+    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval of 0 steps or a
+    /// width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
             require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
@@ -181,14 +182,16 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Whether the saved values of a pass in `mode` are followed by the layer's own scratch. With a budget in bytes
-    /// only the sum of both has a bound that does not shrink as a batch grows.
+    /// Whether the slice of saved values of a pass in `mode` also holds this layer's own scratch, after them. So it is
+    /// under [`CheckpointInterval::Bytes`], in a mode that saves, since only the sum of both has a bound that does not
+    /// shrink as a batch grows.
     pub(super) fn has_scratch_in_saved(&self, mode: Mode) -> bool {
         matches!(self.interval, CheckpointInterval::Bytes(_)) && mode.saves()
     }
 
-    /// Returns the division of a pass over `shape` in `mode` by [`CheckpointInterval::Bytes`], and a bound on the
-    /// values that are counted. For a larger batch or more steps the bound is not smaller.
+    /// Returns the division into segments, by [`CheckpointInterval::Bytes`] of `bytes`, of a pass over `shape` in
+    /// `mode`, and a bound on the number of values that this interval counts. For a larger batch or more steps the
+    /// bound is not smaller.
     fn plan_within(&self, bytes: usize, shape: BatchShape<'_>, mode: Mode) -> (Plan, usize) {
         let plan = |power: u32| Plan::new(1 << power, self.block_rows, shape);
         let values = |power| saturating_sum(self.own_sizes(&plan(power), mode));
@@ -246,8 +249,8 @@ impl<T: Scalar> Checkpointed<T> {
         [states.saturating_add(segment), saturating_sum([gradients, all_states, sums])]
     }
 
-    /// Returns the length, in values, of the scratch of the layers inside, for a pass over `shape` in `mode` divided by
-    /// `plan`.
+    /// Returns the length, in values, of the largest scratch of a layer inside, for a pass over `shape` in `mode`
+    /// divided by `plan`.
     fn scratch_of_layers(&self, plan: &Plan, shape: BatchShape<'_>, mode: Mode) -> usize {
         let own = |entry: &Entry<T>| {
             let rows = if entry.is_recurrent { shape } else { BatchShape::sequences(1, plan.rows) };
@@ -284,8 +287,8 @@ impl<T: Scalar> Layer<T> for Checkpointed<T> {
 
     /// Saved: the states before the segments, and the saved values and outputs of one segment. Scratch: the largest
     /// scratch of the layers, two gradients of a segment, three states of the batch, and the partial sums of dW. If
-    /// `mode` does not save, all of it is scratch. With a budget in bytes,
-    /// all but the scratch of the layers is saved.
+    /// `mode` does not save, all of it is scratch. If it does, under [`CheckpointInterval::Bytes`], all but the scratch
+    /// of the layers is saved.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (plan, [kept, own]) = match self.interval {
             CheckpointInterval::Bytes(bytes) => {

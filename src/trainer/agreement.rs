@@ -13,8 +13,9 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 impl<T: Scalar> Run<'_, T> {
-    /// Compares version, network, settings, data, parameters and state of this rank with those of the other ranks, and
-    /// refuses a difference. Without other ranks it does nothing.
+    /// Compares version, network, settings, `data`, `validation` data, parameters and training state of this rank with
+    /// those of the other ranks. All ranks must call it. The error of a difference is [`RankRule::Differs`]. Without
+    /// other ranks it does nothing.
     pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         let Some(parallel) = self.parallel.as_ref().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
         let mut own = Fingerprint::default();
@@ -28,9 +29,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Answers what ranks request beside their gradients: to end the fit by a callback, to stop by a monitor, or to
-    /// compare the states of all ranks since one may have been changed. All ranks must call it in an update in which
-    /// any has a request. Returns whether they make no further update; the requests are then kept in
+    /// Collects the requests of all ranks: to end the fit by a callback, to stop by a monitor, or to compare the states
+    /// of all ranks since one may have been changed. The comparison is made here. All ranks must call it in an update
+    /// in which any has a request. Returns whether they make no further update; the requests are then kept in
     /// [`halted`](DataParallel::halted).
     pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>) -> Result<bool, Error> {
         let requests = parallel.requests_of_any()?;
@@ -46,8 +47,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(requests.halts())
     }
 
-    /// Returns the requests for which the ranks make no further update of a fit, if any has such; `own` are those of
-    /// this rank. On several ranks they travel in the sum of the next update, which is then not made.
+    /// Returns the requests because of which no further update of a fit is made, if there are such. On one rank they
+    /// are `own`, the requests of this rank. On several ranks `own` is stored, to travel in the sum of the next update;
+    /// the result is that of the last update, which was not made because of it.
     pub(super) fn halts(&mut self, own: Requests) -> Option<Requests> {
         match self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) {
             Some(parallel) => {
@@ -60,7 +62,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Adds what cannot change after the start of a run to the description of this rank.
+    /// Adds to `run`, the description of this rank, what cannot change after the start of a run: version, network,
+    /// loss, settings, `data` and `validation` data.
     fn describe_run(
         &self,
         run: &mut Fingerprint,
@@ -99,7 +102,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Adds to the description of this rank what a caller may have changed since the start of a run.
+    /// Adds to `run`, the description of this rank, what a caller may have changed since the start of a run: frozen
+    /// blocks, transforms, parameters, buffers, and the position in the run.
     fn describe_state(&self, run: &mut Fingerprint, parallel: &DataParallel<T>) {
         let blocks = self.workspace.blocks();
         let frozen: Vec<bool> = blocks.iter().map(|block| block.frozen).collect();

@@ -10,7 +10,8 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
-/// Returns `error` as one of the validation data. Errors that name this data themselves are returned unchanged.
+/// Returns [`DataRule::Validation`] with `error` as its reason: the validation data caused it.
+/// [`Error::NothingCounts`], which names its data, is returned unchanged.
 pub(super) fn of_validation(error: Error) -> Error {
     match error {
         Error::NothingCounts { .. } => error,
@@ -18,14 +19,15 @@ pub(super) fn of_validation(error: Error) -> Error {
     }
 }
 
-/// Whether the error of a loss is about the value of a target.
+/// Whether `error`, of a loss, is about the value of a target.
 fn is_about_a_target(error: &Error) -> bool {
     matches!(error, Error::Parameter { what, .. } | Error::NonFinite { what, .. } if what.contains("target"))
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Refuses training or validation data that does not fit network or loss, before the first update. Of training data
-    /// in files only the sizes are read: each rank reads its own part, and the pass that reads a target checks it.
+    /// Refuses training data (`data`) or `validation` data that does not fit network or loss, before the first update,
+    /// and validation data without a row that counts. Of training data in files only the sizes are read: each rank
+    /// reads its own part, and the pass that reads a target checks it.
     pub(super) fn check_all(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         match data.inputs_in_memory().is_some() {
             true => self.check_samples(data).map(drop)?,

@@ -110,7 +110,8 @@ impl Truncation {
 }
 
 impl Default for TrainConfig {
-    /// Returns batches of 32, 10 epochs, seed 0, shuffled samples, whole sequences and one thread.
+    /// Returns batches of 32, an update for each batch, 10 epochs, seed 0, shuffled samples, no early stopping, whole
+    /// sequences and one thread.
     fn default() -> Self {
         TrainConfig {
             batch_size: 32,

@@ -50,9 +50,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank. If
-    /// this rank is not `ready` for it, all ranks get an error. `None` if a rank requested that no further update is
-    /// made.
+    /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank.
+    /// `ready` is the result of this rank's checks before it: with an error in it, all ranks get an error. `None` if a
+    /// rank requested that no further update is made.
     ///
     /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the
     /// shards. Then `w ← w + u(g)` with u the chain of transforms. A part is a group of samples of one pass, and its
@@ -173,7 +173,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Reserves the memory of this rank's passes in an update from `samples`.
+    /// Reserves the memory of this rank's passes, which are [planned](DataParallel::plan), in an update from `samples`,
+    /// those of all ranks.
     fn reserve_own_passes(
         &mut self,
         parallel: &DataParallel<T>,
@@ -188,8 +189,9 @@ impl<T: Scalar> Run<'_, T> {
         })
     }
 
-    /// Computes the weight of each shard of an update from `samples`: of all shards for data in memory, of this rank's
-    /// for data in files, of which each rank reads its own part.
+    /// Writes the total row weights of shards of an update from `samples` to [`weights`](DataParallel::weights). For
+    /// data in memory it does so for all shards; for data in files, of which a rank reads its own part, for this
+    /// rank's.
     fn weigh_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -265,9 +267,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(total)
     }
 
-    /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards. Returns
-    /// the report of this rank: its failure, or its first shard and sample whose loss is not finite, if any.
-    /// `forwarded` is the result of the first forward pass, if it was made before.
+    /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards.
+    /// `samples` are those of the whole update. Returns the report of this rank: its failure, or its first shard and
+    /// sample whose loss is not finite, if any. `forwarded` is the result of the first forward pass, if it was made
+    /// before.
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -319,21 +322,22 @@ impl<T: Scalar> Run<'_, T> {
         Ok(report)
     }
 
-    /// Runs a backward pass, while parts of its gradient are added over all ranks.
+    /// Runs a backward pass, while another thread adds finished parts of its gradient over all ranks.
     #[cfg(feature = "std")]
     fn backward_beside_sum(&mut self, parallel: &mut DataParallel<T>) -> Result<(), Error> {
         let Run { workspace, parameters, .. } = self;
         parallel.add_beside(|each| workspace.backward_in_parts(parameters, each))
     }
 
-    /// Runs a backward pass. There is no thread for the sum.
+    /// Runs a backward pass alone: without the standard library no thread can add parts of its gradient meanwhile.
     #[cfg(not(feature = "std"))]
     fn backward_beside_sum(&mut self, _: &mut DataParallel<T>) -> Result<(), Error> {
         self.workspace.backward_with(self.parameters, &mut ()).map(drop)
     }
 
     /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part of
-    /// it. Returns the report of this rank: its failure, or its first shard whose loss is not finite, if any.
+    /// it. `samples` are those of the whole update. Returns the report of this rank: its failure, or its first shard
+    /// whose loss is not finite, if any.
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -380,7 +384,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the total weight of all shards, or an error if it is not finite.
+/// Returns the sum of `weights`, one for each shard, or [`Error::Parameter`] if it is not finite, as after a failure of
+/// another rank.
 fn sum_of_weights(weights: &[f64]) -> Result<f64, Error> {
     let weight: f64 = weights.iter().sum();
     require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;

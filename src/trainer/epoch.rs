@@ -114,8 +114,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 impl<T: Scalar> Run<'_, T> {
     /// Refuses passes with too few rows for a layer that normalizes over rows. `samples` is the number of samples of an
-    /// epoch, `steps` the least number of steps of a pass. The last pass of a full update and of the last one, which
-    /// may be smaller, is checked.
+    /// epoch, `steps` the least number of steps of a pass. The last pass of a full update, and that of the last update
+    /// of an epoch, which may be smaller, are checked.
     fn check_last_passes(&self, samples: usize, steps: usize) -> Result<(), Error> {
         let size = self.settings.batch_size;
         let group = size.saturating_mul(self.settings.accumulation_steps);
@@ -143,12 +143,13 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
-    /// Whether the next fit is another run, of which only the number of earlier epochs is known.
+    /// Whether the next fit begins another run: the last one is finished, and the settings ask for at least one epoch.
     pub(super) fn begins_anew(&self) -> bool {
         self.finished() && self.settings.epochs > 0
     }
 
-    /// Runs the epochs that are left of the run. Sets `within` if a callback ended the fit within an epoch.
+    /// Runs the epochs that are left of the run, and returns their records in order. Sets `within` if a callback ended
+    /// the fit within an epoch, which then has no record.
     fn epochs(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -195,9 +196,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(epochs)
     }
 
-    /// Copies parameters, buffers and, if it holds the resulting weights, the optimizer state to `best` if `loss` is
-    /// the lowest validation loss by more than `min_delta`. Otherwise it counts the epoch, and stops the run after
-    /// `patience` such epochs in a row.
+    /// Copies parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state to `best` if
+    /// `loss` is the lowest validation loss by more than `min_delta`. Otherwise it counts the epoch, and stops the run
+    /// after `patience` such epochs in a row.
     fn note_validation(&mut self, patience: usize, loss: f64) {
         if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);
@@ -208,8 +209,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Runs one pass over the data, without validation, or a part of it if a monitor stops the run. `None` if a
-    /// callback ended the fit within the epoch.
+    /// Trains on all samples once, or on some if a monitor stops the run, and returns the record of the epoch, without
+    /// validation. `None` if a callback ended the fit within the epoch.
     fn epoch(
         &mut self,
         reader: &mut Reader<'_, T>,

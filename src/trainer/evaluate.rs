@@ -204,7 +204,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Refuses an update without `samples` or from data that does not fit, and reserves the memory of its passes.
+    /// Refuses an update without `samples`, and `data` without targets or of another width than the network's input.
+    /// Reserves the memory of its passes, except in data-parallel training, which does so later.
     #[inline]
     pub(super) fn prepare(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
         if samples.is_empty() {
@@ -225,8 +226,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Reserves the memory of a pass over any `samples` different samples of `data`, and of one over `chosen` samples,
-    /// at most so many, which may be equal ones.
+    /// Reserves the memory of a pass over any `samples` different samples of `data`, and of one over the samples with
+    /// the indices `chosen`: at most `samples` of them, perhaps with repetitions.
     #[inline]
     pub(super) fn reserve_pass(&mut self, data: &dyn Source<T>, samples: usize, chosen: &[usize]) -> Result<(), Error> {
         let layout = data.layout();

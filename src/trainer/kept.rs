@@ -11,9 +11,9 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Parameters, buffers and, if it holds the resulting weights, the optimizer state, all at the lowest validation loss.
-/// Empty before the first. While [`Progress::restored`] is set, the trainer holds those values, and this the ones of
-/// the last epoch.
+/// Parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state, all at the lowest
+/// validation loss. Empty before the first validation. While [`Progress::restored`] is set, the trainer holds those
+/// values, and this the ones of the last epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept<T>([Vec<T>; 3]);
 
@@ -37,7 +37,7 @@ impl<T: Scalar> Kept<T> {
         self.0.concat()
     }
 
-    /// Whether the values have the `lengths` of those of a trainer.
+    /// Whether there are as many values as `lengths` states: of parameters, buffers and optimizer state.
     pub(crate) fn fits(&self, lengths: [usize; 3]) -> bool {
         self.0.each_ref().map(Vec::len) == lengths
     }
@@ -51,8 +51,8 @@ impl<T: Scalar> Kept<T> {
     }
 }
 
-/// Returns the numbers of values in [`Kept`], unless it is empty: of parameters, of buffers, and of optimizer state,
-/// which is 0 unless that state holds the resulting weights.
+/// Returns how many values [`Kept`] copies from `workspace` and `optimizer`: of parameters, of buffers, and of
+/// optimizer state, which is 0 unless that state holds the weights of [`Trainer::result`].
 fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     optimizer: &Optimizer<T, G>,
@@ -62,14 +62,15 @@ fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the numbers of values in [`Self::best`], unless it is empty: of parameters, of buffers, and of optimizer
-    /// state, which is 0 unless that state holds the resulting weights.
+    /// Returns how many values [`Self::best`] copies from this trainer: of parameters, of buffers, and of optimizer
+    /// state, which is 0 unless that state holds the weights of [`result`](Self::result).
     #[cfg(feature = "safetensors")]
     pub(crate) fn kept(&self) -> [usize; 3] {
         kept(&self.workspace, &self.optimizer)
     }
 
-    /// Forgets the values at the lowest validation loss: other parameters have taken the place of those of the run.
+    /// Forgets the lowest validation loss and the values at it: other parameters have taken the place of those of the
+    /// run.
     pub(crate) fn forget_best(&mut self) {
         self.run().forget_best();
     }
@@ -85,8 +86,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(self.run())
     }
 
-    /// Checks what [`settled`](Self::settled) does. Values at the lowest validation loss that fit no longer are
-    /// forgotten.
+    /// Makes the check of [`settled`](Self::settled), with its errors. Values at the lowest validation loss are
+    /// forgotten if their lengths are no longer those of the trainer.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         if !self.lent {
             return Ok(());
@@ -107,8 +108,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Ends the state in which the trainer holds the best values: `best` becomes a copy of them, and training continues
-    /// from them.
+    /// Lets training continue from the values of the lowest validation loss, if the trainer holds them: `best` becomes
+    /// a copy of them, and those of the last epoch are lost.
     pub(super) fn leave_best(&mut self) {
         if core::mem::take(&mut self.progress.restored) {
             self.keep_best();
@@ -116,7 +117,7 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Copies parameters, buffers and, if it holds the resulting weights, the optimizer state to `best`.
+    /// Copies parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state to `best`.
     pub(super) fn keep_best(&mut self) {
         let [_, _, state] = kept(self.workspace, self.optimizer);
         self.best.clear();
@@ -126,8 +127,8 @@ impl<T: Scalar> Run<'_, T> {
         of_state.extend_from_slice(&self.optimizer.state()[..state]);
     }
 
-    /// Swaps parameters, buffers and, if it holds the resulting weights, the optimizer state with the copies in `best`:
-    /// those of the lowest validation loss or, after an earlier swap, those of the last epoch.
+    /// Swaps parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state with the
+    /// copies in `best`: those of the lowest validation loss or, after an earlier swap, those of the last epoch.
     pub(super) fn exchange_best(&mut self) {
         let Kept([parameters, buffers, state]) = &mut *self.best;
         self.parameters.swap_with_slice(parameters);
@@ -136,7 +137,9 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.restored = !self.progress.restored;
     }
 
-    /// Takes back the best values after an error, whose values may be NaN. The run continues from them.
+    /// Replaces the values after an error, which may be NaN, by those of the lowest validation loss, from which the run
+    /// continues. The optimizer starts anew, with its schedules, if its state has a value that a transform does not
+    /// allow, such as NaN.
     pub(super) fn return_to_best(&mut self) {
         self.exchange_best();
         self.leave_best();
@@ -149,7 +152,7 @@ impl<T: Scalar> Run<'_, T> {
         !self.best.is_empty()
     }
 
-    /// Forgets the values at the lowest validation loss, and that loss.
+    /// Forgets the values at the lowest validation loss, that loss, and the number of epochs since it.
     pub(super) fn forget_best(&mut self) {
         self.best.clear();
         *self.progress = Progress { best: f64::INFINITY, waited: 0, restored: false, ..*self.progress };

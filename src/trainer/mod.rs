@@ -138,7 +138,8 @@ pub(crate) struct Run<'a, T: Scalar> {
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Returns the largest number of steps of one pass over sequences of `steps` steps: with windows, theirs.
+    /// Returns the largest number of steps of one pass over sequences of `steps` steps: `steps`, or at most the length
+    /// of a window in truncated backpropagation through time.
     fn pass_steps(&self, steps: usize) -> usize {
         self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
@@ -169,7 +170,8 @@ impl Progress {
     }
 }
 
-/// The largest batch, in samples, for which a trainer allocates memory before it has the data.
+/// The largest batch, in samples, for which a trainer allocates memory before it has the data. For a larger one it
+/// first allocates the memory of one sample.
 const AT_ONCE: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
@@ -370,7 +372,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         (&mut self.workspace, &mut self.optimizer)
     }
 
-    /// Lets the averages of the transform begin again at the parameters.
+    /// Restarts the weight averages in the state of the transforms at the current parameters.
     #[cfg(feature = "safetensors")]
     pub(crate) fn begin_at_parameters(&mut self) {
         self.optimizer.begin_at(self.workspace.blocks(), &self.parameters);
@@ -382,8 +384,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
-    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. An optimizer whose
-    /// resulting weights have another place than before begins without the best values of the run.
+    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. The best values of the
+    /// run are forgotten if the optimizer's state then holds the [resulting weights](Self::result) and did not before,
+    /// or the reverse.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();
         self.lent = true;

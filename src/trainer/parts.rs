@@ -57,8 +57,8 @@ impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Reports the rows of the batch of `reader`, the last one, to `monitor` if it is active. Their weight is the
-    /// fraction `of_update` of that of the update.
+    /// Reports the rows of the batch that `reader` read last to `monitor`, if it is active: their effective number, and
+    /// `of_update`, the fraction that they have of the total row weight of the update.
     #[inline]
     pub(super) fn report_rows(
         &self,
@@ -71,8 +71,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Returns the effective number of the rows of `batch` in the loss, over their number: `(Σ w)²/Σ w²` for
-    /// rows of weight w.
+    /// Returns the effective number of the rows of `batch` in the loss, `(Σ w)²/Σ w²` for rows of weight w, divided
+    /// by their number.
     #[cold]
     fn effective_rows(&self, batch: &Batch<T>) -> f64 {
         let (width, rows) = (self.workspace.dims().output, batch.target_rows());

@@ -14,9 +14,9 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Takes part in an update that this rank cannot make, with losses of NaN, so that the others receive the error and
-    /// do not wait. Returns the error; `None` if a rank requested that no further update is made, since one process
-    /// would not have begun it.
+    /// Takes part in an update from `samples` that this rank cannot make because of `error`. It adds losses of NaN, so
+    /// that the other ranks receive the error and do not wait. Returns `error`; `None` if a rank requested that no
+    /// further update is made, since one process would not have begun it.
     #[cold]
     pub(super) fn fail_on_ranks(
         &mut self,
@@ -43,8 +43,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for it alone, is not
-    /// finite. In a network that couples samples it is the only one whose outputs, of the pass over all of them, have
-    /// such a loss. `None` if there is none.
+    /// finite. In a network that couples samples it is the only sample whose outputs, in passes over `parts` as they
+    /// are, have such a loss. `None` if there is none. May overwrite the gradient in the workspace.
     #[cold]
     pub(super) fn non_finite_sample(
         &mut self,
@@ -66,8 +66,9 @@ impl<T: Scalar> Run<'_, T> {
         None
     }
 
-    /// Returns the samples of `parts` with their places among the samples of the update, by which the passes key the
-    /// dropout masks: those of unequal length are in another order.
+    /// Returns two numbers for each sample of `parts`: its position among the samples of the update, which keys the
+    /// dropout masks, and its index in the data set. They are in the order of the passes, which reorder samples of
+    /// unequal length.
     pub(super) fn places(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -82,8 +83,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(places)
     }
 
-    /// Runs a forward pass for each part of `parts`. Returns the index, in the data set, of the only sample with an
-    /// output row whose loss is not finite; `None` if there is none, or several.
+    /// Runs a forward pass for each group of `parts.size` samples. Returns the index, in the data set, of the only
+    /// sample with an output row whose loss is not finite; `None` if there is none, or several.
     fn only_non_finite_loss(&mut self, reader: &mut Reader<'_, T>, parts: Parts<'_>) -> Result<Option<usize>, Error> {
         let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
         let mut found = None;

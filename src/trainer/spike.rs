@@ -16,9 +16,9 @@ use crate::{
 use core::cell::Cell;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Runs the backward pass and the update after a forward pass over all shards, as
-    /// [`update_after_forward`](Self::update_after_forward). If the norm of the gradient is a spike, it also runs each
-    /// sample of the largest shard alone, and records from which rank, shard and sample the spike comes.
+    /// Runs the backward pass and the update after a forward pass over all shards, with the loss `loss` and rows of the
+    /// total weight `weight`. If the norm of the gradient is a spike, it also runs each sample of the largest shard
+    /// alone, and records from which rank, shard and sample the spike comes.
     pub(super) fn record_after_forward(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -32,8 +32,9 @@ impl<T: Scalar> Run<'_, T> {
         self.apply(loss, weight, monitor)
     }
 
-    /// Returns the largest contribution to the gradient of an update from `samples`, which is in the workspace, if it
-    /// is a spike or not finite. All ranks must call it, and get the same result.
+    /// Returns the largest contribution of a shard, and of a sample in it, to the gradient in the workspace, that of an
+    /// update from `samples`. `None` unless its norm is far above those before or not finite, or if no origin is found.
+    /// All ranks must call it, and get the same result.
     pub(super) fn spike(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -59,9 +60,10 @@ impl<T: Scalar> Run<'_, T> {
         parallel.largest(own)
     }
 
-    /// Returns the shard of this rank that contributes most to the gradient in the totals, whose norm is `norm`, and
-    /// the sample of that shard that does. Overwrites the gradient in the workspace. `None` if all of this rank is
-    /// finite, but `norm` is not, or if a pass fails.
+    /// Returns the shard of this rank that contributes most to the gradient of the update, whose norm is `norm` and
+    /// which is in [`totals`](DataParallel::totals). It names the sample of the shard that contributes most if the
+    /// contributions of all its samples add up to that of the shard. Overwrites the gradient in the workspace. `None`
+    /// if all of this rank is finite, but `norm` is not, or if a pass fails.
     #[cold]
     fn largest_contribution(
         &mut self,
@@ -101,9 +103,10 @@ impl<T: Scalar> Run<'_, T> {
         Some(Spike { rank: parallel.rank(), shard, shard_fraction, sample, sample_fraction })
     }
 
-    /// Returns the contribution of `parts`, samples of shard `shard`, to the gradient g in the totals: `⟨g_parts,
-    /// g⟩/‖g‖²`, with ‖g‖ = `norm`. If that is not finite, it returns infinity if the gradient of the parts
-    /// is not finite, otherwise 0. `None` if a pass fails.
+    /// Returns the contribution of `parts`, samples of shard `shard`, to the gradient g of the update (in
+    /// [`totals`](DataParallel::totals)): `⟨g_parts, g⟩/‖g‖²`, with ‖g‖ = `norm`. If `norm` is not finite,
+    /// it returns infinity if the gradient of `parts` is not finite, otherwise 0. `None` if a pass fails. Overwrites
+    /// the gradient in the workspace.
     fn contribution(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -133,7 +136,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the larger of two numbered contributions; of equal ones the first.
+/// Returns the larger of two contributions to a gradient, each after the number of its shard or sample: `most`, if
+/// there is one and `fraction` is not larger, otherwise (`number`, `fraction`).
 fn larger(most: Option<(usize, f64)>, number: usize, fraction: f64) -> Option<(usize, f64)> {
     Some(most.filter(|&(_, most)| fraction <= most || fraction.is_nan()).unwrap_or((number, fraction)))
 }

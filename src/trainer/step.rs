@@ -54,7 +54,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes the updates from `samples`: one, or one for each window of steps. Calls `each` with the result of each.
+    /// Makes the updates from `samples`: one, or one for each window of steps; none if the ranks end the fit. Calls
+    /// `each` with the result of each.
     #[inline]
     pub(super) fn update(
         &mut self,
@@ -100,7 +101,9 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes the result `done` of an update to `each`, or refuses a loss that is not finite because of a parameter.
+    /// Passes the result `done` of an update to `each`, with its record if one was made. Returns
+    /// [`Error::NonFiniteParameters`] instead if it was applied, the loss and a parameter are not finite, and the chain
+    /// has no guard.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
@@ -112,7 +115,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
-    /// A part is one batch of the update; share is its fraction of the total weight for a mean loss, otherwise 1.
+    /// A part is one batch of the update; share is its fraction of the total weight for a mean loss, otherwise 1. The
+    /// update is skipped if no row counts.
     #[inline]
     pub(super) fn one_update(
         &mut self,
@@ -150,7 +154,8 @@ impl<T: Scalar> Run<'_, T> {
         self.update_after_forward(loss, weight, monitor)
     }
 
-    /// Makes the update after a forward pass of loss L = `loss`, which left `∂L/∂y`; its rows weigh `weight`.
+    /// Runs the backward pass and the update after a forward pass, which left `∂L/∂y` in the workspace. The result
+    /// states `loss`, L, and `weight`, the total weight of the rows.
     #[inline]
     pub(super) fn update_after_forward(
         &mut self,
@@ -235,8 +240,9 @@ impl<T: Scalar> Run<'_, T> {
         reader.batch.write_input(reader.data, self.workspace.input_mut(reader.batch.shape())?)
     }
 
-    /// Runs a pass for each part of `parts`, a group of up to `parts.size` samples. Leaves in the workspace the sum of
-    /// their gradients, each times its share: `share(weight)` with the total weight of the part's rows.
+    /// Runs a pass for each part of `parts`, a group of up to `parts.size` samples. Overwrites the gradient in the
+    /// workspace by the sum of their gradients, each times its share: `share(weight)` with the total weight of the
+    /// part's rows.
     ///
     /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are, the gradient is
     /// unchanged and the sum is 0.

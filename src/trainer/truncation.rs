@@ -33,7 +33,7 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Updates `w ← w + u(g)` for each window of the samples last chosen in the batch of `reader`, and calls `each`
     /// with the result. Here u is the chain of transforms, and g the gradient of the window's loss from a constant
-    /// initial state.
+    /// initial state. The update of a window without a row that counts is skipped.
     fn windows_of_chosen(
         &mut self,
         windows: &StepWindows<T>,

@@ -16,7 +16,7 @@ pub(super) struct Watch {
     pub communication: Option<Communication>,
     /// The norm of the gradient of the update, where it is known before the record is made.
     pub norm: Option<f64>,
-    /// The origin of a spike of the gradient.
+    /// The origin of a spike of the gradient of the update; `None` if its norm is no spike.
     pub spike: Option<Spike>,
     /// The record of the last update, until the callback receives it.
     pub step: Option<Step>,

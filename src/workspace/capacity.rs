@@ -16,11 +16,12 @@ use crate::{
 use crate::{error::require, kernel::thread_pool::ThreadPool};
 use alloc::vec::Vec;
 
-/// The largest number of threads that `set_threads` accepts.
+/// The largest number of threads of a pass that `set_threads` accepts.
 #[cfg(feature = "std")]
 const THREADS: usize = 4096;
 
-/// A bound of passes: the largest number of samples, of steps, and of rows (the steps of all samples together).
+/// The largest pass for which a workspace has memory: its numbers of samples, of steps of the longest sample, and of
+/// rows (the steps of all samples together).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Capacity {
     pub(crate) batch: usize,
@@ -29,18 +30,18 @@ pub(crate) struct Capacity {
 }
 
 impl Capacity {
-    /// Returns the least bound of a pass over `shape`.
+    /// Returns the smallest capacity that [holds](Self::holds) a pass over `shape`.
     pub(super) fn of(shape: BatchShape<'_>) -> Self {
         Capacity { batch: shape.batch, steps: shape.steps, rows: shape.rows() }
     }
 
-    /// Whether all passes within `other` are within this bound.
+    /// Whether memory for passes of this capacity is enough for all passes of capacity `other`.
     pub(super) fn holds(&self, other: Self) -> bool {
         other.batch <= self.batch && other.steps <= self.steps && other.rows <= self.rows
     }
 
-    /// Returns the lengths of the samples of the largest pass: as many samples as possible have all steps. `None` if
-    /// all have.
+    /// Returns the lengths, in steps, of the samples of the largest pass. As many samples as possible have `steps`
+    /// steps, the others at least 1; `None` if all have `steps`.
     pub(super) fn lengths(&self) -> Result<Option<Vec<usize>>, Error> {
         let Capacity { batch, steps, rows } = *self;
         if rows >= batch.saturating_mul(steps) {
@@ -55,14 +56,16 @@ impl Capacity {
         Ok(Some(lengths))
     }
 
-    /// Returns the shape of the largest pass, of samples of these [`lengths`](Self::lengths).
+    /// Returns the shape of the largest pass, whose samples have these `lengths`, the result of
+    /// [`lengths`](Self::lengths).
     pub(super) fn shape<'a>(&self, lengths: Option<&'a [usize]>) -> BatchShape<'a> {
         lengths.map_or(BatchShape::sequences(self.batch, self.steps), BatchShape::ragged)
     }
 }
 
 impl<T: Scalar> Memory<T> {
-    /// Allocates the memory for passes within `capacity` that is missing; if `trains`, also for backward passes.
+    /// Allocates the memory for passes within `capacity` that is missing; if `trains`, also for backward passes. The
+    /// values of the last pass are lost. On an error nothing changes.
     pub(super) fn make_room(&mut self, network: &dyn Layer<T>, capacity: Capacity, trains: bool) -> Result<(), Error> {
         let (lengths, dims) = (capacity.lengths()?, self.dims);
         let shape = capacity.shape(lengths.as_deref());
@@ -151,7 +154,7 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Returns scratch for all passes within the bounds, and the number of threads for which it is enough.
+    /// Returns scratch memory for all passes within the capacities, and the number of threads for which it is enough.
     #[cfg(feature = "std")]
     fn scratch_of_all(&mut self, network: &dyn Layer<T>) -> Result<(Aligned<T>, usize), Error> {
         let (trains, mut largest, mut most) = (self.check_saves().is_ok(), 0, 1);

@@ -174,8 +174,8 @@ impl<T: Scalar> Memory<T> {
         }
     }
 
-    /// Returns the error of a pass over `shape`, which is within none of the bounds: with the bound of the most samples
-    /// among those of enough steps, or else with that of the most steps.
+    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` steps that no capacity holds. It
+    /// states the capacity of the most samples among those of enough steps, or else that of the most steps.
     #[cold]
     fn beyond_capacity(&self, BatchShape { batch, steps, .. }: BatchShape<'_>) -> Error {
         let enough = self.capacities.iter().filter(|capacity| capacity.steps >= steps);
@@ -339,8 +339,8 @@ impl<T: Scalar> Memory<T> {
 }
 
 impl Pass {
-    /// Whether a pass over `shape` in `mode` has buffers of the same lengths as this one. It is false if either pass
-    /// has sequences of unequal length.
+    /// Whether a pass over `shape` in `mode` has buffers of the same lengths as this one. It is false if the lengths of
+    /// the samples of either pass were given.
     #[inline]
     pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();

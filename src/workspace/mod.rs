@@ -53,7 +53,7 @@ pub(crate) struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
     names: Vec<String>,
-    /// The bounds of passes for which the buffers are large enough. A pass within none of them is refused.
+    /// The largest passes for which the buffers are large enough. A pass that none of them holds is refused.
     capacities: Vec<Capacity>,
     /// The number of values of a sample's state.
     state_values: usize,
@@ -88,7 +88,7 @@ pub(crate) struct Memory<T> {
     pool: Option<ThreadPool>,
 }
 
-/// Writes the network, the capacity and the number of parameters, without the buffers.
+/// Writes the network, the capacities and the number of parameters, without the buffers.
 impl<T, L: core::fmt::Debug + ?Sized> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Workspace")
@@ -135,7 +135,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Enlarges the workspace, unless it is large enough, for passes of up to `batch` samples of up to `steps` steps,
-    /// of up to `rows` rows together. Passes that were within its bounds still are.
+    /// of up to `rows` rows together. Passes for which it was large enough before are still possible.
     ///
     /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
     ///
@@ -167,7 +167,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &self.memory.blocks
     }
 
-    /// Freezes the blocks named `prefix` or below it, as `2` for `2.weight`: their gradient stays zero.
+    /// Freezes the blocks named `prefix` or below it, as `2` for `2.weight`: backward passes set their gradient to
+    /// zero.
     ///
     /// # Errors
     /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
@@ -225,7 +226,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.set_threads(self.network.as_layer(), threads)
     }
 
-    /// Returns an error if, in a pass over `shape` in training mode, a layer would normalize over a single row.
+    /// Returns an error, naming the layer, if in a pass over `shape` in training mode a layer would normalize over a
+    /// single row.
     pub(crate) fn check_rows(&self, shape: BatchShape<'_>) -> Result<(), Error> {
         self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }

@@ -49,13 +49,14 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         memory.starts_from_state = states > 0;
     }
 
-    /// Returns the final state of the last pass, in the layout of [`set_state`](Self::set_state).
+    /// Returns the final state of the last pass, in the layout of [`set_state`](Self::set_state); empty before the
+    /// first.
     pub fn final_state(&self) -> &[T] {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
-    /// Returns the gradient of the loss with respect to the final state, zeros after a forward pass. Write it before
-    /// the backward pass. Empty for a workspace that only infers.
+    /// Returns the gradient of the loss with respect to the final state, which a forward pass sets to zeros. Write it
+    /// before the backward pass. Empty for a workspace that only infers.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])

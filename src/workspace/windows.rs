@@ -42,8 +42,8 @@ impl<T: Scalar> StepWindows<T> {
     }
 }
 
-/// Returns an error if the outputs of `layer`, at `path` in the network, need steps of other windows. The error names
-/// the innermost such layer.
+/// Returns an error if `layer`, at `path` in the network, reads later steps or has no output for each step, so that its
+/// outputs need other windows. The error names the innermost such layer.
 fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
     let shape = BatchShape::sequences(1, 2);
     let reason = match (layer.reads_later_steps(), layer.output_shape(shape) == shape) {
@@ -105,8 +105,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Runs [`infer`](Self::infer) on all of `x`, window by window if there are `windows` and `shape` has more steps
-    /// than one window. The outputs have the same bits as one pass. Without `x` it runs on the content of the input
-    /// buffer, which holds the input of one pass.
+    /// than one window. The outputs have the same bits as one pass. Without `x`, which is possible only if no windows
+    /// are needed, it runs on the content of the input buffer.
     fn infer_in<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
@@ -134,8 +134,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         }
     }
 
-    /// Runs [`infer_in`](Self::infer_in) with the same arguments, but from a state of zero. The initial state that was
-    /// set for other passes is kept.
+    /// Runs [`infer_in`](Self::infer_in), which returns the outputs, with the same arguments, but from a state of zero.
+    /// The initial state that was set for other passes is kept.
     pub(crate) fn infer_from_zero<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,

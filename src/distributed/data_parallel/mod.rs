@@ -29,7 +29,8 @@ pub struct DataParallel<T> {
     /// The sums over shards of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
-    /// The ranges of a sum (losses, marks, buffers, then gradient) that are added over the ranks, the last one first.
+    /// The ranges of a sum (losses, marks of the samples, flags, buffers, then gradient) that are added over the ranks
+    /// one after the other, from the end of the sum to its start.
     parts: Vec<Range<usize>>,
     /// The number of `parts` of the current update that were given to a sum over the ranks beside the pass.
     added: usize,
@@ -43,9 +44,10 @@ pub struct DataParallel<T> {
     /// marks, by which the ranks compare the samples of an update, and two flags: the number of ranks with a record,
     /// and that of ranks with requests.
     pub(crate) losses: Vec<T>,
-    /// The mark of the samples and weights of the current update.
+    /// The mark of the current update, by which ranks compare its samples and row weights: a hash of them, as a whole
+    /// number that `T` holds exactly.
     mark: T,
-    /// The norms of the gradients of the updates of which a rank has a record.
+    /// Statistics of the gradient norms of the updates of which a rank has a record; they tell which norm is a spike.
     norms: LogNorm,
     /// The range of shards of each pass of this rank, in order.
     pub(crate) passes: Vec<Range<usize>>,
@@ -55,7 +57,7 @@ pub struct DataParallel<T> {
     pub(crate) requests: Requests,
     /// The requests of all ranks to make no further update, if the last one was not made because of them.
     pub(crate) halted: Option<Requests>,
-    /// Memory for a message with the weights of all shards.
+    /// Memory for a message with the weights of all shards, one value for each byte.
     bytes: Vec<T>,
 }
 
@@ -69,10 +71,10 @@ impl<T: Scalar> fmt::Debug for DataParallel<T> {
     }
 }
 
-/// The largest number of shards.
+/// The largest number of shards that is accepted.
 const MOST: usize = 1 << 12;
 
-/// The least number of values of one of the `parts` of a sum, but for the first, which may be smaller.
+/// The least number of values in one of the `parts` of a sum, except for the part at its start, which may be smaller.
 const LEAST: usize = 1 << 16;
 
 impl<T: Scalar> DataParallel<T> {
@@ -172,7 +174,8 @@ impl<T: Scalar> DataParallel<T> {
         0..self.shards
     }
 
-    /// Returns the positions of shard `shard` among the `samples` samples of an update. Sizes differ by at most one.
+    /// Returns the positions of the samples of shard `shard` among the `samples` samples of an update. The numbers of
+    /// samples of two shards differ by at most one.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
         // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
@@ -180,8 +183,8 @@ impl<T: Scalar> DataParallel<T> {
         start(shard)..start(shard + 1)
     }
 
-    /// Translates the error of a layer that normalizes over rows into one about `shard`, of `samples` samples. Other
-    /// errors are returned unchanged.
+    /// Returns [`RankRule::ShardRows`], about `shard` of `samples` samples, for the error of a layer that has too few
+    /// rows to normalize over. Other errors are returned unchanged.
     pub(crate) fn in_shard(&self, error: Error, shard: usize, samples: usize) -> Error {
         match error {
             Error::InvalidLayer { layer, rule: LayerRule::TooFewRows { .. } } => {
@@ -196,8 +199,9 @@ impl<T: Scalar> DataParallel<T> {
         samples.div_ceil(self.shards)
     }
 
-    /// Sets [`passes`](Self::passes) for an update from `samples` samples: each over the largest subtree (an aligned
-    /// range of shards) of at most `by_subtree` samples; over one shard if none is so small, and with `None`.
+    /// Sets [`passes`](Self::passes) for an update from `samples` samples. With `None` each is over one shard.
+    /// Otherwise each is over the largest subtree (an aligned range of shards) of at most `by_subtree` samples, but at
+    /// least over one shard.
     pub(crate) fn plan(&mut self, samples: usize, by_subtree: Option<usize>) -> Result<(), Error> {
         let own = self.own_shards();
         let mut passes = core::mem::take(&mut self.passes);

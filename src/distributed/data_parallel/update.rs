@@ -22,8 +22,8 @@ use core::ops::Range;
 use std::{sync::mpsc, thread};
 
 impl<T: Scalar> DataParallel<T> {
-    /// Clears the sums for a new update of the parameters in `blocks` from `samples`. `buffers` are the buffers of the
-    /// network before the update.
+    /// Clears the sums for a new update of the parameters in `blocks` from `samples`, those of all ranks, after
+    /// [`weights`](Self::weights) were set. `buffers` are the buffers of the network before the update.
     pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T], samples: &[usize]) -> Result<(), Error> {
         self.sums.clear();
         // Whole numbers up to 2/ε are exact.
@@ -80,7 +80,8 @@ impl<T: Scalar> DataParallel<T> {
     /// NaN. All ranks must call it, with the [`weights`](Self::weights) of their own shards.
     ///
     /// # Errors
-    /// Those of messages.
+    /// [`Error::TooLarge`] where memory cannot hold the message; those of
+    /// [`exchange`](crate::distributed::Communicator::exchange).
     pub(crate) fn share_weights(&mut self, failed: bool) -> Result<(), Error> {
         let (shards, ranks) = (self.own_shards(), self.ranks());
         if self.bytes.len() != 12 * self.shards {
@@ -116,13 +117,13 @@ impl<T: Scalar> DataParallel<T> {
         failed(&self.weights) && !failed(&self.weights[self.own_shards()])
     }
 
-    /// Sets the mark of each of `shards`.
+    /// Writes the mark of the update for each of `shards`, after the losses in [`losses`](Self::losses).
     fn mark(&mut self, shards: Range<usize>) {
         self.losses[self.shards..][shards].fill(self.mark);
     }
 
-    /// Refuses an update whose samples, or the weights of its shards, differ between ranks, unless a rank failed. All
-    /// ranks get the same result, after [`add_ranks`](Self::add_ranks).
+    /// Refuses an update whose samples, or the weights of its shards, differ between ranks, unless a rank failed. It
+    /// must follow [`add_ranks`](Self::add_ranks); all ranks get the same result.
     pub(crate) fn check_samples(&mut self) -> Result<(), Error> {
         let (shards, ranks) = (self.shards, self.ranks());
         let marks = &self.sums.first()[shards..2 * shards];
@@ -155,9 +156,10 @@ impl<T: Scalar> DataParallel<T> {
         self.sums.begin(self.own_shards(), self.received.len())
     }
 
-    /// Runs `pass`, the only one of this rank, and adds parts of its gradient over all ranks on another thread. The
-    /// pass gives the gradient from the end to the start: each call of its argument has the index of the first value.
-    /// [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
+    /// Runs `pass`, the only one of this rank, returns its result, and adds parts of its gradient over all ranks on
+    /// another thread. The pass must call its argument for consecutive ranges of the gradient, from the last parameter
+    /// to the first, with the index of the range's first value and its values. [`add_losses`](Self::add_losses) and
+    /// [`add_ranks`](Self::add_ranks) must follow.
     #[cfg(feature = "std")]
     pub(crate) fn add_beside<R>(&mut self, pass: impl FnOnce(&mut dyn FnMut(usize, &[T])) -> R) -> R {
         let first = self.before_gradient();
@@ -186,7 +188,8 @@ impl<T: Scalar> DataParallel<T> {
         })
     }
 
-    /// Writes [`losses`](Self::losses) to the sums, after [`add_beside`](Self::add_beside).
+    /// Writes [`losses`](Self::losses), with the marks of this rank's shards, to the sum of
+    /// [`add_beside`](Self::add_beside), which must be called before. Then sets the losses to 0.
     pub(crate) fn add_losses(&mut self) {
         self.mark(self.own_shards());
         self.sums.first()[..self.losses.len()].copy_from_slice(&self.losses);
@@ -235,14 +238,14 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Whether a gradient of norm `norm` is a spike among those before it, or not finite. It must be called for each
-    /// update with a record, in order; all ranks get the same result.
+    /// Whether `norm`, that of the gradient of an update, is far above those of the updates before (a spike), or not
+    /// finite. It must be called once for each update with a record, in order; all ranks get the same result.
     pub(crate) fn is_spike(&mut self, norm: f64) -> bool {
         self.norms.push(norm).spike || !norm.is_finite()
     }
 
     /// Returns the largest contribution of a shard to the gradient among those that the ranks found, `own` on this
-    /// rank. All ranks must call it.
+    /// rank; `None` if none found any. All ranks must call it.
     pub(crate) fn largest(&mut self, own: Option<Spike>) -> Result<Option<Spike>, Error> {
         if self.ranks() == 1 {
             return Ok(own);
@@ -256,7 +259,7 @@ impl<T: Scalar> DataParallel<T> {
         (self.ranks() > 1).then_some(counted)
     }
 
-    /// Returns the requests of any rank, and removes those of this one. All ranks must call it.
+    /// Returns the requests that at least one rank makes, and removes those of this one. All ranks must call it.
     pub(crate) fn requests_of_any(&mut self) -> Result<Requests, Error> {
         core::mem::take(&mut self.requests).of_any(&mut self.ranks)
     }
@@ -275,14 +278,15 @@ impl<T: Scalar> DataParallel<T> {
         Fingerprint::compare(own, &mut self.ranks)
     }
 
-    /// Returns the typical norm of the gradients before, as text that is equal only for equal histories.
+    /// Returns the moving average of the logarithm of the gradient norms and their number, as text by which ranks
+    /// compare them.
     pub(crate) fn typical_norm(&self) -> String {
         let norms = self.norms.moments();
         format!("{:?} over {} updates", norms.mean(), norms.count())
     }
 
     /// Exchanges the reports of all ranks. Returns the first rank with a loss that is not finite, and its shard and
-    /// sample. All ranks must call it.
+    /// sample; `None` if there is none. All ranks must call it.
     ///
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.

@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub(crate) struct RunningMeans<T> {
     rows: usize,
-    /// The sums of the current block of rows, of the current group of blocks, of the current group of groups, and of
-    /// all complete groups of groups.
+    /// The sums of the rows of the current block of 32, of the complete blocks of the current group of 32, of the
+    /// complete groups of the current 32, and of all rows before. Each row is in one of them.
     levels: [Vec<T>; 4],
-    /// The sums of all rows in a format narrower than `f32`, where those of `levels` would overflow.
+    /// The sums of all rows in a format narrower than `f32`, where those of `levels` would overflow; otherwise empty.
     wide: Vec<f64>,
 }
 
@@ -26,7 +26,7 @@ impl<T: Scalar> RunningMeans<T> {
         Ok(RunningMeans { rows: 0, levels: [level()?, level()?, level()?, level()?], wide })
     }
 
-    /// Adds a row.
+    /// Adds a row of one value for each column.
     pub(crate) fn add(&mut self, row: &[T]) {
         self.rows += 1;
         if is_narrow::<T>() {
@@ -43,7 +43,7 @@ impl<T: Scalar> RunningMeans<T> {
         }
     }
 
-    /// Writes the mean of each column over all rows so far to `means`.
+    /// Writes the mean of each column over all rows so far to `means`; NaN before the first row.
     pub(crate) fn means(&self, means: &mut [T]) {
         if is_narrow::<T>() {
             means.iter_mut().zip(&self.wide).for_each(|(mean, sum)| *mean = scalar(sum / self.rows as f64));
