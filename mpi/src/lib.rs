@@ -30,8 +30,8 @@ use std::{
 /// Dropping the rank tells the others, whose exchanges with it then fail at once with [`RankRule::Ended`], as those of
 /// threads do. It waits until all have dropped theirs, for at most the deadline in all, and then aborts the job: the
 /// deadline also covers the work of a rank after the training. So a rank that returns an error ends the job, and its own
-/// `main` reports the cause. Dropping after another error of an
-/// exchange, or in a panic, aborts the job with status 1: `MPI_Finalize` would wait for ranks that are gone.
+/// `main` reports the cause. Dropping after another error of an exchange, or in a panic, aborts the job with status 1:
+/// `MPI_Finalize` would wait for ranks that are gone.
 pub struct Mpi {
     universe: Universe,
     world: SimpleCommunicator,
@@ -127,11 +127,9 @@ impl Mpi {
             left.retain(|&peer| self.poll_length(peer) != Some(ENDED));
             left.is_empty().then_some(())
         });
+        // `MPI_Finalize` would wait for them, also if they are gone.
         if all_ended.is_err() {
-            eprintln!(
-                "rank {own} has ended, but not the ranks {left:?} within {:?}; MPI waits for them",
-                self.deadline
-            );
+            self.abort(format_args!("it has ended, but not the ranks {left:?} within {:?}", self.deadline));
         }
     }
 

@@ -510,7 +510,7 @@ fn file_that_fails_in_an_update_after_a_stop_is_no_error() {
         assert_eq!(expected.1, 1);
         let found = thread::scope(|scope| {
             let ranks = Local::new(ranks).unwrap().into_iter();
-            let threads: Vec<_> = ranks.map(|rank| scope.spawn(|| train_on(rank, &train))).collect();
+            let threads: Vec<_> = ranks.map(|rank| scope.spawn(|| train_on(rank, train))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
         assert!(found.iter().all(|found| *found == expected), "{in_inputs}, {ranks}: {found:?}");
