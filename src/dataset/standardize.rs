@@ -108,26 +108,34 @@ impl Standardize {
         counted().for_each(|(weight, _)| total.add(weight));
         let total = total.total();
         require(total > 0.0, "the sum of the row weights", "above 0", total)?;
-        let mut columns = vec![[0.0; 2]; width];
-        for (column, of) in columns.iter_mut().enumerate() {
-            let values = || counted().map(|(weight, row)| (weight / total, to_f64(row[column])));
-            // Distances to the first value, as shares of the largest, neither cancel nor underflow.
-            let first = values().next().map_or(0.0, |(_, x)| x);
-            let scale = values().fold(0.0, |most: f64, (_, x)| most.max((x - first).abs()));
-            if scale == 0.0 {
-                *of = [first, 0.0];
-                continue;
-            }
-            let (mut mean, mut square) = (Sum::new(), Sum::new());
-            values().for_each(|(weight, x)| mean.add(weight * ((x - first) / scale)));
-            let mean = mean.total();
-            values().for_each(|(weight, x)| {
-                let apart = (x - first) / scale - mean;
-                square.add(weight * apart * apart);
-            });
-            *of = [first + scale * mean, scale * libm::sqrt(square.total())];
+        // Distances to the first value, as shares of the largest, neither cancel nor underflow.
+        let first: Vec<f64> =
+            counted().next().map_or_else(Vec::new, |(_, row)| row.iter().map(|&x| to_f64(x)).collect());
+        let mut scales = vec![0.0f64; width];
+        for (_, row) in counted() {
+            let columns = scales.iter_mut().zip(&first).zip(row);
+            columns.for_each(|((scale, first), &x)| *scale = scale.max((to_f64(x) - first).abs()));
         }
-        Self::from_columns(columns)
+        let apart = |x: T, column: usize| match scales[column] {
+            0.0 => 0.0,
+            scale => (to_f64(x) - first[column]) / scale,
+        };
+        let (mut means, mut squares) = (vec![Sum::new(); width], vec![Sum::new(); width]);
+        for (weight, row) in counted() {
+            let columns = means.iter_mut().zip(row).enumerate();
+            columns.for_each(|(column, (mean, &x))| mean.add(weight / total * apart(x, column)));
+        }
+        let means: Vec<f64> = means.into_iter().map(Sum::total).collect();
+        for (weight, row) in counted() {
+            for (column, (square, &x)) in squares.iter_mut().zip(row).enumerate() {
+                let distance = apart(x, column) - means[column];
+                square.add(weight / total * distance * distance);
+            }
+        }
+        let of = |((first, scale), (mean, square)): ((f64, f64), (f64, Sum<f64>))| {
+            [first + scale * mean, scale * libm::sqrt(square.total())]
+        };
+        Self::from_columns(first.into_iter().zip(scales).zip(means.into_iter().zip(squares)).map(of).collect())
     }
 
     /// Creates the standardization from the mean and the standard deviation of each column, in this order.

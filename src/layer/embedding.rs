@@ -165,9 +165,10 @@ impl<T: Scalar> Layer<T> for Embedding {
         pass.check("Embedding", self, w);
         if pass.trainable.block(0) {
             let at = pass.x.iter().map(|&x| self.index(x));
-            let occurrences = Occurrences::new(pass.scratch, self.vocabulary, at);
-            for (index, dw) in pass.dw.chunks_mut(self.dimension).enumerate() {
-                if self.padding != Some(index) {
+            let occurrences = Occurrences::new(pass.scratch, self.vocabulary, at.clone());
+            for (place, index) in at.enumerate() {
+                if occurrences.is_first(place, index) && self.padding != Some(index) {
+                    let dw = &mut pass.dw[index * self.dimension..][..self.dimension];
                     occurrences.add_rows(index, pass.dy, dw);
                 }
             }

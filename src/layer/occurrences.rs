@@ -63,6 +63,11 @@ impl<'a, T: Scalar> Occurrences<'a, T> {
         core::iter::successors(read(self.first, index), move |&place| read(self.next, place))
     }
 
+    /// Whether `place` is the first place of `index`.
+    pub(super) fn is_first(&self, place: usize, index: usize) -> bool {
+        self.of(index).next() == Some(place)
+    }
+
     /// Adds the rows of `d` at the places of `index` to `sum`, in the order of [`add_sums`].
     ///
     /// # Shapes

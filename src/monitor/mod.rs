@@ -63,8 +63,8 @@ pub enum Event<'a, T> {
     /// The loss on the samples of an update, their mean or sum by the loss's [`Reduction`](crate::loss::Reduction),
     /// computed from the parameters before the update.
     Loss(f64),
-    /// The factor, at most 1, by which clipping by norm multiplied the gradient of this update: the product of several
-    /// clips. It is sent with each update of a transform with such a clip, also if it is 1.
+    /// The factor, at most 1, by which clips changed the norm of the gradient of this update: the product of several
+    /// clips. It is sent with each update of a transform with a clip, also if it is 1.
     Clip(f64),
     /// The parameters and the update that is added to them next.
     Update {

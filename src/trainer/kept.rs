@@ -99,7 +99,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if let Some(truncation) = self.settings.truncation {
             self.windows = Some(StepWindows::new(self.workspace.network(), truncation.window)?);
         }
-        if !self.best.fits(kept(&self.workspace, &self.optimizer)) {
+        if !self.best.is_empty() && !self.best.fits(kept(&self.workspace, &self.optimizer)) {
             self.forget_best();
         }
         self.lent = false;
