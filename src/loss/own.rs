@@ -38,8 +38,8 @@ pub(super) fn in_double<T: Scalar>(
     Ok((scalar(loss), loss))
 }
 
-/// Defines the methods `evaluate` and `evaluate_wide` of the loss `$name` of this crate. They call the method `$name` of
-/// the scalar, which [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
+/// Defines the methods `evaluate` and `evaluate_wide` of the loss `$name` of this crate. They call the method `$name`
+/// of the scalar, which [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
 macro_rules! own_evaluate {
     ($name:ident) => {
         fn evaluate(
