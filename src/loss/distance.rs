@@ -11,7 +11,7 @@ use crate::{
 };
 
 macro_rules! distance {
-    ($(#[$doc:meta])* $name:ident $({ $field:ident $(below $end:literal)? : $expected:literal })?, default $default:expr;
+    ($(#[$doc:meta])* $name:ident $({ $field:ident $(below $end:literal)?: $expected:literal })?, default $default:expr;
      value($me:ident, $d:ident) $value:expr; derivative $derivative:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,7 +118,8 @@ distance! {
 distance! {
     /// Pinball loss: `−τ d` for `d < 0`, else `(1 − τ) d`, with `d = y − t`; at 0 its derivative is 0. Its
     /// minimum over y is the quantile τ of the targets. Source: Koenker & Bassett 1978.
-    Pinball { quantile below 1.0: "above 0 and below 1" }, default Pinball { quantile: 0.5, reduction: Reduction::Mean };
+    Pinball { quantile below 1.0: "above 0 and below 1" },
+    default Pinball { quantile: 0.5, reduction: Reduction::Mean };
     value(me, d) {
         let [above, below] = [1.0 - me.quantile, me.quantile].map(scalar::<T>);
         if d < T::zero() { -below * d } else { above * d }

@@ -531,7 +531,7 @@ pub fn output(node: &LayerSpec) -> Option<usize> {
         LayerSpec::Reversed(layer) => output(layer),
         LayerSpec::Bidirectional { forward, backward } => output(forward)?.checked_add(output(backward)?),
         LayerSpec::Residual { branch, .. } => output(branch),
-        LayerSpec::Custom { .. } => None,
+        LayerSpec::Custom { dims, .. } => Some(dims.output),
         leaf => Some(leaf.widths().1),
     }
 }
@@ -555,6 +555,7 @@ pub fn parameters(node: &LayerSpec) -> u128 {
         }
         LayerSpec::Sequential { layers, .. } => layers.iter().map(parameters).fold(0, u128::saturating_add),
         LayerSpec::Reversed(layer) => parameters(layer),
+        LayerSpec::Custom { dims, .. } => dims.parameters as u128,
         LayerSpec::Bidirectional { forward, backward } => parameters(forward).saturating_add(parameters(backward)),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
             let (gates, apart) = match cell {
