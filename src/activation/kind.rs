@@ -166,6 +166,20 @@ macro_rules! kinds {
             }
         }
 
+        /// Writes the activation as Rust source; a custom one by its name and [`settings`](Activation::settings).
+        impl fmt::Debug for ActivationKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $($(ActivationKind::$name(activation) => {
+                        f.debug_tuple(stringify!($name)).field(activation).finish()
+                    })+)+
+                    ActivationKind::Custom(own) => {
+                        write!(f, "Custom({})", in_full(own.saved_name(), &own.saved_settings()))
+                    }
+                }
+            }
+        }
+
         /// Every activation type of this crate, in the order of the enum's variants.
         pub(crate) const LIST: &[Entry] = &[$($(Entry {
             ranges: &[$($($range),+)?],
@@ -211,13 +225,6 @@ impl ActivationKind {
             examples.iter().filter_map(|parameters| (entry.new)(parameters).ok()).collect::<Vec<_>>()
         };
         LIST.iter().flat_map(of).collect()
-    }
-}
-
-/// Writes the name with all settings. Of a custom activation, these are its [`settings`](Activation::settings).
-impl fmt::Debug for ActivationKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.in_full())
     }
 }
 

@@ -77,15 +77,14 @@ macro_rules! kinds {
             }
         }
 
-        /// Writes the name with all settings. Of a custom initializer, these are its
-        /// [`settings`](Initializer::settings).
+        /// Writes the initializer as Rust source; a custom one by its name and [`settings`](Initializer::settings).
         impl fmt::Debug for InitializerKind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $(InitializerKind::$name(initializer) => initializer.fmt(f),)*
-                    InitializerKind::Custom(initializer) => {
-                        f.write_str(&in_full(initializer.name(), &initializer.settings()))
-                    }
+                    $(InitializerKind::$name(initializer) => {
+                        f.debug_tuple(stringify!($name)).field(initializer).finish()
+                    })*
+                    InitializerKind::Custom(own) => write!(f, "Custom({})", in_full(own.name(), &own.settings())),
                 }
             }
         }
