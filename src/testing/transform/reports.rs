@@ -23,10 +23,13 @@ pub(super) fn alone<T: Scalar>(run: &Run<T>) -> bool {
     count == 1
 }
 
+/// The name of the method that reports an average, and its answer.
+type Average<T> = (&'static str, Option<Vec<T>>);
+
 impl<T: Scalar> Suite<'_, '_, T> {
     /// Returns the name and the values of each average that the transform of a run reports: `averaged_weights`,
     /// `result`. `None` after a panic.
-    fn averaged(&mut self, run: &Run<T>) -> Option<[(&'static str, Option<Vec<T>>); 2]> {
+    fn averaged(&mut self, run: &Run<T>) -> Option<[Average<T>; 2]> {
         let Run { transform, blocks, state, .. } = run;
         let copied = |values: Option<&[T]>| values.map(<[T]>::to_vec);
         let averaged = self.ask("averaged_weights", || copied(transform.averaged_weights(blocks, state)))?;
