@@ -272,10 +272,15 @@ impl Trial {
     pub(super) fn except(mut self, excepted: &[Law]) -> Self {
         if !excepted.is_empty() {
             let names: Vec<String> = excepted.iter().map(|law| format!("{law:?}")).collect();
-            self.subject = format!("{} (not tested: {})", self.subject, names.join(", "));
+            self.notes(&format!("not tested: {}", names.join(", ")));
         }
         self.excepted = excepted.to_vec();
         self
+    }
+
+    /// Adds a note in brackets to the name of the implementation.
+    pub(super) fn notes(&mut self, note: &str) {
+        self.subject = format!("{} ({note})", self.subject);
     }
 
     /// Whether `law` was left out of the tests. False for the laws without which no other can be tested: no panic, no

@@ -24,19 +24,19 @@
 //! | test | tested | not promised: that |
 //! | --- | --- | --- |
 //! | every test | the laws at one seed; rare faults need other values of `CHAINRULE_SEED` | a fault at single floats is found: a search cannot try all 2⁶⁴ |
-//! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak narrower than the search is found |
+//! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak, or a wrong stretch, narrower than 1/1024 up to ±10 and than 1 up to ±10⁴ is found |
 //! | [`loss_laws`] | the value in both formats, the gradient in `f64` to 1e-11, masks, weights, parts, errors of invalid calls | a gradient is more accurate than 1e-3 in `f32`: rounding errors of the loss's own sums are as large |
-//! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, gates | a moment that depends on a few entries is right (heavy tails); that a fact holds that is not stated |
+//! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, no shared magnitudes, gates | a moment that depends on a few entries is right (heavy tails); that a fact holds that is not stated |
 //! | [`transform_laws`] | memory, frozen blocks, both formats, skipped and downhill steps, reported rates and averages, a given formula | the update is that of a paper, without a given formula; that it converges |
-//! | [`monitor_laws`] | no event makes it panic, and it receives the same alone and composed | its report is right, since its meaning is not known |
-//! | [`cell_laws`] | the laws of layers at 8 sizes, single steps, the values that monitors receive | a declared activation that grows is the one used: a factor of the cell can hide it |
+//! | [`monitor_laws`] | no event and no fit makes it panic, and it receives the same alone and composed | its report is right, since its meaning is not known |
+//! | [`cell_laws`] | the laws of layers at 8 sizes, single steps, the values that monitors receive, gates that carry the state | a declared activation that grows is the one used: a factor of the cell can hide it |
 //! | [`layer_laws`] | the gradients in `f64` to 1e-11 of ‖c‖‖J v‖, in `f32` to 1e-3, memory, rows, states, modes, links, bounds, two threads | forward is the formula of a paper: the laws compare a layer with itself; that larger sizes behave alike, unless given as `shapes:`; that a mask differs from step to step of a sequence, which may share it; that first values are drawn at random, as a constant may be meant; that bounds hold at every buffer, such as a running variance; that roles, gates and names of blocks, or a spec read back, are those meant; that batches of more than 200,000 parameters times rows behave alike |
 //!
 //! Some gradients are smaller than the rounding errors of usual ones, for example those of a saturated activation. They
 //! may have any value of that size: 1e-13 of the usual gain in `f64`, 1e-5 in `f32`. The type of the error for an
 //! invalid call is not tested.
 //!
-//! A layer or loss that deliberately breaks a law, such as a straight-through estimator, leaves it out by
+//! An activation, layer or loss that deliberately breaks a law, such as a straight-through estimator, leaves it out by
 //! `except: [Adjoint]`. The evidence names such laws. Panics, writes outside the slices, blocks that do not tile the
 //! parameters, and passes that do not repeat cannot be left out. A part whose outputs or parameters must be of a kind,
 //! such as probabilities or positive numbers, converts numbers to them by `outputs:` or `parameters:`.
@@ -67,7 +67,7 @@ pub mod strategies;
 mod transform;
 
 pub use crate::math::dual::Dual;
-pub use activation::activation_laws;
+pub use activation::{ActivationCases, activation_laws, activation_laws_with};
 pub use bounds::{Measured, measure_derivative};
 use caught::{answers, caught, ignored, judged};
 pub use cell::cell_laws;

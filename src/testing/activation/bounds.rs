@@ -13,7 +13,7 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-impl Suite<'_> {
+impl Suite<'_, '_> {
     /// Tests in `T` that φ′ stays within `bounds` at all test arguments and at `extremes`: the maxima of φ′
     /// (first) and of −φ′ (second) that a search in `f64` found. In `f64` it also tests that φ′ approaches the
     /// bounds.

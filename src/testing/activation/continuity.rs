@@ -36,7 +36,7 @@ fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, 
     sum
 }
 
-impl Suite<'_> {
+impl Suite<'_, '_> {
     /// Tests φ(b) − φ(a) = ∫ φ′, by quadrature, between neighbouring test arguments a and b within ±10⁴. A
     /// difference that remains between two adjacent floats is a jump, which is a violation unless it is declared.
     #[inline]

@@ -10,7 +10,7 @@ use alloc::format;
 /// The allowed relative error of a derivative φ′ that is small because the unit is saturated.
 const TENTH: f64 = 0.1;
 
-impl Suite<'_> {
+impl Suite<'_, '_> {
     /// Converts `error`, the absolute error of φ′(z), to units of `ε (S + |φ′| + |z φ″|)`. S is
     /// `sup |φ′|` from −1 to 1 and on to `z`. For an error above [`ROUNDINGS`] the largest such unit near `z` is
     /// taken. `None` if the unit overflows.

@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-impl Suite<'_> {
+impl Suite<'_, '_> {
     /// Whether φ and φ′ have a limit at `sign · ∞`; a sine has none. It asks whether both are monotone over 24
     /// points far inside the range of the format, where the argument of a sine does not overflow.
     #[inline]

@@ -39,7 +39,8 @@ const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 ///   existing gates; its stages (groups of products that run one after the other) are in order. Each gate has an
 ///   effect.
 /// * Monitors receive the pre-activations that the cell uses: with the previous state they determine the new state. If
-///   a declared activation saturates, the effect of its gate saturates, too.
+///   a declared activation saturates, the effect of its gate saturates, too. A gate that carries the state leaves more
+///   of it where its value is larger.
 /// * A sequence in windows of any length, with the state and its gradient passed from window to window, gives the same
 ///   outputs to the bit, and the same gradient.
 ///

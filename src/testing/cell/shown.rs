@@ -39,6 +39,15 @@ const LEAST: f64 = 1e-12;
 /// factors of the effect change, too.
 const FOLLOWS: f64 = 1e3;
 
+/// Pre-activations between which a gate that carries the state must change the share of the state that stays.
+const ENDS: [f64; 2] = [-15.0, 15.0];
+/// The fraction of the change of a carrying gate by which the share of the state that stays must change at least, in
+/// the mean over [`CARRYING`] points.
+const CARRIED: f64 = 0.5;
+const CARRYING: u64 = 24;
+/// The number of terms of the sum over these points and the units.
+const TERMS: f64 = 24.0 * HIDDEN as f64;
+
 /// A monitor that collects the pre-activations of a time step, gate after gate.
 struct Shown(Vec<Dual<f64>>);
 
@@ -80,13 +89,19 @@ impl<C: Cell> Point<C> {
 
     /// Runs one time step on dual numbers, with the parameters' tangents in `direction`. `None` if it fails or panics.
     fn step(&self, direction: &[f64]) -> Option<Step> {
+        self.step_from(direction, &vec![0.0; self.state.len()])
+    }
+
+    /// As [`step`](Self::step), with the tangents of the previous state in `d_state`.
+    fn step_from(&self, direction: &[f64], d_state: &[f64]) -> Option<Step> {
         let shape = BatchShape::batch(1);
         let w: Vec<_> = self.w.iter().zip(direction).map(|(&w, &tangent)| Dual::new(w, tangent)).collect();
         let constant = |values: &[f64]| values.iter().map(|&value| Dual::constant(value)).collect::<Vec<_>>();
         let mut shown = Shown(Vec::new());
         let state = caught(|| {
             let mut workspace = Workspace::new(&self.layer, shape).ok()?;
-            workspace.set_state(&constant(&self.state)).ok()?;
+            let state = self.state.iter().zip(d_state).map(|(&value, &tangent)| Dual::new(value, tangent));
+            workspace.set_state(&state.collect::<Vec<_>>()).ok()?;
             workspace.forward_with(&w, &constant(&self.x), shape, Mode::Evaluate, &mut shown).ok()?;
             Some(workspace.final_state().to_vec())
         });
@@ -117,8 +132,22 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
             return;
         }
     }
-    for (gate, Gate { name, .. }) in gates.iter().enumerate() {
+    for (gate, Gate { name, carries_state }) in gates.iter().enumerate() {
         let Some(activation) = cell.activation(gate) else { continue };
+        if *carries_state {
+            let stays = (0..CARRYING)
+                .filter_map(|draw| stays(cell, gate, activation, seed.wrapping_mul(83).wrapping_add(draw)));
+            let (expected, found) = stays.fold((0.0, 0.0), |(a, b), [expected, found]| (a + expected, b + found));
+            // Terms of recurrent weights are as often positive as negative.
+            if expected != 0.0 && beyond(CARRIED, found / expected) {
+                let [from, to] = ENDS;
+                let place = format!("gate `{name}`, which carries the state, from z ≈ {from} to z ≈ {to}");
+                let expected = format!("about {:.3} more of the previous state that stays, as φ", expected / TERMS);
+                let found = format!("{:.3} more", found / TERMS);
+                trial.breaks(Law::CellFacts, place, expected, found, "");
+                return;
+            }
+        }
         for shift in SHIFTS {
             let found: Vec<_> = (0..DRAWS)
                 .filter_map(|draw| shares(cell, gate, activation, shift, seed.wrapping_mul(89).wrapping_add(draw)))
@@ -225,4 +254,24 @@ fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift:
     let (expected, found) = (slope / slope_at_0, effect / effect_at_0);
     let saturated = expected <= SATURATED && (value >= 0.1 || slope == 0.0);
     saturated.then_some(Shares { expected, found })
+}
+
+/// Returns the change of the part of the state that stays, ∂s/∂s_prev summed over the units, when the
+/// pre-activation of gate number `gate` goes from one of [`ENDS`] to the other. The first number is the change of the
+/// gate's φ, the second that of the state. `None` if the gate is the same at both, or a step fails.
+fn stays<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, seed: u64) -> Option<[f64; 2]> {
+    let mut point = Point::draw(cell, seed)?;
+    let bias = point.gate(Role::Bias, gate)?;
+    let at_rest = vec![0.0; point.w.len()];
+    let mut kept = [0.0; 2];
+    for (kept, end) in kept.iter_mut().zip(ENDS) {
+        point.w[bias.clone()].fill(end);
+        for i in 0..point.state.len() {
+            let mut direction = vec![0.0; point.state.len()];
+            direction[i] = 1.0;
+            *kept += point.step_from(&at_rest, &direction)?.state.get(i)?.tangent;
+        }
+    }
+    let expected = (activation.value_at(ENDS[1]) - activation.value_at(ENDS[0])) * HIDDEN as f64;
+    (expected.is_finite() && expected.abs() > 1e-3).then_some([expected, kept[1] - kept[0]])
 }

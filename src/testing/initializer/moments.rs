@@ -18,17 +18,23 @@ const SIGNIFICANCE: f64 = 6.5;
 /// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.
 const SKEWED: f64 = 0.15;
 
+/// The number of fills whose magnitudes are compared.
+const COMPARED: usize = 32;
+
 /// The mean and the variance that an initializer states for a block; `None` for one that it does not state.
 pub(super) struct Facts {
     shape: Shape,
     place: String,
     mean: Option<f64>,
     variance: Option<f64>,
+    /// Whether rows or columns are orthogonal: small blocks then have equal magnitudes.
+    orthogonal: bool,
 }
 
 impl Facts {
     pub(super) fn of(initializer: &dyn Initializer, shape: Shape, place: String) -> Self {
-        Facts { shape, place, mean: initializer.mean(shape), variance: initializer.variance(shape) }
+        let orthogonal = initializer.orthogonal_gain(shape).is_some();
+        Facts { shape, place, mean: initializer.mean(shape), variance: initializer.variance(shape), orthogonal }
     }
 }
 
@@ -102,6 +108,42 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     }
 }
 
+/// Tests that equal magnitudes, those of 0 left out, are as frequent within a fill by `next` as between two fills. One
+/// random number that is used for several entries, with either sign, leaves no covariance. Blocks without a stated
+/// variance of more than 0 are not tested, nor are orthogonal ones.
+pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, trial: &mut Trial) {
+    let Facts { shape: Shape { rows, columns, .. }, ref place, variance, orthogonal, .. } = *facts;
+    if orthogonal || variance.is_none_or(|variance| variance == 0.0) {
+        return;
+    }
+    let mut values = vec![0.0; rows * columns];
+    let (mut before, mut within, mut between, mut pairs) = (Vec::new(), 0.0, 0.0, [0.0; 2]);
+    for _ in 0..COMPARED {
+        if !next(&mut values) {
+            return;
+        }
+        let mut sizes: Vec<f64> = values.iter().map(|value| value.abs()).filter(|&size| size != 0.0).collect();
+        sizes.sort_unstable_by(f64::total_cmp);
+        let count = sizes.len() as f64;
+        for equal in sizes.chunk_by(|a, b| a == b) {
+            let same = equal.len() as f64;
+            within += 0.5 * same * (same - 1.0);
+            let first = before.partition_point(|&size| size < equal[0]);
+            between += same * before[first..].iter().take_while(|&&size| size == equal[0]).count() as f64;
+        }
+        pairs[0] += 0.5 * count * (count - 1.0);
+        pairs[1] += count * before.len() as f64;
+        before = sizes;
+    }
+    let expected = if pairs[1] == 0.0 { 0.0 } else { between / pairs[1] * pairs[0] };
+    // By chance a few more are equal.
+    if within > 2.0 * expected + 16.0 {
+        let expected = format!("about {} in {COMPARED} fills, as many as between two fills", number(expected));
+        let place = format!("{place}: pairs of entries of equal magnitude");
+        trial.breaks(Law::Uncorrelated, place, expected, number(within), "");
+    }
+}
+
 /// The number of fills of a second estimate, as a multiple of those of the first.
 const AGAIN: usize = 4;
 
@@ -117,7 +159,7 @@ struct Moment {
 
 /// Estimates the moments of the block that `facts` describes from `fills` fills by `next`. `None` if `next` fails.
 fn compare(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, fills: usize) -> Option<Vec<Moment>> {
-    let Facts { shape: Shape { rows, columns, .. }, ref place, mean, variance } = *facts;
+    let Facts { shape: Shape { rows, columns, .. }, ref place, mean, variance, .. } = *facts;
     let each = rows * columns;
     let mut values = vec![0.0; each];
     let mut all: [Vec<f64>; STATISTICS.len()] = core::array::from_fn(|_| Vec::with_capacity(fills));

@@ -118,7 +118,7 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 11] = [
 ///   and without a state, in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled
 ///   by 0, 30 and 10⁴, and gradients by 10⁻⁴ and 10⁴. Rows of equal values must give numbers, too.
 /// * **Purity.** A pass repeated after others, and with another forward pass before its backward pass, gives the same
-///   bits. If it does not, no further law is tested.
+///   bits. If it does not, no further law is tested. Updated buffers are finite, and the same bits again.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
 ///   outside the slices.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed

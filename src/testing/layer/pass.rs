@@ -74,6 +74,8 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) place: usize,
     /// Whether a backward pass follows.
     pub(in crate::testing) backward: bool,
+    /// Whether the forward pass updates the buffers of the layer, as in training.
+    pub(in crate::testing) updates: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -96,6 +98,7 @@ impl<'a> Asked<'a> {
             between: false,
             place: 0,
             backward: true,
+            updates: false,
         }
     }
 }
@@ -114,6 +117,8 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) links: Vec<(usize, bool)>,
     /// All reports to an active monitor, in order; none without one.
     pub(in crate::testing) heard: Vec<Heard<T>>,
+    /// The buffers of the layer and its parts after the forward pass.
+    pub(in crate::testing) buffers: Vec<T>,
 }
 
 /// One report of a link (a factor of the chain rule) to a monitor.
@@ -260,16 +265,22 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
             saved: saved.slice(),
             scratch: scratch.slice(),
             state: ForwardState { initial_state: given.state.as_deref(), final_state: final_state.slice() },
-            ctx: Context { dropout, path, buffers: buffers.for_pass(false), ..Context::new(shape, mode, monitor) },
+            ctx: Context {
+                dropout,
+                path,
+                buffers: buffers.for_pass(asked.updates),
+                ..Context::new(shape, mode, monitor)
+            },
         },
     );
+    let after = buffers.values().to_vec();
     scratch.open()?;
     let (y, state) = (y.open()?, final_state.open()?);
     if !(mode.saves() && asked.backward) {
         saved.open()?;
         let (dx, d_state, dw) = (Vec::new(), Vec::new(), Vec::new());
         let (links, heard) = listening.reports();
-        return Ok(Results { y, state, dx, d_state, dw, links, heard });
+        return Ok(Results { y, state, dx, d_state, dw, links, heard, buffers: after });
     }
 
     if asked.between {
@@ -323,5 +334,6 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let (dw, w) = (dw.open()?, w.open()?);
     let dw = if asked.descends.is_some() { w } else { dw };
     let (links, heard) = listening.reports();
-    Ok(Results { y, state, dx: dx.open()?, d_state: d_initial_state.open()?, dw, links, heard })
+    let (dx, d_state) = (dx.open()?, d_initial_state.open()?);
+    Ok(Results { y, state, dx, d_state, dw, links, heard, buffers: after })
 }

@@ -25,6 +25,22 @@ impl Suite<'_, '_> {
                 }
             }
             self.threads(layer, name, &given, &plain, &usual);
+            self.buffers(layer, name, &given, &usual);
+        }
+    }
+
+    /// Tests that the buffers of a layer, which a pass of training updates, are finite and the same bits again.
+    fn buffers<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
+        let asked = Asked { updates: true, backward: false, ..*usual };
+        let Some(first) = self.pass(layer, name, given, &asked) else { return };
+        let Some(again) = self.pass(layer, name, given, &asked) else { return };
+        for (i, (a, b)) in first.buffers.iter().zip(&again.buffers).enumerate() {
+            let place = format!("{}, after an update: buffer [{i}]", self.at(name, usual.shape));
+            if !a.is_finite() {
+                return self.trial.breaks(Law::Extremes, place, "a finite number", format!("{a:?}"), "");
+            } else if a != b {
+                return self.trial.breaks(Law::Repeatable, place, format!("{a:?}"), format!("{b:?}"), "");
+            }
         }
     }
 

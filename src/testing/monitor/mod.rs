@@ -9,11 +9,14 @@ use super::{
 use crate::{
     activation::Tanh,
     batch_shape::BatchShape,
+    dataset::Dataset,
     error::Error,
     layer::{LastStep, Linear, Mode, Residual, Sequential, initialize},
+    loss::{MeanSquaredError, Target},
     monitor::{Every, GradientMonitor},
     recurrent::Lstm,
     scalar::{Scalar, scalar},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{Optimizer, Sgd},
     workspace::Workspace,
 };
@@ -42,6 +45,7 @@ const PASSES: usize = 3;
 /// Tests the laws of a monitor. `make` constructs a new one for each run.
 ///
 /// * Outputs, gradients and parameters of a training run are the same bits with and without the monitor.
+/// * Two epochs of a trainer, which asks whether to stop, give the same parameters, too.
 /// * No event makes it panic: events of each kind in any order, names of any depth, 1,000 links, steps and passes,
 ///   slices of any length, with NaN, infinity and zero.
 /// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor receives the
@@ -132,10 +136,42 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
             }
         }
     }
+    fits(make, name, trial);
     let mut monitor = make();
     if let Err(panic) = caught(|| events::strange::<T>(&mut monitor)) {
         trial.breaks(Law::SurvivesAnything, format!("{name}, strange events by hand"), "no panic", panic, "");
     }
+}
+
+/// Tests that two epochs of a [`Trainer`], which asks for `is_active` and `should_stop`, do not make the monitor panic,
+/// and give the same parameters with and without it, unless it stops the run.
+fn fits<T: Scalar, M: GradientMonitor<T>>(make: &impl Fn() -> M, name: &str, trial: &mut Trial) {
+    let place = format!("{name}, two epochs of a trainer");
+    let mut monitor = make();
+    let fitted = caught(|| fit::<T>(&mut monitor));
+    match fitted {
+        Ok(Ok((found, false))) => {
+            let Ok((expected, _)) = fit::<T>(&mut ()) else { return };
+            if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
+                let (expected, found) = (format!("{:?}", expected[i]), format!("{:?}", found[i]));
+                trial.breaks(Law::ChangesNothing, format!("{place}: parameter {i}"), expected, found, "");
+            }
+        }
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => trial.breaks(Law::SurvivesAnything, place, "a fit", format!("{error}"), ""),
+        Err(panic) => trial.breaks(Law::SurvivesAnything, place, "a fit", panic, ""),
+    }
+}
+
+/// Trains a network for two epochs, with validation. Returns its parameters, and whether the monitor stopped the run.
+fn fit<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) -> Result<(Vec<T>, bool), Error> {
+    let settings = TrainConfig { epochs: 2, batch_size: 2, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(feedforward::<T>()?, MeanSquaredError::new(), Sgd::new(0.01), settings)?;
+    let values = |count: usize| (0..count).map(|i| scalar(0.3 * (i % 5) as f64 - 0.5)).collect::<Vec<T>>();
+    let (x, y) = (values(12), values(6));
+    let data = Dataset::rows(2, &x, Target::Values(&y))?;
+    trainer.fit_with(&data, FitOptions::new().validation(&data).monitor(monitor))?;
+    Ok((trainer.parameters().to_vec(), trainer.stopped_early()))
 }
 
 fn feedforward<T: Scalar>() -> Result<Sequential<T>, Error> {

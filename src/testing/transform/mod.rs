@@ -11,7 +11,7 @@ use formula::precision;
 use run::{Run, blocks, metric};
 
 use super::{
-    Evidence, Law, Violations, caught,
+    Evidence, Law, Violations, caught, judged,
     law::{Trial, listed, subject},
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     transform::{GradientTransform, InPlace, in_place},
 };
 use alloc::{boxed::Box, format, vec, vec::Vec};
+use core::cell::Cell;
 
 /// The update of one parameter in `f64`, from its gradient, its memory, the number of earlier steps and its value. The
 /// formula may change the memory, which is 0 at first.
@@ -128,11 +129,11 @@ const OFF: usize = 7;
 /// [`Violations`] with the laws that are broken, each with its first example.
 #[inline]
 pub fn transform_laws(transforms: Transforms<'_>, promises: &[Law], seed: u64) -> Result<Evidence, Violations> {
-    let mut trial = Trial::new(subject(&transforms), seed);
-    Suite::new(transforms.single, "f32", seed, &mut trial).run(promises, transforms.like);
-    Suite::new(transforms.double, "f64", seed, &mut trial).run(promises, transforms.like);
-    precision(&transforms, seed, &mut trial);
-    trial.verdict()
+    judged(Trial::new(subject(&transforms), seed), |trial| {
+        Suite::new(transforms.single, "f32", seed, trial).run(promises, transforms.like);
+        Suite::new(transforms.double, "f64", seed, trial).run(promises, transforms.like);
+        precision(&transforms, seed, trial);
+    })
 }
 
 struct Suite<'a, 't, T: Scalar> {
@@ -217,18 +218,21 @@ impl<T: Scalar> Suite<'_, '_, T> {
         if let Some(name) = frozen {
             blocks.freeze(name).ok()?;
         }
-        let make = self.make;
+        let (make, method) = (self.make, Cell::new("the constructor"));
         let made = caught(|| {
             let mut transform = make();
+            method.set("validate()");
             transform.validate(&blocks).map_err(|error| format!("{error}"))?;
+            method.set("state_len()");
             let mut state = vec![T::zero(); transform.state_len(&blocks)];
+            method.set("init_state()");
             transform.init_state(&blocks, &w, &mut state);
             Ok((transform, state))
         });
         match made.and_then(|made| made) {
             Ok((transform, state)) => Some(Run { transform, blocks, state, w, recorded: false, applied: false }),
             Err(found) => {
-                let place = format!("{}, validate and init_state", self.name);
+                let place = format!("{}, {}", self.name, method.get());
                 let law = if found.starts_with("a panic") { Law::NoPanic } else { Law::Refuses };
                 self.trial.breaks(law, place, "a transform for these blocks", found, "");
                 None
@@ -240,9 +244,12 @@ impl<T: Scalar> Suite<'_, '_, T> {
     /// error, which is noted as a violation. Before the last step of every [`EPOCH`] steps the transform receives a
     /// metric, such as a validation loss.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
+        let method = Cell::new("update()");
         let (law, found) = match caught(|| {
             if step % EPOCH == EPOCH - 1 {
+                method.set("on_metric()");
                 run.transform.on_metric(&run.blocks, metric(step), &mut run.state);
+                method.set("update()");
             }
             run.step(gradient, step)
         }) {
@@ -250,9 +257,21 @@ impl<T: Scalar> Suite<'_, '_, T> {
             Ok(Err(error)) => (Law::Refuses, format!("{error}")),
             Err(panic) => (Law::NoPanic, panic),
         };
-        let place = format!("{}, step {step}", self.name);
+        let place = format!("{}, {}, step {step}", self.name, method.get());
         self.trial.breaks(law, place, "an update", found, format!("gradient {}", listed(gradient)));
         None
+    }
+
+    /// Returns the answer of the method called `name`; `None` if it panics, which is noted as a violation.
+    fn ask<R>(&mut self, name: &str, answer: impl FnOnce() -> R) -> Option<R> {
+        match caught(answer) {
+            Ok(answer) => Some(answer),
+            Err(panic) => {
+                let place = format!("{}, {name}()", self.name);
+                self.trial.breaks(Law::NoPanic, place, "an answer", panic, "");
+                None
+            }
+        }
     }
 
     /// Returns the updates of a run of `steps` steps, or of those before a failure.

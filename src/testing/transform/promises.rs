@@ -85,7 +85,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         let ulp = to_f64(T::epsilon());
         let gradient = self.random(4, 1.0);
         for step in (0..STEPS).chain(SCHEDULED) {
-            let reported = Self::scheduled(&run, step);
+            let reported = self.scheduled(&run, step);
             let Some(update) = self.step(&mut run, &gradient, step) else { return };
             let factor = to_f64(update[0]) / to_f64(gradient[0]);
             self.schedule_report(reported, factor, step);

@@ -23,16 +23,20 @@ pub(super) fn alone<T: Scalar>(run: &Run<T>) -> bool {
     count == 1
 }
 
-/// Returns the names and the values of the averages that the transform of a run reports, `averaged_weights` and
-/// `result`; `None` for one that it does not report.
-fn averaged<T: Scalar>(run: &Run<T>) -> [(&'static str, Option<Vec<T>>); 2] {
-    let Run { transform, blocks, state, .. } = run;
-    let copied = |values: Option<&[T]>| values.map(<[T]>::to_vec);
-    let averaged = copied(transform.averaged_weights(blocks, state));
-    [("averaged_weights()", averaged), ("result()", copied(transform.result(blocks, state)))]
-}
+/// The name of the method that reports an average, and its answer.
+type Average<T> = (&'static str, Option<Vec<T>>);
 
 impl<T: Scalar> Suite<'_, '_, T> {
+    /// Returns the name and the values of each average that the transform of a run reports: `averaged_weights`,
+    /// `result`. `None` after a panic.
+    fn averaged(&mut self, run: &Run<T>) -> Option<[Average<T>; 2]> {
+        let Run { transform, blocks, state, .. } = run;
+        let copied = |values: Option<&[T]>| values.map(<[T]>::to_vec);
+        let averaged = self.ask("averaged_weights", || copied(transform.averaged_weights(blocks, state)))?;
+        let result = self.ask("result", || copied(transform.result(blocks, state)))?;
+        Some([("averaged_weights()", averaged), ("result()", result)])
+    }
+
     /// Notes that a reported number, described by `what`, is not the one of the updates.
     fn untrue(&mut self, what: &str, expected: String, found: f64) {
         let place = format!("{}, {what}", self.name);
@@ -47,12 +51,14 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let mut runs = Vec::new();
             for sign in [1.0, -1.0] {
                 let Some(mut run) = self.fresh(None) else { return };
-                let Some(rate) = run.transform.rate_mut() else { return };
-                *rate *= factor;
+                let scaled = self.ask("rate_mut", || run.transform.rate_mut().map(|rate| *rate *= factor));
+                let Some(Some(())) = scaled else { return };
                 runs.push((run, gradient.iter().map(|&g| if sign < 0.0 { -g } else { g }).collect::<Vec<T>>()));
             }
             let run = &runs[0].0;
-            reported.push(READ.map(|step| run.transform.learning_rate(&run.blocks, &run.state, step)));
+            let rates = || READ.map(|step| run.transform.learning_rate(&run.blocks, &run.state, step));
+            let Some(rates) = self.ask("learning_rate", rates) else { return };
+            reported.push(rates);
             let mut effect = 0.0;
             for step in 0..FEW {
                 let mut updates = Vec::new();
@@ -68,6 +74,13 @@ impl<T: Scalar> Suite<'_, '_, T> {
         if effects[0] > 0.0 && effects[2] >= effects[0] {
             let expected = format!("less than {}, as with the rate", number(effects[0]));
             self.untrue("rate_mut() set to 0: the effect of the gradient on updates", expected, effects[2]);
+        }
+        // A bound of a schedule may hold the rate, but then half of it has the same effect.
+        let same = |step: usize| reported[1][step].is_some_and(|half| half != 0.0 && Some(half) == reported[0][step]);
+        if effects[1] <= 0.75 * effects[0] && (0..READ.len()).all(same) {
+            let found = reported[1][0].unwrap_or(0.0);
+            let expected = "less than before, as half the effect on updates".into();
+            self.untrue("half the rate by rate_mut(): learning_rate(), step 0", expected, found);
         }
         for ((step, &whole), &half) in READ.iter().zip(&reported[0]).zip(&reported[1]) {
             let Some((whole, half)) = whole.zip(half) else { continue };
@@ -91,7 +104,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
             for (i, w) in wide(&run.w).into_iter().enumerate() {
                 (least[i], most[i]) = (least[i].min(w), most[i].max(w));
             }
-            for (name, values) in averaged(&run) {
+            let Some(averages) = self.averaged(&run) else { return };
+            for (name, values) in averages {
                 let Some(values) = values else { continue };
                 let (count, what) = (least.len(), format!("step {step}: {name}"));
                 if values.len() != count {
@@ -119,13 +133,15 @@ impl<T: Scalar> Suite<'_, '_, T> {
             return;
         }
         let allowed = ROUNDINGS * to_f64(T::epsilon());
-        if let Some(found) = run.transform.clip_factor() {
+        let Some(reported) = self.ask("clip_factor", || run.transform.clip_factor()) else { return };
+        if let Some(found) = reported {
             let expected = if law == Law::KeepsDirection { factor } else { found.clamp(0.0, 1.0) };
             if beyond((found - expected).abs(), allowed * expected.abs()) {
                 self.untrue("clip_factor()", format!("{}, by the update", number(expected)), found);
             }
         }
-        if let Some(found) = run.transform.clipped_norm().filter(|_| norm.is_finite())
+        let Some(reported) = self.ask("clipped_norm", || run.transform.clipped_norm()) else { return };
+        if let Some(found) = reported.filter(|_| norm.is_finite())
             && beyond((found - norm).abs(), allowed * norm)
         {
             self.untrue("clipped_norm()", format!("{}, by the update", number(norm)), found);
@@ -134,11 +150,11 @@ impl<T: Scalar> Suite<'_, '_, T> {
 
     /// Returns the learning rate that a promised schedule reports for `step`. `None` for a chain, if it reports none,
     /// or if the transform receives a metric before this step, which may change the rate.
-    pub(super) fn scheduled(run: &Run<T>, step: u64) -> Option<f64> {
+    pub(super) fn scheduled(&mut self, run: &Run<T>, step: u64) -> Option<f64> {
         if !alone(run) || step % EPOCH == EPOCH - 1 {
             return None;
         }
-        run.transform.learning_rate(&run.blocks, &run.state, step)
+        self.ask("learning_rate", || run.transform.learning_rate(&run.blocks, &run.state, step)).flatten()
     }
 
     /// Tests that the learning rate `reported` by a promised schedule is the `factor` of the update at `step`.

@@ -6,7 +6,7 @@ use chainrule::{
     Activation, Bounds, Scalar,
     activation::*,
     math, scalar,
-    testing::{Law, activation_laws},
+    testing::{ActivationCases, Law, activation_laws, activation_laws_with},
     to_f64,
 };
 use std::sync::{
@@ -410,6 +410,43 @@ impl Activation for Remembers {
     }
 }
 
+/// A step with the derivative of a hard sigmoid, as spiking networks have it.
+#[derive(Clone, Debug)]
+struct Spike;
+
+impl Activation for Spike {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        step(z, 0.0, 0.0, 1.0)
+    }
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        HardSigmoid.derivative(z, HardSigmoid.value(z))
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        Some(Bounds::new(0.0, 1.0 / 6.0))
+    }
+    fn kinks(&self) -> Vec<f64> {
+        vec![-3.0, 3.0]
+    }
+    fn jumps(&self) -> Vec<f64> {
+        vec![0.0]
+    }
+}
+
+#[derive(Clone, Debug)]
+struct PanicsInBounds;
+
+impl Activation for PanicsInBounds {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        z
+    }
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        step(z, 0.0, 1.0, 1.0)
+    }
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        panic!("no bounds")
+    }
+}
+
 fn states(list: &mut Vec<Entry>) {
     let entry = |name: &str, counts: bool| {
         Entry::wrong(format!("activation/{name}"), Law::Repeatable, move |seed| {
@@ -417,4 +454,9 @@ fn states(list: &mut Vec<Entry>) {
         })
     };
     list.push(entry("CountsItsCalls", true));
+    list.push(Entry::right("activation/Spike_except", |seed| {
+        activation_laws_with(&Spike, ActivationCases { except: &[Law::Derivative, Law::Continuity] }, seed)
+    }));
+    list.push(Entry::wrong("activation/Spike", Law::Derivative, |seed| activation_laws(&Spike, seed)));
+    list.push(Entry::wrong("activation/PanicsInBounds", Law::NoPanic, |seed| activation_laws(&PanicsInBounds, seed)));
 }

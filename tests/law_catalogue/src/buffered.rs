@@ -9,6 +9,7 @@ use chainrule::{
     scalar,
     testing::{Law, Layers, layer_laws},
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const WIDTH: usize = 3;
 
@@ -36,7 +37,13 @@ enum Running {
     CoupledInEvaluation,
     InferredByTheBatch,
     DividesByTheVariance,
+    /// The variance divided by n − 1, also of one row.
+    UnbiasedOfOneRow,
+    /// A third buffer counts the passes of all layers.
+    CountsForAll,
 }
+
+static PASSES: AtomicU64 = AtomicU64::new(0);
 
 use Running::*;
 
@@ -84,7 +91,7 @@ impl<T: Scalar> Layer<T> for Running {
     }
 
     fn memory(&self, _shape: BatchShape<'_>, _mode: Mode) -> MemorySizes {
-        MemorySizes::new(0, 0, 0).buffers(if *self == Counted { 3 * WIDTH } else { 2 * WIDTH })
+        MemorySizes::new(0, 0, 0).buffers(if matches!(self, Counted | CountsForAll) { 3 * WIDTH } else { 2 * WIDTH })
     }
 
     fn initialize(&self, _w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -121,7 +128,12 @@ impl<T: Scalar> Layer<T> for Running {
             let share = scalar::<T>(0.1);
             for (j, value) in buffers.iter_mut().enumerate() {
                 *value = match j / WIDTH {
+                    2 if *self == CountsForAll => scalar(PASSES.fetch_add(1, Ordering::Relaxed) as f64),
                     2 => *value + T::one(),
+                    1 if *self == UnbiasedOfOneRow => {
+                        let n = scalar::<T>((pass.x.len() / WIDTH) as f64);
+                        (T::one() - share) * *value + share * moved[1][j % WIDTH] * n / (n - T::one())
+                    }
                     k => (T::one() - share) * *value + share * moved[k][j % WIDTH],
                 };
             }
@@ -176,6 +188,8 @@ pub fn entries() -> Vec<Entry> {
         (CoupledInEvaluation, Law::Split),
         (InferredByTheBatch, Law::ModesAgree),
         (DividesByTheVariance, Law::Adjoint),
+        (UnbiasedOfOneRow, Law::Extremes),
+        (CountsForAll, Law::Repeatable),
     ] {
         all.push(Entry::wrong(format!("layer/running_{layer:?}"), law, judge(layer)));
     }

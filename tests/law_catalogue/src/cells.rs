@@ -22,6 +22,9 @@ enum Kind {
     Integrator,
     ClippedState,
     // Wrong: what is declared.
+    LeakyCarries,
+    IntegratorCarries,
+    InputCarries,
     SigmoidIsHard,
     TanhIsHard,
     CandidateIsRectified,
@@ -62,7 +65,14 @@ struct Built(Kind);
 impl Built {
     /// Gates that the kind has.
     fn minimal(self) -> bool {
-        matches!(self.0, Minimal | Leaky | Undeclared | PreviousGradientOverwritten | GradientDroppedAtZeroState)
+        matches!(
+            self.0,
+            Minimal | Leaky | LeakyCarries | Undeclared | PreviousGradientOverwritten | GradientDroppedAtZeroState
+        )
+    }
+
+    fn leaky(self) -> bool {
+        matches!(self.0, Leaky | LeakyCarries)
     }
 
     fn gate<T: Scalar>(self, z: T) -> (T, T) {
@@ -94,7 +104,15 @@ impl Cell for Built {
     fn gates(&self) -> &'static [Gate] {
         const ALL: &[Gate] =
             &[Gate::new("input"), Gate::carrying_state("forget"), Gate::new("candidate"), Gate::new("output")];
-        if self.minimal() { &ALL[1..3] } else { ALL }
+        const NONE: &[Gate] = &[Gate::new("input"), Gate::new("forget"), Gate::new("candidate"), Gate::new("output")];
+        const INPUT: &[Gate] =
+            &[Gate::carrying_state("input"), Gate::new("forget"), Gate::new("candidate"), Gate::new("output")];
+        let all = match self.0 {
+            Leaky | Integrator => NONE,
+            InputCarries => INPUT,
+            _ => ALL,
+        };
+        if self.minimal() { &all[1..3] } else { all }
     }
 
     fn sizes(&self) -> CellSizes {
@@ -120,7 +138,7 @@ impl Cell for Built {
         for j in 0..n {
             if self.minimal() {
                 let ((f, _), (g, _)) = (self.gate(unit.z[j]), self.candidate(unit.z[n + j]));
-                unit.h[j] = if self.0 == Leaky {
+                unit.h[j] = if self.leaky() {
                     scalar::<T>(0.5) * unit.h_prev[j] + f * g
                 } else {
                     f * unit.h_prev[j] + (T::one() - f) * g
@@ -133,7 +151,7 @@ impl Cell for Built {
             let mut c = match self.0 {
                 Coupled => f * kept + (T::one() - f) * g + i * scalar(0.1),
                 Peephole => f * kept + i * g + scalar::<T>(0.1) * unit.h_prev[j],
-                Integrator => kept + i * g * f,
+                Integrator | IntegratorCarries => kept + i * g * f,
                 KeepsTooLittleAtStepZero if unit.h_prev.iter().all(|h| h.is_zero()) => i * i * g,
 
                 _ => f * kept + i * g,
@@ -154,7 +172,7 @@ impl Cell for Built {
             let dh = unit.d_h[j];
             if self.minimal() {
                 let ((f, df), (g, dg)) = (self.gate(unit.z[j]), self.candidate(unit.z[n + j]));
-                let (kept, rest) = if self.0 == Leaky { (scalar(0.5), f) } else { (f, T::one() - f) };
+                let (kept, rest) = if self.leaky() { (scalar(0.5), f) } else { (f, T::one() - f) };
                 let through = match self.0 {
                     GradientDroppedAtZeroState if unit.h_prev[j].is_zero() => T::zero(),
                     _ => dh * kept,
@@ -165,7 +183,7 @@ impl Cell for Built {
                 } else {
                     unit.d_h_prev[j] += through;
                 }
-                unit.z[j] = if self.0 == Leaky { dh * g * df } else { dh * (unit.h_prev[j] - g) * df };
+                unit.z[j] = if self.leaky() { dh * g * df } else { dh * (unit.h_prev[j] - g) * df };
                 unit.z[n + j] = dh * rest * dg;
                 continue;
             }
@@ -196,7 +214,7 @@ impl Cell for Built {
                     d[2] = dc * (T::one() - f) * dg;
                 }
                 Peephole => unit.d_h_prev[j] += scalar::<T>(0.1) * dc,
-                Integrator => {
+                Integrator | IntegratorCarries => {
                     d = [dc * g * f * di, dc * i * g * df, dc * i * f * dg, d[3]];
                     through = dc;
                 }
@@ -277,6 +295,9 @@ pub fn entries() -> Vec<Entry> {
     all.push(Entry::right("cell/Separate", |seed| cell_laws(&Separate { shown: true }, seed)));
     all.push(Entry::wrong("cell/SeparateNotShown", Law::CellFacts, |seed| cell_laws(&Separate { shown: false }, seed)));
     for (kind, law) in [
+        (LeakyCarries, Law::CellFacts),
+        (IntegratorCarries, Law::CellFacts),
+        (InputCarries, Law::CellFacts),
         (SigmoidIsHard, Law::CellFacts),
         (TanhIsHard, Law::CellFacts),
         (CandidateIsRectified, Law::CellFacts),

@@ -63,6 +63,8 @@ enum Kind {
     CommonFactorOfARow,
     CommonFactorOfAll,
     OppositeRows,
+    Toeplitz,
+    ComplexPairs,
     // Wrong: gates.
     GatesCopied,
     LastGateLeftOut,
@@ -202,6 +204,23 @@ impl Initializer for Drawn {
             Kind::ScaledIdentityWithNoise => {
                 values.iter_mut().for_each(|value| *value *= 0.1);
                 (0..rows.min(columns)).for_each(|i| values[i * columns + i] += 1.0);
+            }
+            Kind::Toeplitz => {
+                for i in 1..rows {
+                    for j in 1..columns {
+                        values[i * columns + j] = values[(i - 1) * columns + j - 1];
+                    }
+                }
+            }
+            Kind::ComplexPairs => {
+                // [[A, −B], [B, A]].
+                let (r, c) = (rows / 2, columns / 2);
+                for i in 0..r {
+                    for j in 0..c {
+                        values[(r + i) * columns + c + j] = values[i * columns + j];
+                        values[i * columns + c + j] = -values[(r + i) * columns + j];
+                    }
+                }
             }
             Kind::LooksLinear => {
                 // The second half of a row mirrors the first.
@@ -474,6 +493,8 @@ pub fn entries() -> Vec<Entry> {
         (CommonFactorOfARow, Law::Uncorrelated),
         (CommonFactorOfAll, Law::Uncorrelated),
         (OppositeRows, Law::Uncorrelated),
+        (Toeplitz, Law::Uncorrelated),
+        (ComplexPairs, Law::Uncorrelated),
         (GatesCopied, Law::Distinct),
         (LastGateLeftOut, Law::Overwrites),
         (GatesAdded, Law::Overwrites),

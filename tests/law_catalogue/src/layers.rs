@@ -3,7 +3,9 @@
 use crate::{Entry, Verdict};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
-    layer::{Backward, Context, Dims, Forward, LayerNorm, Linear, MemorySizes, Samples},
+    layer::{
+        Backward, BatchNorm, Context, Dims, Forward, LayerNorm, Linear, MemorySizes, RmsNorm, Samples, Sequential,
+    },
     monitor::Factor,
     rand_core::Rng,
     random::{generator, uniform},
@@ -361,6 +363,12 @@ fn right<L: Layer<f32> + Layer<f64> + Layer<Dual<f64>> + 'static>(name: &str, la
     Entry::right(format!("layer/{name}"), move |seed| layer_laws(Layers::of(&layer), seed))
 }
 
+/// Biases before a batch norm, whose gradient is 0 but for rounding.
+fn network<T: Scalar>() -> Sequential<T> {
+    let input = Sequential::input(3).linear(4).batch_norm().relu();
+    input.residual(|branch| branch.linear(4).batch_norm()).build().expect("a network")
+}
+
 pub fn entries() -> Vec<Entry> {
     let mut all = vec![
         right("Norm", Norm { epsilon: 1e-3 }),
@@ -369,6 +377,14 @@ pub fn entries() -> Vec<Entry> {
         }),
         right("Linear_wide", Linear::new(34, 9)),
         right("LayerNorm", LayerNorm::new(5)),
+        right("LayerNorm_two", LayerNorm::new(2)),
+        right("RmsNorm_one", RmsNorm::new(1)),
+        right("BatchNorm", BatchNorm::new(3)),
+        right("BatchNorm_plain", BatchNorm::new(17).without_affine()),
+        Entry::right("layer/BatchNorm_network", |seed| {
+            let layers = Layers { single: &network::<f32>(), double: &network::<f64>(), dual: &network() };
+            layer_laws(layers, seed)
+        }),
     ];
     for kind in [Plain, Scaled, Squashed, Clipped, Softmax, Normalized, Masked, MaskedByBatch] {
         all.push(Entry::right(format!("layer/{kind:?}"), judge(kind)));

@@ -52,6 +52,9 @@ enum Kind {
     PassesInEightBits,
     OtherMonitorsEvents,
     ActiveByTurns,
+    StopNeedsTwoLosses,
+    /// Right: it stops a run after its first epoch.
+    StopsSoon,
 }
 
 #[derive(Debug)]
@@ -152,6 +155,15 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
         }
     }
 
+    fn should_stop(&self) -> bool {
+        match self.kind {
+            // The loss must fall by less than a thousandth.
+            StopNeedsTwoLosses => self.losses[self.losses.len() - 1] > 0.999 * self.losses[self.losses.len() - 2],
+            StopsSoon => self.passes > 2,
+            _ => false,
+        }
+    }
+
     fn forward(&mut self, at: &Link<'_>, _: &[T], y: &[T]) {
         self.seen = true;
         self.link(at, y);
@@ -171,6 +183,7 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
                 assert!(self.losses.last().is_none_or(|&last| !(loss > 1e3 * last.abs() + 1e3)));
                 self.losses.push(loss);
             }
+            (StopNeedsTwoLosses, Event::Loss(loss)) => self.losses.push(loss),
             (LossMustBeNumber, Event::Loss(loss)) => assert!(loss.is_finite()),
             (LossCountedByAll, Event::Loss(_)) => self.count = EVENTS.fetch_add(1, Ordering::Relaxed),
             (ClipMustNotBeZero, Event::Clip(factor)) => self.count += 10 / (factor * 10.0) as u64,
@@ -203,6 +216,7 @@ pub fn entries() -> Vec<Entry> {
         NormsOfBlocks,
         OnlyTheFirstPass,
         Silent,
+        StopsSoon,
     ] {
         all.push(Entry::right(format!("monitor/{kind:?}"), judge(kind)));
     }
@@ -230,6 +244,7 @@ pub fn entries() -> Vec<Entry> {
         LargestMustBePositive,
         FiniteUpdateNeeded,
         PassesInEightBits,
+        StopNeedsTwoLosses,
     ] {
         all.push(Entry::wrong(format!("monitor/{kind:?}"), Law::SurvivesAnything, judge(kind)));
     }

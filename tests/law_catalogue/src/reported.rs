@@ -45,6 +45,8 @@ enum Kind {
     ScheduleOfOne,
     PanicsAtFirst,
     RefusesLate,
+    PanicsInLearningRate,
+    PanicsInResult,
 }
 
 use Kind::*;
@@ -216,12 +218,14 @@ impl<T: Scalar> GradientTransform<T> for Built {
     }
 
     fn result<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
+        assert!(self.kind != PanicsInResult, "no result");
         matches!(self.kind, MeanAsResult | ResultOfGradients).then(|| &state[..blocks.parameters()])
     }
 
     fn learning_rate(&self, _: &Blocks, _: &[T], step: u64) -> Option<f64> {
         match self.kind {
             Settable => Some(self.rate),
+            PanicsInLearningRate => panic!("no rate"),
             RateReportedOnce => Some(0.01),
             ScheduleOneLate => Some(1.0 / (2.0 + step as f64)),
             ScheduleOfOne => Some(1.0),
@@ -231,7 +235,9 @@ impl<T: Scalar> GradientTransform<T> for Built {
 
     fn rate_mut(&mut self) -> Option<&mut f64> {
         match self.kind {
-            Settable | RateUnread | RateReportedOnce | LayerRatio | DecoupledDecay => Some(&mut self.rate),
+            Settable | RateUnread | RateReportedOnce | PanicsInLearningRate | LayerRatio | DecoupledDecay => {
+                Some(&mut self.rate)
+            }
             RateOfAnother => Some(&mut self.shown),
             _ => None,
         }
@@ -266,7 +272,7 @@ pub fn entries() -> Vec<Entry> {
         (NormClip, CLIP),
         (NoRateAtFirst, &[Law::RestsAtZero]),
     ];
-    let wrongs: [(Kind, &[Law], Law); 21] = [
+    let wrongs: [(Kind, &[Law], Law); 23] = [
         (SkipsAll, &[], Law::Downhill),
         (SkipsFinite, &[], Law::Applies),
         (SkipsInSingle, &[], Law::Precision),
@@ -288,6 +294,8 @@ pub fn entries() -> Vec<Entry> {
         (ScheduleOfOne, &[Law::Scales], Law::TrueReports),
         (PanicsAtFirst, &[], Law::NoPanic),
         (RefusesLate, &[], Law::Refuses),
+        (PanicsInLearningRate, &[], Law::NoPanic),
+        (PanicsInResult, &[], Law::NoPanic),
     ];
     let right = rights.into_iter().map(|(kind, of)| Entry::right(format!("reported/{kind:?}"), judge(kind, of)));
     let wrong =

@@ -17,9 +17,9 @@ use chainrule::{
     },
     recurrent::Lstm,
     testing::{
-        Dual, Law, LayerCases, Layers, LossCases, Losses, Transforms, activation_laws, cell_laws, expect_lawful,
-        initializer_laws, layer_laws, layer_laws_at, layer_laws_with, loss_laws, loss_laws_with, measure_derivative,
-        monitor_laws,
+        ActivationCases, Dual, Law, LayerCases, Layers, LossCases, Losses, Transforms, activation_laws,
+        activation_laws_with, cell_laws, expect_lawful, initializer_laws, layer_laws, layer_laws_at, layer_laws_with,
+        loss_laws, loss_laws_with, measure_derivative, monitor_laws,
         strategies::{
             Limits, OwnedBatchShape, TargetKind, around, batch_shapes, cases, cases_around, chains_around, lengths,
             loss_cases, losses, networks, optimizers, transforms, values, widths,
@@ -62,6 +62,8 @@ pub fn entries() -> Vec<Entry> {
             0,
             &[
                 "testing::activation_laws",
+                "testing::activation_laws_with",
+                "testing::ActivationCases {}",
                 "testing::measure_derivative",
                 "testing::expect_lawful",
                 "testing::Evidence::worst",
@@ -77,6 +79,10 @@ pub fn entries() -> Vec<Entry> {
                 if let Err(violations) = &found {
                     let _ = violations.of(Law::Odd);
                 }
+                let without = ActivationCases { except: &[Law::Odd] };
+                ensure(activation_laws_with(&Tanh, without, seed).is_ok(), || {
+                    format!("a lawful activation is accused with seed {seed}")
+                })?;
                 let _ = measure_derivative(&Tanh, seed);
                 ensure(found.is_ok(), || format!("a lawful activation is accused with seed {seed}"))?;
                 expect_lawful(found);
