@@ -193,10 +193,12 @@ impl Standardize {
     /// Replaces each value x of `rows` by `change(x, mean, deviation)`, with the numbers of its column. An overflow is
     /// an error, returned once all are replaced.
     fn each<T: Scalar>(&self, rows: &mut [T], change: impl Fn(f64, f64, f64) -> f64) -> Result<(), Error> {
-        let (width, mut overflow) = (self.columns.len().max(1), None);
+        let (width, mut overflow) = (self.columns.len(), None);
         if !rows.len().is_multiple_of(width) {
             return require_multiple("the rows", rows.len(), "width", width);
         }
+        // Without columns there are no rows.
+        let width = width.max(1);
         for (row, values) in rows.chunks_mut(width).enumerate() {
             for (column, (x, &[mean, deviation])) in values.iter_mut().zip(&self.columns).enumerate() {
                 let found = change(to_f64(*x), mean, deviation);

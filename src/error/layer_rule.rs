@@ -152,7 +152,7 @@ pub enum LayerRule {
         larger: usize,
     },
     /// A setting that the layer's constructors refuse, as in a layer that was read from a file.
-    #[error("a setting that was not given to a constructor must be one that it accepts: {reason}")]
+    #[error("its settings must be in their ranges: {reason}")]
     InvalidSetting {
         /// The error that the constructors return for this setting.
         reason: Box<Error>,

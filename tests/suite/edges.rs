@@ -1,7 +1,7 @@
 //! Settings and answers at the edges of what is legal: right or refused.
 
 use chainrule::{
-    BatchShape, Blocks, Error, Layer, Scalar,
+    BatchShape, Blocks, Error, Layer, LayerRule, Scalar,
     activation::Tanh,
     dataset::{Batch, Dataset},
     layer::{Backward, Dims, Embedding, Forward, LayerNorm, Linear, RmsNorm, Sequential, initialize},
@@ -341,7 +341,10 @@ fn embedding_without_vectors_is_refused() {
     };
     for layer in [Embedding::new(0, 3), Embedding::new(0, 3).columns(1)] {
         let error = refused(layer).unwrap_err();
-        assert!(matches!(error, Error::Parameter { .. }), "{error}");
+        let Error::InvalidLayer { layer, rule: LayerRule::InvalidSetting { reason } } = &error else {
+            panic!("{error}")
+        };
+        assert!(layer == "0" && matches!(**reason, Error::Parameter { .. }), "{error}");
     }
     assert!(refused(Embedding::new(1, 3)).is_ok());
 }
