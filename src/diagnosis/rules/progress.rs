@@ -1,7 +1,7 @@
 //! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
 
 use crate::{
-    diagnosis::{Diagnosis, figures::number},
+    diagnosis::{Diagnosis, difference::is_resumed, figures::number},
     monitor::{FITTED, RunStatistics, part_of},
 };
 use alloc::{format, string::String};
@@ -32,12 +32,12 @@ impl Diagnosis<'_> {
         (constant > self.floor().unwrap_or(0.0)).then_some(constant)
     }
 
-    /// Returns the loss from which a fall counts: that of the best constant outputs, or the first loss if that is not
-    /// known. A fall down to constant outputs needs no input, so it is not counted; a run that begins below them has
-    /// learned already. `None` without a reported loss.
+    /// Returns the loss from which a fall counts: the first loss, or that of the best constant outputs if it is lower.
+    /// A fall down to constant outputs needs no input, so it is not counted. A [resumed](is_resumed) run that begins
+    /// below them has learned already: the loss of constant outputs counts. `None` without a reported loss.
     pub(super) fn start(&self) -> Option<f64> {
         let first = self.statistics?.run().first_loss()?;
-        Some(self.chance().unwrap_or(first))
+        Some(self.chance().filter(|&chance| !(chance > first) || is_resumed(self)).unwrap_or(first))
     }
 
     /// Whether the loss has clearly [fallen](crate::diagnosis::Thresholds::fallen) from its [start](Self::start).
@@ -90,9 +90,10 @@ impl Diagnosis<'_> {
         self.statistics.is_some_and(|it| it.run().recent_loss().count() >= self.thresholds.patience)
     }
 
-    /// Whether the run shows that it is held up: it has [learned nothing](Self::learns_nothing).
+    /// Whether the run shows that it is held up: its loss [stagnates](Self::stagnates), and it has
+    /// [learned nothing](Self::learns_nothing). A loss on its way down to constant outputs is not held up.
     pub(super) fn is_stuck(&self) -> bool {
-        self.statistics.is_some_and(|statistics| self.learns_nothing(statistics.run()))
+        self.stagnates() && self.statistics.is_some_and(|statistics| self.learns_nothing(statistics.run()))
     }
 
     /// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of

@@ -256,7 +256,7 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
     if is_told || run.clip_steps() < lines.checks || without > lines.long_step[0] {
         return;
     }
-    if !(diagnosis.stagnates() && diagnosis.learns_nothing(run)) {
+    if !diagnosis.is_stuck() {
         return;
     }
     let text = format!(

@@ -35,7 +35,7 @@ pub(super) fn towers_over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Fi
         let verdict = of_branch.map_or_else(Verdict::default, |it| it.verdict.clone());
         let (cause, layers) = depth.cause(diagnosis, &verdict);
         let size = depth.size(&diagnosis.node);
-        let text = format!("in branch {} {size}; the other branches hide it from the main path", tower.path);
+        let text = format!("in branch {} {size}; the main path does not show it", tower.path);
         let shares = depth.shares(cause, &layers);
         let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
         let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };
