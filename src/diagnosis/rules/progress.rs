@@ -13,23 +13,19 @@ impl Diagnosis<'_> {
     /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error, the
     /// entropy of the targets for a cross-entropy.
     fn floor(&self) -> Option<f64> {
-        self.task.as_ref()?.floor
+        self.task.as_ref()?.all.floor
     }
 
     /// Returns the loss whose distance to the lowest loss of any outputs is the fraction `share` of that of `loss`.
     /// Where that lowest loss is not known, the fraction of `loss` itself.
     pub(super) fn part(&self, loss: f64, share: f64) -> f64 {
-        match self.floor().filter(|&floor| floor < loss) {
-            Some(floor) => floor + share * (loss - floor),
-            None => part_of(loss, share),
-        }
+        self.task.as_ref().map_or_else(|| part_of(loss, share), |task| task.all.part(loss, share))
     }
 
     /// Returns the loss of the best constant outputs; `None` if it was not measured, or is no scale for a loss: below 0
     /// where the lowest loss is not known.
     pub(super) fn chance(&self) -> Option<f64> {
-        let constant = self.task.as_ref()?.constant;
-        (constant > self.floor().unwrap_or(0.0)).then_some(constant)
+        self.task.as_ref()?.all.chance()
     }
 
     /// Returns the loss from which a fall counts: the first loss, or that of the best constant outputs if it is lower.
