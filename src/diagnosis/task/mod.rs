@@ -306,9 +306,9 @@ impl Diagnosis<'_> {
     /// They are the loss with and without dropout (recurrent dropout and zoneout included), and the lowest loss of
     /// outputs in the range of the last layer. The loss of the best constant outputs and the lowest loss of any outputs
     /// are those of the targets of all samples, up to a million values, since a rare class is in few of 256 samples.
-    /// So are the gradient without the few samples that are far larger than the others, and the lowest loss for
-    /// inputs of which most are identical. For it, the error of each row at the outputs is scaled to the norm 1, unless
-    /// the targets are large. A permutation test of the distance covariance of inputs and targets
+    /// The gradient is measured with and without the few samples that are far larger than the others: that of the loss
+    /// if their targets are large, otherwise that for errors of norm 1 in each row of the outputs. So is the lowest
+    /// loss for inputs of which most are identical. A permutation test of the distance covariance of inputs and targets
     /// (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes and 600
     /// evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data without
     /// targets. Norms over the batch take their statistics from these samples. If a parameter is NaN or infinite, all
