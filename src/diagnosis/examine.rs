@@ -105,6 +105,8 @@ pub struct Diagnosis<'a> {
     pub(super) groups: Vec<setup::GroupRate>,
     /// The ε of the run's optimizer; `None` if it has none, or is not known.
     pub(super) epsilon: Option<f64>,
+    /// Whether the updates of the run are proportional to its gradients; `None` if that is not known.
+    pub(super) is_proportional: Option<bool>,
     pub(super) thresholds: Thresholds,
     /// The largest number of passes, forward and backward, that interventions and measurements of the data may take
     /// together; `None` for any number.
@@ -136,6 +138,7 @@ impl<'a> Diagnosis<'a> {
             transform: None,
             groups: Vec::new(),
             epsilon: None,
+            is_proportional: None,
             thresholds: Thresholds::default(),
             allowance: None,
         })
@@ -290,7 +293,8 @@ impl<'a> Diagnosis<'a> {
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
         let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));
         let (epsilon, groups) = (setup::epsilon(chain, &blocks), setup::group_rates(chain, &blocks));
-        Diagnosis { transform: Some(transform), epsilon, groups, ..self }
+        let is_proportional = setup::is_proportional(chain, &blocks);
+        Diagnosis { transform: Some(transform), epsilon, groups, is_proportional, ..self }
     }
 
     /// Sets the thresholds of the rules. Call it before [`interventions`](Self::interventions) and

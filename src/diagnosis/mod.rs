@@ -58,16 +58,37 @@ fn has_weights(part: &LayerSpec) -> bool {
     matches!(part, Linear(_) | GatedLinear(_) | Embedding(_) | Recurrent { .. } | Custom { .. })
 }
 
-/// Returns the path of the norm that follows the first layer with weights, with nothing but dropout between, if that
-/// layer is [`Linear`](crate::layer::Linear) or a table. The norm divides by the size of the inputs and of these
-/// weights, which is then without effect: the gradient of the weights is as much larger as the norm makes it smaller.
-fn norm_of_first(node: &LayerSpec) -> Option<String> {
+/// Whether the layer has branches, so that a layer after those inside it in the forward pass need not follow them.
+fn splits(part: &LayerSpec) -> bool {
+    use LayerSpec::{Bidirectional, Parallel, Residual};
+    matches!(part, Residual { .. } | Parallel { .. } | Bidirectional { .. })
+}
+
+/// Whether the layer at the path `path` is inside the one at the path `of`.
+fn is_inside(path: &str, of: &str) -> bool {
+    of.is_empty() && !path.is_empty() || path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Returns the index in `parts` of the norm that follows the layer at the index `at`, with nothing but dropout between,
+/// if that layer is [`Linear`](crate::layer::Linear) or a table. The norm divides by the size of the inputs and of
+/// these weights, which is then without effect: the gradient of the weights is as much larger as the norm makes it
+/// smaller.
+fn norm_after<P>(parts: &[(P, &LayerSpec)], at: usize) -> Option<usize> {
     use LayerSpec::{Checkpointed, Dropout, Embedding, Linear, Sequential};
+    let passes_on = |part: &LayerSpec| matches!(part, Sequential { .. } | Checkpointed { .. } | Dropout(_));
+    let next = (at + 1..parts.len()).find(|&next| !passes_on(parts[next].1))?;
+    (matches!(parts[at].1, Linear(_) | Embedding(_)) && parts[next].1.is_norm()).then_some(next)
+}
+
+/// Returns the path of the norm that [follows](norm_after) the first layer with weights, in the same branch.
+fn norm_of_first(node: &LayerSpec) -> Option<String> {
     let parts = node.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
-    let passes_on = |part: &LayerSpec| matches!(part, Sequential { .. } | Checkpointed { .. } | Dropout(_));
-    let next = parts[first + 1..].iter().find(|(_, part)| !passes_on(part))?;
-    (matches!(parts[first].1, Linear(_) | Embedding(_)) && next.1.is_norm()).then(|| next.0.clone())
+    let (path, norm) = (&parts[first].0, &parts[norm_after(&parts, first)?].0);
+    // The branch of a layer inside `of` is the first part of its path below it.
+    let branch = |path: &str, of: &str| path[of.len()..].trim_start_matches('.').split('.').next().map(String::from);
+    let mut around = parts[..first].iter().filter(|(of, part)| splits(part) && is_inside(path, of));
+    around.all(|(of, _)| is_inside(norm, of) && branch(norm, of) == branch(path, of)).then(|| norm.clone())
 }
 
 /// Returns the paths of the layers whose links do not count in a budget. They are the activation of the outputs, since

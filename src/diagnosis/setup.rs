@@ -55,6 +55,49 @@ pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), b
     settings.filter(|(name, _)| name == "epsilon").filter_map(|(_, value)| value.parse().ok()).reduce(f64::max)
 }
 
+/// Whether the updates of a chain are proportional to its gradients: its optimizers are those of gradient descent, with
+/// or without momentum. `None` for a chain with an optimizer of another crate, or with none.
+pub(super) fn is_proportional<T: Scalar>(
+    chain: &(impl GradientTransform<T> + ?Sized),
+    blocks: &Blocks,
+) -> Option<bool> {
+    let specs = chain.spec(blocks);
+    // The kind of a `PerGroup (Adam of "0")` is that in the brackets.
+    let kind = |spec: &TransformSpec| match spec.kind.strip_prefix("PerGroup (") {
+        Some(of) => of.split_once(" of ").map_or_else(String::new, |(kind, _)| kind.into()),
+        None => spec.kind.clone(),
+    };
+    let mut found = None;
+    for kind in specs.iter().map(kind) {
+        found = match &*kind {
+            "Sgd" => Some(found.unwrap_or(true)),
+            kind if DIVIDING.contains(&kind) => Some(false),
+            kind if LINEAR.iter().any(|it| kind.starts_with(it)) => found,
+            _ => return None,
+        };
+    }
+    found
+}
+
+/// The optimizers whose updates do not change, or hardly, if all gradients are multiplied by one factor.
+const DIVIDING: [&str; 11] = [
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "RAdam",
+    "Adamax",
+    "Adagrad",
+    "Adadelta",
+    "RmsProp",
+    "Lion",
+    "Muon",
+    "ScheduleFreeAdamW",
+];
+
+/// The kinds of transforms, by their beginnings, that are no optimizers.
+const LINEAR: [&str; 7] =
+    ["Clip", "Penalty", "SkipNonFinite", "Schedule (", "ParameterGroups", "ReduceOnPlateau", "WeightAverage"];
+
 /// The rate of a group of blocks, as a factor on that of the others.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GroupRate {

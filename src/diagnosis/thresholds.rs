@@ -135,8 +135,9 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub collapsed: f64,
     /// The fractions below which a loss has fallen, and has fallen far: of its first value, or of the loss of the best
-    /// constant outputs if that is known and lower. They lower the severity of findings by one degree and by two. The
-    /// defaults are 2/3 and 1/3, which are conventions.
+    /// constant outputs if that is known and lower. It is also the latter if the run began with trained parameters.
+    /// They lower the severity of findings by one degree and by two. The defaults are 2/3 and 1/3, which are
+    /// conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub fallen: [f64; 2],
     /// The fraction of the loss of the best constant outputs above which a run has learned nothing; 0.9 by default, a

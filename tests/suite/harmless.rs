@@ -39,6 +39,19 @@ pub(crate) fn run<L: Layer<f32>>(
     steps: usize,
     change: impl FnOnce(&mut [f32], &Blocks),
 ) -> Result<Report, Error> {
+    run_with(network, data, loss, transform, steps, change, |diagnosis| diagnosis)
+}
+
+/// A [`run`] whose diagnosis knows what `add` adds to it.
+pub(crate) fn run_with<L: Layer<f32>>(
+    network: &L,
+    data: &Dataset<'_, f32>,
+    loss: &dyn Loss<f32>,
+    transform: impl GradientTransform<f32>,
+    steps: usize,
+    change: impl FnOnce(&mut [f32], &Blocks),
+    add: impl for<'a> FnOnce(Diagnosis<'a>) -> Diagnosis<'a>,
+) -> Result<Report, Error> {
     let mut trainer = Trainer::new(network, loss, transform, TrainConfig::default())?;
     let blocks = trainer.workspace().blocks().clone();
     change(trainer.parameters_mut(), &blocks);
@@ -52,7 +65,7 @@ pub(crate) fn run<L: Layer<f32>>(
     }
     let inputs = InputStatistics::of_rows(data.inputs())?.steps(data.steps())?;
     let w = trainer.parameters();
-    let diagnosis = Diagnosis::new(network, inputs)?.task(w, data, loss)?;
+    let diagnosis = add(Diagnosis::new(network, inputs)?).task(w, data, loss)?;
     batch.gather(data, &(0..32).collect::<Vec<_>>(), false)?;
     let diagnosis = diagnosis.interventions(w, &data.inputs()[..32 * data.width() * data.steps()], batch.shape())?;
     Ok(diagnosis.statistics(&seen).report())

@@ -1,19 +1,19 @@
 //! Healthy networks and runs in which a measurement alone looks like a fault.
 
-use crate::harmless::{WIDTH, above_a_note, checked, normal, run, signs};
+use crate::harmless::{WIDTH, above_a_note, checked, normal, run, run_with, signs};
 use chainrule::{
     BatchShape, Error,
     activation::{Gelu, Relu, Sigmoid, Tanh},
     dataset::{Batch, Dataset},
     diagnosis::{Cause, Diagnosis, Report, Severity, first_check},
     initializer::{ByGate, Constant, He, LeCun, Normal, Orthogonal, Zeros},
-    layer::{Dropout, Embedding, LayerNorm, Linear, Residual, Sequential},
+    layer::{Dropout, Embedding, LayerNorm, Linear, Merge, Residual, Sequential},
     loss::{CrossEntropy, MeanSquaredError, Target},
     monitor::Statistics,
     recurrent::{Lstm, Recurrent},
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
-    transform::{Adam, Schedule, Sgd},
+    transform::{Adam, ClipNorm, Lion, ParameterGroups, Schedule, Sgd},
 };
 
 fn check(network: &Sequential<f32>, x: &[f32]) -> Result<Report, Error> {
@@ -187,7 +187,7 @@ fn a_converged_run_does_not_need_its_state() -> Result<(), Error> {
     Ok(())
 }
 
-/// A step at the end of a schedule is short; the longest of the run shows whether the rate was too low.
+/// A step at the end of a schedule is short; the mean of the run shows whether the rate was too low.
 #[test]
 fn an_ended_schedule_is_no_low_rate() -> Result<(), Error> {
     let (x, noise) = (normal(256 * WIDTH), noise(256));
@@ -195,8 +195,12 @@ fn an_ended_schedule_is_no_low_rate() -> Result<(), Error> {
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network =
         Sequential::<f32>::input(WIDTH).layer(Linear::new(WIDTH, 1).weights(He::normal().gain(0.1))).build()?;
-    for (rate, low) in [(0.2, false), (1e-8, true)] {
-        let chain = (Sgd::new(rate), Schedule::cosine(120, 1e-6));
+    let cosine = Schedule::cosine(120, 1e-6);
+    // A rate that dies at once was large for one step only.
+    for (rate, schedule, low) in
+        [(0.2, cosine.clone(), false), (1e-8, cosine, true), (5e-5, Schedule::exponential(0.7), true)]
+    {
+        let chain = (Sgd::new(rate), schedule);
         let mut trainer = Trainer::new(&network, MeanSquaredError::new(), chain, TrainConfig::default())?;
         let (mut seen, mut batch) = (Statistics::new(), Batch::new(&data, 64));
         for step in 0..140 {
@@ -222,5 +226,119 @@ fn like_pre_activations_are_no_collapse_where_something_is_learned() -> Result<(
     let network = network.linear(1).build()?;
     let report = run(&network, &data, &MeanSquaredError::new(), Adam::new(3e-3), 300, |_, _| {})?;
     assert!(!above_a_note(&report, Cause::CollapsedRepresentation), "{report}");
+    Ok(())
+}
+
+/// A loss on its way down to constant outputs has shown nothing of its inputs yet, and is not held up.
+#[test]
+fn a_loss_on_its_way_down_is_not_held_up() -> Result<(), Error> {
+    const STEPS: usize = 24;
+    let (x, noise) = (normal(256 * STEPS), noise(256));
+    let bias = ByGate::new(Zeros).gate("forget", Constant(-3.0));
+    let layer = Recurrent::new(1, 8, Lstm::new()).bias(bias);
+    let network = Sequential::<f32>::input(1).layer(layer).last_step().linear(1).build()?;
+    for (mean, held_up) in [(5.0, false), (0.0, true)] {
+        let y: Vec<f32> = noise.iter().map(|noise| mean + noise).collect();
+        let data = Dataset::sequences(1, STEPS, &x, Target::Values(&y))?;
+        let report = run(&network, &data, &MeanSquaredError::new(), Sgd::new(0.01), 40, |_, _| {})?;
+        assert_eq!(above_a_note(&report, Cause::ClosedForgetGate), held_up, "{mean}: {report}");
+    }
+    Ok(())
+}
+
+/// A network of two branches of outputs. The first has hidden weights and a head of these gains.
+pub(crate) fn heads([hidden, head]: [f64; 2]) -> Result<Sequential<f32>, Error> {
+    let tanh = |inputs, outputs, gain| Linear::new(inputs, outputs).weights(LeCun::normal().gain(gain));
+    let first = Sequential::<f32>::input(WIDTH).layer(tanh(WIDTH, 64, 1.0)).activation(Tanh);
+    let policy = Linear::new(64, 4).weights(Orthogonal { gain: head });
+    let both = first.parallel(Merge::Concatenate, |all| {
+        all.branch(|actor| {
+            let first = actor.layer(tanh(64, 64, 1.0)).activation(Tanh);
+            first.layer(tanh(64, 64, hidden)).activation(Tanh).layer(policy)
+        })
+        .branch(|value| value.layer(tanh(64, 64, 1.0)).activation(Tanh).layer(tanh(64, 1, 1.0)))
+    });
+    both.build()
+}
+
+/// The head of a policy begins small on purpose, beside that of a value.
+#[test]
+fn a_small_head_of_a_branch_is_a_note() -> Result<(), Error> {
+    let small = check(&heads([1.0, 1e-3])?, &normal(64 * WIDTH))?;
+    assert!(small.is_healthy() && has_note(&small), "{small}");
+    Ok(())
+}
+
+/// A norm behind the first weights of each branch divides by the size of the inputs.
+#[test]
+fn a_norm_in_each_branch_takes_the_scale_of_its_weights() -> Result<(), Error> {
+    let x: Vec<f32> = normal(64 * WIDTH).iter().map(|x| 1000.0 * x).collect();
+    let network = Sequential::<f32>::input(WIDTH).parallel(Merge::Concatenate, |all| {
+        all.branch(|it| it.linear(32).layer(LayerNorm::new(32)).activation(Relu).linear(2))
+            .branch(|it| it.linear(32).layer(LayerNorm::new(32)).activation(Relu).linear(2))
+    });
+    let report = check(&network.build()?, &x)?;
+    assert!(report.is_healthy(), "{report}");
+    Ok(())
+}
+
+/// A group at a larger rate makes the others slow beside it, as their rates say.
+#[test]
+fn blocks_beside_a_group_at_a_larger_rate_are_not_frozen() -> Result<(), Error> {
+    let x = normal(256 * WIDTH);
+    let y = signs(&x);
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(32).activation(Tanh).linear(32).activation(Tanh);
+    let network = network.linear(2).build()?;
+    let (chain, loss) = ((Sgd::new(1e-5), ParameterGroups::new().rate("4", 1000.0)), CrossEntropy::new());
+    let untold = run(&network, &data, &loss, chain.clone(), 12, |_, _| {})?;
+    assert!(above_a_note(&untold, Cause::FrozenBlock), "{untold}");
+    let told = run_with(&network, &data, &loss, chain.clone(), 12, |_, _| {}, |it| it.transform::<f32>(&chain))?;
+    assert!(!above_a_note(&told, Cause::FrozenBlock), "{told}");
+    Ok(())
+}
+
+/// Where nothing can be learned, a clip that the optimizer divides out is not at fault.
+#[test]
+fn a_clip_before_lion_changes_nothing() -> Result<(), Error> {
+    let x = normal(256 * WIDTH);
+    let y: Vec<usize> = noise(256).iter().map(|noise| usize::from(*noise > 0.0)).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(8).activation(Tanh).linear(2).build()?;
+    let (chain, loss) = ((ClipNorm::new(1e-3), Lion::new(1e-4)), CrossEntropy::new());
+    let untold = run(&network, &data, &loss, chain.clone(), 40, |_, _| {})?;
+    let told = run_with(&network, &data, &loss, chain.clone(), 40, |_, _| {}, |it| it.transform::<f32>(&chain))?;
+    for report in [untold, told] {
+        assert!(!above_a_note(&report, Cause::ClipThresholdTooLow), "{report}");
+    }
+    Ok(())
+}
+
+/// A bounded activation does not pass the size of the first weights on.
+#[test]
+fn large_first_weights_end_at_a_bounded_activation() -> Result<(), Error> {
+    let x = normal(64 * WIDTH);
+    let of = |bounded: bool| {
+        let loud = Linear::new(WIDTH, 32).weights(He::normal().gain(100.0));
+        let first = Sequential::<f32>::input(WIDTH).layer(loud).activation(Relu).linear(32);
+        if bounded { first.activation(Tanh).linear(2).build() } else { first.activation(Relu).linear(2).build() }
+    };
+    let says = |report: &Report| report.findings.iter().any(|it| it.text.contains("passes their size on"));
+    let [bounded, plain] = [check(&of(true)?, &x)?, check(&of(false)?, &x)?];
+    assert!(!says(&bounded), "{bounded}");
+    assert!(says(&plain), "{plain}");
+    Ok(())
+}
+
+/// The evenly spaced samples whose outputs are examined may have larger targets than the others.
+#[test]
+fn outputs_are_squashed_by_the_samples_examined() -> Result<(), Error> {
+    let (x, noise) = (normal(4096 * WIDTH), noise(4096));
+    let y: Vec<f32> =
+        noise.iter().enumerate().map(|(at, noise)| if at % 16 == 0 { *noise } else { 0.01 * noise }).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(WIDTH).linear(1).activation(Tanh).build()?;
+    let report = run(&network, &data, &MeanSquaredError::new(), Sgd::new(1e-3), 2, |_, _| {})?;
+    assert!(!above_a_note(&report, Cause::SquashedOutputs), "{report}");
     Ok(())
 }

@@ -112,19 +112,23 @@ impl Bench<'_> {
     }
 
     /// Returns the root mean square of the first pre-activations in the pass `seen`, and with the first weights
-    /// redrawn at their critical gain. `None` unless these weights are followed by layers that pass their size on, up
-    /// to the outputs, the first of them a rectifier, and unless the first size is above `line`.
+    /// redrawn at their critical gain. `None` unless all activations after these weights but that of the outputs pass
+    /// their size on, no recurrent layer follows them, and the first size is above `line`.
     pub(super) fn first_weights(&self, seen: &Statistics, line: f64) -> Result<Option<[f64; 2]>, Error> {
         let (parts, first) = (self.spec.parts(), first_sized(self.spec));
         let Some(at) = first.and_then(|first| parts.iter().position(|(path, _)| *path == first)) else {
             return Ok(None);
         };
-        let activation = parts[at + 1..].iter().find_map(|(_, part)| match part {
+        let outputs = self.spec.last_layer().0;
+        let passes_on = |(_, part): &(String, &LayerSpec)| match part {
             LayerSpec::ActivationLayer { activation, .. } => Some(is_homogeneous(activation)),
             LayerSpec::PRelu(_) => Some(true),
+            LayerSpec::Recurrent { .. } | LayerSpec::Softmax(_) | LayerSpec::LogSoftmax(_) => Some(false),
             _ => None,
-        });
-        let keeps_size = matches!(parts[at].1, LayerSpec::Linear(_)) && activation == Some(true);
+        };
+        let mut later = parts[at + 1..].iter().filter(|(path, _)| *path != outputs).filter_map(passes_on).peekable();
+        let keeps_size =
+            matches!(parts[at].1, LayerSpec::Linear(_)) && later.peek().is_some() && later.all(|passes_on| passes_on);
         let is_normed = parts.iter().any(|(_, part)| part.is_norm());
         let size = first_output(self.spec, seen).filter(|&size| size > line);
         let (Some(size), true) = (size, keeps_size && !is_normed && self.may_take(1)) else { return Ok(None) };

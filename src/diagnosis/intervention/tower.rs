@@ -2,7 +2,7 @@
 
 use super::{Budget, Verdict, change::weight_layers, layer_of, passes::Bench, search};
 use crate::{
-    diagnosis::has_weights,
+    diagnosis::{has_weights, is_inside, norm_after, splits},
     error::Error,
     layer::{LayerSpec, join},
     monitor::{Factor, LinkStatistics, Statistics},
@@ -15,8 +15,11 @@ pub(in crate::diagnosis) struct Tower {
     /// The path of the branch.
     pub path: String,
     /// The paths of the layers on the way of the gradient from the end of the branch to its first weights, which are
-    /// the first; branches inside are left out.
+    /// the first; branches inside are left out, and a norm after the first weights, which divides by their scale.
     layers: Vec<String>,
+    /// The path of the last layer with weights, if it is `Linear` and as wide as the branch, and the network has no
+    /// weights after the parallel layer.
+    pub outputs: Option<String>,
 }
 
 impl Tower {
@@ -42,17 +45,14 @@ pub(in crate::diagnosis) fn towers(network: &LayerSpec) -> Vec<Tower> {
     let parts = network.parts();
     let outputs = network.last_layer().0;
     let mut found = Vec::new();
-    for (path, part) in &parts {
+    for (at, (path, part)) in parts.iter().enumerate() {
         let LayerSpec::Parallel { branches, .. } = part else { continue };
-        for place in 0..branches.len() {
+        let mut after = parts[at + 1..].iter().filter(|(at, _)| !is_inside(at, path));
+        let is_last = !after.any(|(_, part)| has_weights(part));
+        for (place, branch) in branches.iter().enumerate() {
             let tower = join(path, &format!("{place}"));
-            let inside = |path: &str, of: &str| path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'));
-            let own: Vec<_> = parts.iter().filter(|(at, _)| *at == tower || inside(at, &tower)).collect();
-            let splits = |part: &LayerSpec| {
-                use LayerSpec::{Bidirectional, Parallel, Residual};
-                matches!(part, Residual { .. } | Parallel { .. } | Bidirectional { .. })
-            };
-            let is_beside = |at: &String| own.iter().any(|(of, part)| splits(part) && inside(at, of));
+            let own: Vec<_> = parts.iter().filter(|(at, _)| *at == tower || is_inside(at, &tower)).collect();
+            let is_beside = |at: &String| own.iter().any(|(of, part)| splits(part) && is_inside(at, of));
             let on_way = own.iter().filter(|(at, _)| !is_beside(at));
             let has_parts = |part: &LayerSpec| {
                 matches!(part, LayerSpec::Sequential { .. } | LayerSpec::Checkpointed { .. } | LayerSpec::Reversed(_))
@@ -64,9 +64,16 @@ pub(in crate::diagnosis) fn towers(network: &LayerSpec) -> Vec<Tower> {
                 layers.pop();
             }
             let first = layers.iter().position(|(_, part)| has_weights(part));
+            if let Some(norm) = first.and_then(|first| norm_after(&layers, first)) {
+                layers.remove(norm);
+            }
             let from = first.unwrap_or(layers.len());
+            let last = layers.iter().rfind(|(_, part)| has_weights(part)).filter(|_| is_last);
+            let is_output =
+                |part: &LayerSpec| matches!(part, LayerSpec::Linear(_)) && part.widths().1 == branch.widths().1;
+            let outputs = last.filter(|(_, part)| is_output(part)).map(|(at, _)| (*at).clone());
             let layers: Vec<String> = layers[from..].iter().map(|(at, _)| (*at).clone()).collect();
-            found.extend((layers.len() > 1).then_some(Tower { path: tower, layers }));
+            found.extend((layers.len() > 1).then_some(Tower { path: tower, layers, outputs }));
         }
     }
     found

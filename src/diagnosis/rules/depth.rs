@@ -67,11 +67,10 @@ impl Depth {
         })
     }
 
-    /// Returns the decades below the output weights, if these alone make a gradient smaller by more than a
-    /// [bottleneck](Thresholds::bottleneck) does; otherwise all.
-    fn below_outputs(&self, diagnosis: &Diagnosis<'_>) -> f64 {
-        let outputs = output_weights(&diagnosis.node);
-        let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs.as_ref();
+    /// Returns the decades below the output weights, those of the layer `outputs`, if these alone make a gradient
+    /// smaller by more than a [bottleneck](Thresholds::bottleneck) does; otherwise all.
+    pub(super) fn below_outputs(&self, diagnosis: &Diagnosis<'_>, outputs: Option<&String>) -> f64 {
+        let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs;
         let small = self.rows.iter().find(is_output).map(|row| row.decades);
         self.total - small.filter(|&decades| decades < diagnosis.thresholds.bottleneck[0]).unwrap_or(0.0)
     }
@@ -138,7 +137,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
     // Small output weights hold up no layer: they shorten all gradients alike but their own, and grow by it.
-    let below = depth.below_outputs(diagnosis);
+    let below = depth.below_outputs(diagnosis, output_weights(&diagnosis.node).as_ref());
     let severity = match vanishes.is_some() {
         true => above(-below, lines.vanishing.map(|line| -line)).unwrap_or(Severity::Note),
         false => severity,

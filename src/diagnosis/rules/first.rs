@@ -60,7 +60,7 @@ pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 fn severity_of_dead(diagnosis: &Diagnosis<'_>) -> Option<Severity> {
     let run = diagnosis.statistics?.run();
     let judged = run.recent_loss().count() >= diagnosis.thresholds.patience;
-    let from = diagnosis.chance().or_else(|| run.first_loss()).unwrap_or(f64::NAN);
+    let from = diagnosis.start().unwrap_or(f64::NAN);
     let learned = run.recent_loss().mean() < diagnosis.part(from, diagnosis.thresholds.fallen[0]);
     Some(if judged && (learned || diagnosis.has_fitted()) { Severity::Note } else { Severity::Critical })
 }

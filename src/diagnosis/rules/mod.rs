@@ -69,7 +69,12 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let rises = |run: &&RunStatistics| run.has_relapsed() || steps::diverges(run);
     // Of a loss without its data and targets nothing is known: that of a game or of a critic may rise by design.
     let is_bare = diagnosis.task.is_none() && run.is_some_and(|run| run.non_finite().is_none() && run.updates() > 0);
-    for finding in findings.iter_mut().filter(|it| is_bare && !it.is_proof && rests_on_loss(it.cause)) {
+    // A measured curvature is evidence of a rate by itself.
+    let is_measured = |cause| {
+        matches!(cause, Cause::LearningRateTooHigh | Cause::LearningRateTooLow) && edge::measured(diagnosis).is_some()
+    };
+    let rests = |it: &&mut Finding| !it.is_proof && rests_on_loss(it.cause) && !is_measured(it.cause);
+    for finding in findings.iter_mut().filter(|it| is_bare && rests(it)) {
         finding.severity = finding.severity.min(Severity::Warning);
     }
     let Some(run) = run.filter(|run| diagnosis.has_fallen() && !rises(run)) else { return };

@@ -1,7 +1,7 @@
 //! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
 
 use crate::{
-    diagnosis::{Diagnosis, figures::number},
+    diagnosis::{Diagnosis, difference::is_resumed, figures::number},
     monitor::{FITTED, RunStatistics, part_of},
 };
 use alloc::{format, string::String};
@@ -13,31 +13,27 @@ impl Diagnosis<'_> {
     /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error, the
     /// entropy of the targets for a cross-entropy.
     fn floor(&self) -> Option<f64> {
-        self.task.as_ref()?.floor
+        self.task.as_ref()?.all.floor
     }
 
     /// Returns the loss whose distance to the lowest loss of any outputs is the fraction `share` of that of `loss`.
     /// Where that lowest loss is not known, the fraction of `loss` itself.
     pub(super) fn part(&self, loss: f64, share: f64) -> f64 {
-        match self.floor().filter(|&floor| floor < loss) {
-            Some(floor) => floor + share * (loss - floor),
-            None => part_of(loss, share),
-        }
+        self.task.as_ref().map_or_else(|| part_of(loss, share), |task| task.all.part(loss, share))
     }
 
     /// Returns the loss of the best constant outputs; `None` if it was not measured, or is no scale for a loss: below 0
     /// where the lowest loss is not known.
     pub(super) fn chance(&self) -> Option<f64> {
-        let constant = self.task.as_ref()?.constant;
-        (constant > self.floor().unwrap_or(0.0)).then_some(constant)
+        self.task.as_ref()?.all.chance()
     }
 
-    /// Returns the loss from which a fall counts: that of the best constant outputs, or the first loss if that is not
-    /// known. A fall down to constant outputs needs no input, so it is not counted; a run that begins below them has
-    /// learned already. `None` without a reported loss.
+    /// Returns the loss from which a fall counts: the first loss, or that of the best constant outputs if it is lower.
+    /// A fall down to constant outputs needs no input, so it is not counted. A [resumed](is_resumed) run that begins
+    /// below them has learned already: the loss of constant outputs counts. `None` without a reported loss.
     pub(super) fn start(&self) -> Option<f64> {
         let first = self.statistics?.run().first_loss()?;
-        Some(self.chance().unwrap_or(first))
+        Some(self.chance().filter(|&chance| !(chance > first) || is_resumed(self)).unwrap_or(first))
     }
 
     /// Whether the loss has clearly [fallen](crate::diagnosis::Thresholds::fallen) from its [start](Self::start).
@@ -90,9 +86,10 @@ impl Diagnosis<'_> {
         self.statistics.is_some_and(|it| it.run().recent_loss().count() >= self.thresholds.patience)
     }
 
-    /// Whether the run shows that it is held up: it has [learned nothing](Self::learns_nothing).
+    /// Whether the run shows that it is held up: its loss [stagnates](Self::stagnates), and it has
+    /// [learned nothing](Self::learns_nothing). A loss on its way down to constant outputs is not held up.
     pub(super) fn is_stuck(&self) -> bool {
-        self.statistics.is_some_and(|statistics| self.learns_nothing(statistics.run()))
+        self.stagnates() && self.statistics.is_some_and(|statistics| self.learns_nothing(statistics.run()))
     }
 
     /// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of

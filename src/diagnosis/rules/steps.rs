@@ -209,7 +209,8 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
         // An optimizer may divide the factor out, and a schedule may end: the harm must show in the loss.
-        let severity = if diagnosis.is_stuck() { severity } else { Severity::Note };
+        let harms = diagnosis.is_stuck() && diagnosis.is_proportional != Some(false);
+        let severity = if harms { severity } else { Severity::Note };
         let text = format!(
             "clipping is too low: {:.0} % of the gradients are clipped, typically from a norm of {} to {} of it",
             100.0 * run.clipped(),
@@ -243,12 +244,13 @@ fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
 }
 
 /// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves. The loss
-/// must stand still, nothing else explain it, and steps without the clip must not be long. An optimizer that divides by
-/// the size of a gradient divides the factor out.
+/// must stand still, nothing else explain it, and steps without the clip must not be long. The transforms of the run
+/// must tell that updates are proportional to gradients: other optimizers divide the factor out.
 fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let (run, ratio) = (statistics.run(), block.update_ratio().mean());
-    let Some(factor) = run.clip_factor().filter(|_| run.clipped() >= 0.5 && diagnosis.epsilon.is_none()) else {
+    let Some(factor) = run.clip_factor().filter(|_| run.clipped() >= 0.5 && diagnosis.is_proportional == Some(true))
+    else {
         return;
     };
     let without = ratio - libm::log10(factor);
@@ -256,7 +258,7 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
     if is_told || run.clip_steps() < lines.checks || without > lines.long_step[0] {
         return;
     }
-    if !(diagnosis.stagnates() && diagnosis.learns_nothing(run)) {
+    if !diagnosis.is_stuck() {
         return;
     }
     let text = format!(
@@ -281,7 +283,8 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
     // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
-    let clips = run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]);
+    let clips =
+        run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]) && diagnosis.is_proportional != Some(false);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
     if let Some(still) = super::still::ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run))
     {
@@ -320,16 +323,17 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if !diagnosis.stagnates() {
         return;
     }
-    // A schedule may have come to its end: the longest step shows whether the rate was ever large enough.
-    let ratio = matrices(diagnosis).map(BlockStatistics::longest_update_ratio).fold(f64::NEG_INFINITY, f64::max);
+    // A schedule may have come to its end: the mean over the whole run shows whether the rate was large for long enough.
+    let all = matrices(diagnosis).map(|block| (block.mean_update_ratio(), block.name()));
+    let (ratio, name) = all.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::NEG_INFINITY, block.name()));
     let because = format!("no other fault was found, and the loss went {}", course(run));
     let found = match super::edge::measured(diagnosis) {
         Some(_) => super::edge::unmoved(diagnosis, run.updates())
             .map(|(severity, [text, evidence])| (severity, text, format!("{evidence}; {because}"))),
         None => above(-ratio, lines.short_step.map(|line| -line)).map(|severity| {
             let text = format!(
-                "steps are too short: the largest, lately of {}, is {} of the parameters, and the loss stands still",
-                block.name(),
+                "steps are too short: the largest, of {name}, are on average {} of the parameters, and the loss stands \
+                 still",
                 number(libm::exp10(ratio))
             );
             (severity, text, because)

@@ -46,7 +46,7 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
         return findings.push(Finding { fix: "a rate above 0: a schedule may have ended".into(), ..finding });
     }
-    let is_told = |block: &BlockStatistics| diagnosis.groups.iter().any(|it| it.rate == 0.0 && it.holds(block));
+    let is_told = |block: &BlockStatistics| told_rate(diagnosis, block) == 0.0;
     let all_told = statistics.blocks().iter().filter(still).all(is_told);
     let others = statistics.blocks().iter().filter(still).count() - 1;
     let text = format!(
@@ -73,27 +73,40 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding.in_layers(layers));
 }
 
+/// Returns the rate that the transforms of the run tell for a block: the product of those of its groups, 1 without one.
+fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
+    diagnosis.groups.iter().filter(|group| group.holds(block)).map(|group| group.rate).product()
+}
+
 /// Reports blocks that move a hundredth as far as others or less, by every measure that an optimizer makes equal for
-/// all blocks: their rate is another. A rate that the optimizer states for their group is a note.
+/// all blocks: their rate is another. It is a note if the rates that the transforms of the run tell explain it: beside
+/// the largest of them, a block moves more than a hundredth as far as its rate says.
 pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
+    let line = lines.vanishing[0];
+    let most = matrices(diagnosis).filter(|it| !it.frozen()).map(|it| told_rate(diagnosis, it)).fold(0.0, f64::max);
+    // The part of the lag that told rates leave open.
+    let left = |it: &BlockStatistics| it.lag().mean() - libm::log10(told_rate(diagnosis, it) / most);
     let lags = |block: &&BlockStatistics| {
         // Rows of a table move with their words.
         let counts = block.lag().count() >= lines.checks && !is_table(&diagnosis.node, block.name());
-        counts && block.lag().mean() < lines.vanishing[0]
+        counts && block.lag().mean() < line
     };
-    let Some(block) = matrices(diagnosis).filter(lags).min_by(|a, b| a.lag().mean().total_cmp(&b.lag().mean())) else {
-        return;
-    };
-    let is_told = diagnosis.groups.iter().any(|it| it.rate < 1.0 && it.holds(block));
-    let severity =
-        above(-block.lag().mean(), lines.vanishing.map(|line| -line)).filter(|_| !is_told || diagnosis.is_stuck());
-    let layers = LayerRange::runs(matrices(diagnosis).map(|it| (layer_of_block(it.name()), lags(&it))));
+    let Some(block) = matrices(diagnosis).filter(lags).min_by(|a, b| left(a).total_cmp(&left(b))) else { return };
+    let is_told = left(block) > line;
+    let size = if is_told { block.lag().mean() } else { left(block) };
+    let severity = above(-size, lines.vanishing.map(|line| -line)).filter(|_| !is_told || diagnosis.is_stuck());
+    let is_alike = |it: &&BlockStatistics| lags(it) && (left(it) > line) == is_told;
+    let layers = LayerRange::runs(matrices(diagnosis).map(|it| (layer_of_block(it.name()), is_alike(&it))));
     let text = format!(
         "{} hardly moves: its updates are at most {} of those of the block that moves farthest{}",
         block.name(),
         number(libm::exp10(block.lag().mean())),
-        if is_told { ", as the rate of its group says" } else { ", though no rate of its own was told" }
+        match (is_told, told_rate(diagnosis, block) < most) {
+            (true, _) => ", as the rates of the groups say",
+            (_, true) => ", far less than the rates of the groups say",
+            _ => ", though no rate of its own was told",
+        }
     );
     let because = format!(
         "so much by their size, beside the gradient and beside the parameters, of which one is equal for all blocks \

@@ -74,12 +74,13 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     else {
         return;
     };
-    let (lines, Some(chance)) = (&diagnosis.thresholds, diagnosis.chance()) else { return };
+    let (lines, Some(chance)) = (&diagnosis.thresholds, task.measured.chance()) else { return };
+    let part = |share| task.measured.part(chance, share);
     let severity = match identical.least {
         // Inputs with few values repeat: then the noise of the targets sets the bound.
-        least if identical.repeats && least > diagnosis.part(chance, lines.unreachable) => Severity::Note,
-        least if least > diagnosis.part(chance, lines.learned) => Severity::Critical,
-        least if least > diagnosis.part(chance, lines.unreachable) => Severity::Warning,
+        least if identical.repeats && least > part(lines.unreachable) => Severity::Note,
+        least if least > part(lines.learned) => Severity::Critical,
+        least if least > part(lines.unreachable) => Severity::Warning,
         _ => return,
     };
     let samples = identical.samples.clone();
@@ -90,7 +91,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         identical.compared,
         listed(&samples, "sample"),
         number(identical.least),
-        number(task.constant)
+        number(task.measured.constant)
     );
     let because = format!(
         "outputs that are the same for identical inputs, each at its best: a loss of {} (a bound)",
@@ -105,14 +106,14 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
 /// [`unreachable`](crate::diagnosis::Thresholds::unreachable) of that of the best constant outputs.
 pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
-    let high = diagnosis.chance().map(|chance| diagnosis.part(chance, diagnosis.thresholds.unreachable));
+    let high = task.measured.chance().map(|chance| task.measured.part(chance, diagnosis.thresholds.unreachable));
     let Some(least) = task.least.filter(|&least| high.is_some_and(|high| least > high)) else { return };
     let layer = &*diagnosis.node.last_layer().0;
     let text = format!(
         "the outputs of layer {layer} are squashed: within their range no loss is below {}, and outputs that are the \
          same for all inputs reach {}",
         number(least),
-        number(task.constant)
+        number(task.measured.constant)
     );
     let because = format!("each output at its best within that range: a loss of {} (a bound)", number(least));
     let finding = diagnosis.finding(Cause::SquashedOutputs, Severity::Critical, layer, text, because);
@@ -208,8 +209,8 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
     // Masks add to the loss; without them the same parameters may have learned.
-    let learns =
-        diagnosis.chance().is_none_or(|chance| task.loss < diagnosis.part(chance, diagnosis.thresholds.learned));
+    let (bounds, line) = (&task.measured, diagnosis.thresholds.learned);
+    let learns = bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, line));
     if learns || !(share > diagnosis.thresholds.drowns && unexplained && diagnosis.learns_nothing(run)) {
         return;
     }
@@ -225,7 +226,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         number(rate),
         percent(share),
         number(run.recent_loss().mean()),
-        number(task.constant)
+        number(task.all.constant)
     );
     let because =
         format!("with all masks disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));

@@ -29,8 +29,8 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
 }
 
 /// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
-/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the run has
-/// [learned nothing](Diagnosis::is_stuck).
+/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the run is
+/// [held up](Diagnosis::is_stuck).
 pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     match (diagnosis.span, diagnosis.is_stuck()) {
         (Some(_), _) => severity,

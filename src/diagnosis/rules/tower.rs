@@ -29,13 +29,19 @@ pub(super) fn towers_over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Fi
         let Some(depth) = of_tower(diagnosis, &tower).filter(|_| !is_told) else { continue };
         let vanishes = above(-depth.total, lines.vanishing.map(|line| -line));
         let Some(severity) = vanishes.or(above(depth.total, lines.exploding)) else { continue };
-        let moves = vanishes == Some(Severity::Warning) && moves(diagnosis, &tower);
+        // Small output weights hold up no layer, those of one branch neither.
+        let below = depth.below_outputs(diagnosis, tower.outputs.as_ref());
+        let severity = match vanishes.is_some() {
+            true => above(-below, lines.vanishing.map(|line| -line)).unwrap_or(Severity::Note),
+            false => severity,
+        };
+        let moves = vanishes.is_some() && severity == Severity::Warning && moves(diagnosis, &tower);
         let severity = if moves { Severity::Note } else { severity };
         let of_branch = diagnosis.experiments.iter().flat_map(|it| &it.towers).find(|it| it.path == tower.path);
         let verdict = of_branch.map_or_else(Verdict::default, |it| it.verdict.clone());
         let (cause, layers) = depth.cause(diagnosis, &verdict);
         let size = depth.size(&diagnosis.node);
-        let text = format!("in branch {} {size}; the other branches hide it from the main path", tower.path);
+        let text = format!("in branch {} {size}; the main path does not show it", tower.path);
         let shares = depth.shares(cause, &layers);
         let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
         let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };

@@ -3,6 +3,7 @@
 use super::Rows;
 use crate::{
     error::Error,
+    monitor::part_of,
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};
@@ -14,6 +15,43 @@ const FREE: usize = 1 << 21;
 /// The number of bisections of the range of each output.
 const HALVINGS: usize = 40;
 
+/// The lowest losses of outputs that need no input, for the targets of some samples.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::diagnosis) struct Bounds {
+    /// The lowest loss of outputs that are the same for every row.
+    pub constant: f64,
+    /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a descent.
+    pub floor: Option<f64>,
+}
+
+impl Bounds {
+    /// Measures the targets of the batch `rows`.
+    pub(super) fn of<T: Scalar>(rows: &Rows<'_, T>) -> Result<Self, Error> {
+        let constant = constant(rows, None)?;
+        Ok(Bounds { constant, floor: free(rows, constant)? })
+    }
+
+    /// Returns both losses times `factor`.
+    pub(super) fn times(self, factor: f64) -> Self {
+        Bounds { constant: factor * self.constant, floor: self.floor.map(|floor| factor * floor) }
+    }
+
+    /// Returns the loss of the best constant outputs; `None` if it is no scale for a loss: below 0 where the lowest
+    /// loss is not known.
+    pub fn chance(&self) -> Option<f64> {
+        (self.constant > self.floor.unwrap_or(0.0)).then_some(self.constant)
+    }
+
+    /// Returns the loss whose distance to the lowest loss of any outputs is the fraction `share` of that of `loss`.
+    /// Where that lowest loss is not known, the fraction of `loss` itself.
+    pub fn part(&self, loss: f64, share: f64) -> f64 {
+        match self.floor.filter(|&floor| floor < loss) {
+            Some(floor) => floor + share * (loss - floor),
+            None => part_of(loss, share),
+        }
+    }
+}
+
 /// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient descent
 /// from 0. A step that lowers the loss is taken, and the next is twice as long; otherwise it is rejected and halved.
 /// `groups` has the group of each row; with `None` all rows are one group.
@@ -24,7 +62,7 @@ pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) 
 /// Returns the lowest loss of any outputs for the batch `rows`, by the descent of [`constant`] with a group for each
 /// row. `None` for a loss that has none: it still falls, by more than a twentieth of the way from `constant`, the loss
 /// of the best constant outputs, in the second half of the steps. `None` also for more outputs than [`FREE`].
-pub(super) fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Error> {
+fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Error> {
     if rows.count.saturating_mul(rows.width) > FREE {
         return Ok(None);
     }

@@ -17,13 +17,14 @@ use crate::{
     dataset::{Batch, Dataset, Standardize},
     error::Error,
     layer::{DropoutKey, Layer, LayerSpec, Mode, finite_or_initial},
-    loss::{Loss, Target},
+    loss::{Loss, Reduction, Target},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
     workspace::{Workspace, per_step},
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
+pub(super) use bounds::Bounds;
 use identical::Identical;
 pub(super) use outlier::{Outliers, Sizes};
 
@@ -45,10 +46,11 @@ pub(super) struct Task {
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
-    /// The lowest loss of outputs that are the same for every row.
-    pub constant: f64,
-    /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a descent.
-    pub floor: Option<f64>,
+    /// The losses of outputs that need no input, for the targets of as many samples as can be. Of a loss that sums
+    /// over rows they are those of as many rows as all other measurements have.
+    pub all: Bounds,
+    /// The same for the samples of all other measurements, with which these are compared.
+    pub measured: Bounds,
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
     pub spread: Option<f64>,
@@ -96,6 +98,11 @@ impl<T: Scalar> Rows<'_, T> {
     fn loss_of(&self, y: &[T], dy: &mut [T]) -> Result<f64, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         self.loss.evaluate_wide(self.width, y, target, weights, dy)
+    }
+
+    /// The total weight of the rows.
+    fn weight(&self) -> f64 {
+        self.loss.total_weight(self.width, self.batch.target(), self.batch.row_weights())
     }
 
     /// Calls `measure` with the targets of as many samples as [`MOST`] values permit, all of them if they can be: a
@@ -255,11 +262,11 @@ impl Task {
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
-        let [constant, floor] = rows.with_targets_of(data, steps, |rows| {
-            let constant = bounds::constant(rows, None)?;
-            Ok([Some(constant), bounds::free(rows, constant)?])
+        let (weight, own) = (rows.weight(), rows.count);
+        let (all, has_more) = rows.with_targets_of(data, steps, |rows| {
+            let factor = if rows.loss.reduction() == Reduction::Sum { weight / rows.weight() } else { 1.0 };
+            Ok((Bounds::of(rows)?.times(factor), rows.count != own))
         })?;
-        let constant = constant.unwrap_or(f64::NAN);
         let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
         let [apart, square] = squares(width, &y);
         let spread = Some(libm::sqrt(apart / square)).filter(|spread| !has_classes && spread.is_finite());
@@ -270,14 +277,15 @@ impl Task {
         let masked = if masks { Some(rows.masked(&y)?) } else { None };
         let targets = rows.target_scale(&y)?;
         let identical = identical::find(data, &samples, &rows)?;
+        let measured = if has_more { Bounds::of(&rows)? } else { all };
         let outliers = outlier::find(data, &samples, steps, &mut rows, thresholds)?;
         let (name, passes, loss) = (loss_name(loss), rows.passes, now);
         Ok(Some(Task {
             name,
             loss,
             masked,
-            constant,
-            floor,
+            all,
+            measured,
             spread,
             least,
             independent,
@@ -295,11 +303,13 @@ impl Task {
 impl Diagnosis<'_> {
     /// Adds measurements of the data and the loss with the parameters `w`, on up to 256 samples spread over all data.
     ///
-    /// They are the loss with and without dropout (recurrent dropout and zoneout included), and the loss of the best
-    /// constant outputs. The lowest loss of any outputs is measured, and that of outputs in the range of the last
-    /// layer. So are the gradient without the few samples that are far larger than the others, and the lowest loss for
-    /// inputs of which most are identical. A permutation test of the distance covariance of inputs and targets
-    /// (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes and 300
+    /// They are the loss with and without dropout (recurrent dropout and zoneout included), and the lowest loss of
+    /// outputs in the range of the last layer. The loss of the best constant outputs and the lowest loss of any outputs
+    /// are those of the targets of all samples, up to a million values, since a rare class is in few of 256 samples.
+    /// The gradient is measured with and without the few samples that are far larger than the others: that of the loss
+    /// if their targets are large, otherwise that for errors of norm 1 in each row of the outputs. So is the lowest
+    /// loss for inputs of which most are identical. A permutation test of the distance covariance of inputs and targets
+    /// (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes and 600
     /// evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data without
     /// targets. Norms over the batch take their statistics from these samples. If a parameter is NaN or infinite, all
     /// is measured with initial values.

@@ -27,7 +27,8 @@ pub(in crate::diagnosis) struct Outliers {
     pub place: Option<usize>,
     /// Whether the targets of the samples are large; otherwise their inputs are.
     pub of_targets: bool,
-    /// The norm of the gradient of all parameters with the samples and without them.
+    /// The norm of the gradient of all parameters with the samples and without them: that of the loss if their targets
+    /// are large. If their inputs are, it is that for errors at the outputs of norm 1 in each row.
     pub gradient: [f64; 2],
 }
 
@@ -120,7 +121,7 @@ fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
 }
 
 /// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
-/// the gradient on `samples` with and without them. They are those of the targets if these alone
+/// the [gradients] on `samples` with and without them. They are those of the targets if these alone
 /// [harm](Outliers::harms). In the first norm they replace as many of `samples` as is their fraction of all data, at
 /// least one. `per_step` states whether outputs have a row for each step. `None` if there are none, or if samples have
 /// different lengths.

@@ -36,7 +36,8 @@ pub struct BlockStatistics {
     moved: bool,
     shrinkage: RunningMoments,
     pull: RunningMoments,
-    longest: f64,
+    /// The sum of the norms of all updates, each over that of the parameters before it, and their number.
+    way: [f64; 2],
     /// log10 of three sizes of the last update, with units of other optimizers: itself, over its gradient, over its
     /// parameters. `None` for a block that no update moved, and for other roles than weights.
     paces: Option<[f64; 3]>,
@@ -69,7 +70,7 @@ impl BlockStatistics {
             moved: false,
             shrinkage: RunningMoments::forgetting(0.9),
             pull: RunningMoments::forgetting(0.9),
-            longest: f64::NEG_INFINITY,
+            way: [0.0; 2],
             paces: None,
             lag: RunningMoments::forgetting(0.9),
             long: 0,
@@ -140,9 +141,10 @@ impl BlockStatistics {
         if self.parameters > 0.0 && of_update.norm > 0.0 {
             self.ratio.push(Float::log10(of_update.norm / self.parameters));
             self.first_ratio = self.first_ratio.or(Some(self.ratio.last()));
-            self.longest = self.longest.max(self.ratio.last());
+            self.way[0] += of_update.norm / self.parameters;
             self.long = if self.ratio.last() > LONG { self.long + 1 } else { 0 };
         }
+        self.way[1] += 1.0;
         self.moved |= of_update.norm > 0.0;
         let is_matrix = matches!(self.role, Role::Weight | Role::Recurrent) && !self.frozen;
         let sizes = [of_update.norm, self.gradient, self.parameters];
@@ -239,9 +241,11 @@ impl BlockStatistics {
     pub(crate) fn pull(&self) -> RunningMoments {
         self.pull
     }
-    /// Returns the largest [`update_ratio`](Self::update_ratio) of a single update; −∞ before the first.
-    pub(crate) fn longest_update_ratio(&self) -> f64 {
-        self.longest
+    /// Returns log10 of the mean, over all updates, of an update's norm over that of the parameters before it; −∞ if no
+    /// update was other than 0.
+    pub(crate) fn mean_update_ratio(&self) -> f64 {
+        let [sum, updates] = self.way;
+        if sum > 0.0 { Float::log10(sum / updates) } else { f64::NEG_INFINITY }
     }
     /// Whether the block's parameters were all 0 in the first monitored pass, so that updates have no scale to compare
     /// with.
