@@ -40,10 +40,12 @@ pub struct DataParallel<T> {
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards. Then as many
-    /// marks, by which the ranks compare the samples of an update, and two flags: the number of ranks with a record,
-    /// and that of ranks with requests.
-    pub(crate) losses: Vec<T>,
+    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards.
+    losses: Vec<f64>,
+    /// The first values of a sum: the losses of the shards, each as [`PER_LOSS`](Self::PER_LOSS) values. Then a mark for
+    /// each shard, by which the ranks compare the samples of an update, and two flags: the number of ranks with a
+    /// record, and that of ranks with requests.
+    head: Vec<T>,
     /// The mark of the current update, by which ranks compare its samples and row weights: a hash of them, as a whole
     /// number that `T` holds exactly.
     mark: T,
@@ -93,6 +95,7 @@ impl<T: Scalar> DataParallel<T> {
             weights: Vec::new(),
             buffers: Vec::new(),
             losses: Vec::new(),
+            head: Vec::new(),
             mark: T::zero(),
             norms: LogNorm::default(),
             passes: Vec::new(),
