@@ -260,8 +260,7 @@ impl<T: Scalar> Run<'_, T> {
             dy.iter_mut().for_each(|dy| *dy *= share);
             total += parallel.set_loss(shard, to_f64(share) * loss);
         }
-        let weight: f64 = parallel.weights[shards.clone()].iter().sum();
-        self.report_rows(reader, weight / parallel.weight().0, monitor);
+        self.report_shards(parallel, reader, shards.clone(), samples.len(), monitor);
         let ends = shards.map(|shard| of(parallel, shard).end - first);
         self.workspace.set_shards(ends, parallel.all_shards().len())?;
         Ok(total)
@@ -353,6 +352,7 @@ impl<T: Scalar> Run<'_, T> {
         for shard in parallel.own_shards() {
             let range = parallel.samples_of(shard, samples.len());
             let parts = Parts { samples: &samples[range.clone()], first: range.start, size };
+            monitor.whole = parallel.weights[shard] / parallel.fraction(shard..shard + 1, mean);
             let runs = parallel.weights[shard] > 0.0 && !matches!(report, Report::Failed(_));
             self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
             let loss = match runs {

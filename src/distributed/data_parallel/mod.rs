@@ -233,6 +233,22 @@ impl<T: Scalar> DataParallel<T> {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
+    /// Returns the part of the update that the rows of `shards` are: their weight over that of all rows. By the mean of
+    /// means of a `mean` loss it is their number over that of all shards, those of weight 0 left out.
+    pub(crate) fn fraction(&self, shards: Range<usize>, mean: bool) -> f64 {
+        let (own, (whole, count)) = (&self.weights[shards], self.weight());
+        match mean && self.mean_of_means {
+            true => own.iter().filter(|&&weight| weight > 0.0).count() as f64 / count as f64,
+            false => own.iter().sum::<f64>() / whole,
+        }
+    }
+
+    /// Returns the factor of the row weights of `shard` by which they compare with those of other shards: by the mean of
+    /// means of a `mean` loss 1 over the weight of the shard, otherwise 1.
+    pub(crate) fn factor_of_rows(&self, shard: usize, mean: bool) -> f64 {
+        if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
+    }
+
     /// Returns the factor, in the loss of the update, of the loss of rows of `shard`, of total weight `weight`. For
     /// a `mean` loss it is `weight / W`, W the weight of all shards; for a sum 1. By the mean of means it is
     /// `weight / (S V)` for a mean and `1/S` for a sum: S shards of nonzero weight, V the weight of this one.
