@@ -218,6 +218,14 @@ fn truncated() {
         assert!(result.unwrap().0.is_finite());
         assert_eq!(count, 0, "{} samples", samples.len());
     }
+    // An evaluation allocates as often for three batches in windows as for one.
+    let counts = [4, 12].map(|samples| {
+        let (x, y) = (values(samples * 7 * 3), values(samples * 7 * 2));
+        let data = Dataset::sequences(3, 7, &x, Target::Values(&y)).unwrap();
+        trainer.evaluate(&data).unwrap();
+        allocations(|| trainer.evaluate(&data).map(drop).unwrap()).1
+    });
+    assert_eq!(counts[0], counts[1]);
 }
 
 /// Wider gradients later, so that histograms get more buckets: the buffers hold all of them from the start.

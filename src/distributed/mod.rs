@@ -74,7 +74,6 @@ pub(crate) use agreement::Fingerprint;
 pub use data_parallel::DataParallel;
 #[cfg(feature = "std")]
 pub use local::Local;
-pub(crate) use reduce::sum_of_losses;
 pub(crate) use report::{Report, Requests};
 
 use crate::{

@@ -1,11 +1,7 @@
 //! The sum over all ranks, along the tree of the shards.
 
 use super::{channel::Channel, shard_sums::ShardSums};
-use crate::{
-    error::Error,
-    kernel::elementwise::update,
-    scalar::{Scalar, to_f64},
-};
+use crate::{error::Error, kernel::elementwise::update, scalar::Scalar};
 use core::ops::Range;
 
 /// Returns the range of consecutive shards that rank `rank` has if `ranks` ranks divide `shards` shards. The numbers of
@@ -100,9 +96,4 @@ impl<T: Scalar> Tree<'_, T> {
         }
         Ok(())
     }
-}
-
-/// Returns the sum, in `f64`, of the losses of all shards.
-pub(crate) fn sum_of_losses<T: Scalar>(losses: &[T]) -> f64 {
-    losses.iter().map(|&loss| to_f64(loss)).sum()
 }

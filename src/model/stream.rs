@@ -13,7 +13,7 @@ use crate::{
     size::filled,
     workspace::Workspace,
 };
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::ops::Range;
 
 /// Returns the error about a layer that cannot run step by step, for `reason`. `path` and `kind` name the layer; an
@@ -28,8 +28,8 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 ///
 /// The outputs have the same bits as one pass over the whole sequence. A network with one output a sequence, such as
 /// one with [`LastStep`](crate::layer::LastStep), returns that of the sequence up to the current step. A
-/// [`MeanOverSteps`](crate::layer::MeanOverSteps) that is not inside another layer gives the mean over the steps so far
-/// to the layers after it.
+/// [`MeanOverSteps`](crate::layer::MeanOverSteps) gives the mean over the steps so far to the layers after it. It must
+/// be the network or one of its layers; the layers of a chain inside a chain count as such.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -47,7 +47,7 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 #[derive(Debug)]
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
-    /// The network, or its layers one by one if one of them is a mean over steps.
+    /// The network; or its layers one by one, with those of inner chains, if one of them is a mean over steps.
     stages: Vec<Stage<'m, T>>,
     x: Vec<T>,
     y: Vec<T>,
@@ -78,28 +78,32 @@ fn in_other_branches(parallel: &str, a: &str, b: &str) -> bool {
 impl<'m, T: Scalar> Stream<'m, T> {
     pub(super) fn new(model: &'m Model<T>) -> Result<Self, Error> {
         let spec = model.network.spec();
-        let in_chain = |path: &str| matches!(spec, LayerSpec::Sequential { .. }) && !path.contains('.');
         let (mut means, mut custom) = (Vec::new(), false);
+        // The paths of the chains that no layer contains but other chains.
+        let mut chains = Vec::<String>::new();
         // The paths of the layers with parallel branches, and of the layers that take the last step.
         let (mut parallels, mut ends) = (Vec::<String>::new(), Vec::<String>::new());
         for (path, part) in spec.parts() {
+            let inside = path.rsplit_once('.').map_or("", |(outer, _)| outer);
+            let in_chains = path.is_empty() || chains.iter().any(|chain| chain == inside);
             let ended = ends.iter().any(|end| !parallels.iter().any(|at| in_other_branches(at, end, &path)));
             let reason = match part {
                 LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => "reads later steps",
                 // After a layer that takes the last step it is the mean of one step.
                 LayerSpec::MeanOverSteps(_) if ended => continue,
-                LayerSpec::MeanOverSteps(_) if in_chain(&path) => {
+                LayerSpec::MeanOverSteps(_) if in_chains => {
                     means.push(path.clone());
                     ends.push(path);
                     continue;
                 }
-                LayerSpec::MeanOverSteps(_) => "reads all steps at once inside another layer",
+                LayerSpec::MeanOverSteps(_) => "reads all steps at once inside a layer other than a chain",
                 LayerSpec::Recurrent { .. } if ended => "keeps a state after the last step",
                 other => {
                     custom |= matches!(other, LayerSpec::Custom { .. });
                     match other {
                         LayerSpec::LastStep(_) => ends.push(path),
                         LayerSpec::Parallel { .. } => parallels.push(path),
+                        LayerSpec::Sequential { .. } if in_chains => chains.push(path),
                         _ => {}
                     }
                     continue;
@@ -114,10 +118,12 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let dims = model.network.dims();
         let mut stream = Stream {
             model,
-            stages: stages(model, &means)?,
+            stages: Vec::new(),
             x: filled("the input of a step", dims.input, T::zero())?,
             y: Vec::new(),
         };
+        let whole = 0..model.parameters.len();
+        push_stages(&*model.network, "", whole, &mut &model.buffers[..], &means, &mut stream.stages)?;
         let widest = stream.stages.iter().map(|stage| stage.workspace.dims().output);
         let widest = widest.chain([dims.input]).max().unwrap_or(0);
         stream.y = filled("the output of a step", widest, T::zero())?;
@@ -208,25 +214,38 @@ impl<'m, T: Scalar> Stream<'m, T> {
     }
 }
 
-/// Returns the network of `model` as one stage; if it has means over steps, at the paths `means`, each of its layers as
-/// one.
-fn stages<'m, T: Scalar>(model: &'m Model<T>, means: &[String]) -> Result<Vec<Stage<'m, T>>, Error> {
-    if means.is_empty() {
-        let workspace = model.workspace(BatchShape::batch(1))?;
-        return Ok(vec![Stage { workspace, parameters: 0..model.parameters.len(), means: None }]);
+/// Adds `layer`, at `path` and with the range `parameters` among those of the network, to `stages`: as one stage, or as
+/// those of its layers if one of them, or of the chains inside it, is a mean over steps. `means` are the paths of the
+/// means. The values of the layer's buffers, such as running statistics, are the first of `buffers`, and are removed.
+fn push_stages<'m, T: Scalar>(
+    layer: &'m dyn Layer<T>,
+    path: &str,
+    parameters: Range<usize>,
+    buffers: &mut &[T],
+    means: &[String],
+    stages: &mut Vec<Stage<'m, T>>,
+) -> Result<(), Error> {
+    let is_mean = means.iter().any(|mean| mean == path);
+    let structure = layer.structure();
+    if !is_mean && means.iter().any(|mean| is_below(mean, path)) {
+        return structure.parts().try_for_each(|(name, part, range)| {
+            let range = parameters.start + range.start..parameters.start + range.end;
+            push_stages(part, &structure.below(path, name), range, buffers, means, stages)
+        });
     }
-    let (structure, mut first) = (model.network.structure(), 0);
-    let mut stages = Vec::new();
-    for (name, part, parameters) in structure.parts() {
-        let mut workspace = Workspace::for_inference(part, BatchShape::batch(1))?;
-        let buffers = first..first + workspace.buffers().len();
-        first = buffers.end;
-        workspace.set_buffers(&model.buffers[buffers])?;
-        let is_mean = means.iter().any(|mean| mean == name);
-        let of_steps = if is_mean { Some(RunningMeans::new(part.dims().output)?) } else { None };
-        stages.push(Stage { workspace, parameters, means: of_steps });
-    }
-    Ok(stages)
+    let mut workspace = Workspace::for_inference(layer, BatchShape::batch(1))?;
+    let (own, rest) = buffers.split_at(workspace.buffers().len());
+    workspace.set_buffers(own)?;
+    *buffers = rest;
+    let means = if is_mean { Some(RunningMeans::new(layer.dims().output)?) } else { None };
+    stages.push(Stage { workspace, parameters, means });
+    Ok(())
+}
+
+/// Whether the layer at `path` is inside the layer at the path `outer`, or is that layer.
+fn is_below(path: &str, outer: &str) -> bool {
+    let below = path.strip_prefix(outer);
+    below.is_some_and(|below| outer.is_empty() || below.is_empty() || below.starts_with('.'))
 }
 
 /// The number of random steps for which outputs step by step are compared with those of one pass.

@@ -44,7 +44,8 @@ pub enum Event<'a, T> {
     /// The rows of the pass that count in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before the backward
     /// pass.
     Rows {
-        /// The weight of these rows over that of all rows of the update, on all ranks.
+        /// The weight of these rows over that of all rows of the update, on all ranks. Where shards count alike, by
+        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), the share of these rows in the mean.
         of_update: f64,
         /// Their effective number over the number of output rows of the pass: `(Σ w)²/Σ w²` for rows of weight w
         /// (Kish 1965), which is their number if weights are 0 or 1.

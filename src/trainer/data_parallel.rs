@@ -8,7 +8,7 @@ use super::{
 use crate::{
     batch_shape::BatchShape,
     dataset::{Layout, Source},
-    distributed::{DataParallel, Report, sum_of_losses},
+    distributed::{DataParallel, Report},
     error::{Error, RankRule, require},
     kernel::thread_pool::install_from,
     layer::{Layer, Mode},
@@ -126,8 +126,8 @@ impl<T: Scalar> Run<'_, T> {
         let report = report?;
         let [recorded, requested] = parallel.add_ranks(self.watch.always || monitor.is_active())?;
         parallel.check_samples()?;
-        let [losses, _, gradient] = parallel.totals();
-        let loss = sum_of_losses(losses);
+        let loss = parallel.total_loss();
+        let [_, gradient] = parallel.totals();
         self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
         // A failure of an update that is not made does not count: one process would not have begun it.
         if requested && self.answer_requests(parallel)? {
@@ -144,7 +144,7 @@ impl<T: Scalar> Run<'_, T> {
             None => None,
         };
         self.watch.communication = parallel.take_counts();
-        let [_, buffers, _] = parallel.totals();
+        let [buffers, _] = parallel.totals();
         for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
             *value += change;
         }
@@ -225,8 +225,8 @@ impl<T: Scalar> Run<'_, T> {
     /// Runs the forward pass over those of `samples`, all samples of the update, that belong to `shards`, and computes
     /// the loss of each shard. Each loss is multiplied by its share, its factor in the loss of the update.
     ///
-    /// Leaves `share · ∂L/∂y` in the workspace and the losses in `parallel.losses`, and returns the sum of the
-    /// losses.
+    /// Leaves `share · ∂L/∂y` in the workspace, [sets](DataParallel::set_loss) the losses in `parallel`, and returns
+    /// their sum.
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -249,19 +249,18 @@ impl<T: Scalar> Run<'_, T> {
             let rows = rows.start - first..rows.end - first;
             let ((target, weights), values) = (reader.batch.part(rows.clone()), rows.start * width..rows.end * width);
             let dy = &mut output.dy[values.clone()];
-            let loss = self.loss.evaluate(width, &output.y[values], target, weights, dy).map_err(|mut error| {
-                if let Error::ClassOutOfRange { row, .. } = &mut error {
-                    *row += rows.start;
-                }
-                reader.batch.in_data(reader.data, per_step, error)
-            })?;
+            let loss =
+                self.loss.evaluate_wide(width, &output.y[values], target, weights, dy).map_err(|mut error| {
+                    if let Error::ClassOutOfRange { row, .. } = &mut error {
+                        *row += rows.start;
+                    }
+                    reader.batch.in_data(reader.data, per_step, error)
+                })?;
             let share = scalar::<T>(parallel.share(shard, parallel.weights[shard], mean));
             dy.iter_mut().for_each(|dy| *dy *= share);
-            parallel.losses[shard] = share * loss;
-            total += to_f64(parallel.losses[shard]);
+            total += parallel.set_loss(shard, to_f64(share) * loss);
         }
-        let weight: f64 = parallel.weights[shards.clone()].iter().sum();
-        self.report_rows(reader, weight / parallel.weight().0, monitor);
+        self.report_shards(parallel, reader, shards.clone(), samples.len(), monitor);
         let ends = shards.map(|shard| of(parallel, shard).end - first);
         self.workspace.set_shards(ends, parallel.all_shards().len())?;
         Ok(total)
@@ -300,11 +299,11 @@ impl<T: Scalar> Run<'_, T> {
                     Ok(()) => monitor.first = false,
                     Err(error) => {
                         report = Report::Failed(error);
-                        parallel.losses[shards.start] = T::nan();
+                        parallel.set_loss(shards.start, f64::NAN);
                     }
                 }
             }
-            let bad = shards.clone().find(|&shard| !parallel.losses[shard].is_finite());
+            let bad = parallel.non_finite_loss(shards.clone());
             if beside {
                 parallel.add_losses();
             } else {
@@ -353,6 +352,7 @@ impl<T: Scalar> Run<'_, T> {
         for shard in parallel.own_shards() {
             let range = parallel.samples_of(shard, samples.len());
             let parts = Parts { samples: &samples[range.clone()], first: range.start, size };
+            monitor.whole = parallel.weights[shard] / parallel.fraction(shard..shard + 1, mean);
             let runs = parallel.weights[shard] > 0.0 && !matches!(report, Report::Failed(_));
             self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
             let loss = match runs {
@@ -360,10 +360,10 @@ impl<T: Scalar> Run<'_, T> {
                 false => Ok(0.0),
             };
             let loss = match loss {
-                Ok(loss) => scalar(loss),
+                Ok(loss) => loss,
                 Err(error) => {
                     report = Report::Failed(parallel.in_shard(error, shard, range.len()));
-                    T::nan()
+                    f64::NAN
                 }
             };
             // The changes of the buffers are averaged over shards, weighted by their samples.
@@ -374,7 +374,7 @@ impl<T: Scalar> Run<'_, T> {
             if !runs {
                 self.workspace.blocks_and_gradient().1.fill(T::zero());
             }
-            parallel.losses[shard] = loss;
+            let loss = parallel.set_loss(shard, loss);
             parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             if !loss.is_finite() && matches!(report, Report::Nothing) {
                 report = Report::NonFinite { shard, sample: self.non_finite_sample(parallel, reader, parts) };

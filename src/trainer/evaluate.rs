@@ -188,15 +188,17 @@ impl<T: Scalar> Run<'_, T> {
         for first in (0..samples).step_by(size) {
             part.clear();
             part.extend(first..samples.min(first.saturating_add(size)));
-            // The input of one pass is written to the workspace, that of several windows to the batch.
+            // The input of one pass is written to the workspace. That of several windows is written to the batch, and so
+            // is that of a workspace for inference, which has no memory for it.
             let in_windows = self.windows.as_ref().is_some_and(|windows| data.layout().steps > windows.steps);
-            if in_windows {
+            let in_batch = in_windows || !self.workspace.can_train();
+            if in_batch {
                 batch.gather(data, &part, per_step)?;
             } else {
                 batch.choose(data, &part, per_step)?;
                 batch.write_input(data, self.workspace.input_mut(batch.shape())?)?;
             }
-            let x = in_windows.then_some(batch.x());
+            let x = in_batch.then_some(batch.x());
             let y = self.workspace.infer_from_zero(self.windows, w, x, batch.shape());
             let y = y.map_err(|error| batch.in_data(data, per_step, error))?;
             visit(self.loss, &batch, y).map_err(|error| batch.in_data(data, per_step, error))?;

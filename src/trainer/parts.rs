@@ -3,9 +3,12 @@
 use super::Run;
 use crate::{
     dataset::{Batch, Source},
+    distributed::DataParallel,
+    loss::Reduction,
     monitor::{Event, GradientMonitor, Link},
     scalar::Scalar,
 };
+use core::ops::Range;
 
 /// The monitor of one pass of an update that runs several passes. It passes the values of the links (factors of the
 /// chain rule) and its rows on to `monitor`, but not the parameter gradient: the trainer reports that of the whole
@@ -14,7 +17,8 @@ pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Whether the pass is the first of the update.
     pub first: bool,
-    /// The total weight of the rows of the update.
+    /// The weight over which the weight of the rows of the pass is their part of the update: that of all rows, unless
+    /// shards count alike.
     pub whole: f64,
 }
 
@@ -67,19 +71,42 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut (impl GradientMonitor<T> + ?Sized),
     ) {
         if monitor.is_active() {
-            monitor.event(&Event::Rows { of_update, effective: self.effective_rows(reader.batch) });
+            monitor.event(&Event::Rows { of_update, effective: self.effective_rows(reader.batch, &|_| 1.0) });
         }
     }
 
+    /// Reports the rows of the batch that `reader` read last, those of `shards` in an update from `samples` samples with
+    /// one row each, as [`report_rows`](Self::report_rows) does.
+    pub(super) fn report_shards(
+        &self,
+        parallel: &DataParallel<T>,
+        reader: &Reader<'_, T>,
+        shards: Range<usize>,
+        samples: usize,
+        monitor: &mut dyn GradientMonitor<T>,
+    ) {
+        if !monitor.is_active() {
+            return;
+        }
+        let mean = self.loss.reduction() == Reduction::Mean;
+        let of = |shard| parallel.samples_of(shard, samples);
+        let factor = |row| {
+            let shard = shards.clone().find(|&shard| of(shards.start).start + row < of(shard).end);
+            shard.map_or(1.0, |shard| parallel.factor_of_rows(shard, mean))
+        };
+        let effective = self.effective_rows(reader.batch, &factor);
+        monitor.event(&Event::Rows { of_update: parallel.fraction(shards.clone(), mean), effective });
+    }
+
     /// Returns the effective number of the rows of `batch` in the loss, `(Σ w)²/Σ w²` for rows of weight w, divided
-    /// by their number.
+    /// by their number. A `factor` of each row multiplies its weight.
     #[cold]
-    fn effective_rows(&self, batch: &Batch<T>) -> f64 {
+    fn effective_rows(&self, batch: &Batch<T>, factor: &dyn Fn(usize) -> f64) -> f64 {
         let (width, rows) = (self.workspace.dims().output, batch.target_rows());
         let (mut sum, mut squares) = (0.0, 0.0);
         for row in 0..rows {
             let (target, weights) = batch.part(row..row + 1);
-            let weight = self.loss.total_weight(width, target, weights);
+            let weight = factor(row) * self.loss.total_weight(width, target, weights);
             (sum, squares) = (sum + weight, squares + weight * weight);
         }
         sum * sum / squares / rows as f64

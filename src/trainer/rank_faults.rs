@@ -29,7 +29,7 @@ impl<T: Scalar> Run<'_, T> {
             parallel.begin_failed();
             self.workspace.blocks_and_gradient().1.fill(T::zero());
             for shard in parallel.own_shards() {
-                parallel.losses[shard] = T::nan();
+                parallel.set_loss(shard, f64::NAN);
                 parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             }
             let [_, requested] = parallel.add_ranks(false)?;
@@ -96,7 +96,7 @@ impl<T: Scalar> Run<'_, T> {
             for (row, (y, dy)) in output.y.chunks_exact(width).zip(output.dy.chunks_exact_mut(width)).enumerate() {
                 let (target, weights) = reader.batch.part(row..row + 1);
                 if self.loss.total_weight(width, target, weights) == 0.0
-                    || self.loss.evaluate(width, y, target, weights, dy)?.is_finite()
+                    || self.loss.evaluate_wide(width, y, target, weights, dy)?.is_finite()
                 {
                     continue;
                 }

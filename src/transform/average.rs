@@ -1,8 +1,9 @@
 //! A moving average of the weights.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update, check_decay,
+    GradientTransform, Outcome, TransformSpec, Update, check_decay,
     each_parameter::complement,
+    own_applied,
     wide::{Wide, slots},
 };
 use crate::{
@@ -155,9 +156,7 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
         check_decay("the decay of a weight average", self.decay)
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Average
-    }
+    own_applied!(Average);
 
     /// Two values for each parameter: its average, and the rounding error of that average. In `f16` and `bf16` three
     /// values hold the average.

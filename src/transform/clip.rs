@@ -1,6 +1,6 @@
 //! Gradient clipping: by value, by norm per block, by global norm.
 
-use super::{GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, own_elementwise};
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_amount, own_applied, own_elementwise};
 use crate::{
     block::Blocks,
     error::{Error, require},
@@ -145,9 +145,7 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
         check_amount::<T>("epsilon of clipping", self.epsilon)
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Clip
-    }
+    own_applied!(Clip);
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         T::ClipNorm(self, update)
@@ -203,9 +201,7 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
         check_limit::<T>("the norm to clip at", self.most)
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Clip
-    }
+    own_applied!(Clip);
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         T::ClipBlockNorm(self, update)

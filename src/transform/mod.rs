@@ -67,7 +67,7 @@ pub(crate) use stage::in_place;
 #[doc(hidden)]
 pub use stage::{InPlace, Member};
 pub use stage::{Stage, Unordered};
-use stage::{own_elementwise, own_rate};
+use stage::{own_applied, own_elementwise, own_rate};
 
 /// The arguments of one step of a transform.
 #[non_exhaustive]

@@ -1,9 +1,9 @@
 //! Muon.
 
 use super::{
-    AdamW, GradientTransform, Outcome, Stage, TransformSpec, Update, check_amount, check_decay, check_rate,
+    AdamW, GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each,
-    own_rate,
+    own_applied, own_rate,
     wide::{Wide, slots},
 };
 use crate::{
@@ -200,9 +200,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
         Ok(())
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
+    own_applied!(Optimizer);
 
     /// Two values for each parameter: all m, the average of gradients, then all v, AdamW's average of squared
     /// gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` each takes three values, and

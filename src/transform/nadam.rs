@@ -1,11 +1,11 @@
 //! NAdam.
 
 use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update,
+    GradientTransform, Outcome, TransformSpec, Update,
     adam_settings::{AdamSettings, adam_setters},
     check_amount,
     each_parameter::{complement, update_each},
-    own_rate, ratio,
+    own_applied, own_rate, ratio,
     wide::{Wide, slots},
 };
 use crate::{
@@ -88,9 +88,7 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
         check_amount::<T>("the momentum decay of NAdam", self.momentum_decay)
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Optimizer
-    }
+    own_applied!(Optimizer);
 
     /// Two values for each parameter: all m, the average of gradients, then all v, that of squared gradients. One more
     /// value is the product of the momenta so far. In `f16` and `bf16` each takes three values, and √v is held in

@@ -1,9 +1,6 @@
 //! An optimizer for each group of blocks.
 
-use super::{
-    GradientTransform, Group, InPlace, Member, Outcome, Stage, TransformSpec, Update, both, in_place,
-    stage::check_chain,
-};
+use super::{GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, both, stage::check_chain};
 use crate::{
     block::{Block, Blocks},
     error::{Error, require},
@@ -77,6 +74,13 @@ impl<T: Scalar> Part<T> {
 
     fn state_len(&self) -> usize {
         self.chain.state_len(&self.blocks)
+    }
+
+    /// Whether a transform of the chain may skip an update.
+    fn may_skip(&self) -> bool {
+        let mut found = false;
+        self.chain.members(&mut |member| found |= member.may_skip);
+        found
     }
 
     /// Returns two ranges for each block of the group: among the parameters of `all`, the blocks of the network, and
@@ -168,9 +172,7 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
             part.w = filled("the parameters of a group", part.blocks.parameters(), T::zero())?;
             part.gradient = filled("the gradient of a group", part.blocks.parameters(), T::zero())?;
         }
-        // An element-wise transform of this crate never skips an update.
-        let may_skip = |part: &Part<T>| in_place(&*part.chain) == InPlace::No;
-        let earlier = self.parts.iter().rposition(may_skip).unwrap_or(0);
+        let earlier = self.parts.iter().rposition(Part::may_skip).unwrap_or(0);
         let values = self.parts[..earlier].iter().map(Part::state_len).fold(0, usize::saturating_add);
         self.before = filled("copies of the states of groups", values, T::zero())?;
         self.blocks = blocks.clone();
@@ -182,7 +184,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
     }
 
     fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::of::<Self>(Stage::Optimizer));
+        let may_skip = self.parts.iter().any(Part::may_skip);
+        visit(Member { may_skip, ..Member::of::<Self>(Stage::Optimizer) });
     }
 
     /// The states of all chains: first that of the blocks without a group, then those of the groups.
@@ -209,6 +212,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         let (measures, mut is_measured, mut norms) = (clip.is_some(), false, [0.0; 2]);
         blocks.check_layout("an update of blocks other than those of `PerGroup`", &self.blocks)?;
         let (mut outcome, mut clips, mut whole) = (Ok(Outcome::Apply), false, 0.0);
+        // The number of values in the states of the groups whose chains applied the update.
+        let mut applied = 0;
         let copied = self.before.len();
         self.before.copy_from_slice(&state[..copied]);
         self.each_state(&mut *state, |part, state| {
@@ -226,6 +231,7 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
             let mut own = None;
             let update = Update::new(&part.blocks, &part.w, &mut part.gradient, state, step).recorded(recorded);
             outcome = part.chain.update(update.measuring(measures.then_some(&mut own)));
+            applied += if outcome == Ok(Outcome::Apply) { part.state_len() } else { 0 };
             is_measured |= own.is_some();
             let after = before * own.unwrap_or(1.0);
             norms = [libm::hypot(norms[0], before), libm::hypot(norms[1], after)];
@@ -237,7 +243,9 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         });
         self.clipped = Some(whole).filter(|_| clips && recorded);
         if !matches!(outcome, Ok(Outcome::Apply)) {
-            state[..copied].copy_from_slice(&self.before);
+            // The state of the chain that skipped may hold the number of its skipped updates.
+            let earlier = applied.min(copied);
+            state[..earlier].copy_from_slice(&self.before[..earlier]);
         } else if let Some(clip) = clip.filter(|_| is_measured) {
             *clip = both(*clip, Some(if norms[1] < norms[0] { norms[1] / norms[0] } else { 1.0 }));
         }

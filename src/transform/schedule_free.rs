@@ -189,8 +189,8 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
     /// Reports this transform as an optimizer followed by an average. The check of a chain then refuses a transform
     /// after it that scales the update.
     fn members(&self, visit: &mut dyn FnMut(Member)) {
-        visit(Member::of::<Self>(Stage::Optimizer));
-        visit(Member { name: "its average", ..Member::of::<Self>(Stage::Average) });
+        visit(Member::applied::<Self>(Stage::Optimizer));
+        visit(Member { name: "its average", ..Member::applied::<Self>(Stage::Average) });
     }
 
     /// Four values for each parameter: x, its rounding error, z and v, one after the other. Two more values

@@ -120,7 +120,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     fn members(&self, visit: &mut dyn FnMut(Member)) {
         let plain = self.momentum == 0.0 && !is_narrow::<T>();
         let in_place = if plain { InPlace::Plain(self.rate) } else { InPlace::Elementwise };
-        visit(Member { in_place, ..Member::of::<Self>(Stage::Optimizer) });
+        visit(Member { in_place, ..Member::applied::<Self>(Stage::Optimizer) });
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -66,19 +66,27 @@ pub struct Member {
     pub ordered: bool,
     /// Whether, and how, the transform may update some parameters before the gradient of others is known.
     pub in_place: InPlace,
+    /// Whether the transform may return [`Outcome::Skip`].
+    pub may_skip: bool,
 }
 
 impl Member {
-    /// Creates the chain member for the transform type `G`, at `stage`, with [`InPlace::No`].
+    /// Creates the chain member for the transform type `G`, at `stage`, with [`InPlace::No`]. It may skip an update.
     pub fn of<G: ?Sized>(stage: Stage) -> Self {
         let path = type_name::<G>().split('<').next().unwrap_or_default();
-        Member { name: path.rsplit("::").next().unwrap_or_default(), stage, ordered: true, in_place: InPlace::No }
+        let name = path.rsplit("::").next().unwrap_or_default();
+        Member { name, stage, ordered: true, in_place: InPlace::No, may_skip: true }
+    }
+
+    /// Creates the chain member for the transform type `G`, at `stage`, with [`InPlace::No`]. It never skips an update.
+    pub(super) fn applied<G: ?Sized>(stage: Stage) -> Self {
+        Member { may_skip: false, ..Self::of::<G>(stage) }
     }
 
     /// Creates the chain member for the transform type `G`, at `stage`, which updates each parameter by itself:
     /// [`InPlace::Elementwise`].
     pub(super) fn elementwise<G: ?Sized>(stage: Stage) -> Self {
-        Member { in_place: InPlace::Elementwise, ..Self::of::<G>(stage) }
+        Member { in_place: InPlace::Elementwise, ..Self::applied::<G>(stage) }
     }
 }
 
@@ -116,6 +124,21 @@ macro_rules! own_elementwise {
     };
 }
 pub(super) use own_elementwise;
+
+/// Defines the methods `stage` and `members` of a transform of this crate that reads the whole gradient and never skips
+/// an update, at the stage `$stage`.
+macro_rules! own_applied {
+    ($stage:ident) => {
+        fn stage(&self) -> $crate::transform::Stage {
+            $crate::transform::Stage::$stage
+        }
+
+        fn members(&self, visit: &mut dyn FnMut($crate::transform::Member)) {
+            visit($crate::transform::Member::applied::<Self>($crate::transform::Stage::$stage));
+        }
+    };
+}
+pub(super) use own_applied;
 
 /// Defines the methods `learning_rate` and `rate_mut` of an optimizer of this crate with the rate `$rate`.
 macro_rules! own_rate {

@@ -148,6 +148,11 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
         T::workspace_infer(&mut self.memory, self.network.as_layer(), w, Some(x), shape)
     }
+
+    /// Whether the workspace has memory for training: it was not made by [`for_inference`](Self::for_inference).
+    pub(crate) fn can_train(&self) -> bool {
+        self.memory.check_saves().is_ok()
+    }
 }
 
 impl<T: Scalar> Memory<T> {

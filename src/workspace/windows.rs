@@ -104,10 +104,11 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         }
     }
 
-    /// Runs [`infer`](Self::infer) on all of `x`, window by window if there are `windows` and `shape` has more steps
-    /// than one window. The outputs have the same bits as one pass. Without `x`, which is possible only if no windows
-    /// are needed, it runs on the content of the input buffer.
-    fn infer_in<'a>(
+    /// Runs [`infer`](Self::infer) on all of `x` from a state of zero, window by window if there are `windows` and
+    /// `shape` has more steps than one window. The outputs have the same bits as one pass. Without `x`, which is possible
+    /// only if no windows are needed, it runs on the content of the input buffer. The initial state that was set for
+    /// other passes is kept, also after a panic.
+    pub(crate) fn infer_from_zero<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
         w: &[T],
@@ -117,37 +118,18 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         match windows {
             Some(windows) if shape.steps > windows.steps => {
                 self.begin_windows(windows, shape.lengths.is_some())?;
+                self.memory.starts_from_state = false;
                 let done = self.infer_windows(windows, w, x.unwrap_or_default(), shape);
                 self.end_windows(windows);
-                done?;
+                done.map(|()| &windows.outputs[..])
             }
-            _ => drop(T::workspace_infer(&mut self.memory, self.network.as_layer(), w, x, shape)?),
+            _ => {
+                let pass = FromZero::new(&mut self.memory);
+                T::workspace_infer(&mut *pass.memory, self.network.as_layer(), w, x, shape).map(drop)?;
+                drop(pass);
+                Ok(&self.memory.y[..self.memory.last_values()[1]])
+            }
         }
-        Ok(self.outputs_in(windows, shape))
-    }
-
-    /// Returns the outputs of the last [`infer_in`](Self::infer_in), which had the same `windows` and `shape`.
-    fn outputs_in<'a>(&'a self, windows: &'a Option<StepWindows<T>>, shape: BatchShape<'_>) -> &'a [T] {
-        match windows {
-            Some(windows) if shape.steps > windows.steps => &windows.outputs,
-            _ => &self.memory.y[..self.memory.last_values()[1]],
-        }
-    }
-
-    /// Runs [`infer_in`](Self::infer_in), which returns the outputs, with the same arguments, but from a state of zero.
-    /// The initial state that was set for other passes is kept.
-    pub(crate) fn infer_from_zero<'a>(
-        &'a mut self,
-        windows: &'a mut Option<StepWindows<T>>,
-        w: &[T],
-        x: Option<&[T]>,
-        shape: BatchShape<'_>,
-    ) -> Result<&'a [T], Error> {
-        let from_state = core::mem::take(&mut self.memory.starts_from_state);
-        let state = core::mem::take(&mut self.memory.state);
-        let done = self.infer_in(windows, w, x, shape).map(drop);
-        (self.memory.starts_from_state, self.memory.state) = (from_state, state);
-        done.map(|()| self.outputs_in(windows, shape))
     }
 
     fn infer_windows(
@@ -173,6 +155,26 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         }
         windows.lengths = lengths;
         Ok(())
+    }
+}
+
+/// The memory of a workspace during a pass from a state of zero. When it is dropped, passes start again from the state
+/// that was set before.
+struct FromZero<'m, T: Scalar> {
+    memory: &'m mut Memory<T>,
+    before: bool,
+}
+
+impl<'m, T: Scalar> FromZero<'m, T> {
+    fn new(memory: &'m mut Memory<T>) -> Self {
+        let before = core::mem::take(&mut memory.starts_from_state);
+        FromZero { memory, before }
+    }
+}
+
+impl<T: Scalar> Drop for FromZero<'_, T> {
+    fn drop(&mut self) {
+        self.memory.starts_from_state = self.before;
     }
 }
 

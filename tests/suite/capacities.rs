@@ -102,3 +102,16 @@ fn evaluation_begins_from_a_state_of_zero() {
     assert_eq!(run.evaluate(&data).unwrap(), expected);
     assert_eq!(run.workspace().state(), [0.7; 4 * 8]);
 }
+
+/// A workspace for inference has no memory for an input that a backward pass reads.
+#[test]
+fn evaluation_runs_in_a_workspace_for_inference() {
+    let (data, mut run) = (sequences(5, 6), trainer(4));
+    let found = |run: &mut Trainer<f64, _, _, _>| {
+        let metric = run.metric(&data, |_, y, _| y.iter().sum::<f64>()).unwrap();
+        (run.evaluate(&data).unwrap(), metric)
+    };
+    let expected = found(&mut run);
+    *run.workspace_mut() = Workspace::for_inference(network(), BatchShape::sequences(1, 1)).unwrap();
+    assert_eq!(found(&mut run), expected);
+}

@@ -4,8 +4,9 @@ use chainrule::{
     Block, Blocks, Error, Role,
     monitor::Statistics,
     transform::{
-        Adam, AdamW, ClipBlockNorm, ClipNorm, GradientTransform, Optimizer, Outcome, ParameterGroups, PerGroup, RAdam,
-        ReduceOnPlateau, Schedule, Sgd, SkipNonFinite, Update, WeightAverage,
+        Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Muon, NAdam, Optimizer, Outcome,
+        ParameterGroups, Penalty, PerGroup, RAdam, ReduceOnPlateau, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite,
+        Unordered, Update, WeightAverage,
     },
 };
 
@@ -149,6 +150,58 @@ fn update_that_one_group_skips_leaves_the_states_of_the_others() {
         }
         assert_eq!((w, run.state(), run.steps()), (expected, plain.state(), plain.steps()), "update {t}");
     }
+}
+
+/// Skips the updates of even number, and counts the skipped ones in its state, as a guard does.
+#[derive(Debug)]
+struct CountsSkips(u64);
+
+impl GradientTransform<f64> for CountsSkips {
+    fn state_len(&self, _: &Blocks) -> usize {
+        1
+    }
+    fn update(&mut self, update: Update<'_, f64>) -> Result<Outcome, Error> {
+        self.0 += 1;
+        let skips = self.0.is_multiple_of(2);
+        update.state[0] += if skips { 1.0 } else { 0.0 };
+        Ok(if skips { Outcome::Skip } else { Outcome::Apply })
+    }
+}
+
+/// The states before that of the chain that skips are restored; its own has what it noted of the skipped update.
+#[test]
+fn chain_that_skips_keeps_its_own_state() {
+    let (blocks, mut w) = (blocks(), START);
+    let counts = || (CountsSkips(0), Sgd::new(0.1));
+    let groups = PerGroup::new(Sgd::new(0.1).momentum(0.5)).group("a.weight", counts());
+    let mut optimizer = Optimizer::new(groups.group("a", Skips), &blocks, &w).unwrap();
+    // The last chain skips each update that the counting one applies.
+    for (t, count) in [0.0, 1.0, 1.0, 2.0].into_iter().enumerate() {
+        let skipped = optimizer.step(&blocks, &mut w, &mut gradient(t), &mut ());
+        assert_eq!((skipped, optimizer.state()), (Ok(Outcome::Skip), &[0.0, count][..]), "update {t}");
+    }
+}
+
+/// States are copied before an update only for the chains that may skip one: those with a guard, or with a transform of
+/// another crate.
+#[test]
+fn own_transforms_other_than_a_guard_never_skip() {
+    let may_skip = |chain: &dyn GradientTransform<f64>| {
+        let mut found = false;
+        chain.members(&mut |member| found |= member.may_skip);
+        found
+    };
+    let nested = PerGroup::new(ScheduleFreeAdamW::new(0.1, 0.0)).group("a", (ClipNorm::new(1.0), NAdam::new(0.1)));
+    let own: [&dyn GradientTransform<f64>; 5] = [
+        &(ClipBlockNorm::new(1.0), ClipValue::new(1.0), Muon::new(0.1, AdamW::new(0.1, 0.0)), WeightAverage::new(0.5)),
+        &(Penalty::l2(0.1), Sgd::new(0.1), Schedule::cosine(7, 0.1), ReduceOnPlateau::new(0.5, 0)),
+        &(Unordered((RAdam::new(0.1), ParameterGroups::new()))),
+        &(Box::new(Adam::new(0.1)) as Box<dyn GradientTransform<f64>>),
+        &nested,
+    ];
+    assert!(own.iter().all(|chain| !may_skip(*chain)));
+    assert!(may_skip(&(SkipNonFinite::new(), Sgd::new(0.1))) && may_skip(&(Sgd::new(0.1), EverySecond(0))));
+    assert!(may_skip(&PerGroup::new(Sgd::new(0.1)).group("a", Skips)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
     DataRule, Error, Layer, LayerRule,
     dataset::{Dataset, Standardize},
-    layer::{Backward, Dims, Forward, LastStep, LayerSpec, Merge, Sequential, initialize},
+    layer::{Backward, Dims, Forward, LastStep, LayerSpec, MeanOverSteps, Merge, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Target, softmax},
     metrics::predicted_classes,
     model::{Model, Precision, StateDict},
@@ -361,14 +361,20 @@ fn stream_of_layers_after_a_mean_or_in_branches_has_the_bits_of_the_whole_pass()
     let pooled = Sequential::input(2).lstm(3).batch_norm().mean_over_steps().linear(4).tanh().dropout(0.5).linear(2);
     let of_inputs = Sequential::input(2).mean_over_steps().linear(2).log_softmax();
     let twice = Sequential::input(2).gru(3).mean_over_steps().linear(3).mean_over_steps().linear(1);
+    let encoder = Sequential::input(2).lstm(3).batch_norm().mean_over_steps();
+    let inner = Sequential::input(2).linear(2).layer(encoder.build().unwrap()).linear(3).build().unwrap();
+    let nested = Sequential::input(2).batch_norm().layer(inner).tanh().linear(1);
     let branches = Sequential::input(2).linear(2).parallel(Merge::Concatenate, |all| {
         all.branch(|branch| branch.lstm(4).last_step()).branch(|branch| branch.gru(4).linear(2).last_step())
     });
-    for network in [pooled, of_inputs, twice, branches.linear(1)] {
+    for network in [pooled, of_inputs, twice, nested, branches.linear(1)] {
         let network = network.build().unwrap();
         streamed(&Layer::<f64>::spec(&network), 40, 5).unwrap();
         model(network).stream().unwrap();
     }
+    let alone = MeanOverSteps::new(2);
+    streamed(&Layer::<f64>::spec(&alone), 40, 5).unwrap();
+    Model::<f64>::new(alone, Vec::new()).unwrap().stream().unwrap();
     let after = Sequential::input(1).parallel(Merge::Sum, |all| all.branch(|branch| branch.last_step())).lstm(3);
     let text = model(after.build().unwrap()).stream().unwrap_err().to_string();
     assert!(text.starts_with("layer 1: ") && text.contains("keeps a state after the last step"), "{text}");

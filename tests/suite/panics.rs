@@ -323,3 +323,23 @@ fn panic_in_a_part_of_an_update_leaves_shards_and_windows() {
         assert!(trainer.parameters() == fresh.parameters(), "{truncation:?}");
     }
 }
+
+/// A panic in an evaluation, in its second window where it has windows, leaves the state that was set for training.
+#[test]
+fn panic_in_an_evaluation_leaves_the_state_that_was_set() {
+    let (x, y) = (numbers(4 * 8 * 3), numbers(4 * 8 * 2));
+    let data = Dataset::sequences(3, 8, &x, Target::Values(&y)).unwrap();
+    for (truncation, calls) in [(None, 0), (Some(Truncation::new(3)), 1)] {
+        let identity = Identity { width: 4, ..Identity::default() };
+        let network = Sequential::<f32>::input(3).recurrent(4, Elman::new(Tanh)).layer(identity.clone()).linear(2);
+        let settings = TrainConfig { batch_size: 4, truncation, ..TrainConfig::default() };
+        let (network, loss) = (network.build().unwrap(), MeanSquaredError::new());
+        let mut trainer = Trainer::new(network, loss, Sgd::new(0.1), settings).unwrap();
+        let expected = trainer.evaluate(&data).unwrap();
+        trainer.workspace_mut().set_state(&[0.5; 4 * 4]).unwrap();
+        forget(identity.forward.blow(calls, || trainer.evaluate(&data)));
+        assert_eq!(trainer.workspace_mut().state(), [0.5; 4 * 4], "{truncation:?}");
+        assert_eq!(trainer.evaluate(&data).unwrap(), expected, "{truncation:?}");
+        assert_eq!(trainer.workspace().state(), [0.5; 4 * 4], "{truncation:?}");
+    }
+}

@@ -3,7 +3,8 @@
 use chainrule::{
     Activation, BatchShape, Block, Blocks, Error, Layer, Role, Scalar,
     activation::ActivationKind,
-    dataset::Dataset,
+    dataset::{Batch, Dataset},
+    distributed::{DataParallel, Local},
     initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform},
     layer::{LayerNorm, LayerSpec, Linear, MeanOverSteps, RmsNorm, Sequential, initialize},
     loss::{DualLoss, Huber, Loss, MeanSquaredError, Reduction, RowLoss, Target, ValueWeights},
@@ -538,4 +539,39 @@ fn mean_over_steps_holds_where_the_sum_overflows() {
     mean::<f16>(1_000, 100.0, 1.0);
     mean::<f16>(70_000, 0.5, 2.0);
     mean::<bf16>(1_000, 3e38, 1.0);
+}
+
+/// One process reports the same losses, of a mean over 8 rows and of one over 16 steps, without shards.
+#[test]
+fn losses_of_shards_and_ranks_exceed_16_bits() {
+    fn check<T: Scalar>() {
+        for (steps, loss) in [(1, 1e6), (2, 1e6)] {
+            let (x, y) = (vec![T::one(); 8 * steps], vec![T::zero(); 8 * steps]);
+            let data = Dataset::sequences(1, steps, &x, Target::Values(&y)).unwrap();
+            let of = |parallel: Option<DataParallel<T>>| {
+                let network = Sequential::<T>::input(1).linear(1).build().unwrap();
+                let settings = TrainConfig { batch_size: 8, ..TrainConfig::default() };
+                let mut run = Trainer::new(network, MeanSquaredError::new(), Sgd::new(1e-3), settings).unwrap();
+                run.parameters_mut().copy_from_slice(&[scalar(1000.0), T::zero()]);
+                parallel.into_iter().for_each(|parallel| run.set_data_parallel(parallel).unwrap());
+                run.step(&data, &mut Batch::new(&data, 8), &[0, 1, 2, 3, 4, 5, 6, 7], &mut ()).unwrap().0
+            };
+            let expected = of(None);
+            assert!((expected / loss - 1.0).abs() < 0.01, "{expected}");
+            for shards in [1, 2, 8] {
+                assert_eq!(of(Some(DataParallel::new(()).shards(shards))), expected, "{shards} shards, {steps} steps");
+            }
+            for ranks in [2, 3] {
+                let found: Vec<f64> = std::thread::scope(|scope| {
+                    let of = |rank| of(Some(DataParallel::new(rank).shards(4)));
+                    let ranks = Local::new(ranks).unwrap().into_iter();
+                    let threads: Vec<_> = ranks.map(|rank| scope.spawn(move || of(rank))).collect();
+                    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+                });
+                assert!(found.iter().all(|&found| found == expected), "{ranks} ranks: {found:?}");
+            }
+        }
+    }
+    check::<f16>();
+    check::<bf16>();
 }

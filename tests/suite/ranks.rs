@@ -571,7 +571,9 @@ fn distance_of_the_whole_update(weight: fn(usize) -> f64) {
     assert_eq!(first(32, 1, None), 1.0);
     assert!(first(32, 1, Some(DataParallel::new(()))) <= 1.0);
     assert!(first(8, 4, None) < 1.0 && first(4, 8, Some(DataParallel::new(()).shards(4))) < 1.0);
+    first(32, 1, Some(DataParallel::new(()).mean_of_means()));
     for ranks in [2, 3, 8] {
+        on_ranks(ranks, |rank| first(32, 1, Some(DataParallel::new(rank).mean_of_means())));
         let fractions = on_ranks(ranks, |rank| first(32, 1, Some(DataParallel::new(rank))));
         // Of the last pass of each rank; a rank has one for each shard where some weigh nothing.
         assert!(fractions.iter().sum::<f64>() <= 1.0 + 1e-12 && fractions.iter().any(|&part| part > 0.0));

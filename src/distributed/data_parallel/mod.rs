@@ -40,10 +40,12 @@ pub struct DataParallel<T> {
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards. Then as many
-    /// marks, by which the ranks compare the samples of an update, and two flags: the number of ranks with a record,
-    /// and that of ranks with requests.
-    pub(crate) losses: Vec<T>,
+    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards.
+    losses: Vec<f64>,
+    /// The first values of a sum: the losses of the shards, each as [`PER_LOSS`](Self::PER_LOSS) values. Then a mark for
+    /// each shard, by which the ranks compare the samples of an update, and two flags: the number of ranks with a
+    /// record, and that of ranks with requests.
+    head: Vec<T>,
     /// The mark of the current update, by which ranks compare its samples and row weights: a hash of them, as a whole
     /// number that `T` holds exactly.
     mark: T,
@@ -93,6 +95,7 @@ impl<T: Scalar> DataParallel<T> {
             weights: Vec::new(),
             buffers: Vec::new(),
             losses: Vec::new(),
+            head: Vec::new(),
             mark: T::zero(),
             norms: LogNorm::default(),
             passes: Vec::new(),
@@ -228,6 +231,22 @@ impl<T: Scalar> DataParallel<T> {
     /// Returns the total weight of the rows of all shards, and the number of shards of nonzero weight.
     pub(crate) fn weight(&self) -> (f64, usize) {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
+    }
+
+    /// Returns the part of the update that the rows of `shards` are: their weight over that of all rows. By the mean of
+    /// means of a `mean` loss it is their number over that of all shards, those of weight 0 left out.
+    pub(crate) fn fraction(&self, shards: Range<usize>, mean: bool) -> f64 {
+        let (own, (whole, count)) = (&self.weights[shards], self.weight());
+        match mean && self.mean_of_means {
+            true => own.iter().filter(|&&weight| weight > 0.0).count() as f64 / count as f64,
+            false => own.iter().sum::<f64>() / whole,
+        }
+    }
+
+    /// Returns the factor of the row weights of `shard` by which they compare with those of other shards: by the mean of
+    /// means of a `mean` loss 1 over the weight of the shard, otherwise 1.
+    pub(crate) fn factor_of_rows(&self, shard: usize, mean: bool) -> f64 {
+        if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
     }
 
     /// Returns the factor, in the loss of the update, of the loss of rows of `shard`, of total weight `weight`. For

@@ -13,7 +13,7 @@ use crate::{
     block::Blocks,
     error::{Error, RankRule},
     monitor::progress::{Communication, Spike},
-    scalar::{Scalar, scalar, to_f64},
+    scalar::{Scalar, is_narrow, scalar, to_f64},
     size::{filled, grow},
 };
 use alloc::{format, string::String};
@@ -31,10 +31,11 @@ impl<T: Scalar> DataParallel<T> {
         let words =
             samples.iter().map(|&sample| sample as u64).chain(self.weights.iter().map(|weight| weight.to_bits()));
         self.mark = scalar((hash(words) % most as u64) as f64);
-        if self.losses.len() != self.before_buffers() {
-            self.losses = filled("the losses of the shards", self.before_buffers(), T::zero())?;
+        if self.head.len() != self.before_buffers() {
+            self.losses = filled("the losses of the shards", self.shards, 0.0)?;
+            self.head = filled("the losses of the shards", self.before_buffers(), T::zero())?;
         }
-        self.losses.fill(T::zero());
+        self.clear_head();
         self.buffers.clear();
         grow("the buffers of the network", &mut self.buffers, buffers.len())?;
         self.buffers.extend_from_slice(buffers);
@@ -66,9 +67,50 @@ impl<T: Scalar> DataParallel<T> {
         self.mark = T::nan();
     }
 
+    /// The number of values of a sum that hold one loss: one, or one for each byte of an `f64` in a format of 16 bits,
+    /// where a loss may exceed the format. Each loss comes from one rank, so that the sum over the ranks is exact.
+    const PER_LOSS: usize = if is_narrow::<T>() { 8 } else { 1 };
+
     /// Returns the number of values before the buffers in a sum: losses, marks and two flags.
     fn before_buffers(&self) -> usize {
-        2 * self.shards + 2
+        (Self::PER_LOSS + 1) * self.shards + 2
+    }
+
+    /// Sets the loss of `shard`, one of the current pass, to `loss`. Returns the loss that all ranks receive: `loss`
+    /// rounded to the format `T`, unless that is a format of 16 bits.
+    pub(crate) fn set_loss(&mut self, shard: usize, loss: f64) -> f64 {
+        self.losses[shard] = if is_narrow::<T>() { loss } else { to_f64(scalar::<T>(loss)) };
+        self.losses[shard]
+    }
+
+    /// Returns the first of `shards`, of the current pass, whose loss is not finite; `None` if there is none.
+    pub(crate) fn non_finite_loss(&self, mut shards: Range<usize>) -> Option<usize> {
+        shards.find(|&shard| !self.losses[shard].is_finite())
+    }
+
+    /// Writes the losses, and the mark of the update for each of `shards`, to `head`.
+    fn fill_head(&mut self, shards: Range<usize>) {
+        let (losses, marks) = self.head.split_at_mut(Self::PER_LOSS * self.shards);
+        for (to, &loss) in losses.chunks_exact_mut(Self::PER_LOSS).zip(&self.losses) {
+            match to {
+                [to] => *to = scalar(loss),
+                bytes => write_bytes(loss, bytes),
+            }
+        }
+        marks[shards].fill(self.mark);
+    }
+
+    /// Sets the losses and the marks to 0.
+    fn clear_head(&mut self) {
+        self.losses.fill(0.0);
+        self.head.fill(T::zero());
+    }
+
+    /// Returns the sum of the losses of all shards, after [`add_ranks`](Self::add_ranks).
+    pub(crate) fn total_loss(&mut self) -> f64 {
+        let losses = &self.sums.first()[..Self::PER_LOSS * self.shards];
+        let loss = |of: &[T]| if let [loss] = of { to_f64(*loss) } else { from_bytes(of) };
+        losses.chunks_exact(Self::PER_LOSS).map(loss).sum()
     }
 
     /// Returns the number of values before the gradient in a sum.
@@ -91,11 +133,9 @@ impl<T: Scalar> DataParallel<T> {
         if failed {
             self.weights[shards.clone()].fill(f64::NAN);
         }
-        // Each byte of a weight is a value, which every scalar type holds exactly.
         let (bytes, received) = self.bytes.split_at_mut(8 * self.shards);
         for shard in shards {
-            let weight = self.weights[shard].to_le_bytes();
-            bytes[8 * shard..][..8].iter_mut().zip(weight).for_each(|(to, byte)| *to = scalar(f64::from(byte)));
+            write_bytes(self.weights[shard], &mut bytes[8 * shard..][..8]);
         }
         if ranks.is_power_of_two() {
             add_power_of_two(&mut self.ranks, bytes, received)?;
@@ -106,7 +146,7 @@ impl<T: Scalar> DataParallel<T> {
             }
         }
         for (weight, bytes) in self.weights.iter_mut().zip(bytes.chunks_exact(8)) {
-            *weight = f64::from_le_bytes(core::array::from_fn(|i| to_f64(bytes[i]) as u8));
+            *weight = from_bytes(bytes);
         }
         Ok(())
     }
@@ -117,16 +157,11 @@ impl<T: Scalar> DataParallel<T> {
         failed(&self.weights) && !failed(&self.weights[self.own_shards()])
     }
 
-    /// Writes the mark of the update for each of `shards`, after the losses in [`losses`](Self::losses).
-    fn mark(&mut self, shards: Range<usize>) {
-        self.losses[self.shards..][shards].fill(self.mark);
-    }
-
     /// Refuses an update whose samples, or the weights of its shards, differ between ranks, unless a rank failed. It
     /// must follow [`add_ranks`](Self::add_ranks); all ranks get the same result.
     pub(crate) fn check_samples(&mut self) -> Result<(), Error> {
         let (shards, ranks) = (self.shards, self.ranks());
-        let marks = &self.sums.first()[shards..2 * shards];
+        let marks = &self.sums.first()[Self::PER_LOSS * shards..][..shards];
         if marks.iter().any(|mark| mark.is_nan()) {
             return Ok(());
         }
@@ -136,12 +171,12 @@ impl<T: Scalar> DataParallel<T> {
         Err(RankRule::Differs { what, rank, expected, found }.into())
     }
 
-    /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and
-    /// [`losses`](Self::losses). Then sets the losses to 0. The passes must come in the order of their shards.
+    /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and the losses
+    /// that were [set](Self::set_loss). Then sets the losses to 0. The passes must come in the order of their shards.
     pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
-        self.mark(shards.clone());
-        let pushed = self.sums.push(shards, &[&self.losses, buffers, gradient]);
-        self.losses.fill(T::zero());
+        self.fill_head(shards.clone());
+        let pushed = self.sums.push(shards, &[&self.head, buffers, gradient]);
+        self.clear_head();
         pushed
     }
 
@@ -188,23 +223,23 @@ impl<T: Scalar> DataParallel<T> {
         })
     }
 
-    /// Writes [`losses`](Self::losses), with the marks of this rank's shards, to the sum of
+    /// Writes the losses that were [set](Self::set_loss), with the marks of this rank's shards, to the sum of
     /// [`add_beside`](Self::add_beside), which must be called before. Then sets the losses to 0.
     pub(crate) fn add_losses(&mut self) {
-        self.mark(self.own_shards());
-        self.sums.first()[..self.losses.len()].copy_from_slice(&self.losses);
-        self.losses.fill(T::zero());
+        self.fill_head(self.own_shards());
+        self.sums.first()[..self.head.len()].copy_from_slice(&self.head);
+        self.clear_head();
     }
 
     /// Adds the sums over all ranks. All ranks must call it, and each gets the total. Returns whether any rank makes a
     /// record of the update, as this rank does if `recorded`, and whether any has requests.
     pub(crate) fn add_ranks(&mut self, recorded: bool) -> Result<[bool; 2], Error> {
         let flags = [recorded, self.ranks() > 1 && self.requests != Requests::default()];
+        let places = [self.before_buffers() - 2, self.before_buffers() - 1];
         let DataParallel { ranks, shards, sums, received, parts, added, failed, .. } = &mut *self;
         if let Some(error) = failed.take() {
             return Err(error);
         }
-        let places = [2 * *shards, 2 * *shards + 1];
         for (place, flag) in places.into_iter().zip(flags) {
             sums.first()[place] = if flag { T::one() } else { T::zero() };
         }
@@ -217,14 +252,11 @@ impl<T: Scalar> DataParallel<T> {
         Ok(places.map(|place| self.sums.first()[place] > T::zero()))
     }
 
-    /// Returns the losses of all shards, the mean change of the buffers and the gradient, after
-    /// [`add_ranks`](Self::add_ranks).
-    pub(crate) fn totals(&mut self) -> [&[T]; 3] {
+    /// Returns the mean change of the buffers, and the gradient, after [`add_ranks`](Self::add_ranks).
+    pub(crate) fn totals(&mut self) -> [&[T]; 2] {
         let before = self.before_buffers();
-        let (losses, rest) = self.sums.first().split_at(before);
-        let losses = &losses[..self.shards];
-        let (buffers, gradient) = rest.split_at(self.buffers.len());
-        [losses, buffers, gradient]
+        let (buffers, gradient) = self.sums.first()[before..].split_at(self.buffers.len());
+        [buffers, gradient]
     }
 
     /// Copies `gradient`, that of the whole update, to the totals if no sums were made: in an update of one rank and
@@ -293,4 +325,14 @@ impl<T: Scalar> DataParallel<T> {
     pub(crate) fn exchange_reports(&mut self, own: Report) -> Result<Option<Spike>, Error> {
         own.exchange(&mut self.ranks)
     }
+}
+
+/// Writes the bytes of `value` to the 8 values of `bytes`: numbers up to 255, which every scalar type holds exactly.
+fn write_bytes<T: Scalar>(value: f64, bytes: &mut [T]) {
+    bytes.iter_mut().zip(value.to_le_bytes()).for_each(|(to, byte)| *to = scalar(f64::from(byte)));
+}
+
+/// Returns the number whose bytes are the 8 values of `bytes`.
+fn from_bytes<T: Scalar>(bytes: &[T]) -> f64 {
+    f64::from_le_bytes(core::array::from_fn(|i| to_f64(bytes[i]) as u8))
 }
