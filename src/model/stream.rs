@@ -214,9 +214,10 @@ impl<'m, T: Scalar> Stream<'m, T> {
     }
 }
 
-/// Adds `layer`, at `path` and with the range `parameters` among those of the network, to `stages`: as one stage, or as
-/// those of its layers if one of them, or of the chains inside it, is a mean over steps. `means` are the paths of the
-/// means. The values of the layer's buffers, such as running statistics, are the first of `buffers`, and are removed.
+/// Adds `layer`, at `path`, to `stages` as one stage. If it is a chain with a mean over steps, in it or in a chain
+/// inside, its layers are added one by one. `parameters` is its range among those of the network, and `means` are the
+/// paths of the means. The values of the layer's buffers, such as running statistics, are the first of `buffers`, and
+/// are removed.
 fn push_stages<'m, T: Scalar>(
     layer: &'m dyn Layer<T>,
     path: &str,

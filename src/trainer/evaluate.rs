@@ -188,8 +188,8 @@ impl<T: Scalar> Run<'_, T> {
         for first in (0..samples).step_by(size) {
             part.clear();
             part.extend(first..samples.min(first.saturating_add(size)));
-            // The input of one pass is written to the workspace. That of several windows is written to the batch, and so
-            // is that of a workspace for inference, which has no memory for it.
+            // The input of one pass is written to the workspace. That of several windows is written to the batch, and
+            // so is that of a workspace for inference, which has no memory for it.
             let in_windows = self.windows.as_ref().is_some_and(|windows| data.layout().steps > windows.steps);
             let in_batch = in_windows || !self.workspace.can_train();
             if in_batch {

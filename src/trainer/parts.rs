@@ -75,8 +75,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Reports the rows of the batch that `reader` read last, those of `shards` in an update from `samples` samples with
-    /// one row each, as [`report_rows`](Self::report_rows) does.
+    /// Reports the rows of the batch that `reader` read last, those of `shards` in an update from `samples` samples
+    /// with one row each, as [`report_rows`](Self::report_rows) does.
     pub(super) fn report_shards(
         &self,
         parallel: &DataParallel<T>,

@@ -105,9 +105,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Runs [`infer`](Self::infer) on all of `x` from a state of zero, window by window if there are `windows` and
-    /// `shape` has more steps than one window. The outputs have the same bits as one pass. Without `x`, which is possible
-    /// only if no windows are needed, it runs on the content of the input buffer. The initial state that was set for
-    /// other passes is kept, also after a panic.
+    /// `shape` has more steps than one window. The outputs have the same bits as one pass. Without `x`, which is
+    /// possible only if no windows are needed, it runs on the content of the input buffer. The initial state that was
+    /// set for other passes is kept, also after a panic.
     pub(crate) fn infer_from_zero<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,

@@ -15,7 +15,7 @@ pub(in crate::diagnosis) struct Tower {
     /// The path of the branch.
     pub path: String,
     /// The paths of the layers on the way of the gradient from the end of the branch to its first weights, which are
-    /// the first; branches inside are left out, and a norm after the first weights, which divides by their scale.
+    /// the first. Branches inside are left out, and so is a norm after the first weights, which divides by their scale.
     layers: Vec<String>,
     /// The path of the last layer with weights, if it is `Linear` and as wide as the branch, and the network has no
     /// weights after the parallel layer.

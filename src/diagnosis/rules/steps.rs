@@ -323,7 +323,8 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if !diagnosis.stagnates() {
         return;
     }
-    // A schedule may have come to its end: the mean over the whole run shows whether the rate was large for long enough.
+    // A schedule may have come to its end: the mean over the whole run shows whether the rate was large for long
+    // enough.
     let all = matrices(diagnosis).map(|block| (block.mean_update_ratio(), block.name()));
     let (ratio, name) = all.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::NEG_INFINITY, block.name()));
     let because = format!("no other fault was found, and the loss went {}", course(run));

@@ -305,14 +305,14 @@ impl Diagnosis<'_> {
     ///
     /// They are the loss with and without dropout (recurrent dropout and zoneout included), and the lowest loss of
     /// outputs in the range of the last layer. The loss of the best constant outputs and the lowest loss of any outputs
-    /// are those of the targets of all samples, up to a million values, since a rare class is in few of 256 samples.
-    /// The gradient is measured with and without the few samples that are far larger than the others: that of the loss
-    /// if their targets are large, otherwise that for errors of norm 1 in each row of the outputs. So is the lowest
-    /// loss for inputs of which most are identical. A permutation test of the distance covariance of inputs and targets
-    /// (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes and 600
-    /// evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data without
-    /// targets. Norms over the batch take their statistics from these samples. If a parameter is NaN or infinite, all
-    /// is measured with initial values.
+    /// are for the targets of all samples, up to a million values: a rare class is in few of 256 samples. The gradient
+    /// is measured with and without the few samples that are far larger than the others. It is that of the loss if
+    /// their targets are large, otherwise that for errors of norm 1 in each row of the outputs. The lowest loss for
+    /// inputs of which most are identical is measured, too. A permutation test of the distance covariance of inputs and
+    /// targets (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes
+    /// and 600 evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data
+    /// without targets. Norms over the batch take their statistics from these samples. If a parameter is NaN or
+    /// infinite, all is measured with initial values.
     ///
     /// # Errors
     /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],

@@ -42,8 +42,8 @@ pub struct DataParallel<T> {
     pub(crate) buffers: Vec<T>,
     /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards.
     losses: Vec<f64>,
-    /// The first values of a sum: the losses of the shards, each as [`PER_LOSS`](Self::PER_LOSS) values. Then a mark for
-    /// each shard, by which the ranks compare the samples of an update, and two flags: the number of ranks with a
+    /// The first values of a sum: the losses of the shards, each as [`PER_LOSS`](Self::PER_LOSS) values. Then a mark
+    /// for each shard, by which the ranks compare the samples of an update, and two flags: the number of ranks with a
     /// record, and that of ranks with requests.
     head: Vec<T>,
     /// The mark of the current update, by which ranks compare its samples and row weights: a hash of them, as a whole
@@ -243,8 +243,8 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Returns the factor of the row weights of `shard` by which they compare with those of other shards: by the mean of
-    /// means of a `mean` loss 1 over the weight of the shard, otherwise 1.
+    /// Returns the factor of the row weights of `shard` by which they compare with those of other shards: by the mean
+    /// of means of a `mean` loss 1 over the weight of the shard, otherwise 1.
     pub(crate) fn factor_of_rows(&self, shard: usize, mean: bool) -> f64 {
         if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
     }
