@@ -33,7 +33,11 @@ impl Diagnosis<'_> {
     /// below them has learned already: the loss of constant outputs counts. `None` without a reported loss.
     pub(super) fn start(&self) -> Option<f64> {
         let first = self.statistics?.run().first_loss()?;
-        Some(self.chance().filter(|&chance| !(chance > first) || is_resumed(self)).unwrap_or(first))
+        Some(match self.chance() {
+            Some(chance) if is_resumed(self) => chance,
+            Some(chance) => chance.min(first),
+            None => first,
+        })
     }
 
     /// Whether the loss has clearly [fallen](crate::diagnosis::Thresholds::fallen) from its [start](Self::start).
