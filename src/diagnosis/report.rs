@@ -36,8 +36,8 @@ pub struct ReportRow {
 pub struct ReportState {
     /// The path of the recurrent layer.
     pub name: String,
-    /// The measured decades of one step back in time: of the gradient through the state, of the weights alone, and of
-    /// φ′ and gates alone. `None` if they were not measured.
+    /// The measured mean change of the gradient's norm by one step back in time, in decades (log10): through the whole
+    /// state, by the weights alone, and by φ′ and gates alone; negative if it shrinks. `None` if not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
     /// The measured number of steps over which the gradient of the state shrinks tenfold; negative if it grows,

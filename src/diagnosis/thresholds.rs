@@ -32,8 +32,9 @@ pub struct Thresholds {
     /// which are conventions. A layer below the first is a bottleneck, while the median layer is above the second.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
-    /// The mean decades by which the activations change the gradient's norm, below which they, not the weights, reduce
-    /// the gradient; −0.35 by default. ReLU has −0.15, tanh at its critical line −0.1, sigmoid at most −0.6.
+    /// The decades by which one activation layer changes the gradient's norm, as a mean over these layers. If it is
+    /// below this limit, the activations, not the weights, reduce the gradient; −0.35 by default. ReLU has −0.15,
+    /// tanh at its critical line −0.1, sigmoid at most −0.6.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
     /// The fraction of a layer's units that are saturated, above which its weights are too large, \[warning,

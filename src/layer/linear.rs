@@ -166,8 +166,8 @@ impl Linear {
         );
     }
 
-    /// Adds `Σ dy` over all rows, the gradient of the bias, to `sums`; in a pass with shards (ranges of samples with a
-    /// sum of their own) shard by shard.
+    /// Adds `Σ dy` over all rows, the gradient of the bias, to `sums`. In a pass with shards (ranges of samples), each
+    /// shard's rows are added to the sum of that shard, for which [`Context::add_by_shard`] has the memory.
     fn add_bias_sums<T: Scalar>(&self, dy: &[T], sums: &mut [T], ctx: &mut Context<'_, T>) {
         let outputs = self.outputs;
         ctx.add_by_shard(sums, |rows, sums| {

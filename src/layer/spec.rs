@@ -281,7 +281,8 @@ mod nested {
         static OPEN: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// A guard that counts one more nested level, of those being read or written, until it is dropped.
+    /// A guard that counts one level of nested layers, while a [`LayerSpec`] is read or written, until it is dropped.
+    /// The count of a thread is limited, so that a deeply nested file is an error, not an overflow of the stack.
     struct Level;
 
     impl Level {

@@ -75,7 +75,7 @@ impl CrossEntropy {
         CrossEntropy { ignored: Some(class), ..self }
     }
 
-    /// Returns the error with which the setters refuse the settings.
+    /// Returns the error with which the setters would refuse the settings, if they would.
     fn check_settings(&self) -> Result<(), Error> {
         let smoothing = self.smoothing;
         require((0.0..=1.0).contains(&smoothing), "label smoothing", "between 0 and 1", smoothing)?;

@@ -239,7 +239,8 @@ pub(super) struct Share<T> {
 }
 
 impl<T: Scalar> Share<T> {
-    /// Returns `weight · factor · x`, in narrow formats `weight · wide · x`, computed in `f64`.
+    /// Returns `weight · factor · x`. In formats of 16 bits it is `weight · wide · x`, computed in `f64` and rounded
+    /// once.
     pub(super) fn of(&self, weight: T, x: T) -> T {
         if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
     }

@@ -82,7 +82,8 @@ struct Values {
     y: Spread,
 }
 
-/// Statistics from the passes of several random networks.
+/// For each link of a network, statistics of one forward and backward pass through each of several copies of it, whose
+/// parameters and inputs were drawn anew.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
     /// The names of the network's links (factors of the chain rule), at their indices.

@@ -342,7 +342,7 @@ fn a_measured_rate_above_the_edge_is_critical_without_data() -> Result<(), Error
     let (mut x, t, rate) = (vec![0.0; 16], [1.0, -2.0, 3.0, -4.0], 0.375);
     (0..4).for_each(|i| x[5 * i] = 2.0_f64.sqrt() * (i + 1) as f64);
     let (loss, data) = (MeanSquaredError::new(), Dataset::rows(4, &x, Target::Values(&t))?);
-    let mut trainer = Trainer::new(&network, loss.clone(), Sgd::new(rate), TrainConfig::default())?;
+    let mut trainer = Trainer::new(&network, loss, Sgd::new(rate), TrainConfig::default())?;
     let (mut seen, mut batch, first) = (Statistics::new(), Batch::new(&data, 4), trainer.parameters().to_vec());
     for _ in 0..30 {
         trainer.step(&data, &mut batch, &[0, 1, 2, 3], &mut seen)?;

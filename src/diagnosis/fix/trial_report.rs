@@ -17,8 +17,8 @@ pub struct TrialOutcome {
     pub fix: Option<usize>,
     /// Whether the training starts from initial values for most parameters.
     pub is_restarted: bool,
-    /// The loss after the last step of the trial for each seed, in increasing order; infinite if parameters became NaN
-    /// or infinite.
+    /// The losses after the last step of the trial, one for each seed, from the smallest to the largest; infinite if
+    /// parameters became NaN or infinite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub losses: Vec<f64>,
     /// The loss of each step's batch, averaged over the seeds.

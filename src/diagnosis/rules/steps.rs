@@ -53,9 +53,10 @@ pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatisti
 /// of the range of TheDeepChecker.
 const LONG_AT_FIRST: f64 = -1.0;
 
-/// Returns the least growth of a weight matrix over its first root mean square, if all have at least doubled (the
-/// inverse of [`shrinks`](crate::diagnosis::Thresholds::shrinks)), a first update was long and nothing was learned.
-/// `None` if the budget was outside the thresholds in the first pass already.
+/// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
+/// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
+/// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
+/// was learned. `None` otherwise, and if the gradient vanished or exploded in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.

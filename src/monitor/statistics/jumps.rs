@@ -49,8 +49,9 @@ impl Jumps {
         self.wake = Some(Wake { line, worse: 0, usual });
     }
 
-    /// Receives the loss of a pass. A loss above the line of the last jump, or NaN, counts towards its harm; another
-    /// ends the check of that jump.
+    /// Receives the loss of a pass. While the last jump of the gradient is being checked, a loss above the limit that
+    /// [`jump`](Self::jump) set, or NaN, is counted; any other ends the check. [`WORSE`] of them in a row make the jump
+    /// a harmful one.
     pub fn loss(&mut self, loss: f64) {
         if let Some(Wake { line, worse, usual }) = self.wake.take()
             && (loss > line || loss.is_nan())

@@ -34,7 +34,7 @@ pub enum TargetKind {
 pub enum OwnedTarget<T> {
     /// One class per row.
     Classes(Vec<usize>),
-    /// Values: \[rows, width\].
+    /// Target values, as for a squared error: \[rows, target width\].
     Values(Vec<T>),
 }
 
