@@ -103,7 +103,11 @@ const LINEAR: [&str; 7] =
 pub(super) struct GroupRate {
     /// The name of the group: a prefix of names of blocks in quotes, or a role.
     group: String,
+    /// NaN for a group with another kind of optimizer than the others, whose rates say nothing of each other.
     pub(super) rate: f64,
+    /// Whether the group owns its blocks, as that of a [`PerGroup`](crate::transform::PerGroup): they belong to the
+    /// first group that holds them, while the rates of other groups are multiplied.
+    pub(super) owns: bool,
 }
 
 impl GroupRate {
@@ -130,18 +134,24 @@ pub(super) fn group_rates<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized
     for rates in specs.iter().filter(|spec| spec.kind == "ParameterGroups").filter_map(|spec| setting(spec, "rates")) {
         found.extend(each_pair(&rates).filter_map(|(group, rate)| {
             let group = group.trim_start_matches("Under(").trim_start_matches("Role(").trim_end_matches(')').into();
-            Some(GroupRate { group, rate: rate.parse().ok()? })
+            Some(GroupRate { group, rate: rate.parse().ok()?, owns: false })
         }));
     }
     // The rate of each chain of a `PerGroup (Sgd of "0")`.
     let of_group = |spec: &TransformSpec| {
-        let (_, group) = spec.kind.strip_prefix("PerGroup (")?.strip_suffix(')')?.split_once(" of ")?;
-        Some((String::from(group), setting(spec, "rate")?.parse::<f64>().ok()?))
+        let (kind, group) = spec.kind.strip_prefix("PerGroup (")?.strip_suffix(')')?.split_once(" of ")?;
+        Some((String::from(kind), String::from(group), setting(spec, "rate")?.parse::<f64>().ok()?))
     };
-    let rates: Vec<(String, f64)> = specs.iter().filter_map(of_group).collect();
-    let usual = rates.iter().filter(|(group, _)| group == "others").map(|(_, rate)| *rate).fold(0.0, f64::max);
-    let groups = rates.into_iter().filter(|(group, _)| group != "others");
-    found.extend(groups.map(|(group, rate)| GroupRate { group, rate: if usual > 0.0 { rate / usual } else { rate } }));
+    let (others, groups): (Vec<_>, Vec<_>) =
+        specs.iter().filter_map(of_group).partition(|(_, group, _)| group == "others");
+    found.extend(groups.into_iter().map(|(kind, group, rate)| {
+        let rate = match others.first() {
+            Some((usual, _, _)) if *usual != kind => f64::NAN,
+            Some((_, _, usual)) if *usual > 0.0 => rate / usual,
+            _ => rate,
+        };
+        GroupRate { group, rate, owns: true }
+    }));
     found
 }
 

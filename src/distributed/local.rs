@@ -128,8 +128,9 @@ impl<T: Copy + Send> Communicator<T> for Local<T> {
         self.group.size
     }
 
-    /// After an error, except for an invalid `peer`, this rank has left the group, so that all further calls of
-    /// this and of waiting ranks return errors. A message may remain, from which the next exchange would read wrong values.
+    /// After an error, except for an invalid `peer`, this rank has left the group, so that all further calls of this
+    /// rank, and those of ranks that wait for it, return errors. A message may remain, from which the next exchange
+    /// would read wrong values.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         if peer == self.rank || peer >= self.group.size {
             return Err(no_peer(peer));

@@ -309,8 +309,8 @@ fn a_sum_over_rows_hides_no_squashed_outputs() -> Result<(), Error> {
     let [mean, sum] = [told(Reduction::Mean)?, told(Reduction::Sum)?];
     assert!(above_a_note(&mean, Cause::SquashedOutputs), "{mean}");
     assert!(above_a_note(&sum, Cause::SquashedOutputs), "{sum}");
-    let [mean, sum] = [&mean, &sum].map(|report| report.chance.unwrap_or_else(|| panic!("{report}")));
-    assert!((sum / (256.0 * mean) - 1.0).abs() < 1e-3, "{sum} {mean}");
+    // The sum over a batch has another scale than that over all data.
+    assert!(mean.chance.is_some() && sum.chance.is_none(), "{sum}");
     Ok(())
 }
 

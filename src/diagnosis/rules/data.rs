@@ -160,7 +160,7 @@ fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     if diagnosis
         .task
         .as_ref()
-        .is_some_and(|it| it.has_classes || it.all.floor.is_some_and(|floor| floor > high * it.all.constant))
+        .is_some_and(|it| it.has_classes || it.measured.floor.is_some_and(|floor| floor > high * it.measured.constant))
     {
         return true;
     }

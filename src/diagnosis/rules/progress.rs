@@ -1,7 +1,7 @@
 //! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
 
 use crate::{
-    diagnosis::{Diagnosis, difference::is_resumed, figures::number},
+    diagnosis::{Diagnosis, difference::is_resumed, figures::number, task::Bounds},
     monitor::{FITTED, RunStatistics, part_of},
 };
 use alloc::{format, string::String};
@@ -10,22 +10,28 @@ use alloc::{format, string::String};
 const STILL: f64 = 0.9;
 
 impl Diagnosis<'_> {
+    /// The losses of outputs that need no input, if [`task`](Self::task) measured them and the loss is a mean: a sum
+    /// depends on the number of rows.
+    fn bounds(&self) -> Option<&Bounds> {
+        self.task.as_ref()?.all.as_ref()
+    }
+
     /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error, the
     /// entropy of the targets for a cross-entropy.
     fn floor(&self) -> Option<f64> {
-        self.task.as_ref()?.all.floor
+        self.bounds()?.floor
     }
 
     /// Returns the loss whose distance to the lowest loss of any outputs is the fraction `share` of that of `loss`.
     /// Where that lowest loss is not known, the fraction of `loss` itself.
     pub(super) fn part(&self, loss: f64, share: f64) -> f64 {
-        self.task.as_ref().map_or_else(|| part_of(loss, share), |task| task.all.part(loss, share))
+        self.bounds().map_or_else(|| part_of(loss, share), |bounds| bounds.part(loss, share))
     }
 
     /// Returns the loss of the best constant outputs; `None` if it was not measured, or is no scale for a loss: below 0
     /// where the lowest loss is not known.
     pub(super) fn chance(&self) -> Option<f64> {
-        self.task.as_ref()?.all.chance()
+        self.bounds()?.chance()
     }
 
     /// Returns the loss from which a fall counts: the first loss, or that of the best constant outputs if it is lower.
@@ -90,10 +96,13 @@ impl Diagnosis<'_> {
         self.statistics.is_some_and(|it| it.run().recent_loss().count() >= self.thresholds.patience)
     }
 
-    /// Whether the run shows that it is held up: its loss [stagnates](Self::stagnates), and it has
-    /// [learned nothing](Self::learns_nothing). A loss on its way down to constant outputs is not held up.
+    /// Whether the run shows that it is held up: it has [learned nothing](Self::learns_nothing), and its loss
+    /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A loss on its way down to them is not
+    /// held up.
     pub(super) fn is_stuck(&self) -> bool {
-        self.stagnates() && self.statistics.is_some_and(|statistics| self.learns_nothing(statistics.run()))
+        let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
+        let arrived = self.chance().is_some_and(|chance| chance > self.part(run.recent_loss().mean(), STILL));
+        self.learns_nothing(run) && (self.stagnates() || arrived && !self.has_fitted())
     }
 
     /// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of

@@ -73,9 +73,12 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding.in_layers(layers));
 }
 
-/// Returns the rate that the transforms of the run tell for a block: the product of those of its groups, 1 without one.
+/// Returns the rate that the transforms of the run tell for a block, 1 without a group: the product of those of its
+/// groups, and of the first that owns it.
 fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
-    diagnosis.groups.iter().filter(|group| group.holds(block)).map(|group| group.rate).product()
+    let groups = || diagnosis.groups.iter().filter(|group| group.holds(block));
+    let owner = groups().find(|group| group.owns).map_or(1.0, |group| group.rate);
+    groups().filter(|group| !group.owns).map(|group| group.rate).product::<f64>() * owner
 }
 
 /// Reports blocks that move a hundredth as far as others or less, by every measure that an optimizer makes equal for
@@ -84,7 +87,12 @@ fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
 pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
     let line = lines.vanishing[0];
-    let most = matrices(diagnosis).filter(|it| !it.frozen()).map(|it| told_rate(diagnosis, it)).fold(0.0, f64::max);
+    // Rates of optimizers of other kinds say nothing of each other.
+    if diagnosis.groups.iter().any(|group| group.rate.is_nan()) {
+        return;
+    }
+    let compared = matrices(diagnosis).filter(|it| it.lag().count() > 0);
+    let most = compared.map(|it| told_rate(diagnosis, it)).fold(0.0, f64::max);
     // The part of the lag that told rates leave open.
     let left = |it: &BlockStatistics| it.lag().mean() - libm::log10(told_rate(diagnosis, it) / most);
     let lags = |block: &&BlockStatistics| {

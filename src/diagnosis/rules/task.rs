@@ -226,7 +226,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         number(rate),
         percent(share),
         number(run.recent_loss().mean()),
-        number(task.all.constant)
+        number(task.all.unwrap_or(task.measured).constant)
     );
     let because =
         format!("with all masks disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));

@@ -31,11 +31,6 @@ impl Bounds {
         Ok(Bounds { constant, floor: free(rows, constant)? })
     }
 
-    /// Returns both losses times `factor`.
-    pub(super) fn times(self, factor: f64) -> Self {
-        Bounds { constant: factor * self.constant, floor: self.floor.map(|floor| factor * floor) }
-    }
-
     /// Returns the loss of the best constant outputs; `None` if it is no scale for a loss: below 0 where the lowest
     /// loss is not known.
     pub fn chance(&self) -> Option<f64> {

@@ -46,9 +46,9 @@ pub(super) struct Task {
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
-    /// The losses of outputs that need no input, for the targets of as many samples as can be. Of a loss that sums
-    /// over rows they are those of as many rows as all other measurements have.
-    pub all: Bounds,
+    /// The losses of outputs that need no input, for the targets of as many samples as can be. `None` for a loss that
+    /// sums over rows: the losses of a run are then those of its own batches.
+    pub all: Option<Bounds>,
     /// The same for the samples of all other measurements, with which these are compared.
     pub measured: Bounds,
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
@@ -98,11 +98,6 @@ impl<T: Scalar> Rows<'_, T> {
     fn loss_of(&self, y: &[T], dy: &mut [T]) -> Result<f64, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         self.loss.evaluate_wide(self.width, y, target, weights, dy)
-    }
-
-    /// The total weight of the rows.
-    fn weight(&self) -> f64 {
-        self.loss.total_weight(self.width, self.batch.target(), self.batch.row_weights())
     }
 
     /// Calls `measure` with the targets of as many samples as [`MOST`] values permit, all of them if they can be: a
@@ -262,11 +257,13 @@ impl Task {
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
-        let (weight, own) = (rows.weight(), rows.count);
-        let (all, has_more) = rows.with_targets_of(data, steps, |rows| {
-            let factor = if rows.loss.reduction() == Reduction::Sum { weight / rows.weight() } else { 1.0 };
-            Ok((Bounds::of(rows)?.times(factor), rows.count != own))
-        })?;
+        let all = match rows.loss.reduction() {
+            Reduction::Sum => None,
+            Reduction::Mean => {
+                let own = rows.count;
+                Some(rows.with_targets_of(data, steps, |rows| Ok((Bounds::of(rows)?, rows.count != own)))?)
+            }
+        };
         let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
         let [apart, square] = squares(width, &y);
         let spread = Some(libm::sqrt(apart / square)).filter(|spread| !has_classes && spread.is_finite());
@@ -277,14 +274,17 @@ impl Task {
         let masked = if masks { Some(rows.masked(&y)?) } else { None };
         let targets = rows.target_scale(&y)?;
         let identical = identical::find(data, &samples, &rows)?;
-        let measured = if has_more { Bounds::of(&rows)? } else { all };
+        let measured = match all {
+            Some((all, false)) => all,
+            _ => Bounds::of(&rows)?,
+        };
         let outliers = outlier::find(data, &samples, steps, &mut rows, thresholds)?;
         let (name, passes, loss) = (loss_name(loss), rows.passes, now);
         Ok(Some(Task {
             name,
             loss,
             masked,
-            all,
+            all: all.map(|(all, _)| all),
             measured,
             spread,
             least,
