@@ -1,7 +1,7 @@
 //! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
 
 use crate::{
-    diagnosis::{Diagnosis, difference::is_resumed, figures::number, task::Bounds},
+    diagnosis::{Diagnosis, difference::is_resumed, figures::number, task::LossBounds},
     monitor::{FITTED, RunStatistics, part_of},
 };
 use alloc::{format, string::String};
@@ -12,7 +12,7 @@ const STILL: f64 = 0.9;
 impl Diagnosis<'_> {
     /// The losses of outputs that need no input, if [`task`](Self::task) measured them and the loss is a mean: a sum
     /// depends on the number of rows.
-    fn bounds(&self) -> Option<&Bounds> {
+    fn bounds(&self) -> Option<&LossBounds> {
         self.task.as_ref()?.all.as_ref()
     }
 

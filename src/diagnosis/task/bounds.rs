@@ -17,18 +17,18 @@ const HALVINGS: usize = 40;
 
 /// The lowest losses of outputs that need no input, for the targets of some samples.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::diagnosis) struct Bounds {
+pub(in crate::diagnosis) struct LossBounds {
     /// The lowest loss of outputs that are the same for every row.
     pub constant: f64,
     /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a descent.
     pub floor: Option<f64>,
 }
 
-impl Bounds {
+impl LossBounds {
     /// Measures the targets of the batch `rows`.
     pub(super) fn of<T: Scalar>(rows: &Rows<'_, T>) -> Result<Self, Error> {
         let constant = constant(rows, None)?;
-        Ok(Bounds { constant, floor: free(rows, constant)? })
+        Ok(LossBounds { constant, floor: free(rows, constant)? })
     }
 
     /// Returns the loss of the best constant outputs; `None` if it is no scale for a loss: below 0 where the lowest

@@ -24,7 +24,7 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
-pub(super) use bounds::Bounds;
+pub(super) use bounds::LossBounds;
 use identical::Identical;
 pub(super) use outlier::{Outliers, Sizes};
 
@@ -48,9 +48,9 @@ pub(super) struct Task {
     pub masked: Option<[f64; 2]>,
     /// The losses of outputs that need no input, for the targets of as many samples as can be. `None` for a loss that
     /// sums over rows: the losses of a run are then those of its own batches.
-    pub all: Option<Bounds>,
+    pub all: Option<LossBounds>,
     /// The same for the samples of all other measurements, with which these are compared.
-    pub measured: Bounds,
+    pub measured: LossBounds,
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
     pub spread: Option<f64>,
@@ -261,7 +261,7 @@ impl Task {
             Reduction::Sum => None,
             Reduction::Mean => {
                 let own = rows.count;
-                Some(rows.with_targets_of(data, steps, |rows| Ok((Bounds::of(rows)?, rows.count != own)))?)
+                Some(rows.with_targets_of(data, steps, |rows| Ok((LossBounds::of(rows)?, rows.count != own)))?)
             }
         };
         let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
@@ -276,7 +276,7 @@ impl Task {
         let identical = identical::find(data, &samples, &rows)?;
         let measured = match all {
             Some((all, false)) => all,
-            _ => Bounds::of(&rows)?,
+            _ => LossBounds::of(&rows)?,
         };
         let outliers = outlier::find(data, &samples, steps, &mut rows, thresholds)?;
         let (name, passes, loss) = (loss_name(loss), rows.passes, now);
