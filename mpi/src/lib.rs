@@ -29,7 +29,8 @@ use std::{
 ///
 /// Dropping the rank tells the others, whose exchanges with it then fail at once with [`RankRule::Ended`], as those of
 /// threads do. It waits until all have dropped theirs, for at most the deadline in all, and then aborts the job: the
-/// deadline also covers the work of a rank after the training. So a rank that returns an error ends the job, and its own
+/// deadline also covers the work of a rank after the training. So a rank that returns an error ends the job, and its
+/// own
 /// `main` reports the cause. Dropping after another error of an exchange, or in a panic, aborts the job with status 1:
 /// `MPI_Finalize` would wait for ranks that are gone.
 pub struct Mpi {
@@ -144,7 +145,8 @@ impl Mpi {
             return Err(Error::TooLarge { what, factors, limit: Count::MAX as usize });
         }
         let other = self.world.process_at_rank(peer as i32);
-        // STEP 1: the lengths, in bytes: ranks may differ in the type of their values. A message of one value is buffered, so that the send returns.
+        // STEP 1: the lengths, in bytes: ranks may differ in the type of their values. A message of one value is
+        // buffered, so that the send returns.
         other.send_with_tag(&(size_of_val(send) as u64), LENGTH);
         let found = self.wait(peer, || self.poll_length(peer))?;
         if found == ENDED {
