@@ -30,9 +30,8 @@ use std::{
 /// Dropping the rank tells the others, whose exchanges with it then fail at once with [`RankRule::Ended`], as those of
 /// threads do. It waits until all have dropped theirs, for at most the deadline in all, and then aborts the job: the
 /// deadline also covers the work of a rank after the training. So a rank that returns an error ends the job, and its
-/// own
-/// `main` reports the cause. Dropping after another error of an exchange, or in a panic, aborts the job with status 1:
-/// `MPI_Finalize` would wait for ranks that are gone.
+/// own `main` reports the cause. Dropping after another error of an exchange, or in a panic, aborts the job with status
+/// 1: `MPI_Finalize` would wait for ranks that are gone.
 pub struct Mpi {
     universe: Universe,
     world: SimpleCommunicator,

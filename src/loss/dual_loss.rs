@@ -1,6 +1,6 @@
 //! A loss without a gradient of its own: dual numbers compute it.
 
-use super::{InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, in_double, require_classes};
+use super::{InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, in_double, own_evaluate, require_classes};
 use crate::{
     error::Error,
     math::dual::Dual,
@@ -117,27 +117,7 @@ impl<F: RowLoss> DualLoss<F> {
 }
 
 impl<T: Scalar, F: RowLoss> Loss<T> for DualLoss<F> {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(loss, _)| loss)
-    }
-
-    fn evaluate_wide(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<f64, Error> {
-        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(_, loss)| loss)
-    }
+    own_evaluate!(|this, width, y, target, weights, dy| this.of_rows(Rows::new(width, y, target, weights, dy)?));
 
     fn reduction(&self) -> Reduction {
         self.reduction

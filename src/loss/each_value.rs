@@ -1,6 +1,6 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double};
+use super::{InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double, own_evaluate};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, is_narrow, to_f64},
@@ -141,27 +141,7 @@ impl<L> ValueWeights<L> {
 }
 
 impl<T: Scalar, L: EachValue<T> + EachValue<f64>> Loss<T> for ValueWeights<L> {
-    fn evaluate(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(loss, _)| loss)
-    }
-
-    fn evaluate_wide(
-        &self,
-        width: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        row_weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<f64, Error> {
-        self.of_rows(Rows::new(width, y, target, row_weights, dy)?).map(|(_, loss)| loss)
-    }
+    own_evaluate!(|this, width, y, target, weights, dy| this.of_rows(Rows::new(width, y, target, weights, dy)?));
 
     fn reduction(&self) -> Reduction {
         Loss::<T>::reduction(&self.0)

@@ -38,30 +38,40 @@ pub(super) fn in_double<T: Scalar>(
     Ok((scalar(loss), loss))
 }
 
-/// Defines the methods `evaluate` and `evaluate_wide` of the loss `$name` of this crate. They call the method `$name`
-/// of the scalar, which [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
+/// Defines the methods `evaluate` and `evaluate_wide` of a loss of this crate, from an expression for the loss in `T`
+/// and in `f64`. For a name `$name` alone it is a call of the scalar's method of this name, which
+/// [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`.
 macro_rules! own_evaluate {
     ($name:ident) => {
+        $crate::loss::own::own_evaluate!(|this, width, y, target, weights, dy| {
+            T::$name(this, width, y, target, weights, dy)
+        });
+    };
+    (|$this:ident, $width:ident, $y:ident, $target:ident, $weights:ident, $dy:ident| $both:expr) => {
         fn evaluate(
             &self,
-            width: usize,
-            y: &[T],
-            target: $crate::loss::Target<'_, T>,
-            row_weights: Option<&[T]>,
-            dy: &mut [T],
+            $width: usize,
+            $y: &[T],
+            $target: $crate::loss::Target<'_, T>,
+            $weights: Option<&[T]>,
+            $dy: &mut [T],
         ) -> Result<T, Error> {
-            T::$name(self, width, y, target, row_weights, dy).map(|(loss, _)| loss)
+            let $this = self;
+            let (loss, _) = $both?;
+            Ok(loss)
         }
 
         fn evaluate_wide(
             &self,
-            width: usize,
-            y: &[T],
-            target: $crate::loss::Target<'_, T>,
-            row_weights: Option<&[T]>,
-            dy: &mut [T],
+            $width: usize,
+            $y: &[T],
+            $target: $crate::loss::Target<'_, T>,
+            $weights: Option<&[T]>,
+            $dy: &mut [T],
         ) -> Result<f64, Error> {
-            T::$name(self, width, y, target, row_weights, dy).map(|(_, loss)| loss)
+            let $this = self;
+            let (_, loss) = $both?;
+            Ok(loss)
         }
     };
 }
