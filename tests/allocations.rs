@@ -330,7 +330,7 @@ impl GradientMonitor<f32> for Records {
 
 /// By hand: passes of any size up to the capacity, from a carried state too, and inference.
 #[test]
-fn tape_by_hand() {
+fn workspace_by_hand() {
     let network = Sequential::<f32>::input(3).recurrent(5, Lstm::new()).activation(Tanh).linear(2).build().unwrap();
     let w = chainrule::layer::initialize::<f32>(&network, 3).unwrap();
     let mut workspace = Workspace::new(&network, BatchShape::sequences(4, 6)).unwrap();

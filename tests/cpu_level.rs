@@ -26,7 +26,7 @@ fn prints_bits() {
 }
 
 #[test]
-fn prints_tape() {
+fn prints_workspace() {
     println!("{:?}", Workspace::<f32, _>::new(ActivationLayer::new(1, Tanh), BatchShape::batch(1)).map(|_| ()));
 }
 
@@ -67,14 +67,14 @@ fn each_available_level_can_be_chosen_and_the_highest_is_the_default() {
 }
 
 #[test]
-fn a_level_that_is_unknown_or_missing_is_an_error_of_the_tape() {
+fn a_level_that_is_unknown_or_missing_is_an_error_of_the_workspace() {
     for level in ["", "AVX2", "sse9", "plain "] {
-        let found = printed("prints_tape", Some(level));
+        let found = printed("prints_workspace", Some(level));
         assert!(found.contains(&format!("Err(CpuLevel {{ level: {level:?}")), "{found}");
     }
     let all = ["plain", "avx2", "avx512"];
     for level in all.into_iter().filter(|name| !CpuLevel::available().iter().any(|level| level.to_string() == *name)) {
-        assert!(printed("prints_tape", Some(level)).contains("Err(CpuLevel"));
+        assert!(printed("prints_workspace", Some(level)).contains("Err(CpuLevel"));
     }
-    assert!(printed("prints_tape", Some("plain")).contains("Ok(())"));
+    assert!(printed("prints_workspace", Some("plain")).contains("Ok(())"));
 }

@@ -72,9 +72,9 @@ pub fn fix_first(case: &mut Case, report: &Report, norm: f64) -> Result<Option<O
     let fixes = suggest_fixes(&context)?;
     let Some(first) = fixes.first() else { return Ok(None) };
     match &first.change {
-        Change::Network(node) => {
+        Change::Network(spec) => {
             let mut fixed = Sequential::new(case.width);
-            fixed.push(node.build::<f32>()?)?;
+            fixed.push(spec.build::<f32>()?)?;
             case.w = initialize(&fixed, case.seed)?;
             case.network = fixed;
         }

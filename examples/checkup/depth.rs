@@ -188,7 +188,7 @@ pub fn report(train: &Table, test: &Table, pictures: &Path, short: bool) -> Resu
             "{name:<28} {:>+9.1} {:>+9.1} {:>+9.1} {:>+9.1} {:>+9.1} {:>12.1} %",
             shares.weights,
             shares.activation,
-            shares.injection,
+            shares.addition,
             shares.other,
             shares.total(),
             100.0 * accuracy

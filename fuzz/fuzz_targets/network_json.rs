@@ -12,8 +12,8 @@ use libfuzzer_sys::fuzz_target;
 const MOST: usize = 1 << 12;
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(node) = serde_json::from_slice::<LayerSpec>(text) else { return };
-    let Ok(network) = node.build::<f32>() else { return };
+    let Ok(spec) = serde_json::from_slice::<LayerSpec>(text) else { return };
+    let Ok(network) = spec.build::<f32>() else { return };
     let dims = network.dims();
     if dims.input.max(dims.output).max(dims.parameters) > MOST {
         return;

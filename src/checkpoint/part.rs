@@ -140,12 +140,12 @@ pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
 ///
 /// Initializers are not compared: they do not matter after initialization.
 pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {
-    network.parts().into_iter().map(|(path, node)| layer(path, node)).collect()
+    network.parts().into_iter().map(|(path, spec)| layer(path, spec)).collect()
 }
 
-fn layer(path: String, node: &LayerSpec) -> Part {
+fn layer(path: String, spec: &LayerSpec) -> Part {
     let part = |kind: &str| Part::new(if path.is_empty() { "network".into() } else { format!("layer {path}") }, kind);
-    match node {
+    match spec {
         LayerSpec::ActivationLayer { width, activation } => part(&activation.in_full()).with("width", width),
         LayerSpec::Residual { scale: BranchScale::Fixed(scale), .. } => part("Residual").with("scale", scale),
         LayerSpec::Residual { scale: BranchScale::Learned(_), .. } => part("Residual, learned scale"),

@@ -63,7 +63,7 @@ impl Size {
 /// Returns the [`Size`] of each block that was monitored, or whose parameters were given; `None` for a network with a
 /// custom part.
 fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
-    let network = diagnosis.node.build_to_look_at().ok()?;
+    let network = diagnosis.spec.build_to_look_at().ok()?;
     let w: Vec<f64> = initialize(&*network, 0).ok()?;
     let seen = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     let blocks = Blocks::collect(|visit| network.blocks(visit));
@@ -137,7 +137,7 @@ pub(super) fn reasons(
     }
     let random = diagnosis.experiments.as_ref().map(|experiments| experiments.before);
     let random =
-        random.filter(|&random| !diagnosis.is_examined_alone && outputs(&diagnosis.node).is_none() && agrees(random));
+        random.filter(|&random| !diagnosis.is_examined_alone && outputs(&diagnosis.spec).is_none() && agrees(random));
     if let Some(random) = random {
         reasons.push(format!(
             "for a random gradient at the outputs, in place of that of the loss, the same parameters have {} \

@@ -79,7 +79,7 @@ impl<T: Scalar> GradientMonitor<T> for Entering<T> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Diagnosis<'a> {
-    pub(super) node: LayerSpec,
+    pub(super) spec: LayerSpec,
     pub(super) inputs: InputStatistics,
     pub(super) prediction: Prediction,
     /// The paths of the layers with a gate that multiplies the state of the previous step.
@@ -120,7 +120,7 @@ impl<'a> Diagnosis<'a> {
     /// Those of [`Prediction::of`].
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
         Ok(Diagnosis {
-            node: network.spec(),
+            spec: network.spec(),
             inputs,
             prediction: Prediction::of(network, inputs)?,
             carries_state: carries_state(network),
@@ -200,7 +200,7 @@ impl<'a> Diagnosis<'a> {
         let (shape, mut seen) = (BatchShape::sequences(1, steps), Entering(Vec::new()));
         Workspace::new(network, shape)?.forward_with(w, x, shape, Mode::Evaluate, &mut seen)?;
         let (blocks, mut trajectories) = (Blocks::collect(|visit| network.blocks(visit)), Vec::new());
-        for (path, part) in self.node.parts() {
+        for (path, part) in self.spec.parts() {
             let LayerSpec::Recurrent { cell, .. } = part else { continue };
             let Some((_, x)) = seen.0.iter().find(|(name, _)| *name == path) else { continue };
             if matches!(cell, CellKind::Custom { .. } | CellKind::Elman(crate::activation::ActivationKind::Custom(_))) {
@@ -245,7 +245,7 @@ impl<'a> Diagnosis<'a> {
     /// As [`Workspace::forward`].
     pub fn interventions<T: Scalar>(self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
-        let width = self.node.widths().0;
+        let width = self.spec.widths().0;
         self.interventions_of_pass(w, &time_major(width, x, shape), shape)
     }
 
@@ -260,12 +260,12 @@ impl<'a> Diagnosis<'a> {
         let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
         let allowance = self.allowance.map(|all| all.saturating_sub(self.task.as_ref().map_or(0, |task| task.passes)));
         let most = allowance.unwrap_or(usize::MAX);
-        let experiments = match Experiments::new(&self.node, &wide(w), &wide(x), shape, most, &self.thresholds) {
+        let experiments = match Experiments::new(&self.spec, &wide(w), &wide(x), shape, most, &self.thresholds) {
             Ok(experiments) => Some(experiments),
             Err(Error::CustomPart { .. }) => None,
             Err(error) => return Err(error),
         };
-        let sizes = match self.node.build_to_look_at() {
+        let sizes = match self.spec.build_to_look_at() {
             Ok(network) => difference::sizes(&*network, &wide(w)),
             Err(_) => self.sizes,
         };
@@ -306,7 +306,7 @@ impl<'a> Diagnosis<'a> {
 
     /// Returns the layer specification of the network, for [`FixContext::new`](super::FixContext::new).
     pub fn network(&self) -> &LayerSpec {
-        &self.node
+        &self.spec
     }
 
     /// Runs the rules and returns the report, the root cause first. With the feature `tracing` each finding is also

@@ -47,8 +47,8 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 
 /// Returns the path of the activation that computes the network's outputs, if there is one.
-fn outputs(node: &LayerSpec) -> Option<String> {
-    let (path, last) = node.last_layer();
+fn outputs(spec: &LayerSpec) -> Option<String> {
+    let (path, last) = spec.last_layer();
     matches!(last, LayerSpec::ActivationLayer { .. }).then_some(path)
 }
 
@@ -81,8 +81,8 @@ fn norm_after<P>(parts: &[(P, &LayerSpec)], at: usize) -> Option<usize> {
 }
 
 /// Returns the path of the norm that [follows](norm_after) the first layer with weights, in the same branch.
-fn norm_of_first(node: &LayerSpec) -> Option<String> {
-    let parts = node.parts();
+fn norm_of_first(spec: &LayerSpec) -> Option<String> {
+    let parts = spec.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
     let (path, norm) = (&parts[first].0, &parts[norm_after(&parts, first)?].0);
     // The branch of a layer inside `of` is the first part of its path below it.
@@ -94,27 +94,27 @@ fn norm_of_first(node: &LayerSpec) -> Option<String> {
 /// Returns the paths of the layers whose links do not count in a budget. They are the activation of the outputs, since
 /// saturated outputs are no fault, and a norm after the first weights, which divides by the scale that their own
 /// gradient has.
-fn left_out(node: &LayerSpec) -> Vec<String> {
-    outputs(node).into_iter().chain(norm_of_first(node)).collect()
+fn left_out(spec: &LayerSpec) -> Vec<String> {
+    outputs(spec).into_iter().chain(norm_of_first(spec)).collect()
 }
 
 /// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. It is the first
 /// layer with weights if that is [`Linear`](crate::layer::Linear) or [`GatedLinear`](crate::layer::GatedLinear), or a
 /// norm that follows it, or the last norm before other weights. `None` otherwise: the output of a recurrent layer does
 /// not reveal the scale of its inputs.
-fn first_sized(node: &LayerSpec) -> Option<String> {
-    let parts = node.parts();
+fn first_sized(spec: &LayerSpec) -> Option<String> {
+    let parts = spec.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
     if matches!(parts[first].1, LayerSpec::Linear(_) | LayerSpec::GatedLinear(_)) {
-        return norm_of_first(node).or_else(|| Some(parts[first].0.clone()));
+        return norm_of_first(spec).or_else(|| Some(parts[first].0.clone()));
     }
     parts[..first].iter().rfind(|(_, part)| part.is_norm()).map(|(path, _)| path.clone())
 }
 
 /// Returns the mean over passes, in `seen`, of the root mean square of the output of the layer that [shows the
 /// scale](first_sized) of the inputs. `None` if there is none, or it was not monitored.
-fn first_output(node: &LayerSpec, seen: &Statistics) -> Option<f64> {
-    let layer = first_sized(node)?;
+fn first_output(spec: &LayerSpec, seen: &Statistics) -> Option<f64> {
+    let layer = first_sized(spec)?;
     let first = |link: &&crate::monitor::LinkStatistics| link.factor() != Factor::Addition && link.name() == layer;
     seen.links().iter().find(first).map(|link| link.output().mean())
 }

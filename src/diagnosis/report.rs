@@ -332,7 +332,7 @@ impl Report {
             *match row.factor {
                 Factor::Weights => &mut shares.weights,
                 Factor::Activation => &mut shares.activation,
-                Factor::Addition => &mut shares.injection,
+                Factor::Addition => &mut shares.addition,
                 Factor::Other => &mut shares.other,
             } += decades;
         }

@@ -129,10 +129,10 @@ pub struct Thresholds {
     /// conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20 layers; a cosine of
     /// 0.7 is 6 times farther from 1 than a cosine of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub alike: [f64; 2],
-    /// The factor that replaces the second value of [`alike`](Self::alike) for inputs that were alike in the first pass
-    /// but no longer are, while the loss has begun to fall; 100 by default. The value is a convention: a tenth of the
-    /// distance between pre-activations, of which 1 − cosine counts the square.
+    pub similar: [f64; 2],
+    /// The factor that replaces the second value of [`similar`](Self::similar) for inputs that were alike in the first
+    /// pass but no longer are, while the loss has begun to fall; 100 by default. The value is a convention: a tenth of
+    /// the distance between pre-activations, of which 1 − cosine counts the square.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub collapsed: f64,
     /// The fractions below which a loss has fallen, and has fallen far: of its first value, or of the loss of the best
@@ -207,7 +207,7 @@ impl Default for Thresholds {
             checks: 3,
             share: 0.7,
             certificate: -1.0,
-            alike: [0.05, 6.0],
+            similar: [0.05, 6.0],
             collapsed: 100.0,
             fallen: [2.0 / 3.0, 1.0 / 3.0],
             learned: 0.9,

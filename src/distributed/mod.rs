@@ -47,7 +47,7 @@
 //! | --- | --- |
 //! | the update, if no layer couples samples | that of the whole batch, `Σ w ∇ℓ / Σ w` |
 //! | the update of PyTorch, if set | the [mean of means](DataParallel::mean_of_means) |
-//! | clipping, guard, schedule, average | after the sum, on each rank alike |
+//! | clipping, `SkipNonFinite`, schedule, average | after the sum, on each rank alike |
 //! | data | all ranks hold the same data set, and run their own shards |
 //! | data in files | a rank reads inputs, targets and weights of its own shards alone; the sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |

@@ -244,7 +244,7 @@ pub enum Error {
     },
     /// A chain of transforms out of order.
     #[error(
-        "the chain ({found}) is out of order (guard, regularization and clipping, optimizer, schedule, average); write \
+        "the chain ({found}) is out of order (SkipNonFinite, regularization and clipping, optimizer, schedule, average); write \
          ({expected}), or accept another order by Unordered(..)"
     )]
     ChainOrder {

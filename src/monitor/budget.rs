@@ -75,7 +75,7 @@ pub struct Shares {
     /// The share of additions: Σ log10 of the gradient's norm after each over that before, where the gradients of two
     /// paths, such as a residual and its skip, are added.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    pub injection: f64,
+    pub addition: f64,
     /// The share of all other links, such as normalization, and of layers that report no link.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub other: f64,
@@ -115,14 +115,14 @@ impl Shares {
         match factor {
             Factor::Weights => &mut self.weights,
             Factor::Activation => &mut self.activation,
-            Factor::Addition => &mut self.injection,
+            Factor::Addition => &mut self.addition,
             Factor::Other => &mut self.other,
         }
     }
 
     /// Returns the sum of the shares: log10 of the gradient's norm after the last link over its norm before the first.
     pub fn total(&self) -> f64 {
-        self.weights + self.activation + self.injection + self.other
+        self.weights + self.activation + self.addition + self.other
     }
 }
 

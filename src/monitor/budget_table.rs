@@ -36,7 +36,7 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares)
         "{name:<18} {norm:>9.2e} {:>8} {:>8} {:>8} {:>8}  {bar:<12}",
         Decades(shares.weights),
         Decades(shares.activation),
-        Decades(shares.injection),
+        Decades(shares.addition),
         Decades(shares.other),
     )
 }

@@ -11,7 +11,7 @@
 
 use super::{
     cell::Operand,
-    monitoring::{ACTIVATION_LINK, INJECTION_LINK, INPUT_LINK, RECURRENT_LINK, StepGradient},
+    monitoring::{ACTIVATION_LINK, ADDITION_LINK, INPUT_LINK, RECURRENT_LINK, StepGradient},
     noise::{CELL, HIDDEN, Zoneout, multiply},
     plan::{SCRATCH, Sizes, Unrolled, rows},
     saved_values::SavedValues,
@@ -292,7 +292,7 @@ impl Unrolled {
             gradient.gather(&[d_h_prev, d_cell_state]);
             gradient.advance();
             gradient.gather(&[d_h, d_cell_state]);
-            gradient.report(INJECTION_LINK, Factor::Addition, None);
+            gradient.report(ADDITION_LINK, Factor::Addition, None);
             match &given.zoneout {
                 Some(zoneout) => {
                     zoneout.divide(HIDDEN, step, first, hidden, [&mut *d_h, &mut *d_h_prev]);

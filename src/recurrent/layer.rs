@@ -177,7 +177,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
 
     /// Returns the structure of a layer without parts, with the rule that its cell breaks, if any.
     fn structure(&self) -> Structure<'_, T> {
-        let leaf = Structure::LEAF.links(&["", "input", "injection", "activation", "recurrent"]);
+        let leaf = Structure::LEAF.links(&["", "input", "addition", "activation", "recurrent"]);
         let broken = self.unrolled.plan.broken.clone();
         leaf.recorded(broken.map_or(Recorded::No, |rule| Recorded::Checked(Err(rule))))
     }

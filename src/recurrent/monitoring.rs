@@ -13,7 +13,7 @@ use crate::{
 pub(super) const INPUT_LINK: usize = 1;
 /// The index, within a recurrent layer, of the addition at each step, a link (factor of the chain rule). It adds the
 /// gradient with respect to the step's output to the gradient that the next step passes back.
-pub(super) const INJECTION_LINK: usize = 2;
+pub(super) const ADDITION_LINK: usize = 2;
 /// The index, within a recurrent layer, of the link (factor of the chain rule) of each step through the gates and the
 /// other element-wise functions.
 pub(super) const ACTIVATION_LINK: usize = 3;

@@ -41,4 +41,4 @@ macro_rules! fields {
 
 fields!([T] Dual<T>, T: value tangent);
 fields!([] Bounds, f64: inf sup);
-fields!([] Shares, f64: weights activation injection other);
+fields!([] Shares, f64: weights activation addition other);

@@ -82,14 +82,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
-    /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has a guard.
-    /// [`Error::InvalidState`] for early stopping, which needs [`fit_with`](Self::fit_with), and for data without
-    /// targets; [`DataRule::Width`] for data of another width than the network's input. [`Error::InvalidLayer`] where
-    /// the last batch of an epoch is one row for a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an
-    /// input that is not a valid index for an [`Embedding`](crate::layer::Embedding). In windows,
-    /// [`LayerRule::StateLayout`](crate::LayerRule) for ragged data and a custom layer with a state. The errors of
-    /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
-    /// on `data`. [`Error::Ranks`] on [several ranks](Self::set_data_parallel) that differ, fail or do not answer.
+    /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has
+    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). [`Error::InvalidState`] for early stopping, which needs
+    /// [`fit_with`](Self::fit_with), and for data without targets; [`DataRule::Width`] for data of another width than
+    /// the network's input. [`Error::InvalidLayer`] where the last batch of an epoch is one row for a
+    /// [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an input that is not a valid index for an
+    /// [`Embedding`](crate::layer::Embedding). In windows, [`LayerRule::StateLayout`](crate::LayerRule) for ragged data
+    /// and a custom layer with a state. The errors of [`Batch::gather`], [`Workspace::forward`],
+    /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`. [`Error::Ranks`] on [several
+    /// ranks](Self::set_data_parallel) that differ, fail or do not answer.
     ///
     /// # Panics
     /// As [`Workspace::forward`].

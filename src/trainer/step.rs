@@ -37,8 +37,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
     /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] for data
     /// of another width than the network's input. [`Error::NonFiniteParameters`] if the loss is not finite because a
-    /// parameter is NaN or infinite, unless the chain has a guard. The errors of [`Workspace::forward`],
-    /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]. [`Error::Ranks`] as [`fit`](Self::fit).
+    /// parameter is NaN or infinite, unless the chain has [`SkipNonFinite`](crate::transform::SkipNonFinite). The
+    /// errors of [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`].
+    /// [`Error::Ranks`] as [`fit`](Self::fit).
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
@@ -103,7 +104,7 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Passes the result `done` of an update to `each`, with its record if one was made. Returns
     /// [`Error::NonFiniteParameters`] instead if it was applied, the loss and a parameter are not finite, and the chain
-    /// has no guard.
+    /// has no [`SkipNonFinite`](crate::transform::SkipNonFinite).
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.

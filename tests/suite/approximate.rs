@@ -27,7 +27,7 @@ fn numbers_near_and_far() {
     compares!(bounds, near: Bounds::new(-0.5 + 1e-7, 2.0), far: [Bounds::new(-0.6, 2.0), Bounds::new(-0.5, 2.1)]);
     let shares = |shift: [f64; 4]| {
         let mut shares = Shares::default();
-        [shares.weights, shares.activation, shares.injection, shares.other] = shift.map(|x| x - 3.0);
+        [shares.weights, shares.activation, shares.addition, shares.other] = shift.map(|x| x - 3.0);
         shares
     };
     let far = |i: usize| {

@@ -264,7 +264,7 @@ fn layer_that_lies_is_refused_by_name_wherever_it_is() {
 }
 
 #[test]
-fn layer_that_lies_when_the_tape_is_made_is_refused_by_name() {
+fn layer_that_lies_when_the_workspace_is_made_is_refused_by_name() {
     for lie in LIES {
         let liars = std::cell::RefCell::new(Vec::new());
         let part = || -> Whole {
@@ -552,7 +552,7 @@ fn pass_with_slices_or_lengths_against_the_contract_panics_with_the_law() {
 
 /// Found by this test: a shape of more samples passed for more memory than the workspace has.
 #[test]
-fn smaller_pass_that_needs_more_than_the_tape_has_is_an_error() {
+fn smaller_pass_that_needs_more_than_the_workspace_has_is_an_error() {
     #[derive(Debug)]
     struct Odd;
     impl Layer<f32> for Odd {

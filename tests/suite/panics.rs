@@ -172,7 +172,7 @@ fn check(network: &Sequential<f32>, shape: BatchShape<'_>, fuses: [&Fuse; 2]) {
 }
 
 #[test]
-fn layer_that_panics_leaves_a_usable_tape() {
+fn layer_that_panics_leaves_a_usable_workspace() {
     let identity = Identity { width: 40, ..Identity::default() };
     let mut network = Sequential::<f32>::input(40);
     for i in 0..16 {
@@ -186,7 +186,7 @@ fn layer_that_panics_leaves_a_usable_tape() {
 }
 
 #[test]
-fn activation_that_panics_in_a_cell_leaves_a_usable_tape() {
+fn activation_that_panics_in_a_cell_leaves_a_usable_workspace() {
     let half = Half::default();
     let recurrent = Recurrent::new(24, 64, Elman::new(half.clone()));
     let network = Sequential::<f32>::input(24).layer(recurrent).linear(5).build().unwrap();
@@ -194,7 +194,7 @@ fn activation_that_panics_in_a_cell_leaves_a_usable_tape() {
 }
 
 #[test]
-fn activation_that_panics_in_a_wide_layer_leaves_a_usable_tape() {
+fn activation_that_panics_in_a_wide_layer_leaves_a_usable_workspace() {
     let half = Half::default();
     let network = Sequential::<f32>::input(40).linear(512).activation(half.clone()).linear(5).build().unwrap();
     check(&network, BatchShape::batch(128), [&half.value, &half.derivative]);
@@ -218,7 +218,7 @@ impl GradientMonitor<f32> for Watch {
 }
 
 #[test]
-fn monitor_that_panics_leaves_a_usable_tape() {
+fn monitor_that_panics_leaves_a_usable_workspace() {
     let network = Sequential::<f32>::input(24).recurrent(64, Elman::new(Tanh)).linear(5).build().unwrap();
     let (w, shape) = (initialize(&network, 3).unwrap(), BatchShape::sequences(64, 8));
     let expected = pass(&mut workspace(&network, shape, 1), &w, shape, false);

@@ -342,7 +342,7 @@ fn branches_of_nothing() {
     let of = |name: &str| prediction.link(name).unwrap().decades.unwrap();
     assert_eq!([of("0.scale"), of("0")], [f64::NEG_INFINITY, f64::INFINITY]);
     let (expected, found) = (prediction.shares().unwrap(), measured.shares());
-    assert_eq!((expected.injection, found.injection), (0.0, 0.0));
+    assert_eq!((expected.addition, found.addition), (0.0, 0.0));
     assert_eq!((expected.weights, expected.activation, expected.other), (0.0, 0.0, 0.0));
     assert!(found.weights.abs() < 0.1);
     // Weights of nothing lose it all, and say so.

@@ -158,7 +158,7 @@ impl<T: Scalar> Layer<T> for Reordering {
 }
 
 #[test]
-fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_tape() {
+fn recurrent_layer_with_lengths_that_increase_panics_and_leaves_a_usable_workspace() {
     let mut lengths = vec![STEPS];
     lengths.resize(32, 1);
     lengths.resize(SAMPLES, STEPS);

@@ -231,7 +231,7 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
 }
 
 /// The case with the fix that did best in a trial; with the first, where none helped; `None` without a fix.
-fn mended(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Case, TrialReport)>, Error> {
+fn with_fix(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Case, TrialReport)>, Error> {
     let Some(finding) = report.root() else { return Ok(None) };
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let described = Layer::<f32>::spec(&case.network);
@@ -324,7 +324,7 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
         if round > 0 {
             record.said += &format!("\nthen {}", report.root().map_or(String::new(), |root| format!("{root}")));
         }
-        let Some((next, tried)) = mended(treated.as_ref().unwrap_or(&case), report, seen)? else { break };
+        let Some((next, tried)) = with_fix(treated.as_ref().unwrap_or(&case), report, seen)? else { break };
         record.trials += &format!("{tried}\n");
         if round == 0 {
             let whole = report.clone().tried(tried);

@@ -3,7 +3,7 @@
 use super::{
     BATCH, Outcome, STEPS, chain, dataset, examine,
     kinds::{Case, Expected, KINDS, Kind},
-    loss, mended, train,
+    loss, train, with_fix,
 };
 use chainrule::{
     Error,
@@ -80,7 +80,7 @@ pub fn run(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
                     0 => String::from("Before the training"),
                     step => format!("At step {step}"),
                 };
-                let trial = mended(&case, &report, &seen)?.map(|(_, trial)| trial);
+                let trial = with_fix(&case, &report, &seen)?.map(|(_, trial)| trial);
                 (when, trial.into_iter().fold(report, Report::tried))
             }
         };

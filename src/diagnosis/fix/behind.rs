@@ -27,7 +27,7 @@ pub struct Behind {
     /// The number of updates of all trainings with a monitor that were run to examine fixed networks, this one and any
     /// before it that did not remove the finding.
     pub steps: usize,
-    /// The number of passes, forward and backward, of the examinations after these trainings. They count as steps of
+    /// The number of passes, forward and backward, of the diagnoses after these trainings. They count as steps of
     /// the trial.
     pub passes: usize,
     /// Whether the fix removed the finding that it is for. False if that finding needs more passes to be seen than were
@@ -65,9 +65,9 @@ impl Behind {
 /// that a rule that must hold in several passes in a row can report.
 const MORE: usize = 5;
 
-/// The number of passes that a trial reserves, of its total of steps, to examine a fixed network. An examination that
+/// The number of passes that a trial reserves, of its total of steps, to examine a fixed network. A diagnosis that
 /// needs more may use the steps that the trials have not used.
-pub(super) const EXAMINATION: usize = 20;
+pub(super) const DIAGNOSIS_PASSES: usize = 20;
 
 impl<T: Scalar> Trial<'_, T> {
     /// Returns the number of steps of one monitored training: that of a trial, but at least [`MORE`] above the number
@@ -97,7 +97,7 @@ impl<T: Scalar> Trial<'_, T> {
         // A rate that hides a fault is no cure of it.
         tried.retain(|&fix| !matches!(fixes[fix].change, Change::LearningRate(_)));
         for fix in best.map_or(tried, |best| Vec::from([best])) {
-            if used + passes + steps + EXAMINATION > left {
+            if used + passes + steps + DIAGNOSIS_PASSES > left {
                 break;
             }
             used += steps;
@@ -120,7 +120,7 @@ impl<T: Scalar> Trial<'_, T> {
     }
 
     /// Trains `network` with parameters `w` and the fix `fix` for `steps` steps with a monitor, and examines it.
-    /// Returns the findings more severe than a note, and the number of passes of the examination, about `spare` at
+    /// Returns the findings more severe than a note, and the number of passes of the diagnosis, about `spare` at
     /// most. `None` if the fix cannot be applied, or a gradient or parameter became NaN or infinite.
     fn watch(
         &self,

@@ -14,8 +14,8 @@ pub struct NormalizeLayers;
 
 /// Returns the network with a `LayerNorm` before each activation that directly follows a layer other than a norm in the
 /// same `Sequential`. Sets `added` if there is such an activation, and otherwise leaves it.
-fn normalized(node: &LayerSpec, added: &mut bool) -> LayerSpec {
-    match node {
+fn normalized(spec: &LayerSpec, added: &mut bool) -> LayerSpec {
+    match spec {
         LayerSpec::Sequential { input, layers } => {
             let mut after: Vec<LayerSpec> = Vec::new();
             for layer in layers {

@@ -356,11 +356,11 @@ pub(super) fn rewrite(
     change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
 ) -> Option<LayerSpec> {
     fn walk(
-        node: &mut LayerSpec,
+        spec: &mut LayerSpec,
         next: Option<&ActivationKind>,
         change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
     ) -> bool {
-        match node {
+        match spec {
             LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => {
                 let mut changed = false;
                 let mut rest = &mut layers[..];

@@ -29,13 +29,13 @@ pub struct Survivor {
 /// # Errors
 /// Those of [`LayerSpec::build`] for either specification. A custom activation is no error.
 pub fn survivors(before: &LayerSpec, after: &LayerSpec) -> Result<Vec<Survivor>, Error> {
-    let blocks = |node: &LayerSpec| -> Result<Blocks, Error> {
-        let network = node.build_to_look_at()?;
+    let blocks = |spec: &LayerSpec| -> Result<Blocks, Error> {
+        let network = spec.build_to_look_at()?;
         Ok(Blocks::collect(|visit| network.blocks(visit)))
     };
     let (old_blocks, new_blocks) = (blocks(before)?, blocks(after)?);
     // The blocks of a `Reversed` belong to its inner layer, which is the next part at the same path.
-    let of = |node| LayerSpec::parts(node).into_iter().filter(|(_, part)| !matches!(part, LayerSpec::Reversed(_)));
+    let of = |spec| LayerSpec::parts(spec).into_iter().filter(|(_, part)| !matches!(part, LayerSpec::Reversed(_)));
     let new: Vec<_> = of(after).collect();
     let (mut found, mut next) = (Vec::new(), 0);
     for (path, part) in of(before) {

@@ -1,6 +1,6 @@
 //! Trials of fixes: short trainings of the network as it is and of each fixed one.
 
-use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, behind::EXAMINATION, training::Candidate};
+use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, behind::DIAGNOSIS_PASSES, training::Candidate};
 use crate::{
     block::Blocks,
     dataset::Dataset,
@@ -139,7 +139,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// A fault can hide another: no update, clip or rate is judged in a network that no gradient passes. So the best
     /// fix is trained once more with a monitor, and the same rules judge that training. If no fix helped, it is the
     /// first fix with which the finding is gone. This takes the steps of one or more trainings of the total, if the
-    /// total has them, and the passes of their examinations, each of which counts as a step. The result is
+    /// total has them, and the passes of their diagnoses, each of which counts as a step. The result is
     /// [`TrialReport::behind`].
     #[must_use]
     pub fn behind(self, context: &'a FixContext<'a>) -> Self {
@@ -177,7 +177,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         if let Some(context) = self.context {
             let Trial { limit, .. } = *self;
             let look = self.steps_of_look(context);
-            let reserved = look.saturating_add(EXAMINATION);
+            let reserved = look.saturating_add(DIAGNOSIS_PASSES);
             // Too few steps for the network as it is, one fix, and the look.
             let spared = if limit >= reserved.saturating_add(self.steps.saturating_mul(2)) { reserved } else { 0 };
             let alone = Trial { context: None, limit: limit - spared, ..*self };

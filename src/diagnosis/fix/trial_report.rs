@@ -77,7 +77,7 @@ pub struct TrialReport {
     /// The faults of a fixed network. `None` if the trial was not asked to [look](super::Trial::behind), had too few
     /// steps left, or found no fix to look at.
     pub behind: Option<Behind>,
-    /// The steps of all trainings together, and the passes of the [examinations](Behind::passes) after them.
+    /// The steps of all trainings together, and the passes of the [diagnoses](Behind::passes) after them.
     pub steps: usize,
 }
 

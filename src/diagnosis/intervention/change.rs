@@ -175,15 +175,15 @@ pub(in crate::diagnosis) fn learned_scales(network: &LayerSpec) -> Vec<String> {
 /// Returns the network with each branch scale replaced by the result of `change`, which receives the path of its layer.
 fn each_scale(network: &LayerSpec, change: &dyn Fn(&str, BranchScale) -> BranchScale) -> LayerSpec {
     fn walk(
-        node: &mut LayerSpec,
+        spec: &mut LayerSpec,
         paths: &mut dyn Iterator<Item = String>,
         change: &dyn Fn(&str, BranchScale) -> BranchScale,
     ) {
         let path = paths.next().unwrap_or_default();
-        if let LayerSpec::Residual { scale, .. } = node {
+        if let LayerSpec::Residual { scale, .. } = spec {
             *scale = change(&path, *scale);
         }
-        node.children_mut().for_each(|part| walk(part, paths, change));
+        spec.children_mut().for_each(|part| walk(part, paths, change));
     }
     let mut after = network.clone();
     walk(&mut after, &mut network.parts().into_iter().map(|(path, _)| path), change);

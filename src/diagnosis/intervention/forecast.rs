@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 /// Tries interventions by theory: predicts the budget, the decades from loss to first weights, of the changed layer
 /// specification. `before` is the predicted budget without a change. A change whose budget is unknown is skipped.
 pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> Verdict {
-    let (network, lines) = (&diagnosis.node, &diagnosis.thresholds);
+    let (network, lines) = (&diagnosis.spec, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];
     let mut budget = |alterations: &[Alteration], layers: &[_]| -> Result<Option<Budget>, Error> {
         if alterations.iter().any(|it| matches!(it, Alteration::UnitGains)) {
@@ -45,11 +45,12 @@ impl Budget {
     fn predicted(prediction: &Prediction) -> Option<Self> {
         let total = prediction.decades_to_first_weights()?;
         // The budget ends at the output of the first weights.
-        let on_path = prediction.links().iter().rev().filter(|link| link.on_main_path).enumerate();
-        let on_path = on_path.filter(|(at, link)| *at > 0 || link.factor != Factor::Weights).map(|(_, link)| link);
+        let on_main_path = prediction.links().iter().rev().filter(|link| link.on_main_path).enumerate();
+        let on_main_path =
+            on_main_path.filter(|(at, link)| *at > 0 || link.factor != Factor::Weights).map(|(_, link)| link);
         Some(Budget {
             total,
-            links: on_path.filter_map(|link| Some((link.name.clone(), link.factor, link.decades?))).collect(),
+            links: on_main_path.filter_map(|link| Some((link.name.clone(), link.factor, link.decades?))).collect(),
         })
     }
 }

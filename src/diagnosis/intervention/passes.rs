@@ -145,7 +145,7 @@ impl Experiments {
         };
         let (over_time, large) = bench.over_time(&*network, &sound, thresholds.over_time[0])?;
         let outliers = if spec.reads_indices() { None } else { bench.outliers(&*network, thresholds.input[0])? };
-        let off = bench.off(&reach, thresholds.dead[0], thresholds.alike[0])?;
+        let off = bench.off(&reach, thresholds.dead[0], thresholds.similar[0])?;
         let is_small = sound.run().input().mean() <= thresholds.input[0];
         let first_weights = if is_small { bench.first_weights(&sound, thresholds.input[0])? } else { None };
         let seen = if initial { bench.pass(&*network, given, x)? } else { sound };

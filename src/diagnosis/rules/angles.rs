@@ -17,15 +17,15 @@ fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
 }
 
 /// Reports the layers in which different inputs have nearly equal pre-activations, now or in the first pass, by the
-/// thresholds [`alike`](crate::diagnosis::Thresholds::alike). It is critical if the loss has not fallen after enough
-/// passes. For inputs alike in the first pass only, the threshold
-/// [`collapsed`](crate::diagnosis::Thresholds::collapsed) applies instead once the loss begins to fall. A cosine above
-/// 0.99 for some passes in a row is otherwise a note.
+/// thresholds [`similar`](crate::diagnosis::Thresholds::similar). It is critical if the loss has not fallen after
+/// enough passes. For inputs alike in the first pass only, the threshold
+/// [`similar`](crate::diagnosis::Thresholds::similar) applies instead once the loss begins to fall. A cosine above 0.99
+/// for some passes in a row is otherwise a note.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (links, run) = (statistics.links(), statistics.run());
     let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
-    let ([apart, ratio], patience) = (diagnosis.thresholds.alike, diagnosis.thresholds.patience);
+    let ([apart, ratio], patience) = (diagnosis.thresholds.similar, diagnosis.thresholds.patience);
     let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine), apart);
     let stands = run.recent_loss().count() >= patience && !diagnosis.has_fallen() && !diagnosis.has_fitted();
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;

@@ -17,10 +17,10 @@ use alloc::{format, string::String, vec::Vec};
 /// a norm is before it, and if the value is unknown.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     if let Some(statistics) = diagnosis.statistics {
-        return first_output(&diagnosis.node, statistics);
+        return first_output(&diagnosis.spec, statistics);
     }
     // The input of the next layer is the output of this one.
-    let layer = first_sized(&diagnosis.node)?;
+    let layer = first_sized(&diagnosis.spec)?;
     let mut links = diagnosis.prediction.links().iter().rev().skip_while(|link| layer_of(&link.name) != layer);
     links.nth(1).and_then(|link| link.second_moment).map(libm::sqrt)
 }
@@ -94,7 +94,7 @@ const ALIKE: f64 = 0.9;
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_data = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
     let wild = of_data.is_some_and(|found| !found.of_targets && found.is_told(&diagnosis.thresholds));
-    if wild || diagnosis.node.reads_indices() {
+    if wild || diagnosis.spec.reads_indices() {
         return;
     }
     // Of a batch without data the gradient is that of random gradients at the outputs.
@@ -114,7 +114,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let by_weights = || columns_of(diagnosis).map(|columns| columns.pre_activation);
     let first = first_pre_activation(diagnosis)
         .or_else(by_weights)
-        .filter(|_| !(hides && norm_of_first(&diagnosis.node).is_some()));
+        .filter(|_| !(hides && norm_of_first(&diagnosis.spec).is_some()));
     // Of sparse inputs each weight sees the values that are not 0.
     let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input());
     let [least, most] =

@@ -37,12 +37,12 @@ pub(super) struct Depth {
 impl Depth {
     fn of(diagnosis: &Diagnosis<'_>) -> Option<Self> {
         let predicted = diagnosis.prediction.decades_to_first_weights();
-        let of_norm = norm_of_first(&diagnosis.node).and_then(|norm| diagnosis.prediction.link(&norm)?.decades);
+        let of_norm = norm_of_first(&diagnosis.spec).and_then(|norm| diagnosis.prediction.link(&norm)?.decades);
         let measured = measured_rows(diagnosis);
         let is_measured = measured.is_some();
         let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
         let whole = diagnosis.measured().or(predicted)?;
-        let without = left_out(&diagnosis.node);
+        let without = left_out(&diagnosis.spec);
         // A gradient that no parameter needs is none of the budget.
         let trained = first_trained(diagnosis).filter(|_| is_measured);
         let from = trained.as_ref().and_then(|layer| place_of(diagnosis, layer));
@@ -82,8 +82,8 @@ impl Depth {
     /// Returns the decades of each layer's weights. Branches are left out: the skip connection beside them passes the
     /// gradient.
     fn layers(&self) -> Vec<(&str, f64)> {
-        let on_path = |row: &&Row| row.factor == Factor::Weights && !row.layer.contains("branch");
-        self.rows.iter().filter(on_path).map(|row| (&*row.layer, row.decades)).collect()
+        let on_main_path = |row: &&Row| row.factor == Factor::Weights && !row.layer.contains("branch");
+        self.rows.iter().filter(on_main_path).map(|row| (&*row.layer, row.decades)).collect()
     }
 
     fn activations(&self) -> impl DoubleEndedIterator<Item = &Row> {
@@ -124,7 +124,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     };
     // The link over depth of a recurrent layer: the effect of all its steps.
     let whole = depth.rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
-    if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.node, &row.layer))
+    if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.spec, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
     {
         let text = format!("the gradient explodes: {} decades from loss to input{before}", signed(total));
@@ -137,7 +137,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
     // Small output weights hold up no layer: they shorten all gradients alike but their own, and grow by it.
-    let below = depth.below_outputs(diagnosis, output_weights(&diagnosis.node).as_ref());
+    let below = depth.below_outputs(diagnosis, output_weights(&diagnosis.spec).as_ref());
     let severity = match vanishes.is_some() {
         true => above(-below, lines.vanishing.map(|line| -line)).unwrap_or(Severity::Note),
         false => severity,
@@ -169,7 +169,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         _ => String::new(),
     };
     let (cause, layers) = depth.cause(diagnosis, &verdict);
-    let (size, shares) = (depth.size(&diagnosis.node), depth.shares(cause, &layers));
+    let (size, shares) = (depth.size(&diagnosis.spec), depth.shares(cause, &layers));
     let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
     let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };
     let finding = depth.finding(diagnosis, cause, severity, layers, format!("{size}{before}{certified}"), because);
@@ -359,9 +359,9 @@ fn is_gate(cause: Cause) -> bool {
 }
 
 /// Whether the layer at this path is recurrent, or runs recurrent layers backward or in both directions.
-fn is_recurrent(node: &LayerSpec, path: &str) -> bool {
+fn is_recurrent(spec: &LayerSpec, path: &str) -> bool {
     let has_state = |part: &LayerSpec| {
         matches!(part, LayerSpec::Recurrent { .. } | LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. })
     };
-    node.parts().into_iter().any(|(at, part)| at == path && has_state(part))
+    spec.parts().into_iter().any(|(at, part)| at == path && has_state(part))
 }

@@ -68,7 +68,7 @@ fn severity_of_dead(diagnosis: &Diagnosis<'_>) -> Option<Severity> {
 /// Returns a recurrent layer of rectifiers that receives a gradient, outputs 0 for all rows and passes nothing on.
 fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     let statistics = diagnosis.statistics?;
-    let parts = diagnosis.node.parts();
+    let parts = diagnosis.spec.parts();
     let is_rectifier = |layer: &str| {
         parts.iter().any(|(path, part)| match part {
             LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => path == layer && rectifies(activation),
@@ -89,7 +89,7 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
 /// the gradient, which ends at them, does not show it.
 pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.first_weights);
-    let (Some([size, redrawn]), Some(layer)) = (measured, first_sized(&diagnosis.node)) else { return };
+    let (Some([size, redrawn]), Some(layer)) = (measured, first_sized(&diagnosis.spec)) else { return };
     let is_told = findings.iter().any(|it| it.cause == Cause::UnscaledInput && it.severity > Severity::Note);
     let times = size / redrawn;
     let is_large = |times: f64| times > TIMES;

@@ -61,7 +61,7 @@ fn near_one(share: f64) -> String {
 /// initial biases.
 fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     let mut found: Vec<Openings> = Vec::new();
-    for (path, part) in diagnosis.node.parts() {
+    for (path, part) in diagnosis.spec.parts() {
         if !matches!(part, LayerSpec::Recurrent { .. }) {
             continue;
         }

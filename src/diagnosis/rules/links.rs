@@ -29,8 +29,8 @@ pub(super) fn is_bounded(activation: &ActivationKind) -> bool {
 }
 
 /// Returns the activations of a network with their paths.
-pub(super) fn activations(node: &LayerSpec) -> Vec<(String, &ActivationKind)> {
-    let parts = node.parts().into_iter();
+pub(super) fn activations(spec: &LayerSpec) -> Vec<(String, &ActivationKind)> {
+    let parts = spec.parts().into_iter();
     parts
         .filter_map(|(path, part)| match part {
             LayerSpec::ActivationLayer { activation, .. } => Some((path, activation)),
@@ -56,7 +56,7 @@ pub(super) fn first_trained(diagnosis: &Diagnosis<'_>) -> Option<String> {
 
 /// Returns the places of layers in the forward pass, by their paths.
 pub(super) fn place(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<usize> {
-    diagnosis.node.parts().iter().position(|(path, _)| path == layer)
+    diagnosis.spec.parts().iter().position(|(path, _)| path == layer)
 }
 
 /// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
@@ -83,7 +83,7 @@ pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
 /// Returns a measured link, with the mean of its decades over the passes.
 pub(super) fn row(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Row {
     let layer = layer_of(link.name());
-    let flat = activations(&diagnosis.node).iter().any(|(path, kind)| path == layer && is_bounded(kind));
+    let flat = activations(&diagnosis.spec).iter().any(|(path, kind)| path == layer && is_bounded(kind));
     let ended = link.norm_out() == 0.0 && link.norm_in() > 0.0 && !link.underflowed();
     Row {
         layer: layer.into(),
@@ -108,7 +108,7 @@ pub(super) fn predicted<'a>(
     diagnosis: &Diagnosis<'_>,
     links: impl Iterator<Item = &'a crate::theory::PredictedLink>,
 ) -> Vec<Row> {
-    let kinds = activations(&diagnosis.node);
+    let kinds = activations(&diagnosis.spec);
     let kind = |layer: &str| kinds.iter().find(|(path, _)| path == layer).map(|(_, kind)| *kind);
     let row = |link: &crate::theory::PredictedLink| {
         let layer = layer_of(&link.name);

@@ -75,7 +75,7 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
 /// links that are [`left_out`]. `None` for the pass of the interventions, which no run has.
 pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let statistics = diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone)?;
-    let without = left_out(&diagnosis.node);
+    let without = left_out(&diagnosis.spec);
     let counts = |link: &&LinkHistory| {
         let from_zero = link.factor == Factor::Weights && links::from_zero(statistics, layer_of(&link.name));
         !from_zero && !without.iter().any(|layer| layer == layer_of(&link.name))

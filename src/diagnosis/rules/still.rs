@@ -97,7 +97,7 @@ pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let left = |it: &BlockStatistics| it.lag().mean() - libm::log10(told_rate(diagnosis, it) / most);
     let lags = |block: &&BlockStatistics| {
         // Rows of a table move with their words.
-        let counts = block.lag().count() >= lines.checks && !is_table(&diagnosis.node, block.name());
+        let counts = block.lag().count() >= lines.checks && !is_table(&diagnosis.spec, block.name());
         counts && block.lag().mean() < line
     };
     let Some(block) = matrices(diagnosis).filter(lags).min_by(|a, b| left(a).total_cmp(&left(b))) else { return };

@@ -19,7 +19,7 @@ pub(super) fn outliers(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let outliers = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
     let Some(outliers) = outliers.filter(|outliers| outliers.is_told(&diagnosis.thresholds)) else { return };
     // Indices have no scale that could be too large.
-    if diagnosis.node.reads_indices() && !outliers.of_targets {
+    if diagnosis.spec.reads_indices() && !outliers.of_targets {
         return;
     }
     let finding = of_outliers(diagnosis, outliers, "sample");
@@ -108,7 +108,7 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
     let high = task.measured.chance().map(|chance| task.measured.part(chance, diagnosis.thresholds.unreachable));
     let Some(least) = task.least.filter(|&least| high.is_some_and(|high| least > high)) else { return };
-    let layer = &*diagnosis.node.last_layer().0;
+    let layer = &*diagnosis.spec.last_layer().0;
     let text = format!(
         "the outputs of layer {layer} are squashed: within their range no loss is below {}, and outputs that are the \
          same for all inputs reach {}",
@@ -214,7 +214,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if learns || !(share > diagnosis.thresholds.drowns && unexplained && diagnosis.learns_nothing(run)) {
         return;
     }
-    let parts = diagnosis.node.parts();
+    let parts = diagnosis.spec.parts();
     let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
     let (_, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
     // Masks of a rate above one half add more than the signal has.

@@ -166,7 +166,7 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 
 /// Whether the units of the recurrent layer can saturate: a rectifier does not.
 fn saturates(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
-    diagnosis.node.parts().iter().any(|(path, part)| match part {
+    diagnosis.spec.parts().iter().any(|(path, part)| match part {
         LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => path == layer && is_bounded(activation),
         _ => path == layer,
     })

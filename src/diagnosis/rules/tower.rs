@@ -24,7 +24,7 @@ pub(super) fn towers_over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Fi
     if diagnosis.measured().or(diagnosis.prediction.decades_to_first_weights()).is_none_or(|it| !sound.contains(&it)) {
         return;
     }
-    for tower in towers(&diagnosis.node) {
+    for tower in towers(&diagnosis.spec) {
         let is_told = findings.iter().any(|it| it.severity > Severity::Note && tower.has(&it.layer));
         let Some(depth) = of_tower(diagnosis, &tower).filter(|_| !is_told) else { continue };
         let vanishes = above(-depth.total, lines.vanishing.map(|line| -line));
@@ -40,7 +40,7 @@ pub(super) fn towers_over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Fi
         let of_branch = diagnosis.experiments.iter().flat_map(|it| &it.towers).find(|it| it.path == tower.path);
         let verdict = of_branch.map_or_else(Verdict::default, |it| it.verdict.clone());
         let (cause, layers) = depth.cause(diagnosis, &verdict);
-        let size = depth.size(&diagnosis.node);
+        let size = depth.size(&diagnosis.spec);
         let text = format!("in branch {} {size}; the main path does not show it", tower.path);
         let shares = depth.shares(cause, &layers);
         let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();

@@ -24,9 +24,9 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let Some(statistics) = diagnosis.statistics else { return };
     let mut last = None;
     // Units of the outputs that are equal so far part with their targets, and rows of a table with their words.
-    let targeted = output_weights(&diagnosis.node);
+    let targeted = output_weights(&diagnosis.spec);
     let is_unit = |block: &&BlockStatistics| {
-        targeted.as_deref() != Some(layer_of_block(block.name())) && !is_table(&diagnosis.node, block.name())
+        targeted.as_deref() != Some(layer_of_block(block.name())) && !is_table(&diagnosis.spec, block.name())
     };
     let compared = statistics.blocks().iter().filter(|block| block.duplicate_rows().1 > 0);
     for (at, block) in compared.filter(is_unit).enumerate() {
@@ -65,15 +65,15 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
 
 /// Returns the path of the last layer with weights, if it is `Linear` and as wide as the network's outputs, so that
 /// each of its units belongs to an output; otherwise `None`.
-pub(super) fn output_weights(node: &LayerSpec) -> Option<String> {
-    let parts = node.parts();
+pub(super) fn output_weights(spec: &LayerSpec) -> Option<String> {
+    let parts = spec.parts();
     let (path, part) = parts.iter().rfind(|(_, part)| has_weights(part))?;
-    (matches!(part, LayerSpec::Linear(_)) && part.widths().1 == node.widths().1).then(|| path.clone())
+    (matches!(part, LayerSpec::Linear(_)) && part.widths().1 == spec.widths().1).then(|| path.clone())
 }
 
 /// Whether the block named `block` belongs to an embedding, whose rows are not units.
-pub(super) fn is_table(node: &LayerSpec, block: &str) -> bool {
-    let mut parts = node.parts().into_iter();
+pub(super) fn is_table(spec: &LayerSpec, block: &str) -> bool {
+    let mut parts = spec.parts().into_iter();
     parts.any(|(path, part)| matches!(part, LayerSpec::Embedding(_)) && path == layer_of_block(block))
 }
 
@@ -175,7 +175,7 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 
 /// Whether the layer at the path `name` is a bounded activation.
 fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
-    let kinds = super::links::activations(&diagnosis.node);
+    let kinds = super::links::activations(&diagnosis.spec);
     let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
     kind.is_some_and(|kind| is_bounded(kind))
 }
@@ -188,7 +188,7 @@ const SATURATED: f64 = 0.05;
 /// Returns the root mean square of the weights before the activation at `path` in the first pass, relative to the
 /// standard deviation of their initializer. `None` if no `Linear` layer is before it, or one of the two is unknown.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
-    let parts = diagnosis.node.parts();
+    let parts = diagnosis.spec.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;
     let (layer, part) = parts[..activation].iter().rfind(|(_, part)| matches!(part, LayerSpec::Linear(_)))?;
     let LayerSpec::Linear(Linear { inputs, outputs, weights, .. }) = part else { return None };

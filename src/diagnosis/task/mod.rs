@@ -194,8 +194,8 @@ pub(super) fn as_in_run<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> (Dropo
 
 /// Returns the lowest and the highest possible output of the last layer, if it is a softmax or an activation that has a
 /// bound on one side at least; otherwise `None`. An end without a bound is ± `most`.
-fn range(node: &LayerSpec, most: f64) -> Option<[f64; 2]> {
-    match node.last_layer().1 {
+fn range(spec: &LayerSpec, most: f64) -> Option<[f64; 2]> {
+    match spec.last_layer().1 {
         LayerSpec::Softmax(_) => Some([0.0, 1.0]),
         LayerSpec::ActivationLayer { activation, .. } => {
             let grid = (-200..=200).map(|i| 0.25 * f64::from(i)).chain([-1e3, 1e3]);
@@ -228,7 +228,7 @@ fn squares<T: Scalar>(width: usize, y: &[T]) -> [f64; 2] {
 
 impl Task {
     fn new<T: Scalar>(
-        node: &LayerSpec,
+        spec: &LayerSpec,
         w: &[T],
         data: &Dataset<'_, T>,
         loss: &dyn Loss<T>,
@@ -237,21 +237,21 @@ impl Task {
         if data.targets().is_none() {
             return Ok(None);
         }
-        let network = node.build::<T>()?;
+        let network = spec.build::<T>()?;
         let (width, steps) = (network.dims().output, per_step(&*network));
         let count = data.samples().min(SAMPLES);
         let samples: Vec<usize> = (0..count).map(|i| i * data.samples() / count).collect();
         let mut batch = Batch::new(data, count);
         batch.gather(data, &samples, steps)?;
         let (mode, shape) = (Mode::to_examine(&*network), batch.shape());
-        let masks = node.parts().iter().any(|(_, part)| heaviest_masks(part).is_some());
+        let masks = spec.parts().iter().any(|(_, part)| heaviest_masks(part).is_some());
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         let (given, w) = (w, &*finite_or_initial(&*network, w)?);
         let initial = !core::ptr::eq(given, w);
         let mut workspace = Workspace::new(network, shape)?;
         workspace.set_dropout_key(DropoutKey::off());
         let mut rows = Rows { workspace, w, loss, batch, width, count: 0, mode, passes: 0 };
-        let mut entering = Entering::new(node);
+        let mut entering = Entering::new(spec);
         let y = rows.outputs_with(mode, &mut entering)?;
         let columns = Columns::of(&blocks, w, data.width(), rows.batch.x(), &entering);
         rows.count = y.len() / width.max(1);
@@ -268,7 +268,7 @@ impl Task {
         let [apart, square] = squares(width, &y);
         let spread = Some(libm::sqrt(apart / square)).filter(|spread| !has_classes && spread.is_finite());
         let most = f64::min(1e6, 0.25 * to_f64(T::max_value()));
-        let least = range(node, most).map(|range| bounds::least(&rows, range)).transpose()?;
+        let least = range(spec, most).map(|range| bounds::least(&rows, range)).transpose()?;
         let each_step = steps && data.steps() > 1;
         let independent = if each_step { None } else { information::p_value(data, &samples) };
         let masked = if masks { Some(rows.masked(&y)?) } else { None };
@@ -321,7 +321,7 @@ impl Diagnosis<'_> {
     /// # Panics
     /// As [`Workspace::forward`].
     pub fn task<T: Scalar>(self, w: &[T], data: &Dataset<'_, T>, loss: &dyn Loss<T>) -> Result<Self, Error> {
-        match Task::new(&self.node, w, data, loss, &self.thresholds) {
+        match Task::new(&self.spec, w, data, loss, &self.thresholds) {
             Ok(task) => Ok(Diagnosis { task, ..self }),
             Err(Error::CustomPart { .. }) => Ok(self),
             Err(error) => Err(error),

@@ -19,7 +19,7 @@ impl<T: Scalar> Sequential<T> {
         let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
         let (shape, mode) = (ctx.shape, ctx.mode.saving());
-        if self.links.is_empty() {
+        if self.layers.is_empty() {
             if let Some(dx) = first_dx {
                 dx.copy_from_slice(dy);
             }
@@ -32,7 +32,7 @@ impl<T: Scalar> Sequential<T> {
             true => link.kept.blocks > 0,
             false => trainable.part(link.first_block).any(link.kept.blocks),
         };
-        let Some(first) = self.links.iter().position(|link| wants_input || trains(link)) else { return };
+        let Some(first) = self.layers.iter().position(|link| wants_input || trains(link)) else { return };
         let overwrite_dw = overwrite_dw || in_place;
         let mut all = Collected::new(w, dw);
         let mut saved = saved;
@@ -46,7 +46,7 @@ impl<T: Scalar> Sequential<T> {
         let in_spans = in_spans && ctx.shards().is_none();
         let far = self.is_far();
         let mut count = shape.rows();
-        let (mut y, mut dy_len, mut end) = (y, dy.len(), self.links.len());
+        let (mut y, mut dy_len, mut end) = (y, dy.len(), self.layers.len());
         while end > first {
             let i = end - 1;
             let rows = if self.changing.is_empty() { shape } else { self.shape_before(i, shape) };
@@ -56,7 +56,7 @@ impl<T: Scalar> Sequential<T> {
                 count = rows.rows();
             }
             if in_spans && let Some(span) = self.span_before(first..end, count) {
-                end = span.links.start;
+                end = span.layers.start;
                 let inner = self.kept(end.max(1)..i + 1, count);
                 let inner = &*cut_end(SAVED, &mut kept_rows, inner);
                 let own = cut_end(SAVED, &mut saved, self.saved(end..i + 1, count));
@@ -79,11 +79,11 @@ impl<T: Scalar> Sequential<T> {
                 continue;
             }
             end = i;
-            let link = &self.links[i];
+            let link = &self.layers[i];
             let [saves, states] = Self::own(link, rows, count, mode);
             let kept = cut_end(SAVED, &mut saved, saves);
             // Omit leading zero rows unless a monitor is active: a monitor must see the whole gradient.
-            let skips = i > first && self.links[i - 1].kept.hints.accepts_short_dy && !ctx.monitor.is_active();
+            let skips = i > first && self.layers[i - 1].kept.hints.accepts_short_dy && !ctx.monitor.is_active();
             let skipped = if skips { link.kept.hints.zero_rows(rows) * link.width } else { 0 };
             let values = count.saturating_mul(link.width) - skipped;
             let input = match i {
@@ -119,7 +119,7 @@ impl<T: Scalar> Sequential<T> {
                 Backward {
                     x: input,
                     y,
-                    dy: if i + 1 == self.links.len() { dy } else { &dy_buffer[..dy_len] },
+                    dy: if i + 1 == self.layers.len() { dy } else { &dy_buffer[..dy_len] },
                     dx,
                     dw: own_dw,
                     saved: kept,

@@ -18,7 +18,7 @@ impl<T: Scalar> Sequential<T> {
         let Forward { x, y, saved, scratch, state, mut ctx } = pass;
         let (shape, mode, mut y) = (ctx.shape, ctx.mode, Some(y));
         let ForwardState { mut initial_state, mut final_state } = state;
-        if self.links.is_empty() {
+        if self.layers.is_empty() {
             return y.unwrap_or_default().copy_from_slice(x);
         }
         // `between` has room for the kept x_i.
@@ -31,13 +31,13 @@ impl<T: Scalar> Sequential<T> {
         let together = mode.saves() && self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
         let far = self.is_far();
         let (mut x, mut rows, mut count, mut next) = (Some(x), shape, shape.rows(), 0);
-        while let Some(link) = self.links.get(next) {
+        while let Some(link) = self.layers.get(next) {
             let i = next;
             if together
                 && let Some(rows_now) = x
                 && let Some(span) = self.span_from(i, count)
             {
-                next = span.links.end;
+                next = span.layers.end;
                 let kept = cut(SAVED, &mut between, self.kept(i + 1..next + 1, count));
                 let own = cut(SAVED, &mut saved, self.saved(i..next, count));
                 let ctx = Context { shape: rows, ..ctx.part(0) };
@@ -49,15 +49,15 @@ impl<T: Scalar> Sequential<T> {
             next += 1;
             let [saves, states] = Self::own(link, rows, count, mode);
             let came = count.saturating_mul(link.width);
-            // Most links do not change the rows, and then the shape is not copied.
+            // Most layers do not change the rows, and then the shape is not copied.
             let after = self.changing.contains(&i).then(|| self.change(i, rows));
             if let Some(after) = &after {
                 count = after.rows();
             }
             let values = count.saturating_mul(link.kept.dims.output);
             let own = cut(SAVED, &mut saved, saves);
-            let last = y.take_if(|_| next == self.links.len());
-            let keeps = mode.saves() && self.links.get(next).is_some_and(|after| after.kept_width > 0);
+            let last = y.take_if(|_| next == self.layers.len());
+            let keeps = mode.saves() && self.layers.get(next).is_some_and(|after| after.kept_width > 0);
             let kept = if keeps { Some(cut(SAVED, &mut between, values)) } else { last };
             let layer_input = x.unwrap_or(&input[..came.min(input.len())]);
             let state = match states {
@@ -70,8 +70,8 @@ impl<T: Scalar> Sequential<T> {
             let parameters = &w[link.parameters.clone()];
             if far && self.multiplies(i) {
                 let above = self.above(i);
-                // The inputs of these links, except for the first, which this link writes, and the network's output.
-                let last = (above.end + 1).min(self.links.len());
+                // The inputs of these layers, except for the first, which this layer writes, and the network's output.
+                let last = (above.end + 1).min(self.layers.len());
                 let kept = self.kept((next + 1).min(last)..last, count);
                 let saves = self.saved(above.clone(), count);
                 request([

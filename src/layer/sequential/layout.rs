@@ -24,39 +24,39 @@ impl<T: Scalar> Sequential<T> {
 
     /// The range of the parameters of layer `i` among those of the network.
     pub(super) fn parameters(&self, i: usize) -> Range<usize> {
-        self.links[i].parameters.clone()
+        self.layers[i].parameters.clone()
     }
 
     /// The batch shape of the input of layer `i`, for a network input of `shape`.
     pub(super) fn shape_before<'a>(&self, i: usize, shape: BatchShape<'a>) -> BatchShape<'a> {
         let before = self.changing.iter().take_while(|&&changing| changing < i);
-        before.fold(shape, |shape, &changing| self.links[changing].layer.output_shape(shape))
+        before.fold(shape, |shape, &changing| self.layers[changing].layer.output_shape(shape))
     }
 
     /// The batch shape of the output of layer `i`, for a layer input of the shape `rows`.
     pub(super) fn shape_after<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
-        if self.changing.contains(&i) { self.links[i].layer.output_shape(rows) } else { rows }
+        if self.changing.contains(&i) { self.layers[i].layer.output_shape(rows) } else { rows }
     }
 
-    /// Returns the number of input values of the layers `links`, summed over the layers, for `rows` rows, if none of
+    /// Returns the number of input values of the layers `layers`, summed over the layers, for `rows` rows, if none of
     /// them changes the number of rows.
     #[inline]
-    pub(super) fn values(&self, links: Range<usize>, rows: usize) -> usize {
-        rows.saturating_mul(self.columns[links.end] - self.columns[links.start])
+    pub(super) fn values(&self, layers: Range<usize>, rows: usize) -> usize {
+        rows.saturating_mul(self.columns[layers.end] - self.columns[layers.start])
     }
 
-    /// Returns the number of input values of the layers `links`, summed over the layers, that are kept for the backward
-    /// pass. It is for `rows` rows, if none of them changes the number of rows.
+    /// Returns the number of input values of the layers `layers`, summed over the layers, that are kept for the
+    /// backward pass. It is for `rows` rows, if none of them changes the number of rows.
     #[inline]
-    pub(super) fn kept(&self, links: Range<usize>, rows: usize) -> usize {
-        rows.saturating_mul(self.kept[links.end] - self.kept[links.start])
+    pub(super) fn kept(&self, layers: Range<usize>, rows: usize) -> usize {
+        rows.saturating_mul(self.kept[layers.end] - self.kept[layers.start])
     }
 
-    /// Returns the number of values that the layers `links` save together for `rows` rows, if all of them save row by
+    /// Returns the number of values that the layers `layers` save together for `rows` rows, if all of them save row by
     /// row.
     #[inline]
-    pub(super) fn saved(&self, links: Range<usize>, rows: usize) -> usize {
-        rows.saturating_mul(self.saved[links.end] - self.saved[links.start])
+    pub(super) fn saved(&self, layers: Range<usize>, rows: usize) -> usize {
+        rows.saturating_mul(self.saved[layers.end] - self.saved[layers.start])
     }
 
     /// Returns, for the layer `link` in a pass over `shape`, which has `rows` rows, in `mode`: the number of values
@@ -74,9 +74,9 @@ impl<T: Scalar> Sequential<T> {
     /// backward pass, for a network input of `shape`.
     #[inline(always)]
     pub(super) fn kept_in_all(&self, shape: BatchShape<'_>) -> usize {
-        let links = self.links.len();
+        let count = self.layers.len();
         match self.changing.is_empty() {
-            true => self.kept(links.min(1)..links, shape.rows()),
+            true => self.kept(count.min(1)..count, shape.rows()),
             false => self.kept_by_layer(shape),
         }
     }
@@ -84,7 +84,7 @@ impl<T: Scalar> Sequential<T> {
     /// Computes [`kept_in_all`](Self::kept_in_all) if layers change the number of rows.
     #[inline(never)]
     fn kept_by_layer(&self, shape: BatchShape<'_>) -> usize {
-        saturating_sum((1..self.links.len()).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
+        saturating_sum((1..self.layers.len()).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
     }
 
     /// Returns the largest number of values between two layers (the output of one, the input of the next), for a
@@ -101,7 +101,7 @@ impl<T: Scalar> Sequential<T> {
     #[inline(never)]
     fn widest_by_layer(&self, shape: BatchShape<'_>) -> usize {
         let between = |i| self.shape_before(i, shape).rows().saturating_mul(self.width_before(i));
-        (1..self.links.len()).map(between).max().unwrap_or(0)
+        (1..self.layers.len()).map(between).max().unwrap_or(0)
     }
 
     /// Returns the lengths, in values, of the two buffers for rows between layers, for a network input of `shape`. The
@@ -109,13 +109,13 @@ impl<T: Scalar> Sequential<T> {
     #[inline]
     pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
         let widest = self.widest(shape);
-        [widest, if self.links.len() > 2 { widest } else { 0 }]
+        [widest, if self.layers.len() > 2 { widest } else { 0 }]
     }
 
     /// Whether the parameters exceed the cache, so that a layer with a large matrix product prefetches the memory of
     /// the next layers.
     pub(super) fn is_far(&self) -> bool {
-        self.starts[self.links.len()].saturating_mul(size_of::<T>()) > FAR
+        self.starts[self.layers.len()].saturating_mul(size_of::<T>()) > FAR
     }
 
     /// Whether layer `i` has a matrix of parameters: more parameters than a norm, which has two per input column.
@@ -126,7 +126,7 @@ impl<T: Scalar> Sequential<T> {
     /// Returns the layers after layer `i` up to and including the next one with a matrix of parameters, but at most
     /// [`REACH`] layers.
     pub(super) fn above(&self, i: usize) -> Range<usize> {
-        let all = i + 1..self.links.len().min(i + 1 + REACH);
+        let all = i + 1..self.layers.len().min(i + 1 + REACH);
         all.start..all.clone().find(|&i| self.multiplies(i)).map_or(all.end, |i| i + 1)
     }
 
@@ -140,7 +140,7 @@ impl<T: Scalar> Sequential<T> {
     /// Returns the batch shape of the output of layer `i` in a pass, for a layer input of the shape `rows`. Panics if
     /// it is invalid.
     pub(super) fn change<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
-        let after = self.links[i].layer.output_shape(rows);
+        let after = self.layers[i].layer.output_shape(rows);
         check_output_shape(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));
         after
     }

@@ -35,7 +35,7 @@ use parallel::SMALL;
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 pub struct Sequential<T> {
-    links: Vec<Entry<T>>,
+    layers: Vec<Entry<T>>,
     /// Prefix sums of the widths: the input width of layer i is `columns[i + 1] − columns[i]`.
     columns: Vec<usize>,
     /// Prefix sums of the widths of the activations kept for the backward pass: `kept[i + 1] − kept[i]` is the input
@@ -77,7 +77,7 @@ impl<T: Scalar> Sequential<T> {
     /// Creates an empty network for rows of `input` values.
     pub fn new(input: usize) -> Self {
         Sequential {
-            links: Vec::new(),
+            layers: Vec::new(),
             columns: vec![0, input],
             kept: vec![0],
             saved: vec![0],
@@ -110,7 +110,7 @@ impl<T: Scalar> Sequential<T> {
     /// Adds a layer as [`push_boxed`](Self::push_boxed). `own` states whether it is a layer of this crate. Such a
     /// layer, if it has no parts, does not check the slices of a pass again.
     pub(crate) fn push_made(&mut self, layer: Box<dyn Layer<T>>, own: bool) -> Result<(), Error> {
-        let i = self.links.len();
+        let i = self.layers.len();
         let checked = Answers::of(&*layer).and_then(|kept| Answers::above(kept.depth).map(|_| kept));
         let kept = checked.map_err(|rule| rule.at(&i.to_string()))?;
         let (dims, width) = (kept.dims, self.width());
@@ -126,7 +126,7 @@ impl<T: Scalar> Sequential<T> {
         let parameters = sum_of("the parameters", self.starts[i], dims.parameters)?;
         let saved_width = if kept.hints.saved_per_row { kept.saved } else { 0 };
         let saved = sum_of("the values kept of a row", self.saved[i], saved_width)?;
-        let last = self.links.last();
+        let last = self.layers.last();
         let reads = last.is_some_and(|last| !last.kept.hints.ignores_y) || !kept.hints.ignores_x;
         let kept_width = if reads { width } else { 0 };
         let entry = Entry {
@@ -150,12 +150,12 @@ impl<T: Scalar> Sequential<T> {
                 None => self.runs.push(i..i + 1),
             }
         }
-        if !self.links.is_empty() {
+        if !self.layers.is_empty() {
             self.widest = self.widest.max(width);
         }
         self.columns.push(columns);
         self.starts.push(parameters);
-        self.links.push(entry);
+        self.layers.push(entry);
         Ok(())
     }
 
@@ -165,27 +165,27 @@ impl<T: Scalar> Sequential<T> {
     /// Those of [`push`](Self::push), for the first layer of `other` that is refused; the layers before it remain
     /// added.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
-        other.links.into_iter().try_for_each(|link| T::sequential_push(self, link.layer, link.is_own))
+        other.layers.into_iter().try_for_each(|link| T::sequential_push(self, link.layer, link.is_own))
     }
 
     /// Returns the layers, in order.
     pub(crate) fn into_layers(self) -> Vec<Box<dyn Layer<T>>> {
-        self.links.into_iter().map(|link| link.layer).collect()
+        self.layers.into_iter().map(|link| link.layer).collect()
     }
 
     /// The output width of the last layer; the input width if there is no layer.
     pub fn width(&self) -> usize {
-        self.width_before(self.links.len())
+        self.width_before(self.layers.len())
     }
 
     /// The number of layers.
     pub fn len(&self) -> usize {
-        self.links.len()
+        self.layers.len()
     }
 
     /// Whether the network has no layers.
     pub fn is_empty(&self) -> bool {
-        self.links.is_empty()
+        self.layers.is_empty()
     }
 }
 
@@ -200,9 +200,9 @@ impl<T: Scalar> Sequential<T> {
     /// Returns the results of the network's descriptive methods, such as [`Layer::hints`], from those of its layers.
     /// Refuses a network that is nested too deep.
     fn answers(&self) -> Result<Answers, LayerRule> {
-        let parts = self.links.iter().map(|link| link.kept);
+        let parts = self.layers.iter().map(|link| link.kept);
         let answers = Answers::of_parts(self.dims(), self.hints(), [0; 2], parts)?;
-        let one = if let [one] = &self.links[..] { Some(one.kept) } else { None };
+        let one = if let [one] = &self.layers[..] { Some(one.kept) } else { None };
         let (saved, by_row) = one.map_or((0, false), |one| (one.saved, one.by_row));
         Ok(Answers { keeps_rows: self.changing.is_empty(), saved, by_row, ..answers })
     }
@@ -212,7 +212,7 @@ impl<T: Scalar> Sequential<T> {
     fn lengths(&self, shape: &BatchShape<'_>) -> PassLengths {
         if self.changing.is_empty() {
             let lengths = PassLengths::new("Sequential", self.dims(), shape, shape);
-            return if self.links.is_empty() { lengths.memory(MemorySizes::default(), 1) } else { lengths };
+            return if self.layers.is_empty() { lengths.memory(MemorySizes::default(), 1) } else { lengths };
         }
         PassLengths::new("Sequential", self.dims(), shape, &self.output_shape(*shape))
     }
@@ -229,7 +229,7 @@ impl<T: Scalar> Sequential<T> {
     /// Implements [`Layer::memory`].
     pub(crate) fn memory_of(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch, mut rows) = (MemorySizes::default(), 0, shape);
-        for (i, link) in self.links.iter().enumerate() {
+        for (i, link) in self.layers.iter().enumerate() {
             let memory = link.layer.memory(rows, mode);
             rows = self.shape_after(i, rows);
             scratch = scratch.max(memory.scratch);
@@ -247,13 +247,13 @@ impl<T: Scalar> Sequential<T> {
     /// Implements [`Layer::structure`].
     pub(crate) fn structure_of(&self) -> Structure<'_, T> {
         let whole = Structure::chain().recorded(Recorded::Checked(self.answers()));
-        let links = self.links.iter().enumerate();
-        links.fold(whole, |whole, (i, link)| whole.kept_part(i.to_string(), &*link.layer, link.kept))
+        let layers = self.layers.iter().enumerate();
+        layers.fold(whole, |whole, (i, link)| whole.kept_part(i.to_string(), &*link.layer, link.kept))
     }
 
     /// Implements [`Layer::spec`].
     pub(crate) fn spec_of(&self) -> LayerSpec {
-        let layers = self.links.iter().map(|link| link.layer.spec()).collect();
+        let layers = self.layers.iter().map(|link| link.layer.spec()).collect();
         LayerSpec::Sequential { input: self.width_before(0), layers }
     }
 
@@ -284,11 +284,11 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     fn dims(&self) -> Dims {
-        Dims::new(self.width_before(0), self.width(), self.starts[self.links.len()])
+        Dims::new(self.width_before(0), self.width(), self.starts[self.layers.len()])
     }
 
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
-        self.shape_before(self.links.len(), shape)
+        self.shape_before(self.layers.len(), shape)
     }
 
     /// Saved: the rows between layers that the backward pass reads, and the saved values of each layer. Scratch: two
@@ -301,11 +301,11 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     /// Returns the promises of the first layer about x and dx, of the last layer about y and dy, and of a single layer
     /// about its saved values. A backward pass can always overwrite dw. Without layers nothing is read.
     fn hints(&self) -> Hints {
-        let [first, last] = [self.links.first(), self.links.last()].map(|link| link.map(|link| link.kept.hints));
+        let [first, last] = [self.layers.first(), self.layers.last()].map(|link| link.map(|link| link.kept.hints));
         Hints {
             ignores_x: first.is_none_or(|first| first.ignores_x),
             ignores_y: last.is_none_or(|last| last.ignores_y),
-            saved_per_row: matches!(&self.links[..], [one] if one.kept.hints.saved_per_row),
+            saved_per_row: matches!(&self.layers[..], [one] if one.kept.hints.saved_per_row),
             overwrites_dw: true,
             accepts_short_dy: last.is_some_and(|last| last.accepts_short_dy),
             dx_zero_before_last_step: first.is_some_and(|first| first.dx_zero_before_last_step),
@@ -318,7 +318,7 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
 
     fn adds_by_shard(&self, shape: BatchShape<'_>) -> AddsByShard {
         let mut rows = shape;
-        AddsByShard(self.links.iter().enumerate().all(|(i, link)| {
+        AddsByShard(self.layers.iter().enumerate().all(|(i, link)| {
             let before = rows;
             rows = self.shape_after(i, before);
             link.layer.adds_by_shard(before).0

@@ -31,7 +31,7 @@ const KEPT: usize = 1 << 16;
 
 /// A range of layers, and the number of parts into which their samples are divided among threads.
 pub(super) struct ParallelSpan {
-    pub(super) links: Range<usize>,
+    pub(super) layers: Range<usize>,
     parts: usize,
 }
 
@@ -39,7 +39,7 @@ impl<T: Scalar> Sequential<T> {
     /// Returns the layers of `runs[i]`, a range of layers that can be in spans (layers through which each thread takes
     /// some samples). The last layer of the network is left out, since it writes the network's output.
     fn run(&self, i: usize) -> Range<usize> {
-        self.runs[i].start..self.runs[i].end.min(self.links.len() - 1)
+        self.runs[i].start..self.runs[i].end.min(self.layers.len() - 1)
     }
 
     /// Returns the consecutive layers around layer `i` that can be in spans (layers through which each thread takes
@@ -49,12 +49,12 @@ impl<T: Scalar> Sequential<T> {
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// Returns the number of parts into which `rows` rows should be divided among threads for the layers `links`; 1 if
+    /// Returns the number of parts into which `rows` rows should be divided among threads for the layers `layers`; 1 if
     /// threads do not pay.
-    fn parts(&self, links: Range<usize>, rows: usize) -> usize {
+    fn parts(&self, layers: Range<usize>, rows: usize) -> usize {
         // An elementwise value costs about as much as eight multiplications of a product.
-        let columns = self.columns[links.end] - self.columns[links.start];
-        let parameters = self.starts[links.end] - self.starts[links.start];
+        let columns = self.columns[layers.end] - self.columns[layers.start];
+        let parameters = self.starts[layers.end] - self.starts[layers.start];
         let work = rows.saturating_mul(parameters.saturating_add(columns.saturating_mul(8)));
         // One part per thread, since each packs the weights for itself.
         part_count(rows.div_ceil(GRAIN), work / MULTIPLICATIONS_PER_NANOSECOND, 1)
@@ -70,13 +70,13 @@ impl<T: Scalar> Sequential<T> {
             return 0;
         }
         let share = |i: usize| {
-            let memory = self.links[i].layer.memory(BatchShape::batch(rows), mode);
+            let memory = self.layers[i].layer.memory(BatchShape::batch(rows), mode);
             // There is no memory for values that are not saved row by row.
             let by_row = memory.saved == self.saved(i..i + 1, rows) && memory.state == 0;
             by_row.then(|| memory.scratch.saturating_add(self.parameters(i).len()))
         };
-        let mut links = (0..self.runs.len()).flat_map(|i| self.run(i));
-        let neediest = links.try_fold(0, |most: usize, i| share(i).map(|share| most.max(share)));
+        let mut layers = (0..self.runs.len()).flat_map(|i| self.run(i));
+        let neediest = layers.try_fold(0, |most: usize, i| share(i).map(|share| most.max(share)));
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
@@ -99,25 +99,25 @@ impl<T: Scalar> Sequential<T> {
     /// none, or threads do not pay for it.
     pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
-        let links = i..end;
-        let parts = self.parts(links.clone(), rows);
-        (parts > 1).then_some(ParallelSpan { links, parts })
+        let layers = i..end;
+        let parts = self.parts(layers.clone(), rows);
+        (parts > 1).then_some(ParallelSpan { layers, parts })
     }
 
     /// Returns the longest span (layers through which each thread takes some of the samples) that ends with the last of
-    /// the layers `links`, begins within them, and whose gradients between layers fit in [`KEPT`] values. It is for a
+    /// the layers `layers`, begins within them, and whose gradients between layers fit in [`KEPT`] values. It is for a
     /// backward pass over `rows` rows; `None` if there is none, or threads do not pay for it.
-    pub(super) fn span_before(&self, links: Range<usize>, rows: usize) -> Option<ParallelSpan> {
-        let end = links.end;
+    pub(super) fn span_before(&self, layers: Range<usize>, rows: usize) -> Option<ParallelSpan> {
+        let end = layers.end;
         let run = self.run_of(end - 1)?;
-        // As many links as the memory for the dy allows.
+        // As many layers as the memory for the dy allows.
         let column = self.columns[end].saturating_sub(KEPT / rows.max(1));
-        let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(links.start);
+        let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(layers.start);
         let parts = self.parts(start..end, rows);
         // Threads divide dW by whole layers. A layer with half of all parameters is better divided on its own.
         let all = self.starts[end] - self.starts[start];
         let even = || (start..end).all(|i| parts * self.parameters(i).len() <= all);
-        (parts > 1 && even()).then_some(ParallelSpan { links: start..end, parts })
+        (parts > 1 && even()).then_some(ParallelSpan { layers: start..end, parts })
     }
 
     /// Runs the forward pass of a span with the network's parameters `w`, without a monitor. The slices of `pass` are
@@ -125,12 +125,12 @@ impl<T: Scalar> Sequential<T> {
     /// other outputs use the buffers `passing`.
     pub(super) fn forward_parallel(&self, w: &[T], span: &ParallelSpan, passing: [&mut [T]; 2], pass: Forward<'_, T>) {
         let Forward { x, y, saved, scratch, ctx: Context { shape, mode, dropout, path, .. }, .. } = pass;
-        let (Range { start, end }, far) = (span.links.clone(), self.is_far());
+        let (Range { start, end }, far) = (span.layers.clone(), self.is_far());
         let (size, made) = ([span.parts, shape.rows()], ChainBuffers { stored: y, temporary: passing, saved });
         parallel_chain(size, self.widths(start..end), Direction::Forward, x, made, scratch, |k, step| {
             let (i, mut no_monitor, ChainStep { rows: own, input: x, output: y, saved, scratch }) =
                 (start + k - 1, (), step);
-            let link = &self.links[i];
+            let link = &self.layers[i];
             if far && self.multiplies(i) {
                 let above = self.above(i);
                 request([&w[self.starts[above.start]..self.starts[above.end]], &[], &[]]);
@@ -142,10 +142,10 @@ impl<T: Scalar> Sequential<T> {
         });
     }
 
-    /// Returns the widths of the layers `links`, as prefix sums: of all inputs and the last output, of those of them
+    /// Returns the widths of the layers `layers`, as prefix sums: of all inputs and the last output, of those of them
     /// that are kept for the backward pass, and of the saved values per row.
-    fn widths(&self, links: Range<usize>) -> Widths<'_> {
-        let Range { start, end } = links;
+    fn widths(&self, layers: Range<usize>) -> Widths<'_> {
+        let Range { start, end } = layers;
         Widths {
             all: &self.columns[start..end + 2],
             stored: &self.kept[start..end + 2],
@@ -168,7 +168,7 @@ impl<T: Scalar> Sequential<T> {
     ) {
         let Backward { x, y, dy, dx, dw, saved, scratch, overwrite_dw, trainable, ctx, .. } = pass;
         let Context { shape, mode, dropout, path, .. } = ctx;
-        let (Range { start, end }, parts, count) = (span.links.clone(), span.parts, shape.rows());
+        let (Range { start, end }, parts, count) = (span.layers.clone(), span.parts, shape.rows());
         // A range of the input rows of link i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
@@ -189,7 +189,7 @@ impl<T: Scalar> Sequential<T> {
         parallel_chain([parts, count], widths, Direction::Backward, dy, made, scratch, |k, step| {
             let ChainStep { rows: own, input: dy, output: dx, saved, scratch } = step;
             let (i, mut no_monitor) = (lowest + k, ());
-            let link = &self.links[i];
+            let link = &self.layers[i];
             if far && self.multiplies(i) {
                 request([&weights[self.starts[self.below(i).start]..self.starts[i]], &[], &[]]);
             }
@@ -215,7 +215,7 @@ impl<T: Scalar> Sequential<T> {
             if dw.is_empty() {
                 return;
             }
-            let (link, mut no_monitor) = (&self.links[i], ());
+            let (link, mut no_monitor) = (&self.layers[i], ());
             let (x, y, dy) = (before(i, &all), before(i + 1, &all), if i + 1 == end { dy } else { kept(i + 1) });
             let (trainable, path) = (trainable.part(link.first_block), path.part(link.first_link));
             let ctx = Context { dropout, path, ..Context::new(shape, mode, &mut no_monitor) };

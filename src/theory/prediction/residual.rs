@@ -28,7 +28,7 @@ impl Reader<'_> {
     ) -> Result<Effect, Error> {
         self.scales.lose();
         let (BranchScale::Fixed(s) | BranchScale::Learned(s)) = scale;
-        let injection = self.links.len();
+        let addition = self.links.len();
         self.formula(node, path, Factor::Addition, [signal, None], None, 0.0);
         let inner = self.read(branch, &join(path, "branch"), signal)?;
         let scale = libm::log10(s.abs());
@@ -36,16 +36,16 @@ impl Reader<'_> {
 
         let own = self.own_of_residual(path, signal, &inner, s)?;
         let branch_decades = inner.shares.map(|shares| scale + shares.total());
-        let link = &mut self.links[injection];
+        let link = &mut self.links[addition];
         let Some((whole, after, source)) = own else {
             return Ok(Effect { signal: None, shares: None, beta: 0.0, mixes: inner.mixes });
         };
         (link.source, link.decades) = (source, branch_decades.map(|branch| whole - branch));
         let shares = inner.shares.map(|shares| match scale + shares.total() {
-            f64::NEG_INFINITY => Shares { injection: whole, ..Shares::default() },
+            f64::NEG_INFINITY => Shares { addition: whole, ..Shares::default() },
             branch => {
                 let weights = shares.weights + scale;
-                Shares { weights, injection: shares.injection + (whole - branch), ..shares }
+                Shares { weights, addition: shares.addition + (whole - branch), ..shares }
             }
         });
         // d ln(1 + r) = r/(1 + r) d ln r; and 2⟨dy, s fᵀdy⟩ has variance 4 s²χ/n of ‖dy‖⁴.
@@ -53,8 +53,8 @@ impl Reader<'_> {
         let share = if ratio.is_finite() { ratio / (1.0 + ratio) } else { 1.0 };
         let width = node.widths().0.max(1) as f64;
         let angle = 4.0 * share * (1.0 - share) / width;
-        self.links[injection].spread = angle;
-        for link in &mut self.links[injection + 1..] {
+        self.links[addition].spread = angle;
+        for link in &mut self.links[addition + 1..] {
             link.spread *= share * share;
         }
         Ok(Effect { signal: after, shares, beta: share * share * inner.beta + angle, mixes: inner.mixes })
@@ -85,7 +85,7 @@ impl Reader<'_> {
         }
         // Without random weights, the gradients of branch and skip are correlated.
         let Some(sample) = self.sample()? else { return Ok(None) };
-        let (injection, after) = (sample.link(path), sample.output(path).map(not_normal));
-        Ok(injection.map(|injection| (branch + injection, after, PredictionSource::Sampled)))
+        let (addition, after) = (sample.link(path), sample.output(path).map(not_normal));
+        Ok(addition.map(|addition| (branch + addition, after, PredictionSource::Sampled)))
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn share(factor: Factor, decades: f64) -> Shares {
     match factor {
         Factor::Weights => shares.weights = decades,
         Factor::Activation => shares.activation = decades,
-        Factor::Addition => shares.injection = decades,
+        Factor::Addition => shares.addition = decades,
         Factor::Other => shares.other = decades,
     }
     shares
@@ -110,7 +110,7 @@ pub(super) fn sum(a: Shares, b: Shares) -> Shares {
     Shares {
         weights: a.weights + b.weights,
         activation: a.activation + b.activation,
-        injection: a.injection + b.injection,
+        addition: a.addition + b.addition,
         other: a.other + b.other,
     }
 }

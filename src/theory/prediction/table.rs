@@ -32,26 +32,26 @@ impl fmt::Display for Prediction {
             let square = link.second_moment.map_or(String::from("unknown"), |square| format!("{square:.3e}"));
             let column = |factor| if link.factor == factor { figure(link.decades) } else { String::new() };
             let row = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other].map(column);
-            let [weights, activation, injection, other] = row;
+            let [weights, activation, addition, other] = row;
             let note = match (link.source, link.on_main_path) {
                 (PredictionSource::Sampled, true) => "  sampled",
                 (PredictionSource::Sampled, false) => "  sampled, beside the path",
                 _ => "",
             };
             let row = format!(
-                "{:<name$}  {:<kind$}  {square:>9} {weights:>8} {activation:>8} {injection:>8} {other:>8}{note}",
+                "{:<name$}  {:<kind$}  {square:>9} {weights:>8} {activation:>8} {addition:>8} {other:>8}{note}",
                 link.name, link.kind
             );
             writeln!(f, "{}", row.trim_end())?;
         }
         match self.shares {
             Some(shares) => {
-                let row = [shares.weights, shares.activation, shares.injection, shares.other].map(|d| figure(Some(d)));
-                let [weights, activation, injection, other] = row;
+                let row = [shares.weights, shares.activation, shares.addition, shares.other].map(|d| figure(Some(d)));
+                let [weights, activation, addition, other] = row;
                 let sum = "sum";
                 writeln!(
                     f,
-                    "{sum:<name$}  {:<kind$}  {:>9} {weights:>8} {activation:>8} {injection:>8} {other:>8}",
+                    "{sum:<name$}  {:<kind$}  {:>9} {weights:>8} {activation:>8} {addition:>8} {other:>8}",
                     "", ""
                 )?;
                 let total = figure(Some(shares.total()));

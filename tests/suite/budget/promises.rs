@@ -107,7 +107,7 @@ fn check(case: &Case) -> [usize; 2] {
         for (factor, share) in [
             (Factor::Weights, shares.weights),
             (Factor::Activation, shares.activation),
-            (Factor::Addition, shares.injection),
+            (Factor::Addition, shares.addition),
             (Factor::Other, shares.other),
         ] {
             let sum: f64 = links.iter().filter(|link| link.factor == factor).map(LinkBudget::decades).sum();

@@ -34,7 +34,7 @@ fn budget_of_dead_units_is_minus_infinity() {
     watch(&network, &w, BatchShape::batch(2), &mut budget);
     let shares = budget.shares();
     assert_eq!((shares.total(), shares.activation), (f64::NEG_INFINITY, f64::NEG_INFINITY));
-    assert!(shares.weights.is_finite() && shares.injection == 0.0 && shares.other == 0.0, "{shares:?}");
+    assert!(shares.weights.is_finite() && shares.addition == 0.0 && shares.other == 0.0, "{shares:?}");
     let ends: Vec<_> = budget.links().iter().filter(|link| link.decades() == f64::NEG_INFINITY).collect();
     assert_eq!((ends.len(), ends[0].name.as_str(), ends[0].factor), (1, "1", Factor::Activation));
     assert_eq!((ends[0].norm_out.zeros, ends[0].norm_out.values), (8, 8));
@@ -57,7 +57,7 @@ fn budget_of_a_branch_scaled_by_zero_is_finite() {
         assert!(shares.total().is_finite() && !sum.contains('∞'), "{table}");
         assert!(table.lines().any(|line| line.starts_with("1.scale") && line.contains("−∞")), "{table}");
         // The skip carries the whole gradient: the addition has 0 decades.
-        assert!(shares.injection.abs() < 1e-15 && shares.activation == 0.0, "{shares:?}");
+        assert!(shares.addition.abs() < 1e-15 && shares.activation == 0.0, "{shares:?}");
         let links = budget.links();
         let total = (links.last().unwrap().norm_out.norm / links[0].norm_in.norm).log10();
         assert!((shares.total() - total).abs() < 1e-14);

@@ -112,7 +112,7 @@ impl<'a> Witness<'a> {
                 let name = format!("{layer}.{part}");
                 self.time.push(Expected { name, factor, step: Some(t), before, after });
             };
-            expect("injection", Factor::Addition, came, norm(&dh));
+            expect("addition", Factor::Addition, came, norm(&dh));
             expect("activation", Factor::Activation, norm(&dh), norm(&delta));
             if t > 0 {
                 expect("recurrent", Factor::Weights, norm(&delta), norm(&past));

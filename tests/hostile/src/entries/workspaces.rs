@@ -1,4 +1,4 @@
-//! Tapes over legal networks, all other arguments hostile.
+//! Workspaces over legal networks, all other arguments hostile.
 
 use super::{Known, drive, drive_node, entry};
 use crate::{
