@@ -21,7 +21,10 @@ fn main() {
                 0 => rank.exchange(1, &[1.0_f32; 8], &mut [0.0; 8]),
                 _ => rank.exchange(0, &[1.0_f64; 8], &mut [0.0; 8]),
             };
-            exchanged.unwrap_or_else(|error| eprintln!("rank {own}: {error}"));
+            if let Err(error) = exchanged {
+                let line = format!("rank {own}: {error}\n");
+                eprint!("{line}");
+            }
         }
         _ => eprintln!("expected early or types"),
     }

@@ -72,7 +72,9 @@ impl Mpi {
 
     /// Ends all processes of the job with status 1.
     fn abort(&self, reason: impl fmt::Display) -> ! {
-        eprintln!("rank {} aborts the job: {reason}", self.world.rank());
+        // One write, so that lines of ranks that print at once stay whole.
+        let line = format!("rank {} aborts the job: {reason}\n", self.world.rank());
+        eprint!("{line}");
         self.world.abort(1)
     }
 
