@@ -37,7 +37,7 @@ laws! {
     BoundsHold: "no derivative lies outside the declared bounds",
     /// Activations: the declared sup and inf of φ′.
     BoundsTight: "the declared bounds are approached",
-    /// Activations, losses, layers, initializers: results are finite, or infinite where the limit is.
+    /// Activations, losses, layers, initializers, transforms: results are finite, or infinite where the limit is.
     Extremes: "extreme values give finite results, or the infinite limit",
     /// Activations, losses, transforms, initial values of layers: `f32` compared with `f64`.
     Precision: "f32 agrees with f64 to rounding",

@@ -3,6 +3,7 @@
 use super::{Format, ROUNDINGS, Reading, SINGLE, Suite, truth};
 use crate::testing::{
     Law,
+    argument::simplest,
     probe::{Precision, slope, value},
 };
 use alloc::format;
@@ -69,6 +70,7 @@ impl Suite<'_, '_> {
             slope.is_finite() && slope != 0.0
         });
         let (true, Some(z)) = (flat, steep) else { return true };
+        let z = simplest(z, |z| ![0.0, f64::INFINITY].contains(&slope::<f64>(self.activation, z).abs()));
         self.no_tangent(slope::<f64>(self.activation, z), "0.0 at every z, as through f64", z);
         false
     }

@@ -27,6 +27,26 @@ impl Suite<'_, '_> {
         settles(&values) && settles(&slopes)
     }
 
+    /// Whether |φ| (`which` 0) or |φ′| (1) grows to its first infinite value from `from` to `to`, where it is infinite:
+    /// its values before that are large, as before an overflow. A stretch of infinity among small values is a mistake.
+    #[inline]
+    fn overflows<T: Precision>(&self, which: usize, from: f64, to: f64, format: &Format) -> bool {
+        let read = |z: f64| T::read(self.activation, (format.value)(z))[which].abs();
+        let (mut finite, mut infinite) = (from, to);
+        // Adjacent floats are reached sooner.
+        for _ in 0..2_100 {
+            let middle = 0.5 * finite + 0.5 * infinite;
+            if (format.value)(middle) == (format.value)(finite) || (format.value)(middle) == (format.value)(infinite) {
+                break;
+            }
+            if read(middle).is_infinite() { infinite = middle } else { finite = middle }
+        }
+        // One of these is no zero of an oscillation.
+        let before = (1..=16).map(|i| read(finite - (infinite - from) * f64::from(i * i) * 1e-4));
+        let size = before.chain([read(finite)]).filter(|size| size.is_finite()).fold(0.0, f64::max);
+        size > libm::sqrt(format.max)
+    }
+
     /// Whether φ (`which` 0) or φ′ (1) has a pole at `z`, of the sign of `found`. Infinity is then the limit at `z`.
     #[inline]
     pub(super) fn is_pole(&self, which: usize, found: f64, z: f64) -> bool {
@@ -34,42 +54,49 @@ impl Suite<'_, '_> {
     }
 
     pub(super) fn extremes<T: Precision>(&mut self, format: &Format) {
-        let ends = [f64::NEG_INFINITY, f64::INFINITY]
-            .map(|end| (value::<T>(self.activation, end), slope::<T>(self.activation, end)));
+        let ends = [f64::NEG_INFINITY, f64::INFINITY].map(|end| T::read(self.activation, end));
         let limits = [-1.0, 1.0].map(|sign| self.has_limit(sign, format));
         let tiny = to_f64(T::min_positive_value() * T::epsilon());
         let mut points = self.points.clone();
         points.retain(|&z| (format.value)(z) == z);
         points.extend([tiny, -tiny, f64::INFINITY, f64::NEG_INFINITY, format.max, -format.max]);
-        for z in points {
-            let side = usize::from(z > 0.0);
-            let (end, has_limit) = (ends[side], limits[side]);
-            if z.abs() > 1e-6 * format.max && !has_limit {
-                continue;
-            }
-            let read = [value::<T>(self.activation, z), slope::<T>(self.activation, z)];
-            let double = [value::<f64>(self.activation, z), slope::<f64>(self.activation, z)];
-            for (i, what) in ["φ(z)", "φ′(z)"].into_iter().enumerate() {
-                let (found, limit) = (read[i], [end.0, end.1][i]);
-                let fits = double[i].abs() <= 1e-3 * format.max && z.is_finite();
-                let infinite = found.is_infinite() && (fits || (has_limit && found != limit));
-                // At a pole, infinity is the limit.
-                let grows = |found: f64| is_pole(&|z| found.signum() * self.activation.double(z)[i], z);
-                let bad = found.is_nan() || (infinite && (fits || !z.is_finite() || !grows(found)));
-                if bad && !self.trial.broken(Law::Extremes) {
+        // From 0 outwards: an overflow comes after finite values.
+        points.sort_unstable_by(|a, b| a.abs().total_cmp(&b.abs()));
+        // NaN is the clearer fault.
+        for nan in [true, false] {
+            // The last arguments of each side at which φ and φ′ were finite.
+            let mut inner = [[0.0; 2]; 2];
+            for &z in &points {
+                let side = usize::from(z > 0.0);
+                if z.abs() > 1e-6 * format.max && !limits[side] {
+                    continue;
+                }
+                let (read, double) = (T::read(self.activation, z), self.activation.double(z));
+                for (i, what) in ["φ(z)", "φ′(z)"].into_iter().enumerate() {
+                    let (found, limit) = (read[i], ends[side][i]);
+                    if self.trial.broken(Law::Extremes) {
+                        return;
+                    }
+                    if found.is_finite() {
+                        inner[side][i] = z;
+                        continue;
+                    }
+                    let fits = double[i].abs() <= 1e-3 * format.max && z.is_finite();
+                    let jumps = || z.is_finite() && !self.overflows::<T>(i, inner[side][i], z, format);
+                    let infinite = || fits || (limits[side] && found != limit) || jumps();
+                    // At a pole, infinity is the limit.
+                    let bad = if nan { found.is_nan() } else { infinite() && (fits || !self.is_pole(i, found, z)) };
+                    if !bad {
+                        continue;
+                    }
                     let expected = match limit {
                         _ if fits => (format.text)(double[i]),
                         limit if limit.is_nan() => String::from("a number"),
                         limit => format!("{limit:?}, or a finite number"),
                     };
                     let place = format!("{}, {what}", format.name);
-                    let z = simplest(z, |z| {
-                        let z = (format.value)(z);
-                        let again =
-                            if i == 0 { value::<T>(self.activation, z) } else { slope::<T>(self.activation, z) };
-                        again.is_nan() && found.is_nan()
-                    });
-                    let input = format!("z = {}", (format.text)(z));
+                    let fails = |z: f64| found.is_nan() && T::read(self.activation, (format.value)(z))[i].is_nan();
+                    let input = format!("z = {}", (format.text)((format.value)(simplest(z, fails))));
                     self.trial.breaks(Law::Extremes, place, expected, (format.text)(found), input);
                 }
             }

@@ -21,7 +21,7 @@ mod extremes;
 
 use super::{
     Evidence, Law, Violations, answers,
-    argument::{arguments, dense, simplest},
+    argument::{dense, simplest},
     bounds::measured,
     caught, ignored, judged,
     law::{Trial, beyond, subject},
@@ -90,16 +90,15 @@ fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
 struct Suite<'a, 't> {
     activation: &'a dyn Probe,
     trial: &'t mut Trial,
+    /// The test arguments, in increasing order.
     points: Vec<f64>,
-    /// More points, among them `points`, at which the derivative is tested.
-    dense: Vec<f64>,
     kinks: Vec<f64>,
     jumps: Vec<f64>,
     /// The declared kinks and jumps, and undeclared kinks that a test has found, in increasing order.
     breaks: Vec<f64>,
-    /// φ′ and φ″ at each of the `dense` points, from dual numbers.
+    /// φ′ and φ″ at each of the `points`, from dual numbers.
     truths: Vec<(f64, f64)>,
-    /// For each of the `dense` points, the largest |φ′| at points from −1 to 1 and on to this one; those beside a pole
+    /// For each of the `points`, the largest |φ′| at points from −1 to 1 and on to this one; those beside a pole
     /// of φ′ are left out.
     sizes: Vec<f64>,
 }
@@ -107,7 +106,7 @@ struct Suite<'a, 't> {
 impl Suite<'_, '_> {
     #[inline]
     fn truth(&self, z: f64) -> (f64, f64) {
-        match self.dense.binary_search_by(|point| point.total_cmp(&z)) {
+        match self.points.binary_search_by(|point| point.total_cmp(&z)) {
             Ok(i) => self.truths[i],
             Err(_) => truth(self.activation, z),
         }
@@ -116,8 +115,8 @@ impl Suite<'_, '_> {
     /// Returns the largest |φ′| at the sampled points from −1 to 1 and on to `z`: the unit of rounding errors.
     #[inline]
     fn size(&self, z: f64) -> f64 {
-        let outside = self.dense.partition_point(|&point| point < z);
-        let i = if z < 0.0 && self.dense.get(outside) != Some(&z) { outside.saturating_sub(1) } else { outside };
+        let outside = self.points.partition_point(|&point| point < z);
+        let i = if z < 0.0 && self.points.get(outside) != Some(&z) { outside.saturating_sub(1) } else { outside };
         self.sizes[i.min(self.sizes.len() - 1)]
     }
 
@@ -137,9 +136,9 @@ impl Suite<'_, '_> {
         meets(&self.jumps, a - margin, b + margin)
     }
 
-    /// Calls `reading` at every test argument (for a derivative, at every dense one) that `format` represents, and
-    /// notes the errors; `None` skips an argument. The first argument with an error above `allowed` is simplified, and
-    /// noted as a violation of `law`, with `what` as the name of the quantity.
+    /// Calls `reading` at every test argument that `format` represents, and notes the errors; `None` skips an argument.
+    /// The first argument with an error above `allowed` is simplified, and noted as a violation of `law`, with `what`
+    /// as the name of the quantity.
     #[inline]
     fn everywhere(
         &mut self,
@@ -149,9 +148,8 @@ impl Suite<'_, '_> {
         allowed: f64,
         reading: impl Fn(&Self, f64) -> Option<Reading>,
     ) {
-        let dense = law == Law::Derivative;
-        for i in 0..if dense { self.dense.len() } else { self.points.len() } {
-            let z = if dense { self.dense[i] } else { self.points[i] };
+        for i in 0..self.points.len() {
+            let z = self.points[i];
             // Errors are evidence only of a law that holds.
             if self.trial.broken(law) {
                 return;
@@ -214,8 +212,8 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
     sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)
 }
 
-/// Tests all laws of an activation, in `f32` and `f64`, at some 2000 arguments that `seed` jitters. The derivative,
-/// kinks and jumps are tested at 43,000: 1,024 in a unit up to ±10, one in a unit up to ±10⁴.
+/// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters: 1,024 in a unit
+/// up to ±10, one in a unit up to ±10⁴, and all magnitudes beyond. Every second one is exact in `f32`.
 ///
 /// | law | what is asked |
 /// | --- | --- |
@@ -276,10 +274,10 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     let (kinks, jumps) = (activation.kink_points(), activation.jump_points());
     let mut breaks = [kinks.as_slice(), &jumps].concat();
     breaks.sort_unstable_by(f64::total_cmp);
-    let (points, dense) = (arguments(&breaks, seed), dense(&breaks, seed));
-    let (mut truths, mut at) = (Vec::with_capacity(dense.len()), f64::NAN);
+    let points = dense(&breaks, seed);
+    let (mut truths, mut at) = (Vec::with_capacity(points.len()), f64::NAN);
     let read = caught(|| {
-        for &z in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].iter().chain(&dense) {
+        for &z in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].iter().chain(&points) {
             at = z;
             let (_, _, truth) = (activation.single(z), activation.double(z), truth(activation, z));
             truths.push(truth);
@@ -288,20 +286,20 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     if let Err(panic) = read {
         return trial.breaks(Law::NoPanic, "φ(z), φ′(z)", "a number", panic, format!("z = {at:?}"));
     }
-    truths.drain(..truths.len() - dense.len());
+    truths.drain(..truths.len() - points.len());
     let slopes: Vec<f64> = truths.iter().map(|truth| truth.0).collect();
-    let mut sizes = magnitudes(&|z| truth(activation, z).0, &slopes, &dense, &breaks);
-    let centre = central(&sizes, &dense);
+    let mut sizes = magnitudes(&|z| truth(activation, z).0, &slopes, &points, &breaks);
+    let centre = central(&sizes, &points);
     sizes.iter_mut().for_each(|size| *size = size.max(centre));
-    let zero = dense.partition_point(|&z| z < 0.0);
+    let zero = points.partition_point(|&z| z < 0.0);
     (0..zero.saturating_sub(1)).rev().for_each(|i| sizes[i] = sizes[i].max(sizes[i + 1]));
-    (zero + 1..dense.len()).for_each(|i| sizes[i] = sizes[i].max(sizes[i - 1]));
+    (zero + 1..points.len()).for_each(|i| sizes[i] = sizes[i].max(sizes[i - 1]));
     let declared = activation.bounds();
     if declared.is_none() {
         let Bounds { inf, sup } = measured(activation, seed).bounds;
         trial.notes(&format!("declares no bounds; φ′ from {inf:?} to {sup:?} was found"));
     }
-    let mut suite = Suite { activation, trial, points, dense, kinks, jumps, breaks, truths, sizes };
+    let mut suite = Suite { activation, trial, points, kinks, jumps, breaks, truths, sizes };
     if !suite.repeats() {
         return;
     }
@@ -320,7 +318,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     suite.saturation::<f32>(&SINGLE);
     suite.continuity();
     if let Some(bounds) = declared {
-        let search = Search::new(activation, &suite.dense);
+        let search = Search::new(activation, &suite.points);
         let extremes = [1.0, -1.0].map(|sign| search.supremum(sign));
         suite.bounds::<f64>(bounds, &DOUBLE, extremes);
         suite.bounds::<f32>(bounds, &SINGLE, extremes);

@@ -1,6 +1,6 @@
 //! The laws of `fill_gates`.
 
-use super::{Facts, MOMENTS, differ, lengths, moments, range, repeatable};
+use super::{Facts, MOMENTS, between_gates, differ, lengths, moments, range, repeatable};
 use crate::{
     block::{Gate, Role},
     initializer::{Initializer, Shape},
@@ -59,10 +59,14 @@ pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial)
             let shape = shape.gate(gate);
             let place = format!("{place}, gate `{}`", gate.name);
             range(initializer, shape, &place, &values[own.clone()], trial);
-            let copies = |values: &Vec<f64>| differ(&values[..size], &values[own.clone()]).is_none();
             let random = initializer.variance(shape).is_some_and(|variance| variance > 0.0);
-            if i > 0 && size > 16 && random && others.iter().all(copies) {
-                trial.breaks(Law::Distinct, &*place, "values of its own", "those of the first gate", "");
+            for (j, before) in GATES.into_iter().enumerate().take(i).filter(|_| size > 16 && random) {
+                let copies =
+                    |values: &Vec<f64>| differ(&values[j * size..(j + 1) * size], &values[own.clone()]).is_none();
+                if others.iter().all(copies) {
+                    let found = format!("those of gate `{}`", before.name);
+                    trial.breaks(Law::Distinct, &*place, "values of its own", found, "");
+                }
             }
             let mut rng = generator(seed ^ MOMENTS ^ i as u64);
             let mut stacked = vec![0.0; values.len()];
@@ -73,5 +77,7 @@ pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial)
             };
             moments(&mut next, &Facts::of(initializer, shape, place), ENTRIES, trial);
         }
+        let mut rng = generator(seed ^ MOMENTS);
+        between_gates(&mut |values| fill(&mut rng, values).is_ok(), initializer, (shape, &GATES), &place, trial);
     }
 }

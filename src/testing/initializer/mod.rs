@@ -4,7 +4,7 @@ mod gates;
 mod moments;
 
 use gates::gates;
-use moments::{Facts, magnitudes, moments};
+use moments::{Facts, between_gates, magnitudes, moments};
 
 use super::{
     Evidence, Law, Violations, answers, caught, ignored, judged,

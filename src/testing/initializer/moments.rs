@@ -1,13 +1,14 @@
 //! Moments of entries over many fills: mean, variance, covariance of entries.
 
 use crate::{
+    block::Gate,
     initializer::{Initializer, Shape},
     testing::{
         Law,
         law::{Trial, beyond, number},
     },
 };
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
 /// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. Since the standard error
@@ -141,6 +142,54 @@ pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts
         let expected = format!("about {} in {COMPARED} fills, as many as between two fills", number(expected));
         let place = format!("{place}: pairs of entries of equal magnitude");
         trial.breaks(Law::Uncorrelated, place, expected, number(within), "");
+    }
+}
+
+/// Tests that the entries of gates stacked in the rows of a block are uncorrelated: pairs of equal magnitude, and the
+/// covariance of an entry with the same one of another gate. `shape` is that of a gate, and `next` fills the block.
+/// Gates without a stated variance of more than 0 are not tested.
+pub(super) fn between_gates(
+    next: &mut dyn FnMut(&mut [f64]) -> bool,
+    initializer: &dyn Initializer,
+    (shape, gates): (Shape, &[Gate]),
+    place: &str,
+    trial: &mut Trial,
+) {
+    const FILLS: usize = 1024;
+    let facts: Vec<Facts> =
+        gates.iter().map(|gate| Facts::of(initializer, shape.gate(*gate), place.to_owned())).collect();
+    if facts.iter().any(|facts| facts.variance.is_none_or(|variance| variance == 0.0) || facts.mean.is_none()) {
+        return;
+    }
+    let whole = Shape { rows: shape.rows * gates.len(), ..shape };
+    let orthogonal = facts.iter().any(|facts| facts.orthogonal);
+    magnitudes(next, &Facts { shape: whole, place: place.to_owned(), orthogonal, ..facts[0] }, trial);
+    let size = shape.rows * shape.columns;
+    let mut values = vec![0.0; size * gates.len()];
+    let pairs: Vec<(usize, usize)> = (0..gates.len()).flat_map(|j| (0..j).map(move |i| (i, j))).collect();
+    let mut averages = vec![Vec::with_capacity(FILLS); pairs.len()];
+    for _ in 0..FILLS {
+        if !next(&mut values) {
+            return;
+        }
+        for (averages, &(i, j)) in averages.iter_mut().zip(&pairs) {
+            let centred = |gate: usize| {
+                let mean = facts[gate].mean.unwrap_or(0.0);
+                values[gate * size..][..size].iter().map(move |value| value - mean)
+            };
+            averages.push(centred(i).zip(centred(j)).map(|(a, b)| a * b).sum::<f64>() / size as f64);
+        }
+    }
+    for (averages, &(i, j)) in averages.iter().zip(&pairs) {
+        let Estimate { mean, error, skewness } = Estimate::of(averages);
+        let scale = Float::sqrt(facts[i].variance.unwrap_or(0.0) * facts[j].variance.unwrap_or(0.0));
+        let off = mean.abs() / (error + 1e-9 * scale + f64::MIN_POSITIVE);
+        if skewness <= SKEWED && !trial.measures(Law::Uncorrelated, "f64", off, SIGNIFICANCE) {
+            let (expected, found) =
+                (String::from("a covariance of 0"), format!("{} ± {}", number(mean), number(error)));
+            let names = [gates[i].name, gates[j].name];
+            trial.breaks(Law::Uncorrelated, format!("{place}, the same entry of gates {names:?}"), expected, found, "");
+        }
     }
 }
 

@@ -47,6 +47,7 @@ pub(in crate::testing) fn draw(
         state: (states > 0).then(|| some(states)),
         dy: some(layer.output_shape(shape).rows() * dims.output),
         d_state: (states > 0).then(|| some(states)),
+        earlier: Vec::new(),
     })
 }
 

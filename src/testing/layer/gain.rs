@@ -23,6 +23,9 @@ const SIZES: [[f64; 2]; 6] = [[1.0, 1.0], [0.01, 1.0], [10.0, 1.0], [1.0, 30.0],
 /// The number of steps of the sequences in which bounds on states are tested.
 const STEPS: usize = 5;
 
+/// The number of steps of the longest sequence at which bounds on outputs are tested.
+const LONG: usize = 12;
+
 /// The windows of a sequence in which bounds on states are tested: their first steps, and their numbers of steps.
 const WINDOWS: [[usize; 2]; 8] = [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [4, 1], [3, 2], [2, 3]];
 
@@ -44,7 +47,10 @@ impl Suite<'_, '_> {
     #[inline]
     pub(super) fn gain_bound(&mut self) {
         let coupled = (self.layers.double.samples() != Samples::Independent).then_some(BatchShape::batch(4));
-        let shapes = [BatchShape::batch(1), BatchShape::sequences(1, STEPS)];
+        if self.gain_along(BatchShape::batch(1)).is_none() {
+            return;
+        }
+        let shapes = [BatchShape::batch(1), BatchShape::sequences(1, STEPS), BatchShape::sequences(1, LONG)];
         for shape in shapes.into_iter().chain(coupled) {
             for mode in [Mode::Train, Mode::Evaluate] {
                 let sizes = if mode == Mode::Train { &SIZES[..] } else { &SIZES[..1] };
@@ -57,17 +63,44 @@ impl Suite<'_, '_> {
         }
     }
 
+    /// Tests the stated bound at rows of equal values, 8 in a unit from −8 to 8, where the derivative of an activation
+    /// has its extremes.
+    #[inline]
+    fn gain_along(&mut self, shape: BatchShape<'_>) -> Option<()> {
+        let (places, usual) = (-64..=64, self.sized(shape, SIZES[0], 5)?);
+        for place in places {
+            let mut given = usual.clone();
+            given.x.fill(f64::from(place) / 8.0);
+            self.admit(&mut given.x);
+            self.gain_of(shape, Mode::Train, SIZES[0], given, 2)?;
+        }
+        Some(())
+    }
+
     /// Tests the stated bound at parameters and inputs of the given `sizes`. `None` if it is exceeded, or if a pass
     /// fails.
     #[inline]
     fn gain_at(&mut self, shape: BatchShape<'_>, mode: Mode, sizes: [f64; 2]) -> Option<()> {
         let given = self.sized(shape, sizes, 5)?;
+        self.gain_of(shape, mode, sizes, given, ITERATIONS)
+    }
+
+    /// Tests the stated bound at the parameters and the input of `given`, by so many steps of power iteration.
+    #[inline]
+    fn gain_of(
+        &mut self,
+        shape: BatchShape<'_>,
+        mode: Mode,
+        sizes: [f64; 2],
+        given: Given<f64>,
+        iterations: usize,
+    ) -> Option<()> {
         let mut given = Given { state: None, d_state: None, ..given };
         let Some(bound) = self.layers.double.gain_bound(&given.w, shape).filter(|bound| *bound != f64::INFINITY) else {
             return Some(());
         };
         let asked = Asked { mode, ..Asked::new(shape) };
-        for _ in 0..ITERATIONS {
+        for _ in 0..iterations {
             // ‖Jᵀ‖ = ‖J‖, and the backward pass applies Jᵀ.
             let results = self.pass(self.layers.double, "f64", &given, &asked)?;
             let gain = norm(&results.dx) / norm(&given.dy).max(f64::MIN_POSITIVE);

@@ -14,6 +14,9 @@ use alloc::{format, string::String, vec, vec::Vec};
 /// decomposition in `f32`. Other random numbers differ by far more.
 const ALLOWED: f64 = 1e-3;
 
+/// The number of seeds whose initial values are compared.
+const DRAWS: u64 = 8;
+
 /// Returns the initial values of the parameters for a seed, converted to `f64`, or the text of the error or panic.
 fn initial<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<f64>, String> {
     let mut w = vec![T::zero(); layer.dims().parameters];
@@ -28,7 +31,7 @@ impl Suite<'_, '_> {
     pub(super) fn initializes(&mut self) {
         let (single, double) = (self.layers.single, self.layers.double);
         let mut drawn = Vec::new();
-        for seed in [self.seed, self.seed.wrapping_add(1)] {
+        for seed in (0..DRAWS).map(|by| self.seed.wrapping_add(by)) {
             // A panic or an error is noted by `draw`.
             let Ok(w) = initial(double, seed) else { return };
             let (Ok(again), Ok(short)) = (initial(double, seed), initial(single, seed)) else { return };
@@ -51,8 +54,8 @@ impl Suite<'_, '_> {
         self.random_blocks(&drawn);
     }
 
-    /// Tests the initial values of blocks of weights; `drawn` holds those of all parameters for each of two seeds.
-    /// Values that look random must differ from seed to seed, and no two rows of random numbers may be equal.
+    /// Tests the initial values of blocks of weights; `drawn` holds those of all parameters for each of [`DRAWS`]
+    /// seeds. Values that look random must differ from seed to seed, and no two rows of random numbers may be equal.
     #[inline]
     fn random_blocks(&mut self, drawn: &[Vec<f64>]) {
         let weights = self.blocks.iter().filter(|block| matches!(block.role, Role::Weight | Role::Recurrent));
@@ -68,23 +71,17 @@ impl Suite<'_, '_> {
             if same || *columns < 2 {
                 continue;
             }
-            // Values from a small set can make short rows equal by chance, in one draw but not in all.
-            let copies = |w: &Vec<f64>| {
-                let values = of(w);
-                let each: Vec<&[f64]> = values.chunks(*columns).collect();
-                let equal = |&(i, j): &(usize, usize)| each[i] == each[j] && scattered(each[i]);
-                // Of very wide blocks neighbouring rows are compared.
-                let far = if *rows > 64 { 2 } else { *rows };
-                let mut pairs = (0..*rows).flat_map(|i| (i + 1..(i + far).min(*rows)).map(move |j| (i, j)));
-                match *columns > 16 {
-                    true => pairs.find(equal),
-                    false => {
-                        (*rows > 2 && each.iter().all(|row| *row == each[0]) && scattered(each[0])).then_some((0, 1))
-                    }
-                }
+            // Values from a small set can make short rows equal by chance, but not the same rows in all draws.
+            let copies = |&(i, j): &(usize, usize)| {
+                drawn.iter().all(|w| {
+                    let row = |i: usize| &w[range.clone()][i * columns..][..*columns];
+                    row(i) == row(j) && scattered(row(i))
+                })
             };
-            let found: Option<Vec<_>> = drawn.iter().map(copies).collect();
-            if let Some((i, j)) = found.and_then(|pairs| pairs.first().copied()) {
+            // Of very high blocks neighbouring rows are compared.
+            let far = if *rows > 64 { 2 } else { *rows };
+            let mut pairs = (0..*rows).flat_map(|i| (i + 1..(i + far).min(*rows)).map(move |j| (i, j)));
+            if let Some((i, j)) = pairs.find(copies) {
                 let found = format!("rows {i} and {j} are equal");
                 return self.trial.breaks(Law::Distinct, place, "rows that differ", found, "");
             }

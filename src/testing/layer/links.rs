@@ -36,6 +36,7 @@ impl Suite<'_, '_> {
             self.leaf_reports(path, &given, &results);
         }
         self.chain_decades(path, &structure, &given, &results);
+        self.own_reports(path, &structure, &given, &results);
         let reported = results.links;
         if let Some((link, _)) = reported.iter().find(|(link, _)| *link >= names.len()) {
             let expected = format!("one of its {} links", names.len());
@@ -81,6 +82,39 @@ impl Suite<'_, '_> {
                     return self.trial.breaks(Law::ReportsLinks, place, expected, found, "");
                 }
             }
+        }
+    }
+
+    /// Tests the reports of the first link of a layer with branches: one forward, of its input and output, and one
+    /// backward, to the gradient of its input. Of a layer without parts, each link is reported backward.
+    #[inline]
+    fn own_reports(&mut self, path: &str, structure: &Structure<'_, f64>, given: &Given<f64>, results: &Results<f64>) {
+        let names = structure.link_names(path);
+        let of = |link: usize, backward: bool| {
+            results.heard.iter().filter(move |heard| heard.link == link && heard.backward == backward)
+        };
+        let place = |link: usize, way: &str| format!("link `{}` of `{path}`, {way}", names[link]);
+        let mut wrong = None;
+        if structure.kind() == StructureKind::Branches && structure.own_links() > 0 {
+            for (backward, way) in [(false, "forward"), (true, "backward")] {
+                let reports: Vec<_> = of(0, backward).collect();
+                let ends = |values: &[Vec<f64>; 2]| match backward {
+                    false => unequal(&values[0], &given.x).or(unequal(&values[1], &results.y)).is_none(),
+                    true => unequal(&values[1], &results.dx).is_none(),
+                };
+                if reports.len() != 1 || !ends(&reports[0].values) {
+                    let expected = if backward { "one report that ends at dx" } else { "one report of x and y" };
+                    let other = if reports.len() == 1 { "of other values" } else { "in all" };
+                    wrong = wrong.or(Some((place(0, way), expected, format!("{} {other}", reports.len()))));
+                }
+            }
+        }
+        if structure.kind() == StructureKind::Leaf {
+            let silent = (0..structure.own_links()).find(|&link| of(link, true).next().is_none());
+            wrong = wrong.or(silent.map(|link| (place(link, "backward"), "a report to a monitor", "none".into())));
+        }
+        if let Some((place, expected, found)) = wrong {
+            self.trial.breaks(Law::ReportsLinks, format!("{}{place}", self.label), expected, found, "");
         }
     }
 

@@ -8,7 +8,9 @@ mod dropout;
 mod extremes;
 mod facts;
 mod gain;
+mod generic;
 mod initialize;
+mod inputs;
 mod links;
 mod pass;
 mod passes;
@@ -19,6 +21,7 @@ mod stepped;
 pub use cases::{LayerCases, Layers};
 use draw::described;
 pub(super) use draw::{draw, unequal};
+use inputs::{EXTENTS, Inputs, UNUSUAL, USUAL};
 use pass::{Asked, Given, Results, run};
 
 use super::{
@@ -69,54 +72,14 @@ macro_rules! layer_laws {
     };
 }
 
-/// Batch shapes in increasing order: the first that fails is the smallest example.
-const EXTENTS: [BatchShape<'static>; 5] = [
-    BatchShape::batch(1),
-    BatchShape::batch(2),
-    BatchShape::sequences(1, 2),
-    BatchShape::sequences(2, 3),
-    BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) },
-];
-
-/// The magnitudes of the inputs, states and gradients of random passes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Inputs {
-    /// The factor on the inputs, which are normal numbers.
-    size: f64,
-    /// Whether the values of a row are equal.
-    alike: bool,
-    /// Whether each input has a factor of its own, from 0.01 to 10⁴, all orders of magnitude alike.
-    mixed: bool,
-    /// The factor on the state; `None` for a pass without it.
-    state: Option<f64>,
-    /// The factor on the gradients of output and final state.
-    gradient: f64,
-}
-
-const USUAL: Inputs = Inputs { size: 1.0, alike: false, mixed: false, state: Some(1.0), gradient: 1.0 };
-
-/// Magnitudes, batch shapes and modes at which the adjoint law is tested in addition to the usual ones.
-const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 11] = [
-    (Inputs { gradient: 1e-4, ..USUAL }, BatchShape::batch(2), Mode::Train),
-    (Inputs { gradient: 1e4, ..USUAL }, BatchShape::batch(2), Mode::Train),
-    (USUAL, BatchShape::sequences(2, 3), Mode::Evaluate),
-    (USUAL, BatchShape::sequences(2, 12), Mode::Train),
-    (Inputs { state: None, ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
-    (Inputs { state: Some(0.0), ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
-    (Inputs { size: 0.0, ..USUAL }, BatchShape::batch(2), Mode::Train),
-    (Inputs { size: 30.0, ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
-    (Inputs { size: 1e4, ..USUAL }, BatchShape::batch(3), Mode::Train),
-    (Inputs { alike: true, ..USUAL }, BatchShape::batch(3), Mode::Train),
-    (Inputs { mixed: true, ..USUAL }, BatchShape::batch(16), Mode::Train),
-];
-
 /// Tests the laws of a layer, or of a whole network.
 ///
 /// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for the Jacobian J of a pass and random c and v. Jᵀc comes from the
 ///   usual passes in `f32` and `f64`, and J v from dual numbers. The gradients of input, state and each block of
 ///   parameters are tested separately, to rounding, even if they are small. Passes start from a given state, from zero
 ///   and without a state, in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled
-///   by 0, 30 and 10⁴, and gradients by 10⁻⁴ and 10⁴. Rows of equal values must give numbers, too.
+///   by 0, 30 and 10⁴, states by 30, gradients by 10⁻⁴ and 10⁴, parameters by −1, 1/100 and 10. Rows of equal values
+///   must give numbers, too. Buffers are the first ones, and those that passes in training leave.
 /// * **Purity.** A pass repeated after others, and with another forward pass before its backward pass, gives the same
 ///   bits. If it does not, no further law is tested. Updated buffers are finite, and the same bits again.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
@@ -132,9 +95,10 @@ const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 11] = [
 /// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the same bits. So do
 ///   windows with the state carried from one to the next. Carried back in the same way, their gradients give that of
 ///   the whole.
-/// * **Links.** A link is reported once in each pass, with the values of the pass. A part reports the same links inside
-///   the layer as by itself, and the decades of a chain are those of its links.
-/// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles.
+/// * **Links.** A link is reported once in each pass, with the values of the pass; so is the first link of branches. A
+///   part reports the same links inside the layer as by itself, and the decades of a chain are those of its links.
+/// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles, over steps
+///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
 /// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds`, at inputs and parameters of several
 ///   magnitudes.
 ///
@@ -277,7 +241,11 @@ impl Suite<'_, '_> {
             self.inputs = inputs;
             self.adjoint(shape, mode);
         }
+        self.inputs = Inputs { later: true, ..USUAL };
+        self.modes_agree_later(self.layers.single, "f32");
+        self.modes_agree_later(self.layers.double, "f64");
         self.inputs = USUAL;
+        self.generic_bodies();
         if rows == Rows::Many {
             self.remainders();
         }
@@ -337,7 +305,7 @@ impl Suite<'_, '_> {
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {
             Ok(mut given) => {
-                let Inputs { size, alike, mixed, state, gradient } = self.inputs;
+                let Inputs { size, alike, mixed, state, parameters, later, gradient } = self.inputs;
                 let mut rng = generator(self.seed.wrapping_add(stream));
                 let mut factor = || if mixed { libm::pow(10.0, 6.0 * uniform(&mut rng) - 2.0) } else { size };
                 for row in given.x.chunks_mut(self.layers.double.dims().input.max(1)) {
@@ -348,7 +316,13 @@ impl Suite<'_, '_> {
                     given.x.iter_mut().for_each(|x| *x = f64::from(*x as f32));
                 }
                 self.admit(&mut given.x);
+                given.w.iter_mut().for_each(|w| *w *= parameters);
                 self.admit_parameters(&mut given.w);
+                if later {
+                    // Other inputs, of another mean.
+                    given.earlier = given.x.iter().rev().map(|x| x + 2.0).collect();
+                    self.admit(&mut given.earlier);
+                }
                 let of = |values: Vec<f64>| state.map(|factor| values.iter().map(|value| factor * value).collect());
                 given.state = given.state.and_then(of);
                 given.dy.iter_mut().chain(given.d_state.iter_mut().flatten()).for_each(|dy| *dy *= gradient);

@@ -7,7 +7,7 @@ use crate::{
         LinkPath, Mode, TrainableMask,
     },
     monitor::{GradientMonitor, Link},
-    scalar::{Scalar, scalar},
+    scalar::{Scalar, scalar, to_f64},
     testing::caught,
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -22,6 +22,8 @@ pub(in crate::testing) struct Given<T> {
     pub(in crate::testing) dy: Vec<T>,
     /// Gradient with respect to the final state; `None` means zero.
     pub(in crate::testing) d_state: Option<Vec<T>>,
+    /// The input of passes in training before this one, which update the buffers; empty for none.
+    pub(in crate::testing) earlier: Vec<T>,
 }
 
 impl<T: Scalar> Given<T> {
@@ -34,6 +36,7 @@ impl<T: Scalar> Given<T> {
             state: self.state.as_ref().map(&mut all),
             dy: all(&self.dy),
             d_state: self.d_state.as_ref().map(&mut all),
+            earlier: all(&self.earlier),
         }
     }
 }
@@ -62,8 +65,8 @@ pub(in crate::testing) struct Asked<'a> {
     /// The learning rate of gradient descent in the backward pass; `None` for a backward pass that updates no
     /// parameter.
     pub(in crate::testing) descends: Option<f64>,
-    /// Whether gradients with respect to input and initial state are requested.
-    pub(in crate::testing) optional: bool,
+    /// Whether the gradients with respect to input (first) and initial state (second) are requested.
+    pub(in crate::testing) optional: [bool; 2],
     /// Whether each parameter block is trainable; empty if all are.
     pub(in crate::testing) trainable: &'a [bool],
     /// Whether a monitor is active.
@@ -92,7 +95,7 @@ impl<'a> Asked<'a> {
             missing: [0, 0],
             divided: false,
             descends: None,
-            optional: true,
+            optional: [true; 2],
             trainable: &[],
             watched: false,
             between: false,
@@ -158,6 +161,8 @@ impl<T: Scalar> Results<T> {
 
 /// The number of guard values on each side of a slice, which detect writes out of bounds.
 const MARGIN: usize = 32;
+/// The number of passes in training that change the buffers before a pass with `earlier` inputs.
+const EARLIER: u64 = 4;
 /// The guard value: a number that no computation is likely to give.
 const GUARD: f64 = -3.141_592e-5;
 
@@ -252,6 +257,9 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     }
 
     let mut buffers = Buffers::of(layer).map_err(|error| format!("{error}"))?.after(asked.place);
+    if !given.earlier.is_empty() && !buffers.values().is_empty() {
+        earlier(layer, given, asked, path, &mut buffers)?;
+    }
 
     let mut y = Guarded::new("y", layer.output_shape(shape).rows() * dims.output, leftover);
     let mut saved = Guarded::new("saved", memory.saved, garbage);
@@ -292,21 +300,21 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let y_read = if hints.ignores_y { &[] } else { &y[..] };
     let mut scratch = Guarded::new("scratch", memory.scratch, garbage);
     let inputs = given.x.len() - asked.missing[0] * dims.input;
-    let mut dx = Guarded::new("dx", if optional { inputs } else { 0 }, leftover);
-    let mut d_initial_state = Guarded::new("d_initial_state", if optional { states } else { 0 }, leftover);
+    let mut dx = Guarded::new("dx", if optional[0] { inputs } else { 0 }, leftover);
+    let mut d_initial_state = Guarded::new("d_initial_state", if optional[1] { states } else { 0 }, leftover);
     let mut dw = Guarded::new("dw", dims.parameters, gradient);
     let backward = Backward {
         x,
         y: y_read,
         dy: &given.dy[asked.missing[1] * dims.output..],
-        dx: optional.then_some(dx.slice()),
+        dx: optional[0].then_some(dx.slice()),
         dw: dw.slice(),
         saved: saved.slice(),
         scratch: scratch.slice(),
         state: BackwardState {
             initial_state: given.state.as_deref(),
             d_final_state: given.d_state.as_deref(),
-            d_initial_state: optional.then_some(d_initial_state.slice()),
+            d_initial_state: optional[1].then_some(d_initial_state.slice()),
         },
         overwrite_dw,
         trainable: TrainableMask::new(trainable),
@@ -336,4 +344,29 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     let (links, heard) = listening.reports();
     let (dx, d_state) = (dx.open()?, d_initial_state.open()?);
     Ok(Results { y, state, dx, d_state, dw, links, heard, buffers: after })
+}
+
+/// Runs [`EARLIER`] forward passes in training on the input `given.earlier`, which update the `buffers`. They carry no
+/// tangents: buffers are constants of a later pass.
+fn earlier<T: Scalar>(
+    layer: &dyn Layer<T>,
+    given: &Given<T>,
+    asked: &Asked<'_>,
+    path: LinkPath<'_>,
+    buffers: &mut Buffers<T>,
+) -> Result<(), String> {
+    let constant = |values: &[T]| values.iter().map(|&value| scalar(to_f64(value))).collect::<Vec<T>>();
+    let (shape, mode) = (asked.shape, Mode::Train);
+    let (dims, memory) = (layer.dims(), layer.memory(shape, mode));
+    let (w, x) = (constant(&given.w), constant(&given.earlier));
+    let [mut y, mut saved, mut scratch, mut state] =
+        [layer.output_shape(shape).rows() * dims.output, memory.saved, memory.scratch, memory.state * shape.batch]
+            .map(|length| vec![T::zero(); length]);
+    for pass in 0..EARLIER {
+        let (dropout, mut monitor) = (DropoutKey::new(2, pass), ());
+        let ctx = Context { dropout, path, buffers: buffers.for_pass(true), ..Context::new(shape, mode, &mut monitor) };
+        let state = ForwardState { initial_state: None, final_state: &mut state };
+        layer.forward(&w, Forward { x: &x, y: &mut y, saved: &mut saved, scratch: &mut scratch, state, ctx });
+    }
+    Ok(())
 }

@@ -180,7 +180,7 @@ impl Suite<'_, '_> {
         let stepped = Results { dw: given.w.iter().zip(&plain.dw).map(step).collect(), ..plain.clone() };
         // The first layer of a network computes no dx, and may be given empty slices for rows that it does not read.
         for (gradient, optional, withheld) in [(f64::NAN, true, false), (3.0, true, true), (3.0, false, true)] {
-            let asked = Asked { descends: Some(RATE), gradient, optional, withheld, ..*usual };
+            let asked = Asked { descends: Some(RATE), gradient, optional: [optional; 2], withheld, ..*usual };
             let Some(found) = self.pass(layer, name, given, &asked) else { return };
             for ((what, a), (_, b)) in stepped.named().into_iter().zip(found.named()) {
                 if let Some(i) = unlike(a, b) {
@@ -191,6 +191,13 @@ impl Suite<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Tests that the modes agree after passes in training that changed the buffers.
+    pub(super) fn modes_agree_later<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
+        let shape = BatchShape::sequences(2, 3);
+        let Some(given) = self.draw(shape, 2) else { return };
+        self.modes_agree(layer, name, &given, &Asked::new(shape));
     }
 
     fn modes_agree<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
@@ -209,21 +216,38 @@ impl Suite<'_, '_> {
 
     fn optional_gradients<T: Scalar>(&mut self, of: Usual<'_, T>) {
         let Usual { layer, name, given, usual, plain } = of;
-        let Some(without) = self.pass(layer, name, given, &Asked { optional: false, ..*usual }) else { return };
-        if let Some(i) = unequal(&plain.dw, &without.dw) {
-            let place = format!("{}, dx not wanted: dw[{i}]", self.at(name, usual.shape));
-            let (expected, found) = (format!("{:?}", plain.dw[i]), format!("{:?}", without.dw[i]));
-            self.trial.breaks(Law::OptionalGradients, place, expected, found, "");
+        for optional in [[false, false], [false, true], [true, false]] {
+            let Some(without) = self.pass(layer, name, given, &Asked { optional, ..*usual }) else { return };
+            let mut expected = plain.clone();
+            if !optional[0] {
+                expected.dx.clear();
+            }
+            if !optional[1] {
+                expected.d_state.clear();
+            }
+            let left_out = ["dx", "d_initial_state"].into_iter().zip(optional).filter(|(_, wanted)| !wanted);
+            let left_out: Vec<&str> = left_out.map(|(what, _)| what).collect();
+            let place = format!("{}, {left_out:?} not wanted", self.at(name, usual.shape));
+            self.agree(Law::OptionalGradients, place, &expected, &without);
         }
         // `None` for the state or its gradient means zero.
         if let (Some(state), Some(d_state)) = (&given.state, &given.d_state) {
             let zeros = |values: &Vec<f64>| Some(vec![0.0; values.len()]);
-            let zero = Given { state: zeros(state), d_state: zeros(d_state), ..given.clone() };
-            let none = Given { state: None, d_state: None, ..given.clone() };
-            let Some(zero) = self.pass(layer, name, &zero, usual) else { return };
-            let Some(none) = self.pass(layer, name, &none, usual) else { return };
-            let place = format!("{}, no state instead of a state of zero", self.at(name, usual.shape));
-            self.agree(Law::OptionalGradients, place, &zero, &none);
+            let given = |state, d_state| Given { state, d_state, ..given.clone() };
+            for (what, zero, none) in [
+                ("no state and no gradient of it", given(zeros(state), zeros(d_state)), given(None, None)),
+                ("no state", given(zeros(state), Some(d_state.clone())), given(None, Some(d_state.clone()))),
+                (
+                    "no gradient of the state",
+                    given(Some(state.clone()), zeros(d_state)),
+                    given(Some(state.clone()), None),
+                ),
+            ] {
+                let Some(zero) = self.pass(layer, name, &zero, usual) else { return };
+                let Some(none) = self.pass(layer, name, &none, usual) else { return };
+                let place = format!("{}, {what} instead of zero", self.at(name, usual.shape));
+                self.agree(Law::OptionalGradients, place, &zero, &none);
+            }
         }
     }
 

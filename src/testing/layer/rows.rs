@@ -12,6 +12,11 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
+/// The number of steps of the sequences whose first steps are also run alone.
+const LONG: usize = 12;
+/// The numbers of first steps that are run alone.
+const FIRST: [usize; 5] = [1, 2, 5, 8, 11];
+
 impl Suite<'_, '_> {
     /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer whose samples are
     /// coupled in training alone is tested in evaluation, one with always coupled samples not at all.
@@ -67,7 +72,7 @@ impl Suite<'_, '_> {
                     dy: select(after, &[sample], dims.output, &given.dy),
                     state: Some(layout.of_sample(state, sample)),
                     d_state: Some(layout.of_sample(d_state, sample)),
-                    w: given.w.clone(),
+                    ..given.clone()
                 };
                 let alone = BatchShape::sequences(1, shape.length(sample));
                 let asked = Asked { shape: alone, dropout: asked.dropout.from_sample(sample), ..asked };
@@ -96,7 +101,7 @@ impl Suite<'_, '_> {
     /// Tests, in the scalar called `name`, that outputs depend on no later step: passes of the first steps alone are
     /// compared with those steps of the whole pass.
     pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
-        let shape = BatchShape::sequences(2, 3);
+        let shape = BatchShape::sequences(2, LONG);
         // Does not apply if the layer changes the number of steps.
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {
             return;
@@ -107,7 +112,7 @@ impl Suite<'_, '_> {
         for mode in training.into_iter().chain([Mode::Infer]) {
             let asked = Asked { mode, backward: false, ..Asked::new(shape) };
             let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
-            for steps in 1..shape.steps {
+            for steps in FIRST {
                 let part = BatchShape::sequences(shape.batch, steps);
                 let x = given.x[..part.rows() * layer.dims().input].to_vec();
                 let (given, asked) = (Given { x, ..given.clone() }, Asked { shape: part, ..asked });

@@ -65,9 +65,9 @@ impl Suite<'_, '_> {
         let part = |window: &core::ops::Range<usize>, state, d_state| Given {
             x: rows(window.clone(), dims.input, &given.x),
             dy: rows(window.clone(), dims.output, &given.dy),
-            w: given.w.clone(),
             state,
             d_state,
+            ..given.clone()
         };
         let of = |steps: usize| Asked { shape: BatchShape::sequences(SAMPLES, steps), ..*asked };
 

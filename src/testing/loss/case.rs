@@ -21,12 +21,27 @@ pub(super) enum Targets {
     /// Normal numbers times 1,000.
     Large,
     Zeros,
+    /// 0 and 1, both of them.
+    Binary,
+    /// One 1 in each row, and zeros.
+    OneHot,
+    /// Whole numbers from 0 to 6.
+    Counts,
     Classes,
 }
 
 impl Targets {
-    pub(super) const ALL: [Targets; 6] =
-        [Targets::Shares, Targets::Signed, Targets::Signs, Targets::Large, Targets::Zeros, Targets::Classes];
+    pub(super) const ALL: [Targets; 9] = [
+        Targets::Shares,
+        Targets::Signed,
+        Targets::Signs,
+        Targets::Large,
+        Targets::Zeros,
+        Targets::Binary,
+        Targets::OneHot,
+        Targets::Counts,
+        Targets::Classes,
+    ];
 }
 
 /// The magnitude of the outputs of a case.
@@ -83,14 +98,17 @@ impl Case {
         let mut values = Vec::new();
         for _ in 0..rows {
             let row: Vec<f64> = (0..target_width).map(|_| 0.1 + uniform(&mut rng)).collect();
-            let sum: f64 = row.iter().sum();
-            values.extend(row.into_iter().map(|value| {
+            let (sum, hot) = (row.iter().sum::<f64>(), below(&mut rng, target_width.max(1)));
+            values.extend(row.into_iter().enumerate().map(|(i, value)| {
                 single(match targets {
                     Targets::Shares | Targets::Classes => value / sum,
                     Targets::Signed => normals.next(&mut rng),
                     Targets::Signs => normals.next(&mut rng).signum(),
                     Targets::Large => 1e3 * normals.next(&mut rng),
                     Targets::Zeros => 0.0,
+                    Targets::Binary => f64::from(value < 0.6),
+                    Targets::OneHot => f64::from(i == hot),
+                    Targets::Counts => libm::floor(6.3 * (value - 0.1)),
                 })
             }));
         }
@@ -124,6 +142,12 @@ impl Case {
             labels: self.labels.as_ref().map(|labels| labels[rows.clone()].to_vec()),
             weights: self.weights.as_ref().map(|weights| weights[rows].to_vec()),
         }
+    }
+
+    /// Returns the largest magnitude of a row weight, at least 1.
+    #[inline]
+    pub(super) fn weight(&self) -> f64 {
+        self.weights.iter().flatten().fold(1.0, |most: f64, weight| most.max(weight.abs()))
     }
 
     pub(super) fn target<'a, T>(&'a self, values: &'a [T]) -> Target<'a, T> {

@@ -156,9 +156,8 @@ impl Suite<'_, '_> {
                 return None;
             }
         }
-        let weight = case.weights.iter().flatten().fold(1.0, |most: f64, weight| most.max(weight.abs()));
         let least = [f64::MIN_POSITIVE, f32::MIN_POSITIVE.into()][scalar];
-        let floor = ROUNDINGS * epsilon * self.unit * weight + least;
+        let floor = ROUNDINGS * epsilon * self.unit * case.weight() + least;
         let size = norm(&slopes).max(norm(&dy)).max(f64::MIN_POSITIVE);
         for (i, (&slope, &found)) in slopes.iter().zip(&dy).enumerate() {
             let off = (slope - found).abs();
@@ -230,8 +229,7 @@ impl Suite<'_, '_> {
             0 => [self.slope(case, 0)?.value, double],
             _ => [double, self.evaluated(self.losses.single, name, case, 0.0)?.0],
         };
-        let weight = case.weights.iter().flatten().fold(1.0, |most: f64, weight| most.max(weight.abs()));
-        let size = expected.abs() + self.unit * weight;
+        let size = expected.abs() + self.unit * case.weight();
         let comparable = expected.is_finite() && expected.abs() < LARGEST_SINGLE && found.is_finite();
         (comparable && beyond((expected - found).abs(), allowed * size)).then_some([expected, found])
     }

@@ -8,7 +8,7 @@ mod rows;
 use case::{Case, Outputs, Targets};
 
 use super::{
-    Dual, Evidence, Law, Violations, answers, ignored, judged,
+    Dual, Evidence, Law, Violations, answers, caught, ignored, judged,
     law::{Trial, beyond, number, subject},
 };
 use crate::{
@@ -81,11 +81,29 @@ impl Debug for LossCases<'_> {
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Numbers of rows and widths, in about increasing order.
-const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 3], [2, 2], [4, 3], [7, 5], [3, 8], [2, 17], [33, 2], [2, 33]];
+const SIZES: [[usize; 2]; 14] = [
+    [1, 1],
+    [1, 3],
+    [2, 2],
+    [4, 3],
+    [3, 4],
+    [7, 5],
+    [3, 8],
+    [2, 10],
+    [2, 16],
+    [2, 17],
+    [32, 2],
+    [33, 2],
+    [2, 32],
+    [2, 33],
+];
+/// The largest width that is tried for a loss that takes none of [`SIZES`], and the numbers of rows.
+const WIDEST: usize = 33;
+const ROWS: [usize; 3] = [1, 3, 7];
 
 /// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1,
-/// large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without row weights. Outputs are normal
-/// numbers, 30 times such numbers, and zeros.
+/// 0 and 1, one 1 in a row, counts, large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without
+/// row weights. Outputs are normal numbers, 30 times such numbers, and zeros.
 ///
 /// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
 ///   lies between the derivatives on both sides.
@@ -146,7 +164,11 @@ fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial
     for targets in Targets::ALL {
         let mut suite = Suite { losses, targets, admit, unit: 0.0, seed, trial: &mut *trial };
         // A loss may support only one kind of target, or one width.
-        let sizes: Vec<_> = SIZES.into_iter().filter(|&size| suite.takes(size)).collect();
+        let mut sizes: Vec<_> = SIZES.into_iter().filter(|&size| suite.takes(size)).collect();
+        if sizes.is_empty() {
+            let each = (1..=WIDEST).flat_map(|width| ROWS.map(|rows| [rows, width]));
+            sizes = each.filter(|&size| suite.takes(size)).collect();
+        }
         let Some(&[_, widest]) = sizes.last() else { continue };
         kinds += 1;
         for &size in &sizes {
@@ -171,6 +193,10 @@ fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial
         trial.breaks(Law::Refuses, place, "at least one that it takes", "it refuses all", "");
     }
 }
+
+/// The allowed gradient at the target, and the allowed excess of the loss there over that beside it. The unit is ε
+/// times the largest row weight, times the magnitude of the loss and its derivatives.
+const MINIMUM: f64 = 64.0;
 
 struct Suite<'a, 't> {
     losses: Losses<'a>,
@@ -217,12 +243,28 @@ impl Suite<'_, '_> {
     fn takes(&mut self, size: [usize; 2]) -> bool {
         let case = self.draw(size, Outputs::Usual, false, 0);
         match case.of(self.losses.double, &mut vec![0.0; case.y.len()]) {
-            Ok(taken) => taken.is_ok(),
+            Ok(Err(_)) => false,
+            Ok(Ok(_)) => {
+                self.accepts_width(&case);
+                true
+            }
             Err(panic) => {
                 self.trial.breaks(Law::NoPanic, self.at("f64", &case), "a loss, or an error", panic, case.described());
                 false
             }
         }
+    }
+
+    /// Tests that `check_width`, which a trainer calls, accepts the width of a case that `evaluate` takes.
+    #[inline]
+    fn accepts_width(&mut self, case: &Case) {
+        let (law, found) = match caught(|| self.losses.double.check_width(case.width)) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => (Law::Refuses, format!("{error}")),
+            Err(panic) => (Law::NoPanic, panic),
+        };
+        let place = format!("{}: check_width({})", self.at("f64", case), case.width);
+        self.trial.breaks(law, place, "Ok, as evaluate takes it", found, "");
     }
 
     /// Computes the loss of `case` in the scalar called `name`, and its gradient in a slice that held `before`
@@ -280,7 +322,8 @@ impl Suite<'_, '_> {
         if !self.admits_all() {
             return self.minimum_among_valid(loss, name, &at, (least, dy));
         }
-        if let Some(i) = dy.iter().position(|&dy| dy != 0.0) {
+        let rounding = MINIMUM * to_f64(T::epsilon()) * self.unit * case.weight();
+        if let Some(i) = dy.iter().position(|&dy| beyond(dy.abs(), rounding)) {
             let place = format!("{}, y = target: dy[{i}]", self.at(name, case));
             self.trial.breaks(Law::Minimum, place, "0", number(dy[i]), at.described());
         }
@@ -289,7 +332,7 @@ impl Suite<'_, '_> {
                 let mut beside = at.clone();
                 beside.y[i] += by;
                 let Some((value, _)) = self.evaluated(loss, name, &beside, 0.0) else { return };
-                if beyond(least, value) {
+                if beyond(least, value + rounding) {
                     let place = format!("{}, y[{i}] {by} from its target", self.at(name, case));
                     let expected = format!("at least {}, the loss at the target", number(least));
                     self.trial.breaks(Law::Minimum, place, expected, number(value), beside.described());
@@ -314,7 +357,7 @@ impl Suite<'_, '_> {
             let other = self.draw([at.rows, at.width], Outputs::Usual, false, stream);
             let beside = Case { y: other.y, ..at.clone() };
             let Some((value, _)) = self.evaluated(loss, name, &beside, 0.0) else { return };
-            if value < least {
+            if value + MINIMUM * to_f64(T::epsilon()) * self.unit * at.weight() < least {
                 let expected = format!("at least {}, the loss at the target", number(least));
                 let place = format!("{}, valid outputs", self.at(name, at));
                 self.trial.breaks(Law::Minimum, place, expected, number(value), beside.described());

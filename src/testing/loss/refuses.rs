@@ -78,7 +78,10 @@ impl Suite<'_, '_> {
             }
         }
         if self.losses.double.reduction() == Reduction::Mean {
-            wrong.push(("row weights of 0".into(), Case { weights: Some(vec![0.0; 2]), ..case.clone() }, whole));
+            for weights in [[0.0, 0.0], [1.0, -2.0]] {
+                let what = format!("row weights of {weights:?}");
+                wrong.push((what, Case { weights: Some(weights.to_vec()), ..case.clone() }, whole));
+            }
         }
         if classes {
             let labels = Some(vec![0, width]);

@@ -7,7 +7,7 @@ use crate::{
     layer::LinkPath,
     monitor::{Event, Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar},
-    trainer::{Epoch, Evaluation, Spike, Step},
+    trainer::{Communication, Epoch, Evaluation, Spike, Step},
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -92,13 +92,44 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
         monitor.event(&Event::Clip([1.0, 0.5, 1e-9][i % 3]));
         monitor.event(&Event::Gradient { blocks: &blocks, w: &w, dw: &w });
         monitor.event(&Event::Update { blocks: &blocks, w: &w, update: &w });
-        monitor.event(&Event::Step(&step(i as u64, 0.5)));
+        monitor.event(&Event::Step(&varied_step(i as u64)));
     };
     for i in 0..MANY {
         pass(monitor, i, i % 5 != 3);
         if i % 100 == 99 {
-            monitor.event(&Event::Epoch(&epoch(i as u64, 0.5)));
+            monitor.event(&Event::Epoch(&varied_epoch(i as u64)));
         }
+    }
+}
+
+/// Returns the record of update number `i`. What a run may lack is left out by turns: a learning rate, norms, seconds.
+/// Some updates are skipped, and some are of several ranks.
+fn varied_step(i: u64) -> Step {
+    let all = step(i, 0.5);
+    let communication = Communication { sent: 4096, received: 2048, seconds: 0.25, ..Communication::default() };
+    Step {
+        applied: i % 7 != 5,
+        learning_rate: all.learning_rate.filter(|_| i % 3 != 1),
+        clipped_norm: all.clipped_norm.filter(|_| i % 2 == 0),
+        seconds: all.seconds.filter(|_| i % 5 != 2),
+        communication: (i % 4 == 3).then_some(communication),
+        ..all
+    }
+}
+
+/// Returns the record of an epoch of `i` updates. What a run may lack is left out by turns: validation, accuracy, a
+/// learning rate, norms, seconds.
+fn varied_epoch(i: u64) -> Epoch {
+    let (turn, all) = (i / 100, epoch(i, 0.5));
+    let validation = all.validation.filter(|_| turn % 3 != 1);
+    Epoch {
+        skipped: turn % 2,
+        validation: validation.map(|found| Evaluation { accuracy: found.accuracy.filter(|_| turn % 2 == 0), ..found }),
+        learning_rate: all.learning_rate.filter(|_| turn % 4 != 2),
+        gradient_norm: all.gradient_norm.filter(|_| turn % 5 != 3),
+        clipped_norm: all.clipped_norm.filter(|_| turn % 2 == 1),
+        seconds: all.seconds.filter(|_| turn % 3 != 2),
+        ..all
     }
 }
 

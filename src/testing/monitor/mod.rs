@@ -45,7 +45,7 @@ const PASSES: usize = 3;
 /// Tests the laws of a monitor. `make` constructs a new one for each run.
 ///
 /// * Outputs, gradients and parameters of a training run are the same bits with and without the monitor.
-/// * Two epochs of a trainer, which asks whether to stop, give the same parameters, too.
+/// * Two epochs of a trainer, which asks whether to stop, give the same parameters, too, with validation and without.
 /// * No event makes it panic: events of each kind in any order, names of any depth, 1,000 links, steps and passes,
 ///   slices of any length, with NaN, infinity and zero.
 /// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor receives the
@@ -146,12 +146,18 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
 /// Tests that two epochs of a [`Trainer`], which asks for `is_active` and `should_stop`, do not make the monitor panic,
 /// and give the same parameters with and without it, unless it stops the run.
 fn fits<T: Scalar, M: GradientMonitor<T>>(make: &impl Fn() -> M, name: &str, trial: &mut Trial) {
-    let place = format!("{name}, two epochs of a trainer");
+    for validates in [true, false] {
+        fits_with::<T, M>(make, validates, &format!("{name}, two epochs of a trainer"), trial);
+    }
+}
+
+/// Tests what [`fits`] does, with or without a loss of validation data, at `place`.
+fn fits_with<T: Scalar, M: GradientMonitor<T>>(make: &impl Fn() -> M, validates: bool, place: &str, trial: &mut Trial) {
     let mut monitor = make();
-    let fitted = caught(|| fit::<T>(&mut monitor));
+    let fitted = caught(|| fit::<T>(validates, &mut monitor));
     match fitted {
         Ok(Ok((found, false))) => {
-            let Ok((expected, _)) = fit::<T>(&mut ()) else { return };
+            let Ok((expected, _)) = fit::<T>(validates, &mut ()) else { return };
             if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
                 let (expected, found) = (format!("{:?}", expected[i]), format!("{:?}", found[i]));
                 trial.breaks(Law::ChangesNothing, format!("{place}: parameter {i}"), expected, found, "");
@@ -163,14 +169,16 @@ fn fits<T: Scalar, M: GradientMonitor<T>>(make: &impl Fn() -> M, name: &str, tri
     }
 }
 
-/// Trains a network for two epochs, with validation. Returns its parameters, and whether the monitor stopped the run.
-fn fit<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) -> Result<(Vec<T>, bool), Error> {
+/// Trains a network for two epochs, with validation if `validates`. Returns its parameters, and whether the monitor
+/// stopped the run.
+fn fit<T: Scalar>(validates: bool, monitor: &mut dyn GradientMonitor<T>) -> Result<(Vec<T>, bool), Error> {
     let settings = TrainConfig { epochs: 2, batch_size: 2, ..TrainConfig::default() };
     let mut trainer = Trainer::new(feedforward::<T>()?, MeanSquaredError::new(), Sgd::new(0.01), settings)?;
     let values = |count: usize| (0..count).map(|i| scalar(0.3 * (i % 5) as f64 - 0.5)).collect::<Vec<T>>();
     let (x, y) = (values(12), values(6));
     let data = Dataset::rows(2, &x, Target::Values(&y))?;
-    trainer.fit_with(&data, FitOptions::new().validation(&data).monitor(monitor))?;
+    let options = FitOptions::new().monitor(monitor);
+    trainer.fit_with(&data, if validates { options.validation(&data) } else { options })?;
     Ok((trainer.parameters().to_vec(), trainer.stopped_early()))
 }
 

@@ -37,6 +37,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         let (first, mut total) = (along.w.clone(), 0.0);
         for stretch in [0..10, 10..100, 100..STEPS] {
             let (mut product, mut terms) = (0.0, 0.0);
+            let mut of_blocks = vec![[0.0; 2]; along.blocks.len()];
             for step in stretch.clone() {
                 along.w.copy_from_slice(&first);
                 against.w.copy_from_slice(&first);
@@ -47,6 +48,27 @@ impl<T: Scalar> Suite<'_, '_, T> {
                     product += (u - v) * g;
                     terms += (u.abs() + v.abs()) * g.abs();
                 }
+                for (block, [product, terms]) in along.blocks.iter().zip(&mut of_blocks) {
+                    for i in block.range.clone() {
+                        let [u, v, g] = [u[i], v[i], gradient[i]].map(to_f64);
+                        *product += (u - v) * g;
+                        *terms += (u.abs() + v.abs()) * g.abs();
+                    }
+                }
+            }
+            let climbs =
+                |&(_, [product, terms]): &(_, &[f64; 2])| beyond(*product, ROUNDINGS * to_f64(T::epsilon()) * terms);
+            if let Some((block, [product, _])) = along.blocks.iter().zip(&of_blocks).find(climbs) {
+                let place =
+                    format!("{}, steps {stretch:?}, block `{}`: ⟨u − v, g⟩ of its updates", self.name, block.name);
+                self.trial.breaks(
+                    Law::Downhill,
+                    place,
+                    "at most 0",
+                    format!("{product:e}"),
+                    format!("g = {}", listed(&gradient)),
+                );
+                return;
             }
             total += product;
             let last = stretch.end == STEPS;

@@ -12,7 +12,7 @@ use alloc::{format, vec, vec::Vec};
 
 /// The allowed error of an update, relative to the largest update of that parameter so far: 1e-3 in `f32`, 1e-9 in
 /// `f64`.
-fn allowed<T: Scalar>() -> f64 {
+pub(super) fn allowed<T: Scalar>() -> f64 {
     if to_f64(T::epsilon()) > 1e-10 { 1e-3 } else { 1e-9 }
 }
 
@@ -21,7 +21,7 @@ const COMPARED: u64 = 200;
 
 /// The fraction of all updates of single parameters in which `f32` and `f64` may differ: rounding may decide the sign
 /// of an update.
-const DECIDED_BY_ROUNDING: f64 = 0.01;
+pub(super) const DECIDED_BY_ROUNDING: f64 = 0.01;
 
 impl<T: Scalar> Suite<'_, '_, T> {
     /// Tests that each update of a run is the update by the formula.

@@ -16,7 +16,7 @@ const SCHEDULED: [u64; 3] = [10_000, 1 << 20, 1 << 40];
 
 /// Standard deviations of the gradients that are clipped. Many are above 1: a norm that is rounded too much breaks a
 /// law at some of them only.
-const CLIPPED: [f64; 15] = [1e-6, 0.01, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e15, 1e30];
+const CLIPPED: [f64; 16] = [0.0, 1e-6, 0.01, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e15, 1e30];
 
 impl<T: Scalar> Suite<'_, '_, T> {
     pub(super) fn clips(&mut self, law: Law) {
@@ -28,7 +28,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let Some(once) = self.step(&mut run, &gradient, 0) else { return };
             let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
             let (before, after) = (wide(&gradient), wide(&once));
-            self.clip_reports(&run, law, norm(&after) / norm(&before), norm(&after));
+            if size != 0.0 {
+                self.clip_reports(&run, law, norm(&after) / norm(&before), norm(&after));
+            }
             let broken = match law {
                 Law::Shortens => (0..before.len())
                     .find(|&i| beyond(after[i].abs(), before[i].abs() * (1.0 + 4.0 * ulp)))
@@ -37,7 +39,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
                     Some((String::from("all values"), format!("{}, shortened", listed(&before)), String::from("0")))
                 }
                 Law::KeepsDirection => {
-                    let factor = norm(&after) / norm(&before);
+                    let factor = if size == 0.0 { 1.0 } else { norm(&after) / norm(&before) };
                     (0..before.len())
                         .find(|&i| {
                             beyond((after[i] - factor * before[i]).abs(), 16.0 * ulp * (factor * before[i]).abs())

@@ -4,7 +4,7 @@ use super::{EPOCH, FEW, Run, Suite};
 use crate::{
     scalar::{Scalar, to_f64},
     testing::{
-        Law,
+        Law, caught,
         law::{beyond, number},
     },
 };
@@ -121,6 +121,35 @@ impl<T: Scalar> Suite<'_, '_, T> {
                     let expected = format!("from {} to {}, the values so far", number(least[i]), number(most[i]));
                     return self.untrue(&format!("{what}[{i}]"), expected, to_f64(values[i]));
                 }
+            }
+        }
+    }
+
+    /// Tests that averages are the parameters at which [`begin_at`](crate::transform::GradientTransform::begin_at) lets
+    /// them begin.
+    pub(super) fn begins(&mut self) {
+        let Some(mut run) = self.fresh(None) else { return };
+        for step in 0..FEW {
+            if self.step(&mut run, &self.gradient(step), step).is_none() {
+                return;
+            }
+        }
+        run.w = self.random(9, 1.0);
+        let begun = caught(|| run.transform.begin_at(&run.blocks, &run.w, &mut run.state));
+        if let Err(panic) = begun {
+            let place = format!("{}, begin_at()", self.name);
+            return self.trial.breaks(Law::NoPanic, place, "an average that begins at these parameters", panic, "");
+        }
+        let Some(averages) = self.averaged(&run) else { return };
+        for (name, values) in averages {
+            let Some(values) = values else { continue };
+            let off = |&i: &usize| {
+                let [found, expected] = [values[i], run.w[i]].map(to_f64);
+                beyond((found - expected).abs(), ROUNDINGS * to_f64(T::epsilon()) * expected.abs())
+            };
+            if let Some(i) = (0..values.len().min(run.w.len())).find(off) {
+                let expected = format!("{:?}, at which it begins", run.w[i]);
+                return self.untrue(&format!("begin_at(): {name}[{i}]"), expected, to_f64(values[i]));
             }
         }
     }

@@ -55,7 +55,7 @@ impl<T: Scalar> Run<T> {
     }
 }
 
-/// The blocks of a run: six of 80 parameters in all, of every role.
+/// The blocks of a run: seven of 80 parameters in all, of every role, one of them a single parameter.
 pub(super) fn blocks() -> Blocks {
     Blocks::collect(|visit| {
         let mut start = 0;
@@ -65,7 +65,8 @@ pub(super) fn blocks() -> Blocks {
             ("1.gain", [6, 1], Role::Gain),
             ("2.weight", [5, 4], Role::Weight),
             ("2.recurrent", [3, 5], Role::Recurrent),
-            ("2.bias", [3, 1], Role::Bias),
+            ("2.bias", [2, 1], Role::Bias),
+            ("3.gain", [1, 1], Role::Gain),
         ] {
             visit(Block::new(name, start, shape, role));
             start += shape[0] * shape[1];

@@ -170,6 +170,13 @@ fn wrong(list: &mut Vec<Entry>) {
         Derivative RootFivePercent: |z| root(z), |z, y| root_slope(z) * c(1.05), (0.0, INF), [], [];
         Derivative RootConstantBeyondFour: |z| root(z), |z, y| if z > c(4.0) && z < c(1e6) { c(0.25) } else { root_slope(z) }, (0.0, INF), [], [];
         Derivative ThroughDoubleOnTheRight: |z| if z > T::zero() { c(to_f64(z).tanh()) } else { math::tanh(z) }, |z, y| sech2(z), (0.0, 1.0), [], [];
+        Extremes SlopeMissingOnAStretch: |z| z.sin(), |z, y| if z > c(1.003) && z < c(1.007) { T::nan() } else { z.cos() }, (-1.0, 1.0), [], [];
+        Extremes SlopeMissingFarOut: |z| z.sin(), |z, y| if z > c(4001.2) && z < c(4003.8) { T::nan() } else { z.cos() }, (-1.0, 1.0), [], [];
+        Extremes ValueMissingOnAStretch: |z| if z > c(1.003) && z < c(1.007) { T::nan() } else { z.sin() }, |z, y| z.cos(), (-1.0, 1.0), [], [];
+        Extremes InfiniteOnAStretch: |z| if z > c(4001.2) && z < c(4003.8) { T::infinity() } else { z.sin() }, |z, y| z.cos(), (-1.0, 1.0), [], [];
+        Extremes RectifierInfiniteOnAStretch: |z| if z > c(1.003) && z < c(1.007) { T::infinity() } else { Relu.value(z) }, |z, y| Relu.derivative(z, y), (0.0, 1.0), [0.0], [];
+        Precision SingleValueOnAStretch: |z| if is_f32::<T>() && z > c(4001.2) && z < c(4003.8) { z.sin() + c(0.5) } else { z.sin() }, |z, y| z.cos(), (-1.0, 1.0), [], [];
+        Saturation SingleTailOnAStretch: |z| math::sigmoid(z), |z, y| if is_f32::<T>() && z > c(20.1) && z < c(21.9) { Sigmoid.derivative(z, y) * c(1.3) } else { Sigmoid.derivative(z, y) }, (0.0, 0.25), [], [];
         Saturation TailThirtyPercent: |z| math::tanh(z), |z, y| if z.abs() > c(5.0) { sech2(z) * c(1.3) } else { sech2(z) }, (0.0, 1.0), [], [];
         Saturation LeftTailThirtyPercent: |z| math::sigmoid(z), |z, y| if z < c(-15.0) { Sigmoid.derivative(z, y) * c(0.7) } else { Sigmoid.derivative(z, y) }, (0.0, 0.25), [], [];
         Saturation SingleTailThirtyPercent: |z| math::tanh(z), |z, y| if is_f32::<T>() && z > c(6.0) { sech2(z) * c(1.3) } else { sech2(z) }, (0.0, 1.0), [], [];
@@ -364,6 +371,9 @@ fn right(list: &mut Vec<Entry>) {
         right HugeTanh: |z| math::tanh(z) * c(1e30), |z, y| sech2(z) * c(1e30), (0.0, 1e30), [], [];
         right TinySine: |z| z.sin() * c(1e-20), |z, y| z.cos() * c(1e-20), (-1e-20, 1e-20), [], [];
         right WideTanh: |z| math::tanh(z * c(1e-3)) * c(1e3), |z, y| sech2(z * c(1e-3)), (0.0, 1.0), [], [];
+        right RootOfRectified: |z| if z.is_nan() { z } else { z.max(T::zero()).sqrt() }, |z, y| if z > T::zero() { c::<T>(0.5) / z.sqrt() } else { step(z, 0.0, 0.0, 0.0) }, (0.0, INF), [0.0], [];
+        right CubeRootOfRectified: |z| if z.is_nan() { z } else { z.max(T::zero()).cbrt() }, |z, y| if z > T::zero() { (y * y * c(3.0)).recip() } else { step(z, 0.0, 0.0, 0.0) }, (0.0, INF), [0.0], [];
+        right GrowingSine: |z| if z.is_infinite() { z } else { z.sinh() * c(1e-3) + z.sin() }, |z, y| if z.is_infinite() { z.abs() } else { z.cosh() * c(1e-3) + z.cos() }, (-0.9884739728081637, INF), [], [];
         right Exponential: |z| z.exp(), |z, y| y, (0.0, INF), [], [];
         right SignedSquare: |z| z * z.abs(), |z, y| z.abs() + z.abs(), (0.0, INF), [], [];
         right LogarithmicGrowth: |z| z * z.abs().ln_1p(), |z, y| z.abs().ln_1p() + if z.is_infinite() { T::one() } else { z.abs() / (T::one() + z.abs()) }, (0.0, INF), [], [];

@@ -36,6 +36,8 @@ enum Running {
     IndependentSaid,
     CoupledInEvaluation,
     InferredByTheBatch,
+    /// In inference the mean of the running statistics is left out.
+    InferredWithoutMean,
     DividesByTheVariance,
     /// The variance divided by n − 1, also of one row.
     UnbiasedOfOneRow,
@@ -81,7 +83,8 @@ impl Running {
             return (self.of_batch(x), true);
         }
         let kept = |first: usize| std::array::from_fn(|j| buffers[first + j]);
-        ([kept(0), kept(WIDTH)], false)
+        let center = if self == InferredWithoutMean && ctx.mode == Mode::Infer { [T::zero(); WIDTH] } else { kept(0) };
+        ([center, kept(WIDTH)], false)
     }
 }
 
@@ -187,6 +190,7 @@ pub fn entries() -> Vec<Entry> {
         (IndependentSaid, Law::Split),
         (CoupledInEvaluation, Law::Split),
         (InferredByTheBatch, Law::ModesAgree),
+        (InferredWithoutMean, Law::ModesAgree),
         (DividesByTheVariance, Law::Adjoint),
         (UnbiasedOfOneRow, Law::Extremes),
         (CountsForAll, Law::Repeatable),

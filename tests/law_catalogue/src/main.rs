@@ -12,6 +12,7 @@ mod losses;
 mod monitors;
 mod own_layers;
 mod probabilities;
+mod rare;
 mod reported;
 mod told;
 mod transforms;
@@ -78,6 +79,7 @@ fn catalogue() -> Vec<Entry> {
         buffered::entries(),
         told::entries(),
         probabilities::entries(),
+        rare::entries(),
     ]
     .into_iter()
     .flatten()

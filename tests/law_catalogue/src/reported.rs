@@ -212,6 +212,12 @@ impl<T: Scalar> GradientTransform<T> for Built {
         self.is_clip().then_some(self.norm)
     }
 
+    fn begin_at(&self, _: &Blocks, w: &[T], state: &mut [T]) {
+        if self.averages() {
+            state[..w.len()].copy_from_slice(w);
+        }
+    }
+
     fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
         let count = blocks.parameters() - usize::from(self.kind == AverageTooShort);
         (self.averages() && self.kind != ResultOfGradients).then(|| &state[..count])

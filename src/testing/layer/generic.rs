@@ -1,0 +1,133 @@
+//! Compares the kernels of `f32` and `f64` with the generic loops that dual numbers run, and `f32` with `f64`.
+
+use super::{
+    Asked, EXTENTS, Given, Results, Suite,
+    adjoint::{Part, widened},
+    run,
+};
+use crate::{
+    batch_shape::BatchShape,
+    kernel::reduce::norm,
+    layer::Mode,
+    testing::{Dual, Law, law::beyond},
+};
+use alloc::{format, string::String, vec::Vec};
+use num_traits::Float;
+
+/// The names of the scalars, each with the allowed relative error of the output of its kernels, compared with the
+/// output of the generic loops that dual numbers run.
+const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
+
+/// Batch sizes at and around the widths of registers and tiles, for kernels with separate code for remainders.
+const REMAINDERS: [usize; 18] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 31, 32, 33, 64, 1025];
+
+/// The number of parameters times rows beyond which a batch size of [`REMAINDERS`] is left out. The kernels are the
+/// same at every size.
+const LARGE: usize = 200_000;
+
+impl Suite<'_, '_> {
+    /// Tests the outputs of the `f32` and `f64` kernels against generic loops, and their gradients against dual
+    /// numbers, at batch sizes that leave every remainder of the kernels' tiles.
+    #[inline]
+    pub(super) fn remainders(&mut self) {
+        let parameters = self.layers.double.dims().parameters;
+        for batch in REMAINDERS {
+            let shape = BatchShape::batch(batch);
+            if parameters * batch > LARGE || self.trial.broken(Law::GenericBody) {
+                continue;
+            }
+            let Some((given, results)) = self.generic(Asked::new(shape), 3) else { return };
+            self.single_rows(shape, &results);
+            self.adjoint_of(Part::Everything, &given, &Asked::new(shape), &results);
+        }
+    }
+
+    /// Tests outputs and final states of the kernels against generic loops over several steps, in training and
+    /// evaluation.
+    #[inline]
+    pub(super) fn generic_bodies(&mut self) {
+        for mode in [Mode::Train, Mode::Evaluate] {
+            for shape in EXTENTS {
+                if self.trial.broken(Law::GenericBody) || self.generic(Asked { mode, ..Asked::new(shape) }, 3).is_none()
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Compares outputs and final states of a pass in `f64` and `f32` with those of the generic loops that dual numbers
+    /// run. Returns what was given and the results. `None` if a pass fails.
+    #[inline]
+    fn generic(&mut self, asked: Asked<'_>, stream: u64) -> Option<(Given<f64>, [Results<f64>; 2])> {
+        let given = self.draw(asked.shape, stream)?;
+        let double = self.pass(self.layers.double, "f64", &given, &asked)?;
+        let single = self.pass(self.layers.single, "f32", &given, &asked)?;
+        let lifted = given.map(Dual::constant);
+        let generic = run(self.layers.dual, &lifted, &Asked { backward: false, ..asked }).ok()?;
+        let values = |dual: &[Dual<f64>]| dual.iter().map(|dual| dual.value).collect::<Vec<f64>>();
+        let (y, state) = (values(&generic.y), values(&generic.state));
+        let results = [double, widened(&single)];
+        for (&(name, allowed), results) in GENERIC.iter().zip(&results) {
+            for (what, found, generic) in [("y", &results.y, &y), ("final_state", &results.state, &state)] {
+                let difference: Vec<f64> = found.iter().zip(generic).map(|(found, generic)| found - generic).collect();
+                let error = norm(&difference) / (norm(generic) + f64::MIN_POSITIVE);
+                if !self.trial.measures(Law::GenericBody, name, error, allowed) {
+                    let off = |i: &usize, j: &usize| difference[*i].abs().total_cmp(&difference[*j].abs());
+                    let i = (0..difference.len()).max_by(off).unwrap_or(0);
+                    let place = format!("{} ({:?}): {what}[{i}]", self.at(name, asked.shape), asked.mode);
+                    let (expected, found) = (format!("{:e}", generic[i]), format!("{:e}", found[i]));
+                    self.trial.breaks(Law::GenericBody, place, expected, found, "");
+                }
+            }
+        }
+        Some((given, results))
+    }
+
+    /// Tests each row of dx, and dw, in `f32` against `f64`: `results` of a pass of `shape` in `f64` and `f32`. In a
+    /// sum over all rows, the gradient of one would be lost. At a kink a row may differ, but not in another draw.
+    #[inline]
+    fn single_rows(&mut self, shape: BatchShape<'_>, results: &[Results<f64>; 2]) {
+        let width = self.layers.double.dims().input.max(1);
+        let Some((what, row)) = single_off(results, width, |_| true) else { return };
+        for stream in [11, 12] {
+            let Some((_, again)) = self.generic(Asked::new(shape), stream) else { return };
+            if single_off(&again, width, |other| other == (what, row)).is_none() {
+                return;
+            }
+        }
+        let of = |results: &Results<f64>| {
+            if what == "dw" { norm(&results.dw) } else { norm(&results.dx[row * width..][..width]) }
+        };
+        let place = format!(
+            "{}: {what}{}",
+            self.at("f32", shape),
+            if what == "dx" { format!(" of row {row}") } else { String::new() }
+        );
+        let [expected, found] = [of(&results[0]), of(&results[1])].map(|norm| format!("a norm of {norm:e}"));
+        self.trial.breaks(Law::Adjoint, place, format!("{expected}, as in f64"), found, "");
+    }
+}
+
+/// Returns the first gradient of two results, in `f64` and `f32`, that differs by more than a hundredth of its norm:
+/// its name, and the row of the input with `width` values. Only gradients that `counts` accepts are compared.
+#[inline]
+fn single_off(
+    [double, single]: &[Results<f64>; 2],
+    width: usize,
+    counts: impl Fn((&'static str, usize)) -> bool,
+) -> Option<(&'static str, usize)> {
+    const ALLOWED: f64 = 1e-2;
+    // Gradients that are small beside the others consist of rounding errors.
+    let floor = |all: &[f64], count: usize| 1e-4 * norm(all) / Float::sqrt(count.max(1) as f64);
+    let off = |a: &[f64], b: &[f64], floor: f64| {
+        let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+        beyond(norm(&difference), ALLOWED * norm(a) + floor + 1e-35)
+    };
+    if counts(("dw", 0)) && off(&double.dw, &single.dw, 0.0) {
+        return Some(("dw", 0));
+    }
+    let least = floor(&double.dx, double.dx.len() / width);
+    let mut rows = double.dx.chunks(width).zip(single.dx.chunks(width)).enumerate();
+    rows.find(|(row, (a, b))| counts(("dx", *row)) && off(a, b, least)).map(|(row, _)| ("dx", row))
+}
