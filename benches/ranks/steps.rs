@@ -33,9 +33,9 @@ impl GradientMonitor<f32> for Slow {
 
 pub struct Workload {
     pub name: &'static str,
-    network: fn() -> Result<Sequential<f32>, Error>,
-    steps: usize,
-    width: usize,
+    pub network: fn() -> Result<Sequential<f32>, Error>,
+    pub steps: usize,
+    pub width: usize,
     pub batch: usize,
 }
 
@@ -59,6 +59,16 @@ pub const WORKLOADS: [Workload; 2] = [
         batch: 64,
     },
 ];
+
+/// The workload W4 of the bench train_step.
+#[allow(dead_code, reason = "mpi/examples/ranks.rs has no use for it")]
+pub const SMALLER_LSTM: Workload = Workload {
+    name: "LSTM 64-128, 100 steps, batch 32",
+    network: || Sequential::input(64).recurrent(128, Lstm::new()).last_step().linear(10).build(),
+    steps: 100,
+    width: 64,
+    batch: 32,
+};
 
 /// Makes one update, and returns its loss.
 pub type Update<'a> = dyn FnMut() -> Result<f64, Error> + 'a;
