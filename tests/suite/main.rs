@@ -138,6 +138,8 @@ mod recurrent_noise;
 mod registry;
 #[cfg(feature = "std")]
 mod reports;
+#[cfg(feature = "safetensors")]
+mod seeds;
 #[cfg(feature = "std")]
 mod sequences;
 #[cfg(feature = "std")]
