@@ -558,12 +558,8 @@ pub fn parameters(node: &LayerSpec) -> u128 {
         LayerSpec::Custom { dims, .. } => dims.parameters as u128,
         LayerSpec::Bidirectional { forward, backward } => parameters(forward).saturating_add(parameters(backward)),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
-            let (gates, apart) = match cell {
-                CellKind::Lstm(_) => (4, 0),
-                CellKind::Gru(gru) if *gru == Gru::new() => (3, 1),
-                CellKind::Gru(_) => (3, 0),
-                _ => (1, 0),
-            };
+            let gates = cell.gates().map_or(1, <[_]>::len) as u128;
+            let apart = u128::from(*cell == CellKind::Gru(Gru::new()));
             let columns = (*inputs as u128).saturating_add(*hidden as u128);
             let biases = if bias.is_some() { gates + apart } else { 0 };
             (gates * *hidden as u128).saturating_mul(columns).saturating_add(biases * *hidden as u128)
