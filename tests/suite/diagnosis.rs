@@ -201,7 +201,7 @@ impl Activation for Root {
 }
 
 #[test]
-fn what_is_not_finite_is_traced_to_its_maker() {
+fn value_that_is_not_finite_is_traced_to_its_layer() {
     let mut network = Sequential::new(WIDTH);
     network.push(he(0)).unwrap();
     network.push(ActivationLayer::new(WIDTH, Tanh)).unwrap();
@@ -310,7 +310,7 @@ fn health_is_a_unit_test() {
 }
 
 #[test]
-fn a_finding_keeps_the_pass_that_saw_it_first() {
+fn finding_keeps_the_first_pass_that_showed_it() {
     let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
     let (early, late) = (train(&network, Sgd::new(0.1), 2, unchanged), train(&network, Sgd::new(0.1), 9, unchanged));
     // What the first pass shows did not come with training.
@@ -324,7 +324,7 @@ fn a_finding_keeps_the_pass_that_saw_it_first() {
 
 /// Outputs that saturate after long training, and hidden units that follow them, are a success.
 #[test]
-fn a_run_watched_late_is_not_accused() -> Result<(), Error> {
+fn run_monitored_late_has_no_finding() -> Result<(), Error> {
     let (x, y) = data(64);
     let targets: Vec<f32> =
         y.iter().flat_map(|&y| [0, 1, 2, 3].map(|class| if class == y { 1.0 } else { -1.0 })).collect();
@@ -385,7 +385,7 @@ fn frozen_by_wish_is_no_fault() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn a_report_is_json() {
+fn report_is_written_as_json() {
     let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
     let json: serde_json::Value = serde_json::from_str(
         &Diagnosis::new(&network, InputStatistics::new(1.0).unwrap()).unwrap().report().to_json().unwrap(),
@@ -397,7 +397,7 @@ fn a_report_is_json() {
 
 #[cfg(feature = "plot")]
 #[test]
-fn a_report_is_drawn() {
+fn report_is_drawn_as_svg() {
     let network = plain(10, Sigmoid, |_| Linear::new(WIDTH, WIDTH));
     let svg = Diagnosis::new(&network, InputStatistics::new(1.0).unwrap()).unwrap().report().to_svg().unwrap();
     // The frame, and for each of the 21 links a bar of what was measured and one of what was predicted.
@@ -415,7 +415,7 @@ fn tanh_over_time(gain: f64) -> Result<Sequential<f64>, Error> {
 
 /// U is gain · Q: ρ(U) and ‖U‖₂ are the gain, and 29 steps back are at most gain²⁹, whatever the input.
 #[test]
-fn what_is_certain_of_time_is_told_before_the_first_step() -> Result<(), Error> {
+fn certificate_over_time_is_reported_before_the_first_step() -> Result<(), Error> {
     let shape = BatchShape::sequences(4, 30);
     for gain in [0.5, 0.3, 1.0] {
         let network = tanh_over_time(gain)?;
@@ -516,7 +516,7 @@ fn root_of(report: &Report) -> (Cause, Severity) {
 }
 
 #[test]
-fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
+fn certificate_is_part_of_the_sentence() -> Result<(), Error> {
     let mut network = Sequential::<f64>::new(16);
     for _ in 0..5 {
         network.push(Linear::new(16, 16).weights(Orthogonal { gain: 0.1 }))?;
@@ -533,7 +533,7 @@ fn a_certificate_is_told_in_the_sentence() -> Result<(), Error> {
 
 /// Powers of U that grow because a step threw it there are that step's doing; those of the first U are its own.
 #[test]
-fn an_explosion_after_a_long_step_is_blamed_on_the_step() -> Result<(), Error> {
+fn explosion_after_a_long_step_is_blamed_on_the_step() -> Result<(), Error> {
     let (x, y) = data(512);
     let data = Dataset::sequences(1, WIDTH, &x, Target::Classes(&y))?;
     for (gain, rate, cause) in [(1.0, 0.5, Cause::LearningRateTooHigh), (1.5, 1e-9, Cause::ExplodingRecurrence)] {
@@ -558,7 +558,7 @@ fn an_explosion_after_a_long_step_is_blamed_on_the_step() -> Result<(), Error> {
 
 /// Two to four decades over the span are a warning, which a loss that falls refutes.
 #[test]
-fn a_loss_that_falls_refutes_a_mild_vanishing_over_time() -> Result<(), Error> {
+fn falling_loss_refutes_a_mild_vanishing_over_time() -> Result<(), Error> {
     let x: Vec<f32> = data(512).0;
     // What the last step says.
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[WIDTH - 1] > 0.0)).collect();

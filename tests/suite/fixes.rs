@@ -123,7 +123,7 @@ fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
 }
 
 #[test]
-fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
+fn surviving_parameters_are_carried_to_the_bit() -> Result<(), Error> {
     let network = plain(3, Sigmoid, 1.0);
     let before = network.spec();
     let w = initialize(&network, 9)?;
@@ -191,7 +191,7 @@ fn fix_applied_in_one_call_keeps_survivors() -> Result<(), Error> {
 }
 
 #[test]
-fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
+fn learned_scale_survives_with_its_branch() -> Result<(), Error> {
     let mut branch = Sequential::new(WIDTH);
     branch.push(Linear::new(WIDTH, WIDTH))?;
     let mut before = Sequential::<f32>::new(WIDTH);
@@ -263,7 +263,7 @@ fn fixes_over_time_cover_the_span() -> Result<(), Error> {
 
 /// What was there from the start is fixed by other first values; a fault that training brought would return.
 #[test]
-fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
+fn explosion_from_training_is_clipped() -> Result<(), Error> {
     let mut network = Sequential::<f32>::new(1);
     network.push(
         Recurrent::new(1, 16, Elman::new(Identity)).recurrent(chainrule::initializer::Orthogonal { gain: 1.5 }),

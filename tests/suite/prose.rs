@@ -82,8 +82,33 @@ fn comments_follow_the_rules() {
     assert!(found.is_empty(), "{} faults:\n{}", found.len(), found.join("\n"));
 }
 
+/// First words that keep the subject of a test from the start of its name.
+const FIRST_WORDS: [&str; 7] = ["a", "an", "the", "what", "it", "every", "each"];
+
+/// The names of the tests in a source.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    text.split("#[test]\n").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split(['(', '<']).next())
+}
+
+/// A test is named subject_condition_result.
 #[test]
-fn each_rule_finds_its_fault() {
+fn names_of_tests_begin_with_their_subject() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for path in FOLDERS.iter().flat_map(|folder| sources(&root.join(folder))) {
+        for name in test_names(&fs::read_to_string(&path).unwrap()) {
+            seen += 1;
+            if FIRST_WORDS.contains(&name.split('_').next().unwrap()) {
+                wrong.push(format!("{}: {name}", path.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(seen > 500, "{seen} tests");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rules_find_their_faults() {
     let person = format!("/// The monitor {} watches.", PEOPLE[0].concat());
     assert_eq!(faults(&person).len(), 1);
     assert_eq!(faults(&format!("// {}", "x".repeat(COLUMNS))).len(), 1);

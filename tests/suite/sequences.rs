@@ -199,7 +199,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_ragged_batch_gives_what_each_sequence_gives_alone(
+    fn ragged_batch_has_the_bits_of_its_single_sequences(
         mut lengths in prop::collection::vec(1usize..7, 1..7), hidden in 1usize..10, seed in 0u64..1000,
     ) {
         lengths.sort_unstable_by(|a, b| b.cmp(a));
@@ -376,7 +376,7 @@ fn no_gradient_leaks_between_windows() {
 
 /// Of a smaller batch more steps are one product: what a workspace was made for leaves room for that.
 #[test]
-fn a_smaller_batch_than_the_capacity() {
+fn batch_below_the_capacity_has_the_same_bits() {
     const INPUTS: usize = 300;
     let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm::new()).build().unwrap();
     let w = initialize(&network, 1).unwrap();
@@ -554,7 +554,7 @@ fn gru_with_the_reset_before_the_product() {
 }
 
 #[test]
-fn a_cell_of_ones_own() {
+fn custom_cell_agrees_with_plain_loops() {
     against_plain_loops(Mgu, 2, minimal_gated);
     let blocks = chainrule::Blocks::collect(|visit| Layer::<f64>::blocks(&Recurrent::new(INPUTS, 4, Mgu), visit));
     let names: Vec<_> = blocks.iter().map(|block| (block.name.as_ref(), block.shape)).collect();
