@@ -167,8 +167,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         Collected { w, dw, alone, window, updated: 0 }
     }
 
-    /// Returns the range of `dw` that holds the gradient of the parameters in `range`, counted from the first parameter
-    /// of all the layers.
+    /// Returns the range of `dw` that holds the gradient of the parameters in `range`. Both ranges count from the first
+    /// parameter of the network that owns the layers.
     #[inline]
     pub(super) fn place(&self, range: &Range<usize>) -> Range<usize> {
         range.start + self.updated..range.end + self.updated

@@ -136,8 +136,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the larger of two contributions to a gradient, each after the number of its shard or sample: `most`, if
-/// there is one and `fraction` is not larger, otherwise (`number`, `fraction`).
+/// Returns the larger of two contributions, as (number of the shard or sample, fraction of the gradient): `most`,
+/// unless it is `None` or `fraction` is larger, otherwise (`number`, `fraction`).
 fn larger(most: Option<(usize, f64)>, number: usize, fraction: f64) -> Option<(usize, f64)> {
     Some(most.filter(|&(_, most)| fraction <= most || fraction.is_nan()).unwrap_or((number, fraction)))
 }

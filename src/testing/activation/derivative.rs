@@ -11,9 +11,9 @@ use alloc::format;
 const TENTH: f64 = 0.1;
 
 impl Suite<'_, '_> {
-    /// Converts `error`, the absolute error of φ′(z), to units of `ε (S + |φ′| + |z φ″|)`. S is
-    /// `sup |φ′|` from −1 to 1 and on to `z`. For an error above [`ROUNDINGS`] the largest such unit near `z` is
-    /// taken. `None` if the unit overflows.
+    /// Converts `error`, the absolute error of φ′(z), to multiples of the unit `ε (S + |φ′(z)| + |z φ″(z)|)`.
+    /// S is the supremum of `|φ′|` over the interval that holds \[−1, 1\] and `z`. If the result exceeds
+    /// [`ROUNDINGS`], the largest unit at points near `z` is used instead. `None` if the unit overflows.
     #[inline]
     pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);
