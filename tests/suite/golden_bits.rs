@@ -10,7 +10,7 @@ use chainrule::{
     BatchShape, Builder, CpuLevel, Error, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Swish, Tanh},
     layer::{BranchScale, DropoutKey, Embedding, LayerSpec, Merge, Mode, PRelu, Residual, Sequential, initialize},
-    recurrent::{Bidirectional, CheckpointInterval, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
+    recurrent::{Bidirectional, CheckpointInterval, Elman, Gru, GruVariant, Lstm, Mgu, Recurrent, Reversed},
     scalar,
     workspace::Workspace,
 };
@@ -130,6 +130,7 @@ pub fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
             input(17).recurrent_with(12, Gru::new(), |layer| layer.recurrent_dropout(0.3)).linear(5).build()?,
             steps,
         ),
+        ("mgu", input(17).recurrent(27, Mgu::new()).linear(5).build()?, ragged),
         (
             "zoneout",
             input(17).recurrent_with(12, Lstm::new(), |layer| layer.zoneout(0.2, 0.4)).linear(5).build()?,

@@ -5,7 +5,7 @@ use chainrule::{
     activation::{self, Activation, ActivationKind},
     initializer::{self, InitializerKind},
     layer::{BranchScale, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps},
-    recurrent::{CellKind, Gru, GruVariant, Lstm, StateNoise},
+    recurrent::{CellKind, Gru, GruVariant, Lstm, Mgu, StateNoise},
     scalar,
 };
 use serde_json::{Value, json};
@@ -385,7 +385,8 @@ impl Case {
     }
 
     pub fn cell(&mut self) -> CellKind {
-        match self.next() % 4 {
+        match self.next() % 5 {
+            4 => CellKind::Mgu(Mgu::new()),
             0 => CellKind::Lstm(Lstm::new()),
             1 => CellKind::Gru(Gru::new()),
             2 => CellKind::Gru(Gru::new().variant(GruVariant::ResetBefore)),

@@ -105,6 +105,7 @@ pub fn cell() -> impl Strategy<Value = CellKind> {
         Just(CellKind::Lstm(Lstm::new())),
         Just(CellKind::Gru(Gru::new())),
         Just(CellKind::Gru(Gru::new().variant(GruVariant::ResetBefore))),
+        Just(CellKind::Mgu(Mgu::new())),
     ]
 }
 
