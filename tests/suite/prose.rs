@@ -107,6 +107,38 @@ fn names_of_tests_begin_with_their_subject() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What an author reads of a contract: its file, the items, and the lines that they may have. Of a trait with the
+/// comment `// Optional facts`, the lines before it count.
+const CONTRACTS: [(&str, &[&str], usize); 5] = [
+    ("layer/mod.rs", &["trait Layer"], 145),
+    ("layer/pass.rs", &["struct Forward", "struct Backward"], 55),
+    ("recurrent/cell.rs", &["trait Cell"], 120),
+    ("monitor/mod.rs", &["trait GradientMonitor"], 100),
+    ("transform/mod.rs", &["trait GradientTransform"], 100),
+];
+
+/// The lines of a public item with its documentation, up to the comment `// Optional facts` if there is one.
+fn lines_of(text: &str, item: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_item =
+        |line: &str| line.strip_prefix("pub ").is_some_and(|rest| rest.split(['<', ':']).next() == Some(item));
+    let at = lines.iter().position(|line| is_item(line)).unwrap_or_else(|| panic!("no {item}"));
+    let start = lines[..at].iter().rposition(|line| line.is_empty()).map_or(0, |empty| empty + 1);
+    let ends = |line: &&str| *line == "}" || line.trim_start().starts_with("// Optional facts");
+    lines[at..].iter().position(|line| ends(&line)).unwrap() + at + 1 - start
+}
+
+/// The bars of the contracts: 200 lines for a layer with its passes, 120 for a cell, 100 for a monitor or a transform.
+#[test]
+fn contracts_are_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (file, items, most) in CONTRACTS {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let found: usize = items.iter().map(|item| lines_of(&text, item)).sum();
+        assert!(found <= most, "{items:?} of {file}: {found} lines, at most {most}");
+    }
+}
+
 #[test]
 fn rules_find_their_faults() {
     let person = format!("/// The monitor {} watches.", PEOPLE[0].concat());
