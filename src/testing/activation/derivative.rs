@@ -81,7 +81,8 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::Derivative, place, expected, found, format!("z = {z:?}"));
     }
 
-    /// Whether φ rises beside `z` by `slope` times the distance, to half of it.
+    /// Whether the central difference quotient of φ at `z`, over a distance of 2⁻²⁰ |z| to each side, is `slope`
+    /// within half of `slope`.
     #[inline]
     pub(super) fn rises_by(&self, slope: f64, z: f64) -> bool {
         let by = libm::exp2(-20.0) * if z == 0.0 { 1.0 } else { z.abs() };

@@ -99,8 +99,8 @@ struct Suite<'a, 't> {
     breaks: Vec<f64>,
     /// φ′ and φ″ at each of the `dense` points, from dual numbers.
     truths: Vec<(f64, f64)>,
-    /// For each of the `dense` points, the largest |φ′| at points from −1 to 1 and on to this one; those beside a pole
-    /// of φ′ are left out.
+    /// For each of the `dense` points, the largest |φ′| at the `dense` points of the interval that holds \[−1, 1\]
+    /// and this point. Points beside a pole of φ′ are left out.
     sizes: Vec<f64>,
 }
 
