@@ -53,6 +53,8 @@ mod file_datasets;
 #[cfg(feature = "std")]
 mod fixes;
 #[cfg(feature = "std")]
+mod fixtures;
+#[cfg(feature = "std")]
 mod floors;
 #[cfg(feature = "std")]
 mod golden_bits;
@@ -112,6 +114,8 @@ mod part_laws;
 mod pass_lengths;
 #[cfg(feature = "std")]
 mod places;
+#[cfg(feature = "std")]
+mod plain_backward;
 #[cfg(feature = "std")]
 mod prediction;
 #[cfg(feature = "proptest")]

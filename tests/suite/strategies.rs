@@ -186,6 +186,7 @@ fn networks_drawn_leave_no_layer_out() {
         "Elman",
         "Lstm",
         "Gru",
+        "Mgu",
         "ResetAfter",
         "ResetBefore",
         "Zeros",
