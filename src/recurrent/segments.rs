@@ -24,9 +24,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Returns the division of a pass over `shape` into segments of `wanted` steps, at least 1. The length is rounded
-    /// up to whole groups of steps. A group has at most `block_rows` rows, but at least one step; its rows form one
-    /// partial sum of dW.
+    /// Returns the division of a pass over `shape` into segments of `wanted` steps, at least 1, rounded up to whole
+    /// groups: of the steps whose `block_rows` rows, or those of one step, form one partial sum.
     pub(super) fn new(wanted: usize, block_rows: usize, shape: BatchShape<'_>) -> Self {
         let batch = shape.batch.max(1);
         let block = (block_rows / batch).max(1);
