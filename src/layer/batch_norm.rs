@@ -4,7 +4,9 @@ use super::{
     Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Samples,
     list::{Fact, ListedLayer, fact},
     norm::check_epsilon,
-    norm_statistics::{STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of},
+    norm_statistics::{
+        STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of,
+    },
 };
 use crate::{
     batch_shape::BatchShape,

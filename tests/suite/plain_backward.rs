@@ -43,8 +43,8 @@ fn gradients(network: &dyn Layer<f64>, w: &[f64], x: &[f64], dy: &[f64], shape: 
 fn close(what: &str, found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let size = expected.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-    let off = found.iter().zip(expected).position(|(a, b)| !((a - b).abs() <= 1e-13 * size));
-    assert_eq!(off, None, "{what}: {found:?} is not {expected:?}");
+    let close = found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-13 * size);
+    assert!(close, "{what}: {found:?} is not {expected:?}");
 }
 
 /// `x_{i+1} = tanh(W_i x_i + b_i)`: `δ = dy ⊙ (1 − y²)`, `dW = δ xᵀ`, `db = δ`, `dx = Wᵀ δ`, layer after layer.
