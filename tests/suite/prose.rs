@@ -125,7 +125,7 @@ fn lines_of(text: &str, item: &str) -> usize {
     let at = lines.iter().position(|line| is_item(line)).unwrap_or_else(|| panic!("no {item}"));
     let start = lines[..at].iter().rposition(|line| line.is_empty()).map_or(0, |empty| empty + 1);
     let ends = |line: &&str| *line == "}" || line.trim_start().starts_with("// Optional facts");
-    lines[at..].iter().position(|line| ends(line)).unwrap() + at + 1 - start
+    lines[at..].iter().position(ends).unwrap() + at + 1 - start
 }
 
 /// The bars of the contracts: 200 lines for a layer with its passes, 120 for a cell, 100 for a monitor or a transform.
