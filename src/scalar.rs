@@ -41,6 +41,18 @@ impl Scalar for half::f16 {}
 #[cfg(feature = "half")]
 impl Scalar for half::bf16 {}
 
+/// Calls the macro `$then` with the methods of `ToPrimitive`, each followed by the type that it converts to.
+macro_rules! primitives {
+    ($then:ident) => {
+        $then! {
+            to_isize isize to_i8 i8 to_i16 i16 to_i32 i32 to_i64 i64 to_i128 i128
+            to_usize usize to_u8 u8 to_u16 u16 to_u32 u32 to_u64 u64 to_u128 u128
+            to_f32 f32 to_f64 f64
+        }
+    };
+}
+pub(crate) use primitives;
+
 /// Converts the constant `x` to `T`, rounded; beyond the range of a float type it becomes ±∞. NaN if `T` has no
 /// conversion for it.
 #[inline(always)]

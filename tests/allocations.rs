@@ -72,7 +72,7 @@ fn allocations<R>(work: impl FnOnce() -> R) -> (R, usize) {
 }
 
 #[test]
-fn the_counter_counts() {
+fn counter_counts_each_allocation() {
     let (boxed, count) = allocations(|| vec![Box::new(1)]);
     assert_eq!((*boxed[0], count), (1, 2));
     assert_eq!(allocations(|| boxed.len()).1, 0);

@@ -56,7 +56,7 @@ fn training_at_level_plain_gives_the_recorded_bits() {
 }
 
 #[test]
-fn each_available_level_can_be_chosen_and_the_highest_is_the_default() {
+fn available_levels_can_be_chosen_and_the_highest_is_the_default() {
     let levels = CpuLevel::available();
     for level in &levels {
         let found = printed("prints_bits", Some(&level.to_string()));
@@ -67,7 +67,7 @@ fn each_available_level_can_be_chosen_and_the_highest_is_the_default() {
 }
 
 #[test]
-fn a_level_that_is_unknown_or_missing_is_an_error_of_the_workspace() {
+fn level_that_is_unknown_or_missing_is_an_error_of_the_workspace() {
     for level in ["", "AVX2", "sse9", "plain "] {
         let found = printed("prints_workspace", Some(level));
         assert!(found.contains(&format!("Err(CpuLevel {{ level: {level:?}")), "{found}");

@@ -172,14 +172,22 @@ macro_rules! own_kind {
 use own_kind;
 
 /// Defines the method [`Activation::boxed_layer`] for an activation whose layer this crate compiles for `f32` and
-/// `f64`: it calls the hidden method of [`Scalar`] that has the activation's name.
+/// `f64`: it calls the hidden method of [`Scalar`] that has the activation's name. With the name of the method for the
+/// layer of Elman cells, also [`Activation::boxed_elman`].
 macro_rules! own_box {
-    ($name:ident) => {
-        fn boxed_layer<T: crate::scalar::Scalar>(
-            layer: crate::compiled::ActivationLayer<Self>,
-        ) -> alloc::boxed::Box<dyn crate::compiled::Layer<T>> {
+    ($name:ident $(, $elman:ident)?) => {
+        fn boxed_layer<T: $crate::scalar::Scalar>(
+            layer: $crate::activation::ActivationLayer<Self>,
+        ) -> alloc::boxed::Box<dyn $crate::activation::Layer<T>> {
             T::$name(layer)
         }
+        $(
+            fn boxed_elman<T: $crate::scalar::Scalar>(
+                layer: $crate::activation::ElmanLayer<Self>,
+            ) -> alloc::boxed::Box<dyn $crate::activation::Layer<T>> {
+                T::$elman(layer)
+            }
+        )?
     };
 }
 use own_box;

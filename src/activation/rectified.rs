@@ -2,12 +2,11 @@
 
 use super::{Activation, Bounds, checked_when_read, own_box, own_kind, piecewise};
 use crate::{
-    compiled::{ElmanLayer, Layer},
     error::{Error, require},
     math,
     scalar::{Scalar, parameter, scalar},
 };
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 /// The rectified linear unit: `φ(z) = max(z, 0)`, `φ′(z)` = 1 for `z > 0`, else 0.
 ///
@@ -33,11 +32,7 @@ impl Activation for Relu {
         vec![0.0]
     }
     own_kind!(Relu);
-    own_box!(Relu);
-
-    fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
-        T::ElmanRelu(layer)
-    }
+    own_box!(Relu, ElmanRelu);
 }
 
 /// ReLU with a slope for negative inputs: `φ(z) = z` for `z > 0`, else `slope · z`; `φ′(0) = slope`.

@@ -4,7 +4,6 @@
 
 use super::{Activation, Bounds, own_box, own_kind};
 use crate::{
-    compiled::{Box, ElmanLayer, Layer},
     math::{self, magnitude},
     scalar::Scalar,
 };
@@ -54,11 +53,7 @@ impl Activation for Tanh {
         true
     }
     own_kind!(Tanh);
-    own_box!(Tanh);
-
-    fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
-        T::ElmanTanh(layer)
-    }
+    own_box!(Tanh, ElmanTanh);
 }
 
 /// Softsign, which approaches its limits like `1/z`: `φ(z) = z / (1 + |z|)`, `φ′(z) = 1 / (1 + |z|)²`.

@@ -232,7 +232,8 @@ fn blocks_of<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Blocks {
 }
 
 impl<T: Scalar> Checkpoint<T> {
-    /// Creates a checkpoint of `parameters` alone: without slices and numbers, and with [`Values::Finite`].
+    /// Creates a checkpoint of `parameters` alone, without optimizer state, buffers or counters, and with
+    /// [`Values::Finite`].
     pub fn new(parameters: Vec<T>) -> Self {
         let (slices, numbers) = (BTreeMap::new(), BTreeMap::new());
         Checkpoint { parameters, slices, numbers, values: Values::Finite, about: About::default() }

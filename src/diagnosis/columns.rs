@@ -56,8 +56,9 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Returns the columns of the inputs `x` of a network, `blocks` and `w` its parameters, and `entering` what its
-    /// first weights received. `None` for indices, values that are not finite, and layers that change the columns.
+    /// Measures the columns of the inputs `x`. `w` are the parameters of the network, in `blocks`; `entering` are the
+    /// values that reached the first layer with weights in a pass over `x`. `None` for indices, values that are not
+    /// finite, and layers that change the columns.
     pub fn of<T: Scalar>(blocks: &Blocks, w: &[T], width: usize, x: &[T], entering: &Entering) -> Option<Self> {
         let (layer, raw) = (entering.layer.as_ref()?, Standardize::of(width, x).ok()?);
         let of_layer = |block: &&Block<'_>| {

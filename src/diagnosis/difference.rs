@@ -32,15 +32,18 @@ fn root_mean_square<T: Scalar>(values: &[T]) -> f64 {
     libm::sqrt(squares / values.len().max(1) as f64)
 }
 
-/// The root mean square of one block: as its initializer draws it, at the first look, and at the last.
+/// The root mean square of the parameters of one block, at three times.
 struct Size {
     block: String,
     is_bias: bool,
+    /// The root mean square that the initializer draws.
     drawn: f64,
     /// The relative difference of `first` from `drawn` up to which it may be by chance: at least 0.05, and
     /// [`APART`]/√n for n random values.
     spread: f64,
+    /// The root mean square when the diagnosis first saw the parameters.
     first: f64,
+    /// The root mean square when the diagnosis last saw the parameters.
     last: f64,
 }
 

@@ -11,7 +11,6 @@ use crate::{
     layer::{Layer, LayerSpec, Mode},
     linalg::{spectral_norm_bound, spectral_radius},
     monitor::{Factor, GradientMonitor, Link, Statistics},
-    recurrent::CellKind,
     scalar::{Scalar, to_f64},
     theory::{Certificate, InputStatistics, Prediction, UnitSensitivity, lyapunov_spectrum, unit_sensitivities},
     transform::GradientTransform,
@@ -203,7 +202,7 @@ impl<'a> Diagnosis<'a> {
         for (path, part) in self.spec.parts() {
             let LayerSpec::Recurrent { cell, .. } = part else { continue };
             let Some((_, x)) = seen.0.iter().find(|(name, _)| *name == path) else { continue };
-            if matches!(cell, CellKind::Custom { .. } | CellKind::Elman(crate::activation::ActivationKind::Custom(_))) {
+            if cell.custom_part().is_some() {
                 continue;
             }
             let layer = part.build::<T>()?;

@@ -54,8 +54,7 @@ fn outputs(spec: &LayerSpec) -> Option<String> {
 
 /// Whether a layer has weights: parameters that map its inputs to its outputs, other than the gains of a norm.
 fn has_weights(part: &LayerSpec) -> bool {
-    use LayerSpec::{Custom, Embedding, GatedLinear, Linear, Recurrent};
-    matches!(part, Linear(_) | GatedLinear(_) | Embedding(_) | Recurrent { .. } | Custom { .. })
+    matches!(part, LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. }) || part.has_initializers()
 }
 
 /// Whether the layer has branches, so that a layer after those inside it in the forward pass need not follow them.
@@ -98,14 +97,15 @@ fn left_out(spec: &LayerSpec) -> Vec<String> {
     outputs(spec).into_iter().chain(norm_of_first(spec)).collect()
 }
 
-/// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. It is the first
-/// layer with weights if that is [`Linear`](crate::layer::Linear) or [`GatedLinear`](crate::layer::GatedLinear), or a
-/// norm that follows it, or the last norm before other weights. `None` otherwise: the output of a recurrent layer does
-/// not reveal the scale of its inputs.
+/// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. If the first layer
+/// with weights is a feedforward layer of this crate that multiplies its inputs, such as
+/// [`Linear`](crate::layer::Linear), it is this layer, or a norm that follows it. Otherwise it is the last norm before
+/// these weights. `None` without such a norm: the output of a recurrent layer does not reveal the scale of its inputs.
 fn first_sized(spec: &LayerSpec) -> Option<String> {
     let parts = spec.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
-    if matches!(parts[first].1, LayerSpec::Linear(_) | LayerSpec::GatedLinear(_)) {
+    let layer = parts[first].1;
+    if layer.has_initializers() && !layer.reads_indices() {
         return norm_of_first(spec).or_else(|| Some(parts[first].0.clone()));
     }
     parts[..first].iter().rfind(|(_, part)| part.is_norm()).map(|(path, _)| path.clone())

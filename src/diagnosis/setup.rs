@@ -98,15 +98,16 @@ const DIVIDING: [&str; 11] = [
 const LINEAR: [&str; 7] =
     ["Clip", "Penalty", "SkipNonFinite", "Schedule (", "ParameterGroups", "ReduceOnPlateau", "WeightAverage"];
 
-/// The rate of a group of blocks, as a factor on that of the others.
+/// The relative learning rate of a group of blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GroupRate {
     /// The name of the group: a prefix of names of blocks in quotes, or a role.
     group: String,
-    /// NaN for a group with another kind of optimizer than the others, whose rates say nothing of each other.
+    /// The learning rate of the group over that of the other blocks. NaN if the group has another kind of optimizer:
+    /// learning rates of different optimizers cannot be compared.
     pub(super) rate: f64,
-    /// Whether the group owns its blocks, as that of a [`PerGroup`](crate::transform::PerGroup): they belong to the
-    /// first group that holds them, while the rates of other groups are multiplied.
+    /// Whether the group owns its blocks, as that of a [`PerGroup`](crate::transform::PerGroup): a block then has the
+    /// rate of the first group that holds it. Otherwise the rates of all groups that hold a block are multiplied.
     pub(super) owns: bool,
 }
 

@@ -163,11 +163,7 @@ macro_rules! to_primitive {
         )+}
     };
 }
-to_primitive! {
-    to_isize isize to_i8 i8 to_i16 i16 to_i32 i32 to_i64 i64 to_i128 i128
-    to_usize usize to_u8 u8 to_u16 u16 to_u32 u32 to_u64 u64 to_u128 u128
-    to_f32 f32 to_f64 f64
-}
+crate::scalar::primitives!(to_primitive);
 
 macro_rules! float {
     (constants: $($constant:ident)+; tests: $($test:ident)+; of_one: $($one:ident)+; of_two: $($two:ident)+;

@@ -50,6 +50,8 @@ pub(crate) trait Kernel: Sized {
         self.run::<PLAIN>();
     }
 
+    /// Runs the kernel with AVX2 and FMA.
+    ///
     /// # Safety
     /// The CPU has AVX2 and FMA.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
@@ -58,6 +60,8 @@ pub(crate) trait Kernel: Sized {
         self.run::<AVX2>();
     }
 
+    /// Runs the kernel with AVX-512.
+    ///
     /// # Safety
     /// The CPU has AVX2, FMA, and AVX-512 F, DQ, VL and BW.
     #[cfg(all(target_arch = "x86_64", feature = "std"))]

@@ -256,7 +256,7 @@ mod threads {
     }
 
     impl JobSlot {
-        /// Locks the payload of the first panic in a part; `None` without a panic.
+        /// Locks the slot for the payload of the first panic in the current job. It holds `None` if no part panicked.
         fn panic(&self) -> MutexGuard<'_, Option<Payload>> {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner)
         }

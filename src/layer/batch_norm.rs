@@ -4,7 +4,9 @@ use super::{
     Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Samples,
     list::{Fact, ListedLayer, fact},
     norm::check_epsilon,
-    norm_statistics::{STATISTICS, gain_over_epsilon, inverse_deviation, loses_squares, scale_of},
+    norm_statistics::{
+        STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of,
+    },
 };
 use crate::{
     batch_shape::BatchShape,
@@ -50,7 +52,7 @@ pub struct BatchNorm {
     affine: bool,
 }
 
-/// One number for each of `LANES` adjacent columns; those past the last column are not used.
+/// One number for each of `LANES` adjacent columns; numbers past the last column are ignored.
 type Columns<W> = [W; LANES];
 
 /// The statistics of `LANES` adjacent columns, in the order of [`Statistics`](super::norm_statistics::Statistics): a
@@ -340,10 +342,7 @@ impl<T: Scalar> Layer<T> for BatchNorm {
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
-        w.fill(T::zero());
-        if self.affine {
-            w[..self.width].fill(T::one());
-        }
+        initialize_affine(w, if self.affine { self.width } else { 0 });
         Ok(())
     }
 
@@ -382,19 +381,11 @@ impl<T: Scalar> Layer<T> for BatchNorm {
 
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         pass.check("BatchNorm", self, w);
-        if is_narrow::<T>() {
-            self.forward_in(w, pass, to_f64::<T>, scalar::<T>);
-        } else {
-            self.forward_in(w, pass, |x| x, |x| x);
-        }
+        in_wide_format!(self.forward_in(w, pass));
     }
 
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
         pass.check("BatchNorm", self, w);
-        if is_narrow::<T>() {
-            self.backward_in(w, pass, to_f64::<T>, scalar::<T>);
-        } else {
-            self.backward_in(w, pass, |x| x, |x| x);
-        }
+        in_wide_format!(self.backward_in(w, pass));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
-    list::{Fact, ListedLayer, fact},
+    list::{Fact, Kind, ListedLayer, fact},
     occurrences::Occurrences,
 };
 use crate::{
@@ -116,6 +116,10 @@ impl ListedLayer for Embedding {
         let below = self.padding.is_none_or(|padding| padding < self.vocabulary);
         let found = self.padding.unwrap_or(0) as f64;
         require(below, "the padding index of an embedding", "below the vocabulary", found)
+    }
+
+    fn kinds_mut(&mut self) -> Vec<Kind<'_>> {
+        vec![Kind::Initializer(&mut self.weights)]
     }
 }
 

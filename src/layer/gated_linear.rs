@@ -2,7 +2,7 @@
 
 use super::{
     Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Structure,
-    list::{Fact, ListedLayer, fact},
+    list::{Fact, Kind, ListedLayer, fact},
 };
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
@@ -194,6 +194,11 @@ impl ListedLayer for GatedLinear {
     fn examples(width: usize) -> Vec<Self> {
         use crate::activation::{Sigmoid, Swish};
         [GatedLinear::new(width, 3, Sigmoid), GatedLinear::new(width, 2, Swish::default()).without_bias()].into()
+    }
+
+    fn kinds_mut(&mut self) -> Vec<Kind<'_>> {
+        let initializers = [&mut self.weights].into_iter().chain(&mut self.bias).map(Kind::Initializer);
+        [Kind::Activation(&mut self.activation)].into_iter().chain(initializers).collect()
     }
 }
 

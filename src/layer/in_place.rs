@@ -113,7 +113,7 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Returns the parameters in `range`, counted from the first of these, to be treated in the same way.
+    /// Returns the parameters in `range`, an index range of these parameters, in the same variant.
     pub(crate) fn part(&mut self, range: Range<usize>) -> Parameters<'_, T> {
         match self {
             Parameters::Stay(w) => Parameters::Stay(&w[range]),
@@ -167,16 +167,16 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         Collected { w, dw, alone, window, updated: 0 }
     }
 
-    /// Returns the range of `dw` that holds the gradient of the parameters in `range`, counted from the first parameter
-    /// of all the layers.
+    /// Returns the range of `dw` that holds the gradient of the parameters in `range`. Both ranges count from the first
+    /// parameter of the network that owns the layers.
     #[inline]
     pub(super) fn place(&self, range: &Range<usize>) -> Range<usize> {
         range.start + self.updated..range.end + self.updated
     }
 
-    /// Returns the parameters of a layer, those in `range`, and the memory for their gradient. If the layer is updated
-    /// by itself, its pass is to update the parameters, and the smaller layers after it are updated first. Otherwise
-    /// its pass only computes their gradient.
+    /// Returns the parameters of the layer that owns `range`, and the memory for their gradient. A layer with enough
+    /// parameters updates them in its own pass; the pending updates of smaller layers after it are then made first. The
+    /// pass of a smaller layer only computes the gradient, and its update is made later, with those of its neighbours.
     #[inline]
     pub(super) fn layer(&mut self, range: Range<usize>) -> (Parameters<'_, T>, &mut [T]) {
         if range.len() < self.alone {

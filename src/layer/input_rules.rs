@@ -41,8 +41,8 @@ impl InputRules {
         Ok(rules)
     }
 
-    /// Adds the requirements of `layer`, at `path`, and of the layers inside it. `source` is that of the layer's input.
-    /// Returns the source of the layer's output.
+    /// Adds the requirements of `layer`, at `path`, and of the layers inside it. `source` states where the layer's
+    /// input comes from. Returns the source of the layer's output.
     fn add<T: Scalar>(&mut self, layer: &dyn Layer<T>, path: &str, source: Source) -> Result<Source, Error> {
         let structure = layer.structure();
         if structure.parts().next().is_none() {

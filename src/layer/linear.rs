@@ -3,7 +3,7 @@
 use super::{
     AddsByShard, Backward, Context, Dims, Forward, Hints, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode,
     PassLengths, Shards, backward_and_update,
-    list::{Fact, ListedLayer, fact},
+    list::{Fact, Kind, ListedLayer, fact},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -185,6 +185,11 @@ impl Linear {
 impl ListedLayer for Linear {
     fn facts(&self) -> Vec<Fact> {
         vec![fact("inputs", self.inputs), fact("outputs", self.outputs), fact("bias", self.bias.is_some())]
+    }
+
+    fn kinds_mut(&mut self) -> Vec<Kind<'_>> {
+        let initializers = [&mut self.weights].into_iter().chain(&mut self.bias);
+        initializers.map(Kind::Initializer).collect()
     }
 }
 

@@ -21,7 +21,7 @@ macro_rules! leaf_layers {
 }
 pub(crate) use leaf_layers;
 
-use crate::error::Error;
+use crate::{activation::ActivationKind, error::Error, initializer::InitializerKind};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Debug;
 
@@ -31,6 +31,12 @@ pub(crate) type Fact = (&'static str, String);
 /// Returns a setting with the `Debug` text of its value, for [`ListedLayer::facts`].
 pub(super) fn fact(name: &'static str, value: impl Debug) -> Fact {
     (name, format!("{value:?}"))
+}
+
+/// An activation or initializer of a layer, as data that a [`Registry`](crate::network::Registry) can replace.
+pub(crate) enum Kind<'a> {
+    Activation(&'a mut ActivationKind),
+    Initializer(&'a mut InitializerKind),
 }
 
 /// A layer without parts that is its own layer specification: a [`LayerSpec`](super::LayerSpec) holds a copy, which is
@@ -51,6 +57,11 @@ pub(crate) trait ListedLayer: Debug {
     /// any settings, so a layer is checked by it wherever it becomes part of a network. The default allows all.
     fn check(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Returns the activations and initializers among the settings, which may be custom. The default is none.
+    fn kinds_mut(&mut self) -> Vec<Kind<'_>> {
+        Vec::new()
     }
 
     /// Returns layers for rows of `width` values, of which property tests make random networks. They must keep the

@@ -58,6 +58,7 @@ pub(crate) use initialize::{finite_or_initial, initialize_dyn};
 pub(crate) use input_rules::InputRules;
 #[cfg(feature = "safetensors")]
 pub(crate) use list::Fact;
+pub(crate) use list::Kind;
 pub use memory::MemorySizes;
 pub use parallel::{Merge, Parallel};
 pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};

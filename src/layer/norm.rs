@@ -3,6 +3,7 @@
 use super::{
     AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
     list::{Fact, ListedLayer, fact},
+    norm_statistics::initialize_affine,
     row_norm::RowNorm,
 };
 use crate::{
@@ -134,10 +135,7 @@ macro_rules! norm {
             }
 
             fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
-                w.fill(T::zero());
-                if self.affine {
-                    w[..self.width].fill(T::one());
-                }
+                initialize_affine(w, if self.affine { self.width } else { 0 });
                 Ok(())
             }
 

@@ -6,6 +6,25 @@ use crate::{
 };
 use num_traits::Float;
 
+/// Writes a gain of 1 for each of `gains` columns to the start of `w`, and 0 to the rest, the biases.
+pub(super) fn initialize_affine<T: Scalar>(w: &mut [T], gains: usize) {
+    w.fill(T::zero());
+    w[..gains].fill(T::one());
+}
+
+/// Calls a pass of a norm with two conversions: from `T` to the format in which it computes, and back. That format is
+/// `f64` if `T` is narrower than `f32`, otherwise `T`.
+macro_rules! in_wide_format {
+    ($norm:ident.$pass:ident($($argument:ident),+)) => {
+        if is_narrow::<T>() {
+            $norm.$pass($($argument,)+ to_f64::<T>, scalar::<T>);
+        } else {
+            $norm.$pass($($argument,)+ |x| x, |x| x);
+        }
+    };
+}
+pub(super) use in_wide_format;
+
 /// The number of values in [`Statistics`].
 pub(super) const STATISTICS: usize = 4;
 

@@ -9,8 +9,8 @@ use crate::{
 /// For each index (a row of an embedding's table) the list of the places at which it occurs among the inputs of a pass,
 /// in order. It is kept in scratch memory of the pass.
 ///
-/// A place is stored as 1 plus its number, and 0 ends a list. Such a number takes one value of `T` or, in a format that
-/// counts less far, several digits of one value each.
+/// A place with the number n is stored as n + 1, and 0 ends a list. A number takes one value of `T`; in a format such
+/// as f16, which holds only small whole numbers exactly, it takes several values, one per digit.
 pub(super) struct Occurrences<'a, T> {
     /// The first place of each index, stored as 1 plus its number; 0 if there is none.
     first: &'a mut [T],

@@ -2,7 +2,7 @@
 
 use super::{
     Backward, Forward,
-    norm_statistics::{STATISTICS, Statistics, gain_over_epsilon},
+    norm_statistics::{STATISTICS, Statistics, gain_over_epsilon, in_wide_format},
 };
 use crate::{
     kernel::{
@@ -59,19 +59,11 @@ impl RowNorm {
     }
 
     pub(super) fn forward<T: Scalar>(&self, w: &[T], pass: Forward<'_, T>) {
-        if is_narrow::<T>() {
-            self.forward_in(w, pass, to_f64::<T>, scalar::<T>);
-        } else {
-            self.forward_in(w, pass, |x| x, |x| x);
-        }
+        in_wide_format!(self.forward_in(w, pass));
     }
 
     pub(super) fn backward<T: Scalar>(&self, w: &[T], pass: Backward<'_, T>) {
-        if is_narrow::<T>() {
-            self.backward_in(w, pass, to_f64::<T>, scalar::<T>);
-        } else {
-            self.backward_in(w, pass, |x| x, |x| x);
-        }
+        in_wide_format!(self.backward_in(w, pass));
     }
 
     /// Runs the forward pass with the parameters `w` and the arithmetic of `W`; `wide` converts from `T` to `W`, and

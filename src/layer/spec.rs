@@ -2,7 +2,7 @@
 
 use super::{
     BranchScale, Dims, Layer, MAX_DEPTH, Merge,
-    list::{ListedLayer, leaf_layers},
+    list::{Kind, ListedLayer, leaf_layers},
     spec_walk::HOLLOW,
 };
 use crate::{
@@ -119,6 +119,15 @@ macro_rules! layer_spec {
                 match self {
                     $($(LayerSpec::$name(layer) => Some((stringify!($name), layer)),)+)*
                     _ => None,
+                }
+            }
+
+            /// Returns the activations and initializers of a layer in the list `leaf_layers` (layers without parts that
+            /// are their own specification); none for others.
+            pub(crate) fn listed_kinds_mut(&mut self) -> Vec<Kind<'_>> {
+                match self {
+                    $($(LayerSpec::$name(layer) => layer.kinds_mut(),)+)*
+                    _ => Vec::new(),
                 }
             }
 

@@ -1,6 +1,6 @@
 //! Walks over a network as data, without recursion.
 
-use super::{BranchScale, LastStep, LayerSpec, MAX_DEPTH, Merge, join};
+use super::{BranchScale, Kind, LastStep, LayerSpec, MAX_DEPTH, Merge, join};
 use crate::error::LayerRule;
 use alloc::{
     format,
@@ -180,6 +180,13 @@ impl LayerSpec {
     /// Whether a layer of the network divides each column by its standard deviation over all rows of a batch.
     pub(crate) fn normalizes_over_rows(&self) -> bool {
         self.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)))
+    }
+
+    /// Whether the layer is in the list `leaf_layers` (layers without parts that are their own specification) and has
+    /// initializers among its settings, so weights.
+    pub(crate) fn has_initializers(&self) -> bool {
+        self.listed().is_some()
+            && self.shallow().listed_kinds_mut().iter().any(|kind| matches!(kind, Kind::Initializer(_)))
     }
 
     /// Whether the layer divides its input by a standard deviation or root mean square.

@@ -178,32 +178,7 @@ pub trait GradientMonitor<T: Scalar> {
     ///
     /// If it is true after an update, the epoch ends with that update. The epoch still has its record and its
     /// validation, and is the last of the run. Then [`Trainer::stopped_early`](crate::trainer::Trainer::stopped_early)
-    /// is true.
-    ///
-    /// ```
-    /// use chainrule::{GradientMonitor, Scalar, dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
-    /// use chainrule::{monitor::Event, trainer::{FitOptions, TrainConfig, Trainer}, transform::Sgd};
-    /// /// Ends a run at the first gradient with a norm below the limit.
-    /// struct Converged { limit: f64, norm: f64 }
-    /// impl<T: Scalar> GradientMonitor<T> for Converged {
-    ///     fn event(&mut self, event: &Event<'_, T>) {
-    ///         if let Event::Step(step) = event {
-    ///             self.norm = step.gradient_norm;
-    ///         }
-    ///     }
-    ///     fn should_stop(&self) -> bool {
-    ///         self.norm < self.limit
-    ///     }
-    /// }
-    /// let network = Sequential::<f64>::input(1).linear(1).build()?;
-    /// let settings = TrainConfig { epochs: 10_000, ..TrainConfig::default() };
-    /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings)?;
-    /// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
-    /// let mut converged = Converged { limit: 1e-6, norm: f64::INFINITY };
-    /// let epochs = trainer.fit_with(&data, FitOptions::new().monitor(&mut converged))?;
-    /// assert!(epochs.len() < 10_000 && trainer.stopped_early());
-    /// # Ok::<(), chainrule::Error>(())
-    /// ```
+    /// is true. The guide [`own_parts`](crate::guide::own_parts) has an example.
     fn should_stop(&self) -> bool {
         false
     }

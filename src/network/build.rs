@@ -5,14 +5,14 @@ use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     error::Error,
     initializer::InitializerKind,
-    layer::{ActivationLayer, Embedding, GatedLinear, Layer, LayerSpec, Linear, Parallel, Residual, Sequential, join},
+    layer::{ActivationLayer, Kind, Layer, LayerSpec, Parallel, Residual, Sequential, join},
     recurrent::{
         Bidirectional, Cell, Checkpointed, Recurrent, Reversed, StateNoise,
         kind::{ActivationDispatch, CellVisitor},
     },
     scalar::Scalar,
 };
-use alloc::{boxed::Box, string::ToString};
+use alloc::{boxed::Box, string::ToString, vec};
 use core::marker::PhantomData;
 
 impl LayerSpec {
@@ -153,30 +153,21 @@ impl LayerSpec {
     /// Calls `exchange`, which may replace its argument, with each activation and initializer of a layer without layers
     /// inside it. Returns the first error.
     fn exchange_kinds(&mut self, exchange: &mut dyn FnMut(Kind<'_>) -> Result<(), Error>) -> Result<(), Error> {
-        let (activation, initializers) = match self {
-            LayerSpec::ActivationLayer { activation, .. } => (Some(activation), [None, None, None]),
+        let kinds = match self {
+            LayerSpec::ActivationLayer { activation, .. } => vec![Kind::Activation(activation)],
             LayerSpec::Recurrent { cell, weights, recurrent, bias, .. } => {
-                (cell.activation_mut(), [Some(weights), Some(recurrent), bias.as_mut()])
+                let initializers = [weights, recurrent].into_iter().chain(bias).map(Kind::Initializer);
+                cell.activation_mut().map(Kind::Activation).into_iter().chain(initializers).collect()
             }
-            LayerSpec::Linear(Linear { weights, bias, .. }) => (None, [Some(weights), bias.as_mut(), None]),
-            LayerSpec::GatedLinear(GatedLinear { activation, weights, bias, .. }) => {
-                (Some(activation), [Some(weights), bias.as_mut(), None])
-            }
-            LayerSpec::Embedding(Embedding { weights, .. }) => (None, [Some(weights), None, None]),
-            _ => return Ok(()),
+            listed => listed.listed_kinds_mut(),
         };
-        activation.map_or(Ok(()), |activation| exchange(Kind::Activation(activation)))?;
-        initializers.into_iter().flatten().try_for_each(|initializer| match initializer {
-            InitializerKind::ByGate(gates) => gates.parts_mut().try_for_each(|part| exchange(Kind::Initializer(part))),
-            other => exchange(Kind::Initializer(other)),
+        kinds.into_iter().try_for_each(|kind| match kind {
+            Kind::Initializer(InitializerKind::ByGate(gates)) => {
+                gates.parts_mut().try_for_each(|part| exchange(Kind::Initializer(part)))
+            }
+            kind => exchange(kind),
         })
     }
-}
-
-/// An activation or initializer of a layer, as data that a [`Registry`] can replace.
-pub(super) enum Kind<'a> {
-    Activation(&'a mut ActivationKind),
-    Initializer(&'a mut InitializerKind),
 }
 
 /// A marker: layers are built as types that are generic over the activation, so that each activation is compiled into

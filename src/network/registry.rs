@@ -1,12 +1,12 @@
 //! Custom parts by name, for networks that are built from their layer specification.
 
-use super::build::{Kind, Unroll};
+use super::build::Unroll;
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     block::nearest,
     error::{Error, RegistryRule},
     initializer::{Initializer, InitializerKind},
-    layer::{ActivationLayer, Dims, Layer, LayerSpec},
+    layer::{ActivationLayer, Dims, Kind, Layer, LayerSpec},
     recurrent::{
         Cell, CellKind,
         kind::{ActivationDispatch, CellVisitor},

@@ -69,6 +69,40 @@ impl<T: Scalar> BackwardSteps<'_, T> {
     }
 }
 
+/// The values and gradients of one thread's samples that the steps of a backward pass write.
+struct StepValues<'a, T> {
+    /// The pre-activations, overwritten by their gradient δ: in each step \[samples, gates · hidden\].
+    z: StepRows<'a, T>,
+    /// The results of separate products, overwritten by their gradients: \[samples, separate gates · hidden\].
+    u: StepRows<'a, T>,
+    /// The gradient with respect to h_t: \[samples, hidden\].
+    d_h: StepRows<'a, T>,
+    /// The gradient with respect to h_{t−1}.
+    d_h_prev: StepRows<'a, T>,
+    /// The gradient with respect to the operand, the vector that a stage writes for the next product.
+    d_operand: StepRows<'a, T>,
+    /// The gradient with respect to the cell state.
+    d_cell_state: StepRows<'a, T>,
+    /// Gradients that a stage leaves for the backward pass of an earlier stage.
+    between_stages: StepRows<'a, T>,
+    /// The gradient with respect to the h that recurrent dropout masked.
+    d_masked: StepRows<'a, T>,
+    /// The part of the gradient of the cell state that zoneout passes to the previous cell state.
+    cell_kept: StepRows<'a, T>,
+}
+
+impl<'a, T> StepValues<'a, T> {
+    fn into_array(self) -> [StepRows<'a, T>; 9] {
+        let StepValues { z, u, d_h, d_h_prev, d_operand, d_cell_state, between_stages, d_masked, cell_kept } = self;
+        [z, u, d_h, d_h_prev, d_operand, d_cell_state, between_stages, d_masked, cell_kept]
+    }
+
+    fn from_array(all: [StepRows<'a, T>; 9]) -> Self {
+        let [z, u, d_h, d_h_prev, d_operand, d_cell_state, between_stages, d_masked, cell_kept] = all;
+        StepValues { z, u, d_h, d_h_prev, d_operand, d_cell_state, between_stages, d_masked, cell_kept }
+    }
+}
+
 impl Unrolled {
     /// Runs the backward pass of the layer with this `cell` and the parameters `w`, and adds the gradient of the
     /// parameters to `pass.dw`. `hints` are the layer's promises, by which `pass.dy` may omit leading zero rows.
@@ -76,6 +110,12 @@ impl Unrolled {
     /// With a `segment` of a longer pass, the slices of `pass` hold the rows of the segment alone, and `segment` gives
     /// its position. Segments run from the last in time to the first, after which `pass.dw` is complete. Without a
     /// `segment` all steps run.
+    ///
+    /// # Shapes
+    /// x, dx: \[rows, inputs\]; y, dy: \[rows, hidden\]; `w`, `pass.dw`: W \[gates · hidden, inputs\], U \[gates ·
+    /// hidden, hidden\], biases. `pass.saved`: the slices of [`SavedValues`] in order; δ, the gradient with respect to
+    /// the pre-activations, overwrites z \[rows, gates · hidden\]. States: h \[batch, hidden\], then the cell state
+    /// \[batch, cell state · hidden\].
     ///
     /// # Panics
     /// If a slice has the wrong length, or the cell breaks a rule.
@@ -168,27 +208,28 @@ impl Unrolled {
                 zero_rows: all - dy.len() / hidden.max(1),
                 wants_start,
             };
-            let parts = [
-                StepRows::new(slabs.z, gates, time, StepStorage::EveryStep),
-                StepRows::new(slabs.u, apart, time, StepStorage::EveryStep),
-                StepRows::per_sample(d_h, hidden, time),
-                StepRows::per_sample(d_h_prev, hidden, time),
-                StepRows::per_sample(d_operand, hidden, time),
-                StepRows::per_sample(d_cell_state, cell_width, time),
-                StepRows::per_sample(between_stages, between_width, time),
-                StepRows::per_sample(d_masked, sizes.masked, time),
-                StepRows::per_sample(cell_kept, sizes.computed[CELL], time),
-            ];
+            let values = StepValues {
+                z: StepRows::new(slabs.z, gates, time, StepStorage::EveryStep),
+                u: StepRows::new(slabs.u, apart, time, StepStorage::EveryStep),
+                d_h: StepRows::per_sample(d_h, hidden, time),
+                d_h_prev: StepRows::per_sample(d_h_prev, hidden, time),
+                d_operand: StepRows::per_sample(d_operand, hidden, time),
+                d_cell_state: StepRows::per_sample(d_cell_state, cell_width, time),
+                between_stages: StepRows::per_sample(between_stages, between_width, time),
+                d_masked: StepRows::per_sample(d_masked, sizes.masked, time),
+                cell_kept: StepRows::per_sample(cell_kept, sizes.computed[CELL], time),
+            };
             if count == 1 {
-                self.backward_steps(cell, &given, steps.clone(), parts, ctx.part(0), live);
+                self.backward_steps(cell, &given, steps.clone(), values, ctx.part(0), live);
             } else {
                 let (mode, path) = (ctx.mode, ctx.path);
-                let run = |parts: [_; 9]| {
+                let run = |parts| {
                     let (mut no_monitor, mut live) = ((), []);
                     let ctx = Context { path, ..Context::new(shape, mode, &mut no_monitor) };
-                    self.backward_steps(cell, &given, steps.clone(), parts, ctx, &mut live);
+                    let values = StepValues::from_array(parts);
+                    self.backward_steps(cell, &given, steps.clone(), values, ctx, &mut live);
                 };
-                parallel_samples([count, GRAIN], parts, &run);
+                parallel_samples([count, GRAIN], values.into_array(), &run);
             }
             if by_shard {
                 continue;
@@ -234,31 +275,22 @@ impl Unrolled {
         }
     }
 
-    /// Runs the steps `steps` backward, from last to first, for the samples of `slabs`. `given` holds the values that
-    /// all steps read. `live` is memory for the gradients that the monitor of `ctx` receives; empty without a monitor.
-    ///
-    /// `slabs` are the pre-activations z and the separate products u, which are overwritten by their gradients, then
-    /// seven gradients. The first four are with respect to h_t, h_{t−1}, the vector that a stage writes for the next
-    /// product (its operand), and the cell state. The others are those between stages, with respect to the masked h,
-    /// and the part that zoneout passes to the previous cell state.
-    ///
-    /// # Shapes
-    /// Of a step: z \[samples, gates · hidden\], u \[samples, gates with a separate product · hidden\], the gradients
-    /// of h and of an operand \[samples, hidden\].
+    /// Runs the steps `steps` backward, from last to first, for the samples of `values`. `given` holds the values
+    /// that all steps read. `live` is memory for the gradients that the monitor of `ctx` receives; empty without one.
     fn backward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
         given: &BackwardSteps<'_, T>,
         steps: Range<usize>,
-        slabs: [StepRows<'_, T>; 9],
+        values: StepValues<'_, T>,
         mut ctx: Context<'_, T>,
         live: &mut [T],
     ) {
         let sizes = self.sizes();
         let Sizes { hidden, z: gates, u: apart, cell_state: cell_width, between_stages: between_width, stages, .. } =
             sizes;
-        let [mut z, mut u, mut d_h, mut d_h_prev, mut d_operand, mut d_cell_state, rest @ ..] = slabs;
-        let [mut between_stages, mut d_masked, mut cell_kept] = rest;
+        let StepValues { mut z, mut u, mut d_h, mut d_h_prev, mut d_operand, mut d_cell_state, .. } = values;
+        let StepValues { mut between_stages, mut d_masked, mut cell_kept, .. } = values;
         let (first, shape) = (z.samples().start, ctx.shape);
         for step in steps.rev() {
             let active = z.active(step);

@@ -141,8 +141,8 @@ impl<F, B> Bidirectional<F, B> {
         (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state), shape.batch))
     }
 
-    /// Panics unless `after`, the output shape of the forward direction for a batch of `shape`, has the samples of
-    /// `shape`, and the backward direction the same output shape.
+    /// Panics unless both directions have the same output shape for an input of `shape`, with as many samples. `after`
+    /// is the output shape of the forward direction.
     fn check_rows<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>)
     where
         B: Layer<T>,

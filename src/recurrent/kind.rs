@@ -61,7 +61,16 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns the activation of a cell that is generic over its activation; `None` for other cells.
+            /// Returns the activation of a cell that is generic over its activation, which is the output of the cell;
+            /// `None` for other cells.
+            pub(crate) fn activation(&self) -> Option<&ActivationKind> {
+                match self {
+                    $(CellKind::$generic(activation) => Some(activation),)*
+                    _ => None,
+                }
+            }
+
+            /// As [`activation`](Self::activation), to be replaced.
             pub(crate) fn activation_mut(&mut self) -> Option<&mut ActivationKind> {
                 match self {
                     $(CellKind::$generic(activation) => Some(activation),)*

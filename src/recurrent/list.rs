@@ -11,6 +11,7 @@ macro_rules! cells {
             plain {
                 gru: Gru [Gru::new(), Gru::new().variant(crate::recurrent::GruVariant::ResetBefore)];
                 lstm: Lstm [Lstm::new()];
+                mgu: Mgu [Mgu::new()];
             }
         }
     };

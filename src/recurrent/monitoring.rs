@@ -105,7 +105,8 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         }
     }
 
-    /// Appends `count` columns from `first` on of `slab`, in rows of `stride` values, to the gathered gradient.
+    /// Appends the columns `first` to `first + count − 1` of the matrix `slab`, whose rows have `stride` values, to
+    /// the gathered gradient.
     pub(super) fn gather_columns(&mut self, slab: &[T], stride: usize, first: usize, count: usize) {
         if self.buffers.is_some() {
             slab.chunks(stride).for_each(|row| self.gather(&[&row[first..][..count]]));

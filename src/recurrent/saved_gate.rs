@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_gives_value_and_derivative() {
+    fn saved_number_gives_value_and_derivative() {
         let [single, fused] = [worst::<f32>(), worst::<Fused<f32>>()];
         let [double, double_fused] = [worst::<f64>(), worst::<Fused<f64>>()];
         // The activations' own error bounds: 4 units in f32; 2 in f64, plus 2 of the reference.
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_stays_none_and_the_limits_are_reached() {
+    fn saved_number_of_nan_is_nan_and_of_infinity_reaches_the_limit() {
         for sign in [1.0, -1.0] {
             let (gate, candidate) = (sigmoid(sign * f64::INFINITY).1, tanh(sign * f64::INFINITY).1);
             let [value, complement, slope] = sigmoid_from_saved(gate);

@@ -127,7 +127,7 @@ laws! {
     /// Losses: the loss of a batch from the losses of its parts.
     Reduction: "the losses of parts make the loss of the whole",
     /// Clipping transforms: no value of the gradient grows in magnitude.
-    Shortens: "a clip never lengthens",
+    ReducesNorm: "a clip increases the magnitude of no value",
     /// Clipping by norm: all values of the gradient are multiplied by one factor.
     KeepsDirection: "a clip by norm keeps the direction",
     /// Clipping transforms: a second application changes nothing.

@@ -171,8 +171,8 @@ pub(super) fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
 }
 
 /// Returns the magnitudes of `values`, those of `f` at the `points`, and 0 where one is not finite or beside a pole.
-/// Poles are found at 0 and at `breaks`, in increasing order; beside one is what the grid does not resolve. There |f|
-/// may have any magnitude, and is no unit of rounding errors elsewhere.
+/// Poles are searched at 0 and at `breaks`, which are in increasing order. Beside a pole, within 1/1024, |f| may have
+/// any magnitude, so it is no unit for rounding errors elsewhere.
 pub(super) fn magnitudes(f: &dyn Fn(f64) -> f64, values: &[f64], points: &[f64], breaks: &[f64]) -> Vec<f64> {
     const BESIDE: f64 = 1.0 / 1024.0;
     let mut poles: Vec<f64> = breaks.iter().copied().chain([0.0]).filter(|&at| is_pole(&|z| f(z).abs(), at)).collect();

@@ -173,8 +173,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Reserves the memory of this rank's passes, which are [planned](DataParallel::plan), in an update from `samples`,
-    /// those of all ranks.
+    /// Reserves the memory for this rank's passes, as [`plan`](DataParallel::plan) divided them, in an update from
+    /// `samples`, which are those of all ranks.
     fn reserve_own_passes(
         &mut self,
         parallel: &DataParallel<T>,

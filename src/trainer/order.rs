@@ -21,9 +21,9 @@ pub(super) struct Order {
     blocks: Vec<usize>,
     /// The number of chunks that were begun in this epoch.
     begun: usize,
-    /// The samples of the chunk begun last, in their order.
+    /// The samples of the current chunk, in the order in which updates take them.
     within: Vec<usize>,
-    /// The number of samples of the chunk begun last that are already returned.
+    /// The number of samples of the current chunk that updates have taken.
     taken: usize,
     /// The samples of the update that `next` returned last.
     group: Vec<usize>,

@@ -43,8 +43,9 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for it alone, is not
-    /// finite. In a network that couples samples it is the only sample whose outputs, in passes over `parts` as they
-    /// are, have such a loss. `None` if there is none. May overwrite the gradient in the workspace.
+    /// finite. In a network that couples samples, such as one with a batch norm, the passes run over `parts` unchanged,
+    /// and the sample is returned if it is the only one with such a loss. `None` if there is none. May overwrite the
+    /// gradient in the workspace.
     #[cold]
     pub(super) fn non_finite_sample(
         &mut self,

@@ -61,9 +61,9 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the shard of this rank that contributes most to the gradient of the update, whose norm is `norm` and
-    /// which is in [`totals`](DataParallel::totals). It names the sample of the shard that contributes most if the
-    /// contributions of all its samples add up to that of the shard. Overwrites the gradient in the workspace. `None`
-    /// if all of this rank is finite, but `norm` is not, or if a pass fails.
+    /// which is in [`totals`](DataParallel::totals). The result names the sample with the largest contribution, if the
+    /// contributions of all samples of the shard add up to that of the shard. Overwrites the gradient in the workspace.
+    /// `None` if a pass fails, or if `norm` is not finite but all contributions of this rank are.
     #[cold]
     fn largest_contribution(
         &mut self,
@@ -136,8 +136,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the larger of two contributions to a gradient, each after the number of its shard or sample: `most`, if
-/// there is one and `fraction` is not larger, otherwise (`number`, `fraction`).
+/// Returns the larger of two contributions, as (number of the shard or sample, fraction of the gradient): `most`,
+/// unless it is `None` or `fraction` is larger, otherwise (`number`, `fraction`).
 fn larger(most: Option<(usize, f64)>, number: usize, fraction: f64) -> Option<(usize, f64)> {
     Some(most.filter(|&(_, most)| fraction <= most || fraction.is_nan()).unwrap_or((number, fraction)))
 }

@@ -70,12 +70,7 @@ impl Adagrad {
             return Ok(Outcome::Apply);
         }
         let rule = self.rule::<T>(update.step);
-        for range in update.stretches() {
-            let of = update.in_state(range.clone());
-            for (g, s) in update.gradient[range].iter_mut().zip(&mut update.state[of]) {
-                (*s, *g) = rule(*g, *s);
-            }
-        }
+        update.map_with_state(rule);
         Ok(Outcome::Apply)
     }
 }

@@ -148,6 +148,18 @@ impl<'a, T: Scalar> Update<'a, T> {
     fn in_state(&self, range: Range<usize>) -> Range<usize> {
         self.start + range.start..self.start + range.end
     }
+
+    /// Replaces the gradient g of each trainable parameter, and its value s in a state with one value per parameter:
+    /// `(s, g) ← rule(g, s)`.
+    #[inline(always)]
+    fn map_with_state(self, rule: impl Fn(T, T) -> (T, T)) {
+        for range in self.stretches() {
+            let of = self.in_state(range.clone());
+            for (g, s) in self.gradient[range].iter_mut().zip(&mut self.state[of]) {
+                (*s, *g) = rule(*g, *s);
+            }
+        }
+    }
 }
 
 /// The outcome of a step.
@@ -211,6 +223,8 @@ pub enum Outcome {
     note = "a `Result` gives its value by `?`"
 )]
 pub trait GradientTransform<T: Scalar>: Debug {
+    // Required.
+
     /// Replaces the gradient by the update, in place, or returns [`Outcome::Skip`] to discard it.
     ///
     /// # Errors
@@ -221,6 +235,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// A transform may panic where `w` and `gradient` do not have the parameters of `blocks`, or `state` is shorter
     /// than [`state_len`](Self::state_len). [`Optimizer`] makes and checks them.
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error>;
+
+    // Settings and state.
 
     /// Checks the hyper-parameters and the names of blocks. The default accepts everything.
     ///
@@ -247,6 +263,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// # Panics
     /// As [`update`](Self::update).
     fn init_state(&self, _blocks: &Blocks, _w: &[T], _state: &mut [T]) {}
+
+    // Optional facts: for averages, metrics, monitors, schedules and checkpoints.
 
     /// Sets the weights in the state, such as an average of the parameters, to `w`: all parameters were replaced, as by
     /// [`Trainer::load_parameters`](crate::trainer::Trainer::load_parameters). The default does nothing.

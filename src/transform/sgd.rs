@@ -82,12 +82,7 @@ impl Sgd {
             return Ok(Outcome::Apply);
         }
         let rule = self.rule::<T>(update.step);
-        for range in update.stretches() {
-            let of = update.in_state(range.clone());
-            for (g, m) in update.gradient[range].iter_mut().zip(&mut update.state[of]) {
-                (*m, *g) = rule(*g, *m);
-            }
-        }
+        update.map_with_state(rule);
         Ok(Outcome::Apply)
     }
 }

@@ -23,8 +23,8 @@ pub(super) struct Pass {
     pub(super) mode: Mode,
     /// Whether the pass started from a state that was set, not from zero.
     pub(super) with_state: bool,
-    /// The samples and steps of the output. `None` if its samples may differ in length: the network then gives the
-    /// shape again after the pass.
+    /// The batch size and the number of steps of the output. `None` if the lengths of its samples may differ: its shape
+    /// is then computed again after the pass, by [`Layer::output_shape`].
     pub(super) after: Option<[usize; 2]>,
     /// The numbers of values of input, output and state, all for the whole batch.
     pub(super) values: [usize; 3],

@@ -159,7 +159,7 @@ custom! {
 }
 
 #[test]
-fn a_measurement_says_what_to_declare() {
+fn violation_of_a_measured_law_states_the_declaration() {
     let text = measure_derivative(&Gelu, 0).to_string();
     let declared = "fn derivative_bounds(&self) -> Option<Bounds> { Some(Bounds::new(-0.128904146, 1.12890415)) }";
     assert!(text.contains(declared), "{text}");

@@ -82,7 +82,7 @@ fn nested() -> Sequential<f64> {
 }
 
 #[test]
-fn each_layer_inside_others_has_its_own_buffers() {
+fn nested_layers_have_their_own_buffers() {
     let (network, shape) = (nested(), BatchShape::sequences(2, 3));
     let w = initialize(&network, 1).unwrap();
     let mut workspace = Workspace::new(&network, shape).unwrap();

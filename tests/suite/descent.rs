@@ -114,7 +114,7 @@ fn descent_is_a_backward_pass_and_a_step() {
 }
 
 #[test]
-fn what_is_refused_changes_nothing() {
+fn refused_step_changes_nothing() {
     let network = Linear::new(2, 1);
     let (mut w, shape) = (vec![1.0, 2.0, 3.0], BatchShape::batch(1));
     let mut workspace = Workspace::new(&network, shape).unwrap();
@@ -133,7 +133,7 @@ fn what_is_refused_changes_nothing() {
 
 /// With an active monitor the step follows the gradient, which the monitor reads.
 #[test]
-fn a_trainer_that_is_watched_takes_the_same_steps() {
+fn trainer_with_a_monitor_takes_the_same_steps() {
     struct ActiveMonitor;
     impl GradientMonitor<f32> for ActiveMonitor {}
     let (x, y) = (numbers::<f32>(70 * 40), numbers::<f32>(70 * 3));

@@ -465,7 +465,7 @@ fn transforms() {
 }
 
 #[test]
-fn a_gradient_that_stays_bad() {
+fn gradients_not_finite_in_a_row_are_an_error() {
     let network = Sequential::<f64>::input(1).linear(1).linear(1).build().unwrap();
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     refuses!(optimizer(SkipNonFinite::new().limit(0)), Error::Parameter { .. }, ["guard", "at least 1", "0"]);
@@ -840,7 +840,7 @@ fn messages(source: &str) -> Vec<(String, String)> {
 /// The whole kind: no message of an error that a caller can cause ends without saying what to do. A rule of layers and
 /// cells may instead state what must hold.
 #[test]
-fn every_message_says_what_to_do() {
+fn messages_state_a_remedy() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error");
     let remedies = std::fs::read_to_string(folder.join("message.rs")).unwrap();
     let (mut faults, mut count, mut unused) = (Vec::new(), 0, NO_REMEDY.to_vec());

@@ -1,5 +1,6 @@
 //! The budget that a fix promises is the budget of the fixed network.
 
+use crate::fixtures::normal;
 use chainrule::{
     BatchShape, Error, Layer,
     activation::{Identity, Relu, Sigmoid, Tanh},
@@ -13,18 +14,12 @@ use chainrule::{
     layer::{ActivationLayer, BranchScale, LastStep, LayerSpec, Linear, Mode, Residual, Sequential, initialize},
     monitor::{Factor, GradientMonitor, Link},
     network::summary,
-    random::{Normals, generator},
     recurrent::{Elman, Lstm, Recurrent},
     theory::InputStatistics,
     workspace::Workspace,
 };
 
 const WIDTH: usize = 64;
-
-fn normal(values: usize) -> Vec<f32> {
-    let (mut rng, mut normals) = (generator(5), Normals::new());
-    (0..values).map(|_| normals.next(&mut rng) as f32).collect()
-}
 
 fn plain(depth: usize, activation: impl chainrule::Activation + Copy, gain: f64) -> Sequential<f32> {
     let mut network = Sequential::new(WIDTH);
@@ -43,7 +38,7 @@ fn finding(network: &Sequential<f32>) -> Finding {
 /// Decades to the first weights as measured, on average over some nets.
 fn measured(network: &LayerSpec) -> f64 {
     let network = network.build::<f32>().unwrap();
-    let x = normal(64 * WIDTH);
+    let x = normal(64 * WIDTH, 5);
     let check = |seed| first_check(&network, &x, BatchShape::batch(64), None, seed).unwrap().decades[0].unwrap();
     (0..6).map(check).sum::<f64>() / 6.0
 }
@@ -101,7 +96,7 @@ impl GradientMonitor<f32> for Variances {
 #[test]
 fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
     for (network, what) in [(plain(8, Relu, 0.1), "small"), (plain(8, Tanh, 5.0), "large")] {
-        let (mut w, x) = (initialize(&network, 3)?, normal(128 * WIDTH));
+        let (mut w, x) = (initialize(&network, 3)?, normal(128 * WIDTH, 5));
         let rescaled = Lsuv::default().apply(&network, &mut w, &x, BatchShape::batch(128))?;
         assert_eq!(rescaled, 8);
         let (mut workspace, mut seen) = (Workspace::new(&network, BatchShape::batch(128))?, Variances::default());
@@ -109,7 +104,7 @@ fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
         assert!(seen.0[..8].iter().all(|variance| (variance - 1.0).abs() <= 0.1), "{what}: {:?}", seen.0);
     }
     // A tolerance that rounding does not reach ends where the variance comes no nearer to 1.
-    let (network, x) = (plain(2, Tanh, 0.1), normal(4 * WIDTH));
+    let (network, x) = (plain(2, Tanh, 0.1), normal(4 * WIDTH, 5));
     let exact = Lsuv { tolerance: 0.0, trials: usize::MAX };
     assert_eq!(exact.apply(&network, &mut initialize(&network, 3)?, &x, BatchShape::batch(4))?, 2);
     let nan = Lsuv { tolerance: f64::NAN, ..exact };
@@ -117,13 +112,13 @@ fn lsuv_gives_every_hidden_layer_variance_one() -> Result<(), Error> {
     assert!(matches!(refused, Err(Error::Parameter { .. })), "{refused:?}");
     let silent = plain(2, Tanh, 0.0);
     let mut w = initialize(&silent, 0)?;
-    let refused = Lsuv::default().apply(&silent, &mut w, &normal(4 * WIDTH), BatchShape::batch(4));
+    let refused = Lsuv::default().apply(&silent, &mut w, &normal(4 * WIDTH, 5), BatchShape::batch(4));
     assert!(matches!(refused, Err(Error::Parameter { .. })), "{refused:?}");
     Ok(())
 }
 
 #[test]
-fn what_survives_is_carried_to_the_bit() -> Result<(), Error> {
+fn surviving_parameters_are_carried_to_the_bit() -> Result<(), Error> {
     let network = plain(3, Sigmoid, 1.0);
     let before = network.spec();
     let w = initialize(&network, 9)?;
@@ -174,7 +169,7 @@ fn fix_applied_in_one_call_keeps_survivors() -> Result<(), Error> {
     let fixed = skips.apply(&described, &w, 2)?.expect("a change of the network");
     assert!(fixed.parameters == w, "what was trained lives on");
     assert_eq!(fixed.survivors.iter().map(|survivor| survivor.after.len()).sum::<usize>(), w.len());
-    let [measured, promised] = fixed.check(&normal(64 * WIDTH), BatchShape::batch(64), None)?.decades;
+    let [measured, promised] = fixed.check(&normal(64 * WIDTH, 5), BatchShape::batch(64), None)?.decades;
     assert!((promised.unwrap() - skips.after.unwrap()).abs() < 1e-12, "{promised:?}");
     assert!((measured.unwrap_or(f64::NAN) - promised.unwrap_or(f64::NAN)).abs() < 0.2, "{measured:?} {promised:?}");
 
@@ -191,7 +186,7 @@ fn fix_applied_in_one_call_keeps_survivors() -> Result<(), Error> {
 }
 
 #[test]
-fn a_learned_scale_survives_with_its_branch() -> Result<(), Error> {
+fn learned_scale_survives_with_its_branch() -> Result<(), Error> {
     let mut branch = Sequential::new(WIDTH);
     branch.push(Linear::new(WIDTH, WIDTH))?;
     let mut before = Sequential::<f32>::new(WIDTH);
@@ -240,7 +235,7 @@ fn fixes_over_time_cover_the_span() -> Result<(), Error> {
         .push(Recurrent::new(1, 16, Elman::new(Tanh)).recurrent(chainrule::initializer::Orthogonal { gain: 0.5 }))?;
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 1))?;
-    let x = normal(8 * 60);
+    let x = normal(8 * 60, 5);
     let shape = BatchShape::sequences(8, 60);
     let check = |network: &dyn Layer<f32>| first_check(network, &x, shape, Some(40), 1);
     let report = check(&network)?;
@@ -263,14 +258,14 @@ fn fixes_over_time_cover_the_span() -> Result<(), Error> {
 
 /// What was there from the start is fixed by other first values; a fault that training brought would return.
 #[test]
-fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
+fn explosion_from_training_is_clipped() -> Result<(), Error> {
     let mut network = Sequential::<f32>::new(1);
     network.push(
         Recurrent::new(1, 16, Elman::new(Identity)).recurrent(chainrule::initializer::Orthogonal { gain: 1.5 }),
     )?;
     network.push(LastStep::new(16))?;
     network.push(Linear::new(16, 1))?;
-    let report = first_check(&network, &normal(8 * 60), BatchShape::sequences(8, 60), None, 1)?;
+    let report = first_check(&network, &normal(8 * 60, 5), BatchShape::sequences(8, 60), None, 1)?;
     let (described, mut finding) = (network.spec(), report.root().unwrap().clone());
     assert_eq!((finding.cause, finding.since), (Cause::ExplodingRecurrence, Some(0)));
     for (since, name) in [(Some(0), "orthogonal recurrence"), (Some(40), "clipping at the typical norm")] {
@@ -283,7 +278,7 @@ fn an_explosion_that_training_brought_is_clipped() -> Result<(), Error> {
 
 #[test]
 fn standardized_columns_have_mean_zero_and_variance_one() -> Result<(), Error> {
-    let mut rows: Vec<f64> = normal(300)
+    let mut rows: Vec<f64> = normal(300, 5)
         .iter()
         .enumerate()
         .map(|(i, &x)| [3.0, 1e4, 7.0][i % 3] + [0.1, 1e3, 0.0][i % 3] * f64::from(x))

@@ -120,16 +120,62 @@ fn named(place: &[String], code: &str) -> Vec<Vec<String>> {
     out
 }
 
+/// Imports through `compiled` that point up: the file, and the imported name with its folder.
+///
+/// `compiled` lists the functions of all floors that this crate compiles for `f32` and `f64`, as hidden methods of
+/// `Scalar`. A method has a signature, so the traits whose hidden methods call those of `Scalar` name the types of the
+/// layers.
+const UPWARD: [(&str, &str); 6] = [
+    // The hidden methods themselves.
+    ("scalar", "all floors"),
+    // `Activation::boxed_layer` and `boxed_elman` return the layer of an activation as a trait object.
+    ("activation", "layer::ActivationLayer"),
+    ("activation", "layer::Layer"),
+    ("activation", "recurrent::ElmanLayer"),
+    // `Layer::unsize` makes the workspace of a network that of a trait object.
+    ("layer", "workspace::Workspace"),
+    ("layer/sequential", "workspace::Workspace"),
+];
+
+/// The folders of the names that `compiled` exports: those that it imports, and the types that it defines.
+fn compiled_names(code: &str) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for path in named(&["compiled".into()], code) {
+        if let Some(folder) = folder(&path) {
+            names.insert(path.last().unwrap().clone(), folder.to_owned());
+        }
+    }
+    for (at, _) in code.match_indices(" type ") {
+        let name: String = code[at + " type ".len()..].chars().take_while(|c| c.is_alphanumeric()).collect();
+        let mut meaning = Vec::new();
+        expand(code[at..].split_once("crate::").unwrap().1, &[], &mut meaning);
+        names.insert(name, folder(&meaning[0]).unwrap().to_owned());
+    }
+    names
+}
+
 #[test]
 fn imports_do_not_point_up() {
-    let (mut seen, mut wrong) = (0, Vec::new());
-    for (place, code) in files() {
-        // `compiled` lists the functions of all floors that are compiled for `f32` and `f64`.
+    let (mut seen, mut wrong, mut upward) = (0, Vec::new(), BTreeSet::new());
+    let files = files();
+    let compiled = compiled_names(&files.iter().find(|(place, _)| place == &["compiled"]).unwrap().1);
+    for (place, code) in files {
         if place == ["lib"] || place == ["compiled"] {
             continue;
         }
         let own = floor(&place).unwrap_or_else(|| panic!("src/{} stands on no floor: add it", place.join("/")));
-        for path in named(&place, &code) {
+        for mut path in named(&place, &code) {
+            if path[0] == "compiled" && path.len() > 1 {
+                if path[1] == "*" {
+                    upward.insert((place.join("/"), "all floors".to_owned()));
+                    continue;
+                }
+                path[0] = compiled.get(&path[1]).unwrap_or_else(|| panic!("compiled has no {}", path[1])).clone();
+                if floor(&path) > Some(own) {
+                    upward.insert((place.join("/"), path.join("::")));
+                    continue;
+                }
+            }
             let Some(other) = floor(&path) else {
                 // Functions and macros at the root, and a local `$crate`.
                 assert!(
@@ -147,6 +193,8 @@ fn imports_do_not_point_up() {
     }
     assert!(seen > 150, "only {seen} imports read");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let allowed = UPWARD.map(|(place, path)| (place.to_owned(), path.to_owned()));
+    assert_eq!(upward, BTreeSet::from(allowed), "upward imports through `compiled`");
 }
 
 /// Folders of one floor that import each other: `LayerSpec`, the data of any layer, names the cells, and a recurrent
@@ -173,6 +221,37 @@ fn folders_do_not_import_in_circles() {
     let in_circle = reached.iter().filter(|(folder, others)| others.contains(*folder));
     let in_circle: Vec<&str> = in_circle.map(|(folder, _)| folder.as_str()).collect();
     assert_eq!(in_circle, TOGETHER);
+}
+
+/// Files beside each other that name each other.
+const MUTUAL: [(&str, &str); 5] = [
+    // `Bench`, which makes passes, is also implemented in the files of the monitors that it passes to them.
+    ("diagnosis/intervention/passes", "diagnosis/intervention/redrawn"),
+    ("diagnosis/intervention/passes", "diagnosis/intervention/tower"),
+    // `Cell::kind` returns the cell as data, and data is built as a `Cell`.
+    ("recurrent/cell", "recurrent/kind"),
+    // `Cell::boxed_layer` is for a layer of the cell: each cell of this crate has its own.
+    ("recurrent/cell", "recurrent/layer"),
+    // Segments are cut from the entries of a checkpointed layer.
+    ("recurrent/checkpointed", "recurrent/segments"),
+];
+
+#[test]
+fn files_beside_each_other_do_not_name_each_other() {
+    let files: Vec<_> = files().into_iter().filter(|(place, _)| place.len() > 1).collect();
+    let code = |code: &str| code.split("#[cfg(test)]\nmod ").next().unwrap().replace("#[cfg(doc)]\nuse crate::", "");
+    let paths: Vec<_> = files.iter().map(|(place, text)| named(place, &code(text))).collect();
+    let names =
+        |a: usize, b: usize| paths[a].iter().any(|path| path.starts_with(&files[b].0) && path.len() > files[b].0.len());
+    let mut mutual = BTreeSet::new();
+    for (a, b) in (0..files.len()).flat_map(|a| (a + 1..files.len()).map(move |b| (a, b))) {
+        let is_below = files[a].0.starts_with(&files[b].0) || files[b].0.starts_with(&files[a].0);
+        if !is_below && names(a, b) && names(b, a) {
+            mutual.insert((files[a].0.join("/"), files[b].0.join("/")));
+        }
+    }
+    let allowed = MUTUAL.map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(mutual, BTreeSet::from(allowed), "files that name each other");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Results of 20 networks, as hashes of their bits: a change that should change no result changes no hash.
+//! Results of networks of every layer and every cell, as hashes of their bits: a change that should change no result
+//! changes no hash.
 //!
 //! The hashes in `golden_bits.txt` are recorded per CPU level. They are the one exception to the rule that no test
 //! asserts what the code happens to print. `CHAINRULE_RECORD=1 cargo test golden_bits -- --nocapture` prints a new
@@ -8,11 +9,15 @@ use crate::numbers::numbers;
 use chainrule::{
     BatchShape, Builder, CpuLevel, Error, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Swish, Tanh},
-    layer::{BranchScale, DropoutKey, Mode, PRelu, Residual, Sequential, initialize},
-    recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
+    layer::{BranchScale, DropoutKey, Embedding, LayerSpec, Merge, Mode, PRelu, Residual, Sequential, initialize},
+    recurrent::{Bidirectional, CheckpointInterval, Elman, Gru, GruVariant, Lstm, Mgu, Recurrent, Reversed},
+    scalar,
     workspace::Workspace,
 };
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 /// FNV-1a over the exact value of each number.
 fn hash<T: Scalar>(values: &[T]) -> u64 {
@@ -26,14 +31,23 @@ fn hash<T: Scalar>(values: &[T]) -> u64 {
     hash
 }
 
-/// Hashes of output, input gradient and parameter gradient.
+/// The indices that an embedding of this vocabulary reads, as its input.
+const VOCABULARY: usize = 11;
+
+/// Hashes of output, input gradient and parameter gradient. A network that begins with an embedding reads indices.
 fn hashes<T: Scalar>(network: &Sequential<T>, shape: BatchShape<'_>, threads: usize) -> Result<[u64; 3], Error> {
     let w = initialize(network, 3)?;
     let mut workspace = Workspace::new(network, shape)?;
     workspace.set_threads(threads)?;
     workspace.compute_input_gradient(true);
     workspace.set_dropout_key(DropoutKey::new(5, 9).from_sample(2));
-    let x = numbers::<T>(shape.rows() * network.dims().input);
+    let values = shape.rows() * network.dims().input;
+    let x = match network.spec() {
+        LayerSpec::Sequential { ref layers, .. } if matches!(layers[0], LayerSpec::Embedding(_)) => {
+            (0..values).map(|i| scalar((i * i + 3 * i) as f64 % VOCABULARY as f64)).collect()
+        }
+        _ => numbers::<T>(values),
+    };
     let output = workspace.forward_with(&w, &x, shape, Mode::Train, &mut ())?;
     let y = hash(output.y);
     let dy = numbers(output.y.len());
@@ -45,16 +59,17 @@ fn hashes<T: Scalar>(network: &Sequential<T>, shape: BatchShape<'_>, threads: us
 const RAGGED: [usize; 19] = [23, 23, 20, 18, 18, 17, 12, 12, 12, 11, 9, 9, 8, 5, 5, 3, 2, 1, 1];
 
 /// A network of that name, with a batch for it.
-type Named<T> = (&'static str, Sequential<T>, BatchShape<'static>);
+pub type Named<T> = (&'static str, Sequential<T>, BatchShape<'static>);
 
 /// Each layer and each cell, with batch shapes of one step, of several, and ragged ones.
-fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
+pub fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
     let (rows, steps, ragged) = (BatchShape::batch(37), BatchShape::sequences(19, 11), BatchShape::ragged(&RAGGED));
     let input = Sequential::<T>::input;
     let learned = |branch: Builder<T>| Residual::new(branch.build()?)?.scale(BranchScale::Learned(0.7));
     let scaled = |branch: Builder<T>| Residual::new(branch.build()?)?.scale(BranchScale::Fixed(0.4));
     let both = Bidirectional::new::<T>(Recurrent::new(17, 13, Lstm::new()), Recurrent::new(17, 9, Elman::new(Tanh)))?;
     let reversed = Reversed::new::<f32>(Recurrent::new(17, 12, Gru::new())).unwrap();
+    let table = Embedding::new(VOCABULARY, 5).columns(2).padding(4)?;
     let nested = input(33).linear(21).activation(Tanh).build()?;
     Ok(vec![
         ("tanh", input(33).linear(45).activation(Tanh).linear(7).build()?, rows),
@@ -88,7 +103,71 @@ fn networks<T: Scalar>() -> Result<Vec<Named<T>>, Error> {
             },
             BatchShape::batch(5),
         ),
+        ("batch norm", input(33).linear(21).batch_norm().activation(Relu).linear(4).build()?, rows),
+        ("group norm", input(33).linear(24).group_norm(4).activation(Gelu).linear(3).build()?, rows),
+        ("embedding", input(2).layer(table).linear(7).build()?, steps),
+        ("gated linear", input(33).gated_linear(21, Sigmoid).linear(4).build()?, rows),
+        ("softmax", input(33).linear(21).softmax().build()?, rows),
+        ("log softmax", input(33).linear(21).log_softmax().build()?, rows),
+        (
+            "parallel",
+            input(33)
+                .parallel(Merge::Concatenate, |all| all.branch(|b| b.linear(9).tanh()).branch(|b| b.linear(5)))
+                .parallel(Merge::Sum, |all| all.branch(|b| b.linear(6).relu()).branch(|b| b.layer_norm().linear(6)))
+                .build()?,
+            rows,
+        ),
+        (
+            "checkpointed",
+            input(17)
+                .checkpointed(CheckpointInterval::Steps(4), |layers| layers.lstm(12).dropout(0.2).gru(8))
+                .linear(5)
+                .build()?,
+            ragged,
+        ),
+        (
+            "recurrent dropout",
+            input(17).recurrent_with(12, Gru::new(), |layer| layer.recurrent_dropout(0.3)).linear(5).build()?,
+            steps,
+        ),
+        ("mgu", input(17).recurrent(27, Mgu::new()).linear(5).build()?, ragged),
+        (
+            "zoneout",
+            input(17).recurrent_with(12, Lstm::new(), |layer| layer.zoneout(0.2, 0.4)).linear(5).build()?,
+            ragged,
+        ),
     ])
+}
+
+/// The names in the lists of listed layers and of cells, and the variants of a layer specification that contain layers.
+/// They are read from the sources, as the lists are macros of the crate.
+fn listed_names() -> BTreeSet<&'static str> {
+    let names = |line: &'static str| line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let between =
+        |text: &'static str, start: &str, end: &str| text.split_once(start).unwrap().1.split_once(end).unwrap().0;
+    let layers = between(include_str!("../../src/layer/list.rs"), "$then! {", "\n        }");
+    let cells = between(include_str!("../../src/recurrent/list.rs"), "$then! {", "\n        }");
+    let of_lists = layers.lines().chain(cells.lines()).filter_map(|line| line.split_once(": "));
+    let of_lists = of_lists.flat_map(|(_, types)| names(types.split(['[', ';']).next().unwrap()));
+    let spec = between(include_str!("../../src/layer/spec.rs"), "pub enum LayerSpec {", "$($(");
+    let variants = spec.lines().filter(|line| line.starts_with(&" ".repeat(12)) && !line.starts_with(&" ".repeat(13)));
+    of_lists
+        .chain(variants.filter(|line| !line.contains("///")).flat_map(|line| names(line).take(1)))
+        .filter(|name| name.starts_with(char::is_uppercase))
+        .collect()
+}
+
+#[test]
+fn networks_contain_each_listed_layer_cell_and_container() {
+    let all = networks::<f32>().unwrap();
+    let specs: Vec<String> = all.iter().map(|(_, network, _)| format!("{:?}", network.spec())).collect();
+    let found: BTreeSet<&str> = specs.iter().flat_map(|spec| spec.split(|c: char| !c.is_alphanumeric())).collect();
+    let listed = listed_names();
+    assert!(
+        ["Linear", "GroupNorm", "Lstm", "Elman", "Reversed", "Checkpointed"].iter().all(|name| listed.contains(name))
+    );
+    let missing: Vec<_> = listed.difference(&found).collect();
+    assert!(missing.is_empty(), "no network has {missing:?}");
 }
 
 /// All hashes at this process's CPU level, one line a network and scalar.
@@ -114,10 +193,7 @@ fn results_at_this_level_have_the_recorded_bits() {
     let recorded: BTreeMap<&str, &str> =
         include_str!("golden_bits.txt").lines().filter_map(|line| line.split_once(": ")).collect();
     let level = CpuLevel::current().unwrap().to_string();
-    if !recorded.keys().any(|name| name.starts_with(&level)) {
-        println!("level {level} has no recorded bits");
-        return;
-    }
+    assert!(recorded.keys().any(|name| name.starts_with(&format!("{level} "))), "level {level} has no recorded bits");
     let differ: Vec<_> =
         found.iter().filter(|(name, hashes)| recorded.get(name.as_str()) != Some(&hashes.as_str())).collect();
     assert!(differ.is_empty(), "y, dx, dw differ from those recorded: {differ:#?}");

@@ -1,5 +1,6 @@
 //! Groups of blocks: rates of their own, and an optimizer for each.
 
+use crate::fixtures::roles as blocks;
 use chainrule::{
     Block, Blocks, Error, Role,
     monitor::Statistics,
@@ -9,16 +10,6 @@ use chainrule::{
         Unordered, Update, WeightAverage,
     },
 };
-
-/// Weights, recurrent weights and a bias of a layer, and the gain of another.
-fn blocks() -> Blocks {
-    Blocks::collect(|visit| {
-        visit(Block::new("a.weight", 0, [1, 2], Role::Weight));
-        visit(Block::new("a.recurrent", 2, [1, 2], Role::Recurrent));
-        visit(Block::new("a.bias", 4, [1, 1], Role::Bias));
-        visit(Block::new("b.gain", 5, [1, 1], Role::Gain));
-    })
-}
 
 const START: [f64; 6] = [1.0, -2.0, 0.5, 3.0, 0.25, -1.0];
 

@@ -82,7 +82,7 @@ pub(crate) fn checked(network: &Sequential<f32>, x: &[f32], shape: BatchShape<'_
 /// A norm after the first weights, or before a recurrent layer, divides by the size of the inputs: weights and course
 /// are those of inputs of size 1.
 #[test]
-fn a_norm_makes_the_size_of_inputs_harmless() -> Result<(), Error> {
+fn norm_makes_the_size_of_inputs_harmless() -> Result<(), Error> {
     let x: Vec<f32> = normal(64 * WIDTH).iter().map(|x| 100.0 * x).collect();
     let layers = |norm: bool| {
         let first = Sequential::<f32>::input(WIDTH).linear(32);
@@ -173,7 +173,7 @@ fn one_example_does_not_show_a_dead_layer() -> Result<(), Error> {
 /// A loss with a floor, as of smoothed labels, falls from there: bounds of the outputs and the course are measured from
 /// it. Outputs that reach the floor are not squashed.
 #[test]
-fn a_loss_is_measured_from_its_floor() -> Result<(), Error> {
+fn loss_is_measured_from_its_floor() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let largest = |row: &[f32]| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
     let y: Vec<usize> = x.chunks(WIDTH).map(largest).collect();
@@ -195,7 +195,7 @@ fn a_loss_is_measured_from_its_floor() -> Result<(), Error> {
 
 /// A loss below 0 has a scale too: that between constant outputs and the best of all.
 #[test]
-fn a_loss_below_zero_shows_that_nothing_is_learned() -> Result<(), Error> {
+fn loss_below_zero_can_show_that_nothing_is_learned() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let counts: Vec<f32> = x.chunks(WIDTH).map(|row| (5.0 * (0.8 * row[0]).exp()).round()).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Values(&counts))?;
@@ -238,7 +238,7 @@ fn outputs_can_be_squashed_on_one_side() -> Result<(), Error> {
 
 /// A large input that does no harm does not hide a wild target.
 #[test]
-fn a_harmless_large_input_does_not_hide_a_wild_target() -> Result<(), Error> {
+fn harmless_large_input_does_not_hide_a_wild_target() -> Result<(), Error> {
     let mut x = normal(256 * WIDTH);
     x[7 * WIDTH..8 * WIDTH].iter_mut().for_each(|x| *x *= 10.0);
     let mut y: Vec<f32> = x.chunks(WIDTH).map(|row| row[0].clamp(-3.0, 3.0)).collect();
@@ -279,7 +279,7 @@ fn repeated_settings_are_not_bad_data() -> Result<(), Error> {
 
 /// A value that was not finite, and that a guard skipped, is a note once the run has gone on.
 #[test]
-fn a_skipped_overflow_is_a_note() {
+fn skipped_overflow_is_a_note() {
     let network = Sequential::<f32>::input(2).linear(2).build().unwrap();
     let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
     let w = initialize(&network, 1).unwrap();
@@ -304,7 +304,7 @@ fn a_skipped_overflow_is_a_note() {
 /// What stood before the first step is not made by the steps: of a run that diverged the first pass shows the cause.
 /// Initial values take the place of parameters that are not finite, in examinations and in trials.
 #[test]
-fn a_diverged_run_shows_what_stood_before_it() -> Result<(), Error> {
+fn diverged_run_is_diagnosed_by_its_first_pass() -> Result<(), Error> {
     let (x, mut builder) = (normal(256 * WIDTH), Sequential::<f32>::input(WIDTH));
     for _ in 0..16 {
         let first = Linear::new(WIDTH, WIDTH).weights(He::normal());
@@ -330,7 +330,7 @@ fn a_diverged_run_shows_what_stood_before_it() -> Result<(), Error> {
 
 /// Weights of sigmoid outputs do not keep the hidden layers from critical initial weights.
 #[test]
-fn the_activation_of_outputs_does_not_forbid_critical_weights() -> Result<(), Error> {
+fn activation_of_outputs_does_not_forbid_critical_weights() -> Result<(), Error> {
     let of = |hidden: bool| {
         let first = Sequential::<f32>::input(WIDTH).linear(WIDTH);
         let first = if hidden { first.activation(Sigmoid) } else { first.activation(Tanh) };
@@ -352,7 +352,7 @@ fn the_activation_of_outputs_does_not_forbid_critical_weights() -> Result<(), Er
 
 /// A rate of 0 for all blocks is no frozen block.
 #[test]
-fn a_rate_of_zero_for_all_is_a_rate() -> Result<(), Error> {
+fn rate_of_zero_for_all_blocks_is_a_rate() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y = signs(&x);
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;

@@ -30,7 +30,7 @@ fn has_note(report: &Report) -> bool {
 
 /// A head that begins small on purpose scales the gradients of all layers below alike, and grows by its own.
 #[test]
-fn a_small_head_is_a_note() -> Result<(), Error> {
+fn small_head_is_a_note() -> Result<(), Error> {
     let x = normal(64 * WIDTH);
     let tanh = |inputs, outputs| Linear::new(inputs, outputs).weights(LeCun::normal());
     let network = |gains: [f64; 2]| {
@@ -50,7 +50,7 @@ fn a_small_head_is_a_note() -> Result<(), Error> {
 
 /// A norm divides by the scale of the weights before it, of a table too, and behind dropout or in a container.
 #[test]
-fn a_norm_behind_the_first_weights_takes_their_scale() -> Result<(), Error> {
+fn norm_behind_the_first_weights_takes_their_scale() -> Result<(), Error> {
     let words: Vec<f32> = (0..64).map(|word| (word * 7 % 50) as f32).collect();
     let table = Embedding::new(50, 32).weights(Normal { mean: 0.0, std: 1e-4 });
     let network = Sequential::<f32>::input(1).layer(table).layer_norm().linear(2).build()?;
@@ -70,7 +70,7 @@ fn a_norm_behind_the_first_weights_takes_their_scale() -> Result<(), Error> {
 
 /// GELU and its like are 0 at 0, where their slope is ½.
 #[test]
-fn an_activation_of_zeros_is_not_dead() -> Result<(), Error> {
+fn activation_of_zeros_is_not_dead() -> Result<(), Error> {
     let x = normal(64 * WIDTH);
     let mut network = Sequential::<f32>::input(WIDTH).linear(WIDTH);
     for _ in 0..2 {
@@ -154,7 +154,7 @@ fn chance_is_that_of_all_targets() -> Result<(), Error> {
 /// A run that has reached what its noise allows stands still, and is not held up. What it learned counts, also where
 /// the first watched loss is that of a trained network.
 #[test]
-fn a_converged_run_does_not_need_its_state() -> Result<(), Error> {
+fn converged_run_does_not_need_its_state() -> Result<(), Error> {
     const STEPS: usize = 24;
     let (x, noise) = (normal(256 * STEPS), noise(256));
     let told = |of: usize, before: usize| -> Result<Report, Error> {
@@ -189,7 +189,7 @@ fn a_converged_run_does_not_need_its_state() -> Result<(), Error> {
 
 /// A step at the end of a schedule is short; the mean of the run shows whether the rate was too low.
 #[test]
-fn an_ended_schedule_is_no_low_rate() -> Result<(), Error> {
+fn ended_schedule_is_no_low_rate() -> Result<(), Error> {
     let (x, noise) = (normal(256 * WIDTH), noise(256));
     let y: Vec<f32> = x.chunks(WIDTH).zip(&noise).map(|(x, noise)| 0.6 * x[0] + 0.8 * noise).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
@@ -231,7 +231,7 @@ fn like_pre_activations_are_no_collapse_where_something_is_learned() -> Result<(
 
 /// A loss on its way down to constant outputs has shown nothing of its inputs yet, and is not held up.
 #[test]
-fn a_loss_on_its_way_down_is_not_held_up() -> Result<(), Error> {
+fn falling_loss_is_not_called_stalled() -> Result<(), Error> {
     const STEPS: usize = 24;
     let (x, noise) = (normal(256 * STEPS), noise(256));
     let bias = ByGate::new(Zeros).gate("forget", Constant(-3.0));
@@ -264,7 +264,7 @@ pub(crate) fn heads([hidden, head]: [f64; 2]) -> Result<Sequential<f32>, Error> 
 
 /// The head of a policy begins small on purpose, beside that of a value.
 #[test]
-fn a_small_head_of_a_branch_is_a_note() -> Result<(), Error> {
+fn small_head_of_a_branch_is_a_note() -> Result<(), Error> {
     let small = check(&heads([1.0, 1e-3])?, &normal(64 * WIDTH))?;
     assert!(small.is_healthy() && has_note(&small), "{small}");
     Ok(())
@@ -272,7 +272,7 @@ fn a_small_head_of_a_branch_is_a_note() -> Result<(), Error> {
 
 /// A norm behind the first weights of each branch divides by the size of the inputs.
 #[test]
-fn a_norm_in_each_branch_takes_the_scale_of_its_weights() -> Result<(), Error> {
+fn norm_in_each_branch_takes_the_scale_of_its_weights() -> Result<(), Error> {
     let x: Vec<f32> = normal(64 * WIDTH).iter().map(|x| 1000.0 * x).collect();
     let both = || {
         Sequential::<f32>::input(WIDTH).parallel(Merge::Concatenate, |all| {
@@ -305,7 +305,7 @@ fn blocks_beside_a_group_at_a_larger_rate_are_not_frozen() -> Result<(), Error> 
 
 /// Where nothing can be learned, a clip that the optimizer divides out is not at fault.
 #[test]
-fn a_clip_before_lion_changes_nothing() -> Result<(), Error> {
+fn clip_before_lion_changes_nothing() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y: Vec<usize> = noise(256).iter().map(|noise| usize::from(*noise > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;

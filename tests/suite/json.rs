@@ -75,7 +75,7 @@ fn holds_numbers(line: &str) -> bool {
 }
 
 #[test]
-fn every_number_of_a_type_that_is_data_is_written_by_the_module_for_it() {
+fn numbers_of_serialized_types_use_the_module_for_non_finite_ones() {
     let mut seen = 0;
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let text = fs::read_to_string(&path).unwrap();

@@ -8,7 +8,7 @@ use chainrule::{
         LogSoftmax, MeanOverSteps, PRelu, Residual, RmsNorm, Sequential, Softmax,
     },
     layer_laws,
-    recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Recurrent, Reversed},
+    recurrent::{Bidirectional, Elman, Gru, GruVariant, Lstm, Mgu, Recurrent, Reversed},
     testing::{Evidence, Law, Layers, cell_laws, layer_laws},
 };
 
@@ -165,6 +165,7 @@ fn adjoints_of_cells_are_exact() {
             exact(cell_laws(&Lstm::new(), seed)),
             exact(cell_laws(&Gru::new().variant(GruVariant::ResetAfter), seed)),
             exact(cell_laws(&Gru::new().variant(GruVariant::ResetBefore), seed)),
+            exact(cell_laws(&Mgu::new(), seed)),
         ] {
             worst = [worst[0].max(found[0]), worst[1].max(found[1])];
         }

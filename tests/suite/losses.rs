@@ -1,5 +1,7 @@
 //! Losses where rounding bites: large logits, confident predictions, the border of what counts, many rows.
 
+#[cfg(feature = "half")]
+use crate::fixtures::Squared;
 use chainrule::{
     Error, Scalar,
     loss::{
@@ -483,19 +485,6 @@ fn own_loss_refuses_what_the_crate_refuses() {
     assert_eq!(found, Err(Error::ClassOutOfRange { row: 1, label: 2, classes: 2 }));
     let found = OwnNll.evaluate(1, &y, Target::Classes(&[0; 4]), None, &mut dy);
     assert!(matches!(found, Err(Error::IncompatibleLayer { what: "OwnNll", .. })), "{found:?}");
-}
-
-/// `(y − t)²` of the first value of a row.
-#[cfg(feature = "half")]
-#[derive(Debug)]
-struct Squared;
-
-#[cfg(feature = "half")]
-impl RowLoss for Squared {
-    fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T {
-        let Target::Values(t) = target else { return T::nan() };
-        (y[0] - t[0]) * (y[0] - t[0])
-    }
 }
 
 /// One row has the outputs `y` and the target `t`, 99 more have the loss 0; the mean is `expected`.

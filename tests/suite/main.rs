@@ -53,6 +53,8 @@ mod file_datasets;
 #[cfg(feature = "std")]
 mod fixes;
 #[cfg(feature = "std")]
+mod fixtures;
+#[cfg(feature = "std")]
 mod floors;
 #[cfg(feature = "std")]
 mod golden_bits;
@@ -113,6 +115,8 @@ mod pass_lengths;
 #[cfg(feature = "std")]
 mod places;
 #[cfg(feature = "std")]
+mod plain_backward;
+#[cfg(feature = "std")]
 mod prediction;
 #[cfg(feature = "proptest")]
 mod predictions;
@@ -138,6 +142,8 @@ mod recurrent_noise;
 mod registry;
 #[cfg(feature = "std")]
 mod reports;
+#[cfg(feature = "safetensors")]
+mod seeds;
 #[cfg(feature = "std")]
 mod sequences;
 #[cfg(feature = "std")]

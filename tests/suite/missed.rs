@@ -56,7 +56,7 @@ fn data<'a>(x: &'a [f32], y: &'a [usize]) -> Result<Dataset<'a, f32>, Error> {
 
 /// The gradient that enters a parallel layer is that of its sound branch, so each branch has a budget of its own.
 #[test]
-fn a_vanishing_branch_is_found_beside_a_sound_one() -> Result<(), Error> {
+fn vanishing_branch_is_found_beside_a_sound_one() -> Result<(), Error> {
     let x = normal(64 * WIDTH);
     for merge in [Merge::Concatenate, Merge::Sum] {
         let network = towers(merge)?;
@@ -107,7 +107,7 @@ fn units_that_biases_hold_off_are_dead_before_the_run() -> Result<(), Error> {
 
 /// A recurrent layer of rectifiers whose biases are far below 0 outputs 0 at every step.
 #[test]
-fn a_recurrent_rectifier_that_outputs_nothing_is_dead() -> Result<(), Error> {
+fn recurrent_rectifier_that_outputs_zero_is_dead() -> Result<(), Error> {
     let x = normal(64 * WIDTH);
     let layer = Recurrent::new(4, 12, Elman::new(Relu));
     let network = Sequential::<f32>::input(4).layer(layer).last_step().linear(2).build()?;
@@ -182,7 +182,7 @@ impl GradientTransform<f32> for Tenth {
 
 /// Any transform of the stage of clips has a factor: the norm after it over the norm before.
 #[test]
-fn every_clip_reports_the_factor_on_the_norm() -> Result<(), Error> {
+fn clips_report_the_factor_on_the_norm() -> Result<(), Error> {
     let x = normal(32 * WIDTH);
     let y = signs(&x);
     let network = Sequential::<f32>::input(WIDTH).linear(8).activation(Tanh).linear(2).build()?;
@@ -232,7 +232,7 @@ fn every_clip_reports_the_factor_on_the_norm() -> Result<(), Error> {
 
 /// A block that moves far less than others, by every measure that an optimizer keeps equal, has a rate of its own.
 #[test]
-fn a_block_at_a_millionth_of_the_rate_is_found() -> Result<(), Error> {
+fn block_at_a_millionth_of_the_rate_is_found() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y = signs(&x);
     let network = Sequential::<f32>::input(WIDTH).linear(32).activation(Tanh).linear(32).activation(Tanh);
@@ -279,7 +279,7 @@ fn a_block_at_a_millionth_of_the_rate_is_found() -> Result<(), Error> {
 
 /// A few wild targets raise the loss of constant outputs above the first loss: a run that stands there has not fallen.
 #[test]
-fn a_start_below_wild_targets_is_no_fall() -> Result<(), Error> {
+fn start_below_wild_targets_is_no_fall() -> Result<(), Error> {
     let (count, x) = (2048, normal(2048 * WIDTH));
     let mut y: Vec<f32> = crate::numbers::normals(count, 3);
     for (place, wild) in [(1801, 40.0), (1901, -40.0), (2001, 40.0), (2041, -40.0)] {
@@ -300,7 +300,7 @@ fn a_start_below_wild_targets_is_no_fall() -> Result<(), Error> {
 
 /// The losses of constant outputs, and of outputs in a range, are those of the same samples.
 #[test]
-fn a_sum_over_rows_hides_no_squashed_outputs() -> Result<(), Error> {
+fn sum_over_rows_hides_no_squashed_outputs() -> Result<(), Error> {
     let (x, y) = (normal(4096 * WIDTH), crate::numbers::normals::<f32>(4096, 3));
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(1).activation(Sigmoid).build()?;
@@ -316,7 +316,7 @@ fn a_sum_over_rows_hides_no_squashed_outputs() -> Result<(), Error> {
 
 /// A norm at the beginning of a branch does not follow the weights of the branch before it.
 #[test]
-fn a_norm_in_another_branch_takes_no_scale() -> Result<(), Error> {
+fn norm_in_another_branch_takes_no_scale() -> Result<(), Error> {
     let x: Vec<f32> = normal(64 * WIDTH).iter().map(|x| 100.0 * x).collect();
     let first = Sequential::<f32>::input(WIDTH).parallel(Merge::Concatenate, |all| {
         all.branch(|plain| plain.linear(8)).branch(|normed| normed.layer(LayerNorm::new(WIDTH)).linear(8))
@@ -328,7 +328,7 @@ fn a_norm_in_another_branch_takes_no_scale() -> Result<(), Error> {
 
 /// Hidden weights of a branch that shrink the gradient are found also in a branch that ends with outputs.
 #[test]
-fn a_bottleneck_of_a_branch_of_outputs_is_found() -> Result<(), Error> {
+fn bottleneck_of_a_branch_of_outputs_is_found() -> Result<(), Error> {
     let report = checked(&crate::innocent::heads([1e-4, 1.0])?, &normal(64 * WIDTH), BatchShape::batch(64))?;
     assert_eq!(causes(&report), [(Cause::Bottleneck, "layer 2.0.2".into())], "{report}");
     Ok(())
@@ -336,7 +336,7 @@ fn a_bottleneck_of_a_branch_of_outputs_is_found() -> Result<(), Error> {
 
 /// A rate above the edge of stability is measured by the curvature, whatever the loss is.
 #[test]
-fn a_measured_rate_above_the_edge_is_critical_without_data() -> Result<(), Error> {
+fn measured_rate_above_the_edge_is_critical_without_data() -> Result<(), Error> {
     let network = Sequential::<f64>::input(4).layer(Linear::new(4, 1).without_bias()).build()?;
     // The Hessian is diag(1, 4, 9, 16): descent is stable up to a rate of 1/8.
     let (mut x, t, rate) = (vec![0.0; 16], [1.0, -2.0, 3.0, -4.0], 0.375);

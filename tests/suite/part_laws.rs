@@ -125,11 +125,11 @@ transform_laws!(
         0.1 * m[0] + 0.9 * m[1] - w
     }
 );
-transform_laws!(clip_value, ClipValue::new(1.0), [Shortens, Idempotent]);
-transform_laws!(clip_norm, ClipNorm::new(1.0), [Shortens, KeepsDirection, Idempotent]);
-transform_laws!(clip_three_norm, ClipNorm::new(1.0).p(3.0), [Shortens, KeepsDirection, Idempotent]);
-transform_laws!(clip_largest, ClipNorm::new(1.0).p(f64::INFINITY), [Shortens, KeepsDirection, Idempotent]);
-transform_laws!(clip_block_norm, ClipBlockNorm::new(1.0), [Shortens, Idempotent]);
+transform_laws!(clip_value, ClipValue::new(1.0), [ReducesNorm, Idempotent]);
+transform_laws!(clip_norm, ClipNorm::new(1.0), [ReducesNorm, KeepsDirection, Idempotent]);
+transform_laws!(clip_three_norm, ClipNorm::new(1.0).p(3.0), [ReducesNorm, KeepsDirection, Idempotent]);
+transform_laws!(clip_largest, ClipNorm::new(1.0).p(f64::INFINITY), [ReducesNorm, KeepsDirection, Idempotent]);
+transform_laws!(clip_block_norm, ClipBlockNorm::new(1.0), [ReducesNorm, Idempotent]);
 transform_laws!(penalty, Penalty::elastic_net(0.1, 0.1));
 transform_laws!(constant_rate, Schedule::constant(0.5), [Scales]);
 transform_laws!(step, Schedule::step(10, 0.5), [Scales]);
@@ -206,9 +206,9 @@ fn right_part_at_any_seed_is_not_accused() {
             verdict.unwrap_or_else(|violations| panic!("{violations}"));
         }
         for verdict in transforms![
-            ClipNorm::new(1.0), [Shortens, KeepsDirection, Idempotent];
-            ClipNorm::new(1.0).p(3.0), [Shortens, KeepsDirection, Idempotent];
-            ClipBlockNorm::new(1.0), [Shortens, Idempotent];
+            ClipNorm::new(1.0), [ReducesNorm, KeepsDirection, Idempotent];
+            ClipNorm::new(1.0).p(3.0), [ReducesNorm, KeepsDirection, Idempotent];
+            ClipBlockNorm::new(1.0), [ReducesNorm, Idempotent];
             Adam::new(0.1).amsgrad(), [RestsAtZero];
             RmsProp::new(0.1).momentum(0.5).centred(), [RestsAtZero];
             Schedule::one_cycle(0.1, 100), [Scales]

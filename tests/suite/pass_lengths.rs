@@ -13,7 +13,7 @@ use chainrule::{
     random::generator,
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, CellSizes, CheckpointInterval, Checkpointed, Elman, Gru,
-        GruVariant, Lstm, Operand, Product, Recurrent, Reversed,
+        GruVariant, Lstm, Mgu, Operand, Product, Recurrent, Reversed,
     },
 };
 use std::{
@@ -376,6 +376,7 @@ fn slice_of_another_length_is_named_with_its_cell() {
     // Two stages, of which the first writes an operand.
     let before = Gru::new().variant(GruVariant::ResetBefore);
     assert_eq!(cell_names_its_slices("Gru", before), 2 * (6 + 9) + 2);
+    assert_eq!(cell_names_its_slices("Mgu", Mgu::new()), 2 * (6 + 9) + 2);
 }
 
 /// Whatever the memory held before, every parameter has its first value.

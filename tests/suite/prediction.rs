@@ -162,7 +162,7 @@ fn published_budgets() {
 
 /// Hanin & Nica 2018: of one input, ln‖Ju‖² is N(−β/2, β), β = 5 Σ 1/n for He-ReLU and 2 Σ 1/n for linear layers.
 #[test]
-fn the_lottery_pays_as_predicted() {
+fn gradient_of_a_single_input_has_the_predicted_deviation() {
     fn check(activation: impl Activation, weights: InitializerKind, per_layer: f64) {
         const NETS: u64 = 400;
         let network = plain(32, 10, &activation, &weights, &Zeros.kind());
@@ -291,7 +291,7 @@ fn norms_of_narrow_rows() {
 /// Softplus with He's weights: the mean square grows without end, and along the input the gradient remembers the way it
 /// came. Of a gradient that is independent of the forward pass the decades would be lower by a tenth.
 #[test]
-fn the_gradient_of_one_input_remembers_its_way_forward() {
+fn gradient_of_a_single_input_depends_on_its_forward_pass() {
     let network = plain(16, 12, &Softplus::default(), &He::normal().kind(), &Zeros.kind());
     let x = normals(16, 5);
     let walk = SingleInput::of(&network, InputStatistics::of_rows(&x).unwrap(), 4000).unwrap().unwrap();
@@ -304,7 +304,7 @@ fn the_gradient_of_one_input_remembers_its_way_forward() {
 
 /// Twelve normalized branches: the walk sees what the budget does.
 #[test]
-fn the_walk_goes_through_branches_and_norms() {
+fn single_input_walk_passes_branches_and_norms() {
     let mut network = Sequential::<f32>::new(48);
     for _ in 0..12 {
         let mut branch = Sequential::new(48);
@@ -460,7 +460,7 @@ fn recurrent_layers_are_sampled_over_depth() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn impossible_settings_are_refused() {
     assert!(InputStatistics::new(-1.0).is_err() && InputStatistics::new(f64::NAN).is_err());
     assert_eq!(InputStatistics::of_rows::<f32>(&[]), Err(Error::Empty { what: "the inputs of a prediction" }));
     assert!(matches!(InputStatistics::of_rows(&[1.0, f64::NAN]), Err(Error::NonFinite { index: 1, .. })));
@@ -471,7 +471,7 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
-fn it_prints_a_table() {
+fn prediction_prints_a_table() {
     let network = plain(8, 2, &Tanh, &Glorot::uniform().kind(), &Zeros.kind());
     let text = Prediction::of(&network, InputStatistics::new(1.0).unwrap()).unwrap().to_string();
     println!("{text}");

@@ -82,8 +82,65 @@ fn comments_follow_the_rules() {
     assert!(found.is_empty(), "{} faults:\n{}", found.len(), found.join("\n"));
 }
 
+/// First words that keep the subject of a test from the start of its name.
+const FIRST_WORDS: [&str; 7] = ["a", "an", "the", "what", "it", "every", "each"];
+
+/// The names of the tests in a source.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    text.split("#[test]\n").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split(['(', '<']).next())
+}
+
+/// A test is named subject_condition_result.
 #[test]
-fn each_rule_finds_its_fault() {
+fn names_of_tests_begin_with_their_subject() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for path in FOLDERS.iter().flat_map(|folder| sources(&root.join(folder))) {
+        for name in test_names(&fs::read_to_string(&path).unwrap()) {
+            seen += 1;
+            if FIRST_WORDS.contains(&name.split('_').next().unwrap()) {
+                wrong.push(format!("{}: {name}", path.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(seen > 500, "{seen} tests");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What an author reads of a contract: its file, the items, and the lines that they may have. Of a trait with the
+/// comment `// Optional facts`, the lines before it count.
+const CONTRACTS: [(&str, &[&str], usize); 5] = [
+    ("layer/mod.rs", &["trait Layer"], 145),
+    ("layer/pass.rs", &["struct Forward", "struct Backward"], 55),
+    ("recurrent/cell.rs", &["trait Cell"], 120),
+    ("monitor/mod.rs", &["trait GradientMonitor"], 100),
+    ("transform/mod.rs", &["trait GradientTransform"], 100),
+];
+
+/// The lines of a public item with its documentation, up to the comment `// Optional facts` if there is one.
+fn lines_of(text: &str, item: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_item =
+        |line: &str| line.strip_prefix("pub ").is_some_and(|rest| rest.split(['<', ':']).next() == Some(item));
+    let at = lines.iter().position(|line| is_item(line)).unwrap_or_else(|| panic!("no {item}"));
+    let start = lines[..at].iter().rposition(|line| line.is_empty()).map_or(0, |empty| empty + 1);
+    let ends = |line: &&str| *line == "}" || line.trim_start().starts_with("// Optional facts");
+    lines[at..].iter().position(ends).unwrap() + at + 1 - start
+}
+
+/// The bars of the contracts: 200 lines for a layer with its passes, 120 for a cell, 100 for a monitor or a transform.
+#[test]
+fn contracts_are_short() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (file, items, most) in CONTRACTS {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let found: usize = items.iter().map(|item| lines_of(&text, item)).sum();
+        assert!(found <= most, "{items:?} of {file}: {found} lines, at most {most}");
+    }
+}
+
+#[test]
+fn rules_find_their_faults() {
     let person = format!("/// The monitor {} watches.", PEOPLE[0].concat());
     assert_eq!(faults(&person).len(), 1);
     assert_eq!(faults(&format!("// {}", "x".repeat(COLUMNS))).len(), 1);

@@ -1,5 +1,6 @@
 //! Accuracy over the whole range of a format, and in formats narrower than `f32`.
 
+use crate::fixtures::Squared;
 use chainrule::{
     Activation, BatchShape, Block, Blocks, Error, Layer, Role, Scalar,
     activation::ActivationKind,
@@ -7,7 +8,7 @@ use chainrule::{
     distributed::{DataParallel, Local},
     initializer::{Constant, He, Initializer, Normal, Shape, Sparse, TruncatedNormal, Uniform},
     layer::{LayerNorm, LayerSpec, Linear, MeanOverSteps, RmsNorm, Sequential, initialize},
-    loss::{DualLoss, Huber, Loss, MeanSquaredError, Reduction, RowLoss, Target, ValueWeights},
+    loss::{DualLoss, Huber, Loss, MeanSquaredError, Reduction, Target, ValueWeights},
     random::generator,
     scalar, to_f64,
     trainer::{FitOptions, TrainConfig, Trainer},
@@ -446,17 +447,6 @@ fn activation_with_parameters_beyond_a_format_is_never_nan() {
 fn trainer<T: Scalar, C: Loss<T>>(loss: C, rate: f64, settings: TrainConfig) -> Trainer<T, Sequential<T>, C, Sgd> {
     let network = Sequential::input(1).layer(Linear::new(1, 1).weights(Constant(0.0))).build().unwrap();
     Trainer::new(network, loss, Sgd::new(rate), settings).unwrap()
-}
-
-/// The squared error of a row, for dual numbers.
-#[derive(Clone, Copy, Debug)]
-struct Squared;
-
-impl RowLoss for Squared {
-    fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T {
-        let Target::Values(t) = target else { return T::nan() };
-        (y[0] - t[0]) * (y[0] - t[0])
-    }
 }
 
 /// Losses are reported as they are, whatever the format: beyond its range, and between its numbers.

@@ -1,11 +1,11 @@
 //! Saved networks with parts of a user's own, built again by a registry.
 
-use crate::numbers::bits;
+use crate::{golden_bits::networks, numbers::bits};
 use chainrule::{
     Activation, Block, Error, Gate, Layer, LayerRule, RegistryRule, Role, Scalar,
-    activation::Tanh,
+    activation::{ActivationKind, Tanh},
     dataset::Dataset,
-    initializer::{ByGate, Initializer, Shape, Zeros},
+    initializer::{ByGate, Initializer, InitializerKind, Shape, Zeros},
     layer::{Backward, Dims, Forward, GatedLinear, LayerSpec, Linear, RmsNorm, Sequential, initialize},
     model::Model,
     network::Registry,
@@ -305,4 +305,43 @@ fn checkpoint_of_a_custom_part_with_other_settings_is_refused() {
         assert_eq!(block, place);
         assert!(expected.contains(texts[0]) && found.contains(texts[1]), "{expected}, {found}");
     }
+}
+
+/// The paths, as of [`serde_json::Value::pointer`], of the activations and initializers in a layer specification.
+fn kinds_in(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    use serde_json::{Value, from_value};
+    let is_activation = from_value::<ActivationKind>(value.clone()).is_ok();
+    let is_initializer = from_value::<InitializerKind>(value.clone()).is_ok();
+    let is_by_gate = value.get("ByGate").is_some();
+    if (is_activation || is_initializer) && !is_by_gate {
+        return found.push(path.into());
+    }
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, part)| kinds_in(part, &format!("{path}/{name}"), found))
+        }
+        Value::Array(parts) => {
+            parts.iter().enumerate().for_each(|(i, part)| kinds_in(part, &format!("{path}/{i}"), found));
+        }
+        _ => {}
+    }
+}
+
+/// The networks of [`networks`] contain each listed layer.
+#[test]
+fn custom_kinds_of_each_layer_are_refused_by_an_empty_registry() {
+    let mut seen = 0;
+    for (name, network, _) in networks::<f32>().unwrap() {
+        let (spec, mut paths) = (serde_json::to_value(network.spec()).unwrap(), Vec::new());
+        kinds_in(&spec, "", &mut paths);
+        for path in paths {
+            let mut changed = spec.clone();
+            *changed.pointer_mut(&path).unwrap() = serde_json::json!({ "Custom": { "name": "Own", "settings": "" } });
+            let changed: LayerSpec = serde_json::from_value(changed).unwrap_or_else(|e| panic!("{name}, {path}: {e}"));
+            let built = changed.build_with(&Registry::<f32>::new());
+            assert!(matches!(built, Err(Error::Registered { .. })), "{name}, {path}: {built:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} activations and initializers");
 }

@@ -1,6 +1,6 @@
 //! Reports as text: each cause with what is wrong, why, what would refute it, and the fix, in words that are explained.
 
-use crate::diagnosis::Root;
+use crate::{diagnosis::Root, fixtures::normal};
 use chainrule::{
     Activation, BatchShape, Blocks, Error, Layer,
     activation::{Relu, Sigmoid, Tanh},
@@ -10,7 +10,6 @@ use chainrule::{
     layer::{BranchScale, Dropout, Linear, Residual, Sequential, Softmax, initialize},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::{Event, GradientMonitor, Statistics},
-    random::{Normals, generator},
     recurrent::{Elman, Gru, Lstm, Recurrent},
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
@@ -27,11 +26,6 @@ const SAMPLES: usize = 128;
 type Builder = chainrule::network::Builder<f32>;
 /// The value of a parameter, by its place in its block and its value before.
 type Changed = fn(usize, f32) -> f32;
-
-fn normal(count: usize) -> Vec<f32> {
-    let (mut rng, mut normals) = (generator(5), Normals::new());
-    (0..count).map(|_| normals.next(&mut rng) as f32).collect()
-}
 
 /// A run with one fault.
 struct Run {
@@ -50,7 +44,7 @@ struct Run {
 
 impl Run {
     fn of(network: Result<Sequential<f32>, Error>) -> Self {
-        let x = normal(SAMPLES * WIDTH);
+        let x = normal(SAMPLES * WIDTH, 5);
         let sign = |row: &[f32]| usize::from(row[0] + row[1] > 0.0);
         Run {
             network: network.unwrap(),
@@ -390,7 +384,7 @@ fn diagnosis_of_any_depth_takes_few_passes() -> Result<(), Error> {
         let diagnosis = Diagnosis::new(&network, inputs)?;
         // One column is wild in the second batch, and one layer in the third.
         for (scale, factor) in [(1.0, 1.0), (1e4, 1.0), (1.0, 1e5)] {
-            let mut x = normal(4 * steps * width);
+            let mut x = normal(4 * steps * width, 5);
             x.chunks_mut(width).for_each(|row| row[0] *= scale);
             let (mut w, shape) = (initialize(&network, 1)?, BatchShape::sequences(4, steps));
             let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
@@ -460,7 +454,7 @@ fn two_faults_of_one_budget_are_told_with_their_layers() -> Result<(), Error> {
         builder = builder.layer(Linear::new(WIDTH, WIDTH).weights(He::normal().gain(40.0))).activation(Relu);
     }
     let network = builder.linear(2).build()?;
-    let (w, x) = (initialize(&network, 1)?, normal(32 * WIDTH));
+    let (w, x) = (initialize(&network, 1)?, normal(32 * WIDTH, 5));
     let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?)?;
     let report = diagnosis.interventions(&w, &x, BatchShape::batch(32))?.report();
     let faults: Vec<_> = report.faults().collect();

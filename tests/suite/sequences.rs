@@ -10,7 +10,8 @@ use chainrule::{
         RmsNorm, Sequential, initialize,
     },
     recurrent::{
-        Cell, CellBackward, CellForward, CellSizes, Elman, Gru, GruVariant, Lstm, Operand, Product, Recurrent, Reversed,
+        Cell, CellBackward, CellForward, CellSizes, Elman, Gru, GruVariant, Lstm, Mgu, Operand, Product, Recurrent,
+        Reversed,
     },
     scalar, to_f64,
     workspace::Workspace,
@@ -152,7 +153,7 @@ fn recurrent_networks<T: Scalar>(h: usize) -> Vec<Case<T>> {
         ("lstm", Box::new(Recurrent::new(INPUTS, h, Lstm::new())), vec![h, h]),
         ("gru, reset after", Box::new(Recurrent::new(INPUTS, h, after)), vec![h]),
         ("gru, reset before", Box::new(Recurrent::new(INPUTS, h, before)), vec![h]),
-        ("mgu", Box::new(Recurrent::new(INPUTS, h, Mgu)), vec![h]),
+        ("mgu", Box::new(Recurrent::new(INPUTS, h, OwnMgu)), vec![h]),
         ("reversed lstm", Box::new(Reversed::new::<f64>(Recurrent::new(INPUTS, h, Lstm::new())).unwrap()), vec![h, h]),
         ("bidirectional lstm, twice", Box::new(both.build().unwrap()), vec![h, h, h, h, 2, 2]),
         ("stacked", Box::new(stacked.build().unwrap()), vec![h, h, h + 1]),
@@ -199,7 +200,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_ragged_batch_gives_what_each_sequence_gives_alone(
+    fn ragged_batch_has_the_bits_of_its_single_sequences(
         mut lengths in prop::collection::vec(1usize..7, 1..7), hidden in 1usize..10, seed in 0u64..1000,
     ) {
         lengths.sort_unstable_by(|a, b| b.cmp(a));
@@ -376,7 +377,7 @@ fn no_gradient_leaks_between_windows() {
 
 /// Of a smaller batch more steps are one product: what a workspace was made for leaves room for that.
 #[test]
-fn a_smaller_batch_than_the_capacity() {
+fn batch_below_the_capacity_has_the_same_bits() {
     const INPUTS: usize = 300;
     let network = Sequential::<f64>::input(INPUTS).recurrent(2, Lstm::new()).build().unwrap();
     let w = initialize(&network, 1).unwrap();
@@ -397,9 +398,9 @@ fn a_smaller_batch_than_the_capacity() {
 ///
 /// A user's own cell, of the public parts alone. Source: Zhou et al. 2016.
 #[derive(Clone, Debug)]
-struct Mgu;
+struct OwnMgu;
 
-impl Cell for Mgu {
+impl Cell for OwnMgu {
     fn gates(&self) -> &'static [Gate] {
         const { &[Gate::new("forget"), Gate::new("candidate")] }
     }
@@ -554,10 +555,15 @@ fn gru_with_the_reset_before_the_product() {
 }
 
 #[test]
-fn a_cell_of_ones_own() {
-    against_plain_loops(Mgu, 2, minimal_gated);
-    let blocks = chainrule::Blocks::collect(|visit| Layer::<f64>::blocks(&Recurrent::new(INPUTS, 4, Mgu), visit));
+fn mgu_agrees_with_plain_loops() {
+    against_plain_loops(Mgu::new(), 2, minimal_gated);
+}
+
+#[test]
+fn custom_cell_agrees_with_plain_loops() {
+    against_plain_loops(OwnMgu, 2, minimal_gated);
+    let blocks = chainrule::Blocks::collect(|visit| Layer::<f64>::blocks(&Recurrent::new(INPUTS, 4, OwnMgu), visit));
     let names: Vec<_> = blocks.iter().map(|block| (block.name.as_ref(), block.shape)).collect();
     assert_eq!(names, [("weight", [8, 3]), ("recurrent", [8, 4]), ("bias", [8, 1])]);
-    assert_eq!(blocks.get("recurrent").unwrap().gates, Mgu.gates());
+    assert_eq!(blocks.get("recurrent").unwrap().gates, OwnMgu.gates());
 }

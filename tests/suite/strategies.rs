@@ -186,6 +186,7 @@ fn networks_drawn_leave_no_layer_out() {
         "Elman",
         "Lstm",
         "Gru",
+        "Mgu",
         "ResetAfter",
         "ResetBefore",
         "Zeros",
@@ -393,7 +394,8 @@ fn faults_around_a_layer_shrink_to_two_units_and_two_steps() {
             "of ragged sequences",
             |case| matches!(&case.shape, OwnedBatchShape::Ragged(all) if all[0] != all[all.len() - 1]),
         ),
-        ("of large inputs", |case| case.x.iter().any(|x| x.abs() > 1.5)),
+        // At another place than the first, the values before it would keep their steps.
+        ("of a large first input", |case| case.x.first().is_some_and(|x| x.abs() > 1.5)),
         ("behind a layer", |case| case.network.before.is_some()),
         ("before a layer", |case| case.network.after.is_some()),
         ("beside a skip", |case| case.network.skip.is_some()),

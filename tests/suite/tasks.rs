@@ -144,7 +144,7 @@ fn decay_that_has_won_is_strong_decay() -> Result<(), Error> {
 
 /// Dead units, large weights and squashed states that too long steps left behind are not their cause.
 #[test]
-fn what_long_steps_left_behind_is_no_cause() -> Result<(), Error> {
+fn damage_of_long_steps_is_no_cause() -> Result<(), Error> {
     let (x, y) = data();
     let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, CrossEntropy::new());
     let rectified = Sequential::<f32>::input(WIDTH).linear(24).relu().linear(24).relu().linear(4).build()?;

@@ -178,7 +178,7 @@ fn parts_of_unequal_weight_are_one_batch() {
 }
 
 #[test]
-fn the_last_batch_may_be_partial() {
+fn last_batch_may_be_partial() {
     let made = made();
     let settings = TrainConfig { batch_size: 8, epochs: 1, shuffle: false, ..TrainConfig::default() };
     let mut fitted = trainer(mlp(), Sgd::new(0.1), settings);
@@ -291,7 +291,7 @@ fn frozen_blocks_stay() {
 }
 
 #[test]
-fn the_average_of_the_weights() {
+fn weight_average_is_the_exponential_mean() {
     let made = made();
     let data = made.data();
     let mut trainer = trainer(mlp(), (Sgd::new(0.1), WeightAverage::new(0.75)), TrainConfig::default());
@@ -383,7 +383,7 @@ fn bad_settings_and_data_are_refused() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn the_recorder_writes_json_lines() {
+fn recorder_writes_json_lines() {
     use chainrule::monitor::Recorder;
     let made = made();
     let network = Sequential::input(3).recurrent(4, Lstm::new()).residual(|branch| branch.linear(4)).linear(2);

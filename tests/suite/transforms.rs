@@ -1,6 +1,6 @@
 //! Transforms in chains, on blocks, and where a division or a rounding could write NaN.
 
-use crate::optimizers::optimizers;
+use crate::{fixtures::roles, optimizers::optimizers};
 use chainrule::{
     Block, Blocks, Error, Gate, Layer, Role, Scalar,
     layer::Sequential,
@@ -14,16 +14,6 @@ use chainrule::{
 #[cfg(feature = "half")]
 use half::f16;
 use proptest::prelude::*;
-
-/// A block of each role: 0 to 2, 2 to 4, 4 and 5.
-fn roles() -> Blocks {
-    Blocks::collect(|visit| {
-        visit(Block::new("a.weight", 0, [1, 2], Role::Weight));
-        visit(Block::new("a.recurrent", 2, [1, 2], Role::Recurrent));
-        visit(Block::new("a.bias", 4, [1, 1], Role::Bias));
-        visit(Block::new("b.gain", 5, [1, 1], Role::Gain));
-    })
-}
 
 /// The parameters after each of some steps with these gradients.
 fn run<T: Scalar>(transform: impl GradientTransform<T>, w: [f64; 6], gradients: &[[f64; 6]]) -> Vec<[T; 6]> {

@@ -1,5 +1,6 @@
 //! Fixes that are tried: on the same batches, ranked by what they did, with none that helps as an answer.
 
+use crate::fixtures::normal;
 use chainrule::{
     BatchShape, Error, Layer,
     activation::{Relu, Sigmoid},
@@ -11,7 +12,6 @@ use chainrule::{
     initializer::{ByGate, Constant, He, Zeros},
     layer::{LayerSpec, Linear, Sequential, initialize},
     loss::{CrossEntropy, GaussianNll, MeanSquaredError, Target},
-    random::{Normals, generator},
     recurrent::{Lstm, Recurrent},
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
@@ -19,11 +19,6 @@ use chainrule::{
 };
 
 const WIDTH: usize = 8;
-
-fn normal(count: usize) -> Vec<f32> {
-    let (mut rng, mut normals) = (generator(11), Normals::new());
-    (0..count).map(|_| normals.next(&mut rng) as f32).collect()
-}
 
 fn deep(gain: f64) -> Result<Sequential<f32>, Error> {
     let mut builder = Sequential::<f32>::input(WIDTH);
@@ -49,7 +44,7 @@ fn fixes(x: &[f32]) -> Result<(LayerSpec, Vec<f32>, Vec<Fix>), Error> {
 
 #[test]
 fn trial_ranks_fixes_by_their_loss_and_hands_back_a_trainer() -> Result<(), Error> {
-    let x = normal(128 * WIDTH);
+    let x = normal(128 * WIDTH, 11);
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let (described, w, fixes) = fixes(&x)?;
@@ -92,7 +87,7 @@ fn trial_ranks_fixes_by_their_loss_and_hands_back_a_trainer() -> Result<(), Erro
 /// A fix that starts a trained network anew is behind it for some steps: it is compared with the network started anew.
 #[test]
 fn fixes_that_restart_are_compared_with_a_restart() -> Result<(), Error> {
-    let x = normal(256 * WIDTH);
+    let x = normal(256 * WIDTH, 11);
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let mut builder = Sequential::<f32>::input(WIDTH);
@@ -126,7 +121,7 @@ fn fixes_that_restart_are_compared_with_a_restart() -> Result<(), Error> {
 
 #[test]
 fn trial_says_where_none_helps() -> Result<(), Error> {
-    let x = normal(64 * WIDTH);
+    let x = normal(64 * WIDTH, 11);
     // Classes that the inputs tell nothing of.
     let y: Vec<usize> = (0..64).map(|i| (i * 7 / 3) % 2).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
@@ -153,12 +148,12 @@ fn trial_says_where_none_helps() -> Result<(), Error> {
 #[test]
 fn weights_are_rescaled_on_sequences_as_they_are() -> Result<(), Error> {
     let (samples, steps) = (16, 5);
-    let x: Vec<f32> = normal(samples * steps).iter().enumerate().map(|(i, x)| x * (1 + i % steps) as f32).collect();
+    let x: Vec<f32> = normal(samples * steps, 11).iter().enumerate().map(|(i, x)| x * (1 + i % steps) as f32).collect();
     let y: Vec<f32> = x.chunks(steps).map(|row| row[0]).collect();
     let data = Dataset::sequences(1, steps, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(1).lstm(6).last_step().linear(6).tanh().linear(1).build()?;
     let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
-    let (_, _, fixes) = fixes(&normal(64 * WIDTH))?;
+    let (_, _, fixes) = fixes(&normal(64 * WIDTH, 11))?;
     let lsuv = Lsuv::default();
     let mut fix = fixes[0].clone();
     fix.change = Change::Lsuv(lsuv);
@@ -177,7 +172,7 @@ fn weights_are_rescaled_on_sequences_as_they_are() -> Result<(), Error> {
 /// Losses are compared on the scale of the given targets.
 #[test]
 fn standardized_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error> {
-    let x = normal(128 * WIDTH);
+    let x = normal(128 * WIDTH, 11);
     let y: Vec<f32> = x.chunks(WIDTH).map(|row| 1e4 * (row[0] + 1.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(16).activation(Relu).linear(1).build()?;
@@ -200,7 +195,7 @@ fn standardized_targets_are_tried_on_the_scale_of_the_data() -> Result<(), Error
 /// A run of small weights, and of a second fault by the transform: the report with the trial, its limit of steps, and
 /// the passes of the report without the trial.
 fn behind(transform: fn() -> Box<dyn GradientTransform<f32>>, steps: usize) -> Result<(Report, [usize; 2]), Error> {
-    let x = normal(128 * WIDTH);
+    let x = normal(128 * WIDTH, 11);
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let network = deep(0.3)?;
@@ -271,7 +266,7 @@ fn short_trial_does_not_look_behind() -> Result<(), Error> {
 /// A fault that was seen late is neither gone nor left after a look of fewer passes.
 #[test]
 fn look_too_short_for_the_first_fault_says_so() -> Result<(), Error> {
-    let x = normal(128 * WIDTH);
+    let x = normal(128 * WIDTH, 11);
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] + row[1] > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let network = deep(0.3)?;
@@ -297,7 +292,7 @@ fn fault_that_is_gone_with_the_first_becomes_a_note() -> Result<(), Error> {
     let layer = Recurrent::new(1, 8, Lstm::new()).bias(bias);
     let network = Sequential::<f32>::input(1).layer(layer).last_step().linear(2).build()?;
     let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
-    let x = normal(96 * 8);
+    let x = normal(96 * 8, 11);
     let y: Vec<usize> = x.chunks(8).map(|row| usize::from(row[7] > 0.0)).collect();
     let data = Dataset::sequences(1, 8, &x, Target::Classes(&y))?;
     let inputs = InputStatistics::of_rows(&x)?.steps(8)?;
@@ -326,14 +321,14 @@ fn fault_that_is_gone_with_the_first_becomes_a_note() -> Result<(), Error> {
 
 /// Inputs of very different columns, and targets that need the small ones.
 fn unscaled() -> (Vec<f32>, Vec<f32>) {
-    let x = normal(256 * WIDTH);
+    let x = normal(256 * WIDTH, 11);
     let raw = x.iter().enumerate().map(|(i, x)| 40.0 + x * [1.0, 300.0, 0.1, 5.0][i % 4]).collect();
     (raw, x.chunks(WIDTH).map(|x| x[0] + (2.0 * x[2]).sin()).collect())
 }
 
 /// A finding of that cause, in no layer: the rest of it does not matter here.
 fn finding(cause: Cause) -> Result<Finding, Error> {
-    let x = normal(64 * WIDTH);
+    let x = normal(64 * WIDTH, 11);
     let report = first_check(&deep(0.3)?, &x, BatchShape::batch(64), None, 1)?;
     let mut finding = report.root().expect("a fault").clone();
     (finding.cause, finding.layer, finding.layers) = (cause, String::new(), Vec::new());
@@ -380,7 +375,7 @@ fn fixed_run_of_unscaled_inputs_is_the_one_by_hand() -> Result<(), Error> {
 /// Targets of mean 1000: the fix is fitted on the data, and the model predicts in their scale.
 #[test]
 fn fixed_run_of_unscaled_targets_predicts_in_their_scale() -> Result<(), Error> {
-    let x = normal(256 * WIDTH);
+    let x = normal(256 * WIDTH, 11);
     let y: Vec<f32> = x.chunks(WIDTH).map(|x| 1000.0 + 50.0 * x[0]).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(16).tanh().linear(1).build()?;
@@ -412,7 +407,7 @@ fn fixed_run_of_unscaled_targets_predicts_in_their_scale() -> Result<(), Error> 
 /// Each change of training is that of a hand, to the bit; one inside the optimizer needs `Trial::settings`.
 #[test]
 fn applied_changes_of_training_are_those_by_hand() -> Result<(), Error> {
-    let x = normal(96 * WIDTH);
+    let x = normal(96 * WIDTH, 11);
     let y: Vec<f32> = x.chunks(WIDTH).map(|x| x[0] - x[1]).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(4).tanh().linear(1).build()?;

@@ -1,5 +1,6 @@
 //! What a verdict rests on: the parameters that are given, a consequence for the gradient or the loss, and one change.
 
+use crate::fixtures::{normal, root};
 use chainrule::{
     BatchShape, Blocks, DataRule, Error, Layer,
     activation::{Identity, Relu, Sigmoid, Tanh},
@@ -22,11 +23,6 @@ use chainrule::{
 
 const WIDTH: usize = 16;
 const ROWS: usize = 64;
-
-fn normal(count: usize) -> Vec<f32> {
-    let (mut rng, mut normals) = (generator(11), Normals::new());
-    (0..count).map(|_| normals.next(&mut rng) as f32).collect()
-}
 
 fn he() -> Linear {
     Linear::new(WIDTH, WIDTH).weights(He::normal())
@@ -51,19 +47,14 @@ fn set(network: &Sequential<f32>, changes: &[(&str, f32)]) -> Result<Vec<f32>, E
 }
 
 fn check(network: &Sequential<f32>, w: &[f32]) -> Result<Report, Error> {
-    check_parameters(network, w, &normal(ROWS * Layer::<f32>::dims(network).input), BatchShape::batch(ROWS), None)
+    check_parameters(network, w, &normal(ROWS * Layer::<f32>::dims(network).input, 11), BatchShape::batch(ROWS), None)
 }
 
 /// The report on parameters by interventions alone, without a monitored pass.
 fn examine(network: &Sequential<f32>, w: &[f32], steps: usize) -> Result<Report, Error> {
-    let x = normal(ROWS * steps * Layer::<f32>::dims(network).input);
+    let x = normal(ROWS * steps * Layer::<f32>::dims(network).input, 11);
     let diagnosis = Diagnosis::new(network, InputStatistics::new(1.0)?.steps(steps)?)?.span(steps - 1);
     Ok(diagnosis.interventions(w, &x, BatchShape::sequences(ROWS, steps))?.report())
-}
-
-fn root(report: &Report) -> (Cause, &str) {
-    let root = report.root().unwrap_or_else(|| panic!("nothing found: {report}"));
-    (root.cause, &root.layer)
 }
 
 fn found(report: &Report, cause: Cause) -> Option<Severity> {
@@ -153,7 +144,7 @@ fn learned_branch_scale_is_read_from_the_parameters() -> Result<(), Error> {
         assert!(!fixes.is_empty() && fixes[0].name == "scaled branches", "{described}: {fixes:?}");
         for fix in fixes.iter().filter(|fix| fix.name == "scaled branches") {
             let fixed = fix.apply(&spec, &loud, 2)?.unwrap();
-            let after = fixed.check(&normal(ROWS * WIDTH), BatchShape::batch(ROWS), None)?;
+            let after = fixed.check(&normal(ROWS * WIDTH, 11), BatchShape::batch(ROWS), None)?;
             assert!(after.is_healthy(), "{described}: {after}");
             // Weights are not accused.
             assert!(fixed.survivors.iter().any(|it| it.name == "3.branch.0.weight"), "{described}");
@@ -175,7 +166,7 @@ fn backward_half_before_the_last_step_has_no_budget_over_time() -> Result<(), Er
         let backward = Recurrent::new(2, 12, Elman::new(Tanh)).recurrent(Orthogonal { gain: 0.3 });
         Bidirectional::new::<f32>(forward, backward)
     };
-    let x = normal(8 * steps * 2);
+    let x = normal(8 * steps * 2, 11);
     let shape = BatchShape::sequences(8, steps);
     let last = Sequential::<f32>::input(2).layer(both()?).last_step().linear(2).build()?;
     let report = first_check(&last, &x, shape, Some(steps - 1), 1)?;
@@ -194,7 +185,7 @@ fn checks_read_the_layout_of_a_dataset() -> Result<(), Error> {
     let (samples, steps, width) = (6, 9, 3);
     let network = Sequential::<f32>::input(width).recurrent(8, Gru::new()).last_step().linear(2).build()?;
     // Each sequence has a scale of its own, so that a row in a wrong place changes the result.
-    let mut x = normal(samples * steps * width);
+    let mut x = normal(samples * steps * width, 11);
     x.chunks_mut(steps * width).enumerate().for_each(|(i, x)| x.iter_mut().for_each(|x| *x *= i as f32));
     let w = initialize(&network, 3)?;
     let budget = |data: &Dataset<'_, f32>| -> Result<f64, Error> {
@@ -265,7 +256,7 @@ fn layers_of_every_kind_are_redrawn() -> Result<(), Error> {
             let Some(fixed) = fix.apply(&spec, &w, 2)? else { continue };
             assert!(fixed.survivors.iter().all(|it| it.name != format!("{layer}.weight")), "{fix}");
             assert!(fixed.survivors.iter().all(|it| it.name != format!("{layer}.slope")), "{fix}");
-            let after = fixed.check(&normal(ROWS * WIDTH), BatchShape::batch(ROWS), None)?;
+            let after = fixed.check(&normal(ROWS * WIDTH, 11), BatchShape::batch(ROWS), None)?;
             assert!(after.is_healthy(), "{fix}: {after}");
             tried += 1;
         }
@@ -274,7 +265,7 @@ fn layers_of_every_kind_are_redrawn() -> Result<(), Error> {
     // Input weights of a recurrence that shut all of its units.
     let network = Sequential::<f32>::input(4).linear(8).recurrent(8, Elman::new(Tanh)).last_step().linear(2).build()?;
     let w = times(&network, &[("1.weight", 1e4)])?;
-    let report = check_parameters(&network, &w, &normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
+    let report = check_parameters(&network, &w, &normal(ROWS * 6 * 4, 11), BatchShape::sequences(ROWS, 6), Some(1))?;
     let fault = report.root().unwrap_or_else(|| panic!("{report}"));
     let told = fault.intervention.as_ref().unwrap_or_else(|| panic!("{report}"));
     assert_eq!(told.alteration, Alteration::CriticalLayer("1".into()), "{report}");
@@ -282,7 +273,7 @@ fn layers_of_every_kind_are_redrawn() -> Result<(), Error> {
     let (spec, inputs) = (network.spec(), InputStatistics::new(1.0)?.steps(6)?);
     let fixes = suggest_fixes(&FixContext::new(&spec, inputs, fault).span(1))?;
     let fixed = fixes.iter().find_map(|fix| fix.apply(&spec, &w, 2).transpose()).expect("a fix")?;
-    let after = fixed.check(&normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
+    let after = fixed.check(&normal(ROWS * 6 * 4, 11), BatchShape::sequences(ROWS, 6), Some(1))?;
     assert!(after.is_healthy(), "{after}");
     // Decades over time are no forecast over depth, even if the numbers agree.
     let mut alike = fault.clone();
@@ -299,7 +290,7 @@ fn trained(
     steps: usize,
     change: impl FnOnce(&mut [f32], &Blocks),
 ) -> Result<Report, Error> {
-    let x = normal(512 * WIDTH);
+    let x = normal(512 * WIDTH, 11);
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let mut trainer = Trainer::new(network, CrossEntropy::new(), transform, TrainConfig::default())?;
@@ -380,7 +371,7 @@ fn relapse_under_a_rising_rate_is_a_long_step() -> Result<(), Error> {
 fn relapse_that_is_explained_is_no_long_step() -> Result<(), Error> {
     let network = two_layers()?;
     let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
-    let (w, x, shape) = (initialize(&network, 1)?, normal(8 * WIDTH), BatchShape::batch(8));
+    let (w, x, shape) = (initialize(&network, 1)?, normal(8 * WIDTH, 11), BatchShape::batch(8));
     let (mut rng, mut normals) = (generator(7), Normals::new());
     let mut run = |is_sorted: bool, jump: f32| -> Result<Report, Error> {
         let (mut seen, mut workspace) = (Statistics::new(), chainrule::workspace::Workspace::new(&network, shape)?);
@@ -486,7 +477,7 @@ fn noise_of_a_loss_is_no_relapse() {
 #[test]
 fn accused_gate_is_shown_with_its_mean() -> Result<(), Error> {
     let steps = 100;
-    let (x, shape) = (normal(4 * steps), BatchShape::sequences(4, steps));
+    let (x, shape) = (normal(4 * steps, 11), BatchShape::sequences(4, steps));
     for bias in [-3.0, -0.25, 0.4] {
         let cell = Recurrent::new(1, 8, Lstm::new()).bias(ByGate::new(Zeros).gate("forget", Constant(bias)));
         let network = Sequential::<f32>::input(1).layer(cell).last_step().linear(2).build()?;
@@ -513,7 +504,7 @@ fn loaded_forget_gate_is_shown_with_the_mean_of_its_biases() -> Result<(), Error
     let mut w = initialize(&network, 1)?;
     w[blocks.get("0.bias")?.range.clone()][8..16].fill(-8.0);
     let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(steps)?)?.span(steps - 1);
-    let report = diagnosis.trajectory(&network, &w, &normal(steps))?.report();
+    let report = diagnosis.trajectory(&network, &w, &normal(steps, 11))?.report();
     assert_eq!(root(&report), (Cause::ClosedForgetGate, "0"), "{report}");
     let text = &report.root().unwrap().text;
     assert!(text.contains("gate forget has a mean of 3.35e−4, so it forgets"), "{text}");
@@ -533,14 +524,14 @@ fn interventions_on_a_short_batch_keep_what_is_proven_of_the_span() -> Result<()
     let (steps, short) = (100, 4);
     let cell = Recurrent::new(2, 8, Elman::new(Tanh)).recurrent(Orthogonal { gain: 0.7 });
     let network = Sequential::<f32>::input(2).layer(cell).last_step().linear(2).build()?;
-    let (w, x) = (initialize(&network, 1)?, normal(ROWS * short * 2));
+    let (w, x) = (initialize(&network, 1)?, normal(ROWS * short * 2, 11));
     let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(steps)?)?.span(steps - 1);
     let examined = |of: Diagnosis<'static>| of.interventions(&w, &x, BatchShape::sequences(ROWS, short));
     assert!(examined(diagnosis.clone())?.report().is_healthy(), "the premise");
     let proven = examined(diagnosis.clone().parameters(&network, &w, BatchShape::sequences(1, steps))?)?.report();
     assert_eq!(root(&proven), (Cause::VanishingRecurrence, "0"), "{proven}");
     assert!(proven.root().unwrap().is_proof, "{proven}");
-    let along = examined(diagnosis.trajectory(&network, &w, &normal(steps * 2))?)?.report();
+    let along = examined(diagnosis.trajectory(&network, &w, &normal(steps * 2, 11))?)?.report();
     assert_eq!(root(&along), (Cause::VanishingRecurrence, "0"), "{along}");
     assert!(along.root().unwrap().text.contains("99 steps of the span"), "{along}");
     Ok(())
@@ -565,7 +556,7 @@ fn learned_scale_that_is_not_finite_is_a_finding() -> Result<(), Error> {
 fn gated_first_weights_make_up_for_the_scale_of_inputs() -> Result<(), Error> {
     let network = Sequential::<f32>::input(WIDTH).gated_linear(WIDTH, Sigmoid).linear(WIDTH).activation(Tanh);
     let network = network.linear(4).build()?;
-    let x: Vec<f32> = normal(ROWS * WIDTH).iter().map(|x| 30.0 * x).collect();
+    let x: Vec<f32> = normal(ROWS * WIDTH, 11).iter().map(|x| 30.0 * x).collect();
     let shape = BatchShape::batch(ROWS);
     let report = check_parameters(&network, &times(&network, &[("0.weight", 1.0 / 30.0)])?, &x, shape, None)?;
     assert!(report.is_healthy(), "{report}");
@@ -610,7 +601,7 @@ fn halves_that_saturate_are_redrawn_together() -> Result<(), Error> {
     let both = Bidirectional::new::<f32>(half(), half())?;
     let network = Sequential::<f32>::input(4).linear(8).layer(both).mean_over_steps().linear(2).build()?;
     let w = times(&network, &[("1.forward.weight", 1e4), ("1.backward.weight", 1e4)])?;
-    let report = check_parameters(&network, &w, &normal(ROWS * 6 * 4), BatchShape::sequences(ROWS, 6), Some(1))?;
+    let report = check_parameters(&network, &w, &normal(ROWS * 6 * 4, 11), BatchShape::sequences(ROWS, 6), Some(1))?;
     for layer in ["1.forward", "1.backward"] {
         let fault = report.faults().find(|fault| fault.layer == layer).unwrap_or_else(|| panic!("{layer}: {report}"));
         assert_eq!(fault.cause, Cause::LargeWeights, "{report}");
@@ -628,7 +619,7 @@ fn note_of_a_sensitive_memory_prints_its_fix() -> Result<(), Error> {
     let mut w = initialize(&network, 1)?;
     let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&network, visit));
     w[blocks.get("0.recurrent")?.range.clone()].copy_from_slice(&[0.999, 0.0, 0.0, 0.3]);
-    let x: Vec<f64> = normal(4000).into_iter().map(f64::from).collect();
+    let x: Vec<f64> = normal(4000, 11).into_iter().map(f64::from).collect();
     let diagnosis = Diagnosis::new(&network, InputStatistics::new(1.0)?.steps(4000)?)?.span(10);
     let report = diagnosis.trajectory(&network, &w, &x)?.report();
     assert_eq!(found(&report, Cause::SensitiveMemory), Some(Severity::Note), "{report}");
@@ -644,7 +635,7 @@ fn note_of_a_sensitive_memory_prints_its_fix() -> Result<(), Error> {
 /// Errors about rows name row and column where the width is known.
 #[test]
 fn values_that_are_not_finite_are_named_by_row_and_column() {
-    let mut x = normal(5 * 4);
+    let mut x = normal(5 * 4, 11);
     x[4 * 3 + 2] = f32::INFINITY;
     let of_samples = InputStatistics::of_samples(4, &x).unwrap_err();
     let standardized = Standardize::of(4, &x).unwrap_err();
@@ -660,7 +651,7 @@ fn values_that_are_not_finite_are_named_by_row_and_column() {
 /// Labels that were learned by heart carry no information all the same.
 #[test]
 fn memorized_random_labels_are_noted() -> Result<(), Error> {
-    let x = normal(64 * WIDTH);
+    let x = normal(64 * WIDTH, 11);
     let y: Vec<usize> = (0..64).map(|sample| (sample * 37 / 5) % 2).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(64).activation(Tanh).linear(2).build()?;
@@ -687,7 +678,7 @@ fn intervention_opens_the_shut_gate_alone() -> Result<(), Error> {
         }
         let network = network.last_step().linear(2).build()?;
         let w = initialize(&network, 1)?;
-        let report = check_parameters(&network, &w, &normal(32 * 12 * 2), BatchShape::sequences(32, 12), Some(1))?;
+        let report = check_parameters(&network, &w, &normal(32 * 12 * 2, 11), BatchShape::sequences(32, 12), Some(1))?;
         assert_eq!(root(&report).0, cause, "{report}");
         let told = report.findings.iter().filter_map(|finding| finding.intervention.as_ref());
         let opens = format!("gate {gate} half open");

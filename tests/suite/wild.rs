@@ -1,5 +1,6 @@
 //! Small programs of every kind on which a diagnosis once said something wrong, and what it has to say.
 
+use crate::fixtures::root;
 use chainrule::{
     BatchShape, Blocks, Error, Layer,
     activation::{Relu, Sigmoid, Tanh},
@@ -50,11 +51,6 @@ fn train<'a>(
 }
 
 fn unchanged(_: &mut [f32], _: &Blocks) {}
-
-fn root(report: &Report) -> (Cause, &str) {
-    let root = report.root().unwrap_or_else(|| panic!("nothing found: {report}"));
-    (root.cause, &root.layer)
-}
 
 /// A: a norm whose gain is 0 ends the gradient; no fix keeps that gain.
 #[test]

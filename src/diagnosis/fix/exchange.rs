@@ -6,7 +6,6 @@ use crate::{
     diagnosis::intervention::has_no_critical_point,
     error::Error,
     layer::LayerSpec,
-    recurrent::CellKind,
 };
 use alloc::format;
 use core::f64::consts::PI;
@@ -78,11 +77,12 @@ impl FixStrategy for ExchangeActivation {
         let hidden = |part: &&(_, &LayerSpec)| matches!(part.1, LayerSpec::ActivationLayer { .. });
         let depth = context.network.parts().iter().filter(hidden).count();
         let exchanged = rewrite(context.network, &mut |leaf, _| {
-            let (LayerSpec::ActivationLayer { activation, .. }
-            | LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. }) = leaf
-            else {
-                return false;
+            let activation = match leaf {
+                LayerSpec::ActivationLayer { activation, .. } => Some(activation),
+                LayerSpec::Recurrent { cell, .. } => cell.activation_mut(),
+                _ => None,
             };
+            let Some(activation) = activation else { return false };
             let Some(new) = instead(activation, cause, depth) else { return false };
             names = Some((activation.name(), new.name()));
             *activation = new;

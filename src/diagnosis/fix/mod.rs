@@ -212,11 +212,11 @@ pub enum Change {
     Standardize(Standardize),
     /// Standardizes the targets, by [`Standardize::apply`], and converts predictions back, by [`Standardize::invert`].
     StandardizeTargets(Standardize),
-    /// Standardizes the data by its own columns, since the context has none: fit [`Standardize::fit`] on the training
-    /// data, and apply it. [`Trial`] does so with its data.
+    /// Standardizes the inputs. The context has no data from which to compute the scales: call [`Standardize::fit`] on
+    /// the training data, and apply the result. [`Trial`] does this with its own data.
     FitInputs,
-    /// Standardizes the targets by their own columns, since the context has none, as [`FitInputs`](Self::FitInputs) by
-    /// [`Standardize::fit_targets`].
+    /// Standardizes the targets. As for [`FitInputs`](Self::FitInputs) the context has no data: call
+    /// [`Standardize::fit_targets`] on the training data, and apply the result.
     FitTargets,
     /// Trains the block of this name, or the blocks below it, at the rate of the others; all blocks for an empty name.
     TrainBlock(String),

@@ -14,7 +14,7 @@ use crate::{
 };
 use alloc::{boxed::Box, vec, vec::Vec};
 
-/// The largest number of samples on which losses are compared.
+/// The largest number of samples on which the losses of candidates are evaluated.
 const COMPARED: usize = 512;
 
 /// The trainer of a candidate, after its steps.

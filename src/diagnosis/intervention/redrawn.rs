@@ -9,7 +9,6 @@ use crate::{
     error::Error,
     layer::LayerSpec,
     monitor::{Factor, GradientMonitor, Link, LinkStatistics, Statistics},
-    recurrent::CellKind,
     scalar::{Scalar, to_f64},
 };
 use alloc::{string::String, vec, vec::Vec};
@@ -41,8 +40,8 @@ impl Reach {
     pub fn new(network: &LayerSpec) -> Self {
         let units = |(layer, part): (String, &LayerSpec)| {
             let activation = match part {
-                LayerSpec::ActivationLayer { activation, .. }
-                | LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => activation,
+                LayerSpec::ActivationLayer { activation, .. } => activation,
+                LayerSpec::Recurrent { cell, .. } => cell.activation()?,
                 _ => return None,
             };
             let width = part.widths().1;
@@ -52,8 +51,9 @@ impl Reach {
         Reach(network.parts().into_iter().filter_map(units).collect())
     }
 
-    /// Returns, for each layer, the share of units that are off for every row, and stay off for rows that lie above
-    /// all these by as much as these differ.
+    /// Returns, for each layer, the fraction of units that output 0 for every row, by a margin. Their pre-activations
+    /// span \[low, high\] with `2 · high < low`: a pre-activation above the highest one by their whole range is still
+    /// below 0.
     fn off(&self) -> impl Iterator<Item = (&String, f64)> {
         self.0.iter().map(|Units { layer, ends, lives }| {
             let is_off = |&(&[low, high], &lives): &(&[f64; 2], &bool)| !lives && high > low && 2.0 * high < low;
@@ -77,13 +77,13 @@ impl<T: Scalar> GradientMonitor<T> for Reach {
     }
 }
 
-/// The share of a layer's units that no row of the batch turns on.
+/// The fraction of a layer's units that output 0 for every row of the batch.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Off {
     pub layer: String,
-    /// The share with the given parameters.
+    /// The fraction with the parameters of the diagnosed network.
     pub share: f64,
-    /// The share with all biases at 0.
+    /// The fraction after all biases were set to 0.
     pub unbiased: f64,
 }
 

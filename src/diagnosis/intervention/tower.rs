@@ -14,8 +14,9 @@ use alloc::{format, string::String, vec::Vec};
 pub(in crate::diagnosis) struct Tower {
     /// The path of the branch.
     pub path: String,
-    /// The paths of the layers on the way of the gradient from the end of the branch to its first weights, which are
-    /// the first. Branches inside are left out, and so is a norm after the first weights, which divides by their scale.
+    /// The paths of the layers that the gradient passes through between the end of the branch and its first layer with
+    /// weights, in forward order; that layer is the first entry. Layers inside nested branches are left out. So is a
+    /// norm right after the first weights, since it divides by their scale.
     layers: Vec<String>,
     /// The path of the last layer with weights, if it is `Linear` and as wide as the branch, and the network has no
     /// weights after the parallel layer.

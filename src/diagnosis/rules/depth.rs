@@ -67,8 +67,8 @@ impl Depth {
         })
     }
 
-    /// Returns the decades below the output weights, those of the layer `outputs`, if these alone make a gradient
-    /// smaller by more than a [bottleneck](Thresholds::bottleneck) does; otherwise all.
+    /// Returns the decades of all rows. The row of the output weights, those of the layer `outputs`, is left out if it
+    /// alone shrinks the gradient by more than the threshold of a [bottleneck](Thresholds::bottleneck).
     pub(super) fn below_outputs(&self, diagnosis: &Diagnosis<'_>, outputs: Option<&String>) -> f64 {
         let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs;
         let small = self.rows.iter().find(is_output).map(|row| row.decades);

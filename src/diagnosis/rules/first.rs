@@ -11,7 +11,6 @@ use crate::{
     },
     layer::LayerSpec,
     monitor::{BlockStatistics, Factor, LinkStatistics},
-    recurrent::CellKind,
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -71,7 +70,7 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     let parts = diagnosis.spec.parts();
     let is_rectifier = |layer: &str| {
         parts.iter().any(|(path, part)| match part {
-            LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => path == layer && rectifies(activation),
+            LayerSpec::Recurrent { cell, .. } => path == layer && cell.activation().is_some_and(rectifies),
             _ => false,
         })
     };
@@ -85,8 +84,8 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     })
 }
 
-/// Reports first weights so large that all values after them are: a rectifier passes their size on, and the budget of
-/// the gradient, which ends at them, does not show it.
+/// Reports a first layer with weights so large that all later activations are large. Rectifiers pass the scale on, and
+/// the gradient budget does not show it, since the gradient is not propagated below the first weights.
 pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.first_weights);
     let (Some([size, redrawn]), Some(layer)) = (measured, first_sized(&diagnosis.spec)) else { return };

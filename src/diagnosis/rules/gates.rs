@@ -1,6 +1,6 @@
 //! Rules about closed gates, which block the input or the output of a state.
 
-use super::{above, layer_of_block, time::of_span};
+use super::{above, layer_of_block};
 use crate::{
     block::{Block, Blocks, Gate, Role},
     diagnosis::{
@@ -81,6 +81,17 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
         found.push(Openings { layer: path, gates, steps });
     }
     found
+}
+
+/// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
+/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the run is
+/// [held up](Diagnosis::is_stuck).
+pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
+    match (diagnosis.span, diagnosis.is_stuck()) {
+        (Some(_), _) => severity,
+        (None, true) => Severity::Warning,
+        (None, false) => Severity::Note,
+    }
 }
 
 /// Returns the gate that carries the state of a layer, and its mean value: measured, or by its biases. `None`

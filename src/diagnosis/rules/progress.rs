@@ -22,8 +22,8 @@ impl Diagnosis<'_> {
         self.bounds()?.floor
     }
 
-    /// Returns the loss whose distance to the lowest loss of any outputs is the fraction `share` of that of `loss`.
-    /// Where that lowest loss is not known, the fraction of `loss` itself.
+    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. Without a known floor
+    /// below `loss`, a part of `loss` itself: [`part_of`].
     pub(super) fn part(&self, loss: f64, share: f64) -> f64 {
         self.bounds().map_or_else(|| part_of(loss, share), |bounds| bounds.part(loss, share))
     }

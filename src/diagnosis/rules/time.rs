@@ -1,13 +1,16 @@
 //! Rules about the budget over time, and the gates that determine it.
 
-use super::{above, gates::carrying, links::is_bounded};
+use super::{
+    above,
+    gates::{carrying, of_span},
+    links::is_bounded,
+};
 use crate::{
     diagnosis::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity,
         figures::{count, figure, number, signed},
     },
     layer::LayerSpec,
-    recurrent::CellKind,
     theory::Certificate,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -26,17 +29,6 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
         None => String::new(),
     };
     (Cause::ClosedForgetGate, text)
-}
-
-/// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
-/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the run is
-/// [held up](Diagnosis::is_stuck).
-pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
-    match (diagnosis.span, diagnosis.is_stuck()) {
-        (Some(_), _) => severity,
-        (None, true) => Severity::Warning,
-        (None, false) => Severity::Note,
-    }
 }
 
 /// Whether the first layer of one of the findings is the one at the path `layer`.
@@ -121,7 +113,8 @@ pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     }
 }
 
-/// Reports vanishing and exploding over the measured steps of the span.
+/// Reports a gradient that vanishes or explodes over time, by the measured mean change per step. The change is
+/// extrapolated to the span of the task, or to the steps that the gradient was measured over if these are fewer.
 fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
     let Some(statistics) = diagnosis.statistics else { return };
@@ -167,7 +160,7 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// Whether the units of the recurrent layer can saturate: a rectifier does not.
 fn saturates(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
     diagnosis.spec.parts().iter().any(|(path, part)| match part {
-        LayerSpec::Recurrent { cell: CellKind::Elman(activation), .. } => path == layer && is_bounded(activation),
+        LayerSpec::Recurrent { cell, .. } => path == layer && cell.activation().is_none_or(is_bounded),
         _ => path == layer,
     })
 }

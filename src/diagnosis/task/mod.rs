@@ -46,10 +46,12 @@ pub(super) struct Task {
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
-    /// The losses of outputs that need no input, for the targets of as many samples as can be. `None` for a loss that
-    /// sums over rows: the losses of a run are then those of its own batches.
+    /// Losses of outputs that ignore the input, such as the best constant, on the targets of as many samples as the
+    /// time limit allows. `None` for a loss that sums over rows: its value depends on the batch size, so it cannot be
+    /// compared with the losses of a run.
     pub all: Option<LossBounds>,
-    /// The same for the samples of all other measurements, with which these are compared.
+    /// Losses of outputs that ignore the input, on the samples of the other measurements in this struct, to be compared
+    /// with these.
     pub measured: LossBounds,
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.

@@ -47,11 +47,11 @@ impl Outliers {
     }
 }
 
-/// Returns the indices of the samples far larger than the others, with the largest size. `None` if there are none, or
-/// more than an eighth of all. `sizes` are those of the samples.
+/// Returns the indices of the samples that are far larger than the others, and the largest of all `sizes`, which has
+/// one entry per sample. `None` if there are none, or if they are more than an eighth of all samples.
 ///
-/// They are the samples above the largest ratio of two sizes that follow each other, among the largest eighth. Each is
-/// larger than the median by `factor`.
+/// Sizes are sorted. Among the largest eighth, the cut is where a size exceeds the next smaller one by the largest
+/// ratio. The samples above the cut must each exceed the median by `factor`.
 fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<usize>, f64)> {
     let mut sorted = sizes.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
@@ -87,8 +87,9 @@ impl Sizes {
         sizes
     }
 
-    /// Returns the samples [larger](larger) than the others by `factor`, without gradients: as a whole, or by single
-    /// values, which the size of a wide sample hides. `of_targets` states whether the samples are targets.
+    /// Returns the samples that are [larger](larger) than the others by `factor`, by their values alone. A sample is
+    /// larger by its root mean square, or by a single value, which in a wide sample hardly changes the root mean
+    /// square. `of_targets` states whether the samples are targets.
     pub fn larger(&self, of_targets: bool, factor: f64) -> Option<Outliers> {
         let mut sizes = self.whole.clone();
         sizes.sort_by(f64::total_cmp);

@@ -76,7 +76,8 @@ impl<T: Scalar> fmt::Debug for DataParallel<T> {
 /// The largest number of shards that is accepted.
 const MOST: usize = 1 << 12;
 
-/// The least number of values in one of the `parts` of a sum, except for the part at its start, which may be smaller.
+/// The smallest number of values in a part of the gradient that is summed over ranks by itself. Only the part that
+/// holds the first parameters may be smaller.
 const LEAST: usize = 1 << 16;
 
 impl<T: Scalar> DataParallel<T> {
@@ -243,8 +244,8 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Returns the factor of the row weights of `shard` by which they compare with those of other shards: by the mean
-    /// of means of a `mean` loss 1 over the weight of the shard, otherwise 1.
+    /// Returns the factor that makes the row weights of `shard` comparable with those of other shards. It is 1 / (total
+    /// weight of the shard) for a `mean` loss whose shards are averaged as a mean of means, otherwise 1.
     pub(crate) fn factor_of_rows(&self, shard: usize, mean: bool) -> f64 {
         if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
     }

@@ -46,7 +46,7 @@ impl<'a, T: Scalar> BlockSum<'a, T> {
         }
     }
 
-    /// Adds the groups of blocks that are not complete to the total, which then has all blocks.
+    /// Adds the buffered sums of incomplete groups to `total`, which is then the sum of all blocks.
     pub fn finish(mut self) {
         if !self.blocks.is_multiple_of(FAN) {
             self.end_group();

@@ -118,7 +118,8 @@ impl<T: Scalar> ColumnSums<'_, T> {
     }
 }
 
-/// Adds the sum of each column of `d` to `sums`, over as many rows as fit into `d`. The last may end with its columns.
+/// Adds the sum of each column of `d` to `sums`, over as many rows as fit into `d`. The last row may be shorter than
+/// `stride`: `columns` values are enough.
 ///
 /// # Shapes
 /// d: \[rows, columns\], in rows `stride` values apart; sums: \[columns\].

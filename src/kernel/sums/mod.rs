@@ -29,10 +29,11 @@ pub(crate) use self::{
     term_sums::{add_sums, sum_of},
 };
 
-/// The number of rows that a sum over rows adds in sequence, in registers. Their sum is a term of the next level.
+/// The number of rows that are added in sequence, in registers. Their sum is one term of the tree above, in which a
+/// node adds [`FAN`] terms.
 const ROWS: usize = 32;
 
-/// The number of terms of one level whose sum is a term of the next.
+/// The number of terms that one node of the sum tree adds.
 const FAN: usize = 32;
 
 /// A loop is divided among threads at multiples of this number of columns: several cache lines.

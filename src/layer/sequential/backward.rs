@@ -15,6 +15,11 @@ impl<T: Scalar> Sequential<T> {
     /// Runs the layers in reverse order. The parameters `w` are updated in place, or their gradient is computed into
     /// `pass.dw`: added, or overwritten if `pass.overwrite_dw` is set. Layers before the first with a trainable block
     /// are skipped, unless the pass asks for the gradient of the input or of the initial state.
+    ///
+    /// # Shapes
+    /// Of layer i: x_i, dx_i \[rows i, width i\]; y_i = x_{i+1}, dy_i \[rows i + 1, width i + 1\]. `pass.saved`: the
+    /// kept x_i in the order of the layers, then the saved values of the layers in order. `pass.scratch`: buffers for
+    /// dx_i and dy_i, then the scratch of a layer.
     pub(super) fn backward_links(&self, w: Parameters<'_, T>, pass: Backward<'_, T>) {
         let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;

@@ -142,8 +142,9 @@ impl<T: Scalar> Sequential<T> {
         });
     }
 
-    /// Returns the widths of the layers `layers`, as prefix sums: of all inputs and the last output, of those of them
-    /// that are kept for the backward pass, and of the saved values per row.
+    /// Returns prefix sums over the layers `layers`, in values per row. `all`: widths of their inputs and of the last
+    /// output. `stored`: the same widths, counting only activations that are kept for the backward pass. `saved`: the
+    /// values that the layers themselves save.
     fn widths(&self, layers: Range<usize>) -> Widths<'_> {
         let Range { start, end } = layers;
         Widths {

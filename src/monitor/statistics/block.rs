@@ -36,10 +36,12 @@ pub struct BlockStatistics {
     moved: bool,
     shrinkage: RunningMoments,
     pull: RunningMoments,
-    /// The sum of the norms of all updates, each over that of the parameters before it, and their number.
+    /// Over all updates: the sum of the ratios (norm of the update) / (norm of the parameters before it), and the
+    /// number of terms.
     way: [f64; 2],
-    /// log10 of three sizes of the last update, with units of other optimizers: itself, over its gradient, over its
-    /// parameters. `None` for a block that no update moved, and for other roles than weights.
+    /// log10 of three measures of the last update u: `‖u‖`, `‖u‖ / ‖gradient‖` and `‖u‖ /
+    /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` for a block that no update
+    /// moved, and for other roles than weights.
     paces: Option<[f64; 3]>,
     lag: RunningMoments,
     long: u64,
@@ -161,7 +163,8 @@ impl BlockStatistics {
         self.paces
     }
 
-    /// Compares the last update with the largest `paces` of all blocks.
+    /// Compares the last update with `largest`, the maxima of [`paces`](Self::paces) over all blocks. The smallest of
+    /// the three lags counts, in decades.
     pub(super) fn lags(&mut self, largest: [f64; 3]) {
         if let Some(paces) = self.paces {
             let behind = paces.iter().zip(largest).map(|(pace, most)| pace - most);

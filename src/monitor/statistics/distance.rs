@@ -24,8 +24,8 @@ impl Default for Distance {
 }
 
 impl Distance {
-    /// Receives the weight of the rows of the pass over that of the update, and their effective number over their
-    /// number. A fraction of 0 or without a value says nothing.
+    /// Receives two fractions: the total row weight of the pass over that of the update, and the effective number of
+    /// rows over their number. A fraction that is 0 or not finite counts as 1.
     pub(super) fn rows(&mut self, fractions: [f64; 2]) {
         self.rows = fractions.map(|fraction| if fraction > 0.0 && fraction.is_finite() { fraction } else { 1.0 });
     }

@@ -16,7 +16,7 @@ const UNDONE: f64 = 0.1;
 struct Wake {
     /// The loss above which the jump counts as harmful.
     line: f64,
-    /// The number of passes in a row after the jump with a loss above `line`.
+    /// The number of passes since the jump, all of them with a loss above `line`.
     worse: u64,
     /// The mean loss over about the 30 passes before the jump.
     usual: f64,

@@ -150,7 +150,7 @@ impl RunStatistics {
         !self.input_seen
     }
 
-    /// Receives the norm and the counts `of_x` of the network's input, of `values` values; the first of a pass counts.
+    /// Receives norm and counts `of_x` of the network's input of `values` values. Only the first call in a pass counts.
     pub(super) fn see_input(&mut self, of_x: Survey, values: usize) {
         if !core::mem::replace(&mut self.input_seen, true) {
             let size = |values: usize| of_x.norm / Float::sqrt(values.max(1) as f64);
@@ -160,7 +160,7 @@ impl RunStatistics {
         }
     }
 
-    /// Receives the fractions of [`Distance::rows`].
+    /// Receives the fractions of the row weight that [`Distance::rows`] describes.
     pub(super) fn rows(&mut self, fractions: [f64; 2]) {
         self.distance.rows(fractions);
     }

@@ -12,9 +12,9 @@ use alloc::format;
 const TENTH: f64 = 0.1;
 
 impl Suite<'_, '_> {
-    /// Converts `error`, the absolute error of φ′(z), to units of `ε (S + |φ′| + |z φ″|)`. S is
-    /// `sup |φ′|` from −1 to 1 and on to `z`. For an error above [`ROUNDINGS`] the largest such unit near `z` is
-    /// taken. `None` if the unit overflows.
+    /// Converts `error`, the absolute error of φ′(z), to multiples of the unit `ε (S + |φ′(z)| + |z φ″(z)|)`.
+    /// S is the supremum of `|φ′|` over the interval that holds \[−1, 1\] and `z`. If the result exceeds
+    /// [`ROUNDINGS`], the largest unit at points near `z` is used instead. `None` if the unit overflows.
     #[inline]
     pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);
@@ -83,7 +83,8 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::Derivative, place, expected, found, format!("z = {z:?}"));
     }
 
-    /// Whether φ rises beside `z` by `slope` times the distance, to half of it.
+    /// Whether the central difference quotient of φ at `z`, over a distance of 2⁻²⁰ |z| to each side, is `slope`
+    /// within half of `slope`.
     #[inline]
     pub(super) fn rises_by(&self, slope: f64, z: f64) -> bool {
         let by = libm::exp2(-20.0) * if z == 0.0 { 1.0 } else { z.abs() };

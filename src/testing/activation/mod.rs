@@ -98,8 +98,8 @@ struct Suite<'a, 't> {
     breaks: Vec<f64>,
     /// φ′ and φ″ at each of the `points`, from dual numbers.
     truths: Vec<(f64, f64)>,
-    /// For each of the `points`, the largest |φ′| at points from −1 to 1 and on to this one; those beside a pole
-    /// of φ′ are left out.
+    /// For each of the `points`, the largest |φ′| at the `points` of the interval that holds \[−1, 1\]
+    /// and this point. Points beside a pole of φ′ are left out.
     sizes: Vec<f64>,
 }
 

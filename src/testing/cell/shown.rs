@@ -39,13 +39,14 @@ const LEAST: f64 = 1e-12;
 /// factors of the effect change, too.
 const FOLLOWS: f64 = 1e3;
 
-/// Pre-activations between which a gate that carries the state must change the share of the state that stays.
+/// The two pre-activations of a gate that [carries the state](crate::Gate::carries_state) at which the fraction of the
+/// previous state in the new one is compared.
 const ENDS: [f64; 2] = [-15.0, 15.0];
-/// The fraction of the change of a carrying gate by which the share of the state that stays must change at least, in
-/// the mean over [`CARRYING`] points.
+/// The least change of the fraction of the previous state in the new one between the pre-activations of [`ENDS`]. It is
+/// a multiple of the change of the gate's value, and a mean over [`CARRYING`] random layers.
 const CARRIED: f64 = 0.5;
 const CARRYING: u64 = 24;
-/// The number of terms of the sum over these points and the units.
+/// The number of terms of a sum over [`CARRYING`] random layers and their units.
 const TERMS: f64 = 24.0 * HIDDEN as f64;
 
 /// A monitor that collects the pre-activations of a time step, gate after gate.

@@ -12,8 +12,8 @@ use alloc::{format, string::String, vec::Vec};
 /// The number of seeds to try: with one, masks of few values can be equal by chance.
 const SEEDS: u64 = 8;
 
-/// The fraction of pairs of rows that differ above which masks are compared. At 0.15 the 128 rows of the passes of two
-/// keys are equal by chance once in 10⁹ cases.
+/// The fraction of pairs of rows with different outputs, above which a layer is tested for equal masks. If 15 % of the
+/// pairs differ, the 128 rows of the passes of two keys are equal by chance once in 10⁹ cases.
 const FREQUENT: f64 = 0.15;
 
 /// The distance of the two rows of a pair, among the rows of all passes.

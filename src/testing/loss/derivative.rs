@@ -119,7 +119,8 @@ impl Suite<'_, '_> {
         moved.iter().all(|by| 4.0 * by > off.abs())
     }
 
-    /// Whether the loss rises with output `i` by `slope` times the distance, to half of it.
+    /// Whether the central difference quotient of the loss along output `i` is `slope` within half of `slope`. It is
+    /// false for a `slope` of 0.
     #[inline]
     fn rises_by(&mut self, slope: f64, case: &Case, i: usize) -> bool {
         let by = libm::exp2(-20.0);

@@ -47,13 +47,13 @@ impl core::fmt::Debug for Transforms<'_> {
 
 /// A `#[test]` that a transform keeps its laws and promises: [`transform_laws`](crate::testing::transform_laws).
 ///
-/// The promises are a list of [`Law`](crate::testing::Law)s: `Shortens`, `KeepsDirection` and `Idempotent` of clips,
+/// The promises are a list of [`Law`](crate::testing::Law)s: `ReducesNorm`, `KeepsDirection` and `Idempotent` of clips,
 /// `RestsAtZero` and `Downhill` of optimizers, `Scales` of schedules. `like:` gives the formula of the update of one
 /// parameter, a [`Formula`](crate::testing::Formula), with or without the parameter as its last argument.
 ///
 /// ```
 /// use chainrule::transform::{Adam, ClipNorm, Schedule, Sgd};
-/// chainrule::transform_laws!(clip, ClipNorm::new(1.0), [Shortens, KeepsDirection, Idempotent]);
+/// chainrule::transform_laws!(clip, ClipNorm::new(1.0), [ReducesNorm, KeepsDirection, Idempotent]);
 /// chainrule::transform_laws!(adam, Adam::new(1e-3), [RestsAtZero]);
 /// chainrule::transform_laws!(schedule, Schedule::cosine(100, 0.0), [Scales]);
 /// chainrule::transform_laws!(chain, (ClipNorm::new(1.0), Adam::new(1e-3)));
@@ -127,8 +127,8 @@ const OFF: usize = 7;
 ///   `clip_factor` and `clipped_norm` of a promised clip, and the `learning_rate` of a promised schedule, are those
 ///   of the update.
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
-/// * Laws that hold if promised: [`Law::Shortens`], [`Law::KeepsDirection`], [`Law::Idempotent`], [`Law::RestsAtZero`],
-///   [`Law::Scales`].
+/// * Laws that hold if promised: [`Law::ReducesNorm`], [`Law::KeepsDirection`], [`Law::Idempotent`],
+///   [`Law::RestsAtZero`], [`Law::Scales`].
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its first example.
@@ -188,7 +188,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
         for promise in promises {
             match promise {
-                Law::Shortens | Law::KeepsDirection | Law::Idempotent => self.clips(*promise),
+                Law::ReducesNorm | Law::KeepsDirection | Law::Idempotent => self.clips(*promise),
                 Law::RestsAtZero => self.rests(),
                 Law::Scales => self.scales(),
                 Law::Downhill => {}

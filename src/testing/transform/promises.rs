@@ -32,11 +32,11 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 self.clip_reports(&run, law, norm(&after) / norm(&before), norm(&after));
             }
             let broken = match law {
-                Law::Shortens => (0..before.len())
+                Law::ReducesNorm => (0..before.len())
                     .find(|&i| beyond(after[i].abs(), before[i].abs() * (1.0 + 4.0 * ulp)))
                     .map(|i| (format!("[{i}]"), format!("at most {:e}", before[i].abs()), format!("{:e}", after[i]))),
                 Law::KeepsDirection if norm(&after) == 0.0 && norm(&before) > 0.0 => {
-                    Some((String::from("all values"), format!("{}, shortened", listed(&before)), String::from("0")))
+                    Some((String::from("all values"), format!("{}, scaled down", listed(&before)), String::from("0")))
                 }
                 Law::KeepsDirection => {
                     let factor = if size == 0.0 { 1.0 } else { norm(&after) / norm(&before) };
@@ -62,7 +62,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 }
             };
             if let Some((what, expected, found)) = broken {
-                let place = format!("{}, a gradient of length {:e}: {what}", self.name, norm(&before));
+                let place = format!("{}, a gradient of norm {:e}: {what}", self.name, norm(&before));
                 self.trial.breaks(law, place, expected, found, format!("gradient {}", listed(&before)));
                 return;
             }

@@ -225,7 +225,7 @@ mod tests {
     );
 
     #[test]
-    fn a_loss_of_ones_own_trains_a_network_of_ones_own() {
+    fn custom_loss_trains_a_custom_network() {
         let network = Sequential::<f64>::input(2).linear(8).activation(InverseSquareRoot).linear(1).build().unwrap();
         let mut w = initialize(&network, 3).unwrap();
         let mut workspace = Workspace::new(&network, BatchShape::batch(4)).unwrap();

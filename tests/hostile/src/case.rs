@@ -5,7 +5,7 @@ use chainrule::{
     activation::{self, Activation, ActivationKind},
     initializer::{self, InitializerKind},
     layer::{BranchScale, LastStep, LayerNorm, LayerSpec, Linear, MeanOverSteps},
-    recurrent::{CellKind, Gru, GruVariant, Lstm, StateNoise},
+    recurrent::{CellKind, Gru, GruVariant, Lstm, Mgu, StateNoise},
     scalar,
 };
 use serde_json::{Value, json};
@@ -385,7 +385,8 @@ impl Case {
     }
 
     pub fn cell(&mut self) -> CellKind {
-        match self.next() % 4 {
+        match self.next() % 5 {
+            4 => CellKind::Mgu(Mgu::new()),
             0 => CellKind::Lstm(Lstm::new()),
             1 => CellKind::Gru(Gru::new()),
             2 => CellKind::Gru(Gru::new().variant(GruVariant::ResetBefore)),
@@ -558,12 +559,8 @@ pub fn parameters(node: &LayerSpec) -> u128 {
         LayerSpec::Custom { dims, .. } => dims.parameters as u128,
         LayerSpec::Bidirectional { forward, backward } => parameters(forward).saturating_add(parameters(backward)),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, .. } => {
-            let (gates, apart) = match cell {
-                CellKind::Lstm(_) => (4, 0),
-                CellKind::Gru(gru) if *gru == Gru::new() => (3, 1),
-                CellKind::Gru(_) => (3, 0),
-                _ => (1, 0),
-            };
+            let gates = cell.gates().map_or(1, <[_]>::len) as u128;
+            let apart = u128::from(*cell == CellKind::Gru(Gru::new()));
             let columns = (*inputs as u128).saturating_add(*hidden as u128);
             let biases = if bias.is_some() { gates + apart } else { 0 };
             (gates * *hidden as u128).saturating_mul(columns).saturating_add(biases * *hidden as u128)

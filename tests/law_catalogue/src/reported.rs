@@ -263,7 +263,7 @@ fn judge(kind: Kind, promises: &'static [Law]) -> impl Fn(u64) -> Verdict {
 }
 
 pub fn entries() -> Vec<Entry> {
-    const CLIP: &[Law] = &[Law::Shortens, Law::KeepsDirection, Law::Idempotent];
+    const CLIP: &[Law] = &[Law::ReducesNorm, Law::KeepsDirection, Law::Idempotent];
     let rights: [(Kind, &[Law]); 12] = [
         (Settable, &[Law::RestsAtZero]),
         (Exponentiated, &[]),

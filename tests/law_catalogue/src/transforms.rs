@@ -487,10 +487,10 @@ pub fn entries() -> Vec<Entry> {
     for kind in [DecoupledDecay, Langevin, Centralized, Decay] {
         all.push(Entry::right(format!("transform/{kind:?}"), judge(kind, &[])));
     }
-    const CLIP: &[Law] = &[Law::Shortens, Law::KeepsDirection, Law::Idempotent];
-    all.push(Entry::right("transform/BlockClip", judge(BlockClip, &[Law::Shortens, Law::Idempotent])));
-    all.push(Entry::right("transform/SoftClip", judge(SoftClip, &[Law::Shortens, Law::KeepsDirection])));
-    all.push(Entry::right("transform/ValueClip", judge(ValueClip, &[Law::Shortens, Law::Idempotent])));
+    const CLIP: &[Law] = &[Law::ReducesNorm, Law::KeepsDirection, Law::Idempotent];
+    all.push(Entry::right("transform/BlockClip", judge(BlockClip, &[Law::ReducesNorm, Law::Idempotent])));
+    all.push(Entry::right("transform/SoftClip", judge(SoftClip, &[Law::ReducesNorm, Law::KeepsDirection])));
+    all.push(Entry::right("transform/ValueClip", judge(ValueClip, &[Law::ReducesNorm, Law::Idempotent])));
     all.push(Entry::right("transform/Staircase", judge(Staircase, &[Law::Scales])));
     for (kind, promises, law) in [
         (Climbs, &[][..], Law::Downhill),

@@ -43,7 +43,7 @@ fn equality_sees_type_and_parameters() {
 }
 
 #[test]
-fn an_activation_of_a_users_own_works_through_its_kind() {
+fn custom_activation_works_through_its_kind() {
     let kind = Cube { scale: 2.0 }.kind();
     assert_eq!((kind.value(3.0), kind.derivative(3.0, 54.0)), (54.0, 54.0));
     assert_eq!((kind.value(3.0f32), kind.derivative(3.0f32, 54.0)), (54.0, 54.0));
@@ -172,7 +172,7 @@ mod serde {
     }
 
     #[test]
-    fn a_file_is_checked_like_a_caller() {
+    fn activation_read_from_a_file_is_checked() {
         for text in [
             r#"{"Celu":{"alpha":-1.0}}"#,
             r#"{"Softplus":{"beta":0.0}}"#,

@@ -69,12 +69,7 @@ pub fn build<T: Scalar>(input: usize, parts: &[Part]) -> Sequential<T> {
 
 impl Case {
     pub fn shape(&self) -> BatchShape<'_> {
-        let even = self.lengths.iter().all(|length| *length == self.lengths[0]);
-        if even {
-            BatchShape::sequences(self.lengths.len(), self.lengths[0])
-        } else {
-            BatchShape::ragged(&self.lengths)
-        }
+        crate::fixtures::batch_of(&self.lengths)
     }
 
     /// `count` values in [−scale, scale), a function of the case's seed and `salt`.

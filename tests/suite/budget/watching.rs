@@ -131,7 +131,7 @@ fn network() -> Sequential<f64> {
 }
 
 #[test]
-fn every_monitors_one_pass_in_n() {
+fn adapter_every_monitors_one_pass_in_n() {
     let network = network();
     let w = initialize::<f64>(&network, 1).unwrap();
     let pass = |monitor: &mut dyn GradientMonitor<f64>| watch(&network, &w, BatchShape::sequences(2, 3), monitor);

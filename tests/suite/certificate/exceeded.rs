@@ -7,7 +7,7 @@ use super::{
 use crate::numbers::seeded_numbers;
 use chainrule::{
     Scalar,
-    recurrent::{CellKind, Gru, Lstm},
+    recurrent::{CellKind, Gru, Lstm, Mgu},
     theory::Certificate,
     to_f64,
 };
@@ -88,7 +88,7 @@ proptest! {
 fn certificate_of_cells_prints_the_attained_fraction() {
     use chainrule::recurrent::GruVariant::{ResetAfter, ResetBefore};
     let gru = |variant| CellKind::Gru(Gru::new().variant(variant));
-    let cells = [CellKind::Lstm(Lstm::new()), gru(ResetAfter), gru(ResetBefore)];
+    let cells = [CellKind::Lstm(Lstm::new()), gru(ResetAfter), gru(ResetBefore), CellKind::Mgu(Mgu::new())];
     for cell in cells.into_iter().chain([CellKind::Elman(super::network::activations()[2].clone())]) {
         for (steps, size) in [(1, -0.5), (5, -0.5), (20, -0.5), (5, 0.5)] {
             let case = Case {
@@ -142,7 +142,8 @@ fn dominated(cell: &CellKind, weight: usize, of_state: bool, steps: usize) -> f6
 fn certificate_of_a_cell_with_one_large_weight_is_not_exceeded() {
     use chainrule::recurrent::GruVariant::{ResetAfter, ResetBefore};
     let gru = |variant| CellKind::Gru(Gru::new().variant(variant));
-    let gates = [(CellKind::Lstm(Lstm::new()), 4), (gru(ResetAfter), 3), (gru(ResetBefore), 3)];
+    let mgu = (CellKind::Mgu(Mgu::new()), 2);
+    let gates = [(CellKind::Lstm(Lstm::new()), 4), (gru(ResetAfter), 3), (gru(ResetBefore), 3), mgu];
     for (cell, gates) in gates {
         for weight in 0..2 * gates {
             for (of_state, steps) in [(true, 2), (true, 3), (false, 1), (false, 2)] {

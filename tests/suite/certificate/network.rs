@@ -90,12 +90,7 @@ pub fn node(input: usize, parts: &[Part]) -> LayerSpec {
 
 impl Case {
     pub fn shape(&self) -> BatchShape<'_> {
-        let even = self.lengths.iter().all(|length| *length == self.lengths[0]);
-        if even {
-            BatchShape::sequences(self.lengths.len(), self.lengths[0])
-        } else {
-            BatchShape::ragged(&self.lengths)
-        }
+        crate::fixtures::batch_of(&self.lengths)
     }
 }
 
@@ -105,6 +100,7 @@ pub fn cell() -> impl Strategy<Value = CellKind> {
         Just(CellKind::Lstm(Lstm::new())),
         Just(CellKind::Gru(Gru::new())),
         Just(CellKind::Gru(Gru::new().variant(GruVariant::ResetBefore))),
+        Just(CellKind::Mgu(Mgu::new())),
     ]
 }
 

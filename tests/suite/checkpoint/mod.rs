@@ -169,7 +169,7 @@ fn set_learning_rate_resumes() {
 }
 
 #[test]
-fn a_carried_state_resumes() {
+fn carried_state_resumes_from_a_checkpoint() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run");
     let make = || {
@@ -273,7 +273,7 @@ fn load_files_of_others_refused() {
 }
 
 #[test]
-fn a_failed_write_leaves_the_old_file() {
+fn failed_write_leaves_the_old_file() {
     let directory = tempfile::tempdir().unwrap();
     let run = trainer(8, Adam::new(1e-2), TrainConfig::default());
     // A directory cannot be replaced by a file.

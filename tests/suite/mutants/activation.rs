@@ -37,7 +37,7 @@ macro_rules! mutants {
         )+
 
         #[test]
-        fn every_wrong_activation_is_accused_of_its_law() {
+        fn wrong_activations_are_accused_of_their_law() {
             let mut caught = 0;
             let mut escaped = Vec::new();
             $(

@@ -12,7 +12,7 @@ use chainrule::{
 enum Fault {
     Clips,
     ClipsBlocksApart,
-    ClipLengthensShort,
+    ClipIncreasesSmallNorm,
     ClipToHalf,
     ClipReverses,
     ClipOfTheFirstHalf,
@@ -74,7 +74,7 @@ impl<T: Scalar> GradientTransform<T> for Wrong<T> {
                     g.iter_mut().for_each(|g| *g *= scalar(1.0 / length.max(1.0)));
                 }
             }
-            ClipLengthensShort => g.iter_mut().for_each(|g| *g *= scalar(1.0 / length)),
+            ClipIncreasesSmallNorm => g.iter_mut().for_each(|g| *g *= scalar(1.0 / length)),
             ClipToHalf => g.iter_mut().for_each(|g| *g *= shorter * scalar(if length > 0.4 { 0.5 } else { 1.0 })),
             ClipReverses => g.iter_mut().for_each(|g| *g *= if length > 1.0 { -shorter } else { shorter }),
             ClipOfTheFirstHalf => g[..8].iter_mut().for_each(|g| *g *= shorter),
@@ -131,7 +131,7 @@ fn fresh() -> f64 {
 #[test]
 fn mutants_of_transforms() {
     use Fault::*;
-    const CLIP: [Law; 3] = [Law::Shortens, Law::KeepsDirection, Law::Idempotent];
+    const CLIP: [Law; 3] = [Law::ReducesNorm, Law::KeepsDirection, Law::Idempotent];
     let verdict = |fault: Fault, promises: &[Law]| {
         let (single, double) = (
             move || -> Box<dyn GradientTransform<f32>> { Box::new(Wrong::new(fault)) },
@@ -144,7 +144,7 @@ fn mutants_of_transforms() {
     }
     let all: [(Fault, &[Law], Law); 19] = [
         (ClipsBlocksApart, &CLIP, Law::KeepsDirection),
-        (ClipLengthensShort, &CLIP, Law::Shortens),
+        (ClipIncreasesSmallNorm, &CLIP, Law::ReducesNorm),
         (ClipToHalf, &CLIP, Law::Idempotent),
         (ClipReverses, &CLIP, Law::KeepsDirection),
         (ClipOfTheFirstHalf, &CLIP, Law::KeepsDirection),

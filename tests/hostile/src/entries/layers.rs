@@ -16,7 +16,7 @@ use chainrule::{
     },
     network::summary,
     recurrent::{
-        Bidirectional, CellKind, CheckpointInterval, Checkpointed, Elman, Gru, GruVariant, Lstm, Operand, Product,
+        Bidirectional, CellKind, CheckpointInterval, Checkpointed, Elman, Gru, GruVariant, Lstm, Mgu, Operand, Product,
         Recurrent, Reversed, StateNoise, StepBounds,
     },
 };
@@ -547,6 +547,10 @@ pub fn entries() -> Vec<Entry> {
             let layer = Recurrent::new(c.width(), c.width(), Gru::new().variant(reset));
             known::<f64>(c, Box::new(layer))
         }),
+        entry(4, &["recurrent::Mgu::new", "recurrent::Mgu: Cell"], &[], |c| {
+            let layer = Recurrent::new(c.width(), c.width(), Mgu::new());
+            known::<f64>(c, Box::new(layer))
+        }),
         entry(4, &["recurrent::Elman::new", "recurrent::Elman: Cell"], &[], |c| {
             let layer = Recurrent::new(c.width(), c.width(), Elman::new(Relu));
             known::<f32>(c, Box::new(layer))
@@ -679,6 +683,7 @@ pub fn entries() -> Vec<Entry> {
                 "layer::BranchScale: Deserialize",
                 "recurrent::Gru: Deserialize",
                 "recurrent::Lstm: Deserialize",
+                "recurrent::Mgu: Deserialize",
             ],
             &[],
             |c| {
