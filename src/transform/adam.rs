@@ -6,7 +6,7 @@ use super::{
     check_amount,
     each_parameter::complement,
     matrices, own_elementwise, own_rate, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -141,7 +141,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     /// AMSGrad a third one: then all largest v so far. In `f16` and `bf16` three values each hold m, and the square
     /// roots of the others.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(2 + usize::from(self.amsgrad), blocks)
     }
 
     own_rate!(self => self.settings.rate);

@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
-    each_parameter::update_each, matrices, own_elementwise, own_rate, wide::slots,
+    each_parameter::update_each, matrices, own_elementwise, own_rate, wide::state_of_parameters,
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -89,7 +89,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
 
     /// One value for each parameter: m, the moving average of gradients. In `f16` and `bf16` it takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(1, blocks)
     }
 
     own_rate!(self => self.rate);

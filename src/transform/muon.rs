@@ -4,7 +4,7 @@ use super::{
     AdamW, GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each,
     own_applied, own_rate,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -206,7 +206,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
     /// gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` each takes three values, and
     /// √v is held in place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        2 * slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(2, blocks)
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

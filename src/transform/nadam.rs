@@ -6,7 +6,7 @@ use super::{
     check_amount,
     each_parameter::{complement, update_each},
     own_applied, own_rate, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -94,7 +94,7 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
     /// value is the product of the momenta so far. In `f16` and `bf16` each takes three values, and √v is held in
     /// place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        slots::<T>() * (2 * blocks.parameters() + 1)
+        state_of_parameters::<T>(2, blocks).saturating_add(slots::<T>())
     }
 
     fn init_state(&self, blocks: &Blocks, _w: &[T], state: &mut [T]) {

@@ -3,7 +3,7 @@
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate, own_elementwise,
     own_rate, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -116,7 +116,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
     /// momentum, then all b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and
     /// `(1 − μ) b`.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(1 + usize::from(self.centred) + usize::from(self.momentum > 0.0), blocks)
     }
 
     own_rate!(self => self.rate);

@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, own_rate,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -108,7 +108,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     /// With momentum, one value for each parameter: the momentum buffer m. In `f16` and `bf16` three values hold
     /// `(1 − μ) m`. Without momentum the state is empty.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
+        if self.momentum > 0.0 { state_of_parameters::<T>(1, blocks) } else { 0 }
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
