@@ -288,12 +288,19 @@ impl<T: Scalar> Batch<T> {
         order.sort_unstable();
     }
 
-    /// Translates an error about a row or a sample of the batch into one about a sample of `data`. Targets have one row
-    /// per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
+    /// Translates an error about a row, a sample or the targets of the batch into one about `data`. Targets have one
+    /// row per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
     pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
         if let Error::InvalidData(DataRule::Index { sample, step, .. }) = &mut error {
             *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
             *step = step.map(|step| step + self.window.start);
+        }
+        if let Error::Length { what: "targets", expected, found } = error {
+            // The targets are whole rows, and the loss takes another number of values for as many.
+            let width = self.values.len() / self.all_targets.max(1);
+            let rows = found / width.max(1);
+            let per_step = per_step && data.layout().steps > 1;
+            return DataRule::TargetWidth { expected: expected / rows.max(1), found: width, per_step }.into();
         }
         let Error::ClassOutOfRange { row, label, classes } = error else { return error };
         let (sample, step) = self.target_place(data, per_step, row);
