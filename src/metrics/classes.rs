@@ -214,7 +214,8 @@ fn ratio((part, whole): (u64, u64)) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Writes a table with a row for each true class and a column for each predicted class.
+/// Writes a table with a row for each true class and a column for each predicted class. Below it, for each class, are
+/// precision, recall, F1 and support (the number of its samples). A measure that is not defined is `-`.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |class: usize| self.names.get(class).cloned().unwrap_or_else(|| format!("{class}"));
@@ -228,7 +229,12 @@ impl fmt::Display for ConfusionMatrix {
             write!(f, "\n{:>first$}", name(actual))?;
             row.iter().try_for_each(|count| write!(f, "  {count:>column$}"))?;
         }
-        Ok(())
+        write!(f, "\n{:>first$}  precision  recall      f1  support", "")?;
+        let text = |measure: Option<f64>| measure.map_or_else(|| "-".into(), |measure| format!("{measure:.4}"));
+        (0..self.classes).try_for_each(|class| {
+            let [precision, recall, f1] = [self.precision(class), self.recall(class), self.f1(class)].map(text);
+            write!(f, "\n{:>first$}  {precision:>9}  {recall:>6}  {f1:>6}  {:>7}", name(class), self.support(class))
+        })
     }
 }
 

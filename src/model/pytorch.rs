@@ -37,7 +37,7 @@ impl ModuleNames {
     }
 
     /// Maps the layer at `path` to the PyTorch module `module`, and each layer inside it to the module of the same path
-    /// inside `module`.
+    /// inside `module`. Import and export refuse a `path` at which the network has no layer.
     #[must_use]
     pub fn module(self, path: &str, module: &str) -> Self {
         self.stacked(path, module, 0)
@@ -73,6 +73,30 @@ impl ModuleNames {
                 Some((parent, _)) => above = parent,
                 None if above.is_empty() => return (path.into(), 0),
                 None => above = "",
+            }
+        }
+    }
+
+    /// Refuses an entry for a path at which the network has no layer: `parts` are its layers, `blocks` and `places` its
+    /// parameters and buffers, by whose names the layers inside a custom layer are known.
+    fn check(&self, parts: &[(String, &LayerSpec)], blocks: &Blocks, places: &[BufferPlace]) -> Result<(), Error> {
+        let owners = blocks.iter().map(|block| block.name.rsplit_once('.').map_or("", |(path, _)| path));
+        let paths = parts.iter().map(|(path, _)| &**path).chain(owners).chain(places.iter().map(|place| &*place.path));
+        let mut paths: Vec<&str> = paths.collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let is_known = |at: &str| {
+            at.is_empty()
+                || paths
+                    .iter()
+                    .any(|path| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        };
+        match self.modules.iter().find(|(path, _)| !is_known(path)) {
+            None => Ok(()),
+            Some((path, (module, _))) => {
+                let near = nearest(path, paths.into_iter().filter(|path| !path.is_empty())).join(", ");
+                let found = format!("ModuleNames for {path:?}, where the network has none; the nearest are {near}");
+                Err(misfit(module, "the path of a layer", found))
             }
         }
     }
@@ -214,7 +238,8 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
 /// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is missing or has another
 /// shape, and for a tensor that no layer takes and `names` does not [skip](ModuleNames::skip). It is also returned for
-/// a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`] for a value
+/// a GRU whose reset gate acts before the product, which PyTorch does not have, and for `names` of a path without a
+/// layer. [`Error::CheckpointValue`] for a value
 /// that is not finite in `T`, and for a negative variance.
 pub fn import_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
@@ -227,6 +252,7 @@ pub fn import_state_dict<T: Scalar>(
     let places = buffer_places(&network);
     require_length("the parameters", blocks.parameters(), w.len())?;
     require_length("the buffers", places.last().map_or(0, |place| place.range.end), buffers.len())?;
+    names.check(&spec.parts(), &blocks, &places)?;
     let (entries, of_buffers) = (entries(&spec, &blocks, names)?, buffer_entries(&places, names));
     let mut read = filled("the parameters", w.len(), 0.0)?;
     for entry in &entries {
@@ -283,8 +309,8 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 ///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
-/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two tensors would have one name, or for
-/// a GRU whose reset gate acts before the product.
+/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two tensors would have one name, for
+/// `names` of a path without a layer, or for a GRU whose reset gate acts before the product.
 pub fn export_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -295,6 +321,7 @@ pub fn export_state_dict<T: Scalar>(
     let places = buffer_places(&network);
     require_length("the parameters", blocks.parameters(), w.len())?;
     require_length("the buffers", places.last().map_or(0, |place| place.range.end), buffers.len())?;
+    names.check(&spec.parts(), &blocks, &places)?;
     let mut state = StateDict::new();
     let mut insert = |tensor: &str, shape: &[usize], values| match state.get(tensor) {
         Some(_) => Err(misfit(tensor, "one block of this name: `ModuleNames` tells them apart", "two")),

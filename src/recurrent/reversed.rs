@@ -10,16 +10,24 @@ use crate::{
     scalar::Scalar,
 };
 use alloc::boxed::Box;
+use core::fmt;
 
 /// A layer that reads each sequence from its end: step t of `x` is step T − 1 − t of the inner layer.
 ///
 /// # Shapes
 /// Those of the inner layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
     /// The results of the descriptive methods, such as [`Layer::hints`], of the inner layer, cached at construction.
     kept: Answers,
+}
+
+/// Writes the inner layer.
+impl<L: fmt::Debug> fmt::Debug for Reversed<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reversed").field(&self.layer).finish()
+    }
 }
 
 impl<L> Reversed<L> {
