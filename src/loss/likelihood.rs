@@ -16,6 +16,15 @@ use alloc::vec::Vec;
 ///
 /// A last layer [`LogSoftmax`](crate::layer::LogSoftmax) computes such logarithms. Targets are probabilities: not
 /// negative, and they need not sum to 1. The mean is over rows, PyTorch's `batchmean`.
+///
+/// ```
+/// use chainrule::loss::{KlDivergence, Loss, Target};
+/// let (logs, mut gradient) = ([0.25_f64.ln(), 0.75_f64.ln()], [0.0; 2]); // log-probabilities of 2 classes
+/// let loss = KlDivergence::new().evaluate(2, &logs, Target::Values(&[0.5, 0.5]), None, &mut gradient)?;
+/// assert!((loss - 0.5 * (2.0_f64.ln() + (2.0_f64 / 3.0).ln())).abs() < 1e-15);
+/// assert_eq!(gradient, [-0.5, -0.5]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KlDivergence {

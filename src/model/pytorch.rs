@@ -22,6 +22,15 @@ use core::ops::Range;
 ///
 /// By default a layer corresponds to the module of its own path: `0`, `2.branch.1`. So plain layers have the names of
 /// an `nn.Sequential` in which each activation is a module of its own.
+///
+/// ```
+/// use chainrule::{layer::Sequential, model::{ModuleNames, export_state_dict}};
+/// let network = Sequential::<f64>::input(1).linear(1).build()?;
+/// let names = ModuleNames::new().module("0", "encoder.first");
+/// let state = export_state_dict(&network, &[2.0, 0.5], &[], &names)?;
+/// assert_eq!(state.names().collect::<Vec<_>>(), ["encoder.first.bias", "encoder.first.weight"]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleNames {
     /// For the path of a layer: the name of its PyTorch module, and its index among the stacked layers of the module
@@ -234,6 +243,18 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
 /// `running_mean` and `running_var`; its `num_batches_tracked` is ignored. Other buffers are read from the tensor
 /// `buffers`. On an error `w` and `buffers` are unchanged.
 ///
+/// ```
+/// use chainrule::{layer::Sequential, model::{ModuleNames, StateDict, import_state_dict}};
+/// let network = Sequential::<f64>::input(2).linear(1).build()?;
+/// let mut state = StateDict::new(); // or `StateDict::load("model.safetensors")?`
+/// state.insert("0.weight", &[1, 2], vec![1.0, -2.0])?;
+/// state.insert("0.bias", &[1], vec![0.5])?;
+/// let mut w = [0.0; 3];
+/// import_state_dict(&network, &mut w, &mut [], &state, &ModuleNames::new())?;
+/// assert_eq!(w, [1.0, -2.0, 0.5]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
 /// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is missing or has another
@@ -306,6 +327,14 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 
 /// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. A
 /// gate's one bias becomes `bias_ih`, and `bias_hh` is 0 but for the candidate of a GRU, which has two biases.
+///
+/// ```
+/// use chainrule::{layer::Linear, model::{ModuleNames, export_state_dict}};
+/// let names = ModuleNames::new().module("", "head");
+/// let state = export_state_dict(&Linear::new(1, 1), &[2.0_f64, 0.5], &[], &names)?;
+/// assert_eq!(state.get("head.weight").map(|tensor| &tensor.values[..]), Some(&[2.0][..]));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its

@@ -14,6 +14,13 @@ use core::fmt;
 
 /// A layer that reads each sequence from its end: step t of `x` is step T − 1 − t of the inner layer.
 ///
+/// ```
+/// use chainrule::{BatchShape, layer::LastStep, recurrent::Reversed, workspace::Workspace};
+/// let (first, shape) = (Reversed::new::<f64>(LastStep::new(1))?, BatchShape::sequences(1, 3));
+/// assert_eq!(Workspace::new(first, shape)?.infer(&[], &[1.0, 2.0, 6.0], shape)?, [1.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// Those of the inner layer.
 #[derive(Clone, PartialEq)]

@@ -25,6 +25,16 @@ use num_traits::Float;
 /// are kept with the digits of `f32`, each as several values, and a step is computed in `f64`. A g² beyond the format
 /// (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. Source: Kingma & Ba 2015, algorithm 1;
 /// Reddi et al. 2018, algorithm 2.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Adam, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// assert!((w[0] - (1.0 - 0.1)).abs() < 1e-9); // the first step is η sign(g)
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {
@@ -159,6 +169,16 @@ fn larger<T: Scalar>(v: T, most: T) -> T {
 /// Adam with decoupled weight decay: `−η λ w` is added to Adam's update.
 ///
 /// By default only matrices decay. Source: Loshchilov & Hutter 2019, algorithm 2.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{AdamW, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(AdamW::new(0.1, 0.5), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// assert!((w[0] - (1.0 - 0.1 - 0.1 * 0.5)).abs() < 1e-9); // that of Adam, and the decay η λ w
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdamW {

@@ -35,6 +35,17 @@ const LEAST_NORM: f64 = 1e-7;
 /// [`Role::Recurrent`]; each gate of a cell is a matrix of its own. Tables of embeddings ([`Block::table`]) are no
 /// matrices: AdamW updates them. The products are computed in `f64`. Source: Jordan et al. 2024; rate adjustment and
 /// defaults as in PyTorch.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{AdamW, Muon, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(Muon::new(0.1, AdamW::new(0.1, 0.0)).decay(0.0), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// let x = |x: f64| 3.4445 * x - 4.775 * x.powi(3) + 2.0315 * x.powi(5); // a matrix of one value
+/// assert!((w[0] - (1.0 - 0.1 * x(x(x(x(x(1.0))))))).abs() < 1e-9);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Muon {

@@ -18,6 +18,16 @@ use num_traits::Float;
 /// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the update
 /// is `−η b`, with `b ← μ b + g/(√v + ε)`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its
 /// parameter permanently: clip first. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Optimizer, RmsProp}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(RmsProp::new(0.1), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// assert!((w[0] - (1.0 - 0.1 / 0.01_f64.sqrt())).abs() < 1e-7); // √v = √(1 − α) |g|
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RmsProp {

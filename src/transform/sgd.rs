@@ -16,6 +16,18 @@ use alloc::{vec, vec::Vec};
 ///
 /// With Nesterov's momentum the update is `−η (g + μ m)`. Source: Polyak 1964; Sutskever et al. 2013; as in
 /// PyTorch.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Optimizer, Sgd}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(Sgd::new(0.1).momentum(0.9), &blocks, &w)?;
+/// for _ in 0..2 {
+///     optimizer.step(&blocks, &mut w, &mut [1.0], &mut ())?;
+/// }
+/// assert!((w[0] - (1.0 - 0.1 - 0.1 * 1.9)).abs() < 1e-15);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sgd {

@@ -1,4 +1,4 @@
-//~ `Box<dyn Activation>` is not an activation
+//~ is not an activation
 //~ an activation chosen at run time is an `ActivationKind`, not a `Box<dyn Activation>`
 use chainrule::{Activation, activation::Tanh, layer::Sequential};
 

@@ -1,4 +1,4 @@
-//~ `Box<dyn Cell>` is not a cell of a recurrent layer
+//~ is not a cell of a recurrent layer
 //~ a cell chosen at run time is a `Recurrent` layer of it, as a `Box<dyn Layer<T>>`, not a `Box<dyn Cell>`
 use chainrule::{layer::Sequential, recurrent::{Cell, Lstm}};
 

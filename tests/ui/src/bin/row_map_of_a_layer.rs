@@ -1,4 +1,4 @@
-//~ `Linear` is not a map of a row
+//~ is not a map of a row
 //~ a layer with a backward pass of its own, such as `Linear`, needs no `DualLayer`
 use chainrule::layer::{DualLayer, Linear, Sequential};
 
