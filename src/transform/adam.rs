@@ -23,8 +23,9 @@ use num_traits::Float;
 ///
 /// With [`amsgrad`](Self::amsgrad) the largest v so far takes the place of v. In formats narrower than `f32` m and √v
 /// are kept with the digits of `f32`, each as several values, and a step is computed in `f64`. A g² beyond the format
-/// (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. Source: Kingma & Ba 2015, algorithm 1;
-/// Reddi et al. 2018, algorithm 2.
+/// (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. The average v has a relative error of
+/// about ε/(1 − β₂), ε being the machine epsilon of the format: in `f32` 1e-4 for the default β₂ and 10 % for
+/// 0.999999; a β₂ nearer to 1 needs `f64`. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{Adam, Optimizer}};

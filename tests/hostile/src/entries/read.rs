@@ -10,7 +10,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     layer::{BatchNorm, Dropout, Embedding, GroupNorm, LayerNorm, LayerSpec, PRelu, RmsNorm, Sequential},
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Hinge, Huber, KlDivergence, Loss,
         MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
         ValueWeights,
     },
