@@ -102,7 +102,7 @@ fn each_rule_finds_its_fault() {
 }
 
 /// The public traits of the source `text` whose pages have no example. `is_public` says whether a name has a page.
-fn traits_without_example<'t>(text: &'t str, is_public: impl Fn(&str) -> bool) -> Vec<&'t str> {
+fn traits_without_example(text: &str, is_public: impl Fn(&str) -> bool) -> Vec<&str> {
     let (mut found, mut page) = (Vec::new(), String::new());
     for line in text.lines() {
         match line.strip_prefix("pub trait ") {
