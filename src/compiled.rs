@@ -49,7 +49,7 @@ macro_rules! compiled {
             activations { Sigmoid Tanh Relu LeakyRelu Elu Gelu Swish }
             losses {
                 MeanSquaredError MeanAbsoluteError Huber SmoothL1 Pinball CosineDistance PoissonNll CrossEntropy
-                BinaryCrossEntropy Focal GaussianNll KlDivergence NegativeLogLikelihood MultiMargin
+                BinaryCrossEntropy Focal GaussianNll Hinge KlDivergence NegativeLogLikelihood MultiMargin
             }
             transforms {
                 Adadelta Adagrad Adam AdamW Adamax WeightAverage ClipValue ClipNorm ClipBlockNorm Lion Muon NAdam

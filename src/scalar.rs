@@ -9,9 +9,84 @@ use num_traits::{Float, NumAssign, NumCast};
 /// Scalars are `f32`, `f64` and [`Dual`](crate::testing::Dual) numbers; `half::f16` and `half::bf16` with the feature
 /// `half`. A float type of your own is registered by one line, since the trait has no required methods:
 ///
-/// ```ignore
-/// impl chainrule::Scalar for MyFloat {}
 /// ```
+/// use chainrule::{layer::{Sequential, initialize}, model::Model, dataset::Dataset};
+/// # // A float of one's own, with the traits of the crates `num_traits` and `std`.
+/// # mod own {
+/// #     use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
+/// #     use std::{num::FpCategory, ops::*};
+/// #     #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+/// #     pub struct MyFloat(pub f64);
+/// #     macro_rules! operators {
+/// #         ($($name:ident $method:ident $assign:ident $assigned:ident;)+) => {$(
+/// #             impl $name for MyFloat {
+/// #                 type Output = Self;
+/// #                 fn $method(self, other: Self) -> Self { MyFloat($name::$method(self.0, other.0)) }
+/// #             }
+/// #             impl $assign for MyFloat {
+/// #                 fn $assigned(&mut self, other: Self) { $assign::$assigned(&mut self.0, other.0) }
+/// #             }
+/// #         )+};
+/// #     }
+/// #     operators! {
+/// #         Add add AddAssign add_assign; Sub sub SubAssign sub_assign; Mul mul MulAssign mul_assign;
+/// #         Div div DivAssign div_assign; Rem rem RemAssign rem_assign;
+/// #     }
+/// #     impl Neg for MyFloat { type Output = Self; fn neg(self) -> Self { MyFloat(-self.0) } }
+/// #     impl Zero for MyFloat {
+/// #         fn zero() -> Self { MyFloat(0.0) }
+/// #         fn is_zero(&self) -> bool { self.0 == 0.0 }
+/// #     }
+/// #     impl One for MyFloat { fn one() -> Self { MyFloat(1.0) } }
+/// #     impl Num for MyFloat {
+/// #         type FromStrRadixErr = <f64 as Num>::FromStrRadixErr;
+/// #         fn from_str_radix(text: &str, radix: u32) -> Result<Self, Self::FromStrRadixErr> {
+/// #             <f64 as Num>::from_str_radix(text, radix).map(MyFloat)
+/// #         }
+/// #     }
+/// #     impl ToPrimitive for MyFloat {
+/// #         fn to_i64(&self) -> Option<i64> { self.0.to_i64() }
+/// #         fn to_u64(&self) -> Option<u64> { self.0.to_u64() }
+/// #         fn to_f64(&self) -> Option<f64> { Some(self.0) }
+/// #     }
+/// #     impl NumCast for MyFloat {
+/// #         fn from<N: ToPrimitive>(n: N) -> Option<Self> { n.to_f64().map(MyFloat) }
+/// #     }
+/// #     macro_rules! float {
+/// #         ($($constant:ident)+; $($test:ident)+; $($unary:ident)+; $($binary:ident)+) => {
+/// #             impl Float for MyFloat {
+/// #                 $(fn $constant() -> Self { MyFloat(<f64 as Float>::$constant()) })+
+/// #                 $(fn $test(self) -> bool { Float::$test(self.0) })+
+/// #                 $(fn $unary(self) -> Self { MyFloat(Float::$unary(self.0)) })+
+/// #                 $(fn $binary(self, other: Self) -> Self { MyFloat(Float::$binary(self.0, other.0)) })+
+/// #                 fn classify(self) -> FpCategory { self.0.classify() }
+/// #                 fn powi(self, n: i32) -> Self { MyFloat(self.0.powi(n)) }
+/// #                 fn mul_add(self, a: Self, b: Self) -> Self { MyFloat(self.0.mul_add(a.0, b.0)) }
+/// #                 fn abs_sub(self, other: Self) -> Self { MyFloat((self.0 - other.0).max(0.0)) }
+/// #                 fn sin_cos(self) -> (Self, Self) { (self.sin(), self.cos()) }
+/// #                 fn integer_decode(self) -> (u64, i16, i8) { Float::integer_decode(self.0) }
+/// #             }
+/// #         };
+/// #     }
+/// #     float! {
+/// #         nan infinity neg_infinity neg_zero min_value min_positive_value max_value epsilon;
+/// #         is_nan is_infinite is_finite is_normal is_sign_positive is_sign_negative;
+/// #         floor ceil round trunc fract abs signum recip sqrt exp exp2 ln log2 log10 cbrt sin cos tan asin acos atan
+/// #             exp_m1 ln_1p sinh cosh tanh asinh acosh atanh;
+/// #         powf log max min hypot atan2
+/// #     }
+/// # }
+/// use own::MyFloat; // has `num_traits::Float` and `num_traits::NumAssign`
+/// impl chainrule::Scalar for MyFloat {}
+///
+/// let network = Sequential::<MyFloat>::input(1).linear(1).build()?;
+/// let model = Model::new(network, vec![MyFloat(2.0), MyFloat(0.5)])?; // a weight and a bias
+/// assert_eq!(model.predict(&Dataset::rows(1, &[MyFloat(3.0)], None)?)?, [MyFloat(6.5)]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// # Required
+/// Nothing.
 ///
 /// Layers, losses, transforms and the training loop are compiled in this crate for `f32` and `f64`, and in yours for
 /// other scalars.

@@ -36,7 +36,7 @@ enum Wiring {
 }
 
 /// Twenty layers of weights: 19 hidden layers and the output layer.
-fn network<A: Activation, I: Initializer + Clone + 'static>(
+fn network<A: Activation + Clone, I: Initializer + Clone + 'static>(
     activation: A,
     initializer: I,
     wiring: Wiring,

@@ -43,7 +43,7 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 /// Layers of weights, each with its activation.
 fn plain(
     [width, depth]: [usize; 2],
-    activation: &impl Activation,
+    activation: &(impl Activation + Clone),
     weights: &InitializerKind,
     bias: &InitializerKind,
 ) -> Result<Sequential<f32>, Error> {
@@ -99,7 +99,7 @@ fn measured(network: &Sequential<f32>, x: &[f32], seeds: u64) -> Result<Vec<f64>
 struct Tally([[usize; 2]; 2]);
 
 /// One activation with three initializations: the wide limit beside a batch, finite width beside one input.
-fn compare(activation: impl Activation, size: [usize; 2], tally: &mut Tally) -> Result<(), Error> {
+fn compare(activation: impl Activation + Clone, size: [usize; 2], tally: &mut Tally) -> Result<(), Error> {
     let zeros = Zeros.kind();
     let third = match CriticalGain::new(&activation) {
         Ok(gain) => ("critical", gain.kind(), gain.kind()),

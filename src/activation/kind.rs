@@ -16,6 +16,17 @@ use core::{
 /// An [`Activation`] as a trait object, in `f64`.
 ///
 /// Every activation implements it. Its methods have other names, so that both traits can be in scope.
+///
+/// ```
+/// use chainrule::activation::{AnyActivation, Relu, Tanh};
+/// let all: [&dyn AnyActivation; 2] = [&Relu, &Tanh];
+/// assert_eq!(all.map(|activation| activation.name()), ["Relu", "Tanh"]);
+/// assert_eq!(all.map(|activation| activation.derivative_at(0.5)), [1.0, 1.0 - 0.5_f64.tanh().powi(2)]);
+/// assert_eq!(all.map(|activation| activation.lipschitz()), [Some(1.0); 2]);
+/// ```
+///
+/// # Required
+/// Nothing: implement [`Activation`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an activation",
     label = "not an activation",

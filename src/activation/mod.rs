@@ -8,9 +8,11 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::fmt::Debug;
 
+mod cloned;
 mod kind;
 mod list;
 
+pub(crate) use cloned::Cloned;
 pub(crate) use kind::ActivationVisitor;
 pub use kind::{ActivationKind, AnyActivation};
 #[cfg(feature = "proptest")]
@@ -69,11 +71,11 @@ impl Bounds {
 /// An elementwise function `y = φ(z)` of the pre-activations, with its derivative.
 ///
 /// One implementation serves every [`Scalar`]: the `f32` of training, the `f64` of theory, dual numbers. Loops over an
-/// activation vectorize if it is written with [`math`](crate::math). Each loop clones the activation, so keep large
-/// data in an `Arc`.
+/// activation vectorize if it is written with [`math`](crate::math). An activation has `Clone`: each loop clones it, so
+/// keep large data in an `Arc`.
 ///
 /// A constant is [`scalar`](crate::scalar())`(0.5)`, since `T` may be any number: `z * 0.5` does not compile. Methods
-/// are generic, so there is no `Box<dyn Activation>`: an activation chosen at run time is an [`ActivationKind`].
+/// are generic, so a `Box<dyn Activation>` is no activation: one chosen at run time is an [`ActivationKind`].
 ///
 /// ```
 /// use chainrule::{Activation, Bounds, Scalar};
@@ -105,12 +107,16 @@ impl Bounds {
     note = "a `Result` gives its value by `?`, as in `LeakyRelu::new(0.1)?`",
     note = "an activation chosen at run time is an `ActivationKind`, not a `Box<dyn Activation>`"
 )]
-pub trait Activation: Clone + Debug + Send + Sync + 'static {
+pub trait Activation: Cloned + Debug + Send + Sync + 'static {
     /// `φ(z)`.
-    fn value<T: Scalar>(&self, z: T) -> T;
+    fn value<T: Scalar>(&self, z: T) -> T
+    where
+        Self: Sized;
 
     /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided derivatives.
-    fn derivative<T: Scalar>(&self, z: T, y: T) -> T;
+    fn derivative<T: Scalar>(&self, z: T, y: T) -> T
+    where
+        Self: Sized;
 
     /// `[inf φ′, sup φ′]` over all real `z` except the [`jumps`](Self::jumps). `None` if the bounds are not
     /// known. A network with the activation then has no certificate (a proven bound on its gradient).
@@ -142,21 +148,30 @@ pub trait Activation: Clone + Debug + Send + Sync + 'static {
 
     /// The activation as data: its own variant for an activation of this crate, otherwise
     /// [`Custom`](ActivationKind::Custom).
-    fn kind(&self) -> ActivationKind {
-        ActivationKind::Custom(Arc::from(Box::new(self.clone()) as Box<dyn AnyActivation>))
+    fn kind(&self) -> ActivationKind
+    where
+        Self: Sized,
+    {
+        ActivationKind::Custom(Arc::from(Box::new(self.cloned()) as Box<dyn AnyActivation>))
     }
 
     /// Returns `layer`, an elementwise layer with this activation, as a trait object. Do not override it: only
     /// activations of this crate do, for which the crate compiles the layer in `f32` and `f64`.
     #[doc(hidden)]
-    fn boxed_layer<T: Scalar>(layer: ActivationLayer<Self>) -> Box<dyn Layer<T>> {
+    fn boxed_layer<T: Scalar>(layer: ActivationLayer<Self>) -> Box<dyn Layer<T>>
+    where
+        Self: Sized,
+    {
         Box::new(layer)
     }
 
     /// Returns `layer`, the recurrent layer of an [`Elman`](crate::recurrent::Elman) cell with this activation, as a
     /// trait object. Do not override it: only activations of this crate do.
     #[doc(hidden)]
-    fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>> {
+    fn boxed_elman<T: Scalar>(layer: ElmanLayer<Self>) -> Box<dyn Layer<T>>
+    where
+        Self: Sized,
+    {
         Box::new(layer)
     }
 }

@@ -66,6 +66,16 @@ pub enum Values {
 }
 
 /// The parameters of a network and the state of a run.
+///
+/// ```
+/// use chainrule::{checkpoint::{Checkpoint, Values}, layer::Linear};
+/// let network = Linear::new(1, 1);
+/// let mut checkpoint = Checkpoint::new(vec![2.0_f64, 0.5]);
+/// checkpoint.numbers.insert("epoch".into(), 3);
+/// let read = Checkpoint::from_bytes(&network, &checkpoint.to_bytes(&network)?, Values::Finite)?;
+/// assert_eq!((&read.parameters[..], read.numbers["epoch"]), (&[2.0, 0.5][..], 3));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Checkpoint<T> {

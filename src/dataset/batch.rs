@@ -20,6 +20,15 @@ use core::{fmt, ops::Range};
 /// next), the longest sample first.
 ///
 /// The buffers are allocated once, for the largest batch.
+///
+/// ```
+/// # use chainrule::dataset::{Batch, Dataset};
+/// let data = Dataset::sequences(1, 2, &[1.0, 2.0, 10.0, 20.0], None)?; // two samples of two steps
+/// let mut batch = Batch::new(&data, 2);
+/// batch.gather(&data, &[1, 0], true)?;
+/// assert_eq!(batch.x(), [10.0, 1.0, 20.0, 2.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 pub struct Batch<T> {
     x: Vec<T>,
     classes: Vec<usize>,
@@ -288,12 +297,17 @@ impl<T: Scalar> Batch<T> {
         order.sort_unstable();
     }
 
-    /// Translates an error about a row or a sample of the batch into one about a sample of `data`. Targets have one row
-    /// per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
+    /// Translates an error about a row, a sample or the targets of the batch into one about `data`. Targets have one
+    /// row per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
     pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
         if let Error::InvalidData(DataRule::Index { sample, step, .. }) = &mut error {
             *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
             *step = step.map(|step| step + self.window.start);
+        }
+        if let Error::Length { what: "targets", expected, found } = error {
+            let width = (self.values.len() / self.all_targets.max(1)).max(1);
+            let (expected, per_step) = (expected / (found / width).max(1), per_step && data.layout().steps > 1);
+            return DataRule::TargetWidth { expected, found: width, per_step }.into();
         }
         let Error::ClassOutOfRange { row, label, classes } = error else { return error };
         let (sample, step) = self.target_place(data, per_step, row);

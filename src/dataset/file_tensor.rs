@@ -23,6 +23,13 @@ const PIECE: usize = 1 << 16;
 const MOST_HEADER: u64 = 100_000_000;
 
 /// A number type that can be read from a file: `f32`, `f64`, or `usize` for classes. Sealed.
+///
+/// ```no_run
+/// use chainrule::dataset::FileTensor;
+/// let inputs = FileTensor::<f32>::npy("inputs.npy")?;
+/// let classes = FileTensor::<usize>::npy("classes.npy")?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a number of a data file",
     label = "not a number of a data file",

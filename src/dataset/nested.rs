@@ -135,6 +135,12 @@ pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<V
 /// Returns one-hot rows of class indices (`labels`): 1 in the column of the label, 0 elsewhere.
 /// [`metrics::predicted_classes`] is the inverse.
 ///
+/// ```
+/// let rows = chainrule::dataset::one_hot::<f64>(3, &[0, 2])?;
+/// assert_eq!(rows, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// The result is \[labels, `classes`\].
 ///

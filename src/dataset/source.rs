@@ -14,6 +14,20 @@ pub trait Sealed {}
 
 /// Samples with their targets, which a [`Batch`](super::Batch) reads in parts: a [`Dataset`] in memory, or a
 /// [`FileDataset`](super::FileDataset). Both give a trainer the same batches, to the bit. The trait is sealed.
+///
+/// ```
+/// use chainrule::{dataset::{Batch, Dataset, Source}, loss::Target};
+/// /// The targets of the first two samples of any data.
+/// fn first_two(data: &dyn Source<f64>) -> Result<Vec<f64>, chainrule::Error> {
+///     let mut batch = Batch::new(data, 2);
+///     batch.gather(data, &[0, 1], false)?;
+///     let Target::Values(values) = batch.target() else { unreachable!("the data has values") };
+///     Ok(values.to_vec())
+/// }
+/// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
+/// assert_eq!(first_two(&data)?, [1.0, 3.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not data of such numbers",
     label = "not data of such numbers",

@@ -1,13 +1,18 @@
 //! Windows of a series, each of which is a sample.
 
-use super::{Dataset, targets::Targets};
+use super::{Dataset, first_non_finite, targets::Targets};
 use crate::{
     error::{DataRule, Error, require, require_multiple},
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
     size::{product, reserve},
 };
 use alloc::{borrow::Cow, vec::Vec};
 use core::ops::Range;
+
+/// Returns the error about the value `found`, NaN or infinite, in row `row` of a series.
+fn not_finite<T: Scalar>(row: usize, column: usize, found: T) -> Error {
+    DataRule::RowValue { row, column, found: to_f64(found) }.into()
+}
 
 /// Windows of a series: sample i has the rows `i · stride .. i · stride + steps`. Its target is the row `ahead` steps
 /// after its last row.
@@ -66,7 +71,8 @@ impl Windows {
     /// # Errors
     /// [`Error::Parameter`] for a `width`, `steps` or stride of 0, or target columns that are empty or beyond the row.
     /// [`Error::Empty`] for an empty series; [`DataRule::NotMultiple`] where it does not fill whole rows;
-    /// [`DataRule::SeriesTooShort`] where it is shorter than one window with its target. The errors of
+    /// [`DataRule::SeriesTooShort`] where it is shorter than one window with its target. [`DataRule::RowValue`], with
+    /// the row of the series, for a value in a window or target that is NaN or infinite. The errors of
     /// [`Dataset::sequences`].
     pub fn of<T: Scalar>(&self, width: usize, series: &[T]) -> Result<Dataset<'static, T>, Error> {
         require(width > 0, "the width of a series", "at least 1", 0.0)?;
@@ -99,6 +105,15 @@ impl Windows {
                 let row = &series[(start + step + self.ahead) * width..][..width];
                 targets.extend_from_slice(&row[columns.clone()]);
             }
+        }
+        if let Some(at) = first_non_finite(&inputs) {
+            let (window, step) = (at / (self.steps * width), at / width % self.steps);
+            return Err(not_finite(window * self.stride + step, at % width, inputs[at]));
+        }
+        if let Some(at) = first_non_finite(&targets) {
+            let (of_step, column) = (at / columns.len(), columns.start + at % columns.len());
+            let (window, step) = (of_step / targets_each, first_target + of_step % targets_each);
+            return Err(not_finite(window * self.stride + step + self.ahead, column, targets[at]));
         }
         Dataset::equal(width, self.steps, Cow::Owned(inputs), Targets::Values(Cow::Owned(targets)))
     }

@@ -19,6 +19,20 @@ pub enum Severity {
 }
 
 /// One fault: its cause, its place and the evidence.
+///
+/// ```
+/// use chainrule::{BatchShape, diagnosis::{Cause, first_check}, layer::Sequential};
+/// let mut network = Sequential::<f64>::input(8);
+/// for _ in 0..20 {
+///     network = network.linear(8).sigmoid();
+/// }
+/// let x: Vec<f64> = (0..64 * 8).map(|i| (i as f64).sin()).collect();
+/// let report = first_check(&network.build()?, &x, BatchShape::batch(64), None, 1)?;
+/// let root = report.root().expect("20 sigmoids: each factor is at most ¼");
+/// assert_eq!(root.cause, Cause::SaturatingActivation);
+/// println!("{}: {}", root.place(), root.text);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

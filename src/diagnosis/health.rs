@@ -4,7 +4,7 @@ use super::{Diagnosis, Report, task::as_in_run};
 use crate::{
     batch_shape::BatchShape,
     dataset::first_non_finite,
-    error::Error,
+    error::{Error, require_multiple},
     layer::{Layer, initialize},
     monitor::Statistics,
     random::{Normals, generator},
@@ -124,10 +124,19 @@ pub(super) fn check<T: Scalar>(
     Ok(diagnosis.report())
 }
 
-/// Returns the input width of a network. The argument `_batch` only determines the scalar type.
+/// Returns the report of [`first_check`] on sequences of `steps` steps, as many as `x` holds. It refuses rows that are
+/// not complete, and a number of rows that is not a multiple of the steps.
 #[doc(hidden)]
-pub fn input_width<T: Scalar>(network: &(impl Layer<T> + ?Sized), _batch: &[T]) -> usize {
-    network.dims().input
+pub fn first_check_of_steps<T: Scalar>(
+    network: &(impl Layer<T> + ?Sized),
+    x: &[T],
+    steps: usize,
+    span: Option<usize>,
+) -> Result<Report, Error> {
+    let width = network.dims().input.max(1);
+    require_multiple("the values of the batch", x.len(), "width", width)?;
+    require_multiple("the rows of the batch", x.len() / width, "steps", steps.max(1))?;
+    first_check(network, x, BatchShape::sequences(x.len() / width / steps.max(1), steps), span, 0)
 }
 
 /// Panics with the report if it is not healthy.
@@ -170,8 +179,6 @@ macro_rules! assert_gradient_healthy {
         #[allow(unused_mut, unused_assignments)]
         let mut span = ::core::option::Option::None;
         $(span = ::core::option::Option::Some($span);)?
-        let samples = batch.len() / ($crate::diagnosis::input_width(network, batch) * steps).max(1);
-        let shape = $crate::BatchShape::sequences(samples, steps);
-        $crate::diagnosis::expect_healthy($crate::diagnosis::first_check(network, batch, shape, span, 0));
+        $crate::diagnosis::expect_healthy($crate::diagnosis::first_check_of_steps(network, batch, steps, span));
     }};
 }

@@ -33,7 +33,7 @@ pub use fix::{
     suggest_fixes,
 };
 #[doc(hidden)]
-pub use health::input_width;
+pub use health::first_check_of_steps;
 pub use health::{check_parameters, expect_healthy, first_check};
 pub use intervention::{Alteration, Intervention};
 pub use place::LayerRange;

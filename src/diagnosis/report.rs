@@ -67,6 +67,19 @@ pub struct ReportState {
 
 /// The findings of a [`Diagnosis`]. A report can be printed, written as JSON (feature `serde`) or drawn (feature
 /// `plot`). `{report:#}` explains the words that it uses.
+///
+/// ```
+/// use chainrule::{BatchShape, diagnosis::first_check, layer::Sequential};
+/// let mut network = Sequential::<f64>::input(8);
+/// for _ in 0..20 {
+///     network = network.linear(8).sigmoid();
+/// }
+/// let x: Vec<f64> = (0..64 * 8).map(|i| (i as f64).sin()).collect();
+/// let report = first_check(&network.build()?, &x, BatchShape::batch(64), None, 1)?;
+/// assert!(!report.is_healthy()); // 20 sigmoids: each factor is at most ¼
+/// println!("{report}"); // the rows of the budget, and each finding with its evidence and fix
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

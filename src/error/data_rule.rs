@@ -55,6 +55,21 @@ pub enum DataRule {
         /// The number of steps of a sample, and of target values.
         steps: usize,
     },
+    /// Targets with another number of values in a row than the loss takes for the outputs of the network.
+    #[error(
+        "the data has {found} target value{} a {}, but for the outputs of the network the loss takes {expected}; \
+         correct the targets, or the number of outputs of the last layer",
+        if *found == 1 { "" } else { "s" },
+        if *per_step { "step" } else { "sample" }
+    )]
+    TargetWidth {
+        /// The number of target values in a row that the loss takes.
+        expected: usize,
+        /// The number of target values in a row of the data.
+        found: usize,
+        /// Whether there is a row of targets for each step; otherwise there is one per sample.
+        per_step: bool,
+    },
     /// A class label for which the network has no output.
     #[error(
         "sample {sample}{} has class {label}, but the network has {classes} outputs (classes 0 to {}); correct the \

@@ -115,7 +115,9 @@ impl Shape {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an initializer",
     label = "not an initializer",
-    note = "a `Result` gives its value by `?`"
+    note = "a `Result` gives its value by `?`",
+    note = "an initializer chosen at run time is an `InitializerKind`, as `He::normal().kind()` returns it, not a \
+            `Box<dyn Initializer>`"
 )]
 pub trait Initializer: Debug + Send + Sync {
     /// Draws initial values for a block of `shape` from `rng`, and writes them to `values`, row-major.

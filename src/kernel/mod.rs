@@ -80,9 +80,9 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     if const { size_of::<K::Element>() == align_of::<K::Element>() && size_of::<K::Element>() >= 4 } {
         match level() {
-            // SAFETY: `level` is AVX512 only where every feature in the contract of `avx512` was detected.
+            // SAFETY: `read` below sets AVX512 only where it detects every feature in the contract of `avx512`.
             AVX512 => return unsafe { kernel.avx512() },
-            // SAFETY: `level` is AVX2 only where both features in the contract of `avx2` were detected.
+            // SAFETY: `read` below sets AVX2 only where it detects both features in the contract of `avx2`.
             AVX2 => return unsafe { kernel.avx2() },
             _ => {}
         }
@@ -100,10 +100,14 @@ fn level() -> Level {
     static FOUND: AtomicU8 = AtomicU8::new(UNKNOWN);
     #[cold]
     fn read() -> Level {
+        use std::is_x86_feature_detected as has;
+        // The unsafe calls of `dispatch` rely on this test, not on that of the level's own module.
+        let narrow = has!("avx2") && has!("fma");
+        let wide = narrow && has!("avx512f") && has!("avx512dq") && has!("avx512vl") && has!("avx512bw");
         let level = match crate::cpu::level() {
-            CpuLevel::Plain => PLAIN,
-            CpuLevel::Avx2 => AVX2,
-            CpuLevel::Avx512 => AVX512,
+            CpuLevel::Avx512 if wide => AVX512,
+            CpuLevel::Avx2 | CpuLevel::Avx512 if narrow => AVX2,
+            _ => PLAIN,
         };
         FOUND.store(level, Relaxed);
         level

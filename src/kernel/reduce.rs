@@ -170,6 +170,6 @@ pub(crate) fn norm_parts<T: Scalar>(x: &[T], p: f64) -> (f64, f64) {
     if most == 0.0 || !most.is_finite() || p.is_infinite() {
         return (if x.iter().any(|x| x.is_nan()) { f64::NAN } else { most }, 1.0);
     }
-    let sum: f64 = x.iter().map(|&x| Float::powf(Float::abs(to_f64(x)) / most, p)).sum();
-    (most, Float::powf(sum, 1.0 / p))
+    let sum: f64 = x.iter().map(|&x| libm::pow(Float::abs(to_f64(x)) / most, p)).sum();
+    (most, libm::pow(sum, 1.0 / p))
 }

@@ -27,8 +27,13 @@ impl<A: Activation> ActivationLayer<A> {
     }
 }
 
-#[derive(Clone)]
 struct Value<A>(A);
+
+impl<A: Activation> Clone for Value<A> {
+    fn clone(&self) -> Self {
+        Value(self.0.cloned())
+    }
+}
 
 impl<A: Activation> Formula<1> for Value<A> {
     #[inline(always)]
@@ -39,8 +44,13 @@ impl<A: Activation> Formula<1> for Value<A> {
 
 /// The formula of value and derivative of an activation. Common terms, such as an exponential, are computed once for
 /// both.
-#[derive(Clone)]
 struct Both<A>(A);
+
+impl<A: Activation> Clone for Both<A> {
+    fn clone(&self) -> Self {
+        Both(self.0.cloned())
+    }
+}
 
 impl<A: Activation> Formula<2> for Both<A> {
     #[inline(always)]
@@ -85,8 +95,8 @@ impl<T: Scalar, A: Activation> Layer<T> for ActivationLayer<A> {
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
         pass.check("ActivationLayer", self, w);
         match pass.ctx.mode.saves() {
-            true => apply(pass.x, [pass.y, pass.saved], Both(self.activation.clone())),
-            false => apply(pass.x, [pass.y], Value(self.activation.clone())),
+            true => apply(pass.x, [pass.y, pass.saved], Both(self.activation.cloned())),
+            false => apply(pass.x, [pass.y], Value(self.activation.cloned())),
         }
         pass.ctx.report_activation(Some(&self.activation), pass.x, pass.y);
     }

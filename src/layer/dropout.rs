@@ -20,6 +20,16 @@ use alloc::{vec, vec::Vec};
 /// The mask is a function of seed, training step, layer, sample, time step and unit alone: a batch split in two, a
 /// resumed run and the backward pass use the same mask. Source: Srivastava et al. 2014.
 ///
+/// ```
+/// use chainrule::{BatchShape, layer::Dropout, workspace::Workspace};
+/// let (x, shape) = ([3.0_f64; 8], BatchShape::batch(2));
+/// let mut workspace = Workspace::new(Dropout::new(4, 0.5)?, shape)?;
+/// assert_eq!(workspace.infer(&[], &x, shape)?, x); // off
+/// let y = workspace.forward(&[], &x, shape)?.y; // in training: 0, or x/(1 − rate)
+/// assert!(y.iter().all(|&y| y == 0.0 || y == 6.0));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// x, y: \[rows, width\].
 #[derive(Clone, Debug, PartialEq)]

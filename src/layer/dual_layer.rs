@@ -16,6 +16,24 @@ use rand_core::Rng;
 
 /// A map of one row, `y = f(x, w)`, written once for all scalars. [`DualLayer`] makes a [`Layer`] of it.
 ///
+/// ```
+/// use chainrule::{Scalar, layer::{Dims, DualLayer, RowMap, Sequential}};
+/// /// `y = w x²`, one w for each value.
+/// #[derive(Debug)]
+/// struct Squares(usize);
+/// impl RowMap for Squares {
+///     fn dims(&self) -> Dims {
+///         Dims::new(self.0, self.0, self.0)
+///     }
+///     fn row<T: Scalar>(&self, w: &[T], x: &[T], y: &mut [T]) {
+///         (0..self.0).for_each(|i| y[i] = w[i] * x[i] * x[i]);
+///     }
+/// }
+/// chainrule::layer_laws!(squares_keep_their_laws, DualLayer(Squares(3))); // a #[test], of the gradients too
+/// let network = Sequential::<f32>::input(3).layer(DualLayer(Squares(3))).linear(1).build()?;
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Required
 /// `dims` returns the widths and the number of parameters; `row` computes `y`, which is zero on entry.
 ///
@@ -24,6 +42,12 @@ use rand_core::Rng;
 /// | --- | --- | --- |
 /// | `blocks` | one block, `weight` | blocks shall have names, roles and shapes of their own |
 /// | `initialize` | uniform in ±1/√inputs | the parameters begin elsewhere |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a map of a row",
+    label = "not a map of a row",
+    note = "it is a type with `RowMap::dims` and `RowMap::row`, which is generic over the number type: a closure cannot be",
+    note = "a layer with a backward pass of its own, such as `Linear`, needs no `DualLayer`"
+)]
 pub trait RowMap: Debug + Send + Sync {
     /// Returns the input width and the output width, in values per row, and the number of parameters.
     fn dims(&self) -> Dims;

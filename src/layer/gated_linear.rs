@@ -29,6 +29,14 @@ use rand_core::Rng;
 /// is GLU, with Swish SwiGLU, with Gelu GeGLU. Both maps are one product: their rows are stacked, `value` before
 /// `gate`, and initialized separately. Source: Dauphin et al. 2017; Shazeer 2020.
 ///
+/// ```
+/// use chainrule::{BatchShape, activation::Sigmoid, layer::GatedLinear, workspace::Workspace};
+/// let mut workspace = Workspace::new(GatedLinear::new(1, 1, Sigmoid).without_bias(), BatchShape::batch(1))?;
+/// // y = 2 x σ(0 x): weights of the value, then of the gate.
+/// assert_eq!(workspace.infer(&[2.0, 0.0], &[3.0], BatchShape::batch(1))?, [6.0 * 0.5]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// x: \[rows, inputs\]; y: \[rows, outputs\]; blocks `weight` \[2 · outputs, inputs\] and `bias` \[2 · outputs, 1\],
 /// each with the gates `value` and `gate`.

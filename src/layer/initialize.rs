@@ -12,6 +12,14 @@ use alloc::{borrow::Cow, vec::Vec};
 
 /// Returns the initial values of all parameters of `layer`. A seed gives the same bits on every platform.
 ///
+/// ```
+/// use chainrule::layer::{Linear, initialize};
+/// let w: Vec<f64> = initialize(&Linear::new(3, 2), 7)?;
+/// let (weights, biases) = w.split_at(3 * 2);
+/// assert!(weights.iter().all(|w| w.abs() <= (6.0_f64 / (3.0 + 2.0)).sqrt()) && biases == [0.0; 2]); // Glorot
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::InvalidLayer`] for a setting outside its range; those of the layer's initializers.
 /// [`Error::InitialValue`] for a value that is not finite in `T`; [`Error::TooLarge`] for more parameters than memory

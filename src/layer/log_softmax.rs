@@ -4,7 +4,7 @@ use super::{
     AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec,
     list::{Fact, ListedLayer, fact},
 };
-use crate::{batch_shape::BatchShape, loss::log_softmax, monitor::Factor, scalar::Scalar};
+use crate::{batch_shape::BatchShape, loss::log_softmax, math, monitor::Factor, scalar::Scalar};
 use alloc::{vec, vec::Vec};
 
 /// The logarithm of softmax over the values of each row: `y_k = x_k − ln Σ_j exp(x_j)`.
@@ -79,7 +79,7 @@ impl<T: Scalar> Layer<T> for LogSoftmax {
             let all = dy.iter().fold(T::zero(), |sum, &dy| sum + dy);
             for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
                 // (1 − p_k) dy_k less the shares of the others: without the difference of p_k and 1.
-                *dx = -y.exp_m1() * dy - y.exp() * (all - dy);
+                *dx = -math::exp_m1(y) * dy - math::exp(y) * (all - dy);
             }
         }
         pass.ctx.report_backward(Factor::Other, pass.dy, dx);

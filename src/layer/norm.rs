@@ -197,7 +197,8 @@ norm! {
 norm! {
     /// Each row scaled to root mean square 1: `y = γ ⊙ x/√(mean(x²) + ε)`.
     ///
-    /// Source: Zhang & Sennrich 2019, eq. 4; ε = 1e-6.
+    /// Source: Zhang & Sennrich 2019, eq. 4; ε = 1e-6. PyTorch's `nn.RMSNorm` without `eps` has the machine epsilon of
+    /// the format instead.
     ///
     /// # Shapes
     /// x, y: \[rows, width\]; block `gain` \[width, 1\], unless left out.

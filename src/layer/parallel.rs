@@ -44,13 +44,11 @@ pub enum Merge {
 /// # Shapes
 /// x: \[rows, input\]; y: \[rows, Σ outputs\], or \[rows, output\] for a sum; blocks and state: those of the branches,
 /// in order.
-#[derive(Debug)]
 pub struct Parallel<T> {
     branches: Vec<Branch<T>>,
     merge: Merge,
 }
 
-#[derive(Debug)]
 struct Branch<T> {
     layer: Box<dyn Layer<T>>,
     /// The results of the branch's descriptive methods, such as [`Layer::hints`], cached when the layer was made.

@@ -19,6 +19,14 @@ use num_traits::Float;
 /// At the last step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read only
 /// one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
 ///
+/// ```
+/// use chainrule::{BatchShape, layer::LastStep, workspace::Workspace};
+/// let shape = BatchShape::ragged(&[3, 2]); // time-major: both samples at step 0, at step 1, the first at step 2
+/// let mut workspace = Workspace::new(LastStep::new(1), shape)?;
+/// assert_eq!(workspace.infer(&[], &[1.0, 10.0, 2.0, 20.0, 6.0], shape)?, [6.0, 20.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// x: \[rows, width\]; y: \[batch, width\].
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +37,14 @@ pub struct LastStep {
 
 /// The mean over the steps of each sequence, over its own length: `y_s = 1/T_s Σ_t x_{t, s}` for sample s with T_s
 /// steps.
+///
+/// ```
+/// use chainrule::{BatchShape, layer::MeanOverSteps, workspace::Workspace};
+/// let shape = BatchShape::ragged(&[3, 2]); // time-major: both samples at step 0, at step 1, the first at step 2
+/// let mut workspace = Workspace::new(MeanOverSteps::new(1), shape)?;
+/// assert_eq!(workspace.infer(&[], &[1.0, 10.0, 2.0, 20.0, 6.0], shape)?, [3.0, 15.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 ///
 /// # Shapes
 /// x: \[rows, width\]; y: \[batch, width\].

@@ -23,6 +23,13 @@ use rand_core::Rng;
 ///
 /// Source: He et al. 2015, eq. 1; the initial slope is 0.25, as in the paper.
 ///
+/// ```
+/// use chainrule::{BatchShape, layer::PRelu, workspace::Workspace};
+/// let mut workspace = Workspace::new(PRelu::new(2), BatchShape::batch(1))?;
+/// assert_eq!(workspace.infer(&[0.25], &[-2.0, 3.0], BatchShape::batch(1))?, [-0.5, 3.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// z, y: \[rows, width\]; block `slope`: \[1, 1\], or \[width, 1\] with a slope per unit.
 #[derive(Clone, Debug, PartialEq)]

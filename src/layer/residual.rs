@@ -43,7 +43,6 @@ pub enum BranchScale {
 ///
 /// # Shapes
 /// x, y: \[rows, width\]; block `scale` \[1, 1\] if the scale is learned, then the blocks of the branch.
-#[derive(Debug)]
 pub struct Residual<T> {
     branch: Box<dyn Layer<T>>,
     /// The results of the branch's descriptive methods, such as [`Layer::hints`], cached when the layer was made.

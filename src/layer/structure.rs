@@ -1,6 +1,6 @@
 //! The structure of a layer: its own links, and the layers inside.
 
-use super::{Answers, Layer, Mode, Samples, check::join};
+use super::{Answers, Layer, LayerSpec, Mode, Samples, check::join};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks},
@@ -310,7 +310,9 @@ impl<'a, T: Scalar> Structure<'a, T> {
 /// Calls `visit` with paths and [gain bounds](Layer::gain_bound) whose product is a gain bound of `layer`, at `path`,
 /// for the parameters `w` and an input of `shape`. They are those of `layer` itself or, for a chain, of its parts.
 ///
-/// A layer without a bound is visited with `None`, or instead of it the layers inside it that have none.
+/// A layer without a bound is visited with `None`, or instead of it the layers inside it that have none. An embedding,
+/// the first layer of its network or branch, is not visited: indices have no gradient, so the product ends at its
+/// output.
 pub(crate) fn gain_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],
@@ -318,6 +320,9 @@ pub(crate) fn gain_bounds<T: Scalar>(
     path: &str,
     visit: &mut dyn FnMut(&str, Option<f64>),
 ) {
+    if matches!(layer.spec(), LayerSpec::Embedding(_)) {
+        return;
+    }
     let structure = layer.structure();
     let within = |visit: &mut dyn FnMut(&str, Option<f64>)| {
         let _ = structure.each(shape, |part, rows| {

@@ -1,7 +1,8 @@
 //! Cross-entropy losses, computed from logits; softmax and its logarithm.
 
 use super::{
-    InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, class_of,
+    InBoth, Loss, Reduction, Rows, Sum, Target, check_finite,
+    class_weights::{check_weights, class_weight_setters},
     each_value::{EachValue, evaluate},
     in_double, own_evaluate, reduction_setter, require_classes, total_weight,
 };
@@ -56,37 +57,15 @@ impl CrossEntropy {
         changed.check_settings().map(|()| changed)
     }
 
-    /// Sets a weight for each class; there must be as many as the output's width. The default is 1 for every class.
-    ///
-    /// # Errors
-    /// [`Error::Empty`] without weights; [`Error::Parameter`] for a weight that is negative or not finite.
-    pub fn class_weights(self, weights: &[f64]) -> Result<Self, Error> {
-        if weights.is_empty() {
-            return Err(Error::Empty { what: "class weights" });
-        }
-        let changed = CrossEntropy { weights: weights.to_vec(), ..self };
-        changed.check_settings().map(|()| changed)
-    }
-
-    /// Sets a class whose rows are ignored: they add no loss, gradient or weight. The network need not have an output
-    /// for this class.
-    #[must_use]
-    pub fn ignore_class(self, class: usize) -> Self {
-        CrossEntropy { ignored: Some(class), ..self }
-    }
-
     /// Returns the error with which the setters would refuse the settings, if they would.
     fn check_settings(&self) -> Result<(), Error> {
         let smoothing = self.smoothing;
         require((0.0..=1.0).contains(&smoothing), "label smoothing", "between 0 and 1", smoothing)?;
-        check_weights::<f64>("a class weight", &self.weights)
-    }
-
-    fn class_weight<T: Scalar>(&self, class: usize) -> T {
-        self.weights.get(class).map_or(T::one(), |&weight| scalar(weight))
+        self.classes().check::<f64>()
     }
 }
 
+class_weight_setters!(CrossEntropy, ignored);
 reduction_setter!(CrossEntropy, "rows");
 
 /// The softmax of a row, from differences to its largest logit y_m. The subtraction removes a common offset before
@@ -130,28 +109,22 @@ impl CrossEntropy {
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
-        check_weights::<T>("a class weight", &self.weights)?;
+        self.classes().check::<T>()?;
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.evaluate_generic(rows));
         }
         let (kept, spread) = (scalar::<T>(1.0 - self.smoothing), scalar::<T>(self.smoothing / width as f64));
-        let (target, mut counted) = (rows.target, Total::new());
-        match target {
+        let target = rows.target;
+        let counted = match target {
             Target::Classes(classes) => {
                 require_length("targets", rows.rows, classes.len())?;
-                for (row, &class) in classes.iter().enumerate() {
-                    if rows.weight(row).is_zero() || self.ignored == Some(class) {
-                        continue;
-                    }
-                    let class = class_of(classes, row, width)?;
-                    counted.add(rows.weight(row) * self.class_weight(class));
-                }
+                self.classes().total(&rows, classes)?
             }
             Target::Values(values) => {
                 require_length("targets", rows.y.len(), values.len())?;
-                counted = rows.total(1);
+                rows.total(1)
             }
-        }
+        };
         let share = counted.share(self.reduction)?;
         rows.evaluate(share, |row, weight, y, dy, mean| {
             if matches!(target, Target::Classes(classes) if self.ignored == Some(classes[row])) {
@@ -172,7 +145,7 @@ impl CrossEntropy {
                     Target::Classes(_) => T::zero(),
                     Target::Values(values) => values[row * width + k],
                 };
-                self.class_weight::<T>(k) * (kept * plain + spread)
+                self.classes().of::<T>(k) * (kept * plain + spread)
             };
             let logits = Row::new(y, dy);
             let mut all = Sum::new();
@@ -201,7 +174,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     fn check_width(&self, width: usize) -> Result<(), Error> {
         require_classes("CrossEntropy", width)?;
         self.check_settings()?;
-        if self.weights.is_empty() { Ok(()) } else { require_length("class weights", width, self.weights.len()) }
+        self.classes().check_width(width)
     }
 
     fn reduction(&self) -> Reduction {
@@ -211,23 +184,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0. For targets that
     /// are probabilities, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
-        let weight =
-            |row: usize| row_weights.and_then(|weights| weights.get(row)).map_or(1.0, |&weight| to_f64(weight));
         match target {
-            Target::Classes(classes) if row_weights.is_none() && self.weights.is_empty() => {
-                classes.iter().filter(|class| self.ignored != Some(**class)).count() as f64
-            }
-            Target::Classes(classes) => {
-                let mut sum = Sum::new();
-                // Losses of narrow formats are computed in `f64`.
-                let of_class = |class: usize| match is_narrow::<T>() {
-                    true => self.class_weight::<f64>(class),
-                    false => to_f64(self.class_weight::<T>(class)),
-                };
-                let kept = classes.iter().enumerate().filter(|(_, class)| self.ignored != Some(**class));
-                kept.for_each(|(row, &class)| sum.add(weight(row) * of_class(class)));
-                sum.total()
-            }
+            Target::Classes(classes) => self.classes().total_weight(classes, row_weights),
             Target::Values(values) => total_weight(values.len() / width.max(1), row_weights),
         }
     }
@@ -311,14 +269,6 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     fn reduction(&self) -> Reduction {
         self.reduction
     }
-}
-
-/// Refuses a weight that is negative, or not finite in the format `T`; the error calls it `what`.
-fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), Error> {
-    weights.iter().try_for_each(|&weight| {
-        require(weight >= 0.0 && weight.is_finite(), what, "finite and not negative", weight)?;
-        require(scalar::<T>(weight).is_finite(), what, "finite in the number format of the network", weight)
-    })
 }
 
 /// Writes the probabilities of logits to `probabilities`, row by row: `softmax(y)_k = exp(y_k)/Σ_j exp(y_j)`.

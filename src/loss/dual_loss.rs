@@ -11,6 +11,23 @@ use core::fmt::Debug;
 
 /// The loss of one row, written once for all scalars. [`DualLoss`] makes a [`Loss`] of it.
 ///
+/// ```
+/// use chainrule::{Scalar, loss::{DualLoss, Loss, RowLoss, Target}};
+/// /// `Σ (y − t)⁴` of a row.
+/// #[derive(Debug)]
+/// struct Quartic;
+/// impl RowLoss for Quartic {
+///     fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T {
+///         let Target::Values(t) = target else { return T::nan() };
+///         y.iter().zip(t).fold(T::zero(), |sum, (&y, &t)| sum + (y - t).powi(4))
+///     }
+/// }
+/// let mut gradient = [0.0];
+/// let loss = DualLoss::new(Quartic).evaluate(1, &[3.0], Target::Values(&[1.0]), None, &mut gradient)?;
+/// assert_eq!((loss, gradient), (16.0, [32.0])); // 2⁴ and 4 · 2³
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Required
 /// `row` returns the loss of the outputs `y` of one row, given its target: one class, or
 /// [`target_width`](Self::target_width) values.
@@ -20,6 +37,12 @@ use core::fmt::Debug;
 /// | --- | --- | --- |
 /// | `takes_classes` | `false`: values | the targets are classes |
 /// | `target_width` | that of the output | a row of targets has another number of values |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the loss of a row",
+    label = "not the loss of a row",
+    note = "it is a type with `RowLoss::row`, generic over the number type, which a closure cannot be",
+    note = "a loss with a gradient of its own, such as `MeanSquaredError`, needs no `DualLoss`"
+)]
 pub trait RowLoss: Debug {
     /// Returns the loss of one row.
     ///

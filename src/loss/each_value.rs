@@ -7,6 +7,13 @@ use crate::{
 };
 
 /// A loss that is a sum `Σ ℓ(y, t)` over all output values y with targets t, or their mean.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not computed value by value, so it takes no weights of values",
+    label = "takes no weights of values",
+    note = "`ValueWeights` takes `MeanSquaredError`, `MeanAbsoluteError`, `Huber`, `SmoothL1`, `Pinball`, `PoissonNll`, \
+            `Focal`, `Hinge` and `BinaryCrossEntropy`",
+    note = "a weight for each row is `Dataset::row_weights`, one for each class `CrossEntropy::class_weights`"
+)]
 pub trait EachValue<T: Scalar>: Loss<T> {
     /// The name of the loss, for errors.
     const NAME: &'static str;
@@ -62,7 +69,7 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
 ///
 /// It takes [`MeanSquaredError`](super::MeanSquaredError), [`MeanAbsoluteError`](super::MeanAbsoluteError),
 /// [`Huber`](super::Huber), [`SmoothL1`](super::SmoothL1), [`Pinball`](super::Pinball),
-/// [`PoissonNll`](super::PoissonNll), [`Focal`](super::Focal) and
+/// [`PoissonNll`](super::PoissonNll), [`Focal`](super::Focal), [`Hinge`](super::Hinge) and
 /// [`BinaryCrossEntropy`](super::BinaryCrossEntropy), with their reductions. As the `weight` of PyTorch's `mse_loss`
 /// and `l1_loss`; the means of its `huber_loss` and `binary_cross_entropy` divide by the number of values.
 ///

@@ -17,6 +17,14 @@ use crate::{
 /// A value that is classified well has small q and hardly counts. The default has no factor `α_t`;
 /// [`alpha`](Self::alpha) sets `α_t = α t + (1 − α)(1 − t)`. Targets lie between 0 and 1. Source: Lin et al.
 /// 2017, eq. 5; as `sigmoid_focal_loss` of torchvision.
+///
+/// ```
+/// use chainrule::loss::{Focal, Loss, Target};
+/// // The logit 0 is the probability ½: q² H = ¼ ln 2.
+/// let loss = Focal::new(2.0)?.evaluate(1, &[0.0_f64], Target::Values(&[1.0]), None, &mut [0.0])?;
+/// assert!((loss - 0.25 * 2.0_f64.ln()).abs() < 1e-15);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Focal {

@@ -1,28 +1,43 @@
-//! The hinge loss of classes.
+//! Hinge losses: of classes, and of values.
 
 use super::{
-    InBoth, Loss, Reduction, Rows, class_of, in_double, own_evaluate, reduction_setter, require_classes, total_weight,
+    InBoth, Loss, Reduction, Rows, class_of,
+    class_weights::class_weight_setters,
+    each_value::{EachValue, evaluate},
+    in_double, own_evaluate, reduction_setter, require_classes, total_weight,
 };
 use crate::{
     error::{Error, require},
     scalar::{Scalar, is_narrow, scalar, to_f64},
 };
+use alloc::vec::Vec;
 
-/// Hinge loss of classes: `(1/K) Σ_{j≠c} max(0, m − y_c + y_j)^p` of each row, with K outputs and the class c.
+/// Hinge loss of classes: `(w_c/K) Σ_{j≠c} max(0, m − y_c + y_j)^p` of each row, with K outputs and the class c.
 ///
-/// p is 1, or 2 with [`squared`](Self::squared). Source: Weston & Watkins 1999; as PyTorch's `MultiMarginLoss`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// p is 1, or 2 with [`squared`](Self::squared). The class weight w_c is 1 by default; a mean over rows divides by the
+/// row weights alone. Source: Weston & Watkins 1999; as PyTorch's `MultiMarginLoss`.
+///
+/// ```
+/// use chainrule::loss::{Loss, MultiMargin, Target};
+/// let (y, mut gradient) = ([0.5, 0.25, -1.0], [0.0; 3]); // a row of class 0: margins of 0.25 and 1.5
+/// let loss = MultiMargin::new().evaluate(3, &y, Target::Classes(&[0]), None, &mut gradient)?;
+/// assert_eq!((loss, gradient), (0.75 / 3.0, [-1.0 / 3.0, 1.0 / 3.0, 0.0]));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MultiMargin {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     margin: f64,
     squared: bool,
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    weights: Vec<f64>,
     reduction: Reduction,
 }
 
 impl Default for MultiMargin {
     fn default() -> Self {
-        MultiMargin { margin: 1.0, squared: false, reduction: Reduction::Mean }
+        MultiMargin { margin: 1.0, squared: false, weights: Vec::new(), reduction: Reduction::Mean }
     }
 }
 
@@ -54,6 +69,7 @@ impl MultiMargin {
     }
 }
 
+class_weight_setters!(MultiMargin);
 reduction_setter!(MultiMargin, "rows");
 
 impl MultiMargin {
@@ -64,6 +80,8 @@ impl MultiMargin {
         let classes = rows.classes("MultiMargin")?;
         let margin = scalar::<T>(self.margin);
         let term = if self.squared { self.margin * self.margin } else { self.margin };
+        self.classes().check::<T>()?;
+        let term = term * self.weights.iter().fold(1.0, |most, &weight| f64::max(most, weight));
         let loss = if self.reduction == Reduction::Sum { total_weight(rows.rows, rows.weights) * term } else { term };
         let expected = "such that twice the loss at equal outputs is finite in the number format of the network";
         let in_format = margin.is_finite() && loss <= 0.5 * to_f64(T::max_value());
@@ -75,6 +93,7 @@ impl MultiMargin {
         let outputs = scalar::<T>(width as f64);
         rows.evaluate(share, |row, weight, y, dy, mean| {
             let (class, mut own) = (class_of(classes, row, width)?, T::zero());
+            let of_class = self.classes().of::<T>(class);
             dy.fill(T::zero());
             for (_, (&other, dy)) in y.iter().zip(&mut *dy).enumerate().filter(|(j, _)| *j != class) {
                 let gap = (margin - y[class]) + other;
@@ -84,11 +103,14 @@ impl MultiMargin {
                 let (value, slope) = if self.squared { (gap * gap, gap + gap) } else { (gap, T::one()) };
                 // NaN is not below 0, and has no slope.
                 let slope = if gap.is_nan() { gap } else { slope };
-                mean.add(weight, value / outputs);
-                *dy = share.of(weight, slope / outputs);
+                // 0 · ∞ counts as 0, not as NaN.
+                if !of_class.is_zero() || gap.is_nan() {
+                    mean.add(weight, of_class * (value / outputs));
+                }
+                *dy = share.of(weight, of_class * (slope / outputs));
                 own -= slope;
             }
-            dy[class] = share.of(weight, own / outputs);
+            dy[class] = share.of(weight, of_class * (own / outputs));
             Ok(())
         })
     }
@@ -99,8 +121,70 @@ impl<T: Scalar> Loss<T> for MultiMargin {
 
     fn check_width(&self, width: usize) -> Result<(), Error> {
         require_classes("MultiMargin", width)?;
-        self.check_margin()
+        self.check_margin()?;
+        self.classes().check_width(width)
     }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}
+
+/// Hinge loss of each value: `max(0, 1 − t y)`, by default the mean over all values. Targets t are 1 and −1.
+///
+/// At `t y = 1` its derivative is 0. For two classes and one output; for more classes see [`MultiMargin`]. Source:
+/// Cortes & Vapnik 1995; as `hinge_loss` of optax.
+///
+/// ```
+/// use chainrule::loss::{Hinge, Loss, Target};
+/// let (y, mut gradient) = ([0.5, -2.0], [0.0; 2]);
+/// let loss = Hinge::new().evaluate(1, &y, Target::Values(&[1.0, -1.0]), None, &mut gradient)?;
+/// assert_eq!((loss, gradient), ((0.5 + 0.0) / 2.0, [-0.5, 0.0]));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Hinge {
+    reduction: Reduction,
+}
+
+impl Hinge {
+    /// Creates the loss with the mean over all values.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+reduction_setter!(Hinge, "values");
+
+impl<T: Scalar> EachValue<T> for Hinge {
+    const NAME: &'static str = "Hinge";
+
+    #[inline(always)]
+    fn of(&self, _column: usize, y: T, t: T) -> (T, T) {
+        let gap = T::one() - t * y;
+        if gap <= T::zero() {
+            (T::zero(), T::zero())
+        } else {
+            // NaN is not below 0, and has no slope.
+            (gap, if gap.is_nan() { gap } else { -t })
+        }
+    }
+
+    fn check_target(&self, t: T) -> Result<(), Error> {
+        require(t.abs().is_one(), "a target of Hinge", "1 or −1", to_f64(t))
+    }
+}
+
+impl Hinge {
+    /// Implements [`Loss::evaluate`] for any scalar type.
+    pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
+        evaluate(self, self.reduction, rows)
+    }
+}
+
+impl<T: Scalar> Loss<T> for Hinge {
+    own_evaluate!(Hinge);
 
     fn reduction(&self) -> Reduction {
         self.reduction

@@ -1,5 +1,6 @@
 //! Losses: the value of an output against its target, and the gradient with respect to the output.
 
+mod class_weights;
 mod cosine;
 mod count;
 mod cross_entropy;
@@ -23,19 +24,19 @@ pub use each_value::ValueWeights;
 pub use focal::Focal;
 pub use gaussian::GaussianNll;
 pub use likelihood::{KlDivergence, NegativeLogLikelihood};
-pub use margin::MultiMargin;
+pub use margin::{Hinge, MultiMargin};
 pub use rows::Rows;
 
 use crate::{
     error::Error,
     scalar::{Scalar, to_f64},
 };
-use core::fmt::Debug;
+use core::fmt::{self, Debug};
 use own::{InBoth, in_double, own_evaluate, reduction_setter};
 use rows::{Total, check_finite, class_of, require_classes, total_weight};
 
 /// The targets of the rows of an output: classes or values.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Target<'a, T> {
     /// One class index per row.
@@ -43,6 +44,16 @@ pub enum Target<'a, T> {
     /// Values: \[rows, w\], where w is the loss's [`target_width`](Loss::target_width), by default the width of the
     /// output.
     Values(&'a [T]),
+}
+
+/// Writes the kind and the number of the targets: `Classes(3)`.
+impl<T> fmt::Debug for Target<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Classes(classes) => f.debug_tuple("Classes").field(&classes.len()).finish(),
+            Target::Values(values) => f.debug_tuple("Values").field(&values.len()).finish(),
+        }
+    }
 }
 
 /// The reduction of the losses of rows to one value.
@@ -103,7 +114,9 @@ pub enum Reduction {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a loss",
     label = "not a loss",
-    note = "a `Result` gives its value by `?`, as in `Huber::new(1.0)?`"
+    note = "a `Result` gives its value by `?`, as in `Huber::new(1.0)?`",
+    note = "a function of one row becomes a loss by the trait `RowLoss` and `DualLoss::new`: a closure cannot be generic over the \
+            number type"
 )]
 pub trait Loss<T: Scalar>: Debug {
     /// Computes the loss of `y`, and overwrites `dy` with the gradient with respect to `y`.

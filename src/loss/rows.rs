@@ -7,6 +7,7 @@ use crate::{
     error::{Error, require_length},
     scalar::{Scalar, is_narrow, scalar, to_f64},
 };
+use core::fmt;
 
 /// The arguments of [`Loss::evaluate`], checked as those of the losses of this crate: for a loss of your own.
 ///
@@ -20,21 +21,21 @@ use crate::{
 /// ```
 /// use chainrule::{Error, Scalar, testing::{Losses, loss_laws}};
 /// use chainrule::loss::{Loss, Reduction, Rows, Target};
-/// /// The mean over rows of the hinge `max(0, 1 − t y)` of each output y, with targets t of 1 and −1.
+/// /// The mean over rows of `max(0, 1 − t y)²` of each output y, with targets t of 1 and −1.
 /// #[derive(Debug)]
-/// struct Hinge;
-/// impl<T: Scalar> Loss<T> for Hinge {
+/// struct SquaredHinge;
+/// impl<T: Scalar> Loss<T> for SquaredHinge {
 ///     fn evaluate(&self, n: usize, y: &[T], t: Target<T>, rows: Option<&[T]>, dy: &mut [T]) -> Result<T, Error> {
-///         Rows::new(n, y, t, rows, dy)?.reduce_values("Hinge", n, Reduction::Mean, |y, t, dy| {
+///         Rows::new(n, y, t, rows, dy)?.reduce_values("SquaredHinge", n, Reduction::Mean, |y, t, dy| {
 ///             let mut sum = T::zero();
 ///             for (i, (&y, &t)) in y.iter().zip(t).enumerate() {
 ///                 if t.abs() != T::one() {
 ///                     let found = t.to_f64().unwrap_or(f64::NAN);
-///                     return Err(Error::Parameter { what: "a target of Hinge", expected: "1 or −1", found });
+///                     return Err(Error::Parameter { what: "a target", expected: "1 or −1", found });
 ///                 }
-///                 let gap = T::one() - t * y;
-///                 dy[i] = if gap > T::zero() { -t } else { T::zero() };
-///                 sum += if gap <= T::zero() { T::zero() } else { gap };
+///                 let gap = if t * y >= T::one() { T::zero() } else { T::one() - t * y };
+///                 dy[i] = -(t + t) * gap;
+///                 sum += gap * gap;
 ///             }
 ///             Ok(sum)
 ///         })
@@ -43,9 +44,8 @@ use crate::{
 ///         Reduction::Mean
 ///     }
 /// }
-/// loss_laws(Losses { single: &Hinge, double: &Hinge, dual: &Hinge }, 0).unwrap();
+/// loss_laws(Losses { single: &SquaredHinge, double: &SquaredHinge, dual: &SquaredHinge }, 0).unwrap();
 /// ```
-#[derive(Debug)]
 pub struct Rows<'a, T> {
     /// The number of rows.
     pub(super) rows: usize,
@@ -58,6 +58,15 @@ pub struct Rows<'a, T> {
     pub(super) weights: Option<&'a [T]>,
     /// Out: the gradient with respect to `y`.
     pub(super) dy: &'a mut [T],
+}
+
+/// Writes the sizes.
+impl<T> fmt::Debug for Rows<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows = f.debug_struct("Rows");
+        rows.field("rows", &self.rows).field("width", &self.width).field("target", &self.target);
+        rows.field("weights", &self.weights.map(<[T]>::len)).finish_non_exhaustive()
+    }
 }
 
 impl<'a, T: Scalar> Rows<'a, T> {

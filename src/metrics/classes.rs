@@ -23,6 +23,12 @@ fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
 
 /// Returns the class of each row of `width` values of `y`: the column of its largest output, the first of equal ones.
 ///
+/// ```
+/// let outputs = [0.9, 0.1, 0.2, 0.8, 0.5, 0.5]; // 3 rows of 2 classes
+/// assert_eq!(chainrule::metrics::predicted_classes(2, &outputs)?, [0, 1, 0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
 /// [`Error::NonFinite`] for NaN.
@@ -36,6 +42,12 @@ pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>,
 
 /// Returns the fraction of rows of `width` values of `y` whose largest output is in the column of their class. Among
 /// equal outputs the first counts; NaN never counts.
+///
+/// ```
+/// let outputs = [0.9, 0.1, 0.2, 0.8, 0.5, 0.5]; // 3 rows of 2 classes
+/// assert_eq!(chainrule::metrics::accuracy(2, &outputs, &[0, 1, 1])?, 2.0 / 3.0);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
@@ -72,6 +84,14 @@ pub enum Average {
 /// For class k, TP is the number of its samples predicted as k, FP that of other samples predicted as k, and FN that of
 /// its samples predicted as another class. Precision is TP/(TP + FP), recall TP/(TP + FN), and F1 their harmonic mean 2
 /// TP/(2 TP + FP + FN).
+///
+/// ```
+/// use chainrule::metrics::ConfusionMatrix;
+/// let matrix = ConfusionMatrix::new(2, &[0, 0, 0, 1], &[0, 0, 1, 1])?.name_classes(["cat", "dog"])?;
+/// assert_eq!((matrix.precision(1), matrix.recall(0), matrix.f1(1)), (Some(0.5), Some(2.0 / 3.0), Some(2.0 / 3.0)));
+/// println!("{matrix}"); // counts, then precision, recall, F1 and support of each class
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -214,7 +234,8 @@ fn ratio((part, whole): (u64, u64)) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Writes a table with a row for each true class and a column for each predicted class.
+/// Writes a table with a row for each true class and a column for each predicted class. Below it, for each class, are
+/// precision, recall, F1 and support (the number of its samples). A measure that is not defined is `-`.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |class: usize| self.names.get(class).cloned().unwrap_or_else(|| format!("{class}"));
@@ -228,7 +249,12 @@ impl fmt::Display for ConfusionMatrix {
             write!(f, "\n{:>first$}", name(actual))?;
             row.iter().try_for_each(|count| write!(f, "  {count:>column$}"))?;
         }
-        Ok(())
+        write!(f, "\n{:>first$}  precision  recall      f1  support", "")?;
+        let text = |measure: Option<f64>| measure.map_or_else(|| "-".into(), |measure| format!("{measure:.4}"));
+        (0..self.classes).try_for_each(|class| {
+            let [precision, recall, f1] = [self.precision(class), self.recall(class), self.f1(class)].map(text);
+            write!(f, "\n{:>first$}  {precision:>9}  {recall:>6}  {f1:>6}  {:>7}", name(class), self.support(class))
+        })
     }
 }
 

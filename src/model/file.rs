@@ -165,6 +165,13 @@ fn power(exponent: i32) -> f64 {
 impl<T: Scalar> Model<T> {
     /// Returns the bytes of the model in the number format of `T`: see [`to_bytes_as`](Self::to_bytes_as).
     ///
+    /// ```
+    /// use chainrule::{layer::Linear, model::Model};
+    /// let model = Model::new(Linear::new(1, 1), vec![2.0_f32, 0.5])?;
+    /// assert_eq!(Model::<f32>::from_bytes(&model.to_bytes()?)?.parameters(), [2.0, 0.5]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Those of [`to_bytes_as`](Self::to_bytes_as) and [`Precision::of`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {

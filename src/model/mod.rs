@@ -62,6 +62,13 @@ use core::fmt;
 /// Predictions take `&self`: threads can share a model, and each call allocates its own memory. A [`Predictor`] keeps
 /// that memory for many calls, and a [`Stream`] keeps the state of a sequence from step to step. With the feature
 /// `safetensors`, a model can be saved to a single file.
+///
+/// ```
+/// use chainrule::{dataset::Dataset, layer::Linear, model::Model};
+/// let model = Model::new(Linear::new(1, 1), vec![2.0, 0.5])?.name_columns(["x"])?; // y = 2 x + ½
+/// assert_eq!(model.predict(&Dataset::rows(1, &[1.0, 3.0], None)?)?, [2.5, 6.5]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 pub struct Model<T: Scalar> {
     network: Box<dyn Layer<T>>,
     parameters: Vec<T>,

@@ -22,6 +22,15 @@ use core::ops::Range;
 ///
 /// By default a layer corresponds to the module of its own path: `0`, `2.branch.1`. So plain layers have the names of
 /// an `nn.Sequential` in which each activation is a module of its own.
+///
+/// ```
+/// use chainrule::{layer::Sequential, model::{ModuleNames, export_state_dict}};
+/// let network = Sequential::<f64>::input(1).linear(1).build()?;
+/// let names = ModuleNames::new().module("0", "encoder.first");
+/// let state = export_state_dict(&network, &[2.0, 0.5], &[], &names)?;
+/// assert_eq!(state.names().collect::<Vec<_>>(), ["encoder.first.bias", "encoder.first.weight"]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleNames {
     /// For the path of a layer: the name of its PyTorch module, and its index among the stacked layers of the module
@@ -37,7 +46,7 @@ impl ModuleNames {
     }
 
     /// Maps the layer at `path` to the PyTorch module `module`, and each layer inside it to the module of the same path
-    /// inside `module`.
+    /// inside `module`. Import and export refuse a `path` at which the network has no layer.
     #[must_use]
     pub fn module(self, path: &str, module: &str) -> Self {
         self.stacked(path, module, 0)
@@ -73,6 +82,30 @@ impl ModuleNames {
                 Some((parent, _)) => above = parent,
                 None if above.is_empty() => return (path.into(), 0),
                 None => above = "",
+            }
+        }
+    }
+
+    /// Refuses an entry for a path at which the network has no layer: `parts` are its layers, `blocks` and `places` its
+    /// parameters and buffers, by whose names the layers inside a custom layer are known.
+    fn check(&self, parts: &[(String, &LayerSpec)], blocks: &Blocks, places: &[BufferPlace]) -> Result<(), Error> {
+        let owners = blocks.iter().map(|block| block.name.rsplit_once('.').map_or("", |(path, _)| path));
+        let paths = parts.iter().map(|(path, _)| &**path).chain(owners).chain(places.iter().map(|place| &*place.path));
+        let mut paths: Vec<&str> = paths.collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let is_known = |at: &str| {
+            at.is_empty()
+                || paths
+                    .iter()
+                    .any(|path| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        };
+        match self.modules.iter().find(|(path, _)| !is_known(path)) {
+            None => Ok(()),
+            Some((path, (module, _))) => {
+                let near = nearest(path, paths.into_iter().filter(|path| !path.is_empty())).join(", ");
+                let found = format!("ModuleNames for {path:?}, where the network has none; the nearest are {near}");
+                Err(misfit(module, "the path of a layer", found))
             }
         }
     }
@@ -210,11 +243,24 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
 /// `running_mean` and `running_var`; its `num_batches_tracked` is ignored. Other buffers are read from the tensor
 /// `buffers`. On an error `w` and `buffers` are unchanged.
 ///
+/// ```
+/// use chainrule::{layer::Sequential, model::{ModuleNames, StateDict, import_state_dict}};
+/// let network = Sequential::<f64>::input(2).linear(1).build()?;
+/// let mut state = StateDict::new(); // or `StateDict::load("model.safetensors")?`
+/// state.insert("0.weight", &[1, 2], vec![1.0, -2.0])?;
+/// state.insert("0.bias", &[1], vec![0.5])?;
+/// let mut w = [0.0; 3];
+/// import_state_dict(&network, &mut w, &mut [], &state, &ModuleNames::new())?;
+/// assert_eq!(w, [1.0, -2.0, 0.5]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
 /// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is missing or has another
 /// shape, and for a tensor that no layer takes and `names` does not [skip](ModuleNames::skip). It is also returned for
-/// a GRU whose reset gate acts before the product, which PyTorch does not have. [`Error::CheckpointValue`] for a value
+/// a GRU whose reset gate acts before the product, which PyTorch does not have, and for `names` of a path without a
+/// layer. [`Error::CheckpointValue`] for a value
 /// that is not finite in `T`, and for a negative variance.
 pub fn import_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
@@ -227,6 +273,7 @@ pub fn import_state_dict<T: Scalar>(
     let places = buffer_places(&network);
     require_length("the parameters", blocks.parameters(), w.len())?;
     require_length("the buffers", places.last().map_or(0, |place| place.range.end), buffers.len())?;
+    names.check(&spec.parts(), &blocks, &places)?;
     let (entries, of_buffers) = (entries(&spec, &blocks, names)?, buffer_entries(&places, names));
     let mut read = filled("the parameters", w.len(), 0.0)?;
     for entry in &entries {
@@ -281,10 +328,18 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 /// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. A
 /// gate's one bias becomes `bias_ih`, and `bias_hh` is 0 but for the candidate of a GRU, which has two biases.
 ///
+/// ```
+/// use chainrule::{layer::Linear, model::{ModuleNames, export_state_dict}};
+/// let names = ModuleNames::new().module("", "head");
+/// let state = export_state_dict(&Linear::new(1, 1), &[2.0_f64, 0.5], &[], &names)?;
+/// assert_eq!(state.get("head.weight").map(|tensor| &tensor.values[..]), Some(&[2.0][..]));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
-/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two tensors would have one name, or for
-/// a GRU whose reset gate acts before the product.
+/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two tensors would have one name, for
+/// `names` of a path without a layer, or for a GRU whose reset gate acts before the product.
 pub fn export_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -295,6 +350,7 @@ pub fn export_state_dict<T: Scalar>(
     let places = buffer_places(&network);
     require_length("the parameters", blocks.parameters(), w.len())?;
     require_length("the buffers", places.last().map_or(0, |place| place.range.end), buffers.len())?;
+    names.check(&spec.parts(), &blocks, &places)?;
     let mut state = StateDict::new();
     let mut insert = |tensor: &str, shape: &[usize], values| match state.get(tensor) {
         Some(_) => Err(misfit(tensor, "one block of this name: `ModuleNames` tells them apart", "two")),

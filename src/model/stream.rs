@@ -14,7 +14,7 @@ use crate::{
     workspace::Workspace,
 };
 use alloc::{string::String, vec::Vec};
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 /// Returns the error about a layer that cannot run step by step, for `reason`. `path` and `kind` name the layer; an
 /// empty path is the network.
@@ -44,7 +44,6 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 /// }
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
     /// The network; or its layers one by one, with those of inner chains, if one of them is a mean over steps.
@@ -53,8 +52,15 @@ pub struct Stream<'m, T: Scalar> {
     y: Vec<T>,
 }
 
+/// Writes the model, which is its network, and the number of parts that run one after the other.
+impl<T: Scalar> fmt::Debug for Stream<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut stream = f.debug_struct("Stream");
+        stream.field("model", self.model).field("stages", &self.stages.len()).finish_non_exhaustive()
+    }
+}
+
 /// A part of a stream that runs step by step: the whole network, or one of its layers.
-#[derive(Debug)]
 struct Stage<'m, T: Scalar> {
     workspace: Workspace<T, &'m dyn Layer<T>>,
     /// The range of the part's parameters among those of the network.

@@ -3,7 +3,6 @@
 use super::{Event, Factor, GradientMonitor, Link, NormStats};
 use crate::{block::Role, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
-use num_traits::Float;
 
 /// One link (a factor of the chain rule, such as a product with weights), with the norms of the gradient before and
 /// after it in the backward pass.
@@ -37,7 +36,7 @@ impl LinkBudget {
     /// Returns log10 of the [gain](Self::gain): −∞ if the gradient becomes zero, ∞ if it was zero and no longer
     /// is, and 0 if both norms are zero.
     pub fn decades(&self) -> f64 {
-        if self.norm_in.norm == 0.0 && self.norm_out.norm == 0.0 { 0.0 } else { Float::log10(self.gain()) }
+        if self.norm_in.norm == 0.0 && self.norm_out.norm == 0.0 { 0.0 } else { libm::log10(self.gain()) }
     }
 }
 
@@ -94,7 +93,7 @@ impl Shares {
                 last = before;
             } else if before != last && before > 0.0 {
                 // A layer that reports no link lies between the two.
-                *shares.of_factor(Factor::Other) += Float::log10(before / last);
+                *shares.of_factor(Factor::Other) += libm::log10(before / last);
                 last = before;
             }
             if last == 0.0 || after == 0.0 {
@@ -102,7 +101,7 @@ impl Shares {
                 last = if last == 0.0 { after } else { last };
                 continue;
             }
-            *shares.of_factor(link.factor) += Float::log10(after / last);
+            *shares.of_factor(link.factor) += libm::log10(after / last);
             (last, lost) = (after, None);
         }
         if let Some(factor) = lost {

@@ -101,7 +101,7 @@ fn write_blocks<'a>(f: &mut fmt::Formatter<'_>, blocks: impl Iterator<Item = &'a
             Role::Bias => &mut biases,
             _ => &mut weights,
         };
-        *norm = Some(Float::hypot(norm.unwrap_or(0.0), block.gradient.norm));
+        *norm = Some(libm::hypot(norm.unwrap_or(0.0), block.gradient.norm));
     }
     for norm in [weights, biases] {
         match norm {

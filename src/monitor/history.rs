@@ -5,7 +5,6 @@ use super::Factor;
 use super::LinkBudget;
 use alloc::{string::String, vec::Vec};
 use core::fmt;
-use num_traits::Float;
 
 /// The largest number of items that a [`Thinning`] keeps.
 pub(super) const KEPT: usize = 128;
@@ -131,7 +130,7 @@ impl BudgetHistory {
             && (before != 0.0 || after != 0.0)
             && let Some(last) = self.links[place].decades.last_mut()
         {
-            *last = Some(Float::log10(after / before));
+            *last = Some(libm::log10(after / before));
         }
     }
 

@@ -144,8 +144,8 @@ pub struct Epoch {
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub learning_rate: Option<f64>,
     /// The mean of [`Step::gradient_norm`] over the applied updates of this epoch that have a record; `None` if none
-    /// has. With a monitor or a callback for each update all have one, inside [`Every`](struct@crate::monitor::Every)
-    /// some.
+    /// has. With a monitor or a callback (of epochs or updates) all have one, inside
+    /// [`Every`](struct@crate::monitor::Every) some. Without them a norm would cost a pass over the gradient.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub gradient_norm: Option<f64>,
     /// The mean of [`Step::clipped_norm`] over the updates of this epoch that have it; `None` if none has.

@@ -226,7 +226,7 @@ impl<T: Scalar> Builder<T> {
     #[must_use]
     pub fn bidirectional(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| {
-            let backward = Recurrent::new(width, hidden, cell.clone());
+            let backward = Recurrent::new(width, hidden, cell.cloned());
             Bidirectional::new::<T>(Recurrent::new(width, hidden, cell), backward)
         })
     }
@@ -241,7 +241,7 @@ impl<T: Scalar> Builder<T> {
     pub fn bidirectional_summary(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| {
             let direction = |cell| Sequential::input(width).recurrent(hidden, cell).last_step().build();
-            let (forward, backward) = (direction(cell.clone()), direction(cell));
+            let (forward, backward) = (direction(cell.cloned()), direction(cell));
             let forward = forward.map_err(|error| error.within("forward"))?;
             Bidirectional::new::<T>(forward, backward.map_err(|error| error.within("backward"))?)
         })

@@ -66,7 +66,7 @@ struct Fixed<A>(A);
 
 impl<A: Activation> ActivationDispatch for Fixed<A> {
     fn visit<V: ActivationVisitor>(&self, _: &ActivationKind, visitor: V) -> Option<V::Output> {
-        Some(visitor.visit(self.0.clone()))
+        Some(visitor.visit(self.0.cloned()))
     }
 }
 

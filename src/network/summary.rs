@@ -1,7 +1,7 @@
 //! A network as a table, which is also its `Debug` text.
 
-use crate::layer::{Layer, LayerSpec, Sequential};
-use crate::{block::Blocks, scalar::Scalar};
+use crate::layer::{Layer, LayerSpec, Parallel, Residual, Sequential};
+use crate::{block::Blocks, recurrent::Checkpointed, scalar::Scalar};
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
 
@@ -62,12 +62,20 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     Summary { rows, parameters: network.dims().parameters }
 }
 
-/// The `Debug` text of a network is its summary.
-impl<T: Scalar> fmt::Debug for Sequential<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&summary(self), f)
-    }
+/// Makes the `Debug` text of layers that contain layers, and so of networks, their summary.
+macro_rules! debug_is_summary {
+    ($($container:ident)+) => {
+        $(
+            /// Writes the summary: the layers inside, with their widths and parameters.
+            impl<T: Scalar> fmt::Debug for $container<T> {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fmt::Display::fmt(&summary(self), f)
+                }
+            }
+        )+
+    };
 }
+debug_is_summary!(Sequential Parallel Residual Checkpointed);
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

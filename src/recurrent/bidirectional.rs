@@ -14,6 +14,7 @@ use crate::{
     size::{saturating_product, saturating_sum},
 };
 use alloc::boxed::Box;
+use core::fmt;
 
 /// Two layers that read the same sequence from opposite ends, their outputs concatenated.
 ///
@@ -31,13 +32,21 @@ use alloc::boxed::Box;
 ///
 /// # Shapes
 /// x: \[rows, input\]; y: \[rows, forward's output + backward's output\]; state: forward's, then backward's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Bidirectional<F, B> {
     forward: F,
     backward: Reversed<B>,
     /// The results of the descriptive methods, such as [`Layer::hints`], of the two directions, cached at construction:
     /// of the forward direction, then of the reversed backward direction.
     kept: [Answers; 2],
+}
+
+/// Writes the two directions.
+impl<F: fmt::Debug, B: fmt::Debug> fmt::Debug for Bidirectional<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (forward, backward) = (&self.forward, &self.backward.layer);
+        f.debug_struct("Bidirectional").field("forward", forward).field("backward", backward).finish()
+    }
 }
 
 impl<F, B> Bidirectional<F, B> {

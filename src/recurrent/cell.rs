@@ -2,7 +2,7 @@
 
 use super::{kind::CellKind, layer::Recurrent};
 use crate::{
-    activation::AnyActivation,
+    activation::{AnyActivation, Cloned},
     block::Gate,
     kernel::fused::{Fused, fused, fused_mut},
     layer::{Layer, hold},
@@ -10,7 +10,10 @@ use crate::{
     type_name::{saved_name, without_argument},
 };
 use alloc::{boxed::Box, vec, vec::Vec};
-use core::{fmt::Debug, ops::Range};
+use core::{
+    fmt::{self, Debug},
+    ops::Range,
+};
 
 /// The vector that a recurrent product multiplies by rows of the recurrent weights U.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +46,6 @@ pub struct Product {
 /// `z`: \[gates · hidden\]; `u`: \[separate gates · hidden\]; `h_prev`, `h`, `operand`: \[hidden\];
 /// `cell_state_prev`, `cell_state`: \[[`cell_state`](CellSizes::cell_state) · hidden\].
 #[non_exhaustive]
-#[derive(Debug)]
 pub struct CellForward<'a, T> {
     /// In: pre-activations `W x + b` plus the products added to them, gate after gate. Out, for the gates this stage
     /// used: the values from which `backward` recovers the gates and their derivatives.
@@ -106,7 +108,6 @@ impl<'a, T> CellForward<'a, T> {
 /// # Shapes
 /// As [`CellForward`]; `between_stages`: \[[`between_stages`](CellSizes::between_stages) · hidden\].
 #[non_exhaustive]
-#[derive(Debug)]
 pub struct CellBackward<'a, T> {
     /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to
     /// the pre-activations.
@@ -135,6 +136,19 @@ pub struct CellBackward<'a, T> {
     /// Gradients that the backward pass of a later stage writes for that of an earlier stage, which runs after it.
     pub between_stages: &'a mut [T],
 }
+
+macro_rules! debug_lengths {
+    ($name:ident: $($slice:ident)+) => {
+        /// Writes the lengths of the slices.
+        impl<T> fmt::Debug for $name<'_, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))$(.field(stringify!($slice), &self.$slice.len()))+.finish()
+            }
+        }
+    };
+}
+debug_lengths!(CellForward: z monitored_z u h_prev cell_state_prev operand h cell_state);
+debug_lengths!(CellBackward: z u h_prev cell_state_prev h cell_state d_h d_cell_state d_operand d_h_prev between_stages);
 
 /// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a step) of
 /// a cell of this crate.
@@ -310,9 +324,10 @@ pub struct StepBounds {
     message = "`{Self}` is not a cell of a recurrent layer",
     label = "not a cell of a recurrent layer",
     note = "`Elman` takes its activation: `Elman::new(Tanh)`",
+    note = "a cell chosen at run time is a `Recurrent` layer of it, as a `Box<dyn Layer<T>>`, not a `Box<dyn Cell>`",
     note = "a `Result` gives its value by `?`"
 )]
-pub trait Cell: Clone + Debug + Send + Sync + 'static {
+pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     /// The gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [Gate];
 
@@ -322,14 +337,18 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// # Panics
     /// A cell may panic for a `stage` that it does not have, and for slices that are not as long as its methods say; a
     /// cell of this crate names the slice. A [`Recurrent`](super::Recurrent) layer passes neither.
-    fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>);
+    fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>)
+    where
+        Self: Sized;
 
     /// Runs the backward pass of one stage, an element-wise part, of a step for one sample, whose values are in `unit`.
     /// Stages run from the last to stage 0.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>);
+    fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>)
+    where
+        Self: Sized;
 
     /// Products with the recurrent weights. The default is one, of all gates with the hidden state, before stage 0.
     fn products(&self) -> Vec<Product> {
@@ -358,7 +377,10 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
 
     /// Returns the kind and the settings of the cell as data. The default is [`CellKind::Custom`] with the name of the
     /// type, without `f32` and `f64` among its arguments, and the `Debug` text as settings.
-    fn kind(&self) -> CellKind {
+    fn kind(&self) -> CellKind
+    where
+        Self: Sized,
+    {
         let name = without_argument(&saved_name::<Self, f32>(), core::any::type_name::<f64>());
         CellKind::Custom { name, settings: alloc::format!("{self:?}") }
     }
@@ -366,7 +388,10 @@ pub trait Cell: Clone + Debug + Send + Sync + 'static {
     /// Returns the layer of this cell as a trait object. Sealed: for a cell of this crate, this crate compiles the
     /// layer for `f32` and `f64`.
     #[doc(hidden)]
-    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
+    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>>
+    where
+        Self: Sized,
+    {
         Box::new(layer)
     }
 }

@@ -64,7 +64,6 @@ pub enum CheckpointInterval {
 /// # Shapes
 /// x: \[rows, input\]; y: \[rows, output\], or \[batch, output\] with a `LastStep`; blocks and state: those of the
 /// layers, in order.
-#[derive(Debug)]
 pub struct Checkpointed<T> {
     /// The layers that run in segments.
     pub(super) layers: Vec<Entry<T>>,
@@ -76,7 +75,6 @@ pub struct Checkpointed<T> {
     block_rows: usize,
 }
 
-#[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) layer: Box<dyn Layer<T>>,
     /// The results of the descriptive methods, such as [`Layer::hints`], of this layer, cached when the container was

@@ -15,9 +15,15 @@ use alloc::boxed::Box;
 /// The plain recurrent cell: `h_t = φ(W x_t + U h_{t−1} + b)`.
 ///
 /// Backward: `δ_t = φ′(z_t) ⊙ dh_t`, `dh_{t−1} = Uᵀ δ_t`. Source: Elman 1990; Pascanu et al. 2013, eq. 2.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Debug, PartialEq, Default)]
 pub struct Elman<A = Tanh> {
     activation: A,
+}
+
+impl<A: Activation> Clone for Elman<A> {
+    fn clone(&self) -> Self {
+        Elman { activation: self.activation.cloned() }
+    }
 }
 
 impl<A: Activation> Elman<A> {

@@ -10,16 +10,31 @@ use crate::{
     scalar::Scalar,
 };
 use alloc::boxed::Box;
+use core::fmt;
 
 /// A layer that reads each sequence from its end: step t of `x` is step T − 1 − t of the inner layer.
 ///
+/// ```
+/// use chainrule::{BatchShape, layer::LastStep, recurrent::Reversed, workspace::Workspace};
+/// let (first, shape) = (Reversed::new::<f64>(LastStep::new(1))?, BatchShape::sequences(1, 3));
+/// assert_eq!(Workspace::new(first, shape)?.infer(&[], &[1.0, 2.0, 6.0], shape)?, [1.0]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
 /// # Shapes
 /// Those of the inner layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
     /// The results of the descriptive methods, such as [`Layer::hints`], of the inner layer, cached at construction.
     kept: Answers,
+}
+
+/// Writes the inner layer.
+impl<L: fmt::Debug> fmt::Debug for Reversed<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reversed").field(&self.layer).finish()
+    }
 }
 
 impl<L> Reversed<L> {

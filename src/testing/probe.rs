@@ -38,7 +38,7 @@ impl<A: Activation> Probe for A {
         noise(|z| self.value(z), z)
     }
     fn copied(&self) -> Box<dyn Probe> {
-        Box::new(self.clone())
+        Box::new(self.cloned())
     }
 }
 

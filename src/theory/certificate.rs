@@ -61,6 +61,9 @@ impl Horizon {
 /// and so on. A product far below 1 proves that the gradient vanishes between output and input. A product above 1
 /// proves only that the gradient grows by no larger factor.
 ///
+/// Where an [`Embedding`](crate::layer::Embedding) reads the input, x is the output of the embedding: indices have no
+/// gradient.
+///
 /// Over time, the bounds on `‖∂s_t/∂s_{t−k}‖₂` of a [`Horizon`] decrease with k if vanishing is certain
 /// (Pascanu, Mikolov & Bengio 2013, §2.2: `‖U‖₂ < 1/γ`).
 ///

@@ -165,7 +165,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
                 if length == 0.0 {
                     return Ok(vec![0.0; v.len()]);
                 }
-                let h = Float::cbrt(to_f64(T::epsilon())) * size / length;
+                let h = libm::cbrt(to_f64(T::epsilon())) * size / length;
                 let (before, mut product) = (bench.w.clone(), vec![0.0; v.len()]);
                 for sign in [1.0, -1.0] {
                     let moved = before.iter().zip(v).map(|(&w, &v)| w + scalar::<T>(sign * h * v));

@@ -27,7 +27,7 @@ pub struct UnitSensitivity {
 impl UnitSensitivity {
     /// Returns log10 of [`sensitivity`](Self::sensitivity) over [`state`](Self::state).
     pub fn decades(&self) -> f64 {
-        Float::log10(self.sensitivity / self.state)
+        libm::log10(self.sensitivity / self.state)
     }
 }
 

@@ -58,6 +58,8 @@ impl EpochSum {
 struct Observers<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
     on_step: Option<&'a mut OnStep<'f>>,
+    /// Whether a callback receives the epochs, with the norms of their updates.
+    reports: bool,
     /// Whether updates are timed, which a monitor needs for the records of updates.
     timed: bool,
     /// Whether a callback or monitor on any rank can end the run after an update.
@@ -161,7 +163,8 @@ impl<T: Scalar> Run<'_, T> {
         let (timed, mut none) = (monitor.is_some(), ());
         let may_stop = self.any_rank(timed || on_step.is_some())?;
         let monitor = monitor.unwrap_or(&mut none);
-        let mut observers = Observers { monitor, on_step, timed, may_stop, stopped: false };
+        let mut observers =
+            Observers { monitor, on_step, reports: callback.is_some(), timed, may_stop, stopped: false };
         let mut epochs = Vec::new();
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
@@ -225,8 +228,8 @@ impl<T: Scalar> Run<'_, T> {
         let (mut sum, mut ends, mut is_halted) = (EpochSum::default(), false, false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
         while let Some(samples) = order.next(group)? {
-            let Observers { monitor, on_step, timed, may_stop, stopped } = &mut *observers;
-            let always = on_step.is_some() || trace::takes_steps();
+            let Observers { monitor, on_step, reports, timed, may_stop, stopped } = &mut *observers;
+            let always = *reports || on_step.is_some() || trace::takes_steps();
             let started = if always || *timed { Clock::now() } else { None };
             self.watch.begin(always, started);
             let mut is_made = false;

@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate,
-    each_parameter::update_each, own_elementwise, own_rate, ratio, wide::slots,
+    each_parameter::update_each, own_elementwise, own_rate, ratio, wide::state_of_parameters,
 };
 use crate::{
     block::Blocks,
@@ -79,7 +79,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
     /// Two values for each parameter: all v, the average of squared gradients, then all u, that of squared updates. In
     /// `f16` and `bf16` three values each hold their square roots.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        2 * slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(2, blocks)
     }
 
     own_rate!(self => self.rate);

@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_amount, check_epsilon, check_rate, own_elementwise, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -88,7 +88,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     /// One value for each parameter: s, the sum of squared gradients. In `f16` and `bf16` three values hold its fourth
     /// root, since s would overflow.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(1, blocks)
     }
 
     fn init_state(&self, blocks: &Blocks, _w: &[T], state: &mut [T]) {

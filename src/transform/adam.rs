@@ -6,7 +6,7 @@ use super::{
     check_amount,
     each_parameter::complement,
     matrices, own_elementwise, own_rate, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -23,8 +23,19 @@ use num_traits::Float;
 ///
 /// With [`amsgrad`](Self::amsgrad) the largest v so far takes the place of v. In formats narrower than `f32` m and √v
 /// are kept with the digits of `f32`, each as several values, and a step is computed in `f64`. A g² beyond the format
-/// (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. Source: Kingma & Ba 2015, algorithm 1;
-/// Reddi et al. 2018, algorithm 2.
+/// (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. The average v has a relative error of
+/// about ε/(1 − β₂), ε being the machine epsilon of the format: in `f32` 1e-4 for the default β₂ and 10 % for
+/// 0.999999; a β₂ nearer to 1 needs `f64`. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Adam, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// assert!((w[0] - (1.0 - 0.1)).abs() < 1e-9); // the first step is η sign(g)
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adam {
@@ -141,7 +152,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     /// AMSGrad a third one: then all largest v so far. In `f16` and `bf16` three values each hold m, and the square
     /// roots of the others.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        (2 + usize::from(self.amsgrad)) * slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(2 + usize::from(self.amsgrad), blocks)
     }
 
     own_rate!(self => self.settings.rate);
@@ -159,6 +170,16 @@ fn larger<T: Scalar>(v: T, most: T) -> T {
 /// Adam with decoupled weight decay: `−η λ w` is added to Adam's update.
 ///
 /// By default only matrices decay. Source: Loshchilov & Hutter 2019, algorithm 2.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{AdamW, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(AdamW::new(0.1, 0.5), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// assert!((w[0] - (1.0 - 0.1 - 0.1 * 0.5)).abs() < 1e-9); // that of Adam, and the decay η λ w
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdamW {

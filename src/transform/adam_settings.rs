@@ -101,7 +101,7 @@ macro_rules! two_moments {
 
             #[doc = $doc]
             fn state_len(&self, blocks: &$crate::block::Blocks) -> usize {
-                2 * $crate::transform::wide::slots::<T>() * blocks.parameters()
+                $crate::transform::wide::state_of_parameters::<T>(2, blocks)
             }
 
             $crate::transform::own_rate!(self => self.settings.rate);

@@ -161,7 +161,7 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
     /// Two values for each parameter: its average, and the rounding error of that average. In `f16` and `bf16` three
     /// values hold the average.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        slots::<T>().max(2) * blocks.parameters()
+        slots::<T>().max(2).saturating_mul(blocks.parameters())
     }
 
     fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {

@@ -1,7 +1,7 @@
 //! Tuples of transforms: each member has its range of the state, and a member that skips the update ends the step.
 
 use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, both};
-use crate::{block::Blocks, error::Error, kernel::reduce::norm, scalar::Scalar};
+use crate::{block::Blocks, error::Error, kernel::reduce::norm, scalar::Scalar, size::saturating_sum};
 use alloc::vec::Vec;
 
 /// Returns the factor, at most 1, by which a clip changed the norm of a gradient from `before`; 1 for a norm that was 0
@@ -9,6 +9,19 @@ use alloc::vec::Vec;
 fn ratio<T: Scalar>(before: f64, gradient: &[T]) -> f64 {
     let factor = norm(gradient) / before;
     if factor < 1.0 { factor } else { 1.0 }
+}
+
+/// Panics unless members with states of the lengths `of_members` divide a state of `found` values: a transform whose
+/// `state_len` has changed would give others a wrong part of it.
+#[inline]
+#[track_caller]
+pub(super) fn require_state(of_members: impl IntoIterator<Item = usize>, found: usize) {
+    let expected = saturating_sum(of_members);
+    assert!(
+        expected == found,
+        "the state of a chain has {found} values, but its transforms need {expected}: `state_len` must return the same \
+         number every time"
+    );
 }
 
 /// Implements `GradientTransform` for a tuple of transforms, a chain. Each member has a range of the state, in order.
@@ -25,23 +38,27 @@ macro_rules! chain {
                 $(self.$index.members(visit);)+
             }
             fn state_len(&self, blocks: &Blocks) -> usize {
-                0 $(+ self.$index.state_len(blocks))+
+                saturating_sum([$(self.$index.state_len(blocks)),+])
             }
             fn init_state(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
-                let rest = state;
-                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                let (rest, lengths) = (state, [$(self.$index.state_len(blocks)),+]);
+                require_state(lengths, rest.len());
+                $(let (own, rest) = rest.split_at_mut(lengths[$index]);
                 self.$index.init_state(blocks, w, own);)+
                 let _ = rest;
             }
             fn begin_at(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {
-                let rest = state;
-                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                let (rest, lengths) = (state, [$(self.$index.state_len(blocks)),+]);
+                require_state(lengths, rest.len());
+                $(let (own, rest) = rest.split_at_mut(lengths[$index]);
                 self.$index.begin_at(blocks, w, own);)+
                 let _ = rest;
             }
             fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
                 let Update { blocks, w, gradient, state: rest, step, start, recorded, mut clip } = update;
-                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                let lengths = [$(self.$index.state_len(blocks)),+];
+                require_state(lengths, rest.len());
+                $(let (own, rest) = rest.split_at_mut(lengths[$index]);
                 let clips = clip.is_some() && self.$index.stage() == Stage::Clip;
                 let before = if clips { norm(gradient) } else { 0.0 };
                 // A chain within this one measures its own clips.
@@ -58,8 +75,9 @@ macro_rules! chain {
                 Ok(Outcome::Apply)
             }
             fn on_metric(&mut self, blocks: &Blocks, metric: f64, state: &mut [T]) {
-                let rest = state;
-                $(let (own, rest) = rest.split_at_mut(self.$index.state_len(blocks));
+                let (rest, lengths) = (state, [$(self.$index.state_len(blocks)),+]);
+                require_state(lengths, rest.len());
+                $(let (own, rest) = rest.split_at_mut(lengths[$index]);
                 self.$index.on_metric(blocks, metric, own);)+
                 let _ = rest;
             }
@@ -74,8 +92,9 @@ macro_rules! chain {
                 norm
             }
             fn learning_rate(&self, blocks: &Blocks, state: &[T], step: u64) -> Option<f64> {
-                let (rate, rest) = (None, state);
-                $(let (own, rest) = rest.split_at(self.$index.state_len(blocks));
+                let (rate, rest, lengths) = (None, state, [$(self.$index.state_len(blocks)),+]);
+                require_state(lengths, rest.len());
+                $(let (own, rest) = rest.split_at(lengths[$index]);
                 let rate = both(rate, self.$index.learning_rate(blocks, own, step));)+
                 let _ = rest;
                 rate
@@ -86,15 +105,17 @@ macro_rules! chain {
                 rate
             }
             fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
-                let (found, rest) = (None, state);
-                $(let (own, rest) = rest.split_at(self.$index.state_len(blocks));
+                let (found, rest, lengths) = (None, state, [$(self.$index.state_len(blocks)),+]);
+                require_state(lengths, rest.len());
+                $(let (own, rest) = rest.split_at(lengths[$index]);
                 let found = found.or_else(|| self.$index.averaged_weights(blocks, own));)+
                 let _ = rest;
                 found
             }
             fn result<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
-                let (found, rest) = (None, state);
-                $(let (own, rest) = rest.split_at(self.$index.state_len(blocks));
+                let (found, rest, lengths) = (None, state, [$(self.$index.state_len(blocks)),+]);
+                require_state(lengths, rest.len());
+                $(let (own, rest) = rest.split_at(lengths[$index]);
                 let found = found.or_else(|| self.$index.result(blocks, own));)+
                 let _ = rest;
                 found

@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
-    each_parameter::update_each, matrices, own_elementwise, own_rate, wide::slots,
+    each_parameter::update_each, matrices, own_elementwise, own_rate, wide::state_of_parameters,
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -16,6 +16,16 @@ use alloc::{vec, vec::Vec};
 ///
 /// Each parameter moves by η. So η should be smaller than for Adam: 3 to 10 times smaller in the paper. Without
 /// [`decay`](Self::decay) λ is 0. By default only matrices decay. Source: Chen et al. 2023, algorithm 2.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Lion, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(Lion::new(0.1), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// assert_eq!(w, [1.0 - 0.1]); // η sign(g)
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lion {
@@ -89,7 +99,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
 
     /// One value for each parameter: m, the moving average of gradients. In `f16` and `bf16` it takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(1, blocks)
     }
 
     own_rate!(self => self.rate);

@@ -4,7 +4,7 @@ use super::{
     AdamW, GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each,
     own_applied, own_rate,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -35,6 +35,17 @@ const LEAST_NORM: f64 = 1e-7;
 /// [`Role::Recurrent`]; each gate of a cell is a matrix of its own. Tables of embeddings ([`Block::table`]) are no
 /// matrices: AdamW updates them. The products are computed in `f64`. Source: Jordan et al. 2024; rate adjustment and
 /// defaults as in PyTorch.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{AdamW, Muon, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(Muon::new(0.1, AdamW::new(0.1, 0.0)).decay(0.0), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// let x = |x: f64| 3.4445 * x - 4.775 * x.powi(3) + 2.0315 * x.powi(5); // a matrix of one value
+/// assert!((w[0] - (1.0 - 0.1 * x(x(x(x(x(1.0))))))).abs() < 1e-9);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Muon {
@@ -206,7 +217,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
     /// gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` each takes three values, and
     /// √v is held in place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        2 * slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(2, blocks)
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

@@ -6,7 +6,7 @@ use super::{
     check_amount,
     each_parameter::{complement, update_each},
     own_applied, own_rate, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -21,6 +21,18 @@ use alloc::{vec, vec::Vec};
 /// `m̂ = μ_{t+1} m/(1 − Π_{i≤t+1} μ_i) + (1 − μ_t) g/(1 − Π_{i≤t} μ_i)`, where
 /// `μ_t = β₁ (1 − ½ · 0.96^{t ψ})`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
 /// permanently: clip first. Source: Dozat 2016, algorithm 2; as in PyTorch.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{NAdam, Optimizer}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(NAdam::new(0.1), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// let [now, next] = [1.0, 2.0].map(|t| 0.9 * (1.0 - 0.5 * 0.96_f64.powf(0.004 * t)));
+/// let moved = next * 0.1 / (1.0 - now * next) + 1.0; // m̂ over |g|
+/// assert!((w[0] - (1.0 - 0.1 * moved)).abs() < 1e-9);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NAdam {
@@ -94,7 +106,7 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
     /// value is the product of the momenta so far. In `f16` and `bf16` each takes three values, and √v is held in
     /// place of v.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        slots::<T>() * (2 * blocks.parameters() + 1)
+        state_of_parameters::<T>(2, blocks).saturating_add(slots::<T>())
     }
 
     fn init_state(&self, blocks: &Blocks, _w: &[T], state: &mut [T]) {

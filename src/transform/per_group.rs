@@ -1,12 +1,15 @@
 //! An optimizer for each group of blocks.
 
-use super::{GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, both, stage::check_chain};
+use super::{
+    GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, both, chain::require_state,
+    stage::check_chain,
+};
 use crate::{
     block::{Block, Blocks},
     error::{Error, require},
     kernel::reduce::norm,
     scalar::Scalar,
-    size::filled,
+    size::{filled, saturating_sum},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::fmt;
@@ -117,6 +120,7 @@ impl<T: Scalar> PerGroup<T> {
 
     /// Calls `set` with each entry of `parts`, a copy of its parameters from `w`, and its range of `state`.
     fn set_states(&self, blocks: &Blocks, w: &[T], mut state: &mut [T], set: impl Fn(&Part<T>, &[T], &mut [T])) {
+        require_state(self.parts.iter().map(Part::state_len), state.len());
         for part in &self.parts {
             let (own, rest) = state.split_at_mut(part.state_len());
             let mut of_part = part.w.clone();
@@ -128,6 +132,7 @@ impl<T: Scalar> PerGroup<T> {
 
     /// Calls `visit` with each entry of `parts` and its range of `state`.
     fn each_state(&mut self, mut state: &mut [T], mut visit: impl FnMut(&mut Part<T>, &mut [T])) {
+        require_state(self.parts.iter().map(Part::state_len), state.len());
         for part in &mut self.parts {
             let (own, rest) = state.split_at_mut(part.state_len());
             visit(part, own);
@@ -173,7 +178,7 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
             part.gradient = filled("the gradient of a group", part.blocks.parameters(), T::zero())?;
         }
         let earlier = self.parts.iter().rposition(Part::may_skip).unwrap_or(0);
-        let values = self.parts[..earlier].iter().map(Part::state_len).fold(0, usize::saturating_add);
+        let values = saturating_sum(self.parts[..earlier].iter().map(Part::state_len));
         self.before = filled("copies of the states of groups", values, T::zero())?;
         self.blocks = blocks.clone();
         Ok(())
@@ -191,12 +196,12 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
     /// The states of all chains: first that of the blocks without a group, then those of the groups.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.blocks.same_layout(blocks) {
-            return self.parts.iter().map(Part::state_len).sum();
+            return saturating_sum(self.parts.iter().map(Part::state_len));
         }
         let owners = self.owners(blocks);
         let of = |number: usize| (0..blocks.len()).filter(|&i| owners[i] == number).collect::<Vec<_>>();
         let parts = self.parts.iter().enumerate();
-        parts.map(|(number, part)| part.chain.state_len(&chosen(blocks, &of(number)))).sum()
+        saturating_sum(parts.map(|(number, part)| part.chain.state_len(&chosen(blocks, &of(number)))))
     }
 
     fn init_state(&self, blocks: &Blocks, w: &[T], state: &mut [T]) {

@@ -17,7 +17,7 @@ use alloc::{vec, vec::Vec};
 /// training loss without validation data. The metric has fallen when it is below `best − threshold · |best|`, best
 /// the metric at its last fall, also where both are below zero. A metric that is not finite changes nothing. Otherwise
 /// it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero. Metric
-/// and counts are kept with the digits of `f32` or more, in every format.
+/// and counts are kept with the digits of `f32` or more, in every format, the metric with the range of `f64`.
 ///
 /// ```
 /// use chainrule::{layer::Linear, loss::MeanSquaredError};
@@ -71,20 +71,34 @@ impl ReduceOnPlateau {
 }
 
 /// The number of values in the state of a `ReduceOnPlateau`; in `f16` and `bf16` each takes three entries.
-const VALUES: usize = 4;
+const VALUES: usize = 5;
 /// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
 const FACTOR: usize = 0;
-/// The index, in the state of a `ReduceOnPlateau`, of the metric at its last fall; infinite before the first metric.
+/// The index, in the state of a `ReduceOnPlateau`, of the metric at its last fall, divided by a power of two: between ½
+/// and 1 in magnitude; infinite before the first metric.
 const BEST: usize = 1;
 /// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
 const BAD: usize = 2;
 /// The index, in the state of a `ReduceOnPlateau`, of the number of epochs that are left of the cooldown.
 const COOLING: usize = 3;
+/// The index, in the state of a `ReduceOnPlateau`, of the exponent of the power of two. A metric may be beyond the
+/// format, such as a sum in `f16`.
+const EXPONENT: usize = 4;
+
+/// Writes the metric `best`, which is finite, to `state`, and returns it as it is kept.
+fn keep_best<T: Scalar>(state: &mut Wide<'_, T>, best: f64) -> f64 {
+    let (fraction, exponent) = libm::frexp(best);
+    state.set(BEST, fraction);
+    state.set(EXPONENT, f64::from(exponent));
+    libm::ldexp(state.get(BEST), exponent)
+}
 
 impl ReduceOnPlateau {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = wide_value(update.state, VALUES, FACTOR);
+        // A file may hold any number; one below 0 would ascend.
+        require((0.0..=1.0).contains(&factor), "the factor in the state of a plateau", "between 0 and 1", factor)?;
         update.gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
         Ok(Outcome::Apply)
     }
@@ -109,17 +123,18 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
     }
 
     fn on_metric(&mut self, _blocks: &Blocks, metric: f64, state: &mut [T]) {
-        let mut state = Wide::new(state, VALUES);
-        let [factor, best, mut bad, mut cooling] = [FACTOR, BEST, BAD, COOLING].map(|i| state.get(i));
-        // The metric is rounded like the stored best, so that an equal metric does not count as a fall.
-        state.set(BEST, metric);
-        let metric = state.get(BEST);
-        let falls = best.is_infinite() || metric < best * (1.0 - self.threshold * best.signum());
-        if !metric.is_finite() || !falls {
-            state.set(BEST, best);
-        }
         if !metric.is_finite() {
             return;
+        }
+        let mut state = Wide::new(state, VALUES);
+        let kept = [FACTOR, BEST, BAD, COOLING, EXPONENT].map(|i| state.get(i));
+        let [factor, fraction, mut bad, mut cooling, exponent] = kept;
+        let best = libm::ldexp(fraction, exponent as i32);
+        // The metric is rounded like the stored best, so that an equal metric does not count as a fall.
+        let metric = keep_best(&mut state, metric);
+        let falls = best.is_infinite() || metric < best * (1.0 - self.threshold * best.signum());
+        if !falls {
+            keep_best(&mut state, best);
         }
         bad = if falls { 0.0 } else { bad + 1.0 };
         if cooling > 0.0 {
@@ -141,7 +156,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
         // The best metric is ∞ until the first metric arrives.
         let spec =
             TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::state_len(self, blocks)).infinite_state();
-        let spec = spec.layout("factor, best, bad epochs, cooldown").setting("factor", self.factor);
+        let spec = spec.layout("factor, best, bad epochs, cooldown, exponent of best").setting("factor", self.factor);
         let spec = spec.setting("patience", self.patience).setting("threshold", self.threshold);
         vec![spec.setting("cooldown", self.cooldown).setting("least", self.least)]
     }

@@ -3,7 +3,7 @@
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate, own_elementwise,
     own_rate, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -18,6 +18,16 @@ use num_traits::Float;
 /// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the update
 /// is `−η b`, with `b ← μ b + g/(√v + ε)`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its
 /// parameter permanently: clip first. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Optimizer, RmsProp}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(RmsProp::new(0.1), &blocks, &w)?;
+/// optimizer.step(&blocks, &mut w, &mut [3.0], &mut ())?; // a gradient of 3
+/// assert!((w[0] - (1.0 - 0.1 / 0.01_f64.sqrt())).abs() < 1e-7); // √v = √(1 − α) |g|
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RmsProp {
@@ -116,7 +126,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
     /// momentum, then all b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and
     /// `(1 − μ) b`.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        (1 + usize::from(self.centred) + usize::from(self.momentum > 0.0)) * slots::<T>() * blocks.parameters()
+        state_of_parameters::<T>(1 + usize::from(self.centred) + usize::from(self.momentum > 0.0), blocks)
     }
 
     own_rate!(self => self.rate);

@@ -7,7 +7,7 @@ use super::{
     check_amount,
     each_parameter::complement,
     matrices, ratio,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::{Blocks, Role},
@@ -196,7 +196,8 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
     /// Four values for each parameter: x, its rounding error, z and v, one after the other. Two more values
     /// hold `√Σγ²` of the rates. In `f16` and `bf16` x, z and √v take three values each, and `√Σγ²` three.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        slots_of_x::<T>() * (blocks.parameters() + 1) + 2 * slots::<T>() * blocks.parameters()
+        let of_x = slots_of_x::<T>().saturating_mul(blocks.parameters().saturating_add(1));
+        of_x.saturating_add(state_of_parameters::<T>(2, blocks))
     }
 
     fn init_state(&self, _blocks: &Blocks, w: &[T], state: &mut [T]) {

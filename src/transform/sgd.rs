@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, own_rate,
-    wide::{Wide, slots},
+    wide::{Wide, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -16,6 +16,18 @@ use alloc::{vec, vec::Vec};
 ///
 /// With Nesterov's momentum the update is `−η (g + μ m)`. Source: Polyak 1964; Sutskever et al. 2013; as in
 /// PyTorch.
+///
+/// ```
+/// use chainrule::{Block, Blocks, Role, transform::{Optimizer, Sgd}};
+/// let blocks = Blocks::collect(|visit| visit(Block::new("w", 0, [1, 1], Role::Weight)));
+/// let mut w = [1.0_f64];
+/// let mut optimizer = Optimizer::new(Sgd::new(0.1).momentum(0.9), &blocks, &w)?;
+/// for _ in 0..2 {
+///     optimizer.step(&blocks, &mut w, &mut [1.0], &mut ())?;
+/// }
+/// assert!((w[0] - (1.0 - 0.1 - 0.1 * 1.9)).abs() < 1e-15);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sgd {
@@ -103,7 +115,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     /// With momentum, one value for each parameter: the momentum buffer m. In `f16` and `bf16` three values hold
     /// `(1 − μ) m`. Without momentum the state is empty.
     fn state_len(&self, blocks: &Blocks) -> usize {
-        if self.momentum > 0.0 { slots::<T>() * blocks.parameters() } else { 0 }
+        if self.momentum > 0.0 { state_of_parameters::<T>(1, blocks) } else { 0 }
     }
 
     fn update(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {

@@ -1,6 +1,10 @@
 //! Optimizer state with more digits than the parameters.
 
-use crate::scalar::{Scalar, is_narrow, scalar, to_f64};
+use crate::{
+    block::Blocks,
+    scalar::{Scalar, is_narrow, scalar, to_f64},
+    size::saturating_product,
+};
 
 /// The least number of binary digits of a value of the state: that of `f32`.
 const DIGITS: u32 = 24;
@@ -11,6 +15,12 @@ const DIGITS: u32 = 24;
 /// This is 3 in `f16` and in `bf16`.
 pub(super) fn slots<T: Scalar>() -> usize {
     if is_narrow::<T>() { DIGITS.div_ceil(digits::<T>()) as usize } else { 1 }
+}
+
+/// Returns the length of a state with `values` values, each of [`slots`] entries, for each parameter of `blocks`;
+/// `usize::MAX` for more than a `usize` can count.
+pub(super) fn state_of_parameters<T: Scalar>(values: usize, blocks: &Blocks) -> usize {
+    saturating_product(&[values, slots::<T>(), blocks.parameters()])
 }
 
 /// Returns the number of binary digits of the significand of `T`.

@@ -10,6 +10,7 @@ use crate::{
     scalar::Scalar,
     size::saturating_product,
 };
+use core::fmt;
 
 /// The shape and mode of the last forward pass, and the lengths of its buffers.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,6 @@ pub(super) struct Pass {
 }
 
 /// The result of a forward pass: the output, and the buffer for the gradient of the loss.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Output<'a, T> {
     /// The output, \[rows, output\].
@@ -42,6 +42,14 @@ pub struct Output<'a, T> {
     pub dy: &'a mut [T],
     /// Batch shape of the output.
     pub shape: BatchShape<'a>,
+}
+
+/// Writes the lengths of the slices, and the shape.
+impl<T> fmt::Debug for Output<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (y, dy) = (self.y.len(), self.dy.len());
+        f.debug_struct("Output").field("y", &y).field("dy", &dy).field("shape", &self.shape).finish()
+    }
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {

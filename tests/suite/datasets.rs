@@ -140,6 +140,23 @@ fn fold_each_sample_is_tested_once() {
 }
 
 #[test]
+fn value_of_a_series_that_is_not_finite_is_named_by_its_row() {
+    let mut series: Vec<f64> = (0..40).map(f64::from).collect(); // 20 rows of 2
+    series[10 * 2 + 1] = f64::NAN;
+    let named = |windows: Windows, row: usize| match windows.of(2, &series) {
+        Err(Error::InvalidData(DataRule::RowValue { row: found, column: 1, .. })) => assert_eq!(found, row),
+        other => panic!("{other:?}"),
+    };
+    named(Windows::new(4), 10);
+    named(Windows::new(4).stride(3), 10);
+    // The target of the first window: its row 3 + 7.
+    named(Windows::new(4).ahead(7).stride(20), 10);
+    named(Windows::new(4).ahead(9).stride(20).every_step().target_columns(1..2), 10);
+    // A row that no window reads may hold anything.
+    assert!(Windows::new(4).stride(20).of(2, &series).is_ok());
+}
+
+#[test]
 fn windows_every_setting_equals_the_definition() {
     let mut rng = generator(5);
     for _ in 0..200 {

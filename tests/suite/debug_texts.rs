@@ -1,16 +1,21 @@
 //! `Debug` of what holds many numbers: its shape, at any size in a few lines.
 
 use chainrule::{
-    BatchShape, Blocks, GradientMonitor, Layer, Role,
+    BatchShape, Blocks, GradientMonitor, Layer, Role, Scalar,
     checkpoint::Checkpoint,
     dataset::{Batch, Dataset},
     distributed::DataParallel,
-    layer::{Context, Linear, Sequential, initialize},
-    loss::{MeanSquaredError, Target},
-    model::{ModuleNames, StateDict, export_state_dict},
+    layer::{Context, Linear, Merge, Parallel, Residual, Sequential, initialize},
+    loss::{MeanSquaredError, Rows, Target},
+    model::{Model, ModuleNames, StateDict, export_state_dict},
     monitor::{Event, Link, RunRecord, Statistics},
+    recurrent::{
+        Bidirectional, Cell, CellBackward, CellForward, CellSizes, CheckpointInterval, Checkpointed, Lstm, Recurrent,
+        Reversed,
+    },
     trainer::{FitOptions, TrainConfig, Trainer},
     transform::{Adam, AdamW, Muon, Optimizer, PerGroup, Sgd, Update},
+    workspace::Workspace,
 };
 use std::fmt::Debug;
 
@@ -55,6 +60,67 @@ fn debug_of_large_objects_is_their_shape() {
         &Context::<f64>::new(BatchShape::batch(9), chainrule::Mode::Train, &mut ()),
         &["Train", "9", "monitored: false"],
     );
+}
+
+#[test]
+fn debug_of_slices_is_their_length() {
+    let (y, classes) = (vec![MARK; 600], vec![7; 300]);
+    reads(&Target::Values(&y[..]), &["Values(600)"]);
+    reads(&Target::<f64>::Classes(&classes), &["Classes(300)"]);
+    let mut dy = y.clone();
+    let rows = Rows::new(2, &y, Target::Classes(&classes), Some(&y[..300]), &mut dy).unwrap();
+    reads(&rows, &["Rows", "rows: 300", "width: 2", "Classes(300)", "weights: Some(300)"]);
+
+    let network = Sequential::<f64>::input(3).recurrent(40, Noted(Lstm::new())).linear(1).build().unwrap();
+    let w = vec![MARK; Layer::<f64>::dims(&network).parameters];
+    let mut workspace = Workspace::new(&network, BatchShape::sequences(2, 5)).unwrap();
+    let output = workspace.forward(&w, &[MARK; 30], BatchShape::sequences(2, 5)).unwrap();
+    reads(&output, &["Output", "y: 10", "dy: 10", "steps: 5"]);
+    workspace.backward(&w).unwrap();
+    let model = Model::new(network, w).unwrap();
+    reads(&model.stream().unwrap(), &["Stream", "Noted", "stages: 1"]);
+}
+
+/// A cell that writes what it receives.
+#[derive(Clone, Debug)]
+struct Noted(Lstm);
+
+impl Cell for Noted {
+    fn gates(&self) -> &'static [chainrule::Gate] {
+        self.0.gates()
+    }
+    fn forward<T: Scalar>(&self, stage: usize, unit: CellForward<'_, T>) {
+        reads(&unit, &["CellForward", "z: 160", "h_prev: 40", "cell_state: 40"]);
+        self.0.forward(stage, unit);
+    }
+    fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>) {
+        reads(&unit, &["CellBackward", "z: 160", "d_h: 40", "d_cell_state: 40"]);
+        self.0.backward(stage, unit);
+    }
+    fn sizes(&self) -> CellSizes {
+        self.0.sizes()
+    }
+}
+
+/// A container is its parts, without the private cache of their answers.
+#[test]
+fn debug_of_layers_with_parts_is_their_summary() {
+    let one = || Sequential::<f64>::input(4).lstm(4).build().unwrap();
+    let parallel = Parallel::new(Merge::Sum, vec![Box::new(one()), Box::new(Linear::new(4, 4))]).unwrap();
+    let both = Bidirectional::new::<f64>(one(), Linear::new(4, 4)).unwrap();
+    let checkpointed =
+        Checkpointed::<f64>::new(CheckpointInterval::Steps(2), vec![Box::new(Recurrent::new(4, 4, Lstm::new()))]);
+    let residual = Residual::new(one()).unwrap();
+    let all: [&dyn Debug; 5] =
+        [&parallel, &residual, &both, &Reversed::new::<f64>(one()).unwrap(), &checkpointed.unwrap()];
+    for layer in all {
+        let text = format!("{layer:?}");
+        assert!(text.contains("Lstm") && !text.contains("Answers") && !text.contains("kept"), "{text}");
+    }
+    for (layer, parameters) in [(&parallel as &dyn Debug, 144 + 20), (&residual, 144)] {
+        let text = format!("{layer:?}");
+        assert!(text.contains(&parameters.to_string()), "{text}");
+    }
 }
 
 /// A layer and a monitor see passes and events; their texts are written in a run.

@@ -303,6 +303,15 @@ fn health_is_a_unit_test() {
     assert!(said.downcast_ref::<String>().unwrap().contains("vanishes"));
     let wrong = first_check(&sick, &x[..5], BatchShape::batch(64), None, 0);
     assert!(matches!(wrong, Err(Error::Length { .. })));
+    // 25 rows in sequences of 8 steps, and a row that ends early.
+    let said = |rows: usize, beside: usize| {
+        let batch = &x[..rows * WIDTH + beside];
+        let check = std::panic::AssertUnwindSafe(|| assert_gradient_healthy!(sick, batch, steps = 8));
+        let said = std::panic::catch_unwind(check).unwrap_err();
+        said.downcast_ref::<String>().unwrap().clone()
+    };
+    assert!(said(25, 0).contains("rows of the batch: 25 values are not a multiple of steps 8"), "{}", said(25, 0));
+    assert!(said(8, 1).contains(&format!("not a multiple of width {WIDTH}")), "{}", said(8, 1));
 }
 
 #[test]

@@ -645,6 +645,37 @@ fn bad_data_is_refused_before_the_first_update() {
     assert!(matches!(none, Error::InvalidState { .. }), "{none:?}");
 }
 
+/// Data with another number of target values a row than the loss takes, whatever the size of a batch.
+#[test]
+fn target_width_that_does_not_fit_the_network_is_named() {
+    let x: Vec<f64> = (0..100).map(f64::from).collect();
+    let y = vec![0.5; 200];
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    let right = Dataset::rows(1, &x, Target::Values(&x)).unwrap();
+    let network = Sequential::<f64>::input(1).linear(1).build().unwrap();
+    let settings = TrainConfig { batch_size: 32, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+    let rule = DataRule::TargetWidth { expected: 1, found: 2, per_step: false };
+    let fit = trainer.fit(&data);
+    refuses!(fit, Error::InvalidData(_), ["2 target values a sample", "loss takes 1", "last layer"]);
+    assert_eq!(trainer.fit(&data).unwrap_err(), rule.clone().into());
+    assert_eq!(trainer.evaluate(&data).unwrap_err(), rule.clone().into());
+    let mut batch = Batch::new(&data, 32);
+    assert_eq!(trainer.step(&data, &mut batch, &[0, 5, 7], &mut ()).unwrap_err(), rule.clone().into());
+    let validated = trainer.fit_with(&right, FitOptions::new().validation(&data)).unwrap_err();
+    assert_eq!(validated, DataRule::Validation { reason: Box::new(rule.into()) }.into());
+    // 5 steps of 2 outputs, of which the loss takes 1 mean and 1 variance: 1 target value a step.
+    let network = Sequential::<f64>::input(1).lstm(2).build().unwrap();
+    let mut trainer = Trainer::new(network, GaussianNll::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    let steps = Dataset::sequences(1, 5, &x, Target::Values(&y)).unwrap();
+    let rule = DataRule::TargetWidth { expected: 1, found: 2, per_step: true };
+    assert_eq!(trainer.fit(&steps).unwrap_err(), rule.into());
+    // The kind of the targets is judged first.
+    let network = Sequential::<f64>::input(1).linear(3).build().unwrap();
+    let mut trainer = Trainer::new(network, MultiMargin::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    refuses!(trainer.fit(&data), Error::TargetKind { .. }, ["classes", "values"]);
+}
+
 /// What the loss does not read is no error: a masked row and an ignored class.
 #[test]
 fn labels_that_do_not_count_are_not_refused() {

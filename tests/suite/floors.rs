@@ -277,6 +277,55 @@ fn only_kernels_are_unsafe() {
 }
 
 /// A file holds one noun. The micro-kernels are one, and long.
+/// Functions of `Float` that the platform computes, each with bits of its own.
+const OF_PLATFORM: [&str; 22] = [
+    "exp", "exp_m1", "exp2", "ln", "ln_1p", "log2", "log10", "powf", "sin", "cos", "tan", "sin_cos", "asin", "acos",
+    "atan", "atan2", "tanh", "sinh", "cosh", "asinh", "acosh", "atanh",
+];
+
+/// The lines of the source `text` that call a function of [`OF_PLATFORM`], up to its tests.
+fn calls_of_platform(text: &str) -> Vec<&str> {
+    let text = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let code = text.lines().map(|line| line.split("//").next().unwrap_or(line));
+    let calls = |line: &&str| {
+        OF_PLATFORM.iter().chain(&["cbrt", "hypot"]).any(|name| {
+            let paths = ["Float", "f64", "f32"].map(|owner| format!("{owner}::{name}"));
+            let ends = |path: &String| {
+                line.match_indices(&**path)
+                    .any(|(at, _)| !line[at + path.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            };
+            line.contains(&format!(".{name}(")) || paths.iter().any(ends)
+        })
+    };
+    code.filter(calls).collect()
+}
+
+/// Results that enter numbers, and decisions about them, are the same bits on every platform: `math` and `libm`
+/// compute elementary functions, `Float` of the standard library only for other scalars and in the laws.
+#[test]
+fn elementary_functions_are_not_those_of_the_platform() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for path in sources(&root) {
+        let place = path.strip_prefix(&root).unwrap();
+        if ["math", "testing", "kernel/fused.rs"].iter().any(|allowed| place.starts_with(allowed)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        found.extend(calls_of_platform(&text).into_iter().map(|line| format!("{}: {line}", place.display())));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let lines = [
+        "let a = x.exp();",
+        "map(f64::ln)",
+        "Float::powf(a, b)",
+        "libm::exp(x)",
+        "math::exp(x) // x.exp()",
+        "f64::ln_x",
+    ];
+    assert_eq!(lines.iter().flat_map(|line| calls_of_platform(line)).count(), 3);
+}
+
 #[test]
 fn files_have_at_most_400_lines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -333,9 +333,9 @@ fn one_positive_weight_holds_for_every_output() {
 /// of all weighted rows for a sum.
 #[test]
 fn margin_whose_loss_is_beyond_the_format_is_refused() {
-    let legal = |loss: MultiMargin, margin: f64, weights: &[f32]| {
+    let legal = |loss: &MultiMargin, margin: f64, weights: &[f32]| {
         let (y, classes) = (vec![0.0f32; 2 * weights.len()], vec![0; weights.len()]);
-        let loss = loss.margin(margin).unwrap();
+        let loss = loss.clone().margin(margin).unwrap();
         match loss.evaluate(2, &y, Target::Classes(&classes), Some(weights), &mut vec![0.0; y.len()]) {
             Ok(value) => {
                 assert!(value.is_finite(), "{loss:?}: {value}");
@@ -348,12 +348,15 @@ fn margin_whose_loss_is_beyond_the_format_is_refused() {
             Err(other) => panic!("{other}"),
         }
     };
-    let (plain, squared) = (MultiMargin::new(), MultiMargin::new().squared());
+    let (plain, squared) = (&MultiMargin::new(), &MultiMargin::new().squared());
     assert!(legal(plain, 1.6e38, &[1.0; 3]) && !legal(plain, 1.8e38, &[1.0; 3]));
     assert!(legal(squared, 1.2e19, &[1.0; 3]) && !legal(squared, 1.4e19, &[1.0; 3]));
-    let [plain, squared] = [plain, squared].map(|loss| loss.reduction(Reduction::Sum));
+    let [plain, squared] = &[plain, squared].map(|loss| loss.clone().reduction(Reduction::Sum));
     assert!(legal(plain, 0.8e38, &[1.0; 2]) && !legal(plain, 1e38, &[1.0; 2]));
     assert!(legal(plain, 3e38, &[0.25; 2]) && legal(squared, 0.9e19, &[1.0; 2]) && !legal(squared, 1e19, &[1.0; 2]));
+    // A weight of the class is a factor of the loss.
+    let heavy = &MultiMargin::new().class_weights(&[4.0, 1.0]).unwrap();
+    assert!(legal(heavy, 0.4e38, &[1.0; 3]) && !legal(heavy, 0.45e38, &[1.0; 3]));
     // A margin that is no number of the format.
     assert!(!legal(plain, 1e300, &[1e-20]));
 }

@@ -148,7 +148,12 @@ fn wrong_arguments_give_typed_errors() {
     assert!(matches!(ConfusionMatrix::new(usize::MAX, &[0], &[0]), Err(Error::TooLarge { .. })));
     let matrix = ConfusionMatrix::new(2, &[0, 1, 1], &[0, 1, 0]).unwrap();
     assert_eq!((matrix.count(5, 0), matrix.precision(5), matrix.recall(5), matrix.f1(5)), (0, None, None, None));
-    assert_eq!(matrix.to_string(), "true  0  1\n   0  1  0\n   1  1  1");
+    let counts = "true  0  1\n   0  1  0\n   1  1  1\n";
+    // 1/2 and 1, 1 and 1/2, twice 2/3: scikit-learn's classification_report.
+    let of_classes = "   0     0.5000  1.0000  0.6667        1\n   1     1.0000  0.5000  0.6667        2";
+    assert_eq!(matrix.to_string(), format!("{counts}      precision  recall      f1  support\n{of_classes}"));
+    let never = ConfusionMatrix::new(2, &[0], &[0]).unwrap().to_string();
+    assert!(never.ends_with("\n   1          -       -       -        0"), "{never}");
     for auc in [roc_auc(&[1.0, 2.0], &[true, true]), roc_auc(&[1.0, 2.0], &[false, false])] {
         assert!(matches!(auc, Err(Error::UndefinedMetric { .. })), "{auc:?}");
     }

@@ -83,6 +83,16 @@ loss_laws!(multi_margin, MultiMargin::new());
 loss_laws!(multi_margin_squared, MultiMargin::new().margin(0.5).unwrap().squared());
 loss_laws!(kl_divergence, KlDivergence::new());
 loss_laws!(negative_log_likelihood, NegativeLogLikelihood::new());
+loss_laws!(
+    negative_log_likelihood_weighted,
+    NegativeLogLikelihood::new().class_weights(&[0.5, 2.0, 1.5]).unwrap().ignore_class(1)
+);
+loss_laws!(
+    multi_margin_weighted,
+    MultiMargin::new().class_weights(&[0.5, 2.0, 0.0]).unwrap().reduction(Reduction::Sum)
+);
+loss_laws!(hinge, Hinge::new());
+loss_laws!(weighted_hinge, ValueWeights::new(Hinge::new()));
 loss_laws!(binary_cross_entropy_sum, BinaryCrossEntropy::new().reduction(Reduction::Sum));
 loss_laws!(weighted_squares, ValueWeights::new(MeanSquaredError::new()));
 // Targets of zero have weights of zero: a mean refuses them, and a sum of nothing is 0, whatever the outputs.

@@ -309,7 +309,7 @@ macro_rules! lengthen {
     };
 }
 
-impl<C: Cell> Cell for Longer<C> {
+impl<C: Cell + Clone> Cell for Longer<C> {
     fn gates(&self) -> &'static [Gate] {
         self.cell.gates()
     }
@@ -343,7 +343,7 @@ impl<C: Cell> Cell for Longer<C> {
 }
 
 /// Tries each slice of each stage, and returns the number of those that the cell has.
-fn cell_names_its_slices(name: &str, cell: impl Cell) -> usize {
+fn cell_names_its_slices(name: &str, cell: impl Cell + Clone) -> usize {
     let state = ["z", "u", "h_prev", "cell_state_prev", "cell_state"];
     let others = ["operand", "monitored_z", "d_h", "d_cell_state", "d_operand", "d_h_prev", "between_stages"];
     let mut tried = 0;

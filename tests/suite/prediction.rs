@@ -42,7 +42,7 @@ fn mean_and_deviation(values: impl Iterator<Item = f64>) -> (f64, f64) {
 fn plain(
     width: usize,
     depth: usize,
-    activation: &impl Activation,
+    activation: &(impl Activation + Clone),
     weights: &InitializerKind,
     bias: &InitializerKind,
 ) -> Sequential<f32> {
@@ -91,7 +91,7 @@ fn check(name: &str, network: &Sequential<f32>, width: usize, depth: usize, wide
 
 /// An activation under three initializations, the third critical where it can be; `wide` where the variance comes to a
 /// stable fixed point, or does not matter, so that the wide limit holds at width 64.
-fn check_activation(activation: impl Activation, depth: usize, wide: bool) {
+fn check_activation(activation: impl Activation + Clone, depth: usize, wide: bool) {
     let zeros = Zeros.kind();
     let third = match CriticalGain::new(&activation) {
         Ok(gain) => ("critical", gain.kind(), gain.kind()),
@@ -163,7 +163,7 @@ fn published_budgets() {
 /// Hanin & Nica 2018: of one input, ln‖Ju‖² is N(−β/2, β), β = 5 Σ 1/n for He-ReLU and 2 Σ 1/n for linear layers.
 #[test]
 fn gradient_of_a_single_input_has_the_predicted_deviation() {
-    fn check(activation: impl Activation, weights: InitializerKind, per_layer: f64) {
+    fn check(activation: impl Activation + Clone, weights: InitializerKind, per_layer: f64) {
         const NETS: u64 = 400;
         let network = plain(32, 10, &activation, &weights, &Zeros.kind());
         let prediction = Prediction::of(&network, InputStatistics::new(1.0).unwrap()).unwrap();

@@ -157,3 +157,48 @@ fn rules_find_their_faults() {
     assert_eq!(faults(&format!("/// | a table {person} |")).len(), 1);
     assert_eq!(faults(&format!("let {name} = 1;")).len(), 0);
 }
+
+/// The public traits of the source `text` whose pages have no example. `is_public` says whether a name has a page.
+fn traits_without_example(text: &str, is_public: impl Fn(&str) -> bool) -> Vec<&str> {
+    let (mut found, mut page) = (Vec::new(), String::new());
+    for line in text.lines() {
+        match line.strip_prefix("pub trait ") {
+            Some(rest) => {
+                let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or(rest);
+                if is_public(name) && !page.contains("/// ```") && !page.contains("doc(hidden)") {
+                    found.push(name);
+                }
+                page.clear();
+            }
+            // Attributes of several lines are indented, or end in a bracket.
+            None if line.starts_with("///") || line.starts_with(['#', ' ', ')']) => page += line,
+            None => page.clear(),
+        }
+    }
+    found
+}
+
+#[test]
+fn each_page_of_a_trait_has_an_example() {
+    let texts: Vec<String> = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let exports: String = texts
+        .iter()
+        .flat_map(|text| text.split("pub use ").skip(1))
+        .fold(String::new(), |all, rest| all + rest.split(';').next().unwrap_or(rest) + " ");
+    let exported: Vec<&str> = exports.split(|c: char| !c.is_alphanumeric()).collect();
+    // Traits of modules that are public themselves: none of these has a `pub use`.
+    let of_modules = ["Cell", "Communicator", "FixStrategy", "GradientTransform", "Initializer", "Loss"];
+    let is_public = |name: &str| exported.contains(&name) || of_modules.contains(&name);
+    let without: Vec<_> = texts.iter().flat_map(|text| traits_without_example(text, is_public)).collect();
+    assert!(without.is_empty(), "no example: {without:?}");
+    let pages = [
+        "/// A.\n/// ```\npub trait A {}",
+        "/// B.\n#[x(\n    y\n)]\npub trait B: C {}",
+        "#[doc(hidden)]\npub trait C {}",
+    ];
+    let found: Vec<_> = pages.iter().flat_map(|page| traits_without_example(page, |_| true)).collect();
+    assert_eq!(found, ["B"]);
+}

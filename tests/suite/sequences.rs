@@ -504,7 +504,7 @@ fn plain(
 
 /// A cell against plain loops: outputs and states to 1e-13, and every gradient, entry by entry, against a central
 /// difference of the loops.
-fn against_plain_loops(cell: impl Cell, gates: usize, step: Step) {
+fn against_plain_loops(cell: impl Cell + Clone, gates: usize, step: Step) {
     let lengths = [4, 4, 2, 1];
     for (n, shape) in [(3, BatchShape::ragged(&lengths)), (5, BatchShape::sequences(2, 3))] {
         let layer = Recurrent::new(INPUTS, n, cell.clone());

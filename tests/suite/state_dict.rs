@@ -213,6 +213,25 @@ fn tensor_that_does_not_fit_is_named_and_nothing_changes() {
     assert!(import_state_dict(&network, &mut w[1..], &mut [], &state, &names).is_err());
 }
 
+/// A name for a path at which the network has no layer is refused, with the paths that are most like it.
+#[test]
+fn module_name_of_no_layer_is_refused() {
+    let network = Sequential::<f64>::input(2).linear(3).relu().residual(|b| b.linear(3)).build().unwrap();
+    let mut w = vec![0.5; Layer::<f64>::dims(&network).parameters];
+    let state = export_state_dict(&network, &w, &[], &ModuleNames::new()).unwrap();
+    for (path, near) in [("3", "1, 0, 2"), ("2.brunch", "2.branch"), ("head", "")] {
+        let names = ModuleNames::new().module(path, "head");
+        let imported = import_state_dict(&network, &mut w, &mut [], &state, &names).unwrap_err();
+        assert_eq!(imported, export_state_dict(&network, &w, &[], &names).unwrap_err());
+        let text = imported.to_string();
+        assert!(text.contains(&format!("{path:?}")) && (near.len() < 8 || text.contains(near)), "{text}");
+    }
+    // Those of activations, of containers and of the network are paths of layers.
+    for path in ["", "1", "2", "2.branch"] {
+        export_state_dict(&network, &w, &[], &ModuleNames::new().module(path, "head")).unwrap();
+    }
+}
+
 #[test]
 fn foreign_file_is_read_tensor_by_tensor() {
     use safetensors::{Dtype, serialize, tensor::TensorView};

@@ -122,7 +122,7 @@ fn residual_scale_gradient_over_many_rows_keeps_its_digits() {
     }
 }
 
-fn recurrent<C: Cell>(name: &str, cell: C, batch_shapes: &[BatchShape<'_>]) {
+fn recurrent<C: Cell + Clone>(name: &str, cell: C, batch_shapes: &[BatchShape<'_>]) {
     for &shape in batch_shapes {
         both(name, &Recurrent::new(3, 2, cell.clone()), POSITIVE, shape);
     }

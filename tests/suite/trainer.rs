@@ -372,7 +372,10 @@ fn bad_settings_and_data_are_refused() {
     let narrow = Dataset::rows(2, &made.x, Target::Values(&made.x)).unwrap();
     assert!(matches!(trainer.fit(&narrow), Err(Error::InvalidData(DataRule::Width { .. }))));
     let data = Dataset::rows(3, &made.x, Target::Values(&made.x)).unwrap();
-    assert!(matches!(trainer.fit(&data), Err(Error::Length { .. })), "three targets for two outputs");
+    assert!(
+        matches!(trainer.fit(&data), Err(Error::InvalidData(DataRule::TargetWidth { .. }))),
+        "three targets for two outputs"
+    );
     assert!(matches!(Dataset::rows(3, &made.x[..4], Target::Values(&made.y)), Err(Error::InvalidData(_))));
     assert!(matches!(Dataset::rows(3, &made.x, Target::Classes(&[1; 3])), Err(Error::Length { .. })));
     assert_eq!(Dataset::ragged(3, &[2, 0], &made.x, Target::Values(&made.y)).err(), Some(Error::NoSteps { sample: 1 }));

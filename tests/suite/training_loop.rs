@@ -146,6 +146,41 @@ fn epoch_gradient_norm_leaves_out_skipped_updates() {
     assert_eq!(fit(&[1e200; 9], &y[..6]), ([None, None], Vec::new()));
 }
 
+/// A callback of epochs receives the mean norms of all updates, also of a chain that updates in place; the parameters
+/// are those of a fit without it, to the bit.
+#[test]
+fn epoch_callback_receives_the_norms_of_its_updates() {
+    let (x, y) = (values(1, 8 * 3), values(2, 8 * 2));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    fn check<G: GradientTransform<f64> + Clone>(data: &Dataset<'_, f64>, chain: G, clips: bool) {
+        let run = || {
+            let network = Sequential::input(3).linear(2).build().unwrap();
+            trainer(network, MeanSquaredError::new(), chain.clone(), ordered(2, 2))
+        };
+        let (mut plain, mut seen, mut stepped, mut norms) = (run(), run(), run(), Vec::new());
+        plain.fit(data).unwrap();
+        let mut found = Vec::new();
+        let mut on_epoch = |epoch: &Epoch| {
+            found.push([epoch.gradient_norm, epoch.clipped_norm]);
+            ControlFlow::Continue(())
+        };
+        seen.fit_with(data, FitOptions::new().on_epoch(&mut on_epoch)).unwrap();
+        let mut on_step = |step: &Step| {
+            norms.push([Some(step.gradient_norm), step.clipped_norm]);
+            ControlFlow::Continue(())
+        };
+        stepped.fit_with(data, FitOptions::new().on_step(&mut on_step)).unwrap();
+        let mean = |norms: &[[Option<f64>; 2]], i: usize| {
+            norms.iter().map(|norms| norms[i]).sum::<Option<f64>>().map(|sum| sum / norms.len() as f64)
+        };
+        let expected: Vec<_> = norms.chunks(4).map(|norms| [0, 1].map(|i| mean(norms, i))).collect();
+        assert_eq!((found, clips), (expected.clone(), expected[0][1].is_some()));
+        assert_eq!(plain.parameters(), seen.parameters());
+    }
+    check(&data, (ClipNorm::new(0.1), Adam::new(0.01)), true);
+    check(&data, Adam::new(0.01), false);
+}
+
 /// A batch in which nothing counts changes nothing: momentum and decay rest too.
 #[test]
 fn batch_without_counting_rows_is_skipped() {

@@ -6,9 +6,9 @@ use chainrule::{
     layer::Sequential,
     scalar, to_f64,
     transform::{
-        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon, Optimizer, Outcome,
-        ParameterGroups, Penalty, PerGroup, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, SkipNonFinite,
-        Stage, Unordered, Update, WeightAverage,
+        Adagrad, Adam, AdamW, ClipBlockNorm, ClipNorm, ClipValue, GradientTransform, Lion, Muon, NAdam, Optimizer,
+        Outcome, ParameterGroups, Penalty, PerGroup, ReduceOnPlateau, RmsProp, Schedule, ScheduleFreeAdamW, Sgd,
+        SkipNonFinite, Stage, Unordered, Update, WeightAverage,
     },
 };
 #[cfg(feature = "half")]
@@ -158,6 +158,135 @@ fn plateau_in_every_format_counts_the_same() {
         assert_eq!(rates::<f64>(plateau.clone(), &metrics), [1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5], "{strange}");
         assert_eq!(rates::<f64>(plateau.clone(), &[strange; 9]), [1.0; 9], "{strange}");
     }
+}
+
+/// A metric beyond the format of the parameters falls and stays as any other.
+#[test]
+fn plateau_keeps_a_metric_beyond_its_format() {
+    let plateau = || ReduceOnPlateau::new(0.5, 1).threshold(0.0);
+    let expected = [1.0, 1.0, 1.0, 0.5, 0.5, 0.25];
+    for size in [1e38, 1e300, -1e300] {
+        let falls = if size > 0.0 { 0.5 } else { 2.0 };
+        let metrics: Vec<f64> = [1.0, falls, falls, falls, falls, falls].map(|factor| factor * size).to_vec();
+        assert_eq!(rates::<f32>(plateau(), &metrics), expected, "{size}");
+        assert_eq!(rates::<f64>(plateau(), &metrics), expected, "{size}");
+        #[cfg(feature = "half")]
+        assert_eq!(rates::<half::f16>(plateau(), &metrics), expected, "{size}");
+    }
+    #[cfg(feature = "half")]
+    for metric in [65_504.0, 65_520.0, 1e5, 1e-9, 0.1, 3e38] {
+        let expected = [1.0, 1.0, 0.5, 0.5, 0.25];
+        assert_eq!(rates::<half::f16>(plateau(), &[metric; 5]), expected, "{metric}");
+        assert_eq!(rates::<half::bf16>(plateau(), &[metric; 5]), expected, "{metric}");
+    }
+}
+
+/// A state from a file is no more than its length: a factor outside its range is refused, since −1 would ascend.
+#[test]
+fn plateau_restored_with_a_factor_outside_its_range_is_refused() {
+    let blocks = roles();
+    for bad in [-1.0, 1.5, f64::NAN, f64::INFINITY] {
+        let mut optimizer = Optimizer::new((Sgd::new(1.0), ReduceOnPlateau::new(0.5, 1)), &blocks, &[0.0; 6]).unwrap();
+        let mut state = optimizer.state().to_vec();
+        state[0] = bad;
+        optimizer.restore(&state, 3).unwrap();
+        let mut w = [0.0; 6];
+        let refused = optimizer.step(&blocks, &mut w, &mut [1.0; 6], &mut ());
+        assert!(matches!(refused, Err(Error::Parameter { .. })), "{bad}: {refused:?}");
+        assert_eq!(w, [0.0; 6]);
+    }
+}
+
+/// A transform whose `state_len` is right when asked the first time, and too large or too small by one afterwards.
+#[derive(Clone, Debug)]
+struct Changing {
+    asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    after: usize,
+    by: isize,
+}
+
+impl GradientTransform<f64> for Changing {
+    fn stage(&self) -> Stage {
+        Stage::Regularization
+    }
+    fn state_len(&self, _blocks: &Blocks) -> usize {
+        let asked = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if asked < self.after { 3 } else { 3usize.saturating_add_signed(self.by) }
+    }
+    fn update(&mut self, _update: Update<'_, f64>) -> Result<Outcome, Error> {
+        Ok(Outcome::Apply)
+    }
+}
+
+/// The state of Adam is never that of another transform: an update gives right numbers, an error, or a panic.
+#[test]
+fn state_length_that_changes_gives_no_transform_the_state_of_another() {
+    let blocks = roles();
+    let trained = |first: Option<Changing>| {
+        let w = [0.5; 6];
+        let chain: Box<dyn GradientTransform<f64>> = match first {
+            Some(first) => Box::new((first, Adam::new(0.1))),
+            None => Box::new(Adam::new(0.1)),
+        };
+        let mut optimizer = Optimizer::new(chain, &blocks, &w).map_err(|error| error.to_string())?;
+        let mut run = || {
+            let mut w = w;
+            for i in 0..4 {
+                optimizer.step(&blocks, &mut w, &mut [1.0, -2.0, 0.5, 0.0, i as f64, 3.0], &mut ())?;
+            }
+            Ok::<_, Error>(w)
+        };
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut run)) {
+            Ok(done) => done.map_err(|error| error.to_string()),
+            Err(panic) => Err(panic.downcast_ref::<String>().cloned().unwrap_or_default()),
+        }
+    };
+    let right = trained(None).unwrap();
+    let mut panics = 0;
+    for (after, by) in (0..16).flat_map(|after| [(after, 1), (after, -1), (after, isize::MAX)]) {
+        let found = std::panic::catch_unwind(|| trained(Some(Changing { asked: Default::default(), after, by })));
+        match found {
+            Ok(Ok(w)) => assert_eq!(w, right, "{after} {by}"),
+            Ok(Err(text)) => panics += usize::from(text.contains("`state_len` must return the same number")),
+            // The first state is made by a chain that changes its mind.
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                assert!(text.contains("`state_len` must return the same number"), "{text}");
+                panics += 1;
+            }
+        }
+    }
+    assert!(panics > 0);
+}
+
+/// Blocks of more parameters than memory has are an error or nothing, not an overflow.
+#[test]
+fn transforms_of_blocks_that_no_memory_holds_need_a_state_that_saturates() {
+    let huge = Blocks::collect(|visit| visit(Block::new("w", 0, [usize::MAX, 1], Role::Weight)));
+    fn check<T: Scalar>(huge: &Blocks) {
+        let all: Vec<Box<dyn GradientTransform<T>>> = vec![
+            Box::new(Adam::new(0.1).amsgrad()),
+            Box::new(AdamW::new(0.1, 0.0)),
+            Box::new(RmsProp::new(0.1).momentum(0.5).centred()),
+            Box::new(Sgd::new(0.1).momentum(0.5)),
+            Box::new(ScheduleFreeAdamW::new(0.1, 0.0)),
+            Box::new(Muon::new(0.1, AdamW::new(0.1, 0.0))),
+            Box::new((NAdam::new(0.1), WeightAverage::new(0.5))),
+            Box::new((Lion::new(0.1), Adagrad::new(0.1))),
+            Box::new(PerGroup::new(Adam::new(0.1)).group(Role::Bias, Adam::new(0.1))),
+        ];
+        for transform in all {
+            let needed = transform.state_len(huge);
+            // Two values and more for each parameter; one value for each in a format of at least 32 bits.
+            assert_eq!(needed, usize::MAX, "{transform:?}");
+        }
+    }
+    check::<f64>(&huge);
+    #[cfg(feature = "half")]
+    check::<half::f16>(&huge);
+    let mut optimizer = Optimizer::new((Adam::new(0.1), ReduceOnPlateau::new(0.5, 1)), &roles(), &[0.0; 6]).unwrap();
+    assert!(matches!(optimizer.on_metric(&huge, 1.0), Err(Error::Length { .. })));
+    assert_eq!((optimizer.learning_rate(&huge), optimizer.averaged_weights(&huge)), (None, None));
 }
 
 /// The margin is relative to |best|: −1.05 is a fall by 5 % from −1, and −1.0001 is not one by 1 %.

@@ -75,7 +75,7 @@ impl Scale {
         }
         let powers = ticks([self.low, self.high], 1.0);
         if powers.len() > 1 {
-            return powers.into_iter().map(|power| Float::powf(10.0, power)).collect();
+            return powers.into_iter().map(|power| libm::pow(10.0, power)).collect();
         }
         let low = Float::floor(self.low) as i32;
         let all = (low..low + 3).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * Float::powi(10.0, power)));

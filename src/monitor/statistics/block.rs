@@ -141,7 +141,7 @@ impl BlockStatistics {
         }
         self.update_broken = of_update.non_finite > 0;
         if self.parameters > 0.0 && of_update.norm > 0.0 {
-            self.ratio.push(Float::log10(of_update.norm / self.parameters));
+            self.ratio.push(libm::log10(of_update.norm / self.parameters));
             self.first_ratio = self.first_ratio.or(Some(self.ratio.last()));
             self.way[0] += of_update.norm / self.parameters;
             self.long = if self.ratio.last() > LONG { self.long + 1 } else { 0 };
@@ -152,8 +152,8 @@ impl BlockStatistics {
         let sizes = [of_update.norm, self.gradient, self.parameters];
         let is_sized = is_matrix && sizes.iter().all(|&size| size > 0.0 && size.is_finite());
         self.paces = is_sized.then(|| {
-            let [update, gradient, parameters] = sizes.map(Float::log10);
-            [update - 0.5 * Float::log10(self.values.max(1) as f64), update - gradient, update - parameters]
+            let [update, gradient, parameters] = sizes.map(libm::log10);
+            [update - 0.5 * libm::log10(self.values.max(1) as f64), update - gradient, update - parameters]
         });
         let stands_still = of_update.norm == 0.0 && self.gradient > 0.0 && !self.frozen;
         self.still = if stands_still { self.still + 1 } else { 0 };
@@ -248,7 +248,7 @@ impl BlockStatistics {
     /// update was other than 0.
     pub(crate) fn mean_update_ratio(&self) -> f64 {
         let [sum, updates] = self.way;
-        if sum > 0.0 { Float::log10(sum / updates) } else { f64::NEG_INFINITY }
+        if sum > 0.0 { libm::log10(sum / updates) } else { f64::NEG_INFINITY }
     }
     /// Whether the block's parameters were all 0 in the first monitored pass, so that updates have no scale to compare
     /// with.

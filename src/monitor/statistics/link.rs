@@ -158,7 +158,7 @@ impl LinkStatistics {
             if after.norm == 0.0 {
                 self.vanished_passes += 1;
             } else {
-                self.decades.push(Float::log10(after.norm / before.norm));
+                self.decades.push(libm::log10(after.norm / before.norm));
             }
         }
         self.units.end(self.sup_slope.unwrap_or(1.0));

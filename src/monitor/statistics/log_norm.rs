@@ -1,7 +1,6 @@
 //! The norm of the gradient over updates: its typical value, spikes and jumps.
 
 use super::RunningMoments;
-use num_traits::Float;
 
 /// The decay of the moving averages of the loss, of the decades and of ln ‖g‖, g being the gradient of all
 /// parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
@@ -36,7 +35,7 @@ impl LogNorm {
     /// Compares the norm of the next gradient with those before, and adds it to the moments; a norm above ten times the
     /// typical one enters as ten times that.
     pub(crate) fn push(&mut self, norm: f64) -> Unusual {
-        let mut ln = Float::ln(norm);
+        let mut ln = libm::log(norm);
         let apart = ln - self.0.mean();
         let counts = self.0.count() >= WARM_UP && ln.is_finite();
         let unusual =

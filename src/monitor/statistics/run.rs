@@ -199,7 +199,7 @@ impl RunStatistics {
         self.norm = norm;
         let [first, last] = self.path;
         if first > 0.0 {
-            self.decades.push(Float::log10(last / first));
+            self.decades.push(libm::log10(last / first));
         }
         self.waiting = true;
         let unusual = self.log_norm.push(norm);
@@ -222,7 +222,7 @@ impl RunStatistics {
     }
 
     pub(super) fn clip(&mut self, factor: f64) {
-        self.clips.push(Float::ln(factor));
+        self.clips.push(libm::log(factor));
         self.clipped.push(if factor < 1.0 { 1.0 } else { 0.0 });
     }
 
@@ -331,7 +331,7 @@ impl RunStatistics {
     /// Returns the typical norm of g, the gradient of all parameters before clipping: e to the exponential mean of ln
     /// ‖g‖ over updates; 1 before the first. A norm above ten times it enters as ten times it.
     pub fn typical_norm(&self) -> f64 {
-        Float::exp(self.log_norm.moments().mean())
+        libm::exp(self.log_norm.moments().mean())
     }
     /// Returns the moments, over updates, of log10 of the factor by which the main path changes the norm of the
     /// gradient in the last pass of the update. The path leads from the network's output to the first weights, or to
@@ -375,7 +375,7 @@ impl RunStatistics {
     /// Returns the typical factor by which clipping multiplies a gradient: e to the exponential mean of its logarithm
     /// over updates. `None` without clipping.
     pub fn clip_factor(&self) -> Option<f64> {
-        (self.clips.count() > 0).then(|| Float::exp(self.clips.mean()))
+        (self.clips.count() > 0).then(|| libm::exp(self.clips.mean()))
     }
     /// Returns the fraction of updates whose gradient was clipped, later ones with more weight; 0 without clipping.
     pub fn clipped(&self) -> f64 {

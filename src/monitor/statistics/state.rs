@@ -6,7 +6,6 @@ use crate::monitor::{
     history::{KEPT, Thinning, halve},
 };
 use alloc::{string::String, vec::Vec};
-use num_traits::Float;
 
 /// Returns the path of the layer to which the link `name` belongs: the part before the last dot, such as `0` for
 /// `0.recurrent`, or the whole `name` if it has no dot.
@@ -98,7 +97,7 @@ impl StateStatistics {
             self.zero = self.zero.or(Some(step));
             return;
         }
-        let decades = Float::log10(after / before);
+        let decades = libm::log10(after / before);
         if decades.is_finite() {
             self.sums[match factor {
                 Factor::Weights => 0,

@@ -78,7 +78,7 @@ fn cell_suite<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     if !trial.broken(Law::CellFacts) {
         shown::shown(cell, seed, trial);
         for (i, (inputs, hidden)) in WIDTHS.into_iter().enumerate() {
-            let layer = Recurrent::new(inputs, hidden, cell.clone());
+            let layer = Recurrent::new(inputs, hidden, cell.cloned());
             let label = format!("inputs: {inputs}, units: {hidden}, ");
             // A cell does not know the number of rows, so one width is enough to test their remainders.
             let rows = if i == 0 { Rows::Many } else { Rows::Few };
@@ -89,9 +89,8 @@ fn cell_suite<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
         }
         // A cell does not know whether there are biases.
         for (inputs, hidden) in WIDTHS.into_iter().chain(WIDE) {
-            let with = Recurrent::new(inputs, hidden, cell.clone());
-            let without = with.clone().without_bias();
-            for (layer, bias) in [(with, ""), (without, " without biases")] {
+            let with = || Recurrent::new(inputs, hidden, cell.cloned());
+            for (layer, bias) in [(with(), ""), (with().without_bias(), " without biases")] {
                 let label = format!("inputs: {inputs}, units: {hidden}{bias}, ");
                 try_adjoint(Layers::of(&layer), seed, &label, trial);
             }

@@ -78,7 +78,7 @@ struct Point<C> {
 
 impl<C: Cell> Point<C> {
     fn draw(cell: &C, seed: u64) -> Option<Self> {
-        let layer = Recurrent::new(INPUTS, HIDDEN, cell.clone());
+        let layer = Recurrent::new(INPUTS, HIDDEN, cell.cloned());
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let mut some = |count: usize| (0..count).map(|_| 0.5 * normals.next(&mut rng)).collect::<Vec<f64>>();
         let dims = Layer::<f64>::dims(&layer);

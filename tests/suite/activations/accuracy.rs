@@ -5,7 +5,7 @@ use super::*;
 use chainrule::{BatchShape, Scalar, layer::ActivationLayer, scalar, to_f64, workspace::Workspace};
 
 /// φ and φ′ at each of `z`, by the passes of a layer.
-fn through_a_layer<T: Scalar, A: Activation>(activation: &A, z: &[f64]) -> Vec<[f64; 2]> {
+fn through_a_layer<T: Scalar, A: Activation + Clone>(activation: &A, z: &[f64]) -> Vec<[f64; 2]> {
     let z: Vec<T> = z.iter().map(|&z| scalar(z)).collect();
     let mut workspace =
         Workspace::new(ActivationLayer::new(z.len(), activation.clone()), BatchShape::batch(1)).unwrap();
@@ -116,7 +116,7 @@ macro_rules! for_each_activation {
 
 #[test]
 fn f64_against_400_digits() {
-    fn check(name: &str, activation: impl Activation) {
+    fn check(name: &str, activation: impl Activation + Clone) {
         let lines = include_str!("truth.csv").lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(','));
         let numbers =
             |line: &str| <[f64; 5]>::try_from(line.split(',').map(|n| n.parse().unwrap()).collect::<Vec<_>>());
@@ -132,7 +132,7 @@ fn f64_against_400_digits() {
 /// Numbers over the whole range of f32, more of them where functions bend; and the activations made of straight lines.
 #[test]
 fn f32_against_f64() {
-    fn check(_name: &str, activation: impl Activation) {
+    fn check(_name: &str, activation: impl Activation + Clone) {
         let mut z: Vec<f64> = (0..=u32::MAX).step_by(1 << 17).map(|bits| f32::from_bits(bits).into()).collect();
         z.retain(|z| z.abs() <= 1e38);
         z.extend((-60_000..60_000).map(|i| f64::from(i as f32 * 0.001_7)));

@@ -125,6 +125,21 @@ fn certificate_names_nested_layers_without_a_bound() {
     }
 }
 
+/// Indices have no gradient: after an embedding, the certificate is that of the rest, to the output of the embedding.
+#[test]
+fn certificate_of_a_network_with_an_embedding_is_that_of_the_rest() {
+    let rest = || Sequential::<f64>::input(3).lstm(4).linear(2);
+    let after = rest().build().unwrap();
+    let network = Sequential::<f64>::input(1).embedding(5, 3).layer(rest().build().unwrap()).build().unwrap();
+    let w: Vec<f64> = initialize(&network, 2).unwrap();
+    let shape = BatchShape::sequences(1, 6);
+    let (whole, part) =
+        (Certificate::new(&network, &w, shape).unwrap(), Certificate::new(&after, &w[5 * 3..], shape).unwrap());
+    assert!(whole.bound().is_some() && whole.missing().next().is_none(), "{whole}");
+    assert_eq!((whole.bound(), whole.decades()), (part.bound(), part.decades()));
+    assert!(whole.links().iter().all(|link| link.kind != "Embedding"), "{whole}");
+}
+
 #[test]
 fn certificate_uses_the_bounds_of_a_custom_cell() {
     let network = Recurrent::new(1, 1, Plain { first: Some(2.0) }).without_bias();

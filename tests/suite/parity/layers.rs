@@ -1,6 +1,6 @@
 //! Layers and whole networks against PyTorch.
 
-use super::reference::{cases, error, name, rounded, shape, values, widened};
+use super::reference::{cases, error, name, number, rounded, shape, values, widened};
 use chainrule::{
     BatchShape, GradientMonitor, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
@@ -196,6 +196,23 @@ fn norm_layers_agree_with_pytorch() {
     }
     assert_eq!(seen, 6);
     println!("norms: worst {worst:.2e} in f64");
+}
+
+/// The default ε of `nn.RMSNorm` is the machine epsilon of the format, that of this crate 1e-6.
+#[test]
+fn rms_norm_with_machine_epsilon_is_that_of_pytorch_without_eps() {
+    fn run<T: Scalar>(case: &Value, layer: RmsNorm) -> f64 {
+        let list = |key: &str| -> Vec<f64> { case[key].as_array().unwrap().iter().map(number).collect() };
+        let (x, shape) = (rounded::<T>(&list("x")), BatchShape::batch(2));
+        let mut workspace = Workspace::new(layer, shape).unwrap();
+        error(&widened(workspace.infer(&[T::one(); 4], &x, shape).unwrap()), &list("y"))
+    }
+    let cases = cases("rms_norm");
+    let [single, double] = &cases[..] else { panic!("{} cases", cases.len()) };
+    let with = |epsilon: f64| RmsNorm::new(4).epsilon(epsilon).unwrap();
+    let eps = f64::from(f32::EPSILON);
+    assert!(run::<f32>(single, with(eps)) <= 4.0 * eps && run::<f32>(single, RmsNorm::new(4)) > 0.1);
+    assert!(run::<f64>(double, with(f64::EPSILON)) <= 1e-15 && run::<f64>(double, RmsNorm::new(4)) > 0.1);
 }
 
 /// Training and evaluation: output, gradients, and the running statistics after the pass.

@@ -4,7 +4,7 @@ use super::reference::{cases, error, name, number, rounded, shape, values};
 use chainrule::{
     Scalar,
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, Huber, KlDivergence, Loss, MeanAbsoluteError,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, Hinge, Huber, KlDivergence, Loss, MeanAbsoluteError,
         MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
         ValueWeights, log_softmax, softmax,
     },
@@ -168,6 +168,54 @@ fn log_probabilities_agree_with_pytorch() {
     assert_eq!(seen, 2);
     assert!(worst <= 1e-12, "{worst:e}");
     println!("softmax: worst {worst:.2e} in f64");
+}
+
+/// Weights and an ignored class of `nll_loss`, weights of `multi_margin_loss`, and the hinge of values.
+#[test]
+fn weights_of_classes_and_hinge_agree_with_pytorch() {
+    fn check<T: Scalar>(case: &Value) -> f64 {
+        let list = |key: &str| -> Vec<f64> { case[key].as_array().unwrap().iter().map(number).collect() };
+        let (width, mut y) = (case["width"].as_u64().unwrap() as usize, list("y"));
+        let reduction = if case["reduction"] == "mean" { Reduction::Mean } else { Reduction::Sum };
+        let margin = || MultiMargin::new().margin(0.5).unwrap().class_weights(&list("weights")).unwrap();
+        let loss: Box<dyn Loss<T>> = match name(case) {
+            "nll" => {
+                let loss = NegativeLogLikelihood::new().class_weights(&list("weights")).unwrap();
+                Box::new(loss.ignore_class(1).reduction(reduction))
+            }
+            "margin 1" => Box::new(margin().reduction(reduction)),
+            "margin 2" => Box::new(margin().squared().reduction(reduction)),
+            "hinge" => Box::new(Hinge::new().reduction(reduction)),
+            other => panic!("no loss for {other}"),
+        };
+        let (target, expected) = (list("target"), list("dy"));
+        if name(case) == "nll" {
+            // The case is of logits. Their gradient is `g − softmax(y) Σ g`, g being that of the logarithms.
+            let mut logs = vec![0.0; y.len()];
+            log_softmax(width, &y, &mut logs).unwrap();
+            y = logs;
+        }
+        let classes: Vec<usize> = target.iter().map(|&class| class as usize).collect();
+        let (values, of_t) = (rounded::<T>(&target), rounded::<T>(&y));
+        let targets = if target.len() == y.len() { Target::Values(&values) } else { Target::Classes(&classes) };
+        let mut dy = vec![T::nan(); y.len()];
+        let value = loss.evaluate(width, &of_t, targets, None, &mut dy).unwrap();
+        let mut dy: Vec<f64> = dy.iter().map(|&dy| to_f64(dy)).collect();
+        if name(case) == "nll" {
+            for (dy, logs) in dy.chunks_mut(width).zip(y.chunks(width)) {
+                let sum: f64 = dy.iter().sum();
+                dy.iter_mut().zip(logs).for_each(|(dy, log)| *dy -= log.exp() * sum);
+            }
+        }
+        error(&[to_f64(value)], &[number(&case["loss"])]).max(error(&dy, &expected))
+    }
+    let cases = cases("class_losses");
+    assert_eq!(cases.len(), 8);
+    for case in &cases {
+        let (in64, in32) = (check::<f64>(case), check::<f32>(case));
+        assert!(in64 <= 1e-14, "{}: {in64:e}", name(case));
+        assert!(in32 <= 8.0 * f32::EPSILON as f64, "{}: {in32:e}", name(case));
+    }
 }
 
 /// PyTorch's means of `mse_loss` and `l1_loss` divide by the weights, as ours, the others by the number of values.

@@ -8,8 +8,8 @@ use crate::{
 use chainrule::{
     Error,
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, DualLoss, Focal, GaussianNll, Huber, KlDivergence, Loss,
-        MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, DualLoss, Focal, GaussianNll, Hinge, Huber, KlDivergence,
+        Loss, MeanAbsoluteError, MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction,
         RowLoss, Rows, SmoothL1, Target, ValueWeights, log_softmax, softmax,
     },
     math,
@@ -173,9 +173,9 @@ pub fn entries() -> Vec<Entry> {
                 "loss::KlDivergence::new",
                 "loss::KlDivergence::reduction",
                 "loss::KlDivergence: Loss",
-                "loss::NegativeLogLikelihood::new",
-                "loss::NegativeLogLikelihood::reduction",
-                "loss::NegativeLogLikelihood: Loss",
+                "loss::Hinge::new",
+                "loss::Hinge::reduction",
+                "loss::Hinge: Loss",
             ],
             &[],
             |c| {
@@ -185,7 +185,7 @@ pub fn entries() -> Vec<Entry> {
                     1 => lost(c, Ok(PoissonNll::new().full().reduction(r)), true),
                     2 => lost(c, Ok(CosineDistance::new().reduction(r)), true),
                     3 => lost(c, Ok(KlDivergence::new().reduction(r)), true),
-                    _ => lost(c, Ok(NegativeLogLikelihood::new().reduction(r)), true),
+                    _ => lost(c, Ok(Hinge::new().reduction(r)), true),
                 }
             },
         ),
@@ -193,6 +193,7 @@ pub fn entries() -> Vec<Entry> {
             3,
             &[
                 "loss::MultiMargin::new",
+                "loss::MultiMargin::class_weights",
                 "loss::MultiMargin::margin",
                 "loss::MultiMargin::reduction",
                 "loss::MultiMargin: Loss",
@@ -202,7 +203,29 @@ pub fn entries() -> Vec<Entry> {
                 let (r, m) = (reduction(c), c.about(1.0));
                 let loss = MultiMargin::new().reduction(r);
                 let loss = if c.flag() { loss.squared() } else { loss };
+                let weights: Vec<f64> = c.slice(3);
+                let loss = if c.flag() { loss.class_weights(&weights)? } else { loss };
                 lost(c, loss.margin(m), m > 0.0 && m.is_finite())
+            },
+        ),
+        entry(
+            3,
+            &[
+                "loss::NegativeLogLikelihood::new",
+                "loss::NegativeLogLikelihood::class_weights",
+                "loss::NegativeLogLikelihood::ignore_class",
+                "loss::NegativeLogLikelihood::reduction",
+                "loss::NegativeLogLikelihood: Loss",
+            ],
+            &[],
+            |c| {
+                let mut loss = NegativeLogLikelihood::new().reduction(reduction(c));
+                if c.flag() {
+                    loss = loss.ignore_class(c.size());
+                }
+                let weights: Vec<f64> = c.slice(2);
+                let valid = !weights.is_empty() && weights.iter().all(|w| *w >= 0.0 && w.is_finite());
+                lost(c, loss.class_weights(&weights), valid)
             },
         ),
         entry(

@@ -10,7 +10,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     layer::{BatchNorm, Dropout, Embedding, GroupNorm, LayerNorm, LayerSpec, PRelu, RmsNorm, Sequential},
     loss::{
-        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Huber, KlDivergence, Loss,
+        BinaryCrossEntropy, CosineDistance, CrossEntropy, Focal, GaussianNll, Hinge, Huber, KlDivergence, Loss,
         MeanSquaredError, MultiMargin, NegativeLogLikelihood, Pinball, PoissonNll, Reduction, SmoothL1, Target,
         ValueWeights,
     },
@@ -120,7 +120,7 @@ fn any_loss(c: &mut Case) -> Verdict {
     let (a, b) = (c.real(), c.real());
     let (x, y, reduction) = (number(a), number(b), Reduction::Mean);
     let amount = |x: f64| x >= 0.0 && x.is_finite();
-    match c.below(8) {
+    match c.below(9) {
         0 => read_loss::<Pinball>(c, object!({ "quantile": x, "reduction": reduction }), a > 0.0 && a < 1.0),
         1 => read_loss::<Huber>(c, object!({ "delta": x, "reduction": reduction }), a > 0.0 && a.is_finite()),
         2 => read_loss::<SmoothL1>(c, object!({ "beta": x, "reduction": reduction }), a > 0.0 && a.is_finite()),
@@ -142,8 +142,12 @@ fn any_loss(c: &mut Case) -> Verdict {
             }
         }
         6 => {
-            let value = object!({ "margin": x, "squared": c.flag(), "reduction": reduction });
-            read_loss::<MultiMargin>(c, value, a > 0.0 && a.is_finite())
+            let value = object!({ "margin": x, "squared": c.flag(), "weights": [y, y], "reduction": reduction });
+            read_loss::<MultiMargin>(c, value, a > 0.0 && a.is_finite() && amount(b))
+        }
+        7 => {
+            let value = object!({ "weights": [x, y], "ignored": c.below(3), "reduction": reduction });
+            read_loss::<NegativeLogLikelihood>(c, value, amount(a) && amount(b))
         }
         _ => {
             let value = object!({ "full": c.flag(), "epsilon": x, "reduction": reduction });
@@ -275,6 +279,7 @@ pub fn entries() -> Vec<Entry> {
                 "loss::Focal: Deserialize",
                 "loss::GaussianNll: Deserialize",
                 "loss::MultiMargin: Deserialize",
+                "loss::NegativeLogLikelihood: Deserialize",
                 "loss::ValueWeights: Deserialize",
             ],
             &[],
@@ -284,15 +289,15 @@ pub fn entries() -> Vec<Entry> {
             1,
             &[
                 "loss::CosineDistance: Deserialize",
+                "loss::Hinge: Deserialize",
                 "loss::KlDivergence: Deserialize",
-                "loss::NegativeLogLikelihood: Deserialize",
                 "loss::PoissonNll: Deserialize",
             ],
             &[],
             |c| match c.below(4) {
                 0 => json(c, &CosineDistance::new()),
                 1 => json(c, &KlDivergence::new()),
-                2 => json(c, &NegativeLogLikelihood::new()),
+                2 => json(c, &Hinge::new()),
                 _ => json(c, &PoissonNll::new()),
             },
         ),

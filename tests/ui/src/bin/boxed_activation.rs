@@ -1,4 +1,5 @@
-//~ is not dyn compatible
+//~ is not an activation
+//~ an activation chosen at run time is an `ActivationKind`, not a `Box<dyn Activation>`
 use chainrule::{Activation, activation::Tanh, layer::Sequential};
 
 fn main() {

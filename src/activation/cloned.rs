@@ -1,0 +1,18 @@
+//! A clone of a value whose type is known, as a supertrait of traits that also exist as trait objects.
+
+/// Every type with `Clone` implements it.
+///
+/// `Clone` itself as a supertrait would make `Box<dyn Activation>` an error of the type, before the message that names
+/// the remedy.
+pub trait Cloned {
+    /// Returns a clone of the value.
+    fn cloned(&self) -> Self
+    where
+        Self: Sized;
+}
+
+impl<T: Clone> Cloned for T {
+    fn cloned(&self) -> Self {
+        self.clone()
+    }
+}
