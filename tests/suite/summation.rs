@@ -371,7 +371,7 @@ fn gradient_accumulated_over_many_parts_keeps_its_digits() {
     const COLUMNS: usize = 3;
     let (x, t) = (uniform(1, ROWS * COLUMNS, POSITIVE), uniform(2, ROWS * COLUMNS, POSITIVE));
     let data = Dataset::rows(COLUMNS, &x, Target::Values(&t)).unwrap();
-    let mut truth = vec![0.0; COLUMNS * (COLUMNS + 1)];
+    let mut truth = [0.0; COLUMNS * (COLUMNS + 1)];
     for (x, t) in x.chunks(COLUMNS).zip(t.chunks(COLUMNS)) {
         for (o, &t) in t.iter().enumerate() {
             x.iter().enumerate().for_each(|(i, &x)| truth[o * COLUMNS + i] += f64::from(x) * f64::from(t));
