@@ -1,6 +1,6 @@
-//! The hash of a network's parameters after 20 updates or more: `--ranks 4 --threads 2 --case 0 --bits 32` starts four
-//! processes by `mpiexec`, in `f32`; `--bits 64` in `f64`. It is the same for any number of ranks and threads.
-//! `mpi/test` compares them.
+//! The hash of a network's parameters after 20 updates or more: `--ranks 4 --threads 2 --case 0 --bits 32 --seed 7`
+//! starts four processes by `mpiexec`, in `f32`; `--bits 64` in `f64`. It is the same for any number of ranks and
+//! threads. `mpi/test` compares them.
 
 use chainrule::{
     Scalar,
@@ -20,14 +20,11 @@ use std::{env, error::Error, process::Command};
 /// Name, network, loss, data, samples of a batch and batches of an update, and whether messages travel beside the pass.
 type Case<T> = (&'static str, Sequential<T>, Box<dyn Loss<T>>, Dataset<'static, T>, [usize; 2], bool);
 
-fn values<T: Scalar>(count: usize, seed: usize) -> Vec<T> {
-    (0..count).map(|i| scalar(((i * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0)).collect()
-}
-
-fn case<T: Scalar>(number: usize) -> Result<Case<T>, chainrule::Error> {
+fn case<T: Scalar>(number: usize, seed: u64) -> Result<Case<T>, chainrule::Error> {
+    let values = |count, stream| values::<T>(count, 8 * seed + stream);
     let squares = || Box::new(MeanSquaredError::new());
     let rows = |samples: usize, width: usize| {
-        let (x, y) = (values::<T>(samples * width, 1), values::<T>(samples * 2, 2));
+        let (x, y) = (values(samples * width, 1), values(samples * 2, 2));
         Dataset::rows(width, &x, Target::Values(&y)).map(Dataset::into_owned)
     };
     let lengths: Vec<usize> = (0..16).map(|i| 1 + i * 5 % 7).collect();
@@ -42,7 +39,7 @@ fn case<T: Scalar>(number: usize) -> Result<Case<T>, chainrule::Error> {
         1 => {
             let network = Sequential::input(2).recurrent(4, Gru::new()).linear(2).build()?;
             let weights: Vec<T> = (0..steps).map(|i| scalar(f64::from(u8::from(i % 5 > 1)))).collect();
-            let (x, y) = (values::<T>(2 * steps, 4), values::<T>(2 * steps, 5));
+            let (x, y) = (values(2 * steps, 4), values(2 * steps, 5));
             let data = Dataset::ragged(2, &lengths, &x, Target::Values(&y))?;
             let data = data.row_weights(&weights)?.into_owned();
             ("ragged GRU, accumulated, masked steps", network, squares(), data, [5, 2], false)
@@ -63,9 +60,16 @@ fn case<T: Scalar>(number: usize) -> Result<Case<T>, chainrule::Error> {
         5 => {
             let layers = Sequential::input(2).checkpointed(CheckpointInterval::Bytes(20_000), |b| b.lstm(4).gru(4));
             let network = layers.bidirectional(3, Gru::new()).lstm(4).last_step().linear(2).build()?;
-            let (x, y) = (values::<T>(2 * 9 * 28, 6), values::<T>(2 * 28, 7));
+            let (x, y) = (values(2 * 9 * 28, 6), values(2 * 28, 7));
             let data = Dataset::sequences(2, 9, &x, Target::Values(&y))?.into_owned();
             ("stacked, checkpointed, both directions", network, squares(), data, [12, 1], false)
+        }
+        6 => {
+            // Large enough that threads divide its steps and its products.
+            let network = Sequential::input(64).lstm(128).last_step().linear(2).build()?;
+            let (x, y) = (values(64 * 20 * 64, 6), values(2 * 64, 7));
+            let data = Dataset::sequences(64, 20, &x, Target::Values(&y))?.into_owned();
+            ("wide LSTM", network, squares(), data, [64, 1], false)
         }
         _ => {
             let network =
@@ -83,15 +87,26 @@ fn case<T: Scalar>(number: usize) -> Result<Case<T>, chainrule::Error> {
     })
 }
 
-fn train<T: Scalar>(number: usize, threads: usize, expected: usize) -> Result<(), Box<dyn Error>>
+/// Uniform values from −1 to 1: SplitMix64 on a counter.
+fn values<T: Scalar>(count: usize, stream: u64) -> Vec<T> {
+    let value = |i: u64| {
+        let mut z = stream.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f64 / 8_388_608.0 - 1.0
+    };
+    (1..=count as u64).map(|i| scalar(value(i))).collect()
+}
+
+fn train<T: Scalar>(number: usize, threads: usize, expected: usize, seed: u64) -> Result<(), Box<dyn Error>>
 where
     Mpi: Communicator<T>,
 {
     let rank = Mpi::new().ok_or("MPI cannot be initialized")?;
-    let (name, network, loss, data, [batch_size, accumulation_steps], overlap) = case::<T>(number)?;
+    let (name, network, loss, data, [batch_size, accumulation_steps], overlap) = case::<T>(number, seed)?;
     let updates = data.samples().div_ceil(batch_size * accumulation_steps);
     let epochs = 20_usize.div_ceil(updates);
-    let settings = TrainConfig { batch_size, accumulation_steps, epochs, threads, seed: 7, ..TrainConfig::default() };
+    let settings = TrainConfig { batch_size, accumulation_steps, epochs, threads, seed, ..TrainConfig::default() };
     let transform = (SkipNonFinite::new(), ClipNorm::new(0.5), Adam::new(1e-2));
     let mut trainer = Trainer::new(network, loss, transform, settings)?;
     let parallel = DataParallel::<T>::new(rank);
@@ -114,13 +129,14 @@ where
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
-    let number = |name: &str| -> Result<usize, Box<dyn Error>> {
+    let number = |name: &str| -> Result<u64, Box<dyn Error>> {
         let at = words.iter().position(|word| word == name).ok_or_else(|| format!("expected {name} and a number"))?;
         Ok(words.get(at + 1).ok_or_else(|| format!("{name} needs a number"))?.parse()?)
     };
     if words.first().is_some_and(|word| word == "--rank") {
         let train = if number("--bits")? == 32 { train::<f32> } else { train::<f64> };
-        return train(number("--case")?, number("--threads")?, number("--ranks")?);
+        let [case, threads, ranks] = [number("--case")?, number("--threads")?, number("--ranks")?];
+        return train(case as usize, threads as usize, ranks as usize, number("--seed")?);
     }
     let mut ranks = Command::new("mpiexec");
     ranks.args(["-n", &number("--ranks")?.to_string()]).arg(env::current_exe()?).arg("--rank").args(&words);

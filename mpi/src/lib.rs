@@ -8,6 +8,7 @@
 //! ```
 
 use chainrule::{Error, RankRule, distributed::Communicator};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 use mpi::{
     Count, Threading,
     environment::Universe,
@@ -22,6 +23,8 @@ use std::{
 };
 
 /// This process as a rank of its MPI job.
+///
+/// It transfers `f32`, `f64`, `half::f16` and `half::bf16`, and each scalar of your own that is a [`Message`].
 ///
 /// An exchange begins with the lengths of both messages, in messages that MPI buffers. A rank that does not send its
 /// own before the [deadline](Self::deadline), or a wrong one, is an error. A peer that falls silent in the middle of a
@@ -123,21 +126,25 @@ impl Mpi {
         let own = self.world.rank() as usize;
         let peers = (0..self.world.size() as usize).filter(|&peer| peer != own);
         let mut left: Vec<usize> = peers.collect();
-        left.iter().for_each(|&peer| self.world.process_at_rank(peer as i32).send_with_tag(&ENDED, LENGTH));
-        left.retain(|&peer| Some(peer) != ended);
-        let all_ended = self.wait(own, || {
-            left.retain(|&peer| self.poll_length(peer) != Some(ENDED));
-            left.is_empty().then_some(())
+        mpi::request::scope(|scope| {
+            let to = |&peer: &usize| self.world.process_at_rank(peer as i32);
+            let mut sent: Vec<_> =
+                left.iter().map(|it| to(it).immediate_send_with_tag(scope, &ENDED, LENGTH)).collect();
+            left.retain(|&peer| Some(peer) != ended);
+            let all_ended = self.wait(own, || {
+                sent = sent.drain(..).filter_map(|request| request.test().err()).collect();
+                left.retain(|&peer| self.poll_length(peer) != Some(ENDED));
+                (left.is_empty() && sent.is_empty()).then_some(())
+            });
+            // `MPI_Finalize` would wait for them, also if they are gone.
+            if all_ended.is_err() {
+                self.abort(format_args!("it has ended, but not the ranks {left:?} within {:?}", self.deadline));
+            }
         });
-        // `MPI_Finalize` would wait for them, also if they are gone.
-        if all_ended.is_err() {
-            self.abort(format_args!("it has ended, but not the ranks {left:?} within {:?}", self.deadline));
-        }
     }
 
     fn exchange<T: Equivalence>(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
-        let ranks = Communicator::<T>::size(self);
-        if peer >= ranks || peer == Communicator::<T>::rank(self) {
+        if peer >= self.world.size() as usize || peer == self.world.rank() as usize {
             let (what, expected) = ("the rank of an exchange", "another rank of the group");
             return Err(Error::Parameter { what, expected, found: peer as f64 });
         }
@@ -146,10 +153,16 @@ impl Mpi {
             return Err(Error::TooLarge { what, factors, limit: Count::MAX as usize });
         }
         let other = self.world.process_at_rank(peer as i32);
-        // STEP 1: the lengths, in bytes: ranks may differ in the type of their values. A message of one value is
-        // buffered, so that the send returns.
-        other.send_with_tag(&(size_of_val(send) as u64), LENGTH);
-        let found = self.wait(peer, || self.poll_length(peer))?;
+        // STEP 1: the lengths, in bytes: ranks may differ in the type of their values.
+        let own = size_of_val(send) as u64;
+        let found = mpi::request::scope(|scope| {
+            let sent = other.immediate_send_with_tag(scope, &own, LENGTH);
+            let found = self.wait(peer, || self.poll_length(peer));
+            // MPI buffers a message of one value, so that it is sent already. A connection that does not take it belongs
+            // to a rank that stands still.
+            self.complete(peer, sent);
+            found
+        })?;
         if found == ENDED {
             return Err(RankRule::Ended { rank: peer, panicked: false }.into());
         }
@@ -168,7 +181,42 @@ impl Mpi {
     }
 }
 
-impl<T: Equivalence> Communicator<T> for Mpi {
+/// A number that MPI transfers as values of a type of its own.
+///
+/// Implement it for a scalar of your own: `Sent` is the type itself if it is [`Equivalence`], otherwise its bits.
+pub trait Message: Sized {
+    /// The values that are sent.
+    type Sent: Equivalence;
+
+    /// Returns `values` as they are sent.
+    fn sent(values: &[Self]) -> &[Self::Sent];
+
+    /// Returns `values` as memory for values that are received.
+    fn received(values: &mut [Self]) -> &mut [Self::Sent];
+}
+
+macro_rules! message {
+    ($number:ty, $bits:ty, $values:ident, $sent:expr, $received:expr) => {
+        impl Message for $number {
+            type Sent = $bits;
+
+            fn sent($values: &[Self]) -> &[$bits] {
+                $sent
+            }
+
+            fn received($values: &mut [Self]) -> &mut [$bits] {
+                $received
+            }
+        }
+    };
+}
+
+message!(f32, f32, values, values, values);
+message!(f64, f64, values, values, values);
+message!(f16, u16, values, values.reinterpret_cast(), values.reinterpret_cast_mut());
+message!(bf16, u16, values, values.reinterpret_cast(), values.reinterpret_cast_mut());
+
+impl<T: Message> Communicator<T> for Mpi {
     fn rank(&self) -> usize {
         self.world.rank() as usize
     }
@@ -182,7 +230,7 @@ impl<T: Equivalence> Communicator<T> for Mpi {
         if let Some(error) = self.failed.get() {
             return Err(error.clone());
         }
-        Mpi::exchange(self, peer, send, receive).inspect_err(|error| {
+        Mpi::exchange(self, peer, T::sent(send), T::received(receive)).inspect_err(|error| {
             let _ = self.failed.set(error.clone());
         })
     }

@@ -121,7 +121,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         if run.carried.is_empty() {
             workspace.clear_state();
         } else {
-            let fits = workspace.set_state(run.carried);
+            let fits = workspace.restore_state(run.carried);
             fits.map_err(|error| mismatch(CARRIED, "a state of this network", error))?;
         }
         self.restore_network(checkpoint);

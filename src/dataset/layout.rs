@@ -55,6 +55,16 @@ impl Layout<'_> {
         self.kind != Kind::None
     }
 
+    /// Returns the number of target rows of `samples`, one per step if `per_step`, if each weighs 1 in a loss that does
+    /// not weigh by target values. `None` for data with row weights or classes, and for a sample that it does not have.
+    pub(crate) fn rows_of_weight_1(&self, samples: &[usize], per_step: bool) -> Option<usize> {
+        if self.weights.is_some() || self.kind != Kind::Values {
+            return None;
+        }
+        let row = |&sample: &usize| (sample < self.samples).then(|| if per_step { self.length_of(sample) } else { 1 });
+        samples.iter().map(row).sum()
+    }
+
     /// Whether there is one target row per step: the number of targets fits the steps, and they were not declared as
     /// one row per sample. False without targets.
     pub(super) fn targets_per_step(&self) -> bool {

@@ -39,7 +39,8 @@ impl Report {
     }
 }
 
-/// The requests of a rank to all: to end the updates of a fit by a callback or by a monitor, or to compare the runs.
+/// The requests of a rank to all: to end the updates of a fit by a callback or by a monitor, or to compare the runs or
+/// the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Requests {
     /// Whether a callback ends the fit.
@@ -48,6 +49,8 @@ pub(crate) struct Requests {
     pub stops: bool,
     /// Whether parameters, transforms or workspace may have been changed, so that the ranks must compare them.
     pub compares: bool,
+    /// Whether the update is from data that was not compared.
+    pub other_data: bool,
 }
 
 impl Requests {
@@ -59,10 +62,10 @@ impl Requests {
     /// Returns the requests that at least one rank makes. All ranks must call it.
     pub(super) fn of_any<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Self, Error> {
         let digit = |set| if set { '1' } else { '0' };
-        let own = [self.ends, self.stops, self.compares].map(digit).iter().collect();
+        let own = [self.ends, self.stops, self.compares, self.other_data].map(digit).iter().collect();
         let texts = gather_results(ranks, Ok(own))?;
-        let any: Vec<bool> = (0..3).map(|i| texts.iter().any(|text| text.as_bytes().get(i) == Some(&b'1'))).collect();
-        Ok(Requests { ends: any[0], stops: any[1], compares: any[2] })
+        let any: Vec<bool> = (0..4).map(|i| texts.iter().any(|text| text.as_bytes().get(i) == Some(&b'1'))).collect();
+        Ok(Requests { ends: any[0], stops: any[1], compares: any[2], other_data: any[3] })
     }
 }
 

@@ -70,17 +70,6 @@ pub enum LayerRule {
          activations, dropout, and at the end a LastStep); put other layers before or after it"
     )]
     NotInSegments,
-    /// Recurrent layers in one checkpointed layer that sum their gradients over groups of rows of different sizes.
-    #[error(
-        "its gradient is added in blocks of {found} rows, that of the layer before in blocks of {expected}; \
-         checkpoint the two layers one by one"
-    )]
-    SegmentBlocks {
-        /// The number of rows of a group over which the recurrent layer before sums its gradient.
-        expected: usize,
-        /// The number of rows of a group over which this recurrent layer sums its gradient.
-        found: usize,
-    },
     /// A layer that cannot run a step at a time.
     #[error("{kind} {reason}, so it cannot run a step at a time; predict whole sequences, or leave it out")]
     NotStreamable {

@@ -52,11 +52,14 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
 }
 
 /// Returns the end of a message about parameters that are not finite after `step` updates: when, and what to do.
-pub(super) fn non_finite_remedy(step: u64) -> String {
+pub(super) fn non_finite_remedy(since: u64, step: u64) -> String {
     if step == 0 {
         return "before the first update; initialize the parameters, or load a file of finite ones".into();
     }
-    format!("after update {step}; lower the learning rate, clip the gradient or begin the chain with SkipNonFinite")
+    let first = since.saturating_add(1);
+    let updates =
+        if first >= step { format!("update {step}") } else { format!("one of the updates {first} to {step}") };
+    format!("after {updates}; lower the learning rate, clip the gradient or begin the chain with SkipNonFinite")
 }
 
 /// Returns the end of a message about targets of a kind that the loss does not take: what to do. `expected` names the

@@ -173,10 +173,13 @@ pub enum Error {
         data: &'static str,
     },
     /// A parameter that is NaN or infinite.
-    #[error("block {block} is not finite {}", non_finite_remedy(*step))]
+    #[error("block {block} is not finite {}", non_finite_remedy(*since, *step))]
     NonFiniteParameters {
         /// The name of the first block with a value that is not finite.
         block: String,
+        /// The number of updates after which all parameters were last found finite, or that the fit began with. One of
+        /// those from here to `step` is the first with a parameter that is not finite.
+        since: u64,
         /// The number of updates before the check.
         step: u64,
     },

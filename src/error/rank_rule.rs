@@ -73,24 +73,24 @@ pub enum RankRule {
         /// The number of samples in the shard.
         samples: usize,
     },
-    /// A loss that is not finite, after which the parameters are not finite either.
+    /// A loss or gradient that is not finite, after which the parameters are not finite either.
     #[error(
-        "the loss of sample {sample} on rank {rank} is not finite in update {step}; lower the learning rate, or guard \
-         the chain with SkipNonFinite"
+        "the loss of sample {sample} on rank {rank}, or its gradient, is not finite in update {step}; lower the \
+         learning rate, or guard the chain with SkipNonFinite"
     )]
     NonFinite {
         /// The rank that holds the sample.
         rank: usize,
-        /// The index of the sample whose loss is not finite.
+        /// The index of the sample whose loss or gradient is not finite.
         sample: usize,
         /// The number of the update, from 0.
         step: u64,
     },
-    /// A shard (a part of a batch) with a loss that is not finite, although no sample alone has such a loss: the layers
-    /// couple the samples, or the sum of their losses overflows.
+    /// A shard (a part of a batch) with a loss or gradient that is not finite, although no sample alone has one: the
+    /// layers couple the samples, or the sum overflows.
     #[error(
-        "the loss of shard {shard} on rank {rank} (sample{}) is not finite in update {step}, and no sample alone shows \
-         it; lower the learning rate, or guard the chain with SkipNonFinite",
+        "the loss of shard {shard} on rank {rank} (sample{}), or its gradient, is not finite in update {step}, and no \
+         sample alone shows it; lower the learning rate, or guard the chain with SkipNonFinite",
         listed(samples)
     )]
     NonFiniteShard {

@@ -1,7 +1,7 @@
 //! A segment of the steps of a longer pass. Sums over time continue from segment to segment.
 
-use super::Backward;
-use crate::scalar::Scalar;
+use super::{Backward, Mode};
+use crate::{batch_shape::BatchShape, scalar::Scalar};
 use core::fmt;
 
 /// The position of a segment (some consecutive steps) in a longer pass, and what the pass keeps from segment to
@@ -29,6 +29,9 @@ pub(crate) trait SegmentPass<T: Scalar> {
     /// Returns the largest number of rows (samples at single steps) in a block: consecutive whole steps whose gradients
     /// form one partial sum of the sums over time. A block has at least one step, which may have more rows.
     fn block_rows(&self) -> usize;
+
+    /// Returns the length, in values, of the scratch of a pass in `mode` over a segment of a longer pass over `shape`.
+    fn scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize;
 
     /// Runs [`Layer::backward`](super::Layer::backward) with the parameters `w` for one segment of the steps of a
     /// longer pass. The slices of `pass` hold the rows of the segment alone, and the states and their gradients at its

@@ -43,6 +43,9 @@ macro_rules! delegate {
             fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
                 (**self).total_weight(width, target, row_weights)
             }
+            fn weighs_target_values(&self) -> bool {
+                (**self).weighs_target_values()
+            }
         }
     };
 }

@@ -92,7 +92,7 @@ impl<T: Scalar> Model<T> {
         if let Some(bad) = first_non_finite(&parameters) {
             let blocks = Blocks::collect(|visit| network.blocks(visit));
             let block = blocks.at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
-            return Err(Error::NonFiniteParameters { block, step: 0 });
+            return Err(Error::NonFiniteParameters { block, since: 0, step: 0 });
         }
         let buffers = Buffers::of(&*network)?.values().to_vec();
         Ok(Model { network, parameters, buffers, interface: Interface::default() })

@@ -149,9 +149,10 @@ impl Unrolled {
         let cell_kept = cut(SCRATCH, &mut scratch, batch * sizes.computed[CELL]);
         self.noise.write_mask(&ctx.part(RECURRENT_LINK), hidden, mask);
         let zoneout = self.noise.zones_out().then(|| self.noise.zoneout(&ctx));
-        self.check_product_scratch::<T>(shape, scratch.len());
+        let sums = if segment.is_some() { 0 } else { self.sum_buffer::<T>(shape) };
+        self.check_product_scratch::<T>(shape, sums, scratch.len());
         let (packed_products, outer) = scratch.split_at_mut(self.packed_products::<T>()[1]);
-        let (outer, buffer) = outer.split_at_mut(outer.len() - self.sum_buffer::<T>(shape));
+        let (outer, buffer) = outer.split_at_mut(outer.len() - sums);
         let whole = Segment {
             block_steps: self.steps_together::<T>(batch),
             blocks_after: 0,

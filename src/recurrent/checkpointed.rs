@@ -1,6 +1,6 @@
 //! Recurrent layers in segments of steps: backpropagation through time in bounded memory.
 
-use super::segments::Plan;
+use super::{blocks::steps_of_block, segments::Plan};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require},
@@ -15,7 +15,7 @@ use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 use core::ops::Range;
 
 /// The number of steps between the states that [`Checkpointed`] keeps. It is rounded up to a multiple of the number of
-/// steps whose gradients form one partial sum.
+/// steps whose gradients form one partial sum, in the layer inside with the most such steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -37,8 +37,8 @@ pub enum CheckpointInterval {
 /// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
 /// one more forward pass, about 1.33 times the whole. Source: Chen et al. 2016; Gruslys et al. 2016.
 ///
-/// The backward pass first adds up the terms of dW over groups of steps: as many steps as fit in some 128 to 256 rows,
-/// and at least one. An interval is rounded up to whole groups.
+/// The backward pass first adds up the terms of dW over blocks of steps: about as many as fit in 128 or 256 rows, by the
+/// size of the layer, and at least one. An interval is rounded up to whole blocks of all layers.
 ///
 /// The layers may be recurrent layers that read from the start, activations and dropout. A
 /// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A
@@ -70,8 +70,8 @@ pub struct Checkpointed<T> {
     /// The `LastStep` layer at the end, if there is one.
     pub(super) last_step: Option<Entry<T>>,
     interval: CheckpointInterval,
-    /// The largest number of rows (samples at single steps) whose terms of dW form one partial sum; a single step may
-    /// have more. All recurrent layers inside have the same number.
+    /// The largest number of rows (samples at single steps) whose terms of dW form one partial sum in a layer inside; a
+    /// single step may have more.
     block_rows: usize,
 }
 
@@ -80,7 +80,8 @@ pub(super) struct Entry<T> {
     /// The results of the descriptive methods, such as [`Layer::hints`], of this layer, cached when the container was
     /// made.
     pub(super) kept: Answers,
-    pub(super) is_recurrent: bool,
+    /// The largest number of rows whose terms of dW form one partial sum; 0 if the layer is not recurrent.
+    block_rows: usize,
     /// The numbers of state values per sample: of h, then of the rest of the state; both 0 if the layer is not
     /// recurrent.
     pub(super) states: [usize; 2],
@@ -89,13 +90,23 @@ pub(super) struct Entry<T> {
     pub(super) first_link: usize,
 }
 
+impl<T: Scalar> Entry<T> {
+    pub(super) fn is_recurrent(&self) -> bool {
+        self.block_rows > 0
+    }
+
+    /// Returns the number of steps whose terms of the parameters' gradient form one partial sum, for `batch` samples.
+    pub(super) fn block_steps(&self, batch: usize) -> usize {
+        steps_of_block(self.block_rows, batch)
+    }
+}
+
 impl<T: Scalar> Checkpointed<T> {
     /// Creates a layer that runs `layers` in sequence, checkpointed at `interval`.
     ///
     /// # Errors
     /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those that [`Checkpointed`] lists, breaks
-    /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The same error is returned where two
-    /// recurrent layers first sum their gradients over different numbers of rows. [`Error::Empty`] without a recurrent
+    /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::Empty`] without a recurrent
     /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval of 0 steps or a
     /// width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
@@ -122,16 +133,12 @@ impl<T: Scalar> Checkpointed<T> {
             if refused || all.last_step.is_some() {
                 return Err(LayerRule::NotInSegments.at(&place));
             }
-            if let Some(rows) = rows.filter(|_| is_recurrent) {
-                if all.block_rows > 0 && all.block_rows != rows {
-                    return Err(LayerRule::SegmentBlocks { expected: all.block_rows, found: rows }.at(&place));
-                }
-                all.block_rows = rows;
-            }
+            let block_rows = rows.filter(|_| is_recurrent).unwrap_or(0);
+            all.block_rows = all.block_rows.max(block_rows);
             let state = layer.memory(BatchShape::batch(1), Mode::Infer).state;
             let entry = Entry {
                 kept,
-                is_recurrent,
+                block_rows,
                 states: if is_recurrent { [output, state.saturating_sub(output)] } else { [0, 0] },
                 parameters: parameter..parameter.saturating_add(parameters),
                 first_block: block,
@@ -230,8 +237,8 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     pub(super) fn sum_buffer(entry: &Entry<T>, plan: &Plan) -> usize {
-        let parameters = if entry.is_recurrent { entry.kept.dims.parameters } else { 0 };
-        BlockSum::<T>::buffer_len(parameters, plan.blocks)
+        let parameters = if entry.is_recurrent() { entry.kept.dims.parameters } else { 0 };
+        BlockSum::<T>::buffer_len(parameters, plan.all_steps.div_ceil(entry.block_steps(plan.batch)))
     }
 
     pub(super) fn widest(&self) -> usize {
@@ -250,9 +257,9 @@ impl<T: Scalar> Checkpointed<T> {
     /// Returns the length, in values, of the largest scratch of a layer inside, for a pass over `shape` in `mode`
     /// divided by `plan`.
     fn scratch_of_layers(&self, plan: &Plan, shape: BatchShape<'_>, mode: Mode) -> usize {
-        let own = |entry: &Entry<T>| {
-            let rows = if entry.is_recurrent { shape } else { BatchShape::sequences(1, plan.rows) };
-            entry.layer.memory(rows, mode).scratch
+        let own = |entry: &Entry<T>| match entry.layer.in_segments() {
+            Some(layer) => layer.0.scratch(shape, mode),
+            None => entry.layer.memory(BatchShape::sequences(1, plan.rows), mode).scratch,
         };
         self.layers.iter().map(own).max().unwrap_or(0)
     }

@@ -160,7 +160,7 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        self.unrolled.memory::<T>(shape, mode)
+        self.unrolled.memory::<T>(shape, mode, self.unrolled.sum_buffer::<T>(shape))
     }
 
     fn hints(&self) -> Hints {
@@ -218,6 +218,10 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
 impl<T: Scalar, C: Cell> SegmentPass<T> for Recurrent<C> {
     fn block_rows(&self) -> usize {
         self.unrolled.rows_together::<T>()
+    }
+
+    fn scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
+        self.unrolled.memory::<T>(shape, mode, 0).scratch
     }
 
     fn backward_segment(&self, w: &[T], segment: Segment<'_, T>, pass: Backward<'_, T>) {

@@ -5,6 +5,7 @@
 
 mod backward;
 mod bidirectional;
+mod blocks;
 mod bounds;
 mod cell;
 mod checkpointed;

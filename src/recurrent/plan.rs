@@ -150,14 +150,6 @@ pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: u
     &mut values[first * width..][..count * width]
 }
 
-/// The fewest and the most rows, in this order, whose input projections `W x` are computed as one product; one step may
-/// have more.
-const TOGETHER: [usize; 2] = [128, 256];
-
-/// The size, in bytes, that the pre-activations of input projections computed together should not exceed: a quarter of
-/// a level-2 cache of 1 MiB.
-const NEAR: usize = 256 * 1024;
-
 /// The name of the scratch in the message of a panic.
 pub(super) const SCRATCH: &str = "`scratch` of Recurrent";
 
@@ -181,7 +173,9 @@ impl Unrolled {
         Dims::new(self.inputs, self.hidden, weights.saturating_add(biases))
     }
 
-    pub(super) fn memory<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+    /// Returns the memory of a pass over `shape` in `mode`. `sums` is the length, in values, of the buffer of partial
+    /// sums within the scratch: [`sum_buffer`](Self::sum_buffer), or 0 in a segment, which has its own.
+    pub(super) fn memory<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode, sums: usize) -> MemorySizes {
         let (sizes, batch, all) = (self.sizes(), shape.batch, shape.rows());
         let Sizes { hidden, z, cell_state, .. } = sizes;
         let zeros = batch.saturating_mul(hidden.max(cell_state).saturating_add(sizes.masked));
@@ -192,7 +186,7 @@ impl Unrolled {
         // With a smaller batch, one product covers more steps, and perhaps more rows.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
-        let products = saturating_sum([backward_products, outer, self.sum_buffer::<T>(shape)]);
+        let products = saturating_sum([backward_products, outer, sums]);
         let products = products.max(packed_b_len::<T>(self.inputs, z));
         let each = [hidden, hidden, hidden, cell_state, sizes.between_stages, sizes.masked, sizes.computed[CELL]];
         let gradients = batch.saturating_mul(saturating_sum(each));
@@ -253,13 +247,13 @@ impl Unrolled {
     }
 
     /// Panics if scratch of `found` values is too short for the matrix products of a backward pass over `shape` on one
-    /// thread.
-    pub(super) fn check_product_scratch<T: Scalar>(&self, shape: BatchShape<'_>, found: usize) {
+    /// thread and a buffer of `sums` values for partial sums.
+    pub(super) fn check_product_scratch<T: Scalar>(&self, shape: BatchShape<'_>, sums: usize, found: usize) {
         let z = self.sizes().z;
         let rows = shape.rows().min(self.rows_together::<T>().max(shape.batch));
         let gradient = gemm_tn_least_scratch::<T>([z, self.inputs.max(self.hidden), rows]);
         let [_, packed] = self.packed_products::<T>();
-        let least = saturating_sum([packed, gradient, self.sum_buffer::<T>(shape)]);
+        let least = saturating_sum([packed, gradient, sums]);
         let least = least.max(packed_b_len::<T>(self.inputs, z));
         hold(SCRATCH, least, found.min(least));
     }
@@ -353,21 +347,6 @@ impl Unrolled {
             offset += packed_b_len::<T>(columns, inner);
             (product.stage == stage).then(|| (product, column, PackedB::packed(own, columns, inner)))
         })
-    }
-
-    /// Returns the number of steps, at least 1, whose input projections `W x` are one product, for `batch` samples;
-    /// their parts of dW and dU are one product, too. The rows are enough for an efficient product, and few enough that
-    /// its result is still in the cache when the steps read it. If the parameters exceed the cache, each product reads
-    /// them from memory, and should be as large as possible.
-    pub(super) fn steps_together<T>(&self, batch: usize) -> usize {
-        (self.rows_together::<T>() / batch.max(1)).max(1)
-    }
-
-    /// Returns the number of rows whose input projections `W x` are one product. A single step may have more rows.
-    pub(super) fn rows_together<T>(&self) -> usize {
-        let ([least, most], row) = (TOGETHER, self.sizes().z.saturating_mul(size_of::<T>()));
-        let far = row.saturating_mul(self.inputs.saturating_add(self.hidden)) > 4 * NEAR;
-        if far { most } else { (NEAR / row.max(1)).clamp(least, most) }
     }
 
     /// Returns the number of parts into which `batch` samples are divided for `steps` steps: one per thread, or 1 if

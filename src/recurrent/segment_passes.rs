@@ -198,16 +198,17 @@ impl<T: Scalar> Checkpointed<T> {
                 state_end -= h + more;
                 let of_state = state_end * rows.batch..(state_end + h + more) * rows.batch;
                 let initial_state = initial_state.map(|state| &state[of_state.clone()]);
-                let before = if k > 0 && entry.is_recurrent { rows.batch } else { 0 };
+                let before = if k > 0 && entry.is_recurrent() { rows.batch } else { 0 };
                 let lead = plan.batch - before;
                 if let Some(state) = initial_state.filter(|_| before > 0) {
                     outputs[lead * output..][..before * output].copy_from_slice(&state[..before * output]);
                 }
                 let buffer = Self::sum_buffer(entry, &plan);
                 sums_end -= buffer;
+                let block = entry.block_steps(plan.batch);
                 let segment = Segment {
-                    block_steps: plan.block,
-                    blocks_after: plan.blocks - (first + rows.steps).div_ceil(plan.block),
+                    block_steps: block,
+                    blocks_after: shape.steps.div_ceil(block) - (first + rows.steps).div_ceil(block),
                     is_first: k == 0,
                     sum_buffer: &mut sums[sums_end..][..buffer],
                     samples_before: if before > 0 { shape.active(first - 1) } else { 0 },

@@ -1,6 +1,6 @@
 //! Segments of the steps of a pass: their lengths, samples, and the states between them.
 
-use super::checkpointed::Entry;
+use super::{blocks::steps_of_block, checkpointed::Entry};
 use crate::{
     batch_shape::BatchShape,
     monitor::{GradientMonitor, Link},
@@ -8,13 +8,12 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The division of a pass into segments. Each segment except the last is a whole number of groups of `block` steps.
+/// The division of a pass into segments. Each segment except the last is a whole number of blocks of each recurrent
+/// layer: the steps whose terms of its gradient form one partial sum.
 pub(super) struct Plan {
     pub(super) batch: usize,
-    /// The number of steps whose terms of the parameters' gradient form one partial sum.
-    pub(super) block: usize,
-    /// The number of partial sums of the parameters' gradient in the pass.
-    pub(super) blocks: usize,
+    /// The number of steps of the pass.
+    pub(super) all_steps: usize,
     /// The number of steps in a segment; the last one may have fewer.
     pub(super) steps: usize,
     /// An upper bound on the number of segments. For a larger batch or more steps it is not smaller.
@@ -25,15 +24,14 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Returns the division of a pass over `shape` into segments of `wanted` steps, at least 1, rounded up to whole
-    /// groups: of the steps whose `block_rows` rows, or those of one step, form one partial sum.
+    /// blocks. `block_rows` is the largest number of rows in a block of a layer; the blocks of other layers nest in it.
     pub(super) fn new(wanted: usize, block_rows: usize, shape: BatchShape<'_>) -> Self {
         let batch = shape.batch.max(1);
-        let block = (block_rows / batch).max(1);
+        let block = steps_of_block(block_rows, batch);
         let rows = batch.saturating_mul(wanted).saturating_add(block_rows.max(batch));
         Plan {
             batch,
-            block,
-            blocks: shape.steps.div_ceil(block),
+            all_steps: shape.steps,
             steps: wanted.div_ceil(block).saturating_mul(block),
             slots: shape.steps.div_ceil(wanted),
             rows: rows.min(shape.rows()),

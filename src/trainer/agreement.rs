@@ -12,6 +12,20 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
+/// The number of the results and messages of training, which ranks compare beside the version: two builds of one version
+/// may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`), or the messages between ranks.
+const RESULTS: u32 = 1;
+
+/// Adds the sizes of `data`, if there is any, and the hash of its values to `run`, under the two `names`.
+fn describe_data<T: Scalar>(run: &mut Fingerprint, data: Option<&dyn Source<T>>, [sizes, values]: [&str; 2]) {
+    let described = |data: &dyn Source<T>| {
+        let Layout { samples, steps, width, .. } = data.layout();
+        format!("{samples} samples of up to {steps} steps of {width} values")
+    };
+    run.add(sizes, data.map_or_else(|| "none".into(), described));
+    run.add_hash(values, data.into_iter().flat_map(|data| data.words()));
+}
+
 impl<T: Scalar> Run<'_, T> {
     /// Compares version, network, settings, `data`, `validation` data, parameters and training state of this rank with
     /// those of the other ranks. All ranks must call it. The error of a difference is [`RankRule::Differs`]. Without
@@ -25,18 +39,24 @@ impl<T: Scalar> Run<'_, T> {
             (parallel.agreed, parallel.requests) = (false, Requests::default());
             parallel.compare(described.map(|()| own))?;
             parallel.agreed = true;
+            parallel.known_data.clear();
+            parallel.known_data.push(data.identity());
         }
         Ok(())
     }
 
-    /// Collects the requests of all ranks: to end the fit by a callback, to stop by a monitor, or to compare the states
-    /// of all ranks since one may have been changed. The comparison is made here. All ranks must call it in an update
-    /// in which any has a request. Returns whether they make no further update; the requests are then kept in
+    /// Collects the requests of all ranks in an update from `data`: to end the fit by a callback, to stop by a monitor, or
+    /// to compare the states of all ranks, or `data`, since one may be another. The comparison is made here. All ranks
+    /// must call it in an update in which any has a request. Returns whether they make no further update; the requests are then kept in
     /// [`halted`](DataParallel::halted).
-    pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>) -> Result<bool, Error> {
+    pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>, data: &dyn Source<T>) -> Result<bool, Error> {
         let requests = parallel.requests_of_any()?;
-        if requests.compares {
+        if requests.compares || requests.other_data {
             let mut own = Fingerprint::default();
+            if requests.other_data {
+                describe_data(&mut own, Some(data), ["the data", "the values of the data"]);
+                parallel.known_data.push(data.identity());
+            }
             self.describe_state(&mut own, parallel);
             let compared = parallel.compare(Ok(own));
             // Ranks that differ are compared again before each update.
@@ -54,8 +74,8 @@ impl<T: Scalar> Run<'_, T> {
         match self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) {
             Some(parallel) => {
                 let compares = parallel.requests.compares;
-                parallel.requests = if parallel.halted.is_some() { Requests::default() } else { own };
-                parallel.requests.compares = compares;
+                let own = if parallel.halted.is_some() { Requests::default() } else { own };
+                parallel.requests = Requests { compares, ..own };
                 parallel.halted.take()
             }
             None => own.halts().then_some(own),
@@ -72,7 +92,7 @@ impl<T: Scalar> Run<'_, T> {
         validation: Option<&dyn Source<T>>,
     ) -> Result<(), Error> {
         let settings = self.settings;
-        run.add("the version of chainrule", env!("CARGO_PKG_VERSION"));
+        run.add("the version of chainrule", format_args!("{} (results {RESULTS})", env!("CARGO_PKG_VERSION")));
         run.add("the CPU level (CHAINRULE_LEVEL sets it)", format_args!("{:?}", CpuLevel::current()?));
         run.add("the scalar type", core::any::type_name::<T>());
         for (name, value) in parallel.settings() {
@@ -89,16 +109,8 @@ impl<T: Scalar> Run<'_, T> {
         run.add("shuffle_block", format_args!("{:?}", settings.shuffle_block));
         run.add("patience", format_args!("{:?}", settings.patience));
         run.add("min_delta", settings.min_delta);
-        for (name, values, data) in
-            [("the data", "the values of the data", Some(data)), ("the validation data", "its values", validation)]
-        {
-            let sizes = |data: &dyn Source<T>| {
-                let Layout { samples, steps, width, .. } = data.layout();
-                format!("{samples} samples of up to {steps} steps of {width} values")
-            };
-            run.add(name, data.map_or_else(|| "none".into(), sizes));
-            run.add_hash(values, data.into_iter().flat_map(|data| data.words()));
-        }
+        describe_data(run, Some(data), ["the data", "the values of the data"]);
+        describe_data(run, validation, ["the validation data", "its values"]);
         Ok(())
     }
 

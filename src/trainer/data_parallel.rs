@@ -9,11 +9,11 @@ use crate::{
     batch_shape::BatchShape,
     dataset::{Layout, Source},
     distributed::{DataParallel, Report},
-    error::{Error, RankRule, require},
+    error::{Error, require},
     kernel::thread_pool::install_from,
     layer::{Layer, Mode},
     loss::{Loss, Reduction},
-    monitor::{GradientMonitor, progress::Spike},
+    monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, Outcome},
 };
@@ -25,7 +25,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// communicator of the group. See [`distributed`](crate::distributed).
     ///
     /// A fit, and the first [`step`](Self::step), begins with a comparison of the ranks: version, CPU level, network,
-    /// loss, transforms, settings, data, parameters and state must agree. All ranks must make the same calls.
+    /// loss, transforms, settings, data, parameters and state must agree. A `step` with other data compares it, once.
+    /// Data is known by its address and sizes: data that takes the place of other data in memory, with the same sizes, is
+    /// not compared. All ranks must make the same calls.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
@@ -82,7 +84,7 @@ impl<T: Scalar> Run<'_, T> {
         }
         let weight = match own.and_then(|()| sum_of_weights(&parallel.weights)) {
             Ok(weight) => weight,
-            Err(error) => return self.fail_on_ranks(parallel, samples, error),
+            Err(error) => return self.fail_on_ranks(parallel, reader.data, samples, error),
         };
         // Other ranks take part in an update without weight: one of them may have failed, or have other weights.
         let skipped = Updated { loss: f64::NAN, weight, outcome: Outcome::Skip };
@@ -93,7 +95,7 @@ impl<T: Scalar> Run<'_, T> {
         let by_shard = self.adds_by_shard(parallel, reader.data, samples.len());
         parallel.plan(samples.len(), by_shard.then_some(self.settings.batch_size))?;
         if let Err(error) = self.reserve_own_passes(parallel, reader.data, samples) {
-            return self.fail_on_ranks(parallel, samples, error);
+            return self.fail_on_ranks(parallel, reader.data, samples, error);
         }
         let mut forwarded = None;
         if by_shard && parallel.ranks() == 1 && parallel.passes.len() == 1 {
@@ -101,10 +103,9 @@ impl<T: Scalar> Run<'_, T> {
                 self,
                 |trainer| trainer.workspace.pool(),
                 |trainer| match trainer.forward_shards(parallel, reader, samples, 0..parallel.passes[0].end, monitor) {
-                    Ok(loss) if loss.is_finite() => Ok(match trainer.watch.always || monitor.is_active() {
-                        true => trainer.record_after_forward(parallel, reader, samples, [loss, weight], monitor),
-                        false => trainer.update_after_forward(loss, weight, monitor),
-                    }),
+                    Ok(loss) if loss.is_finite() => {
+                        Ok(trainer.update_alone(parallel, reader, samples, [loss, weight], monitor))
+                    }
                     other => Err(other),
                 },
             );
@@ -127,10 +128,9 @@ impl<T: Scalar> Run<'_, T> {
         let [recorded, requested] = parallel.add_ranks(self.watch.always || monitor.is_active())?;
         parallel.check_samples()?;
         let loss = parallel.total_loss();
-        let [_, gradient] = parallel.totals();
-        self.workspace.blocks_and_gradient().1.copy_from_slice(gradient);
+        let is_finite = parallel.copy_gradient(self.workspace.blocks_and_gradient().1);
         // A failure of an update that is not made does not count: one process would not have begun it.
-        if requested && self.answer_requests(parallel)? {
+        if requested && self.answer_requests(parallel, reader.data)? {
             return Ok(None);
         }
         // A rank that failed contributes a loss of NaN, so that all ranks exchange reports here.
@@ -138,11 +138,15 @@ impl<T: Scalar> Run<'_, T> {
         if weight == 0.0 {
             return Ok(Some(skipped));
         }
-        self.watch.spike = match found {
-            Some(found) => Some(found),
-            None if recorded && loss.is_finite() => self.spike(parallel, reader, samples)?,
-            None => None,
+        // Parameters that are not finite make each loss so: then no sample is the cause.
+        if !loss.is_finite() {
+            self.check_parameters()?;
+        }
+        self.watch.spike = match loss.is_finite() {
+            true => self.spike(parallel, reader, samples, [recorded, is_finite])?,
+            false => found.filter(|_| self.are_parameters_finite()),
         };
+        let origin = self.watch.spike.filter(|_| !(loss.is_finite() && is_finite));
         self.watch.communication = parallel.take_counts();
         let [buffers, _] = parallel.totals();
         for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
@@ -157,20 +161,7 @@ impl<T: Scalar> Run<'_, T> {
                 trainer.apply(loss, weight, monitor)
             },
         )?;
-        match found {
-            Some(Spike { rank, shard, sample, .. })
-                if done.outcome == Outcome::Apply && self.check_parameters().is_err() =>
-            {
-                Err(match sample {
-                    Some(sample) => RankRule::NonFinite { rank, sample, step }.into(),
-                    None => {
-                        let samples = samples[parallel.samples_of(shard, samples.len())].into();
-                        RankRule::NonFiniteShard { rank, shard, samples, step }.into()
-                    }
-                })
-            }
-            _ => Ok(Some(done)),
-        }
+        self.name_origin(parallel, samples, origin, step, done).map(Some)
     }
 
     /// Reserves the memory for this rank's passes, as [`plan`](DataParallel::plan) divided them, in an update from
@@ -201,7 +192,9 @@ impl<T: Scalar> Run<'_, T> {
         let shards = if reader.data.is_in_files() { parallel.own_shards() } else { parallel.all_shards() };
         for shard in shards {
             let own = &samples[parallel.samples_of(shard, samples.len())];
-            parallel.weights[shard] = self.total_weight(reader, own, self.settings.batch_size)?;
+            let counted = self.counted_weight(reader.data, own);
+            let size = self.settings.batch_size;
+            parallel.weights[shard] = counted.map_or_else(|| self.total_weight(reader, own, size), Ok)?;
         }
         Ok(())
     }
@@ -312,7 +305,7 @@ impl<T: Scalar> Run<'_, T> {
                 }
                 parallel.push(shards, self.workspace.gradient(), &[])?;
             }
-            if let (Some(shard), Report::Nothing) = (bad, &report) {
+            if let (Some(shard), Report::Nothing, true) = (bad, &report, self.are_parameters_finite()) {
                 let range = parallel.samples_of(shard, samples.len());
                 let parts = Parts { samples: &samples[range.clone()], first: range.start, size: range.len() };
                 report = Report::NonFinite { shard, sample: self.non_finite_sample(parallel, reader, parts) };

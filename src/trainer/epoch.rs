@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     dataset::{Batch, Layout, Source},
     distributed::{Fingerprint, Requests},
-    error::Error,
+    error::{Error, require},
     layer::Layer,
     loss::{Loss, Reduction},
     monitor::{Event, GradientMonitor},
@@ -83,8 +83,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// After an error an optimizer whose state has a value that is not finite starts anew, with its schedules.
     ///
     /// # Errors
-    /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class.
-    /// [`Error::NonFiniteParameters`] once a parameter is NaN or infinite, unless the chain has
+    /// [`Error::Parameter`] for settings of 0 epochs. [`Error::NothingCounts`] where all rows of `data` are masked or of
+    /// an ignored class. [`Error::NonFiniteParameters`] where a parameter is NaN or infinite at the start, after an
+    /// update whose loss is not finite, after 64 updates, or after an epoch, unless the chain has
     /// [`SkipNonFinite`](crate::transform::SkipNonFinite). [`Error::InvalidState`] for early stopping, which needs
     /// [`fit_with`](Self::fit_with), and for data without targets; [`DataRule::Width`] for data of another width than
     /// the network's input. [`Error::InvalidLayer`] where the last batch of an epoch is one row for a
@@ -146,9 +147,9 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
-    /// Whether the next fit begins another run: the last one is finished, and the settings ask for at least one epoch.
+    /// Whether the next fit begins another run, since the last one is finished.
     pub(super) fn begins_anew(&self) -> bool {
-        self.finished() && self.settings.epochs > 0
+        self.finished()
     }
 
     /// Runs the epochs that are left of the run, and returns their records in order. Sets `within` if a callback ended
@@ -166,6 +167,7 @@ impl<T: Scalar> Run<'_, T> {
         let mut observers =
             Observers { monitor, on_step, reports: callback.is_some(), timed, may_stop, stopped: false };
         let mut epochs = Vec::new();
+        self.find_finite()?;
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
             let Some(mut epoch) = self.epoch(reader, &mut observers)? else {
@@ -253,7 +255,7 @@ impl<T: Scalar> Run<'_, T> {
                 }
             })?;
             sum.samples += if is_made { samples.len() } else { 0 };
-            let requests = Requests { ends, stops: *may_stop && monitor.should_stop(), compares: false };
+            let requests = Requests { ends, stops: *may_stop && monitor.should_stop(), ..Requests::default() };
             if let Some(requests) = self.halts(requests) {
                 // A callback interrupts the epoch, a monitor ends it.
                 ends = requests.ends;
@@ -269,13 +271,13 @@ impl<T: Scalar> Run<'_, T> {
             self.halts(Requests::default());
         }
         if ends {
-            self.check_parameters()?;
+            self.find_finite()?;
             return Ok(None);
         }
         if sum.weight == 0.0 && !observers.stopped {
             return Err(Error::NothingCounts { data: "training" });
         }
-        self.check_parameters()?;
+        self.find_finite()?;
         let [gradient_norm, clipped_norm] = sum.mean_norms();
         let loss = match sum {
             EpochSum { applied_weight: 0.0, .. } => f64::NAN,
@@ -299,6 +301,7 @@ impl<T: Scalar> Run<'_, T> {
     /// Implements [`Trainer::fit_with`]: trains for one run, or the rest of an interrupted one.
     pub(crate) fn fit(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         self.agree(data, observers.validation)?;
+        require(self.settings.epochs > 0, "epochs", "at least 1", 0.0)?;
         if self.settings.patience.is_some() && observers.validation.is_none() {
             return Err(Error::InvalidState {
                 what: "early stopping (`TrainConfig::patience`)",

@@ -34,6 +34,7 @@ mod trace;
 mod truncation;
 mod updated;
 mod watch;
+mod weight;
 
 pub use crate::monitor::progress::{Communication, Epoch, Evaluation, Spike, Step};
 pub use config::{TrainConfig, Truncation};
@@ -321,6 +322,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// stopping has brought back the best values, training continues from these and not from the last ones.
     fn leave_best(&mut self) {
         self.compare_ranks_again();
+        self.watch.finite_after = self.optimizer.steps();
         self.run().leave_best();
     }
 

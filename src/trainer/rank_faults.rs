@@ -6,10 +6,13 @@ use super::{
     updated::Updated,
 };
 use crate::{
+    dataset::{Source, first_non_finite},
     distributed::{DataParallel, Report},
-    error::Error,
+    error::{Error, RankRule},
     layer::{Mode, Samples},
+    monitor::progress::Spike,
     scalar::Scalar,
+    transform::Outcome,
 };
 use alloc::vec::Vec;
 
@@ -21,6 +24,7 @@ impl<T: Scalar> Run<'_, T> {
     pub(super) fn fail_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
+        data: &dyn Source<T>,
         samples: &[usize],
         error: Error,
     ) -> Result<Option<Updated>, Error> {
@@ -33,7 +37,7 @@ impl<T: Scalar> Run<'_, T> {
                 parallel.push(shard..shard + 1, self.workspace.gradient(), self.workspace.buffers())?;
             }
             let [_, requested] = parallel.add_ranks(false)?;
-            if requested && self.answer_requests(parallel)? {
+            if requested && self.answer_requests(parallel, data)? {
                 return Ok(None);
             }
             let report = if parallel.failed_elsewhere() { Report::Nothing } else { Report::Failed(error.clone()) };
@@ -65,6 +69,32 @@ impl<T: Scalar> Run<'_, T> {
             }
         }
         None
+    }
+
+    /// Returns `done`, the result of update `step` from `samples`. If it was applied and has made a parameter not finite,
+    /// returns the error that names `origin`, the shard and sample of a loss or gradient that is not finite.
+    pub(super) fn name_origin(
+        &self,
+        parallel: &DataParallel<T>,
+        samples: &[usize],
+        origin: Option<Spike>,
+        step: u64,
+        done: Updated,
+    ) -> Result<Updated, Error> {
+        let broken = |_: &Spike| done.outcome == Outcome::Apply && self.check_parameters().is_err();
+        let Some(Spike { rank, shard, sample, .. }) = origin.filter(broken) else { return Ok(done) };
+        Err(match sample {
+            Some(sample) => RankRule::NonFinite { rank, sample, step }.into(),
+            None => {
+                let samples = samples[parallel.samples_of(shard, samples.len())].into();
+                RankRule::NonFiniteShard { rank, shard, samples, step }.into()
+            }
+        })
+    }
+
+    /// Whether all parameters are finite.
+    pub(super) fn are_parameters_finite(&self) -> bool {
+        first_non_finite(self.parameters).is_none()
     }
 
     /// Returns two numbers for each sample of `parts`: its position among the samples of the update, which keys the

@@ -6,20 +6,24 @@ use super::{
     updated::Updated,
 };
 use crate::{
+    dataset::first_non_finite,
     distributed::DataParallel,
     error::Error,
     kernel::{reduce::norm, thread_pool::install_from},
     loss::Reduction,
     monitor::{GradientMonitor, progress::Spike},
     scalar::{Scalar, to_f64},
+    transform::Outcome,
 };
 use core::cell::Cell;
 
 impl<T: Scalar> Run<'_, T> {
     /// Runs the backward pass and the update after a forward pass over all shards, with the loss `loss` and rows of the
-    /// total weight `weight`. If the norm of the gradient is a spike, it also runs each sample of the largest shard
-    /// alone, and records from which rank, shard and sample the spike comes.
-    pub(super) fn record_after_forward(
+    /// total weight `weight`. If the norm of the gradient is a spike and recorded, or if the gradient is not finite, it
+    /// also runs each sample of the largest shard alone, to find the shard and the sample.
+    ///
+    /// An update in place, without a record, never has the whole gradient: it is not traced.
+    pub(super) fn update_alone(
         &mut self,
         parallel: &mut DataParallel<T>,
         reader: &mut Reader<'_, T>,
@@ -27,23 +31,40 @@ impl<T: Scalar> Run<'_, T> {
         [loss, weight]: [f64; 2],
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
+        let is_recorded = self.watch.always || monitor.is_active();
+        if !is_recorded && self.step_in_place()? {
+            return Ok(Updated { loss, weight, outcome: Outcome::Apply });
+        }
         self.workspace.backward_with(self.parameters, monitor)?;
-        self.watch.spike = self.spike(parallel, reader, samples)?;
-        self.apply(loss, weight, monitor)
+        let is_finite = first_non_finite(self.workspace.gradient()).is_none();
+        self.watch.spike = self.spike(parallel, reader, samples, [is_recorded, is_finite])?;
+        let (origin, step) = (self.watch.spike.filter(|_| !is_finite), self.optimizer.steps());
+        let done = self.apply(loss, weight, monitor)?;
+        self.name_origin(parallel, samples, origin, step, done)
     }
 
     /// Returns the largest contribution of a shard, and of a sample in it, to the gradient in the workspace, that of an
-    /// update from `samples`. `None` unless its norm is far above those before or not finite, or if no origin is found.
-    /// All ranks must call it, and get the same result.
+    /// update from `samples`. `None` unless a rank records the update and the norm is far above those before, or the
+    /// gradient is not finite; also if no origin is found. All ranks must call it, and get the same result.
+    ///
+    /// Without a record it does nothing for a finite gradient, or if the chain skips one that is not. If a parameter is
+    /// not finite, no sample is the cause of such a gradient.
     pub(super) fn spike(
         &mut self,
         parallel: &mut DataParallel<T>,
         reader: &mut Reader<'_, T>,
         samples: &[usize],
+        [is_recorded, is_finite]: [bool; 2],
     ) -> Result<Option<Spike>, Error> {
+        if !is_recorded && (is_finite || self.optimizer.guarded()) {
+            return Ok(None);
+        }
         let norm = install_from(self, |trainer| trainer.workspace.pool(), |trainer| norm(trainer.workspace.gradient()));
-        self.watch.norm = Some(norm);
-        if !parallel.is_spike(norm) {
+        if is_recorded {
+            self.watch.norm = Some(norm);
+        }
+        // Without a record the gradient is not finite, and its norm is no typical one.
+        if (is_recorded && !parallel.is_spike(norm)) || (!is_finite && !self.are_parameters_finite()) {
             return Ok(None);
         }
         // One process keeps a copy; without memory for it the spike has no origin.

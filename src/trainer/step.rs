@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     dataset::{Batch, Source, first_non_finite},
     distributed::Requests,
-    error::{Error, require},
+    error::Error,
     kernel::{
         reduce::norm,
         thread_pool::{install_from, lend},
@@ -36,9 +36,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
     /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] for data
-    /// of another width than the network's input. [`Error::NonFiniteParameters`] if the loss is not finite because a
-    /// parameter is NaN or infinite, unless the chain has [`SkipNonFinite`](crate::transform::SkipNonFinite). The
-    /// errors of [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`].
+    /// of another width than the network's input. [`Error::NonFiniteParameters`] if a parameter is found to be NaN or
+    /// infinite, unless the chain has [`SkipNonFinite`](crate::transform::SkipNonFinite): parameters are checked where
+    /// the loss is not finite, and every 64 updates. The errors of [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`].
     /// [`Error::Ranks`] as [`fit`](Self::fit).
     ///
     /// # Panics
@@ -54,6 +54,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
+/// The number of updates after which the parameters are checked again: seldom enough that the check, which reads each
+/// once, takes no time beside the updates, which read each several times.
+const CHECKED_EACH: u64 = 64;
+
 impl<T: Scalar> Run<'_, T> {
     /// Makes the updates from `samples`: one, or one for each window of steps; none if the ranks end the fit. Calls
     /// `each` with the result of each.
@@ -65,8 +69,10 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
         each: &mut EachUpdate<'_>,
     ) -> Result<(), Error> {
-        if self.parallel.as_ref().is_some_and(|parallel| !parallel.agreed) {
-            self.agree(reader.data, None)?;
+        match self.parallel.as_mut() {
+            Some(parallel) if !parallel.agreed => self.agree(reader.data, None)?,
+            Some(parallel) => parallel.requests.other_data |= !parallel.known_data.contains(&reader.data.identity()),
+            None => {}
         }
         self.watch.samples = samples.len();
         let ready = self.prepare(reader.data, samples);
@@ -103,13 +109,15 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Passes the result `done` of an update to `each`, with its record if one was made. Returns
-    /// [`Error::NonFiniteParameters`] instead if it was applied, the loss and a parameter are not finite, and the chain
-    /// has no [`SkipNonFinite`](crate::transform::SkipNonFinite).
+    /// [`Error::NonFiniteParameters`] instead if it was applied, a parameter is not finite, and the chain has no
+    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). Parameters are checked if the loss is not finite, and every
+    /// [`CHECKED_EACH`] updates.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
-        // Only the loss can be checked without cost; all parameters are checked at the end of an epoch.
-        if !done.loss.is_finite() && done.outcome == Outcome::Apply {
-            self.check_parameters()?;
+        // Only the loss can be checked without cost; the parameters are checked once in some updates.
+        let is_due = self.optimizer.steps().saturating_sub(self.watch.finite_after) >= CHECKED_EACH;
+        if (!done.loss.is_finite() || is_due) && done.outcome == Outcome::Apply {
+            self.find_finite()?;
         }
         each(done, self.watch.step.take().as_ref());
         Ok(())
@@ -126,7 +134,8 @@ impl<T: Scalar> Run<'_, T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
         let size = self.settings.batch_size;
-        let weight = self.total_weight(reader, samples, size)?;
+        let counted = if samples.len() > size { self.counted_weight(reader.data, samples) } else { None };
+        let weight = counted.map_or_else(|| self.total_weight(reader, samples, size), Ok)?;
         if weight == 0.0 {
             return Ok(Updated { loss: f64::NAN, weight, outcome: Outcome::Skip });
         }
@@ -171,39 +180,6 @@ impl<T: Scalar> Run<'_, T> {
         self.apply(loss, weight, monitor)
     }
 
-    /// Returns the total weight of the rows of `samples`: 0 if all are masked or of an ignored class. The batch of
-    /// `reader` receives the samples in groups of `size`; the last group stays chosen.
-    #[inline]
-    pub(super) fn total_weight(
-        &self,
-        reader: &mut Reader<'_, T>,
-        samples: &[usize],
-        size: usize,
-    ) -> Result<f64, Error> {
-        let mut whole = 0.0;
-        for part in samples.chunks(size) {
-            reader.batch.choose(reader.data, part, self.workspace.per_step())?;
-            whole = self.add_weight(whole, reader.batch)?;
-        }
-        Ok(whole)
-    }
-
-    /// Returns `whole` plus the total weight of the rows of `batch`. Refuses a weight that is negative or not finite.
-    #[inline]
-    pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
-        // A custom loss may return any weight; a negative one would ascend the loss.
-        let weight = self.batch_weight(batch);
-        let valid = weight >= 0.0 && (whole + weight).is_finite();
-        require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;
-        Ok(whole + weight)
-    }
-
-    /// Returns the total weight of the rows of `batch`, by which a mean loss is divided.
-    #[inline]
-    fn batch_weight(&self, batch: &Batch<T>) -> f64 {
-        self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
-    }
-
     /// Runs the forward pass and the loss on the samples last chosen in the batch of `reader`. Returns the loss times
     /// `share`, and leaves `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample
     /// in the update, which keys the dropout masks.
@@ -227,7 +203,7 @@ impl<T: Scalar> Run<'_, T> {
             output.dy.iter_mut().for_each(|dy| *dy *= share);
         }
         if !loss.is_finite() {
-            self.check_parameters()?;
+            self.find_finite()?;
         }
         Ok(loss)
     }
@@ -246,7 +222,7 @@ impl<T: Scalar> Run<'_, T> {
     /// part's rows.
     ///
     /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are, the gradient is
-    /// unchanged and the sum is 0.
+    /// unchanged and the sum is 0. The gradients of many parts are added in levels.
     pub(super) fn accumulate(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -254,7 +230,8 @@ impl<T: Scalar> Run<'_, T> {
         share: &dyn Fn(f64) -> f64,
         monitor: &mut Part<'_, T>,
     ) -> Result<f64, Error> {
-        let (per_step, mut total, mut begun) = (self.workspace.per_step(), 0.0, false);
+        let (per_step, mut total, mut count) = (self.workspace.per_step(), 0.0, 0);
+        self.workspace.reserve_parts(parts.samples.len().div_ceil(parts.size))?;
         for (i, part) in parts.samples.chunks(parts.size).enumerate() {
             reader.batch.choose(reader.data, part, per_step)?;
             let weight = self.batch_weight(reader.batch);
@@ -263,13 +240,10 @@ impl<T: Scalar> Run<'_, T> {
             }
             total += self.forward(reader, parts.first + i * parts.size, scalar(share(weight)), monitor)?;
             self.report_rows(reader, weight / monitor.whole, monitor);
-            if begun {
-                self.workspace.accumulate_with(self.parameters, monitor)?;
-            } else {
-                self.workspace.backward_with(self.parameters, monitor)?;
-            }
-            (begun, monitor.first) = (true, false);
+            self.workspace.add_part(self.parameters, count, monitor)?;
+            (count, monitor.first) = (count + 1, false);
         }
+        self.workspace.finish_parts(count);
         Ok(total)
     }
 
@@ -284,7 +258,7 @@ impl<T: Scalar> Run<'_, T> {
     /// Runs the backward pass with updates in place, `w ← w + u(g)` with u the chain of transforms, if each layer may
     /// be updated as soon as its gradient g is computed. Returns whether it did; if not, nothing was computed.
     #[inline]
-    fn step_in_place(&mut self) -> Result<bool, Error> {
+    pub(super) fn step_in_place(&mut self) -> Result<bool, Error> {
         let Run { workspace, optimizer, parameters, .. } = self;
         match optimizer.in_place() {
             InPlace::Plain(rate) => workspace.descend_checked(parameters, scalar(rate))?,
@@ -356,7 +330,15 @@ impl<T: Scalar> Run<'_, T> {
         }
         let Some(bad) = first_non_finite(self.parameters) else { return Ok(()) };
         let block = self.workspace.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
-        Err(Error::NonFiniteParameters { block, step: self.optimizer.steps() })
+        let step = self.optimizer.steps();
+        Err(Error::NonFiniteParameters { block, since: self.watch.finite_after.min(step), step })
+    }
+
+    /// Calls [`check_parameters`](Self::check_parameters), and keeps the number of updates up to which all were finite.
+    pub(super) fn find_finite(&mut self) -> Result<(), Error> {
+        self.check_parameters()?;
+        self.watch.finite_after = self.optimizer.steps();
+        Ok(())
     }
 
     /// Implements [`Trainer::step`]: makes one update, or one for each window of steps, from `samples`.

@@ -18,6 +18,8 @@ pub(super) struct Watch {
     pub norm: Option<f64>,
     /// The origin of a spike of the gradient of the update; `None` if its norm is no spike.
     pub spike: Option<Spike>,
+    /// The number of updates after which all parameters were last found finite.
+    pub finite_after: u64,
     /// The record of the last update, until the callback receives it.
     pub step: Option<Step>,
 }

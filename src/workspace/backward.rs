@@ -4,7 +4,7 @@ use super::{Memory, Workspace};
 use crate::{
     block::Blocks,
     error::{Error, require_length},
-    kernel::{aligned::Aligned, elementwise::descend, thread_pool::install},
+    kernel::{aligned::Aligned, elementwise::descend, sums::PartSums, thread_pool::install},
     layer::{Backward, BackwardState, Chain, Context, InPlaceStep, Layer, LinkPath, Parameters, TrainableMask},
     monitor::{Event, GradientMonitor},
     scalar::{Scalar, to_f64},
@@ -61,6 +61,32 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     pub fn accumulate_with(&mut self, w: &[T], monitor: &mut dyn GradientMonitor<T>) -> Result<&mut [T], Error> {
         T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Stay(w), false, monitor)?;
         Ok(&mut self.memory.gradient)
+    }
+
+    /// Reserves the memory for a sum of the gradients of `parts` parts by [`add_part`](Self::add_part).
+    pub(crate) fn reserve_parts(&mut self, parts: usize) -> Result<(), Error> {
+        let memory = &mut self.memory;
+        memory.part_sums.reserve(memory.gradient.len(), parts)
+    }
+
+    /// Adds the gradient of the last [`forward`](Self::forward), that of part `part` of an update, to that of the parts
+    /// before. Part 0 overwrites. The sum is complete after [`finish_parts`](Self::finish_parts).
+    ///
+    /// Unlike [`accumulate_with`](Self::accumulate_with) it adds in levels, so that the sum of many parts keeps its
+    /// digits.
+    pub(crate) fn add_part(&mut self, w: &[T], part: usize, monitor: &mut dyn GradientMonitor<T>) -> Result<(), Error> {
+        if !PartSums::<T>::begins_group(part) {
+            return self.accumulate_with(w, monitor).map(drop);
+        }
+        if part > 0 {
+            self.memory.part_sums.end_group(part, &self.memory.gradient);
+        }
+        self.backward_with(w, monitor).map(drop)
+    }
+
+    /// Replaces the gradient, that of the last parts, by the sum over all `parts` parts.
+    pub(crate) fn finish_parts(&mut self, parts: usize) {
+        self.memory.part_sums.finish(parts, &mut self.memory.gradient);
     }
 
     /// Runs [`backward`](Self::backward) and an update by plain gradient descent at once: `w ← w − rate ·

@@ -5,7 +5,7 @@ use crate::{layer::Layer, scalar::Scalar};
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Returns the number of bytes of the workspace's values: input and output rows, saved values, scratch, states,
-    /// buffers, and the gradient of the parameters.
+    /// buffers, the gradient of the parameters, and its sums over more than 32 parts of an update.
     ///
     /// Parameters, optimizer state, data, and the stacks of threads are not among them.
     ///
@@ -22,7 +22,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         let values = [&memory.x, &memory.y, &memory.dy, &memory.dx, &memory.saved, &memory.scratch, &memory.gradient];
         let states = [&memory.state_end, &memory.d_state, &memory.d_state_end];
         let lengths = values.into_iter().chain(states).map(|values| values.len());
-        let count: usize = lengths.sum::<usize>() + memory.state.len() + memory.buffers.count();
+        let count: usize =
+            lengths.sum::<usize>() + memory.state.len() + memory.buffers.count() + memory.part_sums.len();
         count * size_of::<T>()
     }
 }

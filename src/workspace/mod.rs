@@ -19,7 +19,7 @@ use crate::{
     block::Blocks,
     cpu::CpuLevel,
     error::{Error, LayerRule, require, require_length},
-    kernel::{aligned::Aligned, thread_pool::ThreadPool},
+    kernel::{aligned::Aligned, sums::PartSums, thread_pool::ThreadPool},
     layer::{Buffers, Dims, DropoutKey, InputRules, Layer, Mode, Question, check_buffers, check_output_shape},
     scalar::Scalar,
     size::{filled, room},
@@ -70,6 +70,8 @@ pub(crate) struct Memory<T> {
     d_state: Aligned<T>,
     d_state_end: Aligned<T>,
     gradient: Aligned<T>,
+    /// The sum of the gradients of earlier groups of parts of an update.
+    part_sums: PartSums<T>,
     buffers: Buffers<T>,
     rules: InputRules,
     /// Whether the output has a row for each step of a sample, not one for the whole sample.
@@ -294,6 +296,7 @@ impl<T: Scalar> Memory<T> {
             d_state: none()?,
             d_state_end: none()?,
             gradient: Aligned::zeros("the gradient", if mode.saves() { dims.parameters } else { 0 })?,
+            part_sums: PartSums::new(),
             buffers: Buffers::of(network)?,
             rules: InputRules::of(network)?,
             per_step: per_step(network),

@@ -11,7 +11,16 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// [`Error::Length`] for a network without state, or unless `state` has the length for a whole number of samples,
     /// from 1 to the capacity.
     pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
-        self.memory.set_state(state)
+        let most = self.memory.capacities.iter().map(|capacity| capacity.batch).max().unwrap_or_default();
+        self.memory.set_state_of(most, state)
+    }
+
+    /// Sets the initial state of passes as [`set_state`](Self::set_state), also for more samples than the capacity: a
+    /// pass over them needs more memory first, and a pass over others is an error.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn restore_state(&mut self, state: &[T]) -> Result<(), Error> {
+        let each = self.memory.state_values;
+        self.memory.set_state_of(state.len() / each.max(1), state)
     }
 
     /// Returns the initial state of passes, in the layout of [`set_state`](Self::set_state); empty if it is zero.
@@ -76,9 +85,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 }
 
 impl<T: Scalar> Memory<T> {
-    pub(super) fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
+    /// Sets the initial state of passes, of at most `most` samples.
+    fn set_state_of(&mut self, most: usize, state: &[T]) -> Result<(), Error> {
         let each = self.state_values;
-        let most = self.capacities.iter().map(|capacity| capacity.batch).max().unwrap_or_default();
         if each == 0 || state.is_empty() || !state.len().is_multiple_of(each) || state.len() / each > most {
             let expected = saturating_product(&[each, most]);
             return Err(Error::Length { what: "state", expected, found: state.len() });

@@ -3,7 +3,7 @@
 //!
 //! The hashes in `golden_bits.txt` are recorded per CPU level. They are the one exception to the rule that no test
 //! asserts what the code happens to print. `CHAINRULE_RECORD=1 cargo test golden_bits -- --nocapture` prints a new
-//! table.
+//! table. A changed hash raises `RESULTS` in `src/trainer/agreement.rs`, which ranks compare.
 
 use crate::numbers::numbers;
 use chainrule::{

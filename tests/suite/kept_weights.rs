@@ -378,7 +378,7 @@ fn loaded_parameters_forget_the_best_of_an_interrupted_run() -> Result<(), Error
     Ok(())
 }
 
-/// A fit without an epoch changes nothing, also while a run is interrupted within one.
+/// A fit without an epoch is an error that changes nothing, also while a run is interrupted within one.
 #[test]
 fn fit_without_epochs_keeps_the_best_weights() -> Result<(), Error> {
     let [x, y, _] = numbers();
@@ -391,7 +391,8 @@ fn fit_without_epochs_keeps_the_best_weights() -> Result<(), Error> {
     assert_eq!((epochs.len(), run.evaluate(&data)?.loss), (1, best));
     run.set_epochs(0);
     for _ in 0..2 {
-        assert_eq!(run.fit_with(&data, FitOptions::new().validation(&data))?.len(), 0);
+        let refused = run.fit_with(&data, FitOptions::new().validation(&data));
+        assert!(matches!(refused, Err(Error::Parameter { what: "epochs", .. })), "{refused:?}");
         assert_eq!((bits(run.parameters()), run.evaluate(&data)?.loss), (before.clone(), best));
     }
     Ok(())

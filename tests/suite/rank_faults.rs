@@ -14,6 +14,7 @@ use chainrule::{
     trainer::{TrainConfig, Trainer},
     transform::{GradientTransform, Sgd},
 };
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 type Run = Trainer<f64, Sequential<f64>, Box<dyn Loss<f64>>, Box<dyn GradientTransform<f64>>>;
 
@@ -141,6 +142,61 @@ fn inputs_that_one_rank_refuses_are_an_error_on_all() {
                 assert!(reason.contains("vocabulary"), "{reason}");
             }
             other => panic!("rank {rank}: {other}"),
+        }
+    }
+}
+
+/// A loss whose weights are counted, which counts the calls that read targets for weights.
+#[derive(Debug)]
+struct Counted<'a>(&'a AtomicUsize, bool);
+
+impl Loss<f64> for Counted<'_> {
+    fn reduction(&self) -> Reduction {
+        Reduction::Mean
+    }
+
+    fn total_weight(&self, width: usize, target: Target<'_, f64>, weights: Option<&[f64]>) -> f64 {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        MeanSquaredError::new().total_weight(width, target, weights)
+    }
+
+    fn weighs_target_values(&self) -> bool {
+        self.1
+    }
+
+    fn evaluate(
+        &self,
+        width: usize,
+        y: &[f64],
+        target: Target<'_, f64>,
+        weights: Option<&[f64]>,
+        dy: &mut [f64],
+    ) -> Result<f64, Error> {
+        MeanSquaredError::new().evaluate(width, y, target, weights, dy)
+    }
+}
+
+/// Rows that weigh 1 each are counted, not read, with the same bits; of data with row weights they are read.
+#[test]
+fn rows_without_weights_are_counted_and_not_read_for_their_weight() {
+    let (x, y) = (values(1, 32 * 3), values(2, 32 * 2));
+    let rows = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let weighted = Dataset::rows(3, &x, Target::Values(&y)).unwrap().row_weights(&[1.0; 32]).unwrap();
+    let train = |data: &Dataset<'_, f64>, weighs: bool, parallel: DataParallel<f64>| {
+        let calls = AtomicUsize::new(0);
+        let network = Sequential::input(3).linear(2).build().unwrap();
+        let mut run = Trainer::new(network, Counted(&calls, weighs), everything(), settings(16, 1, 1)).unwrap();
+        run.set_data_parallel(parallel).unwrap();
+        let all: Vec<usize> = (0..16).collect();
+        run.step(data, &mut Batch::new(data, 16), &all, &mut ()).unwrap();
+        (run.parameters().to_vec(), calls.load(Ordering::Relaxed))
+    };
+    let (expected, calls) = train(&rows, true, DataParallel::new(()));
+    assert_eq!(calls, 8);
+    for ranks in [1, 2, 3] {
+        for (data, weighs, calls) in [(&rows, false, 0), (&rows, true, 8), (&weighted, false, 8)] {
+            let found = on_ranks(ranks, |rank| train(data, weighs, DataParallel::new(rank)));
+            assert!(found.iter().all(|found| *found == (expected.clone(), calls)), "{ranks} ranks: {found:?}");
         }
     }
 }

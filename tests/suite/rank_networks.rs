@@ -2,12 +2,13 @@
 
 use crate::{numbers::seeded_numbers, ranks::on_ranks_of};
 use chainrule::{
-    Activation, BatchShape, Layer, Scalar,
+    Activation, BatchShape, Builder, Layer, Scalar,
     dataset::Dataset,
     distributed::DataParallel,
     layer::{LayerSpec, Sequential},
     loss::{MeanSquaredError, Target},
     proptest::prelude::*,
+    recurrent::Elman,
     scalar,
     testing::strategies::{Limits, networks},
     trainer::{TrainConfig, Trainer},
@@ -116,26 +117,27 @@ impl Activation for Noting {
     }
 }
 
-/// Products of 17 million multiplications an update, of which each rank and thread gets a part.
-fn is_divided<T: Scalar>() {
-    let (x, y): (Vec<T>, Vec<T>) = (seeded_numbers(1, 2048 * 64), seeded_numbers(2, 2048 * 2));
-    let data = Dataset::rows(64, &x, Target::Values(&y)).unwrap();
+/// A network whose activation notes the threads that it runs on.
+type Noted<T> = fn(Noting) -> Builder<T>;
+
+/// Products of millions of multiplications an update, of which each rank and thread gets a part.
+fn is_divided<T: Scalar>(layers: Noted<T>, data: &Dataset<'_, T>, batch_size: usize) {
     let noted = Noting::default();
-    let network = || Sequential::<T>::input(64).linear(256).activation(noted.clone()).linear(2).build().unwrap();
-    let settings = TrainConfig { batch_size: 1024, epochs: 2, seed: 5, ..TrainConfig::default() };
-    let expected = result(network(), settings, &data, DataParallel::new(()));
+    let network = || layers(noted.clone()).linear(2).build().unwrap();
+    let settings = TrainConfig { batch_size, epochs: 2, seed: 5, ..TrainConfig::default() };
+    let expected = result(network(), settings, data, DataParallel::new(()));
     let threads = || core::mem::take(&mut *noted.0.lock().unwrap()).len();
     assert_eq!(threads(), 1);
     for ranks in [1, 2, 3, 4] {
         let settings = TrainConfig { threads: 2, ..settings };
-        let found = on_ranks_of::<T, _>(ranks, |rank| result(network(), settings, &data, DataParallel::new(rank)));
+        let found = on_ranks_of::<T, _>(ranks, |rank| result(network(), settings, data, DataParallel::new(rank)));
         assert!(found.iter().all(|found| *found == expected), "{ranks} ranks");
     }
     threads();
     // Two threads of one rank share its passes, unless other work on the machine holds one up.
     let mut tries = (0..20).map(|_| {
         let settings = TrainConfig { threads: 2, ..settings };
-        assert!(result(network(), settings, &data, DataParallel::new(())) == expected);
+        assert!(result(network(), settings, data, DataParallel::new(())) == expected);
         threads()
     });
     assert!(tries.any(|threads| threads == 2));
@@ -143,6 +145,25 @@ fn is_divided<T: Scalar>() {
 
 #[test]
 fn passes_divided_between_ranks_and_threads_have_the_same_bits() {
-    is_divided::<f32>();
-    is_divided::<f64>();
+    fn feedforward<T: Scalar>() {
+        let (x, y): (Vec<T>, Vec<T>) = (seeded_numbers(1, 2048 * 64), seeded_numbers(2, 2048 * 2));
+        let data = Dataset::rows(64, &x, Target::Values(&y)).unwrap();
+        is_divided::<T>(|noted| Sequential::input(64).linear(256).activation(noted), &data, 1024);
+    }
+    feedforward::<f32>();
+    feedforward::<f64>();
+}
+
+/// One pass over all shards of a rank, and one for each shard, of unequal lengths: threads divide the steps of both.
+#[test]
+fn steps_divided_between_ranks_and_threads_have_the_same_bits() {
+    const SAMPLES: usize = 256;
+    let (x, y): (Vec<f32>, Vec<f32>) = (seeded_numbers(1, SAMPLES * 20 * 64), seeded_numbers(2, SAMPLES * 2));
+    let layers: Noted<f32> = |noted| Sequential::input(64).recurrent(128, Elman::new(noted)).lstm(96).last_step();
+    let whole = Dataset::sequences(64, 20, &x, Target::Values(&y)).unwrap();
+    is_divided(layers, &whole, 64);
+    let lengths: Vec<usize> = (0..SAMPLES).map(|i| 8 + i * 5 % 13).collect();
+    let rows: usize = lengths.iter().sum();
+    let ragged = Dataset::ragged(64, &lengths, &x[..rows * 64], Target::Values(&y)).unwrap();
+    is_divided(layers, &ragged.one_target_a_sample().unwrap(), SAMPLES);
 }

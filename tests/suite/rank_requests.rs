@@ -236,19 +236,54 @@ fn change_of_one_rank_alone_is_named_on_all() {
     }
 }
 
-/// The data of each rank differ in a sample that no update uses: only the first step compares the data.
+/// The data of each rank differ in a sample that no update uses, and take the place of equal ones: only the first step
+/// compares the data.
 #[test]
 fn change_between_steps_does_not_hash_the_data_again() {
     on_ranks(3, |rank| {
+        let (own, mut data) = (rank.rank(), data());
+        let mut run = run(DataParallel::new(rank));
+        step(&mut run, &data).unwrap();
+        let mut x = data.inputs().to_vec();
+        x[30 * 3] += own as f64;
+        data = Dataset::rows(3, &x, data.targets()).unwrap().into_owned();
+        run.set_learning_rate(0.1).unwrap();
+        step(&mut run, &data).unwrap();
+    });
+}
+
+/// Other data of equal sizes, in another place in memory, is compared once.
+#[test]
+fn step_with_other_data_compares_it_once() {
+    let other = |rank: usize| {
+        let mut x = data().inputs().to_vec();
+        x[30 * 3] += if rank == 2 { 1.0 } else { 2.0 };
+        Dataset::rows(3, &x, data().targets()).unwrap().into_owned()
+    };
+    let found = errors(|rank| {
         let (own, first) = (rank.rank(), data());
         let mut run = run(DataParallel::new(rank));
-        step(&mut run, &first).unwrap();
-        let mut x = first.inputs().to_vec();
-        x[30 * 3] += own as f64;
-        let other = Dataset::rows(3, &x, first.targets()).unwrap();
-        run.set_learning_rate(0.1).unwrap();
-        step(&mut run, &other).unwrap();
+        step(&mut run, &first)?;
+        step(&mut run, &other(own))
     });
+    for error in found {
+        let Error::Ranks(RankRule::Differs { what, rank: 2, .. }) = &error else { panic!("{error}") };
+        assert_eq!(what, "the values of the data");
+    }
+    // Only rank 1 changes its data, to equal ones: all compare it in the third update, and no later one has more messages.
+    let counts = on_ranks(3, |rank| {
+        let (own, messages) = (rank.rank(), Messages::default());
+        let mut run = run(DataParallel::new(Recorded(rank, thread::current().id(), messages.clone())));
+        let all = [data(), data()];
+        let count = |i: usize| {
+            step(&mut run, &all[if own == 1 { i } else { 0 }]).unwrap();
+            std::mem::take(&mut *messages.lock().unwrap()).len()
+        };
+        [0, 0, 1, 0, 1].map(count)
+    });
+    for [first, second, third, rest @ ..] in counts {
+        assert!(first > second && third > second && rest == [second; 2], "{first} {second} {third} {rest:?}");
+    }
 }
 
 /// A state of one rank, for a network with state: the layout of samples would depend on the number of ranks.

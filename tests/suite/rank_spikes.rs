@@ -14,7 +14,7 @@ use chainrule::{
     monitor::Statistics,
     recurrent::Lstm,
     trainer::{FitOptions, Spike, Step, TrainConfig, Trainer},
-    transform::{GradientTransform, Sgd},
+    transform::{ClipNorm, GradientTransform, Sgd},
 };
 use std::{ops::ControlFlow, thread};
 
@@ -403,5 +403,66 @@ fn statistics_keep_the_origin_of_the_largest_spike() {
         });
         assert!(found.iter().all(|spike| *spike == found[0]));
         assert_eq!(found[0].sample.map(|sample| sample % 41), Some(40), "{found:?}");
+    }
+}
+
+/// A finite loss with an infinite gradient, and no monitor: the error names the sample before the next update fails.
+#[test]
+fn gradient_that_is_not_finite_names_rank_and_sample_without_a_monitor() {
+    let (mut x, mut y) = (vec![0.5; 24], vec![0.5; 24]);
+    (x[5], y[5]) = (1e200, 1e150); // (0 − 1e150)² is finite, and 1e150 · 1e200 is not.
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    let plain = || Box::new(Sgd::new(0.1)) as Box<dyn GradientTransform<f64>>;
+    let clipped = || Box::new((ClipNorm::new(1e300), Sgd::new(0.1))) as Box<dyn GradientTransform<f64>>;
+    // Updates of one pass over all shards of a rank, and of a pass for each part of a shard.
+    for (batch_size, accumulation_steps) in [(12, 1), (1, 12)] {
+        for ranks in [1, 2, 3, 4, 8] {
+            // One process updates plain descent in place, and never has the whole gradient.
+            let chain = if ranks == 1 { clipped } else { plain };
+            let found = on_ranks(ranks, |rank| {
+                let network = Sequential::input(1).linear(1).build().unwrap();
+                let settings = TrainConfig { shuffle: false, accumulation_steps, ..settings(batch_size, 1, 1) };
+                let mut run = Trainer::new(network, MeanSquaredError::new(), chain(), settings).unwrap();
+                run.parameters_mut().fill(0.0);
+                run.set_data_parallel(DataParallel::new(rank)).unwrap();
+                run.fit(&data).unwrap_err()
+            });
+            // Sample 5 of 12 is in shard 3 of 8.
+            let rank = (0..ranks).rfind(|rank| rank * 8 / ranks <= 3).unwrap();
+            let expected: Error = RankRule::NonFinite { rank, sample: 5, step: 0 }.into();
+            assert!(found.iter().all(|error| *error == expected), "{ranks} ranks, {batch_size}: {found:?}");
+        }
+    }
+}
+
+/// Parameters that are not finite make each loss so. No shard and no sample is blamed for it.
+#[test]
+fn parameters_that_are_not_finite_are_named_and_no_sample() {
+    let (x, y) = (values(1, 24), values(2, 24));
+    let data = Dataset::rows(1, &x, Target::Values(&y)).unwrap();
+    let all: Vec<usize> = (0..24).collect();
+    for (batch_size, accumulation_steps) in [(24, 1), (1, 24)] {
+        let settings = TrainConfig { accumulation_steps, ..settings(batch_size, 1, 1) };
+        let network = || Sequential::input(1).linear(1).build().unwrap();
+        for ranks in [1, 2, 3, 8] {
+            let found = on_ranks(ranks, |rank| {
+                let mut run = Trainer::new(network(), MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+                run.parameters_mut()[1] = f64::INFINITY;
+                run.set_data_parallel(DataParallel::new(rank)).unwrap();
+                run.step(&data, &mut Batch::new(&data, batch_size), &all, &mut ()).unwrap_err()
+            });
+            let expected = Error::NonFiniteParameters { block: "0.bias".into(), since: 0, step: 0 };
+            assert!(found.iter().all(|error| *error == expected), "{ranks} ranks: {found:?}");
+            // A guard skips the update, whose record names no sample.
+            let found = on_ranks(ranks, |rank| {
+                let mut run = Trainer::new(network(), MeanSquaredError::new(), everything(), settings).unwrap();
+                run.parameters_mut()[1] = f64::INFINITY;
+                run.set_data_parallel(DataParallel::new(rank)).unwrap();
+                let mut steps = Steps::default();
+                run.step(&data, &mut Batch::new(&data, batch_size), &all, &mut steps).unwrap();
+                (steps.0[0].applied, steps.0[0].spike)
+            });
+            assert!(found.iter().all(|found| *found == (false, None)), "{ranks} ranks: {found:?}");
+        }
     }
 }

@@ -673,6 +673,50 @@ fn ranks_that_differ_are_refused_on_all_ranks() {
     }
 }
 
+/// A rank of another build of the same version, with other results.
+#[derive(Debug)]
+struct OtherBuild(Local<f64>);
+
+impl Communicator<f64> for OtherBuild {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn exchange(&self, peer: usize, send: &[f64], receive: &mut [f64]) -> Result<(), Error> {
+        self.0.exchange(peer, send, receive)
+    }
+
+    /// A text is sent as one value for each byte.
+    fn broadcast(&self, root: usize, values: &mut [f64]) -> Result<(), Error> {
+        let number = values.windows(9).position(|at| at.iter().map(|&byte| byte as u8).eq(*b"(results "));
+        if let (true, Some(at)) = (root == self.rank(), number) {
+            values[at + 9] += 1.0;
+        }
+        self.0.broadcast(root, values)
+    }
+}
+
+#[test]
+fn rank_of_another_build_of_the_version_is_refused_on_all_ranks() {
+    let (case, data) = (&cases()[0], rows());
+    let found = errors(|rank| {
+        let mut run = case.trainer(case.settings);
+        run.set_data_parallel(match rank.rank() {
+            2 => DataParallel::new(OtherBuild(rank)),
+            _ => DataParallel::new(rank),
+        })?;
+        run.fit(&data).map(drop)
+    });
+    for error in found {
+        let Error::Ranks(RankRule::Differs { what, rank: 2, .. }) = &error else { panic!("{error}") };
+        assert_eq!(what, "the version of chainrule");
+    }
+}
+
 #[test]
 fn rank_that_ends_or_panics_ends_the_others() {
     let case = &cases()[0];

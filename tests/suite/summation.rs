@@ -3,17 +3,23 @@
 //! The error of a sum is `max |Δ| / (ε max |truth|)`. It includes the rounding of the terms.
 
 use chainrule::{
-    BatchShape, Scalar,
+    BatchShape, Error, Scalar,
     activation::{Identity, Tanh},
+    dataset::{Batch, Dataset},
+    distributed::{DataParallel, Local},
     layer::{
-        ActivationLayer, BranchScale, Dims, DualLayer, Embedding, Layer, LayerNorm, Linear, MeanOverSteps, PRelu,
-        Residual, RmsNorm, RowMap, initialize,
+        ActivationLayer, BatchNorm, BranchScale, Dims, DualLayer, Embedding, GatedLinear, GroupNorm, Layer, LayerNorm,
+        Linear, MeanOverSteps, PRelu, Residual, RmsNorm, RowMap, initialize,
     },
-    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target},
+    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
+    monitor::{Event, GradientMonitor},
     recurrent::{Cell, Elman, Gru, Lstm, Recurrent},
     scalar,
+    trainer::{TrainConfig, Trainer},
+    transform::Sgd,
     workspace::Workspace,
 };
+use std::thread;
 
 const SEED: u64 = 21;
 const ROWS: usize = 1 << 17;
@@ -60,7 +66,7 @@ fn pass<T: Scalar>(layer: &impl Layer<T>, [w, x, dy]: [&[f32]; 3], shape: BatchS
 const POSITIVE: [f64; 2] = [0.5, 1.5];
 const CENTRED: [f64; 2] = [-1.0, 1.0];
 
-/// Asserts that no block's gradient has an error above the bound, for uniform inputs in `range`.
+/// Asserts that no block's gradient has an error above the bound, for uniform inputs in `range` and independent dy.
 fn gradient_is_exact(
     name: &str,
     single: &impl Layer<f32>,
@@ -69,11 +75,22 @@ fn gradient_is_exact(
     shape: BatchShape<'_>,
 ) {
     let dims = single.dims();
-    let x = uniform(1, shape.rows() * dims.input, range);
     let dy = uniform(2, shape.rows() * dims.output, POSITIVE);
+    gradient_of_is_exact(name, single, double, (range, &dy), shape);
+}
+
+/// Asserts that no block's gradient has an error above the bound, for uniform inputs in `range` and the gradient `dy`.
+fn gradient_of_is_exact(
+    name: &str,
+    single: &impl Layer<f32>,
+    double: &impl Layer<f64>,
+    (range, dy): ([f64; 2], &[f32]),
+    shape: BatchShape<'_>,
+) {
+    let x = uniform(1, shape.rows() * single.dims().input, range);
     let w = initialize::<f32>(single, SEED).unwrap();
-    let [_, found] = pass(single, [&w, &x, &dy], shape);
-    let [_, truth] = pass(double, [&w, &x, &dy], shape);
+    let [_, found] = pass(single, [&w, &x, dy], shape);
+    let [_, truth] = pass(double, [&w, &x, dy], shape);
     let mut all = Vec::new();
     single.blocks(&mut |block| {
         let range = block.range.clone();
@@ -95,6 +112,7 @@ fn linear_gradients_over_many_rows_keep_their_digits() {
         both("linear", &Linear::new(WIDTH, WIDTH), range, BatchShape::batch(ROWS));
     }
     both("linear", &Linear::new(3, 40), POSITIVE, BatchShape::batch(ROWS));
+    both("gated linear", &GatedLinear::new(WIDTH, WIDTH, Tanh), POSITIVE, BatchShape::batch(ROWS));
 }
 
 #[test]
@@ -102,7 +120,12 @@ fn norm_gradients_over_many_rows_keep_their_digits() {
     for range in [POSITIVE, CENTRED] {
         both("layer norm", &LayerNorm::new(WIDTH), range, BatchShape::batch(ROWS));
         both("rms norm", &RmsNorm::new(WIDTH), range, BatchShape::batch(ROWS));
+        both("group norm", &GroupNorm::new(WIDTH, 2).unwrap(), range, BatchShape::batch(ROWS));
     }
+    // Normalized over the rows, a column has the sum 0: only a gradient that depends on it has a sum above rounding.
+    let dy: Vec<f32> = uniform(1, ROWS * WIDTH, CENTRED).iter().map(|x| 1.0 + x / 2.0).collect();
+    let layer = BatchNorm::new(WIDTH);
+    gradient_of_is_exact("batch norm", &layer, &layer, (CENTRED, &dy), BatchShape::batch(ROWS));
 }
 
 #[test]
@@ -304,5 +327,86 @@ impl RowMap for Line {
 fn dual_layer_gradients_over_many_rows_keep_their_digits() {
     for range in [POSITIVE, CENTRED] {
         gradient_is_exact("line", &DualLayer(Line), &DualLayer(Line), range, BatchShape::batch(ROWS));
+    }
+}
+
+/// `Σ y t`: its gradient is the target t.
+#[derive(Debug)]
+struct Given;
+
+impl Loss<f32> for Given {
+    fn reduction(&self) -> Reduction {
+        Reduction::Sum
+    }
+
+    fn evaluate(
+        &self,
+        _width: usize,
+        y: &[f32],
+        target: Target<'_, f32>,
+        _weights: Option<&[f32]>,
+        dy: &mut [f32],
+    ) -> Result<f32, Error> {
+        let Target::Values(target) = target else { return Err(Error::EmptyBatch) };
+        dy.copy_from_slice(target);
+        Ok(y.iter().zip(target).map(|(y, t)| y * t).sum())
+    }
+}
+
+/// The gradient of the last update.
+#[derive(Default)]
+struct Last(Vec<f32>);
+
+impl GradientMonitor<f32> for Last {
+    fn event(&mut self, event: &Event<'_, f32>) {
+        if let Event::Gradient { dw, .. } = event {
+            self.0 = dw.to_vec();
+        }
+    }
+}
+
+/// One update from all rows, of which a pass has only some: plain, and in shards that are larger than a batch.
+#[test]
+fn gradient_accumulated_over_many_parts_keeps_its_digits() {
+    const COLUMNS: usize = 3;
+    let (x, t) = (uniform(1, ROWS * COLUMNS, POSITIVE), uniform(2, ROWS * COLUMNS, POSITIVE));
+    let data = Dataset::rows(COLUMNS, &x, Target::Values(&t)).unwrap();
+    let mut truth = [0.0; COLUMNS * (COLUMNS + 1)];
+    for (x, t) in x.chunks(COLUMNS).zip(t.chunks(COLUMNS)) {
+        for (o, &t) in t.iter().enumerate() {
+            x.iter().enumerate().for_each(|(i, &x)| truth[o * COLUMNS + i] += f64::from(x) * f64::from(t));
+            truth[COLUMNS * COLUMNS + o] += f64::from(t);
+        }
+    }
+    let all: Vec<usize> = (0..ROWS).collect();
+    let gradient = |batch_size: usize, threads: usize, parallel: Option<DataParallel<f32>>| -> Vec<f32> {
+        let accumulation_steps = ROWS / batch_size;
+        let settings = TrainConfig { batch_size, accumulation_steps, threads, ..TrainConfig::default() };
+        let network = Linear::new(COLUMNS, COLUMNS);
+        let mut run = Trainer::new(network, Given, Sgd::new(0.0), settings).unwrap();
+        parallel.into_iter().for_each(|parallel| run.set_data_parallel(parallel).unwrap());
+        let mut last = Last::default();
+        run.step(&data, &mut Batch::new(&data, batch_size), &all, &mut last).unwrap();
+        last.0
+    };
+    for batch_size in [8, 32, 4096] {
+        let alone = gradient(batch_size, 1, None);
+        let sharded = gradient(batch_size, 1, Some(DataParallel::new(())));
+        for (name, found) in [("plain", &alone), ("in shards", &sharded)] {
+            let (found, bias) = (wide(found), COLUMNS * COLUMNS);
+            for range in [0..bias, bias..truth.len()] {
+                let error = error(&found[range.clone()], &truth[range.clone()]);
+                println!("{name}, batches of {batch_size}, {range:?}: {error:.2}");
+                assert!(error <= BOUND, "{name}, batches of {batch_size}, {range:?}, seed {SEED}: {error}");
+            }
+        }
+        assert_eq!(gradient(batch_size, 2, None), alone);
+        let ranks = thread::scope(|scope| {
+            let ranks = Local::new(2).unwrap();
+            let ranks =
+                ranks.into_iter().map(|rank| scope.spawn(|| gradient(batch_size, 1, Some(DataParallel::new(rank)))));
+            ranks.collect::<Vec<_>>().into_iter().map(|rank| rank.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(ranks.iter().all(|found| *found == sharded));
     }
 }

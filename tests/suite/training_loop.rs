@@ -622,17 +622,49 @@ fn parameters_that_leave_the_range_end_the_run() {
         let mut gradients = Gradients::default();
         let observers = if monitored { FitOptions::new().monitor(&mut gradients) } else { FitOptions::new() };
         let error = run.fit_with(&data, observers).unwrap_err();
-        assert_eq!(error, Error::NonFiniteParameters { block: "0.weight".into(), step: expected as u64 + 1 });
+        let (since, step) = (expected as u64, expected as u64 + 1);
+        assert_eq!(error, Error::NonFiniteParameters { block: "0.weight".into(), since, step });
     }
     // A guard decides: so many skipped steps, then its own error.
     let mut guarded =
         trainer(network(), MeanSquaredError::new(), (SkipNonFinite::new(), Sgd::new(1e10)), ordered(1, 50));
     assert!(matches!(guarded.fit(&data), Err(Error::NonFiniteGradient { steps: 10, .. })));
-    // Values that only the end of an epoch can see: an infinite bias before tanh.
+    // An infinite bias before tanh, which no loss shows, before the first update.
     let mut hidden = trainer(mlp(), MeanSquaredError::new(), Sgd::new(1e-3), ordered(8, 5));
     let bias = hidden.workspace().blocks().get("0.bias").unwrap().range.clone();
     hidden.parameters_mut()[bias].fill(f64::INFINITY);
-    assert_eq!(hidden.fit(&data), Err(Error::NonFiniteParameters { block: "0.bias".into(), step: 1 }));
+    assert_eq!(hidden.fit(&data), Err(Error::NonFiniteParameters { block: "0.bias".into(), since: 0, step: 0 }));
+}
+
+/// The first update makes a weight infinite, and tanh hides it from the loss. The error has updates of which one did it.
+#[test]
+fn parameters_that_the_loss_does_not_show_are_named_with_a_few_updates() {
+    for (samples, step) in [(1000, 64), (20, 20)] {
+        let data = (vec![10.0; samples], vec![100.0; samples]);
+        let data = Dataset::rows(1, &data.0, Target::Values(&data.1)).unwrap();
+        let network = Sequential::input(1).linear(1).activation(Tanh).linear(1).build().unwrap();
+        let mut run = trainer(network, MeanSquaredError::new(), Sgd::new(1e308), ordered(1, 1));
+        run.parameters_mut().copy_from_slice(&[0.01, 0.0, 1.0, 0.0]);
+        for block in ["0.bias", "2"] {
+            run.workspace_mut().freeze(block).unwrap();
+        }
+        let error = run.fit(&data).unwrap_err();
+        assert_eq!(error, Error::NonFiniteParameters { block: "0.weight".into(), since: 0, step });
+        assert!(error.to_string().contains(&format!("after one of the updates 1 to {step};")), "{error}");
+    }
+}
+
+#[test]
+fn fit_without_epochs_is_refused() {
+    let (x, y) = (values(1, 8 * 3), values(2, 8 * 2));
+    let data = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let refused = Error::Parameter { what: "epochs", expected: "at least 1", found: 0.0 };
+    let mut run = trainer(mlp(), MeanSquaredError::new(), Sgd::new(0.1), ordered(8, 0));
+    assert_eq!(run.fit(&data), Err(refused.clone()));
+    run.set_epochs(2);
+    assert_eq!(run.fit(&data).unwrap().len(), 2);
+    run.set_epochs(0);
+    assert_eq!(run.fit(&data), Err(refused));
 }
 
 /// Counts events, and keeps whether every update came with a gradient.

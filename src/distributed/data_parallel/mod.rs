@@ -55,6 +55,8 @@ pub struct DataParallel<T> {
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
     pub(crate) agreed: bool,
+    /// The address and the sizes of each data set that the ranks have compared.
+    pub(crate) known_data: Vec<[usize; 6]>,
     /// What this rank requests of all in the sum of the next update.
     pub(crate) requests: Requests,
     /// The requests of all ranks to make no further update, if the last one was not made because of them.
@@ -101,6 +103,7 @@ impl<T: Scalar> DataParallel<T> {
             norms: LogNorm::default(),
             passes: Vec::new(),
             agreed: false,
+            known_data: Vec::new(),
             requests: Requests::default(),
             halted: None,
             bytes: Vec::new(),

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     block::Blocks,
+    dataset::first_non_finite,
     error::{Error, RankRule},
     monitor::progress::{Communication, Spike},
     scalar::{Scalar, is_narrow, scalar, to_f64},
@@ -257,6 +258,18 @@ impl<T: Scalar> DataParallel<T> {
         let before = self.before_buffers();
         let (buffers, gradient) = self.sums.first()[before..].split_at(self.buffers.len());
         [buffers, gradient]
+    }
+
+    /// Copies the total gradient to `gradient`, after [`add_ranks`](Self::add_ranks). Returns whether all of it is
+    /// finite, which is the same on all ranks.
+    pub(crate) fn copy_gradient(&mut self, gradient: &mut [T]) -> bool {
+        // Each piece is tested while it is in the cache.
+        let [_, total] = self.totals();
+        let pieces = gradient.chunks_mut(1024).zip(total.chunks(1024));
+        pieces.fold(true, |is_finite, (to, from)| {
+            to.copy_from_slice(from);
+            is_finite & first_non_finite(from).is_none()
+        })
     }
 
     /// Copies `gradient`, that of the whole update, to the totals if no sums were made: in an update of one rank and

@@ -8,6 +8,7 @@
 //! | columns, terms ([`Cascade`](cascade::Cascade)) | [`ROWS`] rows | [`FAN`] blocks, [`FAN`] groups of blocks, the rest |
 //! | `dᵀ x` ([`gemm_tn`](super::gemm::gemm_tn)) | [`KC`](super::gemm::KC) rows | the same ([`BlockSum`]) |
 //! | recurrent `dW`, `dU`, `db` | a block of steps, by the above | the same, from the last block ([`BlockSum`]) |
+//! | parts of an update | the rows of a part, by the above | [`FAN`] parts, then groups of them ([`PartSums`]) |
 //!
 //! Rules that callers rely on:
 //! - Blocks are counted from the first row of the sum. The order depends on the rows of this sum alone, not on the
@@ -19,12 +20,14 @@
 mod block_sum;
 mod cascade;
 mod column_sums;
+mod part_sums;
 mod running;
 mod term_sums;
 
 pub(crate) use self::{
     block_sum::BlockSum,
     column_sums::{add_column_sums, add_matrix_sums},
+    part_sums::PartSums,
     running::RunningMeans,
     term_sums::{add_sums, sum_of},
 };
