@@ -196,8 +196,8 @@ pub trait Loss<T: Scalar>: Debug {
     }
 
     /// Whether [`total_weight`](Self::total_weight) depends on the target values, and not only on their number; the
-    /// default is `true`. If not, a trainer on several ranks, or one that accumulates, does not read the targets of data
-    /// without row weights before their pass.
+    /// default is `true`. If not, a trainer on several ranks, or one that accumulates, does not read the targets of
+    /// data without row weights before their pass.
     fn weighs_target_values(&self) -> bool {
         true
     }

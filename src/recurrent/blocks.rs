@@ -10,8 +10,8 @@ const TOGETHER: [usize; 2] = [128, 256];
 /// a level-2 cache of 1 MiB.
 const NEAR: usize = 256 * 1024;
 
-/// Returns the number of steps, at least 1, of a block of at most `rows` rows, one of [`TOGETHER`], for `batch` samples.
-/// For any number of samples the steps of the larger block are a multiple of those of the smaller.
+/// Returns the number of steps, at least 1, of a block of at most `rows` rows, one of [`TOGETHER`], for `batch`
+/// samples. For any number of samples the steps of the larger block are a multiple of those of the smaller.
 pub(super) fn steps_of_block(rows: usize, batch: usize) -> usize {
     let [least, _] = TOGETHER;
     (least / batch.max(1) * (rows / least)).max(1)

@@ -37,8 +37,8 @@ pub enum CheckpointInterval {
 /// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
 /// one more forward pass, about 1.33 times the whole. Source: Chen et al. 2016; Gruslys et al. 2016.
 ///
-/// The backward pass first adds up the terms of dW over blocks of steps: about as many as fit in 128 or 256 rows, by the
-/// size of the layer, and at least one. An interval is rounded up to whole blocks of all layers.
+/// The backward pass first adds up the terms of dW over blocks of steps: about as many as fit in 128 or 256 rows, by
+/// the size of the layer, and at least one. An interval is rounded up to whole blocks of all layers.
 ///
 /// The layers may be recurrent layers that read from the start, activations and dropout. A
 /// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A

@@ -12,8 +12,9 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The number of the results and messages of training, which ranks compare beside the version: two builds of one version
-/// may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`), or the messages between ranks.
+/// The number of the results and messages of training, which ranks compare beside the version: two builds of one
+/// version may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`), or the messages between
+/// ranks.
 const RESULTS: u32 = 1;
 
 /// Adds the sizes of `data`, if there is any, and the hash of its values to `run`, under the two `names`.
@@ -45,10 +46,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Collects the requests of all ranks in an update from `data`: to end the fit by a callback, to stop by a monitor, or
-    /// to compare the states of all ranks, or `data`, since one may be another. The comparison is made here. All ranks
-    /// must call it in an update in which any has a request. Returns whether they make no further update; the requests are then kept in
-    /// [`halted`](DataParallel::halted).
+    /// Collects the requests of all ranks in an update from `data`: to end the fit by a callback, or to stop by a
+    /// monitor. A request to compare the states of all ranks, or `data`, is fulfilled here. All
+    /// ranks must call it in an update in which any has a request. Returns whether they make no further update; the
+    /// requests are then kept in [`halted`](DataParallel::halted).
     pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>, data: &dyn Source<T>) -> Result<bool, Error> {
         let requests = parallel.requests_of_any()?;
         if requests.compares || requests.other_data {

@@ -26,8 +26,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// A fit, and the first [`step`](Self::step), begins with a comparison of the ranks: version, CPU level, network,
     /// loss, transforms, settings, data, parameters and state must agree. A `step` with other data compares it, once.
-    /// Data is known by its address and sizes: data that takes the place of other data in memory, with the same sizes, is
-    /// not compared. All ranks must make the same calls.
+    /// Data is known by its address and sizes: data that takes the place of other data in memory, with the same sizes,
+    /// is not compared. All ranks must make the same calls.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
@@ -218,8 +218,8 @@ impl<T: Scalar> Run<'_, T> {
     /// Runs the forward pass over those of `samples`, all samples of the update, that belong to `shards`, and computes
     /// the loss of each shard. Each loss is multiplied by its share, its factor in the loss of the update.
     ///
-    /// Leaves `share · ∂L/∂y` in the workspace, [sets](DataParallel::set_loss) the losses in `parallel`, and returns
-    /// their sum.
+    /// Leaves `share · ∂L/∂y` in the workspace, [sets](DataParallel::set_loss) the losses in `parallel`, and
+    /// returns their sum.
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,

@@ -71,8 +71,8 @@ impl<T: Scalar> Run<'_, T> {
         None
     }
 
-    /// Returns `done`, the result of update `step` from `samples`. If it was applied and has made a parameter not finite,
-    /// returns the error that names `origin`, the shard and sample of a loss or gradient that is not finite.
+    /// Returns `done`, the result of update `step` from `samples`. If it was applied and has made a parameter not
+    /// finite, returns the error that names `origin`, the shard and sample of a loss or gradient that is not finite.
     pub(super) fn name_origin(
         &self,
         parallel: &DataParallel<T>,

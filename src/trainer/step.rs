@@ -38,8 +38,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] for data
     /// of another width than the network's input. [`Error::NonFiniteParameters`] if a parameter is found to be NaN or
     /// infinite, unless the chain has [`SkipNonFinite`](crate::transform::SkipNonFinite): parameters are checked where
-    /// the loss is not finite, and every 64 updates. The errors of [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`].
-    /// [`Error::Ranks`] as [`fit`](Self::fit).
+    /// the loss is not finite, and every 64 updates. The errors of [`Workspace::forward`], [`Workspace::backward`],
+    /// [`Loss::evaluate`] and [`Optimizer::step`]. [`Error::Ranks`] as [`fit`](Self::fit).
     ///
     /// # Panics
     /// As [`fit`](Self::fit).

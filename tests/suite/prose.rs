@@ -179,7 +179,7 @@ fn traits_without_example(text: &str, is_public: impl Fn(&str) -> bool) -> Vec<&
 }
 
 #[test]
-fn each_page_of_a_trait_has_an_example() {
+fn pages_of_traits_have_examples() {
     let texts: Vec<String> = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
         .iter()
         .map(|path| fs::read_to_string(path).unwrap())

@@ -270,7 +270,8 @@ fn step_with_other_data_compares_it_once() {
         let Error::Ranks(RankRule::Differs { what, rank: 2, .. }) = &error else { panic!("{error}") };
         assert_eq!(what, "the values of the data");
     }
-    // Only rank 1 changes its data, to equal ones: all compare it in the third update, and no later one has more messages.
+    // Only rank 1 changes its data, to equal ones: all compare it in the third update, and no later one has more
+    // messages.
     let counts = on_ranks(3, |rank| {
         let (own, messages) = (rank.rank(), Messages::default());
         let mut run = run(DataParallel::new(Recorded(rank, thread::current().id(), messages.clone())));

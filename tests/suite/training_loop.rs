@@ -636,7 +636,8 @@ fn parameters_that_leave_the_range_end_the_run() {
     assert_eq!(hidden.fit(&data), Err(Error::NonFiniteParameters { block: "0.bias".into(), since: 0, step: 0 }));
 }
 
-/// The first update makes a weight infinite, and tanh hides it from the loss. The error has updates of which one did it.
+/// The first update makes a weight infinite, and tanh hides it from the loss. The error has updates of which one did
+/// it.
 #[test]
 fn parameters_that_the_loss_does_not_show_are_named_with_a_few_updates() {
     for (samples, step) in [(1000, 64), (20, 20)] {

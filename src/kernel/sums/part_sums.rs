@@ -2,8 +2,8 @@ use super::{BlockSum, FAN};
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar, size::filled};
 use alloc::vec::Vec;
 
-/// The sum of many vectors of equal length (parts), in levels: the caller adds the parts of a group, [`FAN`] of them, in
-/// sequence, and this type adds the groups. A sum of one group needs no memory here.
+/// The sum of many vectors of equal length (parts), in levels: the caller adds the parts of a group, [`FAN`] of them,
+/// in sequence, and this type adds the groups. A sum of one group needs no memory here.
 #[derive(Debug)]
 pub(crate) struct PartSums<T> {
     /// The sum of the groups, then the buffer of its [`BlockSum`].

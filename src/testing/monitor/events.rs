@@ -110,7 +110,7 @@ fn varied_step(i: u64) -> Step {
     Step {
         applied: i % 7 != 5,
         learning_rate: all.learning_rate.filter(|_| i % 3 != 1),
-        clipped_norm: all.clipped_norm.filter(|_| i % 2 == 0),
+        clipped_norm: all.clipped_norm.filter(|_| i.is_multiple_of(2)),
         seconds: all.seconds.filter(|_| i % 5 != 2),
         communication: (i % 4 == 3).then_some(communication),
         ..all
@@ -124,7 +124,7 @@ fn varied_epoch(i: u64) -> Epoch {
     let validation = all.validation.filter(|_| turn % 3 != 1);
     Epoch {
         skipped: turn % 2,
-        validation: validation.map(|found| Evaluation { accuracy: found.accuracy.filter(|_| turn % 2 == 0), ..found }),
+        validation: validation.map(|found| Evaluation { accuracy: found.accuracy.filter(|_| turn.is_multiple_of(2)), ..found }),
         learning_rate: all.learning_rate.filter(|_| turn % 4 != 2),
         gradient_norm: all.gradient_norm.filter(|_| turn % 5 != 3),
         clipped_norm: all.clipped_norm.filter(|_| turn % 2 == 1),

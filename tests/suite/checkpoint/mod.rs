@@ -203,7 +203,7 @@ fn carried_state_resumes_from_a_checkpoint() {
 
 /// A trainer of large batches has memory for one sample before it has the data.
 #[test]
-fn a_carried_state_of_a_large_batch_resumes() {
+fn carried_state_of_a_large_batch_resumes() {
     let x = values(1, 20 * 4 * 2);
     let data = Dataset::sequences(2, 4, &x, Target::Values(&x[..20 * 4])).unwrap();
     let make = || {
