@@ -235,9 +235,9 @@ impl<'a> Diagnosis<'a> {
     ///
     /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up to
     /// 100 where pairs of changes are tried. Inputs or outputs out of scale take one more each, samples far larger than
-    /// the others two more, and a state that vanishes or explodes over time up to three more; all together never more
-    /// than 100. A network with a custom layer or cell has no interventions. If a parameter is NaN or infinite, the
-    /// changes are made to initial values.
+    /// the others two more, and a state that vanishes or explodes over time up to three more. All together are never
+    /// more than 100. A network with a custom layer or cell has no interventions. If a parameter is NaN or infinite,
+    /// the changes are made to initial values.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.

@@ -103,8 +103,8 @@ impl TrialReport {
     /// no fix helped.
     ///
     /// A fix helps if its highest loss over the seeds is below the lowest without a fix, and its median is at most
-    /// 1/1.1 of the median without a fix, both above the [lowest](Self::floor) loss of any outputs. If none does, a fix
-    /// that restarts the network is compared with the network [restarted](Self::restarted) without it.
+    /// 1/1.1 of the median without a fix. Both count from the [lowest](Self::floor) loss of any outputs. If none helps,
+    /// a fix that restarts the network is compared with the network [restarted](Self::restarted) without it.
     pub fn best(&self) -> Option<usize> {
         self.helps().and_then(|(best, _)| best.fix)
     }

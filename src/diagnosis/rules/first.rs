@@ -86,7 +86,7 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     })
 }
 
-/// Reports weights so large that all values after them are: a rectifier passes their size on, and the budget of the
+/// Reports weights so large that all values after them are: a rectifier passes their size on. The budget of the
 /// gradient does not show those of the first layer, nor a size below its threshold. Output weights are at fault where
 /// the loss is above that of constant outputs, or is not known.
 pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {

@@ -28,8 +28,8 @@ pub(super) fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
 }
 
 /// Reports blocks that have a gradient, are not frozen, and do not change for
-/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row; a note if all blocks that moved have stopped, of
-/// which only those that never moved are judged.
+/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row. If all blocks that moved have stopped, this is a
+/// note, and only those that never moved are judged.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let ended = ended(diagnosis);

@@ -2,7 +2,7 @@
 
 use super::{
     RunningMoments,
-    distance::Distance,
+    distance::{Distance, FITTED, part_of},
     jumps::Jumps,
     log_norm::{KEEP, LogNorm, WARM_UP},
     mixing::Mixing,
@@ -98,19 +98,6 @@ impl Default for RunStatistics {
 /// The number of passes in which outputs that began too large, or with a wrong mean, are taken to reach the loss of
 /// constant outputs. Also the number of losses in a row that make a relapse.
 const SETTLED: u64 = 10;
-
-/// The root mean square distance from the outputs to the targets, relative to that of the outputs, below which the
-/// targets count as fitted. The value is conventional.
-pub(crate) const FITTED: f64 = 0.3;
-
-/// Returns the loss that is lower than `loss` by the fraction `1 − share` of the magnitude of `loss`. For a loss
-/// above 0 this is `share · loss`.
-///
-/// A loss below 0, such as a negative log-likelihood without its constant, has no natural zero: `share · loss` would
-/// be higher than `loss`.
-pub(crate) fn part_of(loss: f64, share: f64) -> f64 {
-    if loss < 0.0 { loss * (2.0 - share) } else { loss * share }
-}
 
 impl RunStatistics {
     pub(super) fn begin(&mut self) {
