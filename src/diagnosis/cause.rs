@@ -64,8 +64,8 @@ pub enum Cause {
     ClosedOutputGate,
     /// The updates are so small beside the weights that the loss does not fall.
     LearningRateTooLow,
-    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the state: the curse
-    /// of memory.
+    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the gain of the
+    /// state: the curse of memory.
     SensitiveMemory,
     /// Weight decay outweighs the gradient: the weights shrink, and the loss does not fall.
     DecayTooStrong,

@@ -95,6 +95,13 @@ pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
     of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(Size::is_foreign))
 }
 
+/// Returns the names of the blocks that began smaller than their initializers draw them, by more than the factor
+/// [`changed`](super::Thresholds::changed): an update is long beside them without being so for the network.
+pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {
+    let small = |size: &Size| size.first * diagnosis.thresholds.changed < size.drawn;
+    of_blocks(diagnosis).unwrap_or_default().into_iter().filter(small).map(|size| size.block).collect()
+}
+
 /// Returns why `measured` and `predicted`, the decades of a budget with the links `rows`, differ, as phrases. Empty if
 /// one of them is unknown, or if they agree: within two standard deviations of the prediction between random networks,
 /// and at least a factor of two.

@@ -43,6 +43,9 @@ fn carries_state<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Vec<String> {
     gated.map(|block| block.name.rsplit_once('.').map_or("", |(layer, _)| layer).into()).collect()
 }
 
+/// The largest number of passes, forward and backward, that interventions take.
+const PASSES: usize = 100;
+
 /// A monitor that records, by the path of the layer, the whole input of each layer that reports itself as one factor of
 /// the chain rule ([`Factor::Other`]), such as a recurrent layer.
 struct Entering<T>(Vec<(String, Vec<T>)>);
@@ -108,7 +111,7 @@ pub struct Diagnosis<'a> {
     pub(super) is_proportional: Option<bool>,
     pub(super) thresholds: Thresholds,
     /// The largest number of passes, forward and backward, that interventions and measurements of the data may take
-    /// together; `None` for any number.
+    /// together; `None` for [`PASSES`] of interventions.
     pub(super) allowance: Option<usize>,
 }
 
@@ -230,9 +233,10 @@ impl<'a> Diagnosis<'a> {
     /// Call [`thresholds`](Self::thresholds) first; later changes are not seen.
     ///
     /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up to
-    /// 100 where pairs of changes are tried. Inputs out of scale take one more, samples far larger than the others two
-    /// more, and a state that vanishes or explodes over time up to three more. A network with a custom layer or cell
-    /// has no interventions. If a parameter is NaN or infinite, the changes are made to initial values.
+    /// 100 where pairs of changes are tried. Inputs or outputs out of scale take one more each, samples far larger than
+    /// the others two more, and a state that vanishes or explodes over time up to three more. All together are never
+    /// more than 100. A network with a custom layer or cell has no interventions. If a parameter is NaN or infinite,
+    /// the changes are made to initial values.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.
@@ -258,7 +262,7 @@ impl<'a> Diagnosis<'a> {
     ) -> Result<Self, Error> {
         let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
         let allowance = self.allowance.map(|all| all.saturating_sub(self.task.as_ref().map_or(0, |task| task.passes)));
-        let most = allowance.unwrap_or(usize::MAX);
+        let most = allowance.unwrap_or(PASSES);
         let experiments = match Experiments::new(&self.spec, &wide(w), &wide(x), shape, most, &self.thresholds) {
             Ok(experiments) => Some(experiments),
             Err(Error::CustomPart { .. }) => None,

@@ -1,6 +1,11 @@
 //! The report: the faults, and for each its layer, beginning, size and factor of the chain rule.
 
-use super::{Cause, Diagnosis, Finding, Severity, TrialReport, difference, figures::count, fix::is_seen_within};
+use super::{
+    Cause, Diagnosis, Finding, Severity, TrialReport, difference,
+    figures::count,
+    fix::is_seen_within,
+    rules::{counted, layer_of, uncounted},
+};
 use crate::{
     monitor::{BudgetHistory, Factor, Shares},
     theory::Certificate,
@@ -27,6 +32,9 @@ pub struct ReportRow {
     pub predicted: Option<f64>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
+    /// Whether the link counts in the budget. Those that do not are the activation of the outputs, a norm after the
+    /// first weights, which takes their scale, and all links before the first trained weights.
+    pub counts: bool,
 }
 
 /// One recurrent layer over time.
@@ -90,7 +98,8 @@ pub struct Report {
     pub rows: Vec<ReportRow>,
     /// The number of monitored passes; 0 for a forecast.
     pub passes: u64,
-    /// The decades from loss to first weights: measured, and predicted; each `None` if it is unknown.
+    /// The decades from loss to first weights of the rows that [count](ReportRow::counts): measured, and predicted;
+    /// each `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
     /// The standard deviation of the predicted decades over random networks with the widths of this one, for one input.
@@ -218,6 +227,7 @@ impl Report {
             let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0;
             (ends || link.decades().count() > 0).then(|| if ends { f64::NEG_INFINITY } else { link.decades().mean() })
         };
+        let is_out = uncounted(diagnosis);
         let rows: Vec<ReportRow> = diagnosis
             .prediction
             .links()
@@ -229,6 +239,7 @@ impl Report {
                 measured: measured(&link.name, link.factor),
                 predicted: link.decades,
                 on_main_path: link.on_main_path,
+                counts: !is_out(layer_of(&link.name), link.factor),
             })
             .collect();
         let passes = diagnosis.statistics.map_or(0, |statistics| statistics.run().passes());
@@ -238,7 +249,7 @@ impl Report {
             difference: difference::reasons(diagnosis, &rows, decades),
             rows,
             passes,
-            decades,
+            decades: counted(diagnosis),
             predicted_spread: diagnosis.prediction.standard_deviation(),
             certified: diagnosis.certificate.as_ref().and_then(|certificate| certificate.decades()),
             states: states(diagnosis),

@@ -139,9 +139,11 @@ impl Report {
             let decades = link.measured.or(link.predicted).unwrap_or(0.0);
             let mark = if decades < 0.0 { "◂" } else { "▸" };
             let bar = mark.repeat((decades.abs() * 10.0).min(30.0) as usize);
+            let bar = if link.counts { bar } else { format!("{bar} (not counted)") };
             text += &row(&link.name, &link.kind, [link.measured, link.predicted], &bar);
         }
-        text += &row("sum", "", self.decades, "from loss to the output of the first weights");
+        let part = if path.iter().all(|link| link.counts) { "" } else { ", of what counts" };
+        text += &row("sum", "", self.decades, &format!("from loss to the output of the first weights{part}"));
         let off = 2.0 * self.predicted_spread;
         if self.decades[1].is_some_and(f64::is_finite) && off >= CERTAIN {
             text += &format!("predicted: ± {off:.1} decades from one random network of these widths to the next\n");

@@ -22,12 +22,15 @@ pub struct UnitSensitivity {
     /// The root mean square of ∂h/∂θ over the time steps. θ is the unit's diagonal entry of the recurrent weights
     /// U, or its bias of the gate that carries the state.
     pub sensitivity: f64,
+    /// The root mean square of the layer's input over the time steps.
+    pub input: f64,
 }
 
 impl UnitSensitivity {
-    /// Returns log10 of [`sensitivity`](Self::sensitivity) over [`state`](Self::state).
+    /// Returns log10 of the [`sensitivity`](Self::sensitivity) over the gain of the state: the [`state`](Self::state)
+    /// over the [`input`](Self::input).
     pub fn decades(&self) -> f64 {
-        libm::log10(self.sensitivity / self.state)
+        libm::log10(self.sensitivity * self.input / self.state)
     }
 }
 
@@ -85,6 +88,7 @@ pub fn unit_sensitivities<T: Scalar>(
     let dual = |values: &[T]| values.iter().map(|&value| scalar(to_f64(value))).collect::<Vec<Dual<f64>>>();
     let (mut w, x, shape) = (dual(w), dual(x), BatchShape::sequences(1, steps));
     let mut workspace = Workspace::for_inference(&network, shape)?;
+    let size = Float::sqrt(x.iter().map(|x: &Dual<f64>| x.value * x.value).sum::<f64>() / x.len().max(1) as f64);
     let mut found = Vec::new();
     for (unit, &parameter) in own.iter().enumerate() {
         w[parameter].tangent = 1.0;
@@ -93,7 +97,8 @@ pub fn unit_sensitivities<T: Scalar>(
             let squares = y.iter().skip(unit).step_by(output.max(1)).map(|h| part(h) * part(h));
             Float::sqrt(squares.sum::<f64>() / steps as f64)
         };
-        found.push(UnitSensitivity { state: mean_square(|h| h.value), sensitivity: mean_square(|h| h.tangent) });
+        let (state, sensitivity) = (mean_square(|h| h.value), mean_square(|h| h.tangent));
+        found.push(UnitSensitivity { state, sensitivity, input: size });
         w[parameter].tangent = 0.0;
     }
     Ok(Some(found))

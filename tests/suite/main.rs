@@ -185,4 +185,6 @@ mod truncation;
 #[cfg(feature = "std")]
 mod verdicts;
 #[cfg(feature = "std")]
+mod whole_course;
+#[cfg(feature = "std")]
 mod wild;

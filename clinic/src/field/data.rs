@@ -72,6 +72,83 @@ impl Data {
         self
     }
 
+    /// The samples whose class `keeps` accepts, or of values those of a number below `most`.
+    pub fn only(self, most: usize, keeps: impl Fn(usize) -> bool) -> Self {
+        let values = self.width * self.steps;
+        let count = self.x.len() / values;
+        let class = |sample: usize| match &self.y {
+            Targets::Classes(classes) => classes[sample],
+            Targets::Values(..) => 0,
+        };
+        let kept: Vec<usize> = (0..count).filter(|&sample| keeps(class(sample))).take(most).collect();
+        let x = kept.iter().flat_map(|&sample| self.x[sample * values..][..values].iter().copied()).collect();
+        let y = match &self.y {
+            Targets::Classes(_) => Targets::Classes(kept.iter().map(|&sample| class(sample)).collect()),
+            Targets::Values(width, y) => {
+                let of = |sample: usize| y[sample * width..][..*width].iter().copied();
+                Targets::Values(*width, kept.iter().flat_map(|&sample| of(sample)).collect())
+            }
+        };
+        Data { x, y, ..self }
+    }
+
+    /// The targets of each sample are those of the one before.
+    pub fn shifted_targets(mut self) -> Self {
+        match &mut self.y {
+            Targets::Classes(classes) => classes.rotate_right(1),
+            Targets::Values(width, y) => y.rotate_right(*width),
+        }
+        self
+    }
+
+    /// The numbers of the classes, exchanged pairwise: 0 is 1, and 1 is 0.
+    pub fn exchanged_labels(mut self) -> Self {
+        if let Targets::Classes(classes) = &mut self.y {
+            classes.iter_mut().for_each(|class| *class ^= 1);
+        }
+        self
+    }
+
+    /// The numbers of the classes as values of mean 0 and variance 1.
+    pub fn classes_as_values(self) -> Self {
+        let Targets::Classes(classes) = &self.y else { return self };
+        let y = Targets::Values(1, unit(1, classes.iter().map(|&class| class as f32).collect()));
+        Data { y, ..self }
+    }
+
+    /// The product of two columns as the target, of mean 0 and variance 1.
+    pub fn product_of(self, columns: [usize; 2]) -> Self {
+        let y = self.x.chunks(self.width).map(|row| row[columns[0]] * row[columns[1]]).collect();
+        Data { y: Targets::Values(1, unit(1, y)), ..self }
+    }
+
+    /// The columns that `is` accepts replaced by those of other samples.
+    pub fn exchanged_columns(mut self, seed: u64, is: impl Fn(usize) -> bool) -> Self {
+        let (width, count) = (self.width, self.x.len() / self.width);
+        let old = self.x.clone();
+        for column in (0..width).filter(|&column| is(column)) {
+            let mut order: Vec<usize> = (0..count).collect();
+            shuffle(&mut order, seed, column as u64);
+            order.iter().enumerate().for_each(|(row, &from)| self.x[row * width + column] = old[from * width + column]);
+        }
+        self
+    }
+
+    /// The last steps of each sequence at 0.
+    pub fn without_last_steps(mut self, steps: usize) -> Self {
+        let (length, rest) = (self.width * self.steps, self.width * steps);
+        self.x.chunks_mut(length).for_each(|sample| sample[length - rest..].fill(0.0));
+        self
+    }
+
+    /// All inputs those of the first `count` samples, in turn.
+    pub fn repeated(mut self, count: usize) -> Self {
+        let values = self.width * self.steps;
+        let first = self.x[..count * values].to_vec();
+        self.x.chunks_mut(count * values).for_each(|part| part.copy_from_slice(&first[..part.len()]));
+        self
+    }
+
     pub fn shuffled_labels(mut self, seed: u64) -> Self {
         if let Targets::Classes(classes) = &mut self.y {
             let mut order: Vec<usize> = (0..classes.len()).collect();

@@ -37,6 +37,8 @@ pub struct Recipe {
     pub clips_values: bool,
     /// Steps after which a polynomial schedule has ended.
     pub ends: Option<u64>,
+    /// Steps of a linear warm-up.
+    pub warms_up: Option<u64>,
     /// Steps before the monitor is attached.
     pub before: usize,
     /// Whether samples come in the order of the data.
@@ -45,6 +47,8 @@ pub struct Recipe {
     pub decay: Option<f64>,
     /// A factor on the rate.
     pub rate: f64,
+    /// Whether all updates have the wrong sign by a bug.
+    pub climbs: bool,
 }
 
 impl Recipe {
@@ -56,10 +60,12 @@ impl Recipe {
             held_at: 0.0,
             clips_values: false,
             ends: None,
+            warms_up: None,
             before: 0,
             in_order: false,
             decay: None,
             rate: 1.0,
+            climbs: false,
         }
     }
 }
@@ -587,6 +593,89 @@ pub const KINDS: &[Kind] = &[
     outside("two hidden units", |t, s, sick| {
         let width = if sick { 2 } else { 48 };
         case(stack(&[64, width, 10], Tanh, LeCun::normal()), t.digits(), Adam(3e-3), s)
+    }),
+    outside("a linear network on a product", |t, s, sick| {
+        let data = t.diabetes().product_of([2, 8]);
+        let net = match sick {
+            true => stack(&deep(10, 24, 2, 1), chainrule::activation::Identity, LeCun::normal()),
+            false => stack(&deep(10, 24, 2, 1), Tanh, LeCun::normal()),
+        };
+        case(net, data, Adam(3e-3), s)
+    }),
+    outside("class numbers as values", |t, s, sick| match sick {
+        true => case(stack(&deep(64, 32, 2, 1), Relu, He::normal()), t.digits().classes_as_values(), Adam(1e-3), s),
+        false => case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s),
+    }),
+    outside("targets of the sample before", |t, s, sick| {
+        let data = if sick { t.diabetes().shifted_targets() } else { t.diabetes() };
+        case(stack(&deep(10, 24, 2, 1), Relu, He::normal()), data, Adam(1e-3), s)
+    }),
+    outside("updates up the gradient", |t, s, sick| {
+        let made = case(stack(&deep(13, 24, 2, 3), Tanh, LeCun::normal()), t.wine(), Sgd(0.05), s);
+        with(made, |recipe| recipe.climbs = sick)
+    }),
+    outside("updates up the gradient, Adam", |t, s, sick| {
+        let made = case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s);
+        with(made, |recipe| recipe.climbs = sick)
+    }),
+    outside("columns of other samples", |t, s, sick| {
+        let data = if sick { t.wine().exchanged_columns(s, |column| column % 4 != 0) } else { t.wine() };
+        case(stack(&deep(13, 24, 2, 3), Tanh, LeCun::normal()), data, Sgd(0.05), s)
+    }),
+    outside("a class is missing", |t, s, sick| {
+        let data = t.digits().only(usize::MAX, |class| !sick || class > 2);
+        judged(case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), data, Adam(1e-3), s), t.digits())
+    }),
+    outside("forty samples", |t, s, sick| {
+        let data = t.digits().only(if sick { 40 } else { usize::MAX }, |_| true);
+        judged(case(stack(&deep(64, 64, 2, 10), Gelu, He::normal()), data, Adam(1e-3), s), t.digits())
+    }),
+    outside("judged at another scale", |t, s, sick| {
+        let made = case(stack(&deep(30, 32, 2, 2), Tanh, LeCun::normal()), t.cancer(), Sgd(0.05), s);
+        judged(made, if sick { t.cancer_raw() } else { t.cancer() })
+    }),
+    outside("judged by exchanged labels", |t, s, sick| {
+        let data = if sick { t.digits().exchanged_labels() } else { t.digits() };
+        judged(case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), t.digits(), Adam(1e-3), s), data)
+    }),
+    outside("the last steps are missing", |t, s, sick| {
+        let data = if sick { t.sunspots(16).without_last_steps(12) } else { t.sunspots(16) };
+        spanning(case(last_step(Recurrent::new(1, 20, Gru::new()), 1), data, Adam(5e-3), s), 3)
+    }),
+    sick("Adam's rate × 1e-3", &[LearningRateTooLow], |t, s, sick| {
+        let rate = if sick { 1e-5 } else { 1e-2 };
+        case(stack(&deep(30, 24, 2, 2), Relu, LeCun::normal()), t.cancer(), Adam(rate), s)
+    }),
+    sick("targets of 1e-4", &[UnscaledTarget], |t, s, sick| {
+        let data = t.diabetes().targets_scaled(if sick { 1e-4 } else { 1.0 });
+        case(stack(&deep(10, 24, 2, 1), Relu, He::normal()), data, Adam(5e-3), s)
+    }),
+    sick("a loaded layer × 50 before a rectifier", &[LargeWeights], |t, s, sick| {
+        let mut case = case(stack(&deep(64, 48, 3, 10), Relu, He::normal()), t.digits(), Sgd(0.02), s)?;
+        if sick {
+            change(&mut case, "2.weight", |w| *w *= 50.0)?;
+        }
+        Ok(case)
+    })
+    .at(&[2]),
+    sick("two different rows", &[BadData], |t, s, sick| {
+        let data = if sick { t.digits().repeated(2) } else { t.digits() };
+        case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), data, Adam(1e-3), s)
+    }),
+    healthy("digits, warm-up of 200 steps", |t, s, _| {
+        let made = case(stack(&deep(64, 48, 2, 10), Relu, He::normal()), t.digits(), Adam(2e-3), s);
+        with(made, |recipe| recipe.warms_up = Some(200))
+    }),
+    healthy("wine, four settings of two columns", |t, s, _| {
+        // The signs of two columns alone: 4 different inputs.
+        let mut data = t.wine();
+        data.x = data.x.chunks(13).flat_map(|row| [row[6].signum(), row[9].signum()]).collect();
+        data.width = 2;
+        case(stack(&deep(2, 16, 2, 3), Tanh, LeCun::normal()), data, Sgd(0.1), s)
+    }),
+    healthy("diabetes, small targets", |t, s, _| {
+        let net = Sequential::input(10).linear(24).activation(Tanh).layer(Linear::new(24, 1).weights(Zeros));
+        case(net.build(), t.diabetes().targets_scaled(0.1), Adam(3e-3), s)
     }),
     sick("dropout of 0.95", &[DropoutTooHeavy], |t, s, sick| {
         let rate = if sick { 0.95 } else { 0.1 };

@@ -89,6 +89,13 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(Some(trainer))
     }
 
+    /// Returns the samples of `data` on which losses are compared: up to 512, evenly spaced, other than `left_out`.
+    pub(super) fn compared(&self, data: &Dataset<'_, T>, left_out: &[usize]) -> Vec<usize> {
+        let count = data.samples().min(COMPARED);
+        let spread = (0..count).map(|i| i * data.samples() / count);
+        spread.filter(|sample| !left_out.contains(sample)).collect()
+    }
+
     /// Returns the loss of a trained network on up to 512 evenly spaced samples, other than `left_out`: inputs of
     /// `data`, and targets of the trial's own data. Its outputs are brought back to the scale of these if `targets`,
     /// the standardization in training, is given. NaN without such samples.
@@ -103,9 +110,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let width = trainer.network().dims().output;
         let (mut sum, mut total) = (0.0, 0.0);
         let (mut of, mut given) = (Batch::new(data, self.batch_size), Batch::new(self.data, self.batch_size));
-        let count = data.samples().min(COMPARED);
-        let spread = (0..count).map(|i| i * data.samples() / count);
-        let samples: Vec<usize> = spread.filter(|sample| !left_out.contains(sample)).collect();
+        let samples = self.compared(data, left_out);
         let w = trainer.parameters().to_vec();
         let at_once = samples.len().min(self.batch_size);
         trainer.workspace_mut().reserve(at_once, data.steps(), data.layout().most_rows(at_once))?;

@@ -4,7 +4,7 @@ use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, behind::DIAGNOSI
 use crate::{
     block::Blocks,
     dataset::Dataset,
-    diagnosis::setup,
+    diagnosis::{setup, task},
     error::{Error, require, require_length},
     layer::{Layer, LayerSpec, finite_or_initial, initialize},
     loss::Loss,
@@ -216,6 +216,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             untried: Vec::new(),
             transform: setup::transforms(&*(self.transform)(), &blocks),
             behind: None,
+            floor: task::floor(network.build()?, self.data, self.loss, &self.compared(self.data, &left_out))?,
             steps: 0,
         };
         self.adds(&mut report.baseline, 0, &left_out, &unchanged)?;

@@ -1,7 +1,10 @@
 //! The results of trials, ranked.
 
 use super::Behind;
-use crate::diagnosis::figures::{count, number};
+use crate::diagnosis::{
+    figures::{count, number},
+    task::LossBounds,
+};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
@@ -77,11 +80,16 @@ pub struct TrialReport {
     /// The faults of a fixed network. `None` if the trial was not asked to [look](super::Trial::behind), had too few
     /// steps left, or found no fix to look at.
     pub behind: Option<Behind>,
+    /// The lowest loss of any outputs, from which losses are counted; `None` if it is not known, where they are counted
+    /// from 0.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
+    pub floor: Option<f64>,
     /// The steps of all trainings together, and the passes of the [diagnoses](Behind::passes) after them.
     pub steps: usize,
 }
 
-/// The fraction of the median loss without a fix at or below which the median loss with a fix counts as clearly lower.
+/// The fraction of the median loss without a fix at or below which the median loss with a fix counts as clearly lower,
+/// both above the lowest loss of any outputs.
 const LOWER: f64 = 1.0 / 1.1;
 
 impl TrialReport {
@@ -95,8 +103,8 @@ impl TrialReport {
     /// no fix helped.
     ///
     /// A fix helps if its highest loss over the seeds is below the lowest without a fix, and its median is at most
-    /// 1/1.1 of the median without a fix. If none does, a fix that restarts the network is compared with the network
-    /// [restarted](Self::restarted) without it.
+    /// 1/1.1 of the median without a fix. Both count from the [lowest](Self::floor) loss of any outputs. If none helps,
+    /// a fix that restarts the network is compared with the network [restarted](Self::restarted) without it.
     pub fn best(&self) -> Option<usize> {
         self.helps().and_then(|(best, _)| best.fix)
     }
@@ -104,7 +112,8 @@ impl TrialReport {
     /// Returns the outcome of the best fix, and that without it; `None` if no fix helped.
     fn helps(&self) -> Option<(&TrialOutcome, &TrialOutcome)> {
         let beats = |fixed: &TrialOutcome, without: &TrialOutcome| {
-            let lower = fixed.median() <= LOWER * without.median() || without.median().is_infinite();
+            let bounds = LossBounds { constant: f64::NAN, floor: self.floor };
+            let lower = fixed.median() <= bounds.part(without.median(), LOWER) || without.median().is_infinite();
             lower && fixed.spread()[1] < without.spread()[0]
         };
         let first = self.outcomes.first().filter(|first| beats(first, &self.baseline));
@@ -187,5 +196,35 @@ impl fmt::Display for TrialReport {
             write!(f, "\n  examined for {watched} with {}: {first}, {}", behind.name, behind.others())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn helps(floor: Option<f64>, without: f64, with: f64) -> bool {
+        let outcome = |name: &str, fix, loss| TrialOutcome { losses: Vec::from([loss]), ..TrialOutcome::of(name, fix) };
+        let report = TrialReport {
+            baseline: outcome("as it is", None, without),
+            restarted: None,
+            outcomes: Vec::from([outcome("a fix", Some(0), with)]),
+            untried: Vec::new(),
+            transform: String::new(),
+            behind: None,
+            floor,
+            steps: 2,
+        };
+        report.best() == Some(0)
+    }
+
+    /// The lowest loss of smoothed labels is their entropy, and that of a likelihood may be below 0.
+    #[test]
+    fn fix_helps_by_what_is_left_above_the_lowest_loss() {
+        assert!(helps(Some(1.5), 1.68, 1.55));
+        assert!(!helps(Some(0.0), 1.68, 1.55) && !helps(None, 1.68, 1.55));
+        assert!(!helps(None, -5.0, -5.01) && helps(None, -5.0, -5.6));
+        assert!(helps(Some(-6.0), -5.0, -5.2) && !helps(Some(-60.0), -5.0, -5.2));
+        assert!(helps(Some(1.5), f64::INFINITY, 1.6) && !helps(Some(1.5), 1.5, 1.5));
     }
 }

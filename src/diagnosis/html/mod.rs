@@ -131,7 +131,8 @@ impl Report {
             draw(row.predicted, ["none"; 3], " stroke=\"#000\"");
             let values = [("", row.measured), ("predicted ", row.predicted)];
             let label = |(word, decades): (&str, Option<f64>)| Some(format!("{word}{}", figure(decades?, 2)));
-            let values: Vec<String> = values.into_iter().filter_map(label).collect();
+            let uncounted = (!row.counts).then(|| String::from("not counted"));
+            let values: Vec<String> = values.into_iter().filter_map(label).chain(uncounted).collect();
             svg.text("key", [LEFT + PLOT + 12.0, top + 13.0], &values.join(", "));
         }
         svg.push(format_args!("<path class=\"axis\" d=\"M{MIDDLE} 0V{height}M{LEFT} {height}h{PLOT}\"/>"));

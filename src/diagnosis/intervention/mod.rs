@@ -14,7 +14,7 @@ pub(super) use change::{
 };
 pub(super) use forecast::forecast;
 pub(super) use passes::Experiments;
-pub(super) use redrawn::{Off, rectifies};
+pub(super) use redrawn::{Loud, Off, rectifies};
 pub(super) use tower::{Tower, towers};
 
 use super::{
@@ -202,15 +202,16 @@ pub(super) struct Budget {
 /// of weights apply to the layers of the given paths. `None` if the budget is unknown or nothing changes.
 type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budget>, E> + 'a;
 
-/// Tries changes from the smallest to the largest. The first whose budget, the decades from loss to first weights, lies
-/// from `low` to `high` repairs it and ends the search.
+/// Tries changes from the smallest to the largest. The first that brings the budget, the decades from loss to first
+/// weights, between `low` and `high` and has most of the effect of the best change repairs it.
 ///
-/// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. If redrawing
-/// all weights repairs the budget, a bisection looks for a single layer that does so, too. Otherwise, the difference of
-/// the two budgets shows which layers have the fault. If no change repairs the budget, pairs are tried of the five
-/// whose budgets are nearest to the middle of `low` and `high`. `layers` are the paths of the layers that may be
-/// redrawn, `gates` the names of gates that are nearly always shut, and `budget_before` is the budget without a change.
-/// `measured` states whether budgets are measured or predicted.
+/// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. The search ends
+/// at a change with most of the effect that any could have. If redrawing all weights repairs the budget, a bisection
+/// looks for a single layer that does so, too. Otherwise, the difference of the two budgets shows which layers have the
+/// fault. If no change repairs the budget, pairs are tried of the five whose budgets are nearest to the middle of `low`
+/// and `high`. `layers` are the paths of the layers that may be redrawn, `gates` the names of gates that are nearly
+/// always shut, and `budget_before` is the budget without a change. `measured` states whether budgets are measured or
+/// predicted.
 fn search<E>(
     network: &LayerSpec,
     layers: &[String],
@@ -222,23 +223,30 @@ fn search<E>(
 ) -> Result<Verdict, E> {
     let before = budget_before.total;
     let good = |after: f64| (low..high).contains(&after);
-    let (mut verdict, mut near) = (Verdict::default(), Vec::new());
+    let off = |decades: f64| (decades - 0.5 * (low + high)).abs();
+    let effect = |tried: &Intervention| off(before) - off(tried.after);
+    let mut singles: Vec<(Intervention, Budget)> = Vec::new();
     let each_gate = gates.iter().map(|&gate| Alteration::OpenGate(gate.into()));
     let all_gates = (gates.len() > 1).then_some(Alteration::OpenGates);
-    let singles = [Alteration::StandardizedInputs, Alteration::CriticalWeights, Alteration::UnitGains].into_iter();
-    let singles = singles.chain(each_gate).chain(all_gates);
-    let singles = singles.chain([Alteration::ScaledBranches, Alteration::ExchangedActivations]);
-    let singles = singles.chain([Alteration::WithoutDropout]);
-    for alteration in singles {
+    let all = [Alteration::StandardizedInputs, Alteration::CriticalWeights, Alteration::UnitGains].into_iter();
+    let all = all.chain(each_gate).chain(all_gates);
+    let all = all.chain([Alteration::ScaledBranches, Alteration::ExchangedActivations, Alteration::WithoutDropout]);
+    for alteration in all {
         let Some(after) = budget(core::slice::from_ref(&alteration), layers)? else { continue };
         let tried = Intervention { alteration, before, after: after.total, each_step: false, measured };
-        if !good(after.total) {
-            verdict.ruled_out.push(tried.clone());
-            near.push((tried, after));
-            continue;
+        let is_enough = good(tried.after) && (before.is_infinite() || effect(&tried) >= MOST * off(before));
+        singles.push((tried, after));
+        if is_enough {
+            break;
         }
-        let stations = differences(network, &tried.alteration, budget_before, &after);
+    }
+    let best = singles.iter().map(|(tried, _)| tried).filter(|it| good(it.after)).map(effect).fold(0.0, f64::max);
+    let repairs = |tried: &Intervention| good(tried.after) && (before.is_infinite() || effect(tried) >= MOST * best);
+    let mut verdict = Verdict::default();
+    if let Some((tried, after)) = singles.iter().find(|(tried, _)| repairs(tried)) {
+        let stations = differences(network, &tried.alteration, budget_before, after);
         verdict.layers = stretches(&stations);
+        verdict.mends = Some(tried.clone());
         if tried.alteration == Alteration::CriticalWeights {
             // The part must have most of the effect of all weights. A part that only moves a budget across the
             // threshold does not count.
@@ -250,7 +258,7 @@ fn search<E>(
                     true => Alteration::UsualSlopes(layer),
                     false => Alteration::CriticalLayer(layer),
                 };
-                verdict.mends = Some(Intervention { alteration, after, ..tried });
+                verdict.mends = Some(Intervention { alteration, after, ..tried.clone() });
                 return Ok(verdict);
             }
             // A stretch over all of them is what was tried.
@@ -259,20 +267,19 @@ fn search<E>(
                 let part = within(&verdict.layers, layers);
                 if let Some(after) = budget(&[Alteration::CriticalWeights], &part)?.filter(|after| most(after.total)) {
                     let alteration = Alteration::CriticalLayers(verdict.layers.clone());
-                    verdict.mends = Some(Intervention { alteration, after: after.total, ..tried });
+                    verdict.mends = Some(Intervention { alteration, after: after.total, ..tried.clone() });
                     return Ok(verdict);
                 }
                 verdict.layers = LayerRange::over(&all);
             }
         }
-        verdict.mends = Some(tried);
         return Ok(verdict);
     }
-    let off = |tried: &Intervention| (tried.after - 0.5 * (low + high)).abs();
-    near.sort_by(|(a, _), (b, _)| off(a).total_cmp(&off(b)));
-    near.truncate(5);
-    for (i, (first, with_first)) in near.iter().enumerate() {
-        for (second, with_second) in &near[i + 1..] {
+    verdict.ruled_out = singles.iter().map(|(tried, _)| tried.clone()).collect();
+    singles.sort_by(|(a, _), (b, _)| off(a.after).total_cmp(&off(b.after)));
+    singles.truncate(5);
+    for (i, (first, with_first)) in singles.iter().enumerate() {
+        for (second, with_second) in &singles[i + 1..] {
             let pair = [first.alteration.clone(), second.alteration.clone()];
             if let Some(after) = budget(&pair, layers)?.filter(|after| good(after.total)) {
                 // Of each change its effect beside the other.

@@ -3,7 +3,7 @@
 use super::{
     Alteration, Budget, Intervention, Verdict,
     change::{altered, weight_layers, with_scales},
-    redrawn::{Off, Reach},
+    redrawn::{Loud, Off, Reach},
     search,
     tower::OfTower,
 };
@@ -48,6 +48,8 @@ pub(in crate::diagnosis) struct Experiments {
     /// Interventions on the decades of one step back in time, each with the path of its layer, for layers whose decades
     /// over the sequence are outside the thresholds.
     pub over_time: Tried,
+    /// Whether the batch has at least [`FEW`] samples, and all have the same inputs.
+    pub is_one_input: bool,
     /// The inputs of the batch by column.
     pub columns: Option<Columns>,
     /// The samples of the batch, at most an eighth or one, whose inputs are far larger than those of the others, as a
@@ -61,12 +63,14 @@ pub(in crate::diagnosis) struct Experiments {
     pub towers: Vec<OfTower>,
     /// The layers of which many units are off for every row.
     pub off: Vec<Off>,
-    /// The root mean square of the first pre-activations, where it is large before a rectifier: with the given first
-    /// weights, and with these redrawn.
-    pub first_weights: Option<[f64; 2]>,
+    /// The first layer of which the outputs are large and the inputs are not.
+    pub loud: Option<Loud>,
     /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
 }
+
+/// The number of samples from which equal inputs are no choice of a batch.
+const FEW: usize = 8;
 
 /// A network in `f64` with its parameters and a batch. Interventions run on copies of it.
 pub(super) struct Bench<'a> {
@@ -146,8 +150,7 @@ impl Experiments {
         let (over_time, large) = bench.over_time(&*network, &sound, thresholds.over_time[0])?;
         let outliers = if spec.reads_indices() { None } else { bench.outliers(&*network, thresholds.input[0])? };
         let off = bench.off(&reach, thresholds.dead[0], thresholds.similar[0])?;
-        let is_small = sound.run().input().mean() <= thresholds.input[0];
-        let first_weights = if is_small { bench.first_weights(&sound, thresholds.input[0])? } else { None };
+        let loud = bench.loud(&sound, thresholds.input[0])?;
         let seen = if initial { bench.pass(&*network, given, x)? } else { sound };
         let passes = bench.passes.get();
         Ok(Experiments {
@@ -158,11 +161,12 @@ impl Experiments {
             standardized,
             over_time,
             large,
+            is_one_input: shape.batch >= FEW && is_one_input(x, shape),
             columns,
             outliers,
             towers,
             off,
-            first_weights,
+            loud,
             passes,
         })
     }
@@ -193,6 +197,11 @@ impl Bench<'_> {
     /// Whether `passes` more passes are within the number that measurements may take.
     pub(super) fn may_take(&self, passes: usize) -> bool {
         self.passes.get().saturating_add(passes) <= self.most
+    }
+
+    /// Returns the number of passes that were made.
+    pub(super) fn passes(&self) -> usize {
+        self.passes.get()
     }
 
     /// Returns the budget (the decades from loss to first weights) after the alterations, of which those of weights
@@ -318,6 +327,16 @@ impl Bench<'_> {
         }
         Ok(Some(Outliers { gradient, ..found }))
     }
+}
+
+/// Whether all samples of the time-major rows `x` have the same inputs; `false` for sequences of different lengths.
+fn is_one_input(x: &[f64], shape: BatchShape<'_>) -> bool {
+    let mut steps = x.chunks((x.len() / shape.steps.max(1)).max(1));
+    let is_one = |step: &[f64]| {
+        let mut samples = step.chunks((step.len() / shape.batch.max(1)).max(1));
+        samples.next().is_none_or(|first| samples.all(|sample| sample == first))
+    };
+    shape.lengths.is_none() && steps.all(is_one)
 }
 
 /// Returns the ranges of the parameters of all normalization layers, each with the value to set: 1 for gains, and 0 for

@@ -1,11 +1,11 @@
-//! What other parameters make of the forward pass: units that biases hold off, and the size of the first
-//! pre-activations with weights drawn again.
+//! What other parameters make of the forward pass: units that biases hold off, and the size of outputs with weights
+//! drawn again.
 
 use super::{Alteration, change::altered, passes::Bench};
 use crate::{
     activation::{Activation, ActivationKind},
     block::{Blocks, Role},
-    diagnosis::{first_output, first_sized},
+    diagnosis::{has_weights, is_inside, rules::layer_of_block, splits},
     error::Error,
     layer::LayerSpec,
     monitor::{Factor, GradientMonitor, Link, LinkStatistics, Statistics},
@@ -111,15 +111,24 @@ impl Bench<'_> {
         Ok(many.into_iter().filter(|(layer, _)| !are_alike(layer)).map(off).collect())
     }
 
-    /// Returns the root mean square of the first pre-activations in the pass `seen`, and with the first weights
-    /// redrawn at their critical gain. `None` unless all activations after these weights but that of the outputs pass
-    /// their size on, no recurrent layer follows them, and the first size is above `line`.
-    pub(super) fn first_weights(&self, seen: &Statistics, line: f64) -> Result<Option<[f64; 2]>, Error> {
-        let (parts, first) = (self.spec.parts(), first_sized(self.spec));
-        let Some(at) = first.and_then(|first| parts.iter().position(|(path, _)| *path == first)) else {
+    /// Returns the layer of the first outputs in the pass `seen` whose root mean square is above `line`, with the
+    /// effect of redrawing it. `None` if these are the inputs of the network, or not those of a `Linear` on the main
+    /// path. `None` too unless it has the last weights, or all activations after it but that of the outputs pass sizes
+    /// on, and in networks with norms.
+    pub(super) fn loud(&self, seen: &Statistics, line: f64) -> Result<Option<Loud>, Error> {
+        let (parts, outputs) = (self.spec.parts(), self.spec.last_layer().0);
+        let of =
+            |path: &String| seen.links().iter().find(|link| link.name() == path && link.factor() == Factor::Weights);
+        let is_beside = |path: &String| parts.iter().any(|(of, part)| splits(part) && is_inside(path, of));
+        let first = seen.links().iter().find(|link| link.output().last() > line);
+        let first = first.filter(|_| seen.run().input().last() <= line);
+        let is_first = |(path, part): &(String, &LayerSpec)| {
+            let is_own = first.is_some_and(|link| link.name() == path && link.factor() == Factor::Weights);
+            matches!(part, LayerSpec::Linear(_)) && is_own && !is_beside(path)
+        };
+        let Some(at) = parts.iter().position(is_first).filter(|_| !parts.iter().any(|(_, part)| part.is_norm())) else {
             return Ok(None);
         };
-        let outputs = self.spec.last_layer().0;
         let passes_on = |(_, part): &(String, &LayerSpec)| match part {
             LayerSpec::ActivationLayer { activation, .. } => Some(is_homogeneous(activation)),
             LayerSpec::PRelu(_) => Some(true),
@@ -127,17 +136,35 @@ impl Bench<'_> {
             _ => None,
         };
         let mut later = parts[at + 1..].iter().filter(|(path, _)| *path != outputs).filter_map(passes_on).peekable();
-        let keeps_size =
-            matches!(parts[at].1, LayerSpec::Linear(_)) && later.peek().is_some() && later.all(|passes_on| passes_on);
-        let is_normed = parts.iter().any(|(_, part)| part.is_norm());
-        let size = first_output(self.spec, seen).filter(|&size| size > line);
-        let (Some(size), true) = (size, keeps_size && !is_normed && self.may_take(1)) else { return Ok(None) };
-        let layers = [parts[at].0.clone()];
-        let redraws = [Alteration::CriticalWeights];
-        let Some(spec) = altered(self.spec, &redraws, &layers) else { return Ok(None) };
+        let is_last = !parts[at + 1..].iter().any(|(_, part)| has_weights(part));
+        let keeps_size = is_last || later.peek().is_some() && later.all(|passes_on| passes_on);
+        let (layers, redraws) = ([parts[at].0.clone()], [Alteration::CriticalWeights]);
+        let spec = altered(self.spec, &redraws, &layers).filter(|_| keeps_size && self.may_take(1));
+        let (Some(spec), Some(before)) = (spec, of(&layers[0])) else { return Ok(None) };
         let network = spec.build_to_look_at()?;
         let Some(w) = self.parameters(&*network, &spec, &redraws, &layers)? else { return Ok(None) };
-        let after = first_output(&spec, &self.pass(&*network, &w, self.x)?);
-        Ok(after.map(|after| [size, after]))
+        let after = self.pass(&*network, &w, self.x)?;
+        let after = after.links().iter().find(|link| link.name() == layers[0] && link.factor() == Factor::Weights);
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        let own = blocks.iter().find(|block| block.role == Role::Weight && layer_of_block(&block.name) == layers[0]);
+        let norm = |w: &[f64]| own.map_or(0.0, |own| libm::sqrt(w[own.range.clone()].iter().map(|w| w * w).sum()));
+        let [layer] = layers;
+        Ok(after.map(|after| {
+            let sizes = [before, after].map(|link| link.output().last());
+            // Trained weights make larger outputs of inputs that they fit, without being large.
+            Loud { layer, sizes, times: f64::min(sizes[0] / sizes[1], norm(self.w) / norm(&w)), is_last }
+        }))
     }
+}
+
+/// A layer whose outputs are large, and its inputs are not.
+#[derive(Clone, Debug)]
+pub(in crate::diagnosis) struct Loud {
+    pub layer: String,
+    /// The root mean square of its outputs, and that with its weights redrawn at their critical gain.
+    pub sizes: [f64; 2],
+    /// The ratio of these two, or that of the norms of the weights if it is lower.
+    pub times: f64,
+    /// Whether no weights follow it.
+    pub is_last: bool,
 }

@@ -1,6 +1,6 @@
 //! Towers: the branches of parallel layers, each a path of its own for the gradient.
 
-use super::{Budget, Verdict, change::weight_layers, layer_of, passes::Bench, search};
+use super::{Alteration, Budget, Verdict, change::weight_layers, layer_of, passes::Bench, search};
 use crate::{
     diagnosis::{has_weights, is_inside, norm_after, splits},
     error::Error,
@@ -100,21 +100,55 @@ impl Budget {
     }
 }
 
+/// The largest number of passes, with those before, after which a change of one branch is tried.
+const SINGLES: usize = 30;
+
+/// A change of branches, with the layers in each that it applies to by their paths in the branch, and the budgets of
+/// all branches that are examined; `None` if it does not apply.
+type Changed = (Vec<Alteration>, Vec<String>, Option<Vec<Budget>>);
+
 impl Bench<'_> {
-    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`.
+    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`, the
+    /// worst first. A pass changes the layers of the same place in all of these branches, which do not depend on each
+    /// other, so that branches with the same fault share their passes.
     pub(super) fn towers(&self, sound: &Statistics, lines: [f64; 2]) -> Result<Vec<OfTower>, Error> {
-        let mut found = Vec::new();
-        for tower in towers(self.spec) {
+        let off = |(_, budget): &(Tower, Budget)| (budget.total - 0.5 * (lines[0] + lines[1])).abs();
+        let all = towers(self.spec).into_iter().map(|tower| {
             let before = Budget::of_tower(&tower, sound);
-            if !before.total.is_finite() || (lines[0]..lines[1]).contains(&before.total) {
-                continue;
-            }
-            let layers: Vec<String> = weight_layers(self.spec).into_iter().filter(|layer| tower.has(layer)).collect();
-            let verdict = search(self.spec, &layers, &[], &before, true, lines, &mut |alterations, layers| {
-                let after = self.after(alterations, layers)?;
-                Ok::<_, Error>(after.map(|(_, seen)| Budget::of_tower(&tower, &seen)))
+            (tower, before)
+        });
+        let is_bad =
+            |(_, before): &(Tower, Budget)| before.total.is_finite() && !(lines[0]..lines[1]).contains(&before.total);
+        let mut bad: Vec<(Tower, Budget)> = all.filter(is_bad).collect();
+        bad.sort_by(|a, b| off(b).total_cmp(&off(a)));
+        let (redrawn, mut tried, mut found) = (weight_layers(self.spec), Vec::<Changed>::new(), Vec::new());
+        for (at, (tower, before)) in bad.iter().enumerate() {
+            let layers: Vec<String> = redrawn.iter().filter(|layer| tower.has(layer)).cloned().collect();
+            let verdict = search(self.spec, &layers, &[], before, true, lines, &mut |alterations, layers| {
+                let within: Vec<String> = layers.iter().map(|layer| layer[tower.path.len()..].into()).collect();
+                let known = tried.iter().find(|(change, places, _)| change == alterations && *places == within);
+                if let Some((.., after)) = known {
+                    return Ok(after.as_ref().map(|after| after[at].clone()));
+                }
+                if alterations.len() == 1 && self.passes() >= SINGLES {
+                    return Ok(None);
+                }
+                let is_same = |layer: &&String| {
+                    bad.iter().any(|(tower, _)| {
+                        layer.strip_prefix(&*tower.path).is_some_and(|rest| within.iter().any(|place| place == rest))
+                    })
+                };
+                let chosen: Vec<String> = redrawn.iter().filter(is_same).cloned().collect();
+                let after = self.after(alterations, &chosen)?;
+                let of_all = |(_, seen): (LayerSpec, Statistics)| {
+                    bad.iter().map(|(tower, _)| Budget::of_tower(tower, &seen)).collect::<Vec<_>>()
+                };
+                let after = after.map(of_all);
+                let own = after.as_ref().map(|after| after[at].clone());
+                tried.push((alterations.into(), within, after));
+                Ok::<_, Error>(own)
             })?;
-            found.push(OfTower { path: tower.path, verdict });
+            found.push(OfTower { path: tower.path.clone(), verdict });
         }
         Ok(found)
     }

@@ -1,6 +1,6 @@
 //! The rule about representations that collapse: different inputs look alike.
 
-use super::layer_of;
+use super::{layer_of, steps::diverges};
 use crate::{
     diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number, place::LayerRange},
     monitor::LinkStatistics,
@@ -32,7 +32,9 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
     // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
     let line = if diagnosis.learns_nothing(run) { ratio } else { diagnosis.thresholds.collapsed };
-    let alike = |link: &&LinkStatistics| stands && (now(link) > line || at_first(link) > line);
+    // What a loss that climbs left behind is no cause of it.
+    let climbs = diverges(run);
+    let alike = |link: &&LinkStatistics| stands && (now(link) > line && !climbs || at_first(link) > line);
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
     let harms = alike(&link);
     let last = links.iter().rfind(|link| alike(link) || long(link)).unwrap_or(link);

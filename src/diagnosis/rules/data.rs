@@ -170,7 +170,8 @@ fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
 }
 
 /// Reports targets far from the first outputs. It is a note, unless the loss does not fall, a value became NaN or
-/// infinite, or the outputs are still farther from the targets than from 0.
+/// infinite, or the outputs are still farther from the targets than from 0. Reports targets that hardly differ beside
+/// that distance, too, if the loss is still above that of constant outputs.
 pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some([distance, output]) = run.first_distance() else { return };
@@ -178,7 +179,9 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let ratio = distance / f64::max(output, 1.0);
-    let Some(severity) = above(ratio, diagnosis.thresholds.target) else { return };
+    let Some(severity) = above(ratio, diagnosis.thresholds.target) else {
+        return findings.extend(alike_targets(diagnosis, run, distance));
+    };
     // A distance larger than the outputs themselves is no better than a constant prediction.
     let judged = diagnosis.chance().is_none() && run.recent_loss().count() >= diagnosis.thresholds.patience;
     let no_better = judged && run.distance().mean() > 1.0;
@@ -207,4 +210,25 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         None => format!("updates move outputs of size 1, and these must move by {} times their size", number(ratio)),
     };
     findings.push(diagnosis.finding(Cause::UnscaledTarget, severity, "", text, because));
+}
+
+/// Returns the finding about targets whose spread is far below `distance`, that from the first outputs to them: the
+/// outputs can be farther from all targets than these differ. `None` unless the loss is above that of constant outputs
+/// after [`patience`](crate::diagnosis::Thresholds::patience) losses, and does not [near](Diagnosis::nears) it.
+fn alike_targets(diagnosis: &Diagnosis<'_>, run: &RunStatistics, distance: f64) -> Option<Finding> {
+    let spread = diagnosis.task.as_ref()?.target_spread.filter(|&spread| spread > 0.0)?;
+    let severity = above(distance / spread, diagnosis.thresholds.target)?;
+    let (recent, chance) = (run.recent_loss().mean(), diagnosis.chance()?);
+    let text = format!(
+        "the targets differ by {} only, and the outputs began {} away: the loss, lately {}, is above {}, that of \
+         outputs that are the same for all inputs",
+        number(spread),
+        number(distance),
+        number(recent),
+        number(chance)
+    );
+    let because =
+        format!("steps that move outputs of size 1 are {} times as large as the targets differ", number(1.0 / spread));
+    let finding = || diagnosis.finding(Cause::UnscaledTarget, severity, "", text, because);
+    (diagnosis.has_patience() && recent > chance && !diagnosis.nears(chance, run)).then(finding)
 }

@@ -11,7 +11,7 @@ use crate::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity, Thresholds,
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
-        left_out, norm_of_first,
+        left_out,
         place::{LayerRange, Station, place, stretches},
     },
     layer::LayerSpec,
@@ -37,20 +37,12 @@ pub(super) struct Depth {
 impl Depth {
     fn of(diagnosis: &Diagnosis<'_>) -> Option<Self> {
         let predicted = diagnosis.prediction.decades_to_first_weights();
-        let of_norm = norm_of_first(&diagnosis.spec).and_then(|norm| diagnosis.prediction.link(&norm)?.decades);
         let measured = measured_rows(diagnosis);
         let is_measured = measured.is_some();
         let mut rows = measured.unwrap_or_else(|| predicted_rows(diagnosis));
         let whole = diagnosis.measured().or(predicted)?;
-        let without = left_out(&diagnosis.spec);
-        // A gradient that no parameter needs is none of the budget.
-        let trained = first_trained(diagnosis).filter(|_| is_measured);
-        let from = trained.as_ref().and_then(|layer| place_of(diagnosis, layer));
-        let is_fixed = |row: &Row| {
-            let of_first = || trained.as_ref() == Some(&row.layer) && row.factor == Factor::Weights;
-            from.is_some_and(|from| place_of(diagnosis, &row.layer) < Some(from) || of_first())
-        };
-        let is_out = |row: &Row| without.contains(&row.layer) || is_fixed(row);
+        let out = uncounted(diagnosis);
+        let is_out = |row: &Row| out(&row.layer, row.factor);
         let of_others: f64 = rows.iter().filter(|row| is_out(row)).map(|row| row.decades).sum();
         rows.retain(|row| !is_out(row));
         let sum = rows.iter().map(|row| row.decades).sum::<f64>();
@@ -61,7 +53,7 @@ impl Depth {
         (!rows.is_empty() && !total.is_nan()).then_some(Depth {
             rows,
             total,
-            predicted: predicted.map(|predicted| predicted - of_norm.unwrap_or(0.0)),
+            predicted: counted(diagnosis)[1],
             measured: is_measured,
             at_first: at_first.is_some(),
         })
@@ -89,6 +81,32 @@ impl Depth {
     fn activations(&self) -> impl DoubleEndedIterator<Item = &Row> {
         self.rows.iter().filter(|row| row.factor == Factor::Activation)
     }
+}
+
+/// Returns whether the link of a layer, by its path and factor, does not count in the budget: it is [`left_out`], or
+/// before all weights that are trained, where no parameter needs the gradient.
+pub(in crate::diagnosis) fn uncounted(diagnosis: &Diagnosis<'_>) -> impl Fn(&str, Factor) -> bool {
+    let without = left_out(&diagnosis.spec);
+    let trained = first_trained(diagnosis);
+    let from = trained.as_ref().and_then(|layer| place_of(diagnosis, layer));
+    move |layer, factor| {
+        let of_first = || trained.as_deref() == Some(layer) && factor == Factor::Weights;
+        let is_fixed = || from.is_some_and(|from| place_of(diagnosis, layer) < Some(from) || of_first());
+        without.iter().any(|of| of == layer) || is_fixed()
+    }
+}
+
+/// Returns the decades from loss to first weights, measured and predicted, without those of [`uncounted`] links; each
+/// `None` if it is unknown.
+pub(in crate::diagnosis) fn counted(diagnosis: &Diagnosis<'_>) -> [Option<f64>; 2] {
+    let is_out = uncounted(diagnosis);
+    let of_out = |rows: Vec<Row>| -> f64 {
+        let out = rows.iter().filter(|row| is_out(&row.layer, row.factor) && row.decades.is_finite());
+        out.map(|row| row.decades).sum()
+    };
+    let measured = || Some(diagnosis.measured()? - measured_rows(diagnosis).map_or(0.0, of_out));
+    let predicted = || Some(diagnosis.prediction.decades_to_first_weights()? - of_out(predicted_rows(diagnosis)));
+    [measured(), predicted()]
 }
 
 /// Whether any weights on the main path, biases and branches left out, were 0 in the first pass.

@@ -8,9 +8,10 @@ use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature
 use alloc::{format, string::String};
 
 /// Returns the curvature, and the rate as a multiple of the edge of stability, 2 (1 + β)/λ for the largest curvature
-/// λ and the momentum β. `None` if λ was not measured, or is not above 0 and finite.
+/// λ and the momentum β. `None` if λ was not measured, is not above 0 and finite, or if an optimizer scales each
+/// gradient, whose steps this edge does not limit.
 pub(super) fn measured<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<(&'a Curvature, f64)> {
-    let curvature = diagnosis.curvature.as_ref()?;
+    let curvature = diagnosis.curvature.as_ref().filter(|_| diagnosis.is_proportional != Some(false))?;
     Some((curvature, curvature.of_edge()?))
 }
 
@@ -24,7 +25,7 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
         Some(run) => {
             let judged = severity == Severity::Critical || run.recent_loss().count() >= lines.patience;
             let stays = diagnosis.learns_nothing(run) && !diagnosis.has_fitted();
-            let climbs = run.non_finite().is_some() || run.has_relapsed() || diverges(run) && judged;
+            let climbs = run.non_finite().is_some() || diagnosis.has_relapsed() || diverges(run) && judged;
             let severity = if climbs || stays { severity } else { Severity::Note };
             (
                 severity,

@@ -7,7 +7,8 @@ use crate::{
         difference::is_resumed,
         figures::number,
         first_sized,
-        intervention::{Off, rectifies},
+        intervention::{Loud, Off, rectifies},
+        task::Task,
     },
     layer::LayerSpec,
     monitor::{BlockStatistics, Factor, LinkStatistics},
@@ -84,42 +85,58 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     })
 }
 
-/// Reports a first layer with weights so large that all later activations are large. Rectifiers pass the scale on, and
-/// the gradient budget does not show it, since the gradient is not propagated below the first weights.
+/// Reports weights so large that all values after them are: a rectifier passes their size on. The budget of the
+/// gradient does not show those of the first layer, nor a size below its threshold. Output weights are at fault where
+/// the loss is above that of constant outputs, or is not known.
 pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.first_weights);
-    let (Some([size, redrawn]), Some(layer)) = (measured, first_sized(&diagnosis.spec)) else { return };
+    let Some(experiments) = &diagnosis.experiments else { return };
+    let Some(loud) = &experiments.loud else { return };
+    let Loud { layer, sizes: [size, redrawn], times, is_last } = loud;
     let is_told = findings.iter().any(|it| it.cause == Cause::UnscaledInput && it.severity > Severity::Note);
-    let times = size / redrawn;
     let is_large = |times: f64| times > TIMES;
     // Weights that grew in the run are the subject of the rules about steps.
     let own = diagnosis.statistics.and_then(|statistics| {
         let is_own = |block: &&BlockStatistics| block.name() == format!("{layer}.weight");
         statistics.blocks().iter().find(is_own)
     });
-    let growth = own.and_then(|block| Some(block.parameters() / block.first_parameters()?));
+    // The parameters that were given are those after the last update, of which the statistics have only the change.
+    let now = |block: &BlockStatistics| {
+        let given = diagnosis.sizes.iter().find(|(name, _)| name == block.name());
+        given.map_or(block.parameters(), |(_, size)| *size)
+    };
+    let growth = own.and_then(|block| Some(now(block) / block.first_parameters()?));
     let began = growth.filter(|_| !diagnosis.is_examined_alone).map(|growth| is_large(times / growth));
-    if is_told || !is_large(times) || began == Some(false) {
+    // A gradient that explodes tells of all weights but the first.
+    let explodes = experiments.before > diagnosis.thresholds.exploding[0];
+    let is_first = || first_sized(&diagnosis.spec).as_ref() == Some(layer);
+    if is_told || !is_large(*times) || began == Some(false) || explodes && !is_first() {
         return;
     }
-    let Some(severity) = above(size, diagnosis.thresholds.input) else { return };
+    let Some(severity) = above(*size, diagnosis.thresholds.input) else { return };
+    let fits = |task: &Task| task.measured.chance().is_some_and(|chance| task.loss < chance);
+    if *is_last && diagnosis.task.as_ref().is_some_and(fits) {
+        return;
+    }
+    let (values, after) = match is_last {
+        true => ("outputs", ""),
+        false => ("pre-activations", ", and the rectifier passes their size on to all values after them"),
+    };
     let text = format!(
-        "the weights of layer {layer} are too large: the first pre-activations have a root mean square of {}, and the \
-         rectifier passes their size on to all values after them",
-        number(size)
+        "the weights of layer {layer} are too large: its {values} have a root mean square of {}{after}",
+        number(*size)
     );
     let because = format!(
         "with the weights of layer {layer} at their critical gain: {} instead of {} (measured)",
-        number(redrawn),
-        number(size)
+        number(*redrawn),
+        number(*size)
     );
-    let finding = diagnosis.finding(Cause::LargeWeights, severity, &layer, text, because);
+    let finding = diagnosis.finding(Cause::LargeWeights, severity, layer, text, because);
     let refuted_by = "outputs as large with these weights at their critical gain";
     let since = if began.is_some() { Some(0) } else { finding.since };
-    let decades = Some(libm::log10(times));
+    let decades = Some(libm::log10(*times));
     findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, ..finding });
 }
 
-/// The ratio of the first pre-activations to those of redrawn weights from which the weights are large. Convention: a
+/// The ratio of values, and of weights, to those of redrawn weights from which the weights are large. Convention: a
 /// decade.
 const TIMES: f64 = 10.0;

@@ -1,6 +1,7 @@
 //! The rules of a diagnosis: each reads the measurements and predictions, and adds its findings.
 
 mod angles;
+mod climb;
 mod data;
 mod depth;
 mod edge;
@@ -17,6 +18,7 @@ mod tower;
 mod units;
 mod zeros;
 
+pub(super) use depth::{counted, uncounted};
 pub(super) use gates::by_biases;
 
 use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, place::LayerRange};
@@ -58,6 +60,7 @@ pub(super) const ALL: &[Rule] = &[
     task::dropout,
     data::columns,
     steps::short,
+    climb::climb,
     task::information,
 ];
 
@@ -66,7 +69,7 @@ pub(super) const ALL: &[Rule] = &[
 /// although the loss falls, keep their severity; so do all if the loss has risen again.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
-    let rises = |run: &&RunStatistics| run.has_relapsed() || steps::diverges(run);
+    let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(run);
     // Of a loss without its data and targets nothing is known: that of a game or of a critic may rise by design.
     let is_bare = diagnosis.task.is_none() && run.is_some_and(|run| run.non_finite().is_none() && run.updates() > 0);
     // A measured curvature is evidence of a rate by itself.
@@ -97,7 +100,7 @@ fn rests_on_loss(cause: Cause) -> bool {
 /// Whether a falling loss is evidence against the cause.
 fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
-    !matches!(cause, BadData | SquashedOutputs | UnmixedBatches | Overflow | NotANumber | ConstantWeights | Cliff)
+    !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)
 }
 
 /// Sorts the findings, likeliest root cause first and notes last: causes before their effects, then by decreasing

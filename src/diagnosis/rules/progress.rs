@@ -91,6 +91,32 @@ impl Diagnosis<'_> {
         run.is_some_and(|run| run.stands_still(|loss| self.part(loss, STILL)) && !self.has_fitted())
     }
 
+    /// Whether the loss has risen again: what was learned, from its [start](Self::start) on, is mostly lost. Where the
+    /// loss of constant outputs is known, it had [fallen](crate::diagnosis::Thresholds::fallen) below that; otherwise
+    /// below half of the [first](RunStatistics::has_relapsed).
+    pub(super) fn has_relapsed(&self) -> bool {
+        let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
+        match self.start().filter(|_| self.chance().is_some()) {
+            Some(start) => run.has_risen_to(start, self.part(start, self.thresholds.fallen[0])),
+            None => run.has_relapsed(),
+        }
+    }
+
+    /// Whether the loss is on its way down: the mean of about five losses has fallen by a tenth in the last ten.
+    pub(super) fn falls(&self, run: &RunStatistics) -> bool {
+        run.recent_loss().mean() < self.part(run.highest_lately(), STILL)
+    }
+
+    /// Whether the loss, if it falls by the same factor a step as it did since the first, comes down to `chance`, that
+    /// of constant outputs, in at most four times [`patience`](crate::diagnosis::Thresholds::patience) more steps.
+    pub(super) fn nears(&self, chance: f64, run: &RunStatistics) -> bool {
+        let floor = self.floor().unwrap_or(0.0);
+        let [first, recent, chance] =
+            [run.first_loss().unwrap_or(f64::NAN), run.recent_loss().mean(), chance].map(|loss| loss - floor);
+        let pace = libm::log(first / recent) / run.recent_loss().count().max(1) as f64;
+        libm::log(recent / chance) <= pace * (4 * self.thresholds.patience) as f64
+    }
+
     /// Whether the run has [enough](crate::diagnosis::Thresholds::patience) losses to be judged.
     pub(super) fn has_patience(&self) -> bool {
         self.statistics.is_some_and(|it| it.run().recent_loss().count() >= self.thresholds.patience)

@@ -5,7 +5,7 @@ use crate::{
     block::Role,
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
-        difference::is_resumed,
+        difference::{begun_small, is_resumed},
         figures::{count, number},
         left_out,
         place::LayerRange,
@@ -138,13 +138,18 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    let climbs = diverges(run) || run.has_relapsed();
+    let climbs = diverges(run) || diagnosis.has_relapsed();
     let judged = climbs || super::edge::measured(diagnosis).is_none();
-    let Some(block) = longest(diagnosis).filter(|_| judged) else { return };
+    let small = begun_small(diagnosis);
+    let Some(block) =
+        longest(diagnosis).filter(|block| judged && (climbs || !small.iter().any(|it| it == block.name())))
+    else {
+        return;
+    };
     let ratio = block.update_ratio();
     // A relapse shows that steps are too long which would not be so by themselves, unless batches of like samples or
     // a cliff explain it.
-    let relapsed = run.has_relapsed();
+    let relapsed = diagnosis.has_relapsed();
     let is_unmixed = run.batch_correlation().is_some_and(|correlation| correlation > lines.unmixed[0]);
     let is_unexplained = relapsed && !is_unmixed && run.harmful_jumps() == 0;
     let [usual, critical] = lines.long_step;
@@ -278,8 +283,13 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
     findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, Severity::Warning, "", text, because));
 }
 
-/// Reports updates below [`short_step`](crate::diagnosis::Thresholds::short_step) with a loss that
-/// [stagnates](Diagnosis::stagnates), if no other fault was found.
+/// log10 of the ratio of recent updates to the first one from which the steps still grow. Convention: a factor of
+/// three, less than a tenth of which a linear warm-up has in its first 25 updates.
+const GROWS: f64 = 0.5;
+
+/// Reports updates that are [small](crate::diagnosis::Thresholds::small_step), and that all together go less than
+/// [`short_way`](crate::diagnosis::Thresholds::short_way), with a loss that [stagnates](Diagnosis::stagnates), if no
+/// other fault was found. It is a note while the steps still grow.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -324,19 +334,23 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if !diagnosis.stagnates() {
         return;
     }
-    // A schedule may have come to its end: the mean over the whole run shows whether the rate was large for long
-    // enough.
-    let all = matrices(diagnosis).map(|block| (block.mean_update_ratio(), block.name()));
-    let (ratio, name) = all.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::NEG_INFINITY, block.name()));
+    // A schedule may have come to its end: the whole run shows whether the rate was large for long enough.
+    let all = matrices(diagnosis).map(|block| (block.way(), block));
+    let ([ratio, way], most) = all.max_by(|a, b| a.0[1].total_cmp(&b.0[1])).unwrap_or(([f64::NEG_INFINITY; 2], block));
+    // A warm-up: the steps that count are still to come.
+    let grows = most.first_update_ratio().is_some_and(|first| most.update_ratio().mean() > first + GROWS);
     let because = format!("no other fault was found, and the loss went {}", course(run));
     let found = match super::edge::measured(diagnosis) {
         Some(_) => super::edge::unmoved(diagnosis, run.updates())
             .map(|(severity, [text, evidence])| (severity, text, format!("{evidence}; {because}"))),
-        None => above(-ratio, lines.short_step.map(|line| -line)).map(|severity| {
+        None => above(-way, lines.short_way.map(|line| -line)).filter(|_| ratio < lines.small_step).map(|severity| {
             let text = format!(
-                "steps are too short: the largest, of {name}, are on average {} of the parameters, and the loss stands \
-                 still",
-                number(libm::exp10(ratio))
+                "steps are too short: the largest, of {}, are on average {} of the parameters, all {} together {} of \
+                 them, and the loss stands still",
+                most.name(),
+                number(libm::exp10(ratio)),
+                run.updates(),
+                number(libm::exp10(way))
             );
             (severity, text, because)
         }),
@@ -347,7 +361,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             Some(_) => !diagnosis.learns_nothing(run),
             None => is_resumed(diagnosis),
         };
-        let severity = if has_learned { Severity::Note } else { severity };
+        let severity = if has_learned || grows { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
     }

@@ -21,25 +21,31 @@ fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a Bloc
     blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
 }
 
-/// Returns the number of steps for which no block has moved, if all did before: the rate is 0 for every block.
+/// Returns the number of steps for which no block has moved, if all have stopped that ever did: the rate is 0 for them.
 pub(super) fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
-    let has_stopped = |block: &BlockStatistics| block.still() >= diagnosis.thresholds.checks && block.moved();
-    let least = with_gradient(diagnosis).map(BlockStatistics::still).min();
-    least.filter(|_| with_gradient(diagnosis).all(has_stopped))
+    let moved = with_gradient(diagnosis).filter(|block| block.moved());
+    moved.map(BlockStatistics::still).min().filter(|&still| still >= diagnosis.thresholds.checks)
 }
 
 /// Reports blocks that have a gradient, are not frozen, and do not change for
-/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row; a note if all blocks moved and have stopped.
+/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row. If all blocks that moved have stopped, this is a
+/// note, and only those that never moved are judged.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
-    let still = |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks;
-    let Some(block) = statistics.blocks().iter().find(still) else { return };
-    if let Some(still) = ended(diagnosis) {
+    let ended = ended(diagnosis);
+    if let Some(still) = ended {
         let text = format!("no parameter has moved for {still} steps: the schedule has ended");
-        let because = String::from("all moved before");
+        let because = match with_gradient(diagnosis).all(BlockStatistics::moved) {
+            true => String::from("all moved before"),
+            false => {
+                format!("{} moved before", count(with_gradient(diagnosis).filter(|it| it.moved()).count(), "block"))
+            }
+        };
         findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
-        return;
     }
+    let still =
+        |block: &&BlockStatistics| block.still() >= diagnosis.thresholds.checks && !(ended.is_some() && block.moved());
+    let Some(block) = statistics.blocks().iter().find(still) else { return };
     if with_gradient(diagnosis).all(|block| still(&block) && !block.moved()) {
         let text = String::from("no parameter has moved in any step: the rate is 0 for all");
         let because = format!("all have a gradient, and {} had no effect", steps(block.still()));

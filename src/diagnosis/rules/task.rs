@@ -68,8 +68,19 @@ fn listed(samples: &[usize], noun: &str) -> String {
 
 /// Reports identical inputs, by the lowest loss of any function of them over that of the best constant outputs:
 /// critical above [`learned`](crate::diagnosis::Thresholds::learned), a warning above
-/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if most of the other inputs repeat, too.
+/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if inputs have few values. Of a batch
+/// alone, it reports rows that are all identical.
 pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let of_batch = diagnosis.experiments.as_ref().filter(|it| diagnosis.task.is_none() && it.is_one_input);
+    if of_batch.is_some() && !diagnosis.spec.reads_indices() {
+        let text =
+            String::from("all samples of the batch have the same inputs: no function of them tells any two apart");
+        let because = String::from("their inputs were compared, value by value");
+        let finding = diagnosis.finding(Cause::BadData, Severity::Warning, "", text, because);
+        let fix = String::from("other inputs: these are those of one sample");
+        findings.push(Finding { fix, refuted_by: "two of these samples whose inputs differ", ..finding });
+        return;
+    }
     let Some((task, identical)) = diagnosis.task.as_ref().and_then(|task| Some((task, task.identical.as_ref()?)))
     else {
         return;
@@ -78,18 +89,26 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let part = |share| task.measured.part(chance, share);
     let severity = match identical.least {
         // Inputs with few values repeat: then the noise of the targets sets the bound.
-        least if identical.repeats && least > part(lines.unreachable) => Severity::Note,
+        least if identical.repeats && !identical.is_confounded() && least > part(lines.unreachable) => Severity::Note,
         least if least > part(lines.learned) => Severity::Critical,
         least if least > part(lines.unreachable) => Severity::Warning,
         _ => return,
     };
     let samples = identical.samples.clone();
+    let which = match identical.is_confounded() {
+        false => format!(
+            "the inputs of {} of {} samples are identical, {}",
+            samples.len(),
+            identical.compared,
+            listed(&samples, "sample")
+        ),
+        true => format!(
+            "{} samples have only {} different inputs, fewer than their {} columns",
+            identical.compared, identical.distinct, identical.varying
+        ),
+    };
     let text = format!(
-        "the inputs of {} of {} samples are identical, {}: no function of them has a loss below {}, and outputs that \
-         are the same for all inputs reach {}",
-        samples.len(),
-        identical.compared,
-        listed(&samples, "sample"),
+        "{which}: no function of them has a loss below {}, and outputs that are the same for all inputs reach {}",
         number(identical.least),
         number(task.measured.constant)
     );
@@ -99,7 +118,8 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     );
     let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
     let fix = String::from("other inputs: these do not tell their targets apart");
-    findings.push(Finding { fix, samples, refuted_by: "two of these samples whose inputs differ", ..finding });
+    let (refuted_by, is_proof) = ("two of these samples whose inputs differ", severity > Severity::Note);
+    findings.push(Finding { fix, samples, refuted_by, is_proof, ..finding });
 }
 
 /// Reports a last layer in whose range no loss is below the fraction
@@ -200,8 +220,8 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
 
-/// Reports dropout whose masks change the outputs more than the inputs do, if the run has learned nothing and no other
-/// fault was found.
+/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The run must
+/// have learned nothing, or the loss has not fallen and is not on its way down; without the masks neither.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
@@ -209,9 +229,12 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
     // Masks add to the loss; without them the same parameters may have learned.
-    let (bounds, line) = (&task.measured, diagnosis.thresholds.learned);
-    let learns = bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, line));
-    if learns || !(share > diagnosis.thresholds.drowns && unexplained && diagnosis.learns_nothing(run)) {
+    let (bounds, lines) = (&task.measured, &diagnosis.thresholds);
+    let is_below = |share| bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, share));
+    let learns_nothing = diagnosis.learns_nothing(run) && !is_below(lines.learned);
+    let stays = diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.falls(run);
+    let harms = learns_nothing || stays && !is_below(lines.fallen[0]);
+    if !(share > lines.drowns && unexplained && harms) {
         return;
     }
     let parts = diagnosis.spec.parts();
@@ -221,12 +244,10 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_heavy = |part: &LayerSpec| heaviest_masks(part).is_some_and(|(_, of)| of >= rate.min(0.5));
     let layers = LayerRange::runs(parts.iter().map(|(path, part)| (&**path, is_heavy(part))));
     let text = format!(
-        "{name} of rate {} is too heavy: masks cause {} of the variance of the outputs, and the loss, lately {}, is \
-         hardly below {}, that of outputs that are the same for all inputs",
+        "{name} of rate {} is too heavy: masks cause {} of the variance of the outputs, and {}",
         number(rate),
         percent(share),
-        number(run.recent_loss().mean()),
-        number(task.all.unwrap_or(task.measured).constant)
+        diagnosis.not_fallen()
     );
     let because =
         format!("with all masks disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));

@@ -179,13 +179,13 @@ fn has_large_weights(diagnosis: &Diagnosis<'_>, layer: &str, tried: &Interventio
     redraws && diagnosis.experiments.as_ref().is_some_and(|it| it.large.iter().any(|large| large == layer))
 }
 
-/// The log10 of a unit's sensitivity over its state (both root mean squares) above which a finding reports the unit: a
-/// factor of a hundred, by convention.
+/// The log10 of a unit's sensitivity over the gain of its state above which a finding reports the unit: a factor of a
+/// hundred, by convention.
 const SENSITIVE: f64 = 2.0;
 /// The largest number of units that a finding names; it counts the others.
 const NAMED: usize = 8;
 
-/// Reports units whose state is far more sensitive to the parameter that carries it than the state is large.
+/// Reports units whose state is far more sensitive to the parameter that carries it than to the inputs of the layer.
 pub(super) fn sensitive(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let units = trajectory.units.iter().enumerate().filter(|(_, unit)| unit.decades() > SENSITIVE);
@@ -197,13 +197,13 @@ pub(super) fn sensitive(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         }
         let rest = if all > some { format!(" and {} more", all - some) } else { String::new() };
         let text = format!(
-            "the state of {} ({}{rest}) is far more sensitive to the parameter that carries it than it is large",
+            "the state of {} ({}{rest}) is far more sensitive to the parameter that carries it than to the inputs",
             count(all, "unit"),
             named.join(", ")
         );
         let because = format!(
-            "along a sequence of the data its derivative with respect to that parameter is up to {} decades larger \
-             than the state",
+            "along a sequence of the data its derivative with respect to that parameter is up to {} decades above the \
+             gain of the state, its size over that of the inputs",
             signed(most)
         );
         let finding = diagnosis.finding(Cause::SensitiveMemory, Severity::Note, &trajectory.layer, text, because);

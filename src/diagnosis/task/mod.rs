@@ -64,12 +64,14 @@ pub(super) struct Task {
     /// The samples, at most an eighth or one, whose inputs or targets are far larger than those of the others, as a
     /// whole or by single values. They come with their effect on the gradient; `None` if there are none.
     pub outliers: Option<Outliers>,
-    /// The samples whose inputs are identical; `None` unless these are more than half of the compared ones.
+    /// The samples whose inputs are identical; `None` if there are none.
     pub identical: Option<Identical>,
     /// The root mean square distance from outputs to targets over the larger of 1 and the root mean square of the
     /// outputs: with the given targets, and with targets standardized by column. `None` for classes, and if the loss or
     /// a value does not permit it.
     pub targets: Option<[f64; 2]>,
+    /// The standard deviation of the targets over rows, around the means of their columns; `None` for classes.
+    pub target_spread: Option<f64>,
     /// Whether the targets are classes.
     pub has_classes: bool,
     /// The inputs by column; `None` for indices and for first layers with weights that do not see the columns.
@@ -228,6 +230,26 @@ fn squares<T: Scalar>(width: usize, y: &[T]) -> [f64; 2] {
     [apart, square]
 }
 
+/// Returns the lowest loss of any outputs for the targets of `samples`; `None` if it is not known, for a loss that is a
+/// sum over rows, and for data without targets.
+pub(super) fn floor<T: Scalar>(
+    network: Box<dyn Layer<T>>,
+    data: &Dataset<'_, T>,
+    loss: &dyn Loss<T>,
+    samples: &[usize],
+) -> Result<Option<f64>, Error> {
+    if data.targets().is_none() || samples.is_empty() || loss.reduction() == Reduction::Sum {
+        return Ok(None);
+    }
+    let (width, steps, mode) = (network.dims().output, per_step(&*network), Mode::to_examine(&*network));
+    let mut batch = Batch::new(data, samples.len());
+    batch.gather(data, samples, steps)?;
+    let count = network.output_shape(batch.shape()).rows();
+    let workspace = Workspace::new(network, batch.shape())?;
+    let rows = Rows { workspace, w: &[], loss, batch, width, count, mode, passes: 0 };
+    Ok(LossBounds::of(&rows)?.floor)
+}
+
 impl Task {
     fn new<T: Scalar>(
         spec: &LayerSpec,
@@ -275,6 +297,12 @@ impl Task {
         let independent = if each_step { None } else { information::p_value(data, &samples) };
         let masked = if masks { Some(rows.masked(&y)?) } else { None };
         let targets = rows.target_scale(&y)?;
+        let target_spread = match rows.batch.target() {
+            Target::Values(values) => {
+                Some(libm::sqrt(squares(loss.target_width(width), values)[0] / values.len().max(1) as f64))
+            }
+            Target::Classes(_) => None,
+        };
         let identical = identical::find(data, &samples, &rows)?;
         let measured = match all {
             Some((all, false)) => all,
@@ -295,6 +323,7 @@ impl Task {
             identical,
             has_classes,
             targets,
+            target_spread,
             columns,
             initial,
             passes,
@@ -310,7 +339,7 @@ impl Diagnosis<'_> {
     /// are for the targets of all samples, up to a million values: a rare class is in few of 256 samples. The gradient
     /// is measured with and without the few samples that are far larger than the others. It is that of the loss if
     /// their targets are large, otherwise that for errors of norm 1 in each row of the outputs. The lowest loss for
-    /// inputs of which most are identical is measured, too. A permutation test of the distance covariance of inputs and
+    /// inputs of which some are identical is measured, too. A permutation test of the distance covariance of inputs and
     /// targets (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes
     /// and 600 evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data
     /// without targets. Norms over the batch take their statistics from these samples. If a parameter is NaN or

@@ -244,11 +244,11 @@ impl BlockStatistics {
     pub(crate) fn pull(&self) -> RunningMoments {
         self.pull
     }
-    /// Returns log10 of the mean, over all updates, of an update's norm over that of the parameters before it; −∞ if no
-    /// update was other than 0.
-    pub(crate) fn mean_update_ratio(&self) -> f64 {
+    /// Returns two numbers: log10 of the mean, over all updates, of an update's norm over that of the parameters before
+    /// it, and log10 of the sum of these ratios. Both are −∞ if no update was other than 0.
+    pub(crate) fn way(&self) -> [f64; 2] {
         let [sum, updates] = self.way;
-        if sum > 0.0 { libm::log10(sum / updates) } else { f64::NEG_INFINITY }
+        if sum > 0.0 { [libm::log10(sum / updates), libm::log10(sum)] } else { [f64::NEG_INFINITY; 2] }
     }
     /// Whether the block's parameters were all 0 in the first monitored pass, so that updates have no scale to compare
     /// with.

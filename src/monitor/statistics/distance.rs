@@ -62,3 +62,16 @@ impl Distance {
         self.first
     }
 }
+
+/// The root mean square distance from the outputs to the targets, relative to that of the outputs, below which the
+/// targets count as fitted. The value is conventional.
+pub(crate) const FITTED: f64 = 0.3;
+
+/// Returns the loss that is lower than `loss` by the fraction `1 − share` of the magnitude of `loss`. For a loss
+/// above 0 this is `share · loss`.
+///
+/// A loss below 0, such as a negative log-likelihood without its constant, has no natural zero: `share · loss` would
+/// be higher than `loss`.
+pub(crate) fn part_of(loss: f64, share: f64) -> f64 {
+    if loss < 0.0 { loss * (2.0 - share) } else { loss * share }
+}

@@ -13,12 +13,12 @@ mod running;
 mod state;
 
 pub use block::BlockStatistics;
+pub(crate) use distance::{FITTED, part_of};
 pub use gate::GateStatistics;
 pub use link::LinkStatistics;
 pub(crate) use log_norm::LogNorm;
 pub use non_finite::{NonFinite, NonFiniteOrigin};
 pub use run::RunStatistics;
-pub(crate) use run::{FITTED, part_of};
 pub use running::RunningMoments;
 pub use state::StateStatistics;
 

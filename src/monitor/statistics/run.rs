@@ -2,7 +2,7 @@
 
 use super::{
     RunningMoments,
-    distance::Distance,
+    distance::{Distance, FITTED, part_of},
     jumps::Jumps,
     log_norm::{KEEP, LogNorm, WARM_UP},
     mixing::Mixing,
@@ -42,9 +42,8 @@ pub struct RunStatistics {
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
     lowest_mean: f64,
-    /// The number of losses in a row, up to the last, with two properties. The mean of about the last five was above
-    /// the midpoint between the first loss and `lowest_mean`, and `lowest_mean` was below half of the first loss.
-    lost: u64,
+    /// The mean of about five losses after each of the last `SETTLED` losses, in no order.
+    recent_means: [f64; SETTLED as usize],
     worst_rise: f64,
     path: [f64; 2],
     decades: RunningMoments,
@@ -79,7 +78,7 @@ impl Default for RunStatistics {
             settled_loss: f64::INFINITY,
             best_loss: f64::INFINITY,
             lowest_mean: f64::INFINITY,
-            lost: 0,
+            recent_means: [f64::NAN; SETTLED as usize],
             worst_rise: 0.0,
             path: [f64::NAN; 2],
             decades: RunningMoments::forgetting(KEEP),
@@ -99,19 +98,6 @@ impl Default for RunStatistics {
 /// The number of passes in which outputs that began too large, or with a wrong mean, are taken to reach the loss of
 /// constant outputs. Also the number of losses in a row that make a relapse.
 const SETTLED: u64 = 10;
-
-/// The root mean square distance from the outputs to the targets, relative to that of the outputs, below which the
-/// targets count as fitted. The value is conventional.
-pub(crate) const FITTED: f64 = 0.3;
-
-/// Returns the loss that is lower than `loss` by the fraction `1 − share` of the magnitude of `loss`. For a loss
-/// above 0 this is `share · loss`.
-///
-/// A loss below 0, such as a negative log-likelihood without its constant, has no natural zero: `share · loss` would
-/// be higher than `loss`.
-pub(crate) fn part_of(loss: f64, share: f64) -> f64 {
-    if loss < 0.0 { loss * (2.0 - share) } else { loss * share }
-}
 
 impl RunStatistics {
     pub(super) fn begin(&mut self) {
@@ -186,10 +172,7 @@ impl RunStatistics {
         if self.loss.count() >= SETTLED {
             self.lowest_mean = self.lowest_mean.min(self.loss.mean());
         }
-        let (first, lowest) = (self.first_loss.unwrap_or(0.0), self.lowest_mean);
-        // A loss that begins at 0 or below has no zero from which a half of it is measured.
-        let is_lost = first > 0.0 && lowest < 0.5 * first && self.recent.mean() > 0.5 * (first + lowest);
-        self.lost = if is_lost { self.lost + 1 } else { 0 };
+        self.recent_means[(self.recent.count() % SETTLED) as usize] = self.recent.mean();
         if self.recent.count() == SETTLED {
             self.settled_loss = self.recent.mean();
         }
@@ -283,7 +266,18 @@ impl RunStatistics {
     /// least the last ten losses its mean over about five was above the midpoint between the first loss and the lowest
     /// mean. False for a loss that begins at 0 or below.
     pub fn has_relapsed(&self) -> bool {
-        self.lost >= SETTLED
+        // A loss that begins at 0 or below has no zero from which a half of it is measured.
+        self.first_loss.is_some_and(|first| first > 0.0 && self.has_risen_to(first, 0.5 * first))
+    }
+    /// The highest of the last ten means of about five losses; NaN before ten losses.
+    pub(crate) fn highest_lately(&self) -> f64 {
+        self.recent_means.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean { most } else { mean })
+    }
+    /// Whether the mean of about 30 losses had fallen below `learned`, and for at least the last ten losses that of
+    /// about five was above the midpoint between `start` and its lowest value.
+    pub(crate) fn has_risen_to(&self, start: f64, learned: f64) -> bool {
+        let line = 0.5 * (start + self.lowest_mean);
+        self.lowest_mean < learned && self.recent_means.iter().all(|&mean| mean > line)
     }
     /// Whether the loss stagnates after at least 25 passes: the targets are not [fitted](Self::has_fitted), and the
     /// mean of about the last five losses has not fallen by a tenth of its magnitude. It must fall from the lower of
