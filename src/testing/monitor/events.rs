@@ -124,7 +124,8 @@ fn varied_epoch(i: u64) -> Epoch {
     let validation = all.validation.filter(|_| turn % 3 != 1);
     Epoch {
         skipped: turn % 2,
-        validation: validation.map(|found| Evaluation { accuracy: found.accuracy.filter(|_| turn.is_multiple_of(2)), ..found }),
+        validation: validation
+            .map(|found| Evaluation { accuracy: found.accuracy.filter(|_| turn.is_multiple_of(2)), ..found }),
         learning_rate: all.learning_rate.filter(|_| turn % 4 != 2),
         gradient_norm: all.gradient_norm.filter(|_| turn % 5 != 3),
         clipped_norm: all.clipped_norm.filter(|_| turn % 2 == 1),
