@@ -4,6 +4,10 @@
 ///
 /// `Clone` itself as a supertrait would make `Box<dyn Activation>` an error of the type, before the message that names
 /// the remedy.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cloned, as activations and cells must",
+    note = "add `#[derive(Clone)]` to the type; a generic one has a bound such as `A: Activation + Clone`"
+)]
 pub trait Cloned {
     /// Returns a clone of the value.
     fn cloned(&self) -> Self

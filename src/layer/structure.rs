@@ -320,10 +320,10 @@ pub(crate) fn gain_bounds<T: Scalar>(
     path: &str,
     visit: &mut dyn FnMut(&str, Option<f64>),
 ) {
-    if matches!(layer.spec(), LayerSpec::Embedding(_)) {
+    let structure = layer.structure();
+    if structure.kind() == StructureKind::Leaf && matches!(layer.spec(), LayerSpec::Embedding(_)) {
         return;
     }
-    let structure = layer.structure();
     let within = |visit: &mut dyn FnMut(&str, Option<f64>)| {
         let _ = structure.each(shape, |part, rows| {
             let path = structure.below(path, &part.name);

@@ -66,6 +66,8 @@ impl Suite<'_, '_> {
         for nan in [true, false] {
             // The last arguments of each side at which φ and φ′ were finite.
             let mut inner = [[0.0; 2]; 2];
+            // Whether the first infinite value after these is an overflow, once it is known.
+            let mut overflow = [[None; 2]; 2];
             for &z in &points {
                 let side = usize::from(z > 0.0);
                 if z.abs() > 1e-6 * format.max && !limits[side] {
@@ -78,12 +80,15 @@ impl Suite<'_, '_> {
                         return;
                     }
                     if found.is_finite() {
-                        inner[side][i] = z;
+                        (inner[side][i], overflow[side][i]) = (z, None);
                         continue;
                     }
                     let fits = double[i].abs() <= 1e-3 * format.max && z.is_finite();
-                    let jumps = || z.is_finite() && !self.overflows::<T>(i, inner[side][i], z, format);
-                    let infinite = || fits || (limits[side] && found != limit) || jumps();
+                    let overflow = &mut overflow[side][i];
+                    let from = inner[side][i];
+                    let mut jumps =
+                        || z.is_finite() && !*overflow.get_or_insert_with(|| self.overflows::<T>(i, from, z, format));
+                    let mut infinite = || fits || (limits[side] && found != limit) || jumps();
                     // At a pole, infinity is the limit.
                     let bad = if nan { found.is_nan() } else { infinite() && (fits || !self.is_pole(i, found, z)) };
                     if !bad {

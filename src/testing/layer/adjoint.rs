@@ -88,7 +88,10 @@ impl Suite<'_, '_> {
         let Some(single) = self.pass(self.layers.single, "f32", &given, &asked) else { return };
         // Parameters of another size or sign may be outside the domain of the layer.
         let strange = |y: &[f64]| y.iter().any(|y| !y.is_finite());
-        if self.inputs.parameters != 1.0 && (strange(&double.y) || strange(&widened(&single).y)) {
+        let results = [&double, &widened(&single)];
+        if self.inputs.parameters != 1.0
+            && results.iter().any(|results| strange(&results.y) || strange(&results.dx) || strange(&results.dw))
+        {
             return;
         }
         if !self.are_numbers(&double, "f64", &asked)

@@ -25,6 +25,9 @@ const REMAINDERS: [usize; 18] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 31
 /// same at every size.
 const LARGE: usize = 200_000;
 
+/// The fraction of a usual gradient in `f32` below which a gradient consists of rounding errors.
+const SMALL: f64 = 1e-5;
+
 impl Suite<'_, '_> {
     /// Tests the outputs of the `f32` and `f64` kernels against generic loops, and their gradients against dual
     /// numbers, at batch sizes that leave every remainder of the kernels' tiles.
@@ -88,11 +91,13 @@ impl Suite<'_, '_> {
     /// sum over all rows, the gradient of one would be lost. At a kink a row may differ, but not in another draw.
     #[inline]
     fn single_rows(&mut self, shape: BatchShape<'_>, results: &[Results<f64>; 2]) {
-        let width = self.layers.double.dims().input.max(1);
-        let Some((what, row)) = single_off(results, width, |_| true) else { return };
+        let (width, outputs) = (self.layers.double.dims().input.max(1), self.layers.double.dims().output.max(1));
+        // The gradient of a row of outputs is normal numbers. Gradients below this are rounding errors of usual ones.
+        let floor = SMALL * self.gain * Float::sqrt(outputs as f64);
+        let Some((what, row)) = single_off(results, width, floor, |_| true) else { return };
         for stream in [11, 12] {
             let Some((_, again)) = self.generic(Asked::new(shape), stream) else { return };
-            if single_off(&again, width, |other| other == (what, row)).is_none() {
+            if single_off(&again, width, floor, |other| other == (what, row)).is_none() {
                 return;
             }
         }
@@ -115,19 +120,20 @@ impl Suite<'_, '_> {
 fn single_off(
     [double, single]: &[Results<f64>; 2],
     width: usize,
+    floor: f64,
     counts: impl Fn((&'static str, usize)) -> bool,
 ) -> Option<(&'static str, usize)> {
     const ALLOWED: f64 = 1e-2;
-    // Gradients that are small beside the others consist of rounding errors.
-    let floor = |all: &[f64], count: usize| 1e-4 * norm(all) / Float::sqrt(count.max(1) as f64);
     let off = |a: &[f64], b: &[f64], floor: f64| {
         let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
         beyond(norm(&difference), ALLOWED * norm(a) + floor + 1e-35)
     };
-    if counts(("dw", 0)) && off(&double.dw, &single.dw, 0.0) {
+    let count = double.dx.len() / width;
+    if counts(("dw", 0)) && off(&double.dw, &single.dw, floor * count as f64) {
         return Some(("dw", 0));
     }
-    let least = floor(&double.dx, double.dx.len() / width);
+    // Gradients that are small beside the others consist of rounding errors.
+    let least = floor + 1e-4 * norm(&double.dx) / Float::sqrt(count.max(1) as f64);
     let mut rows = double.dx.chunks(width).zip(single.dx.chunks(width)).enumerate();
     rows.find(|(row, (a, b))| counts(("dx", *row)) && off(a, b, least)).map(|(row, _)| ("dx", row))
 }

@@ -111,14 +111,14 @@ const OFF: usize = 7;
 ///
 /// * The same steps give the same bits. A new transform continues, to the bit, from the state slice of another.
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits. All
-///   others have the updates of a run in which parameters and gradients of these blocks are 0.
+///   others have the updates of a run in which parameters and gradients of these blocks are 0, times one number.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite. Finite gradients,
 ///   those of 0 among them, give finite updates.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill. From the same
 ///   parameters, a constant gradient g gives the updates u, and −g gives v. The sum of ⟨u − v, g⟩ over a run is
-///   negative, and for no block positive. The update of a skipped step is 0. A transform of another stage can promise
-///   it by [`Law::Downhill`].
+///   negative. With the opposite gradient in one block alone, that of the block is not positive. The update of a
+///   skipped step is 0. A transform of another stage can promise it by [`Law::Downhill`].
 /// * Without a gradient an optimizer does not make the parameters grow, as weight decay of the wrong sign does.
 /// * Not all steps of finite gradients are skipped.
 /// * Reports are true ([`Law::TrueReports`]). `rate_mut` is the rate in use, and `learning_rate` follows it.
@@ -179,6 +179,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         self.strange();
         self.metrics();
         self.downhill(promises.contains(&Law::Downhill));
+        self.downhill_by_block(promises.contains(&Law::Downhill));
         self.shrinks();
         self.rates();
         self.averages();

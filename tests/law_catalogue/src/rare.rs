@@ -486,7 +486,6 @@ enum Moved {
     ClipOfZero,
     BiasClimbs,
     GainClimbs,
-    HalvedBesideFrozen,
     NeighbourBesideFrozen,
     AverageBeginsNowhere,
 }
@@ -531,10 +530,6 @@ impl<T: Scalar> GradientTransform<T> for Moved {
                 let norm = g.iter().fold(zero, |sum, &g| sum + (g / largest) * (g / largest)).sqrt() * largest;
                 g.iter_mut().for_each(|g| *g = *g / norm * norm.min(T::one()));
             }
-            HalvedBesideFrozen => {
-                let rate = if any_frozen { rate * scalar(0.5) } else { rate };
-                g.iter_mut().for_each(|g| *g = -rate * *g);
-            }
             _ => {
                 for block in blocks.iter().filter(|block| !block.frozen) {
                     for i in block.range.clone() {
@@ -570,7 +565,7 @@ enum Gates {
     Independent,
     // Wrong.
     ThirdCopied,
-    FirstNegated,
+    LastNegated,
     Correlated,
 }
 
@@ -597,7 +592,7 @@ impl Initializer for Gates {
             match self {
                 Gates::Independent => {}
                 Gates::ThirdCopied => values[3 * size + i] = values[2 * size + i],
-                Gates::FirstNegated => values[size + i] = -values[i],
+                Gates::LastNegated => values[3 * size + i] = -values[2 * size + i],
                 Gates::Correlated => values[3 * size + i] = 0.8 * values[2 * size + i] + 0.6 * values[3 * size + i],
             }
         }
@@ -703,13 +698,12 @@ pub fn entries() -> Vec<Entry> {
     list.push(Entry::wrong(
         name(&ClipOfZero),
         Law::Extremes,
-        of_transform(ClipOfZero, &[Law::Shortens, Law::KeepsDirection]),
+        of_transform(ClipOfZero, &[Law::ReducesNorm, Law::KeepsDirection]),
     ));
     for (kind, law) in [
         (NormedOfZero, Law::Extremes),
         (BiasClimbs, Law::Downhill),
         (GainClimbs, Law::Downhill),
-        (HalvedBesideFrozen, Law::FrozenBlocks),
         (NeighbourBesideFrozen, Law::FrozenBlocks),
         (AverageBeginsNowhere, Law::TrueReports),
     ] {
@@ -719,7 +713,7 @@ pub fn entries() -> Vec<Entry> {
     list.push(Entry::right(name(&Gates::Independent), of_gates(Gates::Independent)));
     for (kind, law) in [
         (Gates::ThirdCopied, Law::Distinct),
-        (Gates::FirstNegated, Law::Uncorrelated),
+        (Gates::LastNegated, Law::Uncorrelated),
         (Gates::Correlated, Law::Uncorrelated),
     ] {
         list.push(Entry::wrong(name(&kind), law, of_gates(kind)));
