@@ -81,9 +81,8 @@ impl Mpi {
         self.world.abort(1)
     }
 
-    /// Calls `poll` until it returns a value or the deadline has passed.
-    fn wait<R>(&self, peer: usize, mut poll: impl FnMut() -> Option<R>) -> Result<R, RankRule> {
-        let start = Instant::now();
+    /// Calls `poll` until it returns a value or the deadline has passed since `start`; at least once.
+    fn wait<R>(&self, peer: usize, start: Instant, mut poll: impl FnMut() -> Option<R>) -> Result<R, RankRule> {
         for turn in 0_u64.. {
             if let Some(found) = poll() {
                 return Ok(found);
@@ -99,10 +98,11 @@ impl Mpi {
         Err(RankRule::Deadline { rank: peer, seconds: self.deadline.as_secs_f64() })
     }
 
-    /// Completes a request, or aborts the job at the deadline: memory in the hands of MPI cannot be given back.
-    fn complete<'a, D: ?Sized, S: Scope<'a>>(&self, peer: usize, request: Request<'a, D, S>) {
+    /// Completes a request, or aborts the job at the deadline after `start`: memory in the hands of MPI cannot be given
+    /// back.
+    fn complete<'a, D: ?Sized, S: Scope<'a>>(&self, peer: usize, start: Instant, request: Request<'a, D, S>) {
         let mut pending = Some(request);
-        let done = self.wait(peer, || {
+        let done = self.wait(peer, start, || {
             pending = pending.take()?.test().err();
             pending.is_none().then_some(())
         });
@@ -128,16 +128,20 @@ impl Mpi {
         let mut left: Vec<usize> = peers.collect();
         mpi::request::scope(|scope| {
             let to = |&peer: &usize| self.world.process_at_rank(peer as i32);
-            let mut sent: Vec<_> =
-                left.iter().map(|it| to(it).immediate_send_with_tag(scope, &ENDED, LENGTH)).collect();
+            let send = |peer: &usize| (*peer, to(peer).immediate_send_with_tag(scope, &ENDED, LENGTH));
+            let mut sent: Vec<_> = left.iter().map(send).collect();
             left.retain(|&peer| Some(peer) != ended);
-            let all_ended = self.wait(own, || {
-                sent = sent.drain(..).filter_map(|request| request.test().err()).collect();
+            let all_ended = self.wait(own, Instant::now(), || {
+                sent = sent.drain(..).filter_map(|(peer, request)| Some((peer, request.test().err()?))).collect();
                 left.retain(|&peer| self.poll_length(peer) != Some(ENDED));
                 (left.is_empty() && sent.is_empty()).then_some(())
             });
             // `MPI_Finalize` would wait for them, also if they are gone.
             if all_ended.is_err() {
+                // A rank whose end has come may still not have received that of this one.
+                left.extend(sent.iter().map(|(peer, _)| *peer));
+                left.sort_unstable();
+                left.dedup();
                 self.abort(format_args!("it has ended, but not the ranks {left:?} within {:?}", self.deadline));
             }
         });
@@ -154,13 +158,13 @@ impl Mpi {
         }
         let other = self.world.process_at_rank(peer as i32);
         // STEP 1: the lengths, in bytes: ranks may differ in the type of their values.
-        let own = size_of_val(send) as u64;
+        let (own, start) = (size_of_val(send) as u64, Instant::now());
         let found = mpi::request::scope(|scope| {
             let sent = other.immediate_send_with_tag(scope, &own, LENGTH);
-            let found = self.wait(peer, || self.poll_length(peer));
+            let found = self.wait(peer, start, || self.poll_length(peer));
             // MPI buffers a message of one value, so that it is sent already. A connection that does not take it belongs
             // to a rank that stands still.
-            self.complete(peer, sent);
+            self.complete(peer, start, sent);
             found
         })?;
         if found == ENDED {
@@ -174,8 +178,9 @@ impl Mpi {
         mpi::request::scope(|scope| {
             let received = other.immediate_receive_into_with_tag(scope, receive, VALUES);
             let sent = other.immediate_send_with_tag(scope, send, VALUES);
-            self.complete(peer, received);
-            self.complete(peer, sent);
+            let start = Instant::now();
+            self.complete(peer, start, received);
+            self.complete(peer, start, sent);
         });
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Losses that are a sum or mean over all values.
 
-use super::{InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double, own_evaluate};
+use super::{InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double, own_evaluate, total_weight};
 use crate::{
     error::{Error, require},
     scalar::{Scalar, is_narrow, to_f64},
@@ -163,9 +163,13 @@ impl<T: Scalar, L: EachValue<T> + EachValue<f64>> Loss<T> for ValueWeights<L> {
     }
 
     /// Returns the sum of the weights of all values, the second half of each row of `target`, each times the weight of
-    /// its row. NaN if the weight of a value is negative; 0 for targets that are classes.
+    /// its row. NaN if the weight of a value is negative. For targets that are classes, which `evaluate` refuses, it is
+    /// the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
-        let Target::Values(values) = target else { return 0.0 };
+        let values = match target {
+            Target::Values(values) => values,
+            Target::Classes(classes) => return total_weight(classes.len(), row_weights),
+        };
         let mut sum = Sum::new();
         for (row, values) in values.chunks(Loss::<T>::target_width(self, width).max(1)).enumerate() {
             let of_row = row_weights.and_then(|weights| weights.get(row)).map_or(1.0, |&weight| to_f64(weight));

@@ -2,7 +2,7 @@
 
 use super::{
     InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, class_weights::class_weight_setters, in_double,
-    own_evaluate, reduction_setter, require_classes,
+    own_evaluate, reduction_setter, require_classes, total_weight,
 };
 use crate::{
     error::{Error, require},
@@ -153,11 +153,12 @@ impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
         self.reduction
     }
 
-    /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0.
-    fn total_weight(&self, _width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
+    /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0. For targets that
+    /// are values, which `evaluate` refuses, it is the sum of the row weights.
+    fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         match target {
             Target::Classes(classes) => self.classes().total_weight(classes, row_weights),
-            Target::Values(_) => 0.0,
+            Target::Values(values) => total_weight(values.len() / width.max(1), row_weights),
         }
     }
 }

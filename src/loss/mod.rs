@@ -109,7 +109,7 @@ pub enum Reduction {
 /// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
 /// | `check_width` | accepts every width | some numbers of outputs cannot be trained: `evaluate` calls it, too |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
-/// | `weighs_target_values` | `true` | `total_weight` depends on the number of target values alone: they are read less |
+/// | `weighs_target_values` | `true` | the total weight of values without row weights is the number of their rows |
 ///
 /// [`DualLoss`] makes a loss from a function of one row, without a gradient, for a prototype.
 #[diagnostic::on_unimplemented(
@@ -195,9 +195,9 @@ pub trait Loss<T: Scalar>: Debug {
         total_weight(rows, row_weights)
     }
 
-    /// Whether [`total_weight`](Self::total_weight) depends on the target values, and not only on their number; the
-    /// default is `true`. If not, a trainer on several ranks, or one that accumulates, does not read the targets of
-    /// data without row weights before their pass.
+    /// Whether the [`total_weight`](Self::total_weight) of target values may differ from the number of their rows where
+    /// no row has a weight; the default is `true`. If `false`, a trainer on several ranks, or one that accumulates,
+    /// counts the rows of such data and does not read their targets before their pass.
     fn weighs_target_values(&self) -> bool {
         true
     }

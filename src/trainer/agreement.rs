@@ -17,6 +17,20 @@ use alloc::{format, vec::Vec};
 /// ranks.
 const RESULTS: u32 = 1;
 
+/// The number of data sets that a rank knows as compared.
+const KNOWN: usize = 8;
+
+/// Adds the identity `data` of a data set that the ranks have compared to `known`, unless it is there. Removes the
+/// oldest one beyond [`KNOWN`].
+fn note_data(known: &mut Vec<[usize; 6]>, data: [usize; 6]) {
+    if !known.contains(&data) {
+        if known.len() >= KNOWN {
+            known.remove(0);
+        }
+        known.push(data);
+    }
+}
+
 /// Adds the sizes of `data`, if there is any, and the hash of its values to `run`, under the two `names`.
 fn describe_data<T: Scalar>(run: &mut Fingerprint, data: Option<&dyn Source<T>>, [sizes, values]: [&str; 2]) {
     let described = |data: &dyn Source<T>| {
@@ -56,7 +70,7 @@ impl<T: Scalar> Run<'_, T> {
             let mut own = Fingerprint::default();
             if requests.other_data {
                 describe_data(&mut own, Some(data), ["the data", "the values of the data"]);
-                parallel.known_data.push(data.identity());
+                note_data(&mut parallel.known_data, data.identity());
             }
             self.describe_state(&mut own, parallel);
             let compared = parallel.compare(Ok(own));

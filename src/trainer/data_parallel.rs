@@ -5,6 +5,8 @@ use super::{
     parts::{Part, Parts, Reader},
     updated::Updated,
 };
+#[cfg(doc)]
+use crate::error::RankRule;
 use crate::{
     batch_shape::BatchShape,
     dataset::{Layout, Source},
@@ -27,7 +29,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// A fit, and the first [`step`](Self::step), begins with a comparison of the ranks: version, CPU level, network,
     /// loss, transforms, settings, data, parameters and state must agree. A `step` with other data compares it, once.
     /// Data is known by its address and sizes: data that takes the place of other data in memory, with the same sizes,
-    /// is not compared. All ranks must make the same calls.
+    /// is not compared. The last 8 data sets compared are known. All ranks must make the same calls.
+    ///
+    /// A gradient that is not finite ends the training in its update, with [`RankRule::NonFinite`], unless the chain
+    /// skips it. In one process whose chain updates in place, only the parameters show it, within 64 updates.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
@@ -139,9 +144,7 @@ impl<T: Scalar> Run<'_, T> {
             return Ok(Some(skipped));
         }
         // Parameters that are not finite make each loss so: then no sample is the cause.
-        if !loss.is_finite() {
-            self.check_parameters()?;
-        }
+        self.find_finite_unless(loss.is_finite())?;
         self.watch.spike = match loss.is_finite() {
             true => self.spike(parallel, reader, samples, [recorded, is_finite])?,
             false => found.filter(|_| self.are_parameters_finite()),
@@ -305,7 +308,11 @@ impl<T: Scalar> Run<'_, T> {
                 }
                 parallel.push(shards, self.workspace.gradient(), &[])?;
             }
-            if let (Some(shard), Report::Nothing, true) = (bad, &report, self.are_parameters_finite()) {
+            // The parameters are read last: each pass would read them all.
+            if let Some(shard) = bad
+                && matches!(report, Report::Nothing)
+                && self.are_parameters_finite()
+            {
                 let range = parallel.samples_of(shard, samples.len());
                 let parts = Parts { samples: &samples[range.clone()], first: range.start, size: range.len() };
                 report = Report::NonFinite { shard, sample: self.non_finite_sample(parallel, reader, parts) };

@@ -85,7 +85,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// [`Error::Parameter`] for settings of 0 epochs. [`Error::NothingCounts`] where all rows of `data` are masked or
     /// of an ignored class. [`Error::NonFiniteParameters`] where a parameter is NaN or infinite at the start, after an
-    /// update whose loss is not finite, after 64 updates, or after an epoch, unless the chain has
+    /// update whose loss is not finite, every 64 updates, or after an epoch, unless the chain has
     /// [`SkipNonFinite`](crate::transform::SkipNonFinite). [`Error::InvalidState`] for early stopping, which needs
     /// [`fit_with`](Self::fit_with), and for data without targets; [`DataRule::Width`] for data of another width than
     /// the network's input. [`Error::InvalidLayer`] where the last batch of an epoch is one row for a

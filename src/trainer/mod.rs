@@ -322,7 +322,6 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// stopping has brought back the best values, training continues from these and not from the last ones.
     fn leave_best(&mut self) {
         self.compare_ranks_again();
-        self.watch.finite_after = self.optimizer.steps();
         self.run().leave_best();
     }
 

@@ -36,7 +36,9 @@ impl<T: Scalar> Run<'_, T> {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
         self.workspace.backward_with(self.parameters, monitor)?;
-        let is_finite = first_non_finite(self.workspace.gradient()).is_none();
+        // Without a record a guarded chain needs no origin: then the gradient is not read.
+        let needs_none = !is_recorded && self.optimizer.guarded();
+        let is_finite = needs_none || first_non_finite(self.workspace.gradient()).is_none();
         self.watch.spike = self.spike(parallel, reader, samples, [is_recorded, is_finite])?;
         let (origin, step) = (self.watch.spike.filter(|_| !is_finite), self.optimizer.steps());
         let done = self.apply(loss, weight, monitor)?;

@@ -54,8 +54,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// The number of updates after which the parameters are checked again: seldom enough that the check, which reads each
-/// once, takes no time beside the updates, which read each several times.
+/// The parameters are checked after each update whose number is a multiple of this: seldom enough that the check, which
+/// reads each once, takes no time beside the updates, which read each several times.
 const CHECKED_EACH: u64 = 64;
 
 impl<T: Scalar> Run<'_, T> {
@@ -114,8 +114,14 @@ impl<T: Scalar> Run<'_, T> {
     /// [`CHECKED_EACH`] updates.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
-        // Only the loss can be checked without cost; the parameters are checked once in some updates.
-        let is_due = self.optimizer.steps().saturating_sub(self.watch.finite_after) >= CHECKED_EACH;
+        let step = self.optimizer.steps();
+        // The optimizer was restored to fewer updates, whose parameters no check has read.
+        if step < self.watch.finite_after {
+            self.watch.finite_after = 0;
+        }
+        // Only the loss can be checked without cost; the parameters are checked once in some updates. The number of the
+        // update alone decides: all ranks must check after the same one.
+        let is_due = step.is_multiple_of(CHECKED_EACH);
         if (!done.loss.is_finite() || is_due) && done.outcome == Outcome::Apply {
             self.find_finite()?;
         }
@@ -145,6 +151,7 @@ impl<T: Scalar> Run<'_, T> {
             let (parts, mut of_part) =
                 (Parts { samples, first: 0, size }, Part { monitor, first: true, whole: weight });
             let loss = self.accumulate(reader, parts, &share, &mut of_part)?;
+            self.find_finite_unless(loss.is_finite())?;
             self.report_gradient(monitor);
             return self.apply(loss, weight, monitor);
         }
@@ -173,6 +180,7 @@ impl<T: Scalar> Run<'_, T> {
         weight: f64,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Updated, Error> {
+        self.find_finite_unless(loss.is_finite())?;
         if !self.watch.always && !monitor.is_active() && self.step_in_place()? {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
@@ -202,8 +210,9 @@ impl<T: Scalar> Run<'_, T> {
             loss *= to_f64(share);
             output.dy.iter_mut().for_each(|dy| *dy *= share);
         }
+        // A rank makes this pass by itself: the check is not kept, so that the ranks keep the same.
         if !loss.is_finite() {
-            self.find_finite()?;
+            self.check_parameters()?;
         }
         Ok(loss)
     }
@@ -330,15 +339,26 @@ impl<T: Scalar> Run<'_, T> {
         }
         let Some(bad) = first_non_finite(self.parameters) else { return Ok(()) };
         let block = self.workspace.blocks().at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();
-        let step = self.optimizer.steps();
-        Err(Error::NonFiniteParameters { block, since: self.watch.finite_after.min(step), step })
+        let (step, finite_after) = (self.optimizer.steps(), self.watch.finite_after);
+        let since = if finite_after <= step { finite_after } else { 0 };
+        Err(Error::NonFiniteParameters { block, since, step })
     }
 
     /// Calls [`check_parameters`](Self::check_parameters), and keeps the number of updates up to which all were finite.
+    /// On several ranks only code that all ranks reach together may call it.
     pub(super) fn find_finite(&mut self) -> Result<(), Error> {
         self.check_parameters()?;
-        self.watch.finite_after = self.optimizer.steps();
+        // With SkipNonFinite no parameter was read.
+        if !self.optimizer.guarded() {
+            self.watch.finite_after = self.optimizer.steps();
+        }
         Ok(())
+    }
+
+    /// Calls [`find_finite`](Self::find_finite) for a loss that is not finite.
+    #[inline]
+    pub(super) fn find_finite_unless(&mut self, is_finite: bool) -> Result<(), Error> {
+        if is_finite { Ok(()) } else { self.find_finite() }
     }
 
     /// Implements [`Trainer::step`]: makes one update, or one for each window of steps, from `samples`.

@@ -18,7 +18,8 @@ pub(super) struct Watch {
     pub norm: Option<f64>,
     /// The origin of a spike of the gradient of the update; `None` if its norm is no spike.
     pub spike: Option<Spike>,
-    /// The number of updates after which all parameters were last found finite.
+    /// The number of updates after which a check last found all parameters finite; 0 before the first check, and after
+    /// the optimizer was restored to fewer updates.
     pub finite_after: u64,
     /// The record of the last update, until the callback receives it.
     pub step: Option<Step>,

@@ -1,6 +1,8 @@
 //! The total weight of the rows of an update, by which a mean loss is divided.
 
 use super::{Run, parts::Reader};
+#[cfg(doc)]
+use crate::loss::Loss;
 use crate::{
     dataset::{Batch, Source},
     error::{Error, require},
@@ -25,7 +27,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(whole)
     }
 
-    /// Returns the total weight of the rows of `samples` if it can be counted without reading targets.
+    /// Returns the total weight of the rows of `samples` if it is their number, which needs no reading of targets: see
+    /// [`Loss::weighs_target_values`].
     pub(super) fn counted_weight(&self, data: &dyn Source<T>, samples: &[usize]) -> Option<f64> {
         if self.loss.weighs_target_values() {
             return None;

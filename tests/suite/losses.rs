@@ -304,6 +304,17 @@ fn loss_states_its_reduction_and_where_its_minimum_is() {
     }
 }
 
+/// A trainer counts the rows of values instead of reading them, unless the loss weighs the values.
+#[test]
+fn loss_that_weighs_no_target_values_has_the_weight_of_their_rows() {
+    for (loss, _) in every_loss(Reduction::Mean) {
+        let values = vec![0.5; 3 * loss.target_width(4)];
+        assert!(!loss.weighs_target_values(), "{loss:?}");
+        assert_eq!(loss.total_weight(4, Target::Values(&values), None), 3.0, "{loss:?}");
+    }
+    assert!(Loss::<f64>::weighs_target_values(&ValueWeights::new(MeanSquaredError::new())));
+}
+
 #[test]
 fn poisson_likelihood_of_no_event_at_rate_zero_is_zero() {
     let at = |y: f64, t: f64| {

@@ -287,6 +287,27 @@ fn step_with_other_data_compares_it_once() {
     }
 }
 
+/// A rank knows the last 8 data sets that were compared: of 9, the first is compared again.
+#[test]
+fn step_with_the_first_of_nine_data_sets_compares_it_again() {
+    let counts = on_ranks(2, |rank| {
+        let messages = Messages::default();
+        let mut run = run(DataParallel::new(Recorded(rank, thread::current().id(), messages.clone())));
+        let all: Vec<Dataset<'static, f64>> = (0..9).map(|_| data()).collect();
+        let mut count = |i: usize| {
+            step(&mut run, &all[i]).unwrap();
+            std::mem::take(&mut *messages.lock().unwrap()).len()
+        };
+        for i in 0..9 {
+            count(i);
+        }
+        [8, 1, 0, 2].map(count)
+    });
+    for [last, second, first, third] in counts {
+        assert!(last == second && first > second && third == second, "{last} {second} {first} {third}");
+    }
+}
+
 /// A state of one rank, for a network with state: the layout of samples would depend on the number of ranks.
 #[test]
 fn initial_state_that_is_set_is_refused_on_all_ranks() {

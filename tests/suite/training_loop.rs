@@ -7,7 +7,10 @@ use chainrule::{
     activation::Tanh,
     dataset::{Batch, Dataset},
     layer::{Linear, Sequential},
-    loss::{BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, Reduction, SmoothL1, Target},
+    loss::{
+        BinaryCrossEntropy, CrossEntropy, Focal, Huber, Loss, MeanSquaredError, MultiMargin, NegativeLogLikelihood,
+        Reduction, SmoothL1, Target, ValueWeights,
+    },
     metrics::accuracy,
     monitor::{Event, Every, Statistics},
     recurrent::Lstm,
@@ -652,6 +655,66 @@ fn parameters_that_the_loss_does_not_show_are_named_with_a_few_updates() {
         let error = run.fit(&data).unwrap_err();
         assert_eq!(error, Error::NonFiniteParameters { block: "0.weight".into(), since: 0, step });
         assert!(error.to_string().contains(&format!("after one of the updates 1 to {step};")), "{error}");
+    }
+}
+
+/// A weight becomes infinite, which tanh hides from the loss, in a loop that borrows the parameters before each update.
+/// Then so in one whose optimizer is restored to fewer updates. Both end at update 64.
+#[test]
+fn parameters_that_a_loop_borrows_are_checked_too() {
+    let data: Dataset<'_, f64> = Dataset::rows(1, &[10.0], Target::Values(&[100.0])).unwrap();
+    let run = |rate: f64| {
+        let network = Sequential::input(1).linear(1).activation(Tanh).linear(1).build().unwrap();
+        let mut run = trainer(network, MeanSquaredError::new(), Sgd::new(rate), ordered(1, 1));
+        run.parameters_mut().copy_from_slice(&[0.01, 0.0, 1.0, 0.0]);
+        for block in ["0.bias", "2"] {
+            run.workspace_mut().freeze(block).unwrap();
+        }
+        run
+    };
+    let mut batch = Batch::new(&data, 1);
+    let expected = Error::NonFiniteParameters { block: "0.weight".into(), since: 0, step: 64 };
+    let mut borrowed = run(1e308);
+    for _ in 1..64 {
+        borrowed.parameters_mut();
+        borrowed.step(&data, &mut batch, &[0], &mut ()).unwrap();
+    }
+    assert_eq!(borrowed.step(&data, &mut batch, &[0], &mut ()), Err(expected.clone()));
+    let mut restored = run(0.0);
+    for _ in 0..70 {
+        restored.step(&data, &mut batch, &[0], &mut ()).unwrap();
+    }
+    let state = restored.optimizer().state().to_vec();
+    restored.optimizer_mut().restore(&state, 20).unwrap();
+    restored.parameters_mut()[0] = f64::INFINITY;
+    for _ in 21..64 {
+        restored.step(&data, &mut batch, &[0], &mut ()).unwrap();
+    }
+    assert_eq!(restored.step(&data, &mut batch, &[0], &mut ()), Err(expected));
+}
+
+/// Targets of the other kind are no rows without weight: a fit and an accumulated update name the kind.
+#[test]
+fn targets_of_another_kind_are_named() {
+    let (x, y) = (values(1, 6 * 3), values(2, 6 * 2));
+    let rows = Dataset::rows(3, &x, Target::Values(&y)).unwrap();
+    let classes = Dataset::rows(3, &x, Target::Classes(&[1; 6])).unwrap();
+    let of_classes = ["classes", "values"];
+    let of_values = ["values", "classes"];
+    let losses: [(Box<dyn Loss<f64>>, _, [&str; 2]); 4] = [
+        (Box::new(NegativeLogLikelihood::new()), &rows, of_classes),
+        (Box::new(MultiMargin::new()), &rows, of_classes),
+        (Box::new(Focal::new(2.0).unwrap()), &classes, of_values),
+        (Box::new(ValueWeights::new(MeanSquaredError::new())), &classes, of_values),
+    ];
+    for (loss, data, kinds) in losses {
+        let is_named =
+            |error: &Error| matches!(error, Error::TargetKind { expected, found, .. } if [*expected, *found] == kinds);
+        let mut run = trainer(mlp(), loss, Sgd::new(0.1), ordered(2, 1));
+        let error = run.fit(data).unwrap_err();
+        assert!(is_named(&error), "{error}");
+        let error = run.step(data, &mut Batch::new(data, 2), &[0, 1, 2, 3, 4, 5], &mut ()).unwrap_err();
+        assert!(is_named(&error), "{error}");
     }
 }
 
