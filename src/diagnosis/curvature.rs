@@ -60,8 +60,9 @@ impl Curvature {
 }
 
 impl Diagnosis<'_> {
-    /// Adds the largest curvature λ of the loss, from at most 30 products with its Hessian. The rate is then judged by
-    /// the edge of stability 2/λ, and no longer by the size of updates.
+    /// Adds the largest curvature λ of the loss, from at most 30 products with its Hessian. The rate of gradient
+    /// descent is then judged by the edge of stability 2/λ instead of the size of updates. Where
+    /// [`transform`](Self::transform) tells of an optimizer that scales each gradient, it is still the size of updates.
     ///
     /// `rate` is that of gradient descent, η, and `momentum` its β, or 0. Descent with momentum is stable up to a
     /// rate of 2 (1 + β)/λ. The steps of an optimizer that scales each gradient, such as Adam, have no such limit.

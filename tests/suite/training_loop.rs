@@ -701,8 +701,8 @@ fn targets_of_another_kind_are_named() {
     let classes = Dataset::rows(3, &x, Target::Classes(&[1; 6])).unwrap();
     let of_classes = ["classes", "values"];
     let of_values = ["values", "classes"];
-    let losses: [(Box<dyn Loss<f64>>, _, [&str; 2]); 4] = [
-        (Box::new(NegativeLogLikelihood::new()), &rows, of_classes),
+    let losses = [
+        (Box::new(NegativeLogLikelihood::new()) as Box<dyn Loss<f64>>, &rows, of_classes),
         (Box::new(MultiMargin::new()), &rows, of_classes),
         (Box::new(Focal::new(2.0).unwrap()), &classes, of_values),
         (Box::new(ValueWeights::new(MeanSquaredError::new())), &classes, of_values),

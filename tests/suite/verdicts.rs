@@ -344,7 +344,7 @@ fn relapse_under_a_rising_rate_is_a_long_step() -> Result<(), Error> {
     let w = initialize(&network, 1)?;
     let run = |losses: &dyn Fn(usize) -> f64, ratio: &dyn Fn(usize) -> f32| -> Result<Report, Error> {
         let mut seen = Statistics::new();
-        for step in 0..300 {
+        for step in 0..400 {
             GradientMonitor::<f32>::begin_pass(&mut seen);
             GradientMonitor::<f32>::event(&mut seen, &Event::Loss(losses(step)));
             seen.event(&Event::Gradient { blocks: &blocks, w: &w, dw: &w });
@@ -375,7 +375,7 @@ fn relapse_that_is_explained_is_no_long_step() -> Result<(), Error> {
     let (mut rng, mut normals) = (generator(7), Normals::new());
     let mut run = |is_sorted: bool, jump: f32| -> Result<Report, Error> {
         let (mut seen, mut workspace) = (Statistics::new(), chainrule::workspace::Workspace::new(&network, shape)?);
-        for step in 0..300 {
+        for step in 0..400 {
             let output = workspace.forward_with(&w, &x, shape, chainrule::Mode::Evaluate, &mut seen)?;
             // Sorted samples have one class for many batches.
             let class = if step / 4 % 2 == 0 { 0.1 } else { -0.1 };
@@ -465,7 +465,7 @@ fn noise_of_a_loss_is_no_relapse() {
         }
     }
     let mut seen = Statistics::new();
-    for step in 0..150 {
+    for step in 0..250 {
         GradientMonitor::<f32>::begin_pass(&mut seen);
         let loss = if step < 120 { 2.3 - 0.07 * f64::from(step.min(30)) } else { 1.5 };
         GradientMonitor::<f32>::event(&mut seen, &Event::Loss(loss));

@@ -48,7 +48,7 @@ fn severity(report: &Report, cause: Cause) -> Option<Severity> {
 
 /// All steps together, not each alone, are beside the weights what a rate does.
 #[test]
-fn a_thousandth_of_the_rate_is_too_low() -> Result<(), Error> {
+fn thousandth_of_the_rate_is_too_low() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y = quarters(&x);
     let (network, data) = (rectifiers(&[32], 4)?, Dataset::rows(WIDTH, &x, Target::Classes(&y))?);
@@ -66,7 +66,7 @@ fn a_thousandth_of_the_rate_is_too_low() -> Result<(), Error> {
 
 /// What was learned counts from the loss of constant outputs, to which a loss falls without a look at the inputs.
 #[test]
-fn a_relapse_counts_from_the_loss_of_constant_outputs() -> Result<(), Error> {
+fn relapse_counts_from_the_loss_of_constant_outputs() -> Result<(), Error> {
     let (x, y) = (normal(256 * WIDTH), crate::numbers::normals(256, 5));
     let network = Sequential::<f32>::input(WIDTH).linear(8).activation(Tanh).linear(1).build()?;
     let (data, w, loss) =
@@ -107,7 +107,11 @@ fn large_weights_of_any_layer_are_found() -> Result<(), Error> {
     let network = rectifiers(&[32, 32, 32], 4)?;
     for (block, layer) in [("0.weight", "0"), ("2.weight", "2"), ("4.weight", "4"), ("6.weight", "6")] {
         let report = check_parameters(&network, &scaled(&network, block, 50.0)?, &x, shape, None)?;
-        assert_eq!(faults(&report), [(Cause::LargeWeights, format!("layer {layer}"))], "{report}");
+        // Of outputs without targets nothing is known.
+        let expected = (Cause::LargeWeights, format!("layer {layer}"));
+        let is_last = layer == "6";
+        assert_eq!(faults(&report), if is_last { vec![] } else { vec![expected.clone()] }, "{report}");
+        assert!(report.findings.iter().any(|it| (it.cause, it.place()) == expected), "{report}");
         let sound = check_parameters(&network, &scaled(&network, block, 3.0)?, &x, shape, None)?;
         assert!(sound.is_healthy(), "{sound}");
     }
@@ -141,7 +145,7 @@ fn weights_after_a_long_step_are_no_first_weights() -> Result<(), Error> {
 
 /// Beside loaded small weights every step is long.
 #[test]
-fn a_step_beside_loaded_small_weights_is_not_long() -> Result<(), Error> {
+fn step_beside_loaded_small_weights_is_not_long() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y = signs(&x);
     let (network, data) = (rectifiers(&[32, 32, 32], 2)?, Dataset::rows(WIDTH, &x, Target::Classes(&y))?);
@@ -244,13 +248,13 @@ fn few_different_rows_are_bad_data() -> Result<(), Error> {
     for kind in [&(|at: usize| at % 2) as &dyn Fn(usize) -> usize, &|at| [0, 0, 0, 1, 2][at % 5]] {
         let report = of(kind)?;
         assert_eq!(severity(&report, Cause::BadData), Some(Severity::Critical), "{report}");
-        assert!(report.findings[0].text.contains("different inputs, fewer than their 16 columns"), "{report}");
+        assert!(report.findings[0].text.contains("different inputs, fewer than their 4 classes"), "{report}");
     }
     let sound = of(&|at| at)?;
     assert!(sound.is_healthy(), "{sound}");
     // A batch alone: equal rows tell nothing apart.
     let equal = x[..WIDTH].repeat(64);
-    for (rows, told) in [(&equal[..], Some(Severity::Warning)), (&x[..64 * WIDTH], None), (&equal[..4 * WIDTH], None)] {
+    for (rows, told) in [(&equal[..], Some(Severity::Note)), (&x[..64 * WIDTH], None), (&equal[..4 * WIDTH], None)] {
         let report = first_check(&network, rows, BatchShape::batch(rows.len() / WIDTH), None, 0)?;
         assert_eq!(severity(&report, Cause::BadData), told, "{report}");
     }
@@ -293,7 +297,7 @@ fn masks_that_outweigh_the_inputs_are_heavy_where_the_loss_has_not_fallen() -> R
 
 /// A schedule can end beside a block that its group's rate holds.
 #[test]
-fn a_schedule_ends_for_the_blocks_that_moved() -> Result<(), Error> {
+fn schedule_ends_for_the_blocks_that_moved() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y = signs(&x);
     let network = Sequential::<f32>::input(WIDTH).linear(32).activation(Tanh).linear(2).build()?;
@@ -325,7 +329,7 @@ fn a_schedule_ends_for_the_blocks_that_moved() -> Result<(), Error> {
 
 /// The fix of the curse of memory, inputs scaled by √(1 − λ²), takes the note away.
 #[test]
-fn a_scaled_input_is_no_sensitive_memory() -> Result<(), Error> {
+fn scaled_input_is_no_sensitive_memory() -> Result<(), Error> {
     let layer = Recurrent::new(1, 1, Elman::new(Identity)).without_bias();
     let decades = |keep: f64, scale: f64| -> Result<f64, Error> {
         // The response to an impulse: its squares add up to what white input has on average.
@@ -352,7 +356,7 @@ fn a_scaled_input_is_no_sensitive_memory() -> Result<(), Error> {
 
 /// A change that only moves a budget across the threshold is not the cause where another repairs all of it.
 #[test]
-fn a_change_needs_most_of_the_effect_of_the_best() -> Result<(), Error> {
+fn change_needs_most_of_the_effect_of_the_best() -> Result<(), Error> {
     let x: Vec<f32> = normal(64 * WIDTH).into_iter().map(|x| 2.1 * x).collect();
     let mut crossed = 0;
     for step in 0..60 {

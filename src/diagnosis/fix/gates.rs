@@ -2,6 +2,7 @@
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
+    block::Gate,
     error::Error,
     initializer::{Chrono, Glorot, Initializer},
     layer::LayerSpec,
@@ -24,6 +25,13 @@ pub(super) fn span(context: &FixContext<'_>) -> usize {
     context.span.or(sequence).unwrap_or(100).max(2)
 }
 
+/// Whether no gate of the cell multiplies the former state. The gate of an [`Mgu`](crate::recurrent::Mgu) does, but is
+/// not marked so; of a custom cell nothing is known.
+fn is_ungated(cell: &CellKind) -> bool {
+    let carries = |gates: &[Gate]| gates.iter().any(|gate| gate.carries_state);
+    !matches!(cell, CellKind::Mgu(_)) && cell.gates().is_some_and(|gates| !carries(gates))
+}
+
 impl FixStrategy for GatesInsteadOfTanh {
     fn name(&self) -> &'static str {
         "gates"
@@ -36,9 +44,7 @@ impl FixStrategy for GatesInsteadOfTanh {
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let span = span(context);
         let gated = rewrite(context.network, &mut |leaf, _| match leaf {
-            LayerSpec::Recurrent { cell, weights, recurrent, bias, .. }
-                if cell.gates().is_some_and(|gates| !gates.iter().any(|gate| gate.carries_state)) =>
-            {
+            LayerSpec::Recurrent { cell, weights, recurrent, bias, .. } if is_ungated(cell) => {
                 *cell = CellKind::Lstm(Lstm::new());
                 (*weights, *recurrent) = (Glorot::uniform().kind(), Glorot::uniform().kind());
                 *bias = Some(Chrono { span }.kind());

@@ -61,13 +61,13 @@ pub use trial_report::{TrialOutcome, TrialReport};
 pub use unsquash::UnsquashOutputs;
 pub use without_decay::WithoutDecay;
 
-use super::{Cause, Finding, Thresholds, figures::figure, has_weights};
+use super::{Cause, Finding, Thresholds, figures::figure, has_weights, left_out, rules::layer_of};
 use crate::{
     activation::{Activation, ActivationKind, LeakyRelu},
     dataset::Standardize,
     error::Error,
     layer::LayerSpec,
-    theory::{InputStatistics, Prediction},
+    theory::{InputStatistics, PredictedLink, Prediction},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
@@ -118,37 +118,39 @@ impl<'a> FixContext<'a> {
     pub fn span(self, steps: usize) -> Self {
         FixContext { span: Some(steps), ..self }
     }
-
     /// Sets the typical norm of the gradient before clipping.
     #[must_use]
     pub fn typical_norm(self, norm: f64) -> Self {
         FixContext { typical_norm: Some(norm), ..self }
     }
-
     /// Sets the standardization of the columns of the data.
     #[must_use]
     pub fn columns(self, columns: Standardize) -> Self {
         FixContext { columns: Some(columns), ..self }
     }
-
     /// Sets the standardization of the columns of the targets.
     #[must_use]
     pub fn targets(self, columns: Standardize) -> Self {
         FixContext { targets: Some(columns), ..self }
     }
 
-    /// Sets the thresholds. The predicted decades to the first weights with a fix should lie between those for a
-    /// vanishing and for an exploding gradient.
+    /// Sets the [`thresholds`](Self::thresholds).
     #[must_use]
     pub fn thresholds(self, thresholds: Thresholds) -> Self {
         FixContext { thresholds, ..self }
     }
 
-    /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades; `None`
-    /// if it is unknown, as for a custom layer.
+    /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades, without
+    /// the links that are [`left_out`], as a report counts it. `None` if it is unknown, as for a custom layer.
     fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
-            Ok(prediction) => Ok(prediction.decades_to_first_weights()),
+            Ok(prediction) => {
+                let without = left_out(network);
+                let is_out = |link: &&PredictedLink| without.iter().any(|layer| layer == layer_of(&link.name));
+                let out = prediction.links().iter().filter(|link| link.on_main_path).filter(is_out);
+                let of_out: f64 = out.filter_map(|link| link.decades).filter(|decades| decades.is_finite()).sum();
+                Ok(prediction.decades_to_first_weights().map(|decades| decades - of_out))
+            }
             Err(Error::CustomPart { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -260,7 +262,6 @@ impl Fix {
     fn preferred(self) -> Self {
         Fix { preferred: true, ..self }
     }
-
     /// Whether the predicted decades to the first weights with the fix lie between the [`Thresholds`] of the context
     /// for a vanishing and for an exploding gradient. True if nothing is predicted.
     pub fn is_enough(&self) -> bool {

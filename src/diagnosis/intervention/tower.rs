@@ -35,6 +35,11 @@ impl Tower {
         links.filter(counts).collect()
     }
 
+    /// Returns the path of the parallel layer.
+    fn parent(&self) -> &str {
+        self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
+    }
+
     /// Whether the layer at the path `layer` is in the tower, branches inside included.
     pub fn has(&self, layer: &str) -> bool {
         layer.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -103,14 +108,14 @@ impl Budget {
 /// The largest number of passes, with those before, after which a change of one branch is tried.
 const SINGLES: usize = 30;
 
-/// A change of branches, with the layers in each that it applies to by their paths in the branch, and the budgets of
-/// all branches that are examined; `None` if it does not apply.
-type Changed = (Vec<Alteration>, Vec<String>, Option<Vec<Budget>>);
+/// A change of the branches of the parallel layer at a path, with the layers in each branch that it applies to, by
+/// their paths in the branch. The budgets are those of all branches that are examined; `None` if it does not apply.
+type Changed = (String, Vec<Alteration>, Vec<String>, Option<Vec<Budget>>);
 
 impl Bench<'_> {
     /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`, the
-    /// worst first. A pass changes the layers of the same place in all of these branches, which do not depend on each
-    /// other, so that branches with the same fault share their passes.
+    /// worst first. A pass changes the layers of the same place in all of these branches of one parallel layer. They do
+    /// not depend on each other, so that branches with the same fault share their passes.
     pub(super) fn towers(&self, sound: &Statistics, lines: [f64; 2]) -> Result<Vec<OfTower>, Error> {
         let off = |(_, budget): &(Tower, Budget)| (budget.total - 0.5 * (lines[0] + lines[1])).abs();
         let all = towers(self.spec).into_iter().map(|tower| {
@@ -126,7 +131,10 @@ impl Bench<'_> {
             let layers: Vec<String> = redrawn.iter().filter(|layer| tower.has(layer)).cloned().collect();
             let verdict = search(self.spec, &layers, &[], before, true, lines, &mut |alterations, layers| {
                 let within: Vec<String> = layers.iter().map(|layer| layer[tower.path.len()..].into()).collect();
-                let known = tried.iter().find(|(change, places, _)| change == alterations && *places == within);
+                let is_known = |(of, change, places, _): &&Changed| {
+                    of == tower.parent() && change == alterations && *places == within
+                };
+                let known = tried.iter().find(is_known);
                 if let Some((.., after)) = known {
                     return Ok(after.as_ref().map(|after| after[at].clone()));
                 }
@@ -134,7 +142,7 @@ impl Bench<'_> {
                     return Ok(None);
                 }
                 let is_same = |layer: &&String| {
-                    bad.iter().any(|(tower, _)| {
+                    bad.iter().filter(|(other, _)| other.parent() == tower.parent()).any(|(tower, _)| {
                         layer.strip_prefix(&*tower.path).is_some_and(|rest| within.iter().any(|place| place == rest))
                     })
                 };
@@ -145,7 +153,7 @@ impl Bench<'_> {
                 };
                 let after = after.map(of_all);
                 let own = after.as_ref().map(|after| after[at].clone());
-                tried.push((alterations.into(), within, after));
+                tried.push((tower.parent().into(), alterations.into(), within, after));
                 Ok::<_, Error>(own)
             })?;
             found.push(OfTower { path: tower.path.clone(), verdict });

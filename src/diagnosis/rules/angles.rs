@@ -33,7 +33,7 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
     let line = if diagnosis.learns_nothing(run) { ratio } else { diagnosis.thresholds.collapsed };
     // What a loss that climbs left behind is no cause of it.
-    let climbs = diverges(run);
+    let climbs = diverges(diagnosis, run);
     let alike = |link: &&LinkStatistics| stands && (now(link) > line && !climbs || at_first(link) > line);
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
     let harms = alike(&link);

@@ -13,7 +13,7 @@ pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let is_above = diagnosis.chance().is_some_and(|chance| run.recent_loss().mean() > chance);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
-    if accused || !(is_above && diagnosis.has_patience() && diverges(run)) {
+    if accused || !(is_above && diagnosis.has_patience() && diverges(diagnosis, run)) {
         return;
     }
     // With gradients g and updates Δ the cosines with the weights w: that of g, and that of −Δ.
@@ -32,6 +32,7 @@ pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let text = format!("the loss climbs: it went {}", course(run));
     let finding = diagnosis.finding(Cause::NoCauseFound, Severity::Warning, "", text, because);
-    let fix = String::from("the sign of the rate, and that of the gradient of the loss, if either is your own code");
-    findings.push(Finding { fix, refuted_by: "a loss that falls with a smaller rate", ..finding });
+    let finding = Finding { refuted_by: "a loss that falls with a smaller rate", ..finding };
+    let fix = "the sign of the rate, and that of the gradient of the loss, if either is your own code";
+    findings.push(if up.is_some() { Finding { fix: fix.into(), ..finding } } else { finding });
 }

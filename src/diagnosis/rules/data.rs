@@ -214,11 +214,15 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 
 /// Returns the finding about targets whose spread is far below `distance`, that from the first outputs to them: the
 /// outputs can be farther from all targets than these differ. `None` unless the loss is above that of constant outputs
-/// after [`patience`](crate::diagnosis::Thresholds::patience) losses, and does not [near](Diagnosis::nears) it.
+/// after [`patience`](crate::diagnosis::Thresholds::patience) losses, and does not [near](Diagnosis::nears) it. `None`
+/// also for a loss that does not take standardized targets, such as one of probabilities.
 fn alike_targets(diagnosis: &Diagnosis<'_>, run: &RunStatistics, distance: f64) -> Option<Finding> {
-    let spread = diagnosis.task.as_ref()?.target_spread.filter(|&spread| spread > 0.0)?;
+    let task = diagnosis.task.as_ref()?;
+    task.targets?;
+    let spread = task.target_spread.filter(|&spread| spread > 0.0)?;
     let severity = above(distance / spread, diagnosis.thresholds.target)?;
     let (recent, chance) = (run.recent_loss().mean(), diagnosis.chance()?);
+    let near = [run.first_loss()?, chance];
     let text = format!(
         "the targets differ by {} only, and the outputs began {} away: the loss, lately {}, is above {}, that of \
          outputs that are the same for all inputs",
@@ -230,5 +234,5 @@ fn alike_targets(diagnosis: &Diagnosis<'_>, run: &RunStatistics, distance: f64) 
     let because =
         format!("steps that move outputs of size 1 are {} times as large as the targets differ", number(1.0 / spread));
     let finding = || diagnosis.finding(Cause::UnscaledTarget, severity, "", text, because);
-    (diagnosis.has_patience() && recent > chance && !diagnosis.nears(chance, run)).then(finding)
+    (diagnosis.has_patience() && recent > chance && !diagnosis.nears(near, run)).then(finding)
 }

@@ -87,7 +87,7 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
 
 /// Reports weights so large that all values after them are: a rectifier passes their size on. The budget of the
 /// gradient does not show those of the first layer, nor a size below its threshold. Output weights are at fault where
-/// the loss is above that of constant outputs, or is not known.
+/// the loss is above that of constant outputs, and a note where the task is not known.
 pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(experiments) = &diagnosis.experiments else { return };
     let Some(loud) = &experiments.loud else { return };
@@ -117,6 +117,8 @@ pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if *is_last && diagnosis.task.as_ref().is_some_and(fits) {
         return;
     }
+    // Outputs as large as their targets are right, and these are not known.
+    let severity = if *is_last && diagnosis.task.is_none() { Severity::Note } else { severity };
     let (values, after) = match is_last {
         true => ("outputs", ""),
         false => ("pre-activations", ", and the rectifier passes their size on to all values after them"),

@@ -69,7 +69,7 @@ pub(super) const ALL: &[Rule] = &[
 /// although the loss falls, keep their severity; so do all if the loss has risen again.
 pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
-    let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(run);
+    let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(diagnosis, run);
     // Of a loss without its data and targets nothing is known: that of a game or of a critic may rise by design.
     let is_bare = diagnosis.task.is_none() && run.is_some_and(|run| run.non_finite().is_none() && run.updates() > 0);
     // A measured curvature is evidence of a rate by itself.
@@ -83,7 +83,9 @@ pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let Some(run) = run.filter(|run| diagnosis.has_fallen() && !rises(run)) else { return };
     let [_, far] = diagnosis.thresholds.fallen;
     let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, far));
-    for finding in findings.iter_mut().filter(|finding| !finding.is_proof && is_tempered(finding.cause)) {
+    // A loss can fall while single samples, or equal ones, spoil the rest of it.
+    let weighs = |cause| is_tempered(cause) && (far || cause != Cause::BadData);
+    for finding in findings.iter_mut().filter(|finding| !finding.is_proof && weighs(finding.cause)) {
         finding.severity = match finding.severity {
             Severity::Critical if !far => Severity::Warning,
             _ => Severity::Note,

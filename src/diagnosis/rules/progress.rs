@@ -8,6 +8,8 @@ use alloc::{format, string::String};
 
 /// The fraction of the first loss above which a later loss has hardly fallen.
 const STILL: f64 = 0.9;
+/// The number of losses over which [`falls`](Diagnosis::falls) compares.
+const LATELY: f64 = 10.0;
 
 impl Diagnosis<'_> {
     /// The losses of outputs that need no input, if [`task`](Self::task) measured them and the loss is a mean: a sum
@@ -93,11 +95,15 @@ impl Diagnosis<'_> {
 
     /// Whether the loss has risen again: what was learned, from its [start](Self::start) on, is mostly lost. Where the
     /// loss of constant outputs is known, it had [fallen](crate::diagnosis::Thresholds::fallen) below that; otherwise
-    /// below half of the [first](RunStatistics::has_relapsed).
+    /// below half of the [first](RunStatistics::has_relapsed). False for a run that begins at the lowest loss of any
+    /// outputs or below, or at 0 or below where that is not known: nothing was learned.
     pub(super) fn has_relapsed(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         match self.start().filter(|_| self.chance().is_some()) {
-            Some(start) => run.has_risen_to(start, self.part(start, self.thresholds.fallen[0])),
+            Some(start) => {
+                let falls_from = start > self.floor().unwrap_or(0.0);
+                falls_from && run.has_risen_to(start, self.part(start, self.thresholds.fallen[0]))
+            }
             None => run.has_relapsed(),
         }
     }
@@ -107,14 +113,34 @@ impl Diagnosis<'_> {
         run.recent_loss().mean() < self.part(run.highest_lately(), STILL)
     }
 
-    /// Whether the loss, if it falls by the same factor a step as it did since the first, comes down to `chance`, that
-    /// of constant outputs, in at most four times [`patience`](crate::diagnosis::Thresholds::patience) more steps.
-    pub(super) fn nears(&self, chance: f64, run: &RunStatistics) -> bool {
+    /// Whether the loss comes down to `line` in at most four times
+    /// [`patience`](crate::diagnosis::Thresholds::patience) more [steps](Self::steps_to) at its pace since it was
+    /// `from`.
+    pub(super) fn nears(&self, [from, line]: [f64; 2], run: &RunStatistics) -> bool {
+        self.steps_to([from, line], run) <= (4 * self.thresholds.patience) as f64
+    }
+
+    /// Whether the loss comes down to `line` in as many more [steps](Self::steps_to) as were made.
+    pub(super) fn comes_down(&self, line: f64, run: &RunStatistics) -> bool {
+        let first = run.first_loss().unwrap_or(f64::NAN);
+        self.steps_to([first, line], run) <= run.recent_loss().count() as f64
+    }
+
+    /// Returns the number of steps after which the loss is down at `line`, if it falls by the same factor a step as it
+    /// did since it was `from`, at the beginning. If it [falls](Self::falls) faster lately, that pace counts. Infinite
+    /// for a loss that does not fall.
+    fn steps_to(&self, [from, line]: [f64; 2], run: &RunStatistics) -> f64 {
         let floor = self.floor().unwrap_or(0.0);
-        let [first, recent, chance] =
-            [run.first_loss().unwrap_or(f64::NAN), run.recent_loss().mean(), chance].map(|loss| loss - floor);
-        let pace = libm::log(first / recent) / run.recent_loss().count().max(1) as f64;
-        libm::log(recent / chance) <= pace * (4 * self.thresholds.patience) as f64
+        let [from, highest, recent, line] =
+            [from, run.highest_lately(), run.recent_loss().mean(), line].map(|loss| loss - floor);
+        let since = libm::log(from / recent) / run.recent_loss().count().max(1) as f64;
+        let lately = if self.falls(run) { libm::log(highest / recent) / LATELY } else { 0.0 };
+        let (way, pace) = (libm::log(recent / line), since.max(lately));
+        match pace > 0.0 {
+            _ if way <= 0.0 => 0.0,
+            true => way / pace,
+            false => f64::INFINITY,
+        }
     }
 
     /// Whether the run has [enough](crate::diagnosis::Thresholds::patience) losses to be judged.

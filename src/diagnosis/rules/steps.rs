@@ -102,9 +102,11 @@ pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
 }
 
 /// Whether a value was not finite and the run has not recovered, or the loss is lately more than half above the first.
-pub(super) fn diverges(run: &RunStatistics) -> bool {
-    run.non_finite().is_some() && !run.has_recovered()
-        || run.recent_loss().mean() > part_of(run.first_loss().unwrap_or(f64::INFINITY), 1.5)
+/// The first loss is that of one batch, so it must also be as far above that of constant outputs if that is known.
+pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
+    let first = run.first_loss().unwrap_or(f64::INFINITY);
+    let begins = diagnosis.chance().map_or(first, |chance| chance.max(first));
+    run.non_finite().is_some() && !run.has_recovered() || run.recent_loss().mean() > part_of(begins, 1.5)
 }
 
 /// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the run
@@ -112,7 +114,7 @@ pub(super) fn diverges(run: &RunStatistics) -> bool {
 /// for the pass of the interventions.
 pub(super) fn exploded_at_first(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let began = began(diagnosis).filter(|&began| began > diagnosis.thresholds.exploding[0]);
-    began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(statistics.run())))
+    began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(diagnosis, statistics.run())))
 }
 
 /// Reports weights that have [outgrown](overgrown) their first size while nothing was learned.
@@ -138,13 +140,17 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    let climbs = diverges(run) || diagnosis.has_relapsed();
+    let climbs = diverges(diagnosis, run) || diagnosis.has_relapsed();
     let judged = climbs || super::edge::measured(diagnosis).is_none();
-    let small = begun_small(diagnosis);
-    let Some(block) =
-        longest(diagnosis).filter(|block| judged && (climbs || !small.iter().any(|it| it == block.name())))
-    else {
+    if !judged {
         return;
+    }
+    // Beside a block that began small every step is long.
+    let small = if climbs { Vec::new() } else { begun_small(diagnosis) };
+    let is_judged = |block: &&BlockStatistics| counts(block) && !small.iter().any(|it| it == block.name());
+    let size = |block: &&BlockStatistics| block.update_ratio().mean();
+    let Some(block) = matrices(diagnosis).filter(is_judged).max_by(|a, b| size(a).total_cmp(&size(b))) else {
+        return outgrown(diagnosis, findings);
     };
     let ratio = block.update_ratio();
     // A relapse shows that steps are too long which would not be so by themselves, unless batches of like samples or
@@ -158,7 +164,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         Some(severity) if climbs || block.long_steps() >= lines.checks && !diagnosis.has_fallen() => severity,
         _ => return outgrown(diagnosis, findings),
     };
-    let is_long = |block: &BlockStatistics| counts(&block) && above(block.update_ratio().mean(), long).is_some();
+    let is_long = |block: &BlockStatistics| is_judged(&block) && above(block.update_ratio().mean(), long).is_some();
     let layers = LayerRange::runs(matrices(diagnosis).map(|block| (layer_of_block(block.name()), is_long(block))));
     let text = format!(
         "steps are too long: an update of {} is {} times as large as the parameters themselves, {}",
@@ -289,7 +295,8 @@ const GROWS: f64 = 0.5;
 
 /// Reports updates that are [small](crate::diagnosis::Thresholds::small_step), and that all together go less than
 /// [`short_way`](crate::diagnosis::Thresholds::short_way), with a loss that [stagnates](Diagnosis::stagnates), if no
-/// other fault was found. It is a note while the steps still grow.
+/// other fault was found. It is a note while the steps still grow. It is also a note if as many more steps would
+/// [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -303,7 +310,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             "the schedule ended after {}, before anything was learned",
             steps(run.updates().saturating_sub(still))
         );
-        let because = format!("all parameters moved until then, and the loss went {}", course(run));
+        let because = format!("{}, and the loss went {}", super::still::moved_before(diagnosis), course(run));
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
         let (fix, refuted_by) = ("a longer schedule".into(), "a loss that falls no faster with a longer schedule");
         return findings.push(Finding { fix, refuted_by, ..finding });
@@ -335,8 +342,8 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     // A schedule may have come to its end: the whole run shows whether the rate was large for long enough.
-    let all = matrices(diagnosis).map(|block| (block.way(), block));
-    let ([ratio, way], most) = all.max_by(|a, b| a.0[1].total_cmp(&b.0[1])).unwrap_or(([f64::NEG_INFINITY; 2], block));
+    let all = matrices(diagnosis).filter(counts).map(|block| (block.way(), block));
+    let ([ratio, way], most) = all.max_by(|a, b| a.0[1].total_cmp(&b.0[1])).unwrap_or((block.way(), block));
     // A warm-up: the steps that count are still to come.
     let grows = most.first_update_ratio().is_some_and(|first| most.update_ratio().mean() > first + GROWS);
     let because = format!("no other fault was found, and the loss went {}", course(run));
@@ -361,7 +368,10 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             Some(_) => !diagnosis.learns_nothing(run),
             None => is_resumed(diagnosis),
         };
-        let severity = if has_learned || grows { Severity::Note } else { severity };
+        // A plateau is left as the rate predicts: the course so far, gone once more, ends below it.
+        let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.fallen[0]));
+        let comes_down = line.is_some_and(|line| diagnosis.comes_down(line, run));
+        let severity = if has_learned || grows || comes_down { Severity::Note } else { severity };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
     }

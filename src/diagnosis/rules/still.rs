@@ -27,6 +27,14 @@ pub(super) fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
     moved.map(BlockStatistics::still).min().filter(|&still| still >= diagnosis.thresholds.checks)
 }
 
+/// Returns, as a phrase, which of the blocks with a gradient have moved.
+pub(super) fn moved_before(diagnosis: &Diagnosis<'_>) -> String {
+    match with_gradient(diagnosis).all(BlockStatistics::moved) {
+        true => String::from("all moved before"),
+        false => format!("{} moved before", count(with_gradient(diagnosis).filter(|it| it.moved()).count(), "block")),
+    }
+}
+
 /// Reports blocks that have a gradient, are not frozen, and do not change for
 /// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row. If all blocks that moved have stopped, this is a
 /// note, and only those that never moved are judged.
@@ -35,12 +43,7 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ended = ended(diagnosis);
     if let Some(still) = ended {
         let text = format!("no parameter has moved for {still} steps: the schedule has ended");
-        let because = match with_gradient(diagnosis).all(BlockStatistics::moved) {
-            true => String::from("all moved before"),
-            false => {
-                format!("{} moved before", count(with_gradient(diagnosis).filter(|it| it.moved()).count(), "block"))
-            }
-        };
+        let because = moved_before(diagnosis);
         findings.push(diagnosis.finding(Cause::FrozenBlock, Severity::Note, "", text, because));
     }
     let still =

@@ -68,15 +68,18 @@ fn listed(samples: &[usize], noun: &str) -> String {
 
 /// Reports identical inputs, by the lowest loss of any function of them over that of the best constant outputs:
 /// critical above [`learned`](crate::diagnosis::Thresholds::learned), a warning above
-/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if inputs have few values. Of a batch
-/// alone, it reports rows that are all identical.
+/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if inputs have few values, and for targets
+/// that are values unless more than half of the inputs are the same. A warning is a note, too, if the loss is near that
+/// bound. Of a batch alone, it reports rows that are all identical: a note unless the run is held up.
 pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_batch = diagnosis.experiments.as_ref().filter(|it| diagnosis.task.is_none() && it.is_one_input);
     if of_batch.is_some() && !diagnosis.spec.reads_indices() {
         let text =
             String::from("all samples of the batch have the same inputs: no function of them tells any two apart");
         let because = String::from("their inputs were compared, value by value");
-        let finding = diagnosis.finding(Cause::BadData, Severity::Warning, "", text, because);
+        // A batch of equal rows can be a choice, as in a smoke test.
+        let severity = if diagnosis.is_stuck() { Severity::Warning } else { Severity::Note };
+        let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
         let fix = String::from("other inputs: these are those of one sample");
         findings.push(Finding { fix, refuted_by: "two of these samples whose inputs differ", ..finding });
         return;
@@ -87,24 +90,30 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     };
     let (lines, Some(chance)) = (&diagnosis.thresholds, task.measured.chance()) else { return };
     let part = |share| task.measured.part(chance, share);
+    // The network has learned all that these inputs tell.
+    let has_learned_all = diagnosis.has_patience()
+        && diagnosis.statistics.is_some_and(|statistics| {
+            statistics.run().recent_loss().mean() <= task.measured.part(identical.least, 1.1)
+        });
     let severity = match identical.least {
+        least if least.is_nan() || least <= part(lines.unreachable) => return,
         // Inputs with few values repeat: then the noise of the targets sets the bound.
-        least if identical.repeats && !identical.is_confounded() && least > part(lines.unreachable) => Severity::Note,
+        _ if identical.may_be_chosen() => Severity::Note,
         least if least > part(lines.learned) => Severity::Critical,
-        least if least > part(lines.unreachable) => Severity::Warning,
-        _ => return,
+        _ if has_learned_all => Severity::Note,
+        _ => Severity::Warning,
     };
     let samples = identical.samples.clone();
-    let which = match identical.is_confounded() {
-        false => format!(
+    let which = match identical.classes.filter(|_| identical.is_confounded()) {
+        None => format!(
             "the inputs of {} of {} samples are identical, {}",
             samples.len(),
             identical.compared,
             listed(&samples, "sample")
         ),
-        true => format!(
-            "{} samples have only {} different inputs, fewer than their {} columns",
-            identical.compared, identical.distinct, identical.varying
+        Some(classes) => format!(
+            "{} samples have only {} different inputs, fewer than their {classes} classes",
+            identical.compared, identical.distinct
         ),
     };
     let text = format!(
@@ -221,7 +230,8 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The run must
-/// have learned nothing, or the loss has not fallen and is not on its way down; without the masks neither.
+/// have learned nothing, or the loss has not fallen and is not on its way down; without the masks neither. In the
+/// second case the masks must cost more of the loss than was learned below constant outputs.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
@@ -232,8 +242,13 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (bounds, lines) = (&task.measured, &diagnosis.thresholds);
     let is_below = |share| bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, share));
     let learns_nothing = diagnosis.learns_nothing(run) && !is_below(lines.learned);
+    let start = diagnosis.start().unwrap_or(f64::NAN);
+    let nears = || diagnosis.nears([start, diagnosis.part(start, lines.fallen[0])], run);
     let stays = diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.falls(run);
-    let harms = learns_nothing || stays && !is_below(lines.fallen[0]);
+    let stays = stays && (diagnosis.stagnates() || !nears());
+    // Of a weak signal the masks cost less than was learned of it.
+    let costs_more = bounds.chance().is_some_and(|chance| masked - task.loss > chance - masked);
+    let harms = learns_nothing || stays && costs_more && !is_below(lines.fallen[0]);
     if !(share > lines.drowns && unexplained && harms) {
         return;
     }

@@ -1,7 +1,7 @@
 //! Inputs that are identical, and the lowest loss of any function of them.
 
 use super::{Rows, bounds};
-use crate::{dataset::Dataset, error::Error, scalar::Scalar};
+use crate::{dataset::Dataset, error::Error, loss::Target, scalar::Scalar};
 use alloc::{vec, vec::Vec};
 
 /// Samples of which some have the same inputs.
@@ -15,17 +15,23 @@ pub(in crate::diagnosis) struct Identical {
     pub least: f64,
     /// The number of different inputs.
     pub distinct: usize,
-    /// The number of columns of the inputs that vary.
-    pub varying: usize,
+    /// The number of classes that these samples have; `None` for targets that are values.
+    pub classes: Option<usize>,
     /// Whether most samples outside the largest group, too, share their inputs with another one.
     pub repeats: bool,
 }
 
 impl Identical {
-    /// Whether there are fewer different inputs than columns that vary, so that the effects of these are confounded:
-    /// inputs of few values that are chosen to tell them apart are more.
+    /// Whether the inputs repeat, and there are fewer different ones than classes: no function of them has all classes.
     pub fn is_confounded(&self) -> bool {
-        self.repeats && self.distinct < self.varying
+        self.repeats && self.classes.is_some_and(|classes| self.distinct < classes)
+    }
+
+    /// Whether the inputs may be equal by choice, such as the settings of an experiment or a redundant encoding. For
+    /// targets that are values, that is so unless more than half of the inputs are the same.
+    pub fn may_be_chosen(&self) -> bool {
+        let has_few_alike = self.classes.is_none() && 2 * self.samples.len() <= self.compared;
+        self.repeats && !self.is_confounded() || has_few_alike
     }
 }
 
@@ -59,10 +65,18 @@ pub(super) fn find<T: Scalar>(
     let Some(most) = (0..count).rev().max_by_key(|&group| sizes[group]).filter(|_| distinct < count) else {
         return Ok(None);
     };
-    let varying = (0..values).filter(|&column| (1..count).any(|at| inputs(at)[column] != inputs(0)[column])).count();
+    let classes = match data.targets() {
+        Some(Target::Classes(classes)) => {
+            let mut own: Vec<usize> = samples.iter().map(|&sample| classes[sample]).collect();
+            own.sort_unstable();
+            own.dedup();
+            Some(own.len())
+        }
+        _ => None,
+    };
     let others = || groups.iter().filter(|&&group| group != most);
     let repeats = 2 * others().filter(|&&group| sizes[group] > 1).count() > others().count();
     let of_group = samples.iter().zip(&groups).filter(|&(_, &group)| group == most).map(|(&sample, _)| sample);
     let (samples, least) = (of_group.collect(), bounds::constant(rows, Some(&groups))?);
-    Ok(Some(Identical { samples, compared: count, least, distinct, varying, repeats }))
+    Ok(Some(Identical { samples, compared: count, least, distinct, classes, repeats }))
 }

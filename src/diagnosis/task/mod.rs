@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     activation::Activation,
+    batch_shape::BatchShape,
     block::Blocks,
     dataset::{Batch, Dataset, Standardize},
     error::Error,
@@ -230,8 +231,12 @@ fn squares<T: Scalar>(width: usize, y: &[T]) -> [f64; 2] {
     [apart, square]
 }
 
-/// Returns the lowest loss of any outputs for the targets of `samples`; `None` if it is not known, for a loss that is a
-/// sum over rows, and for data without targets.
+/// The largest number of outputs of the samples whose [`floor`] is measured.
+const FLOOR: usize = 1_000_000;
+
+/// Returns the lowest loss of any outputs for the targets of `samples`, or of as many of them, evenly spaced, as have
+/// at most [`FLOOR`] outputs. `None` if it is not known, for a loss that is a sum over rows, and for data without
+/// targets.
 pub(super) fn floor<T: Scalar>(
     network: Box<dyn Layer<T>>,
     data: &Dataset<'_, T>,
@@ -242,10 +247,14 @@ pub(super) fn floor<T: Scalar>(
         return Ok(None);
     }
     let (width, steps, mode) = (network.dims().output, per_step(&*network), Mode::to_examine(&*network));
+    let each = if steps { width.saturating_mul(data.steps()) } else { width };
+    let most = (FLOOR / each.max(1)).max(1);
+    let samples: Vec<usize> = samples.iter().copied().step_by(samples.len().div_ceil(most)).collect();
     let mut batch = Batch::new(data, samples.len());
-    batch.gather(data, samples, steps)?;
+    batch.gather(data, &samples, steps)?;
     let count = network.output_shape(batch.shape()).rows();
-    let workspace = Workspace::new(network, batch.shape())?;
+    // No pass is made.
+    let workspace = Workspace::new(network, BatchShape::batch(1))?;
     let rows = Rows { workspace, w: &[], loss, batch, width, count, mode, passes: 0 };
     Ok(LossBounds::of(&rows)?.floor)
 }

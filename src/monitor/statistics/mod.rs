@@ -8,6 +8,7 @@ mod link;
 mod log_norm;
 mod mixing;
 mod non_finite;
+mod recent_means;
 mod run;
 mod running;
 mod state;

@@ -7,6 +7,7 @@ use super::{
     log_norm::{KEEP, LogNorm, WARM_UP},
     mixing::Mixing,
     non_finite::{NonFinite, NonFiniteOrigin},
+    recent_means::{RecentMeans, SETTLED},
 };
 use crate::{
     kernel::reduce::Survey,
@@ -42,8 +43,7 @@ pub struct RunStatistics {
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
     lowest_mean: f64,
-    /// The mean of about five losses after each of the last `SETTLED` losses, in no order.
-    recent_means: [f64; SETTLED as usize],
+    recent_means: RecentMeans,
     worst_rise: f64,
     path: [f64; 2],
     decades: RunningMoments,
@@ -78,7 +78,7 @@ impl Default for RunStatistics {
             settled_loss: f64::INFINITY,
             best_loss: f64::INFINITY,
             lowest_mean: f64::INFINITY,
-            recent_means: [f64::NAN; SETTLED as usize],
+            recent_means: RecentMeans::default(),
             worst_rise: 0.0,
             path: [f64::NAN; 2],
             decades: RunningMoments::forgetting(KEEP),
@@ -94,10 +94,6 @@ impl Default for RunStatistics {
         }
     }
 }
-
-/// The number of passes in which outputs that began too large, or with a wrong mean, are taken to reach the loss of
-/// constant outputs. Also the number of losses in a row that make a relapse.
-const SETTLED: u64 = 10;
 
 impl RunStatistics {
     pub(super) fn begin(&mut self) {
@@ -172,7 +168,7 @@ impl RunStatistics {
         if self.loss.count() >= SETTLED {
             self.lowest_mean = self.lowest_mean.min(self.loss.mean());
         }
-        self.recent_means[(self.recent.count() % SETTLED) as usize] = self.recent.mean();
+        self.recent_means.push(self.recent.mean(), self.recent.count());
         if self.recent.count() == SETTLED {
             self.settled_loss = self.recent.mean();
         }
@@ -264,20 +260,20 @@ impl RunStatistics {
     }
     /// Whether the loss has risen again. Its mean over about 30 passes had fallen below half of the first loss. For at
     /// least the last ten losses its mean over about five was above the midpoint between the first loss and the lowest
-    /// mean. False for a loss that begins at 0 or below.
+    /// mean, as is now that over about 30. False for a loss that begins at 0 or below.
     pub fn has_relapsed(&self) -> bool {
         // A loss that begins at 0 or below has no zero from which a half of it is measured.
         self.first_loss.is_some_and(|first| first > 0.0 && self.has_risen_to(first, 0.5 * first))
     }
     /// The highest of the last ten means of about five losses; NaN before ten losses.
     pub(crate) fn highest_lately(&self) -> f64 {
-        self.recent_means.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean { most } else { mean })
+        self.recent_means.highest()
     }
-    /// Whether the mean of about 30 losses had fallen below `learned`, and for at least the last ten losses that of
-    /// about five was above the midpoint between `start` and its lowest value.
+    /// Whether the mean of about 30 losses had fallen below `learned`, and is now above the midpoint between `start`
+    /// and its lowest value, as is that of about five for at least the last ten losses.
     pub(crate) fn has_risen_to(&self, start: f64, learned: f64) -> bool {
         let line = 0.5 * (start + self.lowest_mean);
-        self.lowest_mean < learned && self.recent_means.iter().all(|&mean| mean > line)
+        self.lowest_mean < learned && self.loss.mean() > line && self.recent_means.are_above(line)
     }
     /// Whether the loss stagnates after at least 25 passes: the targets are not [fitted](Self::has_fitted), and the
     /// mean of about the last five losses has not fallen by a tenth of its magnitude. It must fall from the lower of

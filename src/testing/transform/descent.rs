@@ -63,8 +63,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that an optimizer descends in each block. Of two runs one has the gradient g, the other its opposite in that
-    /// block alone. The sum of ⟨u − v, g⟩ over the updates of the block is at most 0.
+    /// Tests that an optimizer descends in each block. Of two runs one has the gradient g, the other its opposite in
+    /// that block alone. The sum of ⟨u − v, g⟩ over the updates of the block is at most 0.
     pub(super) fn downhill_by_block(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);
         let Some(run) = self.fresh(None) else { return };

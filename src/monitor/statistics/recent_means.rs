@@ -1,0 +1,41 @@
+//! The means of the last losses of a run.
+
+use core::fmt;
+
+/// The number of passes in which outputs that began too large, or with a wrong mean, are taken to reach the loss of
+/// constant outputs. Also the number of losses in a row that make a relapse.
+pub(super) const SETTLED: u64 = 10;
+
+/// The mean of about five losses after each of the last [`SETTLED`] losses, in no order; NaN before.
+#[derive(Clone)]
+pub(super) struct RecentMeans([f64; SETTLED as usize]);
+
+impl Default for RecentMeans {
+    fn default() -> Self {
+        RecentMeans([f64::NAN; SETTLED as usize])
+    }
+}
+
+/// Writes the number of means.
+impl fmt::Debug for RecentMeans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.iter().filter(|mean| !mean.is_nan()).count())
+    }
+}
+
+impl RecentMeans {
+    /// Adds the mean after the loss number `count`, in place of the oldest one.
+    pub fn push(&mut self, mean: f64, count: u64) {
+        self.0[(count % SETTLED) as usize] = mean;
+    }
+
+    /// Returns the highest mean; NaN before [`SETTLED`] losses.
+    pub fn highest(&self) -> f64 {
+        self.0.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean { most } else { mean })
+    }
+
+    /// Whether all means are above `line`; false before [`SETTLED`] losses.
+    pub fn are_above(&self, line: f64) -> bool {
+        self.0.iter().all(|&mean| mean > line)
+    }
+}
