@@ -368,10 +368,15 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             Some(_) => !diagnosis.learns_nothing(run),
             None => is_resumed(diagnosis),
         };
-        // A plateau is left as the rate predicts: the course so far, gone once more, ends below it.
+        // A plateau is left as the rate predicts: the course so far, gone once more, ends below it. Parameters that
+        // have hardly moved explain no course.
         let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.fallen[0]));
         let comes_down = line.is_some_and(|line| diagnosis.comes_down(line, run));
-        let severity = if has_learned || grows || comes_down { Severity::Note } else { severity };
+        let severity = if has_learned || grows || (comes_down && severity < Severity::Critical) {
+            Severity::Note
+        } else {
+            severity
+        };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
         findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
     }
