@@ -24,7 +24,7 @@ const BATCH: usize = 8;
 
 /// Makes a training step on a workspace with this input, and returns the loss and the seconds without the input's.
 fn step(
-    workspace: &mut Workspace<'_, f32>,
+    workspace: &mut Workspace<f32, &Sequential<f32>>,
     w: &mut [f32],
     shape: BatchShape<'_>,
     targets: &[f32],
