@@ -89,7 +89,7 @@ fn sorted(mut all: Vec<f64>) -> Vec<f64> {
 /// Returns finite test arguments in increasing order: those of [`arguments`], and a grid that is fine enough to show
 /// short stretches in which an activation is wrong. `seed` draws where each part of the grid begins. Its spacing is
 /// just below 1/1024 up to ±10, and just below 1 up to ±10⁴: an irrational number, so that no function of round period
-/// has the same phase at all points. Every second point of it is exact in `f32`.
+/// has the same phase at all points. Beyond ±10 each point is exact in `f32`, and every second one elsewhere.
 pub(super) fn dense(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut all = arguments(kinks, seed);
     all.extend(fine(seed));
@@ -101,10 +101,11 @@ fn fine(seed: u64) -> Vec<f64> {
     const SHARE: f64 = 1.4 * core::f64::consts::FRAC_1_SQRT_2;
     let mut rng = generator(seed);
     let mut all = Vec::new();
-    for (first, last, step) in [(-REACH, -10.0, SHARE), (-10.0, 10.0, SHARE / 1024.0), (10.0, REACH, SHARE)] {
+    let parts = [(-REACH, -10.0, SHARE, 1), (-10.0, 10.0, SHARE / 1024.0, 2), (10.0, REACH, SHARE, 1)];
+    for (first, last, step, exact) in parts {
         let (count, offset) = (((last - first) / step) as usize, uniform(&mut rng));
         let point = |i: usize| first + (i as f64 + offset) * step;
-        all.extend((0..count).map(|i| if i % 2 == 0 { f64::from(point(i) as f32) } else { point(i) }));
+        all.extend((0..count).map(|i| if i.is_multiple_of(exact) { f64::from(point(i) as f32) } else { point(i) }));
     }
     all
 }

@@ -158,10 +158,13 @@ impl Suite<'_, '_> {
             }
         }
         let least = [f64::MIN_POSITIVE, f32::MIN_POSITIVE.into()][scalar];
-        let floor = ROUNDINGS * epsilon * self.unit * case.weight() + least;
         let size = norm(&slopes).max(norm(&dy)).max(f64::MIN_POSITIVE);
         for (i, (&slope, &found)) in slopes.iter().zip(&dy).enumerate() {
             let off = (slope - found).abs();
+            // A rounding of a small output changes terms of the value in proportion to it.
+            let y = case.y[i].abs();
+            let beside_zero = if y > 0.0 && y < 1.0 { value.abs() / y } else { 0.0 };
+            let floor = ROUNDINGS * epsilon * (self.unit * case.weight()).max(beside_zero) + least;
             if off / size <= allowed {
                 self.trial.measures(Law::Derivative, name, off / size, allowed);
             } else if !(off <= floor || self.at_kink(case, i, found, epsilon, allowed * size + floor)) {
