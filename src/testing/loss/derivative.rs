@@ -163,8 +163,8 @@ impl Suite<'_, '_> {
             let off = (slope - found).abs();
             // A rounding of a small output changes terms of the value in proportion to it.
             let y = case.y[i].abs();
-            let beside_zero = if y > 0.0 && y < 1.0 { value.abs() / y } else { 0.0 };
-            let floor = ROUNDINGS * epsilon * (self.unit * case.weight()).max(beside_zero) + least;
+            let beside_zero = if y > 0.0 && y < 1.0 { self.unit.max(value.abs()) / y } else { 0.0 };
+            let floor = ROUNDINGS * epsilon * self.unit.max(beside_zero) * case.weight() + least;
             if off / size <= allowed {
                 self.trial.measures(Law::Derivative, name, off / size, allowed);
             } else if !(off <= floor || self.at_kink(case, i, found, epsilon, allowed * size + floor)) {
