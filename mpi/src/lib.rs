@@ -78,6 +78,8 @@ impl Mpi {
         // One write, so that lines of ranks that print at once stay whole.
         let line = format!("rank {} aborts the job: {reason}\n", self.world.rank());
         eprint!("{line}");
+        // A launcher may drop what a process wrote just before it ends the job.
+        std::thread::sleep(Duration::from_millis(200));
         self.world.abort(1)
     }
 
