@@ -164,7 +164,7 @@ impl Mpi {
         let found = mpi::request::scope(|scope| {
             let sent = other.immediate_send_with_tag(scope, &own, LENGTH);
             let found = self.wait(peer, start, || self.poll_length(peer));
-            // MPI buffers a message of one value, so that it is sent already. A connection that does not take it belongs
+            // MPI buffers a message of one value, so that it is sent already. A connection that does not take it leads
             // to a rank that stands still.
             self.complete(peer, start, sent);
             found

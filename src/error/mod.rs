@@ -247,8 +247,8 @@ pub enum Error {
     },
     /// A chain of transforms out of order.
     #[error(
-        "the chain ({found}) is out of order (SkipNonFinite, regularization and clipping, optimizer, schedule, average); write \
-         ({expected}), or accept another order by Unordered(..)"
+        "the chain ({found}) is out of order (SkipNonFinite, regularization and clipping, optimizer, schedule, \
+         average); write ({expected}), or accept another order by Unordered(..)"
     )]
     ChainOrder {
         /// The names of the transforms that declare a stage, in their current order.
