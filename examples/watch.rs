@@ -13,10 +13,11 @@ use chainrule::{
     trainer::{FitOptions, Step, TrainConfig, Trainer},
     transform::{Adam, ClipNorm, Schedule},
 };
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::{
     error::Error,
     fs::{self, File},
-    io::{BufReader, BufWriter, IsTerminal, Write, stderr},
+    io::{BufReader, BufWriter, Write, stderr},
     ops::ControlFlow,
     path::PathBuf,
 };
@@ -25,20 +26,24 @@ use std::{
 const SEEN: usize = 24;
 const EPOCHS: usize = 8;
 
-/// One line of standard error: a bar that grows on a terminal, a plain line at each quarter elsewhere.
-fn show(step: &Step, of: u64) {
-    let (mut out, done) = (stderr().lock(), step.step.min(of));
-    let numbers = format!("epoch {}, update {done} of {of}, loss {:.4}", step.epoch, step.loss);
-    // A failed write to standard error is no reason to stop.
-    let _ = if out.is_terminal() {
-        let full = (30 * done / of) as usize;
-        write!(out, "\r\x1b[K[{}{}] {numbers}", "#".repeat(full), " ".repeat(30 - full))
-            .and_then(|()| if done == of { writeln!(out) } else { out.flush() })
-    } else if (4 * done).is_multiple_of(of) || 4 * done / of > 4 * (done - 1) / of {
-        writeln!(out, "{numbers}")
-    } else {
-        Ok(())
-    };
+/// A bar of `updates` on standard error.
+fn bar(updates: u64) -> Result<ProgressBar, Box<dyn Error>> {
+    let style = ProgressStyle::with_template("[{bar:30}] {pos} of {len}, {msg}")?;
+    Ok(ProgressBar::new(updates).with_style(style).with_finish(ProgressFinish::AndLeave))
+}
+
+/// Moves the bar to the update `step`. Where standard error is no terminal the bar is hidden, and each quarter is a
+/// line.
+fn show(bar: &ProgressBar, step: &Step) {
+    let of = bar.length().unwrap_or(1).max(1);
+    let quarters = |updates: u64| 4 * updates / of;
+    let text = format!("epoch {}, loss {:.4}", step.epoch, step.loss);
+    if bar.is_hidden() && quarters(step.step) > quarters(bar.position()) {
+        // A failed write to standard error is no reason to stop.
+        let _ = writeln!(stderr(), "update {} of {of}, {text}", step.step);
+    }
+    bar.set_position(step.step);
+    bar.set_message(text);
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -62,12 +67,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let board = TensorBoard::create(&logs)?.histograms_every(10);
     let lines = Recorder::new(BufWriter::new(File::create(logs.join("run.jsonl"))?));
     let mut monitors = (board, lines, Statistics::new());
-    let mut on_step = |step: &Step| {
-        show(step, updates);
+    let bar = bar(updates)?;
+    let options = FitOptions::new().validation(&validation).monitor(&mut monitors).on_step(|step| {
+        show(&bar, step);
         ControlFlow::Continue(())
-    };
-    let options = FitOptions::new().validation(&validation).monitor(&mut monitors).on_step(&mut on_step);
+    });
     trainer.fit_with(&train, options)?;
+    drop(bar);
 
     let (mut board, lines, statistics) = monitors;
     let inputs = InputStatistics::of_rows(train.inputs())?.steps(SEEN)?;

@@ -89,10 +89,11 @@ fn fit(
     let ((x, labels), (x_test, labels_test)) = (data(train), data(test));
     let train = Dataset::rows(64, &x, Target::Classes(&labels))?;
     let test = Dataset::rows(64, &x_test, Target::Classes(&labels_test))?;
+    let bar = progress::bar(task, epochs);
     let epochs = trainer.fit_with(
         &train,
-        FitOptions::new().on_epoch(&mut |epoch| {
-            progress::show(task, epoch.epoch, epochs);
+        FitOptions::new().on_epoch(|_| {
+            progress::advance(&bar);
             ControlFlow::Continue(())
         }),
     )?;

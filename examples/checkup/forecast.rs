@@ -47,10 +47,11 @@ pub fn report(months: &[f64], pictures: &Path, short: bool) -> Result<Vec<PathBu
     let updates = (epochs * starts.len().div_ceil(BATCH)) as u64;
     let transform = (ClipNorm::new(1.0), Adam::new(3e-3), Schedule::cosine(updates, 0.02));
     let mut trainer = Trainer::new(&network, MeanSquaredError::new(), transform, settings)?;
+    let bar = progress::bar("sunspots", epochs);
     trainer.fit_with(
         &data,
-        FitOptions::new().on_epoch(&mut |epoch| {
-            progress::show("sunspots", epoch.epoch, epochs);
+        FitOptions::new().on_epoch(|_| {
+            progress::advance(&bar);
             ControlFlow::Continue(())
         }),
     )?;

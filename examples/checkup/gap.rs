@@ -151,14 +151,14 @@ fn fit(
 /// Trains all kinds at all learning rates, one network each, on two threads.
 fn fit_all(train: &Dataset<'_, f32>, test: &Dataset<'_, f32>, epochs: usize) -> Result<Vec<Run>, chainrule::Error> {
     let jobs: Vec<(Kind, f64)> = KINDS.iter().rev().flat_map(|&kind| RATES.map(|rate| (kind, rate))).collect();
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (next, bar) = (AtomicUsize::new(0), progress::bar("pixel by pixel", jobs.len()));
     let results: Mutex<Vec<Option<Result<Run, chainrule::Error>>>> = Mutex::new(vec![None; jobs.len()]);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(&(kind, rate)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let run = fit(kind, rate, train, test, epochs);
-                    progress::show("pixel by pixel", done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
+                    progress::advance(&bar);
                     let place = jobs.iter().position(|job| *job == (kind, rate)).unwrap_or(0);
                     if let Ok(mut results) = results.lock() {
                         results[place] = Some(run);

@@ -54,11 +54,12 @@ pub fn report(file: &str, label: &str, short: bool) -> Result<(), Box<dyn Error>
     let first: Vec<usize> = (0..train_data.samples().min(32)).collect();
     trainer.step(&train_data, &mut batch, &first, &mut budget)?;
     println!("At the first step:\n{budget}");
-    let mut show = |epoch: &chainrule::trainer::Epoch| {
-        progress::show("training", epoch.epoch, epochs);
+    let bar = progress::bar("training", epochs);
+    let show = |_: &chainrule::trainer::Epoch| {
+        progress::advance(&bar);
         ControlFlow::Continue(())
     };
-    let done = trainer.fit_with(&train_data, FitOptions::new().validation(&watched_data).on_epoch(&mut show))?;
+    let done = trainer.fit_with(&train_data, FitOptions::new().validation(&watched_data).on_epoch(show))?;
     let found = trainer.evaluate(&test_data)?;
     let mut counts = vec![0usize; table.classes.len()];
     test.labels.iter().for_each(|&class| counts[class] += 1);

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     layer::{Layer, check_buffers},
     loss::Loss,
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
     trainer::{Kept, Progress, Trainer},
     transform::{GradientTransform, MOST_STEPS, check_rate},
 };
@@ -312,7 +312,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns an error for an optimizer state `state` of another length than this trainer's. Under [`Values::Finite`],
-    /// NaN is an error too, and ±∞ unless the transform allows them.
+    /// NaN is an error too, ±∞ unless the transform allows them, and a value below 0 that a transform excludes.
     fn check_state(&self, values: Values, state: &[T]) -> Result<(), Error> {
         let expected = self.optimizer().state().len();
         if state.len() != expected {
@@ -326,6 +326,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             if values == Values::Finite {
                 let name = format!("state of transform {} ({})", i + 1, spec.kind);
                 require_sound(&name, own, spec.infinite_state)?;
+                for range in &spec.non_negative {
+                    // The specification of a custom transform may state any range.
+                    let values = own.get(range.clone()).unwrap_or_default();
+                    if let Some(i) = values.iter().position(|value| *value < T::zero()) {
+                        let found = format!("{} at place {}", to_f64(values[i]), range.start + i);
+                        return Err(refused(&name, "at least 0, unless `Values::Any` is asked for", found));
+                    }
+                }
             }
         }
         Ok(())

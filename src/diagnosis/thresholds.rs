@@ -116,8 +116,8 @@ pub struct Thresholds {
     /// The number of monitored passes in a row in which a fluctuating statistic, such as the norm of updates, must be
     /// out of range before it is reported; 3 by default.
     pub checks: u64,
-    /// The fraction of the decades from loss to first weights from which the steps of one recurrent layer are named as
-    /// the cause of an explosion; 0.7 by default.
+    /// The least fraction of the decades from loss to first weights at which the steps of one recurrent layer are named
+    /// as the cause of an explosion; 0.7 by default.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub share: f64,
     /// The decades from loss to input below which the upper bound of a [certificate](crate::theory::Certificate) is

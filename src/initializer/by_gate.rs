@@ -11,6 +11,9 @@ use rand_core::Rng;
 
 /// An initializer that fills the rows of each gate of a recurrent cell with the initializer set for that gate.
 ///
+/// One `ByGate` may serve several cells: an initializer for a gate that a cell does not have is not used. The names of
+/// the gates of a cell are those of its [`Cell::gates`](crate::recurrent::Cell::gates).
+///
 /// ```
 /// use chainrule::initializer::{ByGate, Constant, Zeros};
 /// let bias = ByGate::new(Zeros).gate("forget", Constant(1.0));

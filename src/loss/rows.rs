@@ -199,7 +199,8 @@ impl<'a, T: Scalar> Rows<'a, T> {
 }
 
 /// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
-/// `wide`; otherwise it is `sum`, usually of the weights of the rows, times `factor`, the number of losses per row.
+/// `wide`, a sum over all values; otherwise it is `sum` times `factor`. `sum` is that of the weights of the rows where
+/// each row has `factor` losses, and that of all losses, with a `factor` of 1, where rows have different numbers.
 pub(super) struct Total<T> {
     sum: Sum<T>,
     wide: f64,

@@ -12,7 +12,8 @@ use crate::{
 use alloc::boxed::Box;
 use core::fmt;
 
-/// A layer that reads each sequence from its end: step t of `x` is step T − 1 − t of the inner layer.
+/// A layer that reads each sequence from its end: step t of `x` is step T − 1 − t of the inner layer, where T is the
+/// number of steps of that sequence. The output is reversed back: step t of `y` belongs to step t of `x`.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::LastStep, recurrent::Reversed, workspace::Workspace};

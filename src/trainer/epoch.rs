@@ -20,7 +20,7 @@ use crate::{
 };
 #[cfg(doc)]
 use crate::{transform::Optimizer, workspace::Workspace};
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 /// Sums over the updates of an epoch, for its report.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl EpochSum {
 /// The monitor and the callback of the updates of a fit.
 struct Observers<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
-    on_step: Option<&'a mut OnStep<'f>>,
+    on_step: Option<Box<OnStep<'f>>>,
     /// Whether a callback receives the epochs, with the norms of their updates.
     reports: bool,
     /// Whether updates are timed, which a monitor needs for the records of updates.

@@ -2,6 +2,7 @@
 
 use super::{Epoch, Step};
 use crate::{dataset::Source, monitor::GradientMonitor, scalar::Scalar};
+use alloc::boxed::Box;
 use core::{fmt, ops::ControlFlow};
 
 /// Validation data, monitor and callbacks of a fit.
@@ -16,11 +17,10 @@ use core::{fmt, ops::ControlFlow};
 /// let settings = TrainConfig { epochs: 100, ..TrainConfig::default() };
 /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings)?;
 /// let mut budget = GradientBudget::new();
-/// let mut enough = |epoch: &chainrule::trainer::Epoch| match epoch.validation {
+/// let options = FitOptions::new().validation(&held_out).monitor(&mut budget).on_epoch(|epoch| match epoch.validation {
 ///     Some(validation) if validation.loss < 0.01 => ControlFlow::Break(()), // ends the run
 ///     _ => ControlFlow::Continue(()),
-/// };
-/// let options = FitOptions::new().validation(&held_out).monitor(&mut budget).on_epoch(&mut enough);
+/// });
 /// let epochs = trainer.fit_with(&train, options)?;
 /// assert!(epochs.iter().all(|epoch| epoch.validation.is_some()));
 /// # Ok::<(), chainrule::Error>(())
@@ -29,8 +29,8 @@ use core::{fmt, ops::ControlFlow};
 pub struct FitOptions<'a, T: Scalar> {
     pub(super) validation: Option<&'a dyn Source<T>>,
     pub(super) monitor: Option<&'a mut dyn GradientMonitor<T>>,
-    pub(super) on_epoch: Option<&'a mut OnEpoch<'a>>,
-    pub(super) on_step: Option<&'a mut OnStep<'a>>,
+    pub(super) on_epoch: Option<Box<OnEpoch<'a>>>,
+    pub(super) on_step: Option<Box<OnStep<'a>>>,
 }
 
 /// A callback after each epoch; its `Break` ends the fit.
@@ -68,8 +68,8 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
 
     /// Sets the callback after each epoch. Its `Break` ends the fit; the next fit continues the run.
     #[must_use]
-    pub fn on_epoch(self, on_epoch: &'a mut (dyn FnMut(&Epoch) -> ControlFlow<()> + 'a)) -> Self {
-        FitOptions { on_epoch: Some(on_epoch), ..self }
+    pub fn on_epoch(self, on_epoch: impl FnMut(&Epoch) -> ControlFlow<()> + 'a) -> Self {
+        FitOptions { on_epoch: Some(Box::new(on_epoch)), ..self }
     }
 
     /// Sets the callback after each update. Its `Break` ends the fit after the current samples. The epoch is then
@@ -78,7 +78,7 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
-    /// use chainrule::{trainer::{FitOptions, Step, TrainConfig, Trainer}, transform::{ClipNorm, Sgd}};
+    /// use chainrule::{trainer::{FitOptions, TrainConfig, Trainer}, transform::{ClipNorm, Sgd}};
     /// use std::ops::ControlFlow;
     ///
     /// let network = Sequential::<f64>::input(1).linear(1).build()?;
@@ -86,16 +86,15 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
     /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), chain, TrainConfig::default())?;
     /// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
     /// let mut norms = Vec::new();
-    /// let mut on_step = |step: &Step| {
+    /// trainer.fit_with(&data, FitOptions::new().on_step(|step| {
     ///     norms.extend(step.clipped_norm.map(|clipped| (step.gradient_norm, clipped)));
     ///     if step.loss < 1e-3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    /// };
-    /// trainer.fit_with(&data, FitOptions::new().on_step(&mut on_step))?;
+    /// }))?;
     /// assert!(norms.iter().all(|&(before, after)| after <= before.min(0.5 + 1e-9)));
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[must_use]
-    pub fn on_step(self, on_step: &'a mut (dyn FnMut(&Step) -> ControlFlow<()> + 'a)) -> Self {
-        FitOptions { on_step: Some(on_step), ..self }
+    pub fn on_step(self, on_step: impl FnMut(&Step) -> ControlFlow<()> + 'a) -> Self {
+        FitOptions { on_step: Some(Box::new(on_step)), ..self }
     }
 }

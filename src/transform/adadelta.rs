@@ -2,7 +2,9 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate,
-    each_parameter::update_each, own_elementwise, own_rate, ratio, wide::state_of_parameters,
+    each_parameter::update_each,
+    own_elementwise, own_rate, ratio,
+    wide::{range_of, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -86,6 +88,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Adadelta", GradientTransform::<T>::state_len(self, blocks)).layout("v, u");
+        let spec = spec.non_negative(range_of::<T>(0, blocks)).non_negative(range_of::<T>(1, blocks));
         vec![spec.setting("rate", self.rate).setting("rho", self.rho).setting("epsilon", self.epsilon)]
     }
 }

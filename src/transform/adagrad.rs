@@ -2,7 +2,7 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_amount, check_epsilon, check_rate, own_elementwise, ratio,
-    wide::{Wide, slots, state_of_parameters},
+    wide::{Wide, range_of, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -111,6 +111,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Adagrad", GradientTransform::<T>::state_len(self, blocks))
             .layout("s")
+            .non_negative(range_of::<T>(0, blocks))
             .setting("rate", self.rate);
         let spec = spec.setting("rate decay", self.decay).setting("initial sum", self.initial);
         vec![spec.setting("epsilon", self.epsilon)]

@@ -6,7 +6,7 @@ use super::{
     check_amount,
     each_parameter::complement,
     matrices, own_elementwise, own_rate, ratio,
-    wide::{Wide, slots, state_of_parameters},
+    wide::{Wide, range_of, slots, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -58,9 +58,13 @@ impl Adam {
         Adam { amsgrad: true, ..self }
     }
 
-    fn described(&self, kind: &str, state_len: usize) -> TransformSpec {
-        let layout = if self.amsgrad { "m, v, largest v" } else { "m, v" };
-        self.settings.describe(TransformSpec::new(kind, state_len).layout(layout))
+    fn described<T: Scalar>(&self, kind: &str, blocks: &Blocks) -> TransformSpec {
+        let spec = TransformSpec::new(kind, GradientTransform::<T>::state_len(self, blocks));
+        let spec = spec.non_negative(range_of::<T>(1, blocks));
+        self.settings.describe(match self.amsgrad {
+            true => spec.layout("m, v, largest v").non_negative(range_of::<T>(2, blocks)),
+            false => spec.layout("m, v"),
+        })
     }
 
     /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and from m and
@@ -158,7 +162,7 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     own_rate!(self => self.settings.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        vec![self.described("Adam", GradientTransform::<T>::state_len(self, blocks))]
+        vec![self.described::<T>("Adam", blocks)]
     }
 }
 
@@ -268,7 +272,7 @@ impl<T: Scalar> GradientTransform<T> for AdamW {
     own_rate!(self => self.adam.settings.rate);
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
-        let spec = self.adam.described("AdamW", GradientTransform::<T>::state_len(self, blocks));
+        let spec = self.adam.described::<T>("AdamW", blocks);
         vec![spec.setting("decay", self.decay).setting("roles", &self.roles)]
     }
 }

@@ -109,6 +109,7 @@ macro_rules! two_moments {
             fn spec(&self, blocks: &$crate::block::Blocks) -> alloc::vec::Vec<$crate::transform::TransformSpec> {
                 let values = $crate::transform::GradientTransform::<T>::state_len(self, blocks);
                 let spec = $crate::transform::TransformSpec::new(stringify!($optimizer), values).layout($state);
+                let spec = spec.non_negative($crate::transform::wide::range_of::<T>(1, blocks));
                 alloc::vec![self.settings.describe(spec)]
             }
         }

@@ -4,7 +4,7 @@ use super::{
     AdamW, GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each,
     own_applied, own_rate,
-    wide::{Wide, slots, state_of_parameters},
+    wide::{Wide, range_of, slots, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -228,6 +228,7 @@ impl<T: Scalar> GradientTransform<T> for Muon {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("Muon", GradientTransform::<T>::state_len(self, blocks)).layout("m, v");
+        let spec = spec.non_negative(range_of::<T>(1, blocks));
         let spec = spec.setting("rate", self.rate).setting("momentum", self.momentum).setting("decay", self.decay);
         vec![spec.setting("nesterov", self.nesterov).setting("others", &self.others)]
     }

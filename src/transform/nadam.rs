@@ -6,7 +6,7 @@ use super::{
     check_amount,
     each_parameter::{complement, update_each},
     own_applied, own_rate, ratio,
-    wide::{Wide, slots, state_of_parameters},
+    wide::{Wide, range_of, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -121,7 +121,8 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("NAdam", GradientTransform::<T>::state_len(self, blocks));
-        let spec = self.settings.describe(spec.layout("m, v, product of momenta"));
+        let spec = spec.layout("m, v, product of momenta").non_negative(range_of::<T>(1, blocks));
+        let spec = self.settings.describe(spec);
         vec![spec.setting("momentum decay", self.momentum_decay)]
     }
 }

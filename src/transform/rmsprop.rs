@@ -3,7 +3,7 @@
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate, own_elementwise,
     own_rate, ratio,
-    wide::{Wide, slots, state_of_parameters},
+    wide::{Wide, range_of, slots, state_of_parameters},
 };
 use crate::{
     block::Blocks,
@@ -140,6 +140,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         };
         let spec = TransformSpec::new("RmsProp", GradientTransform::<T>::state_len(self, blocks))
             .layout(layout)
+            .non_negative(range_of::<T>(0, blocks))
             .setting("rate", self.rate);
         let spec = spec.setting("alpha", self.alpha).setting("epsilon", self.epsilon);
         vec![spec.setting("momentum", self.momentum).setting("centred", self.centred)]

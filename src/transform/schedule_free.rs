@@ -236,7 +236,9 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("ScheduleFreeAdamW", GradientTransform::<T>::state_len(self, blocks));
-        let spec = self.settings.describe(spec.layout("x, z, v, rates")).setting("decay", self.decay);
+        let of_v = (slots_of_x::<T>() + slots::<T>()).saturating_mul(blocks.parameters());
+        let spec = spec.layout("x, z, v, rates").non_negative(of_v..of_v.saturating_add(blocks.parameters()));
+        let spec = self.settings.describe(spec).setting("decay", self.decay);
         vec![spec.setting("warm-up", self.warm_up).setting("roles", &self.roles)]
     }
 }

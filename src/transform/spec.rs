@@ -6,7 +6,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt::Debug;
+use core::{fmt::Debug, ops::Range};
 
 /// A transform as data: its kind, the layout of its state, and its settings.
 ///
@@ -30,6 +30,9 @@ pub struct TransformSpec {
     /// Whether the state may hold ±∞. If not, a checkpoint with ±∞ there is refused, unless it is loaded with
     /// `checkpoint::Values::Any`.
     pub infinite_state: bool,
+    /// Ranges of the state whose values cannot be below 0, such as averages of squared gradients. A checkpoint with a
+    /// value below 0 there is refused, unless it is loaded with `checkpoint::Values::Any`.
+    pub non_negative: Vec<Range<usize>>,
     /// Names and values of the settings.
     pub settings: Vec<(String, String)>,
 }
@@ -38,8 +41,8 @@ impl TransformSpec {
     /// Creates the description of a transform named `kind` with `state_len` values of state, all finite, and no
     /// settings.
     pub fn new(kind: &str, state_len: usize) -> Self {
-        let layout = String::new();
-        TransformSpec { kind: kind.into(), layout, state_len, infinite_state: false, settings: Vec::new() }
+        let (layout, non_negative, settings) = Default::default();
+        TransformSpec { kind: kind.into(), layout, state_len, infinite_state: false, non_negative, settings }
     }
 
     /// Creates the description of a transform that has no [`spec`](super::GradientTransform::spec) of its own. Its kind
@@ -58,6 +61,13 @@ impl TransformSpec {
     #[must_use]
     pub fn infinite_state(self) -> Self {
         TransformSpec { infinite_state: true, ..self }
+    }
+
+    /// States that the values of the state in `range` cannot be below 0.
+    #[must_use]
+    pub fn non_negative(mut self, range: Range<usize>) -> Self {
+        self.non_negative.push(range);
+        self
     }
 
     /// Adds a setting, recorded as its `Debug` text.

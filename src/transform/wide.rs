@@ -5,6 +5,7 @@ use crate::{
     scalar::{Scalar, is_narrow, scalar, to_f64},
     size::saturating_product,
 };
+use core::ops::Range;
 
 /// The least number of binary digits of a value of the state: that of `f32`.
 const DIGITS: u32 = 24;
@@ -21,6 +22,13 @@ pub(super) fn slots<T: Scalar>() -> usize {
 /// `usize::MAX` for more than a `usize` can count.
 pub(super) fn state_of_parameters<T: Scalar>(values: usize, blocks: &Blocks) -> usize {
     saturating_product(&[values, slots::<T>(), blocks.parameters()])
+}
+
+/// Returns the range of the state that holds value number `place` of each parameter of `blocks`. In narrow formats these
+/// are the values rounded to the format, without the rounding errors that follow them.
+pub(super) fn range_of<T: Scalar>(place: usize, blocks: &Blocks) -> Range<usize> {
+    let start = state_of_parameters::<T>(place, blocks);
+    start..start.saturating_add(blocks.parameters())
 }
 
 /// Returns the number of binary digits of the significand of `T`.

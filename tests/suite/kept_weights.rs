@@ -170,9 +170,9 @@ fn fit_that_a_callback_ends_within_an_epoch_has_the_best_weights() -> Result<(),
     for validation in [&data, &worse] {
         let end = |step: &Step| if step.step < 8 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         let mut without = trainer(Adam::new(0.01), TrainConfig { patience: None, ..SETTINGS });
-        without.fit_with(&data, FitOptions::new().validation(validation).on_step(&mut { end }))?;
+        without.fit_with(&data, FitOptions::new().validation(validation).on_step(end))?;
         let mut run = trainer(Adam::new(0.01), SETTINGS);
-        let epochs = run.fit_with(&data, FitOptions::new().validation(validation).on_step(&mut { end }))?;
+        let epochs = run.fit_with(&data, FitOptions::new().validation(validation).on_step(end))?;
         let best = losses(&epochs).into_iter().fold(f64::INFINITY, f64::min);
         assert_eq!((epochs.len(), run.evaluate(validation)?.loss), (2, best));
         // The next fit continues from the parameters within the epoch.
@@ -313,7 +313,7 @@ fn workspace_of_another_network_is_refused() -> Result<(), Error> {
     };
     let (mut small, mut large) = (trainer(2)?, trainer(8)?);
     let end = |_: &Epoch| ControlFlow::Break(());
-    small.fit_with(&data, FitOptions::new().validation(&data).on_epoch(&mut { end }))?;
+    small.fit_with(&data, FitOptions::new().validation(&data).on_epoch(end))?;
     std::mem::swap(small.workspace_mut(), large.workspace_mut());
     for run in [&mut small, &mut large] {
         let error = |error: Error| assert!(matches!(error, Error::Length { .. }), "{error}");

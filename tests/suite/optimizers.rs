@@ -52,6 +52,65 @@ fn state_has_the_values_of_the_equations<T: Scalar>(slots: usize) {
     assert_eq!(GradientTransform::<T>::learning_rate(&decaying, &blocks, &[], 3), Some(0.1));
 }
 
+/// Every optimizer, schedule-free AdamW too, whose state has values beside those of the parameters.
+fn all_optimizers<T: Scalar>() -> impl Iterator<Item = Box<dyn GradientTransform<T>>> {
+    let free: Box<dyn GradientTransform<T>> = Box::new(free());
+    optimizers().into_iter().map(|(optimizer, _)| optimizer).chain([free])
+}
+
+/// Updates with gradients of both signs keep the places of the state that are stated as not negative at 0 or above.
+fn stated_places_stay_at_or_above_zero<T: Scalar>() {
+    let (blocks, mut stated) = (blocks(), 0);
+    for transform in all_optimizers::<T>() {
+        let name = format!("{transform:?}");
+        let mut w = [scalar::<T>(0.5); 6];
+        let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+        for step in 0..30 {
+            let mut gradient: [T; 6] = std::array::from_fn(|i| scalar(f64::from(step * 7 + 3 * i as i32) % 5.0 - 2.0));
+            optimizer.step(&blocks, &mut w, &mut gradient, &mut ()).unwrap();
+            for range in optimizer.spec(&blocks)[0].non_negative.clone() {
+                let values = &optimizer.state()[range];
+                assert!(values.iter().all(|&value| value >= T::zero()), "{name}: {values:?}");
+                stated += 1;
+            }
+        }
+    }
+    assert!(stated >= 30 * 10, "{stated}");
+}
+
+#[test]
+fn state_stated_as_not_negative_stays_so_in_every_format() {
+    stated_places_stay_at_or_above_zero::<f32>();
+    stated_places_stay_at_or_above_zero::<f64>();
+    #[cfg(feature = "half")]
+    stated_places_stay_at_or_above_zero::<half::f16>();
+    #[cfg(feature = "half")]
+    stated_places_stay_at_or_above_zero::<half::bf16>();
+}
+
+/// A value below 0 under a square root makes the next update NaN: each such place is stated.
+#[test]
+fn state_whose_negative_value_makes_nan_is_stated_as_not_negative() {
+    let (blocks, mut found) = (blocks(), 0);
+    let count = all_optimizers::<f64>().count();
+    for (number, place) in (0..count).flat_map(|number| (0..30).map(move |place| (number, place))) {
+        let transform = all_optimizers::<f64>().nth(number).unwrap();
+        let name = format!("{transform:?}, place {place}");
+        let (mut w, mut gradient) = ([0.5; 6], [1e-3; 6]);
+        let mut optimizer = Optimizer::new(transform, &blocks, &w).unwrap();
+        let mut state = optimizer.state().to_vec();
+        let Some(value) = state.get_mut(place) else { continue };
+        *value = -1.0;
+        optimizer.restore(&state, 10).unwrap();
+        optimizer.step(&blocks, &mut w, &mut gradient, &mut ()).unwrap();
+        if w.iter().any(|w| w.is_nan()) {
+            assert!(optimizer.spec(&blocks)[0].non_negative.iter().any(|range| range.contains(&place)), "{name}");
+            found += 1;
+        }
+    }
+    assert!(found >= 6 * 7, "{found} places");
+}
+
 #[test]
 fn optimizer_in_every_format_reports_its_rate_and_has_the_state_of_its_equations() {
     state_has_the_values_of_the_equations::<f32>(1);

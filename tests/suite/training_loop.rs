@@ -356,7 +356,7 @@ fn best_parameters_return_at_the_end_of_every_run() {
     failed
         .fit_with(
             &data,
-            FitOptions::new().validation(&other).on_epoch(&mut |epoch| {
+            FitOptions::new().validation(&other).on_epoch(|epoch| {
                 if epoch.epoch == at + 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }),
         )

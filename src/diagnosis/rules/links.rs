@@ -54,7 +54,8 @@ pub(super) fn first_trained(diagnosis: &Diagnosis<'_>) -> Option<String> {
     (layer_of_block(blocks.first()?.name()) != layer).then(|| layer.into())
 }
 
-/// Returns the places of layers in the forward pass, by their paths.
+/// Returns the index of the layer with path `layer` among all layers, in the order of the forward pass from 0; `None`
+/// if there is none.
 pub(super) fn place(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<usize> {
     diagnosis.spec.parts().iter().position(|(path, _)| path == layer)
 }

@@ -78,7 +78,8 @@ struct Units {
     slope: f64,
     /// The fraction of units whose mean |φ′| is below [`SATURATED`] times sup |φ′|.
     saturated: f64,
-    /// The fraction of units that passed no gradient for any example of the window.
+    /// The fraction of units that passed no gradient for any example since the last whole window of [`BATCHES`] passes
+    /// and [`EXAMPLES`] examples.
     inactive_fraction: f64,
     /// In the first pass whose gradient is large enough to compute φ′: the mean slope, and the fractions of
     /// saturated units and of units that passed no gradient.

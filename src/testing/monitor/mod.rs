@@ -151,7 +151,7 @@ fn fits<T: Scalar, M: GradientMonitor<T>>(make: &impl Fn() -> M, name: &str, tri
     }
 }
 
-/// Tests what [`fits`] does, with or without a loss of validation data, at `place`.
+/// Tests the laws of [`fits`] with or without validation data. Faults are reported at `place`.
 fn fits_with<T: Scalar, M: GradientMonitor<T>>(make: &impl Fn() -> M, validates: bool, place: &str, trial: &mut Trial) {
     let mut monitor = make();
     let fitted = caught(|| fit::<T>(validates, &mut monitor));

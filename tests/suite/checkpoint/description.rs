@@ -318,6 +318,9 @@ fn restore_values_not_finite_refused_unless_asked_for() {
         move |run: &mut Checkpoint<f64>| run.slices.get_mut(slice).unwrap()[i] = value
     };
     spoiled(set("optimizer.state", 0, f64::INFINITY), m);
+    // The averages of squared gradients follow those of gradients: one value of each for each parameter.
+    let parameters = trainer(8, Sgd::new(0.1), TrainConfig::default()).parameters().len();
+    spoiled(set("optimizer.state", parameters, -1e-9), m);
     let last =
         trainer(8, (Adam::new(1e-2), ReduceOnPlateau::new(0.5, 1)), TrainConfig::default()).optimizer().state().len()
             - 1;
