@@ -1,4 +1,4 @@
-//! Bytes as a checkpoint: an error, or values that were saved; never a panic.
+//! Bytes as a checkpoint or a model: an error, or values that were saved; never a panic.
 //!
 //! The checksum would stop nearly all mutations: with `cfg(fuzzing)`, which cargo-fuzz sets, it is not compared.
 #![no_main]
@@ -7,6 +7,7 @@ use chainrule::{
     checkpoint::{Checkpoint, Values},
     layer::Sequential,
     loss::MeanSquaredError,
+    model::Model,
     trainer::{TrainConfig, Trainer},
     transform::{Adam, ReduceOnPlateau, SkipNonFinite},
 };
@@ -22,6 +23,11 @@ fuzz_target!(|bytes: &[u8]| {
         let saved = run.to_bytes().unwrap();
         run.load_bytes(&saved).unwrap();
         assert_eq!(run.checkpoint(), before);
+    }
+    // A model that was accepted describes itself in bytes that are accepted.
+    if let Ok(model) = Model::<f32>::from_bytes(bytes) {
+        let saved = model.to_bytes().unwrap();
+        assert_eq!(Model::<f32>::from_bytes(&saved).unwrap().to_bytes().unwrap(), saved);
     }
     if let Ok(any) = Checkpoint::<f32>::from_bytes(run.network(), bytes, Values::Any) {
         any.to_bytes(run.network()).unwrap();

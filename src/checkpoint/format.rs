@@ -102,7 +102,8 @@ pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
     let (length, rest) = file.split_at_checked(PREFIX).ok_or("it has fewer than 8 bytes")?;
     let length = length.iter().rev().fold(0, |length: u64, &byte| length << 8 | u64::from(byte));
     let header = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
-    let (json, values) = header.ok_or_else(|| format!("its header of {length} bytes is not all there"))?;
+    let (json, values) =
+        header.ok_or_else(|| format!("it is cut off, or no safetensors file: its header would have {length} bytes"))?;
     let header: Header =
         serde_json::from_slice(json).map_err(|error| format!("its header is not readable ({error})"))?;
     let mut end = 0;

@@ -37,7 +37,7 @@ pub use part::Difference;
 use crate::{
     block::{Block, Blocks},
     error::Error,
-    layer::{Layer, LayerSpec},
+    layer::{Layer, LayerSpec, check_depth},
     scalar::{Scalar, to_f64},
 };
 use alloc::{
@@ -256,8 +256,10 @@ impl<T: Scalar> Checkpoint<T> {
     /// [`Error::Checkpoint`] for the checkpoint of another network, and unless there are as many parameters as
     /// `network` has. [`Error::CheckpointValue`] for
     /// scalars other than `f32` and `f64`, for two blocks of the same name, and under [`Values::Finite`] for a value
-    /// that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written.
+    /// that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written. [`Error::InvalidLayer`] for
+    /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
+        check_depth(&network)?;
         let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
         self.compare_network(network)?;
         require_blocks(&blocks, self.parameters.len())?;

@@ -218,7 +218,7 @@ impl Standardize {
     /// [`Error::Length`] for data of another width; [`DataRule::ScaledValue`] for a value that overflows the number
     /// format.
     pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
-        require_length("columns", self.width(), data.width())?;
+        require_length("columns of the data for this scale", self.width(), data.width())?;
         let mut scaled = data.clone();
         self.apply(scaled.inputs.to_mut())?;
         Ok(scaled)

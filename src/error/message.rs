@@ -32,6 +32,8 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
         "take it from the same network and chain of transforms"
     } else if has("parameters") {
         "give all parameters of this network, as many as `layer::initialize` returns"
+    } else if has("targets of a metric") {
+        "give one target for each output"
     } else if has("targets") {
         "give one class for each row of the output, or as many values for it as `Loss::target_width` says"
     } else if has("row weights") {
@@ -40,6 +42,8 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
         "give as many as the workspace has for this network and batch"
     } else if has("steps") || has("lengths") {
         "make the shape by `BatchShape::ragged`"
+    } else if has("of the data for this scale") {
+        "fit the scale on data with these columns"
     } else if has("columns") || has("classes") || has("class weights") || has("positive weights") {
         "give one for each column"
     } else if has("input") {
@@ -62,10 +66,14 @@ pub(super) fn non_finite_remedy(since: u64, step: u64) -> String {
     format!("after {updates}; lower the learning rate, clip the gradient or begin the chain with SkipNonFinite")
 }
 
-/// Returns the end of a message about targets of a kind that the loss does not take: what to do. `expected` names the
-/// kind that it takes.
-pub(super) fn target_remedy(expected: &str) -> &'static str {
-    if expected.contains("class") {
+/// Returns the end of a message about targets of a kind that the loss or the operation `loss` does not take: what to
+/// do. `expected` names the kind that it takes.
+pub(super) fn target_remedy(loss: &str, expected: &str) -> &'static str {
+    if loss.starts_with("a scale") {
+        "make the data with `Target::Values`; classes need no scale"
+    } else if loss.starts_with("a split") {
+        "make the data with `Target::Classes`, one class a sample, or divide it by `Dataset::split`"
+    } else if expected.contains("class") {
         "make the data with `Target::Classes`, one class for each output row, or use a loss of values"
     } else {
         "make the data with `Target::Values`, or use a loss of classes such as CrossEntropy"

@@ -197,7 +197,7 @@ pub enum Error {
         found: f64,
     },
     /// Targets of another kind than the loss takes.
-    #[error("{loss} takes {expected}, found {found}; {}", target_remedy(expected))]
+    #[error("{loss} takes {expected}, found {found}; {}", target_remedy(loss, expected))]
     TargetKind {
         /// The name of the loss, or of another operation on targets.
         loss: &'static str,

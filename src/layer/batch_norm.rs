@@ -128,8 +128,8 @@ impl BatchNorm {
         if scale.iter().all(|scale| scale.is_one()) { (statistics, square) } else { self.of_scaled(x, j, scale, wide) }
     }
 
-    /// Computes the results of [`of_batch`](Self::of_batch), for the `LANES` columns from `j` on, after each column of `x`
-    /// was multiplied by its factor in `scale`. Mean and mean square are those of the multiplied columns.
+    /// Computes the results of [`of_batch`](Self::of_batch), for the `LANES` columns from `j` on, after each column of
+    /// `x` was multiplied by its factor in `scale`. Mean and mean square are those of the multiplied columns.
     fn of_scaled<T: Scalar, W: Scalar>(
         &self,
         x: &[T],

@@ -45,6 +45,21 @@ pub(crate) struct Answers {
     pub(crate) plain: bool,
 }
 
+/// Refuses a network with more than [`MAX_DEPTH`] levels of layers that no container of this crate has checked. It
+/// descends no further, and calls no other method: those of a custom layer may call themselves for each level.
+///
+/// # Errors
+/// [`Error::InvalidLayer`] with [`LayerRule::TooDeep`].
+pub(crate) fn check_depth<T: Scalar>(network: &dyn Layer<T>) -> Result<(), Error> {
+    fn fits<T: Scalar>(layer: &dyn Layer<T>, levels: usize) -> bool {
+        levels > 0 && layer.structure().unchecked().all(|(_, part)| fits(part, levels - 1))
+    }
+    match fits(network, MAX_DEPTH) {
+        true => Ok(()),
+        false => Err(LayerRule::TooDeep { limit: MAX_DEPTH }.at("")),
+    }
+}
+
 /// A check, when a workspace is made, of the descriptive methods of the layer at `path` and all layers inside it, for
 /// passes of up to `shape`.
 #[derive(Clone, Copy)]
@@ -57,8 +72,15 @@ impl Answers {
     /// Returns the results of the descriptive methods of `layer`, or the first rule that they break. A container of
     /// this crate returns the results that it checked when it was made.
     pub(crate) fn of<T: Scalar>(layer: &dyn Layer<T>) -> Result<Self, LayerRule> {
+        Self::within(layer, MAX_DEPTH)
+    }
+
+    /// Returns the results as [`of`](Self::of) does, for a layer of at most `levels` levels. It descends no further:
+    /// the depth is refused before it can overflow the stack.
+    fn within<T: Scalar>(layer: &dyn Layer<T>, levels: usize) -> Result<Self, LayerRule> {
+        let levels = levels.checked_sub(1).ok_or(LayerRule::TooDeep { limit: MAX_DEPTH })?;
         let structure = layer.structure();
-        let answers = |layer| Self::of(layer);
+        let answers = |part| Self::within(part, levels);
         structure.answers_of(&mut structure.parts().map(|(_, part, _)| answers(part)), || {
             Self::ask(layer, BatchShape::sequences(2, 3))
         })

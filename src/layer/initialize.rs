@@ -1,6 +1,9 @@
 //! The initial values of the parameters.
 
-use super::{Layer, check::check_settings};
+use super::{
+    Layer,
+    check::{check_depth, check_settings},
+};
 use crate::{
     block::Blocks,
     error::Error,
@@ -21,7 +24,8 @@ use alloc::{borrow::Cow, vec::Vec};
 /// ```
 ///
 /// # Errors
-/// [`Error::InvalidLayer`] for a setting outside its range; those of the layer's initializers.
+/// [`Error::InvalidLayer`] for a setting outside its range, and for layers nested more than
+/// [`MAX_DEPTH`](super::MAX_DEPTH) deep; those of the layer's initializers.
 /// [`Error::InitialValue`] for a value that is not finite in `T`; [`Error::TooLarge`] for more parameters than memory
 /// can hold.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
@@ -30,6 +34,7 @@ pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Res
 
 /// Returns the initial values of the parameters, as [`initialize`] does, for a trait object.
 pub(crate) fn initialize_dyn<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Result<Vec<T>, Error> {
+    check_depth(layer)?;
     check_settings(layer, "")?;
     let parameters = room::<T>("the parameters of the network", &[layer.dims().parameters])?;
     let mut w = filled("the parameters of the network", parameters, T::zero())?;

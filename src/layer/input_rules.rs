@@ -41,6 +41,11 @@ impl InputRules {
         Ok(rules)
     }
 
+    /// Whether the inputs are indices of an embedding.
+    pub(crate) fn takes_indices(&self) -> bool {
+        self.vocabulary.is_some()
+    }
+
     /// Adds the requirements of `layer`, at `path`, and of the layers inside it. `source` states where the layer's
     /// input comes from. Returns the source of the layer's output.
     fn add<T: Scalar>(&mut self, layer: &dyn Layer<T>, path: &str, source: Source) -> Result<Source, Error> {

@@ -42,7 +42,7 @@ pub use activation::ActivationLayer;
 #[cfg(feature = "safetensors")]
 pub(crate) use buffers::{BufferPlace, buffer_places};
 pub(crate) use buffers::{Buffers, check_buffers};
-pub(crate) use check::{Answers, Question, check_output_shape, cut, cut_end, hold, join, twice};
+pub(crate) use check::{Answers, Question, check_depth, check_output_shape, cut, cut_end, hold, join, twice};
 pub use context::Context;
 pub use dropout_key::DropoutKey;
 pub(crate) use dropout_key::{drop_threshold, kept_factor};

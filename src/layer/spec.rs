@@ -21,6 +21,8 @@ macro_rules! layer_spec {
         ///
         /// A specification may be nested as deeply as memory allows: it is copied, compared and dropped without
         /// recursion. One of more than [`MAX_DEPTH`] levels cannot be built or saved; only its depth is printed.
+        /// A file of a model is read at every depth up to it. `serde_json::from_str` by itself refuses JSON of more
+        /// than 128 open brackets, which is about 40 levels.
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum LayerSpec {

@@ -4,7 +4,7 @@
 use super::Loss;
 use super::{InBoth, Reduction, Sum, Target};
 use crate::{
-    error::{Error, require_length},
+    error::{Error, require, require_length},
     scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 use core::fmt;
@@ -74,7 +74,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
     ///
     /// # Errors
     /// [`Error::Empty`] without rows or for a `width` of 0; [`Error::Length`] unless `y`, `weights` and `dy` have the
-    /// same rows; [`Error::NonFinite`] for a weight that is not finite.
+    /// same rows; [`Error::NonFinite`] for a weight that is not finite; [`Error::Parameter`] for one below 0.
     pub fn new(
         width: usize,
         y: &'a [T],
@@ -88,6 +88,8 @@ impl<'a, T: Scalar> Rows<'a, T> {
         if let Some(weights) = weights {
             require_length("row weights", rows, weights.len())?;
             check_finite("row weights", 0, weights)?;
+            let least = weights.iter().fold(T::zero(), |least, &weight| if weight < least { weight } else { least });
+            require(least >= T::zero(), "a row weight", "at least 0", to_f64(least))?;
         }
         Ok(Rows { rows, width, y, target, weights, dy })
     }

@@ -173,7 +173,13 @@ operator!(Mul mul, MulAssign mul_assign, |a, b| {
 });
 operator!(Div div, DivAssign div_assign, |a, b| {
     let value = a.value / b.value;
-    a.chain2(b, value, b.value.recip(), -(value / b.value))
+    let slope = -(value / b.value);
+    // A slope below the normal numbers loses its digits, though its product with a large tangent is in range.
+    if slope.abs() < T::min_positive_value() && !value.is_zero() {
+        Dual::new(value, along(a.tangent, b.value.recip()) - value * (b.tangent / b.value))
+    } else {
+        a.chain2(b, value, b.value.recip(), slope)
+    }
 });
 // a − b · (the integer multiple that was subtracted, computed from the remainder: the quotient itself can round up
 // to the next).
@@ -265,7 +271,6 @@ float! {
     chain:
         abs(x, y) = x.signum(),
         fract(_x, y) = T::one(),
-        recip(_x, y) = -(y * y),
         sqrt(_x, y) = (y + y + T::zero()).recip(),
         cbrt(_x, y) = (scalar::<T>(3.0) * y * y).recip(),
         exp(_x, y) = y,
@@ -295,6 +300,8 @@ float! {
         atanh(x, y) = ((T::one() - x) * (T::one() + x)).recip(),
         to_degrees(_x, y) = T::one().to_degrees(),
         to_radians(_x, y) = T::one().to_radians(),;
+    #[inline]
+    fn recip(self) -> Self { Dual::constant(T::one()) / self }
     #[inline]
     fn classify(self) -> FpCategory { self.value.classify() }
     #[inline]

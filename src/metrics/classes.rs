@@ -132,8 +132,8 @@ impl ConfusionMatrix {
     ///
     /// # Errors
     /// [`Error::Length`] unless there is a name for each class.
-    pub fn name_classes(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+    pub fn name_classes(self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, Error> {
+        let names: Vec<String> = names.into_iter().map(|name| name.as_ref().into()).collect();
         require_length("names of classes", self.classes, names.len())?;
         Ok(ConfusionMatrix { names, ..self })
     }

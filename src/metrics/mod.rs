@@ -73,7 +73,7 @@ fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
 /// Returns [`Error::Length`] unless `targets`, the number of target values, equals `outputs`, the number of output
 /// values.
 fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
-    require_length("targets", outputs, targets)
+    require_length("targets of a metric", outputs, targets)
 }
 
 /// Returns [`Error::NonFinite`] if a value is NaN. The error names `what` and the index of the first.

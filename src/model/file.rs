@@ -1,6 +1,9 @@
 //! A model in one file, or in bytes.
 
-use super::Model;
+use super::{
+    Model,
+    description::{DESCRIPTION, Description, describe},
+};
 #[cfg(feature = "std")]
 use crate::checkpoint::{failed, file};
 use crate::{
@@ -10,31 +13,16 @@ use crate::{
         format::{self, Checksum, Header, Tensor},
         mismatch, read, refused, take_tensor,
     },
-    dataset::{Interface, Standardize},
+    dataset::Interface,
     error::Error,
-    layer::{Layer, LayerSpec},
+    layer::Layer,
     network::Registry,
     scalar::{Scalar, scalar, to_f64},
     size::reserve,
 };
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, vec::Vec};
-use serde::{Deserialize, Serialize};
 #[cfg(feature = "std")]
 use std::path::Path;
-
-/// A model without its parameters, as it is saved in the metadata of a file, in JSON.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Description {
-    network: LayerSpec,
-    inputs: Option<Standardize>,
-    outputs: Option<Standardize>,
-    columns: Vec<String>,
-    classes: Vec<String>,
-}
-
-/// The metadata key under which a file holds the [`Description`], as JSON.
-const DESCRIPTION: &str = "model";
 
 /// The name of the tensor with the buffers of the network, such as running statistics.
 const BUFFERS: &str = "chainrule/buffers";
@@ -321,10 +309,6 @@ impl<T: Scalar> Model<T> {
 fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
     let bytes = file::read(path).map_err(|error| failed(path, error))?;
     parse(&bytes).map_err(|error| error.of_file(path))
-}
-
-fn describe(header: &Header) -> Result<Description, Error> {
-    serde_json::from_str(header.metadata.get(DESCRIPTION).map_or("", String::as_str)).map_err(damaged)
 }
 
 /// Creates the model of `network` with the parameters and buffers of a file, and the scales and names of `description`.

@@ -19,6 +19,8 @@
 //! ```
 
 #[cfg(feature = "safetensors")]
+mod description;
+#[cfg(feature = "safetensors")]
 mod file;
 mod predictor;
 #[cfg(feature = "safetensors")]
@@ -44,11 +46,11 @@ use crate::{
     dataset::{Dataset, Interface, Standardize, first_non_finite},
     error::{Error, require_length},
     kernel::aligned::Aligned,
-    layer::{Buffers, Layer, LayerSpec, check_buffers},
+    layer::{Buffers, InputRules, Layer, LayerSpec, check_buffers, check_depth},
     loss::{Loss, softmax},
     metrics::predicted_classes,
     network::{Registry, summary},
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
     size::filled,
     trainer::{TrainConfig, Trainer},
     transform::GradientTransform,
@@ -82,12 +84,14 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
-    /// [`Error::NonFiniteParameters`] for a parameter that is NaN or infinite.
+    /// [`Error::NonFiniteParameters`] for a parameter that is NaN or infinite; [`Error::InvalidLayer`] for layers
+    /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new(network: impl Layer<T> + 'static, parameters: Vec<T>) -> Result<Self, Error> {
         Self::of_boxed(network.boxed(), parameters)
     }
 
     fn of_boxed(network: Box<dyn Layer<T>>, parameters: Vec<T>) -> Result<Self, Error> {
+        check_depth(&*network)?;
         require_length("parameters", network.dims().parameters, parameters.len())?;
         if let Some(bad) = first_non_finite(&parameters) {
             let blocks = Blocks::collect(|visit| network.blocks(visit));
@@ -119,8 +123,13 @@ impl<T: Scalar> Model<T> {
     /// Sets the standardization that is applied to inputs before the network: that of the training data.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `scale` has one column for each input of the network.
+    /// [`Error::Length`] unless `scale` has one column for each input of the network. [`Error::IncompatibleLayer`] for
+    /// a network whose inputs are the indices of an [`Embedding`](crate::layer::Embedding).
     pub fn scale_inputs(self, scale: Standardize) -> Result<Self, Error> {
+        if InputRules::of(self.network())?.takes_indices() {
+            let needs = "a network without an `Embedding` of its inputs: indices are not scaled";
+            return Err(Error::IncompatibleLayer { what: "the scale of the inputs", needs });
+        }
         require_length("columns of the input scale", self.network.dims().input, scale.width())?;
         Ok(Model { interface: Interface { inputs: Some(scale), ..self.interface }, ..self })
     }
@@ -138,8 +147,8 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one name for each input of the network.
-    pub fn name_columns(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
-        let columns: Vec<String> = names.into_iter().map(Into::into).collect();
+    pub fn name_columns(self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, Error> {
+        let columns: Vec<String> = names.into_iter().map(|name| name.as_ref().into()).collect();
         require_length("names of columns", self.network.dims().input, columns.len())?;
         Ok(Model { interface: Interface { columns, ..self.interface }, ..self })
     }
@@ -148,8 +157,8 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one name for each output of the network.
-    pub fn name_classes(self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, Error> {
-        let classes: Vec<String> = names.into_iter().map(Into::into).collect();
+    pub fn name_classes(self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, Error> {
+        let classes: Vec<String> = names.into_iter().map(|name| name.as_ref().into()).collect();
         require_length("names of classes", self.network.dims().output, classes.len())?;
         Ok(Model { interface: Interface { classes, ..self.interface }, ..self })
     }
@@ -235,7 +244,8 @@ impl<T: Scalar> Model<T> {
     /// [`predict`](Self::predict) instead.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output.
+    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
+    /// [`Error::NonFinite`] for outputs without probabilities: NaN, or ∞ twice in a row.
     ///
     /// # Panics
     /// As [`predict`](Self::predict).
@@ -246,7 +256,10 @@ impl<T: Scalar> Model<T> {
         }
         let mut probabilities = filled("the probabilities", y.len(), T::zero())?;
         softmax(width, &y, &mut probabilities)?;
-        Ok(probabilities)
+        match probabilities.iter().position(|p| p.is_nan()) {
+            Some(index) => Err(Error::NonFinite { what: "outputs of the network", index, found: to_f64(y[index]) }),
+            None => Ok(probabilities),
+        }
     }
 
     /// Returns the number of classes: the output width. For a network of one output, it returns an error that names the

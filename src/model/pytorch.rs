@@ -5,7 +5,7 @@ use crate::{
     block::{Blocks, Role, nearest},
     checkpoint::refused,
     error::{Error, require_length},
-    layer::{BufferPlace, Layer, LayerSpec, buffer_places},
+    layer::{BufferPlace, Layer, LayerSpec, buffer_places, check_depth},
     recurrent::{CellKind, Gru},
     scalar::{Scalar, scalar, to_f64},
     size::filled,
@@ -269,6 +269,7 @@ pub fn import_state_dict<T: Scalar>(
     state: &StateDict,
     names: &ModuleNames,
 ) -> Result<(), Error> {
+    check_depth(&network)?;
     let (spec, blocks) = (network.spec(), Blocks::collect(|visit| network.blocks(visit)));
     let places = buffer_places(&network);
     require_length("the parameters", blocks.parameters(), w.len())?;
@@ -346,6 +347,7 @@ pub fn export_state_dict<T: Scalar>(
     buffers: &[T],
     names: &ModuleNames,
 ) -> Result<StateDict, Error> {
+    check_depth(&network)?;
     let (spec, blocks) = (network.spec(), Blocks::collect(|visit| network.blocks(visit)));
     let places = buffer_places(&network);
     require_length("the parameters", blocks.parameters(), w.len())?;

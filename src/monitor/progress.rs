@@ -45,6 +45,18 @@ pub struct Step {
     pub spike: Option<Spike>,
 }
 
+/// One line: `update 12 of epoch 3: loss 0.5000, gradient norm 1.2000, clipped to 1.0000`.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "update {} of epoch {}: loss {:.4}", self.step, self.epoch, self.loss)?;
+        write!(f, ", gradient norm {:.4}", self.gradient_norm)?;
+        if let Some(norm) = self.clipped_norm {
+            write!(f, ", clipped to {norm:.4}")?;
+        }
+        f.write_str(if self.applied { "" } else { ", skipped" })
+    }
+}
+
 /// The shard and the sample that contribute most to the gradient of an update, if that gradient is a spike or not
 /// finite.
 ///

@@ -4,7 +4,7 @@ use crate::linalg::Upper;
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require_length},
-    layer::{Layer, gain_bounds, state_bounds},
+    layer::{Layer, check_depth, gain_bounds, state_bounds},
     network::summary,
     recurrent::MOST_BOUNDED_STEPS,
     scalar::Scalar,
@@ -99,8 +99,10 @@ impl Certificate {
     /// # Errors
     /// Those of [`BatchShape::check`]. [`Error::TooLarge`] for more than 2²² steps, since the bounds over time are a
     /// table with an entry for each step. [`Error::Length`] if `w` does not have the network's number of parameters.
+    /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
+        check_depth(&network)?;
         at_most("the steps of a certificate", shape.steps, MOST_BOUNDED_STEPS)?;
         require_length("parameters", network.dims().parameters, w.len())?;
         let kinds: BTreeMap<_, _> = summary(network).rows.into_iter().map(|row| (row.path, row.kind)).collect();

@@ -6,7 +6,7 @@ use crate::{
     block::Role,
     error::{Error, require},
     initializer::{Initializer, Shape},
-    layer::{BranchScale, Layer, LayerSpec, Linear},
+    layer::{BranchScale, Layer, LayerSpec, Linear, check_depth},
     random::{Normals, generator},
     scalar::Scalar,
     size::reserve,
@@ -75,6 +75,7 @@ impl SingleInput {
         inputs: InputStatistics,
         nets: usize,
     ) -> Result<Option<Self>, Error> {
+        check_depth(&network)?;
         Self::of_node(&network.spec(), inputs, nets)
     }
 

@@ -186,7 +186,8 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("WeightAverage", GradientTransform::<T>::state_len(self, blocks));
-        let spec = spec.layout("average").setting("decay", self.decay);
-        vec![spec.setting("start", self.start).setting("result", self.result)]
+        // Averages that begin at the weights and those that begin at nothing are different sums.
+        let spec = spec.layout(if self.start == Start::Debias { "average without start" } else { "average" });
+        vec![spec.setting("decay", self.decay).setting("start", self.start).setting("result", self.result)]
     }
 }

@@ -121,7 +121,9 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("NAdam", GradientTransform::<T>::state_len(self, blocks));
+        let after = state_of_parameters::<T>(2, blocks);
         let spec = spec.layout("m, v, product of momenta").non_negative(range_of::<T>(1, blocks));
+        let spec = spec.non_negative(after..after.saturating_add(1));
         let spec = self.settings.describe(spec);
         vec![spec.setting("momentum decay", self.momentum_decay)]
     }

@@ -21,7 +21,7 @@ use core::fmt;
 /// by the norm of the group. Transforms around `PerGroup` act on all blocks: a clip before it, a
 /// [`Schedule`](super::Schedule) after it. Averages and [`SkipNonFinite`](super::SkipNonFinite) are for all blocks, and
 /// refused in a group. An update that the chain of one group skips is skipped as a whole: the other groups keep the
-/// states that they had before it.
+/// states that they had before it. A chain with groups inside groups of more than 16 levels is refused.
 ///
 /// The learning rate that trainers report and [set](super::Optimizer::set_learning_rate) is that of the chain for the
 /// other blocks. An update copies parameters and gradient once, and is not made layer by layer in the backward pass.
@@ -57,6 +57,39 @@ impl<T: Scalar> fmt::Debug for PerGroup<T> {
     }
 }
 
+/// The largest number of levels of [`PerGroup`] in the chains of one another.
+const MOST_GROUPS: usize = 16;
+
+/// Returns the number of levels of [`PerGroup`] in `chain`, which its members report.
+fn groups_within<T: Scalar>(chain: &impl GradientTransform<T>) -> usize {
+    let mut levels = 0;
+    chain.members(&mut |member| levels = levels.max(member.groups));
+    levels
+}
+
+/// The chain that takes the place of one with [`MOST_GROUPS`] levels of groups: it is refused, and no chain grows
+/// deeper, since one of many levels would overflow the stack when it is dropped.
+#[derive(Debug)]
+struct TooDeep;
+
+impl<T: Scalar> GradientTransform<T> for TooDeep {
+    fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
+        Err(Error::InvalidState { what: "a `PerGroup` in the chain of another", needs: "at most 16 levels of them" })
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Optimizer
+    }
+
+    fn members(&self, visit: &mut dyn FnMut(Member)) {
+        visit(Member { groups: MOST_GROUPS, ..Member::of::<Self>(Stage::Optimizer) });
+    }
+
+    fn update(&mut self, _update: Update<'_, T>) -> Result<Outcome, Error> {
+        GradientTransform::<T>::validate(self, &Blocks::default()).map(|()| Outcome::Skip)
+    }
+}
+
 /// One group with its chain, and copies of its parameters and their gradient, one block after the other.
 struct Part<T: Scalar> {
     /// The choice of blocks; `None` for the blocks that no group holds.
@@ -72,7 +105,11 @@ struct Part<T: Scalar> {
 impl<T: Scalar> Part<T> {
     fn new(group: Option<Group>, chain: impl GradientTransform<T> + 'static) -> Self {
         let (indices, blocks, w, gradient) = Default::default();
-        Part { group, chain: Box::new(chain), indices, blocks, w, gradient }
+        let chain: Box<dyn GradientTransform<T>> = match groups_within(&chain) < MOST_GROUPS {
+            true => Box::new(chain),
+            false => Box::new(TooDeep),
+        };
+        Part { group, chain, indices, blocks, w, gradient }
     }
 
     fn state_len(&self) -> usize {
@@ -190,7 +227,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
 
     fn members(&self, visit: &mut dyn FnMut(Member)) {
         let may_skip = self.parts.iter().any(Part::may_skip);
-        visit(Member { may_skip, ..Member::of::<Self>(Stage::Optimizer) });
+        let groups = 1 + self.parts.iter().map(|part| groups_within(&part.chain)).max().unwrap_or(0);
+        visit(Member { may_skip, groups, ..Member::of::<Self>(Stage::Optimizer) });
     }
 
     /// The states of all chains: first that of the blocks without a group, then those of the groups.

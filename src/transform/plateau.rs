@@ -132,7 +132,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
         let best = libm::ldexp(fraction, exponent as i32);
         // The metric is rounded like the stored best, so that an equal metric does not count as a fall.
         let metric = keep_best(&mut state, metric);
-        let falls = best.is_infinite() || metric < best * (1.0 - self.threshold * best.signum());
+        let falls = best == f64::INFINITY || metric < best * (1.0 - self.threshold * best.signum());
         if !falls {
             keep_best(&mut state, best);
         }
@@ -156,6 +156,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
         // The best metric is ∞ until the first metric arrives.
         let spec =
             TransformSpec::new("ReduceOnPlateau", GradientTransform::<T>::state_len(self, blocks)).infinite_state();
+        let spec = spec.non_negative(FACTOR..FACTOR + 1).non_negative(BAD..COOLING + 1);
         let spec = spec.layout("factor, best, bad epochs, cooldown, exponent of best").setting("factor", self.factor);
         let spec = spec.setting("patience", self.patience).setting("threshold", self.threshold);
         vec![spec.setting("cooldown", self.cooldown).setting("least", self.least)]

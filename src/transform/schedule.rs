@@ -160,7 +160,7 @@ impl Schedule {
     /// epochs. PyTorch calls this `SequentialLR`.
     #[must_use]
     pub fn then(mut self, at: u64, next: Schedule) -> Self {
-        self.parts.retain(|part| part.start < at);
+        self.parts.truncate(self.parts.partition_point(|part| part.start < at));
         // A start beyond all counts is never reached.
         let starts = |part: Part| part.start.checked_add(at).map(|start| Part { start, ..part });
         self.parts.extend(next.parts.into_iter().filter_map(starts));

@@ -86,6 +86,6 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("SkipNonFinite", GradientTransform::<T>::state_len(self, blocks));
-        vec![spec.layout("skipped in a row").setting("limit", self.limit)]
+        vec![spec.layout("skipped in a row").non_negative(0..1).setting("limit", self.limit)]
     }
 }

@@ -68,6 +68,8 @@ pub struct Member {
     pub in_place: InPlace,
     /// Whether the transform may return [`Outcome::Skip`].
     pub may_skip: bool,
+    /// The number of levels of [`PerGroup`](super::PerGroup) in the transform: 0 for one without groups.
+    pub groups: usize,
 }
 
 impl Member {
@@ -75,7 +77,7 @@ impl Member {
     pub fn of<G: ?Sized>(stage: Stage) -> Self {
         let path = type_name::<G>().split('<').next().unwrap_or_default();
         let name = path.rsplit("::").next().unwrap_or_default();
-        Member { name, stage, ordered: true, in_place: InPlace::No, may_skip: true }
+        Member { name, stage, ordered: true, in_place: InPlace::No, may_skip: true, groups: 0 }
     }
 
     /// Creates the chain member for the transform type `G`, at `stage`, with [`InPlace::No`]. It never skips an update.

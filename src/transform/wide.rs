@@ -24,8 +24,8 @@ pub(super) fn state_of_parameters<T: Scalar>(values: usize, blocks: &Blocks) -> 
     saturating_product(&[values, slots::<T>(), blocks.parameters()])
 }
 
-/// Returns the range of the state that holds value number `place` of each parameter of `blocks`. In narrow formats these
-/// are the values rounded to the format, without the rounding errors that follow them.
+/// Returns the range of the state that holds value number `place` of each parameter of `blocks`. In narrow formats
+/// these are the values rounded to the format, without the rounding errors that follow them.
 pub(super) fn range_of<T: Scalar>(place: usize, blocks: &Blocks) -> Range<usize> {
     let start = state_of_parameters::<T>(place, blocks);
     start..start.saturating_add(blocks.parameters())

@@ -20,7 +20,9 @@ use crate::{
     cpu::CpuLevel,
     error::{Error, LayerRule, require, require_length},
     kernel::{aligned::Aligned, sums::PartSums, thread_pool::ThreadPool},
-    layer::{Buffers, Dims, DropoutKey, InputRules, Layer, Mode, Question, check_buffers, check_output_shape},
+    layer::{
+        Buffers, Dims, DropoutKey, InputRules, Layer, Mode, Question, check_buffers, check_depth, check_output_shape,
+    },
     scalar::Scalar,
     size::{filled, room},
 };
@@ -265,6 +267,7 @@ impl<T: Scalar> Memory<T> {
     pub(crate) fn new(network: &dyn Layer<T>, capacity: BatchShape<'_>, mode: Mode) -> Result<Self, Error> {
         capacity.check()?;
         CpuLevel::current()?;
+        check_depth(network)?;
         let capacity = BatchShape::sequences(capacity.batch, capacity.steps);
         let answers = Question { shape: capacity, path: "" }.answers(network)?;
         let dims = answers.dims;

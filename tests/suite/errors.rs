@@ -254,13 +254,13 @@ fn losses() {
     refuses!(ce.evaluate(3, &y, Target::Classes(&[0]), None, dy), Error::Length { .. }, ["output", "3", "4"]);
     refuses!(ce.evaluate(2, &y, classes, None, &mut dy[1..]), Error::Length { .. }, ["gradient of the output"]);
     refuses!(ce.evaluate(2, &y, classes, Some(&[1.0]), dy), Error::Length { .. }, ["row weights", "2", "1"]);
+    refuses!(ce.evaluate(2, &y, classes, Some(&[2.0, -1.0]), dy), Error::Parameter { .. }, ["row weight", "0", "-1"]);
     refuses!(
         ce.evaluate(2, &y, classes, Some(&[1.0, NAN]), dy),
         Error::NonFinite { index: 1, .. },
         ["row weights", "NaN"]
     );
     refuses!(ce.evaluate(2, &y, classes, Some(&[0.0, 0.0]), dy), Error::Parameter { .. }, ["sum", "positive", "0"]);
-    refuses!(ce.evaluate(2, &y, classes, Some(&[1.0, -1.0]), dy), Error::Parameter { .. }, ["sum", "positive", "0"]);
     let ignoring = CrossEntropy::new().ignore_class(1);
     refuses!(ignoring.evaluate(2, &y, Target::Classes(&[1, 1]), None, dy), Error::Parameter { .. }, ["sum", "0"]);
     let weighted = CrossEntropy::new().class_weights(&[1.0, 2.0, 3.0]).unwrap();

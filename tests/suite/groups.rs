@@ -26,6 +26,19 @@ fn rates_by_role_and_by_name_multiply() {
     assert_eq!(w, [-4.0, -4.0, -4.0, -4.0, -2.0, 0.0]);
 }
 
+/// Groups inside groups of too many levels are an error; dropping and printing them needs a bounded stack.
+#[test]
+fn groups_inside_groups_have_a_limit() {
+    let nested = |levels| (0..levels).fold(PerGroup::<f64>::new(Sgd::new(0.1)), |inner, _| PerGroup::new(inner));
+    assert!(Optimizer::new(nested(15), &blocks(), &START).is_ok());
+    for levels in [16, 17, 100_000] {
+        let chain = nested(levels);
+        assert!(format!("{chain:?}").contains("TooDeep"));
+        let error = Optimizer::new(chain, &blocks(), &START).unwrap_err();
+        assert!(matches!(error, Error::InvalidState { .. }) && error.to_string().contains("16 levels"), "{error}");
+    }
+}
+
 /// The chain of a group does what it does to a network of that group alone, to the bit.
 #[test]
 fn group_is_a_network_of_its_own() {

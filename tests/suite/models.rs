@@ -4,7 +4,7 @@ use crate::numbers::{bits, seeded_numbers};
 use chainrule::{
     DataRule, Error, Layer, LayerRule,
     dataset::{Dataset, Standardize},
-    layer::{Backward, Dims, Forward, LastStep, LayerSpec, MeanOverSteps, Merge, Sequential, initialize},
+    layer::{Backward, Dims, Forward, LastStep, LayerSpec, Linear, MeanOverSteps, Merge, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Target, softmax},
     metrics::predicted_classes,
     model::{Model, Precision, StateDict},
@@ -390,6 +390,37 @@ fn stream_refuses_an_input_that_overflows_after_scaling() {
     assert!(matches!(stream.step(&[1e10]), Err(Error::InvalidData(DataRule::ScaledValue { row: 0, column: 0, .. }))));
     let fresh = model.stream().unwrap().step(&[1e-31]).unwrap().to_vec();
     assert_eq!(stream.step(&[1e-31]).unwrap(), fresh);
+}
+
+#[test]
+fn probabilities_of_two_infinite_outputs_are_refused() {
+    let model = Model::new(Linear::new(1, 2), vec![f64::MAX, f64::MAX, 0.0, 0.0]).unwrap();
+    let data = Dataset::rows(1, &[10.0], None).unwrap();
+    assert_eq!(model.predict(&data).unwrap(), [f64::INFINITY; 2]);
+    let error = model.probabilities(&data).unwrap_err();
+    assert!(matches!(error, Error::NonFinite { index: 0, .. }), "{error}");
+}
+
+#[test]
+fn names_of_any_kind_of_text_are_accepted() {
+    let header = String::from("length,width");
+    let names: Vec<&str> = header.split(',').collect();
+    let model = || Model::new(Linear::new(2, 2), vec![0.0; 6]).unwrap();
+    let found = [
+        model().name_columns(&names).unwrap(),
+        model().name_columns(&names[..]).unwrap(),
+        model().name_columns(names.iter().map(ToString::to_string)).unwrap(),
+    ];
+    assert!(found.iter().all(|model| model.columns() == names));
+    assert_eq!(model().name_classes(&names).unwrap().classes(), names);
+}
+
+#[test]
+fn scale_of_the_indices_of_an_embedding_is_refused() {
+    let scale = Standardize::from_columns(vec![[1.0, 2.0]]).unwrap();
+    let network = Sequential::<f64>::input(1).embedding(4, 2).build().unwrap();
+    let error = Model::new(network, vec![0.0; 8]).unwrap().scale_inputs(scale).unwrap_err();
+    assert!(matches!(error, Error::IncompatibleLayer { .. }) && error.to_string().contains("Embedding"), "{error}");
 }
 
 #[test]

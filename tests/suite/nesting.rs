@@ -6,12 +6,16 @@ use chainrule::{
     initializer::{ByGate, Constant},
     layer::{
         ActivationLayer, Backward, BranchScale, Dims, Dropout, Forward, Hints, LastStep, LayerSpec, Linear, MAX_DEPTH,
-        MemorySizes, Merge, Parallel, Residual, Sequential, initialize,
+        MemorySizes, Merge, Parallel, Residual, Sequential, Structure, initialize,
     },
+    loss::MeanSquaredError,
+    model::Model,
     monitor::GradientBudget,
     network::summary,
     recurrent::{Bidirectional, Reversed},
-    theory::{Certificate, InputStatistics, Prediction},
+    theory::{Certificate, InputStatistics, Prediction, SingleInput},
+    trainer::{TrainConfig, Trainer},
+    transform::Sgd,
     workspace::Workspace,
 };
 use std::sync::{
@@ -221,6 +225,80 @@ fn constructor_beyond_the_depth_limit_returns_an_error() {
         assert!(is_too_deep(&Sequential::input(2).layer(deep()).build().unwrap_err()));
         let error = Sequential::input(2).residual(|branch| branch.layer(deep())).build().unwrap_err();
         assert!(is_too_deep(&error) && error.to_string().contains("128"), "{error}");
+    });
+}
+
+/// A custom layer with another inside. No constructor has checked its depth.
+#[derive(Debug)]
+struct Deep(Option<Box<Deep>>);
+
+impl Deep {
+    fn levels(levels: usize) -> Self {
+        (1..levels).fold(Deep(None), |inner, _| Deep(Some(Box::new(inner))))
+    }
+}
+
+impl Layer<f32> for Deep {
+    fn dims(&self) -> Dims {
+        Dims::new(2, 2, 0)
+    }
+
+    fn structure(&self) -> Structure<'_, f32> {
+        match &self.0 {
+            Some(inner) => Structure::chain().part("inner", &**inner),
+            None => Structure::LEAF,
+        }
+    }
+
+    fn forward(&self, w: &[f32], pass: Forward<'_, f32>) {
+        match &self.0 {
+            Some(inner) => inner.forward(w, pass),
+            None => pass.y.copy_from_slice(pass.x),
+        }
+    }
+
+    fn backward(&self, _w: &[f32], _pass: Backward<'_, f32>) {}
+}
+
+/// The depth of a user's own layers is checked from the top, before a call for each level overflows the stack.
+#[test]
+fn custom_layer_beyond_the_depth_limit_is_refused_from_the_top() {
+    on_a_small_stack(|| {
+        for levels in [MAX_DEPTH + 1, 10_000] {
+            let (deep, shape) = (|| Deep::levels(levels), BatchShape::batch(1));
+            let inputs = InputStatistics::new(1.0).unwrap();
+            let loss = MeanSquaredError::new();
+            let errors = [
+                Sequential::new(2).push(deep()).unwrap_err(),
+                Residual::new(deep()).unwrap_err(),
+                Reversed::new::<f32>(deep()).unwrap_err(),
+                Bidirectional::new::<f32>(deep(), Linear::new(2, 2)).unwrap_err(),
+                Parallel::new(Merge::Sum, vec![Box::new(deep()) as Whole]).unwrap_err(),
+                Workspace::new(deep(), shape).unwrap_err(),
+                Trainer::new(deep(), loss, Sgd::new(0.1), TrainConfig::default()).unwrap_err(),
+                initialize(&deep(), 1).unwrap_err(),
+                Certificate::new(&deep(), &[], shape).unwrap_err(),
+                SingleInput::of(&deep(), inputs, 3).unwrap_err(),
+                Model::new(deep(), Vec::new()).unwrap_err(),
+            ];
+            for (number, error) in errors.iter().enumerate() {
+                assert!(is_too_deep(error), "{levels} levels, call {number}: {error}");
+            }
+        }
+    });
+}
+
+#[cfg(feature = "safetensors")]
+#[test]
+fn model_at_the_depth_limit_is_read_from_its_own_bytes() {
+    on_a_small_stack(|| {
+        for around in AROUND {
+            let network = around.nest(MAX_DEPTH - 1, Box::new(Linear::new(2, 2))).unwrap();
+            let w = initialize(&*network, 1).unwrap();
+            let bytes = Model::new(network, w).unwrap().to_bytes().unwrap();
+            let read = Model::<f32>::from_bytes(&bytes).unwrap();
+            assert_eq!(read.to_bytes().unwrap(), bytes, "{around:?}");
+        }
     });
 }
 

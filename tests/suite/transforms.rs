@@ -173,6 +173,9 @@ fn plateau_keeps_a_metric_beyond_its_format() {
         #[cfg(feature = "half")]
         assert_eq!(rates::<half::f16>(plateau(), &metrics), expected, "{size}");
     }
+    // The best metric may round to −∞.
+    let least = [f64::MAX, -f64::MAX, -f64::MAX, -f64::MAX, -f64::MAX];
+    assert_eq!(rates::<f32>(plateau(), &least), expected[..5]);
     #[cfg(feature = "half")]
     for metric in [65_504.0, 65_520.0, 1e5, 1e-9, 0.1, 3e38] {
         let expected = [1.0, 1.0, 0.5, 0.5, 0.25];

@@ -50,6 +50,9 @@ fn load_state_of_other_transforms_refused() {
     let schedules = (Schedule::cosine(9, 0.0), Schedule::step(9, 0.5));
     let [at, expected, _] = mismatch((Sgd::new(0.1), schedules.0), (Sgd::new(0.1), schedules.1));
     assert_eq!([at, expected], ["transform 2", "Schedule (step)"]);
+    let averages = [WeightAverage::new(0.9), WeightAverage::new(0.9).debias()].map(|average| (Sgd::new(0.1), average));
+    let [initial, debiased] = averages;
+    assert_eq!(mismatch(initial, debiased)[0], "transform 2");
     // One transform too many, and one too few.
     let pair = || (Adam::new(0.1), WeightAverage::new(0.9));
     assert_eq!(mismatch(pair(), Adam::new(0.1)), ["transform 2", "nothing", "WeightAverage { average }"]);

@@ -32,6 +32,11 @@ fn dual_at_the_edges_of_domains_has_the_right_slope() {
         ("floor, steep", Dual::new(2.5, INF).floor(), 2.0, 0.0),
         ("signum 0", at(0.0).signum(), 1.0, 0.0),
         ("recip 0", at(0.0).recip(), INF, -INF),
+        // The slope −a/b² is below the least positive number; its product with e⁵⁰⁰ is not.
+        ("division, steep", Dual::new(-500.0, 1.0) / Dual::new(500f64.exp(), 500f64.exp()), -500.0 / 500f64.exp(), {
+            501.0 / 500f64.exp()
+        }),
+        ("recip, steep", Dual::new(500f64.exp(), 500f64.exp()).recip(), (-500f64).exp(), -(-500f64).exp()),
         ("recip −0", at(-0.0).recip(), -INF, -INF),
         ("recip ∞", at(INF).recip(), 0.0, 0.0),
         ("1/0", one / at(0.0), INF, -INF),

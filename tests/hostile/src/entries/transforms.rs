@@ -549,10 +549,16 @@ pub fn entries() -> Vec<Entry> {
         ),
         entry(
             1,
-            &["transform::TransformSpec::new", "transform::TransformSpec::layout", "transform::TransformSpec::setting"],
+            &[
+                "transform::TransformSpec::new",
+                "transform::TransformSpec::layout",
+                "transform::TransformSpec::non_negative",
+                "transform::TransformSpec::setting",
+            ],
             &[],
             |c| {
                 let spec = TransformSpec::new(&c.text(), c.size()).layout(&c.text()).setting(&c.text(), c.real());
+                let spec = spec.non_negative(c.size()..c.size());
                 let _ = format!("{spec:?}");
                 Ok(())
             },

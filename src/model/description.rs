@@ -1,0 +1,56 @@
+//! The description of a model in the header of its file.
+
+use crate::{
+    checkpoint::{damaged, format::Header},
+    dataset::Standardize,
+    error::{Error, LayerRule},
+    layer::{LayerSpec, MAX_DEPTH},
+};
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+/// A model without its parameters, as it is saved in the metadata of a file, in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Description {
+    pub network: LayerSpec,
+    pub inputs: Option<Standardize>,
+    pub outputs: Option<Standardize>,
+    pub columns: Vec<String>,
+    pub classes: Vec<String>,
+}
+
+/// The metadata key under which a file holds the [`Description`], as JSON.
+pub(super) const DESCRIPTION: &str = "model";
+
+/// The largest number of brackets open at once in a description that is read. [`MAX_DEPTH`] levels of layers have at
+/// most four each, which is more than the 128 brackets that the JSON reader itself allows.
+const MOST_BRACKETS: usize = 4 * MAX_DEPTH + 16;
+
+/// Reads the description in the header of a file. Its depth is checked first, so that it cannot overflow the stack.
+pub(super) fn describe(header: &Header) -> Result<Description, Error> {
+    let text = header.metadata.get(DESCRIPTION).map_or("", String::as_str);
+    if brackets(text) > MOST_BRACKETS {
+        return Err(damaged(LayerRule::TooDeep { limit: MAX_DEPTH }));
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    reader.disable_recursion_limit();
+    Description::deserialize(&mut reader).and_then(|read| reader.end().map(|()| read)).map_err(damaged)
+}
+
+/// Returns the largest number of brackets and braces that are open at once in the JSON `text`, outside its strings.
+fn brackets(text: &str) -> usize {
+    let (mut open, mut most, mut inside, mut escaped) = (0usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = inside,
+            b'"' => inside = !inside,
+            b'[' | b'{' if !inside => open += 1,
+            b']' | b'}' if !inside => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
+}
