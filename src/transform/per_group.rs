@@ -278,6 +278,10 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         if self.parts[0].indices.is_empty() { None } else { self.parts[0].chain.rate_mut() }
     }
 
+    fn stretch(&mut self, times: u64) -> bool {
+        self.parts.iter_mut().fold(false, |found, part| part.chain.stretch(times) || found)
+    }
+
     /// The transforms of all chains, in the order of the states. The `kind` of each names its group, since the state
     /// depends on the groups.
     fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {
