@@ -279,7 +279,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
     }
 
     fn stretch(&mut self, times: u64) -> bool {
-        self.parts.iter_mut().fold(false, |found, part| part.chain.stretch(times) || found)
+        // All chains are stretched: the count visits each.
+        self.parts.iter_mut().filter_map(|part| part.chain.stretch(times).then_some(())).count() > 0
     }
 
     /// The transforms of all chains, in the order of the states. The `kind` of each names its group, since the state
