@@ -85,6 +85,8 @@ pub struct Finding {
     /// Whether too long steps have left nothing that was learned in the parameters: the loss is no better than at
     /// first. A fix then starts from initial values.
     pub needs_restart: bool,
+    /// The number of updates after which the schedule ended, for a schedule that is too short; otherwise `None`.
+    pub schedule: Option<u64>,
     /// The name of the fix after which the fault was found, in a [trial](super::Trial::behind); `None` for a fault of
     /// the network as it is.
     pub behind: Option<&'static str>,

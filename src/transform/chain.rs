@@ -104,6 +104,11 @@ macro_rules! chain {
                 $(let rate = rate.or_else(|| self.$index.rate_mut());)+
                 rate
             }
+            fn stretch(&mut self, times: u64) -> bool {
+                let found = false;
+                $(let found = self.$index.stretch(times) || found;)+
+                found
+            }
             fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 let (found, rest, lengths) = (None, state, [$(self.$index.state_len(blocks)),+]);
                 require_state(lengths, rest.len());

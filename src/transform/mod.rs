@@ -332,6 +332,12 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
+    /// Makes the schedules of a chain `times` as long; false without one.
+    #[doc(hidden)]
+    fn stretch(&mut self, _times: u64) -> bool {
+        false
+    }
+
     /// Returns the transform as data, with one entry for each transform of a chain. A checkpoint stores the entries;
     /// loading compares them with those of the present chain.
     ///

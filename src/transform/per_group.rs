@@ -316,6 +316,11 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         if self.parts[0].indices.is_empty() { None } else { self.parts[0].chain.rate_mut() }
     }
 
+    fn stretch(&mut self, times: u64) -> bool {
+        // All chains are stretched: the count visits each.
+        self.parts.iter_mut().filter_map(|part| part.chain.stretch(times).then_some(())).count() > 0
+    }
+
     /// The transforms of all chains, in the order of the states. The `kind` of each names its group, since the state
     /// depends on the groups.
     fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {

@@ -337,6 +337,11 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
         Some(self.factor(step))
     }
 
+    fn stretch(&mut self, times: u64) -> bool {
+        *self = self.clone().per_epoch(times);
+        self.parts.iter().any(|part| !matches!(part.kind, Kind::Constant(_)))
+    }
+
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let mut names = String::new();
         for part in &self.parts {

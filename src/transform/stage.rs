@@ -194,6 +194,9 @@ macro_rules! forwarded {
             fn rate_mut(&mut $self) -> Option<&mut f64> {
                 $inner.rate_mut()
             }
+            fn stretch(&mut $self, times: u64) -> bool {
+                $inner.stretch(times)
+            }
             fn clipped_norm(&$self) -> Option<f64> {
                 $inner.clipped_norm()
             }

@@ -296,3 +296,16 @@ fn standardized_columns_have_mean_zero_and_variance_one() -> Result<(), Error> {
     assert!(Standardize::of::<f32>(0, &[]).is_err() && Standardize::of::<f32>(2, &[]).is_err());
     Ok(())
 }
+
+/// Shaped rectifiers leave inputs a correlation of 0.9; skip connections leave them less, and come first.
+#[test]
+fn collapsed_representation_gets_skip_connections_first() -> Result<(), Error> {
+    let network = plain(45, Relu, core::f64::consts::SQRT_2);
+    let described = Layer::<f32>::spec(&network);
+    let mut finding = finding(&plain(10, Sigmoid, 1.0));
+    finding.cause = Cause::CollapsedRepresentation;
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    let names: Vec<&str> = fixes.iter().map(|fix| fix.name).collect();
+    assert_eq!(names, ["residual branches", "another activation"]);
+    Ok(())
+}

@@ -5,8 +5,8 @@ use chainrule::{
     BatchShape, Blocks, Error, Layer,
     activation::{Relu, Sigmoid, Tanh},
     dataset::{Batch, Dataset},
-    diagnosis::{Cause, Diagnosis, FixContext, Report, Severity, check_parameters, suggest_fixes},
-    initializer::{He, LeCun},
+    diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Severity, check_parameters, suggest_fixes},
+    initializer::{Constant, He, LeCun},
     layer::{LayerNorm, Linear, Merge, Sequential, initialize},
     loss::{CrossEntropy, MeanSquaredError, Reduction, Target},
     monitor::{Event, GradientMonitor, Statistics},
@@ -89,6 +89,21 @@ fn units_that_biases_hold_off_are_dead_before_the_run() -> Result<(), Error> {
     let w = changed(&network, |name| name == "2.bias", hold)?;
     let report = check_parameters(&network, &w, &x[..64 * WIDTH], BatchShape::batch(64), None)?;
     assert_eq!(causes(&report), [(Cause::DeadUnits, "layer 3".into())], "{report}");
+    // The layer is drawn again, its biases too; the others stay. Biases that begin at -30 would do so again.
+    let (described, inputs, root) = (network.spec(), InputStatistics::of_rows(&x)?, report.root().unwrap());
+    let fixes = suggest_fixes(&FixContext::new(&described, inputs, root))?;
+    assert_eq!(fixes[0].change, Change::RedrawLayers(vec!["2".into()]));
+    let fixed = fixes[0].apply(&described, &w, 5)?.unwrap();
+    let blocks = Blocks::collect(|visit| Layer::<f32>::blocks(&network, visit));
+    for block in blocks.iter() {
+        let [before, after] = [&w, &fixed.parameters].map(|w| &w[block.range.clone()]);
+        let is_redrawn = block.name.starts_with("2.");
+        assert!((before != after) == is_redrawn && (block.name != "2.bias" || after.iter().all(|&b| b == 0.0)));
+    }
+    let held = Sequential::<f32>::input(WIDTH).layer(he(WIDTH, 32)).activation(Relu);
+    let held = held.layer(he(32, 32).bias(Constant(-30.0))).activation(Relu).layer(he(32, 2)).build()?;
+    let fixes = suggest_fixes(&FixContext::new(&held.spec(), inputs, root))?;
+    assert!(!fixes.is_empty() && fixes.iter().all(|fix| !matches!(fix.change, Change::RedrawLayers(_))));
     let sound = checked(&network, &x[..64 * WIDTH], BatchShape::batch(64))?;
     assert!(sound.is_healthy(), "{sound}");
     // A run that learns little with the units that are left, and one that learns.

@@ -458,6 +458,16 @@ fn several_wild_rows_are_named_and_left_out() -> Result<(), Error> {
         assert!(root.cause == Cause::BadData && root.samples.is_empty(), "{check}");
         assert!(root.text.starts_with(if samples.len() == 1 { "row 17 is far" } else { "rows " }), "{check}");
         assert!(samples.iter().take(2).all(|it| root.text.contains(&format!("{it}"))), "{check}");
+        // A trial finds the samples in its own data.
+        let fixes = suggest_fixes(&FixContext::new(&described, of, root))?;
+        assert_eq!(fixes[0].change, Change::FitLeaveOut, "{check}");
+        let (loss, w) = (MeanSquaredError::new(), initialize(&network, 0)?);
+        let transform = || Box::new(Sgd::new(0.05)) as Box<dyn GradientTransform<f32>>;
+        let trial = Trial::new(&data, &loss, &transform, 400);
+        let tried = trial.run(&described, &w, &fixes)?;
+        assert_eq!(tried.best(), Some(0), "{tried}");
+        let run = trial.apply(&described, &w, &fixes[0], TrainConfig::default())?;
+        assert_eq!(run.data.samples(), SAMPLES - samples.len());
     }
     // Rows that are larger, but not so that the gradient is theirs, and many rows, are none of it.
     let half: Vec<usize> = (0..SAMPLES / 2).collect();

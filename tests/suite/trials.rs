@@ -12,9 +12,10 @@ use chainrule::{
     initializer::{ByGate, Constant, He, Zeros},
     layer::{LayerSpec, Linear, Sequential, initialize},
     loss::{CrossEntropy, GaussianNll, MeanSquaredError, Target},
+    monitor::Statistics,
     recurrent::{Lstm, Recurrent},
     theory::InputStatistics,
-    trainer::{TrainConfig, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{Adam, AdamW, ClipNorm, GradientTransform, Schedule, Sgd, Unordered},
 };
 
@@ -462,5 +463,54 @@ fn applied_changes_of_training_are_those_by_hand() -> Result<(), Error> {
     }
     let none = applied(&trial, Change::LeaveOut((0..96).collect()));
     assert!(matches!(none, Err(Error::InvalidState { .. })), "{none:?}");
+    Ok(())
+}
+
+/// A schedule that ended before anything was learned no longer ends within the run, also inside wrappers of the chain.
+#[test]
+fn schedule_that_ended_early_is_stretched_beyond_the_run() -> Result<(), Error> {
+    let x = normal(256 * WIDTH, 11);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|row| row[0] - row[1]).collect();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let network = Sequential::<f32>::input(WIDTH).linear(16).tanh().linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 0)?);
+    let transform =
+        || Box::new(Unordered((Adam::new(3e-3), Schedule::polynomial(4, 1.0)))) as Box<dyn GradientTransform<f32>>;
+    let (mut seen, settings) = (Statistics::new(), TrainConfig { epochs: 20, ..TrainConfig::default() });
+    let mut trainer = Trainer::new(&network, &loss, transform(), settings)?;
+    let sick = trainer.fit_with(&data, FitOptions::new().monitor(&mut seen))?;
+    let inputs = InputStatistics::of_rows(&x)?;
+    let report = Diagnosis::new(&network, inputs)?.task(trainer.parameters(), &data, &loss)?.statistics(&seen).report();
+    let root = report.root().unwrap_or_else(|| panic!("{report}"));
+    assert_eq!((root.cause, root.schedule), (Cause::LearningRateTooLow, Some(4)), "{report}");
+    let context = FixContext::new(&described, inputs, root);
+    let applied = Trial::new(&data, &loss, &transform, 160).apply_best(&context, &w, settings)?;
+    assert_eq!(applied.fixes[0].change, Change::LongerSchedule { ended: 4, runs: 10 }, "{applied}");
+    let mut run = applied.run.unwrap_or_else(|| panic!("{}", applied.trial));
+    let healthy = run.trainer.fit(&run.data)?;
+    assert!(healthy[19].loss < 0.2 * sick[19].loss, "{} {}", healthy[19].loss, sick[19].loss);
+    // 4 updates become 1600, and the loss falls to the end.
+    assert!(healthy[15].loss < 0.8 * healthy[5].loss, "{healthy:?}");
+    // Without a schedule in the chain there is none to stretch.
+    let plain = || Box::new(Adam::new(3e-3)) as Box<dyn GradientTransform<f32>>;
+    let trial = Trial::new(&data, &loss, &plain, 160);
+    assert_eq!(trial.run(&described, &w, &applied.fixes)?.untried.len(), 2);
+    let refused = trial.apply(&described, &w, &applied.fixes[0], settings);
+    assert!(matches!(refused, Err(Error::InvalidState { needs, .. }) if needs.contains("`Schedule`")));
+    Ok(())
+}
+
+#[test]
+fn rate_of_the_middle_is_tried_first() -> Result<(), Error> {
+    let (network, mut finding) = (deep(1.0)?, finding(Cause::LearningRateTooLow)?);
+    finding.decades = Some(-4.5);
+    let described = Layer::<f32>::spec(&network);
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    let factors = fixes.iter().map(|fix| match fix.change {
+        Change::LearningRate(factor) => factor.log10(),
+        _ => f64::NAN,
+    });
+    let factors: Vec<f64> = factors.map(|decades| (100.0 * decades).round() / 100.0).collect();
+    assert_eq!(factors, [3.0, 3.5, 4.0, 2.5, 2.0]);
     Ok(())
 }

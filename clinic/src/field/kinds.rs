@@ -102,9 +102,15 @@ pub struct Kind {
     pub make: Make,
     /// The layers that hold the fault; none where it concerns the whole network.
     pub layers: &'static [usize],
+    /// Whether a change of the run can mend it. Data that lacks what is asked of it must be replaced.
+    pub is_curable: bool,
 }
 
 impl Kind {
+    const fn incurable(self) -> Kind {
+        Kind { is_curable: false, ..self }
+    }
+
     const fn at(self, layers: &'static [usize]) -> Kind {
         Kind { layers, ..self }
     }
@@ -188,7 +194,7 @@ fn with(case: Result<Case, Error>, recipe: impl Fn(&mut Recipe)) -> Result<Case,
 }
 
 const fn kind(name: &'static str, expected: Expected, make: Make) -> Kind {
-    Kind { name, expected, make, layers: &[] }
+    Kind { name, expected, make, layers: &[], is_curable: true }
 }
 
 const fn healthy(name: &'static str, make: Make) -> Kind {
@@ -661,7 +667,8 @@ pub const KINDS: &[Kind] = &[
     sick("two different rows", &[BadData], |t, s, sick| {
         let data = if sick { t.digits().repeated(2) } else { t.digits() };
         case(stack(&deep(64, 32, 2, 10), Relu, He::normal()), data, Adam(1e-3), s)
-    }),
+    })
+    .incurable(),
     healthy("digits, warm-up of 200 steps", |t, s, _| {
         let made = case(stack(&deep(64, 48, 2, 10), Relu, He::normal()), t.digits(), Adam(2e-3), s);
         with(made, |recipe| recipe.warms_up = Some(200))

@@ -243,6 +243,7 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
         Change::TrainBlock(_) => after.still = None,
         Change::WithoutDecay => after.decay = Some(0.0),
         Change::Shuffle => after.in_order = false,
+        Change::LongerSchedule { runs, .. } => after.ends = recipe.ends.map(|_| runs * STEPS as u64),
         _ => return None,
     }
     Some(after)
@@ -300,6 +301,8 @@ struct Record {
     verdict: Option<Verdict>,
     said: String,
     harmed: bool,
+    /// Whether the fix brought the case to its twin's level; of a kind that no change of the run mends, whether none
+    /// was proposed.
     cured: Option<bool>,
     levels: String,
     /// What the trials of fixes said.
@@ -354,7 +357,10 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
     }
     if record.verdict.is_some() && rounds > 0 {
         let fixed = treated.as_ref().map(reach).transpose()?;
-        record.cured = Some(fixed.is_some_and(|fixed| !worse(fixed, twin)));
+        record.cured = Some(match kind.is_curable {
+            true => fixed.is_some_and(|fixed| !worse(fixed, twin)),
+            false => fixed.is_none(),
+        });
         record.levels += &format!(", fixed {:.2?}", fixed.map(|fixed| fixed.level));
     }
     Ok(record)
@@ -417,7 +423,10 @@ fn table(records: &[Record]) {
         _ => false,
     };
     let harmed: Vec<&Record> = sick.iter().copied().filter(|record| record.harmed).collect();
-    let cured: Vec<bool> = harmed.iter().filter_map(|record| record.cured).collect();
+    let [cured, refused] = [true, false].map(|is_curable| {
+        let of = harmed.iter().filter(|record| record.kind.is_curable == is_curable);
+        of.filter_map(|record| record.cured).collect::<Vec<bool>>()
+    });
     println!(
         "{} healthy kinds, {} cases: accused {}",
         kinds(&healthy),
@@ -442,6 +451,11 @@ fn table(records: &[Record]) {
     println!(
         "  best fix after trial reaches the twin, of harmed and named {}",
         share(cured.iter().filter(|c| **c).count(), cured.len())
+    );
+    println!(
+        "  no fix proposed where no change of the run mends the fault, of harmed and named {} of {}",
+        share(refused.iter().filter(|refused| **refused).count(), refused.len()),
+        refused.len()
     );
     let both: Vec<bool> = two.iter().filter(|record| record.harmed).map(|record| record.cured == Some(true)).collect();
     println!(

@@ -3,6 +3,7 @@
 use super::{Change, Fix, FixContext, FixedTrainer, Trial, TrialReport, suggest_fixes, training::Candidate};
 use crate::{
     dataset::{Batch, Dataset, Standardize},
+    diagnosis::{Thresholds, task},
     error::{Error, require_length},
     layer::{LayerSpec, finite_or_initial},
     loss::{Loss, Target},
@@ -117,9 +118,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// # Errors
     /// [`Error::InvalidState`] for weight decay and frozen blocks inside the optimizer, without
-    /// [`settings`](Self::settings); for standardized targets and a loss whose outputs are not targets; and for a fix
-    /// that leaves no sample. [`Error::Length`] if the length of `w` is not the number of parameters. The errors of
-    /// [`Fix::apply`], [`Lsuv::apply`](super::Lsuv::apply), [`Standardize::fit`] and [`Trainer::new`].
+    /// [`settings`](Self::settings); for a longer schedule without a schedule; for standardized targets and a loss
+    /// whose outputs are not targets; and for a fix that leaves no sample. [`Error::Length`] if the length of `w` is
+    /// not the number of parameters. The errors of [`Fix::apply`], [`Lsuv::apply`](super::Lsuv::apply),
+    /// [`Standardize::fit`] and [`Trainer::new`].
     ///
     /// # Panics
     /// As [`Lsuv::apply`](super::Lsuv::apply).
@@ -151,10 +153,16 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Returns `fix`; for [`Change::FitInputs`] and [`Change::FitTargets`] with the standardization that is fitted on
-    /// the trial's data.
+    /// the trial's data, and for [`Change::FitLeaveOut`] with the samples that are found in it.
     pub(super) fn fitted<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
         let change = match fix.change {
             Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),
+            Change::FitLeaveOut => {
+                let thresholds = self.context.map_or_else(Thresholds::default, |context| context.thresholds);
+                let found = task::large_inputs(self.data, thresholds.input[0]);
+                let needs = "samples whose inputs are far larger than those of the others";
+                Change::LeaveOut(found.ok_or(Error::InvalidState { what: "leaving samples out", needs })?)
+            }
             Change::FitTargets => {
                 let width = self.loss.target_width(network.widths().1);
                 Change::StandardizeTargets(Standardize::fit_targets(width, self.data)?)
@@ -190,6 +198,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let (what, needs) = match change {
             Change::TrainBlock(_) | Change::WithoutDecay if self.set(change).is_none() => {
                 ("a change inside the optimizer", "`Trial::settings`, which returns the optimizer with the change")
+            }
+            Change::LongerSchedule { .. } if self.set(change).is_none() && !(self.transform)().stretch(2) => {
+                ("a longer schedule", "a `Schedule` in the optimizer, or `Trial::settings`")
             }
             // Not all outputs have the scale of the targets, for example if some are variances.
             Change::StandardizeTargets(_)
@@ -249,6 +260,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
             Change::ClipNorm(norm) if !is_set => transform = Box::new(Unordered((ClipNorm::new(*norm), transform))),
             Change::LearningRate(factor) if !is_set => {
                 transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
+            }
+            Change::LongerSchedule { ended, runs } if !is_set => {
+                let length = u64::try_from(self.length).unwrap_or(u64::MAX).saturating_mul(*runs);
+                transform.stretch(length.div_ceil((*ended).max(1)).max(2));
             }
             Change::StandardizeTargets(of) => columns = Some(of),
             Change::Lsuv(lsuv) => {

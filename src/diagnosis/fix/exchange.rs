@@ -92,7 +92,9 @@ impl FixStrategy for ExchangeActivation {
         let after = critical::initialized(&exchanged, true).unwrap_or(exchanged);
         let why = format!("{new} replaces {old}, with critical weights for {new}");
         let fix = context.network_becomes(self.name(), Effort::Activation, after, why)?;
-        let removes = cause != Cause::DeadUnits && fix.is_enough();
+        // Shaped rectifiers leave a correlation of 0.9; skip connections, if the network takes them, leave less.
+        let lessens = matches!(cause, Cause::DeadUnits | Cause::CollapsedRepresentation);
+        let removes = !lessens && fix.is_enough();
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }
 }

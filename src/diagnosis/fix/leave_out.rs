@@ -2,9 +2,9 @@
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
-/// Leaves out of the data the samples that the finding names.
+/// Leaves out of the data the samples that the finding names, or those like the rows of a batch that it names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeaveOut;
 
@@ -18,7 +18,14 @@ impl FixStrategy for LeaveOut {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let Some(first) = context.finding.sample else { return Ok(None) };
+        let finding = context.finding;
+        let Some(first) = finding.sample else {
+            // Rows of a batch that are far larger than the others; other bad data has another usual fix, or is a proof.
+            let is_by_row = finding.samples.is_empty() && !finding.is_proof && finding.fix == finding.cause.fix();
+            let why = String::from("the data without the samples that are far larger than the others");
+            let fix = || context.fix(self.name(), Effort::Training, Change::FitLeaveOut, why).preferred();
+            return Ok(is_by_row.then(fix));
+        };
         let others = context.finding.samples.iter().copied().filter(|&sample| sample != first);
         let samples: Vec<usize> = core::iter::once(first).chain(others).collect();
         let why = match samples.len() {

@@ -18,8 +18,9 @@ pub struct LongerStep {
 
 impl LongerStep {
     /// log10 of the ratios that are proposed: updates from 1/300 to 1/3 of the parameters, half a decade apart. Larger
-    /// updates erase all that was learned.
-    pub const LADDER: [f64; 5] = [-2.5, -2.0, -1.5, -1.0, -0.5];
+    /// updates erase all that was learned. The middle is first, then the longer ones: a trial may have no steps for
+    /// all, and the longer ones lower the loss in fewer steps.
+    pub const LADDER: [f64; 5] = [-1.5, -1.0, -0.5, -2.0, -2.5];
 }
 
 /// Returns the fix with the first ratio of the ladder.

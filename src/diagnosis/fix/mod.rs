@@ -12,6 +12,7 @@ mod gates;
 mod layer_norm;
 mod leave_out;
 mod lighter_dropout;
+mod longer_schedule;
 mod longer_step;
 mod lsuv;
 mod mix;
@@ -19,6 +20,7 @@ mod open_gate;
 mod orthogonal;
 mod redraw;
 mod residual;
+mod rewrite;
 mod shorter_step;
 mod standardize;
 mod strategy;
@@ -44,6 +46,7 @@ pub use gates::GatesInsteadOfTanh;
 pub use layer_norm::NormalizeLayers;
 pub use leave_out::LeaveOut;
 pub use lighter_dropout::LighterDropout;
+pub use longer_schedule::LongerSchedule;
 pub use longer_step::LongerStep;
 pub use lsuv::Lsuv;
 pub use mix::MixBatches;
@@ -51,6 +54,7 @@ pub use open_gate::OpenGate;
 pub use orthogonal::OrthogonalRecurrence;
 pub use redraw::Redraw;
 pub use residual::ResidualBranches;
+pub(super) use rewrite::rewrite;
 pub use shorter_step::ShorterStep;
 pub use strategy::FixStrategy;
 pub use survivors::{Survivor, survivors, transplant};
@@ -61,9 +65,8 @@ pub use trial_report::{TrialOutcome, TrialReport};
 pub use unsquash::UnsquashOutputs;
 pub use without_decay::WithoutDecay;
 
-use super::{Cause, Finding, Thresholds, figures::figure, has_weights, left_out, rules::layer_of};
+use super::{Cause, Finding, Thresholds, figures::figure, left_out, rules::layer_of};
 use crate::{
-    activation::{Activation, ActivationKind, LeakyRelu},
     dataset::Standardize,
     error::Error,
     layer::LayerSpec,
@@ -227,6 +230,16 @@ pub enum Change {
     /// Takes the samples in a new random order in each epoch:
     /// [`TrainConfig::shuffle`](crate::trainer::TrainConfig::shuffle).
     Shuffle,
+    /// Stretches a schedule that ended after `ended` updates to the length of `runs` runs.
+    LongerSchedule {
+        /// The number of updates after which the schedule ended.
+        ended: u64,
+        /// The new length over that of the run.
+        runs: u64,
+    },
+    /// Leaves out the samples whose inputs are far larger than those of the others. A check of a batch knows rows, not
+    /// samples: [`Trial`] finds the samples in its own data.
+    FitLeaveOut,
     /// Leaves the samples with these indices out of the data, by [`Dataset::select`](crate::dataset::Dataset::select).
     LeaveOut(Vec<usize>),
 }
@@ -311,7 +324,8 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(NormalizeLayers),
         Box::new(ResidualBranches),
     ]);
-    all.into_iter().chain(longer).collect()
+    let schedules = LongerSchedule::RUNS.map(|runs| Box::new(LongerSchedule { runs }) as Box<dyn FixStrategy>);
+    all.into_iter().chain(schedules).chain(longer).collect()
 }
 
 /// Returns the fixes that all strategies propose for `context`, best first.
@@ -348,53 +362,4 @@ pub fn suggest_fixes(context: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
     }
     fixes.sort_by_key(|fix| (!fix.preferred, !fix.is_enough(), fix.effort));
     Ok(fixes)
-}
-
-/// Returns `network` after `change` of its leaves, the layers without inner layers; `None` if none changed. `change`
-/// receives each leaf and the activation that follows it, `None` without one. It returns whether it changed the leaf.
-pub(super) fn rewrite(
-    network: &LayerSpec,
-    change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
-) -> Option<LayerSpec> {
-    fn walk(
-        spec: &mut LayerSpec,
-        next: Option<&ActivationKind>,
-        change: &mut dyn FnMut(&mut LayerSpec, Option<&ActivationKind>) -> bool,
-    ) -> bool {
-        match spec {
-            LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => {
-                let mut changed = false;
-                let mut rest = &mut layers[..];
-                while let Some((layer, after)) = rest.split_first_mut() {
-                    let follows = first_activation(after);
-                    changed |= walk(layer, follows.as_ref().map_or(next, Option::as_ref), change);
-                    rest = after;
-                }
-                changed
-            }
-            LayerSpec::Residual { branch, .. } => walk(branch, None, change),
-            LayerSpec::Parallel { branches, .. } => {
-                branches.iter_mut().fold(false, |changed, branch| walk(branch, next, change) | changed)
-            }
-            LayerSpec::Reversed(layer) => walk(layer, next, change),
-            LayerSpec::Bidirectional { forward, backward } => {
-                walk(forward, next, change) | walk(backward, next, change)
-            }
-            leaf => change(leaf, next),
-        }
-    }
-    let mut after = network.clone();
-    walk(&mut after, None, change).then_some(after)
-}
-
-/// Returns the first activation in `layers`, not counting those within branches. It is `Some(None)` if a layer with
-/// weights is before it, and `None` if `layers` have neither.
-fn first_activation(layers: &[LayerSpec]) -> Option<Option<ActivationKind>> {
-    layers.iter().find_map(|layer| match layer {
-        LayerSpec::ActivationLayer { activation, .. } => Some(Some(activation.clone())),
-        LayerSpec::PRelu(slopes) => Some(LeakyRelu::new(slopes.initial).ok().map(|leaky| leaky.kind())),
-        LayerSpec::Sequential { layers, .. } | LayerSpec::Checkpointed { layers, .. } => first_activation(layers),
-        LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => Some(None),
-        part => has_weights(part).then_some(None),
-    })
 }

@@ -1,14 +1,19 @@
 //! New random initial values for all parameters, or for the layers that a finding names as the cause.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy, survivors::accused};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    initializer::{Initializer, Zeros},
+    layer::LayerSpec,
+};
 use alloc::{format, string::String};
 
 /// Draws parameters again from the network's own initializers.
 ///
 /// Independent draws of all parameters separate units that were set to equal values. For other causes only the
 /// parameters of the layers that the finding names are drawn. That needs measured decades more than one away from the
-/// prediction, or an intervention over time that shows the effect.
+/// prediction, or an intervention over time that shows the effect. Units that were dead before training are drawn again
+/// if the initial biases of their layers are 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 
@@ -35,8 +40,11 @@ impl FixStrategy for Redraw {
         let expected = context.finding.predicted.filter(|predicted| predicted.is_finite()).or(described);
         // Decades over time have no forecast over depth; the intervention has shown that the draw helps.
         let over_time = context.finding.intervention.as_ref().is_some_and(|tried| tried.each_step);
+        // Units that biases hold off, of layers whose biases begin at 0.
+        let held_off = context.finding.cause == Cause::DeadUnits && !context.finding.came_with_training();
         let differs = match (context.finding.decades, expected) {
             _ if over_time => true,
+            _ if held_off => draws_no_bias(context.network, &layers),
             (Some(found), Some(expected)) => (found - expected).abs() > 1.0,
             _ => false,
         };
@@ -49,7 +57,18 @@ impl FixStrategy for Redraw {
         };
         let fix = context.fix(self.name(), Effort::Initialization, Change::RedrawLayers(layers), why);
         let killed = context.finding.came_with_training();
-        let after = described.filter(|_| !over_time);
+        let after = described.filter(|_| !over_time && !held_off);
         Ok(Some(if killed { fix } else { Fix { after, ..fix }.preferred() }))
     }
+}
+
+/// Whether all `Linear` layers among those at `layers` have initial biases of 0, and there is one.
+fn draws_no_bias(network: &LayerSpec, layers: &[String]) -> bool {
+    let parts = network.parts();
+    let mut linear = parts.iter().filter(|(path, _)| layers.contains(path)).filter_map(|(_, part)| match part {
+        LayerSpec::Linear(linear) => Some(linear),
+        _ => None,
+    });
+    let is_zero = |linear: &crate::layer::Linear| linear.bias.as_ref().is_none_or(|bias| *bias == Zeros.kind());
+    linear.next().is_some_and(is_zero) && linear.all(is_zero)
 }

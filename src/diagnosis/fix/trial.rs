@@ -52,9 +52,11 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) in_order: bool,
     pub(super) batch_size: usize,
     pub(super) steps: usize,
+    /// The number of steps of the run.
+    pub(super) length: usize,
     seeds: u64,
     limit: usize,
-    context: Option<&'a FixContext<'a>>,
+    pub(super) context: Option<&'a FixContext<'a>>,
 }
 
 /// A function that returns the optimizer's chain of transforms with a fix's change applied, such as a clip or another
@@ -93,6 +95,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             in_order: false,
             batch_size: 32,
             steps,
+            length: run,
             seeds: 3,
             limit: run / 2,
             context: None,
@@ -198,7 +201,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         // Samples that some fix leaves out do not count in any loss.
         let mut left_out: Vec<usize> = Vec::new();
         for fix in fixes {
-            if let Change::LeaveOut(samples) = &fix.change {
+            if let Ok(fix) = self.fitted(network, fix)
+                && let Change::LeaveOut(samples) = &fix.change
+            {
                 left_out.extend(samples);
             }
         }
@@ -239,6 +244,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let reserved = if restarts { self.steps } else { 0 };
         for seed in 1..self.seeds {
             report.rank();
+            report.outcomes.sort_by_key(|outcome| core::cmp::Reverse(outcome.losses.len()));
             let trainings = (limit - report.steps).saturating_sub(reserved) / self.steps;
             kept = kept.div_ceil(2).min(trainings.saturating_sub(1));
             if kept == 0 {

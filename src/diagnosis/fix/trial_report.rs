@@ -71,7 +71,9 @@ pub struct TrialReport {
     /// network, where none is better than the [`baseline`](Self::baseline). `None` if there are none, for parameters
     /// that were not trained, or without steps for it.
     pub restarted: Option<TrialOutcome>,
-    /// The fixes that were tried: those of most seeds first, and of these the lowest median loss.
+    /// The fixes that were tried. First those whose median loss is not clearly above the lowest (1.1 times, counted
+    /// from the [lowest](Self::floor) loss of any outputs), in the order of the list given to
+    /// [`Trial::run`](super::Trial::run); then the others by their medians.
     pub outcomes: Vec<TrialOutcome>,
     /// The names of the fixes that were not tried: the trial could not apply the change, or the steps were used up.
     pub untried: Vec<String>,
@@ -93,10 +95,28 @@ pub struct TrialReport {
 const LOWER: f64 = 1.0 / 1.1;
 
 impl TrialReport {
-    /// Sorts the outcomes. A fix of fewer seeds was worse than the others when it was left behind.
+    /// Sorts the outcomes. A short trial does not tell fixes apart whose losses are near each other: of these the one
+    /// that was proposed first leads, since it removes the cause itself with the least effort.
     pub(super) fn rank(&mut self) {
-        let seeds = |outcome: &TrialOutcome| core::cmp::Reverse(outcome.losses.len());
-        self.outcomes.sort_by(|a, b| seeds(a).cmp(&seeds(b)).then(a.median().total_cmp(&b.median())));
+        let lowest = self.lowest();
+        let bounds = self.bounds();
+        let place = |outcome: &TrialOutcome| match is_near(&bounds, outcome, lowest) {
+            true => (outcome.fix, f64::NEG_INFINITY),
+            false => (Some(usize::MAX), outcome.median()),
+        };
+        self.outcomes.sort_by(|a, b| {
+            let [a, b] = [place(a), place(b)];
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+    }
+
+    /// Returns the lowest median loss of the fixes; ∞ without fixes.
+    fn lowest(&self) -> f64 {
+        self.outcomes.iter().map(TrialOutcome::median).fold(f64::INFINITY, f64::min)
+    }
+
+    fn bounds(&self) -> LossBounds {
+        LossBounds { constant: f64::NAN, floor: self.floor }
     }
 
     /// Returns the index of the best fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` if
@@ -111,18 +131,24 @@ impl TrialReport {
 
     /// Returns the outcome of the best fix, and that without it; `None` if no fix helped.
     fn helps(&self) -> Option<(&TrialOutcome, &TrialOutcome)> {
+        let (bounds, lowest) = (self.bounds(), self.lowest());
         let beats = |fixed: &TrialOutcome, without: &TrialOutcome| {
-            let bounds = LossBounds { constant: f64::NAN, floor: self.floor };
             let lower = fixed.median() <= bounds.part(without.median(), LOWER) || without.median().is_infinite();
             lower && fixed.spread()[1] < without.spread()[0]
         };
-        let first = self.outcomes.first().filter(|first| beats(first, &self.baseline));
+        let mut near = self.outcomes.iter().filter(|outcome| is_near(&bounds, outcome, lowest));
+        let first = near.find(|first| beats(first, &self.baseline));
         first.map(|first| (first, &self.baseline)).or_else(|| {
             let without = self.restarted.as_ref()?;
             let mut restarted = self.outcomes.iter().filter(|outcome| outcome.is_restarted);
             restarted.find(|outcome| beats(outcome, without)).map(|outcome| (outcome, without))
         })
     }
+}
+
+/// Whether the median loss of a fix is not clearly above `lowest`, the lowest of all fixes.
+fn is_near(bounds: &LossBounds, outcome: &TrialOutcome, lowest: f64) -> bool {
+    bounds.part(outcome.median(), LOWER) <= lowest
 }
 
 impl TrialReport {
@@ -203,19 +229,40 @@ impl fmt::Display for TrialReport {
 mod tests {
     use super::*;
 
-    fn helps(floor: Option<f64>, without: f64, with: f64) -> bool {
-        let outcome = |name: &str, fix, loss| TrialOutcome { losses: Vec::from([loss]), ..TrialOutcome::of(name, fix) };
-        let report = TrialReport {
-            baseline: outcome("as it is", None, without),
+    fn report(floor: Option<f64>, without: f64, fixes: &[&[f64]]) -> TrialReport {
+        let outcome = |fix, losses: &[f64]| TrialOutcome { losses: losses.into(), ..TrialOutcome::of("", fix) };
+        let mut report = TrialReport {
+            baseline: outcome(None, &[without]),
             restarted: None,
-            outcomes: Vec::from([outcome("a fix", Some(0), with)]),
+            outcomes: fixes.iter().enumerate().map(|(fix, losses)| outcome(Some(fix), losses)).collect(),
             untried: Vec::new(),
             transform: String::new(),
             behind: None,
             floor,
             steps: 2,
         };
-        report.best() == Some(0)
+        report.rank();
+        report
+    }
+
+    fn helps(floor: Option<f64>, without: f64, with: f64) -> bool {
+        report(floor, without, &[&[with]]).best() == Some(0)
+    }
+
+    /// A short trial does not tell losses within 1.1 times apart: the proposed order does. A fix of two seeds does not
+    /// lead by its first one.
+    #[test]
+    fn near_losses_keep_the_order_of_proposals() {
+        let ranks = |fixes: &[&[f64]]| {
+            let report = report(None, 2.0, fixes);
+            report.outcomes.iter().filter_map(|it| it.fix).collect::<Vec<_>>()
+        };
+        assert_eq!(ranks(&[&[1.05], &[1.5], &[1.0]]), [0, 2, 1]);
+        assert_eq!(ranks(&[&[1.2], &[1.5], &[1.0]]), [2, 0, 1]);
+        assert_eq!(ranks(&[&[1.26, 1.83], &[1.37]]), [1, 0]);
+        // Of near losses the first that helps is the best.
+        assert_eq!(report(None, 2.0, &[&[1.9, 2.1], &[1.9]]).best(), Some(1));
+        assert_eq!(report(None, 2.0, &[&[f64::INFINITY], &[f64::INFINITY]]).best(), None);
     }
 
     /// The lowest loss of smoothed labels is their entropy, and that of a likelihood may be below 0.

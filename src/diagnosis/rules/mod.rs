@@ -261,6 +261,7 @@ impl Diagnosis<'_> {
             fix: cause.fix().into(),
             is_proof: false,
             needs_restart: false,
+            schedule: None,
             behind: None,
         }
     }

@@ -306,14 +306,12 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
     if let Some(still) = super::still::ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run))
     {
-        let text = format!(
-            "the schedule ended after {}, before anything was learned",
-            steps(run.updates().saturating_sub(still))
-        );
+        let ended = run.updates().saturating_sub(still);
+        let text = format!("the schedule ended after {}, before anything was learned", steps(ended));
         let because = format!("{}, and the loss went {}", super::still::moved_before(diagnosis), course(run));
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
         let (fix, refuted_by) = ("a longer schedule".into(), "a loss that falls no faster with a longer schedule");
-        return findings.push(Finding { fix, refuted_by, ..finding });
+        return findings.push(Finding { fix, refuted_by, schedule: Some(ended), ..finding });
     }
     let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
     let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));

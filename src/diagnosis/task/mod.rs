@@ -27,7 +27,7 @@ use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
 pub(super) use bounds::LossBounds;
 use identical::Identical;
-pub(super) use outlier::{Outliers, Sizes};
+pub(super) use outlier::{Outliers, Sizes, large_inputs};
 
 /// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;

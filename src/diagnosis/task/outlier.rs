@@ -121,6 +121,14 @@ fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
     Sizes::of(width, values.chunks((values.len() / samples.max(1)).max(1)))
 }
 
+/// Returns the indices of the few samples of `data` whose inputs exceed those of the median sample by `factor`; `None`
+/// if there are none, or if samples have different lengths.
+pub(in crate::diagnosis) fn large_inputs<T: Scalar>(data: &Dataset<'_, T>, factor: f64) -> Option<Vec<usize>> {
+    let is_ragged = (0..data.samples()).any(|it| data.length(it) != data.steps());
+    let found = sizes(data.width(), data.samples(), data.inputs()).larger(false, factor).filter(|_| !is_ragged);
+    found.map(|outliers| outliers.samples)
+}
+
 /// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
 /// the [gradients] on `samples` with and without them. They are those of the targets if these alone
 /// [harm](Outliers::harms). In the first norm they replace as many of `samples` as is their fraction of all data, at
