@@ -7,6 +7,7 @@ use super::{
     norm_statistics::{
         STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of,
     },
+    running_statistics::{buffers_of, initial},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -40,7 +41,8 @@ use rand_core::Rng;
 /// Source: Ioffe & Szegedy 2015, algorithms 1 and 2; ε = 1e-5 and momentum 0.1 as in PyTorch.
 ///
 /// # Shapes
-/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out; buffers: m, then v.
+/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out; buffers: m, then v. In formats
+/// narrower than `f32` their rounding errors follow, with which they have the digits of `f32`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BatchNorm {
@@ -48,17 +50,17 @@ pub struct BatchNorm {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub(crate) epsilon: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    momentum: f64,
+    pub(super) momentum: f64,
     affine: bool,
 }
 
 /// One number for each of `LANES` adjacent columns; numbers past the last column are ignored.
-type Columns<W> = [W; LANES];
+pub(super) type Columns<W> = [W; LANES];
 
 /// The statistics of `LANES` adjacent columns, in the order of [`Statistics`](super::norm_statistics::Statistics): a
 /// scale, the mean, a correction to be added to the mean, and 1/σ. Mean, correction and σ are those of the values
 /// times the scale.
-type ColumnStatistics<W> = [Columns<W>; STATISTICS];
+pub(super) type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 
 impl BatchNorm {
     /// Creates the norm for rows of `width` values, with ε = 1e-5, momentum 0.1, and a learned gain and bias.
@@ -128,8 +130,8 @@ impl BatchNorm {
         if scale.iter().all(|scale| scale.is_one()) { (statistics, square) } else { self.of_scaled(x, j, scale, wide) }
     }
 
-    /// Computes the results of [`of_batch`](Self::of_batch), for the `LANES` columns from `j` on, after each column of `x`
-    /// was multiplied by its factor in `scale`. Mean and mean square are those of the multiplied columns.
+    /// Computes the results of [`of_batch`](Self::of_batch), for the `LANES` columns from `j` on, after each column of
+    /// `x` was multiplied by its factor in `scale`. Mean and mean square are those of the multiplied columns.
     fn of_scaled<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -155,44 +157,6 @@ impl BatchNorm {
         let square = sum(rows, squares).map(|sum| sum / n);
         let inverse = core::array::from_fn(|i| inverse_deviation(square[i], self.epsilon, scale[i]));
         ([scale, mean, rest, inverse], square)
-    }
-
-    /// Returns the running mean and variance, as statistics of scale 1, of the `LANES` columns from `j` on, converted
-    /// by `wide`. Without `buffers` (an empty slice) these are the initial ones, mean 0 and variance 1.
-    fn running<T: Scalar, W: Scalar>(&self, buffers: &[T], j: usize, wide: impl Fn(T) -> W) -> ColumnStatistics<W> {
-        let [mean, variance] = match buffers.split_at_checked(self.width) {
-            Some((mean, variance)) => [mean, variance].map(|of| load_block::<_, LANES>(of, j).map(&wide)),
-            None => [[W::zero(); LANES], [W::one(); LANES]],
-        };
-        let inverse = variance.map(|variance| inverse_deviation(variance, self.epsilon, W::one()));
-        [[W::one(); LANES], mean, [W::zero(); LANES], inverse]
-    }
-
-    /// Moves the running statistics in `buffers` of the `LANES` columns from `j` on by the fraction `momentum` towards
-    /// those of a batch, which `of_batch` returned. `wide` converts to the format `W`, and `round` back. `rows` must be
-    /// at least 2. A column whose new statistics are not finite keeps the old ones.
-    fn run<T: Scalar, W: Scalar>(
-        &self,
-        buffers: &mut [T],
-        j: usize,
-        (statistics, square): (&ColumnStatistics<W>, &Columns<W>),
-        rows: usize,
-        wide: impl Fn(T) -> W,
-        round: impl Fn(W) -> T,
-    ) {
-        let Some((means, variances)) = buffers.split_at_mut_checked(self.width) else { return };
-        let share = scalar::<W>(self.momentum);
-        let unbiased = scalar::<W>(rows as f64 / (rows - 1) as f64);
-        let [scale, mean, rest, _] = statistics;
-        for (i, (m, v)) in means[j..].iter_mut().zip(&mut variances[j..]).take(LANES).enumerate() {
-            let mean = (mean[i] + rest[i]) / scale[i];
-            let variance = square[i] * unbiased / scale[i] / scale[i];
-            let moved = |from: T, to: W| round((W::one() - share) * wide(from) + share * to);
-            let next = (moved(*m, mean), moved(*v, variance));
-            if next.0.is_finite() && next.1.is_finite() {
-                (*m, *v) = next;
-            }
-        }
     }
 
     /// Runs the forward pass with the parameters `w` and the arithmetic of `W`; `wide` converts from `T` to `W`, and
@@ -336,10 +300,10 @@ impl<T: Scalar> Layer<T> for BatchNorm {
     }
 
     /// Saved: four statistics of each column; nothing for formats narrower than `f32`, whose backward pass computes
-    /// them again. Buffers: the running mean and variance of each column.
+    /// them again. Buffers: the running mean and variance of each column, and their rounding errors in such formats.
     fn memory(&self, _shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let saved = if mode.saves() && !is_narrow::<T>() { self.width.saturating_mul(STATISTICS) } else { 0 };
-        MemorySizes::new(saved, 0, 0).buffers(self.width.saturating_mul(2))
+        MemorySizes::new(saved, 0, 0).buffers(buffers_of::<T>(self.width))
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -348,7 +312,7 @@ impl<T: Scalar> Layer<T> for BatchNorm {
     }
 
     fn initialize_buffers(&self, buffers: &mut [T]) {
-        buffers[self.width..].fill(T::one());
+        initial(buffers, self.width);
     }
 
     fn samples(&self) -> Samples {

@@ -20,6 +20,8 @@
 
 #[cfg(feature = "safetensors")]
 mod file;
+#[cfg(feature = "safetensors")]
+mod precision;
 mod predictor;
 #[cfg(feature = "safetensors")]
 mod pytorch;
@@ -28,7 +30,7 @@ mod state_dict;
 mod stream;
 
 #[cfg(feature = "safetensors")]
-pub use file::Precision;
+pub use precision::Precision;
 pub use predictor::Predictor;
 #[cfg(feature = "safetensors")]
 pub use pytorch::{ModuleNames, export_state_dict, import_state_dict};
