@@ -221,11 +221,13 @@ impl BatchNorm {
                 let rows = pass.x.chunks(width).zip(pass.dy.chunks(width));
                 rows.map(|(x, dy)| (unit(&statistics, load_block(x, j).map(wide)), load_block(dy, j).map(wide)))
             };
-            // STEP 1: Σ dy and Σ dy ⊙ u. If a sum overflows, it is computed again from a fraction of the gradient,
-            // which cannot overflow.
+            // STEP 1: Σ dy and Σ dy ⊙ u. In training Σ u = 0, so that the latter is that of dy − mean(dy). Without the
+            // mean, roundings of u in one direction would be added over all rows. If a sum overflows, it is computed
+            // again from a fraction of the gradient, which cannot overflow.
             let sums = |share: W| {
                 let of_dy = sum(rows, || each().map(|(_, dy)| dy.map(|dy| dy * share)));
-                let of_dyu = || each().map(|(u, dy)| core::array::from_fn(|i| dy[i] * share * u[i]));
+                let mean = of_dy.map(|sum| if mode == Mode::Train { sum / n } else { W::zero() });
+                let of_dyu = || each().map(|(u, dy)| core::array::from_fn(|i| (dy[i] * share - mean[i]) * u[i]));
                 [of_dy, sum(rows, of_dyu)]
             };
             let (mut share, mut totals) = (W::one(), sums(W::one()));
