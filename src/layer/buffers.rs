@@ -61,7 +61,7 @@ impl<T: Scalar> Buffers<T> {
     /// `of_wide` is the same function for running statistics with more digits than the format.
     pub(crate) fn combine(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
         let (end, mut at) = (self.values.len(), 0);
-        for wide in self.wide.iter().cloned().chain([end..end]) {
+        for wide in self.wide.iter().cloned().chain(core::iter::once(end..end)) {
             let values = self.values[at..wide.start].iter_mut().zip(&others[at..wide.start]);
             values.for_each(|(value, &other)| *value = of(*value, other));
             let (count, other) = (wide.len() / slots::<T>(), &others[wide.clone()]);
