@@ -7,6 +7,7 @@ use super::{
     norm_statistics::{
         STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of,
     },
+    running_statistics::{buffers_of, initial},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -40,7 +41,8 @@ use rand_core::Rng;
 /// Source: Ioffe & Szegedy 2015, algorithms 1 and 2; ε = 1e-5 and momentum 0.1 as in PyTorch.
 ///
 /// # Shapes
-/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out; buffers: m, then v.
+/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out; buffers: m, then v. In formats
+/// narrower than `f32` their rounding errors follow, with which they have the digits of `f32`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BatchNorm {
@@ -48,17 +50,17 @@ pub struct BatchNorm {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub(crate) epsilon: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
-    momentum: f64,
+    pub(super) momentum: f64,
     affine: bool,
 }
 
 /// One number for each of `LANES` adjacent columns; numbers past the last column are ignored.
-type Columns<W> = [W; LANES];
+pub(super) type Columns<W> = [W; LANES];
 
 /// The statistics of `LANES` adjacent columns, in the order of [`Statistics`](super::norm_statistics::Statistics): a
 /// scale, the mean, a correction to be added to the mean, and 1/σ. Mean, correction and σ are those of the values
 /// times the scale.
-type ColumnStatistics<W> = [Columns<W>; STATISTICS];
+pub(super) type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 
 impl BatchNorm {
     /// Creates the norm for rows of `width` values, with ε = 1e-5, momentum 0.1, and a learned gain and bias.
@@ -157,44 +159,6 @@ impl BatchNorm {
         ([scale, mean, rest, inverse], square)
     }
 
-    /// Returns the running mean and variance, as statistics of scale 1, of the `LANES` columns from `j` on, converted
-    /// by `wide`. Without `buffers` (an empty slice) these are the initial ones, mean 0 and variance 1.
-    fn running<T: Scalar, W: Scalar>(&self, buffers: &[T], j: usize, wide: impl Fn(T) -> W) -> ColumnStatistics<W> {
-        let [mean, variance] = match buffers.split_at_checked(self.width) {
-            Some((mean, variance)) => [mean, variance].map(|of| load_block::<_, LANES>(of, j).map(&wide)),
-            None => [[W::zero(); LANES], [W::one(); LANES]],
-        };
-        let inverse = variance.map(|variance| inverse_deviation(variance, self.epsilon, W::one()));
-        [[W::one(); LANES], mean, [W::zero(); LANES], inverse]
-    }
-
-    /// Moves the running statistics in `buffers` of the `LANES` columns from `j` on by the fraction `momentum` towards
-    /// those of a batch, which `of_batch` returned. `wide` converts to the format `W`, and `round` back. `rows` must be
-    /// at least 2. A column whose new statistics are not finite keeps the old ones.
-    fn run<T: Scalar, W: Scalar>(
-        &self,
-        buffers: &mut [T],
-        j: usize,
-        (statistics, square): (&ColumnStatistics<W>, &Columns<W>),
-        rows: usize,
-        wide: impl Fn(T) -> W,
-        round: impl Fn(W) -> T,
-    ) {
-        let Some((means, variances)) = buffers.split_at_mut_checked(self.width) else { return };
-        let share = scalar::<W>(self.momentum);
-        let unbiased = scalar::<W>(rows as f64 / (rows - 1) as f64);
-        let [scale, mean, rest, _] = statistics;
-        for (i, (m, v)) in means[j..].iter_mut().zip(&mut variances[j..]).take(LANES).enumerate() {
-            let mean = (mean[i] + rest[i]) / scale[i];
-            let variance = square[i] * unbiased / scale[i] / scale[i];
-            let moved = |from: T, to: W| round((W::one() - share) * wide(from) + share * to);
-            let next = (moved(*m, mean), moved(*v, variance));
-            if next.0.is_finite() && next.1.is_finite() {
-                (*m, *v) = next;
-            }
-        }
-    }
-
     /// Runs the forward pass with the parameters `w` and the arithmetic of `W`; `wide` converts from `T` to `W`, and
     /// `round` back.
     fn forward_in<T: Scalar, W: Scalar>(
@@ -257,11 +221,13 @@ impl BatchNorm {
                 let rows = pass.x.chunks(width).zip(pass.dy.chunks(width));
                 rows.map(|(x, dy)| (unit(&statistics, load_block(x, j).map(wide)), load_block(dy, j).map(wide)))
             };
-            // STEP 1: Σ dy and Σ dy ⊙ u. If a sum overflows, it is computed again from a fraction of the gradient,
-            // which cannot overflow.
+            // STEP 1: Σ dy and Σ dy ⊙ u. In training Σ u = 0, so that the latter is that of dy − mean(dy). Without the
+            // mean, roundings of u in one direction would be added over all rows. If a sum overflows, it is computed
+            // again from a fraction of the gradient, which cannot overflow.
             let sums = |share: W| {
                 let of_dy = sum(rows, || each().map(|(_, dy)| dy.map(|dy| dy * share)));
-                let of_dyu = || each().map(|(u, dy)| core::array::from_fn(|i| dy[i] * share * u[i]));
+                let mean = of_dy.map(|sum| if mode == Mode::Train { sum / n } else { W::zero() });
+                let of_dyu = || each().map(|(u, dy)| core::array::from_fn(|i| (dy[i] * share - mean[i]) * u[i]));
                 [of_dy, sum(rows, of_dyu)]
             };
             let (mut share, mut totals) = (W::one(), sums(W::one()));
@@ -336,10 +302,10 @@ impl<T: Scalar> Layer<T> for BatchNorm {
     }
 
     /// Saved: four statistics of each column; nothing for formats narrower than `f32`, whose backward pass computes
-    /// them again. Buffers: the running mean and variance of each column.
+    /// them again. Buffers: the running mean and variance of each column, and their rounding errors in such formats.
     fn memory(&self, _shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let saved = if mode.saves() && !is_narrow::<T>() { self.width.saturating_mul(STATISTICS) } else { 0 };
-        MemorySizes::new(saved, 0, 0).buffers(self.width.saturating_mul(2))
+        MemorySizes::new(saved, 0, 0).buffers(buffers_of::<T>(self.width))
     }
 
     fn initialize(&self, w: &mut [T], _rng: &mut dyn Rng) -> Result<(), Error> {
@@ -348,7 +314,7 @@ impl<T: Scalar> Layer<T> for BatchNorm {
     }
 
     fn initialize_buffers(&self, buffers: &mut [T]) {
-        buffers[self.width..].fill(T::one());
+        initial(buffers, self.width);
     }
 
     fn samples(&self) -> Samples {

@@ -1,10 +1,11 @@
 //! Buffers: values of a layer that persist from pass to pass beside its parameters, such as running statistics.
 
-use super::{Layer, LayerSpec, Mode, Shards};
+use super::{Layer, LayerSpec, Mode, Shards, running_statistics};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require},
-    scalar::{Scalar, to_f64},
+    math::wide::{Wide, slots, wide_value},
+    scalar::{Scalar, is_narrow, to_f64},
     size::{filled, room},
 };
 #[cfg(feature = "safetensors")]
@@ -18,6 +19,8 @@ use core::ops::Range;
 pub(crate) struct Buffers<T> {
     values: Vec<T>,
     starts: Vec<usize>,
+    /// The ranges of the running statistics that are stored with their rounding errors, in formats narrower than `f32`.
+    wide: Vec<Range<usize>>,
     /// Whether the pass may update the values: true in a forward pass of training.
     pub(super) updates: bool,
     /// Memory for the lengths of the samples within a segment of steps. A pass takes it and gives it back.
@@ -33,7 +36,11 @@ impl<T: Scalar> Buffers<T> {
     /// [`Error::TooLarge`] for more values than memory can hold.
     pub(crate) fn of(network: &dyn Layer<T>) -> Result<Self, Error> {
         let (what, mut starts, mut end) = ("the buffers of the network", Vec::from([0]), 0usize);
-        visit(network, "", &mut |_, _, links, count| {
+        let mut wide = Vec::new();
+        visit(network, "", &mut |layer, _, links, count| {
+            if is_narrow::<T>() && columns(layer, count).is_some() {
+                wide.push(end..end.saturating_add(count));
+            }
             end = end.saturating_add(count);
             starts.extend(core::iter::repeat_n(end, links));
         });
@@ -42,12 +49,26 @@ impl<T: Scalar> Buffers<T> {
         visit(network, "", &mut |layer, _, _, count| {
             layer.initialize_buffers(rest.split_off_mut(..count.min(rest.len())).unwrap_or_default());
         });
-        Ok(Buffers { values, starts, updates: false, lengths: Vec::new(), shards: Shards::new() })
+        Ok(Buffers { values, starts, wide, updates: false, lengths: Vec::new(), shards: Shards::new() })
     }
 
     /// Returns the number of values in memory: those of the buffers plus those for the gradient sums of shards.
     pub(crate) fn count(&self) -> usize {
         self.values.len() + self.shards.values()
+    }
+
+    /// Replaces each value by `of` it and the one of `others`, the buffers of the same network or differences of them.
+    /// `of_wide` is the same function for running statistics with more digits than the format.
+    pub(crate) fn combine(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
+        let (end, mut at) = (self.values.len(), 0);
+        for wide in self.wide.iter().cloned().chain(core::iter::once(end..end)) {
+            let values = self.values[at..wide.start].iter_mut().zip(&others[at..wide.start]);
+            values.for_each(|(value, &other)| *value = of(*value, other));
+            let (count, other) = (wide.len() / slots::<T>(), &others[wide.clone()]);
+            at = wide.end;
+            let mut own = Wide::new(&mut self.values[wide], count);
+            (0..count).for_each(|i| own.set(i, of_wide(own.get(i), wide_value(other, count, i))));
+        }
     }
 }
 
@@ -105,12 +126,26 @@ pub(crate) fn check_buffers<T: Scalar>(network: &dyn Layer<T>, values: &[T]) -> 
     visit(network, "", &mut |layer, _, _, count| {
         let (own, after) = rest.split_at(count.min(rest.len()));
         rest = after;
-        if checked.is_ok() && !own.is_empty() && matches!(layer.spec(), LayerSpec::BatchNorm(_)) {
-            let least = own[own.len() / 2..].iter().fold(T::zero(), |least, &variance| least.min(variance));
+        if let Some(width) = columns(layer, own.len()).filter(|_| checked.is_ok()) {
+            let variances = &own[width..running_statistics::count(width)];
+            let least = variances.iter().fold(T::zero(), |least, &variance| least.min(variance));
             checked = require(least >= T::zero(), "a running variance of a batch norm", "at least 0", to_f64(least));
         }
     });
     checked
+}
+
+/// Returns the number of columns of `layer` if it is a batch norm, which has `count` buffer values; `None` for others.
+fn columns<T: Scalar>(layer: &dyn Layer<T>, count: usize) -> Option<usize> {
+    if count == 0 {
+        return None;
+    }
+    match layer.spec() {
+        LayerSpec::BatchNorm(ref norm) => {
+            Some(norm.width).filter(|&width| running_statistics::buffers_of::<T>(width) == count)
+        }
+        _ => None,
+    }
 }
 
 /// The position of the buffers of one layer (values that persist from pass to pass) among those of the network.
@@ -120,7 +155,18 @@ pub(crate) struct BufferPlace {
     pub(crate) path: String,
     /// The range of the layer's values in the buffers of the network.
     pub(crate) range: Range<usize>,
-    pub(crate) is_batch_norm: bool,
+    /// The number of columns of a batch norm; `None` for another layer.
+    pub(crate) columns: Option<usize>,
+}
+
+#[cfg(feature = "safetensors")]
+impl BufferPlace {
+    /// Returns the range of the values that a model file holds: all but the rounding errors of running statistics,
+    /// whose number depends on the format.
+    pub(crate) fn stored(&self) -> Range<usize> {
+        let start = self.range.start;
+        self.columns.map_or(self.range.clone(), |columns| start..start + running_statistics::count(columns))
+    }
 }
 
 /// Returns the positions of the buffers of each layer of `network` that has any, in their order.
@@ -131,8 +177,7 @@ pub(crate) fn buffer_places<T: Scalar>(network: &dyn Layer<T>) -> Vec<BufferPlac
         let range = end..end.saturating_add(count);
         end = range.end;
         if count > 0 {
-            let is_batch_norm = matches!(layer.spec(), LayerSpec::BatchNorm(_));
-            places.push(BufferPlace { path: path.into(), range, is_batch_norm });
+            places.push(BufferPlace { path: path.into(), range, columns: columns(layer, count) });
         }
     });
     places

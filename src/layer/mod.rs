@@ -29,6 +29,7 @@ mod pass_lengths;
 mod path;
 mod residual;
 mod row_norm;
+mod running_statistics;
 mod segment;
 mod sequential;
 mod shards;

@@ -18,6 +18,7 @@ mod double;
 pub(crate) mod dual;
 mod series;
 mod single;
+pub(crate) mod wide;
 
 /// Calls `$function` of the module `single` if `T` is `f32`, of `double` if it is `f64`; with fused multiply-adds if
 /// `T` is one of these in the wrapper `Fused`. For another `T` the result is `$other`. The choice is made at compile

@@ -1,7 +1,7 @@
 //! A model in one file, or in bytes.
 
 use super::{
-    Model,
+    Model, Precision,
     description::{DESCRIPTION, Description, describe},
 };
 #[cfg(feature = "std")]
@@ -14,11 +14,11 @@ use crate::{
         mismatch, read, refused, take_tensor,
     },
     dataset::Interface,
-    error::Error,
-    layer::Layer,
+    error::{Error, require_length},
+    layer::{Layer, buffer_places},
     network::Registry,
     scalar::{Scalar, scalar, to_f64},
-    size::reserve,
+    size::{filled, reserve},
 };
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, vec::Vec};
 #[cfg(feature = "std")]
@@ -26,129 +26,6 @@ use std::path::Path;
 
 /// The name of the tensor with the buffers of the network, such as running statistics.
 const BUFFERS: &str = "chainrule/buffers";
-
-/// The number format of the values in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 64 bits.
-    F64,
-    /// 32 bits.
-    F32,
-    /// IEEE 754 binary16: 16 bits, a significand of 11 binary digits, values up to 65504.
-    F16,
-    /// bfloat16: 16 bits, a significand of 8 binary digits, about the range of `f32`.
-    Bf16,
-}
-
-impl Precision {
-    /// Returns the number format with the size and the precision of the scalar type `T`.
-    ///
-    /// # Errors
-    /// [`Error::CheckpointValue`] for a scalar type of any other format.
-    pub fn of<T: Scalar>() -> Result<Self, Error> {
-        match (size_of::<T>(), to_f64(T::epsilon())) {
-            (8, e) if e == f64::EPSILON => Ok(Precision::F64),
-            (4, e) if e == f64::from(f32::EPSILON) => Ok(Precision::F32),
-            (2, e) if e == Small::F16.epsilon() => Ok(Precision::F16),
-            (2, e) if e == Small::BF16.epsilon() => Ok(Precision::Bf16),
-            _ => Err(refused("the scalar type", "f64, f32, f16 or bf16", core::any::type_name::<T>())),
-        }
-    }
-
-    /// Returns the name of the format in safetensors, and the size of a number in bytes.
-    pub(super) const fn dtype(self) -> (&'static str, usize) {
-        match self {
-            Precision::F64 => ("F64", 8),
-            Precision::F32 => ("F32", 4),
-            Precision::F16 => ("F16", 2),
-            Precision::Bf16 => ("BF16", 2),
-        }
-    }
-
-    /// Returns the number format that safetensors calls `name`; `None` for a name of any other format.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
-    }
-
-    /// Appends `x` to `bytes`, rounded to the nearest number of the format, little-endian. Returns `None` if a format
-    /// narrower than `f64` cannot hold it: if it is NaN, infinite or rounded to ∞.
-    pub(super) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
-        match self {
-            Precision::F64 => bytes.extend(x.to_le_bytes()),
-            Precision::F32 if (x as f32).is_finite() => bytes.extend((x as f32).to_le_bytes()),
-            Precision::F32 => return None,
-            Precision::F16 => bytes.extend(Small::F16.bits(x)?.to_le_bytes()),
-            Precision::Bf16 => bytes.extend(Small::BF16.bits(x)?.to_le_bytes()),
-        }
-        Some(())
-    }
-
-    /// Decodes the number of this format in `bytes`, little-endian and of the length that [`dtype`](Self::dtype)
-    /// states.
-    pub(super) fn read(self, bytes: &[u8]) -> f64 {
-        let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
-        match self {
-            Precision::F64 => f64::from_bits(word),
-            Precision::F32 => f64::from(f32::from_bits(word as u32)),
-            Precision::F16 => Small::F16.value(word as u16),
-            Precision::Bf16 => Small::BF16.value(word as u16),
-        }
-    }
-}
-
-/// A binary format of 16 bits: sign, exponent and fraction.
-#[derive(Clone, Copy)]
-struct Small {
-    /// The number of bits of the fraction.
-    digits: i32,
-    /// The exponent of the smallest normal number, `2^least`.
-    least: i32,
-}
-
-impl Small {
-    const F16: Small = Small { digits: 10, least: -14 };
-    const BF16: Small = Small { digits: 7, least: -126 };
-
-    /// Returns the distance from 1 to the next number of the format.
-    fn epsilon(self) -> f64 {
-        power(-self.digits)
-    }
-
-    /// Returns the bits of infinity: all exponent bits set.
-    fn infinity(self) -> u16 {
-        0x7FFF >> self.digits << self.digits
-    }
-
-    /// Returns the bits of the number of the format nearest to `x`, ties to even; `None` if that number is infinite or
-    /// NaN.
-    fn bits(self, x: f64) -> Option<u16> {
-        let exponent = ((x.abs().to_bits() >> 52) as i32 - 1023).max(self.least);
-        // The magnitude in multiples of the spacing of adjacent numbers. A carry out of the fraction increments the
-        // exponent, as it should.
-        let whole = libm::rint(x.abs() / power(exponent.min(1023) - self.digits));
-        let bits = whole + f64::from(exponent - self.least) * power(self.digits);
-        let sign = if x.is_sign_negative() { 0x8000 } else { 0 };
-        (bits < f64::from(self.infinity())).then_some(bits as u16 | sign)
-    }
-
-    /// Returns the number of the format with these bits.
-    fn value(self, bits: u16) -> f64 {
-        let (field, fraction) = (i32::from((bits & 0x7FFF) >> self.digits), f64::from(bits & ((1 << self.digits) - 1)));
-        let magnitude = if bits & 0x7FFF >= self.infinity() {
-            if fraction > 0.0 { f64::NAN } else { f64::INFINITY }
-        } else if field == 0 {
-            fraction * power(self.least - self.digits)
-        } else {
-            (fraction + power(self.digits)) * power(self.least + field - 1 - self.digits)
-        };
-        if bits & 0x8000 != 0 { -magnitude } else { magnitude }
-    }
-}
-
-/// Returns `2^exponent`, for an exponent from −1022 to 1023.
-fn power(exponent: i32) -> f64 {
-    f64::from_bits(((exponent + 1023) as u64) << 52)
-}
 
 impl<T: Scalar> Model<T> {
     /// Returns the bytes of the model in the number format of `T`: see [`to_bytes_as`](Self::to_bytes_as).
@@ -167,8 +44,9 @@ impl<T: Scalar> Model<T> {
     }
 
     /// Returns the bytes of the model as a safetensors file. It has a tensor for each parameter block, and one for
-    /// buffers if there are any, rounded to the nearest numbers of `precision`. The metadata holds the layer
-    /// specification of the network, the scales, the names and a checksum.
+    /// buffers if there are any, rounded to the nearest numbers of `precision`. The digits that running statistics have
+    /// beyond the format of `T` are left out. The metadata holds the layer specification of the network, the scales,
+    /// the names and a checksum.
     ///
     /// # Errors
     /// [`Error::CheckpointValue`] for a parameter or buffer that `precision` cannot hold; [`Error::CheckpointFormat`]
@@ -192,8 +70,12 @@ impl<T: Scalar> Model<T> {
             let values = &self.parameters[block.range.clone()];
             tensor(block_tensor(&block.name).into(), block.shape.to_vec(), values)?;
         }
-        if !self.buffers.is_empty() {
-            tensor(BUFFERS.into(), Vec::from([self.buffers.len()]), &self.buffers)?;
+        let mut buffers = reserve("the buffers of a file", self.buffers.len())?;
+        for place in buffer_places(self.network()) {
+            buffers.extend_from_slice(self.buffers.get(place.stored()).unwrap_or_default());
+        }
+        if !buffers.is_empty() {
+            tensor(BUFFERS.into(), Vec::from([buffers.len()]), &buffers)?;
         }
         tensors.sort_by(|a: &(String, Tensor), b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
         let network = self.network.spec();
@@ -335,8 +217,7 @@ fn assemble<T: Scalar>(
     if let Some(name) = tensors.keys().next() {
         return Err(mismatch(name, "no such block", "a tensor"));
     }
-    let model = Model::of_boxed(network, parameters)?;
-    let fits = model.with_buffers(&buffers);
+    let fits = with_stored_buffers(Model::of_boxed(network, parameters)?, &buffers);
     let mut model = fits.map_err(|error| mismatch(BUFFERS, "the buffers of the network", error))?;
     let Description { inputs, outputs, columns, classes, .. } = description;
     // The values of a description are checked like the arguments of a caller.
@@ -353,6 +234,21 @@ fn assemble<T: Scalar>(
         model = model.name_classes(classes)?;
     }
     Ok(model)
+}
+
+/// Returns `model` with the buffers that a file holds: `stored` has the values of all layers but for the rounding
+/// errors of running statistics, which become 0.
+fn with_stored_buffers<T: Scalar>(model: Model<T>, stored: &[T]) -> Result<Model<T>, Error> {
+    let places = buffer_places(model.network());
+    require_length("buffers", places.iter().map(|place| place.stored().len()).sum(), stored.len())?;
+    let end = places.last().map_or(0, |place| place.range.end);
+    let (mut buffers, mut rest) = (filled("the buffers of the network", end, T::zero())?, stored);
+    for place in places {
+        let (own, after) = rest.split_at(place.stored().len());
+        buffers[place.stored()].copy_from_slice(own);
+        rest = after;
+    }
+    model.with_buffers(&buffers)
 }
 
 /// Appends the `count` values of the tensor `name`, rounded to `T`, to `values`. `data` holds the bytes of all tensors.

@@ -22,6 +22,8 @@
 mod description;
 #[cfg(feature = "safetensors")]
 mod file;
+#[cfg(feature = "safetensors")]
+mod precision;
 mod predictor;
 #[cfg(feature = "safetensors")]
 mod pytorch;
@@ -30,7 +32,7 @@ mod state_dict;
 mod stream;
 
 #[cfg(feature = "safetensors")]
-pub use file::Precision;
+pub use precision::Precision;
 pub use predictor::Predictor;
 #[cfg(feature = "safetensors")]
 pub use pytorch::{ModuleNames, export_state_dict, import_state_dict};

@@ -193,18 +193,19 @@ fn below(module: &str, own: &str) -> String {
 }
 
 /// Returns the names of the PyTorch tensors that hold the buffers at `places`, with their ranges among the buffers of
-/// the network. A batch norm has two tensors, running mean and running variance; any other layer has one.
+/// the network. A batch norm has two tensors, running mean and running variance, without their rounding errors; any
+/// other layer has one.
 fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
     let mut entries = Vec::new();
-    for BufferPlace { path, range, is_batch_norm } in places {
-        let (module, _) = names.of(path);
-        let middle = range.start + range.len() / 2;
-        match is_batch_norm {
-            true => {
+    for place in places {
+        let ((module, _), range) = (names.of(&place.path), place.stored());
+        match place.columns {
+            Some(columns) => {
+                let middle = range.start + columns;
                 entries.push((below(&module, "running_mean"), range.start..middle));
                 entries.push((below(&module, "running_var"), middle..range.end));
             }
-            false => entries.push((below(&module, "buffers"), range.clone())),
+            None => entries.push((below(&module, "buffers"), range)),
         }
     }
     entries

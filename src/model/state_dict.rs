@@ -1,6 +1,6 @@
 //! State dicts: named tensors, in safetensors files written by any program.
 
-use super::file::Precision;
+use super::Precision;
 #[cfg(feature = "std")]
 use crate::checkpoint::{failed, file};
 use crate::{

@@ -152,9 +152,7 @@ impl<T: Scalar> Run<'_, T> {
         let origin = self.watch.spike.filter(|_| !(loss.is_finite() && is_finite));
         self.watch.communication = parallel.take_counts();
         let [buffers, _] = parallel.totals();
-        for (value, &change) in self.workspace.buffers_mut().iter_mut().zip(buffers) {
-            *value += change;
-        }
+        self.workspace.combine_buffers(buffers, |value, change| value + change, |value, change| value + change);
         let step = self.optimizer.steps();
         let done = install_from(
             self,
@@ -367,10 +365,10 @@ impl<T: Scalar> Run<'_, T> {
                 }
             };
             // The changes of the buffers are averaged over shards, weighted by their samples.
-            let fraction = if runs { scalar::<T>(range.len() as f64 / whole as f64) } else { T::zero() };
-            for (value, &before) in self.workspace.buffers_mut().iter_mut().zip(&parallel.buffers) {
-                *value = (*value - before) * fraction;
-            }
+            let fraction = if runs { range.len() as f64 / whole as f64 } else { 0.0 };
+            let rounded = scalar::<T>(fraction);
+            let change = |value, before| (value - before) * rounded;
+            self.workspace.combine_buffers(&parallel.buffers, change, |value, before| (value - before) * fraction);
             if !runs {
                 self.workspace.blocks_and_gradient().1.fill(T::zero());
             }

@@ -2,11 +2,12 @@
 
 use super::{
     GradientTransform, Outcome, TransformSpec, Update, check_amount, check_epsilon, check_rate, own_elementwise, ratio,
-    wide::{Wide, range_of, slots, state_of_parameters},
+    wide::{range_of, state_of_parameters},
 };
 use crate::{
     block::Blocks,
     error::Error,
+    math::wide::{Wide, slots},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};

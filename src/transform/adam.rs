@@ -6,12 +6,13 @@ use super::{
     check_amount,
     each_parameter::complement,
     matrices, own_elementwise, own_rate, ratio,
-    wide::{Wide, range_of, slots, state_of_parameters},
+    wide::{range_of, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
     error::Error,
     kernel::elementwise::update3,
+    math::wide::{Wide, slots},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};

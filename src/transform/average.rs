@@ -1,14 +1,10 @@
 //! A moving average of the weights.
 
-use super::{
-    GradientTransform, Outcome, TransformSpec, Update, check_decay,
-    each_parameter::complement,
-    own_applied,
-    wide::{Wide, slots},
-};
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_decay, each_parameter::complement, own_applied};
 use crate::{
     block::Blocks,
     error::Error,
+    math::wide::{Wide, slots},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};

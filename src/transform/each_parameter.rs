@@ -1,11 +1,9 @@
 //! Rules that update each parameter from its gradient and a few values of state.
 
-use super::{
-    Update,
-    wide::{Wide, slots},
-};
+use super::Update;
 use crate::{
     block::Block,
+    math::wide::{Wide, slots},
     scalar::{Scalar, scalar, to_f64},
 };
 use core::array::from_fn;

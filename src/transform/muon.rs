@@ -4,7 +4,7 @@ use super::{
     AdamW, GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
     each_parameter::update_each,
     own_applied, own_rate,
-    wide::{Wide, range_of, slots, state_of_parameters},
+    wide::{range_of, state_of_parameters},
 };
 use crate::{
     block::{Block, Blocks, Role},
@@ -13,6 +13,7 @@ use crate::{
         gemm::{Epilogue, Matrix, gemm_nn, gemm_nt, packed_b_len},
         reduce::norm,
     },
+    math::wide::{Wide, slots},
     scalar::{Scalar, scalar, to_f64},
     size::{filled, saturating_product, saturating_sum},
 };

@@ -6,11 +6,12 @@ use super::{
     check_amount,
     each_parameter::{complement, update_each},
     own_applied, own_rate, ratio,
-    wide::{Wide, range_of, slots, state_of_parameters},
+    wide::{range_of, state_of_parameters},
 };
 use crate::{
     block::Blocks,
     error::Error,
+    math::wide::{Wide, slots},
     scalar::{Scalar, scalar},
 };
 use alloc::{vec, vec::Vec};

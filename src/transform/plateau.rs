@@ -1,12 +1,10 @@
 //! A learning rate that falls when a metric does not.
 
-use super::{
-    GradientTransform, Outcome, TransformSpec, Update, check_decay, own_elementwise,
-    wide::{Wide, slots, wide_value},
-};
+use super::{GradientTransform, Outcome, TransformSpec, Update, check_decay, own_elementwise};
 use crate::{
     block::Blocks,
     error::{Error, require},
+    math::wide::{Wide, slots, wide_value},
     scalar::{Scalar, scaled},
 };
 use alloc::{vec, vec::Vec};

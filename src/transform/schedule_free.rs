@@ -7,11 +7,12 @@ use super::{
     check_amount,
     each_parameter::complement,
     matrices, ratio,
-    wide::{Wide, slots, state_of_parameters},
+    wide::state_of_parameters,
 };
 use crate::{
     block::{Blocks, Role},
     error::Error,
+    math::wide::{Wide, slots},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{vec, vec::Vec};

@@ -2,12 +2,13 @@
 
 use super::{
     GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, own_rate,
-    wide::{Wide, slots, state_of_parameters},
+    wide::state_of_parameters,
 };
 use crate::{
     block::Blocks,
     error::{Error, require},
     kernel::elementwise::scale,
+    math::wide::{Wide, slots},
     scalar::{Scalar, is_narrow, scalar, scaled, to_f64},
 };
 use alloc::{vec, vec::Vec};

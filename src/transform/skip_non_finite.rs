@@ -1,12 +1,10 @@
 //! A guard that skips updates whose gradient is not finite.
 
-use super::{
-    GradientTransform, Outcome, Stage, TransformSpec, Update,
-    wide::{Wide, slots},
-};
+use super::{GradientTransform, Outcome, Stage, TransformSpec, Update};
 use crate::{
     block::Blocks,
     error::{Error, require},
+    math::wide::{Wide, slots},
     scalar::Scalar,
 };
 use alloc::{string::String, vec, vec::Vec};

@@ -1,22 +1,7 @@
-//! Optimizer state with more digits than the parameters.
+//! The parts of an optimizer's state, which has more digits than the parameters.
 
-use crate::{
-    block::Blocks,
-    scalar::{Scalar, is_narrow, scalar, to_f64},
-    size::saturating_product,
-};
+use crate::{block::Blocks, math::wide::slots, scalar::Scalar, size::saturating_product};
 use core::ops::Range;
-
-/// The least number of binary digits of a value of the state: that of `f32`.
-const DIGITS: u32 = 24;
-
-/// Returns the number of values of `T` that hold one value of the state: 1, but in narrow formats as many as hold the
-/// digits of `f32`.
-///
-/// This is 3 in `f16` and in `bf16`.
-pub(super) fn slots<T: Scalar>() -> usize {
-    if is_narrow::<T>() { DIGITS.div_ceil(digits::<T>()) as usize } else { 1 }
-}
 
 /// Returns the length of a state with `values` values, each of [`slots`] entries, for each parameter of `blocks`;
 /// `usize::MAX` for more than a `usize` can count.
@@ -29,75 +14,4 @@ pub(super) fn state_of_parameters<T: Scalar>(values: usize, blocks: &Blocks) -> 
 pub(super) fn range_of<T: Scalar>(place: usize, blocks: &Blocks) -> Range<usize> {
     let start = state_of_parameters::<T>(place, blocks);
     start..start.saturating_add(blocks.parameters())
-}
-
-/// Returns the number of binary digits of the significand of `T`.
-fn digits<T: Scalar>() -> u32 {
-    1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()
-}
-
-/// A view of optimizer state in a format narrower than `f32`: value i of n is `Σ_k 2^(−k d) state[k n + i]`. Each
-/// term is the rounding error of those before it, and d the number of binary digits of the format's significand.
-///
-/// The first n are the values rounded to the format. The scale keeps the errors from underflow.
-pub(super) struct Wide<'a, T> {
-    state: &'a mut [T],
-    values: usize,
-    next: f64,
-}
-
-impl<'a, T: Scalar> Wide<'a, T> {
-    /// Creates a view of `state` as `values` values, each of which takes [`slots`] entries.
-    pub(super) fn new(state: &'a mut [T], values: usize) -> Self {
-        Wide { state, values, next: libm::ldexp(1.0, digits::<T>() as i32) }
-    }
-
-    pub(super) fn get(&self, i: usize) -> f64 {
-        wide_value(self.state, self.values, i)
-    }
-
-    pub(super) fn set(&mut self, i: usize, value: f64) {
-        let mut rest = value;
-        for part in self.state.iter_mut().skip(i).step_by(self.values) {
-            *part = scalar(rest);
-            // A value that is not finite has no rounding error to store.
-            rest = if part.is_finite() { (rest - to_f64(*part)) * self.next } else { 0.0 };
-        }
-    }
-}
-
-/// Returns value `i` of the `values` values that `state` holds: see [`Wide`].
-pub(super) fn wide_value<T: Scalar>(state: &[T], values: usize, i: usize) -> f64 {
-    let (mut unit, next) = (1.0, libm::ldexp(1.0, digits::<T>() as i32));
-    state.iter().skip(i).step_by(values).fold(0.0, |sum, &part| {
-        let sum = sum + to_f64(part) * unit;
-        unit /= next;
-        sum
-    })
-}
-
-#[cfg(all(test, feature = "half"))]
-mod tests {
-    use super::*;
-    use half::{bf16, f16};
-
-    fn wide_state_keeps_the_digits_of_single<T: Scalar>(values: &[f64]) {
-        let mut state = [T::zero(); 6];
-        let mut wide = Wide::new(&mut state[..2 * slots::<T>()], 2);
-        for &value in values {
-            wide.set(1, value);
-            let error = (wide.get(1) - value).abs();
-            assert!(error <= value.abs() * 2f64.powi(-24), "{value}: off by {error}");
-            assert_eq!(wide.get(0), 0.0);
-        }
-        wide.set(0, f64::INFINITY);
-        assert_eq!(wide.get(0), f64::INFINITY);
-    }
-
-    #[test]
-    fn wide_state_of_narrow_formats_keeps_the_digits_of_single() {
-        assert_eq!((slots::<f32>(), slots::<f64>(), slots::<f16>(), slots::<bf16>()), (1, 1, 3, 3));
-        wide_state_keeps_the_digits_of_single::<f16>(&[0.1, -1.0 / 3.0, 65503.7, 1e-4, -7.123456e-6]);
-        wide_state_keeps_the_digits_of_single::<bf16>(&[0.1, -1.0 / 3.0, 3.3e38, 1e-20, -7.123456e-30]);
-    }
 }

@@ -214,6 +214,11 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.values_mut()
     }
 
+    /// Combines the buffers with `others`: see [`Buffers::combine`].
+    pub(crate) fn combine_buffers(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
+        self.memory.buffers.combine(others, of, of_wide);
+    }
+
     /// Sets the number of threads of a pass, including the calling thread. The default is 1.
     ///
     /// Results have the same bits for any number of threads: threads share the rows of a batch or of a parameter block,

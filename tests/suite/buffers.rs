@@ -19,7 +19,7 @@ use chainrule::{
 
 /// `y = x − m`, then in training `m ← m + ¼ (mean of the rows of x − m)`; m begins at ½.
 #[derive(Clone, Debug)]
-struct Centre(usize);
+pub struct Centre(pub usize);
 
 impl<T: Scalar> Layer<T> for Centre {
     fn dims(&self) -> Dims {

@@ -142,6 +142,8 @@ mod recurrent_noise;
 mod registry;
 #[cfg(feature = "std")]
 mod reports;
+#[cfg(all(feature = "half", feature = "safetensors"))]
+mod running_statistics;
 #[cfg(feature = "safetensors")]
 mod seeds;
 #[cfg(feature = "std")]
