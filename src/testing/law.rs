@@ -310,11 +310,9 @@ impl Trial {
         }
     }
 
-    /// Drops the violations of other laws if `law` is broken, without which the others mean nothing.
-    pub(super) fn keeps_only(&mut self, law: Law) {
-        if self.broken(law) {
-            self.violations.retain(|violation| violation.law == law);
-        }
+    /// Drops the violations of laws for which `follows` is true: they follow from another one.
+    pub(super) fn drops(&mut self, follows: impl Fn(Law) -> bool) {
+        self.violations.retain(|violation| !follows(violation.law));
     }
 
     /// Notes an `error` measured under `law` in `scalar` (`"f32"` or `"f64"`), if it is the largest so far. Returns

@@ -341,17 +341,16 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     let slanted = suite.continuity();
     let undeclared = suite.kinks();
     suite.values();
+    suite.saturation::<f64>(&DOUBLE);
     suite.derivative::<f64>(&DOUBLE);
     // In `f32` φ′ is that of another φ if the values differ.
     if !suite.trial.broken(Law::Precision) {
+        suite.saturation::<f32>(&SINGLE);
         suite.derivative::<f32>(&SINGLE);
     }
     // A φ′ that is wrong elsewhere may be so in its tails, too.
-    if !suite.trial.broken(Law::Derivative) {
-        suite.saturation::<f64>(&DOUBLE);
-        if !suite.trial.broken(Law::Precision) {
-            suite.saturation::<f32>(&SINGLE);
-        }
+    if suite.trial.broken(Law::Derivative) {
+        suite.trial.drops(|law| law == Law::Saturation);
     }
     suite.later(slanted, undeclared);
     // A φ′ that is wrong somewhere may be so in `f32`, and beyond its bounds.
