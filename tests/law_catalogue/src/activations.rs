@@ -185,7 +185,7 @@ fn wrong(list: &mut Vec<Entry>) {
         Saturation SoftsignFromY: |z| Softsign.value(z), |z, y| sq(T::one() - y.abs()), (0.0, 1.0), [], [];
         Saturation ArctanFromY: |z| z.atan(), |z, y| sq(y.cos()), (0.0, 1.0), [], [];
         Saturation BellTailZero: |z| bell(z), |z, y| if z.abs() > c(6.0) { T::zero() } else { -(z + z) * bell(z) }, (-BELL, BELL), [], [];
-        Saturation TanhFromCosh: |z| math::tanh(z), |z, y| if z > c(9.0) { c(4e-8) } else { sech2(z) }, (0.0, 1.0), [], [];
+        Derivative TanhFromCosh: |z| math::tanh(z), |z, y| if z > c(9.0) { c(4e-8) } else { sech2(z) }, (0.0, 1.0), [], [];
         Saturation EluTailOfOne: |z| Elu::default().value(z), |z, y| if z < c(-12.0) { y + T::one() } else { Elu::default().derivative(z, y) }, (0.0, 1.0), [], [];
         Precision SinglePi: |z| (z * short(3.142, std::f64::consts::PI)).sin(),
             |z, y| (z * short(3.142, std::f64::consts::PI)).cos() * short(3.142, std::f64::consts::PI), (-std::f64::consts::PI, std::f64::consts::PI), [], [];
