@@ -31,7 +31,7 @@ laws! {
     Saturation: "a saturated derivative is small, not zero",
     /// Activations: φ′ jumps at each declared kink and nowhere else.
     Kinks: "the derivative jumps at the declared kinks and nowhere else",
-    /// Activations: φ jumps at each declared jump and nowhere else.
+    /// Activations: φ jumps at each declared jump and nowhere else. Losses: the value has no jump.
     Continuity: "the value jumps at the declared jumps and nowhere else",
     /// Activations: the declared bounds on φ′.
     BoundsHold: "no derivative lies outside the declared bounds",
@@ -153,8 +153,8 @@ laws! {
     Resumes: "the state slice is all that a resumed run needs",
     /// Monitors: the results of a training run are the same bits without the monitor.
     ChangesNothing: "a monitor changes nothing",
-    /// Monitors, transforms: extreme values cause no panic.
-    SurvivesAnything: "NaN, infinity and zero do not stop a monitor",
+    /// Monitors, transforms: extreme values cause no panic, and later updates are finite.
+    SurvivesAnything: "NaN, infinity and zero do no harm",
     /// Monitors: a member of a tuple, a `Vec`, an `Option` or another wrapper receives the same calls as alone.
     Composes: "a member of a tuple sees what it sees alone",
 }
@@ -308,6 +308,11 @@ impl Trial {
             let (place, expected, found, input) = (place.into(), expected.into(), found.into(), input.into());
             self.violations.push(Violation { law, place, expected, found, input });
         }
+    }
+
+    /// Drops the violations of laws for which `follows` is true: they follow from another one.
+    pub(super) fn drops(&mut self, follows: impl Fn(Law) -> bool) {
+        self.violations.retain(|violation| !follows(violation.law));
     }
 
     /// Notes an `error` measured under `law` in `scalar` (`"f32"` or `"f64"`), if it is the largest so far. Returns

@@ -18,6 +18,10 @@ pub(super) trait Probe: AnyActivation {
     fn dual(&self, z: f64) -> (f64, f64);
     /// Returns a bound on the rounding error of the φ′(z) of [`dual`](Self::dual); 0 if the bound is not finite.
     fn noise(&self, z: f64) -> f64;
+    /// Returns φ(z) in `f32`, from `z` rounded to it, and in `f64`.
+    fn values(&self, z: f64) -> (f32, f64);
+    /// Returns φ′(z) in `f32` and in `f64`, from `y`, the values of φ that [`values`](Self::values) returned for `z`.
+    fn slopes(&self, z: f64, y: (f32, f64)) -> [f64; 2];
     /// Returns a copy.
     fn copied(&self) -> Box<dyn Probe>;
 }
@@ -36,6 +40,12 @@ impl<A: Activation> Probe for A {
     }
     fn noise(&self, z: f64) -> f64 {
         noise(|z| self.value(z), z)
+    }
+    fn values(&self, z: f64) -> (f32, f64) {
+        (self.value(z as f32), self.value(z))
+    }
+    fn slopes(&self, z: f64, y: (f32, f64)) -> [f64; 2] {
+        [self.derivative(z as f32, y.0).into(), self.derivative(z, y.1)]
     }
     fn copied(&self) -> Box<dyn Probe> {
         Box::new(self.cloned())

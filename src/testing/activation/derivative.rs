@@ -1,12 +1,12 @@
 //! Laws of the derivative: compared with dual numbers, at saturation, and in single precision.
 
-use super::{Format, ROUNDINGS, Reading, SINGLE, Suite, truth};
+use super::{Format, ROUNDINGS, Reading, SINGLE, Suite, continuity::Slanted, truth};
 use crate::testing::{
     Law,
     argument::simplest,
     probe::{Precision, slope, value},
 };
-use alloc::format;
+use alloc::{format, string::String};
 
 /// The allowed relative error of a derivative φ′ that is small because the unit is saturated.
 const TENTH: f64 = 0.1;
@@ -14,14 +14,15 @@ const TENTH: f64 = 0.1;
 impl Suite<'_, '_> {
     /// Converts `error`, the absolute error of φ′(z), to multiples of the unit `ε (S + |φ′(z)| + |z φ″(z)|)`.
     /// S is the supremum of `|φ′|` over the interval that holds \[−1, 1\] and `z`. If the result exceeds
-    /// [`ROUNDINGS`], the largest unit at points near `z` is used instead. `None` if the unit overflows.
+    /// [`ROUNDINGS`], the largest unit at points near `z` is used instead. `None` if the unit is not finite.
     #[inline]
     pub(super) fn roundings(&self, z: f64, format: &Format, error: f64) -> Option<f64> {
         let (tangent, curvature) = self.truth(z);
         let unit = |curvature: f64| {
             format.epsilon * (self.size(z) + tangent.abs() + (z * curvature).abs()) + format.least_normal
         };
-        if unit(curvature) > format.max {
+        // The dual number, or only the unit, may not be finite.
+        if unit(curvature).is_nan() || unit(curvature) > format.max {
             return None;
         }
         let plain = error / unit(curvature);
@@ -45,7 +46,11 @@ impl Suite<'_, '_> {
             if suite.beside_break(z, format) || tangent.is_nan() || tangent.abs() > 1e-3 * format.max {
                 return None;
             }
-            let found = slope::<T>(suite.activation, z);
+            let [y, found] = T::read(suite.activation, z);
+            // Of a φ that is not finite there is no derivative.
+            if !y.is_finite() && suite.trial.broken(Law::Extremes) {
+                return None;
+            }
             // A branch of φ for the point of a vertical tangent has another tangent.
             if found.is_infinite() && suite.is_pole(1, found, z) {
                 return None;
@@ -55,6 +60,11 @@ impl Suite<'_, '_> {
             if error > ROUNDINGS {
                 let told = ((found - tangent).abs() - suite.activation.noise(z)).max(0.0);
                 error = suite.roundings(z, format, told)?;
+            }
+            // A wrong tail is a matter of saturation.
+            let saturates = suite.trial.broken(Law::Saturation);
+            if error > ROUNDINGS && saturates && suite.tail::<T>(z, format).is_some() {
+                return None;
             }
             Some(Reading { expected: tangent, found, error })
         });
@@ -93,34 +103,49 @@ impl Suite<'_, '_> {
         (right - left - expected).abs() <= 0.5 * expected.abs()
     }
 
-    /// Tests that φ′ is within a tenth of its true value where the true value is small, a normal number, and changes
-    /// slowly.
+    /// Returns φ′(z), its true value, and the error as a fraction of that, where the true value is small, a normal
+    /// number, and changes slowly. `None` elsewhere.
+    #[inline]
+    fn tail<T: Precision>(&self, z: f64, format: &Format) -> Option<Reading> {
+        let (expected, curvature) = self.truth(z);
+        // At a large argument of a sine, roundings of z alone change φ′.
+        let decided = 10.0 * ROUNDINGS * format.epsilon * (z * curvature).abs() <= expected.abs();
+        // A factor of φ′ may underflow before φ′ does.
+        let small = 16.0 * format.least_normal * self.size(z).max(1.0)..=1e-3 * self.size(z);
+        if !decided || z.abs() < 1.0 || !small.contains(&expected.abs()) || self.beside_break(z, format) {
+            return None;
+        }
+        let found = slope::<T>(self.activation, z);
+        let error = (found / expected - 1.0).abs();
+        if error <= TENTH || self.activation.noise(z) > 1e-2 * expected.abs() {
+            return Some(Reading { expected, found, error: error.min(TENTH) });
+        }
+        // Near a zero of φ′ the magnitude changes quickly, which is not saturation.
+        let smooth = [-3e-3, -2e-3, -1e-3, 1e-3, 2e-3, 3e-3].iter().all(|step| {
+            let ratio = truth(self.activation, z * (1.0 + step)).0 / expected;
+            (0.125..=8.0).contains(&ratio)
+        });
+        smooth.then_some(Reading { expected, found, error })
+    }
+
+    /// Tests that φ′ is within a tenth of its true value where the true value is small.
     pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
+        // Terms of a φ that overflows at the ends do so in the dual number, too.
+        if self.trial.broken(Law::Extremes) {
+            return;
+        }
         self.everywhere(Law::Saturation, format, "φ′(z) of a saturated unit", TENTH, |suite, z| {
-            let (expected, curvature) = suite.truth(z);
-            // At a large argument of a sine, roundings of z alone change φ′.
-            let decided = 10.0 * ROUNDINGS * format.epsilon * (z * curvature).abs() <= expected.abs();
-            // A factor of φ′ may underflow before φ′ does.
-            let small = 16.0 * format.least_normal * suite.size(z).max(1.0)..=1e-3 * suite.size(z);
-            if !decided || z.abs() < 1.0 || !small.contains(&expected.abs()) || suite.beside_break(z, format) {
-                return None;
-            }
-            let found = slope::<T>(suite.activation, z);
-            let error = (found / expected - 1.0).abs();
-            if error <= TENTH || suite.activation.noise(z) > 1e-2 * expected.abs() {
-                return Some(Reading { expected, found, error: error.min(TENTH) });
-            }
-            // Near a zero of φ′ the magnitude changes quickly, which is not saturation.
-            let smooth = [-3e-3, -2e-3, -1e-3, 1e-3, 2e-3, 3e-3].iter().all(|step| {
-                let ratio = truth(suite.activation, z * (1.0 + step)).0 / expected;
-                (0.125..=8.0).contains(&ratio)
-            });
-            smooth.then_some(Reading { expected, found, error })
+            suite.tail::<T>(z, format)
         });
     }
 
+    /// Tests φ′ in `f32` against `f64`.
     #[inline]
-    pub(super) fn precision(&mut self) {
+    pub(super) fn slopes(&mut self) {
+        // Terms of a φ that overflows at the ends do so in the unit, too.
+        if self.trial.broken(Law::Extremes) {
+            return;
+        }
         self.everywhere(Law::Precision, &SINGLE, "φ′(z) against f64", ROUNDINGS, |suite, z| {
             let expected = slope::<f64>(suite.activation, z);
             if suite.beside_break(z, &SINGLE) || expected.is_nan() || expected.abs() > 1e-3 * SINGLE.max {
@@ -130,6 +155,11 @@ impl Suite<'_, '_> {
             let error = suite.roundings(z, &SINGLE, (found - expected).abs())?;
             Some(Reading { expected, found, error })
         });
+    }
+
+    /// Tests φ in `f32` against `f64`.
+    #[inline]
+    pub(super) fn values(&mut self) {
         self.everywhere(Law::Precision, &SINGLE, "φ(z) against f64", ROUNDINGS, |suite, z| {
             let expected = value::<f64>(suite.activation, z);
             let unit = SINGLE.epsilon * (expected.abs() + suite.size(z) * z.abs().max(1.0));
@@ -137,9 +167,29 @@ impl Suite<'_, '_> {
                 return None;
             }
             let found = value::<f32>(suite.activation, z);
+            if found.is_infinite() && SINGLE.doubles_overflow(z) {
+                return None;
+            }
             let error = (found - expected).abs() / (unit + SINGLE.least_normal);
             // The error is ∞/∞ if only the unit overflows.
             Some(Reading { expected, found, error: if found.is_finite() && error.is_nan() { 0.0 } else { error } })
         });
+    }
+
+    /// Notes what is a matter of φ′ only if φ′ is found right at the test arguments: an interval `slanted` over which
+    /// its integral is not the rise of φ, and a kink `undeclared` of φ′ that φ has not.
+    #[inline]
+    pub(super) fn later(&mut self, slanted: Option<Slanted>, undeclared: Option<(f64, String)>) {
+        if self.trial.broken(Law::Derivative) || self.trial.broken(Law::Saturation) {
+            return;
+        }
+        if let Some(Slanted { a, b, rise, whole }) = slanted {
+            let place = "f64, ∫ φ′ against φ(b) − φ(a)";
+            let input = format!("z from {a:?} to {b:?}");
+            self.trial.breaks(Law::Derivative, place, format!("{rise:?}"), format!("{whole:?}"), input);
+        } else if let Some((z, found)) = undeclared {
+            let expected = "no jump, as of the dual number's";
+            self.trial.breaks(Law::Derivative, "f64, φ′ beside z", expected, found, format!("z = {z:?}"));
+        }
     }
 }

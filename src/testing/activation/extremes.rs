@@ -27,10 +27,11 @@ impl Suite<'_, '_> {
         settles(&values) && settles(&slopes)
     }
 
-    /// Whether |φ| (`which` 0) or |φ′| (1) grows to its first infinite value from `from` to `to`, where it is infinite:
-    /// its values before that are large, as before an overflow. A stretch of infinity among small values is a mistake.
+    /// Returns the last argument before the first infinite value of φ (`which` 0) or φ′ (1) from `from` to `to`, where
+    /// it is infinite. `None` if its magnitude grows to it: its values before that are large, as before an overflow. A
+    /// stretch of infinity among small values is a mistake.
     #[inline]
-    fn overflows<T: Precision>(&self, which: usize, from: f64, to: f64, format: &Format) -> bool {
+    fn breaks_off<T: Precision>(&self, which: usize, from: f64, to: f64, format: &Format) -> Option<f64> {
         let read = |z: f64| T::read(self.activation, (format.value)(z))[which].abs();
         let (mut finite, mut infinite) = (from, to);
         // Adjacent floats are reached sooner.
@@ -44,7 +45,7 @@ impl Suite<'_, '_> {
         // One of these is no zero of an oscillation.
         let before = (1..=16).map(|i| read(finite - (infinite - from) * f64::from(i * i) * 1e-4));
         let size = before.chain([read(finite)]).filter(|size| size.is_finite()).fold(0.0, f64::max);
-        size > libm::sqrt(format.max)
+        (size <= libm::sqrt(format.max)).then_some(finite)
     }
 
     /// Whether φ (`which` 0) or φ′ (1) has a pole at `z`, of the sign of `found`. Infinity is then the limit at `z`.
@@ -66,8 +67,8 @@ impl Suite<'_, '_> {
         for nan in [true, false] {
             // The last arguments of each side at which φ and φ′ were finite.
             let mut inner = [[0.0; 2]; 2];
-            // Whether the first infinite value after these is an overflow, once it is known.
-            let mut overflow = [[None; 2]; 2];
+            // The last argument before the first infinite value after these, unless it is an overflow, once it is known.
+            let mut last = [[None; 2]; 2];
             for &z in &points {
                 let side = usize::from(z > 0.0);
                 if z.abs() > 1e-6 * format.max && !limits[side] {
@@ -80,15 +81,17 @@ impl Suite<'_, '_> {
                         return;
                     }
                     if found.is_finite() {
-                        (inner[side][i], overflow[side][i]) = (z, None);
+                        (inner[side][i], last[side][i]) = (z, None);
                         continue;
                     }
                     let fits = double[i].abs() <= 1e-3 * format.max && z.is_finite();
-                    let overflow = &mut overflow[side][i];
+                    let last = &mut last[side][i];
                     let from = inner[side][i];
-                    let mut jumps =
-                        || z.is_finite() && !*overflow.get_or_insert_with(|| self.overflows::<T>(i, from, z, format));
-                    let mut infinite = || fits || (limits[side] && found != limit) || jumps();
+                    let mut last = || *last.get_or_insert_with(|| self.breaks_off::<T>(i, from, z, format));
+                    let mut infinite = || {
+                        let at_the_end = found == limit && format.doubles_overflow(z);
+                        !at_the_end && (fits || (limits[side] && found != limit) || (z.is_finite() && last().is_some()))
+                    };
                     // At a pole, infinity is the limit.
                     let bad = if nan { found.is_nan() } else { infinite() && (fits || !self.is_pole(i, found, z)) };
                     if !bad {
@@ -97,6 +100,11 @@ impl Suite<'_, '_> {
                     let expected = match limit {
                         _ if fits => (format.text)(double[i]),
                         limit if limit.is_nan() => String::from("a number"),
+                        limit if found == limit => {
+                            let before = (format.value)(last().unwrap_or(from));
+                            let value = (format.text)(T::read(self.activation, before)[i]);
+                            format!("a number of the size of {value}, that at z = {}", (format.text)(before))
+                        }
                         limit => format!("{limit:?}, or a finite number"),
                     };
                     let place = format!("{}, {what}", format.name);

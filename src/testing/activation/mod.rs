@@ -22,13 +22,12 @@ mod extremes;
 use super::{
     Evidence, Law, Violations, answers,
     argument::{dense, simplest},
-    bounds::measured,
     caught, ignored, judged,
     law::{Trial, beyond, subject},
     probe::Probe,
-    search::{Search, central, magnitudes},
+    search::{Extreme, Search, central, magnitudes},
 };
-use crate::activation::{Activation, Bounds};
+use crate::activation::Activation;
 use alloc::{format, string::String, vec::Vec};
 
 /// The allowed error of φ or φ′, in units of ε times the magnitude of its terms, such as S + |φ′| + |z φ″|
@@ -51,6 +50,13 @@ struct Format {
     max: f64,
     value: fn(f64) -> f64,
     text: fn(f64) -> String,
+}
+
+impl Format {
+    /// Whether `z + z` overflows. An elementary function may be infinite there although its true value is not.
+    fn doubles_overflow(&self, z: f64) -> bool {
+        z.abs() > 0.5 * self.max
+    }
 }
 
 const SINGLE: Format = Format {
@@ -175,19 +181,33 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that φ and φ′ have no state: a copy of the activation must give the same bits at the test arguments in
-    /// reverse order. Returns whether it does.
+    /// Tests that φ and φ′ have no state. A copy is asked for φ at all test arguments in reverse order, and then for φ′ at
+    /// all of them, which must give the bits of φ and φ′ read together. Returns whether it does.
     #[inline]
     fn repeats(&mut self) -> bool {
-        let read = |probe: &dyn Probe, z: f64| [probe.single(z), probe.double(z)].concat();
-        let first: Vec<Vec<f64>> = self.points.iter().map(|&z| read(self.activation, z)).collect();
+        let first: Vec<[f64; 4]> = self
+            .points
+            .iter()
+            .map(|&z| {
+                let ([a, b], [c, d]) = (self.activation.single(z), self.activation.double(z));
+                [a, b, c, d]
+            })
+            .collect();
         let copy = self.activation.copied();
-        for (&z, first) in self.points.iter().zip(&first).rev() {
-            let again = read(&*copy, z);
-            let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-            if !first.iter().zip(&again).all(same) {
-                let place = "φ and φ′ in f32 and f64, of a copy in another order";
-                let [expected, found] = [first, &again].map(|read| format!("{read:?}"));
+        let mut values: Vec<(f32, f64)> = self.points.iter().rev().map(|&z| copy.values(z)).collect();
+        values.reverse();
+        for ((&z, &y), first) in self.points.iter().zip(&values).zip(&first) {
+            let [single, double] = copy.slopes(z, y);
+            let again = [y.0.into(), single, y.1, double];
+            let same = |i: &usize| {
+                let (a, b) = (first[*i], again[*i]);
+                a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+            };
+            if let Some(i) = (0..4).find(|i| !same(i)) {
+                let what = ["f32, φ(z)", "f32, φ′(z)", "f64, φ(z)", "f64, φ′(z)"][i];
+                let place = format!("{what} of a copy: φ of all arguments, and then φ′ of all");
+                let [expected, found] = [first[i], again[i]].map(|value| format!("{value:?}"));
+                let expected = format!("{expected}, as right after φ(z)");
                 self.trial.breaks(Law::Repeatable, place, expected, found, format!("z = {z:?}"));
                 return false;
             }
@@ -219,7 +239,7 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | law | what is asked |
 /// | --- | --- |
 /// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
-/// | [`Repeatable`](Law::Repeatable) | a copy gives φ and φ′ of all arguments in reverse order, with the same bits; where not, nothing else is tried |
+/// | [`Repeatable`](Law::Repeatable) | a copy that is asked for φ of all arguments, and then for φ′ of all, gives the bits of φ and φ′ together; where not, nothing else is tried |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too |
 /// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
 /// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
@@ -231,6 +251,9 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | [`NotANumber`](Law::NotANumber) | φ(NaN) and φ′(NaN) are NaN |
 /// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) between its jumps |
 /// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
+///
+/// Laws that follow from others are only tried where these hold: of a wrong φ′ no tails, bounds or `f32`. An undeclared
+/// jump of φ is no kink, too, and an infinity beyond half the largest number is that of a sum `z + z` there.
 ///
 /// If an activation declares no bounds, none are tested. The evidence states this, and the bounds that were found.
 /// [`measure_derivative`](super::measure_derivative) prints the declaration.
@@ -295,14 +318,17 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     let zero = points.partition_point(|&z| z < 0.0);
     (0..zero.saturating_sub(1)).rev().for_each(|i| sizes[i] = sizes[i].max(sizes[i + 1]));
     (zero + 1..points.len()).for_each(|i| sizes[i] = sizes[i].max(sizes[i - 1]));
-    let declared = activation.bounds();
-    if declared.is_none() {
-        let Bounds { inf, sup } = measured(activation, seed).bounds;
-        trial.notes(&format!("declares no bounds; φ′ from {inf:?} to {sup:?} was found"));
-    }
     let mut suite = Suite { activation, trial, points, kinks, jumps, breaks, truths, sizes };
+    // What follows assumes functions of z.
     if !suite.repeats() {
         return;
+    }
+    let declared = activation.bounds();
+    let search = Search::new(activation, &suite.points);
+    let extremes = [1.0, -1.0].map(|sign| search.supremum(sign));
+    if declared.is_none() {
+        let [sup, inf] = extremes.map(|Extreme { value, unbounded, .. }| if unbounded { f64::INFINITY } else { value });
+        suite.trial.notes(&format!("declares no bounds; φ′ from {:?} to {sup:?} was found", 0.0 - inf));
     }
     suite.not_a_number::<f32>(&SINGLE);
     suite.not_a_number::<f64>(&DOUBLE);
@@ -312,23 +338,35 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     if !suite.tangents() {
         return;
     }
-    suite.kinks();
-    suite.derivative::<f64>(&DOUBLE);
-    suite.derivative::<f32>(&SINGLE);
+    let slanted = suite.continuity();
+    let undeclared = suite.kinks();
+    suite.values();
     suite.saturation::<f64>(&DOUBLE);
-    suite.saturation::<f32>(&SINGLE);
-    suite.continuity();
-    if let Some(bounds) = declared {
-        let search = Search::new(activation, &suite.points);
-        let extremes = [1.0, -1.0].map(|sign| search.supremum(sign));
-        suite.bounds::<f64>(bounds, &DOUBLE, extremes);
-        suite.bounds::<f32>(bounds, &SINGLE, extremes);
-        if bounds.inf >= 0.0 {
+    suite.derivative::<f64>(&DOUBLE);
+    // In `f32` φ′ is that of another φ if the values differ.
+    if !suite.trial.broken(Law::Precision) {
+        suite.saturation::<f32>(&SINGLE);
+        suite.derivative::<f32>(&SINGLE);
+    }
+    // A φ′ that is wrong elsewhere may be so in its tails, too.
+    if suite.trial.broken(Law::Derivative) {
+        suite.trial.drops(|law| law == Law::Saturation);
+    }
+    suite.later(slanted, undeclared);
+    // A φ′ that is wrong somewhere may be so in `f32`, and beyond its bounds.
+    if !suite.trial.broken(Law::Derivative) && !suite.trial.broken(Law::Saturation) {
+        if let Some(bounds) = declared {
+            suite.bounds::<f64>(bounds, &DOUBLE, extremes);
+            if !suite.trial.broken(Law::Precision) {
+                suite.bounds::<f32>(bounds, &SINGLE, extremes);
+            }
+        }
+        suite.slopes();
+        if declared.is_some_and(|bounds| bounds.inf >= 0.0) && !suite.trial.broken(Law::BoundsHold) {
             suite.monotone::<f64>(&DOUBLE);
             suite.monotone::<f32>(&SINGLE);
         }
     }
-    suite.precision();
     if activation.odd() {
         suite.odd::<f64>(&DOUBLE);
         suite.odd::<f32>(&SINGLE);

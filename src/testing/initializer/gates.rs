@@ -54,6 +54,11 @@ pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial)
         let fill =
             |rng: &mut dyn rand_core::Rng, values: &mut [f64]| initializer.fill_gates(shape, &GATES, rng, values);
         lengths(&fill, &place, values.len(), trial);
+        let mut rng = generator(seed ^ MOMENTS);
+        let mut fills = vec![0.0; ENTRIES.div_ceil(size) * values.len()];
+        if !fills.chunks_mut(values.len()).all(|stacked| fill(&mut rng, stacked).is_ok()) {
+            return;
+        }
         for (i, gate) in GATES.into_iter().enumerate() {
             let own = i * size..(i + 1) * size;
             let shape = shape.gate(gate);
@@ -68,16 +73,21 @@ pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial)
                     trial.breaks(Law::Distinct, &*place, "values of its own", found, "");
                 }
             }
+            // All gates share the first fills.
+            let mut from_stack = fills.chunks(values.len()).map(|stacked| &stacked[own.clone()]);
             let mut rng = generator(seed ^ MOMENTS ^ i as u64);
             let mut stacked = vec![0.0; values.len()];
             let mut next = |values: &mut [f64]| {
+                if let Some(drawn) = from_stack.next() {
+                    values.copy_from_slice(drawn);
+                    return true;
+                }
                 let filled = fill(&mut rng, &mut stacked).is_ok();
                 values.copy_from_slice(&stacked[own.clone()]);
                 filled
             };
             moments(&mut next, &Facts::of(initializer, shape, place), ENTRIES, trial);
         }
-        let mut rng = generator(seed ^ MOMENTS);
-        between_gates(&mut |values| fill(&mut rng, values).is_ok(), initializer, (shape, &GATES), &place, trial);
+        between_gates(&fills, initializer, (shape, &GATES), &place, trial);
     }
 }

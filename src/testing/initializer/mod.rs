@@ -1,8 +1,10 @@
 //! The laws of initializers.
 
+mod draws;
 mod gates;
 mod moments;
 
+use draws::is_random;
 use gates::gates;
 use moments::{Facts, between_gates, magnitudes, moments};
 
@@ -63,7 +65,8 @@ const FILLS: u64 = 8;
 ///
 /// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
 ///   wrong length is refused.
-/// * Where the variance is not zero, another seed gives other bits, and no two rows are copies of each other.
+/// * Where a variance is stated that is not zero, or none is and random numbers are drawn, another seed gives other
+///   bits, and no two rows are copies of each other. If none are drawn, the evidence says so.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
 ///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of up
 ///   to half a million entries; what is farther off is estimated again from four times as many. This accuses no right
@@ -93,14 +96,39 @@ pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evid
 
 /// Tests all laws of an initializer, on each block of [`SHAPES`] that it fills and on stacked gates.
 fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
-    let mut filled = 0;
+    // Blocks without a stated variance: whether another seed gives the same values.
+    let (mut filled, mut unheeded) = (Vec::new(), Vec::new());
     for (shape, entries) in SHAPES {
         let Some(values) = fill(initializer, shape, seed, 0.0, trial) else { continue };
-        filled += 1;
         let mut again = |seed, before, trial: &mut Trial| fill(initializer, shape, seed, before, trial);
         repeatable(&mut again, &described(shape), seed, &values, trial);
         lengths(&|rng, slice| initializer.fill(shape, rng, slice), &described(shape), values.len(), trial);
-        distinct(initializer, shape, seed, &values, trial);
+        if let Some(same) = distinct(initializer, shape, seed, &values, trial)
+            && initializer.variance(shape).is_none()
+        {
+            unheeded.push((shape, same));
+        }
+        filled.push((shape, entries, values));
+    }
+    if filled.is_empty() && !trial.broken(Law::NoPanic) {
+        trial.breaks(Law::Refuses, "blocks of usual shapes", "at least one that it fills", "it refuses all", "");
+    }
+    // A block may be the only one of its kind, but not all are.
+    if let Some((shape, _)) = unheeded.first().filter(|_| unheeded.iter().all(|(_, same)| *same)) {
+        let expected = "other values, as random numbers are drawn";
+        trial.breaks(Law::Seeded, format!("{}, another seed", described(*shape)), expected, "the same", "");
+    }
+    let unstated = |shape: &Shape| initializer.variance(*shape).is_none();
+    if filled.iter().any(|(shape, ..)| unstated(shape))
+        && !filled.iter().any(|(shape, ..)| is_random(initializer, *shape))
+    {
+        trial.notes("draws no random number and states no variance: seeds and copies are not tested");
+    }
+    // Moments of values that the seed does not decide mean nothing.
+    if trial.broken(Law::Seeded) || trial.broken(Law::Overwrites) {
+        return;
+    }
+    for (shape, entries, values) in filled {
         range(initializer, shape, &described(shape), &values, trial);
         orthogonal(initializer, shape, &values, trial);
         let mut rng = generator(seed ^ MOMENTS);
@@ -110,9 +138,6 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
         magnitudes(&mut next, &facts, trial);
     }
     gates(initializer, seed, trial);
-    if filled == 0 && !trial.broken(Law::NoPanic) {
-        trial.breaks(Law::Refuses, "blocks of usual shapes", "at least one that it fills", "it refuses all", "");
-    }
 }
 
 /// The number by which the seed is changed (XOR), so that moments use other random numbers than single fills.
@@ -140,7 +165,8 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
             return None;
         }
     }
-    if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+    // Where there was NaN, it is compared.
+    if let Some(i) = values.iter().position(|value| !value.is_finite()).filter(|_| !before.is_nan()) {
         trial.breaks(Law::Extremes, format!("{}: [{i}]", described(shape)), "a number", number(values[i]), "");
         return None;
     }
@@ -188,20 +214,22 @@ fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
 }
 
 /// Tests that another seed gives other values than `values`, those of `seed`, and that no row is a copy of another.
-/// Blocks without a stated variance of more than 0 are not tested.
-fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) {
-    if initializer.variance(shape).is_none_or(|variance| variance == 0.0) {
-        return;
+/// Returns whether another seed gives the same values, which is a violation if a variance is stated; `None` for a block
+/// that is not random, or has few values.
+fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) -> Option<bool> {
+    if !is_random(initializer, shape) {
+        return None;
     }
     let others: Vec<_> =
         (1..FILLS).filter_map(|by| fill(initializer, shape, seed.wrapping_add(by), 0.0, trial)).collect();
     // Values from a small set can agree by chance, in one fill but not in all.
-    if values.len() > 32 && others.iter().all(|other| differ(values, other).is_none()) {
+    let same = (values.len() > 32).then(|| others.iter().all(|other| differ(values, other).is_none()));
+    if same == Some(true) && initializer.variance(shape).is_some() {
         let expected = "other values, the variance being more than 0";
         trial.breaks(Law::Seeded, format!("{}, another seed", described(shape)), expected, "the same", "");
     }
     if shape.columns <= 16 {
-        return;
+        return same;
     }
     // Short rows can be equal by chance, and rows of zeros are equal.
     let full = |row: &&[f64]| row.iter().filter(|&&value| value != 0.0).count() > 16;
@@ -215,6 +243,7 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
         let place = format!("{}: row {i}", described(shape));
         trial.breaks(Law::Distinct, place, "a row of its own", "that of a row before", "");
     }
+    same
 }
 
 /// Tests that every value is in the range that the initializer states for `shape`. `place` begins the place of a

@@ -146,30 +146,25 @@ pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts
 }
 
 /// Tests that the entries of gates stacked in the rows of a block are uncorrelated: the covariance of an entry with the
-/// same one of another gate. `shape` is that of a gate, and `next` fills the block. Gates without a stated variance of
-/// more than 0 are not tested, nor is a negative covariance with a gate that carries the state.
+/// same one of another gate. `shape` is that of a gate, and `fills` holds one block after the other. Gates without a
+/// stated variance of more than 0 are not tested, nor is a negative covariance with a gate that carries the state.
 pub(super) fn between_gates(
-    next: &mut dyn FnMut(&mut [f64]) -> bool,
+    fills: &[f64],
     initializer: &dyn Initializer,
     (shape, gates): (Shape, &[Gate]),
     place: &str,
     trial: &mut Trial,
 ) {
-    const FILLS: usize = 1024;
     let facts: Vec<Facts> =
         gates.iter().map(|gate| Facts::of(initializer, shape.gate(*gate), place.to_owned())).collect();
     let random = |i: usize| facts[i].variance.is_some_and(|variance| variance > 0.0) && facts[i].mean.is_some();
     let size = shape.rows * shape.columns;
-    let mut values = vec![0.0; size * gates.len()];
     let pairs: Vec<(usize, usize)> = {
         let all = (0..gates.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
         all.filter(|&(i, j)| random(i) && random(j)).collect()
     };
-    let mut averages = vec![Vec::with_capacity(FILLS); pairs.len()];
-    for _ in 0..if pairs.is_empty() { 0 } else { FILLS } {
-        if !next(&mut values) {
-            return;
-        }
+    let mut averages = vec![Vec::new(); pairs.len()];
+    for values in fills.chunks(size * gates.len()) {
         for (averages, &(i, j)) in averages.iter_mut().zip(&pairs) {
             let centred = |gate: usize| {
                 let mean = facts[gate].mean.unwrap_or(0.0);

@@ -1,15 +1,19 @@
 //! The laws of losses.
 
 mod case;
+mod continuity;
 mod derivative;
+mod minimum;
 mod refuses;
+mod repeat;
 mod rows;
 
 use case::{Case, Outputs, Targets};
+use repeat::{Call, repeat};
 
 use super::{
     Dual, Evidence, Law, Violations, answers, caught, ignored, judged,
-    law::{Trial, beyond, number, subject},
+    law::{Trial, number, subject},
 };
 use crate::{
     loss::Loss,
@@ -107,14 +111,16 @@ const ROWS: [usize; 3] = [1, 3, 7];
 ///
 /// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
 ///   lies between the derivatives on both sides.
+/// * The value has no jump: along segments it rises by the integral of the gradient.
 /// * The value in `f32` is that in `f64`, and that on dual numbers, to rounding.
+/// * The same call gives the same bits, after other calls, too. Where not, nothing else is tried.
 /// * A row of weight zero is not read: it holds NaN, or a class that does not exist. Its gradient is exactly zero.
 /// * The losses of two parts of a batch combine to the loss of the batch, by [`reduction`](Loss::reduction) and
 ///   [`total_weight`](Loss::total_weight). A row of weight 2 counts as two equal rows.
 /// * If [`minimum_at_target`](Loss::minimum_at_target), the loss is lowest at the target, and its gradient there is
 ///   zero.
 /// * Usual outputs give a finite loss. Large outputs give no NaN, and infinity only if the true value overflows the
-///   format. NaN in the outputs gives a loss that is not finite.
+///   format. NaN in one output of a row with a gradient gives a loss that is not finite.
 /// * Invalid calls return errors: no rows, slices of the wrong length, labels out of range, targets or weights that are
 ///   not finite. A mean without any weight is an error, too.
 ///
@@ -160,43 +166,29 @@ pub fn loss_laws_with(losses: Losses<'_>, cases: LossCases<'_>, seed: u64) -> Re
 /// Tests all laws of a loss with every kind of target that it accepts. `admit` converts numbers to valid outputs.
 #[inline]
 fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial: &mut Trial) {
-    let mut kinds = 0;
+    let (mut kinds, mut calls) = (Vec::new(), Vec::new());
     for targets in Targets::ALL {
-        let mut suite = Suite { losses, targets, admit, unit: 0.0, seed, trial: &mut *trial };
-        // A loss may support only one kind of target, or one width.
-        let mut sizes: Vec<_> = SIZES.into_iter().filter(|&size| suite.takes(size)).collect();
-        if sizes.is_empty() {
-            let each = (1..=WIDEST).flat_map(|width| ROWS.map(|rows| [rows, width]));
-            sizes = each.filter(|&size| suite.takes(size)).collect();
+        let sizes = Suite { losses, targets, admit, unit: 0.0, seed, trial: &mut *trial }.sizes(&mut calls);
+        if !sizes.is_empty() {
+            kinds.push((targets, sizes));
         }
-        let Some(&[_, widest]) = sizes.last() else { continue };
-        kinds += 1;
-        for &size in &sizes {
-            suite.measure(size);
-        }
-        for size in sizes {
-            for weighted in [false, true] {
-                for outputs in [Outputs::Usual, Outputs::Large, Outputs::Zeros, Outputs::Mixed] {
-                    suite.derivative(size, outputs, weighted);
-                    suite.values(size, outputs, weighted);
-                }
-                suite.one_scalar(losses.single, 1, size, weighted);
-                suite.one_scalar(losses.double, 0, size, weighted);
-            }
-        }
-        suite.extremes(losses.single, "f32", widest, 100.0, 1e9);
-        suite.extremes(losses.double, "f64", widest, 800.0, 1e77);
-        suite.refuses(widest);
     }
-    if kinds == 0 && !trial.broken(Law::NoPanic) {
+    // What follows assumes a function of outputs and targets.
+    if !repeat(losses.double, &calls, trial) {
+        return;
+    }
+    for (targets, sizes) in &kinds {
+        Suite { losses, targets: *targets, admit, unit: 0.0, seed, trial: &mut *trial }.run(sizes);
+    }
+    repeat(losses.double, &calls, trial);
+    if trial.broken(Law::Repeatable) {
+        trial.drops(|law| law != Law::Repeatable);
+    }
+    if kinds.is_empty() && !trial.broken(Law::NoPanic) {
         let place = "classes and values, of widths from 1 to 33";
         trial.breaks(Law::Refuses, place, "at least one that it takes", "it refuses all", "");
     }
 }
-
-/// The allowed gradient at the target, and the allowed excess of the loss there over that beside it. The unit is ε
-/// times the largest row weight, times the magnitude of the loss and its derivatives.
-const MINIMUM: f64 = 64.0;
 
 struct Suite<'a, 't> {
     losses: Losses<'a>,
@@ -210,6 +202,47 @@ struct Suite<'a, 't> {
 }
 
 impl Suite<'_, '_> {
+    /// Returns the sizes that the loss takes, each as the number of rows and the width. Notes each call in `calls`.
+    #[inline]
+    fn sizes(&mut self, calls: &mut Vec<Call>) -> Vec<[usize; 2]> {
+        let mut sizes: Vec<_> = SIZES.into_iter().filter(|&size| self.takes(size, calls)).collect();
+        // A loss may support only one width.
+        if sizes.is_empty() {
+            let each = (1..=WIDEST).flat_map(|width| ROWS.map(|rows| [rows, width]));
+            sizes = each.filter(|&size| self.takes(size, calls)).collect();
+        }
+        sizes
+    }
+
+    /// Tests all laws in these sizes. Laws that assume others follow them.
+    #[inline]
+    fn run(&mut self, sizes: &[[usize; 2]]) {
+        let (single, double) = (self.losses.single, self.losses.double);
+        let each = || sizes.iter().flat_map(|&size| [false, true].map(|weighted| (size, weighted)));
+        let widest = sizes.last().map_or(1, |size| size[1]);
+        for &size in sizes {
+            self.measure(size);
+        }
+        for (size, weighted) in each() {
+            for outputs in [Outputs::Usual, Outputs::Large, Outputs::Zeros, Outputs::Mixed] {
+                self.derivative(size, outputs, weighted);
+                self.values(size, outputs, weighted);
+            }
+        }
+        self.continuity(sizes);
+        for (size, weighted) in each() {
+            self.whole(single, 1, size, weighted);
+            self.whole(double, 0, size, weighted);
+        }
+        for (size, weighted) in each() {
+            self.apart(single, 1, size, weighted);
+            self.apart(double, 0, size, weighted);
+        }
+        self.extremes(single, "f32", widest, 100.0, 1e9);
+        self.extremes(double, "f64", widest, 800.0, 1e77);
+        self.refuses(widest);
+    }
+
     #[inline]
     fn at(&self, scalar: &str, case: &Case) -> String {
         let Case { rows, width, .. } = case;
@@ -238,14 +271,16 @@ impl Suite<'_, '_> {
     }
 
     /// Whether the loss, in `f64`, accepts targets of the kind `self.targets` in this size: the number of rows and the
-    /// width. A panic is noted as a violation.
+    /// width. Notes the call in `calls`, and a panic as a violation.
     #[inline]
-    fn takes(&mut self, size: [usize; 2]) -> bool {
+    fn takes(&mut self, size: [usize; 2], calls: &mut Vec<Call>) -> bool {
         let case = self.draw(size, Outputs::Usual, false, 0);
-        match case.of(self.losses.double, &mut vec![0.0; case.y.len()]) {
+        let mut dy = vec![0.0; case.y.len()];
+        match case.of(self.losses.double, &mut dy) {
             Ok(Err(_)) => false,
-            Ok(Ok(_)) => {
+            Ok(Ok(value)) => {
                 self.accepts_width(&case);
+                calls.push(Call { place: self.at("f64", &case), case, value, dy });
                 true
             }
             Err(panic) => {
@@ -288,103 +323,40 @@ impl Suite<'_, '_> {
         }
     }
 
-    fn one_scalar<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
+    /// Tests results in the scalar of the number `scalar` in [`ALLOWED`]: overwritten, repeated, and of a batch in parts.
+    fn whole<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
         let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
         for before in [f64::NAN, 7.25] {
             let Some((again, other)) = self.evaluated(loss, name, &case, before) else { return };
             let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
+            if !same(value, again) {
+                let place = format!("{}, twice", self.at(name, &case));
+                return self.trial.breaks(Law::Repeatable, place, number(value), number(again), case.described());
+            }
             if let Some(i) = (0..dy.len()).find(|&i| !same(dy[i], other[i])) {
                 let place = format!("{}: dy[{i}], where there was {before}", self.at(name, &case));
                 self.trial.breaks(Law::Overwrites, place, number(dy[i]), number(other[i]), case.described());
             }
-            if !same(value, again) {
-                let place = format!("{}, twice", self.at(name, &case));
-                self.trial.breaks(Law::Repeatable, place, number(value), number(again), case.described());
-            }
         }
         // A loss that overflows is not compared with the losses of parts.
-        if value.is_finite() {
+        if value.is_finite() && case.rows > 1 {
+            self.reduction(loss, name, allowed, &case, value, &dy);
+        }
+    }
+
+    /// Tests rows of weight zero, and outputs equal to the targets.
+    fn apart<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
+        let (name, allowed) = ALLOWED[scalar];
+        let case = self.draw(size, Outputs::Usual, weighted, 2);
+        let Some((value, _)) = self.evaluated(loss, name, &case, 0.0) else { return };
+        // Rows of weight zero change what is not the mean by weight, and hold the NaN that is not overwritten.
+        if value.is_finite() && !self.trial.broken(Law::Reduction) && !self.trial.broken(Law::Overwrites) {
             self.masked(loss, name, allowed, &case);
-            if case.rows > 1 {
-                self.reduction(loss, name, allowed, &case, value, &dy);
-            }
         }
         if loss.minimum_at_target() && self.targets != Targets::Classes {
             self.minimum(loss, name, &case);
-        }
-    }
-
-    fn minimum<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) {
-        let at = Case { y: case.values.clone(), ..case.clone() };
-        let Some((least, dy)) = self.evaluated(loss, name, &at, 0.0) else { return };
-        if !self.admits_all() {
-            return self.minimum_among_valid(loss, name, &at, (least, dy));
-        }
-        let rounding = MINIMUM * to_f64(T::epsilon()) * self.unit * case.weight();
-        if let Some(i) = dy.iter().position(|&dy| beyond(dy.abs(), rounding)) {
-            let place = format!("{}, y = target: dy[{i}]", self.at(name, case));
-            self.trial.breaks(Law::Minimum, place, "0", number(dy[i]), at.described());
-        }
-        for i in 0..at.y.len() {
-            for by in [-1.0, -0.125, 0.125, 1.0] {
-                let mut beside = at.clone();
-                beside.y[i] += by;
-                let Some((value, _)) = self.evaluated(loss, name, &beside, 0.0) else { return };
-                if beyond(least, value + rounding) {
-                    let place = format!("{}, y[{i}] {by} from its target", self.at(name, case));
-                    let expected = format!("at least {}, the loss at the target", number(least));
-                    self.trial.breaks(Law::Minimum, place, expected, number(value), beside.described());
-                }
-            }
-        }
-    }
-
-    /// Tests that the loss at the target, `least` with the gradient `dy`, is at most that at other valid outputs. A
-    /// target at which it is not finite may be no valid output.
-    fn minimum_among_valid<T: Scalar>(
-        &mut self,
-        loss: &dyn Loss<T>,
-        name: &str,
-        at: &Case,
-        (least, dy): (f64, Vec<f64>),
-    ) {
-        if !least.is_finite() || dy.iter().any(|dy| !dy.is_finite()) {
-            return;
-        }
-        for stream in 50..54 {
-            let other = self.draw([at.rows, at.width], Outputs::Usual, false, stream);
-            let beside = Case { y: other.y, ..at.clone() };
-            let Some((value, _)) = self.evaluated(loss, name, &beside, 0.0) else { return };
-            if value + MINIMUM * to_f64(T::epsilon()) * self.unit * at.weight() < least {
-                let expected = format!("at least {}, the loss at the target", number(least));
-                let place = format!("{}, valid outputs", self.at(name, at));
-                self.trial.breaks(Law::Minimum, place, expected, number(value), beside.described());
-            }
-        }
-    }
-
-    /// Tests, in the scalar called `name`, that a row of `width` outputs of magnitude `size` gives no NaN in the loss
-    /// or its gradient. Infinity is allowed only if the loss at half of these outputs exceeds `huge` in magnitude.
-    fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
-        for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
-            let mut case = self.draw([1, width], Outputs::Usual, false, 3);
-            case.y = pattern.iter().cycle().take(width).map(|sign| sign * size).collect();
-            let mut half = Case { y: case.y.iter().map(|y| 0.5 * y).collect(), ..case.clone() };
-            self.admit(&mut case.y);
-            self.admit(&mut half.y);
-            let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
-            let Some((half, _)) = self.evaluated(loss, name, &half, 0.0) else { return };
-            let values = core::iter::once(value).chain(dy);
-            for (i, found) in values.enumerate().filter(|(_, found)| !found.is_finite()) {
-                if found.is_nan() || !beyond(half.abs(), huge) {
-                    let what = if i == 0 { "the loss".into() } else { format!("dy[{}]", i - 1) };
-                    let expected = format!("a finite value, as the loss at half of these outputs is {}", number(half));
-                    let place = format!("{}: {what}", self.at(name, &case));
-                    self.trial.breaks(Law::Extremes, place, expected, number(found), case.described());
-                }
-            }
         }
     }
 }

@@ -2,8 +2,12 @@
 
 use super::{Case, Outputs, Suite, Targets};
 use crate::{
-    loss::Reduction,
-    testing::{Law, law::number},
+    loss::{Loss, Reduction},
+    scalar::Scalar,
+    testing::{
+        Law,
+        law::{beyond, number},
+    },
 };
 use alloc::{
     format,
@@ -26,18 +30,58 @@ impl Suite<'_, '_> {
             self.trial.breaks(Law::Refuses, place, "an error", found, "");
         }
         // Targets of this kind may be refused in other draws than those tried before.
-        if !matches!(case.of(self.losses.double, &mut vec![0.0; case.y.len()]), Ok(Ok(_))) {
+        let mut dy = vec![0.0; case.y.len()];
+        if !matches!(case.of(self.losses.double, &mut dy), Ok(Ok(_))) {
             return;
         }
-        let nan = Case { y: vec![f64::NAN; case.y.len()], ..case };
+        self.not_a_number(&Case { y: vec![f64::NAN; case.y.len()], ..case.clone() }, "outputs of NaN");
+        for (row, dy) in dy.chunks(width).enumerate() {
+            // A row of an ignored class may hold anything.
+            if dy.iter().all(|&dy| dy == 0.0) {
+                continue;
+            }
+            for column in [0, width / 2, width - 1] {
+                let mut nan = case.clone();
+                nan.y[row * width + column] = f64::NAN;
+                self.not_a_number(&nan, &format!("NaN in column {column} of row {row}"));
+            }
+        }
+    }
+
+    /// Tests that the loss of `nan`, a case with NaN among the outputs, described by `input`, is not finite.
+    #[inline]
+    fn not_a_number(&mut self, nan: &Case, input: &str) {
         let found = match nan.of(self.losses.double, &mut vec![0.0; nan.y.len()]) {
             Ok(Ok(value)) if !value.is_finite() => return,
             Ok(Ok(value)) => number(value),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic,
         };
-        let place = format!("{}: the loss", self.at("f64", &nan));
-        self.trial.breaks(Law::NotANumber, place, "a loss that is not finite", found, "outputs of NaN");
+        let place = format!("{}: the loss", self.at("f64", nan));
+        self.trial.breaks(Law::NotANumber, place, "a loss that is not finite", found, input);
+    }
+
+    /// Tests, in the scalar called `name`, that a row of `width` outputs of magnitude `size` gives no NaN in the loss
+    /// or its gradient. Infinity is allowed only if the loss at half of these outputs exceeds `huge` in magnitude.
+    pub(super) fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
+        for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
+            let mut case = self.draw([1, width], Outputs::Usual, false, 3);
+            case.y = pattern.iter().cycle().take(width).map(|sign| sign * size).collect();
+            let mut half = Case { y: case.y.iter().map(|y| 0.5 * y).collect(), ..case.clone() };
+            self.admit(&mut case.y);
+            self.admit(&mut half.y);
+            let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
+            let Some((half, _)) = self.evaluated(loss, name, &half, 0.0) else { return };
+            let values = core::iter::once(value).chain(dy);
+            for (i, found) in values.enumerate().filter(|(_, found)| !found.is_finite()) {
+                if found.is_nan() || !beyond(half.abs(), huge) {
+                    let what = if i == 0 { "the loss".into() } else { format!("dy[{}]", i - 1) };
+                    let expected = format!("a finite value, as the loss at half of these outputs is {}", number(half));
+                    let place = format!("{}: {what}", self.at(name, &case));
+                    self.trial.breaks(Law::Extremes, place, expected, number(found), case.described());
+                }
+            }
+        }
     }
 
     /// Returns invalid calls: what is wrong, the arguments, and the length of `dy`.

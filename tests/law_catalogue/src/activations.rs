@@ -181,11 +181,11 @@ fn wrong(list: &mut Vec<Entry>) {
         Saturation LeftTailThirtyPercent: |z| math::sigmoid(z), |z, y| if z < c(-15.0) { Sigmoid.derivative(z, y) * c(0.7) } else { Sigmoid.derivative(z, y) }, (0.0, 0.25), [], [];
         Saturation SingleTailThirtyPercent: |z| math::tanh(z), |z, y| if is_f32::<T>() && z > c(6.0) { sech2(z) * c(1.3) } else { sech2(z) }, (0.0, 1.0), [], [];
         Saturation SoftplusTailZero: |z| math::softplus(z), |z, y| if z < c(-20.0) { T::zero() } else { math::sigmoid(z) }, (0.0, 1.0), [], [];
-        Saturation SigmoidFloor: |z| math::sigmoid(z), |z, y| Sigmoid.derivative(z, y).max(c(1e-10)) + (z - z), (0.0, 0.25), [], [];
+        Derivative SigmoidFloor: |z| math::sigmoid(z), |z, y| Sigmoid.derivative(z, y).max(c(1e-10)) + (z - z), (0.0, 0.25), [], [];
         Saturation SoftsignFromY: |z| Softsign.value(z), |z, y| sq(T::one() - y.abs()), (0.0, 1.0), [], [];
         Saturation ArctanFromY: |z| z.atan(), |z, y| sq(y.cos()), (0.0, 1.0), [], [];
         Saturation BellTailZero: |z| bell(z), |z, y| if z.abs() > c(6.0) { T::zero() } else { -(z + z) * bell(z) }, (-BELL, BELL), [], [];
-        Saturation TanhFromCosh: |z| math::tanh(z), |z, y| if z > c(9.0) { c(4e-8) } else { sech2(z) }, (0.0, 1.0), [], [];
+        Derivative TanhFromCosh: |z| math::tanh(z), |z, y| if z > c(9.0) { c(4e-8) } else { sech2(z) }, (0.0, 1.0), [], [];
         Saturation EluTailOfOne: |z| Elu::default().value(z), |z, y| if z < c(-12.0) { y + T::one() } else { Elu::default().derivative(z, y) }, (0.0, 1.0), [], [];
         Precision SinglePi: |z| (z * short(3.142, std::f64::consts::PI)).sin(),
             |z, y| (z * short(3.142, std::f64::consts::PI)).cos() * short(3.142, std::f64::consts::PI), (-std::f64::consts::PI, std::f64::consts::PI), [], [];
@@ -207,7 +207,7 @@ fn wrong(list: &mut Vec<Entry>) {
         NotANumber ClampSwallows: |z| z.max(c(-1.0)).min(c(1.0)), |z, y| HardTanh::default().derivative(z, y), (0.0, 1.0), [-1.0, 1.0], [];
         NotANumber SlopeOne: |z| z, |z, y| T::one(), (1.0, 1.0), [], [];
         NotANumber ComparesToZero: |z| if z > T::zero() { z } else { T::zero() }, |z, y| step(z, 0.0, 0.0, 1.0), (0.0, 1.0), [0.0], [];
-        Monotone FallsBehind: |z| if z > c(5.0) && z < c(6.0) { c(4.0) } else { z }, |z, y| step(z, 0.0, 1.0, 1.0), (1.0, 1.0), [], [];
+        Continuity FallsBehind: |z| if z > c(5.0) && z < c(6.0) { c(4.0) } else { z }, |z, y| step(z, 0.0, 1.0, 1.0), (1.0, 1.0), [], [];
         Odd SoftplusCentred: |z| math::softplus(z) - c(std::f64::consts::LN_2), |z, y| math::sigmoid(z), (0.0, 1.0), [], [], odd = true;
         Odd PositiveZeros: |z| if z.abs() <= c(0.5) { z - z } else { z - c::<T>(0.5) * z.signum() },
             |z, y| if z.abs() <= c(0.5) { z - z } else { step(z, 0.0, 1.0, 1.0) }, (0.0, 1.0), [-0.5, 0.5], [], odd = true;

@@ -178,6 +178,11 @@ impl Initializer for Drawn {
             Kind::PanicsAtOneRow => assert!(rows != 1 || columns == 1),
             _ => {}
         }
+        if self.0 == Kind::Ramp {
+            // Not random.
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = i as f64 / count as f64);
+            return Ok(());
+        }
         let mut normals = Normals::new();
         let scale = self.scale(shape) * self.mistake(shape);
         let mut own = generator(7);
@@ -270,7 +275,6 @@ impl Initializer for Drawn {
                 }
             }
             Kind::BiasFromFanIn if role == Role::Bias => values.fill(0.25),
-            Kind::Ramp => values.iter_mut().enumerate().for_each(|(i, value)| *value = i as f64 / count as f64),
             Kind::OfGates | Kind::GatesIgnoreTheirNames if gate.is_some_and(|gate| gate.name == "forget") => {
                 values.iter_mut().for_each(|value| *value += 1.0);
             }

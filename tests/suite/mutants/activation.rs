@@ -154,7 +154,7 @@ mutants! {
         |z, _y| one_or_nan(z) * truncated(1.702_345_6, 1.7023), (1.702_345_6, 1.702_345_6), [];
     CancelsInSingle breaks Precision: |z| z + (scalar::<T>(1e5) - scalar::<T>(1e5) * (one::<T>() + scalar(1e-7))),
         |z, _y| one_or_nan(z), (1.0, 1.0), [];
-    Falls breaks Monotone: |z| if z > scalar(2.0) && z < scalar(3.0) { -z } else { z }, |z, _y| one_or_nan(z), (1.0, 1.0), [];
+    Falls breaks Continuity: |z| if z > scalar(2.0) && z < scalar(3.0) { -z } else { z }, |z, _y| one_or_nan(z), (1.0, 1.0), [];
     OddButShifted breaks Odd: |z| math::softplus(z), |z, _y| math::sigmoid(z), (0.0, 1.0), [], odd = true;
     OddButForABit breaks Odd: |z| (math::exp(z) - math::exp(-z)) / (math::exp(z) + math::exp(-z)) + scalar(1e-17),
         |z, y| Tanh.derivative(z, y), (0.0, 1.0), [], odd = true;

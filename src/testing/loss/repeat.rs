@@ -1,0 +1,49 @@
+//! The law that a loss is a function of its arguments.
+
+use super::Case;
+use crate::{
+    loss::Loss,
+    testing::{
+        Law,
+        law::{Trial, number},
+    },
+};
+use alloc::{format, string::String, vec, vec::Vec};
+
+/// The least number of calls that are repeated: every fiftieth may differ.
+const LEAST: usize = 256;
+
+/// A call of a loss in `f64`, with its results.
+pub(super) struct Call {
+    /// The place of a violation.
+    pub place: String,
+    pub case: Case,
+    pub value: f64,
+    pub dy: Vec<f64>,
+}
+
+/// Whether each of the calls gives the bits of its first results again, in reverse order and in rounds. A difference is
+/// noted as a violation.
+#[inline]
+pub(super) fn repeat(loss: &dyn Loss<f64>, calls: &[Call], trial: &mut Trial) -> bool {
+    let rounds = LEAST.div_ceil(calls.len().max(1));
+    for _ in 0..rounds {
+        let mut first = None;
+        for Call { place, case, value, dy } in calls.iter().rev() {
+            let mut other = vec![0.0; dy.len()];
+            // A refusal is another answer, too.
+            let again = case.of(loss, &mut other).ok().and_then(Result::ok).unwrap_or(f64::NAN);
+            let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+            let off = (0..dy.len()).find(|&i| !same(dy[i], other[i])).map(|i| (format!("dy[{i}]"), dy[i], other[i]));
+            let value = (!same(*value, again)).then(|| (String::from("the loss"), *value, again));
+            // The smallest case comes last.
+            first = value.or(off).map(|found| (place, case, found)).or(first);
+        }
+        if let Some((place, case, (what, expected, found))) = first {
+            let place = format!("{place}: {what}, again after other calls");
+            trial.breaks(Law::Repeatable, place, number(expected), number(found), case.described());
+            return false;
+        }
+    }
+    true
+}
