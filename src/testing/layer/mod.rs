@@ -188,6 +188,8 @@ struct Suite<'a, 't> {
     /// The largest gain ‖J v‖/‖v‖ of a direction v at usual inputs, J being the Jacobian of the pass: the unit
     /// of rounding errors at unusual ones.
     gain: f64,
+    /// The largest magnitude of an input or a state at usual inputs.
+    size: f64,
     trial: &'t mut Trial,
 }
 
@@ -206,6 +208,7 @@ impl<'a, 't> Suite<'a, 't> {
             admit: &identity,
             admit_w: &identity,
             gain: 0.0,
+            size: 0.0,
             trial,
         }
     }
@@ -230,7 +233,14 @@ impl Suite<'_, '_> {
             return;
         }
         for &shape in EXTENTS.iter().chain(shapes) {
+            // Results that hold what was in memory before would break most other laws, too.
+            self.own_memory(self.layers.single, "f32", shape);
+            self.own_memory(self.layers.double, "f64", shape);
+            if self.stopped() {
+                return;
+            }
             self.adjoint(shape, Mode::Train);
+            self.adjoint(shape, Mode::Evaluate);
             self.one_scalar(self.layers.single, "f32", shape);
             self.one_scalar(self.layers.double, "f64", shape);
             if self.stopped() {
@@ -249,13 +259,7 @@ impl Suite<'_, '_> {
         if rows == Rows::Many {
             self.remainders();
         }
-        self.rows(self.layers.single, "f32");
-        self.rows(self.layers.double, "f64");
-        self.causal(self.layers.single, "f32");
-        self.causal(self.layers.double, "f64");
-        self.stepped(self.layers.single, "f32");
-        self.stepped(self.layers.double, "f64");
-        self.dropout_key();
+        self.rows_and_steps();
         self.gain_bound();
         self.state_gain_bounds();
         self.links();
@@ -263,23 +267,51 @@ impl Suite<'_, '_> {
     }
 }
 
+/// The laws without which the results of further laws have no meaning: a layer that breaks one is tried no further.
+pub(super) const BASIC: [Law; 6] =
+    [Law::NoPanic, Law::StaysInside, Law::Repeatable, Law::ReadsOnlyWritten, Law::Overwrites, Law::Accumulates];
+
 /// Returns the law that a failed pass breaks, given the text of its failure.
 fn law_of(found: &str) -> Law {
     if found.starts_with("a panic") { Law::NoPanic } else { Law::StaysInside }
 }
 
 impl Suite<'_, '_> {
-    /// Whether a law is broken without which the results of further laws have no meaning: panics, writes out of bounds,
-    /// or passes that do not repeat.
+    /// Tests the laws of rows, masks and steps. Of a layer that couples samples, or whose masks are wrong, the first of
+    /// these laws that is broken is the cause, and the others are not tested.
+    #[inline]
+    fn rows_and_steps(&mut self) {
+        self.split(self.layers.single, "f32");
+        self.split(self.layers.double, "f64");
+        if self.trial.broken(Law::Split) {
+            return;
+        }
+        self.dropout_key();
+        if self.trial.broken(Law::DropoutKey) {
+            return;
+        }
+        self.rows(self.layers.single, "f32");
+        self.rows(self.layers.double, "f64");
+        if self.trial.broken(Law::Split) {
+            return;
+        }
+        self.causal(self.layers.single, "f32");
+        self.causal(self.layers.double, "f64");
+        self.stepped(self.layers.single, "f32");
+        self.stepped(self.layers.double, "f64");
+    }
+
+    /// Whether one of the [`BASIC`] laws is broken.
     #[inline]
     fn stopped(&self) -> bool {
-        [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| self.trial.broken(law))
+        BASIC.into_iter().any(|law| self.trial.broken(law))
     }
 
     /// Returns the place of a violation, for a message: the label, the scalar and the batch shape.
     #[inline]
     fn at(&self, scalar: &str, shape: BatchShape<'_>) -> String {
-        format!("{}{scalar}, {}", self.label, described(shape))
+        let off = if self.inputs.off { ", with `DropoutKey::off`" } else { "" };
+        format!("{}{scalar}, {}{off}", self.label, described(shape))
     }
 
     #[inline]
@@ -305,7 +337,7 @@ impl Suite<'_, '_> {
     fn draw(&mut self, shape: BatchShape<'_>, stream: u64) -> Option<Given<f64>> {
         match draw(self.layers.double, shape, self.seed, stream) {
             Ok(mut given) => {
-                let Inputs { size, alike, mixed, state, parameters, later, gradient } = self.inputs;
+                let Inputs { size, alike, mixed, state, parameters, later, gradient, .. } = self.inputs;
                 let mut rng = generator(self.seed.wrapping_add(stream));
                 let mut factor = || if mixed { libm::pow(10.0, 6.0 * uniform(&mut rng) - 2.0) } else { size };
                 for row in given.x.chunks_mut(self.layers.double.dims().input.max(1)) {

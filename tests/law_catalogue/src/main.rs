@@ -16,6 +16,7 @@ mod rare;
 mod reported;
 mod told;
 mod transforms;
+mod wild_layers;
 
 use chainrule::testing::{Evidence, Law, Violations};
 use std::{
@@ -80,6 +81,7 @@ fn catalogue() -> Vec<Entry> {
         told::entries(),
         probabilities::entries(),
         rare::entries(),
+        wild_layers::entries(),
     ]
     .into_iter()
     .flatten()

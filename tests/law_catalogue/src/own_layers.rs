@@ -565,7 +565,7 @@ pub fn entries() -> Vec<Entry> {
         (Leaky::TruncatedAtFourSteps, Law::Adjoint),
         (Leaky::FirstStepWithoutBias, Law::Stepped),
         (Leaky::CountsSteps, Law::Stepped),
-        (Leaky::NothingIsOne, Law::OptionalGradients),
+        (Leaky::NothingIsOne, Law::AbsentState),
         (Leaky::DecayGradientOfNewState, Law::Adjoint),
         (Leaky::DecayGradientAssigned, Law::Accumulates),
         (Leaky::KeepsItsState, Law::Repeatable),
