@@ -281,7 +281,11 @@ impl Suite<'_, '_> {
             self.gain = self.gain.max(image / (c * length).max(f64::MIN_POSITIVE)).max(values);
             self.size = self.size.max(largest(given));
         }
-        let usual = self.gain * self.growth(part, given) * c * length;
+        if part == Part::Everything {
+            self.gain_here = image / (c * length).max(f64::MIN_POSITIVE);
+        }
+        // Rounding errors of a small gradient are relative to those of the others in the pass, too.
+        let usual = Float::max(self.gain * self.growth(part, given), self.gain_here) * c * length;
         let floor = ROUNDING * usual;
         let compare = |results: &Results<f64>, smallest: f64| {
             let pairs = [

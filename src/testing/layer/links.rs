@@ -80,8 +80,8 @@ impl Suite<'_, '_> {
             let expected = format!("one of its {} links", names.len());
             self.trial.breaks(Law::ReportsLinks, format!("{at}`{path}`"), expected, format!("{link}"), "");
         }
-        // Of parallel branches none is on the main path. A branch beside the identity may be.
-        let parallel = structure.kind() == StructureKind::Branches && structure.parts().count() > 1;
+        // Of parallel branches none is on the main path. An only branch may be.
+        let parts = if structure.kind() == StructureKind::Branches { structure.parts().count() } else { 0 };
         let mut first = structure.own_links();
         let _ = structure.each(shape, |part, rows| {
             let path = structure.below(path, &part.name);
@@ -90,8 +90,9 @@ impl Suite<'_, '_> {
             let ways = (0..count).flat_map(|link| [(link, false), (link, true)]);
             for (link, backward) in ways.filter(|_| alone.is_some()) {
                 let mut expected = told(alone.as_deref().unwrap_or_default(), link, backward);
-                expected.iter_mut().for_each(|(_, main)| *main &= !parallel);
                 let found = told(&heard, first + link, backward);
+                let beside = parts > 1 || parts == 1 && found.iter().all(|(_, main)| !main);
+                expected.iter_mut().for_each(|(_, main)| *main &= !beside);
                 if expected != found {
                     let way = if backward { "backward" } else { "forward" };
                     let name = names.get(first + link).map_or("", |name| name);

@@ -21,7 +21,7 @@ impl Suite<'_, '_> {
             let (Some(given), Some(other)) = (self.draw(shape, 6), self.draw(BatchShape::batch(2), 7)) else { return };
             let usual = Asked::new(shape);
             // Before the first pass in training, which must change no later pass.
-            let quiet = [Mode::Evaluate, Mode::Infer].map(|mode| Asked { mode, ..usual });
+            let quiet = [Mode::Evaluate, Mode::Infer].map(|mode| Asked { mode, backward: false, ..usual });
             let [Some(evaluated), Some(inferred)] = quiet.map(|asked| self.pass(layer, name, &given, &asked)) else {
                 return;
             };

@@ -217,7 +217,11 @@ impl Fault {
             MaskInEvaluation => !ctx.dropout.off,
             _ => false,
         };
-        let (time, sample) = (row / ctx.shape.batch.max(1), row % ctx.shape.batch.max(1));
+        let (mut time, mut sample) = (0, row);
+        while sample >= ctx.shape.active(time) {
+            sample -= ctx.shape.active(time);
+            time += 1;
+        }
         let key = [ctx.dropout.seed, ctx.dropout.step, ctx.dropout.first_sample + sample as u64];
         let all = key.into_iter().chain([ctx.path.index() as u64, time as u64]);
         let mixed = all.fold(0x51_7C_C1_B7_27_22_0A_95u64, |mixed, part| {
