@@ -285,7 +285,8 @@ impl Suite<'_, '_> {
             self.gain_here = image / (c * length).max(f64::MIN_POSITIVE);
         }
         // Rounding errors of a small gradient are relative to those of the others in the pass, too.
-        let usual = Float::max(self.gain * self.growth(part, given), self.gain_here) * c * length;
+        let weights = Float::max(self.inputs.parameters.abs(), 1.0);
+        let usual = Float::max(self.gain * self.growth(part, given), self.gain_here) * weights * c * length;
         let floor = ROUNDING * usual;
         let compare = |results: &Results<f64>, smallest: f64| {
             let pairs = [
@@ -312,15 +313,13 @@ impl Suite<'_, '_> {
     /// Returns the factor by which rounding errors of the gradient of `part` may exceed those at usual inputs. The
     /// gradient of a pre-activation is a product with one of the values, such as dy · x · σ′ of a gate, and its
     /// relative error is large where σ′ is near 0: the error grows as the values do. The gradient of weights is its
-    /// product with the input, and that of the input its product with the weights.
+    /// product with the input. Between them the weights of other layers are factors, and the caller counts them once.
     #[inline]
     fn growth(&self, part: Part, given: &Given<f64>) -> f64 {
         let values = if self.size > 0.0 { Float::max(largest(given) / self.size, 1.0) } else { 1.0 };
-        let weights = Float::max(self.inputs.parameters.abs(), 1.0);
         match part {
-            Part::Block(_) => values * values,
-            Part::Input | Part::State => values * weights,
-            Part::Everything => values * values * weights,
+            Part::Block(_) | Part::Everything => values * values,
+            Part::Input | Part::State => values,
         }
     }
 
