@@ -86,6 +86,8 @@ laws! {
     ModesAgree: "inference gives what evaluation gives",
     /// Layers: a gradient that is not requested does not change the others.
     OptionalGradients: "a gradient that is not requested changes no other",
+    /// Layers: without an initial state, or without the gradient of the final one, a pass is that of zeros.
+    AbsentState: "a state, or a gradient of it, that is not given is zero",
     /// Layers, transforms: frozen blocks have no effect on other results.
     FrozenBlocks: "freezing a block changes nothing else",
     /// Layers whose samples are independent, on a batch whose samples are reordered.

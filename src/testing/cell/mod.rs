@@ -1,11 +1,12 @@
 //! The laws of recurrent cells.
 
+mod placed;
 mod shown;
 
 use super::{
     Evidence, Law, Layers, Violations, answers, ignored, judged,
     law::{Trial, subject},
-    layer::{Rows, try_adjoint, try_layer},
+    layer::{BASIC, Rows, try_adjoint, try_layer},
 };
 use crate::recurrent::{Cell, Operand, Recurrent};
 use alloc::{format, string::String};
@@ -30,15 +31,19 @@ macro_rules! cell_laws {
 const WIDTHS: [(usize, usize); 4] = [(1, 1), (3, 2), (2, 5), (4, 17)];
 /// Pairs of the numbers of inputs and units at which only the adjoint is tested, around the widths of registers.
 const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
+/// The numbers of inputs and units at which the adjoint is tested with zoneout.
+const ZONED: (usize, usize) = (3, 8);
 
-/// Tries the laws of a cell, unrolled by [`Recurrent`] at several widths. The gradients are also tested without biases.
+/// Tries the laws of a cell, unrolled by [`Recurrent`] at several widths. The gradients are also tested without biases
+/// and with zoneout.
 ///
 /// All laws of [layers](super::layer_laws), and:
 ///
 /// * The declarations of the cell are consistent: gates have different names; each of its products with weights covers
 ///   existing gates; its stages (groups of products that run one after the other) are in order. Each gate has an
 ///   effect.
-/// * Monitors receive the pre-activations that the cell uses: with the previous state they determine the new state. If
+/// * Monitors receive the pre-activations that the cell uses: with the previous state they determine the new state, and
+///   a value of the new state that is linear in a gate's φ(z) follows φ at this z. If
 ///   a declared activation saturates, the effect of its gate saturates, too. A gate that carries the state leaves more
 ///   of it where its value is larger.
 /// * A sequence in windows of any length, with the state and its gradient passed from window to window, gives the same
@@ -83,9 +88,14 @@ fn cell_suite<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
             // A cell does not know the number of rows, so one width is enough to test their remainders.
             let rows = if i == 0 { Rows::Many } else { Rows::Few };
             try_layer(Layers::of(&layer), &[], rows, seed, &label, trial);
-            if [Law::NoPanic, Law::StaysInside, Law::Repeatable].into_iter().any(|law| trial.broken(law)) {
+            if BASIC.into_iter().any(|law| trial.broken(law)) {
                 return;
             }
+        }
+        // Zoneout writes its part of the gradient of the state before the cell adds its own.
+        if let Ok(layer) = Recurrent::new(ZONED.0, ZONED.1, cell.cloned()).zoneout(0.3, 0.0) {
+            let label = format!("inputs: {}, units: {} with zoneout, ", ZONED.0, ZONED.1);
+            try_adjoint(Layers::of(&layer), seed, &label, trial);
         }
         // A cell does not know whether there are biases.
         for (inputs, hidden) in WIDTHS.into_iter().chain(WIDE) {

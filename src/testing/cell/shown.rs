@@ -1,5 +1,6 @@
 //! Compares the pre-activation and the activation of each gate that monitors receive with those that the cell uses.
 
+use super::placed::distance;
 use crate::{
     activation::AnyActivation,
     batch_shape::BatchShape,
@@ -18,7 +19,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
 const INPUTS: usize = 2;
-const HIDDEN: usize = 2;
+pub(super) const HIDDEN: usize = 2;
 /// The number of random directions of the parameters that check the linear relation between the tangents of
 /// pre-activations and those of the new state, in addition to those that determine its coefficients.
 const SPARE: usize = 3;
@@ -49,35 +50,38 @@ const CARRYING: u64 = 24;
 /// The number of terms of a sum over [`CARRYING`] random layers and their units.
 const TERMS: f64 = 24.0 * HIDDEN as f64;
 
-/// A monitor that collects the pre-activations of a time step, gate after gate.
-struct Shown(Vec<Dual<f64>>);
+/// A monitor that collects the pre-activations of a time step, gate after gate, and the names of these gates.
+struct Shown(Vec<Dual<f64>>, Vec<&'static str>);
 
 impl GradientMonitor<Dual<f64>> for Shown {
     fn forward(&mut self, at: &Link<'_>, z: &[Dual<f64>], _: &[Dual<f64>]) {
-        if at.gate.is_some() {
+        if let Some(gate) = at.gate {
             self.0.extend_from_slice(z);
+            self.1.push(gate.name);
         }
     }
 }
 
 /// The results of one time step on dual numbers, whose tangents are derivatives along one direction.
-struct Step {
+pub(super) struct Step {
     /// The pre-activations that the monitor receives.
-    z: Vec<Dual<f64>>,
+    pub(super) z: Vec<Dual<f64>>,
+    /// The names of the gates whose pre-activations these are, in order.
+    pub(super) gates: Vec<&'static str>,
     /// The new state: the hidden state h, then the cell state.
-    state: Vec<Dual<f64>>,
+    pub(super) state: Vec<Dual<f64>>,
 }
 
 /// A layer of the cell with random parameters, input and state, from which it takes one time step.
-struct Point<C> {
+pub(super) struct Point<C> {
     layer: Recurrent<C>,
-    w: Vec<f64>,
+    pub(super) w: Vec<f64>,
     x: Vec<f64>,
     state: Vec<f64>,
 }
 
 impl<C: Cell> Point<C> {
-    fn draw(cell: &C, seed: u64) -> Option<Self> {
+    pub(super) fn draw(cell: &C, seed: u64) -> Option<Self> {
         let layer = Recurrent::new(INPUTS, HIDDEN, cell.cloned());
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let mut some = |count: usize| (0..count).map(|_| 0.5 * normals.next(&mut rng)).collect::<Vec<f64>>();
@@ -89,7 +93,7 @@ impl<C: Cell> Point<C> {
     }
 
     /// Runs one time step on dual numbers, with the parameters' tangents in `direction`. `None` if it fails or panics.
-    fn step(&self, direction: &[f64]) -> Option<Step> {
+    pub(super) fn step(&self, direction: &[f64]) -> Option<Step> {
         self.step_from(direction, &vec![0.0; self.state.len()])
     }
 
@@ -98,7 +102,7 @@ impl<C: Cell> Point<C> {
         let shape = BatchShape::batch(1);
         let w: Vec<_> = self.w.iter().zip(direction).map(|(&w, &tangent)| Dual::new(w, tangent)).collect();
         let constant = |values: &[f64]| values.iter().map(|&value| Dual::constant(value)).collect::<Vec<_>>();
-        let mut shown = Shown(Vec::new());
+        let mut shown = Shown(Vec::new(), Vec::new());
         let state = caught(|| {
             let mut workspace = Workspace::new(&self.layer, shape).ok()?;
             let state = self.state.iter().zip(d_state).map(|(&value, &tangent)| Dual::new(value, tangent));
@@ -106,12 +110,12 @@ impl<C: Cell> Point<C> {
             workspace.forward_with(&w, &constant(&self.x), shape, Mode::Evaluate, &mut shown).ok()?;
             Some(workspace.final_state().to_vec())
         });
-        Some(Step { z: shown.0, state: state.ok()?? })
+        Some(Step { z: shown.0, gates: shown.1, state: state.ok()?? })
     }
 
     /// Returns the range of the parameters of gate number `gate` in the block of `role`; `None` if there is no such
     /// block.
-    fn gate(&self, role: Role, gate: usize) -> Option<core::ops::Range<usize>> {
+    pub(super) fn gate(&self, role: Role, gate: usize) -> Option<core::ops::Range<usize>> {
         let blocks = Blocks::collect(|visit| Layer::<f64>::blocks(&self.layer, visit));
         let block = blocks.iter().find(|block| block.role == role)?;
         let each = block.range.len() / block.gates.len().max(1);
@@ -135,6 +139,17 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     }
     for (gate, Gate { name, carries_state }) in gates.iter().enumerate() {
         let Some(activation) = cell.activation(gate) else { continue };
+        let apart: Vec<f64> = (0..DRAWS)
+            .filter_map(|draw| distance(cell, gate, activation, seed.wrapping_mul(79).wrapping_add(draw)))
+            .take(POINTS)
+            .take_while(|apart| *apart != 0.0)
+            .collect();
+        if let (true, Some(apart)) = (apart.len() == POINTS, apart.first()) {
+            let place = format!("gate `{name}`: the pre-activation that is shown");
+            let expected = format!("that at which the new state follows φ′ of {}", activation.name());
+            trial.breaks(Law::CellFacts, place, expected, format!("one that is {:.6} away", apart.abs()), "");
+            return;
+        }
         if *carries_state {
             let stays = (0..CARRYING)
                 .filter_map(|draw| stays(cell, gate, activation, seed.wrapping_mul(83).wrapping_add(draw)));

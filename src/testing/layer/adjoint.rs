@@ -1,12 +1,13 @@
 //! Compares gradients with dual numbers.
 
-use super::{Asked, Given, Inputs, Results, Suite, USUAL, law_of, run};
+use super::{Asked, Given, Inputs, Results, Suite, USUAL, law_of, pass::Heard, run};
 use crate::{
     batch_shape::BatchShape,
     block::Role,
     kernel::reduce::norm,
-    layer::Mode,
+    layer::{DropoutKey, Mode},
     random::{Normals, generator},
+    scalar::{Scalar, to_f64},
     testing::{Dual, Law, law::beyond},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -83,7 +84,10 @@ impl Suite<'_, '_> {
         parts.sort_by_key(|part| matches!(part, Part::Block(i) if self.block(*i).role != Role::Bias));
         parts.extend(given.state.is_some().then_some(Part::State));
         parts.push(Part::Input);
-        let asked = Asked { mode, ..Asked::new(shape) };
+        let mut asked = Asked { mode, ..Asked::new(shape) };
+        if self.inputs.off {
+            asked.dropout = DropoutKey::off();
+        }
         let Some(double) = self.pass(self.layers.double, "f64", &given, &asked) else { return };
         let Some(single) = self.pass(self.layers.single, "f32", &given, &asked) else { return };
         // Parameters of another size or sign may be outside the domain of the layer.
@@ -275,8 +279,14 @@ impl Suite<'_, '_> {
             // A derivative whose terms cancel has the rounding errors of the values.
             let values = norm(&results[0].y) / (norm(&given.x) + Float::sqrt(given.x.len() as f64));
             self.gain = self.gain.max(image / (c * length).max(f64::MIN_POSITIVE)).max(values);
+            self.size = self.size.max(largest(given));
         }
-        let usual = self.gain * c * length;
+        if part == Part::Everything {
+            self.gain_here = image / (c * length).max(f64::MIN_POSITIVE);
+        }
+        // Rounding errors of a small gradient are relative to those of the others in the pass, too.
+        let weights = Float::max(self.inputs.parameters.abs(), 1.0);
+        let usual = Float::max(self.gain * self.growth(part, given), self.gain_here) * weights * c * length;
         let floor = ROUNDING * usual;
         let compare = |results: &Results<f64>, smallest: f64| {
             let pairs = [
@@ -298,6 +308,19 @@ impl Suite<'_, '_> {
             Comparison { expected, found, scale: image.max(gradient * moved) + smallest * moved + floor, usual }
         };
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
+    }
+
+    /// Returns the factor by which rounding errors of the gradient of `part` may exceed those at usual inputs. The
+    /// gradient of a pre-activation is a product with one of the values, such as dy · x · σ′ of a gate, and its
+    /// relative error is large where σ′ is near 0: the error grows as the values do. The gradient of weights is its
+    /// product with the input. Between them the weights of other layers are factors, and the caller counts them once.
+    #[inline]
+    fn growth(&self, part: Part, given: &Given<f64>) -> f64 {
+        let values = if self.size > 0.0 { Float::max(largest(given) / self.size, 1.0) } else { 1.0 };
+        match part {
+            Part::Block(_) | Part::Everything => values * values,
+            Part::Input | Part::State => values,
+        }
     }
 
     /// Computes J v, the derivative of output (first) and final state (second) in the direction `v` of parameters,
@@ -343,11 +366,24 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+/// Returns the largest magnitude of an input or a state.
 #[inline]
-pub(super) fn widened(results: &Results<f32>) -> Results<f64> {
-    let all = |values: &Vec<f32>| values.iter().map(|&value| value.into()).collect();
-    let Results { y, state, dx, d_state, dw, links, buffers, .. } = results;
-    let (links, heard) = (links.clone(), Vec::new());
+fn largest(given: &Given<f64>) -> f64 {
+    given.x.iter().chain(given.state.iter().flatten()).fold(0.0, |most: f64, value| most.max(value.abs()))
+}
+
+/// Returns the results in `f64`.
+pub(super) fn widened<T: Scalar>(results: &Results<T>) -> Results<f64> {
+    let all = |values: &Vec<T>| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
+    let Results { y, state, dx, d_state, dw, heard, buffers } = results;
+    let heard = heard.iter().map(|&Heard { link, backward, factor, on_main_path, last, ref values }| Heard {
+        link,
+        backward,
+        factor,
+        on_main_path,
+        last,
+        values: [all(&values[0]), all(&values[1])],
+    });
     let (dx, d_state, dw, buffers) = (all(dx), all(d_state), all(dw), all(buffers));
-    Results { y: all(y), state: all(state), dx, d_state, dw, links, heard, buffers }
+    Results { y: all(y), state: all(state), dx, d_state, dw, heard: heard.collect(), buffers }
 }

@@ -7,7 +7,7 @@ use crate::{
     kernel::reduce::norm,
     layer::{Layer, Mode},
     random::{Normals, generator},
-    scalar::Scalar,
+    scalar::{Scalar, to_f64},
     testing::caught,
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -18,18 +18,18 @@ use num_traits::Float;
 ///
 /// # Errors
 /// The error or panic of `initialize`.
-#[inline]
-pub(in crate::testing) fn draw(
-    layer: &dyn Layer<f64>,
+pub(in crate::testing) fn draw<T: Scalar>(
+    layer: &dyn Layer<T>,
     shape: BatchShape<'_>,
     seed: u64,
     stream: u64,
 ) -> Result<Given<f64>, String> {
     let dims = layer.dims();
     let mut rng = generator(seed.wrapping_mul(1_000_003).wrapping_add(stream));
-    let mut w = vec![0.0; dims.parameters];
+    let mut w = vec![T::zero(); dims.parameters];
     let initialized = caught(|| layer.initialize(&mut w, &mut rng));
     initialized.and_then(|result| result.map_err(|error| format!("{error}")))?;
+    let mut w: Vec<f64> = w.into_iter().map(to_f64).collect();
     let mut normals = Normals::new();
     let mut normal = |scale: f64| f64::from((normals.next(&mut rng) * scale) as f32);
     for block in &Blocks::collect(|visit| layer.blocks(visit)) {

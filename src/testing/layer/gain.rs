@@ -64,6 +64,24 @@ impl Suite<'_, '_> {
                 }
             }
         }
+        self.gain_aligned();
+    }
+
+    /// Tests the stated bound at parameters that are all positive, and small inputs. Products and sums of positive
+    /// matrices have gains near the products and sums of their gains, so that a bound with a term left out is exceeded.
+    #[inline]
+    fn gain_aligned(&mut self) -> Option<()> {
+        let shape = BatchShape::batch(1);
+        for weights in [1.0, 0.1] {
+            let sizes = [weights, 0.01];
+            let mut given = self.sized(shape, sizes, 5)?;
+            given.w.iter_mut().for_each(|w| *w = w.abs());
+            self.admit_parameters(&mut given.w);
+            let Some(bound) = self.bound(&given, shape) else { continue };
+            given.dy.fill(1.0);
+            self.gain_of(shape, Mode::Train, sizes, given, (bound, ITERATIONS))?;
+        }
+        Some(())
     }
 
     /// Tests the stated bound at rows of equal values, 8 in a unit from −8 to 8, where the derivative of an activation

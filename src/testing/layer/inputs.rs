@@ -28,16 +28,26 @@ pub(super) struct Inputs {
     pub(super) later: bool,
     /// The factor on the gradients of output and final state.
     pub(super) gradient: f64,
+    /// Whether dropout is switched off by its key, in training.
+    pub(super) off: bool,
 }
 
-pub(super) const USUAL: Inputs =
-    Inputs { size: 1.0, alike: false, mixed: false, state: Some(1.0), parameters: 1.0, later: false, gradient: 1.0 };
+pub(super) const USUAL: Inputs = Inputs {
+    size: 1.0,
+    alike: false,
+    mixed: false,
+    state: Some(1.0),
+    parameters: 1.0,
+    later: false,
+    gradient: 1.0,
+    off: false,
+};
 
 /// Magnitudes, batch shapes and modes at which the adjoint law is tested in addition to the usual ones.
 pub(super) const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 17] = [
     (Inputs { gradient: 1e-4, ..USUAL }, BatchShape::batch(2), Mode::Train),
     (Inputs { gradient: 1e4, ..USUAL }, BatchShape::batch(2), Mode::Train),
-    (USUAL, BatchShape::sequences(2, 3), Mode::Evaluate),
+    (Inputs { off: true, ..USUAL }, BatchShape::batch(16), Mode::Train),
     (USUAL, BatchShape::sequences(2, 12), Mode::Train),
     (Inputs { state: None, ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
     (Inputs { state: Some(0.0), ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),

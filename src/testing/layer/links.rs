@@ -1,75 +1,122 @@
 //! The law of links: a link is reported once in each pass, with the values of the pass, and a part reports the same
 //! links inside another layer as by itself.
 
-use super::{Asked, Given, Results, Suite, draw, run, unequal};
+use super::{Asked, Given, Results, Suite, adjoint::widened, draw, pass::Heard, run, unequal};
 use crate::{
     batch_shape::BatchShape,
     kernel::reduce::norm,
-    layer::{Layer, Structure, StructureKind},
+    layer::{Layer, Mode, Structure, StructureKind},
+    monitor::Factor,
+    scalar::{Scalar, scalar, to_f64},
     testing::{
         Law,
         law::{beyond, number},
     },
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
+
+/// The batch shapes of the passes whose reports are compared.
+const SHAPES: [BatchShape<'static>; 3] = [
+    BatchShape::sequences(1, 2),
+    BatchShape { batch: 4, steps: 4, lengths: Some(&[4, 3, 3, 1]) },
+    BatchShape::batch(17),
+];
+
+/// Returns what `heard` tells of a link in the forward or the backward pass: the factor of each report, and whether it
+/// is on the main path. Parts of one report count once.
+fn told(heard: &[Heard<f64>], link: usize, backward: bool) -> Vec<(Factor, bool)> {
+    let of_link = heard.iter().filter(|heard| heard.link == link && heard.backward == backward && heard.last);
+    of_link.map(|heard| (heard.factor, heard.on_main_path)).collect()
+}
 
 impl Suite<'_, '_> {
     /// Compares the links (factors of the chain rule) that each part reports to a monitor inside the layer with those
     /// that it reports by itself.
     #[inline]
     pub(super) fn links(&mut self) {
-        self.links_of(self.layers.double, BatchShape::sequences(1, 2), "");
+        self.links_in(self.layers.double, "f64");
+        self.links_in(self.layers.single, "f32");
     }
 
-    /// Returns the indices of the links (factors of the chain rule) that `layer` reports by itself in a pass of
-    /// `shape`, counted from its first link, each with whether it is reported in the backward pass. `None` if the pass
-    /// fails. Tests the parts of `layer`, whose path in the network is `path`, in the same way.
-    #[inline]
-    fn links_of(&mut self, layer: &dyn Layer<f64>, shape: BatchShape<'_>, path: &str) -> Option<Vec<(usize, bool)>> {
+    /// Tests the links in the scalar called `name`, in training and evaluation.
+    fn links_in<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
+        for shape in SHAPES {
+            for mode in [Mode::Train, Mode::Evaluate] {
+                if self.trial.broken(Law::ReportsLinks) {
+                    return;
+                }
+                let at = format!("{} ({mode:?}): ", self.at(name, shape));
+                self.links_of(layer, &Asked { watched: true, mode, ..Asked::new(shape) }, "", &at);
+            }
+        }
+    }
+
+    /// Returns the reports of the links (factors of the chain rule) of `layer` by itself in a pass with the settings
+    /// `asked`, counted from its first link. `None` if the pass fails. Tests the parts of `layer`, whose path in the
+    /// network is `path`, in the same way. Places of violations begin with `at`.
+    fn links_of<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        asked: &Asked<'_>,
+        path: &str,
+        at: &str,
+    ) -> Option<Vec<Heard<f64>>> {
+        let shape = asked.shape;
         let mut given = draw(layer, shape, self.seed, 7).ok()?;
         self.admit(&mut given.x);
         self.admit_parameters(&mut given.w);
-        let results = run(layer, &given, &Asked { watched: true, ..Asked::new(shape) }).ok()?;
+        let given = given.map(scalar::<T>);
+        let results = widened(&run(layer, &given, asked).ok()?);
+        let given = given.map(to_f64);
         let structure = layer.structure();
         let names = structure.link_names(path);
         if structure.kind() == StructureKind::Leaf && names.len() == 1 {
-            self.leaf_reports(path, &given, &results);
+            self.leaf_reports(&format!("{at}the link of `{path}`"), &given, &results);
         }
-        self.chain_decades(path, &structure, &given, &results);
-        self.own_reports(path, &structure, &given, &results);
-        let reported = results.links;
-        if let Some((link, _)) = reported.iter().find(|(link, _)| *link >= names.len()) {
+        self.chain_decades(&format!("{at}the decades of the links of `{path}`"), &structure, &given, &results);
+        self.own_reports([path, at], &structure, &given, &results);
+        let heard = results.heard;
+        if let Some(Heard { link, .. }) = heard.iter().find(|heard| heard.link >= names.len()) {
             let expected = format!("one of its {} links", names.len());
-            self.trial.breaks(Law::ReportsLinks, format!("{}`{path}`", self.label), expected, format!("{link}"), "");
+            self.trial.breaks(Law::ReportsLinks, format!("{at}`{path}`"), expected, format!("{link}"), "");
         }
+        // Of parallel branches none is on the main path. An only branch may be.
+        let parts = if structure.kind() == StructureKind::Branches { structure.parts().count() } else { 0 };
         let mut first = structure.own_links();
         let _ = structure.each(shape, |part, rows| {
             let path = structure.below(path, &part.name);
             let count = part.layer.structure().link_names("").len();
-            let alone = self.links_of(part.layer, rows, &path).unwrap_or_default();
-            let missing = alone.iter().find(|(link, backward)| !reported.contains(&(first + link, *backward)));
-            if let Some(&(link, backward)) = missing {
-                let way = if backward { "backward" } else { "forward" };
-                let name = names.get(first + link).map_or("", |name| name);
-                let place = format!("{}link `{name}` of part `{path}`, {way}", self.label);
-                self.trial.breaks(Law::ReportsLinks, place, "an event, as from the part by itself", "none", "");
+            let alone = self.links_of(part.layer, &Asked { shape: rows, ..*asked }, &path, at);
+            let ways = (0..count).flat_map(|link| [(link, false), (link, true)]);
+            for (link, backward) in ways.filter(|_| alone.is_some()) {
+                let mut expected = told(alone.as_deref().unwrap_or_default(), link, backward);
+                let found = told(&heard, first + link, backward);
+                let beside = parts > 1 || parts == 1 && found.iter().all(|(_, main)| !main);
+                expected.iter_mut().for_each(|(_, main)| *main &= !beside);
+                if expected != found {
+                    let way = if backward { "backward" } else { "forward" };
+                    let name = names.get(first + link).map_or("", |name| name);
+                    let place = format!("{at}link `{name}` of part `{path}`, {way}");
+                    let expected = format!("{}, as from the part by itself", in_words(&expected));
+                    self.trial.breaks(Law::ReportsLinks, place, expected, in_words(&found), "");
+                }
             }
             first += count;
             Ok::<(), ()>(())
         });
-        Some(reported)
+        Some(heard)
     }
 
-    /// Tests the reports of the only link of a layer without parts, called `path`, to the bit: one forward, of input
-    /// and output, and one backward, of their gradients.
+    /// Tests the reports of the only link of a layer without parts, to the bit: one forward, of input and output, and
+    /// one backward, of their gradients, both of one factor. Places of violations begin with `at`.
     #[inline]
-    fn leaf_reports(&mut self, path: &str, given: &Given<f64>, results: &Results<f64>) {
+    fn leaf_reports(&mut self, at: &str, given: &Given<f64>, results: &Results<f64>) {
         for (backward, way, names, values) in [
             (false, "forward", ["x", "y"], [&given.x, &results.y]),
             (true, "backward", ["dy", "dx"], [&given.dy, &results.dx]),
         ] {
             let reports: Vec<_> = results.heard.iter().filter(|heard| heard.backward == backward).collect();
-            let place = format!("{}the link of `{path}`, {way}", self.label);
+            let place = format!("{at}, {way}");
             let &[report] = &reports[..] else {
                 let (expected, found) = ("one report to a monitor", format!("{} reports", reports.len()));
                 return self.trial.breaks(Law::ReportsLinks, place, expected, found, "");
@@ -83,12 +130,23 @@ impl Suite<'_, '_> {
                 }
             }
         }
+        let [forward, backward] = [false, true].map(|backward| told(&results.heard, 0, backward));
+        if forward != backward {
+            let (place, expected) = (format!("{at}, backward"), format!("{}, as forward", in_words(&forward)));
+            self.trial.breaks(Law::ReportsLinks, place, expected, in_words(&backward), "");
+        }
     }
 
     /// Tests the reports of the first link of a layer with branches: one forward, of its input and output, and one
-    /// backward, to the gradient of its input. Of a layer without parts, each link is reported backward.
-    #[inline]
-    fn own_reports(&mut self, path: &str, structure: &Structure<'_, f64>, given: &Given<f64>, results: &Results<f64>) {
+    /// backward, to the gradient of its input. Of a layer without parts, each link is reported backward. Places of
+    /// violations begin with `at`.
+    fn own_reports<T: Scalar>(
+        &mut self,
+        [path, at]: [&str; 2],
+        structure: &Structure<'_, T>,
+        given: &Given<f64>,
+        results: &Results<f64>,
+    ) {
         let names = structure.link_names(path);
         let of = |link: usize, backward: bool| {
             results.heard.iter().filter(move |heard| heard.link == link && heard.backward == backward)
@@ -114,22 +172,22 @@ impl Suite<'_, '_> {
             wrong = wrong.or(silent.map(|link| (place(link, "backward"), "a report to a monitor", "none".into())));
         }
         if let Some((place, expected, found)) = wrong {
-            self.trial.breaks(Law::ReportsLinks, format!("{}{place}", self.label), expected, found, "");
+            self.trial.breaks(Law::ReportsLinks, format!("{at}{place}"), expected, found, "");
         }
     }
 
     /// Tests that the decades of a chain of layers with one link each add up to those of the whole chain. No part is
-    /// then run twice, left out, or given another gradient than the next part left.
-    #[inline]
-    fn chain_decades(
+    /// then run twice, left out, or given another gradient than the next part left. Places of violations begin with
+    /// `at`.
+    fn chain_decades<T: Scalar>(
         &mut self,
-        path: &str,
-        structure: &Structure<'_, f64>,
+        at: &str,
+        structure: &Structure<'_, T>,
         given: &Given<f64>,
         results: &Results<f64>,
     ) {
         const ROUNDING: f64 = 1e-9;
-        let leaf = |layer: &dyn Layer<f64>| {
+        let leaf = |layer: &dyn Layer<T>| {
             let structure = layer.structure();
             structure.kind() == StructureKind::Leaf && structure.link_names("").len() == 1
         };
@@ -148,9 +206,16 @@ impl Suite<'_, '_> {
             && sum.is_finite()
             && beyond((whole - sum).abs(), ROUNDING * (1.0 + whole.abs()))
         {
-            let place = format!("{}the decades of the links of `{path}`, backward", self.label);
+            let place = format!("{at}, backward");
             let expected = format!("{} in all, as from output to input", number(whole));
             self.trial.breaks(Law::ReportsLinks, place, expected, number(sum), "");
         }
     }
+}
+
+/// Describes the reports of a link in one pass: `1 report of Weights on the main path`.
+fn in_words(told: &[(Factor, bool)]) -> String {
+    let Some((factor, main)) = told.first() else { return "no report".into() };
+    let (many, beside) = (if told.len() == 1 { "" } else { "s" }, if *main { "on" } else { "beside" });
+    format!("{} report{many} of {factor:?} {beside} the main path", told.len())
 }

@@ -6,7 +6,7 @@ use crate::{
         Backward, BackwardState, Buffers, Context, DropoutKey, Forward, ForwardState, Hints, InPlaceStep, Layer,
         LinkPath, Mode, TrainableMask,
     },
-    monitor::{GradientMonitor, Link},
+    monitor::{Factor, GradientMonitor, Link},
     scalar::{Scalar, scalar, to_f64},
     testing::caught,
 };
@@ -115,9 +115,6 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) d_state: Vec<T>,
     /// The gradient of the parameters; after gradient descent, the parameters.
     pub(in crate::testing) dw: Vec<T>,
-    /// The indices of the links (factors of the chain rule) that reported to an active monitor; none without one. The
-    /// flag is true for reports of the backward pass.
-    pub(in crate::testing) links: Vec<(usize, bool)>,
     /// All reports to an active monitor, in order; none without one.
     pub(in crate::testing) heard: Vec<Heard<T>>,
     /// The buffers of the layer and its parts after the forward pass.
@@ -131,6 +128,10 @@ pub(in crate::testing) struct Heard<T> {
     pub(in crate::testing) link: usize,
     /// Whether the report is of the backward pass.
     pub(in crate::testing) backward: bool,
+    pub(in crate::testing) factor: Factor,
+    pub(in crate::testing) on_main_path: bool,
+    /// Whether the same link reports no further part of this pass.
+    pub(in crate::testing) last: bool,
     /// The two slices of the report: `x` and `y`, or `dy` and `dx`.
     pub(in crate::testing) values: [Vec<T>; 2],
 }
@@ -203,29 +204,20 @@ struct ActiveMonitor<T> {
 }
 
 impl<T: Scalar> ActiveMonitor<T> {
-    fn note(&mut self, link: usize, backward: bool, values: [&[T]; 2]) {
-        self.heard.push(Heard { link, backward, values: values.map(<[T]>::to_vec) });
-    }
-
-    /// Returns the links that reported, each once and with the flag of its pass, and all reports.
-    fn reports(self) -> (Vec<(usize, bool)>, Vec<Heard<T>>) {
-        let mut links = Vec::new();
-        for Heard { link, backward, .. } in &self.heard {
-            if !links.contains(&(*link, *backward)) {
-                links.push((*link, *backward));
-            }
-        }
-        (links, self.heard)
+    fn note(&mut self, at: &Link<'_>, backward: bool, values: [&[T]; 2]) {
+        let &Link { index, factor, on_main_path, parts_after, .. } = at;
+        let (last, values) = (parts_after == 0, values.map(<[T]>::to_vec));
+        self.heard.push(Heard { link: index, backward, factor, on_main_path, last, values });
     }
 }
 
 impl<T: Scalar> GradientMonitor<T> for ActiveMonitor<T> {
     fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
-        self.note(at.index, false, [x, y]);
+        self.note(at, false, [x, y]);
     }
 
     fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
-        self.note(at.index, true, [dy, dx]);
+        self.note(at, true, [dy, dx]);
     }
 }
 
@@ -287,8 +279,7 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     if !(mode.saves() && asked.backward) {
         saved.open()?;
         let (dx, d_state, dw) = (Vec::new(), Vec::new(), Vec::new());
-        let (links, heard) = listening.reports();
-        return Ok(Results { y, state, dx, d_state, dw, links, heard, buffers: after });
+        return Ok(Results { y, state, dx, d_state, dw, heard: listening.heard, buffers: after });
     }
 
     if asked.between {
@@ -341,9 +332,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     scratch.open()?;
     let (dw, w) = (dw.open()?, w.open()?);
     let dw = if asked.descends.is_some() { w } else { dw };
-    let (links, heard) = listening.reports();
     let (dx, d_state) = (dx.open()?, d_initial_state.open()?);
-    Ok(Results { y, state, dx, d_state, dw, links, heard, buffers: after })
+    Ok(Results { y, state, dx, d_state, dw, heard: listening.heard, buffers: after })
 }
 
 /// Runs [`EARLIER`] forward passes in training on the input `given.earlier`, which update the `buffers`. They carry no

@@ -17,6 +17,7 @@ mod reported;
 mod told;
 mod transforms;
 mod wild_parts;
+mod wild_layers;
 
 use chainrule::testing::{Evidence, Law, Violations};
 use std::{
@@ -82,6 +83,7 @@ fn catalogue() -> Vec<Entry> {
         probabilities::entries(),
         rare::entries(),
         wild_parts::entries(),
+        wild_layers::entries(),
     ]
     .into_iter()
     .flatten()

@@ -549,7 +549,7 @@ pub fn entries() -> Vec<Entry> {
         (SmoothedOverSamples, Law::Split),
         (SmoothedForgetsTheNext, Law::Adjoint),
         (CoupledNotSaid, Law::Split),
-        (NeighbourOfTheBatch, Law::Permutation),
+        (NeighbourOfTheBatch, Law::Split),
     ] {
         all.push(Entry::wrong(format!("layer/{wrong:?}"), law, across(wrong)));
     }
@@ -557,7 +557,7 @@ pub fn entries() -> Vec<Entry> {
         (Leaky::FinalGradientLeftOut, Law::Adjoint),
         (Leaky::InitialStateForgottenBackward, Law::Adjoint),
         (Leaky::InitialStateIgnored, Law::Stepped),
-        (Leaky::InitialGradientNotWritten, Law::Adjoint),
+        (Leaky::InitialGradientNotWritten, Law::Overwrites),
         (Leaky::FinalStateOfEndedIsZero, Law::Ragged),
         (Leaky::FinalStateOnlyAfterTwoSteps, Law::Overwrites),
         (Leaky::FinalStateMissingInInference, Law::ModesAgree),
@@ -565,7 +565,7 @@ pub fn entries() -> Vec<Entry> {
         (Leaky::TruncatedAtFourSteps, Law::Adjoint),
         (Leaky::FirstStepWithoutBias, Law::Stepped),
         (Leaky::CountsSteps, Law::Stepped),
-        (Leaky::NothingIsOne, Law::OptionalGradients),
+        (Leaky::NothingIsOne, Law::AbsentState),
         (Leaky::DecayGradientOfNewState, Law::Adjoint),
         (Leaky::DecayGradientAssigned, Law::Accumulates),
         (Leaky::KeepsItsState, Law::Repeatable),

@@ -251,7 +251,7 @@ fn mutants_of_cells() {
     let gated = [
         (Slip::ComplementForgotten, Law::Adjoint),
         (Slip::ResetNotBackward, Law::Adjoint),
-        (Slip::UpdateNotHeld, Law::Adjoint),
+        (Slip::UpdateNotHeld, Law::ReadsOnlyWritten),
         (Slip::SkipGradientMissing, Law::Adjoint),
         (Slip::SkipGradientTwice, Law::Adjoint),
         (Slip::OperandNotWritten, Law::ReadsOnlyWritten),

@@ -1,0 +1,70 @@
+//! Compares the pre-activation of a gate that monitors receive with the argument at which the cell applies the gate's
+//! activation.
+
+use super::shown::{HIDDEN, Point};
+use crate::{activation::AnyActivation, block::Role, kernel::reduce::norm, recurrent::Cell};
+use alloc::{vec, vec::Vec};
+
+/// What is added to the bias of a gate, in turn.
+const BIASES: [f64; 7] = [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5];
+/// The largest distance that is searched, and the number of places at which a search begins.
+const FARTHEST: f64 = 3.0;
+const PLACES: i32 = 96;
+/// The misfit of an effect up to which it counts as proportional to φ′, as a fraction of its norm. The relation is
+/// exact, so only rounding is left.
+const FITS: f64 = 1e-8;
+/// The norm of an effect below which nothing is concluded from it.
+const LEAST: f64 = 1e-3;
+
+/// Returns the distance from the pre-activation of the first unit of gate number `gate` that a monitor receives to the
+/// argument z of φ in the cell, at a random point; 0 if they are equal. `activation` is φ.
+///
+/// The effect of the gate's bias on a value of the new state that is linear in φ(z) is a multiple of φ′(z), for each
+/// bias with the same factor. `None` if no value is linear in it, or if a step fails.
+pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, seed: u64) -> Option<f64> {
+    let mut point = Point::draw(cell, seed)?;
+    let bias = point.gate(Role::Bias, gate)?.start;
+    let mut direction = vec![0.0; point.w.len()];
+    direction[bias] = 1.0;
+    let (first, name) = (point.w[bias], cell.gates()[gate].name);
+    let (mut z, mut effects) = (Vec::new(), Vec::new());
+    for by in BIASES {
+        point.w[bias] = first + by;
+        let step = point.step(&direction)?;
+        let at = step.gates.iter().position(|gate| *gate == name)?;
+        z.push(step.z.get(at * HIDDEN)?.value);
+        effects.push(step.state.iter().map(|value| value.tangent).collect::<Vec<f64>>());
+    }
+    let values = effects[0].len();
+    let effects = (0..values).map(|value| effects.iter().map(|at| at[value]).collect::<Vec<f64>>());
+    let effects: Vec<Vec<f64>> = effects.filter(|effect| norm(effect) > LEAST).collect();
+    if effects.iter().any(|effect| misfit(effect, &z, 0.0, activation) <= FITS) {
+        return Some(0.0);
+    }
+    effects.iter().find_map(|effect| {
+        let of = |by: f64| misfit(effect, &z, by, activation);
+        let place = |i: i32| FARTHEST * f64::from(i) / f64::from(PLACES / 2);
+        let best = (-PLACES / 2..=PLACES / 2).min_by(|&a, &b| of(place(a)).total_cmp(&of(place(b))))?;
+        let (mut low, mut high) = (place(best - 1), place(best + 1));
+        for _ in 0..80 {
+            let third = (high - low) / 3.0;
+            if of(low + third) <= of(high - third) {
+                high -= third;
+            } else {
+                low += third;
+            }
+        }
+        let by = 0.5 * (low + high);
+        (of(by) <= FITS).then_some(by)
+    })
+}
+
+/// Returns how far `effect` is from the nearest multiple of φ′(z + `by`), as a fraction of its norm.
+fn misfit(effect: &[f64], z: &[f64], by: f64, activation: &dyn AnyActivation) -> f64 {
+    let slopes: Vec<f64> = z.iter().map(|z| activation.derivative_at(z + by)).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let square = dot(&slopes, &slopes);
+    let factor = if square == 0.0 { 0.0 } else { dot(effect, &slopes) / square };
+    let off: Vec<f64> = effect.iter().zip(&slopes).map(|(effect, slope)| effect - factor * slope).collect();
+    norm(&off) / norm(effect)
+}
