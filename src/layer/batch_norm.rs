@@ -5,7 +5,7 @@ use super::{
     list::{Fact, ListedLayer, fact},
     norm::check_epsilon,
     norm_statistics::{
-        STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of,
+        ColumnStatistics, Columns, STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of,
     },
     running_statistics::{buffers_of, initial},
 };
@@ -53,14 +53,6 @@ pub struct BatchNorm {
     pub(super) momentum: f64,
     affine: bool,
 }
-
-/// One number for each of `LANES` adjacent columns; numbers past the last column are ignored.
-pub(super) type Columns<W> = [W; LANES];
-
-/// The statistics of `LANES` adjacent columns, in the order of [`Statistics`](super::norm_statistics::Statistics): a
-/// scale, the mean, a correction to be added to the mean, and 1/σ. Mean, correction and σ are those of the values
-/// times the scale.
-pub(super) type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 
 impl BatchNorm {
     /// Creates the norm for rows of `width` values, with ε = 1e-5, momentum 0.1, and a learned gain and bias.

@@ -1,6 +1,7 @@
 //! Mean and deviation of the values that a norm scales, over the whole range of the number format.
 
 use crate::{
+    kernel::register_block::LANES,
     linalg::Upper,
     scalar::{Scalar, scalar, to_f64},
 };
@@ -27,6 +28,14 @@ pub(super) use in_wide_format;
 
 /// The number of values in [`Statistics`].
 pub(super) const STATISTICS: usize = 4;
+
+/// One number for each of `LANES` adjacent columns; numbers past the last column are ignored.
+pub(super) type Columns<W> = [W; LANES];
+
+/// The statistics of `LANES` adjacent columns, in the order of [`Statistics`]: a
+/// scale, the mean, a correction to be added to the mean, and 1/σ. Mean, correction and σ are those of the values
+/// times the scale.
+pub(super) type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 
 /// Statistics of values x, as they are saved: a scale s, the mean of s x, a correction to be added to this mean, and
 /// 1/σ, with σ² the variance of s x plus `s² ε`.

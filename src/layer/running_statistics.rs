@@ -2,8 +2,7 @@
 
 use super::{
     BatchNorm,
-    batch_norm::{ColumnStatistics, Columns},
-    norm_statistics::inverse_deviation,
+    norm_statistics::{ColumnStatistics, Columns, inverse_deviation},
 };
 use crate::{
     kernel::register_block::{LANES, load_block},

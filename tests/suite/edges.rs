@@ -299,7 +299,8 @@ fn member_of_a_chain_has_the_name_of_its_spec() {
         for line in text.lines().filter(|line| line.starts_with("impl")) {
             let Some((_, name)) = line.split_once("GradientTransform<T> for ") else { continue };
             let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
-            assert!(name.is_empty() || named.contains(&name), "the table has no {name}");
+            // `TooDeep` is no transform of its own: it refuses a chain.
+            assert!(name.is_empty() || name == "TooDeep" || named.contains(&name), "the table has no {name}");
         }
     }
 }

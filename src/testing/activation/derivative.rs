@@ -176,8 +176,8 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Notes what is a matter of φ′ only if φ′ is found right at the test arguments: an interval `slanted` over which
-    /// its integral is not the rise of φ, and a kink `undeclared` of φ′ that φ has not.
+    /// Notes an interval `slanted` over which the integral of φ′ is not the rise of φ, and a kink `undeclared` of
+    /// φ′ that φ has not. They are matters of φ′ only if φ′ is found right at the test arguments.
     #[inline]
     pub(super) fn later(&mut self, slanted: Option<Slanted>, undeclared: Option<(f64, String)>) {
         if self.trial.broken(Law::Derivative) || self.trial.broken(Law::Saturation) {

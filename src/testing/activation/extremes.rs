@@ -67,7 +67,8 @@ impl Suite<'_, '_> {
         for nan in [true, false] {
             // The last arguments of each side at which φ and φ′ were finite.
             let mut inner = [[0.0; 2]; 2];
-            // The last argument before the first infinite value after these, unless it is an overflow, once it is known.
+            // The last argument before the first infinite value after these, unless it is an overflow, once it is
+            // known.
             let mut last = [[None; 2]; 2];
             for &z in &points {
                 let side = usize::from(z > 0.0);

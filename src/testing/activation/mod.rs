@@ -181,8 +181,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that φ and φ′ have no state. A copy is asked for φ at all test arguments in reverse order, and then for φ′ at
-    /// all of them, which must give the bits of φ and φ′ read together. Returns whether it does.
+    /// Tests that φ and φ′ have no state. A copy is asked for φ at all test arguments in reverse order, and then for φ′
+    /// at all of them, which must give the bits of φ and φ′ read together. Returns whether it does.
     #[inline]
     fn repeats(&mut self) -> bool {
         let first: Vec<[f64; 4]> = self

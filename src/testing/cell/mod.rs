@@ -1,6 +1,5 @@
 //! The laws of recurrent cells.
 
-mod placed;
 mod shown;
 
 use super::{
@@ -42,10 +41,9 @@ const ZONED: (usize, usize) = (3, 8);
 /// * The declarations of the cell are consistent: gates have different names; each of its products with weights covers
 ///   existing gates; its stages (groups of products that run one after the other) are in order. Each gate has an
 ///   effect.
-/// * Monitors receive the pre-activations that the cell uses: with the previous state they determine the new state, and
-///   a value of the new state that is linear in a gate's φ(z) follows φ at this z. If
-///   a declared activation saturates, the effect of its gate saturates, too. A gate that carries the state leaves more
-///   of it where its value is larger.
+/// * Monitors receive the pre-activations that the cell uses: with the previous state they determine the new state. A
+///   value of the new state that is linear in a gate's φ(z) follows φ at this z. If a declared activation saturates,
+///   the effect of its gate saturates, too. A gate that carries the state leaves more of it where its value is larger.
 /// * A sequence in windows of any length, with the state and its gradient passed from window to window, gives the same
 ///   outputs to the bit, and the same gradient.
 ///

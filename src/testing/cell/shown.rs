@@ -1,6 +1,7 @@
 //! Compares the pre-activation and the activation of each gate that monitors receive with those that the cell uses.
 
-use super::placed::distance;
+mod placed;
+
 use crate::{
     activation::AnyActivation,
     batch_shape::BatchShape,
@@ -140,7 +141,7 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     for (gate, Gate { name, carries_state }) in gates.iter().enumerate() {
         let Some(activation) = cell.activation(gate) else { continue };
         let apart: Vec<f64> = (0..DRAWS)
-            .filter_map(|draw| distance(cell, gate, activation, seed.wrapping_mul(79).wrapping_add(draw)))
+            .filter_map(|draw| placed::distance(cell, gate, activation, seed.wrapping_mul(79).wrapping_add(draw)))
             .take(POINTS)
             .take_while(|apart| *apart != 0.0)
             .collect();

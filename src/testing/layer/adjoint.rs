@@ -23,8 +23,8 @@ use num_traits::Float;
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// The number of random changes of the last digits of the inputs. A difference is due to rounding, not to a mistake, if
-/// some of them change it by more than a quarter of it, and the derivative ⟨c, J v⟩ as much. The derivative need not
-/// change if the difference is within what is allowed of a usual derivative: then the gradient is all rounding.
+/// some of them change it by more than a quarter of it, and the derivative ⟨c, J v⟩ as much. The derivative need
+/// not change if the difference is within what is allowed of a usual derivative: then the gradient is all rounding.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.
@@ -34,9 +34,9 @@ const NUDGE: f64 = 32.0;
 /// that it moves a value off a kink at 0 and has no other effect.
 const BESIDE_ZERO: f64 = 1e-20;
 
-/// The fraction of ‖c‖‖v‖ times the usual gain ‖J v‖/‖v‖ that is added to the unit of errors. J is the Jacobian of the
-/// pass, c the gradient of its output, v the direction. If an activation saturates, or terms cancel, a gradient may
-/// consist of rounding errors alone.
+/// The fraction of ‖c‖‖v‖ times the usual gain ‖J v‖/‖v‖ that is added to the unit of errors. J is the
+/// Jacobian of the pass, c the gradient of its output, v the direction. If an activation saturates, or terms cancel, a
+/// gradient may consist of rounding errors alone.
 const ROUNDING: f64 = 1e-2;
 
 /// The values that a direction of differentiation changes.
@@ -310,8 +310,9 @@ impl Suite<'_, '_> {
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// Returns the factor by which rounding errors of the gradient of `part` may exceed those at usual inputs. The
-    /// gradient of a pre-activation is a product with one of the values, such as dy · x · σ′ of a gate, and its
+    /// Returns the factor by which rounding errors of the gradient of `part` may exceed those at usual inputs.
+    ///
+    /// The gradient of a pre-activation is a product with one of the values, such as dy · x · σ′ of a gate. Its
     /// relative error is large where σ′ is near 0: the error grows as the values do. The gradient of weights is its
     /// product with the input. Between them the weights of other layers are factors, and the caller counts them once.
     #[inline]

@@ -97,8 +97,9 @@ macro_rules! layer_laws {
 /// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the same bits. So do
 ///   windows with the state carried from one to the next. Carried back in the same way, their gradients give that of
 ///   the whole.
-/// * **Links.** A link is reported once in each pass, in each format and mode, with the values of the pass; so is the first link of branches. A
-///   part reports the same links inside the layer as by itself, and the decades of a chain are those of its links.
+/// * **Links.** A link is reported once in each pass, in each format and mode, with the values of the pass; so is the
+///   first link of branches. A part reports the same links inside the layer as by itself. The decades of a chain are
+///   those of its links.
 /// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles, over steps
 ///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
 /// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds`, at inputs and parameters of several

@@ -173,8 +173,8 @@ impl Suite<'_, '_> {
     }
 
     /// Compares the pass of each of `groups`, lists of sample indices, with the same samples in the pass of the whole
-    /// batch, with the settings `asked`: outputs, gradients and final states. A difference is a violation of `law` in the scalar called
-    /// `name`.
+    /// batch, with the settings `asked`: outputs, gradients and final states. A difference is a violation of `law` in
+    /// the scalar called `name`.
     fn rows_of<T: Scalar>(
         &mut self,
         law: Law,

@@ -323,7 +323,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests results in the scalar of the number `scalar` in [`ALLOWED`]: overwritten, repeated, and of a batch in parts.
+    /// Tests results in the scalar of the number `scalar` in [`ALLOWED`]: overwritten, repeated, and of a batch in
+    /// parts.
     fn whole<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);

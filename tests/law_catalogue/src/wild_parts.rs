@@ -1,5 +1,6 @@
-//! Mistakes that an outside tester made, each with the law that must be named first: hidden state, values that jump,
-//! a single NaN, averages over rows, blocks that no fact describes; and right parts that are close to these.
+//! Mistakes that an outside tester made, each with the law that must be named first. They have hidden state, values
+//! that jump, a single NaN, averages over rows, or blocks that no fact describes. Right parts that are close to these
+//! follow.
 
 use crate::{Entry, Verdict};
 use chainrule::{

@@ -1,7 +1,7 @@
 //! Compares the pre-activation of a gate that monitors receive with the argument at which the cell applies the gate's
 //! activation.
 
-use super::shown::{HIDDEN, Point};
+use super::{HIDDEN, Point};
 use crate::{activation::AnyActivation, block::Role, kernel::reduce::norm, recurrent::Cell};
 use alloc::{vec, vec::Vec};
 
