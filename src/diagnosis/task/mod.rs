@@ -17,7 +17,7 @@ use crate::{
     block::Blocks,
     dataset::{Batch, Dataset, Standardize},
     error::Error,
-    layer::{DropoutKey, Layer, LayerSpec, Mode, finite_or_initial},
+    layer::{DropoutKey, Layer, LayerSpec, Mode, finite_or_initial, initialize_dyn},
     loss::{Loss, Reduction, Target},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
@@ -57,6 +57,9 @@ pub(super) struct Task {
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
     pub spread: Option<f64>,
+    /// The variance over rows of ∂L/∂y, y being the outputs with dropout disabled, summed over columns. It is that of a
+    /// batch of this many rows, which comes second: a mean over rows gives each a smaller share.
+    pub row_variance: [f64; 2],
     /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
     pub least: Option<f64>,
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
@@ -290,6 +293,7 @@ impl Task {
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
+        let row_variance = [squares(width, &dy)[0] / rows.count.saturating_sub(1).max(1) as f64, rows.count as f64];
         let all = match rows.loss.reduction() {
             Reduction::Sum => None,
             Reduction::Mean => {
@@ -317,8 +321,15 @@ impl Task {
             Some((all, false)) => all,
             _ => LossBounds::of(&rows)?,
         };
-        let outliers = outlier::find(data, &samples, steps, &mut rows, thresholds)?;
-        let (name, passes, loss) = (loss_name(loss), rows.passes, now);
+        let (mut outliers, mut passes) = (outlier::find(data, &samples, steps, &mut rows, thresholds)?, rows.passes);
+        // Trained parameters may be what these samples left behind, and without a gradient.
+        if let Some(found) = outliers.as_mut().filter(|found| !found.harms(thresholds)) {
+            let w = initialize_dyn(&*spec.build::<T>()?, 0)?;
+            let mut rows = Rows { w: &w, ..rows };
+            found.at_first = outlier::gradients(data, &samples, steps, &mut rows, found)?;
+            passes = rows.passes;
+        }
+        let (name, loss) = (loss_name(loss), now);
         Ok(Some(Task {
             name,
             loss,
@@ -326,6 +337,7 @@ impl Task {
             all: all.map(|(all, _)| all),
             measured,
             spread,
+            row_variance,
             least,
             independent,
             outliers,
