@@ -213,7 +213,8 @@ fn inputs_of_eight_and_two_tanh_units_are_healthy() -> Result<(), Error> {
     let report = checked(&rectifiers(Relu)?, &x, BatchShape::batch(64))?;
     assert!(report.is_healthy(), "{report}");
     let he = |inputs, outputs| Linear::new(inputs, outputs).weights(He::normal().gain(2.0));
-    let narrow = Sequential::<f32>::input(WIDTH).layer(he(WIDTH, 24)).activation(Relu).layer(he(24, 2)).activation(Tanh);
+    let narrow =
+        Sequential::<f32>::input(WIDTH).layer(he(WIDTH, 24)).activation(Relu).layer(he(24, 2)).activation(Tanh);
     let narrow = narrow.layer(Linear::new(2, 24).weights(LeCun::normal())).activation(Relu).linear(2).build()?;
     let report = checked(&narrow, &normal(64 * WIDTH), BatchShape::batch(64))?;
     assert!(report.is_healthy(), "{report}");

@@ -157,9 +157,8 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let layer = layer_of_block(&block);
-    let is_told = |it: &Finding| {
-        it.cause == Cause::LargeWeights && it.severity > Severity::Note && !left_behind(diagnosis, it)
-    };
+    let is_told =
+        |it: &Finding| it.cause == Cause::LargeWeights && it.severity > Severity::Note && !left_behind(diagnosis, it);
     let parts = diagnosis.spec.parts();
     let place = parts.iter().position(|(path, _)| path == layer);
     let Some(at) = place.filter(|&at| norm_after(&parts, at).is_none() && !findings.iter().any(is_told)) else {
@@ -167,7 +166,7 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let links = statistics.links();
     let own = links.iter().position(|link| layer_of(link.name()) == layer);
-    let before = own.and_then(|own| own.checked_sub(1)).map(|before| links[before].output().mean());
+    let before = own.and_then(|own| own.checked_sub(1)).and_then(|before| links[before].first_output());
     let entering = before.unwrap_or_else(|| statistics.run().input().mean());
     let columns = statistics.blocks().iter().find(|it| it.name() == block).map_or(0, |it| it.shape()[1]);
     // Of inputs without order, a sum of n terms has the size of √n of them.
@@ -186,7 +185,8 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         number(times),
         number(size)
     );
-    let because = format!("with the weights of layer {layer} redrawn: {} instead of {} (computed)", number(usual), number(size));
+    let because =
+        format!("with the weights of layer {layer} redrawn: {} instead of {} (computed)", number(usual), number(size));
     let finding = diagnosis.finding(Cause::LargeWeights, Severity::Warning, layer, text, because);
     let refuted_by = "pre-activations as large with these weights redrawn";
     let (since, decades) = (diagnosis.seen_at(0), Some(libm::log10(times)));

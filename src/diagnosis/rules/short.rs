@@ -77,8 +77,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let clips =
         run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]) && diagnosis.is_proportional != Some(false);
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
-    if let Some(still) = still::ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run))
-    {
+    if let Some(still) = still::ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run)) {
         let text = format!(
             "the schedule ended after {}, before anything was learned",
             steps(run.updates().saturating_sub(still))

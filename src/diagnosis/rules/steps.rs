@@ -1,6 +1,6 @@
 //! Rules about the updates of the optimizer.
 
-use super::{above, layer_of, layer_of_block, left_behind, links};
+use super::{above, climb, layer_of, layer_of_block, left_behind, links};
 use crate::{
     block::Role,
     diagnosis::{
@@ -145,7 +145,7 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let wrecked = !diagnosis.has_fallen() && findings.iter().any(is_wreck);
     let climbs = diverges(diagnosis, run) || diagnosis.has_relapsed() || wrecked;
     // No rate is short enough for updates that point up the gradient.
-    if climbs && super::climb::points_up(diagnosis).is_some() {
+    if climbs && (climb::is_reversed(diagnosis) || climb::points_up(diagnosis).is_some()) {
         return;
     }
     let judged = climbs || super::edge::measured(diagnosis).is_none();

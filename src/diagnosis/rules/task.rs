@@ -215,7 +215,7 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let contradicts = diagnosis.task.as_ref().filter(|task| !task.initial).is_some_and(|task| {
         let fallen = run.first_loss().is_some_and(|first| task.loss < diagnosis.part(first, 2.0 / 3.0));
         let harms = task.loss > factor * recent || !fallen || has_wreck;
-        harms && are_alike(task, run, unmixed) != Some(false)
+        harms && !has_common_error(task, run, correlation)
     });
     let severity = if contradicts && unexplained { Severity::Warning } else { Severity::Note };
     let text = format!(
@@ -233,15 +233,16 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
 
-/// Whether the rows of a batch differ less from each other than those of all the data, by a fraction above `unmixed` of
-/// the variance of their gradients. An error that all rows share, such as the mean of the targets, makes the means of
-/// batches alike too while it shrinks, but not the rows. `None` if one of the variances is unknown.
-fn are_alike(task: &Task, run: &RunStatistics, unmixed: f64) -> Option<bool> {
-    let [of_batch, rows] = run.batch_variance()?;
-    let [of_data, all] = task.row_variance;
+/// Whether an error that all rows share, such as the mean of the targets, explains the `correlation` of the rows of a
+/// batch: while it changes, the means of batches do too. Then the rows of a batch differ from each other as much as
+/// those of all the data, within half of the variance, and what they share is larger than that, by the ratio that the
+/// correlation is of the rest.
+fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool {
+    let Some([of_batch, rows]) = run.batch_variance() else { return false };
+    let [of_data, common, all] = task.row_gradients;
     // A mean over rows gives each its share of the loss.
     let scale = if task.all.is_some() { (rows / all) * (rows / all) } else { 1.0 };
-    (of_data > 0.0 && of_data.is_finite()).then(|| scale * of_batch < (1.0 - unmixed) * of_data)
+    scale * of_batch > 0.5 * of_data && common * (1.0 - correlation) > correlation * of_data
 }
 
 /// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The run must

@@ -57,9 +57,11 @@ pub(super) struct Task {
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
     pub spread: Option<f64>,
-    /// The variance over rows of ∂L/∂y, y being the outputs with dropout disabled, summed over columns. It is that of a
-    /// batch of this many rows, which comes second: a mean over rows gives each a smaller share.
-    pub row_variance: [f64; 2],
+    /// For the gradient ∂L/∂y, y being the outputs without dropout, summed over columns: the variance over rows, the
+    /// square of the mean, and the number of rows. A mean over rows gives each its share of the loss.
+    pub row_gradients: [f64; 3],
+    /// Whether the loss falls up its own gradient, and rises down it.
+    pub is_reversed: bool,
     /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
     pub least: Option<f64>,
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
@@ -293,7 +295,8 @@ impl Task {
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
-        let row_variance = [squares(width, &dy)[0] / rows.count.saturating_sub(1).max(1) as f64, rows.count as f64];
+        let row_gradients = bounds::row_gradients(width, &dy);
+        let is_reversed = bounds::is_reversed(&rows, &y, &dy, now)?;
         let all = match rows.loss.reduction() {
             Reduction::Sum => None,
             Reduction::Mean => {
@@ -337,7 +340,8 @@ impl Task {
             all: all.map(|(all, _)| all),
             measured,
             spread,
-            row_variance,
+            row_gradients,
+            is_reversed,
             least,
             independent,
             outliers,
@@ -377,20 +381,6 @@ impl Diagnosis<'_> {
             Ok(task) => Ok(Diagnosis { task, ..self }),
             Err(Error::CustomPart { .. }) => Ok(self),
             Err(error) => Err(error),
-        }
-    }
-}
-
-/// Returns the squared distance between the targets of the samples `a` and `b`: 0 or 1 for classes. `samples` is the
-/// number of samples that `target` has.
-fn apart<T: Scalar>(target: Target<'_, T>, samples: usize, [a, b]: [usize; 2]) -> f64 {
-    match target {
-        Target::Classes(classes) => f64::from(u8::from(classes[a] != classes[b])),
-        Target::Values(values) => {
-            let width = values.len() / samples.max(1);
-            let row = |sample: usize| &values[sample * width..][..width];
-            let square = |(&a, &b): (&T, &T)| (to_f64(a) - to_f64(b)) * (to_f64(a) - to_f64(b));
-            row(a).iter().zip(row(b)).map(square).sum()
         }
     }
 }
