@@ -781,9 +781,9 @@ pub const KINDS: &[Kind] = &[
         let made = case(stack(&deep(64, 40, 2, 10), Relu, He::normal()), t.digits(), Momentum(0.01), s);
         with(made, |recipe| recipe.ramps = sick.then_some(1.05))
     }),
-    sick("a rate × 1.03 each step, Adam", &[LearningRateTooHigh], |t, s, sick| {
+    sick("a rate × 1.06 each step, Adam", &[LearningRateTooHigh], |t, s, sick| {
         let made = case(stack(&deep(13, 24, 3, 3), Swish::SILU, He::normal()), t.wine(), Adam(2e-3), s);
-        with(made, |recipe| recipe.ramps = sick.then_some(1.03))
+        with(made, |recipe| recipe.ramps = sick.then_some(1.06))
     }),
     sick("momentum at a rate × 1e-4", &[LearningRateTooLow], |t, s, sick| {
         let rate = if sick { 5e-6 } else { 0.05 };

@@ -215,15 +215,16 @@ pub(super) fn layer_of_block(block: &str) -> &str {
 }
 
 impl Diagnosis<'_> {
-    /// Whether a consequence of a finding is seen: the run is held up, diverged or has risen again, or the budget is
-    /// outside the thresholds.
+    /// Whether a consequence of a finding is seen: the run is held up and does not fall, diverged or has risen again, or
+    /// the budget is outside the thresholds.
     fn is_harmed(&self) -> bool {
         let lines = &self.thresholds;
         let sound = lines.vanishing[0]..lines.exploding[0];
         let budget = self.measured().or(self.prediction.decades_to_first_weights());
         let run = self.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
         let fell_ill = run.is_some_and(|run| self.has_relapsed() || steps::diverges(self, run));
-        self.is_stuck() || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
+        let stands = self.is_stuck() && run.is_none_or(|run| !self.falls(run));
+        stands || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
     }
 
     /// Whether the targets may not depend on the inputs, as far as a permutation test shows.
