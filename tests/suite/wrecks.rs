@@ -36,10 +36,9 @@ fn fit(
     loss: &dyn Loss<f32>,
     chain: &dyn Fn() -> Box<dyn GradientTransform<f32>>,
     epochs: usize,
-    shuffles: bool,
 ) -> Result<Report, Error> {
     let mut seen = Statistics::new();
-    let settings = TrainConfig { epochs, shuffle: shuffles, ..TrainConfig::default() };
+    let settings = TrainConfig { epochs, ..TrainConfig::default() };
     let mut trainer = Trainer::new(network, loss, chain(), settings)?;
     // A value that is not finite ends a run, and is seen.
     let _ = trainer.fit_with(data, FitOptions::new().monitor(&mut seen));
@@ -64,12 +63,12 @@ fn units_that_a_growing_rate_kills_are_a_high_rate() -> Result<(), Error> {
         Box::new((Adam::new(1e-3), Schedule::linear(1.0, factor, 200)))
     };
     let network = rectifiers(Gelu)?;
-    let report = fit(&network, &data, &CrossEntropy::new(), &|| momentum(1.04), 30, true)?;
+    let report = fit(&network, &data, &CrossEntropy::new(), &|| momentum(1.04), 30)?;
     assert_eq!(root(&report), Some(Cause::LearningRateTooHigh), "{report}");
-    let sound = fit(&network, &data, &CrossEntropy::new(), &|| momentum(1.0), 30, true)?;
+    let sound = fit(&network, &data, &CrossEntropy::new(), &|| momentum(1.0), 30)?;
     assert!(sound.is_healthy(), "{sound}");
     let network = rectifiers(Relu)?;
-    let report = fit(&network, &data, &CrossEntropy::new(), &|| adam(2000.0), 30, true)?;
+    let report = fit(&network, &data, &CrossEntropy::new(), &|| adam(2000.0), 30)?;
     assert_eq!(root(&report), Some(Cause::LearningRateTooHigh), "{report}");
     Ok(())
 }
@@ -83,7 +82,7 @@ fn momentum_hides_no_low_rate() -> Result<(), Error> {
     let network = rectifiers(Tanh)?;
     let of_rate = |rate: f64| {
         let chain = move || -> Box<dyn GradientTransform<f32>> { Box::new(Sgd::new(rate).momentum(0.9)) };
-        fit(&network, &data, &CrossEntropy::new(), &chain, 25, true)
+        fit(&network, &data, &CrossEntropy::new(), &chain, 25)
     };
     let slow = of_rate(5e-6)?;
     assert_eq!(root(&slow), Some(Cause::LearningRateTooLow), "{slow}");
@@ -100,24 +99,8 @@ fn targets_with_an_offset_are_no_unmixed_batches() -> Result<(), Error> {
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(24).activation(Tanh).linear(1).build()?;
     let chain = || -> Box<dyn GradientTransform<f32>> { Box::new(Adam::new(3e-3)) };
-    let report = fit(&network, &data, &MeanSquaredError::new(), &chain, 30, true)?;
+    let report = fit(&network, &data, &MeanSquaredError::new(), &chain, 30)?;
     assert_eq!(root(&report), Some(Cause::UnscaledTarget), "{report}");
-    Ok(())
-}
-
-/// Samples in the order of their classes differ less from each other than all of the data do.
-#[test]
-fn sorted_samples_are_unmixed_whatever_they_kill() -> Result<(), Error> {
-    let x = normal(512 * WIDTH);
-    let mut rows: Vec<&[f32]> = x.chunks(WIDTH).collect();
-    rows.sort_by_key(|row| row[0] > 0.0);
-    let x = rows.concat();
-    let y = signs(&x);
-    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
-    let network = rectifiers(Relu)?;
-    let chain = || -> Box<dyn GradientTransform<f32>> { Box::new(Sgd::new(0.1).momentum(0.9)) };
-    let report = fit(&network, &data, &CrossEntropy::new(), &chain, 15, false)?;
-    assert_eq!(root(&report), Some(Cause::UnmixedBatches), "{report}");
     Ok(())
 }
 
@@ -129,7 +112,7 @@ fn sample_that_killed_the_units_is_bad_data() -> Result<(), Error> {
     let y = signs(&x);
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let chain = || -> Box<dyn GradientTransform<f32>> { Box::new(Sgd::new(0.05)) };
-    let report = fit(&rectifiers(Relu)?, &data, &CrossEntropy::new(), &chain, 30, true)?;
+    let report = fit(&rectifiers(Relu)?, &data, &CrossEntropy::new(), &chain, 30)?;
     let root = report.root().unwrap_or_else(|| panic!("{report}"));
     assert_eq!((root.cause, root.sample), (Cause::BadData, Some(77)), "{report}");
     Ok(())
@@ -165,7 +148,7 @@ fn gradient_of_the_wrong_sign_is_a_climb() -> Result<(), Error> {
     let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(WIDTH).linear(24).activation(Tanh).linear(24).activation(Tanh).linear(1);
     let chain = || -> Box<dyn GradientTransform<f32>> { Box::new(Sgd::new(5e-3)) };
-    let report = fit(&network.build()?, &data, &Reversed, &chain, 25, true)?;
+    let report = fit(&network.build()?, &data, &Reversed, &chain, 25)?;
     assert_eq!(root(&report), Some(Cause::NoCauseFound), "{report}");
     Ok(())
 }
@@ -177,7 +160,7 @@ fn large_epsilon_is_found_beside_steps_that_are_not_tiny() -> Result<(), Error> 
     let y = signs(&x);
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let chain = || -> Box<dyn GradientTransform<f32>> { Box::new(Adam::new(5e-3).epsilon(3.0)) };
-    let report = fit(&rectifiers(Tanh)?, &data, &CrossEntropy::new(), &chain, 25, true)?;
+    let report = fit(&rectifiers(Tanh)?, &data, &CrossEntropy::new(), &chain, 25)?;
     assert_eq!(root(&report), Some(Cause::LearningRateTooLow), "{report}");
     Ok(())
 }

@@ -73,7 +73,8 @@ const NOTHING: f64 = 0.99;
 /// Reports a run that learned nothing in four times [`patience`](crate::diagnosis::Thresholds::patience) steps, if no
 /// other fault was found: the loss on all of the data is that of constant outputs or above, and does not come down
 /// below it in as many more steps. It is the rate if all steps together are
-/// [short](crate::diagnosis::Thresholds::short_way). Not while the rate grows, nor for targets that may not depend on the inputs.
+/// [short](crate::diagnosis::Thresholds::short_way). Not while the rate grows, nor for targets that may not depend on
+/// the inputs.
 pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let (Some(task), Some(chance)) = (&diagnosis.task, diagnosis.chance()) else { return };

@@ -32,7 +32,8 @@ pub(super) fn outliers(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: &str) -> Finding {
     let lines = &diagnosis.thresholds;
     // What a run that came to nothing left behind does not show what the samples did.
-    let judged = diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.has_fitted();
+    let may_fit = diagnosis.chance().is_none() && diagnosis.has_fitted();
+    let judged = diagnosis.has_patience() && !diagnosis.has_fallen() && !may_fit;
     let harmed = judged && !outliers.harms(lines) && outliers.harmed(lines);
     let gradient = outliers.at_first.filter(|_| harmed).unwrap_or(outliers.gradient);
     let ([with, without], [size, median]) = (gradient.map(number), outliers.size.map(number));

@@ -297,6 +297,8 @@ impl Task {
         let now = rows.loss_of(&y, &mut dy)?;
         let row_gradients = bounds::row_gradients(width, &dy);
         let is_reversed = bounds::is_reversed(&rows, &y, &dy, now)?;
+        // A descent along a gradient of the wrong sign finds no lowest loss.
+        let known = |it: LossBounds| LossBounds { floor: it.floor.filter(|_| !is_reversed), ..it };
         let all = match rows.loss.reduction() {
             Reduction::Sum => None,
             Reduction::Mean => {
@@ -337,8 +339,8 @@ impl Task {
             name,
             loss,
             masked,
-            all: all.map(|(all, _)| all),
-            measured,
+            all: all.map(|(all, _)| known(all)),
+            measured: known(measured),
             spread,
             row_gradients,
             is_reversed,

@@ -11,12 +11,13 @@ pub(super) struct Rates {
     recent: [f64; WINDOW],
     first: f64,
     last: f64,
+    highest: f64,
     count: usize,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Rates { recent: [f64::NAN; WINDOW], first: f64::NAN, last: f64::NAN, count: 0 }
+        Rates { recent: [f64::NAN; WINDOW], first: f64::NAN, last: f64::NAN, highest: 0.0, count: 0 }
     }
 }
 
@@ -27,13 +28,14 @@ impl Rates {
             self.first = rate;
         }
         self.recent[self.count % WINDOW] = rate;
-        (self.last, self.count) = (rate, self.count + 1);
+        (self.last, self.highest, self.count) = (rate, self.highest.max(rate), self.count + 1);
     }
 
-    /// Whether the last rate is above that of the earliest update of the window; `None` before the second rate.
+    /// Whether the last rate is the highest so far, and above that of the earliest update of the window; `None` before
+    /// the second rate.
     pub fn grow(&self) -> Option<bool> {
         let earliest = if self.count < WINDOW { self.first } else { self.recent[self.count % WINDOW] };
-        (self.count > 1).then_some(self.last > earliest)
+        (self.count > 1).then_some(self.last > earliest && self.last >= self.highest)
     }
 
     /// Returns the first rate and the last one; `None` before the first.
@@ -43,7 +45,8 @@ impl Rates {
 }
 
 impl RunStatistics {
-    /// Whether the last learning rate is above that of ten updates before; `None` if the trainer states no rates.
+    /// Whether the last learning rate is the highest so far, and above that of ten updates before; `None` if the trainer
+    /// states no rates.
     pub(crate) fn rate_grows(&self) -> Option<bool> {
         self.rates.grow()
     }
