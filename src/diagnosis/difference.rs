@@ -95,6 +95,14 @@ pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
     of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(Size::is_foreign))
 }
 
+/// Returns the weights of which the first root mean square is farthest above that of their initializer: the name of the
+/// block, its first root mean square and that of the initializer. `None` if all are smaller, or nothing is known.
+pub(super) fn most_loaded(diagnosis: &Diagnosis<'_>) -> Option<(String, [f64; 2])> {
+    let sizes = of_blocks(diagnosis)?.into_iter().filter(|size| size.drawn > 0.0 && size.block.ends_with("weight"));
+    let most = sizes.max_by(|a, b| (a.first / a.drawn).total_cmp(&(b.first / b.drawn)))?;
+    (most.first > most.drawn).then_some((most.block, [most.first, most.drawn]))
+}
+
 /// Returns the names of the blocks that began smaller than their initializers draw them, by more than the factor
 /// [`changed`](super::Thresholds::changed): an update is long beside them without being so for the network.
 pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {

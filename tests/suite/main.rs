@@ -190,3 +190,5 @@ mod verdicts;
 mod whole_course;
 #[cfg(feature = "std")]
 mod wild;
+#[cfg(feature = "std")]
+mod wrecks;

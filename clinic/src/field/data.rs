@@ -92,6 +92,14 @@ impl Data {
         Data { x, y, ..self }
     }
 
+    /// Adds a number to the targets that are values.
+    pub fn targets_moved(mut self, by: f32) -> Self {
+        if let Targets::Values(_, y) = &mut self.y {
+            y.iter_mut().for_each(|y| *y += by);
+        }
+        self
+    }
+
     /// The targets of each sample are those of the one before.
     pub fn shifted_targets(mut self) -> Self {
         match &mut self.y {

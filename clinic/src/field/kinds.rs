@@ -39,6 +39,8 @@ pub struct Recipe {
     pub ends: Option<u64>,
     /// Steps of a linear warm-up.
     pub warms_up: Option<u64>,
+    /// The factor on the rate from each step to the next.
+    pub ramps: Option<f64>,
     /// Steps before the monitor is attached.
     pub before: usize,
     /// Whether samples come in the order of the data.
@@ -61,6 +63,7 @@ impl Recipe {
             clips_values: false,
             ends: None,
             warms_up: None,
+            ramps: None,
             before: 0,
             in_order: false,
             decay: None,
@@ -772,6 +775,53 @@ pub const KINDS: &[Kind] = &[
         let made = case(last_step(Recurrent::new(8, 32, Gru::new()), 10), data, Adam(5e-3), s);
         spanning(with(made, |recipe| recipe.in_order = true), 7)
     }),
+    healthy("digits, two tanh units between rectifiers", |t, s, _| {
+        let net = Sequential::input(64).layer(Linear::new(64, 40).weights(He::normal())).activation(Relu);
+        let net = net.layer(Linear::new(40, 3).weights(He::normal())).activation(Tanh);
+        let net = net.layer(Linear::new(3, 40).weights(He::normal())).activation(Relu).linear(10);
+        case(net.build(), t.digits(), Adam(5e-3), s)
+    }),
+    healthy("digits, as they are", |t, s, _| {
+        case(stack(&[64, 56, 40, 10], Relu, He::normal()), t.digits_from_zero(14.0), Adam(1e-3), s)
+    }),
+    sick("a rate × 1.05 each step", &[LearningRateTooHigh], |t, s, sick| {
+        let made = case(stack(&deep(64, 40, 2, 10), Relu, He::normal()), t.digits(), Momentum(0.01), s);
+        with(made, |recipe| recipe.ramps = sick.then_some(1.05))
+    }),
+    sick("a rate × 1.06 each step, Adam", &[LearningRateTooHigh], |t, s, sick| {
+        let made = case(stack(&deep(13, 24, 3, 3), Swish::SILU, He::normal()), t.wine(), Adam(2e-3), s);
+        with(made, |recipe| recipe.ramps = sick.then_some(1.06))
+    }),
+    sick("momentum at a rate × 1e-4", &[LearningRateTooLow], |t, s, sick| {
+        let rate = if sick { 5e-6 } else { 0.05 };
+        case(stack(&deep(30, 24, 2, 2), Tanh, LeCun::normal()), t.cancer(), Momentum(rate), s)
+    }),
+    sick("momentum at a rate × 1e-4, LSTM", &[LearningRateTooLow], |t, s, sick| {
+        let rate = if sick { 2e-5 } else { 0.2 };
+        let net = last_step(Recurrent::new(8, 20, Lstm::new()), 10);
+        spanning(case(net, t.digit_rows(), Momentum(rate), s), 7)
+    }),
+    sick("targets of mean 500", &[UnscaledTarget], |t, s, sick| {
+        let data = t.diabetes().targets_moved(if sick { 500.0 } else { 0.0 });
+        case(stack(&deep(10, 32, 2, 1), Tanh, LeCun::normal()), data, Adam(3e-3), s)
+    }),
+    sick("a gated layer × 60", &[LargeWeights], |t, s, sick| {
+        let net = Sequential::input(64).gated_linear(32, Sigmoid).gated_linear(32, Sigmoid).linear(10);
+        let mut case = case(net.build(), t.digits(), Momentum(0.02), s)?;
+        if sick {
+            change(&mut case, "1.weight", |w| *w *= 60.0)?;
+        }
+        Ok(case)
+    })
+    .at(&[1]),
+    sick("input weights of a GRU × 100", &[LargeWeights], |t, s, sick| {
+        let mut case = case(last_step(Recurrent::new(8, 24, Gru::new()), 10), t.digit_rows(), Adam(3e-3), s)?;
+        if sick {
+            change(&mut case, "0.weight", |w| *w *= 100.0)?;
+        }
+        spanning(Ok(case), 7)
+    })
+    .at(&[0]),
     two("raw table and gain 0.2", &[UnscaledInput, SmallWeights], |t, s, sick| {
         let (data, gain) = if sick { (t.cancer_raw(), 0.28) } else { (t.cancer(), std::f64::consts::SQRT_2) };
         case(stack(&deep(30, 32, 8, 2), Relu, He::normal().gain(gain)), data, Adam(1e-3), s)

@@ -98,6 +98,10 @@ fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
         }
         None => scheduled,
     };
+    let warmed: Box<dyn GradientTransform<f32>> = match recipe.ramps {
+        Some(factor) => Box::new((warmed, Schedule::custom(move |step| factor.powf(f64::min(step as f64, 250.0))))),
+        None => warmed,
+    };
     let signed: Box<dyn GradientTransform<f32>> = if recipe.climbs { Box::new((warmed, Climbs)) } else { warmed };
     let still: Box<dyn GradientTransform<f32>> = match recipe.still {
         Some(block) => Box::new((signed, Held { block, factor: recipe.held_at })),

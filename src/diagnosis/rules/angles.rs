@@ -59,5 +59,6 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let [layer, last] = [link, last].map(|link| String::from(layer_of(link.name())));
     let finding = diagnosis.finding(Cause::CollapsedRepresentation, severity, "", text, because);
-    findings.push(finding.in_layers(LayerRange::over(&[layer, last])));
+    let since = if at_first(link) > line { diagnosis.seen_at(0) } else { finding.since };
+    findings.push(Finding { since, ..finding.in_layers(LayerRange::over(&[layer, last])) });
 }

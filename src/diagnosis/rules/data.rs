@@ -135,6 +135,9 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let finding = diagnosis.finding(Cause::BadData, Severity::Note, "", text, because);
         findings.push(Finding { refuted_by: "the same gradient without them", ..finding });
     } else if let Some(severity) = above(least, lines.input) {
+        // An optimizer may make up for inputs that are not far from the scale of others.
+        let harms = severity == Severity::Critical || diagnosis.is_harmed();
+        let severity = if harms { severity } else { Severity::Note };
         let text = format!(
             "the inputs have a root mean square of {}, far above 1: outputs and gradient of the first layer grow with \
              it{by_column}",
@@ -185,7 +188,10 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // A distance larger than the outputs themselves is no better than a constant prediction.
     let judged = diagnosis.chance().is_none() && run.recent_loss().count() >= diagnosis.thresholds.patience;
     let no_better = judged && run.distance().mean() > 1.0;
-    let harms = no_better || diagnosis.is_stuck() || run.non_finite().is_some();
+    // A loss that is above that of constant outputs may fall, at a pace that never brings it there.
+    let is_far = diagnosis.has_patience()
+        && diagnosis.chance().is_some_and(|it| run.recent_loss().mean() > it && !diagnosis.comes_down(it, run));
+    let harms = no_better || diagnosis.is_stuck() || is_far || run.non_finite().is_some();
     let severity = if harms { severity } else { Severity::Note };
     let text = format!(
         "the outputs began with a root mean square of {}, and their targets {} away{}",
@@ -194,6 +200,7 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         match (no_better, diagnosis.is_stuck()) {
             (true, _) => "; the outputs are still farther from their targets than from 0",
             (_, true) => "; nothing was learned",
+            _ if is_far => "; outputs that are the same for all inputs are nearer",
             _ => "",
         }
     );

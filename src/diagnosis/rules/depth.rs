@@ -4,7 +4,7 @@ use super::{
     above,
     links::{Row, first_trained, measured_rows, place as place_of, predicted_rows},
     steps::{began, exploded_at_first, first_moves},
-    units::{has_examples, output_weights},
+    units::{self, has_examples, output_weights},
 };
 use crate::{
     diagnosis::{
@@ -232,7 +232,12 @@ fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) 
     if factor == Some(Factor::Activation) && !has_examples(diagnosis, layer) {
         return;
     }
+    let is_flat = units::bounded(diagnosis, layer);
+    if is_flat && findings.iter().any(|it| it.cause == Cause::LargeWeights && it.severity == Severity::Critical) {
+        return;
+    }
     let cause = match factor {
+        Some(Factor::Activation) if is_flat => Cause::LargeWeights,
         Some(Factor::Activation) => Cause::DeadUnits,
         Some(Factor::Weights) => Cause::ConstantWeights,
         _ => Cause::Bottleneck,

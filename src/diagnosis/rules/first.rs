@@ -1,13 +1,14 @@
 //! Rules about parameters that were at fault before the run, by what others do on the same batch.
 
-use super::{above, layer_of_block};
+use super::{above, layer_of, layer_of_block, left_behind};
 use crate::{
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
-        difference::is_resumed,
+        difference::{is_resumed, most_loaded},
         figures::number,
         first_sized,
         intervention::{Loud, Off, rectifies},
+        norm_after,
         task::Task,
     },
     layer::LayerSpec,
@@ -142,3 +143,52 @@ pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// The ratio of values, and of weights, to those of redrawn weights from which the weights are large. Convention: a
 /// decade.
 const TIMES: f64 = 10.0;
+/// log10 of [`TIMES`].
+pub(super) const LOADED: f64 = 1.0;
+
+/// Reports changed or loaded weights, more than a decade larger than their initializer draws them, that make the
+/// pre-activations or the outputs of their layer large, where those of drawn weights are not. The budget shows neither
+/// those of gates, which saturate, nor those of a gated layer. In a run the first loss must also be far above that of
+/// constant outputs, or the layer be recurrent or gated.
+pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics.filter(|_| !diagnosis.has_fitted()) else { return };
+    let Some((block, [first, drawn])) = most_loaded(diagnosis).filter(|(_, [first, drawn])| *first > TIMES * drawn)
+    else {
+        return;
+    };
+    let layer = layer_of_block(&block);
+    let is_told =
+        |it: &Finding| it.cause == Cause::LargeWeights && it.severity > Severity::Note && !left_behind(diagnosis, it);
+    let parts = diagnosis.spec.parts();
+    let place = parts.iter().position(|(path, _)| path == layer);
+    let Some(at) = place.filter(|&at| norm_after(&parts, at).is_none() && !findings.iter().any(is_told)) else {
+        return;
+    };
+    let links = statistics.links();
+    let own = links.iter().position(|link| layer_of(link.name()) == layer);
+    let before = own.and_then(|own| own.checked_sub(1)).and_then(|before| links[before].first_output());
+    let entering = before.unwrap_or_else(|| statistics.run().input().mean());
+    let columns = statistics.blocks().iter().find(|it| it.name() == block).map_or(0, |it| it.shape()[1]);
+    // Of inputs without order, a sum of n terms has the size of √n of them.
+    let [size, usual] = [first, drawn].map(|weight| weight * libm::sqrt(columns as f64) * entering);
+    let is_gated = matches!(parts[at].1, LayerSpec::GatedLinear(_) | LayerSpec::Recurrent { .. });
+    let chance = diagnosis.chance().filter(|_| !diagnosis.is_examined_alone);
+    let began = statistics.run().first_loss().zip(chance).is_some_and(|(first, chance)| first > TIMES * chance);
+    let line = diagnosis.thresholds.input[0];
+    if !(size > line && usual <= line && (is_gated || began)) {
+        return;
+    }
+    let times = first / drawn;
+    let text = format!(
+        "the weights of layer {layer} are too large: {} times as large as the description draws them, they make \
+         pre-activations of size {}",
+        number(times),
+        number(size)
+    );
+    let because =
+        format!("with the weights of layer {layer} redrawn: {} instead of {} (computed)", number(usual), number(size));
+    let finding = diagnosis.finding(Cause::LargeWeights, Severity::Warning, layer, text, because);
+    let refuted_by = "pre-activations as large with these weights redrawn";
+    let (since, decades) = (diagnosis.seen_at(0), Some(libm::log10(times)));
+    findings.push(Finding { since, decades, predicted: Some(0.0), is_proof: true, refuted_by, ..finding });
+}

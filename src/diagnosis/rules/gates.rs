@@ -89,8 +89,9 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
 pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
     match (diagnosis.span, diagnosis.is_stuck()) {
         (Some(_), _) => severity,
-        (None, true) => Severity::Warning,
-        (None, false) => Severity::Note,
+        // Targets that do not depend on the inputs hold up a run too.
+        (None, true) if !diagnosis.has_no_information() => Severity::Warning,
+        (None, _) => Severity::Note,
     }
 }
 

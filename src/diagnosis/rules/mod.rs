@@ -10,6 +10,7 @@ mod format;
 mod gates;
 mod links;
 mod progress;
+mod short;
 mod steps;
 mod still;
 mod task;
@@ -43,6 +44,7 @@ pub(super) const ALL: &[Rule] = &[
     units::dead,
     first::off,
     first::loud,
+    first::loaded,
     units::saturated,
     time::over_time,
     time::sensitive,
@@ -59,8 +61,9 @@ pub(super) const ALL: &[Rule] = &[
     task::unmixed,
     task::dropout,
     data::columns,
-    steps::short,
+    short::short,
     climb::climb,
+    climb::idle,
     task::information,
 ];
 
@@ -118,12 +121,19 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
         && findings.iter().any(|it| it.severity > Severity::Note && of_parameters(it.cause));
     let made_by_steps = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
     // Weights that were large before the first step are no effect of steps.
-    let is_loud = |it: &Finding| it.cause == Cause::LargeWeights && it.since == Some(0) && it.predicted == Some(0.0);
+    let is_loud = |it: &Finding| {
+        let began = it.cause == Cause::LargeWeights && it.since == Some(0) && it.predicted == Some(0.0);
+        began && it.decades >= Some(first::LOADED)
+    };
     let loud = findings.iter().any(|it| is_loud(it) && it.severity > Severity::Note);
     let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
     let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
     let unscaled = has(Cause::UnscaledInput) && !(made_by_steps && scaled);
-    let left_behind = |cause| {
+    // What came with training from a sound first pass is the wreck of something else, wherever that was found.
+    let is_wreck = |it: &Finding| left_behind(diagnosis, it) && !is_loud(it) && !climb::is_climb(it);
+    let is_root = |it: &&Finding| it.severity > Severity::Note && !is_wreck(it) && it.cause != Cause::Overflow;
+    let has_root = findings.iter().any(|it| is_root(&it));
+    let made = |cause| {
         use Cause::*;
         match cause {
             cause if of_parameters(cause) => made_by_steps,
@@ -155,11 +165,18 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
             Cause::DeadUnits | Cause::Bottleneck => 3,
             _ => 4,
         };
-        if made_by_another || left_behind(finding.cause) && !is_loud(finding) { 9 } else { first }
+        let is_effect = made(finding.cause) && !is_loud(finding) || has_root && is_wreck(finding);
+        if made_by_another || is_effect { 9 } else { first }
     };
     findings.sort_by_key(|finding| {
         (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(finding.severity))
     });
+}
+
+/// Whether a finding is about a state of the parameters that came with training, from a first pass whose budget was
+/// sound: an effect of what the training did.
+fn left_behind(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
+    of_parameters(finding.cause) && finding.came_with_training() && steps::began_sound(diagnosis)
 }
 
 /// Whether the fault is one of the parameters, which training may have left behind.
@@ -198,6 +215,24 @@ pub(super) fn layer_of_block(block: &str) -> &str {
 }
 
 impl Diagnosis<'_> {
+    /// Whether a consequence of a finding is seen: the run is held up and does not fall, diverged, has risen again, or
+    /// the budget is outside the thresholds.
+    fn is_harmed(&self) -> bool {
+        let lines = &self.thresholds;
+        let sound = lines.vanishing[0]..lines.exploding[0];
+        let budget = self.measured().or(self.prediction.decades_to_first_weights());
+        let run = self.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
+        let fell_ill = run.is_some_and(|run| self.has_relapsed() || steps::diverges(self, run));
+        let stands = self.is_stuck() && run.is_none_or(|run| !self.falls(run));
+        stands || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
+    }
+
+    /// Whether the targets may not depend on the inputs, as far as a permutation test shows.
+    fn has_no_information(&self) -> bool {
+        let p = self.task.as_ref().and_then(|task| task.independent);
+        p.is_some_and(|p| p > self.thresholds.independent)
+    }
+
     /// Returns the index, from 0, of the last monitored pass; `None` before training, and for the pass of the
     /// interventions.
     fn now(&self) -> Option<u64> {

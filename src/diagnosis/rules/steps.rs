@@ -1,11 +1,11 @@
 //! Rules about the updates of the optimizer.
 
-use super::{above, layer_of, layer_of_block, links};
+use super::{above, climb, layer_of, layer_of_block, left_behind, links};
 use crate::{
     block::Role,
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
-        difference::{begun_small, is_resumed},
+        difference::begun_small,
         figures::{count, number},
         left_out,
         place::LayerRange,
@@ -37,7 +37,7 @@ const LONG_IN_RELAPSE: f64 = -1.5;
 
 /// Whether the updates of a block have a scale to compare with: an update was not 0, the parameters did not begin at 0,
 /// and their root mean square is above 0.001 or NaN.
-fn counts(block: &&BlockStatistics) -> bool {
+pub(super) fn counts(block: &&BlockStatistics) -> bool {
     let has_scale = !block.began_at_zero() && (block.parameters() > 1e-3 || block.parameters().is_nan());
     block.update_ratio().count() > 0 && has_scale
 }
@@ -140,7 +140,14 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    let climbs = diverges(diagnosis, run) || diagnosis.has_relapsed();
+    // Units that died, or weights that exploded, from a sound start show too long steps as a loss that climbs does.
+    let is_wreck = |it: &Finding| it.severity > Severity::Note && left_behind(diagnosis, it);
+    let wrecked = !diagnosis.has_fallen() && findings.iter().any(is_wreck);
+    let climbs = diverges(diagnosis, run) || diagnosis.has_relapsed() || wrecked;
+    // No rate is short enough for updates that point up the gradient.
+    if climbs && (climb::is_reversed(diagnosis) || climb::points_up(diagnosis).is_some()) {
+        return;
+    }
     let judged = climbs || super::edge::measured(diagnosis).is_none();
     if !judged {
         return;
@@ -148,28 +155,34 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // Beside a block that began small every step is long.
     let small = if climbs { Vec::new() } else { begun_small(diagnosis) };
     let is_judged = |block: &&BlockStatistics| counts(block) && !small.iter().any(|it| it == block.name());
-    let size = |block: &&BlockStatistics| block.update_ratio().mean();
+    // A relapse is due to the steps since the loss was lowest, a wreck to the longest ones of the run: those after it
+    // are short beside weights that exploded, or 0.
+    let relapsed = diagnosis.has_relapsed();
+    let size = |block: &&BlockStatistics| match climbs {
+        true => block.longest_updates()[usize::from(relapsed)],
+        false => block.update_ratio().mean(),
+    };
     let Some(block) = matrices(diagnosis).filter(is_judged).max_by(|a, b| size(a).total_cmp(&size(b))) else {
         return outgrown(diagnosis, findings);
     };
-    let ratio = block.update_ratio();
+    let ratio = size(&block);
     // A relapse shows that steps are too long which would not be so by themselves, unless batches of like samples or
     // a cliff explain it.
-    let relapsed = diagnosis.has_relapsed();
     let is_unmixed = run.batch_correlation().is_some_and(|correlation| correlation > lines.unmixed[0]);
     let is_unexplained = relapsed && !is_unmixed && run.harmful_jumps() == 0;
     let [usual, critical] = lines.long_step;
     let long = [if is_unexplained { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
-    let severity = match above(ratio.mean(), long) {
+    let severity = match above(ratio, long) {
         Some(severity) if climbs || block.long_steps() >= lines.checks && !diagnosis.has_fallen() => severity,
         _ => return outgrown(diagnosis, findings),
     };
-    let is_long = |block: &BlockStatistics| is_judged(&block) && above(block.update_ratio().mean(), long).is_some();
+    let is_long = |block: &BlockStatistics| is_judged(&block) && above(size(&block), long).is_some();
     let layers = LayerRange::runs(matrices(diagnosis).map(|block| (layer_of_block(block.name()), is_long(block))));
     let text = format!(
-        "steps are too long: an update of {} is {} times as large as the parameters themselves, {}",
+        "steps are too long: an update of {} {} {} times as large as the parameters themselves, {}",
         block.name(),
-        number(libm::exp10(ratio.mean())),
+        if ratio > block.update_ratio().mean() { "was" } else { "is" },
+        number(libm::exp10(ratio)),
         match relapsed {
             true => String::from("and the loss has risen again"),
             false => format!("where {} is long", number(libm::exp10(usual))),
@@ -178,6 +191,10 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let because = match run.non_finite() {
         Some(first) => format!("a value was no longer finite at step {}", first.pass + 1),
         None => format!("the loss went {}", course(run)),
+    };
+    let because = match run.rates().filter(|[first, last]| last > first) {
+        Some([first, last]) => format!("{because}; the rate went from {} to {}", number(first), number(last)),
+        None => because,
     };
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because).in_layers(layers);
     let needs_restart = !diagnosis.has_fallen() && (!relapsed || diagnosis.learns_nothing(run));
@@ -235,147 +252,5 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             number(factor)
         );
         findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, severity, "", text, because));
-    }
-}
-
-/// Returns the least ratio of the optimizer's ε to the root mean square of a matrix's gradient, if it is above ten and
-/// the loss has not fallen after [`patience`](crate::diagnosis::Thresholds::patience) losses.
-///
-/// Adam divides by √v + ε: where ε is larger than √v, its steps are those of a small rate without adaptation.
-fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
-    let (epsilon, run) = (diagnosis.epsilon?, diagnosis.statistics?.run());
-    let trained = matrices(diagnosis).filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
-    let sizes = trained.map(|block| {
-        let [rows, columns] = block.shape();
-        block.gradient_norm() / libm::sqrt((rows * columns).max(1) as f64)
-    });
-    let factor = sizes.map(|size| epsilon / size).reduce(f64::min)?;
-    let judged = run.recent_loss().count() >= diagnosis.thresholds.patience && !diagnosis.has_fallen();
-    let learns = diagnosis.chance().is_some() && !diagnosis.learns_nothing(run) || diagnosis.has_fitted();
-    (judged && !learns && factor > 10.0).then_some(factor)
-}
-
-/// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves. The loss
-/// must stand still, nothing else explain it, and steps without the clip must not be long. The transforms of the run
-/// must tell that updates are proportional to gradients: other optimizers divide the factor out.
-fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Vec<Finding>) {
-    let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
-    let (run, ratio) = (statistics.run(), block.update_ratio().mean());
-    let Some(factor) = run.clip_factor().filter(|_| run.clipped() >= 0.5 && diagnosis.is_proportional == Some(true))
-    else {
-        return;
-    };
-    let without = ratio - libm::log10(factor);
-    let is_told = findings.iter().any(|it| it.cause == Cause::ClipThresholdTooLow);
-    if is_told || run.clip_steps() < lines.checks || without > lines.long_step[0] {
-        return;
-    }
-    if !diagnosis.is_stuck() {
-        return;
-    }
-    let text = format!(
-        "clipping is too low: {:.0} % of the gradients are clipped, typically to {} of their norm, and the loss stands \
-         still",
-        100.0 * run.clipped(),
-        number(factor)
-    );
-    let because = format!(
-        "no other fault was found; the largest update, of {}, is {} of the parameters, and would be {} without the \
-         clip",
-        block.name(),
-        number(libm::exp10(ratio)),
-        number(libm::exp10(without))
-    );
-    findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, Severity::Warning, "", text, because));
-}
-
-/// log10 of the ratio of recent updates to the first one from which the steps still grow. Convention: a factor of
-/// three, less than a tenth of which a linear warm-up has in its first 25 updates.
-const GROWS: f64 = 0.5;
-
-/// Reports updates that are [small](crate::diagnosis::Thresholds::small_step), and that all together go less than
-/// [`short_way`](crate::diagnosis::Thresholds::short_way), with a loss that [stagnates](Diagnosis::stagnates), if no
-/// other fault was found. It is a note while the steps still grow. It is also a note if as many more steps would
-/// [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
-pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
-    let run = statistics.run();
-    // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
-    let clips =
-        run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]) && diagnosis.is_proportional != Some(false);
-    let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
-    if let Some(still) = super::still::ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run))
-    {
-        let ended = run.updates().saturating_sub(still);
-        let text = format!("the schedule ended after {}, before anything was learned", steps(ended));
-        let because = format!("{}, and the loss went {}", super::still::moved_before(diagnosis), course(run));
-        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
-        let (fix, refuted_by) = ("a longer schedule".into(), "a loss that falls no faster with a longer schedule");
-        return findings.push(Finding { fix, refuted_by, schedule: Some(ended), ..finding });
-    }
-    let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
-    let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
-    let Some(block) = longest.filter(|_| !accused) else { return };
-    if clips {
-        return between(diagnosis, block, findings);
-    }
-    if let Some(factor) = epsilon_above_gradient(diagnosis).filter(|_| block.update_ratio().mean() < lines.small_step) {
-        let text = format!(
-            "ε is too large: it is {} times the size of a gradient or more, so that it, and not the gradient, sets \
-             the length of a step",
-            number(factor)
-        );
-        let because = format!(
-            "the largest update, of {}, is {} of the parameters, and {}",
-            block.name(),
-            number(libm::exp10(block.update_ratio().mean())),
-            diagnosis.not_fallen()
-        );
-        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
-        let fix = String::from("an ε below the size of a gradient, or a loss and targets in larger units");
-        let refuted_by = "a loss that falls no faster with a smaller ε";
-        return findings.push(Finding { fix, refuted_by, decades: Some(block.update_ratio().mean()), ..finding });
-    }
-    if !diagnosis.stagnates() {
-        return;
-    }
-    // A schedule may have come to its end: the whole run shows whether the rate was large for long enough.
-    let all = matrices(diagnosis).filter(counts).map(|block| (block.way(), block));
-    let ([ratio, way], most) = all.max_by(|a, b| a.0[1].total_cmp(&b.0[1])).unwrap_or((block.way(), block));
-    // A warm-up: the steps that count are still to come.
-    let grows = most.first_update_ratio().is_some_and(|first| most.update_ratio().mean() > first + GROWS);
-    let because = format!("no other fault was found, and the loss went {}", course(run));
-    let found = match super::edge::measured(diagnosis) {
-        Some(_) => super::edge::unmoved(diagnosis, run.updates())
-            .map(|(severity, [text, evidence])| (severity, text, format!("{evidence}; {because}"))),
-        None => above(-way, lines.short_way.map(|line| -line)).filter(|_| ratio < lines.small_step).map(|severity| {
-            let text = format!(
-                "steps are too short: the largest, of {}, are on average {} of the parameters, all {} together {} of \
-                 them, and the loss stands still",
-                most.name(),
-                number(libm::exp10(ratio)),
-                run.updates(),
-                number(libm::exp10(way))
-            );
-            (severity, text, because)
-        }),
-    };
-    if let Some((severity, text, because)) = found {
-        // A run that has learned may have converged: then the loss stands still at any rate.
-        let has_learned = match diagnosis.chance() {
-            Some(_) => !diagnosis.learns_nothing(run),
-            None => is_resumed(diagnosis),
-        };
-        // A plateau is left as the rate predicts: the course so far, gone once more, ends below it. Parameters that
-        // have hardly moved explain no course.
-        let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.fallen[0]));
-        let comes_down = line.is_some_and(|line| diagnosis.comes_down(line, run));
-        let severity = if has_learned || grows || (comes_down && severity < Severity::Critical) {
-            Severity::Note
-        } else {
-            severity
-        };
-        let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
-        findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
     }
 }

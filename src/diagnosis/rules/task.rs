@@ -1,16 +1,16 @@
 //! Rules about data, loss and regularization: limits on the loss that do not depend on the gradient.
 
-use super::{layer_of_block, of_parameters, steps};
+use super::{layer_of_block, left_behind};
 use crate::{
     block::Role,
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
         figures::number,
         place::{LayerRange, place},
-        task::{Outliers, heaviest_masks},
+        task::{Outliers, Task, heaviest_masks},
     },
     layer::LayerSpec,
-    monitor::BlockStatistics,
+    monitor::{BlockStatistics, RunStatistics},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -30,8 +30,14 @@ pub(super) fn outliers(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// Returns the finding about samples, or rows of a batch, that are far larger than the others. `noun` is the word for
 /// one of them, `sample` or `row`.
 pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: &str) -> Finding {
-    let ([with, without], [size, median]) = (outliers.gradient.map(number), outliers.size.map(number));
-    let severity = if outliers.harms(&diagnosis.thresholds) { Severity::Warning } else { Severity::Note };
+    let lines = &diagnosis.thresholds;
+    // What a run that came to nothing left behind does not show what the samples did.
+    let may_fit = diagnosis.chance().is_none() && diagnosis.has_fitted();
+    let judged = diagnosis.has_patience() && !diagnosis.has_fallen() && !may_fit;
+    let harmed = judged && !outliers.harms(lines) && outliers.harmed(lines);
+    let gradient = outliers.at_first.filter(|_| harmed).unwrap_or(outliers.gradient);
+    let ([with, without], [size, median]) = (gradient.map(number), outliers.size.map(number));
+    let severity = if outliers.harms(lines) || harmed { Severity::Warning } else { Severity::Note };
     let (what, which) = (if outliers.of_targets { "targets" } else { "inputs" }, listed(&outliers.samples, noun));
     let (are, their, have, up_to) = match outliers.samples.len() {
         1 => ("is", "its", "has a value", ""),
@@ -47,7 +53,8 @@ pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: 
              those of the median {noun} {median}"
         ),
     };
-    let because = format!("with {which} left out: a gradient of norm {without} instead of {with} (measured)");
+    let initial = if harmed { ", with initial parameters" } else { "" };
+    let because = format!("with {which} left out{initial}: a gradient of norm {without} instead of {with} (measured)");
     let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
     Finding { refuted_by: "the same gradient without them", ..finding }
 }
@@ -202,18 +209,16 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let [unmixed, factor] = diagnosis.thresholds.unmixed;
     let Some(correlation) = run.batch_correlation().filter(|&correlation| correlation > unmixed) else { return };
     // What training left behind in the parameters, from a sound start, may come from the order of the samples.
-    let sound = steps::began_sound(diagnosis);
-    let is_explained = |finding: &Finding| finding.severity == Severity::Note || sound && of_parameters(finding.cause);
+    let is_explained = |finding: &Finding| finding.severity == Severity::Note || left_behind(diagnosis, finding);
     let unexplained = findings.iter().all(is_explained);
+    let has_wreck = findings.iter().any(|finding| finding.severity > Severity::Note);
     let recent = run.recent_loss().mean();
-    let contradicts = diagnosis.task.as_ref().filter(|task| !task.initial).map(|task| {
+    let contradicts = diagnosis.task.as_ref().filter(|task| !task.initial).is_some_and(|task| {
         let fallen = run.first_loss().is_some_and(|first| task.loss < diagnosis.part(first, 2.0 / 3.0));
-        task.loss > factor * recent || !fallen
+        let harms = task.loss > factor * recent || !fallen || has_wreck;
+        harms && !has_common_error(task, run, correlation)
     });
-    let severity = match contradicts {
-        Some(true) if unexplained => Severity::Warning,
-        _ => Severity::Note,
-    };
+    let severity = if contradicts && unexplained { Severity::Warning } else { Severity::Note };
     let text = format!(
         "batches are not mixed: the samples of a batch are alike, with a correlation of {correlation:.2} between \
          their gradients, where that of samples drawn at random is 0"
@@ -229,6 +234,18 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
 
+/// Whether an error that all rows share, such as the mean of the targets, explains the `correlation` of the rows of a
+/// batch: while it changes, the means of batches do too. Then the rows of a batch differ from each other as much as
+/// those of all the data, within half of the variance. What they share is larger than that, by the ratio that the
+/// correlation is of the rest.
+fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool {
+    let Some([of_batch, rows]) = run.batch_variance() else { return false };
+    let [of_data, common, all] = task.row_gradients;
+    // A mean over rows gives each its share of the loss.
+    let scale = if task.all.is_some() { (rows / all) * (rows / all) } else { 1.0 };
+    scale * of_batch > 0.5 * of_data && common * (1.0 - correlation) > correlation * of_data
+}
+
 /// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The run must
 /// have learned nothing, or the loss has not fallen and is not on its way down; without the masks neither. In the
 /// second case the masks must cost more of the loss than was learned below constant outputs.
@@ -237,7 +254,8 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
         return;
     };
-    let unexplained = findings.iter().all(|finding| finding.severity == Severity::Note);
+    let is_explained = |finding: &Finding| finding.severity == Severity::Note || left_behind(diagnosis, finding);
+    let unexplained = findings.iter().all(is_explained);
     // Masks add to the loss; without them the same parameters may have learned.
     let (bounds, lines) = (&task.measured, &diagnosis.thresholds);
     let is_below = |share| bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, share));

@@ -169,12 +169,13 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let finding = diagnosis.finding(cause, severity, "", text, because).in_layers(layers);
         let mends = if flat { diagnosis.mends_weights() } else { diagnosis.mends_an_end().filter(|_| worst.ended) };
         let decades = (worst.ended && !flat).then_some(f64::NEG_INFINITY);
-        findings.push(Finding { decades, ..finding.told_by(mends) });
+        let since = if first + diagnosis.thresholds.dead[0] > dead { diagnosis.seen_at(0) } else { finding.since };
+        findings.push(Finding { decades, since, ..finding.told_by(mends) });
     }
 }
 
 /// Whether the layer at the path `name` is a bounded activation.
-fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
+pub(super) fn bounded(diagnosis: &Diagnosis<'_>, name: &str) -> bool {
     let kinds = super::links::activations(&diagnosis.spec);
     let kind = kinds.iter().find(|(path, _)| path == name).map(|(_, kind)| kind);
     kind.is_some_and(|kind| is_bounded(kind))
@@ -238,7 +239,7 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let [decades, predicted] = [drift.map(libm::log10), drift.map(|_| 0.0)];
     // Changed weights are measured, so a falling loss is no evidence against them.
     let is_proof = drift.is_some();
-    findings.push(Finding { decades, predicted, is_proof, ..finding });
+    findings.push(Finding { since: diagnosis.seen_at(0), decades, predicted, is_proof, ..finding });
 }
 
 /// The saturation of one layer in the first pass.
@@ -272,7 +273,12 @@ fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Satura
     // Units that do not saturate keep the mean above this bound. A lower mean shows that the gradient underflows.
     let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
     let slope = if underflows { 1.0 } else { slope };
-    let severity = above(first, lines.saturated).max(above(-slope, lines.slope.map(|line| -line)))?;
+    // A slope of a third passes a gradient on: the harm must show elsewhere.
+    let by_slope = above(-slope, lines.slope.map(|line| -line)).map(|it| match it {
+        Severity::Warning if !diagnosis.is_harmed() => Severity::Note,
+        it => it,
+    });
+    let severity = above(first, lines.saturated).max(by_slope)?;
     let severity = if drift.is_some() { Severity::Warning } else { severity };
     Some(Saturation { severity, drift, slope, first })
 }

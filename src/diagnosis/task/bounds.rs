@@ -1,6 +1,6 @@
 //! The loss of the best constant outputs, the lowest loss of any outputs, and that of outputs within a range.
 
-use super::Rows;
+use super::{Rows, squares};
 use crate::{
     error::Error,
     monitor::part_of,
@@ -119,4 +119,37 @@ pub(super) fn least<T: Scalar>(rows: &Rows<'_, T>, [low, high]: [f64; 2]) -> Res
         }
     }
     rows.loss_of(&middle(&range), &mut dy)
+}
+
+/// Returns, for the gradient `dy` of the loss with respect to outputs of `width` columns, summed over columns: the
+/// variance over rows, the square of the mean, and the number of rows.
+pub(super) fn row_gradients<T: Scalar>(width: usize, dy: &[T]) -> [f64; 3] {
+    let rows = dy.len() as f64 / width.max(1) as f64;
+    let [apart, square] = squares(width, dy);
+    [apart / f64::max(rows - 1.0, 1.0), (square - apart) / f64::max(rows, 1.0), rows]
+}
+
+/// The size of a small change of the outputs `y`, relative to them or to 1, by which the sign of a gradient is asked.
+const NEARBY: [f64; 3] = [1e-1, 1e-2, 1e-3];
+
+/// Whether the loss, `now` at `y`, rises down its own gradient `dy` there, and falls up it, in changes of different
+/// sizes: the gradient has the wrong sign.
+pub(super) fn is_reversed<T: Scalar>(rows: &Rows<'_, T>, y: &[T], dy: &[T], now: f64) -> Result<bool, Error> {
+    let norm = |values: &[T]| libm::sqrt(values.iter().map(|&value| to_f64(value) * to_f64(value)).sum::<f64>());
+    let (size, slope) = (f64::max(norm(y), libm::sqrt(y.len() as f64)), norm(dy));
+    if !(size.is_finite() && slope.is_finite() && slope > 0.0 && now.is_finite()) {
+        return Ok(false);
+    }
+    let mut scratch = vec![T::zero(); y.len()];
+    let mut at = |step: f64| {
+        let moved: Vec<T> =
+            y.iter().zip(dy).map(|(&y, &dy)| scalar(to_f64(y) + step * size / slope * to_f64(dy))).collect();
+        rows.loss_of(&moved, &mut scratch)
+    };
+    for step in NEARBY {
+        if !(at(-step)? > now && at(step)? < now) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

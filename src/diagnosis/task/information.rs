@@ -1,8 +1,8 @@
 //! A permutation test of whether targets depend on inputs.
 
-use super::apart;
 use crate::{
     dataset::{Dataset, Standardize},
+    loss::Target,
     random::shuffle,
     scalar::{Scalar, to_f64},
 };
@@ -69,4 +69,18 @@ fn centred(count: usize, square: impl Fn(usize, usize) -> f64) -> Vec<f64> {
         row.iter_mut().zip(&means).for_each(|(value, of_column)| *value += mean - of_row - of_column);
     }
     all
+}
+
+/// Returns the squared distance between the targets of the samples `a` and `b`: 0 or 1 for classes. `samples` is the
+/// number of samples that `target` has.
+fn apart<T: Scalar>(target: Target<'_, T>, samples: usize, [a, b]: [usize; 2]) -> f64 {
+    match target {
+        Target::Classes(classes) => f64::from(u8::from(classes[a] != classes[b])),
+        Target::Values(values) => {
+            let width = values.len() / samples.max(1);
+            let row = |sample: usize| &values[sample * width..][..width];
+            let square = |(&a, &b): (&T, &T)| (to_f64(a) - to_f64(b)) * (to_f64(a) - to_f64(b));
+            row(a).iter().zip(row(b)).map(square).sum()
+        }
+    }
 }

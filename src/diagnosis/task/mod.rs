@@ -17,7 +17,7 @@ use crate::{
     block::Blocks,
     dataset::{Batch, Dataset, Standardize},
     error::Error,
-    layer::{DropoutKey, Layer, LayerSpec, Mode, finite_or_initial},
+    layer::{DropoutKey, Layer, LayerSpec, Mode, finite_or_initial, initialize_dyn},
     loss::{Loss, Reduction, Target},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
@@ -57,6 +57,11 @@ pub(super) struct Task {
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
     pub spread: Option<f64>,
+    /// For the gradient ∂L/∂y, y being the outputs without dropout, summed over columns: the variance over rows, the
+    /// square of the mean, and the number of rows. A mean over rows gives each its share of the loss.
+    pub row_gradients: [f64; 3],
+    /// Whether the loss falls up its own gradient, and rises down it.
+    pub is_reversed: bool,
     /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
     pub least: Option<f64>,
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
@@ -290,6 +295,10 @@ impl Task {
         rows.count = y.len() / width.max(1);
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
+        let row_gradients = bounds::row_gradients(width, &dy);
+        let is_reversed = bounds::is_reversed(&rows, &y, &dy, now)?;
+        // A descent along a gradient of the wrong sign finds no lowest loss.
+        let known = |it: LossBounds| LossBounds { floor: it.floor.filter(|_| !is_reversed), ..it };
         let all = match rows.loss.reduction() {
             Reduction::Sum => None,
             Reduction::Mean => {
@@ -317,15 +326,24 @@ impl Task {
             Some((all, false)) => all,
             _ => LossBounds::of(&rows)?,
         };
-        let outliers = outlier::find(data, &samples, steps, &mut rows, thresholds)?;
-        let (name, passes, loss) = (loss_name(loss), rows.passes, now);
+        let (mut outliers, mut passes) = (outlier::find(data, &samples, steps, &mut rows, thresholds)?, rows.passes);
+        // Trained parameters may be what these samples left behind, and without a gradient.
+        if let Some(found) = outliers.as_mut().filter(|found| !found.harms(thresholds)) {
+            let w = initialize_dyn(&*spec.build::<T>()?, 0)?;
+            let mut rows = Rows { w: &w, ..rows };
+            found.at_first = outlier::gradients(data, &samples, steps, &mut rows, found)?;
+            passes = rows.passes;
+        }
+        let (name, loss) = (loss_name(loss), now);
         Ok(Some(Task {
             name,
             loss,
             masked,
-            all: all.map(|(all, _)| all),
-            measured,
+            all: all.map(|(all, _)| known(all)),
+            measured: known(measured),
             spread,
+            row_gradients,
+            is_reversed,
             least,
             independent,
             outliers,
@@ -365,20 +383,6 @@ impl Diagnosis<'_> {
             Ok(task) => Ok(Diagnosis { task, ..self }),
             Err(Error::CustomPart { .. }) => Ok(self),
             Err(error) => Err(error),
-        }
-    }
-}
-
-/// Returns the squared distance between the targets of the samples `a` and `b`: 0 or 1 for classes. `samples` is the
-/// number of samples that `target` has.
-fn apart<T: Scalar>(target: Target<'_, T>, samples: usize, [a, b]: [usize; 2]) -> f64 {
-    match target {
-        Target::Classes(classes) => f64::from(u8::from(classes[a] != classes[b])),
-        Target::Values(values) => {
-            let width = values.len() / samples.max(1);
-            let row = |sample: usize| &values[sample * width..][..width];
-            let square = |(&a, &b): (&T, &T)| (to_f64(a) - to_f64(b)) * (to_f64(a) - to_f64(b));
-            row(a).iter().zip(row(b)).map(square).sum()
         }
     }
 }

@@ -30,14 +30,21 @@ pub(in crate::diagnosis) struct Outliers {
     /// The norm of the gradient of all parameters with the samples and without them: that of the loss if their targets
     /// are large. If their inputs are, it is that for errors at the outputs of norm 1 in each row.
     pub gradient: [f64; 2],
+    /// The same two norms with initial values, if the samples do not [harm](Self::harms) with the given parameters;
+    /// `None` if they do, or if these norms are not known.
+    pub at_first: Option<[f64; 2]>,
 }
 
 impl Outliers {
     /// Whether the gradient with the samples has more than [`outweighs`](Thresholds::outweighs) times the norm of that
     /// without them.
     pub fn harms(&self, thresholds: &Thresholds) -> bool {
-        let [with, without] = self.gradient;
-        with > thresholds.outweighs * without
+        self.gradient[0] > thresholds.outweighs * self.gradient[1]
+    }
+
+    /// Whether the gradient with the samples exceeds that without them so far with initial values.
+    pub fn harmed(&self, thresholds: &Thresholds) -> bool {
+        self.at_first.is_some_and(|[with, without]| with > thresholds.outweighs * without)
     }
 
     /// Whether a report names the samples: the largest exceeds [`FAR`] times the median one, or most of the gradient is
@@ -102,8 +109,8 @@ impl Sizes {
             let rest = f64::max(whole * whole * count - value * value, 0.0) / (count - 1.0);
             count > 1.0 && libm::sqrt(rest) <= factor * median
         };
-        let outliers =
-            Outliers { samples: Vec::new(), size: [0.0, median], place: None, of_targets, gradient: [0.0; 2] };
+        let (samples, gradient) = (Vec::new(), [0.0; 2]);
+        let outliers = Outliers { samples, size: [0.0, median], place: None, of_targets, gradient, at_first: None };
         if let Some((samples, most)) = larger(&self.whole, factor)
             && !largest(&samples).is_some_and(is_one)
         {
@@ -178,7 +185,7 @@ fn to_unit<T: Scalar>(row: &mut [T]) {
 
 /// Returns the norms of the gradient on `samples` with the samples `outliers` and without them, with errors of equal
 /// size in all rows unless the targets are large; `None` if no sample is left.
-fn gradients<T: Scalar>(
+pub(super) fn gradients<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
     per_step: bool,

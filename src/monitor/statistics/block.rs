@@ -39,6 +39,8 @@ pub struct BlockStatistics {
     /// Over all updates: the sum of the ratios (norm of the update) / (norm of the parameters before it), and the
     /// number of terms.
     way: [f64; 2],
+    /// The highest mean of `ratio` over a whole window of updates: in the run, and since the loss was lowest.
+    longest: [f64; 2],
     /// log10 of three measures of the last update u: `‖u‖`, `‖u‖ / ‖gradient‖` and `‖u‖ /
     /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` for a block that no update
     /// moved, and for other roles than weights.
@@ -73,6 +75,7 @@ impl BlockStatistics {
             shrinkage: RunningMoments::forgetting(0.9),
             pull: RunningMoments::forgetting(0.9),
             way: [0.0; 2],
+            longest: [f64::NEG_INFINITY; 2],
             paces: None,
             lag: RunningMoments::forgetting(0.9),
             long: 0,
@@ -134,8 +137,10 @@ impl BlockStatistics {
         self.sums.windows(2).filter(|pair| pair[0][0] == pair[1][0] && same(pair[0][1], pair[1][1])).count()
     }
 
-    pub(super) fn update<T: Scalar>(&mut self, w: &[T], update: &[T]) {
+    /// Receives an update. `is_best` states whether the mean loss is the lowest so far.
+    pub(super) fn update<T: Scalar>(&mut self, w: &[T], update: &[T], is_best: bool) {
         let of_update = survey(update);
+        self.longest[1] = if is_best { f64::NEG_INFINITY } else { self.longest[1] };
         if matches!(self.role, Role::Weight | Role::Recurrent) {
             self.shrinkage.push(against(w, update));
         }
@@ -144,6 +149,9 @@ impl BlockStatistics {
             self.ratio.push(libm::log10(of_update.norm / self.parameters));
             self.first_ratio = self.first_ratio.or(Some(self.ratio.last()));
             self.way[0] += of_update.norm / self.parameters;
+            if self.ratio.count() >= WINDOW {
+                self.longest = self.longest.map(|longest| longest.max(self.ratio.mean()));
+            }
             self.long = if self.ratio.last() > LONG { self.long + 1 } else { 0 };
         }
         self.way[1] += 1.0;
@@ -250,6 +258,12 @@ impl BlockStatistics {
         let [sum, updates] = self.way;
         if sum > 0.0 { [libm::log10(sum / updates), libm::log10(sum)] } else { [f64::NEG_INFINITY; 2] }
     }
+    /// Returns the highest mean of [`update_ratio`](Self::update_ratio), over about ten updates. The first value is
+    /// that of the whole run, the second that since the mean loss was lowest. Units that die, and weights that
+    /// explode, leave small updates behind. Each is the recent mean if that is higher.
+    pub(crate) fn longest_updates(&self) -> [f64; 2] {
+        self.longest.map(|longest| longest.max(self.ratio.mean()))
+    }
     /// Whether the block's parameters were all 0 in the first monitored pass, so that updates have no scale to compare
     /// with.
     pub fn began_at_zero(&self) -> bool {
@@ -277,6 +291,9 @@ impl BlockStatistics {
         (self.duplicate_rows, self.duplicate_checks)
     }
 }
+
+/// The number of updates of a window.
+const WINDOW: u64 = 10;
 
 /// log10 of the ratio of an update's norm to that of its block's parameters, above which the update counts as large.
 const LONG: f64 = -1.0;

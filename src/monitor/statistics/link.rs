@@ -34,6 +34,7 @@ pub struct LinkStatistics {
     underflowed: bool,
     subnormal: f64,
     output: RunningMoments,
+    first_output: Option<f64>,
     input: RunningMoments,
     cosine: Option<f64>,
     first_cosine: Option<f64>,
@@ -104,6 +105,7 @@ impl LinkStatistics {
             underflowed: false,
             subnormal: 0.0,
             output: RunningMoments::forgetting(KEEP),
+            first_output: None,
             input: RunningMoments::forgetting(KEEP),
             cosine: None,
             first_cosine: None,
@@ -122,6 +124,7 @@ impl LinkStatistics {
         let [of_output, of_input, ..] = &mut self.parts;
         if let Some((of_y, values)) = of_output.add(at, of_y, y.len()) {
             self.output.push(root_mean_square(of_y.norm, values));
+            self.first_output = self.first_output.or(Some(self.output.last()));
         }
         if at.factor == Factor::Activation
             && let Some((of_x, values)) = of_input.add(at, survey(x), x.len())
@@ -269,6 +272,10 @@ impl LinkStatistics {
     /// pass, and without an activation.
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
+    }
+    /// Returns the root mean square of the link's output in the first pass; `None` before it.
+    pub(crate) fn first_output(&self) -> Option<f64> {
+        self.first_output
     }
     /// Returns the mean slope |φ′| of the link's activation in the first pass whose gradient is large enough to
     /// compute φ′; `None` before that pass, and for a link without an activation.

@@ -1,6 +1,6 @@
 //! The correlation of the rows of a batch, compared with rows of other batches.
 
-use super::RunningMoments;
+use super::{RunStatistics, RunningMoments};
 use crate::scalar::{Scalar, to_f64};
 use alloc::{vec, vec::Vec};
 
@@ -75,6 +75,12 @@ impl Mixing {
         }
     }
 
+    /// Returns the variance of the rows of a batch, summed over columns, and the number of rows; `None` before
+    /// [`WARM_UP`] batches of the largest size.
+    pub fn within(&self) -> Option<[f64; 2]> {
+        (self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
+    }
+
     /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate counts as
     /// 0. `None` before 20 batches of the largest size, or if the means of batches do not vary.
     pub fn correlation(&self) -> Option<f64> {
@@ -84,6 +90,20 @@ impl Mixing {
         }
         let excess = between - within;
         Some((excess / (excess + self.rows * within)).max(0.0))
+    }
+}
+
+impl RunStatistics {
+    /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
+    /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
+    /// and for an output at each step. Source: the intraclass correlation of Fisher 1925.
+    pub fn batch_correlation(&self) -> Option<f64> {
+        self.mixing.correlation()
+    }
+    /// Returns the variance of ∂L/∂y over the rows of a batch, summed over the outputs, and the number of rows. `None`
+    /// before the 20th batch of the largest size, and for an output at each step.
+    pub(crate) fn batch_variance(&self) -> Option<[f64; 2]> {
+        self.mixing.within()
     }
 }
 

@@ -8,6 +8,7 @@ mod link;
 mod log_norm;
 mod mixing;
 mod non_finite;
+mod rates;
 mod recent_means;
 mod run;
 mod running;
@@ -250,9 +251,10 @@ impl Statistics {
 
     fn update<T: Scalar>(&mut self, blocks: &Blocks, w: &[T], update: &[T]) {
         let pass = self.run.pass();
+        let is_best = self.run.is_at_its_lowest();
         for (block, known) in blocks.iter().zip(&mut self.blocks) {
             let (w, update) = (&w[block.range.clone()], &update[block.range.clone()]);
-            known.update(w, update);
+            known.update(w, update, is_best);
             if known.update_broken() && self.run.non_finite().is_none() {
                 self.run.note(NonFinite::new(pass, NonFiniteOrigin::Update, &block.name, None, update));
             }

@@ -7,6 +7,7 @@ use super::{
     log_norm::{KEEP, LogNorm, WARM_UP},
     mixing::Mixing,
     non_finite::{NonFinite, NonFiniteOrigin},
+    rates::Rates,
     recent_means::{RecentMeans, SETTLED},
 };
 use crate::{
@@ -56,7 +57,8 @@ pub struct RunStatistics {
     clips: RunningMoments,
     clipped: RunningMoments,
     non_finite: Option<NonFinite>,
-    mixing: Mixing,
+    pub(super) mixing: Mixing,
+    pub(super) rates: Rates,
 }
 
 impl Default for RunStatistics {
@@ -91,6 +93,7 @@ impl Default for RunStatistics {
             clipped: RunningMoments::forgetting(0.99),
             non_finite: None,
             mixing: Mixing::default(),
+            rates: Rates::default(),
         }
     }
 }
@@ -194,6 +197,9 @@ impl RunStatistics {
     pub(super) fn step(&mut self, step: &Step) {
         // A rank without a pass in the next update has no gradient of its own then.
         self.path = [f64::NAN; 2];
+        if let Some(rate) = step.learning_rate {
+            self.rates.push(rate);
+        }
         let norm = if step.gradient_norm.is_finite() { step.gradient_norm } else { f64::INFINITY };
         if let Some(spike) = step.spike.filter(|_| self.largest_spike.is_none_or(|(largest, _)| norm > largest)) {
             self.largest_spike = Some((norm, spike));
@@ -308,11 +314,9 @@ impl RunStatistics {
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
-    /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
-    /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
-    /// and for an output at each step. Source: the intraclass correlation of Fisher 1925.
-    pub fn batch_correlation(&self) -> Option<f64> {
-        self.mixing.correlation()
+    /// Whether the mean loss over about 30 passes is the lowest so far; false before ten losses.
+    pub(super) fn is_at_its_lowest(&self) -> bool {
+        self.loss.count() >= SETTLED && self.loss.mean() <= self.lowest_mean
     }
     /// The norm of the last gradient of all parameters, before clipping; 0 before the first.
     pub fn gradient_norm(&self) -> f64 {

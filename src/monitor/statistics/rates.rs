@@ -1,0 +1,57 @@
+//! The learning rates of the last updates.
+
+use super::RunStatistics;
+
+/// The number of updates over which a rate is compared with an earlier one.
+const WINDOW: usize = 10;
+
+/// The learning rates that the trainer stated: of the first update, and of the last [`WINDOW`] of them.
+#[derive(Clone, Debug)]
+pub(super) struct Rates {
+    recent: [f64; WINDOW],
+    first: f64,
+    last: f64,
+    highest: f64,
+    count: usize,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Rates { recent: [f64::NAN; WINDOW], first: f64::NAN, last: f64::NAN, highest: 0.0, count: 0 }
+    }
+}
+
+impl Rates {
+    /// Adds the rate of an update, in place of that of [`WINDOW`] updates before.
+    pub fn push(&mut self, rate: f64) {
+        if self.count == 0 {
+            self.first = rate;
+        }
+        self.recent[self.count % WINDOW] = rate;
+        (self.last, self.highest, self.count) = (rate, self.highest.max(rate), self.count + 1);
+    }
+
+    /// Whether the last rate is the highest so far, and above that of the earliest update of the window; `None` before
+    /// the second rate.
+    pub fn grow(&self) -> Option<bool> {
+        let earliest = if self.count < WINDOW { self.first } else { self.recent[self.count % WINDOW] };
+        (self.count > 1).then_some(self.last > earliest && self.last >= self.highest)
+    }
+
+    /// Returns the first rate and the last one; `None` before the first.
+    pub fn ends(&self) -> Option<[f64; 2]> {
+        (self.count > 0).then_some([self.first, self.last])
+    }
+}
+
+impl RunStatistics {
+    /// Whether the last learning rate is the highest so far, and above that of ten updates before; `None` if the
+    /// trainer states no rates.
+    pub(crate) fn rate_grows(&self) -> Option<bool> {
+        self.rates.grow()
+    }
+    /// Returns the learning rates of the first and of the last update; `None` if the trainer states none.
+    pub(crate) fn rates(&self) -> Option<[f64; 2]> {
+        self.rates.ends()
+    }
+}
