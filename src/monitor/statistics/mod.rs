@@ -71,13 +71,14 @@ pub struct Statistics {
     next: [usize; 3],
 }
 
-/// Writes the numbers of links, states, gates and blocks, and the summary of the run.
+/// Writes the numbers of links, states, gates, blocks, passes and updates, and the recent loss.
 impl fmt::Debug for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut statistics = f.debug_struct("Statistics");
         statistics.field("links", &self.links.len()).field("states", &self.states.len());
         statistics.field("gates", &self.gates.len()).field("blocks", &self.blocks.len());
-        statistics.field("run", &self.run).field("history", &self.history).finish()
+        statistics.field("passes", &self.run.passes()).field("updates", &self.run.updates());
+        statistics.field("recent_loss", &self.run.recent_loss().mean()).finish()
     }
 }
 
