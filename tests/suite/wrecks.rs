@@ -104,20 +104,6 @@ fn targets_with_an_offset_are_no_unmixed_batches() -> Result<(), Error> {
     Ok(())
 }
 
-/// Once a wild sample has killed the units, no gradient tells of it: that with initial parameters does.
-#[test]
-fn sample_that_killed_the_units_is_bad_data() -> Result<(), Error> {
-    let mut x = normal(256 * WIDTH);
-    x[77 * WIDTH..78 * WIDTH].iter_mut().for_each(|x| *x *= 2e4);
-    let y = signs(&x);
-    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
-    let chain = || -> Box<dyn GradientTransform<f32>> { Box::new(Sgd::new(0.05)) };
-    let report = fit(&rectifiers(Relu)?, &data, &CrossEntropy::new(), &chain, 30)?;
-    let root = report.root().unwrap_or_else(|| panic!("{report}"));
-    assert_eq!((root.cause, root.sample), (Cause::BadData, Some(77)), "{report}");
-    Ok(())
-}
-
 /// A squared error whose gradient has the wrong sign.
 #[derive(Debug)]
 struct Reversed;
