@@ -25,7 +25,7 @@
 //! | --- | --- | --- |
 //! | every test | the laws at one seed; rare faults need other values of `CHAINRULE_SEED` | a fault at single floats is found: a search cannot try all 2⁶⁴ |
 //! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak, or a wrong stretch, narrower than 1/1024 up to ±10 and than 1 up to ±10⁴ is found |
-//! | [`loss_laws`] | the value in both formats, the gradient in `f64` to 1e-11, masks, weights, parts, errors of invalid calls | a gradient is more accurate than 1e-3 in `f32`: rounding errors of the loss's own sums are as large |
+//! | [`loss_laws`] | the value in both formats, the gradient in `f64` to 1e-11, masks, weights, parts, errors of invalid calls | a gradient is more accurate than 1e-3 in `f32`: rounding errors of the loss's own sums are as large; that every output is read |
 //! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, no shared magnitudes, gates | a moment that depends on a few entries is right (heavy tails); that a fact holds that is not stated |
 //! | [`transform_laws`] | memory, frozen blocks, both formats, skipped and downhill steps, reported rates and averages, a given formula | the update is that of a paper, without a given formula; that every parameter moves; that it converges |
 //! | [`monitor_laws`] | no event and no fit makes it panic, and it receives the same alone and composed | its report is right, since its meaning is not known |

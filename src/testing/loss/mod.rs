@@ -120,7 +120,7 @@ const ROWS: [usize; 3] = [1, 3, 7];
 /// * If [`minimum_at_target`](Loss::minimum_at_target), the loss is lowest at the target, and its gradient there is
 ///   zero.
 /// * Usual outputs give a finite loss. Large outputs give no NaN, and infinity only if the true value overflows the
-///   format. NaN in one output of a row with a gradient gives a loss that is not finite.
+///   format. NaN in one output with a gradient gives a loss that is not finite.
 /// * Invalid calls return errors: no rows, slices of the wrong length, labels out of range, targets or weights that are
 ///   not finite. A mean without any weight is an error, too.
 ///

@@ -158,7 +158,7 @@ fn mutants_of_losses() {
         (Fault::FactorTwoMissing, Law::Derivative),
         (Fault::GradientPerRowValuePerElement, Law::Derivative),
         (Fault::Added, Law::Overwrites),
-        (Fault::MaskIgnored, Law::Masked),
+        (Fault::MaskIgnored, Law::Reduction),
         (Fault::MaskedRowMultipliedByZero, Law::Masked),
         (Fault::MaskLeavesGradient, Law::Masked),
         (Fault::WeightsSquaredInTheMean, Law::Reduction),
