@@ -5,7 +5,8 @@ use super::{
     list::{Fact, ListedLayer, fact},
     norm::check_epsilon,
     norm_statistics::{
-        ColumnStatistics, Columns, STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation, loses_squares, scale_of,
+        ColumnStatistics, Columns, STATISTICS, gain_over_epsilon, in_wide_format, initialize_affine, inverse_deviation,
+        loses_squares, scale_of,
     },
     running_statistics::{buffers_of, initial},
 };

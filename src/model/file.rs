@@ -102,7 +102,7 @@ impl<T: Scalar> Model<T> {
     /// network with a custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
     /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], with its name, for a tensor that is
     /// missing, has another shape than its block, or belongs to no block; [`Error::CheckpointValue`] for a parameter or
-    /// buffer that is not finite in `T`. The errors of [`LayerSpec::build`].
+    /// buffer that is not finite in `T`. The errors of [`LayerSpec::build`](crate::layer::LayerSpec::build).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
@@ -114,7 +114,8 @@ impl<T: Scalar> Model<T> {
     /// `registry` builds.
     ///
     /// # Errors
-    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of [`LayerSpec::build_with`].
+    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of
+    /// [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with).
     pub fn from_bytes_registered(bytes: &[u8], registry: &Registry<T>) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
