@@ -175,7 +175,7 @@ operator!(Div div, DivAssign div_assign, |a, b| {
     let value = a.value / b.value;
     let slope = -(value / b.value);
     // A slope below the normal numbers loses its digits, though its product with a large tangent is in range.
-    if slope.abs() < T::min_positive_value() && !value.is_zero() {
+    if slope.abs() < T::min_positive_value() && b.value.abs() > T::one() && !value.is_zero() {
         Dual::new(value, along(a.tangent, b.value.recip()) - value * (b.tangent / b.value))
     } else {
         a.chain2(b, value, b.value.recip(), slope)

@@ -24,8 +24,9 @@ pub(super) struct Description {
 pub(super) const DESCRIPTION: &str = "model";
 
 /// The largest number of brackets open at once in a description that is read. [`MAX_DEPTH`] levels of layers have at
-/// most four each, which is more than the 128 brackets that the JSON reader itself allows.
-const MOST_BRACKETS: usize = 4 * MAX_DEPTH + 16;
+/// most four each, which is more than the 128 brackets that the JSON reader itself allows. Without `std`, levels are
+/// not counted, and stacks are small: 128 remain.
+const MOST_BRACKETS: usize = if cfg!(feature = "std") { 4 * MAX_DEPTH + 16 } else { 128 };
 
 /// Reads the description in the header of a file. Its depth is checked first, so that it cannot overflow the stack.
 pub(super) fn describe(header: &Header) -> Result<Description, Error> {

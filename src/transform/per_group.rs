@@ -226,9 +226,13 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
     }
 
     fn members(&self, visit: &mut dyn FnMut(Member)) {
-        let may_skip = self.parts.iter().any(Part::may_skip);
-        let groups = 1 + self.parts.iter().map(|part| groups_within(&part.chain)).max().unwrap_or(0);
-        visit(Member { may_skip, groups, ..Member::of::<Self>(Stage::Optimizer) });
+        let (mut may_skip, mut groups) = (false, 0);
+        let mut note = |member: Member| {
+            may_skip |= member.may_skip;
+            groups = groups.max(member.groups);
+        };
+        self.parts.iter().for_each(|part| part.chain.members(&mut note));
+        visit(Member { may_skip, groups: groups + 1, ..Member::of::<Self>(Stage::Optimizer) });
     }
 
     /// The states of all chains: first that of the blocks without a group, then those of the groups.

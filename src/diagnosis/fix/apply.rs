@@ -3,7 +3,7 @@
 use super::{Change, Fix, FixContext, FixedTrainer, Trial, TrialReport, suggest_fixes, training::Candidate};
 use crate::{
     dataset::{Batch, Dataset, Standardize},
-    diagnosis::{Thresholds, task},
+    diagnosis::task,
     error::{Error, require_length},
     layer::{LayerSpec, finite_or_initial},
     loss::{Loss, Target},
@@ -158,8 +158,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let change = match fix.change {
             Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),
             Change::FitLeaveOut => {
-                let thresholds = self.context.map_or_else(Thresholds::default, |context| context.thresholds);
-                let found = task::large_inputs(self.data, thresholds.input[0]);
+                let found = task::large_inputs(self.data, self.large_input);
                 let needs = "samples whose inputs are far larger than those of the others";
                 Change::LeaveOut(found.ok_or(Error::InvalidState { what: "leaving samples out", needs })?)
             }
@@ -178,7 +177,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
             (Change::Standardize(columns), _) => Some(columns.inputs(self.data)?),
             (Change::StandardizeTargets(columns), Some(Target::Values(_))) => Some(columns.targets(self.data)?),
             (Change::LeaveOut(samples), _) => {
-                let others: Vec<usize> = (0..self.data.samples()).filter(|sample| !samples.contains(sample)).collect();
+                let mut sorted = samples.clone();
+                sorted.sort_unstable();
+                let is_kept = |sample: &usize| sorted.binary_search(sample).is_err();
+                let others: Vec<usize> = (0..self.data.samples()).filter(is_kept).collect();
                 if others.is_empty() { None } else { Some(self.data.select(&others)?) }
             }
             _ => None,

@@ -69,6 +69,6 @@ fn draws_no_bias(network: &LayerSpec, layers: &[String]) -> bool {
         LayerSpec::Linear(linear) => Some(linear),
         _ => None,
     });
-    let is_zero = |linear: &crate::layer::Linear| linear.bias.as_ref().is_none_or(|bias| *bias == Zeros.kind());
+    let is_zero = |linear: &crate::layer::Linear| linear.bias.as_ref().is_some_and(|bias| *bias == Zeros.kind());
     linear.next().is_some_and(is_zero) && linear.all(is_zero)
 }

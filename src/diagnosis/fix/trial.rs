@@ -4,7 +4,7 @@ use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, behind::DIAGNOSI
 use crate::{
     block::Blocks,
     dataset::Dataset,
-    diagnosis::{setup, task},
+    diagnosis::{Thresholds, setup, task},
     error::{Error, require, require_length},
     layer::{Layer, LayerSpec, finite_or_initial, initialize},
     loss::Loss,
@@ -56,7 +56,9 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) length: usize,
     seeds: u64,
     limit: usize,
-    pub(super) context: Option<&'a FixContext<'a>>,
+    context: Option<&'a FixContext<'a>>,
+    /// The ratio to the median sample above which a sample has large inputs.
+    pub(super) large_input: f64,
 }
 
 /// A function that returns the optimizer's chain of transforms with a fix's change applied, such as a clip or another
@@ -99,6 +101,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             seeds: 3,
             limit: run / 2,
             context: None,
+            large_input: Thresholds::default().input[0],
         }
     }
 
@@ -146,7 +149,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// [`TrialReport::behind`].
     #[must_use]
     pub fn behind(self, context: &'a FixContext<'a>) -> Self {
-        Trial { context: Some(context), ..self }
+        Trial { context: Some(context), large_input: context.thresholds.input[0], ..self }
     }
 
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.

@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(ranks(&[&[1.2], &[1.5], &[1.0]]), [2, 0, 1]);
         assert_eq!(ranks(&[&[1.26, 1.83], &[1.37]]), [1, 0]);
         // Of near losses the first that helps is the best.
-        assert_eq!(report(None, 2.0, &[&[1.9, 2.1], &[1.9]]).best(), Some(1));
+        assert_eq!(report(None, 2.2, &[&[1.5, 2.3], &[1.9]]).best(), Some(1));
         assert_eq!(report(None, 2.0, &[&[f64::INFINITY], &[f64::INFINITY]]).best(), None);
     }
 

@@ -149,7 +149,7 @@ pub(super) const LOADED: f64 = 1.0;
 /// Reports changed or loaded weights, more than a decade larger than their initializer draws them, that make the
 /// pre-activations or the outputs of their layer large, where those of drawn weights are not. The budget shows neither
 /// those of gates, which saturate, nor those of a gated layer. In a run the first loss must also be far above that of
-/// constant outputs, or the layer be recurrent or gated.
+/// constant outputs, or the layer be recurrent or gated and the run harmed.
 pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics.filter(|_| !diagnosis.has_fitted()) else { return };
     let Some((block, [first, drawn])) = most_loaded(diagnosis).filter(|(_, [first, drawn])| *first > TIMES * drawn)
@@ -175,7 +175,10 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let chance = diagnosis.chance().filter(|_| !diagnosis.is_examined_alone);
     let began = statistics.run().first_loss().zip(chance).is_some_and(|(first, chance)| first > TIMES * chance);
     let line = diagnosis.thresholds.input[0];
-    if !(size > line && usual <= line && (is_gated || began)) {
+    let is_table = matches!(parts[at].1, LayerSpec::Embedding(_));
+    let is_begun = statistics.run().updates() > 0;
+    let harms = began || is_gated && (!is_begun || diagnosis.is_harmed());
+    if is_table || !(size > line && usual <= line && harms) {
         return;
     }
     let times = first / drawn;

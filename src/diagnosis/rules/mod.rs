@@ -217,7 +217,7 @@ pub(super) fn layer_of_block(block: &str) -> &str {
 impl Diagnosis<'_> {
     /// Whether a consequence of a finding is seen: the run is held up and does not fall, diverged, has risen again, or
     /// the budget is outside the thresholds.
-    fn is_harmed(&self) -> bool {
+    pub(super) fn is_harmed(&self) -> bool {
         let lines = &self.thresholds;
         let sound = lines.vanishing[0]..lines.exploding[0];
         let budget = self.measured().or(self.prediction.decades_to_first_weights());

@@ -144,8 +144,8 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_wreck = |it: &Finding| it.severity > Severity::Note && left_behind(diagnosis, it);
     let wrecked = !diagnosis.has_fallen() && findings.iter().any(is_wreck);
     let climbs = diverges(diagnosis, run) || diagnosis.has_relapsed() || wrecked;
-    // No rate is short enough for updates that point up the gradient.
-    if climbs && (climb::is_reversed(diagnosis) || climb::points_up(diagnosis).is_some()) {
+    // No rate is short enough for updates that point up the gradient; such a run never fell.
+    if climbs && !diagnosis.has_relapsed() && (climb::is_reversed(diagnosis) || climb::points_up(diagnosis).is_some()) {
         return;
     }
     let judged = climbs || super::edge::measured(diagnosis).is_none();
@@ -155,11 +155,12 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // Beside a block that began small every step is long.
     let small = if climbs { Vec::new() } else { begun_small(diagnosis) };
     let is_judged = |block: &&BlockStatistics| counts(block) && !small.iter().any(|it| it == block.name());
-    // A relapse is due to the steps since the loss was lowest, a wreck to the longest ones of the run: those after it
-    // are short beside weights that exploded, or 0.
+    // A run that fell is undone by the steps since the loss was lowest, a wreck is due to the longest ones of the run:
+    // those after it are short beside weights that exploded, or 0.
     let relapsed = diagnosis.has_relapsed();
+    let has_fallen = relapsed || diagnosis.has_fallen();
     let size = |block: &&BlockStatistics| match climbs {
-        true => block.longest_updates()[usize::from(relapsed)],
+        true => block.longest_updates()[usize::from(has_fallen)],
         false => block.update_ratio().mean(),
     };
     let Some(block) = matrices(diagnosis).filter(is_judged).max_by(|a, b| size(a).total_cmp(&size(b))) else {

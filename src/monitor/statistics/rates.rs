@@ -45,7 +45,7 @@ impl Rates {
 }
 
 impl RunStatistics {
-    /// Whether the last learning rate is the highest so far, and above that of ten updates before; `None` if the
+    /// Whether the last learning rate is the highest so far, and above the earliest of the last ten; `None` if the
     /// trainer states no rates.
     pub(crate) fn rate_grows(&self) -> Option<bool> {
         self.rates.grow()

@@ -79,6 +79,11 @@ impl Suite<'_, '_> {
             self.admit_parameters(&mut given.w);
             let Some(bound) = self.bound(&given, shape) else { continue };
             given.dy.fill(1.0);
+            // Of parameters that must be negative, such as those under a root, nothing is known.
+            let results = self.pass(self.layers.double, "f64", &given, &Asked::new(shape))?;
+            if !(bound.is_finite() && results.y.iter().chain(&results.dx).all(|value| value.is_finite())) {
+                continue;
+            }
             self.gain_of(shape, Mode::Train, sizes, given, (bound, ITERATIONS))?;
         }
         Some(())

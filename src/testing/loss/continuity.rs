@@ -75,11 +75,16 @@ impl Suite<'_, '_> {
         Line { start, way, case }
     }
 
-    /// Returns the loss at a share of the way, and its derivative along the way; NaN if it cannot be evaluated.
+    /// Returns the loss at a share of the way, and its derivative along the way; NaN if it cannot be evaluated, as at
+    /// outputs that are not valid.
     #[inline]
     fn read(&mut self, line: &mut Line, share: f64) -> (f64, f64) {
         for ((y, start), way) in line.case.y.iter_mut().zip(&line.start).zip(&line.way) {
             *y = start + share * way;
+        }
+        let is_valid = |&y: &f64| ((self.admit)(y) - y).abs() <= 1e-6 * (1.0 + y.abs());
+        if !line.case.y.iter().all(is_valid) {
+            return (f64::NAN, f64::NAN);
         }
         let read = self.evaluated(self.losses.double, "f64", &line.case, 0.0);
         read.map_or((f64::NAN, f64::NAN), |(value, dy)| {

@@ -35,6 +35,9 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
         z.push(step.z.get(at * HIDDEN)?.value);
         effects.push(step.state.iter().map(|value| value.tangent).collect::<Vec<f64>>());
     }
+    point.w[bias] = first;
+    let usual = point.step(&direction)?;
+    let others: Vec<f64> = usual.z.iter().map(|z| z.value).collect();
     let values = effects[0].len();
     let effects = (0..values).map(|value| effects.iter().map(|at| at[value]).collect::<Vec<f64>>());
     let effects: Vec<Vec<f64>> = effects.filter(|effect| norm(effect) > LEAST).collect();
@@ -55,7 +58,9 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
             }
         }
         let by = 0.5 * (low + high);
-        (of(by) <= FITS).then_some(by)
+        // A gate of the sum of two pre-activations follows φ at the sum.
+        let is_of_another = others.iter().any(|other| (by - other).abs() <= 1e-6);
+        (of(by) <= FITS && !is_of_another).then_some(by)
     })
 }
 
