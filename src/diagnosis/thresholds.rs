@@ -72,8 +72,8 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_step: f64,
     /// log10 of the sum, over all updates, of their norm over that of their parameters, below which updates are too
-    /// small if the loss does not fall, \[warning, critical\]. The defaults are −1 and −3. A layer of n inputs learns
-    /// while its weights move by 1/√n of their norm (Chizat et al. 2019): a tenth for n = 100, and more for fewer.
+    /// small if the loss does not fall, \[warning, critical\]. The defaults are −1 and −3. A layer of n inputs
+    /// learns while its weights move by 1/√n of their norm (Chizat et al. 2019): a tenth for n = 100, more for fewer.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_way: [f64; 2],
     /// The rate over the largest that is stable, 2/λ with λ the largest [curvature](super::Diagnosis::curvature) of

@@ -13,8 +13,9 @@ use alloc::{format, string::String, vec::Vec};
 /// The mean cosine with the weights above which the direction of gradients, and of updates, is told by it. Convention.
 const POINTS: f64 = 0.1;
 
-/// Returns two mean cosines with the weights: that of the gradient, and that of −Δ for updates Δ, of the matrix where
-/// they are most distinct. `None` unless their signs are opposite: updates point up the gradient, whatever the rate.
+/// Returns two mean cosines with the weights: that of the gradient, and that of −Δ for updates Δ. They are those of
+/// the matrix where they are most distinct. `None` unless their signs are opposite: updates point up the gradient,
+/// whatever the rate.
 pub(super) fn points_up(diagnosis: &Diagnosis<'_>) -> Option<[f64; 2]> {
     let cosines = matrices(diagnosis).map(|block| [block.pull().mean(), block.shrinkage().mean()]);
     let told = cosines.filter(|both| both.iter().all(|cosine| cosine.abs() > POINTS));

@@ -57,8 +57,9 @@ pub(super) struct Task {
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
     pub spread: Option<f64>,
-    /// For the gradient ∂L/∂y, y being the outputs without dropout, summed over columns: the variance over rows, the
-    /// square of the mean, and the number of rows. A mean over rows gives each its share of the loss.
+    /// Three numbers of the gradient ∂L/∂y, y being the outputs without dropout: its variance over rows and the
+    /// square of its mean, both summed over columns, and the number of rows. A mean over rows gives each its share of
+    /// the loss.
     pub row_gradients: [f64; 3],
     /// Whether the loss falls up its own gradient, and rises down it.
     pub is_reversed: bool,
