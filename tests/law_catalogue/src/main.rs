@@ -16,10 +16,14 @@ mod rare;
 mod reported;
 mod told;
 mod transforms;
-mod wild_parts;
 mod wild_layers;
+mod wild_parts;
 
-use chainrule::testing::{Evidence, Law, Violations};
+use chainrule::{
+    Error,
+    initializer::Shape,
+    testing::{Evidence, Law, Violations},
+};
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions, read_to_string},
@@ -64,6 +68,15 @@ impl Entry {
             (Err(violations), Some(law)) if violations.of(law).is_some() => ("caught", laws),
             (Err(_), Some(_)) => ("by another law", laws),
         }
+    }
+}
+
+/// Returns an error unless the number of `values` is that of a block of `shape`.
+fn holds(shape: Shape, values: &[f64]) -> Result<(), Error> {
+    let expected = shape.rows * shape.columns;
+    match values.len() {
+        found if found == expected => Ok(()),
+        found => Err(Error::Length { what: "values", expected, found }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Mistakes that only rare values, sizes or places show: parameters of another sign, buffers that have moved, batches
 //! of one size, gates by pairs; and right implementations that take few values or sizes.
 
-use crate::{Entry, Verdict};
+use crate::{Entry, Verdict, holds};
 use chainrule::{
     BatchShape, Block, Blocks, Error, Gate, GradientMonitor, Layer, Mode, Role, Scalar,
     activation::{Activation, Gelu},
@@ -571,10 +571,7 @@ enum Gates {
 
 impl Initializer for Gates {
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
-        let expected = shape.rows * shape.columns;
-        if values.len() != expected {
-            return Err(Error::Length { what: "values", expected, found: values.len() });
-        }
+        holds(shape, values)?;
         let mut normals = Normals::new();
         values.iter_mut().for_each(|value| *value = normals.next(rng));
         Ok(())

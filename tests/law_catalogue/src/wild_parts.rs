@@ -2,7 +2,7 @@
 //! that jump, a single NaN, averages over rows, or blocks that no fact describes. Right parts that are close to these
 //! follow.
 
-use crate::{Entry, Verdict};
+use crate::{Entry, Verdict, holds};
 use chainrule::{
     Blocks, Error, Scalar,
     activation::{Activation, Bounds},
@@ -282,15 +282,12 @@ enum Filled {
 
 impl Initializer for Filled {
     fn fill(&self, shape: Shape, rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
-        let expected = shape.rows * shape.columns;
-        if values.len() != expected {
-            return Err(Error::Length { what: "values", expected, found: values.len() });
-        }
+        holds(shape, values)?;
         let mut own = generator(11);
         let rng: &mut dyn Rng = if *self == Filled::OwnSeed { &mut own } else { rng };
         let mut normals = Normals::new();
         let left = usize::from(*self == Filled::LeavesLast);
-        for (i, value) in values[..expected - left].iter_mut().enumerate() {
+        for (i, value) in values[..shape.rows * shape.columns - left].iter_mut().enumerate() {
             let drawn = if *self == Filled::Tenth { 0.0 } else { 0.1 * normals.next(rng) };
             *value = match self {
                 Filled::Tenth => 0.1,
