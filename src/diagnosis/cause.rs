@@ -73,6 +73,9 @@ pub enum Cause {
     DropoutTooHeavy,
     /// The last layer squashes its outputs into a range in which the loss cannot be low.
     SquashedOutputs,
+    /// The loss has no lower bound: outputs that ignore the inputs lower it without end. It expects others, such as the
+    /// logarithms of probabilities that a log-softmax computes.
+    UnboundedLoss,
     /// The samples of a batch are alike: each update undoes those of other batches.
     UnmixedBatches,
     /// A permutation test finds no dependence of the targets on the inputs.
@@ -83,7 +86,7 @@ pub enum Cause {
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Cause; 32] = [
+    pub const ALL: [Cause; 33] = [
         Cause::SaturatingActivation,
         Cause::SmallWeights,
         Cause::LargeWeights,
@@ -113,6 +116,7 @@ impl Cause {
         Cause::DecayTooStrong,
         Cause::DropoutTooHeavy,
         Cause::SquashedOutputs,
+        Cause::UnboundedLoss,
         Cause::UnmixedBatches,
         Cause::NoInformation,
         Cause::NoCauseFound,
@@ -155,6 +159,7 @@ impl Cause {
             Cause::DecayTooStrong => "decay too strong",
             Cause::DropoutTooHeavy => "dropout too heavy",
             Cause::SquashedOutputs => "squashed outputs",
+            Cause::UnboundedLoss => "unbounded loss",
             Cause::UnmixedBatches => "unmixed batches",
             Cause::NoInformation => "no information",
             Cause::NoCauseFound => "no cause found",
@@ -193,6 +198,7 @@ impl Cause {
             Cause::DecayTooStrong => "no weight decay, from weights drawn again",
             Cause::DropoutTooHeavy => "lighter dropout: masks that add no more than the signal has",
             Cause::SquashedOutputs => "outputs of any size: without the activation of the last layer",
+            Cause::UnboundedLoss => "logarithms of probabilities: a log-softmax after the last layer",
             Cause::UnmixedBatches => "mixed batches: samples in random order, another in each epoch",
             Cause::NoInformation => "other inputs, or targets in the right order",
             Cause::NoCauseFound => "none is known: a trial of each fix may find one",

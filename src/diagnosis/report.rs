@@ -261,7 +261,11 @@ impl Report {
                 let run = statistics.run();
                 Some([run.first_loss()?, run.recent_loss().mean()])
             }),
-            chance: diagnosis.task.as_ref().and_then(|task| Some(task.all?.constant)),
+            chance: diagnosis
+                .task
+                .as_ref()
+                .and_then(|task| task.all.filter(|it| !it.is_unbounded))
+                .map(|it| it.constant),
             loss_name: diagnosis.task.as_ref().map(|task| task.name.clone()),
             transform: diagnosis.transform.clone(),
             examined: examined(diagnosis, passes),

@@ -8,7 +8,7 @@ use chainrule::{
     diagnosis::{Alteration, Cause, Diagnosis, FixContext, Report, Severity, Trial, fix, suggest_fixes},
     initializer::{ByGate, Constant, He, LeCun, Orthogonal, Zeros},
     layer::{BranchScale, Dropout, Linear, Residual, Sequential, Softmax, initialize},
-    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
+    loss::{CrossEntropy, Loss, MeanSquaredError, NegativeLogLikelihood, Target},
     monitor::{Event, GradientMonitor, Statistics},
     recurrent::{Elman, Gru, Lstm, Recurrent},
     theory::InputStatistics,
@@ -34,6 +34,8 @@ struct Run {
     /// Classes, or one value for each sample.
     classes: Vec<usize>,
     values: Option<Vec<f32>>,
+    /// A squared error of values, a cross-entropy of classes, if it is `None`.
+    loss: Option<Box<dyn Loss<f32>>>,
     sequence: usize,
     span: usize,
     transform: Box<dyn GradientTransform<f32>>,
@@ -51,6 +53,7 @@ impl Run {
             classes: x.chunks(WIDTH).map(sign).collect(),
             x,
             values: None,
+            loss: None,
             sequence: 1,
             span: 1,
             transform: Box::new(Sgd::new(0.01)),
@@ -76,9 +79,10 @@ impl Run {
     fn report(self) -> Result<Report, Error> {
         let target = self.values.as_ref().map_or(Target::Classes(&self.classes), |values| Target::Values(values));
         let data = Dataset::sequences(WIDTH / self.sequence, self.sequence, &self.x, target)?;
-        let loss: Box<dyn Loss<f32>> = match self.values {
-            Some(_) => Box::new(MeanSquaredError::new()),
-            None => Box::new(CrossEntropy::new()),
+        let loss: Box<dyn Loss<f32>> = match (self.loss, &self.values) {
+            (Some(loss), _) => loss,
+            (None, Some(_)) => Box::new(MeanSquaredError::new()),
+            (None, None) => Box::new(CrossEntropy::new()),
         };
         let mut trainer = Trainer::new(&self.network, &*loss, self.transform, TrainConfig::default())?;
         let blocks = trainer.workspace().blocks().clone();
@@ -215,6 +219,10 @@ fn runs() -> Vec<(Cause, Run)> {
         (Cause::DecayTooStrong, stack(2, Tanh, lecun).by(AdamW::new(5e-3, 30.0), 40)),
         (Cause::DropoutTooHeavy, drowned),
         (Cause::SquashedOutputs, Run::of(softmax.build()).by(Sgd::new(0.0), 0)),
+        (Cause::UnboundedLoss, {
+            let raw = stack(1, Tanh, lecun).by(Sgd::new(0.0), 0);
+            Run { loss: Some(Box::new(NegativeLogLikelihood::new())), ..raw }
+        }),
         (Cause::UnmixedBatches, sorted),
         (Cause::NoInformation, shuffled),
         (Cause::BadData, wild),

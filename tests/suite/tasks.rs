@@ -9,7 +9,10 @@ use chainrule::{
     },
     initializer::{ByGate, Constant, Zeros},
     layer::{Dropout, LayerSpec, Merge, Sequential, Softmax, initialize},
-    loss::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Reduction, Target, ValueWeights},
+    loss::{
+        BinaryCrossEntropy, CrossEntropy, GaussianNll, KlDivergence, Loss, MeanSquaredError, NegativeLogLikelihood,
+        PoissonNll, Reduction, Target, ValueWeights,
+    },
     monitor::Statistics,
     random::{Normals, generator, shuffle},
     recurrent::{Gru, Lstm, Recurrent},
@@ -68,6 +71,37 @@ fn root(report: &Report) -> (Cause, &str) {
     let root = report.root().unwrap_or_else(|| panic!("nothing found: {report}"));
     assert!(!root.because.is_empty(), "{report}");
     (root.cause, &root.layer)
+}
+
+/// A likelihood of outputs that are not logarithms of probabilities falls without end; constant rates and densities
+/// have a best value.
+#[test]
+fn likelihood_of_raw_outputs_is_an_unbounded_loss() -> Result<(), Error> {
+    let (x, y) = data();
+    let (counts, shares): (Vec<f32>, Vec<f32>) =
+        (y.iter().map(|&y| 1e5 * y as f32).collect(), y.iter().flat_map(|&y| [0.1 * y as f32, 1.0]).collect());
+    let classes = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let network = |outputs| Sequential::<f32>::input(WIDTH).linear(24).activation(Tanh).linear(outputs);
+    let raw = network(4).build()?;
+    let report = before(&raw, &classes, &NegativeLogLikelihood::new())?;
+    assert_eq!(root(&report), (Cause::UnboundedLoss, "2"), "{report}");
+    assert_eq!(report.chance, None, "{report}");
+    let (described, inputs) = (raw.spec(), InputStatistics::of_rows(&x)?);
+    let fixes = suggest_fixes(&FixContext::new(&described, inputs, report.root().unwrap()))?;
+    let logs = network(4).log_softmax().build()?;
+    assert_eq!(fixes[0].change, Change::Network(logs.spec()));
+    let shares = Dataset::rows(WIDTH, &x, Target::Values(&shares))?;
+    let report = before(&network(2).build()?, &shares, &KlDivergence::new())?;
+    assert_eq!(root(&report), (Cause::UnboundedLoss, "2"), "{report}");
+    let counts = Dataset::rows(WIDTH, &x, Target::Values(&counts))?;
+    for report in [
+        before(&logs, &classes, &NegativeLogLikelihood::new())?,
+        before(&network(1).build()?, &counts, &PoissonNll::new())?,
+        before(&network(2).build()?, &counts, &GaussianNll::new())?,
+    ] {
+        assert!(report.findings.iter().all(|finding| finding.cause != Cause::UnboundedLoss), "{report}");
+    }
+    Ok(())
 }
 
 /// Softmax outputs lie in [0, 1], where a cross-entropy of four classes is at least ln(1 + 3/e).

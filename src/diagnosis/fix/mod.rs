@@ -12,6 +12,7 @@ mod gates;
 mod layer_norm;
 mod leave_out;
 mod lighter_dropout;
+mod log_probabilities;
 mod longer_schedule;
 mod longer_step;
 mod lsuv;
@@ -46,6 +47,7 @@ pub use gates::GatesInsteadOfTanh;
 pub use layer_norm::NormalizeLayers;
 pub use leave_out::LeaveOut;
 pub use lighter_dropout::LighterDropout;
+pub use log_probabilities::LogProbabilities;
 pub use longer_schedule::LongerSchedule;
 pub use longer_step::LongerStep;
 pub use lsuv::Lsuv;
@@ -319,6 +321,7 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(LighterDropout::default()),
         Box::new(LighterDropout { share: 0.1 }),
         Box::new(UnsquashOutputs),
+        Box::new(LogProbabilities),
         Box::new(ExchangeActivation),
         Box::new(GatesInsteadOfTanh),
         Box::new(NormalizeLayers),

@@ -116,7 +116,7 @@ impl TrialReport {
     }
 
     fn bounds(&self) -> LossBounds {
-        LossBounds { constant: f64::NAN, floor: self.floor }
+        LossBounds { constant: f64::NAN, floor: self.floor, is_unbounded: false }
     }
 
     /// Returns the index of the best fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` if

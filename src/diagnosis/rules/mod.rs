@@ -39,6 +39,7 @@ pub(super) const ALL: &[Rule] = &[
     task::outliers,
     task::identical,
     task::squashed,
+    task::unbounded,
     task::decay,
     gates::shut,
     units::dead,
@@ -158,7 +159,7 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
         };
         let first = match finding.cause {
             Cause::BadData | Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
-            Cause::SquashedOutputs | Cause::DecayTooStrong => 1,
+            Cause::SquashedOutputs | Cause::UnboundedLoss | Cause::DecayTooStrong => 1,
             Cause::UnscaledTarget | Cause::ClosedInputGate | Cause::ClosedOutputGate => 1,
             Cause::UnscaledInput | Cause::ExplodingRecurrence => 1,
             Cause::Overflow => 2,
@@ -347,6 +348,7 @@ const fn refuted_by(cause: Cause) -> &'static str {
         Cause::DecayTooStrong => "a loss that falls no faster without weight decay",
         Cause::DropoutTooHeavy => "a loss that falls no faster with dropout, recurrent dropout and zoneout disabled",
         Cause::SquashedOutputs => "a loss below that bound",
+        Cause::UnboundedLoss => "constant outputs at which the loss is lowest",
         Cause::UnmixedBatches => "the same course of the loss on samples in random order",
         Cause::NoInformation => "a network that predicts targets of samples that it was not trained on",
         Cause::NoCauseFound => "one change that brings the gradient between the thresholds",

@@ -7,7 +7,7 @@ use crate::{
         Cause, Diagnosis, Finding, Severity,
         figures::number,
         place::{LayerRange, place},
-        task::{Outliers, Task, heaviest_masks},
+        task::{Outliers, STEPS, Task, heaviest_masks},
     },
     layer::LayerSpec,
     monitor::{BlockStatistics, RunStatistics},
@@ -153,6 +153,27 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let because = format!("each output at its best within that range: a loss of {} (a bound)", number(least));
     let finding = diagnosis.finding(Cause::SquashedOutputs, Severity::Critical, layer, text, because);
+    findings.push(Finding { is_proof: true, ..finding });
+}
+
+/// Reports a loss that constant outputs lower without end, if no last layer bounds the outputs: the network can only
+/// make them larger.
+pub(super) fn unbounded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(task) = diagnosis.task.as_ref().filter(|task| task.measured.is_unbounded) else { return };
+    let (layer, last) = diagnosis.spec.last_layer();
+    if task.least.is_some() || matches!(last, LayerSpec::LogSoftmax(_)) {
+        return;
+    }
+    let text = format!(
+        "the loss {} has no lower bound for the outputs of layer {layer}: outputs that are the same for all inputs lower \
+         it without end",
+        task.name
+    );
+    let because = format!(
+        "gradient descent on constant outputs: a loss of {} after {STEPS} steps, and still falling (measured)",
+        number(task.measured.constant)
+    );
+    let finding = diagnosis.finding(Cause::UnboundedLoss, Severity::Critical, &layer, text, because);
     findings.push(Finding { is_proof: true, ..finding });
 }
 

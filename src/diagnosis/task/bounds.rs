@@ -9,7 +9,7 @@ use crate::{
 use alloc::{vec, vec::Vec};
 
 /// The number of steps of gradient descent to the best constant outputs, also those that are rejected.
-const STEPS: usize = 120;
+pub(in crate::diagnosis) const STEPS: usize = 120;
 /// The largest number of outputs that are free in a descent, which takes 32 bytes for each.
 const FREE: usize = 1 << 21;
 /// The number of bisections of the range of each output.
@@ -22,13 +22,20 @@ pub(in crate::diagnosis) struct LossBounds {
     pub constant: f64,
     /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a descent.
     pub floor: Option<f64>,
+    /// Whether outputs that are the same for every row have no lowest loss: it falls on below 0, a thousandfold or more
+    /// in the second half of a descent whose steps double.
+    pub is_unbounded: bool,
 }
+
+/// A loss that has fallen below 0 by as many times from the middle of a descent to its end falls without end.
+const WITHOUT_END: f64 = 1e3;
 
 impl LossBounds {
     /// Measures the targets of the batch `rows`.
     pub(super) fn of<T: Scalar>(rows: &Rows<'_, T>) -> Result<Self, Error> {
-        let constant = constant(rows, None)?;
-        Ok(LossBounds { constant, floor: free(rows, constant)? })
+        let [halfway, constant] = descend(rows, None)?;
+        let is_unbounded = constant < WITHOUT_END * f64::min(halfway, -1.0);
+        Ok(LossBounds { constant, floor: free(rows, constant)?, is_unbounded })
     }
 
     /// Returns the loss of the best constant outputs; `None` if it is no scale for a loss: below 0 where the lowest

@@ -25,7 +25,7 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
-pub(super) use bounds::LossBounds;
+pub(super) use bounds::{LossBounds, STEPS};
 use identical::Identical;
 pub(super) use outlier::{Outliers, Sizes, large_inputs};
 
