@@ -105,7 +105,7 @@ impl Suite<'_, '_> {
         let mut direction = at_rest(given);
         match part {
             Part::Everything => {}
-            Part::Input => direction.x[i] = 1.0,
+            Part::Input | Part::Shift => direction.x[i] = 1.0,
             Part::State => direction.state.iter_mut().for_each(|state| state[i] = 1.0),
             Part::Block(block) => {
                 direction.w[self.block(block).range.start + i] = 1.0;

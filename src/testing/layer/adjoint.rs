@@ -44,6 +44,8 @@ const ROUNDING: f64 = 1e-2;
 pub(super) enum Part {
     Everything,
     Input,
+    /// All inputs of a row, by the same amount: inputs that are equal stay equal, and a tie of them remains one.
+    Shift,
     State,
     Block(usize),
 }
@@ -84,6 +86,7 @@ impl Suite<'_, '_> {
         parts.sort_by_key(|part| matches!(part, Part::Block(i) if self.block(*i).role != Role::Bias));
         parts.extend(given.state.is_some().then_some(Part::State));
         parts.push(Part::Input);
+        parts.extend(self.inputs.alike.then_some(Part::Shift));
         let mut asked = Asked { mode, ..Asked::new(shape) };
         if self.inputs.off {
             asked.dropout = DropoutKey::off();
@@ -227,7 +230,7 @@ impl Suite<'_, '_> {
         let dims = self.layers.double.dims();
         match part {
             Part::Everything => ("all gradients".into(), [0, 0], &[]),
-            Part::Input => {
+            Part::Input | Part::Shift => {
                 let dx = &results.dx;
                 ("the gradient of the input".into(), [dx.len() / dims.input.max(1), dims.input], dx)
             }
@@ -262,6 +265,13 @@ impl Suite<'_, '_> {
                 direction.state.iter_mut().for_each(|state| fill(state));
             }
             Part::Input => fill(&mut direction.x),
+            Part::Shift => {
+                let width = self.layers.double.dims().input.max(1);
+                for row in direction.x.chunks_mut(width) {
+                    fill(&mut row[..1]);
+                    row.fill(row[0]);
+                }
+            }
             Part::State => direction.state.iter_mut().for_each(|state| fill(state)),
             Part::Block(i) => fill(&mut direction.w[self.block(i).range.clone()]),
         }
@@ -320,7 +330,7 @@ impl Suite<'_, '_> {
         let values = if self.size > 0.0 { Float::max(largest(given) / self.size, 1.0) } else { 1.0 };
         match part {
             Part::Block(_) | Part::Everything => values * values,
-            Part::Input | Part::State => values,
+            Part::Input | Part::Shift | Part::State => values,
         }
     }
 

@@ -129,9 +129,40 @@ impl Suite<'_, '_> {
                 }
             }
         }
+        if wrong.is_empty()
+            && let Some(link) = self.link_of_one_mask(layer, name, &given, &|seed| key(usual, at(seed, &[]), false))
+        {
+            wrong.push((format!("each seed, in link {link}"), "masks of its own", "those of another"));
+        }
         if let Some((what, expected, found)) = wrong.first() {
             let place = format!("{}, {what}", self.at(name, shape));
             self.trial.breaks(Law::DropoutKey, place, *expected, *found, "");
         }
+    }
+
+    /// Returns a link that has the same masks for each of [`SEEDS`], the settings `asked`: for inputs that are equal in
+    /// all samples its outputs differ from sample to sample, and not from seed to seed.
+    fn link_of_one_mask<T: Scalar>(
+        &mut self,
+        layer: &dyn Layer<T>,
+        name: &str,
+        given: &Given<f64>,
+        asked: &dyn Fn(u64) -> Asked<'static>,
+    ) -> Option<usize> {
+        let samples = asked(0).shape.batch;
+        let heard: Option<Vec<_>> = (0..SEEDS)
+            .map(|seed| Some(self.pass(layer, name, given, &Asked { watched: true, ..asked(seed) })?.heard))
+            .collect();
+        let heard = heard?;
+        // Of the last step, whose rows are at the end.
+        let alike = |values: &[T]| {
+            let rows = values.chunks(values.len().div_ceil(asked(0).shape.rows()).max(1));
+            let mut last = rows.rev().take(samples);
+            last.next().is_some_and(|first| last.all(|row| row == first))
+        };
+        heard[0].iter().enumerate().find_map(|(i, first)| {
+            let fixed = heard.iter().all(|of_seed| of_seed.get(i).is_some_and(|it| it.values == first.values));
+            (fixed && alike(&first.values[0]) && !alike(&first.values[1])).then_some(first.link)
+        })
     }
 }

@@ -44,6 +44,7 @@ impl Suite<'_, '_> {
             let holds = [
                 (range.start == next, format!("a start at {next}"), format!("{range:?}")),
                 (range.len() == shape[0] * shape[1], format!("{shape:?} values"), format!("{range:?}")),
+                (!name.is_empty(), "a name".into(), "none".into()),
                 (!names.contains(&&**name), "a name of its own".into(), format!("{name:?} again")),
                 (
                     gates.is_empty() || shape[0] % gates.len() == 0,

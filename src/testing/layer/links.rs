@@ -77,8 +77,9 @@ impl Suite<'_, '_> {
         self.own_reports([path, at], &structure, &given, &results);
         let heard = results.heard;
         if let Some(Heard { link, .. }) = heard.iter().find(|heard| heard.link >= names.len()) {
-            let expected = format!("one of its {} links", names.len());
-            self.trial.breaks(Law::ReportsLinks, format!("{at}`{path}`"), expected, format!("{link}"), "");
+            let expected = format!("reports of its {} links, by their index from 0", names.len());
+            let found = format!("a report of link {link}");
+            self.trial.breaks(Law::ReportsLinks, format!("{at}`{path}`"), expected, found, "");
         }
         // Of parallel branches none is on the main path. An only branch may be.
         let parts = if structure.kind() == StructureKind::Branches { structure.parts().count() } else { 0 };
@@ -128,6 +129,11 @@ impl Suite<'_, '_> {
                 return self.trial.breaks(Law::ReportsLinks, place, expected, found, "");
             };
             for ((name, expected), found) in names.into_iter().zip(values).zip(&report.values) {
+                if expected.len() != found.len() {
+                    let place = format!("{place}: {name} of the report");
+                    let (expected, found) = (format!("{} values", expected.len()), format!("{}", found.len()));
+                    return self.trial.breaks(Law::ReportsLinks, place, expected, found, "");
+                }
                 if let Some(i) = unequal(expected, found) {
                     let place = format!("{place}: {name}[{i}] of the report");
                     let value = |values: &[f64]| values.get(i).map_or_else(|| "nothing".into(), |&x| number(x));

@@ -56,10 +56,13 @@ impl Suite<'_, '_> {
         self.agree(Law::Repeatable, format!("{}, with a monitor", self.at(name, shape)), &plain, &watched);
         let of = Usual { layer, name, given: &given, usual: &usual, plain: &plain };
         self.memory_left_out(of);
-        self.descends(of);
+        self.optional_gradients(of);
+        // A step in the pass leaves out gradients, too.
+        if !self.trial.broken(Law::OptionalGradients) {
+            self.descends(of);
+        }
         self.short_gradients(of);
         self.modes_agree(layer, name, &given, &usual);
-        self.optional_gradients(of);
         self.frozen_blocks(of);
     }
 
@@ -136,9 +139,23 @@ impl Suite<'_, '_> {
         let apart = layer.samples() == Samples::Independent && given.state.is_none();
         if apart && shape.steps == 1 && shape.batch > 1 {
             let divided = Asked { divided: true, withheld: self.may_withhold(), ..*usual };
-            // dw is left out: its sums over rows run in another order.
+            // The sums over rows of dw run in another order: it is compared apart.
             let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
             self.left_out(Law::SavedPerRow, Usual { usual: &divided, plain: &rows_alone, ..of });
+            self.sums_of_parts(Usual { usual: &divided, ..of });
+        }
+    }
+
+    /// Tests that a backward pass of the rows in parts, the settings `of.usual`, sums to the gradients of all rows.
+    fn sums_of_parts<T: Scalar>(&mut self, of: Usual<'_, T>) {
+        let Usual { layer, name, given, usual: divided, plain } = of;
+        let Some(parts) = self.pass(layer, name, given, divided) else { return };
+        let size = plain.dw.iter().fold(0.0, |most: f64, &dw| most.max(to_f64(dw).abs()));
+        let allowed = 1e3 * to_f64(T::epsilon()) * size;
+        let pairs = || plain.dw.iter().zip(&parts.dw).map(|(&all, &parts)| (to_f64(all), to_f64(parts)));
+        if let Some((i, (all, parts))) = pairs().enumerate().find(|(_, (all, parts))| differ(*all, *parts, allowed)) {
+            let place = format!("{}: dw[{i}], of the rows in two parts", self.at(name, divided.shape));
+            self.trial.breaks(Law::SavedPerRow, place, format!("{all:e}"), format!("{parts:e}"), "");
         }
     }
 

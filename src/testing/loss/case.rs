@@ -129,6 +129,18 @@ impl Case {
         Case { rows, width, target_width, y, values, labels, weights }
     }
 
+    /// Returns the case with every other output replaced by its target, where a target has a value for it.
+    pub(super) fn with_outputs_at_targets(&self) -> Self {
+        let mut case = self.clone();
+        if self.labels.is_none() && self.target_width >= self.width {
+            for (row, y) in case.y.chunks_mut(self.width.max(1)).enumerate() {
+                let target = &self.values[row * self.target_width..];
+                y.iter_mut().zip(target).step_by(2).for_each(|(y, &target)| *y = target);
+            }
+        }
+        case
+    }
+
     /// Returns the case restricted to the given rows.
     #[inline]
     pub(super) fn part(&self, rows: core::ops::Range<usize>) -> Self {

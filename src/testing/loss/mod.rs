@@ -323,24 +323,36 @@ impl Suite<'_, '_> {
         }
     }
 
+    /// Computes the loss of `case` and its gradient, as [`evaluated`](Self::evaluated), and tests that neither depends on
+    /// what the slice held before.
+    fn overwritten<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) -> Option<(f64, Vec<f64>)> {
+        let (value, dy) = self.evaluated(loss, name, case, 0.0)?;
+        for before in [f64::NAN, 7.25] {
+            let (again, other) = self.evaluated(loss, name, case, before)?;
+            let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
+            if !same(value, again) {
+                let place = format!("{}, twice", self.at(name, case));
+                self.trial.breaks(Law::Repeatable, place, number(value), number(again), case.described());
+                return None;
+            }
+            if let Some(i) = (0..dy.len()).find(|&i| !same(dy[i], other[i])) {
+                let place = format!("{}: dy[{i}], where there was {before}", self.at(name, case));
+                self.trial.breaks(Law::Overwrites, place, number(dy[i]), number(other[i]), case.described());
+            }
+        }
+        Some((value, dy))
+    }
+
     /// Tests results in the scalar of the number `scalar` in [`ALLOWED`]: overwritten, repeated, and of a batch in
     /// parts.
     fn whole<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
-        let Some((value, dy)) = self.evaluated(loss, name, &case, 0.0) else { return };
-        for before in [f64::NAN, 7.25] {
-            let Some((again, other)) = self.evaluated(loss, name, &case, before) else { return };
-            let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
-            if !same(value, again) {
-                let place = format!("{}, twice", self.at(name, &case));
-                return self.trial.breaks(Law::Repeatable, place, number(value), number(again), case.described());
-            }
-            if let Some(i) = (0..dy.len()).find(|&i| !same(dy[i], other[i])) {
-                let place = format!("{}: dy[{i}], where there was {before}", self.at(name, &case));
-                self.trial.breaks(Law::Overwrites, place, number(dy[i]), number(other[i]), case.described());
-            }
-        }
+        let Some((value, dy)) = self.overwritten(loss, name, &case) else { return };
+        // Where an output is its target, a term and its derivative may be 0, and left out.
+        let mut at_targets = case.with_outputs_at_targets();
+        self.admit(&mut at_targets.y);
+        let _ = self.overwritten(loss, name, &at_targets);
         // A loss that overflows is not compared with the losses of parts.
         if value.is_finite() && case.rows > 1 {
             self.reduction(loss, name, allowed, &case, value, &dy);

@@ -176,6 +176,10 @@ impl<T: Scalar> Suite<'_, '_, T> {
             return;
         }
         INTERRUPTED.into_iter().for_each(|after| self.resumes(&all, after));
+        // What is kept outside the state has an influence on every other law.
+        if self.trial.broken(Law::Repeatable) {
+            return;
+        }
         let promised = promises.contains(&Law::Downhill);
         let tests: [&dyn Fn(&mut Self); 10] = [
             &|suite| suite.frozen(),

@@ -33,6 +33,12 @@ enum Kind {
     DeclarationsSwapped,
     RectifiedIsTanh,
     HardIsSigmoid,
+    CandidateCarriesUndeclared,
+    // Wrong: what is shown of the pre-activation of the gate.
+    ShownNegated,
+    ShownDoubled,
+    ShownShifted,
+    ShownSquashed,
     // Wrong: equations.
     KeepsTooLittleAtStepZero,
     GradientDroppedAtZeroState,
@@ -67,8 +73,18 @@ impl Built {
     fn minimal(self) -> bool {
         matches!(
             self.0,
-            Minimal | Leaky | LeakyCarries | Undeclared | PreviousGradientOverwritten | GradientDroppedAtZeroState
-        )
+            Minimal
+                | Leaky
+                | LeakyCarries
+                | Undeclared
+                | PreviousGradientOverwritten
+                | GradientDroppedAtZeroState
+                | CandidateCarriesUndeclared
+        ) || self.shows_another()
+    }
+
+    fn shows_another(self) -> bool {
+        matches!(self.0, ShownNegated | ShownDoubled | ShownShifted | ShownSquashed)
     }
 
     fn leaky(self) -> bool {
@@ -107,9 +123,12 @@ impl Cell for Built {
         const NONE: &[Gate] = &[Gate::new("input"), Gate::new("forget"), Gate::new("candidate"), Gate::new("output")];
         const INPUT: &[Gate] =
             &[Gate::carrying_state("input"), Gate::new("forget"), Gate::new("candidate"), Gate::new("output")];
+        const CANDIDATE: &[Gate] =
+            &[Gate::new("input"), Gate::new("forget"), Gate::carrying_state("candidate"), Gate::new("output")];
         let all = match self.0 {
             Leaky | Integrator => NONE,
             InputCarries => INPUT,
+            CandidateCarriesUndeclared => CANDIDATE,
             _ => ALL,
         };
         if self.minimal() { &all[1..3] } else { all }
@@ -122,7 +141,7 @@ impl Cell for Built {
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation> {
         let candidate = if self.minimal() { gate == 1 } else { gate == 2 };
         Some(match (self.0, candidate) {
-            (Undeclared, _) => return None,
+            (Undeclared | CandidateCarriesUndeclared, _) => return None,
             (HardGates, false) | (HardIsSigmoid, false) => &HardSigmoid,
             (RectifiedCandidate, true) | (RectifiedIsTanh, true) => &Relu,
             (GateIsTanh, false) => &Tanh,
@@ -137,6 +156,15 @@ impl Cell for Built {
         let n = unit.h_prev.len();
         for j in 0..n {
             if self.minimal() {
+                if self.shows_another() && !unit.monitored_z.is_empty() {
+                    let z = unit.z[j];
+                    unit.monitored_z[j] = match self.0 {
+                        ShownNegated => -z,
+                        ShownDoubled => z + z,
+                        ShownShifted => z + T::one(),
+                        _ => z.tanh(),
+                    };
+                }
                 let ((f, _), (g, _)) = (self.gate(unit.z[j]), self.candidate(unit.z[n + j]));
                 unit.h[j] = if self.leaky() {
                     scalar::<T>(0.5) * unit.h_prev[j] + f * g
@@ -306,6 +334,11 @@ pub fn entries() -> Vec<Entry> {
         (DeclarationsSwapped, Law::CellFacts),
         (RectifiedIsTanh, Law::CellFacts),
         (HardIsSigmoid, Law::CellFacts),
+        (CandidateCarriesUndeclared, Law::CellFacts),
+        (ShownNegated, Law::CellFacts),
+        (ShownDoubled, Law::CellFacts),
+        (ShownShifted, Law::CellFacts),
+        (ShownSquashed, Law::CellFacts),
         (KeepsTooLittleAtStepZero, Law::Adjoint),
         (GradientDroppedAtZeroState, Law::Adjoint),
         (ForgetGradientClamped, Law::Adjoint),

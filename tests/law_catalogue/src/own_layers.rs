@@ -119,6 +119,8 @@ impl ByRow {
                     match wrong {
                         1 => (dx[2 * i], dx[2 * i + 1]) = (dy, dy),
                         2 => dx[2 * i] = dy,
+                        // All that are largest get the whole gradient.
+                        3 if x[2 * i] == x[2 * i + 1] => (dx[2 * i], dx[2 * i + 1]) = (dy, dy),
                         _ => dx[2 * i + usize::from(second)] = dy,
                     }
                 }
@@ -524,7 +526,7 @@ pub fn entries() -> Vec<Entry> {
     all.push(Entry::right("layer/Leaky", leaky(Leaky::Right)));
     for (form, mistakes) in [
         (Convolution, 1..4),
-        (MaxPool, 1..3),
+        (MaxPool, 1..4),
         (MeanPool, 1..2),
         (WeightNormalized, 1..3),
         (WithSquares, 1..3),

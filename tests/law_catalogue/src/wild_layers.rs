@@ -374,6 +374,8 @@ enum Container {
     Sum,
     BoundOfTheLarger,
     RunsAPartTwice,
+    /// Both parts have dropout, the second one with the same masks for each seed.
+    SeedOfAPartFixed,
     PartsForBranches,
 }
 
@@ -386,6 +388,10 @@ struct Pair<T: Scalar> {
 impl<T: Scalar> Pair<T> {
     fn new(kind: Container) -> Self {
         let network = Sequential::input(N).linear(4).activation(Tanh).linear(N).build().expect("a network");
+        if kind == Container::SeedOfAPartFixed {
+            let masked = || Sequential::input(N).dropout(0.5).linear(N).build().expect("a network");
+            return Pair { kind, parts: [Box::new(masked()), Box::new(masked())] };
+        }
         Pair { kind, parts: [Box::new(Linear::new(N, N)), Box::new(network)] }
     }
 
@@ -429,7 +435,11 @@ impl<T: Scalar> Layer<T> for Pair<T> {
             let offset = 1 + i * sizes.links;
             let twice = i == 1 && self.kind == Container::RunsAPartTwice;
             for _ in 0..1 + usize::from(twice) {
-                let ctx = if self.kind == Container::PartsForBranches { ctx.part(offset) } else { ctx.branch(offset) };
+                let mut ctx =
+                    if self.kind == Container::PartsForBranches { ctx.part(offset) } else { ctx.branch(offset) };
+                if i == 1 && self.kind == Container::SeedOfAPartFixed {
+                    ctx.dropout.seed = 3;
+                }
                 self.parts[i].forward(w, Forward::new(x, y, saved, scratch, ctx));
             }
         }
@@ -450,7 +460,10 @@ impl<T: Scalar> Layer<T> for Pair<T> {
         let each = [fw, gw].into_iter().zip([df, dg]).zip(saves).zip(both.chunks(dy.len()));
         for (i, ((((w, dw), saved), y), dx)) in each.zip(gradients.chunks_mut(x.len())).enumerate() {
             let offset = 1 + i * sizes.links;
-            let ctx = if self.kind == Container::PartsForBranches { ctx.part(offset) } else { ctx.branch(offset) };
+            let mut ctx = if self.kind == Container::PartsForBranches { ctx.part(offset) } else { ctx.branch(offset) };
+            if i == 1 && self.kind == Container::SeedOfAPartFixed {
+                ctx.dropout.seed = 3;
+            }
             let mut pass = Backward::new(x, y, dy, Some(dx), dw, saved, scratch, ctx);
             pass.trainable = trainable.part(i * sizes.blocks);
             self.parts[i].backward(w, pass);
@@ -587,6 +600,7 @@ pub fn entries() -> Vec<Entry> {
     for (kind, law) in [
         (Container::BoundOfTheLarger, Law::GainBound),
         (Container::RunsAPartTwice, Law::ReportsLinks),
+        (Container::SeedOfAPartFixed, Law::DropoutKey),
         (Container::PartsForBranches, Law::ReportsLinks),
     ] {
         all.push(Entry::wrong(format!("layer/wild/{kind:?}"), law, pair(kind)));

@@ -150,6 +150,8 @@ enum Kind {
     FeeOfOutputs,
     LargestByGreater,
     LastColumnUnread,
+    /// No gradient is written where an output is its target.
+    UnwrittenAtTarget,
     ByRows,
     /// The factor of the first calls, up to this number, rises to 1.
     WarmsUp(u64),
@@ -165,7 +167,9 @@ impl Part {
     fn row<T: Scalar>(&self, y: &[T], t: &[T], dy: &mut [T], factor: T) -> T {
         let half = scalar::<T>(0.5);
         let mut sum = T::zero();
-        dy.fill(T::zero());
+        if self.0 != Kind::UnwrittenAtTarget {
+            dy.fill(T::zero());
+        }
         if matches!(self.0, Kind::LargestOfAll | Kind::LargestByGreater) {
             let mut largest = (T::zero(), 0);
             for (i, (&y, &t)) in y.iter().zip(t).enumerate() {
@@ -193,7 +197,9 @@ impl Part {
                 _ => (half * d * d, d),
             };
             sum += factor * value;
-            dy[i] = factor * slope;
+            if !(self.0 == Kind::UnwrittenAtTarget && d.is_zero()) {
+                dy[i] = factor * slope;
+            }
         }
         sum
     }
@@ -372,6 +378,7 @@ pub fn entries() -> Vec<Entry> {
         (Kind::RaisedFarOut, Law::Continuity),
         (Kind::FeeOfOutputs, Law::Continuity),
         (Kind::LargestByGreater, Law::NotANumber),
+        (Kind::UnwrittenAtTarget, Law::Overwrites),
         (Kind::ByRows, Law::Reduction),
         (Kind::WarmsUp(10), Law::Repeatable),
         (Kind::WarmsUp(100), Law::Repeatable),

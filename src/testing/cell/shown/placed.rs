@@ -13,6 +13,8 @@ const PLACES: i32 = 96;
 /// The misfit of an effect up to which it counts as proportional to φ′, as a fraction of its norm. The relation is
 /// exact, so only rounding is left.
 const FITS: f64 = 1e-8;
+/// The distance up to which two pre-activations are the same.
+const SAME: f64 = 1e-6;
 /// The norm of an effect below which nothing is concluded from it.
 const LEAST: f64 = 1e-3;
 
@@ -20,7 +22,8 @@ const LEAST: f64 = 1e-3;
 /// argument z of φ in the cell, at a random point; 0 if they are equal. `activation` is φ.
 ///
 /// The effect of the gate's bias on a value of the new state that is linear in φ(z) is a multiple of φ′(z), for each
-/// bias with the same factor. `None` if no value is linear in it, or if a step fails.
+/// bias with the same factor. The sum of weighted inputs, weighted state and bias is tried first, then what is shown,
+/// then other arguments near it. `None` if no value is linear in it, or if a step fails.
 pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?.start;
@@ -41,8 +44,19 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
     let values = effects[0].len();
     let effects = (0..values).map(|value| effects.iter().map(|at| at[value]).collect::<Vec<f64>>());
     let effects: Vec<Vec<f64>> = effects.filter(|effect| norm(effect) > LEAST).collect();
-    if effects.iter().any(|effect| misfit(effect, &z, 0.0, activation) <= FITS) {
+    let fits = |z: &[f64]| effects.iter().any(|effect| misfit(effect, z, 0.0, activation) <= FITS);
+    let own: Vec<f64> = BIASES.iter().map(|by| Some(point.sum(gate)? + by)).collect::<Option<_>>()?;
+    let farthest = |a: &[f64], sign: f64| a.iter().zip(&z).map(|(a, z)| (a - sign * z).abs()).fold(0.0, f64::max);
+    // An even φ′ does not tell z from −z.
+    if fits(&own) && (!fits(&z) || farthest(&own, -1.0) <= SAME) {
+        return Some(farthest(&own, 1.0)).filter(|apart| *apart > SAME).or(Some(0.0));
+    }
+    if fits(&z) {
         return Some(0.0);
+    }
+    // A φ with a kink may be one that is cut off at another place.
+    if !activation.kink_points().is_empty() {
+        return None;
     }
     effects.iter().find_map(|effect| {
         let of = |by: f64| misfit(effect, &z, by, activation);
@@ -59,9 +73,21 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
         }
         let by = 0.5 * (low + high);
         // A gate of the sum of two pre-activations follows φ at the sum.
-        let is_of_another = others.iter().any(|other| (by - other).abs() <= 1e-6);
+        let is_of_another = others.iter().any(|other| (by - other).abs() <= SAME);
         (of(by) <= FITS && !is_of_another).then_some(by)
     })
+}
+
+impl<C: Cell> Point<C> {
+    /// Returns the weighted inputs, the weighted state and the bias of the first unit of gate number `gate`, summed.
+    fn sum(&self, gate: usize) -> Option<f64> {
+        let dot = |role: Role, values: &[f64]| {
+            let weights = self.gate(role, gate).map_or(&[][..], |range| &self.w[range]);
+            weights.iter().zip(values).map(|(w, value)| w * value).sum::<f64>()
+        };
+        let bias = self.w[self.gate(Role::Bias, gate)?.start];
+        Some(dot(Role::Weight, &self.x) + dot(Role::Recurrent, &self.state[..HIDDEN]) + bias)
+    }
 }
 
 /// Returns how far `effect` is from the nearest multiple of φ′(z + `by`), as a fraction of its norm.
