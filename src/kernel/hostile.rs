@@ -77,7 +77,7 @@ fn products<T: Scalar>() {
             gemm_nn(Matrix::new(&a, outputs), &b, size, &mut c, &mut scratch);
         });
         let empty = outputs == 0 || inputs == 0;
-        // Two shards, of which the second has no rows; more rows than a block are refused.
+        // Two shards, of which the second has no rows. A call with more than 256 rows, those of one block, panics.
         check(x && y && (empty || w) && rows <= 256, "d\u{1d40} x of shards", &size, || {
             let both = [Matrix::new(&a, outputs), Matrix::new(&b, inputs)];
             let ends = (0, &[rows, rows][..]);

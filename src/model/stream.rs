@@ -46,7 +46,8 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 /// ```
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
-    /// The network; or its layers one by one, with those of inner chains, if one of them is a mean over steps.
+    /// The network as one stage. If one of its layers is a mean over steps, each layer is a stage, those of inner
+    /// chains too.
     stages: Vec<Stage<'m, T>>,
     x: Vec<T>,
     y: Vec<T>,

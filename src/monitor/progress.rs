@@ -75,8 +75,9 @@ pub struct Spike {
     /// The contribution of the shard to the gradient; infinite if the gradient or the loss of the shard is not finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shard_fraction: f64,
-    /// The index in the data set of the sample that contributes most, among those of the shard. `None` if a layer
-    /// couples samples, such as [`BatchNorm`](crate::layer::BatchNorm): then samples have no gradients of their own.
+    /// The index in the data set of the sample with the largest part of the gradient, among those of this shard.
+    /// `None` if a layer couples samples, such as [`BatchNorm`](crate::layer::BatchNorm): then samples have no
+    /// gradients of their own.
     pub sample: Option<usize>,
     /// The contribution of the sample to the gradient; infinite if its gradient or loss is not finite, `None` where
     /// [`sample`](Self::sample) is.

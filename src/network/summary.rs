@@ -62,7 +62,7 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     Summary { rows, parameters: network.dims().parameters }
 }
 
-/// Makes the `Debug` text of layers that contain layers, and so of networks, their summary.
+/// Implements `Debug` for layers that contain layers, such as a network: the text is the summary.
 macro_rules! debug_is_summary {
     ($($container:ident)+) => {
         $(

@@ -279,7 +279,8 @@ impl fmt::Display for Horizon {
     }
 }
 
-/// Returns the name of a layer for a sentence, `layer 3 (Linear)`; for an empty `name` the kind or `the network`.
+/// Returns the name of a layer for a sentence, such as `layer 3 (Linear)`. Without a `name` it is the kind; without
+/// both it is `the network`.
 fn title(name: &str, kind: &str) -> String {
     match (name.is_empty(), kind.is_empty()) {
         (true, true) => "the network".into(),

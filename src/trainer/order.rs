@@ -8,17 +8,17 @@ use core::ops::Range;
 /// The number of samples in a chunk if the samples are not shuffled.
 const IN_ORDER: usize = 1 << 16;
 
-/// The order of the samples of an epoch, computed for one chunk of consecutive samples (`block`) at a time.
+/// The order of the samples of an epoch, computed for one chunk, a range of consecutive samples, at a time.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     samples: usize,
     /// The number of samples in a chunk.
-    block: usize,
+    chunk: usize,
     /// The seed of the shuffle; `None` without a shuffle.
     seed: Option<u64>,
     epoch: u64,
     /// The indices of the chunks in shuffled order; empty without a shuffle.
-    blocks: Vec<usize>,
+    chunks: Vec<usize>,
     /// The number of chunks that were begun in this epoch.
     begun: usize,
     /// The samples of the current chunk, in the order in which updates take them.
@@ -34,17 +34,17 @@ impl Order {
     /// shuffle.
     pub(super) fn begin(&mut self, samples: usize, settings: &TrainConfig, epoch: u64) -> Result<(), Error> {
         self.samples = samples;
-        let block = if settings.shuffle { settings.shuffle_block.unwrap_or(samples) } else { IN_ORDER };
-        self.block = block.min(samples);
+        let chunk = if settings.shuffle { settings.shuffle_block.unwrap_or(samples) } else { IN_ORDER };
+        self.chunk = chunk.min(samples);
         self.seed = settings.shuffle.then_some(settings.seed);
         (self.epoch, self.begun, self.taken) = (epoch, 0, 0);
         self.within.clear();
-        self.blocks.clear();
+        self.chunks.clear();
         if let Some(seed) = self.seed {
-            let count = samples.div_ceil(self.block);
-            grow("the order of the blocks", &mut self.blocks, count)?;
-            self.blocks.extend(0..count);
-            shuffle(&mut self.blocks, !seed, epoch);
+            let count = samples.div_ceil(self.chunk);
+            grow("the order of the chunks", &mut self.chunks, count)?;
+            self.chunks.extend(0..count);
+            shuffle(&mut self.chunks, !seed, epoch);
         }
         Ok(())
     }
@@ -54,7 +54,7 @@ impl Order {
         self.group.clear();
         grow("the samples of an update", &mut self.group, size.min(self.samples))?;
         while self.group.len() < size {
-            if self.taken == self.within.len() && !self.begin_block()? {
+            if self.taken == self.within.len() && !self.begin_chunk()? {
                 break;
             }
             let end = self.within.len().min(self.taken.saturating_add(size - self.group.len()));
@@ -65,19 +65,19 @@ impl Order {
     }
 
     /// Computes the order of the samples of the next chunk. Returns `false` if there is no further chunk.
-    fn begin_block(&mut self) -> Result<bool, Error> {
+    fn begin_chunk(&mut self) -> Result<bool, Error> {
         let next = match self.seed {
-            Some(_) => self.blocks.get(self.begun).copied(),
-            None => Some(self.begun).filter(|&block| block < self.samples.div_ceil(self.block)),
+            Some(_) => self.chunks.get(self.begun).copied(),
+            None => Some(self.begun).filter(|&chunk| chunk < self.samples.div_ceil(self.chunk)),
         };
-        let Some(block) = next else { return Ok(false) };
-        let first = block * self.block;
-        let samples: Range<usize> = first..self.samples.min(first + self.block);
+        let Some(chunk) = next else { return Ok(false) };
+        let first = chunk * self.chunk;
+        let samples: Range<usize> = first..self.samples.min(first + self.chunk);
         self.within.clear();
         grow("the order of the samples", &mut self.within, samples.len())?;
         self.within.extend(samples);
         if let Some(seed) = self.seed {
-            let seed = seed.wrapping_add((block as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let seed = seed.wrapping_add((chunk as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
             shuffle(&mut self.within, seed, self.epoch);
         }
         (self.begun, self.taken) = (self.begun + 1, 0);

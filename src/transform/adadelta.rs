@@ -78,8 +78,8 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
         check_epsilon::<T>("epsilon of Adadelta", self.epsilon)
     }
 
-    /// Two values for each parameter: all v, the average of squared gradients, then all u, that of squared updates. In
-    /// `f16` and `bf16` three values each hold their square roots.
+    /// Two numbers for each parameter: first all v, the averages of squared gradients, then all u, those of squared
+    /// updates. In `f16` and `bf16` the square root of a number is kept instead, as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2, blocks)
     }

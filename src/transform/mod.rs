@@ -287,8 +287,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// The 2-norm of the gradient that clipping left in the last step, for a clip that does not multiply the gradient
-    /// by one factor. Of a chain, that of the last clip. `None`, the default, if it is not known.
+    /// The 2-norm of the gradient after the last clip of the chain, in the last step. `None`, the default, if it is not
+    /// known. It does not follow from [`clip_factor`](Self::clip_factor) where a clip shortens some values or blocks
+    /// alone, as [`ClipValue`].
     ///
     /// [`ClipNorm`], [`ClipBlockNorm`] and [`ClipValue`] compute it in updates with a
     /// [record](crate::trainer::Step::clipped_norm).

@@ -12,10 +12,11 @@ use alloc::{vec, vec::Vec};
 /// Lowers the learning rate when a metric has not fallen for some epochs. It stands after the optimizer.
 ///
 /// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss, or its
-/// training loss without validation data. The metric has fallen when it is below `best − threshold · |best|`, best
-/// the metric at its last fall, also where both are below zero. A metric that is not finite changes nothing. Otherwise
-/// it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below zero. Metric
-/// and counts are kept with the digits of `f32` or more, in every format, the metric with the range of `f64`.
+/// training loss without validation data. The metric has fallen when it is below `best − threshold · |best|`, where
+/// `best` is the metric when it last fell; both may be below zero. A metric that is not finite changes nothing.
+/// Otherwise it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below
+/// zero. Metric and counts are kept with the digits of `f32` or more, in every format, the metric with the range of
+/// `f64`.
 ///
 /// ```
 /// use chainrule::{layer::Linear, loss::MeanSquaredError};

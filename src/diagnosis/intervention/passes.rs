@@ -69,7 +69,8 @@ pub(in crate::diagnosis) struct Experiments {
     pub passes: usize,
 }
 
-/// The number of samples from which equal inputs are no choice of a batch.
+/// With at least so many samples, all of them equal, the data are taken to have equal inputs. A batch of fewer may have
+/// been chosen so.
 const FEW: usize = 8;
 
 /// A network in `f64` with its parameters and a batch. Interventions run on copies of it.
@@ -356,8 +357,8 @@ fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
 const SHUT: f64 = 2.197;
 
 /// Returns the gates that are nearly always shut, each with the range of its biases, in cells with a gate that carries
-/// the state. In a cell without an input gate, the gate that carries the state counts as shut (to the input) if it is
-/// nearly always open. Nearly always is a mean bias beyond ±[`SHUT`].
+/// the state. A gate is nearly always shut if its mean bias is below −[`SHUT`], and open above [`SHUT`]. A carrying
+/// gate that is always open shuts out the input in a cell without an input gate, and is returned, too.
 fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(&'static str, Range<usize>)> {
     let mut found = Vec::new();
     let biases = blocks.iter().filter(|block| block.role == Role::Bias);

@@ -105,7 +105,7 @@ impl Budget {
     }
 }
 
-/// The largest number of passes, with those before, after which a change of one branch is tried.
+/// A change of one branch alone is tried as long as all changes together have taken no more than this number of passes.
 const SINGLES: usize = 30;
 
 /// A change of the branches of the parallel layer at a path, with the layers in each branch that it applies to, by

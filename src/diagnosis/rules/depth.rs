@@ -211,7 +211,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
 }
 
-/// Returns the cause that the first of two changes removes, if `mends` is a pair of changes; otherwise `None`.
+/// Returns the cause that the first change removes, if `mends` is a pair of changes; otherwise `None`.
 fn other_of_pair(mends: Option<&Intervention>) -> Option<Cause> {
     let mends = mends?;
     let Alteration::Both(pair) = &mends.alteration else { return None };

@@ -165,8 +165,8 @@ pub(super) fn unbounded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         return;
     }
     let text = format!(
-        "the loss {} has no lower bound for the outputs of layer {layer}: outputs that are the same for all inputs lower \
-         it without end",
+        "the loss {} has no lower bound for the outputs of layer {layer}: outputs that are the same for all inputs \
+         lower it without end",
         task.name
     );
     let because = format!(
@@ -186,7 +186,7 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let trained: Vec<_> = matrices.filter(|block| !block.frozen() && !block.began_at_zero()).collect();
     let size = |block: &BlockStatistics| block.parameters() / block.first_parameters().unwrap_or(f64::NAN);
     let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
-    // A gradient that points to smaller weights shrinks them without decay.
+    // Updates against the gradient may shrink the weights by themselves: that is no evidence of decay.
     let by_gradient = |block: &BlockStatistics| block.pull().mean() > shrinks;
     let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks && !by_gradient(block);
     let is_small = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk;

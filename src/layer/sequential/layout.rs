@@ -81,7 +81,8 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// Computes [`kept_in_all`](Self::kept_in_all) if layers change the number of rows.
+    /// Returns the number of values between layers that a backward pass reads, as [`kept_in_all`](Self::kept_in_all),
+    /// summed layer by layer: needed if layers change the number of rows.
     #[inline(never)]
     fn kept_by_layer(&self, shape: BatchShape<'_>) -> usize {
         saturating_sum((1..self.layers.len()).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
@@ -138,7 +139,7 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns the batch shape of the output of layer `i` in a pass, for a layer input of the shape `rows`. Panics if
-    /// it is invalid.
+    /// the shape of the output is not valid.
     pub(super) fn change<'a>(&self, i: usize, rows: BatchShape<'a>) -> BatchShape<'a> {
         let after = self.layers[i].layer.output_shape(rows);
         check_output_shape(rows, after).unwrap_or_else(|rule| panic!("layer {i} of a Sequential: {rule}"));

@@ -174,8 +174,8 @@ impl LinkStatistics {
         self.parts[2].1
     }
 
-    /// Returns the number of rows of the last backward pass at an activation: its examples. At another link it is
-    /// the number of values.
+    /// Returns the number of examples in the last backward pass: the rows at an activation, the values at another
+    /// link.
     pub(crate) fn examples(&self) -> usize {
         self.gradients() / (self.units.sums.len() / 3).max(1)
     }

@@ -31,7 +31,7 @@ use crate::activation::Activation;
 use alloc::{format, string::String, vec::Vec};
 
 /// The allowed error of φ or φ′, in units of ε times the magnitude of its terms, such as S + |φ′| + |z φ″|
-/// for φ′(z), S being sup |φ′| from −1 to 1 and on to z.
+/// for φ′(z). S is the largest |φ′| on the smallest interval that holds −1, 1 and z.
 const ROUNDINGS: f64 = 64.0;
 
 /// The allowed excess of a derivative over its bounds, in units of ε times the larger magnitude of the bounds.

@@ -34,9 +34,9 @@ const NUDGE: f64 = 32.0;
 /// that it moves a value off a kink at 0 and has no other effect.
 const BESIDE_ZERO: f64 = 1e-20;
 
-/// The fraction of ‖c‖‖v‖ times the usual gain ‖J v‖/‖v‖ that is added to the unit of errors. J is the
-/// Jacobian of the pass, c the gradient of its output, v the direction. If an activation saturates, or terms cancel, a
-/// gradient may consist of rounding errors alone.
+/// The fraction of ‖c‖‖v‖ times the usual gain ‖J v‖/‖v‖ that is added to the unit in which errors are measured. J is
+/// the Jacobian of the pass, c the gradient of its output, v the direction. If an activation saturates, or terms
+/// cancel, a gradient may consist of rounding errors alone.
 const ROUNDING: f64 = 1e-2;
 
 /// The values that a direction of differentiation changes.
