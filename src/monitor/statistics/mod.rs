@@ -131,6 +131,12 @@ impl Statistics {
     pub fn first_parameters(&self) -> Option<&[f64]> {
         (!self.first_parameters.is_empty()).then_some(&self.first_parameters)
     }
+
+    /// Marks the blocks as frozen that are frozen in `run`, the statistics of the same network.
+    pub(crate) fn freeze_as_in(&mut self, run: &Statistics) {
+        let both = self.blocks.iter_mut().zip(&run.blocks).filter(|(own, of)| own.name() == of.name());
+        both.for_each(|(own, of)| own.freeze(of.frozen()));
+    }
 }
 
 /// The largest number of parameters that are kept of the first gradient: 32 MiB.
