@@ -1,6 +1,6 @@
 //! A held-up run is judged from where it began: the faults of its first parameters.
 
-use super::{Diagnosis, Report, Severity, difference, intervention::Experiments, rules, task::Task};
+use super::{Diagnosis, Finding, Report, Severity, difference, intervention::Experiments, rules, task::Task};
 use crate::batch_shape::BatchShape;
 use alloc::vec::Vec;
 
@@ -30,14 +30,18 @@ impl Batch {
     }
 }
 
-/// Returns the report on the first parameters of a run that is [held up](Diagnosis::is_held_up), by the same
-/// interventions on the same batch, with its faults of the parameters alone. No step had been made there, so they are
-/// causes of what the run became, and no effects.
+/// Returns the report on the first parameters of a run whose loss has not clearly fallen, by the same interventions on
+/// the same batch, with its faults of the parameters alone. No step had been made there, so they are causes of what the
+/// run became, and no effects.
 ///
-/// `None` without interventions, and if the first parameters are not known, not finite or those that were given.
-pub(super) fn examined(diagnosis: &Diagnosis<'_>) -> Option<Report> {
+/// In a run that learned something a fault counts that the last parameters, by their `findings`, still have, or where
+/// they have another fault of the parameters: others were overcome. `None` without interventions, and if the first
+/// parameters are not known, not finite or those that were given.
+pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Option<Report> {
     let (statistics, batch) = (diagnosis.statistics?, diagnosis.batch.as_ref()?);
-    diagnosis.experiments.as_ref().filter(|_| diagnosis.is_held_up())?;
+    let is_held_up = diagnosis.is_held_up();
+    let stays = is_held_up || diagnosis.stays_up();
+    diagnosis.experiments.as_ref().filter(|_| stays && !diagnosis.is_examined_alone)?;
     let first = statistics.first_parameters().filter(|first| first.iter().all(|value| value.is_finite()))?;
     let network = diagnosis.spec.build_to_look_at().ok().filter(|it| it.dims().parameters == first.len())?;
     let sizes = difference::sizes(&*network, first);
@@ -69,6 +73,9 @@ pub(super) fn examined(diagnosis: &Diagnosis<'_>) -> Option<Report> {
         ..diagnosis.clone()
     };
     let mut report = begun.report();
-    report.findings.retain(|it| it.severity > Severity::Note && rules::of_first_parameters(it.cause));
+    let is_fault = |it: &Finding| it.severity > Severity::Note && rules::of_first_parameters(it.cause);
+    let is_wrecked = findings.iter().any(is_fault);
+    let remains = |it: &Finding| is_held_up || is_wrecked || findings.iter().any(|last| last.cause == it.cause);
+    report.findings.retain(|it| is_fault(it) && remains(it));
     Some(report)
 }

@@ -344,7 +344,7 @@ impl<'a> Diagnosis<'a> {
             rule(self, &mut findings);
         }
         rules::temper(self, &mut findings);
-        let mut began = began::examined(self);
+        let mut began = began::examined(self, &findings);
         if let Some(began) = &mut began {
             rules::begin(&mut findings, core::mem::take(&mut began.findings));
         }

@@ -284,7 +284,8 @@ impl Depth {
         }
         if !verdict.ruled_out.is_empty() && diagnosis.experiments.is_some() {
             // A norm, or weights, that no change mends, and most of the budget.
-            let most = |row: &&Row| row.factor != Factor::Activation && row.decades / self.total >= MOST;
+            let is_link = |row: &Row| row.factor != Factor::Activation && !is_recurrent(&diagnosis.spec, &row.layer);
+            let most = |row: &&Row| is_link(row) && row.decades / self.total >= MOST;
             let alone = self.rows.iter().find(most).filter(|_| vanishes);
             return alone
                 .map_or((Cause::NoCauseFound, Vec::new()), |row| (Cause::Bottleneck, LayerRange::single(&row.layer)));

@@ -210,8 +210,7 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let size = link.first_output().filter(|_| link.on_main_path() && is_norm(link.name()));
         size.filter(|&size| size > 0.0 && size.is_finite())
     };
-    let is_run = statistics.run().updates() > 0;
-    let harms = is_run && diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.has_fitted();
+    let harms = diagnosis.stays_up();
     type Is = fn(f64, [f64; 2]) -> bool;
     let kinds: [(Cause, &str, Is); 2] = [
         (Cause::Bottleneck, "small", |size, [low, _]| size < low),
@@ -224,8 +223,11 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             continue;
         };
         let layers = LayerRange::runs(statistics.links().iter().map(|link| (link.name(), found(link).is_some())));
-        let gain = statistics.blocks().iter().find(|block| block.name() == format!("{}.gain", link.name()));
-        let gain = gain.and_then(BlockStatistics::first_parameters).unwrap_or(1.0);
+        let own = |name: &str| {
+            let name = format!("{}.{name}", link.name());
+            statistics.blocks().iter().find(|block| block.name() == name).and_then(BlockStatistics::first_parameters)
+        };
+        let [gain, bias] = [own("gain").unwrap_or(1.0), own("bias").unwrap_or(0.0)];
         let text = format!(
             "the norm makes outputs of a root mean square of {}: too {how} for the layers after it",
             number(size)
@@ -237,11 +239,13 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 "its gains have a root mean square of {}, so its ε is far above the variance of its inputs",
                 number(gain)
             ),
-            false => format!("its gains began with a root mean square of {}", number(gain)),
+            false => {
+                format!("its gains began with a root mean square of {}, its biases with {}", number(gain), number(bias))
+            }
         };
         let severity = if harms { Severity::Warning } else { Severity::Note };
         let finding = diagnosis.finding(cause, severity, link.name(), text, because).in_layers(layers);
-        let fix = if is_epsilon { "a smaller ε of this norm" } else { "gains of the norm at 1" };
+        let fix = if is_epsilon { "a smaller ε of this norm" } else { "gains of the norm at 1, and biases at 0" };
         let refuted_by = "the same course of the loss with outputs of this norm of size 1";
         let decades = Some(libm::log10(size));
         let since = diagnosis.seen_at(0);

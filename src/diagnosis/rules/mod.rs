@@ -110,6 +110,12 @@ impl Diagnosis<'_> {
         run.is_some_and(|run| self.is_stuck() || steps::diverges(self, run))
     }
 
+    /// Whether the run has updates and enough losses to be judged, and its loss has not clearly fallen.
+    pub(super) fn stays_up(&self) -> bool {
+        let is_run = self.statistics.is_some_and(|statistics| statistics.run().updates() > 0);
+        is_run && self.has_patience() && !self.has_fallen() && !self.has_fitted()
+    }
+
     /// Whether the targets may not depend on the inputs, as far as a permutation test shows.
     fn has_no_information(&self) -> bool {
         let p = self.task.as_ref().and_then(|task| task.independent);

@@ -58,7 +58,7 @@ pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Findi
         let text = format!("since the first pass: {}", fault.text);
         let mut because = fault.because.clone();
         findings.retain(|later| {
-            let is_same = later.cause == fault.cause;
+            let is_same = later.cause == fault.cause && !later.of_first_parameters;
             if is_same {
                 because = format!("{because}; lately: {}", later.text);
             }
