@@ -151,8 +151,8 @@ fn table_of_large_rows_is_found_as_large_inputs_are() -> Result<(), Error> {
     Ok(())
 }
 
-/// A trainer that refuses its parameters makes no pass: the statistics are empty, and hide nothing. A NaN that was there
-/// before the first product is that parameter, and no overflow.
+/// A trainer that refuses its parameters makes no pass: the statistics are empty, and hide nothing. A NaN that was
+/// there before the first product is that parameter, and no overflow.
 #[test]
 fn parameter_that_is_not_a_number_is_named_with_empty_statistics_too() -> Result<(), Error> {
     let x = normal(64 * WIDTH);

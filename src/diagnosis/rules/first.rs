@@ -269,8 +269,8 @@ pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let harms = severity == Severity::Critical || diagnosis.is_harmed();
     let severity = if harms { severity } else { Severity::Note };
     let text = format!(
-        "the rows of the table of layer {layer} are too large: they have a root mean square of {}, far above 1, and are \
-         the inputs of all layers after it",
+        "the rows of the table of layer {layer} are too large: they have a root mean square of {}, far above 1, and \
+         are the inputs of all layers after it",
         number(size)
     );
     let because = String::from("outputs and gradient of the layer after it grow with them");

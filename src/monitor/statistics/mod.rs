@@ -38,7 +38,8 @@ use core::fmt;
 /// samples. Further, the updates of each block, spikes, clipping, and the origin of the first non-finite value.
 ///
 /// The memory depends on links, blocks and units, not on the number of passes, and holds a copy of the
-/// [first parameters](Self::first_parameters). After the longest pass `Statistics` does not allocate. Inside [`Every`](fn@super::Every) only monitored passes are counted.
+/// [first parameters](Self::first_parameters). After the longest pass `Statistics` does not allocate. Inside
+/// [`Every`](fn@super::Every) only monitored passes are counted.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential};
