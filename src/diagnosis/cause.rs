@@ -41,7 +41,8 @@ pub enum Cause {
     ClipThresholdTooLow,
     /// A product or a sum left the range of the number format, `f32` or `f64`.
     Overflow,
-    /// An activation or its derivative was NaN for finite values: it had no defined result.
+    /// An activation or its derivative was NaN for finite values: it had no defined result. Or a parameter was NaN or
+    /// infinite before the first update.
     NotANumber,
     /// A block, such as the weights or the biases of a layer, has a gradient, but its values do not change, although it
     /// was not declared frozen.

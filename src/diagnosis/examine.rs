@@ -1,8 +1,14 @@
 //! The diagnosis: collects facts about a network and runs the rules on them.
 
 use super::{
-    Finding, Report, Thresholds, curvature::Curvature, difference, health::time_major, intervention::Experiments,
-    rules, setup, task::Task,
+    Finding, Report, Thresholds,
+    began::{self, Batch},
+    curvature::Curvature,
+    difference,
+    health::time_major,
+    intervention::Experiments,
+    rules, setup,
+    task::Task,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -93,6 +99,8 @@ pub struct Diagnosis<'a> {
     pub(super) gates: Vec<(String, Vec<(Gate, f64)>)>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
+    /// The batch of the interventions.
+    pub(super) batch: Option<Batch>,
     /// The root mean square of each block of the given parameters, by its name; empty without parameters.
     pub(super) sizes: Vec<(String, f64)>,
     pub(super) task: Option<Task>,
@@ -131,6 +139,7 @@ impl<'a> Diagnosis<'a> {
             gates: Vec::new(),
             trajectories: Vec::new(),
             experiments: None,
+            batch: None,
             sizes: Vec::new(),
             task: None,
             curvature: None,
@@ -261,9 +270,8 @@ impl<'a> Diagnosis<'a> {
         shape: BatchShape<'_>,
     ) -> Result<Self, Error> {
         let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
-        let allowance = self.allowance.map(|all| all.saturating_sub(self.task.as_ref().map_or(0, |task| task.passes)));
-        let most = allowance.unwrap_or(PASSES);
-        let experiments = match Experiments::new(&self.spec, &wide(w), &wide(x), shape, most, &self.thresholds) {
+        let (batch, most) = (Batch::new(wide(x), shape), self.passes_left());
+        let experiments = match Experiments::new(&self.spec, &wide(w), batch.x(), shape, most, &self.thresholds) {
             Ok(experiments) => Some(experiments),
             Err(Error::CustomPart { .. }) => None,
             Err(error) => return Err(error),
@@ -272,16 +280,28 @@ impl<'a> Diagnosis<'a> {
             Ok(network) => difference::sizes(&*network, &wide(w)),
             Err(_) => self.sizes,
         };
-        Ok(Diagnosis { experiments, sizes, ..self })
+        Ok(Diagnosis { experiments, sizes, batch: Some(batch), ..self })
     }
 
-    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass.
+    /// Returns the number of passes, forward and backward, that one examination of parameters may still take.
+    pub(super) fn passes_left(&self) -> usize {
+        let taken = self.task.as_ref().map_or(0, |task| task.passes)
+            + self.experiments.as_ref().map_or(0, |experiments| experiments.passes);
+        self.allowance.map_or(PASSES, |all| all.saturating_sub(taken))
+    }
+
+    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics of no pass
+    /// change nothing: the report is that before training.
+    ///
+    /// A run that has learned nothing, or diverged, is judged from where it began, too. The
+    /// [first parameters](Statistics::first_parameters) are then examined with the same
+    /// [interventions](Self::interventions) on the same batch, in as many passes again at most.
     #[must_use]
     pub fn statistics<'b>(self, statistics: &'b Statistics) -> Diagnosis<'b>
     where
         'a: 'b,
     {
-        Diagnosis { statistics: Some(statistics), ..self }
+        Diagnosis { statistics: Some(statistics).filter(|statistics| statistics.run().passes() > 0), ..self }
     }
 
     /// Sets the number of steps that the task must remember. The default is the whole sequence.
@@ -324,9 +344,18 @@ impl<'a> Diagnosis<'a> {
             rule(self, &mut findings);
         }
         rules::temper(self, &mut findings);
+        let mut began = began::examined(self, &findings);
+        if let Some(began) = &mut began {
+            rules::begin(&mut findings, core::mem::take(&mut began.findings));
+        }
+        rules::merge(&mut findings);
         rules::order(self, &mut findings);
         #[cfg(feature = "tracing")]
         findings.iter().for_each(super::trace::finding);
-        Report::new(self, findings)
+        let report = Report::new(self, findings);
+        match began {
+            Some(began) => report.with_beginning(began.passes_on_copies),
+            None => report,
+        }
     }
 }

@@ -85,6 +85,9 @@ pub struct Finding {
     /// Whether too long steps have left nothing that was learned in the parameters: the loss is no better than at
     /// first. A fix then starts from initial values.
     pub needs_restart: bool,
+    /// Whether the fault was measured on the [first parameters](crate::monitor::Statistics::first_parameters) of a run
+    /// that was held up. Otherwise it is one of the watched passes and of the parameters that were given.
+    pub of_first_parameters: bool,
     /// The number of updates after which the schedule ended, for a schedule that is too short; otherwise `None`.
     pub schedule: Option<u64>,
     /// The name of the fix after which the fault was found, in a [trial](super::Trial::behind); `None` for a fault of

@@ -1,6 +1,7 @@
 //! Diagnosis of a network's gradients: each fault with its layer, beginning, size and factor of the chain rule, and
 //! fixes for it.
 
+mod began;
 mod cause;
 mod columns;
 mod curvature;

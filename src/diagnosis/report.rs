@@ -137,17 +137,18 @@ pub struct Report {
 }
 
 /// The phrase for the parameters that were examined in place of those of a run that are not finite.
-const INITIAL: &str = "initial parameters, since those of the run are not finite,";
+const INITIAL: &str = "initial parameters, since those of the run are not finite";
 
 /// Returns the sources of evidence about a network that were examined, as phrases. `passes` is the number of monitored
 /// passes.
 fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     let mut all = Vec::from([String::from("the description, by theory")]);
     if let Some(experiments) = &diagnosis.experiments {
-        let which = if experiments.initial { INITIAL } else { "the parameters" };
+        let which =
+            if experiments.initial { format!("{INITIAL}, on one batch") } else { "the parameters on one batch".into() };
         all.push(match experiments.passes.saturating_sub(1 + usize::from(experiments.initial)) {
-            0 => format!("{which} on one batch"),
-            changed => format!("{which} on one batch, and {} with a change", count(changed, "pass")),
+            0 => which,
+            changed => format!("{which}, and {} with a change", count(changed, "pass")),
         });
     }
     if diagnosis.certificate.is_some() {
@@ -272,6 +273,14 @@ impl Report {
             passes_on_copies: diagnosis.experiments.as_ref().map_or(0, |experiments| experiments.passes)
                 + diagnosis.task.as_ref().map_or(0, |task| task.passes),
         }
+    }
+
+    /// Returns the report with `passes`, the number of those for the first parameters of a run, added.
+    pub(super) fn with_beginning(mut self, passes: usize) -> Self {
+        let changed = count(passes.saturating_sub(1), "pass");
+        self.examined.push(format!("the first parameters of the run on the same batch, and {changed} with a change"));
+        self.passes_on_copies += passes;
+        self
     }
 
     /// Returns the root cause: the first finding more severe than a note.

@@ -32,6 +32,7 @@ impl fmt::Display for Finding {
             Some(fix) => ("behind it: ", format!("{since} of a training with {fix}")),
             None => ("", since),
         };
+        let since = if self.of_first_parameters { format!("{since}, on the first parameters") } else { since };
         let proof = if self.is_proof { ", a proof" } else { "" };
         writeln!(f, "{behind}{}: {}{place}: {}", self.severity, self.cause, self.text)?;
         if self.severity > Severity::Note || self.cause.is_always_a_note() {

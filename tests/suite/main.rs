@@ -9,6 +9,8 @@ mod approximate;
 #[cfg(all(feature = "ndarray", feature = "proptest"))]
 mod arrays;
 #[cfg(feature = "std")]
+mod began;
+#[cfg(feature = "std")]
 mod branches;
 #[cfg(feature = "std")]
 mod budget;

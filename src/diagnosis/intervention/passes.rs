@@ -179,7 +179,10 @@ impl Budget {
     fn measured(spec: &LayerSpec, seen: &Statistics) -> Self {
         let without = left_out(spec);
         let (mut total, mut links) = (seen.run().decades().last(), Vec::new());
-        for link in seen.links().iter().filter(|link| link.on_main_path()) {
+        let mut on_main_path: Vec<_> = seen.links().iter().filter(|link| link.on_main_path()).collect();
+        // Links that report in the backward pass alone come last in the statistics.
+        on_main_path.sort_by_key(|link| link.index());
+        for link in on_main_path {
             let known = link.decades().count() > 0;
             match without.iter().any(|layer| layer == link.name()) {
                 true if known => total -= link.decades().last(),

@@ -12,7 +12,7 @@ use crate::{
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
         left_out,
-        place::{LayerRange, Station, place, stretches},
+        place::{LayerRange, MOST, Station, place, stretches},
     },
     layer::LayerSpec,
     monitor::Factor,
@@ -283,7 +283,12 @@ impl Depth {
             };
         }
         if !verdict.ruled_out.is_empty() && diagnosis.experiments.is_some() {
-            return (Cause::NoCauseFound, Vec::new());
+            // A norm, or weights, that no change mends, and most of the budget.
+            let is_link = |row: &Row| row.factor != Factor::Activation && !is_recurrent(&diagnosis.spec, &row.layer);
+            let most = |row: &&Row| is_link(row) && row.decades / self.total >= MOST;
+            let alone = self.rows.iter().find(most).filter(|_| vanishes);
+            return alone
+                .map_or((Cause::NoCauseFound, Vec::new()), |row| (Cause::Bottleneck, LayerRange::single(&row.layer)));
         }
         if let Some(narrow) = self.narrow(lines).filter(|_| vanishes) {
             return (Cause::Bottleneck, narrow);
@@ -360,7 +365,8 @@ impl Depth {
                 }
             }
             Cause::Bottleneck => {
-                let lowest = self.layers().iter().map(|layer| layer.1).fold(f64::INFINITY, f64::min);
+                let own = |row: &&Row| row.factor != Factor::Activation && !row.layer.contains("branch");
+                let lowest = self.rows.iter().filter(own).map(|row| row.decades).fold(f64::INFINITY, f64::min);
                 format!("{shares}, those of one layer alone {}", signed(lowest))
             }
             Cause::SmallWeights => format!("{shares}: the weights amplify less than φ′ attenuates"),

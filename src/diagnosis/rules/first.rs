@@ -9,6 +9,7 @@ use crate::{
         first_sized,
         intervention::{Loud, Off, rectifies},
         norm_after,
+        place::LayerRange,
         task::Task,
     },
     layer::LayerSpec,
@@ -194,4 +195,88 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let refuted_by = "pre-activations as large with these weights redrawn";
     let (since, decades) = (diagnosis.seen_at(0), Some(libm::log10(times)));
     findings.push(Finding { since, decades, predicted: Some(0.0), is_proof: true, refuted_by, ..finding });
+}
+
+/// Reports norms on the main path that began with outputs far from 1. A norm is there to give its outputs the size of
+/// inputs, so they have the lines of inputs: its gains, or its ε, set another. The sum of the decades does not show
+/// it, since the next norm divides by this size again.
+///
+/// It is a note unless the loss has not fallen.
+pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
+    let (parts, lines) = (diagnosis.spec.parts(), &diagnosis.thresholds);
+    let is_norm = |layer: &str| parts.iter().any(|(path, part)| path == layer && part.is_norm());
+    let began = |link: &LinkStatistics| {
+        let size = link.first_output().filter(|_| link.on_main_path() && is_norm(link.name()));
+        size.filter(|&size| size > 0.0 && size.is_finite())
+    };
+    let harms = diagnosis.stays_up();
+    type Is = fn(f64, [f64; 2]) -> bool;
+    let kinds: [(Cause, &str, Is); 2] = [
+        (Cause::Bottleneck, "small", |size, [low, _]| size < low),
+        (Cause::LargeWeights, "large", |size, [_, high]| size > high),
+    ];
+    for (cause, how, is) in kinds {
+        let found =
+            |link: &LinkStatistics| began(link).filter(|&size| is(size, [lines.small_input[0], lines.input[0]]));
+        let Some((link, size)) = statistics.links().iter().find_map(|link| Some((link, found(link)?))) else {
+            continue;
+        };
+        let layers = LayerRange::runs(statistics.links().iter().map(|link| (link.name(), found(link).is_some())));
+        let own = |name: &str| {
+            let name = format!("{}.{name}", link.name());
+            statistics.blocks().iter().find(|block| block.name() == name).and_then(BlockStatistics::first_parameters)
+        };
+        let [gain, bias] = [own("gain").unwrap_or(1.0), own("bias").unwrap_or(0.0)];
+        let text = format!(
+            "the norm makes outputs of a root mean square of {}: too {how} for the layers after it",
+            number(size)
+        );
+        // What a norm divides by is the size of its inputs, unless its ε is larger.
+        let is_epsilon = size * TIMES < gain;
+        let because = match is_epsilon {
+            true => format!(
+                "its gains have a root mean square of {}, so its ε is far above the variance of its inputs",
+                number(gain)
+            ),
+            false => {
+                format!("its gains began with a root mean square of {}, its biases with {}", number(gain), number(bias))
+            }
+        };
+        let severity = if harms { Severity::Warning } else { Severity::Note };
+        let finding = diagnosis.finding(cause, severity, link.name(), text, because).in_layers(layers);
+        let fix = if is_epsilon { "a smaller ε of this norm" } else { "gains of the norm at 1, and biases at 0" };
+        let refuted_by = "the same course of the loss with outputs of this norm of size 1";
+        let decades = Some(libm::log10(size));
+        let since = diagnosis.seen_at(0);
+        findings.push(Finding { since, decades, predicted: Some(0.0), fix: fix.into(), refuted_by, ..finding });
+    }
+}
+
+/// Reports a table whose rows began far larger than 1: they are the inputs of the layers after it, and have the lines
+/// of inputs.
+pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(statistics) = diagnosis.statistics else { return };
+    let parts = diagnosis.spec.parts();
+    let table = parts.iter().position(|(_, part)| matches!(part, LayerSpec::Embedding(_)));
+    let Some(at) = table.filter(|&at| norm_after(&parts, at).is_none()) else { return };
+    let layer = &*parts[at].0;
+    let size = statistics.links().iter().find(|link| link.name() == layer).and_then(LinkStatistics::first_output);
+    let Some((size, severity)) = size.and_then(|size| Some((size, above(size, diagnosis.thresholds.input)?))) else {
+        return;
+    };
+    // An optimizer may make up for inputs that are not far from the scale of others.
+    let harms = severity == Severity::Critical || diagnosis.is_harmed();
+    let severity = if harms { severity } else { Severity::Note };
+    let text = format!(
+        "the rows of the table of layer {layer} are too large: they have a root mean square of {}, far above 1, and \
+         are the inputs of all layers after it",
+        number(size)
+    );
+    let because = String::from("outputs and gradient of the layer after it grow with them");
+    let finding = diagnosis.finding(Cause::LargeWeights, severity, layer, text, because);
+    let (since, decades) = (diagnosis.seen_at(0), Some(libm::log10(size)));
+    let refuted_by = "the same course of the loss with rows of size 1";
+    let fix = "rows of the table drawn with a standard deviation of 1";
+    findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, fix: fix.into(), ..finding });
 }

@@ -3,7 +3,7 @@
 use super::{above, layer_of, layer_of_block};
 use crate::{
     diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number},
-    monitor::{Factor, NonFiniteOrigin},
+    monitor::{BlockStatistics, Factor, NonFiniteOrigin},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -19,6 +19,18 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         let because = String::from("it is a value of the input: the network has computed nothing yet");
         let finding = diagnosis.finding(Cause::BadData, Severity::Critical, "", text, because);
         return findings.push(Finding { since, is_proof: true, ..finding });
+    }
+    // A parameter that was not finite before the first update is the cause of all values after it.
+    let broken = |block: &&BlockStatistics| block.first_parameters().is_some_and(|size| !size.is_finite());
+    if let Some(block) = statistics.blocks().iter().find(broken).filter(|_| first.pass == 0) {
+        let (name, layer) = (block.name(), layer_of_block(block.name()));
+        let value = if block.first_parameters().is_some_and(f64::is_nan) { "NaN" } else { "infinite" };
+        let text = format!("a parameter of {name} is {value}: every value computed from it is lost");
+        let because = String::from("it was so before the first update: no value has left the range of the format");
+        let finding = diagnosis.finding(Cause::NotANumber, Severity::Critical, layer, text, because);
+        let fix = "finite parameters: drawn again, or loaded from another file".into();
+        let refuted_by = "a finite value in its place";
+        return findings.push(Finding { since, is_proof: true, fix, refuted_by, ..finding });
     }
     let (what, layer) = match first.origin {
         NonFiniteOrigin::Input => ("came with the input of", layer_of(&first.name)),

@@ -65,10 +65,13 @@ pub(super) fn place(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<usize> {
 /// [exploded](super::steps::exploded_at_first) in it. `None` without measurements.
 pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
-    let seen = statistics.links().iter().filter(|link| {
+    let counts = |link: &&LinkStatistics| {
         let counts = link.on_main_path() && link.decades().count() + link.vanished_passes() > 0;
         counts && !(link.factor() == Factor::Weights && from_zero(statistics, layer_of(link.name())))
-    });
+    };
+    let mut seen: Vec<&LinkStatistics> = statistics.links().iter().filter(counts).collect();
+    // Links that report in the backward pass alone come last in the statistics.
+    seen.sort_by_key(|link| link.index());
     let exploded_at_first = super::steps::exploded_at_first(diagnosis).is_some();
     let at_first = |link: &LinkStatistics| {
         let mut links = statistics.history().links.iter().filter(|_| exploded_at_first);
@@ -78,7 +81,7 @@ pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
         let row = row(diagnosis, link);
         Row { decades: at_first(link).unwrap_or(row.decades), ..row }
     };
-    Some(seen.map(row).collect())
+    Some(seen.into_iter().map(row).collect())
 }
 
 /// Returns a measured link, with the mean of its decades over the passes.

@@ -9,6 +9,7 @@ mod first;
 mod format;
 mod gates;
 mod links;
+mod order;
 mod progress;
 mod short;
 mod steps;
@@ -21,9 +22,10 @@ mod zeros;
 
 pub(super) use depth::{counted, uncounted};
 pub(super) use gates::by_biases;
+use order::left_behind;
+pub(super) use order::{begin, merge, of_first_parameters, order, temper};
 
 use super::{Alteration, Cause, Diagnosis, Finding, Intervention, Severity, place::LayerRange};
-use crate::monitor::RunStatistics;
 use alloc::{format, string::String, vec::Vec};
 
 /// A rule: adds its findings to those of earlier rules.
@@ -46,6 +48,8 @@ pub(super) const ALL: &[Rule] = &[
     first::off,
     first::loud,
     first::loaded,
+    first::norms,
+    first::table,
     units::saturated,
     time::over_time,
     time::sensitive,
@@ -67,134 +71,6 @@ pub(super) const ALL: &[Rule] = &[
     climb::idle,
     task::information,
 ];
-
-/// Lowers the severity of findings if the loss falls: by one degree, or by two where it
-/// [fell](super::Thresholds::fallen) far from its [start](Diagnosis::start). Findings that are certain, or harmful
-/// although the loss falls, keep their severity; so do all if the loss has risen again.
-pub(super) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
-    let run = diagnosis.statistics.map(|statistics| statistics.run());
-    let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(diagnosis, run);
-    // Of a loss without its data and targets nothing is known: that of a game or of a critic may rise by design.
-    let is_bare = diagnosis.task.is_none() && run.is_some_and(|run| run.non_finite().is_none() && run.updates() > 0);
-    // A measured curvature is evidence of a rate by itself.
-    let is_measured = |cause| {
-        matches!(cause, Cause::LearningRateTooHigh | Cause::LearningRateTooLow) && edge::measured(diagnosis).is_some()
-    };
-    let rests = |it: &&mut Finding| !it.is_proof && rests_on_loss(it.cause) && !is_measured(it.cause);
-    for finding in findings.iter_mut().filter(|it| is_bare && rests(it)) {
-        finding.severity = finding.severity.min(Severity::Warning);
-    }
-    let Some(run) = run.filter(|run| diagnosis.has_fallen() && !rises(run)) else { return };
-    let [_, far] = diagnosis.thresholds.fallen;
-    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, far));
-    // A loss can fall while single samples, or equal ones, spoil the rest of it.
-    let weighs = |cause| is_tempered(cause) && (far || cause != Cause::BadData);
-    for finding in findings.iter_mut().filter(|finding| !finding.is_proof && weighs(finding.cause)) {
-        finding.severity = match finding.severity {
-            Severity::Critical if !far => Severity::Warning,
-            _ => Severity::Note,
-        };
-    }
-}
-
-/// Whether the course of the loss is most of the evidence for the cause.
-fn rests_on_loss(cause: Cause) -> bool {
-    use Cause::*;
-    matches!(cause, LearningRateTooHigh | LearningRateTooLow | CollapsedRepresentation | UnscaledTarget | Cliff)
-}
-
-/// Whether a falling loss is evidence against the cause.
-fn is_tempered(cause: Cause) -> bool {
-    use Cause::*;
-    !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)
-}
-
-/// Sorts the findings, likeliest root cause first and notes last: causes before their effects, then by decreasing
-/// severity.
-pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
-    let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
-    let long = has(Cause::LearningRateTooHigh);
-    let (grows, shrinks) = (has(Cause::ExplodingRecurrence), has(Cause::DecayTooStrong));
-    // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
-    // been at fault before, beside a sound budget over depth.
-    let overgrown = long && steps::overgrown(diagnosis).is_some();
-    let exploded_at_first = steps::exploded_at_first(diagnosis).is_some()
-        && findings.iter().any(|it| it.severity > Severity::Note && of_parameters(it.cause));
-    let made_by_steps = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
-    // Weights that were large before the first step are no effect of steps.
-    let is_loud = |it: &Finding| {
-        let began = it.cause == Cause::LargeWeights && it.since == Some(0) && it.predicted == Some(0.0);
-        began && it.decades >= Some(first::LOADED)
-    };
-    let loud = findings.iter().any(|it| is_loud(it) && it.severity > Severity::Note);
-    let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
-    let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
-    let unscaled = has(Cause::UnscaledInput) && !(made_by_steps && scaled);
-    // What came with training from a sound first pass is the wreck of something else, wherever that was found.
-    let is_wreck = |it: &Finding| left_behind(diagnosis, it) && !is_loud(it) && !climb::is_climb(it);
-    let is_root = |it: &&Finding| it.severity > Severity::Note && !is_wreck(it) && it.cause != Cause::Overflow;
-    let has_root = findings.iter().any(|it| is_root(&it));
-    let made = |cause| {
-        use Cause::*;
-        match cause {
-            cause if of_parameters(cause) => made_by_steps,
-            UnscaledInput => made_by_steps && scaled,
-            VanishingRecurrence | ExplodingRecurrence | ClosedForgetGate | ClosedInputGate | ClosedOutputGate => {
-                overgrown
-            }
-            _ => false,
-        }
-    };
-    let rank = |finding: &Finding| -> u8 {
-        let made_by_another = match finding.cause {
-            Cause::Overflow => long || unscaled || grows || loud,
-            Cause::DeadUnits => unscaled,
-            Cause::LearningRateTooHigh => unscaled || exploded_at_first || loud,
-            Cause::LargeWeights => unscaled || long && !exploded_at_first && !is_loud(finding),
-            Cause::Cliff => long || grows || loud,
-            Cause::SmallWeights | Cause::Bottleneck | Cause::UnscaledInput => shrinks && finding.came_with_training(),
-            // The weights became large by an update, not by the initializer.
-            Cause::ExplodingRecurrence => long && finding.came_with_training(),
-            _ => false,
-        };
-        let first = match finding.cause {
-            Cause::BadData | Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
-            Cause::SquashedOutputs | Cause::UnboundedLoss | Cause::DecayTooStrong => 1,
-            Cause::UnscaledTarget | Cause::ClosedInputGate | Cause::ClosedOutputGate => 1,
-            Cause::UnscaledInput | Cause::ExplodingRecurrence => 1,
-            Cause::Overflow => 2,
-            Cause::DeadUnits | Cause::Bottleneck => 3,
-            _ => 4,
-        };
-        let is_effect = made(finding.cause) && !is_loud(finding) || has_root && is_wreck(finding);
-        if made_by_another || is_effect { 9 } else { first }
-    };
-    findings.sort_by_key(|finding| {
-        (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(finding.severity))
-    });
-}
-
-/// Whether a finding is about a state of the parameters that came with training, from a first pass whose budget was
-/// sound: an effect of what the training did.
-fn left_behind(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
-    of_parameters(finding.cause) && finding.came_with_training() && steps::began_sound(diagnosis)
-}
-
-/// Whether the fault is one of the parameters, which training may have left behind.
-fn of_parameters(cause: Cause) -> bool {
-    use Cause::*;
-    matches!(
-        cause,
-        SaturatingActivation
-            | SmallWeights
-            | LargeWeights
-            | Bottleneck
-            | DeadUnits
-            | LoudBranches
-            | NoCauseFound
-            | CollapsedRepresentation
-    )
-}
 
 /// Returns the severity of a value: none up to `lines[0]`, a warning up to `lines[1]`, critical above.
 fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
@@ -226,6 +102,18 @@ impl Diagnosis<'_> {
         let fell_ill = run.is_some_and(|run| self.has_relapsed() || steps::diverges(self, run));
         let stands = self.is_stuck() && run.is_none_or(|run| !self.falls(run));
         stands || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
+    }
+
+    /// Whether the run has updates and learned nothing: it is [stuck](Self::is_stuck), or diverged.
+    pub(super) fn is_held_up(&self) -> bool {
+        let run = self.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
+        run.is_some_and(|run| self.is_stuck() || steps::diverges(self, run))
+    }
+
+    /// Whether the run has updates and enough losses to be judged, and its loss has not clearly fallen.
+    pub(super) fn stays_up(&self) -> bool {
+        let is_run = self.statistics.is_some_and(|statistics| statistics.run().updates() > 0);
+        is_run && self.has_patience() && !self.has_fallen() && !self.has_fitted()
     }
 
     /// Whether the targets may not depend on the inputs, as far as a permutation test shows.
@@ -297,6 +185,7 @@ impl Diagnosis<'_> {
             fix: cause.fix().into(),
             is_proof: false,
             needs_restart: false,
+            of_first_parameters: false,
             schedule: None,
             behind: None,
         }

@@ -187,14 +187,20 @@ const FAR_OUT: f64 = 3.0;
 const SATURATED: f64 = 0.05;
 
 /// Returns the root mean square of the weights before the activation at `path` in the first pass, relative to the
-/// standard deviation of their initializer. `None` if no `Linear` layer is before it, or one of the two is unknown.
+/// standard deviation of their initializer. If a norm comes after them it is that of its gains, which are drawn as 1:
+/// they set the size of the pre-activations. `None` if no `Linear` layer is before it, or one of the two is unknown.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     let parts = diagnosis.spec.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;
-    let (layer, part) = parts[..activation].iter().rfind(|(_, part)| matches!(part, LayerSpec::Linear(_)))?;
-    let LayerSpec::Linear(Linear { inputs, outputs, weights, .. }) = part else { return None };
-    let described = libm::sqrt(weights.variance(Shape::new(*outputs, *inputs, Role::Weight))?);
-    let name = if layer.is_empty() { String::from("weight") } else { format!("{layer}.weight") };
+    let scales = |part: &LayerSpec| matches!(part, LayerSpec::Linear(_)) || part.is_norm();
+    let (layer, part) = parts[..activation].iter().rfind(|(_, part)| scales(part))?;
+    let (described, kind) = match part {
+        LayerSpec::Linear(Linear { inputs, outputs, weights, .. }) => {
+            (libm::sqrt(weights.variance(Shape::new(*outputs, *inputs, Role::Weight))?), "weight")
+        }
+        _ => (1.0, "gain"),
+    };
+    let name = if layer.is_empty() { String::from(kind) } else { format!("{layer}.{kind}") };
     let block = diagnosis.statistics?.blocks().iter().find(|block| block.name() == name)?;
     block.first_parameters().map(|found| found / described)
 }
@@ -221,7 +227,7 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let layers = Vec::from([LayerRange { first: range(link), last: range(judged[from + stretch - 1].0) }]);
     let place = place(&layers);
     let text = format!(
-        "the weights of {place} are too large: they saturate {} units, φ′ is {slope:.2} of its bound on average{}",
+        "the weights before {place} are too large: they saturate {} units, φ′ is {slope:.2} of its bound on average{}",
         if stretch > 1 { "their" } else { "its" },
         if stretch > 1 { " in the first" } else { "" }
     );

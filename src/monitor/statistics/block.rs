@@ -180,6 +180,9 @@ impl BlockStatistics {
         }
     }
 
+    pub(super) fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
     pub(super) fn parameters_broken(&self) -> bool {
         self.parameters_broken
     }

@@ -37,8 +37,9 @@ use core::fmt;
 /// link (factor of the chain rule) and over time, saturation, dead units, and cosines between the pre-activations of
 /// samples. Further, the updates of each block, spikes, clipping, and the origin of the first non-finite value.
 ///
-/// The memory depends on links, blocks and units, not on the number of passes. After the longest pass `Statistics` does
-/// not allocate. Inside [`Every`](fn@super::Every) only monitored passes are counted.
+/// The memory depends on links, blocks and units, not on the number of passes, and holds a copy of the
+/// [first parameters](Self::first_parameters). After the longest pass `Statistics` does not allocate. Inside
+/// [`Every`](fn@super::Every) only monitored passes are counted.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential};
@@ -64,6 +65,8 @@ pub struct Statistics {
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
     history: BudgetHistory,
+    /// The parameters of the first gradient; empty before it, and beyond [`KEPT_PARAMETERS`].
+    first_parameters: Vec<f64>,
     /// The norm and the counts of the network's input, in the parts of the current pass that the first link has
     /// reported.
     input: link::Parts,
@@ -120,7 +123,25 @@ impl Statistics {
     pub fn history(&self) -> &BudgetHistory {
         &self.history
     }
+
+    /// Returns the parameters of the first monitored gradient, before its update: those where the run began, or went on
+    /// after a resume. A [`Diagnosis`](crate::diagnosis::Diagnosis) judges a run that was held up from there, too.
+    ///
+    /// `None` before the first gradient, and for a network of more than 2²² parameters. The copy is made once, of
+    /// 8 bytes for each parameter.
+    pub fn first_parameters(&self) -> Option<&[f64]> {
+        (!self.first_parameters.is_empty()).then_some(&self.first_parameters)
+    }
+
+    /// Marks the blocks as frozen that are frozen in `run`, the statistics of the same network.
+    pub(crate) fn freeze_as_in(&mut self, run: &Statistics) {
+        let both = self.blocks.iter_mut().zip(&run.blocks).filter(|(own, of)| own.name() == of.name());
+        both.for_each(|(own, of)| own.freeze(of.frozen()));
+    }
 }
+
+/// The largest number of parameters that are kept of the first gradient: 32 MiB.
+const KEPT_PARAMETERS: usize = 1 << 22;
 
 /// Returns the index of the first entry of `list` for which `is` holds, from the index `next` on and then from the
 /// start. If there is none, it appends the entry that `make` returns. `next` is set to the index after the entry.
@@ -226,6 +247,10 @@ impl Statistics {
     fn gradient<T: Scalar>(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
         let pass = self.run.pass();
         let mut square = 0.0;
+        // The blocks are known from the first gradient on.
+        if self.blocks.is_empty() && w.len() <= KEPT_PARAMETERS {
+            self.first_parameters = w.iter().copied().map(to_f64).collect();
+        }
         self.states.iter_mut().for_each(StateStatistics::end);
         for (i, block) in blocks.iter().enumerate() {
             if self.blocks.get(i).is_none_or(|known| known.name() != block.name) {

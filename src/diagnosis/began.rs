@@ -1,0 +1,81 @@
+//! A held-up run is judged from where it began: the faults of its first parameters.
+
+use super::{Diagnosis, Finding, Report, Severity, difference, intervention::Experiments, rules, task::Task};
+use crate::batch_shape::BatchShape;
+use alloc::vec::Vec;
+
+/// The batch of the interventions, with time-major rows.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    x: Vec<f64>,
+    samples: usize,
+    steps: usize,
+    lengths: Option<Vec<usize>>,
+}
+
+impl Batch {
+    pub fn new(x: Vec<f64>, shape: BatchShape<'_>) -> Self {
+        Batch { x, samples: shape.batch, steps: shape.steps, lengths: shape.lengths.map(Vec::from) }
+    }
+
+    pub fn x(&self) -> &[f64] {
+        &self.x
+    }
+
+    fn shape(&self) -> BatchShape<'_> {
+        match &self.lengths {
+            Some(lengths) => BatchShape::ragged(lengths),
+            None => BatchShape::sequences(self.samples, self.steps),
+        }
+    }
+}
+
+/// Returns the report on the first parameters of a run whose loss has not clearly fallen, by the same interventions on
+/// the same batch, with its faults of the parameters alone. No step had been made there, so they are causes of what the
+/// run became, and no effects.
+///
+/// In a run that learned something a fault counts that the last parameters, by their `findings`, still have, or where
+/// they have another fault of the parameters: others were overcome. `None` without interventions, and if the first
+/// parameters are not known, not finite or those that were given.
+pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Option<Report> {
+    let (statistics, batch) = (diagnosis.statistics?, diagnosis.batch.as_ref()?);
+    let is_held_up = diagnosis.is_held_up();
+    let stays = is_held_up || diagnosis.stays_up();
+    diagnosis.experiments.as_ref().filter(|_| stays && !diagnosis.is_examined_alone)?;
+    let first = statistics.first_parameters().filter(|first| first.iter().all(|value| value.is_finite()))?;
+    let network = diagnosis.spec.build_to_look_at().ok().filter(|it| it.dims().parameters == first.len())?;
+    let sizes = difference::sizes(&*network, first);
+    if sizes == diagnosis.sizes {
+        return None;
+    }
+    let (spec, lines) = (&diagnosis.spec, &diagnosis.thresholds);
+    let experiments = Experiments::new(spec, first, batch.x(), batch.shape(), diagnosis.passes_left(), lines).ok()?;
+    let mut seen = experiments.seen.clone();
+    seen.freeze_as_in(statistics);
+    // What was measured of the last parameters says nothing of the first.
+    let task = diagnosis.task.clone().map(|task| Task {
+        loss: statistics.run().first_loss().unwrap_or(task.loss),
+        masked: None,
+        passes: 0,
+        ..task
+    });
+    let begun = Diagnosis {
+        statistics: Some(&seen),
+        is_examined_alone: true,
+        experiments: Some(experiments),
+        sizes,
+        task,
+        curvature: None,
+        certificate: None,
+        recurrent: Vec::new(),
+        gates: Vec::new(),
+        trajectories: Vec::new(),
+        ..diagnosis.clone()
+    };
+    let mut report = begun.report();
+    let is_fault = |it: &Finding| it.severity > Severity::Note && rules::of_first_parameters(it.cause);
+    let is_wrecked = findings.iter().any(is_fault);
+    let remains = |it: &Finding| is_held_up || is_wrecked || findings.iter().any(|last| last.cause == it.cause);
+    report.findings.retain(|it| is_fault(it) && remains(it));
+    Some(report)
+}

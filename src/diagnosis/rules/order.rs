@@ -1,0 +1,209 @@
+//! The order of the findings: their severity beside a falling loss, causes before their effects, one fault once.
+
+use super::{climb, edge, first, steps};
+use crate::{
+    diagnosis::{Cause, Diagnosis, Finding, Severity},
+    monitor::RunStatistics,
+};
+use alloc::{format, vec::Vec};
+
+/// Lowers the severity of findings if the loss falls: by one degree, or by two where it
+/// [fell](crate::diagnosis::Thresholds::fallen) far from its [start](Diagnosis::start). Findings that are certain, or
+/// harmful although the loss falls, keep their severity; so do all if the loss has risen again.
+pub(in crate::diagnosis) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
+    let run = diagnosis.statistics.map(|statistics| statistics.run());
+    let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(diagnosis, run);
+    // Of a loss without its data and targets nothing is known: that of a game or of a critic may rise by design.
+    let is_bare = diagnosis.task.is_none() && run.is_some_and(|run| run.non_finite().is_none() && run.updates() > 0);
+    // A measured curvature is evidence of a rate by itself.
+    let is_measured = |cause| {
+        matches!(cause, Cause::LearningRateTooHigh | Cause::LearningRateTooLow) && edge::measured(diagnosis).is_some()
+    };
+    let rests = |it: &&mut Finding| !it.is_proof && rests_on_loss(it.cause) && !is_measured(it.cause);
+    for finding in findings.iter_mut().filter(|it| is_bare && rests(it)) {
+        finding.severity = finding.severity.min(Severity::Warning);
+    }
+    let Some(run) = run.filter(|run| diagnosis.has_fallen() && !rises(run)) else { return };
+    let [_, far] = diagnosis.thresholds.fallen;
+    let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, far));
+    // A loss can fall while single samples, or equal ones, spoil the rest of it.
+    let weighs = |cause| is_tempered(cause) && (far || cause != Cause::BadData);
+    for finding in findings.iter_mut().filter(|finding| !finding.is_proof && weighs(finding.cause)) {
+        finding.severity = match finding.severity {
+            Severity::Critical if !far => Severity::Warning,
+            _ => Severity::Note,
+        };
+    }
+}
+
+/// Whether the course of the loss is most of the evidence for the cause.
+fn rests_on_loss(cause: Cause) -> bool {
+    use Cause::*;
+    matches!(cause, LearningRateTooHigh | LearningRateTooLow | CollapsedRepresentation | UnscaledTarget | Cliff)
+}
+
+/// Whether a falling loss is evidence against the cause.
+fn is_tempered(cause: Cause) -> bool {
+    use Cause::*;
+    !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)
+}
+
+/// Adds the faults of the [first parameters](crate::diagnosis::began) of a run that was held up. Each replaces a finding
+/// of the same cause about the last ones. Other faults of the last parameters are effects of the run, and say so.
+pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Finding>) {
+    if faults.is_empty() {
+        return;
+    }
+    for fault in faults {
+        let text = format!("since the first pass: {}", fault.text);
+        let mut because = fault.because.clone();
+        findings.retain(|later| {
+            let is_same = later.cause == fault.cause && !later.of_first_parameters;
+            if is_same {
+                because = format!("{because}; lately: {}", later.text);
+            }
+            !is_same
+        });
+        findings.push(Finding { text, because, since: Some(0), of_first_parameters: true, ..fault });
+    }
+    let is_left = |it: &&mut Finding| !it.of_first_parameters && it.severity > Severity::Note;
+    for left in findings.iter_mut().filter(is_left).filter(|it| of_parameters(it.cause)) {
+        left.because = format!("left behind by the run, since the first parameters do not have it; {}", left.because);
+    }
+}
+
+/// Merges faults of the same cause that begin in the same layer: one fault is counted once, with the evidence of both.
+pub(in crate::diagnosis) fn merge(findings: &mut Vec<Finding>) {
+    for mut finding in core::mem::take(findings) {
+        let is_fault = |it: &Finding| it.severity > Severity::Note && !it.layer.is_empty();
+        let is_same = |it: &&mut Finding| it.cause == finding.cause && it.layer == finding.layer && is_fault(it);
+        match findings.iter_mut().find(is_same).filter(|_| is_fault(&finding)) {
+            Some(told) => {
+                if finding.severity > told.severity {
+                    core::mem::swap(told, &mut finding);
+                }
+                told.because = format!("{}; also: {}", told.because, finding.text);
+                told.intervention = told.intervention.take().or(finding.intervention);
+            }
+            None => findings.push(finding),
+        }
+    }
+}
+
+/// Sorts the findings, likeliest root cause first and notes last: causes before their effects, then by decreasing
+/// severity.
+pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
+    let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
+    let long = has(Cause::LearningRateTooHigh);
+    // What stood before the first step is no effect of steps, and what the run made of it is no cause.
+    let began = findings.iter().any(|it| it.of_first_parameters);
+    let (grows, shrinks) = (has(Cause::ExplodingRecurrence), has(Cause::DecayTooStrong));
+    // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
+    // been at fault before, beside a sound budget over depth.
+    let overgrown = long && steps::overgrown(diagnosis).is_some();
+    let exploded_at_first = steps::exploded_at_first(diagnosis).is_some()
+        && findings.iter().any(|it| it.severity > Severity::Note && of_parameters(it.cause));
+    let made_by_steps = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
+    // Weights that were large before the first step are no effect of steps.
+    let is_loud = |it: &Finding| {
+        let began = it.cause == Cause::LargeWeights && it.since == Some(0) && it.predicted == Some(0.0);
+        began && it.decades >= Some(first::LOADED)
+    };
+    let loud = findings.iter().any(|it| is_loud(it) && it.severity > Severity::Note);
+    let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
+    let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
+    let unscaled = has(Cause::UnscaledInput) && !(made_by_steps && scaled);
+    // What came with training from a sound first pass is the wreck of something else, wherever that was found.
+    let is_wreck = |it: &Finding| left_behind(diagnosis, it) && !is_loud(it) && !climb::is_climb(it);
+    let is_root = |it: &&Finding| it.severity > Severity::Note && !is_wreck(it) && it.cause != Cause::Overflow;
+    let has_root = findings.iter().any(|it| is_root(&it));
+    let made = |cause| {
+        use Cause::*;
+        match cause {
+            cause if of_parameters(cause) => made_by_steps,
+            UnscaledInput => made_by_steps && scaled,
+            VanishingRecurrence | ExplodingRecurrence | ClosedForgetGate | ClosedInputGate | ClosedOutputGate => {
+                overgrown
+            }
+            _ => false,
+        }
+    };
+    // Weights and activations that were at fault in the first pass collapse representations and shut units.
+    let of_budget = |cause| {
+        use Cause::*;
+        matches!(cause, SaturatingActivation | SmallWeights | LargeWeights | LoudBranches)
+    };
+    let stood = findings.iter().any(|it| it.severity > Severity::Note && it.since == Some(0) && of_budget(it.cause));
+    let follows = |it: &Finding| match it.cause {
+        Cause::CollapsedRepresentation => stood,
+        Cause::DeadUnits => stood && it.came_with_training(),
+        _ => false,
+    };
+    let rank = |finding: &Finding| -> u8 {
+        let made_by_another = match finding.cause {
+            Cause::Overflow => long || unscaled || grows || loud || began,
+            Cause::DeadUnits => unscaled,
+            Cause::LearningRateTooHigh => unscaled || exploded_at_first || loud,
+            Cause::LargeWeights => unscaled || long && !exploded_at_first && !is_loud(finding),
+            Cause::Cliff => long || grows || loud,
+            Cause::SmallWeights | Cause::Bottleneck | Cause::UnscaledInput => shrinks && finding.came_with_training(),
+            // The weights became large by an update, not by the initializer.
+            Cause::ExplodingRecurrence => long && finding.came_with_training(),
+            _ => false,
+        };
+        let first = match finding.cause {
+            Cause::BadData | Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
+            Cause::SquashedOutputs | Cause::UnboundedLoss | Cause::DecayTooStrong => 1,
+            Cause::UnscaledTarget | Cause::ClosedInputGate | Cause::ClosedOutputGate => 1,
+            Cause::UnscaledInput | Cause::ExplodingRecurrence => 1,
+            _ if finding.of_first_parameters => 2,
+            Cause::Overflow => 2,
+            Cause::DeadUnits | Cause::Bottleneck => 3,
+            _ => 4,
+        };
+        let is_effect = made(finding.cause) && !is_loud(finding)
+            || has_root && is_wreck(finding)
+            || began && of_parameters(finding.cause)
+            || follows(finding);
+        if !finding.of_first_parameters && (made_by_another || is_effect) { 9 } else { first }
+    };
+    findings.sort_by_key(|finding| {
+        // The faults of the first parameters are in order already.
+        let severity = if finding.of_first_parameters { Severity::Critical } else { finding.severity };
+        (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(severity))
+    });
+}
+
+/// Whether a finding is about a state of the parameters that came with training, from a first pass whose budget was
+/// sound: an effect of what the training did.
+pub(super) fn left_behind(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
+    of_parameters(finding.cause) && finding.came_with_training() && steps::began_sound(diagnosis)
+}
+
+/// Whether the first parameters can have the fault, and the data and the last layer cannot: these are the same for the
+/// last parameters.
+pub(in crate::diagnosis) fn of_first_parameters(cause: Cause) -> bool {
+    use Cause::*;
+    let over_time = matches!(
+        cause,
+        ClosedForgetGate | ClosedInputGate | ClosedOutputGate | VanishingRecurrence | ExplodingRecurrence
+    );
+    let alike = matches!(cause, ConstantWeights | DuplicatedUnits | DropoutTooHeavy);
+    of_parameters(cause) && cause != NoCauseFound || over_time || alike
+}
+
+/// Whether the fault is one of the parameters, which training may have left behind.
+fn of_parameters(cause: Cause) -> bool {
+    use Cause::*;
+    matches!(
+        cause,
+        SaturatingActivation
+            | SmallWeights
+            | LargeWeights
+            | Bottleneck
+            | DeadUnits
+            | LoudBranches
+            | NoCauseFound
+            | CollapsedRepresentation
+    )
+}
