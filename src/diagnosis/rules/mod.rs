@@ -145,6 +145,8 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
             _ => false,
         }
     };
+    // The root of a run whose parameters are still the initial ones is what kept its updates small.
+    let unmoved = diagnosis.has_hardly_moved();
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows || loud,
@@ -158,6 +160,7 @@ pub(super) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
             _ => false,
         };
         let first = match finding.cause {
+            Cause::LearningRateTooLow | Cause::ClipThresholdTooLow | Cause::FrozenBlock if unmoved => 0,
             Cause::BadData | Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
             Cause::SquashedOutputs | Cause::UnboundedLoss | Cause::DecayTooStrong => 1,
             Cause::UnscaledTarget | Cause::ClosedInputGate | Cause::ClosedOutputGate => 1,
@@ -224,7 +227,7 @@ impl Diagnosis<'_> {
         let budget = self.measured().or(self.prediction.decades_to_first_weights());
         let run = self.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
         let fell_ill = run.is_some_and(|run| self.has_relapsed() || steps::diverges(self, run));
-        let stands = self.is_stuck() && run.is_none_or(|run| !self.falls(run));
+        let stands = self.is_stuck() && !self.has_hardly_moved() && run.is_none_or(|run| !self.falls(run));
         stands || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
     }
 
