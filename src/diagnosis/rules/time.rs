@@ -6,6 +6,7 @@ use super::{
     links::is_bounded,
 };
 use crate::{
+    activation::Activation,
     diagnosis::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity,
         figures::{count, figure, number, signed},
@@ -146,18 +147,19 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             let finding = diagnosis.finding(cause, severity, layer, text, because);
             findings.push(Finding { decades: Some(total), ..finding.told_by(mends) });
         };
-        if let Some(severity) = above(-total, lines.over_time) {
+        let lengthens = state.weights().mean() > 0.1 && state.weights().mean() * span as f64 > lines.over_time[1];
+        let bound = bound(diagnosis, layer).filter(|_| lengthens && gate.is_none());
+        // A gradient that vanishes since such weights saturate the units has them as its cause, and not the cell.
+        let slope = libm::exp10(state.activation().mean());
+        let is_saturated = diagnosis.span.is_none() && bound.is_some_and(|bound| slope < lines.slope[0] * bound);
+        if let Some(severity) = above(-total, lines.over_time).filter(|_| !is_saturated) {
             let severity = of_span(diagnosis, severity, forgets_fast(diagnosis, layer, each));
             let (cause, gate) = by_weights.map_or_else(|| forgets(diagnosis, layer), |cause| (cause, String::new()));
             say(cause, severity, format!("the gradient vanishes over time: {size}{gate}"), parts);
         } else if let Some(severity) = above(total, lines.over_time) {
             let cause = by_weights.unwrap_or(Cause::ExplodingRecurrence);
             say(cause, severity, format!("the gradient explodes over time: {size}"), parts);
-        } else if state.weights().mean() * span as f64 > lines.over_time[1]
-            && gate.is_none()
-            && state.weights().mean() > 0.1
-            && saturates(diagnosis, layer)
-        {
+        } else if bound.is_some() {
             let text = format!(
                 "recurrent weights lengthen the state until its units saturate: {} decades by the weights over the {} \
                  of the span, of which φ′ leaves {}",
@@ -171,13 +173,14 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the units of the recurrent layer are known to saturate: a rectifier does not, and of a custom cell nothing is
-/// known.
-fn saturates(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
-    diagnosis.spec.parts().iter().any(|(path, part)| match part {
-        LayerSpec::Recurrent { cell, .. } => path == layer && cell.activation().is_some_and(is_bounded),
-        _ => false,
-    })
+/// Returns the bound of |φ′| of the recurrent layer if its units can saturate; `None` for a rectifier, and for a custom
+/// cell, of which nothing is known.
+fn bound(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<f64> {
+    let parts = diagnosis.spec.parts();
+    let (_, part) = parts.iter().find(|(path, _)| path == layer)?;
+    let LayerSpec::Recurrent { cell, .. } = part else { return None };
+    let activation = cell.activation().filter(|activation| is_bounded(activation))?;
+    activation.derivative_bounds().map(|bounds| bounds.magnitude())
 }
 
 /// Returns the intervention with which the gradient of this layer's state changes, over `span` steps, by fewer decades
