@@ -187,6 +187,8 @@ mod trials;
 #[cfg(feature = "std")]
 mod truncation;
 #[cfg(feature = "std")]
+mod unmoved;
+#[cfg(feature = "std")]
 mod verdicts;
 #[cfg(feature = "std")]
 mod whole_course;

@@ -2,7 +2,7 @@
 
 use super::{
     left_behind,
-    steps::{counts, course, diverges, matrices},
+    steps::{counts, course, diverges, longest, matrices},
 };
 use crate::diagnosis::{
     Cause, Diagnosis, Finding, Severity,
@@ -43,11 +43,16 @@ fn is_other(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
 pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let is_above = diagnosis.chance().is_some_and(|chance| run.recent_loss().mean() > chance);
-    let accused = findings.iter().any(|finding| is_other(diagnosis, finding));
+    let is_reversed = is_reversed(diagnosis);
+    let accused = !is_reversed && findings.iter().any(|finding| is_other(diagnosis, finding));
     if accused || !(is_above && diagnosis.has_patience() && diverges(diagnosis, run)) {
         return;
     }
-    let (up, is_reversed) = (points_up(diagnosis), is_reversed(diagnosis));
+    let up = points_up(diagnosis);
+    // A gradient of the wrong sign is proven, and explains all that a loss that climbs leaves behind.
+    if is_reversed {
+        findings.iter_mut().filter(|it| !it.is_proof).for_each(|it| it.severity = Severity::Note);
+    }
     let because = match up {
         _ if is_reversed => String::from(
             "outputs moved against the gradient of the loss have a larger loss: it has the wrong sign (measured)",
@@ -62,7 +67,7 @@ pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let text = format!("the loss climbs: it went {}", course(run));
     let finding = diagnosis.finding(Cause::NoCauseFound, Severity::Warning, "", text, because);
-    let finding = Finding { refuted_by: "a loss that falls with a smaller rate", ..finding };
+    let finding = Finding { refuted_by: "a loss that falls with a smaller rate", is_proof: is_reversed, ..finding };
     let fix = "the sign of the rate, and that of the gradient of the loss, if either is your own code";
     findings.push(if up.is_some() || is_reversed { Finding { fix: fix.into(), ..finding } } else { finding });
 }
@@ -76,7 +81,7 @@ const NOTHING: f64 = 0.99;
 /// below it in as many more steps.
 ///
 /// It is the rate if all steps together are [short](crate::diagnosis::Thresholds::short_way). Not while the rate grows,
-/// nor for targets that may not depend on the inputs.
+/// nor, without short steps, for targets that may not depend on the inputs.
 pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let (Some(task), Some(chance)) = (&diagnosis.task, diagnosis.chance()) else { return };
@@ -86,7 +91,7 @@ pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let bounds = &task.measured;
     let learned = bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, NOTHING)) || task.initial;
     let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
-    if accused || !judged || !stands || learned || diagnosis.has_no_information() {
+    if accused || !judged || !stands || learned {
         return;
     }
     let because = format!("no other fault was found; on all of the data the loss is {} (measured)", number(task.loss));
@@ -100,7 +105,12 @@ pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             course(run),
             number(chance)
         );
-        return findings.push(diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because));
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
+        let decades = longest(diagnosis).map(|block| block.update_ratio().mean());
+        return findings.push(Finding { decades, ..finding });
+    }
+    if diagnosis.has_no_information() {
+        return;
     }
     let text = format!(
         "nothing was learned: the loss went {}, and outputs that are the same for all inputs reach {}",

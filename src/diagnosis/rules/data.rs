@@ -227,7 +227,8 @@ fn alike_targets(diagnosis: &Diagnosis<'_>, run: &RunStatistics, distance: f64) 
     let task = diagnosis.task.as_ref()?;
     task.targets?;
     let spread = task.target_spread.filter(|&spread| spread > 0.0)?;
-    let severity = above(distance / spread, diagnosis.thresholds.target)?;
+    // Outputs that begin far from standardized targets are not far because of these.
+    let severity = above(distance.min(1.0) / spread, diagnosis.thresholds.target)?;
     let (recent, chance) = (run.recent_loss().mean(), diagnosis.chance()?);
     let near = [run.first_loss()?, chance];
     let text = format!(

@@ -1,6 +1,6 @@
 //! Rules about closed gates, which block the input or the output of a state.
 
-use super::{above, layer_of_block};
+use super::{above, climb, layer_of_block};
 use crate::{
     block::{Block, Blocks, Gate, Role},
     diagnosis::{
@@ -83,16 +83,26 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     found
 }
 
-/// Returns the severity of a state that is forgotten within the span, the steps that the task must remember. Without a
-/// given span it is unknown whether the task needs the whole sequence: a note, or a warning if the run is
-/// [held up](Diagnosis::is_stuck).
-pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity) -> Severity {
-    match (diagnosis.span, diagnosis.is_stuck()) {
-        (Some(_), _) => severity,
-        // Targets that do not depend on the inputs hold up a run too.
-        (None, true) if !diagnosis.has_no_information() => Severity::Warning,
-        (None, _) => Severity::Note,
+/// Returns the severity of a state that is forgotten, or fills, within the span, the steps that the task must remember.
+/// Without a given span it is unknown whether the task needs the whole sequence: a note, or a warning if the run is
+/// [held up](Diagnosis::is_stuck) and the state `is_unusual`. A run that has [hardly
+/// moved](Diagnosis::has_hardly_moved), or that climbs a gradient of the wrong sign, is not held up by its state.
+pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual: bool) -> Severity {
+    let is_held_up = || diagnosis.is_stuck() && !diagnosis.has_hardly_moved() && !climb::is_reversed(diagnosis);
+    match diagnosis.span {
+        Some(_) => severity,
+        None if is_unusual && is_held_up() => Severity::Warning,
+        None => Severity::Note,
     }
+}
+
+/// Whether a layer keeps less of its state, or of the state's gradient, from one step to the next than
+/// [`shut_gate`](crate::diagnosis::Thresholds::shut_gate): two decades are then lost within five steps, and no usual
+/// memory forgets so fast. In a layer with a gate that carries the state, the mean of this gate counts; otherwise
+/// `each`, the decades of a step back in time.
+pub(super) fn forgets_fast(diagnosis: &Diagnosis<'_>, layer: &str, each: f64) -> bool {
+    let kept = carrying(diagnosis, layer).map_or_else(|| libm::exp10(each), |(_, open)| open);
+    kept < diagnosis.thresholds.shut_gate
 }
 
 /// Returns the gate that carries the state of a layer, and its mean value: measured, or by its biases. `None`
@@ -150,7 +160,7 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 // A cell that admits what it does not keep fills in any case: whether it is too slow, a run shows.
                 None => diagnosis.has_patience(),
             };
-            let severity = if fills { of_span(diagnosis, severity) } else { severity };
+            let severity = if fills { of_span(diagnosis, severity, true) } else { severity };
             let (gate, open) = layer.of("input").map_or(keeps, |open| ("input", open));
             let text = format!(
                 "hardly any input enters the state: {} of it in {}; gate {gate} has a mean of {}{}, {source}",

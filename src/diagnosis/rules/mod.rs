@@ -100,7 +100,7 @@ impl Diagnosis<'_> {
         let budget = self.measured().or(self.prediction.decades_to_first_weights());
         let run = self.statistics.map(|statistics| statistics.run()).filter(|run| run.updates() > 0);
         let fell_ill = run.is_some_and(|run| self.has_relapsed() || steps::diverges(self, run));
-        let stands = self.is_stuck() && run.is_none_or(|run| !self.falls(run));
+        let stands = self.is_stuck() && !self.has_hardly_moved() && run.is_none_or(|run| !self.falls(run));
         stands || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
     }
 

@@ -139,6 +139,8 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
         Cause::DeadUnits => stood && it.came_with_training(),
         _ => false,
     };
+    // The root of a run whose parameters are still the initial ones is what kept its updates small.
+    let unmoved = diagnosis.has_hardly_moved();
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows || loud || began,
@@ -152,6 +154,7 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
             _ => false,
         };
         let first = match finding.cause {
+            Cause::LearningRateTooLow | Cause::ClipThresholdTooLow | Cause::FrozenBlock if unmoved => 0,
             Cause::BadData | Cause::NotANumber | Cause::ConstantWeights | Cause::DuplicatedUnits => 0,
             Cause::SquashedOutputs | Cause::UnboundedLoss | Cause::DecayTooStrong => 1,
             Cause::UnscaledTarget | Cause::ClosedInputGate | Cause::ClosedOutputGate => 1,

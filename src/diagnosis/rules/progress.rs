@@ -1,8 +1,9 @@
 //! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
 
+use super::steps::matrices;
 use crate::{
     diagnosis::{Diagnosis, difference::is_resumed, figures::number, task::LossBounds},
-    monitor::{FITTED, RunStatistics, part_of},
+    monitor::{BlockStatistics, FITTED, RunStatistics, part_of},
 };
 use alloc::{format, string::String};
 
@@ -141,6 +142,41 @@ impl Diagnosis<'_> {
             true => way / pace,
             false => f64::INFINITY,
         }
+    }
+
+    /// Returns log10 of the largest way of a weight matrix: its updates together, over its parameters. Weights that began
+    /// at 0 count by their size over that of the largest other matrix. −∞ if none has moved; `None` without updates, or
+    /// without a matrix.
+    pub(super) fn way(&self) -> Option<f64> {
+        self.statistics.filter(|statistics| statistics.run().updates() > 0)?;
+        let size = matrices(self).map(BlockStatistics::parameters).fold(0.0, f64::max);
+        let way = |block: &BlockStatistics| match block.began_at_zero() {
+            true => libm::log10(block.parameters() / size),
+            false => block.way()[1],
+        };
+        matrices(self).filter(|block| !block.frozen()).map(way).reduce(f64::max)
+    }
+
+    /// Whether all updates together are [short](crate::diagnosis::Thresholds::short_way) beside the parameters, which are
+    /// then still the initial ones: the run is no evidence of harm by the network, only of what kept the updates small.
+    pub(super) fn has_hardly_moved(&self) -> bool {
+        self.way().is_some_and(|way| way < self.thresholds.short_way[0])
+    }
+
+    /// Whether the parameters have moved too little for any course of the loss: below the geometric mean of the two
+    /// limits of [`short_way`](crate::diagnosis::Thresholds::short_way). What its mean shows is noise of the batches.
+    pub(super) fn has_no_course(&self) -> bool {
+        let [seen, certain] = self.thresholds.short_way;
+        self.way().is_some_and(|way| way < 0.5 * (seen + certain))
+    }
+
+    /// Whether the run shows that something was learned. What was there before the first step was not: a fresh network
+    /// can begin somewhat below the loss of constant outputs. Where that is not known, a resumed run has learned.
+    pub(super) fn has_learned(&self, run: &RunStatistics) -> bool {
+        let Some(chance) = self.chance() else { return is_resumed(self) };
+        let far = self.part(chance, self.thresholds.fallen[1]);
+        let is_fresh = || self.has_hardly_moved() && run.recent_loss().mean() > far && !is_resumed(self);
+        !self.learns_nothing(run) && !is_fresh()
     }
 
     /// Whether the run has [enough](crate::diagnosis::Thresholds::patience) losses to be judged.

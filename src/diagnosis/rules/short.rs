@@ -6,8 +6,8 @@ use super::{
     still,
 };
 use crate::{
-    diagnosis::{Cause, Diagnosis, Finding, Severity, difference::is_resumed, figures::number},
-    monitor::BlockStatistics,
+    diagnosis::{Cause, Diagnosis, Finding, Severity, figures::number},
+    monitor::{BlockStatistics, RunStatistics},
 };
 use alloc::{format, string::String, vec::Vec};
 
@@ -66,28 +66,88 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
 /// three, less than a tenth of which a linear warm-up has in its first 25 updates.
 const GROWS: f64 = 0.5;
 
+/// log10 of the factor by which a warm-up lengthens the way in as many more steps: a rate that grows linearly, four
+/// times.
+const AS_MANY_MORE: f64 = 0.602;
+
+/// Whether a finding may explain why all updates were small: the transforms do not divide by the gradient, and it is
+/// about what the gradient passes. Updates of optimizers that do are as long as their rate says, whatever the gradient.
+fn may_shorten(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
+    use Cause::*;
+    let leaves_gradient = matches!(
+        finding.cause,
+        UnmixedBatches
+            | DropoutTooHeavy
+            | UnscaledTarget
+            | ExplodingRecurrence
+            | VanishingRecurrence
+            | ClosedForgetGate
+    );
+    let of_steps = matches!(
+        finding.cause,
+        LearningRateTooLow | ClipThresholdTooLow | FrozenBlock | ConstantWeights | Overflow | NotANumber
+    );
+    of_steps || diagnosis.is_proportional != Some(false) && !leaves_gradient
+}
+
+/// Whether another fault keeps the steps of the run from being judged. None of the network does so in a run that has
+/// [hardly moved](Diagnosis::has_hardly_moved), unless it [may shorten](may_shorten) them.
+fn is_accused(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> bool {
+    let hardly_moved = diagnosis.has_hardly_moved();
+    findings.iter().any(|it| it.severity > Severity::Note && (!hardly_moved || may_shorten(diagnosis, it)))
+}
+
+/// Adds a finding about steps. What the course of the loss says of the network is then a note: parameters that have
+/// hardly moved are the initial ones.
+fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Finding>) {
+    if finding.severity > Severity::Note && diagnosis.has_hardly_moved() {
+        let by_course = findings.iter_mut().filter(|it| it.cause == Cause::CollapsedRepresentation);
+        by_course.for_each(|it| it.severity = Severity::Note);
+    }
+    findings.push(finding);
+}
+
+/// Returns the number of updates after which the schedule has ended, and what shows it: no parameter moves any more, or
+/// the stated rate has fallen below a hundredth of the first and as many more updates of the last length would be
+/// [short](crate::diagnosis::Thresholds::short_way). `None` for a schedule that goes on.
+fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
+    if let Some(still) = still::ended(diagnosis) {
+        return Some((run.updates().saturating_sub(still), still::moved_before(diagnosis)));
+    }
+    let [first, last] = run.rates().filter(|[first, last]| *last < 0.01 * first)?;
+    let of = matrices(diagnosis).filter(counts).max_by(|a, b| a.way()[1].total_cmp(&b.way()[1]))?;
+    let more = of.update_ratio().mean() + libm::log10(run.updates() as f64);
+    // As many updates as the first, or all of them, make up the way so far.
+    let made = libm::ceil(libm::exp10(of.way()[1] - of.first_update_ratio()?)).clamp(1.0, run.updates() as f64);
+    let because = format!("the rate went from {} to {}", number(first), number(last));
+    (more < diagnosis.thresholds.short_way[0]).then_some((made as u64, because))
+}
+
 /// Reports updates that are [small](crate::diagnosis::Thresholds::small_step), and that all together go less than
 /// [`short_way`](crate::diagnosis::Thresholds::short_way), with a loss that [stagnates](Diagnosis::stagnates), if no
-/// other fault was found. It is a note while the steps still grow. It is also a note if as many more steps would
-/// [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
+/// other fault explains it. It is a note while the steps still grow, unless as many more of them are too short, too. It
+/// is also a note if as many more steps would [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
     // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
     let clips =
         run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]) && diagnosis.is_proportional != Some(false);
-    let accused = findings.iter().any(|finding| finding.severity > Severity::Note);
-    if let Some(still) = still::ended(diagnosis).filter(|_| !accused && !clips && diagnosis.learns_nothing(run)) {
-        let ended = run.updates().saturating_sub(still);
+    if is_accused(diagnosis, findings) {
+        return;
+    }
+    let is_known = diagnosis.has_patience() && diagnosis.chance().is_some();
+    let stays = || diagnosis.learns_nothing(run) || is_known && !diagnosis.has_learned(run);
+    if let Some((ended, why)) = ended(diagnosis, run).filter(|_| !clips && stays()) {
         let text = format!("the schedule ended after {}, before anything was learned", steps(ended));
-        let because = format!("{}, and the loss went {}", still::moved_before(diagnosis), course(run));
+        let because = format!("{why}, and the loss went {}", course(run));
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
         let (fix, refuted_by) = ("a longer schedule".into(), "a loss that falls no faster with a longer schedule");
-        return findings.push(Finding { fix, refuted_by, schedule: Some(ended), ..finding });
+        return report(diagnosis, Finding { fix, refuted_by, schedule: Some(ended), ..finding }, findings);
     }
     let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
     let longest = ratios.max_by(|a, b| a.update_ratio().mean().total_cmp(&b.update_ratio().mean()));
-    let Some(block) = longest.filter(|_| !accused) else { return };
+    let Some(block) = longest else { return };
     if clips {
         return between(diagnosis, block, findings);
     }
@@ -108,9 +168,11 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
         let fix = String::from("an ε below the size of a gradient, or a loss and targets in larger units");
         let refuted_by = "a loss that falls no faster with a smaller ε";
-        return findings.push(Finding { fix, refuted_by, decades: Some(block.update_ratio().mean()), ..finding });
+        let decades = Some(block.update_ratio().mean());
+        return report(diagnosis, Finding { fix, refuted_by, decades, ..finding }, findings);
     }
-    if !diagnosis.stagnates() {
+    let has_no_course = diagnosis.has_patience() && diagnosis.has_no_course() && !diagnosis.has_fitted();
+    if !diagnosis.stagnates() && !has_no_course {
         return;
     }
     // A schedule may have come to its end: the whole run shows whether the rate was large for long enough.
@@ -119,38 +181,43 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // A warm-up: the steps that count are still to come. Momentum makes steps of one rate grow tenfold.
     let grown = || most.first_update_ratio().is_some_and(|first| most.update_ratio().mean() > first + GROWS);
     let grows = run.rate_grows().unwrap_or_else(grown);
-    let because = format!("no other fault was found, and the loss went {}", course(run));
+    // A warm-up that holds up the run, and will in as many more steps, is too long.
+    let judged = run.recent_loss().count() >= 4 * lines.patience && diagnosis.chance().is_some();
+    let warms_up = grows && !(judged && stays() && way + AS_MANY_MORE < lines.short_way[0]);
+    let unexplained = findings.iter().all(|it| it.severity == Severity::Note);
+    let because = format!(
+        "{}, and the loss went {}",
+        if unexplained { "no other fault was found" } else { "no fault of the network was tried by such steps" },
+        course(run)
+    );
     let found = match edge::measured(diagnosis) {
         Some(_) => edge::unmoved(diagnosis, run.updates())
             .map(|(severity, [text, evidence])| (severity, text, format!("{evidence}; {because}"))),
         None => above(-way, lines.short_way.map(|line| -line)).filter(|_| ratio < lines.small_step).map(|severity| {
             let text = format!(
                 "steps are too short: the largest, of {}, are on average {} of the parameters, all {} together {} of \
-                 them, and the loss stands still",
+                 them, and the {}",
                 most.name(),
                 number(libm::exp10(ratio)),
                 run.updates(),
-                number(libm::exp10(way))
+                number(libm::exp10(way)),
+                if grows && !warms_up { "rate still grows" } else { "loss stands still" }
             );
             (severity, text, because)
         }),
     };
     if let Some((severity, text, because)) = found {
-        // A run that has learned may have converged: then the loss stands still at any rate.
-        let has_learned = match diagnosis.chance() {
-            Some(_) => !diagnosis.learns_nothing(run),
-            None => is_resumed(diagnosis),
-        };
         // A plateau is left as the rate predicts: the course so far, gone once more, ends below it. Parameters that
         // have hardly moved explain no course.
         let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.fallen[0]));
-        let comes_down = line.is_some_and(|line| diagnosis.comes_down(line, run));
-        let severity = if has_learned || grows || (comes_down && severity < Severity::Critical) {
+        let comes_down = !diagnosis.has_no_course() && line.is_some_and(|line| diagnosis.comes_down(line, run));
+        // A run that has learned may have converged: then the loss stands still at any rate.
+        let severity = if diagnosis.has_learned(run) || warms_up || (comes_down && severity < Severity::Critical) {
             Severity::Note
         } else {
             severity
         };
         let finding = diagnosis.finding(Cause::LearningRateTooLow, severity, "", text, because);
-        findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
+        report(diagnosis, Finding { decades: Some(block.update_ratio().mean()), ..finding }, findings);
     }
 }

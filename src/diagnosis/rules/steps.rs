@@ -53,10 +53,24 @@ pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatisti
 /// of the range of TheDeepChecker.
 const LONG_AT_FIRST: f64 = -1.0;
 
+/// The rise of a loss above the lowest before it that updates make from a sound start: tenfold, as a
+/// [jump](RunStatistics::jumps) of the gradient.
+const MADE: f64 = 10.0;
+
+/// Whether the loss comes down from a bad start of the run's own making, which is no progress: the first update was
+/// [long](crate::diagnosis::Thresholds::long_step) by the second limit, the loss then rose [tenfold](MADE), and has not
+/// fallen far below where it started.
+fn made_bad_start(diagnosis: &Diagnosis<'_>, run: &RunStatistics, first_update: f64) -> bool {
+    let lines = &diagnosis.thresholds;
+    let is_far =
+        diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, lines.fallen[1]));
+    diagnosis.has_patience() && first_update > lines.long_step[1] && run.worst_rise() > MADE && !is_far
+}
+
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
 /// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
 /// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned. `None` otherwise, and if the gradient vanished or exploded in the first pass already.
+/// was learned, or only made good of a [bad start](made_bad_start). `None` otherwise, and if the gradient vanished or exploded in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.
@@ -68,7 +82,8 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
     let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
-    (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least)
+    let run = statistics.run();
+    (outgrew && (diagnosis.learns_nothing(run) || made_bad_start(diagnosis, run, first))).then_some(least)
 }
 
 /// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
@@ -122,15 +137,19 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some((least, run)) = overgrown(diagnosis).zip(diagnosis.statistics.map(|statistics| statistics.run())) else {
         return;
     };
+    // A loss that comes down from there is no evidence for the rate.
+    let learns = !diagnosis.learns_nothing(run);
+    let severity = if learns { Severity::Critical } else { Severity::Warning };
     let text = format!(
         "steps are too long: together they made all weights larger, {} times their first size or more, and the loss, \
-         lately {}, shows nothing learned",
+         lately {}, {}",
         number(least),
-        number(run.recent_loss().mean())
+        number(run.recent_loss().mean()),
+        if learns { "has not come down from where they raised it" } else { "shows nothing learned" }
     );
     let because =
         format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
-    let finding = diagnosis.finding(Cause::LearningRateTooHigh, Severity::Warning, "", text, because);
+    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because);
     let decades = longest(diagnosis).and_then(BlockStatistics::first_update_ratio);
     findings.push(Finding { decades, needs_restart: true, ..finding });
 }
@@ -239,7 +258,9 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
         // An optimizer may divide the factor out, and a schedule may end: the harm must show in the loss.
-        let harms = diagnosis.is_stuck() && diagnosis.is_proportional != Some(false);
+        // Parameters that have hardly moved, in a run that shows nothing learned, are held by the clip.
+        let holds = diagnosis.has_hardly_moved() && diagnosis.learns_nothing(run);
+        let harms = (diagnosis.is_stuck() || holds) && diagnosis.is_proportional != Some(false);
         let severity = if harms { severity } else { Severity::Note };
         let text = format!(
             "clipping is too low: {:.0} % of the gradients are clipped, typically from a norm of {} to {} of it",

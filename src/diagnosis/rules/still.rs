@@ -90,6 +90,18 @@ fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
     groups().filter(|group| !group.owns).map(|group| group.rate).product::<f64>() * owner
 }
 
+/// Returns the matrix that a low rate of its group holds, and that holds up the others, with its part of the highest
+/// rate: below a hundredth, as are the gradients of all others beside its own, and the run has hardly moved. The only
+/// block that could move did not.
+fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)> {
+    let line = libm::exp10(diagnosis.thresholds.vanishing[0]);
+    let trained = || matrices(diagnosis).filter(|it| !it.frozen());
+    let held = trained().max_by(|a, b| a.gradient_norm().total_cmp(&b.gradient_norm()))?;
+    let alone = trained().all(|it| it.name() == held.name() || it.gradient_norm() < line * held.gradient_norm());
+    let rate = told_rate(diagnosis, held) / trained().map(|it| told_rate(diagnosis, it)).fold(0.0, f64::max);
+    (alone && rate < line && diagnosis.is_stuck() && diagnosis.has_hardly_moved()).then_some((held, rate))
+}
+
 /// Reports blocks that move a hundredth as far as others or less, by every measure that an optimizer makes equal for
 /// all blocks: their rate is another. It is a note if the rates that the transforms of the run tell explain it: beside
 /// the largest of them, a block moves more than a hundredth as far as its rate says.
@@ -102,6 +114,21 @@ pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let compared = matrices(diagnosis).filter(|it| it.lag().count() > 0);
     let most = compared.map(|it| told_rate(diagnosis, it)).fold(0.0, f64::max);
+    if let Some((block, rate)) = holds_up(diagnosis) {
+        let layer = layer_of_block(block.name());
+        let text = format!(
+            "{} hardly moves, at {} of the rate of others, as the rates of the groups say; the run has hardly moved, \
+             since no other gradient is large until it does",
+            block.name(),
+            number(rate)
+        );
+        let because = format!(
+            "its gradient has a norm of {}, and that of every other matrix is below a hundredth of it",
+            number(block.gradient_norm())
+        );
+        let finding = diagnosis.finding(Cause::FrozenBlock, Severity::Warning, layer, text, because);
+        return findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
+    }
     // The part of the lag that told rates leave open.
     let left = |it: &BlockStatistics| it.lag().mean() - libm::log10(told_rate(diagnosis, it) / most);
     let lags = |block: &&BlockStatistics| {

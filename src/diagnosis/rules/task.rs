@@ -287,7 +287,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let stays = stays && (diagnosis.stagnates() || !nears());
     // Of a weak signal the masks cost less than was learned of it.
     let costs_more = bounds.chance().is_some_and(|chance| masked - task.loss > chance - masked);
-    let harms = learns_nothing || stays && costs_more && !is_below(lines.fallen[0]);
+    let harms = learns_nothing || stays && costs_more && !is_below(lines.fallen[1]);
     if !(share > lines.drowns && unexplained && harms) {
         return;
     }
@@ -315,11 +315,17 @@ fn percent(share: f64) -> String {
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Reports, as a note, targets that may not depend on the inputs. A loss that falls is no evidence against it: a
-/// network can learn random targets by heart.
+/// Reports, as a note, targets that may not depend on the inputs, unless the loss has fallen far below that of constant
+/// outputs. A loss that falls less is no evidence against it: a network can learn random targets by heart.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let p = diagnosis.task.as_ref().and_then(|task| task.independent);
     let Some(p) = p.filter(|&p| p > diagnosis.thresholds.independent) else { return };
+    // The network found what the test did not.
+    let far = diagnosis.chance().map(|chance| diagnosis.part(chance, diagnosis.thresholds.fallen[1]));
+    let recent = diagnosis.statistics.map(|statistics| statistics.run().recent_loss());
+    if recent.zip(far).is_some_and(|(recent, far)| recent.count() > 0 && recent.mean() < far) {
+        return;
+    }
     let text = String::from("the targets may not depend on the inputs: no dependence was found");
     let because = format!(
         "in {:.0} % of random permutations the targets have as large a distance covariance, a measure of any \

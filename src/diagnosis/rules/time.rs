@@ -2,10 +2,11 @@
 
 use super::{
     above,
-    gates::{carrying, of_span},
+    gates::{carrying, forgets_fast, of_span},
     links::is_bounded,
 };
 use crate::{
+    activation::Activation,
     diagnosis::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity,
         figures::{count, figure, number, signed},
@@ -16,19 +17,22 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 /// Returns the cause of a gradient of a layer's state that vanishes over time, and a clause about it, which may be
-/// empty. In a cell with a gate that carries the state, only this gate can cause it; the text states its mean value.
+/// empty. In a cell with a gate that carries the state, only this gate can cause it; the text states its mean value. A
+/// gate that is not shut is closed only for a given span.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
     if !diagnosis.carries_state.iter().any(|carries| carries == layer) {
         return (Cause::VanishingRecurrence, String::new());
     }
-    let text = match carrying(diagnosis, layer) {
+    match carrying(diagnosis, layer) {
         Some((gate, open)) => {
-            let shut = if open < diagnosis.thresholds.shut_gate { ", so it forgets" } else { "" };
-            format!("; gate {gate} has a mean of {}{shut}", number(open))
+            let is_shut = open < diagnosis.thresholds.shut_gate;
+            let text =
+                format!("; gate {gate} has a mean of {}{}", number(open), if is_shut { ", so it forgets" } else { "" });
+            let is_open = !is_shut && diagnosis.span.is_none();
+            (if is_open { Cause::VanishingRecurrence } else { Cause::ClosedForgetGate }, text)
         }
-        None => String::new(),
-    };
-    (Cause::ClosedForgetGate, text)
+        None => (Cause::ClosedForgetGate, String::new()),
+    }
 }
 
 /// Whether the first layer of one of the findings is the one at the path `layer`.
@@ -47,7 +51,10 @@ fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
         let decades = exponent * span as f64 * core::f64::consts::LOG10_E;
         let lines = diagnosis.thresholds.over_time;
         let ((cause, gate), how, severity) = match (above(-decades, lines), above(decades, lines)) {
-            (Some(severity), _) => (forgets(diagnosis, layer), "vanishes", of_span(diagnosis, severity)),
+            (Some(severity), _) => {
+                let is_fast = forgets_fast(diagnosis, layer, decades / span.max(1) as f64);
+                (forgets(diagnosis, layer), "vanishes", of_span(diagnosis, severity, is_fast))
+            }
             (_, Some(severity)) => ((Cause::ExplodingRecurrence, String::new()), "explodes", severity),
             _ => continue,
         };
@@ -96,7 +103,9 @@ fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
             "a proof: one step back keeps at most {} of the gradient of the state",
             number(libm::exp10(decades / span.max(1) as f64))
         );
-        let finding = diagnosis.finding(cause, of_span(diagnosis, severity), &horizon.name, text, because);
+        let is_fast = forgets_fast(diagnosis, &horizon.name, decades / span.max(1) as f64);
+        let severity = of_span(diagnosis, severity, is_fast);
+        let finding = diagnosis.finding(cause, severity, &horizon.name, text, because);
         findings.push(Finding { predicted: Some(decades), is_proof: true, ..finding });
     }
 }
@@ -138,31 +147,40 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             let finding = diagnosis.finding(cause, severity, layer, text, because);
             findings.push(Finding { decades: Some(total), ..finding.told_by(mends) });
         };
-        if let Some(severity) = above(-total, lines.over_time) {
-            let severity = of_span(diagnosis, severity);
+        let lengthens = state.weights().mean() > 0.1 && state.weights().mean() * span as f64 > lines.over_time[1];
+        let bound = bound(diagnosis, layer).filter(|_| lengthens && gate.is_none());
+        // A gradient that vanishes since such weights saturate the units has them as its cause, and not the cell.
+        let slope = libm::exp10(state.activation().mean());
+        let is_saturated = diagnosis.span.is_none() && bound.is_some_and(|bound| slope < lines.slope[0] * bound);
+        if let Some(severity) = above(-total, lines.over_time).filter(|_| !is_saturated) {
+            let severity = of_span(diagnosis, severity, forgets_fast(diagnosis, layer, each));
             let (cause, gate) = by_weights.map_or_else(|| forgets(diagnosis, layer), |cause| (cause, String::new()));
             say(cause, severity, format!("the gradient vanishes over time: {size}{gate}"), parts);
         } else if let Some(severity) = above(total, lines.over_time) {
             let cause = by_weights.unwrap_or(Cause::ExplodingRecurrence);
             say(cause, severity, format!("the gradient explodes over time: {size}"), parts);
-        } else if state.weights().mean() * span as f64 > lines.over_time[1]
-            && gate.is_none()
-            && state.weights().mean() > 0.1
-            && saturates(diagnosis, layer)
-        {
-            let text = format!("recurrent weights lengthen the state until its units saturate: {size} in all");
+        } else if bound.is_some() {
+            let text = format!(
+                "recurrent weights lengthen the state until its units saturate: {} decades by the weights over the {} \
+                 of the span, of which φ′ leaves {}",
+                signed(state.weights().mean() * span as f64),
+                count(span, "step"),
+                signed(total)
+            );
             // The gradient itself is within the thresholds: the harm must show in the run.
-            say(Cause::ExplodingRecurrence, of_span(diagnosis, Severity::Warning), text, parts);
+            say(Cause::ExplodingRecurrence, of_span(diagnosis, Severity::Warning, true), text, parts);
         }
     }
 }
 
-/// Whether the units of the recurrent layer can saturate: a rectifier does not.
-fn saturates(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
-    diagnosis.spec.parts().iter().any(|(path, part)| match part {
-        LayerSpec::Recurrent { cell, .. } => path == layer && cell.activation().is_none_or(is_bounded),
-        _ => path == layer,
-    })
+/// Returns the bound of |φ′| of the recurrent layer if its units can saturate; `None` for a rectifier, and for a custom
+/// cell, of which nothing is known.
+fn bound(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<f64> {
+    let parts = diagnosis.spec.parts();
+    let (_, part) = parts.iter().find(|(path, _)| path == layer)?;
+    let LayerSpec::Recurrent { cell, .. } = part else { return None };
+    let activation = cell.activation().filter(|activation| is_bounded(activation))?;
+    activation.derivative_bounds().map(|bounds| bounds.magnitude())
 }
 
 /// Returns the intervention with which the gradient of this layer's state changes, over `span` steps, by fewer decades
