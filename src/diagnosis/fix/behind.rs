@@ -130,7 +130,7 @@ impl<T: Scalar> Trial<'_, T> {
         w: &[T],
         fix: &Fix,
     ) -> Result<Option<(Vec<Finding>, usize)>, Error> {
-        let Ok(fix) = self.fitted(network, fix) else { return Ok(None) };
+        let Ok(fix) = self.fitted(network, w, fix) else { return Ok(None) };
         let changed = self.changed_data(&fix)?;
         let data = changed.as_ref().unwrap_or(self.data);
         let Some(candidate) = self.candidate(network, w, &fix, data, 0)? else { return Ok(None) };
@@ -156,12 +156,9 @@ impl<T: Scalar> Trial<'_, T> {
         let described = trainer.network().spec();
         for finding in &mut found {
             finding.behind = Some(fix.name);
-            let norm = Some(seen.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);
-            let (columns, targets) = (context.columns.clone(), context.targets.clone());
             let first = finding.clone();
-            let context =
-                FixContext { network: &described, finding: &first, inputs, columns, targets, ..context.clone() };
-            let fixes = suggest_fixes(&FixContext { typical_norm: norm, ..context })?;
+            let context = FixContext { network: &described, finding: &first, inputs, ..context.clone() };
+            let fixes = suggest_fixes(&context.statistics(&seen))?;
             if let Some(fix) = fixes.first() {
                 finding.fix = format!("{}: {}; not tried", fix.name, fix.why);
             }

@@ -34,6 +34,13 @@ impl FixStrategy for Redraw {
             return Ok(Some(fix.preferred()));
         }
         let layers = accused(context.network, context.finding);
+        // Of biases that the description draws faulty, a draw as described is no fix.
+        let sound = context.with_sound_biases(context.network.clone());
+        if sound != *context.network {
+            let why = format!("the parameters of {}, with biases of 0", context.finding.place());
+            let fix = context.network_becomes(self.name(), Effort::Initialization, sound, why)?;
+            return Ok(Some(fix.preferred()));
+        }
         // A draw from the same initializers has the same distribution. So it helps only if the current values differ
         // from it.
         let described = context.budget(context.network)?;

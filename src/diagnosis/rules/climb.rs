@@ -100,7 +100,10 @@ pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             course(run),
             number(chance)
         );
-        return findings.push(diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because));
+        let ratios = matrices(diagnosis).filter(|block| block.update_ratio().count() > 0);
+        let decades = ratios.map(|block| block.update_ratio().mean()).reduce(f64::max);
+        let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
+        return findings.push(Finding { decades, ..finding });
     }
     let text = format!(
         "nothing was learned: the loss went {}, and outputs that are the same for all inputs reach {}",
