@@ -91,6 +91,7 @@ impl<T: Scalar> Trial<'_, T> {
         report: &TrialReport,
     ) -> Result<(Option<Behind>, usize), Error> {
         let (mut used, mut passes) = (0, 0);
+        let starts = self.starts(&*network.build::<T>()?, w)?;
         let best = report.best();
         let mut tried: Vec<usize> = report.outcomes.iter().filter_map(|outcome| outcome.fix).collect();
         tried.sort_unstable();
@@ -102,7 +103,14 @@ impl<T: Scalar> Trial<'_, T> {
             }
             used += steps;
             let spare = left - used - passes;
-            let Some((found, taken)) = self.watch(context, [steps, spare], network, w, &fixes[fix])? else { continue };
+            // From where the better training of the fix started.
+            let begins = report.outcomes.iter().any(|it| it.fix == Some(fix) && it.from_beginning);
+            let second = starts.second(network, &fixes[fix])?.filter(|_| begins);
+            let seen = match &second {
+                Some((fix, first)) => self.watch(context, [steps, spare], network, first, fix)?,
+                None => self.watch(context, [steps, spare], network, w, &fixes[fix])?,
+            };
+            let Some((found, taken)) = seen else { continue };
             passes += taken;
             let is_first = |finding: &Finding| finding.cause == context.finding.cause;
             let judged = is_seen_within(context.finding, steps) || found.iter().any(is_first);

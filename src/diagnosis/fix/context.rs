@@ -26,8 +26,8 @@ pub struct FixContext<'a> {
     /// The number of steps that the task must remember; `None` if it is unknown.
     pub span: Option<usize>,
     /// The typical norm of the gradient before clipping,
-    /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm). With `None` a clip is proposed only
-    /// in place of a clip that is too low, as [`Change::FitClip`].
+    /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm). With `None` a clip is proposed
+    /// only in place of a clip that is too low, as [`Change::FitClip`].
     pub typical_norm: Option<f64>,
     /// The parameters where the run began, [`Statistics::first_parameters`]. [`Trial::apply_best`] tries fixes from
     /// there, too. With `None` it takes initial values.
@@ -145,8 +145,8 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// Returns `network`, a changed layer specification, with biases of 0 in the layers that the finding accuses, and in
-    /// layers described as these: a draw from the same initializer would bring the fault back.
+    /// Returns `network`, a changed layer specification, with biases of 0 in the layers that the finding accuses, and
+    /// in layers described as these: a draw from the same initializer would bring the fault back.
     pub(super) fn with_sound_biases(&self, network: LayerSpec) -> LayerSpec {
         let accused = survivors::accused(self.network, self.finding);
         let parts = self.network.parts();

@@ -82,9 +82,9 @@ impl Fix {
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
     /// unless the change is `Network`, `Redraw`, `RedrawLayers`, `WithoutDecay`, or a `LearningRate`, `ClipNorm` or
-    /// `StandardizeTargets` with [`accused`](Self::accused) parameters. Of the last four it only redraws the parameters.
-    /// For others [`Change`] names the function that applies them. [`Trial::apply`](super::Trial::apply) applies them
-    /// all.
+    /// `StandardizeTargets` with [`accused`](Self::accused) parameters. Of the last four it only redraws the
+    /// parameters. For others [`Change`] names the function that applies them. [`Trial::apply`](super::Trial::apply)
+    /// applies them all.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};

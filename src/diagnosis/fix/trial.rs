@@ -52,6 +52,8 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) in_order: bool,
     pub(super) batch_size: usize,
     pub(super) steps: usize,
+    /// Whether `steps` may grow with the momentum of the optimizer.
+    pub(super) may_grow: bool,
     /// The number of steps of the run.
     pub(super) length: usize,
     /// The parameters where the run began; `None` if they are not known.
@@ -65,6 +67,9 @@ pub struct Trial<'a, T: Scalar> {
 
 /// The least number of steps of a training, unless [`Trial::steps`] sets another.
 pub(super) const LEAST_STEPS: usize = 20;
+
+/// The least limit on the steps of all trainings, unless [`Trial::steps`] sets another: ten trainings.
+const LEAST_TOTAL: usize = 10 * LEAST_STEPS;
 
 /// A function that returns the optimizer's chain of transforms with a fix's change applied, such as a clip or another
 /// rate; `None` for a change that does not affect the chain.
@@ -85,8 +90,9 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
-    /// training. Each fix and seed takes 5 % of the run, at least 20 steps; all together take at most half of it. There
-    /// are up to three seeds, and batches of 32.
+    /// training. Each fix and seed takes 5 % of the run, at least 20 steps; more, up to 1/(1 − β), for a momentum β.
+    /// All together take at most half of the run, or 200 steps if that is more: a short run would try one or two
+    /// fixes. There are up to three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -102,10 +108,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
             in_order: false,
             batch_size: 32,
             steps,
+            may_grow: true,
             length: run,
             first_parameters: None,
             seeds: 3,
-            limit: run / 2,
+            limit: (run / 2).max(LEAST_TOTAL),
             context: None,
             large_input: Thresholds::default().input[0],
         }
@@ -139,7 +146,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Sets the number of steps of each training, `each`, and the limit on the steps of all trainings together, `all`.
     #[must_use]
     pub fn steps(self, each: usize, all: usize) -> Self {
-        Trial { steps: each, limit: all, ..self }
+        Trial { steps: each, limit: all, may_grow: false, ..self }
     }
 
     /// Sets the largest number of seeds, 3 by default, from which a network is trained.
@@ -169,10 +176,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
     ///
     /// First each is trained from one seed, until the total number of steps is used up: the first fix of each
-    /// [`Effort`](super::Effort), then the second of each. With the steps that are left, the better half of the fixes is
-    /// trained from a second seed, and half of these from a third (successive halving, Jamieson & Talwalkar 2016). If
-    /// the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w` is NaN
-    /// or infinite, all trainings start from where the run began, also that of the network as it is.
+    /// [`Effort`](super::Effort), then the second of each. With the steps that are left, the better half of the fixes
+    /// is trained from a second seed, and half of these from a third (successive halving, Jamieson & Talwalkar 2016).
+    /// If the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w`
+    /// is NaN or infinite, all trainings start from where the run began, also that of the network as it is.
     ///
     /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it is a change of the rate
     /// alone, it is therefore also trained from where the run [began](Self::first_parameters), or from initial values
@@ -218,10 +225,17 @@ impl<'a, T: Scalar> Trial<'a, T> {
             }
             return Ok(report);
         }
+        let blocks = Blocks::collect(|visit| built.blocks(visit));
+        // Momentum shows the true length of its steps after 1/(1 − β) of them.
+        let grown = 1.0 / (1.0 - setup::momentum(&*(self.transform)(), &blocks)).max(1e-9);
+        let grown = (grown as usize).min(self.limit / 4);
+        if self.may_grow && grown > self.steps {
+            return Trial { steps: grown, may_grow: false, ..*self }.run(network, w, fixes);
+        }
         let (limit, shortest) = (self.limit.max(2), (self.limit / 2).max(1));
         // Too few steps for the network as it is and one fix.
         if shortest < self.steps {
-            return Trial { steps: shortest, limit, ..*self }.run(network, w, fixes);
+            return Trial { steps: shortest, limit, may_grow: false, ..*self }.run(network, w, fixes);
         }
         // Samples that some fix leaves out do not count in any loss.
         let mut left_out: Vec<usize> = Vec::new();
@@ -232,7 +246,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 left_out.extend(samples);
             }
         }
-        let blocks = Blocks::collect(|visit| built.blocks(visit));
+        // Both trainings without a fix take their parameters as they are, from each seed.
         let unchanged = |_: u64| self.as_it_is(network, w).map(Some);
         let mut report = TrialReport {
             baseline: TrialOutcome::of("as it is", None),
@@ -247,25 +261,28 @@ impl<'a, T: Scalar> Trial<'a, T> {
         };
         self.adds(&mut report.baseline, 0, &left_out, &unchanged)?;
         report.steps = self.steps;
-        let trained = starts.is_trained();
+        let (trained, mut tried_both) = (starts.is_trained(), false);
         for index in by_turns(fixes) {
             let fix = &fixes[index];
             let mut outcome = TrialOutcome::of(&format!("{}: {}", fix.name, fix.why), Some(index));
             let is_left = |used: usize, trainings| self.steps.saturating_mul(trainings) <= limit - used;
-            // One training is kept for the network restarted without a fix, once a fix was tried.
-            let kept = usize::from(trained && !report.outcomes.is_empty());
+            // Of the trainings that are left, one is kept for the network restarted without a fix, once a fix was tried
+            // from both starts. After three fixes a second seed of the best says more than another fix.
+            let seeds = if self.seeds > 1 && report.outcomes.len() >= 3 { 2 } else { 1 };
+            let kept = seeds * usize::from(tried_both) + 2 * (seeds - 1);
             if !is_left(report.steps, 1 + kept) || !self.tries(fix, &mut outcome, 0, &left_out, (network, w))? {
                 report.untried.push(outcome.name);
                 continue;
             }
             report.steps += self.steps;
             outcome.is_restarted = trained && starts.is_restart(network, fix)?;
-            let second = starts.second(network, fix)?.filter(|_| is_left(report.steps, 2));
+            let second = starts.second(network, fix)?.filter(|_| is_left(report.steps, 1 + kept));
             if let Some((fix, first)) = second {
                 let mut other = TrialOutcome::of(&outcome.name, Some(index));
                 (other.is_restarted, other.from_beginning) = (true, true);
                 if self.tries(&fix, &mut other, 0, &left_out, (network, first))? {
                     report.steps += self.steps;
+                    tried_both = true;
                     if !report.lowers(&outcome) || other.median() < outcome.median() {
                         outcome = other;
                     }
@@ -274,19 +291,29 @@ impl<'a, T: Scalar> Trial<'a, T> {
             report.outcomes.push(outcome);
         }
         report.untried.sort_by_key(|name| fixes.iter().position(|fix| name.starts_with(fix.name)));
-        // Of each further seed the better half of the fixes, as far as the steps go. One training is kept for the
-        // network restarted without a fix.
-        let (mut kept, restarts) = (report.outcomes.len(), report.outcomes.iter().any(|it| it.is_restarted));
-        let reserved = if restarts { self.steps } else { 0 };
+        // A fix that starts elsewhere is behind a trained network: the network restarted without it tells both apart.
+        let (began, place) = starts.beginning();
+        let again = |_: u64| self.as_it_is(network, began).map(Some);
+        let restarts = report.outcomes.iter().any(|it| it.is_restarted);
+        if restarts && report.best().is_none() && report.steps.saturating_add(self.steps) <= limit {
+            let mut outcome = TrialOutcome::of(&format!("as it is, from {place}"), None);
+            outcome.is_restarted = true;
+            self.adds(&mut outcome, 0, &left_out, &again)?;
+            report.restarted = Some(outcome);
+            report.steps += self.steps;
+        }
+        // Of each further seed the better half of the fixes, as far as the steps go.
+        let mut kept = report.outcomes.len();
         for seed in 1..self.seeds {
             report.rank();
             report.outcomes.sort_by_key(|outcome| core::cmp::Reverse(outcome.losses.len()));
-            let trainings = (limit - report.steps).saturating_sub(reserved) / self.steps;
-            kept = kept.div_ceil(2).min(trainings.saturating_sub(1));
+            let without = 1 + usize::from(report.restarted.is_some());
+            kept = kept.div_ceil(2).min(((limit - report.steps) / self.steps).saturating_sub(without));
             if kept == 0 {
                 break;
             }
             self.adds(&mut report.baseline, seed, &left_out, &unchanged)?;
+            report.restarted.as_mut().map(|it| self.adds(it, seed, &left_out, &again)).transpose()?;
             for outcome in &mut report.outcomes[..kept] {
                 let Some(fix) = outcome.fix.map(|fix| &fixes[fix]) else { continue };
                 match starts.second(network, fix)?.filter(|_| outcome.from_beginning) {
@@ -294,20 +321,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
                     None => self.tries(fix, outcome, seed, &left_out, (network, w))?,
                 };
             }
-            report.steps += (kept + 1) * self.steps;
+            report.steps += (kept + without) * self.steps;
         }
         report.rank();
-        if restarts && report.best().is_none() && report.steps.saturating_add(self.steps) <= limit {
-            let (initial, place) = starts.beginning();
-            let mut outcome = TrialOutcome::of(&format!("as it is, from {place}"), None);
-            outcome.is_restarted = true;
-            self.adds(&mut outcome, 0, &left_out, &|_| {
-                let as_it_is = unchanged(0)?;
-                Ok(as_it_is.map(|it| Candidate { parameters: initial.to_vec(), ..it }))
-            })?;
-            report.restarted = Some(outcome);
-            report.steps += self.steps;
-        }
         Ok(report)
     }
 

@@ -154,8 +154,8 @@ impl TrialReport {
         self.beats(fixed, &self.baseline)
     }
 
-    /// Whether the losses with a fix are clearly below those without it: by a factor, or from each seed by more than the
-    /// seeds differ.
+    /// Whether the losses with a fix are clearly below those without it: by a factor, or from each seed by more than
+    /// the seeds differ.
     fn beats(&self, fixed: &TrialOutcome, without: &TrialOutcome) -> bool {
         let part = self.bounds().part(without.median(), LOWER);
         let lower = fixed.median() <= part || without.median().is_infinite();
