@@ -410,8 +410,8 @@ fn rates_and_clips_have_fixes_that_change_something() -> Result<(), Error> {
     for (decades, momentum, expected) in [
         (None, 0.0, [-2.0, -1.0, -3.0]),
         (Some(0.5), 0.9, [-2.0, -3.0, -4.0]),
-        // Of the 100 steps that momentum needs to show its true step, a trial may have 20.
-        (Some(0.5), 0.99, [-2.7, -3.7, -4.7]),
+        // Ten times as many gradients add up to a step.
+        (Some(0.5), 0.99, [-3.0, -4.0, -5.0]),
     ] {
         finding.decades = decades;
         let context = FixContext::new(&described, InputStatistics::new(1.0)?, &finding).momentum(momentum);

@@ -1,6 +1,6 @@
 //! Shorter steps.
 
-use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy, trial::LEAST_STEPS};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::{format, string::String};
 
@@ -8,9 +8,9 @@ use alloc::{format, string::String};
 /// parameters, or a tenth or a hundredth of that. Without a measured ratio of update to parameters the factors are a
 /// hundredth, a tenth and a thousandth: the middle first.
 ///
-/// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean. Momentum
-/// makes steps longer for 1/(1 − β) updates. What the shortest trial does not see of this shortens the steps
-/// beforehand.
+/// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean. The measured
+/// update is the first, before momentum β has made steps up to 1/(1 − β) times as long. The tenfold length of the usual
+/// β of 0.9 is in that target; a longer one shortens the steps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShorterStep {
     /// The index of the proposal in the ladder.
@@ -38,10 +38,10 @@ impl FixStrategy for ShorterStep {
         let rung = f64::from(self.rung);
         let (factor, why) = match measured {
             Some(ratio) => {
-                let unseen = 1.0 / (1.0 - context.momentum.clamp(0.0, 1.0 - 1e-9)) / LEAST_STEPS as f64;
+                let longer = 0.1 / (1.0 - context.momentum.clamp(0.0, 1.0 - 1e-9));
                 let share = libm::exp10(1.5 + rung);
-                let shortened = if unseen > 1.0 {
-                    format!(", {unseen:.0} times shorter for a momentum of {}", context.momentum)
+                let shortened = if longer > 1.001 {
+                    format!(", {longer:.0} times shorter for a momentum of {}", context.momentum)
                 } else {
                     String::new()
                 };
@@ -49,7 +49,7 @@ impl FixStrategy for ShorterStep {
                     0 => format!("updates of a thirtieth of the weights{shortened}"),
                     _ => format!("updates of about 1/{share:.0} of the weights{shortened}"),
                 };
-                (libm::exp10(-1.5 - ratio).clamp(1e-4, 0.1) * libm::exp10(-rung) / unseen.max(1.0), why)
+                (libm::exp10(-1.5 - ratio).clamp(1e-4, 0.1) * libm::exp10(-rung) / longer.max(1.0), why)
             }
             // For other causes the rate is one possible reason of several: only its first shortening is proposed.
             None if !too_high && self.rung > 0 => return Ok(None),

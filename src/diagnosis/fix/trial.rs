@@ -66,7 +66,7 @@ pub struct Trial<'a, T: Scalar> {
 }
 
 /// The least number of steps of a training, unless [`Trial::steps`] sets another.
-pub(super) const LEAST_STEPS: usize = 20;
+const LEAST_STEPS: usize = 20;
 
 /// The least limit on the steps of all trainings, unless [`Trial::steps`] sets another: ten trainings.
 const LEAST_TOTAL: usize = 10 * LEAST_STEPS;
