@@ -55,6 +55,16 @@ pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), b
     settings.filter(|(name, _)| name == "epsilon").filter_map(|(_, value)| value.parse().ok()).reduce(f64::max)
 }
 
+/// Returns the largest momentum of an optimizer of the chain whose velocity adds up gradients; 0 without one. A moving
+/// average of gradients, as that of Adam, lengthens no step.
+pub(super) fn momentum<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> f64 {
+    let adds = |spec: &&TransformSpec| ["Sgd", "RmsProp"].iter().any(|kind| spec.kind.contains(kind));
+    let specs = chain.spec(blocks);
+    let settings = specs.iter().filter(adds).flat_map(|spec| &spec.settings);
+    let values = settings.filter(|(name, _)| name == "momentum").filter_map(|(_, value)| value.parse().ok());
+    values.fold(0.0, f64::max)
+}
+
 /// Whether the updates of a chain are proportional to its gradients: its optimizers are those of gradient descent, with
 /// or without momentum. `None` for a chain with an optimizer of another crate, or with none.
 pub(super) fn is_proportional<T: Scalar>(

@@ -66,7 +66,7 @@ impl LayerSpec {
     }
 
     /// Returns the specifications of the layers directly inside this one, in order.
-    fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
+    pub(crate) fn children(&self) -> impl DoubleEndedIterator<Item = &LayerSpec> {
         let (row, one, other): (&[LayerSpec], _, _) = match self {
             LayerSpec::Sequential { layers, .. }
             | LayerSpec::Checkpointed { layers, .. }

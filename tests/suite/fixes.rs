@@ -3,14 +3,14 @@
 use crate::fixtures::normal;
 use chainrule::{
     BatchShape, Error, Layer,
-    activation::{Identity, Relu, Sigmoid, Tanh},
+    activation::{ActivationKind, Identity, Relu, Sigmoid, Tanh, Threshold},
     dataset::Standardize,
     diagnosis::{
         Cause, Change, Diagnosis, Finding, Fix, FixContext, first_check,
         fix::{FixStrategy, Lsuv, NormalizeLayers, strategies, survivors, transplant},
         suggest_fixes,
     },
-    initializer::{He, Zeros},
+    initializer::{Constant, He, Zeros},
     layer::{ActivationLayer, BranchScale, LastStep, LayerSpec, Linear, Mode, Residual, Sequential, initialize},
     monitor::{Factor, GradientMonitor, Link},
     network::summary,
@@ -223,7 +223,9 @@ fn norms_reach_into_branches() -> Result<(), Error> {
 
 fn fixes_of_depth(network: &Sequential<f32>) -> Result<(LayerSpec, Vec<Fix>), Error> {
     let described = network.spec();
-    let finding = finding(&plain(10, Sigmoid, 1.0));
+    let mut finding = finding(&plain(10, Sigmoid, 1.0));
+    finding.layers.truncate(0);
+    finding.layer.clear();
     let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
     Ok((described, fixes))
 }
@@ -307,5 +309,120 @@ fn collapsed_representation_gets_skip_connections_first() -> Result<(), Error> {
     let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
     let names: Vec<&str> = fixes.iter().map(|fix| fix.name).collect();
     assert_eq!(names, ["residual branches", "another activation"]);
+    Ok(())
+}
+
+/// A finding or a fix of another network is an error: it names other layers, or replaces another description.
+#[test]
+fn fix_of_another_network_is_refused() -> Result<(), Error> {
+    let (deep, small) = (plain(10, Sigmoid, 1.0), plain(1, Sigmoid, 1.0));
+    let (finding, fixes) = fixes(&deep);
+    let described = Layer::<f32>::spec(&small);
+    let context = FixContext::new(&described, InputStatistics::new(1.0)?, &finding);
+    let refused = suggest_fixes(&context);
+    assert!(matches!(refused, Err(Error::InvalidState { what: "a finding", .. })), "{refused:?}");
+    let w = initialize(&small, 1)?;
+    for fix in &fixes {
+        let refused = fix.apply(&described, &w, 1);
+        assert!(matches!(refused, Err(Error::InvalidState { what: "a fix", .. })), "{refused:?}");
+        assert!(fix.apply(&Layer::<f32>::spec(&deep), &initialize(&deep, 1)?, 1).is_ok());
+    }
+    Ok(())
+}
+
+/// A finding of units of one layer that are off.
+fn dead(network: &Sequential<f32>, layer: &str, since: Option<u64>) -> Finding {
+    let mut dead = finding(&plain(10, Sigmoid, 1.0));
+    (dead.cause, dead.since, dead.layer) = (Cause::DeadUnits, since, layer.into());
+    (dead.decades, dead.predicted, dead.intervention) = (None, None, None);
+    dead.layers.truncate(1);
+    (dead.layers[0].first, dead.layers[0].last) = (layer.into(), layer.into());
+    assert!(Layer::<f32>::spec(network).widths().0 == WIDTH);
+    dead
+}
+
+/// Biases of −20 that the description draws would come back with any draw from it.
+#[test]
+fn faulty_biases_of_the_description_are_drawn_as_zero() -> Result<(), Error> {
+    let mut network = Sequential::<f32>::new(WIDTH);
+    network.push(Linear::new(WIDTH, WIDTH).weights(He::normal()))?;
+    network.push(ActivationLayer::new(WIDTH, Relu))?;
+    network.push(Linear::new(WIDTH, 32).weights(He::normal()).bias(Constant(-20.0)))?;
+    network.push(ActivationLayer::new(32, Relu))?;
+    network.push(Linear::new(32, 10))?;
+    let (described, w) = (network.spec(), initialize(&network, 1)?);
+    let finding = dead(&network, "3", Some(0));
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    assert_eq!(fixes[0].name, "parameters drawn again");
+    let at = WIDTH * WIDTH + WIDTH + WIDTH * 32;
+    assert_eq!(w[at..at + 32], [-20.0; 32]);
+    for fix in &fixes {
+        let Change::Network(_) = fix.change else { continue };
+        let fixed = fix.apply(&described, &w, 2)?.expect("a change of the network");
+        assert!(fixed.parameters.iter().all(|value| *value > -10.0), "{fix}");
+    }
+    let redrawn = fixes[0].apply(&described, &w, 2)?.expect("a change of the network").parameters;
+    assert_eq!(redrawn[at..at + 32], [0.0; 32]);
+    assert_eq!(redrawn[..WIDTH * WIDTH], w[..WIDTH * WIDTH], "the layer before keeps what it has learned");
+    Ok(())
+}
+
+/// Dead units get another activation where they are, and healthy layers keep theirs.
+#[test]
+fn activation_of_the_accused_layer_alone_is_exchanged() -> Result<(), Error> {
+    let mut network = Sequential::<f32>::new(WIDTH);
+    for _ in 0..2 {
+        network.push(Linear::new(WIDTH, WIDTH).weights(He::normal()))?;
+        network.push(ActivationLayer::new(WIDTH, Relu))?;
+    }
+    network.push(Linear::new(WIDTH, WIDTH).weights(He::normal()))?;
+    network.push(ActivationLayer::new(WIDTH, Threshold::new(6.0, 0.0)?))?;
+    network.push(Linear::new(WIDTH, 10))?;
+    let (described, finding) = (network.spec(), dead(&network, "5", Some(9)));
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    let fix = fixes.iter().find(|fix| fix.name == "another activation").expect("a leaky rectifier");
+    let Change::Network(LayerSpec::Sequential { layers, .. }) = &fix.change else { panic!("{fix}") };
+    let names = layers.iter().filter_map(|layer| match layer {
+        LayerSpec::ActivationLayer { activation, .. } => Some(ActivationKind::name(activation)),
+        _ => None,
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["Relu", "Relu", "LeakyRelu"]);
+    Ok(())
+}
+
+/// Whatever rule found it, a rate that is too low has a fix, and none that changes nothing; a low clip has one without
+/// its norm; a high rate has a ladder down.
+#[test]
+fn rates_and_clips_have_fixes_that_change_something() -> Result<(), Error> {
+    let network = plain(2, Tanh, 1.0);
+    let (described, mut finding) = (network.spec(), dead(&network, "1", None));
+    finding.cause = Cause::LearningRateTooLow;
+    for (decades, count) in [(None, 5), (Some(-1.6), 2), (Some(-8.0), 5), (Some(f64::NEG_INFINITY), 0)] {
+        finding.decades = decades;
+        let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+        let factors = fixes.iter().map(|fix| match fix.change {
+            Change::LearningRate(factor) => factor,
+            _ => f64::NAN,
+        });
+        assert!(fixes.len() == count && factors.clone().all(|factor| factor > 1.7), "{decades:?} {fixes:?}");
+    }
+    finding.cause = Cause::LearningRateTooHigh;
+    for (decades, momentum, expected) in [
+        (None, 0.0, [-2.0, -1.0, -3.0]),
+        (Some(0.5), 0.9, [-2.0, -3.0, -4.0]),
+        // Ten times as many gradients add up to a step.
+        (Some(0.5), 0.99, [-3.0, -4.0, -5.0]),
+    ] {
+        finding.decades = decades;
+        let context = FixContext::new(&described, InputStatistics::new(1.0)?, &finding).momentum(momentum);
+        let factors = suggest_fixes(&context)?.into_iter().filter_map(|fix| match fix.change {
+            Change::LearningRate(factor) => Some((10.0 * factor.log10()).round() / 10.0),
+            _ => None,
+        });
+        assert_eq!(factors.collect::<Vec<_>>(), expected, "{decades:?} {momentum}");
+    }
+    finding.cause = Cause::ClipThresholdTooLow;
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    assert_eq!(fixes.iter().map(|fix| &fix.change).collect::<Vec<_>>(), [&Change::FitClip]);
     Ok(())
 }

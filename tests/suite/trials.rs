@@ -126,9 +126,10 @@ fn trial_says_where_none_helps() -> Result<(), Error> {
     // Classes that the inputs tell nothing of.
     let y: Vec<usize> = (0..64).map(|i| (i * 7 / 3) % 2).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
-    let (_, _, fixes) = fixes(&x)?;
     let healthy = deep(std::f64::consts::SQRT_2)?;
     let (described, w) = (Layer::<f32>::spec(&healthy), initialize(&healthy, 1)?);
+    let small = finding(Cause::SmallWeights)?;
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::of_rows(&x)?, &small))?;
     let mut same = fixes[0].clone();
     same.change = Change::Network(described.clone());
     let (loss, transform) = (CrossEntropy::new(), || Box::new(Sgd::new(1e-3)) as Box<dyn GradientTransform<f32>>);
@@ -138,6 +139,8 @@ fn trial_says_where_none_helps() -> Result<(), Error> {
     assert!(matches!(trial.seeds(0).run(&described, &w, &fixes), Err(Error::Parameter { .. })));
     let many = trial.steps(usize::MAX, usize::MAX);
     assert!(matches!(many.run(&described, &w, &fixes), Err(Error::TooLarge { .. })));
+    let none = Trial::new(&data, &loss, &transform, 0).run(&described, &w, &fixes);
+    assert!(matches!(none, Err(Error::Parameter { .. })), "{none:?}");
     for others in [&w[1..], &[&w[..], &[0.0]].concat()] {
         assert!(matches!(trial.run(&described, others, &fixes), Err(Error::Length { .. })));
     }
@@ -154,7 +157,8 @@ fn weights_are_rescaled_on_sequences_as_they_are() -> Result<(), Error> {
     let data = Dataset::sequences(1, steps, &x, Target::Values(&y))?;
     let network = Sequential::<f32>::input(1).lstm(6).last_step().linear(6).tanh().linear(1).build()?;
     let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 1)?);
-    let (_, _, fixes) = fixes(&normal(64 * WIDTH, 11))?;
+    let small = finding(Cause::SmallWeights)?;
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::of_rows(&x)?, &small))?;
     let lsuv = Lsuv::default();
     let mut fix = fixes[0].clone();
     fix.change = Change::Lsuv(lsuv);
@@ -206,12 +210,12 @@ fn behind(transform: fn() -> Box<dyn GradientTransform<f32>>, steps: usize) -> R
     let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &root);
     let fixes = suggest_fixes(&context)?;
     let loss = CrossEntropy::new();
-    let trial = Trial::new(&data, &loss, &transform, steps).seeds(2).behind(&context);
-    let trial = trial.run(&described, &w, &fixes)?;
     let limit = steps / 2;
+    let alone = Trial::new(&data, &loss, &transform, steps).seeds(2).steps((steps / 20).max(20), limit);
+    let trial = alone.behind(&context).run(&described, &w, &fixes)?;
     assert!(trial.steps <= limit, "{} of {limit} steps", trial.steps);
     // The same trial without the look gives the same losses, of one fix more at most.
-    let alone = Trial::new(&data, &loss, &transform, steps).seeds(2).run(&described, &w, &fixes)?;
+    let alone = alone.run(&described, &w, &fixes)?;
     assert!(alone.outcomes.len() >= trial.outcomes.len() && alone.behind.is_none());
     let checked = report.passes_on_copies;
     Ok((report.tried(trial), [limit, checked]))
@@ -512,5 +516,78 @@ fn rate_of_the_middle_is_tried_first() -> Result<(), Error> {
     });
     let factors: Vec<f64> = factors.map(|decades| (100.0 * decades).round() / 100.0).collect();
     assert_eq!(factors, [3.0, 3.5, 4.0, 2.5, 2.0]);
+    Ok(())
+}
+
+/// Parameters that a fault has spoiled hide what a fix does: it is tried from where the run began, too, and the fixed
+/// run starts there.
+#[test]
+fn fix_of_a_spoiled_network_starts_where_the_run_began() -> Result<(), Error> {
+    let x = normal(256 * WIDTH, 11);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|x| x[0] - x[1]).collect();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let network = Sequential::<f32>::input(WIDTH).linear(16).tanh().linear(1).activation(Relu).build()?;
+    let (described, first) = (Layer::<f32>::spec(&network), initialize(&network, 3)?);
+    // Outputs far below a rectifier that holds them at 0.
+    let mut spoiled = first.clone();
+    *spoiled.last_mut().expect("a bias") = -1e4;
+    let (mut finding, inputs) = (finding(Cause::SquashedOutputs)?, InputStatistics::of_rows(&x)?);
+    finding.layer = "3".into();
+    let began: Vec<f64> = first.iter().map(|&w| f64::from(w)).collect();
+    let context = FixContext::new(&described, inputs, &finding);
+    let transform = || Box::new(Sgd::new(0.05)) as Box<dyn GradientTransform<f32>>;
+    let trial = Trial::new(&data, &loss, &transform, 800).first_parameters(&began);
+    let settings = TrainConfig { epochs: 30, ..TrainConfig::default() };
+    let applied = trial.apply_best(&context, &spoiled, settings)?;
+    let best = applied.trial.best_outcome().unwrap_or_else(|| panic!("{applied}"));
+    assert!(best.from_beginning && applied.fixes[best.fix.expect("a fix")].name == "outputs of any size", "{applied}");
+    let mut run = applied.run.expect("a fix that helped");
+    assert_eq!(run.trainer.parameters(), first);
+    let epochs = run.trainer.fit(&run.data)?;
+    assert!(epochs[29].loss < 0.2, "{}", epochs[29].loss);
+    // Of parameters where the run began there is one start.
+    let once = trial.apply_best(&context, &first, settings)?;
+    assert!(once.trial.outcomes.iter().all(|it| !it.from_beginning), "{once}");
+    let wrong = trial.first_parameters(&began[1..]).apply_best(&context, &spoiled, settings);
+    assert!(matches!(wrong, Err(Error::Length { .. })), "{wrong:?}");
+    Ok(())
+}
+
+/// Blocks of samples that stay together are mixed, too.
+#[test]
+fn mixed_batches_have_no_blocks() -> Result<(), Error> {
+    let x = normal(96 * WIDTH, 11);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|x| x[0]).collect();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let network = Sequential::<f32>::input(WIDTH).linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 3)?);
+    let finding = finding(Cause::UnmixedBatches)?;
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding))?;
+    let transform = || Box::new(Sgd::new(0.05)) as Box<dyn GradientTransform<f32>>;
+    let settings = TrainConfig { shuffle_block: Some(32), ..TrainConfig::default() };
+    let run = Trial::new(&data, &loss, &transform, 100).apply(&described, &w, &fixes[0], settings)?;
+    assert_eq!((fixes[0].change.clone(), run.trainer.settings().shuffle_block), (Change::Shuffle, None));
+    Ok(())
+}
+
+/// A clip without a norm is fitted on the data: the gradient of plain descent is known from the trial's own steps.
+#[test]
+fn low_clip_is_raised_without_a_known_norm() -> Result<(), Error> {
+    let x = normal(256 * WIDTH, 11);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|x| x[0] - x[1]).collect();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let network = Sequential::<f32>::input(WIDTH).linear(16).tanh().linear(1).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 3)?);
+    let finding = finding(Cause::ClipThresholdTooLow)?;
+    let clipped = |norm| Box::new((ClipNorm::new(norm), Sgd::new(0.05))) as Box<dyn GradientTransform<f32>>;
+    let transform = || clipped(1e-6);
+    let raised = |change: &Change| match change {
+        Change::ClipNorm(norm) => Some(clipped(*norm)),
+        _ => None,
+    };
+    let trial = Trial::new(&data, &loss, &transform, 800).settings(&raised);
+    let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding);
+    let applied = trial.apply_best(&context, &w, TrainConfig::default())?;
+    assert_eq!((applied.fixes[0].change.clone(), applied.trial.best()), (Change::FitClip, Some(0)), "{applied}");
     Ok(())
 }

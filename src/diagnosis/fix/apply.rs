@@ -2,17 +2,22 @@
 
 use super::{Change, Fix, FixContext, FixedTrainer, Trial, TrialReport, suggest_fixes, training::Candidate};
 use crate::{
+    block::Blocks,
     dataset::{Batch, Dataset, Standardize},
-    diagnosis::task,
+    diagnosis::{setup, task},
     error::{Error, require_length},
     layer::{LayerSpec, finite_or_initial},
     loss::{Loss, Target},
+    monitor::Statistics,
     scalar::Scalar,
     trainer::{TrainConfig, Trainer},
     transform::{ClipNorm, GradientTransform, Schedule, Unordered},
 };
 use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 use core::fmt;
+
+/// The number of steps of which a trial takes the typical norm of the gradient.
+const MEASURED: usize = 5;
 
 /// A run with a fix applied, ready to train: `run.trainer.fit(&run.data)`. [`Trial::apply`] makes it.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// It is [`suggest_fixes`], [`run`](Self::run) and [`apply`](Self::apply) in one. `w` are the parameters of the
     /// network of `context`, and `settings` those of the fixed run; their seed draws the parameters that the fix
-    /// changes.
+    /// changes. The fixed run starts where the better training of the fix did: from `w`, or from where the run began.
     ///
     /// ```
     /// use chainrule::{Layer, dataset::Dataset, diagnosis::{Diagnosis, FixContext, Trial}, layer::Sequential};
@@ -81,7 +86,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// let (inputs, w) = (InputStatistics::of_samples(2, data.inputs())?, trainer.parameters().to_vec());
     /// let diagnosis = Diagnosis::new(trainer.network(), inputs)?.statistics(&statistics).task(&w, &data, &loss)?;
     /// let (report, spec) = (diagnosis.report(), Layer::<f32>::spec(trainer.network()));
-    /// let context = FixContext::new(&spec, inputs, report.root().expect("unscaled inputs"));
+    /// let context = FixContext::new(&spec, inputs, report.root().expect("unscaled inputs")).statistics(&statistics);
     /// let applied = Trial::new(&data, &loss, &optimizer, 1000).apply_best(&context, &w, settings)?;
     /// println!("{applied}");
     /// let mut run = applied.run.expect("a fix that helped");
@@ -103,10 +108,22 @@ impl<'a, T: Scalar> Trial<'a, T> {
         w: &[T],
         settings: TrainConfig,
     ) -> Result<AppliedTrial<'a, T>, Error> {
-        let fixes = suggest_fixes(context)?;
-        let trial = self.run(context.network, w, &fixes)?;
-        let best = trial.best().map(|best| self.apply(context.network, w, &fixes[best], settings));
-        let run = best.transpose()?;
+        let network = context.network.build::<T>()?;
+        let momentum = match context.momentum > 0.0 {
+            true => context.momentum,
+            false => setup::momentum(&*(self.transform)(), &Blocks::collect(|visit| network.blocks(visit))),
+        };
+        let fixes = suggest_fixes(&FixContext { momentum, ..context.clone() })?;
+        let this = Trial { first_parameters: self.first_parameters.or(context.first_parameters), ..*self };
+        let trial = this.run(context.network, w, &fixes)?;
+        let run = trial.best_outcome().and_then(|best| Some((best, &fixes[best.fix?]))).map(|(best, fix)| {
+            let starts = this.starts(&*network, w)?;
+            match starts.second(context.network, fix)?.filter(|_| best.from_beginning) {
+                Some((fix, first)) => self.apply(context.network, first, &fix, settings),
+                None => self.apply(context.network, &starts.today, fix, settings),
+            }
+        });
+        let run = run.transpose()?;
         Ok(AppliedTrial { fixes, trial, run })
     }
 
@@ -132,7 +149,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         fix: &Fix,
         settings: TrainConfig,
     ) -> Result<FixedRun<'a, T>, Error> {
-        let fix = self.fitted(network, fix)?;
+        let fix = self.fitted(network, w, fix)?;
         self.check_change(network, &fix.change)?;
         let changed = self.changed_data(&fix)?;
         if changed.is_none() && matches!(fix.change, Change::LeaveOut(_)) {
@@ -140,8 +157,12 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
         let data = changed.unwrap_or_else(|| self.data.clone());
         let Candidate { network, parameters, transform, .. } = self.prepared(network, w, &fix, &data, settings.seed)?;
-        let shuffle = settings.shuffle || fix.change == Change::Shuffle;
-        let mut trainer = Trainer::new(network, self.loss, transform, TrainConfig { shuffle, ..settings })?;
+        let settings = match fix.change {
+            // A block that stays together would keep its samples in one batch.
+            Change::Shuffle => TrainConfig { shuffle: true, shuffle_block: None, ..settings },
+            _ => settings,
+        };
+        let mut trainer = Trainer::new(network, self.loss, transform, settings)?;
         require_length("parameters", trainer.parameters().len(), parameters.len())?;
         trainer.parameters_mut().copy_from_slice(&parameters);
         match &fix.change {
@@ -153,8 +174,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Returns `fix`; for [`Change::FitInputs`] and [`Change::FitTargets`] with the standardization that is fitted on
-    /// the trial's data, and for [`Change::FitLeaveOut`] with the samples that are found in it.
-    pub(super) fn fitted<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
+    /// the trial's data, for [`Change::FitLeaveOut`] with the samples that are found in it, and for
+    /// [`Change::FitClip`] with the norm that a few steps of the network from `w` have.
+    pub(super) fn fitted<'f>(&self, network: &LayerSpec, w: &[T], fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
         let change = match fix.change {
             Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),
             Change::FitLeaveOut => {
@@ -165,6 +187,13 @@ impl<'a, T: Scalar> Trial<'a, T> {
             Change::FitTargets => {
                 let width = self.loss.target_width(network.widths().1);
                 Change::StandardizeTargets(Standardize::fit_targets(width, self.data)?)
+            }
+            Change::FitClip => {
+                let (mut seen, as_it_is) = (Statistics::new(), self.as_it_is(network, w)?);
+                self.trained(as_it_is, 0, &mut [0.0; MEASURED], &mut seen)?;
+                let norm = Some(seen.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);
+                let needs = "a gradient that is finite and not 0";
+                Change::ClipNorm(norm.ok_or(Error::InvalidState { what: "clipping at the typical norm", needs })?)
             }
             _ => return Ok(Cow::Borrowed(fix)),
         };

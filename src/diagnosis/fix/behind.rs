@@ -91,6 +91,7 @@ impl<T: Scalar> Trial<'_, T> {
         report: &TrialReport,
     ) -> Result<(Option<Behind>, usize), Error> {
         let (mut used, mut passes) = (0, 0);
+        let starts = self.starts(&*network.build::<T>()?, w)?;
         let best = report.best();
         let mut tried: Vec<usize> = report.outcomes.iter().filter_map(|outcome| outcome.fix).collect();
         tried.sort_unstable();
@@ -102,7 +103,14 @@ impl<T: Scalar> Trial<'_, T> {
             }
             used += steps;
             let spare = left - used - passes;
-            let Some((found, taken)) = self.watch(context, [steps, spare], network, w, &fixes[fix])? else { continue };
+            // From where the better training of the fix started.
+            let begins = report.outcomes.iter().any(|it| it.fix == Some(fix) && it.from_beginning);
+            let second = starts.second(network, &fixes[fix])?.filter(|_| begins);
+            let seen = match &second {
+                Some((fix, first)) => self.watch(context, [steps, spare], network, first, fix)?,
+                None => self.watch(context, [steps, spare], network, w, &fixes[fix])?,
+            };
+            let Some((found, taken)) = seen else { continue };
             passes += taken;
             let is_first = |finding: &Finding| finding.cause == context.finding.cause;
             let judged = is_seen_within(context.finding, steps) || found.iter().any(is_first);
@@ -130,7 +138,7 @@ impl<T: Scalar> Trial<'_, T> {
         w: &[T],
         fix: &Fix,
     ) -> Result<Option<(Vec<Finding>, usize)>, Error> {
-        let Ok(fix) = self.fitted(network, fix) else { return Ok(None) };
+        let Ok(fix) = self.fitted(network, w, fix) else { return Ok(None) };
         let changed = self.changed_data(&fix)?;
         let data = changed.as_ref().unwrap_or(self.data);
         let Some(candidate) = self.candidate(network, w, &fix, data, 0)? else { return Ok(None) };
@@ -156,12 +164,9 @@ impl<T: Scalar> Trial<'_, T> {
         let described = trainer.network().spec();
         for finding in &mut found {
             finding.behind = Some(fix.name);
-            let norm = Some(seen.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);
-            let (columns, targets) = (context.columns.clone(), context.targets.clone());
             let first = finding.clone();
-            let context =
-                FixContext { network: &described, finding: &first, inputs, columns, targets, ..context.clone() };
-            let fixes = suggest_fixes(&FixContext { typical_norm: norm, ..context })?;
+            let context = FixContext { network: &described, finding: &first, inputs, ..context.clone() };
+            let fixes = suggest_fixes(&context.statistics(&seen))?;
             if let Some(fix) = fixes.first() {
                 finding.fix = format!("{}: {}; not tried", fix.name, fix.why);
             }

@@ -1,6 +1,6 @@
 //! Residual branches scaled by 1/√L.
 
-use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
+use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy, critical};
 use crate::{
     diagnosis::intervention::{learned_scales, residual_blocks, scaled_branches},
     error::Error,
@@ -39,7 +39,12 @@ impl FixStrategy for ScaleBranches {
         let blocks = residual_blocks(context.network);
         let why =
             format!("branches scaled by 1/√{blocks}, so that {blocks} of them add no more than their skips carry");
-        let fix = context.network_becomes(self.name(), Effort::Initialization, after, why)?;
+        let mut fix = context.network_becomes(self.name(), Effort::Initialization, after.clone(), why)?;
+        // Branches that are loud by their weights, too.
+        if let Some(critical) = critical::initialized(&after, false).filter(|_| !fix.is_enough()) {
+            let why = format!("branches scaled by 1/√{blocks}, with critical weights");
+            fix = context.network_becomes(self.name(), Effort::Initialization, critical, why)?;
+        }
         let removes = context.finding.cause == Cause::LoudBranches && fix.is_enough();
         Ok(Some(if removes { fix.preferred() } else { fix }))
     }

@@ -2,7 +2,7 @@
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{diagnosis::figures::number, error::Error};
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// Clips the norm of the gradient of all parameters at its [typical value](crate::monitor::RunStatistics::typical_norm)
 /// before clipping. Thresholds from half to ten times the typical norm work (Pascanu, Mikolov & Bengio 2013).
@@ -20,9 +20,19 @@ impl FixStrategy for ClipAtTypicalNorm {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
-        let Some(norm) = context.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) else { return Ok(None) };
-        let why = format!("the global norm is clipped at {}, the typical norm of the gradient", number(norm));
-        let fix = context.fix(self.name(), Effort::Training, Change::ClipNorm(norm), why);
+        let (change, why) = match context.typical_norm.filter(|norm| *norm > 0.0 && norm.is_finite()) {
+            Some(norm) => {
+                let why = format!("the global norm is clipped at {}, the typical norm of the gradient", number(norm));
+                (Change::ClipNorm(norm), why)
+            }
+            // Parameters that a low clip has kept where they were have the gradient of the run.
+            None if context.finding.cause == Cause::ClipThresholdTooLow => (
+                Change::FitClip,
+                String::from("the global norm is clipped at the typical norm, which a trial measures"),
+            ),
+            None => return Ok(None),
+        };
+        let fix = context.fix(self.name(), Effort::Training, change, why);
         // A clip keeps the parameters, unless too long steps have spoiled them.
         let accused = if context.finding.needs_restart { fix.accused } else { Vec::new() };
         let fix = Fix { accused, ..fix };

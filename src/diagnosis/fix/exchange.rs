@@ -3,19 +3,20 @@
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, critical, rewrite};
 use crate::{
     activation::{Activation, ActivationKind, LeakyRelu, Tanh},
-    diagnosis::intervention::has_no_critical_point,
+    diagnosis::{Finding, intervention::has_no_critical_point},
     error::Error,
     layer::LayerSpec,
 };
-use alloc::format;
+use alloc::{format, string::String, vec::Vec};
 use core::f64::consts::PI;
 
 /// Replaces activations through which the gradient or the angles between inputs vanish, and draws weights critical for
 /// the new ones.
 ///
-/// Activations that saturate, or have no critical point, become tanh, which has mean 0 and slope 1 at 0. Dead
-/// rectifiers get a slope of 0.1 below 0. Rectifiers that make all inputs alike get the [`shaped_slope`] for their
-/// number. A custom activation that returns NaN for some inputs becomes tanh.
+/// Activations that saturate, or have no critical point, become tanh, which has mean 0 and slope 1 at 0. Dead units
+/// that the finding names get a leaky rectifier of slope 0.1 in place of their activation. Rectifiers that make all
+/// inputs alike get the [`shaped_slope`] for their number. A custom activation that returns NaN for some inputs
+/// becomes tanh.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExchangeActivation;
 
@@ -47,7 +48,9 @@ pub fn shaped_slope(depth: usize) -> f64 {
     high
 }
 
-fn instead(activation: &ActivationKind, cause: Cause, depth: usize) -> Option<ActivationKind> {
+/// Returns the activation to take in place of `activation`; `None` if it stays. `accused` is whether the finding names
+/// its layer.
+fn instead(activation: &ActivationKind, cause: Cause, depth: usize, accused: bool) -> Option<ActivationKind> {
     let bounds = activation.derivative_bounds();
     let low = bounds.is_some_and(|bounds| bounds.magnitude() <= 0.5);
     let off = bounds.is_some_and(|bounds| bounds.inf == 0.0 && bounds.sup == 1.0) && activation.kinks().len() == 1;
@@ -55,11 +58,25 @@ fn instead(activation: &ActivationKind, cause: Cause, depth: usize) -> Option<Ac
     let leaky = |slope| LeakyRelu::new(slope).ok().map(|leaky| leaky.kind());
     match cause {
         Cause::NotANumber => own.then(|| Tanh.kind()),
-        Cause::DeadUnits if off => leaky(0.1),
-        Cause::DeadUnits => None,
+        // Any slope of 0 can hold an accused unit off, wherever its kink is.
+        Cause::DeadUnits => {
+            let has_ends = !activation.kinks().is_empty() || !activation.jumps().is_empty();
+            let flat = bounds.is_some_and(|bounds| bounds.inf <= 0.0) && has_ends;
+            (accused && flat).then(|| leaky(0.1)).flatten()
+        }
         Cause::CollapsedRepresentation if off => Some(shaped_slope(depth)).filter(|&slope| slope > 0.0).and_then(leaky),
         _ => (low || has_no_critical_point(activation)).then(|| Tanh.kind()),
     }
+}
+
+/// Returns, for each layer without inner layers, in order, whether the finding names it; true for all if it names none.
+fn named_leaves(parts: &[(String, &LayerSpec)], finding: &Finding) -> Vec<bool> {
+    let place = |path: &str| parts.iter().rposition(|(at, _)| at == path);
+    let ranges = finding.layers.iter().filter_map(|range| Some(place(&range.first)?..=place(&range.last)?));
+    let ranges: Vec<_> = ranges.collect();
+    let is_leaf = |(_, part): &(usize, &(String, &LayerSpec))| part.1.children().next().is_none();
+    let is_named = |at: usize| ranges.is_empty() || ranges.iter().any(|range| range.contains(&at));
+    parts.iter().enumerate().filter(is_leaf).map(|(at, _)| is_named(at)).collect()
 }
 
 impl FixStrategy for ExchangeActivation {
@@ -75,15 +92,21 @@ impl FixStrategy for ExchangeActivation {
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let (mut names, cause) = (None, context.finding.cause);
         let hidden = |part: &&(_, &LayerSpec)| matches!(part.1, LayerSpec::ActivationLayer { .. });
-        let depth = context.network.parts().iter().filter(hidden).count();
+        let parts = context.network.parts();
+        let depth = parts.iter().filter(hidden).count();
+        let accused = named_leaves(&parts, context.finding);
+        let mut place = 0;
         let exchanged = rewrite(context.network, &mut |leaf, _| {
+            place += 1;
             let activation = match leaf {
                 LayerSpec::ActivationLayer { activation, .. } => Some(activation),
                 LayerSpec::Recurrent { cell, .. } => cell.activation_mut(),
                 _ => None,
             };
             let Some(activation) = activation else { return false };
-            let Some(new) = instead(activation, cause, depth) else { return false };
+            let Some(new) = instead(activation, cause, depth, accused.get(place - 1) == Some(&true)) else {
+                return false;
+            };
             names = Some((activation.name(), new.name()));
             *activation = new;
             true

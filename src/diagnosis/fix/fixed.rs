@@ -81,9 +81,10 @@ impl Fix {
     /// are its parameters.
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
-    /// unless the change is `Network`, `Redraw`, `RedrawLayers`, `WithoutDecay`, or a `LearningRate` or `ClipNorm` with
-    /// [`accused`](Self::accused) parameters (of the last three it only redraws the parameters). For others [`Change`]
-    /// names the function that applies them. [`Trial::apply`](super::Trial::apply) applies them all.
+    /// unless the change is `Network`, `Redraw`, `RedrawLayers`, `WithoutDecay`, or a `LearningRate`, `ClipNorm` or
+    /// `StandardizeTargets` with [`accused`](Self::accused) parameters. Of the last four it only redraws the
+    /// parameters. For others [`Change`] names the function that applies them. [`Trial::apply`](super::Trial::apply)
+    /// applies them all.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};
@@ -105,6 +106,7 @@ impl Fix {
     /// ```
     ///
     /// # Errors
+    /// [`Error::InvalidState`] if `network` is not the layer specification that the fix was made from.
     /// [`Error::CustomPart`] if the network has a custom part. [`Error::Length`] if `parameters` are too few for the
     /// survivors. Those of [`LayerSpec::build`] and [`initialize`].
     pub fn apply<T: Scalar>(
@@ -113,12 +115,21 @@ impl Fix {
         parameters: &[T],
         seed: u64,
     ) -> Result<Option<FixedNetwork<T>>, Error> {
+        self.check_network(network)?;
         let (after, redrawn) = match &self.change {
             Change::Network(after) => (after, &self.accused),
             Change::RedrawLayers(layers) => (network, layers),
             Change::Redraw | Change::WithoutDecay => (network, &self.accused),
-            // The parameters that too long steps have spoiled stay so at any rate.
-            Change::LearningRate(_) | Change::ClipNorm(_) if !self.accused.is_empty() => (network, &self.accused),
+            // The parameters that too long steps have spoiled stay so at any rate; last weights fit the old targets.
+            Change::LearningRate(_)
+            | Change::ClipNorm(_)
+            | Change::FitClip
+            | Change::StandardizeTargets(_)
+            | Change::FitTargets
+                if !self.accused.is_empty() =>
+            {
+                (network, &self.accused)
+            }
             _ => return Ok(None),
         };
         let fixed = after.build::<T>()?;

@@ -5,7 +5,8 @@ use crate::error::Error;
 use alloc::format;
 
 /// Multiplies the learning rate so that the norm of the largest update becomes a given fraction of that of its
-/// parameters, from the measured fraction. The factor is from 1 to 10⁸.
+/// parameters, from the measured fraction. The factor is from 10^¼ to 10⁸. Without a measured fraction the factors are
+/// 10 to 10⁵.
 ///
 /// The best rate depends on the curvature of the loss, which the ratio does not contain: a rate above 2/λ is too
 /// large, with λ the largest eigenvalue of the Hessian. So each ratio of [`LADDER`](Self::LADDER) is proposed, and a
@@ -21,6 +22,10 @@ impl LongerStep {
     /// updates erase all that was learned. The middle is first, then the longer ones: a trial may have no steps for
     /// all, and the longer ones lower the loss in fewer steps.
     pub const LADDER: [f64; 5] = [-1.5, -1.0, -0.5, -2.0, -2.5];
+
+    /// The least factor that is proposed, half the distance of two ratios of the ladder: smaller ones change nothing
+    /// that a trial could show.
+    const LEAST: f64 = 1.778;
 }
 
 /// Returns the fix with the first ratio of the ladder.
@@ -41,10 +46,22 @@ impl FixStrategy for LongerStep {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         // For this cause, the decades of a finding are log10 of update over parameter.
-        let Some(ratio) = context.finding.decades else { return Ok(None) };
-        let factor = libm::exp10(self.ratio - ratio).clamp(1.0, 1e8);
-        let share = libm::round(libm::exp10(-self.ratio));
-        let why = format!("{factor:.0} times the rate: steps of about 1/{share} of the parameters");
+        let (factor, why) = match context.finding.decades {
+            Some(ratio) if ratio.is_finite() => {
+                let factor = libm::exp10(self.ratio - ratio).min(1e8);
+                let share = libm::round(libm::exp10(-self.ratio));
+                (factor, format!("{factor:.0} times the rate: steps of about 1/{share} of the parameters"))
+            }
+            // No multiple of a rate of 0 moves anything.
+            Some(_) => return Ok(None),
+            None => {
+                let factor = libm::exp10(3.0 + 2.0 * (self.ratio - Self::LADDER[0]));
+                (factor, format!("{factor:.0} times the rate"))
+            }
+        };
+        if factor < Self::LEAST {
+            return Ok(None);
+        }
         let fix = context.fix(self.name(), Effort::Training, Change::LearningRate(factor), why);
         Ok(Some(fix.preferred()))
     }

@@ -4,6 +4,7 @@ mod apply;
 mod behind;
 mod branches;
 mod clip;
+mod context;
 mod critical;
 mod exchange;
 mod fixed;
@@ -24,6 +25,7 @@ mod residual;
 mod rewrite;
 mod shorter_step;
 mod standardize;
+mod starts;
 mod strategy;
 mod survivors;
 mod targets;
@@ -39,6 +41,7 @@ pub use behind::Behind;
 pub(super) use behind::is_seen_within;
 pub use branches::ScaleBranches;
 pub use clip::ClipAtTypicalNorm;
+pub use context::FixContext;
 pub use critical::CriticalInitialization;
 pub use exchange::{ExchangeActivation, shaped_slope};
 pub use fixed::{FixedNetwork, FixedTrainer};
@@ -67,121 +70,10 @@ pub use trial_report::{TrialOutcome, TrialReport};
 pub use unsquash::UnsquashOutputs;
 pub use without_decay::WithoutDecay;
 
-use super::{Cause, Finding, Thresholds, figures::figure, left_out, rules::layer_of};
-use crate::{
-    dataset::Standardize,
-    error::Error,
-    layer::LayerSpec,
-    theory::{InputStatistics, PredictedLink, Prediction},
-};
+use super::{Cause, figures::figure};
+use crate::{dataset::Standardize, error::Error, layer::LayerSpec};
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
-
-/// The facts from which fixes are proposed: network, inputs, finding, span.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct FixContext<'a> {
-    /// The layer specification of the network.
-    pub network: &'a LayerSpec,
-    /// The statistics of the network's inputs.
-    pub inputs: InputStatistics,
-    /// The finding to fix.
-    pub finding: &'a Finding,
-    /// The number of steps that the task must remember; `None` if it is unknown.
-    pub span: Option<usize>,
-    /// The typical norm of the gradient before clipping,
-    /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm); `None` proposes no clipping.
-    pub typical_norm: Option<f64>,
-    /// Shift and scale of the columns of the data, from [`Standardize::fit`]. With `None` standardized inputs are
-    /// proposed as [`Change::FitInputs`], which is fitted where the data is at hand.
-    pub columns: Option<Standardize>,
-    /// Shift and scale of the columns of the targets, from [`Standardize::fit_targets`]. With `None` standardized
-    /// targets are proposed as [`Change::FitTargets`].
-    pub targets: Option<Standardize>,
-    /// The thresholds. The predicted decades to the first weights with a fix should lie between those for a vanishing
-    /// and for an exploding gradient.
-    pub thresholds: Thresholds,
-}
-
-impl<'a> FixContext<'a> {
-    /// Creates a context with only network, inputs and finding.
-    pub fn new(network: &'a LayerSpec, inputs: InputStatistics, finding: &'a Finding) -> Self {
-        FixContext {
-            network,
-            inputs,
-            finding,
-            span: None,
-            typical_norm: None,
-            columns: None,
-            targets: None,
-            thresholds: Thresholds::default(),
-        }
-    }
-
-    /// Sets the number of steps that the task must remember.
-    #[must_use]
-    pub fn span(self, steps: usize) -> Self {
-        FixContext { span: Some(steps), ..self }
-    }
-    /// Sets the typical norm of the gradient before clipping.
-    #[must_use]
-    pub fn typical_norm(self, norm: f64) -> Self {
-        FixContext { typical_norm: Some(norm), ..self }
-    }
-    /// Sets the standardization of the columns of the data.
-    #[must_use]
-    pub fn columns(self, columns: Standardize) -> Self {
-        FixContext { columns: Some(columns), ..self }
-    }
-    /// Sets the standardization of the columns of the targets.
-    #[must_use]
-    pub fn targets(self, columns: Standardize) -> Self {
-        FixContext { targets: Some(columns), ..self }
-    }
-
-    /// Sets the [`thresholds`](Self::thresholds).
-    #[must_use]
-    pub fn thresholds(self, thresholds: Thresholds) -> Self {
-        FixContext { thresholds, ..self }
-    }
-
-    /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades, without
-    /// the links that are [`left_out`], as a report counts it. `None` if it is unknown, as for a custom layer.
-    fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
-        match Prediction::of_node(network, self.inputs) {
-            Ok(prediction) => {
-                let without = left_out(network);
-                let is_out = |link: &&PredictedLink| without.iter().any(|layer| layer == layer_of(&link.name));
-                let out = prediction.links().iter().filter(|link| link.on_main_path).filter(is_out);
-                let of_out: f64 = out.filter_map(|link| link.decades).filter(|decades| decades.is_finite()).sum();
-                Ok(prediction.decades_to_first_weights().map(|decades| decades - of_out))
-            }
-            Err(Error::CustomPart { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Returns a fix that changes the layer specification to `after`, with the predicted decades to the first weights
-    /// before and after. `why` is its reason as a sentence.
-    fn network_becomes(&self, name: &'static str, effort: Effort, after: LayerSpec, why: String) -> Result<Fix, Error> {
-        let [before, promised] = [self.network, &after].map(|network| self.budget(network));
-        let (before, promised) = (before?, promised?);
-        let Thresholds { vanishing: [low, _], exploding: [high, _], .. } = self.thresholds;
-        Ok(Fix {
-            before,
-            after: promised,
-            enough: promised.is_none_or(|decades| (low..high).contains(&decades)),
-            ..self.fix(name, effort, Change::Network(after), why)
-        })
-    }
-
-    /// Returns a fix that does not change the layer specification, without predicted decades. `why` is its reason as a
-    /// sentence.
-    fn fix(&self, name: &'static str, effort: Effort, change: Change, why: String) -> Fix {
-        let accused = survivors::accused(self.network, self.finding);
-        Fix { name, effort, change, before: None, after: None, why, accused, enough: true, preferred: false }
-    }
-}
 
 /// The part of a setup that a fix changes, in order of increasing effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -209,6 +101,9 @@ pub enum Change {
     Redraw,
     /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; the others are kept.
     RedrawLayers(Vec<String>),
+    /// Clips the gradient of all parameters together at its typical norm. The context does not know it: [`Trial`]
+    /// measures it before any clipping, on its own data.
+    FitClip,
     /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
     /// Parameters that too long steps have spoiled are drawn again, by [`Fix::apply`].
     ClipNorm(f64),
@@ -218,6 +113,8 @@ pub enum Change {
     /// Standardizes the data, by [`Standardize::apply`].
     Standardize(Standardize),
     /// Standardizes the targets, by [`Standardize::apply`], and converts predictions back, by [`Standardize::invert`].
+    /// The parameters of the last layer with weights, which fit the targets as they were, are drawn again by
+    /// [`Fix::apply`].
     StandardizeTargets(Standardize),
     /// Standardizes the inputs. The context has no data from which to compute the scales: call [`Standardize::fit`] on
     /// the training data, and apply the result. [`Trial`] does this with its own data.
@@ -269,6 +166,10 @@ pub struct Fix {
     /// fixed network.
     pub accused: Vec<String>,
     enough: bool,
+    /// The layer specification that the fix was made from.
+    of: LayerSpec,
+    /// Whether too long steps alone have spoiled the accused parameters: they are sound where the run began.
+    spoiled: bool,
     /// Whether the fix removes the cause itself, not only its effect.
     preferred: bool,
 }
@@ -276,6 +177,12 @@ pub struct Fix {
 impl Fix {
     fn preferred(self) -> Self {
         Fix { preferred: true, ..self }
+    }
+
+    /// Refuses a layer specification other than the one that the fix was made from.
+    fn check_network(&self, network: &LayerSpec) -> Result<(), Error> {
+        let needs = "the layer specification that it was made from; propose fixes for this network";
+        if self.of == *network { Ok(()) } else { Err(Error::InvalidState { what: "a fix", needs }) }
     }
     /// Whether the predicted decades to the first weights with the fix lie between the [`Thresholds`] of the context
     /// for a vanishing and for an exploding gradient. True if nothing is predicted.
@@ -301,6 +208,7 @@ impl fmt::Display for Fix {
 /// Returns all strategies of this crate, in the order in which equal fixes are ranked.
 pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
     let longer = LongerStep::LADDER.map(|ratio| Box::new(LongerStep { ratio }) as Box<dyn FixStrategy>);
+    let shorter = ShorterStep::LADDER.map(|rung| Box::new(ShorterStep { rung }) as Box<dyn FixStrategy>);
     let all = Vec::from([
         Box::new(Redraw) as Box<dyn FixStrategy>,
         Box::new(CriticalInitialization { orthogonal: false }),
@@ -312,7 +220,6 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(ForgetBias),
         Box::new(Standardize::default()),
         Box::new(ClipAtTypicalNorm),
-        Box::new(ShorterStep),
         Box::new(StandardizeTargets),
         Box::new(TrainBlock),
         Box::new(LeaveOut),
@@ -328,7 +235,7 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(ResidualBranches),
     ]);
     let schedules = LongerSchedule::RUNS.map(|runs| Box::new(LongerSchedule { runs }) as Box<dyn FixStrategy>);
-    all.into_iter().chain(schedules).chain(longer).collect()
+    all.into_iter().chain(shorter).chain(schedules).chain(longer).collect()
 }
 
 /// Returns the fixes that all strategies propose for `context`, best first.
@@ -355,8 +262,10 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
 /// ```
 ///
 /// # Errors
-/// Those of [`FixStrategy::propose`].
+/// [`Error::InvalidState`] if the finding names a layer that the network of the context does not have. The errors of
+/// [`FixStrategy::propose`].
 pub fn suggest_fixes(context: &FixContext<'_>) -> Result<Vec<Fix>, Error> {
+    context.check_finding()?;
     let mut fixes = Vec::new();
     for strategy in strategies() {
         if strategy.applies_to(context.finding.cause) {

@@ -2,6 +2,7 @@
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy, survivors::accused};
 use crate::{
+    diagnosis::Thresholds,
     error::Error,
     initializer::{Initializer, Zeros},
     layer::LayerSpec,
@@ -13,7 +14,7 @@ use alloc::{format, string::String};
 /// Independent draws of all parameters separate units that were set to equal values. For other causes only the
 /// parameters of the layers that the finding names are drawn. That needs measured decades more than one away from the
 /// prediction, or an intervention over time that shows the effect. Units that were dead before training are drawn again
-/// if the initial biases of their layers are 0.
+/// if the initial biases of their layers are 0. Biases whose initializer has another mean than 0 are drawn as 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 
@@ -34,6 +35,13 @@ impl FixStrategy for Redraw {
             return Ok(Some(fix.preferred()));
         }
         let layers = accused(context.network, context.finding);
+        // Of biases that the description draws faulty, a draw as described is no fix.
+        let sound = context.with_sound_biases(context.network.clone());
+        if sound != *context.network {
+            let why = format!("the parameters of {}, with biases of 0", context.finding.place());
+            let fix = context.network_becomes(self.name(), Effort::Initialization, sound, why)?;
+            return Ok(Some(fix.preferred()));
+        }
         // A draw from the same initializers has the same distribution. So it helps only if the current values differ
         // from it.
         let described = context.budget(context.network)?;
@@ -48,7 +56,10 @@ impl FixStrategy for Redraw {
             (Some(found), Some(expected)) => (found - expected).abs() > 1.0,
             _ => false,
         };
-        if layers.is_empty() || !differs {
+        // A budget that is faulty as described stays so.
+        let Thresholds { vanishing: [low, _], exploding: [high, _], .. } = context.thresholds;
+        let is_faulty = described.is_some_and(|decades| !(low..high).contains(&decades)) && !over_time && !held_off;
+        if layers.is_empty() || !differs || is_faulty {
             return Ok(None);
         }
         let why = match layers.len() {

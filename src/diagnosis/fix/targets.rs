@@ -1,11 +1,12 @@
 //! Targets brought to mean 0 and variance 1.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
-use crate::error::Error;
+use crate::{diagnosis::has_weights, error::Error};
 use alloc::string::String;
 
 /// Standardizes the targets of a regression to mean 0 and variance 1 in every column. The caller must convert
-/// predictions back, by [`Standardize::invert`](crate::dataset::Standardize::invert).
+/// predictions back, by [`Standardize::invert`](crate::dataset::Standardize::invert). The parameters of the last layer
+/// with weights are drawn again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StandardizeTargets;
 
@@ -25,6 +26,9 @@ impl FixStrategy for StandardizeTargets {
             why.push_str(", by `Standardize::fit_targets` on the training data");
         }
         let fix = context.fix(self.name(), Effort::Training, change, why);
-        Ok(Some(fix.preferred()))
+        // The last weights fit targets of the old scale.
+        let last = context.network.parts().into_iter().rev().find(|(_, part)| has_weights(part));
+        let accused = last.into_iter().map(|(path, _)| path).chain(fix.accused.clone()).collect();
+        Ok(Some(Fix { accused, ..fix }.preferred()))
     }
 }

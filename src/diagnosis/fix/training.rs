@@ -4,7 +4,7 @@ use super::{FixedTrainer, Trial};
 use crate::{
     dataset::{Batch, Dataset, Standardize},
     error::Error,
-    layer::Layer,
+    layer::{Layer, LayerSpec},
     loss::{Loss, Reduction},
     monitor::GradientMonitor,
     random::shuffle,
@@ -34,6 +34,13 @@ pub(super) struct Candidate<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> Trial<'a, T> {
+    /// Returns the network without a fix, with the parameters `w`.
+    pub(super) fn as_it_is(&self, network: &LayerSpec, w: &[T]) -> Result<Candidate<'a, T>, Error> {
+        let (network, parameters, transform) = (network.build::<T>()?, w.to_vec(), (self.transform)());
+        let (data, in_order) = (self.data, self.in_order);
+        Ok(Candidate { network, parameters, data, compared: data, transform, in_order, targets: None })
+    }
+
     /// Trains a candidate for as many steps as `curve` has values, on samples that are in the order of the data or
     /// shuffled by `seed`, as the candidate states. Adds the loss of each step to `curve`. Returns the loss after the
     /// last step on samples other than `left_out`; ∞ if it or a parameter is not finite.

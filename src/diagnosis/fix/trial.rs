@@ -6,14 +6,14 @@ use crate::{
     dataset::Dataset,
     diagnosis::{Thresholds, setup, task},
     error::{Error, require, require_length},
-    layer::{Layer, LayerSpec, finite_or_initial, initialize},
+    layer::LayerSpec,
     loss::Loss,
-    scalar::{Scalar, to_f64},
+    scalar::Scalar,
     size::filled,
     transform::GradientTransform,
 };
 use alloc::{boxed::Box, format, vec::Vec};
-use core::{fmt, ops::Range};
+use core::fmt;
 
 /// The setup for trying fixes: data, loss, optimizer, and a limit on the number of steps.
 ///
@@ -52,14 +52,24 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) in_order: bool,
     pub(super) batch_size: usize,
     pub(super) steps: usize,
+    /// Whether `steps` may grow with the momentum of the optimizer.
+    pub(super) may_grow: bool,
     /// The number of steps of the run.
     pub(super) length: usize,
-    seeds: u64,
-    limit: usize,
-    context: Option<&'a FixContext<'a>>,
+    /// The parameters where the run began; `None` if they are not known.
+    pub(super) first_parameters: Option<&'a [f64]>,
+    pub(super) seeds: u64,
+    pub(super) limit: usize,
+    pub(super) context: Option<&'a FixContext<'a>>,
     /// The ratio to the median sample above which a sample has large inputs.
     pub(super) large_input: f64,
 }
+
+/// The least number of steps of a training, unless [`Trial::steps`] sets another.
+const LEAST_STEPS: usize = 20;
+
+/// The least limit on the steps of all trainings, unless [`Trial::steps`] sets another: ten trainings.
+const LEAST_TOTAL: usize = 10 * LEAST_STEPS;
 
 /// A function that returns the optimizer's chain of transforms with a fix's change applied, such as a clip or another
 /// rate; `None` for a change that does not affect the chain.
@@ -80,15 +90,16 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
-    /// training. Each fix and seed takes 5 % of the run, at least 20 steps; all together take at most half of it. There
-    /// are up to three seeds, and batches of 32.
+    /// training. Each fix and seed takes 5 % of the run, at least 20 steps; more, up to 1/(1 − β), for a momentum β.
+    /// All together take at most half of the run, or 200 steps if that is more: a short run would try one or two
+    /// fixes. There are up to three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
         transform: &'a dyn Fn() -> Box<dyn GradientTransform<T>>,
         run: usize,
     ) -> Self {
-        let steps = (run / 20).max(20);
+        let steps = (run / 20).max(LEAST_STEPS);
         Trial {
             data,
             loss,
@@ -97,9 +108,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
             in_order: false,
             batch_size: 32,
             steps,
+            may_grow: true,
             length: run,
+            first_parameters: None,
             seeds: 3,
-            limit: run / 2,
+            limit: (run / 2).max(LEAST_TOTAL),
             context: None,
             large_input: Thresholds::default().input[0],
         }
@@ -115,6 +128,14 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { settings: Some(settings), ..self }
     }
 
+    /// Sets the parameters where the run began,
+    /// [`Statistics::first_parameters`](crate::monitor::Statistics::first_parameters). [`apply_best`](Self::apply_best)
+    /// takes them from its context if they are not set.
+    #[must_use]
+    pub fn first_parameters(self, first: &'a [f64]) -> Self {
+        Trial { first_parameters: Some(first), ..self }
+    }
+
     /// Makes the trials take samples in the order of the data, as the run does; only [`Change::Shuffle`] shuffles them.
     /// Without this call all trials shuffle, and do not try that change.
     #[must_use]
@@ -125,7 +146,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Sets the number of steps of each training, `each`, and the limit on the steps of all trainings together, `all`.
     #[must_use]
     pub fn steps(self, each: usize, all: usize) -> Self {
-        Trial { steps: each, limit: all, ..self }
+        Trial { steps: each, limit: all, may_grow: false, ..self }
     }
 
     /// Sets the largest number of seeds, 3 by default, from which a network is trained.
@@ -154,15 +175,20 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Trains the network that `network` describes from the parameters `w`, and each fixed one, and ranks the fixes.
     ///
-    /// First each is trained from one seed, the fixes in order until the total number of steps is used up. With the
-    /// steps that are left, the better half of the fixes is trained from a second seed, and half of these from a third
-    /// (successive halving, Jamieson & Talwalkar 2016). If the total is too small for the network as it is and one fix,
-    /// the trial uses fewer steps. If a value of `w` is NaN or infinite, all trainings start from initial values, also
-    /// that of the network as it is.
+    /// First each is trained from one seed, until the total number of steps is used up: the first fix of each
+    /// [`Effort`](super::Effort), then the second of each. With the steps that are left, the better half of the fixes
+    /// is trained from a second seed, and half of these from a third (successive halving, Jamieson & Talwalkar 2016).
+    /// If the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w`
+    /// is NaN or infinite, all trainings start from where the run began, also that of the network as it is.
+    ///
+    /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it is a change of the rate
+    /// alone, it is therefore also trained from where the run [began](Self::first_parameters), or from initial values
+    /// if that is not known. If the fix lowers the loss from `w`, the better of the two counts, otherwise the latter.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for too many steps.
-    /// [`Error::Length`] if the length of `w` is not the number of parameters. [`Error::CustomPart`] for a network with
+    /// [`Error::Parameter`] for a run of 0 steps, and for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for
+    /// too many steps. [`Error::InvalidState`] for a fix of another network. [`Error::Length`] if the length of `w`, or
+    /// of the first parameters, is not the number of parameters. [`Error::CustomPart`] for a network with
     /// a custom part. The errors of [`LayerSpec::build`], [`Fix::apply`] and
     /// [`Trainer::step`](crate::trainer::Trainer::step); parameters that become NaN or infinite count as an infinite
     /// loss. With [`behind`](Self::behind) those of a [`Diagnosis`](crate::diagnosis::Diagnosis) of a fixed network.
@@ -171,6 +197,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// As [`Trainer::fit`](crate::trainer::Trainer::fit).
     pub fn run(&self, network: &LayerSpec, w: &[T], fixes: &[Fix]) -> Result<TrialReport, Error> {
         for (what, value) in [
+            ("the steps of the run", self.length),
             ("the steps of a trial", self.steps),
             ("its batch size", self.batch_size),
             ("its seeds", self.seeds as usize),
@@ -179,7 +206,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
         let built = network.build::<T>()?;
         require_length("parameters", built.dims().parameters, w.len())?;
-        let w = &*finite_or_initial(&*built, w)?;
+        fixes.iter().try_for_each(|fix| fix.check_network(network))?;
+        let starts = self.starts(&*built, w)?;
+        let w = &*starts.today;
         if let Some(context) = self.context {
             let Trial { limit, .. } = *self;
             let look = self.steps_of_look(context);
@@ -196,27 +225,29 @@ impl<'a, T: Scalar> Trial<'a, T> {
             }
             return Ok(report);
         }
+        let blocks = Blocks::collect(|visit| built.blocks(visit));
+        // Momentum shows the true length of its steps after 1/(1 − β) of them.
+        let grown = 1.0 / (1.0 - setup::momentum(&*(self.transform)(), &blocks)).max(1e-9);
+        let grown = (grown as usize).min(self.limit / 4);
+        if self.may_grow && grown > self.steps {
+            return Trial { steps: grown, may_grow: false, ..*self }.run(network, w, fixes);
+        }
         let (limit, shortest) = (self.limit.max(2), (self.limit / 2).max(1));
         // Too few steps for the network as it is and one fix.
         if shortest < self.steps {
-            return Trial { steps: shortest, limit, ..*self }.run(network, w, fixes);
+            return Trial { steps: shortest, limit, may_grow: false, ..*self }.run(network, w, fixes);
         }
         // Samples that some fix leaves out do not count in any loss.
         let mut left_out: Vec<usize> = Vec::new();
-        for fix in fixes {
-            if let Ok(fix) = self.fitted(network, fix)
+        for fix in fixes.iter().filter(|fix| matches!(fix.change, Change::LeaveOut(_) | Change::FitLeaveOut)) {
+            if let Ok(fix) = self.fitted(network, w, fix)
                 && let Change::LeaveOut(samples) = &fix.change
             {
                 left_out.extend(samples);
             }
         }
-        let blocks = Blocks::collect(|visit| built.blocks(visit));
-        let unchanged = |_: u64| {
-            let (network, parameters) = (network.build::<T>()?, w.to_vec());
-            let transform = (self.transform)();
-            let (data, in_order) = (self.data, self.in_order);
-            Ok(Some(Candidate { network, parameters, data, compared: data, transform, in_order, targets: None }))
-        };
+        // Both trainings without a fix take their parameters as they are, from each seed.
+        let unchanged = |_: u64| self.as_it_is(network, w).map(Some);
         let mut report = TrialReport {
             baseline: TrialOutcome::of("as it is", None),
             restarted: None,
@@ -225,53 +256,74 @@ impl<'a, T: Scalar> Trial<'a, T> {
             transform: setup::transforms(&*(self.transform)(), &blocks),
             behind: None,
             floor: task::floor(network.build()?, self.data, self.loss, &self.compared(self.data, &left_out))?,
+            run: self.length,
             steps: 0,
         };
         self.adds(&mut report.baseline, 0, &left_out, &unchanged)?;
         report.steps = self.steps;
-        let trained = !is_initial(&*built, w)?;
-        for (index, fix) in fixes.iter().enumerate() {
+        let (trained, mut tried_both) = (starts.is_trained(), false);
+        for index in by_turns(fixes) {
+            let fix = &fixes[index];
             let mut outcome = TrialOutcome::of(&format!("{}: {}", fix.name, fix.why), Some(index));
-            let is_left = report.steps.saturating_add(self.steps) <= limit;
-            if is_left && self.tries(fix, &mut outcome, 0, &left_out, (network, w))? {
-                report.steps += self.steps;
-                outcome.is_restarted = trained && restarts(network, w, fix)?;
-                report.outcomes.push(outcome);
-            } else {
+            let is_left = |used: usize, trainings| self.steps.saturating_mul(trainings) <= limit - used;
+            // Of the trainings that are left, one is kept for the network restarted without a fix, once a fix was tried
+            // from both starts. After three fixes a second seed of the best says more than another fix.
+            let seeds = if self.seeds > 1 && report.outcomes.len() >= 3 { 2 } else { 1 };
+            let kept = seeds * usize::from(tried_both) + 2 * (seeds - 1);
+            if !is_left(report.steps, 1 + kept) || !self.tries(fix, &mut outcome, 0, &left_out, (network, w))? {
                 report.untried.push(outcome.name);
+                continue;
             }
+            report.steps += self.steps;
+            outcome.is_restarted = trained && starts.is_restart(network, fix)?;
+            let second = starts.second(network, fix)?.filter(|_| is_left(report.steps, 1 + kept));
+            if let Some((fix, first)) = second {
+                let mut other = TrialOutcome::of(&outcome.name, Some(index));
+                (other.is_restarted, other.from_beginning) = (true, true);
+                if self.tries(&fix, &mut other, 0, &left_out, (network, first))? {
+                    report.steps += self.steps;
+                    tried_both = true;
+                    if !report.lowers(&outcome) || other.median() < outcome.median() {
+                        outcome = other;
+                    }
+                }
+            }
+            report.outcomes.push(outcome);
         }
-        // Of each further seed the better half of the fixes, as far as the steps go. One training is kept for the
-        // network restarted without a fix.
-        let (mut kept, restarts) = (report.outcomes.len(), report.outcomes.iter().any(|it| it.is_restarted));
-        let reserved = if restarts { self.steps } else { 0 };
+        report.untried.sort_by_key(|name| fixes.iter().position(|fix| name.starts_with(fix.name)));
+        // A fix that starts elsewhere is behind a trained network: the network restarted without it tells both apart.
+        let (began, place) = starts.beginning();
+        let again = |_: u64| self.as_it_is(network, began).map(Some);
+        let restarts = report.outcomes.iter().any(|it| it.is_restarted);
+        if restarts && report.best().is_none() && report.steps.saturating_add(self.steps) <= limit {
+            let mut outcome = TrialOutcome::of(&format!("as it is, from {place}"), None);
+            outcome.is_restarted = true;
+            self.adds(&mut outcome, 0, &left_out, &again)?;
+            report.restarted = Some(outcome);
+            report.steps += self.steps;
+        }
+        // Of each further seed the better half of the fixes, as far as the steps go.
+        let mut kept = report.outcomes.len();
         for seed in 1..self.seeds {
             report.rank();
             report.outcomes.sort_by_key(|outcome| core::cmp::Reverse(outcome.losses.len()));
-            let trainings = (limit - report.steps).saturating_sub(reserved) / self.steps;
-            kept = kept.div_ceil(2).min(trainings.saturating_sub(1));
+            let without = 1 + usize::from(report.restarted.is_some());
+            kept = kept.div_ceil(2).min(((limit - report.steps) / self.steps).saturating_sub(without));
             if kept == 0 {
                 break;
             }
             self.adds(&mut report.baseline, seed, &left_out, &unchanged)?;
+            report.restarted.as_mut().map(|it| self.adds(it, seed, &left_out, &again)).transpose()?;
             for outcome in &mut report.outcomes[..kept] {
-                let fix = outcome.fix.map(|fix| &fixes[fix]);
-                fix.map(|fix| self.tries(fix, outcome, seed, &left_out, (network, w))).transpose()?;
+                let Some(fix) = outcome.fix.map(|fix| &fixes[fix]) else { continue };
+                match starts.second(network, fix)?.filter(|_| outcome.from_beginning) {
+                    Some((fix, first)) => self.tries(&fix, outcome, seed, &left_out, (network, first))?,
+                    None => self.tries(fix, outcome, seed, &left_out, (network, w))?,
+                };
             }
-            report.steps += (kept + 1) * self.steps;
+            report.steps += (kept + without) * self.steps;
         }
         report.rank();
-        if restarts && report.best().is_none() && report.steps.saturating_add(self.steps) <= limit {
-            let initial = initialize(&*built, 0)?;
-            let mut outcome = TrialOutcome::of("as it is, from initial values", None);
-            outcome.is_restarted = true;
-            self.adds(&mut outcome, 0, &left_out, &|_| {
-                let as_it_is = unchanged(0)?;
-                Ok(as_it_is.map(|it| Candidate { parameters: initial.clone(), ..it }))
-            })?;
-            report.restarted = Some(outcome);
-            report.steps += self.steps;
-        }
         Ok(report)
     }
 
@@ -285,7 +337,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         left_out: &[usize],
         (network, w): (&LayerSpec, &[T]),
     ) -> Result<bool, Error> {
-        let Ok(fix) = self.fitted(network, fix) else { return Ok(false) };
+        let Ok(fix) = self.fitted(network, w, fix) else { return Ok(false) };
         let changed = self.changed_data(&fix)?;
         let data = changed.as_ref().unwrap_or(self.data);
         self.adds(outcome, seed, left_out, &|seed| self.candidate(network, w, &fix, data, seed))
@@ -314,28 +366,13 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 }
 
-/// Whether `w` may be initial values of the network: no block that these set to 0 differs from 0, and the size of each
-/// other is within a tenth, or four standard errors, of one draw.
-fn is_initial<T: Scalar>(network: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
-    let drawn = initialize(network, 0)?;
-    let blocks = Blocks::collect(|visit| network.blocks(visit));
-    let norm = |values: &[T]| libm::sqrt(values.iter().map(|&w| to_f64(w) * to_f64(w)).sum::<f64>());
-    let is_drawn = |range: &Range<usize>| {
-        let [found, drawn] = [w, &drawn[..]].map(|values| norm(&values[range.clone()]));
-        // The size of n values has a relative standard error of 1/√(2n) from draw to draw.
-        let spread = f64::max(0.1, 4.0 / libm::sqrt(2.0 * range.len().max(1) as f64));
-        (found - drawn).abs() <= spread * drawn
-    };
-    Ok(blocks.iter().all(|block| is_drawn(&block.range)))
-}
-
-/// Whether a fix draws most parameters of the network anew.
-fn restarts<T: Scalar>(network: &LayerSpec, w: &[T], fix: &Fix) -> Result<bool, Error> {
-    let fixed = fix.apply::<T>(network, w, 0)?;
-    Ok(fixed.is_some_and(|fixed| {
-        let kept: usize = fixed.survivors.iter().map(|survivor| survivor.after.len()).sum();
-        2 * kept < fixed.parameters.len()
-    }))
+/// Returns the indices of the fixes in the order in which they are tried: the first of each effort, then the second of
+/// each. Fixes of one effort are alike, and a small budget shows most with the different ones.
+fn by_turns(fixes: &[Fix]) -> Vec<usize> {
+    let turn = |at: &usize| fixes[..*at].iter().filter(|fix| fix.effort == fixes[*at].effort).count();
+    let mut order: Vec<usize> = (0..fixes.len()).collect();
+    order.sort_by_key(turn);
+    order
 }
 
 impl Fix {

@@ -18,8 +18,11 @@ pub struct TrialOutcome {
     /// The index of the fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` for the network
     /// without a fix.
     pub fix: Option<usize>,
-    /// Whether the training starts from initial values for most parameters.
+    /// Whether the training starts from initial values for most parameters, or from where the run began.
     pub is_restarted: bool,
+    /// Whether the training starts from where the run [began](crate::diagnosis::Trial::first_parameters), or from
+    /// initial values if that is not known: with this fix the better start of the two.
+    pub from_beginning: bool,
     /// The losses after the last step of the trial, one for each seed, from the smallest to the largest; infinite if
     /// parameters became NaN or infinite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -27,11 +30,15 @@ pub struct TrialOutcome {
     /// The loss of each step's batch, averaged over the seeds.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub curve: Vec<f64>,
+    /// The same losses as `losses`, in the order of the seeds.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) by_seed: Vec<f64>,
 }
 
 impl TrialOutcome {
     pub(super) fn of(name: &str, fix: Option<usize>) -> Self {
-        TrialOutcome { name: name.into(), fix, is_restarted: false, losses: Vec::new(), curve: Vec::new() }
+        let (losses, by_seed, curve) = Default::default();
+        TrialOutcome { name: name.into(), fix, is_restarted: false, from_beginning: false, losses, curve, by_seed }
     }
 
     /// Adds the loss of one more seed, and the losses of its steps to their mean.
@@ -39,6 +46,7 @@ impl TrialOutcome {
         let before = self.losses.len() as f64;
         self.curve.resize(curve.len(), 0.0);
         self.curve.iter_mut().zip(curve).for_each(|(mean, loss)| *mean = (*mean * before + loss) / (before + 1.0));
+        self.by_seed.push(loss);
         self.losses.push(loss);
         self.losses.sort_by(f64::total_cmp);
     }
@@ -86,6 +94,8 @@ pub struct TrialReport {
     /// from 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub floor: Option<f64>,
+    /// The number of steps of the run that the trial is for.
+    pub run: usize,
     /// The steps of all trainings together, and the passes of the [diagnoses](Behind::passes) after them.
     pub steps: usize,
 }
@@ -93,6 +103,10 @@ pub struct TrialReport {
 /// The fraction of the median loss without a fix at or below which the median loss with a fix counts as clearly lower,
 /// both above the lowest loss of any outputs.
 const LOWER: f64 = 1.0 / 1.1;
+
+/// The least gain of a fix from each seed, over the largest difference between seeds, at which seeds count as agreed.
+/// Convention: three times the spread.
+const AGREE: f64 = 3.0;
 
 impl TrialReport {
     /// Sorts the outcomes. A short trial does not tell fixes apart whose losses are near each other: of these the one
@@ -123,25 +137,43 @@ impl TrialReport {
     /// no fix helped.
     ///
     /// A fix helps if its highest loss over the seeds is below the lowest without a fix, and its median is at most
-    /// 1/1.1 of the median without a fix. Both count from the [lowest](Self::floor) loss of any outputs. If none helps,
-    /// a fix that restarts the network is compared with the network [restarted](Self::restarted) without it.
+    /// 1/1.1 of the median without a fix. Both count from the [lowest](Self::floor) loss of any outputs. It also helps
+    /// if the loss is lower from each of two or more seeds, by more than three times what the seeds differ. If none
+    /// helps, a fix that restarts the network is compared with the network [restarted](Self::restarted) without it.
     pub fn best(&self) -> Option<usize> {
         self.helps().and_then(|(best, _)| best.fix)
+    }
+
+    /// Returns the outcome of the [best](Self::best) fix; `None` if no fix helped.
+    pub fn best_outcome(&self) -> Option<&TrialOutcome> {
+        self.helps().map(|(best, _)| best)
+    }
+
+    /// Whether the loss of a fix is clearly lower than that of the network as it is.
+    pub(super) fn lowers(&self, fixed: &TrialOutcome) -> bool {
+        self.beats(fixed, &self.baseline)
+    }
+
+    /// Whether the losses with a fix are clearly below those without it: by a factor, or from each seed by more than
+    /// the seeds differ.
+    fn beats(&self, fixed: &TrialOutcome, without: &TrialOutcome) -> bool {
+        let part = self.bounds().part(without.median(), LOWER);
+        let lower = fixed.median() <= part || without.median().is_infinite();
+        let pairs = || without.by_seed.iter().zip(&fixed.by_seed).map(|(without, fixed)| without - fixed);
+        let differ = [fixed, without].map(|it| it.spread()[1] - it.spread()[0]).into_iter().fold(0.0, f64::max);
+        let agree = pairs().count() > 1 && pairs().all(|gain| gain > AGREE * differ);
+        fixed.spread()[1] < without.spread()[0] && (lower || agree)
     }
 
     /// Returns the outcome of the best fix, and that without it; `None` if no fix helped.
     fn helps(&self) -> Option<(&TrialOutcome, &TrialOutcome)> {
         let (bounds, lowest) = (self.bounds(), self.lowest());
-        let beats = |fixed: &TrialOutcome, without: &TrialOutcome| {
-            let lower = fixed.median() <= bounds.part(without.median(), LOWER) || without.median().is_infinite();
-            lower && fixed.spread()[1] < without.spread()[0]
-        };
         let mut near = self.outcomes.iter().filter(|outcome| is_near(&bounds, outcome, lowest));
-        let first = near.find(|first| beats(first, &self.baseline));
+        let first = near.find(|first| self.lowers(first));
         first.map(|first| (first, &self.baseline)).or_else(|| {
             let without = self.restarted.as_ref()?;
             let mut restarted = self.outcomes.iter().filter(|outcome| outcome.is_restarted);
-            restarted.find(|outcome| beats(outcome, without)).map(|outcome| (outcome, without))
+            restarted.find(|outcome| self.beats(outcome, without)).map(|outcome| (outcome, without))
         })
     }
 }
@@ -159,14 +191,38 @@ impl TrialReport {
         self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix)).zip(Some(behind))
     }
 
+    /// Returns that no fix helped, or none by much.
+    fn none(&self) -> &'static str {
+        let is_lower = |outcome: &TrialOutcome| outcome.spread()[1] < self.baseline.spread()[0];
+        if self.outcomes.iter().any(is_lower) { "none helped clearly" } else { "none helped" }
+    }
+
+    /// Returns, as a clause, how short the trial was beside the run, if it was.
+    fn short(&self) -> String {
+        match self.run > 2 * self.baseline.curve.len() {
+            true => format!(" of {}, which may be too short to show it", self.run),
+            false => String::new(),
+        }
+    }
+
     /// Returns, as one sentence, the best fix and its effect, or that none helped.
     pub(in crate::diagnosis) fn verdict(&self) -> String {
         let steps = count(self.baseline.curve.len(), "step");
         match self.helps() {
             Some((best, without)) => {
-                let from = if without.is_restarted { ", both from initial values" } else { "" };
+                let from = match (best.from_beginning, without.is_restarted) {
+                    (true, true) => ", both from where the run began",
+                    (false, true) => ", both from initial values",
+                    (true, false) => ", from where the run began",
+                    _ => "",
+                };
+                let is_restarted = without.is_restarted;
                 let [with, without] = [best, without].map(|outcome| number(outcome.median()));
-                format!("{}; tried: a loss of {with} with it, {without} without{from}, after {steps}", best.name)
+                let (with, without) = match (best.from_beginning, is_restarted) {
+                    (true, false) => (format!("{with} with it{from}"), format!("{without} without")),
+                    _ => (format!("{with} with it"), format!("{without} without{from}")),
+                };
+                format!("{}; tried: a loss of {with}, {without}, after {steps}", best.name)
             }
             None if self.outcomes.is_empty() => String::from("none could be tried"),
             None => match self.removes() {
@@ -175,7 +231,9 @@ impl TrialReport {
                     fix.name,
                     behind.others()
                 ),
-                None => format!("none helped, of {} that were tried for {steps}", self.outcomes.len()),
+                None => {
+                    format!("{}, of {} that were tried for {steps}{}", self.none(), self.outcomes.len(), self.short())
+                }
             },
         }
     }
@@ -195,7 +253,7 @@ impl fmt::Display for TrialReport {
             None if self.removes().is_some() => {
                 write!(f, "none helped alone, since another fault is behind the first")?
             }
-            None => write!(f, "none helped")?,
+            None => write!(f, "{}", self.none())?,
         }
         write!(f, "\n  loss after it, median [lowest, highest] of the seeds:")?;
         let line = |outcome: &TrialOutcome| {
@@ -230,7 +288,11 @@ mod tests {
     use super::*;
 
     fn report(floor: Option<f64>, without: f64, fixes: &[&[f64]]) -> TrialReport {
-        let outcome = |fix, losses: &[f64]| TrialOutcome { losses: losses.into(), ..TrialOutcome::of("", fix) };
+        let outcome = |fix, losses: &[f64]| TrialOutcome {
+            losses: losses.into(),
+            by_seed: losses.into(),
+            ..TrialOutcome::of("", fix)
+        };
         let mut report = TrialReport {
             baseline: outcome(None, &[without]),
             restarted: None,
@@ -239,6 +301,7 @@ mod tests {
             transform: String::new(),
             behind: None,
             floor,
+            run: 40,
             steps: 2,
         };
         report.rank();

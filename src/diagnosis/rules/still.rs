@@ -53,7 +53,8 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let text = String::from("no parameter has moved in any step: the rate is 0 for all");
         let because = format!("all have a gradient, and {} had no effect", steps(block.still()));
         let finding = diagnosis.finding(Cause::LearningRateTooLow, Severity::Warning, "", text, because);
-        return findings.push(Finding { fix: "a rate above 0: a schedule may have ended".into(), ..finding });
+        let (fix, decades) = ("a rate above 0: a schedule may have ended".into(), Some(f64::NEG_INFINITY));
+        return findings.push(Finding { fix, decades, ..finding });
     }
     let is_told = |block: &BlockStatistics| told_rate(diagnosis, block) == 0.0;
     let all_told = statistics.blocks().iter().filter(still).all(is_told);

@@ -167,6 +167,8 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::FixContext::span",
                 "diagnosis::fix::FixContext::thresholds",
                 "diagnosis::fix::FixContext::typical_norm",
+                "diagnosis::fix::FixContext::momentum",
+                "diagnosis::fix::FixContext::statistics",
                 "diagnosis::fix::suggest_fixes",
                 "diagnosis::fix::FixStrategy::propose",
                 "diagnosis::fix::FixStrategy::applies_to",
@@ -192,6 +194,10 @@ pub fn entries() -> Vec<Entry> {
                 }
                 if c.flag() {
                     context = context.thresholds(Thresholds::default());
+                }
+                let none = Statistics::new();
+                if c.flag() {
+                    context = context.statistics(&none).momentum(c.real());
                 }
                 let mut all = strategies();
                 all.push(Box::new(CriticalInitialization { orthogonal: c.flag() }));
@@ -223,6 +229,7 @@ pub fn entries() -> Vec<Entry> {
                 "diagnosis::fix::Trial::seeds",
                 "diagnosis::fix::Trial::batch_size",
                 "diagnosis::fix::Trial::settings",
+                "diagnosis::fix::Trial::first_parameters",
                 "diagnosis::fix::Trial::behind",
                 "diagnosis::Report::tried",
                 "diagnosis::fix::Trial::run",
@@ -246,7 +253,11 @@ pub fn entries() -> Vec<Entry> {
                 let rate = c.about(0.1);
                 let transform = || -> Box<dyn GradientTransform<f64>> { Box::new(Sgd::new(rate)) };
                 let settings = |_: &Change| Some(transform());
-                let mut trial = Trial::new(&data, &loss, &transform, 0).steps(c.few(), c.size());
+                let mut trial = Trial::new(&data, &loss, &transform, c.few()).steps(c.few(), c.size());
+                let first = c.slice::<f64>(w.len());
+                if c.flag() {
+                    trial = trial.first_parameters(&first);
+                }
                 if c.flag() {
                     trial = trial.seeds(c.few() as u64).batch_size(c.size());
                 }

@@ -1,0 +1,212 @@
+//! The facts from which fixes are proposed.
+
+use super::{Change, Effort, Fix, survivors};
+use crate::{
+    block::{Blocks, Role},
+    dataset::Standardize,
+    diagnosis::{Finding, Thresholds, left_out, rules::layer_of},
+    error::Error,
+    initializer::{Initializer, InitializerKind, Shape, Zeros},
+    layer::{LayerSpec, Linear},
+    monitor::Statistics,
+    theory::{InputStatistics, PredictedLink, Prediction},
+};
+use alloc::{string::String, vec::Vec};
+
+/// The facts from which fixes are proposed: network, inputs, finding, span.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FixContext<'a> {
+    /// The layer specification of the network.
+    pub network: &'a LayerSpec,
+    /// The statistics of the network's inputs.
+    pub inputs: InputStatistics,
+    /// The finding to fix.
+    pub finding: &'a Finding,
+    /// The number of steps that the task must remember; `None` if it is unknown.
+    pub span: Option<usize>,
+    /// The typical norm of the gradient before clipping,
+    /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm). With `None` a clip is proposed
+    /// only in place of a clip that is too low, as [`Change::FitClip`].
+    pub typical_norm: Option<f64>,
+    /// The parameters where the run began, [`Statistics::first_parameters`]. [`Trial::apply_best`] tries fixes from
+    /// there, too. With `None` it takes initial values.
+    ///
+    /// [`Trial::apply_best`]: super::Trial::apply_best
+    pub first_parameters: Option<&'a [f64]>,
+    /// The momentum of the optimizer: gradients add up to steps 1/(1 − momentum) times as long. [`Trial::apply_best`]
+    /// reads it from its optimizer if it is 0.
+    ///
+    /// [`Trial::apply_best`]: super::Trial::apply_best
+    pub momentum: f64,
+    /// Shift and scale of the columns of the data, from [`Standardize::fit`]. With `None` standardized inputs are
+    /// proposed as [`Change::FitInputs`], which is fitted where the data is at hand.
+    pub columns: Option<Standardize>,
+    /// Shift and scale of the columns of the targets, from [`Standardize::fit_targets`]. With `None` standardized
+    /// targets are proposed as [`Change::FitTargets`].
+    pub targets: Option<Standardize>,
+    /// The thresholds. The predicted decades to the first weights with a fix should lie between those for a vanishing
+    /// and for an exploding gradient.
+    pub thresholds: Thresholds,
+}
+
+impl<'a> FixContext<'a> {
+    /// Creates a context with only network, inputs and finding.
+    pub fn new(network: &'a LayerSpec, inputs: InputStatistics, finding: &'a Finding) -> Self {
+        FixContext {
+            network,
+            inputs,
+            finding,
+            span: None,
+            typical_norm: None,
+            first_parameters: None,
+            momentum: 0.0,
+            columns: None,
+            targets: None,
+            thresholds: Thresholds::default(),
+        }
+    }
+
+    /// Sets what a monitored run knows: the typical norm of its gradient, and the parameters where it began.
+    #[must_use]
+    pub fn statistics(self, statistics: &'a Statistics) -> Self {
+        let norm = Some(statistics.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);
+        FixContext { typical_norm: norm, first_parameters: statistics.first_parameters(), ..self }
+    }
+    /// Sets the number of steps that the task must remember.
+    #[must_use]
+    pub fn span(self, steps: usize) -> Self {
+        FixContext { span: Some(steps), ..self }
+    }
+    /// Sets the typical norm of the gradient before clipping.
+    #[must_use]
+    pub fn typical_norm(self, norm: f64) -> Self {
+        FixContext { typical_norm: Some(norm), ..self }
+    }
+    /// Sets the [`momentum`](Self::momentum) of the optimizer.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
+        FixContext { momentum, ..self }
+    }
+    /// Sets the standardization of the columns of the data.
+    #[must_use]
+    pub fn columns(self, columns: Standardize) -> Self {
+        FixContext { columns: Some(columns), ..self }
+    }
+    /// Sets the standardization of the columns of the targets.
+    #[must_use]
+    pub fn targets(self, columns: Standardize) -> Self {
+        FixContext { targets: Some(columns), ..self }
+    }
+
+    /// Sets the [`thresholds`](Self::thresholds).
+    #[must_use]
+    pub fn thresholds(self, thresholds: Thresholds) -> Self {
+        FixContext { thresholds, ..self }
+    }
+
+    /// Refuses a finding that names a layer of another network: neither a layer or block of this one, nor above or
+    /// below one.
+    pub(super) fn check_finding(&self) -> Result<(), Error> {
+        let ranges = self.finding.layers.iter().flat_map(|range| [&range.first, &range.last]);
+        let mut named: Vec<&str> = ranges.chain([&self.finding.layer]).map(|path| &**path).collect();
+        named.retain(|path| !path.is_empty());
+        if named.is_empty() {
+            return Ok(());
+        }
+        let network = self.network.build_to_look_at()?;
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        let mut known: Vec<String> = self.network.parts().into_iter().map(|(path, _)| path).collect();
+        known.extend(blocks.iter().map(|block| block.name.clone().into()));
+        known.retain(|path| !path.is_empty());
+        let is_below = |path: &str, of: &str| path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'));
+        let is_known = |path: &str| known.iter().any(|of| of == path || is_below(path, of) || is_below(of, path));
+        // The layers of a network that is itself a single layer have no path.
+        if known.is_empty() || named.into_iter().all(is_known) {
+            return Ok(());
+        }
+        let needs = "the layer specification of its network: it names a layer that this one does not have";
+        Err(Error::InvalidState { what: "a finding", needs })
+    }
+
+    /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades, without
+    /// the links that are [`left_out`], as a report counts it. `None` if it is unknown, as for a custom layer.
+    pub(super) fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
+        match Prediction::of_node(network, self.inputs) {
+            Ok(prediction) => {
+                let without = left_out(network);
+                let is_out = |link: &&PredictedLink| without.iter().any(|layer| layer == layer_of(&link.name));
+                let out = prediction.links().iter().filter(|link| link.on_main_path).filter(is_out);
+                let of_out: f64 = out.filter_map(|link| link.decades).filter(|decades| decades.is_finite()).sum();
+                Ok(prediction.decades_to_first_weights().map(|decades| decades - of_out))
+            }
+            Err(Error::CustomPart { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns `network`, a changed layer specification, with biases of 0 in the layers that the finding accuses, and
+    /// in layers described as these: a draw from the same initializer would bring the fault back.
+    pub(super) fn with_sound_biases(&self, network: LayerSpec) -> LayerSpec {
+        let accused = survivors::accused(self.network, self.finding);
+        let parts = self.network.parts();
+        let accused = parts.iter().filter(|(path, _)| accused.contains(path)).filter_map(|(_, part)| match part {
+            LayerSpec::Linear(Linear { inputs, outputs, bias: Some(bias), .. }) => Some(([inputs, outputs], bias)),
+            _ => None,
+        });
+        // Biases of mean 0, such as those of a critical initialization, hold no layer off.
+        let has_mean = |bias: &InitializerKind, units: usize| {
+            bias.mean(Shape::new(units, 1, Role::Bias)).is_some_and(|it| it != 0.0)
+        };
+        let faulty: Vec<_> = accused.filter(|([_, units], bias)| has_mean(bias, **units)).collect();
+        let sound = super::rewrite(&network, &mut |leaf, _| match leaf {
+            LayerSpec::Linear(Linear { inputs, outputs, bias: Some(bias), .. })
+                if faulty.contains(&([&*inputs, &*outputs], bias)) =>
+            {
+                *bias = Zeros.kind();
+                true
+            }
+            _ => false,
+        });
+        sound.unwrap_or(network)
+    }
+
+    /// Returns a fix that changes the layer specification to `after`, with the predicted decades to the first weights
+    /// before and after. `why` is its reason as a sentence.
+    pub(super) fn network_becomes(
+        &self,
+        name: &'static str,
+        effort: Effort,
+        after: LayerSpec,
+        why: String,
+    ) -> Result<Fix, Error> {
+        let after = self.with_sound_biases(after);
+        let [before, promised] = [self.network, &after].map(|network| self.budget(network));
+        let (before, promised) = (before?, promised?);
+        let Thresholds { vanishing: [low, _], exploding: [high, _], .. } = self.thresholds;
+        Ok(Fix {
+            before,
+            after: promised,
+            enough: promised.is_none_or(|decades| (low..high).contains(&decades)),
+            ..self.fix(name, effort, Change::Network(after), why)
+        })
+    }
+
+    /// Returns a fix that does not change the layer specification, without predicted decades. `why` is its reason as a
+    /// sentence.
+    pub(super) fn fix(&self, name: &'static str, effort: Effort, change: Change, why: String) -> Fix {
+        Fix {
+            name,
+            effort,
+            change,
+            before: None,
+            after: None,
+            why,
+            accused: survivors::accused(self.network, self.finding),
+            enough: true,
+            of: self.network.clone(),
+            spoiled: self.finding.needs_restart,
+            preferred: false,
+        }
+    }
+}

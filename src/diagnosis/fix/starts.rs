@@ -1,0 +1,111 @@
+//! The parameters from which the trainings of a trial start: those of today, and those where the run began.
+
+use super::{Change, Fix, Trial};
+use crate::{
+    block::Blocks,
+    error::{Error, require_length},
+    layer::{Layer, LayerSpec, initialize},
+    scalar::{Scalar, scalar, to_f64},
+};
+use alloc::{borrow::Cow, vec::Vec};
+use core::ops::Range;
+
+/// The parameters from which trainings start.
+pub(super) struct Starts<'w, T: Scalar> {
+    /// The parameters as they are; those of the beginning if one is not finite.
+    pub(super) today: Cow<'w, [T]>,
+    /// The parameters where the run began, or initial values if that is not known. Blocks that are not finite have
+    /// initial values.
+    began: Vec<T>,
+    /// Whether both differ.
+    is_trained: bool,
+    /// Whether it is known where the run began, and that is no draw of the network's initializers.
+    is_loaded: bool,
+    is_known: bool,
+}
+
+impl<T: Scalar> Trial<'_, T> {
+    /// Returns the parameters from which trainings of the network with the parameters `w` start.
+    pub(super) fn starts<'w>(&self, network: &dyn Layer<T>, w: &'w [T]) -> Result<Starts<'w, T>, Error> {
+        let mut began = initialize(network, 0)?;
+        if let Some(first) = self.first_parameters {
+            require_length("first parameters", began.len(), first.len())?;
+            for block in Blocks::collect(|visit| network.blocks(visit)).iter() {
+                let first = &first[block.range.clone()];
+                if first.iter().all(|value| value.is_finite()) {
+                    began[block.range.clone()].iter_mut().zip(first).for_each(|(to, &value)| *to = scalar(value));
+                }
+            }
+        }
+        let is_known = self.first_parameters.is_some();
+        let is_loaded = is_known && !is_initial(network, &began)?;
+        if !w.iter().all(|w| w.is_finite()) {
+            return Ok(Starts { today: Cow::Owned(began.clone()), began, is_trained: false, is_loaded, is_known });
+        }
+        let is_trained = if is_known { w != &began[..] } else { !is_initial(network, w)? };
+        Ok(Starts { today: Cow::Borrowed(w), began, is_trained, is_loaded, is_known })
+    }
+}
+
+impl<T: Scalar> Starts<'_, T> {
+    /// Whether the run has moved the parameters since it began.
+    pub(super) fn is_trained(&self) -> bool {
+        self.is_trained
+    }
+
+    /// Returns the parameters where the run began, and what they are.
+    pub(super) fn beginning(&self) -> (&[T], &'static str) {
+        (&self.began, if self.is_known { "where the run began" } else { "initial values" })
+    }
+
+    /// Whether a fix draws most parameters of the network anew.
+    pub(super) fn is_restart(&self, network: &LayerSpec, fix: &Fix) -> Result<bool, Error> {
+        let fixed = fix.apply::<T>(network, &self.today, 0)?;
+        Ok(fixed.is_some_and(|fixed| {
+            let kept: usize = fixed.survivors.iter().map(|survivor| survivor.after.len()).sum();
+            2 * kept < fixed.parameters.len()
+        }))
+    }
+
+    /// Returns the fix for a training from where the run began, and the parameters there. `None` if that training would
+    /// be the one from today's parameters, or the fix changes the length of steps alone.
+    ///
+    /// Parameters that only too long steps have spoiled are sound where the run began, and are kept.
+    pub(super) fn second<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Option<(Cow<'f, Fix>, &[T])>, Error> {
+        if !self.is_trained {
+            return Ok(None);
+        }
+        let is_rate = matches!(
+            fix.change,
+            Change::LearningRate(_)
+                | Change::ClipNorm(_)
+                | Change::FitClip
+                | Change::LongerSchedule { .. }
+                | Change::TrainBlock(_)
+        );
+        let differs = match self.is_restart(network, fix)? {
+            true => fix.spoiled && self.is_loaded,
+            false => !is_rate,
+        };
+        let fix = match fix.spoiled && self.is_known {
+            true => Cow::Owned(Fix { accused: Vec::new(), ..fix.clone() }),
+            false => Cow::Borrowed(fix),
+        };
+        Ok(differs.then_some((fix, &self.began[..])))
+    }
+}
+
+/// Whether `w` may be initial values of the network: no block that these set to 0 differs from 0, and the size of each
+/// other is within a tenth, or four standard errors, of one draw.
+fn is_initial<T: Scalar>(network: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
+    let drawn = initialize(network, 0)?;
+    let blocks = Blocks::collect(|visit| network.blocks(visit));
+    let norm = |values: &[T]| libm::sqrt(values.iter().map(|&w| to_f64(w) * to_f64(w)).sum::<f64>());
+    let is_drawn = |range: &Range<usize>| {
+        let [found, drawn] = [w, &drawn[..]].map(|values| norm(&values[range.clone()]));
+        // The size of n values has a relative standard error of 1/√(2n) from draw to draw.
+        let spread = f64::max(0.1, 4.0 / libm::sqrt(2.0 * range.len().max(1) as f64));
+        (found - drawn).abs() <= spread * drawn
+    };
+    Ok(blocks.iter().all(|block| is_drawn(&block.range)))
+}
