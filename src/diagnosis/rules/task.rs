@@ -315,11 +315,18 @@ fn percent(share: f64) -> String {
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Reports, as a note, targets that may not depend on the inputs. A loss that falls is no evidence against it: a
+/// Reports, as a note, targets that are all the same, or may not depend on the inputs. Equal targets may be meant, such
+/// as the class of the positive pair in a contrastive loss. A loss that falls is no evidence against it: a
 /// network can learn random targets by heart.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let p = diagnosis.task.as_ref().and_then(|task| task.independent);
-    let Some(p) = p.filter(|&p| p > diagnosis.thresholds.independent) else { return };
+    let Some(task) = &diagnosis.task else { return };
+    if task.same_targets {
+        let text = String::from("all targets are the same: outputs that ignore the inputs are right for every sample");
+        let because = String::from("the targets of all samples were compared, value by value");
+        let finding = diagnosis.finding(Cause::NoInformation, Severity::Note, "", text, because);
+        return findings.push(Finding { refuted_by: "two samples whose targets differ", ..finding });
+    }
+    let Some(p) = task.independent.filter(|&p| p > diagnosis.thresholds.independent) else { return };
     let text = String::from("the targets may not depend on the inputs: no dependence was found");
     let because = format!(
         "in {:.0} % of random permutations the targets have as large a distance covariance, a measure of any \
