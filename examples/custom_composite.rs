@@ -54,7 +54,7 @@ impl<T: Scalar> Layer<T> for Sum<T> {
 fn line_and_curve<T: Scalar>(inputs: usize, hidden: usize) -> Result<Sum<T>, Error> {
     let curve = Sequential::input(inputs).linear(hidden).activation(Tanh).linear(1).build()?;
     let parts = Parts::branches([("first", Box::new(Linear::new(inputs, 1))), ("second", Box::new(curve))])?;
-    Ok(Sum(parts.equal_outputs()?))
+    Ok(Sum(parts.equal_widths()?))
 }
 
 chainrule::layer_laws!(sum_keeps_its_laws, line_and_curve(3, 2).unwrap());

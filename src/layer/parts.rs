@@ -60,7 +60,7 @@ use core::fmt;
 ///
 /// let product = || -> Result<_, chainrule::Error> {
 ///     let (f, g) = (Linear::new(3, 2), Linear::new(3, 2));
-///     Ok(Product(Parts::branches([("f", Box::new(f)), ("g", Box::new(g))])?.equal_outputs()?))
+///     Ok(Product(Parts::branches([("f", Box::new(f)), ("g", Box::new(g))])?.equal_widths()?))
 /// };
 /// let layer: Product<f64> = product()?;
 /// assert_eq!(layer.structure().link_names("2"), ["2", "2.f", "2.g"]);
@@ -139,7 +139,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`], with the part that differs from the first.
-    pub fn equal_outputs(self) -> Result<Self, Error> {
+    pub fn equal_widths(self) -> Result<Self, Error> {
         let Dims { input, output, .. } = self.dims();
         for part in &self.parts {
             for (word, expected, found) in [("reads", input, part.dims.input), ("outputs", output, part.dims.output)] {

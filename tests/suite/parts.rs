@@ -189,9 +189,9 @@ fn parts_that_do_not_fit_are_refused_with_their_names() {
     let text = |found: Result<Parts<f64, 2>, Error>| found.unwrap_err().to_string();
     let chain = text(Parts::chain(two(Linear::new(3, 2), Linear::new(4, 1))));
     assert!(chain.contains("part f outputs 2 values, but part g expects 4"), "{chain}");
-    let widths = Parts::branches(two(Linear::new(3, 2), Linear::new(3, 1))).unwrap().equal_outputs();
+    let widths = Parts::branches(two(Linear::new(3, 2), Linear::new(3, 1))).unwrap().equal_widths();
     assert!(matches!(widths, Err(Error::WidthMismatch { expected: 2, found: 1, .. })));
-    let inputs = Parts::branches(two(Linear::new(3, 2), Linear::new(4, 2))).unwrap().equal_outputs();
+    let inputs = Parts::branches(two(Linear::new(3, 2), Linear::new(4, 2))).unwrap().equal_widths();
     assert!(matches!(inputs, Err(Error::WidthMismatch { expected: 3, found: 4, .. })));
     assert!(matches!(Parts::<f64, 2>::chain(two(Linear::new(3, 0), Linear::new(0, 2))), Err(Error::Parameter { .. })));
     assert!(matches!(Parts::<f64, 0>::branches([]), Err(Error::Empty { .. })));

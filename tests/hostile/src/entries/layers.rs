@@ -698,7 +698,7 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "layer::Parts::chain",
                 "layer::Parts::branches",
-                "layer::Parts::equal_outputs",
+                "layer::Parts::equal_widths",
                 "layer::Parts::output_shape",
                 "layer::Parts::memory",
                 "layer::Parts::gain_bounds",
@@ -718,7 +718,7 @@ pub fn entries() -> Vec<Entry> {
                     false => c.node(next, 1).build::<f32>()?,
                 };
                 let parts = [("f", f), ("g", g)];
-                let parts = if is_chain { Parts::chain(parts)? } else { Parts::branches(parts)?.equal_outputs()? };
+                let parts = if is_chain { Parts::chain(parts)? } else { Parts::branches(parts)?.equal_widths()? };
                 let buffer = if c.once_in(8) { c.size() } else { 0 };
                 embedded::<f32>(c, Box::new(Both { parts, is_chain, buffer }))
             },
