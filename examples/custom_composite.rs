@@ -1,11 +1,10 @@
 //! A layer made of other layers, trained on the monthly sunspot numbers, and the one line that tests its laws.
 
-use chainrule::layer::{Backward, Dims, Forward, MemorySizes, Mode, PartSizes, Structure};
+use chainrule::layer::{Backward, Dims, Forward, Linear, MemorySizes, Mode, Parts, Sequential, Structure};
 use chainrule::{
     BatchShape,
     activation::Tanh,
     dataset::Dataset,
-    layer::{Linear, Sequential},
     loss::{MeanSquaredError, Target},
 };
 use chainrule::{Error, Layer, Scalar};
@@ -16,108 +15,46 @@ use chainrule::{
 };
 
 /// Two layers on the same rows, their outputs added: `y = f(x) + g(x)`. Backward: `dx = f′ᵀ dy + g′ᵀ dy`.
-///
-/// For layers that keep the number of rows and have no state.
 #[derive(Debug)]
-struct Sum<T> {
-    first: Box<dyn Layer<T>>,
-    second: Box<dyn Layer<T>>,
-    dims: Dims,
-    /// Parameters, blocks and links of the first branch; those of the second follow.
-    first_sizes: PartSizes,
-}
-
-impl<T: Scalar> Sum<T> {
-    fn new(first: impl Layer<T> + 'static, second: impl Layer<T> + 'static) -> Result<Self, Error> {
-        let [f, g] = [first.dims(), second.dims()];
-        for (expected, found) in [(f.input, g.input), (f.output, g.output)] {
-            if expected != found {
-                return Err(Error::WidthMismatch {
-                    layer: "the first branch".into(),
-                    before: "the second branch has".into(),
-                    expected,
-                    found,
-                });
-            }
-        }
-        let shape = BatchShape::sequences(1, 2);
-        for layer in [&first as &dyn Layer<T>, &second] {
-            if layer.output_shape(shape) != shape || layer.memory(shape, Mode::Infer).state > 0 {
-                return Err(Error::IncompatibleLayer {
-                    what: "a sum",
-                    needs: "branches that keep the steps, without state",
-                });
-            }
-        }
-        let dims = Dims::new(f.input, f.output, f.parameters + g.parameters);
-        let first_sizes = PartSizes::of(&first);
-        Ok(Sum { dims, first_sizes, first: Box::new(first), second: Box::new(second) })
-    }
-}
+struct Sum<T: Scalar>(Parts<T, 2>);
 
 impl<T: Scalar> Layer<T> for Sum<T> {
     fn dims(&self) -> Dims {
-        self.dims
+        self.0.dims()
     }
-    /// Saved: what the branches save, then their outputs. Scratch: theirs, both outputs, and a gradient of the input.
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.0.output_shape(shape)
+    }
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
-        let [f, g] = [self.first.memory(shape, mode), self.second.memory(shape, mode)];
-        let outputs = 2 * shape.rows() * self.dims.output;
-        let saved = if mode.saves() { f.saved + g.saved + outputs } else { 0 };
-        MemorySizes::new(saved, f.scratch.max(g.scratch) + outputs + shape.rows() * self.dims.input, 0)
+        self.0.memory(shape, mode)
     }
-    /// Its own link, then the branches: blocks, first values and names of links follow from this.
     fn structure(&self) -> Structure<'_, T> {
-        Structure::branches().part("first", &*self.first).part("second", &*self.second)
+        self.0.structure()
     }
     /// `‖∂y/∂x‖ ≤ ‖∂f/∂x‖ + ‖∂g/∂x‖`, rounded up.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
-        let (f_w, g_w) = w.split_at(self.first_sizes.parameters);
-        Some((self.first.gain_bound(f_w, shape)? + self.second.gain_bound(g_w, shape)?).next_up())
+        self.0.gain_bounds(w, shape).map(|[f, g]| (f + g).next_up())
     }
     fn forward(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { x, y, saved, scratch, mut ctx, .. } = pass;
-        let (f_w, g_w) = w.split_at(self.first_sizes.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.memory(ctx.shape, ctx.mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.memory(ctx.shape, ctx.mode).saved);
-        let (spare, scratch) = scratch.split_at_mut(2 * y.len());
-        let (f_y, g_y) = if ctx.mode.saves() { kept } else { spare }.split_at_mut(y.len());
-        self.first.forward(f_w, Forward::new(x, f_y, f_saved, scratch, ctx.branch(1)));
-        self.second.forward(g_w, Forward::new(x, g_y, g_saved, scratch, ctx.branch(1 + self.first_sizes.links)));
-        for (y, (&f, &g)) in y.iter_mut().zip(f_y.iter().zip(&*g_y)) {
-            *y = f + g;
-        }
-        ctx.report_forward(Factor::Other, x, y);
+        let (mut pass, [f, g]) = self.0.forward(w, pass);
+        let (f, g) = (f.run(pass.x, &mut pass), g.run(pass.x, &mut pass));
+        pass.y.iter_mut().zip(f.iter().zip(g)).for_each(|(y, (&f, &g))| *y = f + g);
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
     fn backward(&self, w: &[T], pass: Backward<'_, T>) {
-        let Backward { x, dy, mut dx, dw, saved, scratch, trainable, mut ctx, .. } = pass;
-        let (f_w, g_w) = w.split_at(self.first_sizes.parameters);
-        let (f_dw, g_dw) = dw.split_at_mut(self.first_sizes.parameters);
-        let (f_saved, saved) = saved.split_at_mut(self.first.memory(ctx.shape, ctx.mode).saved);
-        let (g_saved, kept) = saved.split_at_mut(self.second.memory(ctx.shape, ctx.mode).saved);
-        let (f_y, g_y) = kept.split_at(dy.len());
-        let (spare, scratch) = scratch.split_at_mut(x.len());
-        let g_dx = dx.is_some().then_some(&mut *spare);
-
-        let mut f = Backward::new(x, f_y, dy, dx.as_deref_mut(), f_dw, f_saved, scratch, ctx.branch(1));
-        f.trainable = trainable;
-        self.first.backward(f_w, f);
-        let mut g = Backward::new(x, g_y, dy, g_dx, g_dw, g_saved, scratch, ctx.branch(1 + self.first_sizes.links));
-        g.trainable = trainable.part(self.first_sizes.blocks);
-        self.second.backward(g_w, g);
-
-        let Some(dx) = dx else { return };
-        for (dx, &g_dx) in dx.iter_mut().zip(&*spare) {
-            *dx += g_dx;
-        }
-        ctx.report_backward(Factor::Other, dy, dx);
+        let (mut pass, [f, g]) = self.0.backward(w, pass);
+        let (f_dx, g_dx) = (f.run(pass.x, pass.dy, &mut pass), g.run(pass.x, pass.dy, &mut pass));
+        let Some(dx) = pass.dx else { return };
+        dx.iter_mut().zip(f_dx.iter().zip(g_dx)).for_each(|(dx, (&f, &g))| *dx = f + g);
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
     }
 }
 
 /// A straight line beside a small network.
 fn line_and_curve<T: Scalar>(inputs: usize, hidden: usize) -> Result<Sum<T>, Error> {
     let curve = Sequential::input(inputs).linear(hidden).activation(Tanh).linear(1).build()?;
-    Sum::new(Linear::new(inputs, 1), curve)
+    let parts = Parts::branches([("first", Box::new(Linear::new(inputs, 1))), ("second", Box::new(curve))])?;
+    Ok(Sum(parts.equal_widths()?))
 }
 
 chainrule::layer_laws!(sum_keeps_its_laws, line_and_curve(3, 2).unwrap());

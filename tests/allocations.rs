@@ -5,9 +5,12 @@ use chainrule::{
     activation::{Gelu, Relu, Tanh},
     dataset::{Batch, Dataset},
     distributed::DataParallel,
-    layer::{ActivationLayer, BranchScale, Linear, Residual, Sequential},
+    layer::{
+        ActivationLayer, Backward, BranchScale, Dims, Forward, Linear, MemorySizes, Mode, Parts, Residual, Sequential,
+        Structure,
+    },
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
-    monitor::{Event, Every, GradientBudget, Statistics},
+    monitor::{Event, Every, Factor, GradientBudget, Statistics},
     recurrent::{Bidirectional, CheckpointInterval, Elman, Gru, Lstm, Recurrent},
     scalar,
     trainer::{TrainConfig, Trainer, Truncation},
@@ -135,6 +138,35 @@ fn lengths(samples: usize) -> Vec<usize> {
     (0..samples).map(|i| 1 + (i * 5) % 7).collect()
 }
 
+/// `f(x) + g(x)`: a layer of layers by [`Parts`].
+#[derive(Debug)]
+struct Sum<T: Scalar>(Parts<T, 2>);
+
+impl<T: Scalar> Layer<T> for Sum<T> {
+    fn dims(&self) -> Dims {
+        self.0.dims()
+    }
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        self.0.memory(shape, mode)
+    }
+    fn structure(&self) -> Structure<'_, T> {
+        self.0.structure()
+    }
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let (mut pass, [f, g]) = self.0.forward(w, pass);
+        let (f, g) = (f.run(pass.x, &mut pass), g.run(pass.x, &mut pass));
+        pass.y.iter_mut().zip(f.iter().zip(g)).for_each(|(y, (&f, &g))| *y = f + g);
+        pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
+    }
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let (mut pass, [f, g]) = self.0.backward(w, pass);
+        let (f_dx, g_dx) = (f.run(pass.x, pass.dy, &mut pass), g.run(pass.x, pass.dy, &mut pass));
+        let Some(dx) = pass.dx else { return };
+        dx.iter_mut().zip(f_dx.iter().zip(g_dx)).for_each(|(dx, (&f, &g))| *dx = f + g);
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
+    }
+}
+
 #[test]
 fn feedforward() {
     let (x, classes) = (values(10 * 5), [0, 1, 2, 1, 0, 2, 2, 1, 0, 1]);
@@ -145,6 +177,10 @@ fn feedforward() {
     let residual = Residual::new(branch).unwrap().scale(BranchScale::Learned(0.5)).unwrap();
     let network = Sequential::input(5).linear(6).rms_norm().layer(residual).activation(Tanh).linear(3);
     check("a residual network", network.build().unwrap(), CrossEntropy::new(), &data);
+    let parts: [(_, Box<dyn Layer<f32>>); 2] =
+        [("f", Box::new(Linear::new(6, 4))), ("g", Box::new(Sequential::input(6).linear(4).tanh().build().unwrap()))];
+    let network = Sequential::input(5).linear(6).layer(Sum(Parts::branches(parts).unwrap())).linear(3);
+    check("a layer of layers", network.build().unwrap(), CrossEntropy::new(), &data);
     let weighted = data.row_weights(&[1.0, 0.0, 2.0, 1.0, 1.0, 0.5, 1.0, 1.0, 3.0, 1.0]).unwrap();
     check("a linear map", Linear::new(5, 3), CrossEntropy::new(), &weighted);
 }

@@ -3,7 +3,8 @@
 use super::{Activation, Bounds, own_kind};
 use crate::scalar::Scalar;
 
-/// The identity: `φ(z) = z`, `φ′(z) = 1`.
+/// The identity: `φ(z) = z`, `φ′(z) = 1`. The initializer of this name is
+/// [`initializer::Identity`](crate::initializer::Identity): where both are needed, write `activation::Identity`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity;

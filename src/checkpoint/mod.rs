@@ -36,9 +36,10 @@ pub use part::Difference;
 
 use crate::{
     block::{Block, Blocks},
-    error::Error,
+    error::{Error, Figure},
     layer::{Layer, LayerSpec, check_depth},
-    scalar::{Scalar, to_f64},
+    model::Precision,
+    scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{
     borrow::Cow,
@@ -129,42 +130,6 @@ pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
 /// The prefix of the names of the tensors that hold [`Checkpoint::slices`].
 const SLICE: &str = "chainrule/slice/";
 
-/// Returns the name of `T` in the safetensors format, `F32` or `F64`. Returns [`Error::CheckpointValue`] for other
-/// types.
-fn dtype<T: Scalar>() -> Result<&'static str, Error> {
-    let id = core::any::TypeId::of::<T>();
-    if id == core::any::TypeId::of::<f32>() {
-        Ok("F32")
-    } else if id == core::any::TypeId::of::<f64>() {
-        Ok("F64")
-    } else {
-        Err(refused("the scalar type", "f32 or f64", core::any::type_name::<T>()))
-    }
-}
-
-fn extend_bytes<T: Scalar>(bytes: &mut Vec<u8>, values: &[T]) {
-    let of = |value: &T| (castaway::cast!(*value, f32).ok(), castaway::cast!(*value, f64).ok());
-    bytes.reserve(size_of_val(values));
-    for value in values {
-        match of(value) {
-            (Some(value), _) => bytes.extend(value.to_le_bytes()),
-            (_, Some(value)) => bytes.extend(value.to_le_bytes()),
-            _ => {}
-        }
-    }
-}
-
-fn values<T: Scalar>(bytes: &[u8]) -> Vec<T> {
-    let read = |bytes: &[u8]| {
-        if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
-            castaway::cast!(f32::from_le_bytes(bytes), T).ok()
-        } else {
-            castaway::cast!(f64::from_le_bytes(bytes.try_into().ok()?), T).ok()
-        }
-    };
-    bytes.chunks(size_of::<T>()).filter_map(read).collect()
-}
-
 pub(crate) fn mismatch(block: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::Checkpoint { block: block.into(), expected: expected.to_string(), found: found.to_string() }
 }
@@ -204,7 +169,7 @@ fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<
         "finite, unless `Values::Any` is asked for"
     };
     match values.iter().position(|value| value.is_nan() || !(infinite || value.is_finite())) {
-        Some(i) => Err(refused(name, rule, format!("{} at place {i}", to_f64(values[i])))),
+        Some(i) => Err(refused(name, rule, format!("{} at place {i}", Figure(to_f64(values[i]))))),
         None => Ok(()),
     }
 }
@@ -254,13 +219,12 @@ impl<T: Scalar> Checkpoint<T> {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for the checkpoint of another network, and unless there are as many parameters as
-    /// `network` has. [`Error::CheckpointValue`] for
-    /// scalars other than `f32` and `f64`, for two blocks of the same name, and under [`Values::Finite`] for a value
-    /// that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written. [`Error::InvalidLayer`] for
+    /// `network` has. [`Error::CheckpointValue`] for a scalar without a [`Precision`], for two blocks of the same name,
+    /// and under [`Values::Finite`] for a value that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written. [`Error::InvalidLayer`] for
     /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
         check_depth(&network)?;
-        let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
+        let (blocks, precision) = (blocks_of(network), Precision::of::<T>()?);
         self.compare_network(network)?;
         require_blocks(&blocks, self.parameters.len())?;
         self.check_values(&blocks)?;
@@ -268,8 +232,12 @@ impl<T: Scalar> Checkpoint<T> {
         let mut tensors = Vec::new();
         let mut add = |name: String, shape: Vec<usize>, values: &[T]| {
             let first = bytes.len();
-            extend_bytes(&mut bytes, values);
-            tensors.push((name, Tensor { dtype: dtype.into(), shape, data_offsets: [first, bytes.len()] }));
+            for &value in values {
+                // In the format of `T` nothing is rounded. NaN and ±∞ are judged by `check_values`.
+                let _ = precision.write(&mut bytes, to_f64(value));
+            }
+            let dtype = precision.dtype().0.into();
+            tensors.push((name, Tensor { dtype, shape, data_offsets: [first, bytes.len()] }));
         };
         for block in &blocks {
             add(block_tensor(&block.name).into(), block.shape.to_vec(), &self.parameters[block.range.clone()]);
@@ -297,7 +265,8 @@ impl<T: Scalar> Checkpoint<T> {
     /// version. [`Error::Checkpoint`], naming the layer or block, for another network or scalar type.
     /// [`Error::CheckpointValue`] under [`Values::Finite`] for a value that is not finite.
     pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
-        let (blocks, dtype) = (blocks_of(network), dtype::<T>()?);
+        let (blocks, precision) = (blocks_of(network), Precision::of::<T>()?);
+        let (dtype, size) = precision.dtype();
         require_blocks(&blocks, network.dims().parameters)?;
         let (header, data) = read(bytes, FileKind::Run)?;
         let mut about: About =
@@ -309,11 +278,11 @@ impl<T: Scalar> Checkpoint<T> {
             if tensor.dtype != dtype {
                 return Err(mismatch(name, dtype, &tensor.dtype));
             }
-            let values = tensor.shape.iter().try_fold(size_of::<T>(), |product, &size| product.checked_mul(size));
-            if values != Some(tensor.bytes().len()) {
+            let expected = tensor.shape.iter().try_fold(size, |product, &size| product.checked_mul(size));
+            if expected != Some(tensor.bytes().len()) {
                 return Err(damaged(format!("tensor {name:?} has not the bytes of its shape {:?}", tensor.shape)));
             }
-            Ok(self::values::<T>(&data[tensor.bytes()]))
+            Ok(data[tensor.bytes()].chunks(size).map(|bytes| scalar(precision.read(bytes))).collect::<Vec<T>>())
         };
         let mut parameters = Vec::with_capacity(network.dims().parameters.min(bytes.len()));
         for block in &blocks {

@@ -3,7 +3,7 @@
 use super::{Checkpoint, Difference, Values, mismatch, part, refused, require_blocks, require_sound};
 use crate::{
     distributed::DataParallel,
-    error::Error,
+    error::{Error, Figure},
     layer::{Layer, check_buffers},
     loss::Loss,
     scalar::{Scalar, to_f64},
@@ -330,7 +330,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
                     // The specification of a custom transform may state any range.
                     let values = own.get(range.clone()).unwrap_or_default();
                     if let Some(i) = values.iter().position(|value| *value < T::zero()) {
-                        let found = format!("{} at place {}", to_f64(values[i]), range.start + i);
+                        let found = format!("{} at place {}", Figure(to_f64(values[i])), range.start + i);
                         return Err(refused(&name, "at least 0, unless `Values::Any` is asked for", found));
                     }
                 }

@@ -108,17 +108,24 @@ impl Standardize {
         counted().for_each(|(weight, _)| total.add(weight));
         let total = total.total();
         require(total > 0.0, "the sum of the row weights", "above 0", total)?;
+        // A quarter of a number near the largest: no distance between two of them overflows.
+        let mut units = vec![1.0f64; width];
+        for (_, row) in counted() {
+            let columns = units.iter_mut().zip(row).filter(|(_, x)| to_f64(**x).abs() > f64::MAX / 4.0);
+            columns.for_each(|(unit, _)| *unit = 0.25);
+        }
+        let value = |(&x, unit): (&T, &f64)| to_f64(x) * unit;
         // Distances to the first value, as shares of the largest, neither cancel nor underflow.
         let first: Vec<f64> =
-            counted().next().map_or_else(Vec::new, |(_, row)| row.iter().map(|&x| to_f64(x)).collect());
+            counted().next().map_or_else(Vec::new, |(_, row)| row.iter().zip(&units).map(value).collect());
         let mut scales = vec![0.0f64; width];
         for (_, row) in counted() {
-            let columns = scales.iter_mut().zip(&first).zip(row);
-            columns.for_each(|((scale, first), &x)| *scale = scale.max((to_f64(x) - first).abs()));
+            let columns = scales.iter_mut().zip(&first).zip(row.iter().zip(&units));
+            columns.for_each(|((scale, first), x)| *scale = scale.max((value(x) - first).abs()));
         }
         let apart = |x: T, column: usize| match scales[column] {
             0.0 => 0.0,
-            scale => (to_f64(x) - first[column]) / scale,
+            scale => (value((&x, &units[column])) - first[column]) / scale,
         };
         let (mut means, mut squares) = (vec![Sum::new(); width], vec![Sum::new(); width]);
         for (weight, row) in counted() {
@@ -132,17 +139,22 @@ impl Standardize {
                 square.add(weight / total * distance * distance);
             }
         }
-        let of = |((first, scale), (mean, square)): ((f64, f64), (f64, Sum<f64>))| {
-            [first + scale * mean, scale * libm::sqrt(square.total())]
+        let of = |(((first, scale), unit), (mean, square)): (((f64, f64), f64), (f64, Sum<f64>))| {
+            [(first + scale * mean) / unit, scale * libm::sqrt(square.total()) / unit]
         };
-        Self::from_columns(first.into_iter().zip(scales).zip(means.into_iter().zip(squares)).map(of).collect())
+        let columns = first.into_iter().zip(scales).zip(units).zip(means.into_iter().zip(squares));
+        Self::from_columns(columns.map(of).collect())
     }
 
     /// Creates the standardization from the mean and the standard deviation of each column, in this order.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] for a number that is NaN or infinite; [`Error::Parameter`] for a negative deviation.
+    /// [`Error::Empty`] without columns; [`Error::NonFinite`] for a number that is NaN or infinite;
+    /// [`Error::Parameter`] for a negative deviation.
     pub fn from_columns(columns: Vec<[f64; 2]>) -> Result<Self, Error> {
+        if columns.is_empty() {
+            return Err(Error::Empty { what: "the columns of a scale" });
+        }
         for (index, &[mean, deviation]) in columns.iter().enumerate() {
             if let Some(&found) = [mean, deviation].iter().find(|x| !x.is_finite()) {
                 return Err(Error::NonFinite { what: "the means and deviations of columns", index, found });

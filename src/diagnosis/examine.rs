@@ -92,6 +92,8 @@ pub struct Diagnosis<'a> {
     pub(super) prediction: Prediction,
     /// The paths of the layers with a gate that multiplies the state of the previous step.
     pub(super) carries_state: Vec<String>,
+    /// The parameter blocks of the network.
+    pub(super) blocks: Blocks,
     pub(super) certificate: Option<Certificate>,
     pub(super) recurrent: Vec<RecurrentMatrix>,
     /// For each layer with gates, its path and its gates, each with the mean of its value σ(bias), from 0 (shut) to 1
@@ -106,6 +108,8 @@ pub struct Diagnosis<'a> {
     pub(super) task: Option<Task>,
     pub(super) curvature: Option<Curvature>,
     pub(super) statistics: Option<&'a Statistics>,
+    /// Whether statistics of another network were given, and left out.
+    pub(super) has_foreign_statistics: bool,
     /// Whether `statistics` are those of the one pass in `f64` that the interventions make, not of a training run.
     pub(super) is_examined_alone: bool,
     pub(super) span: Option<usize>,
@@ -134,6 +138,7 @@ impl<'a> Diagnosis<'a> {
             inputs,
             prediction: Prediction::of(network, inputs)?,
             carries_state: carries_state(network),
+            blocks: Blocks::collect(|visit| network.blocks(visit)),
             certificate: None,
             recurrent: Vec::new(),
             gates: Vec::new(),
@@ -144,6 +149,7 @@ impl<'a> Diagnosis<'a> {
             task: None,
             curvature: None,
             statistics: None,
+            has_foreign_statistics: false,
             is_examined_alone: false,
             span: None,
             transform: None,
@@ -291,7 +297,8 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics of no pass
-    /// change nothing: the report is that before training.
+    /// change nothing: the report is that before training. Those of a network whose parameter blocks have other names or
+    /// shapes are left out, and the report says so.
     ///
     /// A run that has learned nothing, or diverged, is judged from where it began, too. The
     /// [first parameters](Statistics::first_parameters) are then examined with the same
@@ -301,7 +308,9 @@ impl<'a> Diagnosis<'a> {
     where
         'a: 'b,
     {
-        Diagnosis { statistics: Some(statistics).filter(|statistics| statistics.run().passes() > 0), ..self }
+        let is_own = statistics.is_of(&self.blocks);
+        let statistics = Some(statistics).filter(|statistics| is_own && statistics.run().passes() > 0);
+        Diagnosis { statistics, has_foreign_statistics: !is_own, ..self }
     }
 
     /// Sets the number of steps that the task must remember. The default is the whole sequence.

@@ -163,6 +163,9 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
         all.push(format!("data and loss (labels, range of the outputs, largest sample{dropout}){which}"));
     }
     all.extend(diagnosis.curvature.as_ref().map(|curvature| curvature.sentence()));
+    if diagnosis.has_foreign_statistics {
+        all.push("not the given statistics, which are of a network with other parameter blocks".into());
+    }
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
     if passes > 0 && updates == 0 {
         // A pass in `f64` says nothing of another format.

@@ -1,7 +1,10 @@
 //! Errors with the place from which they come: settings, a layer inside another, a file.
 
-use super::Error;
+use super::{Error, LayerRule};
 use alloc::format;
+
+/// The name of a network in [`Error::Empty`].
+const NETWORK: &str = "the network";
 
 impl Error {
     /// Returns [`Error::Settings`] with the message of another error, such as that of a JSON reader.
@@ -9,8 +12,13 @@ impl Error {
         Error::Settings { reason: format!("{reason}") }
     }
 
-    /// Returns an [`Error::InvalidLayer`] or [`Error::WidthMismatch`] with `path.` before the paths of its layers.
-    /// Returns other errors unchanged.
+    /// Returns the error of a network without layers.
+    pub(crate) const fn no_layers() -> Self {
+        Error::Empty { what: NETWORK }
+    }
+
+    /// Returns an [`Error::InvalidLayer`] or [`Error::WidthMismatch`] with `path.` before the paths of its layers. A
+    /// network without layers is the layer at `path`, since it stands inside another. Returns other errors unchanged.
     pub(crate) fn within(self, path: &str) -> Self {
         match self {
             Error::InvalidLayer { layer, rule } => Error::InvalidLayer { layer: format!("{path}.{layer}"), rule },
@@ -21,6 +29,7 @@ impl Error {
                 };
                 Error::WidthMismatch { layer: format!("{path}.{layer}"), before, expected, found }
             }
+            Error::Empty { what: NETWORK } => LayerRule::NoLayers.at(path),
             other => other,
         }
     }

@@ -1,4 +1,4 @@
-use super::Error;
+use super::{Error, Figure};
 use alloc::{boxed::Box, string::String};
 
 /// A rule of data sets, with the value that breaks it.
@@ -89,9 +89,10 @@ pub enum DataRule {
     },
     /// An input that is not a valid index for an [`Embedding`](crate::layer::Embedding).
     #[error(
-        "the input of sample {sample}{}, column {column} is {found}, but an Embedding takes whole numbers from 0 \
+        "the input of sample {sample}{}, column {column} is {}, but an Embedding takes whole numbers from 0 \
          to {}; correct the index, or enlarge the vocabulary",
         step.map_or_else(String::new, |step| alloc::format!(", step {step}")),
+        Figure(*found),
         vocabulary.saturating_sub(1)
     )]
     Index {
@@ -188,8 +189,9 @@ pub enum DataRule {
     /// A value that overflows the number format when [`Standardize`](crate::dataset::Standardize) scales it, or scales
     /// it back.
     #[error(
-        "the value of row {row}, column {column} is {found} once scaled, above the range of the number format; choose \
-         a wider format"
+        "the value of row {row}, column {column} is {} once scaled, above the range of the number format; choose \
+         a wider format",
+        Figure(*found)
     )]
     ScaledValue {
         /// The index of the row among those that are scaled, of all samples one after the other.

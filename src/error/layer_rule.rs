@@ -6,6 +6,9 @@ use alloc::{boxed::Box, string::String};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayerRule {
+    /// A network inside another, such as the branch of a residual layer, that has no layers.
+    #[error("it has no layers; add at least 1")]
+    NoLayers,
     /// A method that returns two different values for the same arguments.
     #[error("`{method}` returns another value than before; it must return the same one every time")]
     Changed {

@@ -13,6 +13,15 @@ pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     }
 }
 
+/// Returns the end of a message about a value that a file may not hold: what to do. `name` is the name of the value.
+pub(super) fn value_remedy(name: &str) -> &'static str {
+    if name == "the scalar type" {
+        "build the network for one of them"
+    } else {
+        "correct the value, or use another copy of the file"
+    }
+}
+
 /// Returns the subject of a message about a layer: `layer 2.branch` for a path, a text with a space as it is.
 pub(super) fn layer_name(layer: &str) -> Cow<'_, str> {
     match layer.contains(' ') {
@@ -30,6 +39,8 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
         "give `width` values for each step of each sample"
     } else if has("optimi") || has("block") || has("network") {
         "take it from the same network and chain of transforms"
+    } else if has("gradient of the parameters") {
+        "give one value for each parameter"
     } else if has("parameters") {
         "give all parameters of this network, as many as `layer::initialize` returns"
     } else if has("targets of a metric") {
@@ -53,6 +64,12 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
     } else {
         "give as many as expected"
     }
+}
+
+/// Returns the place of a value within its sample, as the middle of a message: `, step 2, column 0`.
+pub(super) fn step_and_column(step: Option<usize>, column: Option<usize>) -> String {
+    let of = |name: &str, place: Option<usize>| place.map_or_else(String::new, |place| format!(", {name} {place}"));
+    of("step", step) + &of("column", column)
 }
 
 /// Returns the end of a message about parameters that are not finite after `step` updates: when, and what to do.
@@ -84,6 +101,17 @@ pub(super) fn target_remedy(loss: &str, expected: &str) -> &'static str {
 /// `names`.
 pub(super) fn nearest_names(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; the nearest names are {}", names.join(", ")) }
+}
+
+/// Displays a number with up to 17 significant digits: beyond 10⁹ and below 10⁻⁹ with a power of ten.
+pub(crate) struct Figure(pub f64);
+
+impl Display for Figure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        let is_plain = size == 0.0 || !size.is_finite() || (1e-9..1e9).contains(&size);
+        if is_plain { write!(f, "{}", self.0) } else { write!(f, "{:e}", self.0) }
+    }
 }
 
 /// Displays factors as a product: `3 × 4`.

@@ -15,7 +15,8 @@ pub use registry_rule::RegistryRule;
 pub(crate) use require::{require, require_length, require_multiple};
 
 use crate::type_name::without_paths;
-use alloc::{boxed::Box, format, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
+pub(crate) use message::Figure;
 use message::{Product, checkpoint_remedy, layer_name, length_remedy, nearest_names, non_finite_remedy, target_remedy};
 
 /// The reason for which an argument or a file is refused.
@@ -106,7 +107,7 @@ pub enum Error {
     #[error(transparent)]
     Ranks(#[from] RankRule),
     /// A hyper-parameter outside its range.
-    #[error("{what} must be {expected}, found {found}")]
+    #[error("{what} must be {expected}, found {}", Figure(*found))]
     Parameter {
         /// The name of the hyper-parameter.
         what: &'static str,
@@ -148,9 +149,9 @@ pub enum Error {
     },
     /// A value of a data set that is outside its range.
     #[error(
-        "{what} of sample {sample}{}{} must be {expected}, found {found}; correct it, or leave the sample out",
-        step.map_or_else(String::new, |step| format!(", step {step}")),
-        column.map_or_else(String::new, |column| format!(", column {column}"))
+        "{what} of sample {sample}{} must be {expected}, found {}; correct it, or leave the sample out",
+        message::step_and_column(*step, *column),
+        Figure(*found)
     )]
     DataValue {
         /// The kind of value: an input, a target, a row weight.
@@ -177,16 +178,15 @@ pub enum Error {
     NonFiniteParameters {
         /// The name of the first block with a value that is not finite.
         block: String,
-        /// The number of updates after which all parameters were last found finite, or that the fit began with. One of
-        /// those from here to `step` is the first with a parameter that is not finite.
+        /// The number of updates after which all parameters were last found finite, or that the fit began with.
         since: u64,
         /// The number of updates before the check.
         step: u64,
     },
     /// An initial value beyond the range of the parameters' number format.
     #[error(
-        "block {block}: initial value {index} is {found}, which the number format cannot hold; use an initializer of \
-         smaller standard deviation"
+        "block {block}: initial value {index} is {}, beyond the number format; use an initializer of smaller deviation",
+        Figure(*found)
     )]
     InitialValue {
         /// The name of the block of parameters.
@@ -355,7 +355,7 @@ pub enum Error {
         found: String,
     },
     /// A value that a checkpoint, a model or a state dict may not hold.
-    #[error("{name}: in a file it must be {rule}, found {found}; correct the value, or use another copy of the file")]
+    #[error("{name}: in a file it must be {rule}, found {found}; {}", message::value_remedy(name))]
     CheckpointValue {
         /// The name of the number, block or slice with the value.
         name: String,

@@ -18,7 +18,7 @@ use rand_core::Rng;
 ///
 /// ```
 /// use chainrule::{initializer::Chrono, recurrent::{Lstm, Recurrent}};
-/// let layer = Recurrent::new(8, 32, Lstm::new()).bias(Chrono { span: 200 });
+/// let layer = Recurrent::new(8, 32, Lstm::new()).bias(Chrono::new(200));
 /// # let _ = layer;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,13 @@ use rand_core::Rng;
 pub struct Chrono {
     /// The longest dependency of the task, in steps; at least 2.
     pub span: usize,
+}
+
+impl Chrono {
+    /// Creates the initializer for dependencies of up to `span` steps.
+    pub const fn new(span: usize) -> Self {
+        Chrono { span }
+    }
 }
 
 /// The effect of a gate on the state: it multiplies the former state (`Keeps`), it is the gate `input` (`Admits`), or

@@ -73,13 +73,21 @@ impl Initializer for Constant {
 /// A multiple of the identity: wᵢⱼ = scale for i = j, otherwise 0. The matrix may be rectangular.
 ///
 /// As recurrent weights with ReLU, at a scale of 1 or slightly less, it gives the IRNN (Le, Jaitly and Hinton 2015).
-/// The entries are not identically distributed, so they have no common variance.
+/// The entries are not identically distributed, so they have no common variance. The activation of this name is
+/// [`activation::Identity`](crate::activation::Identity): where both are needed, write `initializer::Identity`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity {
     /// The value on the diagonal; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub scale: f64,
+}
+
+impl Identity {
+    /// Creates the initializer with `scale` on the diagonal.
+    pub const fn new(scale: f64) -> Self {
+        Identity { scale }
+    }
 }
 
 impl Default for Identity {

@@ -26,6 +26,13 @@ pub struct Orthogonal {
     pub gain: f64,
 }
 
+impl Orthogonal {
+    /// Creates the initializer with the gain `gain`.
+    pub const fn new(gain: f64) -> Self {
+        Orthogonal { gain }
+    }
+}
+
 impl Default for Orthogonal {
     /// Returns the initializer with gain 1, which keeps norms.
     fn default() -> Self {

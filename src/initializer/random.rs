@@ -21,6 +21,11 @@ pub struct Uniform {
 }
 
 impl Uniform {
+    /// Creates the uniform distribution from `low` to `high`.
+    pub const fn new(low: f64, high: f64) -> Self {
+        Uniform { low, high }
+    }
+
     /// Creates the uniform distribution between −`bound` and `bound`, which must be finite and at least 0.
     pub const fn within(bound: f64) -> Self {
         Uniform { low: -bound, high: bound }
@@ -77,6 +82,11 @@ pub struct Normal {
 }
 
 impl Normal {
+    /// Creates the normal distribution of the given mean and standard deviation.
+    pub const fn new(mean: f64, std: f64) -> Self {
+        Normal { mean, std }
+    }
+
     fn check(&self) -> Result<(), Error> {
         require(self.mean.is_finite(), "normal initializer: mean", "finite", self.mean)?;
         let valid = self.std.is_finite() && self.std >= 0.0;

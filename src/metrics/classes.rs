@@ -11,14 +11,15 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// Returns the column of the largest value of a row, the first of equal ones; `None` if all are NaN.
+/// Returns the column of the largest value of a row, the first of equal ones; `None` if one is NaN, since NaN has no
+/// place in an order.
 fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
-    let best = row.iter().enumerate().fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
-        (_, y) if y.is_nan() => best,
-        (Some((_, most)), y) if y <= most => best,
-        (_, y) => Some((k, y)),
+    let best = row.iter().enumerate().try_fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
+        (_, y) if y.is_nan() => None,
+        (Some((_, most)), y) if y <= most => Some(best),
+        (_, y) => Some(Some((k, y))),
     });
-    best.map(|(k, _)| k)
+    best.flatten().map(|(k, _)| k)
 }
 
 /// Returns the class of each row of `width` values of `y`: the column of its largest output, the first of equal ones.
@@ -41,7 +42,7 @@ pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>,
 }
 
 /// Returns the fraction of rows of `width` values of `y` whose largest output is in the column of their class. Among
-/// equal outputs the first counts; NaN never counts.
+/// equal outputs the first counts; a row with NaN is wrong.
 ///
 /// ```
 /// let outputs = [0.9, 0.1, 0.2, 0.8, 0.5, 0.5]; // 3 rows of 2 classes

@@ -14,7 +14,7 @@ use crate::{
         mismatch, read, refused, take_tensor,
     },
     dataset::Interface,
-    error::{Error, require_length},
+    error::{Error, Figure, require_length},
     layer::{Layer, buffer_places},
     network::Registry,
     scalar::{Scalar, scalar, to_f64},
@@ -60,7 +60,7 @@ impl<T: Scalar> Model<T> {
             for (i, &x) in values.iter().enumerate() {
                 let rule = "within the range of the number format of the file";
                 let written = precision.write(&mut bytes, to_f64(x));
-                written.ok_or_else(|| refused(&name, rule, format!("{} at place {i}", to_f64(x))))?;
+                written.ok_or_else(|| refused(&name, rule, format!("{} at place {i}", Figure(to_f64(x)))))?;
             }
             let tensor = Tensor { dtype: dtype.into(), shape, data_offsets: [first, bytes.len()] };
             tensors.push((name, tensor));
@@ -271,7 +271,11 @@ fn read_tensor<T: Scalar>(
         let x = precision.read(bytes);
         let value = scalar::<T>(x);
         if !value.is_finite() {
-            return Err(refused(name, "finite in the number format of the model", format!("{x} at place {i}")));
+            return Err(refused(
+                name,
+                "finite in the number format of the model",
+                format!("{} at place {i}", Figure(x)),
+            ));
         }
         values.push(value);
     }

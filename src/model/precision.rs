@@ -36,7 +36,7 @@ impl Precision {
     }
 
     /// Returns the name of the format in safetensors, and the size of a number in bytes.
-    pub(super) const fn dtype(self) -> (&'static str, usize) {
+    pub(crate) const fn dtype(self) -> (&'static str, usize) {
         match self {
             Precision::F64 => ("F64", 8),
             Precision::F32 => ("F32", 4),
@@ -51,21 +51,21 @@ impl Precision {
     }
 
     /// Appends `x` to `bytes`, rounded to the nearest number of the format, little-endian. Returns `None` if a format
-    /// narrower than `f64` cannot hold it: if it is NaN, infinite or rounded to ∞.
-    pub(super) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
+    /// narrower than `f64` cannot hold it: if it is NaN, infinite or rounded to ∞, which is then what it appended.
+    pub(crate) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
+        let first = bytes.len();
         match self {
             Precision::F64 => bytes.extend(x.to_le_bytes()),
-            Precision::F32 if (x as f32).is_finite() => bytes.extend((x as f32).to_le_bytes()),
-            Precision::F32 => return None,
-            Precision::F16 => bytes.extend(Small::F16.bits(x)?.to_le_bytes()),
-            Precision::Bf16 => bytes.extend(Small::BF16.bits(x)?.to_le_bytes()),
+            Precision::F32 => bytes.extend((x as f32).to_le_bytes()),
+            Precision::F16 => bytes.extend(Small::F16.bits(x).to_le_bytes()),
+            Precision::Bf16 => bytes.extend(Small::BF16.bits(x).to_le_bytes()),
         }
-        Some(())
+        (self == Precision::F64 || self.read(&bytes[first..]).is_finite()).then_some(())
     }
 
     /// Decodes the number of this format in `bytes`, little-endian and of the length that [`dtype`](Self::dtype)
     /// states.
-    pub(super) fn read(self, bytes: &[u8]) -> f64 {
+    pub(crate) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
             Precision::F64 => f64::from_bits(word),
@@ -99,16 +99,18 @@ impl Small {
         0x7FFF >> self.digits << self.digits
     }
 
-    /// Returns the bits of the number of the format nearest to `x`, ties to even; `None` if that number is infinite or
-    /// NaN.
-    fn bits(self, x: f64) -> Option<u16> {
+    /// Returns the bits of the number of the format nearest to `x`, ties to even. NaN is one with all fraction bits set.
+    fn bits(self, x: f64) -> u16 {
+        if x.is_nan() {
+            return 0x7FFF;
+        }
         let exponent = ((x.abs().to_bits() >> 52) as i32 - 1023).max(self.least);
         // The magnitude in multiples of the spacing of adjacent numbers. A carry out of the fraction increments the
         // exponent, as it should.
         let whole = libm::rint(x.abs() / power(exponent.min(1023) - self.digits));
         let bits = whole + f64::from(exponent - self.least) * power(self.digits);
         let sign = if x.is_sign_negative() { 0x8000 } else { 0 };
-        (bits < f64::from(self.infinity())).then_some(bits as u16 | sign)
+        bits.min(f64::from(self.infinity())) as u16 | sign
     }
 
     /// Returns the number of the format with these bits.

@@ -9,7 +9,7 @@ use crate::{
         format::{self, Header, METADATA},
         open, refused,
     },
-    error::{Error, require_length},
+    error::{Error, Figure, require_length},
     size::{reserve, saturating_product},
 };
 use alloc::{
@@ -141,7 +141,7 @@ impl StateDict {
             for (i, &x) in tensor.values.iter().enumerate() {
                 let rule = "within the range of the number format of the file";
                 let written = precision.write(&mut bytes, x);
-                written.ok_or_else(|| refused(name, rule, format!("{x} at place {i}")))?;
+                written.ok_or_else(|| refused(name, rule, format!("{} at place {i}", Figure(x))))?;
             }
             let data_offsets = [first, bytes.len()];
             tensors.push((

@@ -290,7 +290,7 @@ impl<T: Scalar> Builder<T> {
     pub fn build(self) -> Result<Sequential<T>, Error> {
         match self.failed {
             Some(error) => Err(error),
-            None if self.network.is_empty() => Err(Error::Empty { what: "the network" }),
+            None if self.network.is_empty() => Err(Error::no_layers()),
             None => Ok(self.network),
         }
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     batch_shape::BatchShape,
     block::Block,
-    error::Error,
+    error::{Error, require},
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
     layer::{
         AddsByShard, Backward, Dims, Forward, Hints, InSegments, Layer, LayerSpec, MemorySizes, Mode, Recorded,
@@ -117,15 +117,16 @@ impl<C: Cell> Recurrent<C> {
     ///
     /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the
     /// previous state. The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise
-    /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A cell
-    /// without cell state does not read `cell`. A certificate uses the bounds of the cell; from state to state it uses
+    /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A certificate uses the bounds of the cell; from state to state it uses
     /// `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`, and the same for the cell state.
     ///
     /// Source: Krueger et al. 2017, §3.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless 0 ≤ rate < 1 for both.
+    /// [`Error::Parameter`] unless 0 ≤ rate < 1 for both, and `cell` is 0 for a cell without cell state.
     pub fn zoneout(mut self, hidden: f64, cell: f64) -> Result<Self, Error> {
+        let is_read = cell == 0.0 || self.unrolled.plan.sizes.cell_state > 0;
+        require(is_read, "zoneout of the cell", "0 for a cell without cell state", cell)?;
         (self.unrolled.noise.zoneout_hidden, self.unrolled.noise.zoneout_cell) = (hidden, cell);
         self.unrolled.noise.check().map(|()| self)
     }

@@ -69,14 +69,15 @@ impl InputStatistics {
     ///
     /// # Errors
     /// [`Error::Empty`] without values. [`DataRule::RowValue`](crate::DataRule::RowValue) if a value is NaN or
-    /// infinite. [`Error::Parameter`] if the mean square overflows `f64`. [`Error::Length`] unless `values` fill whole
-    /// rows of `width` values.
+    /// infinite. [`Error::Parameter`] if `width` is 0, or the mean square overflows `f64`. [`Error::Length`] unless
+    /// `values` fill whole rows of `width` values.
     pub fn of_samples<T: Scalar>(width: usize, values: &[T]) -> Result<Self, Error> {
+        require(width > 0, "the width of rows", "at least 1", 0.0)?;
         refuse_non_finite(width, values)?;
         let all = Self::of_rows(values)?;
-        let count = values.len() / width.max(1);
+        let count = values.len() / width;
         require_length("the inputs of a prediction", count.max(1) * width, values.len())?;
-        let mut squares: Vec<f64> = values.chunks(width.max(1)).map(|row| Spread::of(row).square).collect();
+        let mut squares: Vec<f64> = values.chunks(width).map(|row| Spread::of(row).square).collect();
         squares.sort_unstable_by(f64::total_cmp);
         // The middles of equal parts of the rows.
         let rows = core::array::from_fn(|point| squares[(2 * point + 1) * count / (2 * POINTS)]);

@@ -1,7 +1,7 @@
 //! Adadelta.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate,
+    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_own_rate,
     each_parameter::update_each,
     own_elementwise, own_rate, ratio,
     wide::{range_of, state_of_parameters},
@@ -73,7 +73,7 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
     own_elementwise!(Adadelta, Optimizer);
 
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
+        check_own_rate::<T>(self.rate)?;
         check_decay("rho of Adadelta", self.rho)?;
         check_epsilon::<T>("epsilon of Adadelta", self.epsilon)
     }

@@ -1,7 +1,8 @@
 //! Adagrad.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update, check_amount, check_epsilon, check_rate, own_elementwise, ratio,
+    GradientTransform, Outcome, TransformSpec, Update, check_amount, check_epsilon, check_own_rate, own_elementwise,
+    ratio,
     wide::{range_of, state_of_parameters},
 };
 use crate::{
@@ -80,7 +81,7 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
     own_elementwise!(Adagrad, Optimizer);
 
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
+        check_own_rate::<T>(self.rate)?;
         check_amount::<T>("the rate decay of Adagrad", self.decay)?;
         check_amount::<T>("the initial sum of Adagrad", self.initial)?;
         check_epsilon::<T>("epsilon of Adagrad", self.epsilon)

@@ -1,6 +1,6 @@
 //! The hyper-parameters that Adam and its variants share.
 
-use super::{TransformSpec, check_decay, check_epsilon, check_rate};
+use super::{TransformSpec, check_decay, check_epsilon, check_own_rate};
 use crate::{error::Error, scalar::Scalar};
 
 /// The settings that Adam and its variants share: the learning rate η, the decays β₁ and β₂ of the first and the
@@ -25,7 +25,7 @@ impl AdamSettings {
     /// Refuses a rate that is negative or not finite, a β outside [0, 1), and an ε that is negative, not finite or
     /// too small for `T`. `betas` and `epsilon` are the names in the error.
     pub fn check<T: Scalar>(&self, betas: [&'static str; 2], epsilon: &'static str) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
+        check_own_rate::<T>(self.rate)?;
         check_decay(betas[0], self.betas[0])?;
         check_decay(betas[1], self.betas[1])?;
         check_epsilon::<T>(epsilon, self.epsilon)

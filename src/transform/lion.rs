@@ -1,7 +1,7 @@
 //! Lion.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
+    GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_own_rate,
     each_parameter::update_each, matrices, own_elementwise, own_rate, wide::state_of_parameters,
 };
 use crate::{
@@ -91,7 +91,7 @@ impl<T: Scalar> GradientTransform<T> for Lion {
     own_elementwise!(Lion, Optimizer);
 
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
+        check_own_rate::<T>(self.rate)?;
         check_decay("the first beta of Lion", self.betas[0])?;
         check_decay("the second beta of Lion", self.betas[1])?;
         check_amount::<T>("the weight decay of Lion", self.decay)

@@ -11,6 +11,7 @@ mod adam_settings;
 mod adamax;
 mod average;
 mod chain;
+mod check;
 mod clip;
 mod each_parameter;
 mod lion;
@@ -32,8 +33,8 @@ mod stage;
 mod wide;
 use crate::{
     block::{Block, Blocks, Role},
-    error::{Error, require},
-    scalar::{Scalar, least_normal, scalar},
+    error::Error,
+    scalar::Scalar,
     type_name::saved_name,
 };
 pub use adadelta::Adadelta;
@@ -42,6 +43,8 @@ pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
 use alloc::{vec, vec::Vec};
 pub use average::WeightAverage;
+pub(crate) use check::check_rate;
+use check::{check_amount, check_decay, check_epsilon, check_own_rate};
 pub use clip::{ClipBlockNorm, ClipNorm, ClipValue};
 use core::{
     fmt::{self, Debug},
@@ -371,28 +374,4 @@ fn matrices() -> Vec<Role> {
 /// Returns `a/b`, or 0 if b is 0: a gradient of zero then gives no update, even without ε.
 fn ratio<T: Scalar>(a: T, b: T) -> T {
     if b.is_zero() { T::zero() } else { a / b }
-}
-
-/// Refuses a learning rate that is negative or not finite in the format `T`.
-pub(crate) fn check_rate<T: Scalar>(rate: f64) -> Result<(), Error> {
-    check_amount::<T>("the learning rate", rate)
-}
-
-/// Refuses a decay of a moving average outside [0, 1); the error calls it `what`.
-fn check_decay(what: &'static str, decay: f64) -> Result<(), Error> {
-    require((0.0..1.0).contains(&decay), what, "at least 0 and below 1", decay)
-}
-
-/// Refuses a value that is negative or not finite in the format `T`; the error calls it `what`.
-fn check_amount<T: Scalar>(what: &'static str, amount: f64) -> Result<(), Error> {
-    require(amount >= 0.0 && amount.is_finite(), what, "finite and not negative", amount)?;
-    require(scalar::<T>(amount).is_finite(), what, "finite in the number format of the network", amount)
-}
-
-/// Refuses an ε that is negative, not finite, or not 0 and yet too small for the format in which `T` is computed
-/// (`f64` for the narrow formats): it would lose digits, or become 0.
-fn check_epsilon<T: Scalar>(what: &'static str, epsilon: f64) -> Result<(), Error> {
-    check_amount::<T>(what, epsilon)?;
-    let expected = "0 or at least the smallest normal number of the number format";
-    require(epsilon == 0.0 || epsilon >= least_normal::<T>(), what, expected, epsilon)
 }

@@ -1,7 +1,7 @@
 //! Muon.
 
 use super::{
-    AdamW, GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_rate,
+    AdamW, GradientTransform, Outcome, TransformSpec, Update, check_amount, check_decay, check_own_rate,
     each_parameter::update_each,
     own_applied, own_rate,
     wide::{range_of, state_of_parameters},
@@ -197,7 +197,7 @@ impl Muon {
 
 impl<T: Scalar> GradientTransform<T> for Muon {
     fn validate(&mut self, blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
+        check_own_rate::<T>(self.rate)?;
         check_decay("the momentum of Muon", self.momentum)?;
         check_amount::<T>("the weight decay of Muon", self.decay)?;
         GradientTransform::<T>::validate(&mut self.others, blocks)?;

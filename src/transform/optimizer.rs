@@ -126,7 +126,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         recorded: bool,
     ) -> Result<Outcome, Error> {
         require_length("parameters", blocks.parameters(), w.len())?;
-        require_length("gradient", w.len(), gradient.len())?;
+        require_length("the gradient of the parameters", w.len(), gradient.len())?;
         self.check_state(blocks)?;
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());

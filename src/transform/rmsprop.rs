@@ -1,7 +1,7 @@
 //! RMSprop.
 
 use super::{
-    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_rate, own_elementwise,
+    GradientTransform, Outcome, TransformSpec, Update, check_decay, check_epsilon, check_own_rate, own_elementwise,
     own_rate, ratio,
     wide::{range_of, state_of_parameters},
 };
@@ -117,7 +117,7 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
     own_elementwise!(RmsProp, Optimizer);
 
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
+        check_own_rate::<T>(self.rate)?;
         check_decay("alpha of RMSprop", self.alpha)?;
         check_decay("momentum", self.momentum)?;
         check_epsilon::<T>("epsilon of RMSprop", self.epsilon)

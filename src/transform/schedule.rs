@@ -215,7 +215,11 @@ impl Kind {
             Kind::Step { every, factor } => libm::pow(*factor, step.checked_div(*every).unwrap_or(0) as f64),
             Kind::MultiStep { at, factor } => libm::pow(*factor, at.iter().filter(|&&at| step >= at).count() as f64),
             Kind::Exponential { factor } => libm::pow(*factor, t),
-            Kind::Cosine { steps, least, restart: None } => cosine(1.0, *least, part(t, *steps as f64)),
+            Kind::Cosine { steps, least, restart: None } => {
+                // Integers are reduced by the period without rounding.
+                let at = steps.checked_mul(2).and_then(|period| step.checked_rem(period)).unwrap_or(step);
+                cosine(1.0, *least, part(at as f64, *steps as f64))
+            }
             Kind::Cosine { steps, least, restart: Some(times) } => {
                 let (mut begun, mut length) = (0, *steps);
                 if *times <= 1 {
@@ -241,8 +245,11 @@ impl Kind {
                 }
             }
             Kind::Cyclic { from, to, up, down, decay } => {
-                let period = up.saturating_add(*down);
-                let (cycle, at) = (step.checked_div(period).unwrap_or(0), step.checked_rem(period).unwrap_or(0));
+                // Within the first cycle of a period above `u64::MAX`, nothing is reduced.
+                let period = up.checked_add(*down);
+                let [cycle, at] = period.map_or([0, step], |period| {
+                    [step.checked_div(period).unwrap_or(0), step.checked_rem(period).unwrap_or(0)]
+                });
                 let height = match at.checked_sub(*up) {
                     None | Some(0) => part(at as f64, *up as f64),
                     Some(falling) => 1.0 - part(falling as f64, *down as f64),

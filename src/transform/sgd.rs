@@ -1,7 +1,7 @@
 //! Gradient descent, with momentum.
 
 use super::{
-    GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_rate, own_rate,
+    GradientTransform, InPlace, Member, Outcome, Stage, TransformSpec, Update, check_decay, check_own_rate, own_rate,
     wide::state_of_parameters,
 };
 use crate::{
@@ -102,7 +102,7 @@ impl Sgd {
 
 impl<T: Scalar> GradientTransform<T> for Sgd {
     fn validate(&mut self, _blocks: &Blocks) -> Result<(), Error> {
-        check_rate::<T>(self.rate)?;
+        check_own_rate::<T>(self.rate)?;
         check_decay("momentum", self.momentum)?;
         check_decay("dampening", self.dampening)?;
         require(!self.nesterov || self.momentum > 0.0, "momentum under Nesterov", "positive", self.momentum)?;

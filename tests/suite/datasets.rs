@@ -224,6 +224,22 @@ fn standardize_inverted_gives_the_values_back() {
     assert!(matches!(Standardize::fit_targets(1, &labels), Err(Error::TargetKind { found: "classes", .. })));
     assert!(matches!(Standardize::from_columns(vec![[0.0, -1.0]]), Err(Error::Parameter { .. })));
     assert!(matches!(Standardize::from_columns(vec![[f64::NAN, 1.0]]), Err(Error::NonFinite { .. })));
+    assert!(matches!(Standardize::from_columns(vec![]), Err(Error::Empty { .. })));
+}
+
+/// Mean and deviation are within the range of the values, so they exist where the distances of values overflow.
+#[test]
+fn standardize_of_the_largest_numbers_scales_with_them() {
+    let columns = |x: &[f64]| Standardize::of(2, x).unwrap().columns().to_vec();
+    let small: Vec<f64> = [1.7, 0.1, -1.7, 0.3, 1.0, 0.2].into();
+    let large: Vec<f64> = small.chunks(2).flat_map(|row| [row[0] * 1e308, row[1]]).collect();
+    let (small, large) = (columns(&small), columns(&large));
+    for i in 0..2 {
+        assert!((large[0][i] / 1e308 - small[0][i]).abs() < 1e-15, "{large:?} {small:?}");
+    }
+    assert_eq!(large[1], small[1]);
+    assert_eq!(columns(&[f64::MAX, 0.0, -f64::MAX, 0.0]), [[0.0, f64::MAX], [0.0, 0.0]]);
+    assert_eq!(columns(&[f64::MAX, 0.0, f64::MAX, 0.0])[0], [f64::MAX, 0.0]);
 }
 
 /// However often a value occurs, its column is constant; values whose squares underflow are not.

@@ -46,6 +46,35 @@ fn optimizer(transform: impl GradientTransform<f64>) -> Result<(), Error> {
     Optimizer::new(transform, &linear().1, &[0.0; 6]).map(|_| ())
 }
 
+/// A network without layers is named where it stands.
+#[test]
+fn empty_networks_have_their_places() {
+    let input = || Sequential::<f64>::input(4);
+    refuses!(input().build(), Error::Empty { .. }, ["the network is empty"]);
+    refuses!(
+        input().linear(4).residual(|b| b).build(),
+        Error::InvalidLayer { .. },
+        ["layer 1.branch: it has no layers"]
+    );
+    refuses!(
+        input().parallel(Merge::Sum, |all| all.branch(|b| b.linear(2)).branch(|b| b)).build(),
+        Error::InvalidLayer { .. },
+        ["layer 0.1: it has no layers", "add at least 1"]
+    );
+    refuses!(input().residual(|b| b.residual(|b| b)).build(), Error::InvalidLayer { .. }, ["layer 0.branch.0.branch:"]);
+}
+
+/// At most 17 digits, with a power of ten far from 1.
+#[test]
+fn numbers_in_messages_are_short() {
+    let text = |rate| optimizer(Adam::new(rate)).unwrap_err().to_string();
+    assert!(text(-1e300).ends_with("found -1e300"), "{}", text(-1e300));
+    assert!(text(-1.25e-320).len() < 100, "{}", text(-1.25e-320));
+    assert!(text(-0.1).ends_with("found -0.1") && text(-0.0625).ends_with("found -0.0625"));
+    assert!(text(-123_456_789.5).ends_with("found -123456789.5"));
+    assert!(text(NAN).ends_with("found NaN") && text(-INF).ends_with("found -inf"));
+}
+
 #[test]
 fn widths() {
     let mut network = Sequential::<f64>::new(3);
@@ -233,7 +262,11 @@ fn slices_of_the_wrong_length_and_calls_out_of_order() {
     refuses!(Optimizer::new(Sgd::new(0.1), &blocks, &[0.0; 5]), Error::Length { .. }, ["parameters", "6", "5"]);
     let mut optimizer = Optimizer::new(Adam::new(0.1), &blocks, &[0.0; 6]).unwrap();
     refuses!(optimizer.step(&blocks, &mut [0.0; 5], &mut [0.0; 5], &mut ()), Error::Length { .. }, ["parameters"]);
-    refuses!(optimizer.step(&blocks, &mut [0.0; 6], &mut [0.0; 5], &mut ()), Error::Length { .. }, ["gradient"]);
+    refuses!(
+        optimizer.step(&blocks, &mut [0.0; 6], &mut [0.0; 5], &mut ()),
+        Error::Length { .. },
+        ["the gradient of the parameters", "one value for each parameter"]
+    );
     refuses!(optimizer.restore(&[0.0; 11], 1), Error::Length { .. }, ["optimizer state", "12", "11"]);
 }
 

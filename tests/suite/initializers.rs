@@ -886,3 +886,12 @@ fn one_draw_for_every_scalar() {
     let biases = &wide[wide.len() - 16..];
     assert_eq!(biases, [[0.0; 4], [1.0; 4], [0.0; 4], [0.0; 4]].concat());
 }
+
+#[test]
+fn constructors_take_what_an_initializer_needs() {
+    assert_eq!(Orthogonal::new(1.5), Orthogonal { gain: 1.5 });
+    assert_eq!(Chrono::new(50), Chrono { span: 50 });
+    assert_eq!(Uniform::new(-1.0, 2.0), Uniform { low: -1.0, high: 2.0 });
+    assert_eq!(Normal::new(1.0, 2.0), Normal { mean: 1.0, std: 2.0 });
+    assert_eq!(Identity::new(0.5), Identity { scale: 0.5 });
+}

@@ -58,7 +58,7 @@ layer_laws!(lstm_with_zoneout, Recurrent::new(3, 4, Lstm::new()).zoneout(0.3, 0.
 layer_laws!(gru_with_both, Recurrent::new(2, 3, Gru::new()).recurrent_dropout(0.2).unwrap().zoneout(0.4, 0.0).unwrap());
 layer_laws!(
     elman_with_both,
-    Recurrent::new(2, 3, Elman::new(Tanh)).without_bias().recurrent_dropout(0.5).unwrap().zoneout(0.2, 0.9).unwrap()
+    Recurrent::new(2, 3, Elman::new(Tanh)).without_bias().recurrent_dropout(0.5).unwrap().zoneout(0.9, 0.0).unwrap()
 );
 layer_laws!(reversed, Reversed::new::<f64>(Recurrent::new(3, 4, Lstm::new())).unwrap());
 layer_laws!(

@@ -113,6 +113,8 @@ mod parity;
 #[cfg(feature = "std")]
 mod part_laws;
 #[cfg(feature = "std")]
+mod parts;
+#[cfg(feature = "std")]
 mod pass_lengths;
 #[cfg(feature = "std")]
 mod places;

@@ -139,6 +139,8 @@ fn wrong_arguments_give_typed_errors() {
     assert!(matches!(predicted_classes(2, &[0.1, f64::NAN]), Err(Error::NonFinite { index: 1, .. })));
     assert_eq!(accuracy(2, &y, &[1, 1]), Ok(0.5));
     assert_eq!(accuracy(2, &[f64::NAN; 4], &[0, 0]), Ok(0.0));
+    // A row with NaN has no largest output, wherever it stands.
+    assert_eq!(accuracy(2, &[1.0, f64::NAN, f64::NAN, 1.0, 1.0, 0.0], &[0, 1, 0]), Ok(1.0 / 3.0));
     assert!(matches!(accuracy(2, &y, &[1]), Err(Error::Length { .. })));
     assert!(matches!(accuracy(2, &y, &[0, 2]), Err(Error::ClassOutOfRange { row: 1, label: 2, classes: 2 })));
     assert!(matches!(ConfusionMatrix::new(2, &[], &[]), Err(Error::Empty { .. })));

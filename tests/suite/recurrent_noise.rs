@@ -196,6 +196,8 @@ fn noise_of_a_state_is_part_of_the_description() {
         let layer = || Recurrent::new(2, 3, Lstm::new());
         assert!(matches!(layer().recurrent_dropout(rate), Err(Error::Parameter { .. })));
         assert!(matches!(layer().zoneout(0.0, rate), Err(Error::Parameter { .. })));
+        // A GRU has no cell state.
+        assert!(matches!(Recurrent::new(2, 3, Gru::new()).zoneout(0.0, 0.1), Err(Error::Parameter { .. })));
         let mut spec = Layer::<f64>::spec(&layer());
         let LayerSpec::Recurrent { noise, .. } = &mut spec else { unreachable!() };
         *noise = StateNoise { zoneout_hidden: rate, ..*noise };

@@ -12,7 +12,7 @@ use chainrule::{
     monitor::{Event, GradientMonitor, Statistics},
     recurrent::{Elman, Gru, Lstm, Recurrent},
     theory::InputStatistics,
-    trainer::{TrainConfig, Trainer},
+    trainer::{FitOptions, TrainConfig, Trainer},
     transform::{AdamW, ClipNorm, GradientTransform, Outcome, ParameterGroups, Sgd, SkipNonFinite, Update},
 };
 use std::sync::{
@@ -525,5 +525,32 @@ fn difference_from_theory_names_what_was_changed() -> Result<(), Error> {
     // Weights of the description that a training has made larger.
     let grown = stack(3, Tanh, lecun).by(Sgd::new(0.5), 400).report()?;
     assert!(trained(&grown) && !loaded(&grown) && !zero(&grown), "{grown}");
+    Ok(())
+}
+
+/// Measurements belong to the network with their blocks: those of another one are left out, and the report says so.
+#[test]
+fn statistics_of_another_network_are_left_out() -> Result<(), Error> {
+    let build = |hidden: usize| Sequential::<f32>::input(WIDTH).linear(hidden).tanh().linear(2).build();
+    let (x, classes) = (normal(SAMPLES * WIDTH, 5), [0, 1].repeat(SAMPLES / 2));
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&classes))?;
+    let mut seen = Statistics::new();
+    let mut trainer = Trainer::new(build(4)?, CrossEntropy::new(), Sgd::new(0.1), TrainConfig::default())?;
+    trainer.fit_with(&data, FitOptions::new().monitor(&mut seen))?;
+    let report = |network: &Sequential<f32>| -> Result<Report, Error> {
+        Ok(Diagnosis::new(network, InputStatistics::new(1.0)?)?.statistics(&seen).report())
+    };
+    let own = report(&build(4)?)?;
+    assert!(own.passes > 0 && own.rows.iter().any(|row| row.measured.is_some()), "{own}");
+    // The names of the links are the same; the shapes of the blocks are not.
+    for other in [build(5)?, Sequential::<f32>::input(WIDTH).lstm(3).linear(1).build()?] {
+        let report = report(&other)?;
+        let text = report.to_string();
+        assert!(report.passes == 0 && report.rows.iter().all(|row| row.measured.is_none()), "{report}");
+        assert!(
+            text.contains("not the given statistics, which are of a network with other parameter blocks"),
+            "{text}"
+        );
+    }
     Ok(())
 }

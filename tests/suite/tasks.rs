@@ -1,7 +1,8 @@
 //! What data, loss and regularization do to a run: each cause with its fault, and with a run that only looks like it.
 
+use crate::fixtures::normal;
 use chainrule::{
-    BatchShape, Error, Layer,
+    BatchShape, DataRule, Error, Layer,
     activation::{Relu, Sigmoid, Tanh},
     dataset::{Batch, Dataset},
     diagnosis::{
@@ -627,5 +628,59 @@ fn few_columns_that_hide_the_others_are_unscaled_input() -> Result<(), Error> {
     w[..24 * WIDTH].iter_mut().enumerate().for_each(|(i, w)| *w *= if i % WIDTH == 6 { 1.0 } else { 1e3 });
     let given = Diagnosis::new(&plain, inputs)?.task(&w, &data, &loss)?.report();
     assert!(of(&given).is_none(), "{given}");
+    Ok(())
+}
+
+/// A class of all samples is a fact of the data: a contrastive loss has it by design, so it is a note.
+#[test]
+fn equal_targets_are_a_note() -> Result<(), Error> {
+    let network = Sequential::<f32>::input(2).linear(4).tanh().linear(2).build()?;
+    let x = normal(80, 3);
+    let note = |data: &Dataset<'_, f32>, loss: &dyn Loss<f32>| -> Result<Option<String>, Error> {
+        let report = before(&network, data, loss)?;
+        let mut found = report.findings.iter().filter(|finding| finding.cause == Cause::NoInformation);
+        Ok(found.next().filter(|note| note.severity == Severity::Note).map(|note| note.text.clone()))
+    };
+    let same = note(&Dataset::rows(2, &x, Target::Classes(&[1; 40]))?, &CrossEntropy::new())?;
+    assert!(same.is_some_and(|text| text.contains("all targets are the same")));
+    let same = note(&Dataset::rows(2, &x, Target::Values(&[0.5; 80]))?, &MeanSquaredError::new())?;
+    assert!(same.is_some_and(|text| text.contains("all targets are the same")));
+    let mut classes = [1; 40];
+    classes[39] = 0;
+    let other = note(&Dataset::rows(2, &x, Target::Classes(&classes))?, &CrossEntropy::new())?;
+    assert!(other.is_none_or(|text| !text.contains("all targets are the same")));
+    Ok(())
+}
+
+/// The gradient of weights is a product with their inputs: of inputs of 0 nothing is learned but biases.
+#[test]
+fn inputs_of_zero_are_named() -> Result<(), Error> {
+    let network = Sequential::<f64>::input(2).linear(4).tanh().linear(2).build()?;
+    let named = |report: &Report, severity| {
+        report.findings.iter().any(|it| it.severity == severity && it.text.contains("all inputs are 0"))
+    };
+    let report = first_check(&network, &[0.0; 8], BatchShape::batch(4), None, 1)?;
+    assert!(named(&report, Severity::Warning) && !report.is_healthy(), "{report}");
+    let report = Diagnosis::new(&network, InputStatistics::new(0.0)?)?.report();
+    assert!(named(&report, Severity::Warning), "{report}");
+    let mut one = [0.0; 8];
+    one[7] = 1.0;
+    let report = first_check(&network, &one, BatchShape::batch(4), None, 1)?;
+    assert!(!report.findings.iter().any(|it| it.text.contains("all inputs are 0")), "{report}");
+    // A recurrent network may run by itself.
+    let recurrent = Sequential::<f64>::input(2).lstm(4).linear(2).build()?;
+    let report = Diagnosis::new(&recurrent, InputStatistics::new(0.0)?.steps(4)?)?.report();
+    assert!(named(&report, Severity::Note), "{report}");
+    Ok(())
+}
+
+/// The error is that of a trainer, which names both widths.
+#[test]
+fn data_of_another_width_than_the_network_is_named() -> Result<(), Error> {
+    let network = Sequential::<f32>::input(2).linear(2).build()?;
+    let x = normal(12, 3);
+    let error = before(&network, &Dataset::rows(1, &x, Target::Classes(&[1; 12]))?, &CrossEntropy::new()).unwrap_err();
+    assert!(matches!(error, Error::InvalidData(DataRule::Width { expected: 2, found: 1 })), "{error}");
+    assert!(matches!(InputStatistics::of_samples(0, &[1.0]), Err(Error::Parameter { .. })));
     Ok(())
 }

@@ -921,3 +921,33 @@ fn group_without_blocks_is_refused_or_has_no_rate() {
     assert_eq!(optimizer.learning_rate(&blocks), None);
     assert!(matches!(optimizer.set_learning_rate(0.5), Err(Error::InvalidState { .. })));
 }
+
+/// A period is reduced in integers: far out the factors are those of the first periods, to the bit.
+#[test]
+fn periodic_schedules_are_exact_at_any_update() {
+    let far = u64::MAX - u64::MAX % 200;
+    let cosine = Schedule::cosine(100, 0.1);
+    let cyclic = Schedule::cyclic(0.1, 1.0, 30, 10);
+    for at in 0..=15 {
+        assert_eq!(cosine.factor(far + at).to_bits(), cosine.factor(at).to_bits(), "{at}");
+        assert_eq!(cyclic.factor(far + at).to_bits(), cyclic.factor(at).to_bits(), "{at}");
+    }
+    assert_eq!(Schedule::cosine(100, 0.0).factor(200_000_000_000_050), 0.5);
+    // A period of up to 2⁶⁵ updates: the rise ends at the last update that can be counted.
+    let long = Schedule::cyclic(0.1, 1.0, u64::MAX, u64::MAX);
+    assert_eq!([0, u64::MAX].map(|at| long.factor(at)), [0.1, 1.0]);
+    assert!((Schedule::cosine(u64::MAX, 0.0).factor(u64::MAX / 2) - 0.5).abs() < 1e-15);
+}
+
+/// A rate is refused where the update of the largest gradient of the format is 0.
+#[test]
+fn rate_that_changes_no_parameter_is_refused() {
+    fn made<T: Scalar>(rate: f64) -> Result<(), Error> {
+        Optimizer::new(Sgd::new(rate), &roles(), &[T::zero(); 6]).map(|_| ())
+    }
+    let refused = |made| matches!(made, Err(Error::Parameter { what: "the learning rate", .. }));
+    assert!(refused(made::<f32>(1e-300)));
+    assert_eq!([made::<f32>(1e-40), made::<f32>(0.0), made::<f64>(1e-300)], [Ok(()), Ok(()), Ok(())]);
+    #[cfg(feature = "half")]
+    assert!(refused(made::<f16>(1e-300)) && made::<f16>(1e-9).is_ok());
+}

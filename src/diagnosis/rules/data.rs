@@ -8,6 +8,7 @@ use crate::{
         figures::{count, number},
         first_output, first_sized, norm_of_first,
     },
+    layer::LayerSpec,
     monitor::RunStatistics,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -119,6 +120,9 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input());
     let [least, most] =
         [first.map_or(size, |first| first.min(size)), first.map_or(size, |first| first.max(size)).max(present)];
+    if size == 0.0 {
+        return findings.push(zeros(diagnosis));
+    }
     let stagnates = diagnosis.is_stuck();
     let because = with_standardized(diagnosis, size, first);
     let by_column = columns_of(diagnosis).and_then(Columns::largest).map_or(String::new(), |text| format!("; {text}"));
@@ -153,6 +157,19 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let severity = if stagnates { Severity::Critical } else { Severity::Warning };
         findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));
     }
+}
+
+/// Returns the finding about inputs that are all 0: the gradient of the first weights is `dyᵀ x = 0`, whatever they are.
+/// It is a note for a network with a state, which may run without inputs.
+fn zeros(diagnosis: &Diagnosis<'_>) -> Finding {
+    let has_state = diagnosis.spec.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Recurrent { .. }));
+    let severity = if has_state { Severity::Note } else { Severity::Warning };
+    let text =
+        String::from("all inputs are 0: the first weights have no gradient, and outputs are the same in every row");
+    let because =
+        String::from("the mean square of the inputs is 0, and a gradient of weights is a product with inputs");
+    let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
+    Finding { fix: "other inputs: these are all 0".into(), refuted_by: "an input that is not 0", ..finding }
 }
 
 /// Whether the distance that a loss shows is not that of outputs from targets: the targets are classes, or the loss has

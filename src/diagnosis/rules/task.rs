@@ -315,11 +315,18 @@ fn percent(share: f64) -> String {
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Reports, as a note, targets that may not depend on the inputs, unless the loss has fallen far below that of constant
-/// outputs. A loss that falls less is no evidence against it: a network can learn random targets by heart.
+/// Reports, as a note, targets that are all the same, or may not depend on the inputs, unless the loss has fallen far
+/// below that of constant outputs. Equal targets may be meant, such as the class of the positive pair in a contrastive
+/// loss. A loss that falls less is no evidence of a dependence: a network can learn random targets by heart.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let p = diagnosis.task.as_ref().and_then(|task| task.independent);
-    let Some(p) = p.filter(|&p| p > diagnosis.thresholds.independent) else { return };
+    let Some(task) = &diagnosis.task else { return };
+    if task.same_targets {
+        let text = String::from("all targets are the same: outputs that ignore the inputs are right for every sample");
+        let because = String::from("the targets of all samples were compared, value by value");
+        let finding = diagnosis.finding(Cause::NoInformation, Severity::Note, "", text, because);
+        return findings.push(Finding { refuted_by: "two samples whose targets differ", ..finding });
+    }
+    let Some(p) = task.independent.filter(|&p| p > diagnosis.thresholds.independent) else { return };
     // The network found what the test did not.
     let far = diagnosis.chance().map(|chance| diagnosis.part(chance, diagnosis.thresholds.fallen[1]));
     let recent = diagnosis.statistics.map(|statistics| statistics.run().recent_loss());

@@ -56,6 +56,18 @@ pub(super) fn p_value<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize]) -> Op
     Some(as_large as f64 / (PERMUTATIONS + 1) as f64)
 }
 
+/// Whether all samples of `data`, two or more, have the same targets.
+pub(super) fn is_constant<T: Scalar>(data: &Dataset<'_, T>) -> bool {
+    match data.targets().filter(|_| data.samples() > 1) {
+        Some(Target::Classes(classes)) => classes.iter().all(|class| *class == classes[0]),
+        Some(Target::Values(values)) => {
+            let width = values.len() / data.samples();
+            values.chunks(width.max(1)).all(|row| *row == values[..width])
+        }
+        None => false,
+    }
+}
+
 /// Returns the matrix of distances of `count` samples, minus the means of their row and column, plus the mean of all.
 /// `square` gives the squared distance of two samples.
 fn centred(count: usize, square: impl Fn(usize, usize) -> f64) -> Vec<f64> {

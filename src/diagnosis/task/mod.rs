@@ -21,7 +21,7 @@ use crate::{
     loss::{Loss, Reduction, Target},
     monitor::GradientMonitor,
     scalar::{Scalar, scalar, to_f64},
-    workspace::{Workspace, per_step},
+    workspace::{Workspace, check_width, per_step},
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
@@ -68,6 +68,8 @@ pub(super) struct Task {
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
     /// ragged data or fewer than ten samples.
     pub independent: Option<f64>,
+    /// Whether all samples have the same targets.
+    pub same_targets: bool,
     /// The samples, at most an eighth or one, whose inputs or targets are far larger than those of the others, as a
     /// whole or by single values. They come with their effect on the gradient; `None` if there are none.
     pub outliers: Option<Outliers>,
@@ -277,6 +279,7 @@ impl Task {
             return Ok(None);
         }
         let network = spec.build::<T>()?;
+        check_width(network.dims().input, &data.layout())?;
         let (width, steps) = (network.dims().output, per_step(&*network));
         let count = data.samples().min(SAMPLES);
         let samples: Vec<usize> = (0..count).map(|i| i * data.samples() / count).collect();
@@ -347,6 +350,7 @@ impl Task {
             is_reversed,
             least,
             independent,
+            same_targets: information::is_constant(data),
             outliers,
             identical,
             has_classes,
@@ -374,7 +378,8 @@ impl Diagnosis<'_> {
     /// infinite, all is measured with initial values.
     ///
     /// # Errors
-    /// Those of [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],
+    /// [`DataRule::Width`](crate::DataRule::Width) for data of another width than the network's input. Those of
+    /// [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],
     /// [`Workspace::forward`] and [`Loss::evaluate`].
     ///
     /// # Panics

@@ -86,6 +86,11 @@ impl BlockStatistics {
         }
     }
 
+    /// Whether name and shape are those of `block`.
+    pub(super) fn is_of(&self, block: &Block<'_>) -> bool {
+        self.name == block.name && [self.rows, self.columns] == block.shape
+    }
+
     pub(super) fn gradient<T: Scalar>(&mut self, pass: u64, block: &Block<'_>, w: &[T], dw: &[T]) {
         let (of_w, of_dw) = (survey(w), survey(dw));
         self.frozen = block.frozen;

@@ -26,7 +26,7 @@ pub use state::StateStatistics;
 
 use super::{BudgetHistory, Event, GradientMonitor, Link};
 use crate::{
-    block::Blocks,
+    block::{Block, Blocks},
     kernel::reduce::survey,
     scalar::{Scalar, to_f64},
 };
@@ -111,6 +111,13 @@ impl Statistics {
     /// Returns the statistics of each parameter block, in the order of the parameters.
     pub fn blocks(&self) -> &[BlockStatistics] {
         &self.blocks
+    }
+
+    /// Whether the last gradient had the names and shapes of `blocks`, or none was seen: a measurement belongs to the
+    /// network with its blocks.
+    pub(crate) fn is_of(&self, blocks: &Blocks) -> bool {
+        let same = |(known, block): (&BlockStatistics, &Block<'_>)| known.is_of(block);
+        self.blocks.is_empty() || self.blocks.len() == blocks.len() && self.blocks.iter().zip(blocks).all(same)
     }
 
     /// The statistics of the whole run: loss, gradient norm, clipping.
@@ -253,7 +260,7 @@ impl Statistics {
         }
         self.states.iter_mut().for_each(StateStatistics::end);
         for (i, block) in blocks.iter().enumerate() {
-            if self.blocks.get(i).is_none_or(|known| known.name() != block.name) {
+            if self.blocks.get(i).is_none_or(|known| !known.is_of(block)) {
                 self.blocks.truncate(i);
                 self.blocks.push(BlockStatistics::new(block));
             }

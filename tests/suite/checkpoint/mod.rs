@@ -3,6 +3,8 @@
 mod damage;
 mod description;
 mod file;
+#[cfg(feature = "half")]
+mod narrow;
 
 use super::trainer::values;
 use crate::numbers::bits;

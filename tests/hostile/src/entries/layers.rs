@@ -11,9 +11,10 @@ use chainrule::{
     activation::{Relu, Sigmoid, Tanh},
     layer::{
         ActivationLayer, Backward, BatchNorm, BranchScale, Context, Dims, Dropout, DualLayer, Embedding, Forward,
-        GatedLinear, GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, LogSoftmax, MeanOverSteps, Merge, Mode, PRelu,
-        Parallel, PartSizes, Residual, RmsNorm, RowMap, Sequential, Softmax, Structure, initialize,
+        GatedLinear, GroupNorm, LastStep, LayerNorm, LayerSpec, Linear, LogSoftmax, MeanOverSteps, MemorySizes, Merge,
+        Mode, PRelu, Parallel, PartSizes, Parts, Residual, RmsNorm, RowMap, Sequential, Softmax, Structure, initialize,
     },
+    monitor::Factor,
     network::summary,
     recurrent::{
         Bidirectional, CellKind, CheckpointInterval, Checkpointed, Elman, Gru, GruVariant, Lstm, Mgu, Operand, Product,
@@ -33,6 +34,55 @@ impl RowMap for Sums {
         for (i, y) in y.iter_mut().enumerate() {
             *y = w.iter().skip(i).chain(x.iter().skip(i)).fold(T::zero(), |sum, &value| sum + value);
         }
+    }
+}
+
+/// A chain of two parts, or the sum of their outputs.
+#[derive(Debug)]
+struct Both<T: Scalar> {
+    parts: Parts<T, 2>,
+    is_chain: bool,
+    /// Values of a buffer that the backward pass asks for.
+    buffer: usize,
+}
+
+impl<T: Scalar> Layer<T> for Both<T> {
+    fn dims(&self) -> Dims {
+        self.parts.dims()
+    }
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        self.parts.output_shape(shape)
+    }
+    fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
+        self.parts.memory(shape, mode)
+    }
+    fn structure(&self) -> Structure<'_, T> {
+        self.parts.structure()
+    }
+    fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
+        self.parts.gain_bounds(w, shape).map(|[f, g]| if self.is_chain { f * g } else { f + g }.next_up())
+    }
+    fn forward(&self, w: &[T], pass: Forward<'_, T>) {
+        let (mut pass, [f, g]) = self.parts.forward(w, pass);
+        let f = f.run(pass.x, &mut pass);
+        let g = g.run(if self.is_chain { f } else { pass.x }, &mut pass);
+        if !self.is_chain {
+            pass.y.iter_mut().zip(f.iter().zip(g)).for_each(|(y, (&f, &g))| *y = f + g);
+            pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
+        }
+    }
+    fn backward(&self, w: &[T], pass: Backward<'_, T>) {
+        let (mut pass, [f, g]) = self.parts.backward(w, pass);
+        pass.buffer(self.buffer).fill(T::nan());
+        if self.is_chain {
+            let dz = g.run(f.y, pass.dy, &mut pass);
+            f.run(pass.x, dz, &mut pass);
+            return;
+        }
+        let (f, g) = (f.run(pass.x, pass.dy, &mut pass), g.run(pass.x, pass.dy, &mut pass));
+        let Some(dx) = pass.dx else { return };
+        dx.iter_mut().zip(f.iter().zip(g)).for_each(|(dx, (&f, &g))| *dx = f + g);
+        pass.ctx.report_backward(Factor::Other, pass.dy, dx);
     }
 }
 
@@ -641,6 +691,36 @@ pub fn entries() -> Vec<Entry> {
                 let _ = format!("{:?} {:?} {:?}", whole.kind(), whole.link_names(c.of(&names)), PartSizes::of(&*first));
                 let _ = whole.parts().map(|(name, _, range)| name.len().saturating_add(range.len())).max();
                 Ok(())
+            },
+        ),
+        entry(
+            12,
+            &[
+                "layer::Parts::chain",
+                "layer::Parts::branches",
+                "layer::Parts::equal_widths",
+                "layer::Parts::output_shape",
+                "layer::Parts::memory",
+                "layer::Parts::gain_bounds",
+                "layer::Parts::forward",
+                "layer::Parts::backward",
+                "layer::ForwardPart::run",
+                "layer::BackwardPart::run",
+                "layer::BackwardParts::buffer",
+            ],
+            &["must ", "a Sequential: ", "the network: ", "liars.rs"],
+            |c| {
+                let (width, is_chain) = (c.width(), c.flag());
+                let f = c.node(width, 1).build::<f32>()?;
+                let next = if is_chain { f.dims().output } else { width };
+                let g: Box<dyn Layer<f32>> = match c.once_in(4) {
+                    true => Box::new(Liar::new(1 + c.below(4), c.of(LIES), c)),
+                    false => c.node(next, 1).build::<f32>()?,
+                };
+                let parts = [("f", f), ("g", g)];
+                let parts = if is_chain { Parts::chain(parts)? } else { Parts::branches(parts)?.equal_widths()? };
+                let buffer = if c.once_in(8) { c.size() } else { 0 };
+                embedded::<f32>(c, Box::new(Both { parts, is_chain, buffer }))
             },
         ),
         entry(

@@ -234,26 +234,46 @@ pub fn entries() -> Vec<Entry> {
             let v = c.real();
             filled(c, initializer::Constant(v), v.is_finite())
         }),
-        entry(3, &["initializer::Identity {}", "initializer::Identity: Initializer"], &[], |c| {
-            let v = c.real();
-            filled(c, initializer::Identity { scale: v }, v.is_finite())
-        }),
-        entry(3, &["initializer::Orthogonal {}", "initializer::Orthogonal: Initializer"], &[], |c| {
-            let v = c.real();
-            filled(c, initializer::Orthogonal { gain: v }, v.is_finite())
-        }),
-        entry(3, &["initializer::Uniform {}", "initializer::Uniform: Initializer"], &[], |c| {
-            let (low, high) = (c.real(), c.real());
-            filled(c, initializer::Uniform { low, high }, low.is_finite() && high.is_finite() && low <= high)
-        }),
+        entry(
+            3,
+            &["initializer::Identity {}", "initializer::Identity::new", "initializer::Identity: Initializer"],
+            &[],
+            |c| {
+                let v = c.real();
+                filled(c, initializer::Identity::new(v), v.is_finite())
+            },
+        ),
+        entry(
+            3,
+            &["initializer::Orthogonal {}", "initializer::Orthogonal::new", "initializer::Orthogonal: Initializer"],
+            &[],
+            |c| {
+                let v = c.real();
+                filled(c, initializer::Orthogonal::new(v), v.is_finite())
+            },
+        ),
+        entry(
+            3,
+            &["initializer::Uniform {}", "initializer::Uniform::new", "initializer::Uniform: Initializer"],
+            &[],
+            |c| {
+                let (low, high) = (c.real(), c.real());
+                filled(c, initializer::Uniform::new(low, high), low.is_finite() && high.is_finite() && low <= high)
+            },
+        ),
         entry(3, &["initializer::Uniform::within"], &[], |c| {
             let v = c.real();
             filled(c, initializer::Uniform::within(v), v.is_finite())
         }),
-        entry(3, &["initializer::Normal {}", "initializer::Normal: Initializer"], &[], |c| {
-            let (mean, std) = (c.real(), c.real());
-            filled(c, initializer::Normal { mean, std }, mean.is_finite() && std.is_finite() && std >= 0.0)
-        }),
+        entry(
+            3,
+            &["initializer::Normal {}", "initializer::Normal::new", "initializer::Normal: Initializer"],
+            &[],
+            |c| {
+                let (mean, std) = (c.real(), c.real());
+                filled(c, initializer::Normal::new(mean, std), mean.is_finite() && std.is_finite() && std >= 0.0)
+            },
+        ),
         entry(
             3,
             &[
@@ -291,10 +311,15 @@ pub fn entries() -> Vec<Entry> {
             let sparse = initializer::Sparse::spectral_radius(radius).non_zeros(c.size());
             filled(c, sparse, radius.is_finite() && radius >= 0.0)
         }),
-        entry(2, &["initializer::Chrono {}", "initializer::Chrono: Initializer"], &[], |c| {
-            let span = c.size();
-            filled(c, initializer::Chrono { span }, span >= 2)
-        }),
+        entry(
+            2,
+            &["initializer::Chrono {}", "initializer::Chrono::new", "initializer::Chrono: Initializer"],
+            &[],
+            |c| {
+                let span = c.size();
+                filled(c, initializer::Chrono::new(span), span >= 2)
+            },
+        ),
         entry(
             3,
             &[
