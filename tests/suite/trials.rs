@@ -492,7 +492,7 @@ fn schedule_that_ended_early_is_stretched_beyond_the_run() -> Result<(), Error> 
     assert_eq!(applied.fixes[0].change, Change::LongerSchedule { ended: 4, runs: 10 }, "{applied}");
     let mut run = applied.run.unwrap_or_else(|| panic!("{}", applied.trial));
     let healthy = run.trainer.fit(&run.data)?;
-    assert!(healthy[19].loss < 0.2 * sick[19].loss, "{} {}", healthy[19].loss, sick[19].loss);
+    assert!(healthy[19].loss < 0.2 * sick[19].loss, "{} {} {}", healthy[19].loss, sick[19].loss, applied.trial);
     // 4 updates become 1600, and the loss falls to the end.
     assert!(healthy[15].loss < 0.8 * healthy[5].loss, "{healthy:?}");
     // Without a schedule in the chain there is none to stretch.

@@ -45,6 +45,10 @@ impl FixStrategy for LongerStep {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        // A schedule that ended says nothing against the rate that it began with.
+        if context.finding.schedule.is_some() {
+            return Ok(None);
+        }
         // For this cause, the decades of a finding are log10 of update over parameter.
         let (factor, why) = match context.finding.decades {
             Some(ratio) if ratio.is_finite() => {

@@ -261,28 +261,29 @@ impl<'a, T: Scalar> Trial<'a, T> {
         };
         self.adds(&mut report.baseline, 0, &left_out, &unchanged)?;
         report.steps = self.steps;
-        let (trained, mut tried_both) = (starts.is_trained(), false);
+        let trained = starts.is_trained();
         for index in by_turns(fixes) {
             let fix = &fixes[index];
             let mut outcome = TrialOutcome::of(&format!("{}: {}", fix.name, fix.why), Some(index));
             let is_left = |used: usize, trainings| self.steps.saturating_mul(trainings) <= limit - used;
-            // Of the trainings that are left, one is kept for the network restarted without a fix, once a fix was tried
-            // from both starts. After three fixes a second seed of the best says more than another fix.
+            // After three fixes a second seed of the best says more than another fix. For each seed a training is kept
+            // for the network restarted without a fix, once a fix restarts it.
             let seeds = if self.seeds > 1 && report.outcomes.len() >= 3 { 2 } else { 1 };
-            let kept = seeds * usize::from(tried_both) + 2 * (seeds - 1);
+            let restarts = report.outcomes.iter().any(|it| it.is_restarted);
+            let kept = seeds * usize::from(restarts) + 2 * (seeds - 1);
             if !is_left(report.steps, 1 + kept) || !self.tries(fix, &mut outcome, 0, &left_out, (network, w))? {
                 report.untried.push(outcome.name);
                 continue;
             }
             report.steps += self.steps;
             outcome.is_restarted = trained && starts.is_restart(network, fix)?;
+            let kept = seeds * usize::from(!report.outcomes.is_empty()) + 2 * (seeds - 1);
             let second = starts.second(network, fix)?.filter(|_| is_left(report.steps, 1 + kept));
             if let Some((fix, first)) = second {
                 let mut other = TrialOutcome::of(&outcome.name, Some(index));
                 (other.is_restarted, other.from_beginning) = (true, true);
                 if self.tries(&fix, &mut other, 0, &left_out, (network, first))? {
                     report.steps += self.steps;
-                    tried_both = true;
                     if !report.lowers(&outcome) || other.median() < outcome.median() {
                         outcome = other;
                     }
