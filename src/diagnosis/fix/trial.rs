@@ -52,8 +52,6 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) in_order: bool,
     pub(super) batch_size: usize,
     pub(super) steps: usize,
-    /// Whether `steps` may grow with the momentum of the optimizer.
-    pub(super) may_grow: bool,
     /// The number of steps of the run.
     pub(super) length: usize,
     /// The parameters where the run began; `None` if they are not known.
@@ -67,9 +65,6 @@ pub struct Trial<'a, T: Scalar> {
 
 /// The least number of steps of a training, unless [`Trial::steps`] sets another.
 const LEAST_STEPS: usize = 20;
-
-/// The least limit on the steps of all trainings, unless [`Trial::steps`] sets another: ten trainings.
-const LEAST_TOTAL: usize = 10 * LEAST_STEPS;
 
 /// A function that returns the optimizer's chain of transforms with a fix's change applied, such as a clip or another
 /// rate; `None` for a change that does not affect the chain.
@@ -90,9 +85,9 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
-    /// training. Each fix and seed takes 5 % of the run, at least 20 steps; more, up to 1/(1 − β), for a momentum β.
-    /// All together take at most half of the run, or 200 steps if that is more: a short run would try one or two
-    /// fixes. There are up to three seeds, and batches of 32.
+    /// training. Each fix and seed takes 5 % of the run, at least 20 steps; all together take at most half of it. After
+    /// a run of less than a few hundred steps that is enough for a few fixes alone: [`steps`](Self::steps) allows more.
+    /// There are up to three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -108,11 +103,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
             in_order: false,
             batch_size: 32,
             steps,
-            may_grow: true,
             length: run,
             first_parameters: None,
             seeds: 3,
-            limit: (run / 2).max(LEAST_TOTAL),
+            limit: run / 2,
             context: None,
             large_input: Thresholds::default().input[0],
         }
@@ -146,7 +140,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Sets the number of steps of each training, `each`, and the limit on the steps of all trainings together, `all`.
     #[must_use]
     pub fn steps(self, each: usize, all: usize) -> Self {
-        Trial { steps: each, limit: all, may_grow: false, ..self }
+        Trial { steps: each, limit: all, ..self }
     }
 
     /// Sets the largest number of seeds, 3 by default, from which a network is trained.
@@ -226,16 +220,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
             return Ok(report);
         }
         let blocks = Blocks::collect(|visit| built.blocks(visit));
-        // Momentum shows the true length of its steps after 1/(1 − β) of them.
-        let grown = 1.0 / (1.0 - setup::momentum(&*(self.transform)(), &blocks)).max(1e-9);
-        let grown = (grown as usize).min(self.limit / 4);
-        if self.may_grow && grown > self.steps {
-            return Trial { steps: grown, may_grow: false, ..*self }.run(network, w, fixes);
-        }
         let (limit, shortest) = (self.limit.max(2), (self.limit / 2).max(1));
         // Too few steps for the network as it is and one fix.
         if shortest < self.steps {
-            return Trial { steps: shortest, limit, may_grow: false, ..*self }.run(network, w, fixes);
+            return Trial { steps: shortest, limit, ..*self }.run(network, w, fixes);
         }
         // Samples that some fix leaves out do not count in any loss.
         let mut left_out: Vec<usize> = Vec::new();
