@@ -82,7 +82,7 @@ pub(in crate::diagnosis) fn merge(findings: &mut Vec<Finding>) {
                 if finding.severity > told.severity {
                     core::mem::swap(told, &mut finding);
                 }
-                told.because = format!("{}; also: {}", told.because, finding.text);
+                told.because = format!("{}; also: {}; {}", told.because, finding.text, finding.because);
                 told.intervention = told.intervention.take().or(finding.intervention);
             }
             None => findings.push(finding),
