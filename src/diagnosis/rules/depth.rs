@@ -12,7 +12,7 @@ use crate::{
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
         left_out,
-        place::{LayerRange, MOST, Station, place, stretches},
+        place::{LayerRange, Station, place, stretches},
     },
     layer::LayerSpec,
     monitor::Factor,
@@ -283,12 +283,7 @@ impl Depth {
             };
         }
         if !verdict.ruled_out.is_empty() && diagnosis.experiments.is_some() {
-            // A norm, or weights, that no change mends, and most of the budget.
-            let is_link = |row: &Row| row.factor != Factor::Activation && !is_recurrent(&diagnosis.spec, &row.layer);
-            let most = |row: &&Row| is_link(row) && row.decades / self.total >= MOST;
-            let alone = self.rows.iter().find(most).filter(|_| vanishes);
-            return alone
-                .map_or((Cause::NoCauseFound, Vec::new()), |row| (Cause::Bottleneck, LayerRange::single(&row.layer)));
+            return (Cause::NoCauseFound, Vec::new());
         }
         if let Some(narrow) = self.narrow(lines).filter(|_| vanishes) {
             return (Cause::Bottleneck, narrow);

@@ -48,8 +48,8 @@ fn is_tempered(cause: Cause) -> bool {
     !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)
 }
 
-/// Adds the faults of the [first parameters](crate::diagnosis::began) of a run that was held up. Each replaces a finding
-/// of the same cause about the last ones. Other faults of the last parameters are effects of the run, and say so.
+/// Adds the faults of the [first parameters](crate::diagnosis::began) of a run that was held up. Each replaces a
+/// finding of the same cause about the last ones. Other faults of the last parameters are effects of the run, and say so.
 pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Finding>) {
     if faults.is_empty() {
         return;
@@ -82,7 +82,7 @@ pub(in crate::diagnosis) fn merge(findings: &mut Vec<Finding>) {
                 if finding.severity > told.severity {
                     core::mem::swap(told, &mut finding);
                 }
-                told.because = format!("{}; also: {}", told.because, finding.text);
+                told.because = format!("{}; also: {}; {}", told.because, finding.text, finding.because);
                 told.intervention = told.intervention.take().or(finding.intervention);
             }
             None => findings.push(finding),
