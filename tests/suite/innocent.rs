@@ -237,12 +237,14 @@ fn falling_loss_is_not_called_stalled() -> Result<(), Error> {
     let bias = ByGate::new(Zeros).gate("forget", Constant(-3.0));
     let layer = Recurrent::new(1, 8, Lstm::new()).bias(bias);
     let network = Sequential::<f32>::input(1).layer(layer).last_step().linear(1).build()?;
-    // Long after it has arrived there, it is.
-    for (mean, updates, held_up) in [(5.0, 40, false), (0.0, 40, true), (5.0, 1000, true)] {
+    // Long after it has arrived there, it is. Parameters that have hardly moved show nothing of the state.
+    for (mean, rate, updates, held_up) in
+        [(5.0, 0.01, 40, false), (0.0, 1e-4, 40, false), (0.0, 0.1, 40, true), (5.0, 0.01, 1000, true)]
+    {
         let y: Vec<f32> = x.chunks(STEPS).map(|x| mean + x[0]).collect();
         let data = Dataset::sequences(1, STEPS, &x, Target::Values(&y))?;
-        let report = run(&network, &data, &MeanSquaredError::new(), Sgd::new(0.01), updates, |_, _| {})?;
-        assert_eq!(above_a_note(&report, Cause::ClosedForgetGate), held_up, "{mean}, {updates}: {report}");
+        let report = run(&network, &data, &MeanSquaredError::new(), Sgd::new(rate), updates, |_, _| {})?;
+        assert_eq!(above_a_note(&report, Cause::ClosedForgetGate), held_up, "{mean}, {rate}, {updates}: {report}");
     }
     Ok(())
 }
