@@ -239,7 +239,7 @@ fn standardize_of_the_largest_numbers_scales_with_them() {
     }
     assert_eq!(large[1], small[1]);
     assert_eq!(columns(&[f64::MAX, 0.0, -f64::MAX, 0.0]), [[0.0, f64::MAX], [0.0, 0.0]]);
-    let x = [1.7e308, -1.7e308, 1e308];
+    let x = [1.7e308_f64, -1.7e308, 1e308];
     let scale = Standardize::of(1, &x).unwrap();
     let mut scaled = x;
     scale.apply(&mut scaled).unwrap();
