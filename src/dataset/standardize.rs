@@ -153,7 +153,7 @@ impl Standardize {
     /// [`Error::Parameter`] for a negative deviation.
     pub fn from_columns(columns: Vec<[f64; 2]>) -> Result<Self, Error> {
         if columns.is_empty() {
-            return Err(Error::Empty { what: "the columns of a scale" });
+            return Err(Error::Empty { what: "a scale of columns" });
         }
         for (index, &[mean, deviation]) in columns.iter().enumerate() {
             if let Some(&found) = [mean, deviation].iter().find(|x| !x.is_finite()) {
@@ -189,8 +189,8 @@ impl Standardize {
     /// [`DataRule::ScaledValue`] for a result that overflows the number format.
     pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         self.each(rows, |x, mean, deviation| {
-            let apart = x - mean;
-            if varies(mean, deviation) { apart / deviation } else { 0.0 }
+            let apart = |unit: f64| (unit * x - unit * mean) / deviation / unit;
+            if varies(mean, deviation) { finite_or_by_quarters(apart) } else { 0.0 }
         })
     }
 
@@ -199,7 +199,10 @@ impl Standardize {
     /// # Errors
     /// Those of [`apply`](Self::apply).
     pub fn invert<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
-        self.each(rows, |x, mean, deviation| mean + if varies(mean, deviation) { x * deviation } else { 0.0 })
+        self.each(rows, |x, mean, deviation| {
+            let whole = |unit: f64| (unit * mean + x * (unit * deviation)) / unit;
+            if varies(mean, deviation) { finite_or_by_quarters(whole) } else { mean }
+        })
     }
 
     /// Replaces each value x of `rows` by `change(x, mean, deviation)`, with the numbers of its column. An overflow is
@@ -249,6 +252,13 @@ impl Standardize {
         scaled.targets = super::targets::Targets::Values(Cow::Owned(values));
         Ok(scaled)
     }
+}
+
+/// Returns `of(1)`, or `of(¼)` if that overflows: a function of numbers multiplied by its argument, whose result does
+/// not depend on it. Only differences of numbers near the largest overflow.
+fn finite_or_by_quarters(of: impl Fn(f64) -> f64) -> f64 {
+    let plain = of(1.0);
+    if plain.is_finite() { plain } else { of(0.25) }
 }
 
 /// Refuses a `width` that is not that of a row of targets, one row per sample or one per step. `count` is the number of

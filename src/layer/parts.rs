@@ -140,7 +140,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     /// # Errors
     /// [`Error::WidthMismatch`], with the part that differs from the first.
     pub fn equal_widths(self) -> Result<Self, Error> {
-        let Dims { input, output, .. } = self.dims();
+        let Dims { input, output, .. } = self.parts.first().map_or_else(|| self.dims(), |first| first.dims);
         for part in &self.parts {
             for (word, expected, found) in [("reads", input, part.dims.input), ("outputs", output, part.dims.output)] {
                 if expected != found {

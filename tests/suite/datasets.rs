@@ -239,6 +239,13 @@ fn standardize_of_the_largest_numbers_scales_with_them() {
     }
     assert_eq!(large[1], small[1]);
     assert_eq!(columns(&[f64::MAX, 0.0, -f64::MAX, 0.0]), [[0.0, f64::MAX], [0.0, 0.0]]);
+    let x = [1.7e308_f64, -1.7e308, 1e308];
+    let scale = Standardize::of(1, &x).unwrap();
+    let mut scaled = x;
+    scale.apply(&mut scaled).unwrap();
+    assert!(scaled.iter().all(|x| x.abs() < 2.0), "{scaled:?}");
+    scale.invert(&mut scaled).unwrap();
+    assert!(scaled.iter().zip(x).all(|(found, x)| (found / x - 1.0).abs() < 1e-14), "{scaled:?}");
     assert_eq!(columns(&[f64::MAX, 0.0, f64::MAX, 0.0])[0], [f64::MAX, 0.0]);
 }
 
