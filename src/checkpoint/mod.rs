@@ -29,16 +29,17 @@ pub(crate) mod file;
 pub(crate) mod format;
 mod kind;
 mod part;
+mod precision;
 mod run;
 
 pub(crate) use kind::{FileKind, open, read};
 pub use part::Difference;
+pub use precision::Precision;
 
 use crate::{
     block::{Block, Blocks},
     error::{Error, Figure},
     layer::{Layer, LayerSpec, check_depth},
-    model::Precision,
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::{
@@ -219,9 +220,10 @@ impl<T: Scalar> Checkpoint<T> {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] for the checkpoint of another network, and unless there are as many parameters as
-    /// `network` has. [`Error::CheckpointValue`] for a scalar without a [`Precision`], for two blocks of the same name,
-    /// and under [`Values::Finite`] for a value that is not finite. [`Error::CheckpointFormat`] for a header that cannot be written. [`Error::InvalidLayer`] for
-    /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+    /// `network` has. [`Error::CheckpointValue`] for a scalar without a [`Precision`], for two blocks of the same
+    /// name, and under [`Values::Finite`] for a value that is not finite. [`Error::CheckpointFormat`] for a header
+    /// that cannot be written. [`Error::InvalidLayer`] for layers nested more than
+    /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
         check_depth(&network)?;
         let (blocks, precision) = (blocks_of(network), Precision::of::<T>()?);

@@ -296,9 +296,9 @@ impl<'a> Diagnosis<'a> {
         self.allowance.map_or(PASSES, |all| all.saturating_sub(taken))
     }
 
-    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics of no pass
-    /// change nothing: the report is that before training. Those of a network whose parameter blocks have other names or
-    /// shapes are left out, and the report says so.
+    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics of no
+    /// pass change nothing: the report is that before training. Those of a network whose parameter blocks have other
+    /// names or shapes are left out, and the report says so.
     ///
     /// A run that has learned nothing, or diverged, is judged from where it began, too. The
     /// [first parameters](Statistics::first_parameters) are then examined with the same

@@ -71,7 +71,8 @@ pub struct BackwardParts<'a, T: Scalar> {
 
 impl<'a, T: Scalar> BackwardParts<'a, T> {
     /// Returns memory for `values` values, of arbitrary content, such as the gradient of a part's output. There is as
-    /// much as the outputs of all parts have, and what the layer's `memory` states beyond [`Parts::memory`](super::Parts::memory).
+    /// much as the outputs of all parts have, and what the layer's `memory` states beyond
+    /// [`Parts::memory`](super::Parts::memory).
     ///
     /// # Panics
     /// If there is less.

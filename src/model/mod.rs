@@ -23,7 +23,6 @@ mod description;
 #[cfg(feature = "safetensors")]
 mod file;
 #[cfg(feature = "safetensors")]
-mod precision;
 mod predictor;
 #[cfg(feature = "safetensors")]
 mod pytorch;
@@ -32,7 +31,7 @@ mod state_dict;
 mod stream;
 
 #[cfg(feature = "safetensors")]
-pub use precision::Precision;
+pub use crate::checkpoint::Precision;
 pub use predictor::Predictor;
 #[cfg(feature = "safetensors")]
 pub use pytorch::{ModuleNames, export_state_dict, import_state_dict};

@@ -117,8 +117,9 @@ impl<C: Cell> Recurrent<C> {
     ///
     /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the
     /// previous state. The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise
-    /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A certificate uses the bounds of the cell; from state to state it uses
-    /// `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`, and the same for the cell state.
+    /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A
+    /// certificate uses the bounds of the cell; from state to state it uses `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`,
+    /// and the same for the cell state.
     ///
     /// Source: Krueger et al. 2017, §3.
     ///

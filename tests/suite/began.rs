@@ -95,7 +95,7 @@ fn loud_start_that_was_overcome_is_no_fault() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
     let y = signs(&x);
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
-    let loud = |inputs| Linear::new(inputs, 40).weights(He::normal().gain(4.0));
+    let loud = |inputs| Linear::new(inputs, 40).weights(He::normal().gain(8.0));
     let network = stack(4, loud, |network| network.activation(Relu))?;
     assert_eq!(root(&checked(&network, &x[..64 * WIDTH], BatchShape::batch(64))?), Some(Cause::LargeWeights));
     let report = run(&network, &data, &CrossEntropy::new(), Adam::new(3e-3), 600, unchanged)?;

@@ -88,7 +88,7 @@ fn rule(error: Error) -> DataRule {
 #[test]
 fn value_that_is_no_index_is_refused_where_the_data_meets_the_network() {
     // Three samples of two steps of two columns; the last step of sample 1 has a wrong second column.
-    for (wrong, text) in [(2.5f32, "2.5"), (5.0, "5"), (-1.0, "-1"), (1e30, "1000000015047466200000000000000")] {
+    for (wrong, text) in [(2.5f32, "2.5"), (5.0, "5"), (-1.0, "-1"), (1e30, "1.0000000150474662e30")] {
         let mut x = [0.0f32, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 0.0, 3.0, 4.0, 0.0, 1.0];
         x[7] = wrong;
         let data = Dataset::sequences(2, 2, &x, Target::Classes(&[0, 1, 0])).unwrap();

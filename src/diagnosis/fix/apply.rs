@@ -173,9 +173,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(FixedRun { trainer, data })
     }
 
-    /// Returns `fix`; for [`Change::FitInputs`] and [`Change::FitTargets`] with the standardization that is fitted on
-    /// the trial's data, for [`Change::FitLeaveOut`] with the samples that are found in it, and for
-    /// [`Change::FitClip`] with the norm that a few steps of the network from `w` have.
+    /// Returns `fix` with what is measured on the trial's data. That is the standardization for [`Change::FitInputs`]
+    /// and [`Change::FitTargets`], and the samples for [`Change::FitLeaveOut`]. For [`Change::FitClip`] it is the norm
+    /// of the gradient in a few steps of the network from `w`.
     pub(super) fn fitted<'f>(&self, network: &LayerSpec, w: &[T], fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
         let change = match fix.change {
             Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),

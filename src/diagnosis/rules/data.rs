@@ -120,7 +120,8 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input());
     let [least, most] =
         [first.map_or(size, |first| first.min(size)), first.map_or(size, |first| first.max(size)).max(present)];
-    if size == 0.0 {
+    let has_inputs = diagnosis.statistics.is_none_or(|statistics| statistics.run().input().count() > 0);
+    if size == 0.0 && has_inputs {
         return findings.push(zeros(diagnosis));
     }
     let stagnates = diagnosis.is_stuck();
@@ -159,8 +160,8 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Returns the finding about inputs that are all 0: the gradient of the first weights is `dyᵀ x = 0`, whatever they are.
-/// It is a note for a network with a state, which may run without inputs.
+/// Returns the finding about inputs that are all 0: the gradient of the first weights is `dyᵀ x = 0`, whatever they
+/// are. It is a note for a network with a state, which may run without inputs.
 fn zeros(diagnosis: &Diagnosis<'_>) -> Finding {
     let has_state = diagnosis.spec.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Recurrent { .. }));
     let severity = if has_state { Severity::Note } else { Severity::Warning };

@@ -97,8 +97,8 @@ pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual:
 }
 
 /// Whether a layer keeps less of its state, or of the state's gradient, from one step to the next than
-/// [`shut_gate`](crate::diagnosis::Thresholds::shut_gate): two decades are then lost within five steps, and no usual
-/// memory forgets so fast. In a layer with a gate that carries the state, the mean of this gate counts; otherwise
+/// [`shut_gate`](crate::diagnosis::Thresholds::shut_gate). Two decades are then lost within five steps: no usual memory
+/// forgets so fast. In a layer with a gate that carries the state, the mean of this gate counts; otherwise
 /// `each`, the decades of a step back in time.
 pub(super) fn forgets_fast(diagnosis: &Diagnosis<'_>, layer: &str, each: f64) -> bool {
     let kept = carrying(diagnosis, layer).map_or_else(|| libm::exp10(each), |(_, open)| open);

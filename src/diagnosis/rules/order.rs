@@ -49,7 +49,8 @@ fn is_tempered(cause: Cause) -> bool {
 }
 
 /// Adds the faults of the [first parameters](crate::diagnosis::began) of a run that was held up. Each replaces a
-/// finding of the same cause about the last ones. Other faults of the last parameters are effects of the run, and say so.
+/// finding of the same cause about the last ones. Other faults of the last parameters are effects of the run, and say
+/// so.
 pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Finding>) {
     if faults.is_empty() {
         return;
@@ -139,8 +140,8 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
         Cause::DeadUnits => stood && it.came_with_training(),
         _ => false,
     };
-    // The root of a run whose parameters are still the initial ones is what kept its updates small.
-    let unmoved = diagnosis.has_hardly_moved();
+    // The root of a held-up run whose parameters are still the initial ones is what kept its updates small.
+    let unmoved = diagnosis.is_stuck() && diagnosis.has_hardly_moved();
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
             Cause::Overflow => long || unscaled || grows || loud || began,

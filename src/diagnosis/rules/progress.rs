@@ -144,9 +144,9 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns log10 of the largest way of a weight matrix: its updates together, over its parameters. Weights that began
-    /// at 0 count by their size over that of the largest other matrix. −∞ if none has moved; `None` without updates, or
-    /// without a matrix.
+    /// Returns log10 of the largest way of a weight matrix: its updates together, over its parameters. Weights that
+    /// began at 0 count by their size over that of the largest other matrix. −∞ if none has moved; `None` without
+    /// updates, or without a matrix.
     pub(super) fn way(&self) -> Option<f64> {
         self.statistics.filter(|statistics| statistics.run().updates() > 0)?;
         let size = matrices(self).map(BlockStatistics::parameters).fold(0.0, f64::max);
@@ -157,8 +157,9 @@ impl Diagnosis<'_> {
         matrices(self).filter(|block| !block.frozen()).map(way).reduce(f64::max)
     }
 
-    /// Whether all updates together are [short](crate::diagnosis::Thresholds::short_way) beside the parameters, which are
-    /// then still the initial ones: the run is no evidence of harm by the network, only of what kept the updates small.
+    /// Whether all updates together are [short](crate::diagnosis::Thresholds::short_way) beside the parameters, which
+    /// are then still the initial ones: the run is no evidence of harm by the network, only of what kept the updates
+    /// small.
     pub(super) fn has_hardly_moved(&self) -> bool {
         self.way().is_some_and(|way| way < self.thresholds.short_way[0])
     }

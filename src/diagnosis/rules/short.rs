@@ -107,9 +107,9 @@ fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Findin
     findings.push(finding);
 }
 
-/// Returns the number of updates after which the schedule has ended, and what shows it: no parameter moves any more, or
-/// the stated rate has fallen below a hundredth of the first and as many more updates of the last length would be
-/// [short](crate::diagnosis::Thresholds::short_way). `None` for a schedule that goes on.
+/// Returns the number of updates after which the schedule has ended, and what shows it. `None` for a schedule that goes
+/// on. Either no parameter moves any more; or the stated rate is below a hundredth of the first, and as many more
+/// updates of the last length would be [short](crate::diagnosis::Thresholds::short_way).
 fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
     if let Some(still) = still::ended(diagnosis) {
         return Some((run.updates().saturating_sub(still), still::moved_before(diagnosis)));

@@ -57,8 +57,8 @@ const LONG_AT_FIRST: f64 = -1.0;
 /// [jump](RunStatistics::jumps) of the gradient.
 const MADE: f64 = 10.0;
 
-/// Whether the loss comes down from a bad start of the run's own making, which is no progress: the first update was
-/// [long](crate::diagnosis::Thresholds::long_step) by the second limit, the loss then rose [tenfold](MADE), and has not
+/// Whether the loss comes down from a bad start of the run's own making, which is no progress. The first update was
+/// [long](crate::diagnosis::Thresholds::long_step) by the second limit. The loss then rose [tenfold](MADE), and has not
 /// fallen far below where it started.
 fn made_bad_start(diagnosis: &Diagnosis<'_>, run: &RunStatistics, first_update: f64) -> bool {
     let lines = &diagnosis.thresholds;
@@ -70,7 +70,8 @@ fn made_bad_start(diagnosis: &Diagnosis<'_>, run: &RunStatistics, first_update: 
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
 /// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
 /// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned, or only made good of a [bad start](made_bad_start). `None` otherwise, and if the gradient vanished or exploded in the first pass already.
+/// was learned, or only made good of a [bad start](made_bad_start). `None` otherwise, and if the gradient vanished or
+/// exploded in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.

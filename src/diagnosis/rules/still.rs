@@ -92,8 +92,8 @@ fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
 }
 
 /// Returns the matrix that a low rate of its group holds, and that holds up the others, with its part of the highest
-/// rate: below a hundredth, as are the gradients of all others beside its own, and the run has hardly moved. The only
-/// block that could move did not.
+/// rate. The part is below a hundredth, and so are the gradients of all others beside its own. The run has hardly
+/// moved: the only block that could move did not.
 fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)> {
     let line = libm::exp10(diagnosis.thresholds.vanishing[0]);
     let trained = || matrices(diagnosis).filter(|it| !it.frozen());

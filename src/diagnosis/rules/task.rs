@@ -315,9 +315,9 @@ fn percent(share: f64) -> String {
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Reports, as a note, targets that are all the same, or may not depend on the inputs, unless the loss has fallen far
-/// below that of constant outputs. Equal targets may be meant, such as the class of the positive pair in a contrastive
-/// loss. A loss that falls less is no evidence of a dependence: a network can learn random targets by heart.
+/// Reports, as a note, targets that are all the same, or may not depend on the inputs. Equal targets may be meant, such
+/// as the class of the positive pair in a contrastive loss. A loss that falls is no evidence of a dependence: a network
+/// can learn random targets by heart.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
     if task.same_targets {
@@ -327,12 +327,6 @@ pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>
         return findings.push(Finding { refuted_by: "two samples whose targets differ", ..finding });
     }
     let Some(p) = task.independent.filter(|&p| p > diagnosis.thresholds.independent) else { return };
-    // The network found what the test did not.
-    let far = diagnosis.chance().map(|chance| diagnosis.part(chance, diagnosis.thresholds.fallen[1]));
-    let recent = diagnosis.statistics.map(|statistics| statistics.run().recent_loss());
-    if recent.zip(far).is_some_and(|(recent, far)| recent.count() > 0 && recent.mean() < far) {
-        return;
-    }
     let text = String::from("the targets may not depend on the inputs: no dependence was found");
     let because = format!(
         "in {:.0} % of random permutations the targets have as large a distance covariance, a measure of any \

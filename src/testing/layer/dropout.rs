@@ -129,7 +129,9 @@ impl Suite<'_, '_> {
                 }
             }
         }
+        // Links of a layer that changes the number of rows have rows of other numbers.
         if wrong.is_empty()
+            && after.rows() == shape.rows()
             && let Some(link) = self.link_of_one_mask(layer, name, &given, &|seed| key(usual, at(seed, &[]), false))
         {
             wrong.push((format!("each seed, in link {link}"), "masks of its own", "those of another"));
@@ -140,8 +142,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Returns a link that has the same masks for each of [`SEEDS`], the settings `asked`: for inputs that are equal in
-    /// all samples its outputs differ from sample to sample, and not from seed to seed.
+    /// Returns a link that has the same masks for each of [`SEEDS`], which `asked` turns into settings. For inputs that
+    /// are equal in all samples its outputs then differ from sample to sample, and not from seed to seed.
     fn link_of_one_mask<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -323,8 +323,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Computes the loss of `case` and its gradient, as [`evaluated`](Self::evaluated), and tests that neither depends on
-    /// what the slice held before.
+    /// Computes the loss of `case` and its gradient, as [`evaluated`](Self::evaluated), and tests that neither depends
+    /// on what the slice held before.
     fn overwritten<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) -> Option<(f64, Vec<f64>)> {
         let (value, dy) = self.evaluated(loss, name, case, 0.0)?;
         for before in [f64::NAN, 7.25] {

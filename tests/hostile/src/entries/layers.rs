@@ -698,7 +698,6 @@ pub fn entries() -> Vec<Entry> {
             &[
                 "layer::Parts::chain",
                 "layer::Parts::branches",
-                "layer::Parts::equal_widths",
                 "layer::Parts::output_shape",
                 "layer::Parts::memory",
                 "layer::Parts::gain_bounds",

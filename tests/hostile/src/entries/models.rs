@@ -108,7 +108,7 @@ pub fn entries() -> Vec<Entry> {
             6,
             &[
                 "model::Model::to_bytes_as",
-                "model::Precision::of",
+                "checkpoint::Precision::of",
                 "model::Model::save",
                 "model::Model::save_as",
                 "model::Model::load",

@@ -1,7 +1,7 @@
 //! The number formats of files.
 
+use super::refused;
 use crate::{
-    checkpoint::refused,
     error::Error,
     scalar::{Scalar, to_f64},
 };
@@ -46,7 +46,7 @@ impl Precision {
     }
 
     /// Returns the number format that safetensors calls `name`; `None` for a name of any other format.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
@@ -99,7 +99,8 @@ impl Small {
         0x7FFF >> self.digits << self.digits
     }
 
-    /// Returns the bits of the number of the format nearest to `x`, ties to even. NaN is one with all fraction bits set.
+    /// Returns the bits of the number of the format nearest to `x`, ties to even. NaN is one with all fraction bits
+    /// set.
     fn bits(self, x: f64) -> u16 {
         if x.is_nan() {
             return 0x7FFF;
