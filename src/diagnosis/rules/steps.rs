@@ -53,25 +53,10 @@ pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatisti
 /// of the range of TheDeepChecker.
 const LONG_AT_FIRST: f64 = -1.0;
 
-/// The rise of a loss above the lowest before it that updates make from a sound start: tenfold, as a
-/// [jump](RunStatistics::jumps) of the gradient.
-const MADE: f64 = 10.0;
-
-/// Whether the loss comes down from a bad start of the run's own making, which is no progress. The first update was
-/// [long](crate::diagnosis::Thresholds::long_step) by the second limit. The loss then rose [tenfold](MADE), and has not
-/// fallen far below where it started.
-fn made_bad_start(diagnosis: &Diagnosis<'_>, run: &RunStatistics, first_update: f64) -> bool {
-    let lines = &diagnosis.thresholds;
-    let is_far =
-        diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, lines.fallen[1]));
-    diagnosis.has_patience() && first_update > lines.long_step[1] && run.worst_rise() > MADE && !is_far
-}
-
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
 /// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
 /// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned, or only made good of a [bad start](made_bad_start). `None` otherwise, and if the gradient vanished or
-/// exploded in the first pass already.
+/// was learned. `None` otherwise, and if the gradient vanished or exploded in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.
@@ -84,7 +69,7 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
     let run = statistics.run();
-    (outgrew && (diagnosis.learns_nothing(run) || made_bad_start(diagnosis, run, first))).then_some(least)
+    (outgrew && diagnosis.learns_nothing(run)).then_some(least)
 }
 
 /// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
@@ -138,19 +123,15 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some((least, run)) = overgrown(diagnosis).zip(diagnosis.statistics.map(|statistics| statistics.run())) else {
         return;
     };
-    // A loss that comes down from there is no evidence for the rate.
-    let learns = !diagnosis.learns_nothing(run);
-    let severity = if learns { Severity::Critical } else { Severity::Warning };
     let text = format!(
         "steps are too long: together they made all weights larger, {} times their first size or more, and the loss, \
-         lately {}, {}",
+         lately {}, shows nothing learned",
         number(least),
-        number(run.recent_loss().mean()),
-        if learns { "has not come down from where they raised it" } else { "shows nothing learned" }
+        number(run.recent_loss().mean())
     );
     let because =
         format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
-    let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because);
+    let finding = diagnosis.finding(Cause::LearningRateTooHigh, Severity::Warning, "", text, because);
     let decades = longest(diagnosis).and_then(BlockStatistics::first_update_ratio);
     findings.push(Finding { decades, needs_restart: true, ..finding });
 }
