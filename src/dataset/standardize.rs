@@ -139,11 +139,12 @@ impl Standardize {
                 square.add(weight / total * distance * distance);
             }
         }
-        let of = |(((first, scale), unit), (mean, square)): (((f64, f64), f64), (f64, Sum<f64>))| {
-            [(first + scale * mean) / unit, scale * libm::sqrt(square.total()) / unit]
+        let of = |column: usize| {
+            let (scale, unit) = (scales[column], units[column]);
+            let deviation = libm::sqrt(squares[column].total());
+            [(first[column] + scale * means[column]) / unit, scale * deviation / unit]
         };
-        let columns = first.into_iter().zip(scales).zip(units).zip(means.into_iter().zip(squares));
-        Self::from_columns(columns.map(of).collect())
+        Self::from_columns((0..width).map(of).collect())
     }
 
     /// Creates the standardization from the mean and the standard deviation of each column, in this order.

@@ -71,7 +71,7 @@ impl<T: Scalar> Starts<'_, T> {
     /// be the one from today's parameters, or the fix changes the length of steps alone.
     ///
     /// Parameters that only too long steps have spoiled are sound where the run began, and are kept.
-    pub(super) fn second<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Option<(Cow<'f, Fix>, &[T])>, Error> {
+    pub(super) fn second<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Option<Second<'f, '_, T>>, Error> {
         if !self.is_trained {
             return Ok(None);
         }
@@ -94,6 +94,9 @@ impl<T: Scalar> Starts<'_, T> {
         Ok(differs.then_some((fix, &self.began[..])))
     }
 }
+
+/// A fix for a training from where the run began, and the parameters there.
+type Second<'f, 's, T> = (Cow<'f, Fix>, &'s [T]);
 
 /// Whether `w` may be initial values of the network: no block that these set to 0 differs from 0, and the size of each
 /// other is within a tenth, or four standard errors, of one draw.
