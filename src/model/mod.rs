@@ -22,7 +22,6 @@
 mod description;
 #[cfg(feature = "safetensors")]
 mod file;
-#[cfg(feature = "safetensors")]
 mod predictor;
 #[cfg(feature = "safetensors")]
 mod pytorch;

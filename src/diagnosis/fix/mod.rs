@@ -184,8 +184,10 @@ impl Fix {
         let needs = "the layer specification that it was made from; propose fixes for this network";
         if self.of == *network { Ok(()) } else { Err(Error::InvalidState { what: "a fix", needs }) }
     }
-    /// Whether the predicted decades to the first weights with the fix lie between the [`Thresholds`] of the context
-    /// for a vanishing and for an exploding gradient. True if nothing is predicted.
+
+    /// Whether the predicted decades to the first weights with the fix lie between the
+    /// [thresholds](FixContext::thresholds) of the context for a vanishing and for an exploding gradient. True if
+    /// nothing is predicted.
     pub fn is_enough(&self) -> bool {
         self.enough
     }
