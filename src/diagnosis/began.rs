@@ -39,9 +39,14 @@ impl Batch {
 /// parameters are not known, not finite or those that were given.
 pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Option<Report> {
     let (statistics, batch) = (diagnosis.statistics?, diagnosis.batch.as_ref()?);
+    // A gradient of the wrong sign is proven: what it does says nothing of the first parameters.
+    if diagnosis.task.as_ref().is_some_and(|task| task.is_reversed) {
+        return None;
+    }
     let is_held_up = diagnosis.is_held_up();
     let stays = is_held_up || diagnosis.stays_up();
-    diagnosis.experiments.as_ref().filter(|_| stays && !diagnosis.is_examined_alone)?;
+    let may = stays && !diagnosis.is_examined_alone && diagnosis.passes_left() > 0;
+    diagnosis.experiments.as_ref().filter(|_| may)?;
     let first = statistics.first_parameters().filter(|first| first.iter().all(|value| value.is_finite()))?;
     let network = diagnosis.spec.build_to_look_at().ok().filter(|it| it.dims().parameters == first.len())?;
     let sizes = difference::sizes(&*network, first);

@@ -65,6 +65,8 @@ pub struct BackwardParts<'a, T: Scalar> {
     /// The saved values that the layer's `memory` states beyond those of [`Parts::memory`](super::Parts::memory).
     pub saved: &'a mut [T],
     pub(super) scratch: &'a mut [T],
+    /// Whether the gradient with respect to the input of the layer is needed.
+    pub(super) needs_dx: bool,
     /// Batch shape, mode, dropout key, path and monitor.
     pub ctx: Context<'a, T>,
 }
@@ -75,7 +77,7 @@ impl<'a, T: Scalar> BackwardParts<'a, T> {
     /// [`Parts::memory`](super::Parts::memory).
     ///
     /// # Panics
-    /// If there is less.
+    /// If there is less. What is taken beyond that much is missing in the scratch of the parts, which then panic.
     pub fn buffer(&mut self, values: usize) -> &'a mut [T] {
         cut(SCRATCH, &mut self.scratch, values)
     }
@@ -108,7 +110,7 @@ impl<'a, T: Scalar> BackwardPart<'_, 'a, T> {
     /// As [`Layer::backward`], if `x` or `dy` is not of the length of the part's input or output.
     pub fn run(self, x: &[T], dy: &[T], pass: &mut BackwardParts<'_, T>) -> &'a [T] {
         let BackwardPart { layer, w, y, dx, dw, saved, state, trainable, shape, link, is_branch } = self;
-        let is_needed = !is_branch || pass.dx.is_some() || !core::ptr::eq(x, pass.x);
+        let is_needed = !is_branch || pass.needs_dx || !core::ptr::eq(x, pass.x);
         let mut dx = dx.filter(|_| is_needed);
         let ctx = if is_branch { pass.ctx.branch(link) } else { pass.ctx.part(link) };
         let BackwardState { initial_state, d_final_state, d_initial_state } = state;

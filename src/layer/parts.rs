@@ -92,8 +92,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     /// and the last writes its output; the layer has no link (factor of the chain rule) of its own.
     ///
     /// # Errors
-    /// [`Error::Empty`] without parts; [`Error::WidthMismatch`] where a part does not read the width that the one
-    /// before it outputs; [`Error::InvalidLayer`] where a part breaks a rule.
+    /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::WidthMismatch`] where a part
+    /// does not read the width that the one before it outputs; [`Error::InvalidLayer`] where a part breaks a rule.
     pub fn chain(parts: [(&'static str, Box<dyn Layer<T>>); N]) -> Result<Self, Error> {
         Self::new(StructureKind::Chain, parts)
     }
@@ -102,8 +102,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     /// of the chain rule) of its own. Parts may read the input of the layer, or the outputs of earlier parts.
     ///
     /// # Errors
-    /// [`Error::Empty`] without parts; [`Error::InvalidLayer`] where a part breaks a rule;
-    /// [`Error::IncompatibleLayer`] where a part outputs other numbers of steps than the first.
+    /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::InvalidLayer`] where a part
+    /// breaks a rule; [`Error::IncompatibleLayer`] where a part outputs other numbers of steps than the first.
     pub fn branches(parts: [(&'static str, Box<dyn Layer<T>>); N]) -> Result<Self, Error> {
         Self::new(StructureKind::Branches, parts)
     }
@@ -144,8 +144,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         for part in &self.parts {
             for (word, expected, found) in [("reads", input, part.dims.input), ("outputs", output, part.dims.output)] {
                 if expected != found {
-                    let (layer, before) =
-                        (format!("part {}", self.parts[0].name), format!("part {} {word}", part.name));
+                    let (layer, before) = ("the layer of the parts".into(), format!("part {} {word}", part.name));
                     return Err(Error::WidthMismatch { layer, before, expected, found });
                 }
             }
@@ -261,7 +260,12 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         w: &'w [T],
         pass: Backward<'a, T>,
     ) -> (BackwardParts<'a, T>, [BackwardPart<'w, 'a, T>; N]) {
-        let Backward { x, y, dy, mut dx, mut dw, mut saved, mut scratch, state, trainable, ctx, .. } = pass;
+        let Backward { x, y, dy, mut dx, mut dw, mut saved, mut scratch, state, overwrite_dw, trainable, ctx } = pass;
+        let needs_dx = dx.is_some();
+        // The parts add.
+        if overwrite_dw {
+            dw.fill(T::zero());
+        }
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
         let (mut w, mut link, mut block, mut rows) = (w, self.own_links(), 0, self.rows(ctx.shape));
         let parts = core::array::from_fn(|i| {
@@ -293,7 +297,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
                 is_branch: !is_chain,
             }
         });
-        (BackwardParts { x, y, dy, dx, saved, scratch, ctx }, parts)
+        (BackwardParts { x, y, dy, dx, saved, scratch, needs_dx, ctx }, parts)
     }
 
     /// Returns the number of the layer's own links (factors of the chain rule), which come before those of the parts.

@@ -22,6 +22,10 @@ impl FixStrategy for LogProbabilities {
     }
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
+        // Of one output the logarithm of its probability is always 0.
+        if context.network.widths().1 < 2 {
+            return Ok(None);
+        }
         let mut after = context.network.clone();
         let LayerSpec::Sequential { layers, .. } = &mut after else { return Ok(None) };
         layers.push(LayerSpec::LogSoftmax(LogSoftmax::new(context.network.widths().1)));

@@ -107,6 +107,9 @@ const LOWER: f64 = 1.0 / 1.1;
 /// The least gain of a fix from each seed, over the largest difference between seeds, at which seeds count as agreed.
 /// Convention: three times the spread.
 const AGREE: f64 = 3.0;
+/// The part of the loss without a fix above which a lower loss is no help, though all seeds agree: equal seeds have no
+/// spread.
+const AGREED: f64 = 0.99;
 
 impl TrialReport {
     /// Sorts the outcomes. A short trial does not tell fixes apart whose losses are near each other: of these the one
@@ -138,8 +141,8 @@ impl TrialReport {
     ///
     /// A fix helps if its highest loss over the seeds is below the lowest without a fix, and its median is at most
     /// 1/1.1 of the median without a fix. Both count from the [lowest](Self::floor) loss of any outputs. It also helps
-    /// if the loss is lower from each of two or more seeds, by more than three times what the seeds differ. If none
-    /// helps, a fix that restarts the network is compared with the network [restarted](Self::restarted) without it.
+    /// if the loss is lower from each of two or more seeds, by more than three times what the seeds differ, and by 1 %.
+    /// If none helps, a fix that restarts the network is compared with the network [restarted](Self::restarted) without it.
     pub fn best(&self) -> Option<usize> {
         self.helps().and_then(|(best, _)| best.fix)
     }
@@ -161,7 +164,8 @@ impl TrialReport {
         let lower = fixed.median() <= part || without.median().is_infinite();
         let pairs = || without.by_seed.iter().zip(&fixed.by_seed).map(|(without, fixed)| without - fixed);
         let differ = [fixed, without].map(|it| it.spread()[1] - it.spread()[0]).into_iter().fold(0.0, f64::max);
-        let agree = pairs().count() > 1 && pairs().all(|gain| gain > AGREE * differ);
+        let agreed = fixed.median() <= self.bounds().part(without.median(), AGREED);
+        let agree = agreed && pairs().count() > 1 && pairs().all(|gain| gain > AGREE * differ);
         fixed.spread()[1] < without.spread()[0] && (lower || agree)
     }
 

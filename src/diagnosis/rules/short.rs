@@ -115,6 +115,9 @@ fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)
         return Some((run.updates().saturating_sub(still), still::moved_before(diagnosis)));
     }
     let [first, last] = run.rates().filter(|[first, last]| *last < 0.01 * first)?;
+    if diagnosis.has_no_information() {
+        return None;
+    }
     let of = matrices(diagnosis).filter(counts).max_by(|a, b| a.way()[1].total_cmp(&b.way()[1]))?;
     let more = of.update_ratio().mean() + libm::log10(run.updates() as f64);
     // As many updates as the first, or all of them, make up the way so far.

@@ -156,10 +156,12 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { is_proof: true, ..finding });
 }
 
-/// Reports a loss that constant outputs lower without end, if no last layer bounds the outputs: the network can only
-/// make them larger.
+/// Reports a loss of classes or probabilities that constant outputs lower without end, if no last layer bounds the
+/// outputs: the network can only make them larger. Of other targets such a loss may be meant, as that of a critic.
 pub(super) fn unbounded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
-    let Some(task) = diagnosis.task.as_ref().filter(|task| task.measured.is_unbounded) else { return };
+    let Some(task) = diagnosis.task.as_ref().filter(|task| task.measured.is_unbounded && task.has_shares) else {
+        return;
+    };
     let (layer, last) = diagnosis.spec.last_layer();
     if task.least.is_some() || matches!(last, LayerSpec::LogSoftmax(_)) {
         return;

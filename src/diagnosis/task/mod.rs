@@ -83,6 +83,8 @@ pub(super) struct Task {
     pub target_spread: Option<f64>,
     /// Whether the targets are classes.
     pub has_classes: bool,
+    /// Whether the targets are classes, or values of which none is below 0, as probabilities are.
+    pub has_shares: bool,
     /// The inputs by column; `None` for indices and for first layers with weights that do not see the columns.
     pub columns: Option<Columns>,
     /// Whether a given parameter is not finite, so that all was measured with initial values.
@@ -311,6 +313,8 @@ impl Task {
             }
         };
         let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
+        let is_share = |&value: &T| value >= T::zero();
+        let has_shares = matches!(data.targets(), Some(Target::Values(all)) if all.iter().all(is_share)) || has_classes;
         let [apart, square] = squares(width, &y);
         let spread = Some(libm::sqrt(apart / square)).filter(|spread| !has_classes && spread.is_finite());
         let most = f64::min(1e6, 0.25 * to_f64(T::max_value()));
@@ -354,6 +358,7 @@ impl Task {
             outliers,
             identical,
             has_classes,
+            has_shares,
             targets,
             target_spread,
             columns,

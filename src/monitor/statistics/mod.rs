@@ -254,9 +254,11 @@ impl Statistics {
     fn gradient<T: Scalar>(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
         let pass = self.run.pass();
         let mut square = 0.0;
-        // The blocks are known from the first gradient on.
-        if self.blocks.is_empty() && w.len() <= KEPT_PARAMETERS {
-            self.first_parameters = w.iter().copied().map(to_f64).collect();
+        // The blocks are known from the first gradient on; those of another network begin anew.
+        if self.blocks.is_empty() || !self.is_of(blocks) {
+            self.first_parameters.clear();
+            let kept = if w.len() <= KEPT_PARAMETERS { w } else { &[] };
+            self.first_parameters.extend(kept.iter().copied().map(to_f64));
         }
         self.states.iter_mut().for_each(StateStatistics::end);
         for (i, block) in blocks.iter().enumerate() {

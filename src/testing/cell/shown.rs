@@ -48,7 +48,7 @@ const ENDS: [f64; 2] = [-15.0, 15.0];
 /// a multiple of the change of the gate's value, and a mean over [`CARRYING`] random layers.
 const CARRIED: f64 = 0.5;
 /// The least size of that change for a gate that carries the state by an activation that is not declared.
-const CARRIED_BY_ANY: f64 = 0.25;
+const CARRIED_BY_ANY: f64 = 1e-3;
 const CARRYING: u64 = 24;
 /// The number of terms of a sum over [`CARRYING`] random layers and their units.
 const TERMS: f64 = 24.0 * HIDDEN as f64;
@@ -286,6 +286,11 @@ fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift:
 fn stays<C: Cell>(cell: &C, gate: usize, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;
+    // By recurrent weights the new state depends on the old one, too, which is not what stays.
+    for gate in 0..cell.gates().len() {
+        let recurrent = point.gate(Role::Recurrent, gate).unwrap_or(0..0);
+        point.w[recurrent].fill(0.0);
+    }
     let at_rest = vec![0.0; point.w.len()];
     let mut kept = [0.0; 2];
     for (kept, end) in kept.iter_mut().zip(ENDS) {

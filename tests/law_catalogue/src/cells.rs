@@ -35,7 +35,6 @@ enum Kind {
     HardIsSigmoid,
     CandidateCarriesUndeclared,
     // Wrong: what is shown of the pre-activation of the gate.
-    ShownNegated,
     ShownDoubled,
     ShownShifted,
     ShownSquashed,
@@ -84,7 +83,7 @@ impl Built {
     }
 
     fn shows_another(self) -> bool {
-        matches!(self.0, ShownNegated | ShownDoubled | ShownShifted | ShownSquashed)
+        matches!(self.0, ShownDoubled | ShownShifted | ShownSquashed)
     }
 
     fn leaky(self) -> bool {
@@ -159,7 +158,6 @@ impl Cell for Built {
                 if self.shows_another() && !unit.monitored_z.is_empty() {
                     let z = unit.z[j];
                     unit.monitored_z[j] = match self.0 {
-                        ShownNegated => -z,
                         ShownDoubled => z + z,
                         ShownShifted => z + T::one(),
                         _ => z.tanh(),
@@ -335,7 +333,6 @@ pub fn entries() -> Vec<Entry> {
         (RectifiedIsTanh, Law::CellFacts),
         (HardIsSigmoid, Law::CellFacts),
         (CandidateCarriesUndeclared, Law::CellFacts),
-        (ShownNegated, Law::CellFacts),
         (ShownDoubled, Law::CellFacts),
         (ShownShifted, Law::CellFacts),
         (ShownSquashed, Law::CellFacts),

@@ -22,8 +22,8 @@ const LEAST: f64 = 1e-3;
 /// argument z of φ in the cell, at a random point; 0 if they are equal. `activation` is φ.
 ///
 /// The effect of the gate's bias on a value of the new state that is linear in φ(z) is a multiple of φ′(z), for each
-/// bias with the same factor. The sum of weighted inputs, weighted state and bias is tried first, then what is shown,
-/// then other arguments near it. `None` if no value is linear in it, or if a step fails.
+/// bias with the same factor. What is shown is tried first, then the sum of weighted inputs, weighted state and
+/// bias, then other arguments near what is shown. `None` if no value is linear in it, or if a step fails.
 pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?.start;
@@ -46,13 +46,12 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
     let effects: Vec<Vec<f64>> = effects.filter(|effect| norm(effect) > LEAST).collect();
     let fits = |z: &[f64]| effects.iter().any(|effect| misfit(effect, z, 0.0, activation) <= FITS);
     let own: Vec<f64> = BIASES.iter().map(|by| Some(point.sum(gate)? + by)).collect::<Option<_>>()?;
-    let farthest = |a: &[f64], sign: f64| a.iter().zip(&z).map(|(a, z)| (a - sign * z).abs()).fold(0.0, f64::max);
     // An even φ′ does not tell z from −z.
-    if fits(&own) && (!fits(&z) || farthest(&own, -1.0) <= SAME) {
-        return Some(farthest(&own, 1.0)).filter(|apart| *apart > SAME).or(Some(0.0));
-    }
     if fits(&z) {
         return Some(0.0);
+    }
+    if fits(&own) {
+        return Some(own.iter().zip(&z).map(|(own, z)| (own - z).abs()).fold(0.0, f64::max));
     }
     // A φ with a kink may be one that is cut off at another place.
     if !activation.kink_points().is_empty() {
