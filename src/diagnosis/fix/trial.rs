@@ -85,10 +85,10 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
-    /// training. Each training takes 5 % of the run, at least 20 steps; a fix has two from its first seed, if one of them
-    /// starts where the run began. All together take at most half of the run. After
-    /// a run of less than a few hundred steps that is enough for a few fixes alone: [`steps`](Self::steps) allows more.
-    /// There are up to three seeds, and batches of 32.
+    /// training. Each training takes 5 % of the run, at least 20 steps; a fix has two from its first seed, if one of
+    /// them starts where the run began. All together take at most half of the run. After a run of less than a few
+    /// hundred steps that is enough for a few fixes alone: [`steps`](Self::steps) allows more. There are up to three
+    /// seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,

@@ -141,8 +141,9 @@ impl TrialReport {
     ///
     /// A fix helps if its highest loss over the seeds is below the lowest without a fix, and its median is at most
     /// 1/1.1 of the median without a fix. Both count from the [lowest](Self::floor) loss of any outputs. It also helps
-    /// if the loss is lower from each of two or more seeds, by more than three times what the seeds differ, and by 1 %.
-    /// If none helps, a fix that restarts the network is compared with the network [restarted](Self::restarted) without it.
+    /// if the loss is lower from each of two or more seeds, by more than three times what the seeds differ, and by 1
+    /// %. If none helps, a fix that restarts the network is compared with the network [restarted](Self::restarted)
+    /// without it.
     pub fn best(&self) -> Option<usize> {
         self.helps().and_then(|(best, _)| best.fix)
     }
