@@ -30,9 +30,9 @@ impl Batch {
     }
 }
 
-/// Returns the report on the first parameters of a run whose loss has not clearly fallen, by the same interventions on
-/// the same batch, with its faults of the parameters alone. No step had been made there, so they are causes of what the
-/// run became, and no effects.
+/// Returns the report on the first parameters of a run whose loss has not clearly fallen, by the same interventions
+/// on the same batch, with its faults of the parameters alone. No step had been made there, so they are causes of
+/// what the run became, and no effects.
 ///
 /// In a run that learned something a fault counts that the last parameters, by their `findings`, still have, or where
 /// they have another fault of the parameters: others were overcome. `None` without interventions, and if the first

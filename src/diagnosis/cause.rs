@@ -44,8 +44,8 @@ pub enum Cause {
     /// An activation or its derivative was NaN for finite values: it had no defined result. Or a parameter was NaN or
     /// infinite before the first update.
     NotANumber,
-    /// A block, such as the weights or the biases of a layer, has a gradient, but its values do not change, although it
-    /// was not declared frozen.
+    /// A block, such as the weights or the biases of a layer, has a gradient, but its values do not change, although
+    /// it was not declared frozen.
     FrozenBlock,
     /// The layer maps all inputs to nearly equal values, so that gradients do not separate them.
     CollapsedRepresentation,
@@ -74,8 +74,8 @@ pub enum Cause {
     DropoutTooHeavy,
     /// The last layer squashes its outputs into a range in which the loss cannot be low.
     SquashedOutputs,
-    /// The loss has no lower bound: outputs that ignore the inputs lower it without end. It expects others, such as the
-    /// logarithms of probabilities that a log-softmax computes.
+    /// The loss has no lower bound: outputs that ignore the inputs lower it without end. It expects others, such as
+    /// the logarithms of probabilities that a log-softmax computes.
     UnboundedLoss,
     /// The samples of a batch are alike: each update undoes those of other batches.
     UnmixedBatches,

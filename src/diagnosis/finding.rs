@@ -49,13 +49,13 @@ pub struct Finding {
     /// The index of the first sample of the data that should be left out, for [`Cause::BadData`] found by
     /// [`task`](super::Diagnosis::task); otherwise `None`.
     pub sample: Option<usize>,
-    /// All samples at fault: those that are far larger than the others, of which [`sample`](Self::sample) is the first,
-    /// or those whose inputs are identical. Empty for other findings.
+    /// All samples at fault: those that are far larger than the others, of which [`sample`](Self::sample) is the
+    /// first, or those whose inputs are identical. Empty for other findings.
     pub samples: Vec<usize>,
     /// The index, from 0, of the monitored pass in which the fault was seen: the last one before the report. For a
-    /// value that is NaN or infinite it is the first pass that had one, and 0 for a budget over depth that was at fault
-    /// in the first pass already. `None` before training. With [`Report::following`](super::Report::following) it is
-    /// that of the first report that has the finding.
+    /// value that is NaN or infinite it is the first pass that had one, and 0 for a budget over depth that was at
+    /// fault in the first pass already. `None` before training. With [`Report::following`](super::Report::following)
+    /// it is that of the first report that has the finding.
     pub since: Option<u64>,
     /// The measured size of the fault in decades (log10); `None` if it was not measured. For most causes it is the
     /// change of the gradient's norm. For [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is log10

@@ -65,8 +65,8 @@ pub(super) fn momentum<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), 
     values.fold(0.0, f64::max)
 }
 
-/// Whether the updates of a chain are proportional to its gradients: its optimizers are those of gradient descent, with
-/// or without momentum. `None` for a chain with an optimizer of another crate, or with none.
+/// Whether the updates of a chain are proportional to its gradients: its optimizers are those of gradient descent,
+/// with or without momentum. `None` for a chain with an optimizer of another crate, or with none.
 pub(super) fn is_proportional<T: Scalar>(
     chain: &(impl GradientTransform<T> + ?Sized),
     blocks: &Blocks,

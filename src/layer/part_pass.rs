@@ -59,8 +59,8 @@ pub struct BackwardParts<'a, T: Scalar> {
     pub y: &'a [T],
     /// Gradient with respect to the output of the layer.
     pub dy: &'a [T],
-    /// Out: gradient with respect to the input, which the layer overwrites. `None` if it is not needed, and in a chain,
-    /// whose first part writes it.
+    /// Out: gradient with respect to the input, which the layer overwrites. `None` if it is not needed, and in a
+    /// chain, whose first part writes it.
     pub dx: Option<&'a mut [T]>,
     /// The saved values that the layer's `memory` states beyond those of [`Parts::memory`](super::Parts::memory).
     pub saved: &'a mut [T],

@@ -98,8 +98,9 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         Self::new(StructureKind::Chain, parts)
     }
 
-    /// Creates the parts of a layer that combines their outputs, each with its name. The layer reports one link (factor
-    /// of the chain rule) of its own. Parts may read the input of the layer, or the outputs of earlier parts.
+    /// Creates the parts of a layer that combines their outputs, each with its name. The layer reports one link
+    /// (factor of the chain rule) of its own. Parts may read the input of the layer, or the outputs of earlier
+    /// parts.
     ///
     /// # Errors
     /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::InvalidLayer`] where a part
@@ -250,8 +251,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         (ForwardParts { x, y, saved, scratch, ctx }, parts)
     }
 
-    /// Divides a backward pass of the layer, with the parameters `w`, among the parts: returns its other arguments, and
-    /// the pass of each part.
+    /// Divides a backward pass of the layer, with the parameters `w`, among the parts: returns its other arguments,
+    /// and the pass of each part.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).

@@ -133,8 +133,8 @@ impl<'a, T: Scalar> Update<'a, T> {
         self.blocks.within(range).filter(|(block, _)| !block.frozen)
     }
 
-    /// Returns the maximal ranges of `w` and `gradient` without frozen blocks, in order. If no block is frozen there is
-    /// one.
+    /// Returns the maximal ranges of `w` and `gradient` without frozen blocks, in order. If no block is frozen there
+    /// is one.
     fn stretches(&self) -> impl Iterator<Item = Range<usize>> + use<'a, T> {
         let mut ranges = self.trained().map(|(_, range)| range).peekable();
         core::iter::from_fn(move || {
@@ -269,8 +269,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
 
     // Optional facts: for averages, metrics, monitors, schedules and checkpoints.
 
-    /// Sets the weights in the state, such as an average of the parameters, to `w`: all parameters were replaced, as by
-    /// [`Trainer::load_parameters`](crate::trainer::Trainer::load_parameters). The default does nothing.
+    /// Sets the weights in the state, such as an average of the parameters, to `w`: all parameters were replaced, as
+    /// by [`Trainer::load_parameters`](crate::trainer::Trainer::load_parameters). The default does nothing.
     ///
     /// # Panics
     /// As [`update`](Self::update).
@@ -290,9 +290,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// The 2-norm of the gradient after the last clip of the chain, in the last step. `None`, the default, if it is not
-    /// known. It does not follow from [`clip_factor`](Self::clip_factor) where a clip shortens some values or blocks
-    /// alone, as [`ClipValue`].
+    /// The 2-norm of the gradient after the last clip of the chain, in the last step. `None`, the default, if it is
+    /// not known. It does not follow from [`clip_factor`](Self::clip_factor) where a clip shortens some values or
+    /// blocks alone, as [`ClipValue`].
     ///
     /// [`ClipNorm`], [`ClipBlockNorm`] and [`ClipValue`] compute it in updates with a
     /// [record](crate::trainer::Step::clipped_norm).
@@ -300,8 +300,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// Returns the moving average of the weights, one value per parameter, if `state` holds one; `None` by default. For
-    /// a chain, that of its first transform that has one.
+    /// Returns the moving average of the weights, one value per parameter, if `state` holds one; `None` by default.
+    /// For a chain, that of its first transform that has one.
     ///
     /// # Panics
     /// As [`update`](Self::update).
@@ -345,8 +345,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// Returns the transform as data, with one entry for each transform of a chain. A checkpoint stores the entries;
     /// loading compares them with those of the present chain.
     ///
-    /// The default identifies a transform by the name of its type, without `T` among its arguments, its position in the
-    /// chain and the length of its state.
+    /// The default identifies a transform by the name of its type, without `T` among its arguments, its position in
+    /// the chain and the length of its state.
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         vec![TransformSpec::unstated(&saved_name::<Self, T>(), self.state_len(blocks))]
     }

@@ -1,4 +1,5 @@
-//! Layers made of parts by [`Parts`]: they equal the same formulas without it, and a mistake in a formula breaks a law.
+//! Layers made of parts by [`Parts`]: they equal the same formulas without it, and a mistake in a formula breaks a
+//! law.
 
 use crate::numbers::bits;
 use chainrule::{

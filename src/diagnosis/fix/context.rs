@@ -129,8 +129,9 @@ impl<'a> FixContext<'a> {
         Err(Error::InvalidState { what: "a finding", needs })
     }
 
-    /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades, without
-    /// the links that are [`left_out`], as a report counts it. `None` if it is unknown, as for a custom layer.
+    /// Returns the predicted change of the gradient's norm from loss to first weights of `network`, in decades,
+    /// without the links that are [`left_out`], as a report counts it. `None` if it is unknown, as for a custom
+    /// layer.
     pub(super) fn budget(&self, network: &LayerSpec) -> Result<Option<f64>, Error> {
         match Prediction::of_node(network, self.inputs) {
             Ok(prediction) => {

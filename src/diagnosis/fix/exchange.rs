@@ -69,7 +69,8 @@ fn instead(activation: &ActivationKind, cause: Cause, depth: usize, accused: boo
     }
 }
 
-/// Returns, for each layer without inner layers, in order, whether the finding names it; true for all if it names none.
+/// Returns, for each layer without inner layers, in order, whether the finding names it; true for all if it names
+/// none.
 fn named_leaves(parts: &[(String, &LayerSpec)], finding: &Finding) -> Vec<bool> {
     let place = |path: &str| parts.iter().rposition(|(at, _)| at == path);
     let ranges = finding.layers.iter().filter_map(|range| Some(place(&range.first)?..=place(&range.last)?));

@@ -8,9 +8,9 @@ use alloc::{format, string::String};
 /// parameters, or a tenth or a hundredth of that. Without a measured ratio of update to parameters the factors are a
 /// hundredth, a tenth and a thousandth: the middle first.
 ///
-/// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean. The measured
-/// update is the first, before momentum β has made steps up to 1/(1 − β) times as long. The tenfold length of the usual
-/// β of 0.9 is in that target; a longer one shortens the steps.
+/// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean. The
+/// measured update is the first, before momentum β has made steps up to 1/(1 − β) times as long. The tenfold length
+/// of the usual β of 0.9 is in that target; a longer one shortens the steps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShorterStep {
     /// The index of the proposal in the ladder.

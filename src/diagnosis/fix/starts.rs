@@ -67,8 +67,8 @@ impl<T: Scalar> Starts<'_, T> {
         }))
     }
 
-    /// Returns the fix for a training from where the run began, and the parameters there. `None` if that training would
-    /// be the one from today's parameters, or the fix changes the length of steps alone.
+    /// Returns the fix for a training from where the run began, and the parameters there. `None` if that training
+    /// would be the one from today's parameters, or the fix changes the length of steps alone.
     ///
     /// Parameters that only too long steps have spoiled are sound where the run began, and are kept.
     pub(super) fn second<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Option<Second<'f, '_, T>>, Error> {

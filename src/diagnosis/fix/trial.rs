@@ -124,15 +124,15 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Sets the parameters where the run began,
-    /// [`Statistics::first_parameters`](crate::monitor::Statistics::first_parameters). [`apply_best`](Self::apply_best)
-    /// takes them from its context if they are not set.
+    /// [`Statistics::first_parameters`](crate::monitor::Statistics::first_parameters).
+    /// [`apply_best`](Self::apply_best) takes them from its context if they are not set.
     #[must_use]
     pub fn first_parameters(self, first: &'a [f64]) -> Self {
         Trial { first_parameters: Some(first), ..self }
     }
 
-    /// Makes the trials take samples in the order of the data, as the run does; only [`Change::Shuffle`] shuffles them.
-    /// Without this call all trials shuffle, and do not try that change.
+    /// Makes the trials take samples in the order of the data, as the run does; only [`Change::Shuffle`] shuffles
+    /// them. Without this call all trials shuffle, and do not try that change.
     #[must_use]
     pub fn in_order(self) -> Self {
         Trial { in_order: true, ..self }
@@ -181,10 +181,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// if that is not known. If the fix lowers the loss from `w`, the better of the two counts, otherwise the latter.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a run of 0 steps, and for 0 steps, seeds or samples of a batch; [`Error::TooLarge`] for
-    /// too many steps. [`Error::InvalidState`] for a fix of another network. [`Error::Length`] if the length of `w`, or
-    /// of the first parameters, is not the number of parameters. [`Error::CustomPart`] for a network with
-    /// a custom part. The errors of [`LayerSpec::build`], [`Fix::apply`] and
+    /// [`Error::Parameter`] for a run of 0 steps, and for 0 steps, seeds or samples of a batch; [`Error::TooLarge`]
+    /// for too many steps. [`Error::InvalidState`] for a fix of another network. [`Error::Length`] if the length of
+    /// `w`, or of the first parameters, is not the number of parameters. [`Error::CustomPart`] for a network with a
+    /// custom part. The errors of [`LayerSpec::build`], [`Fix::apply`] and
     /// [`Trainer::step`](crate::trainer::Trainer::step); parameters that become NaN or infinite count as an infinite
     /// loss. With [`behind`](Self::behind) those of a [`Diagnosis`](crate::diagnosis::Diagnosis) of a fixed network.
     ///
@@ -317,8 +317,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(report)
     }
 
-    /// Trains the network, from `w`, with a fix and the seed `seed`, and adds the loss on samples other than `left_out`
-    /// to `outcome`. Returns whether the fix could be tried.
+    /// Trains the network, from `w`, with a fix and the seed `seed`, and adds the loss on samples other than
+    /// `left_out` to `outcome`. Returns whether the fix could be tried.
     fn tries(
         &self,
         fix: &Fix,
@@ -366,8 +366,8 @@ fn by_turns(fixes: &[Fix]) -> Vec<usize> {
 }
 
 impl Fix {
-    /// Tries this fix alone: compares trainings, on the same batches, of the network that `network` describes, from the
-    /// parameters `w`, without the fix and with it.
+    /// Tries this fix alone: compares trainings, on the same batches, of the network that `network` describes, from
+    /// the parameters `w`, without the fix and with it.
     ///
     /// # Errors
     /// Those of [`Trial::run`].

@@ -90,8 +90,8 @@ pub struct TrialReport {
     /// The faults of a fixed network. `None` if the trial was not asked to [look](super::Trial::behind), had too few
     /// steps left, or found no fix to look at.
     pub behind: Option<Behind>,
-    /// The lowest loss of any outputs, from which losses are counted; `None` if it is not known, where they are counted
-    /// from 0.
+    /// The lowest loss of any outputs, from which losses are counted; `None` if it is not known, where they are
+    /// counted from 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub floor: Option<f64>,
     /// The number of steps of the run that the trial is for.

@@ -41,20 +41,20 @@ pub(in crate::diagnosis) struct Experiments {
     /// Whether a given parameter is not finite. Then all but `seen` was measured with initial values.
     pub initial: bool,
     pub verdict: Verdict,
-    /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by column.
-    /// `None` if the inputs are standardized already, or both they and the first pre-activations are within the
-    /// thresholds.
+    /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by
+    /// column. `None` if the inputs are standardized already, or both they and the first pre-activations are within
+    /// the thresholds.
     pub standardized: Option<[f64; 2]>,
-    /// Interventions on the decades of one step back in time, each with the path of its layer, for layers whose decades
-    /// over the sequence are outside the thresholds.
+    /// Interventions on the decades of one step back in time, each with the path of its layer, for layers whose
+    /// decades over the sequence are outside the thresholds.
     pub over_time: Tried,
     /// Whether the batch has at least [`FEW`] samples, and all have the same inputs.
     pub is_one_input: bool,
     /// The inputs of the batch by column.
     pub columns: Option<Columns>,
-    /// The samples of the batch, at most an eighth or one, whose inputs are far larger than those of the others, as a
-    /// whole or by single values. They come with their effect on the gradient; `None` if there are none, or if this was
-    /// not measured.
+    /// The samples of the batch, at most an eighth or one, whose inputs are far larger than those of the others, as
+    /// a whole or by single values. They come with their effect on the gradient; `None` if there are none, or if
+    /// this was not measured.
     pub outliers: Option<Outliers>,
     /// The paths of the layers in `over_time` whose input weights have a larger norm than redrawn ones.
     pub large: Vec<String>,
@@ -69,8 +69,8 @@ pub(in crate::diagnosis) struct Experiments {
     pub passes: usize,
 }
 
-/// With at least so many samples, all of them equal, the data are taken to have equal inputs. A batch of fewer may have
-/// been chosen so.
+/// With at least so many samples, all of them equal, the data are taken to have equal inputs. A batch of fewer may
+/// have been chosen so.
 const FEW: usize = 8;
 
 /// A network in `f64` with its parameters and a batch. Interventions run on copies of it.
@@ -88,10 +88,10 @@ pub(super) struct Bench<'a> {
 }
 
 impl Experiments {
-    /// Measures the budget (decades from loss to first weights) with the parameters `w` on the time-major rows `x`, for
-    /// a gradient at the output drawn from the standard normal distribution. If the budget is outside the thresholds,
-    /// tries interventions, in about `most` passes at most. If a parameter is not finite, all but [`seen`](Self::seen)
-    /// is measured with initial values.
+    /// Measures the budget (decades from loss to first weights) with the parameters `w` on the time-major rows `x`,
+    /// for a gradient at the output drawn from the standard normal distribution. If the budget is outside the
+    /// thresholds, tries interventions, in about `most` passes at most. If a parameter is not finite, all but
+    /// [`seen`](Self::seen) is measured with initial values.
     ///
     /// # Errors
     /// Those of [`LayerSpec::build`], but none for a custom activation, and those of [`Workspace::forward`].
@@ -174,8 +174,8 @@ impl Experiments {
 }
 
 impl Budget {
-    /// Returns the budget of the last pass of `seen`: the decades from the gradient at the output to the first weights,
-    /// without those of the links that are [`left_out`].
+    /// Returns the budget of the last pass of `seen`: the decades from the gradient at the output to the first
+    /// weights, without those of the links that are [`left_out`].
     fn measured(spec: &LayerSpec, seen: &Statistics) -> Self {
         let without = left_out(spec);
         let (mut total, mut links) = (seen.run().decades().last(), Vec::new());
@@ -343,8 +343,8 @@ fn is_one_input(x: &[f64], shape: BatchShape<'_>) -> bool {
     shape.lengths.is_none() && steps.all(is_one)
 }
 
-/// Returns the ranges of the parameters of all normalization layers, each with the value to set: 1 for gains, and 0 for
-/// biases.
+/// Returns the ranges of the parameters of all normalization layers, each with the value to set: 1 for gains, and 0
+/// for biases.
 fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     let mut found = Vec::new();
     for (path, _) in spec.parts().iter().filter(|(_, part)| part.is_norm()) {

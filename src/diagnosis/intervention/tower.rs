@@ -105,7 +105,8 @@ impl Budget {
     }
 }
 
-/// A change of one branch alone is tried as long as all changes together have taken no more than this number of passes.
+/// A change of one branch alone is tried as long as all changes together have taken no more than this number of
+/// passes.
 const SINGLES: usize = 30;
 
 /// A change of the branches of the parallel layer at a path, with the layers in each branch that it applies to, by
@@ -113,9 +114,9 @@ const SINGLES: usize = 30;
 type Changed = (String, Vec<Alteration>, Vec<String>, Option<Vec<Budget>>);
 
 impl Bench<'_> {
-    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`, the
-    /// worst first. A pass changes the layers of the same place in all of these branches of one parallel layer. They do
-    /// not depend on each other, so that branches with the same fault share their passes.
+    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`,
+    /// the worst first. A pass changes the layers of the same place in all of these branches of one parallel layer.
+    /// They do not depend on each other, so that branches with the same fault share their passes.
     pub(super) fn towers(&self, sound: &Statistics, lines: [f64; 2]) -> Result<Vec<OfTower>, Error> {
         let off = |(_, budget): &(Tower, Budget)| (budget.total - 0.5 * (lines[0] + lines[1])).abs();
         let all = towers(self.spec).into_iter().map(|tower| {

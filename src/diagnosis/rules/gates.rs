@@ -83,9 +83,9 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     found
 }
 
-/// Returns the severity of a state that is forgotten, or fills, within the span, the steps that the task must remember.
-/// Without a given span it is unknown whether the task needs the whole sequence: a note, or a warning if the run is
-/// [held up](Diagnosis::is_stuck) and the state `is_unusual`. A run that has [hardly
+/// Returns the severity of a state that is forgotten, or fills, within the span, the steps that the task must
+/// remember. Without a given span it is unknown whether the task needs the whole sequence: a note, or a warning if
+/// the run is [held up](Diagnosis::is_stuck) and the state `is_unusual`. A run that has [hardly
 /// moved](Diagnosis::has_hardly_moved), or that climbs a gradient of the wrong sign, is not held up by its state.
 pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual: bool) -> Severity {
     let is_held_up = || diagnosis.is_stuck() && !diagnosis.has_hardly_moved() && !climb::is_reversed(diagnosis);
@@ -97,8 +97,8 @@ pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual:
 }
 
 /// Whether a layer keeps less of its state, or of the state's gradient, from one step to the next than
-/// [`shut_gate`](crate::diagnosis::Thresholds::shut_gate). Two decades are then lost within five steps: no usual memory
-/// forgets so fast. In a layer with a gate that carries the state, the mean of this gate counts; otherwise
+/// [`shut_gate`](crate::diagnosis::Thresholds::shut_gate). Two decades are then lost within five steps: no usual
+/// memory forgets so fast. In a layer with a gate that carries the state, the mean of this gate counts; otherwise
 /// `each`, the decades of a step back in time.
 pub(super) fn forgets_fast(diagnosis: &Diagnosis<'_>, layer: &str, each: f64) -> bool {
     let kept = carrying(diagnosis, layer).map_or_else(|| libm::exp10(each), |(_, open)| open);
@@ -136,8 +136,8 @@ fn by_first_biases(part: &LayerSpec) -> Vec<(Gate, f64)> {
     found.into_iter().next().map(|(_, gates)| gates).unwrap_or_default()
 }
 
-/// Reports gates through which almost nothing of the input enters the state, or of the state reaches the output, by the
-/// threshold [`admitted`](crate::diagnosis::Thresholds::admitted).
+/// Reports gates through which almost nothing of the input enters the state, or of the state reaches the output, by
+/// the threshold [`admitted`](crate::diagnosis::Thresholds::admitted).
 pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.admitted.map(|line| -line);
     for layer in openings(diagnosis) {

@@ -19,8 +19,8 @@ impl Diagnosis<'_> {
         self.task.as_ref()?.all.as_ref()
     }
 
-    /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error, the
-    /// entropy of the targets for a cross-entropy.
+    /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error,
+    /// the entropy of the targets for a cross-entropy.
     fn floor(&self) -> Option<f64> {
         self.bounds()?.floor
     }
@@ -31,8 +31,8 @@ impl Diagnosis<'_> {
         self.bounds().map_or_else(|| part_of(loss, share), |bounds| bounds.part(loss, share))
     }
 
-    /// Returns the loss of the best constant outputs; `None` if it was not measured, or is no scale for a loss: below 0
-    /// where the lowest loss is not known.
+    /// Returns the loss of the best constant outputs; `None` if it was not measured, or is no scale for a loss:
+    /// below 0 where the lowest loss is not known.
     pub(super) fn chance(&self) -> Option<f64> {
         self.bounds()?.chance()
     }

@@ -28,9 +28,9 @@ fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (judged && !learns && factor > 10.0).then_some(factor)
 }
 
-/// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves. The loss
-/// must stand still, nothing else explain it, and steps without the clip must not be long. The transforms of the run
-/// must tell that updates are proportional to gradients: other optimizers divide the factor out.
+/// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves. The
+/// loss must stand still, nothing else explain it, and steps without the clip must not be long. The transforms of
+/// the run must tell that updates are proportional to gradients: other optimizers divide the factor out.
 fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let (run, ratio) = (statistics.run(), block.update_ratio().mean());
@@ -71,7 +71,8 @@ const GROWS: f64 = 0.5;
 const AS_MANY_MORE: f64 = 0.602;
 
 /// Whether a finding may explain why all updates were small: the transforms do not divide by the gradient, and it is
-/// about what the gradient passes. Updates of optimizers that do are as long as their rate says, whatever the gradient.
+/// about what the gradient passes. Updates of optimizers that do are as long as their rate says, whatever the
+/// gradient.
 fn may_shorten(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     use Cause::*;
     let leaves_gradient = matches!(
@@ -107,9 +108,9 @@ fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Findin
     findings.push(finding);
 }
 
-/// Returns the number of updates after which the schedule has ended, and what shows it. `None` for a schedule that goes
-/// on. Either no parameter moves any more; or the stated rate is below a hundredth of the first, and as many more
-/// updates of the last length would be [short](crate::diagnosis::Thresholds::short_way).
+/// Returns the number of updates after which the schedule has ended, and what shows it. `None` for a schedule that
+/// goes on. Either no parameter moves any more; or the stated rate is below a hundredth of the first, and as many
+/// more updates of the last length would be [short](crate::diagnosis::Thresholds::short_way).
 fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
     if let Some(still) = still::ended(diagnosis) {
         return Some((run.updates().saturating_sub(still), still::moved_before(diagnosis)));
@@ -128,8 +129,9 @@ fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)
 
 /// Reports updates that are [small](crate::diagnosis::Thresholds::small_step), and that all together go less than
 /// [`short_way`](crate::diagnosis::Thresholds::short_way), with a loss that [stagnates](Diagnosis::stagnates), if no
-/// other fault explains it. It is a note while the steps still grow, unless as many more of them are too short, too. It
-/// is also a note if as many more steps would [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
+/// other fault explains it. It is a note while the steps still grow, unless as many more of them are too short, too.
+/// It is also a note if as many more steps would [bring](Diagnosis::comes_down) the loss to where it counts as
+/// fallen.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();

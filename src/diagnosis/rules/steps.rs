@@ -35,8 +35,8 @@ pub(super) fn steps(passes: u64) -> String {
 /// has risen again: a thirtieth, to which the fix reduces it.
 const LONG_IN_RELAPSE: f64 = -1.5;
 
-/// Whether the updates of a block have a scale to compare with: an update was not 0, the parameters did not begin at 0,
-/// and their root mean square is above 0.001 or NaN.
+/// Whether the updates of a block have a scale to compare with: an update was not 0, the parameters did not begin at
+/// 0, and their root mean square is above 0.001 or NaN.
 pub(super) fn counts(block: &&BlockStatistics) -> bool {
     let has_scale = !block.began_at_zero() && (block.parameters() > 1e-3 || block.parameters().is_nan());
     block.update_ratio().count() > 0 && has_scale
@@ -49,8 +49,8 @@ pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatisti
     matrices(diagnosis).filter(counts).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
 }
 
-/// log10 of the ratio of a first update's norm to that of its parameters above which it is long: a tenth, the upper end
-/// of the range of TheDeepChecker.
+/// log10 of the ratio of a first update's norm to that of its parameters above which it is long: a tenth, the upper
+/// end of the range of TheDeepChecker.
 const LONG_AT_FIRST: f64 = -1.0;
 
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
@@ -110,9 +110,9 @@ pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     run.non_finite().is_some() && !run.has_recovered() || run.recent_loss().mean() > part_of(begins, 1.5)
 }
 
-/// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the run
-/// diverged. No step had been made in that pass: it shows the cause, and later passes the wreck. `None` otherwise, and
-/// for the pass of the interventions.
+/// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the
+/// run diverged. No step had been made in that pass: it shows the cause, and later passes the wreck. `None`
+/// otherwise, and for the pass of the interventions.
 pub(super) fn exploded_at_first(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let began = began(diagnosis).filter(|&began| began > diagnosis.thresholds.exploding[0]);
     began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(diagnosis, statistics.run())))

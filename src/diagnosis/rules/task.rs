@@ -75,9 +75,9 @@ fn listed(samples: &[usize], noun: &str) -> String {
 
 /// Reports identical inputs, by the lowest loss of any function of them over that of the best constant outputs:
 /// critical above [`learned`](crate::diagnosis::Thresholds::learned), a warning above
-/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if inputs have few values, and for targets
-/// that are values unless more than half of the inputs are the same. A warning is a note, too, if the loss is near that
-/// bound. Of a batch alone, it reports rows that are all identical: a note unless the run is held up.
+/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if inputs have few values, and for
+/// targets that are values unless more than half of the inputs are the same. A warning is a note, too, if the loss
+/// is near that bound. Of a batch alone, it reports rows that are all identical: a note unless the run is held up.
 pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_batch = diagnosis.experiments.as_ref().filter(|it| diagnosis.task.is_none() && it.is_one_input);
     if of_batch.is_some() && !diagnosis.spec.reads_indices() {
@@ -317,9 +317,9 @@ fn percent(share: f64) -> String {
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Reports, as a note, targets that are all the same, or may not depend on the inputs. Equal targets may be meant, such
-/// as the class of the positive pair in a contrastive loss. A loss that falls is no evidence of a dependence: a network
-/// can learn random targets by heart.
+/// Reports, as a note, targets that are all the same, or may not depend on the inputs. Equal targets may be meant,
+/// such as the class of the positive pair in a contrastive loss. A loss that falls is no evidence of a dependence: a
+/// network can learn random targets by heart.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
     if task.same_targets {

@@ -173,8 +173,8 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Returns the bound of |φ′| of the recurrent layer if its units can saturate; `None` for a rectifier, and for a custom
-/// cell, of which nothing is known.
+/// Returns the bound of |φ′| of the recurrent layer if its units can saturate; `None` for a rectifier, and for a
+/// custom cell, of which nothing is known.
 fn bound(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<f64> {
     let parts = diagnosis.spec.parts();
     let (_, part) = parts.iter().find(|(path, _)| path == layer)?;

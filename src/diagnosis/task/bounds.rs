@@ -20,10 +20,11 @@ const HALVINGS: usize = 40;
 pub(in crate::diagnosis) struct LossBounds {
     /// The lowest loss of outputs that are the same for every row.
     pub constant: f64,
-    /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a descent.
+    /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a
+    /// descent.
     pub floor: Option<f64>,
-    /// Whether outputs that are the same for every row have no lowest loss: it falls on below 0, a thousandfold or more
-    /// in the second half of a descent whose steps double.
+    /// Whether outputs that are the same for every row have no lowest loss: it falls on below 0, a thousandfold or
+    /// more in the second half of a descent whose steps double.
     pub is_unbounded: bool,
 }
 
@@ -54,9 +55,9 @@ impl LossBounds {
     }
 }
 
-/// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient descent
-/// from 0. A step that lowers the loss is taken, and the next is twice as long; otherwise it is rejected and halved.
-/// `groups` has the group of each row; with `None` all rows are one group.
+/// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient
+/// descent from 0. A step that lowers the loss is taken, and the next is twice as long; otherwise it is rejected and
+/// halved. `groups` has the group of each row; with `None` all rows are one group.
 pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<f64, Error> {
     descend(rows, groups).map(|[_, lowest]| lowest)
 }

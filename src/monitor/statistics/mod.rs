@@ -131,8 +131,9 @@ impl Statistics {
         &self.history
     }
 
-    /// Returns the parameters of the first monitored gradient, before its update: those where the run began, or went on
-    /// after a resume. A [`Diagnosis`](crate::diagnosis::Diagnosis) judges a run that was held up from there, too.
+    /// Returns the parameters of the first monitored gradient, before its update: those where the run began, or went
+    /// on after a resume. A [`Diagnosis`](crate::diagnosis::Diagnosis) judges a run that was held up from there,
+    /// too.
     ///
     /// `None` before the first gradient, and for a network of more than 2²² parameters. The copy is made once, of
     /// 8 bytes for each parameter.

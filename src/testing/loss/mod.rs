@@ -80,8 +80,8 @@ impl Debug for LossCases<'_> {
     }
 }
 
-/// The names of the scalars, each with the allowed error. It is a fraction of the norm of the whole gradient `dy` for a
-/// derivative, and of its magnitude plus that of a usual loss for a loss.
+/// The names of the scalars, each with the allowed error. It is a fraction of the norm of the whole gradient `dy`
+/// for a derivative, and of its magnitude plus that of a usual loss for a loss.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Numbers of rows and widths, in about increasing order.
