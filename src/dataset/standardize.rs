@@ -213,8 +213,6 @@ impl Standardize {
         if !rows.len().is_multiple_of(width) {
             return require_multiple("the rows", rows.len(), "width", width);
         }
-        // Without columns there are no rows.
-        let width = width.max(1);
         for (row, values) in rows.chunks_mut(width).enumerate() {
             for (column, (x, &[mean, deviation])) in values.iter_mut().zip(&self.columns).enumerate() {
                 let found = change(to_f64(*x), mean, deviation);

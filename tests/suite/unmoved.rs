@@ -1,14 +1,17 @@
 //! Runs whose parameters are still the initial ones: they convict what kept the updates small, and nothing else.
 
-use crate::harmless::{WIDTH, above_a_note, normal, run_with, signs};
+use crate::{
+    harmless::{WIDTH, above_a_note, normal, run_with, signs},
+    wrecks::Reversed,
+};
 use chainrule::{
-    Error, Layer, Scalar,
+    Error, Layer,
     activation::{Sigmoid, Tanh},
     dataset::{Dataset, Windows},
     diagnosis::{Cause, Report},
     initializer::{ByGate, Constant, He, Zeros},
     layer::{Linear, Sequential},
-    loss::{CrossEntropy, Loss, MeanSquaredError, Reduction, Target},
+    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     recurrent::{Elman, Gru, Recurrent},
     transform::{Adam, ClipNorm, GradientTransform, ParameterGroups, Schedule, Sgd},
 };
@@ -119,29 +122,6 @@ fn fast_forgetting_is_a_fault_of_a_run_that_is_held_up() -> Result<(), Error> {
     assert!(!report.findings.iter().any(|it| it.cause == Cause::ClosedForgetGate), "{report}");
     assert!(report.is_healthy(), "{report}");
     Ok(())
-}
-
-/// A squared error whose gradient has the wrong sign.
-#[derive(Debug)]
-struct Reversed;
-
-impl<T: Scalar> Loss<T> for Reversed {
-    fn evaluate(
-        &self,
-        rows: usize,
-        y: &[T],
-        target: Target<'_, T>,
-        weights: Option<&[T]>,
-        dy: &mut [T],
-    ) -> Result<T, Error> {
-        let loss = MeanSquaredError::new().evaluate(rows, y, target, weights, dy)?;
-        dy.iter_mut().for_each(|dy| *dy = T::zero() - *dy);
-        Ok(loss)
-    }
-
-    fn reduction(&self) -> Reduction {
-        Reduction::Mean
-    }
 }
 
 /// What the climb left in a recurrent state is no cause of it.

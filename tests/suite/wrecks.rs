@@ -106,7 +106,7 @@ fn targets_with_an_offset_are_no_unmixed_batches() -> Result<(), Error> {
 
 /// A squared error whose gradient has the wrong sign.
 #[derive(Debug)]
-struct Reversed;
+pub(crate) struct Reversed;
 
 impl<T: Scalar> Loss<T> for Reversed {
     fn evaluate(

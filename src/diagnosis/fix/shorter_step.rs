@@ -1,7 +1,7 @@
 //! Shorter steps.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
-use crate::error::Error;
+use crate::{diagnosis::figures::number, error::Error};
 use alloc::{format, string::String};
 
 /// Multiplies the learning rate so that the norm of an update becomes 10^−1.5, a thirtieth, of that of its
@@ -41,7 +41,7 @@ impl FixStrategy for ShorterStep {
                 let longer = 0.1 / (1.0 - context.momentum.clamp(0.0, 1.0 - 1e-9));
                 let share = libm::exp10(1.5 + rung);
                 let shortened = if longer > 1.001 {
-                    format!(", {longer:.0} times shorter for a momentum of {}", context.momentum)
+                    format!(", {} times shorter for a momentum of {}", number(longer), context.momentum)
                 } else {
                     String::new()
                 };

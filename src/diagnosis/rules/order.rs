@@ -55,6 +55,8 @@ pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Findi
     if faults.is_empty() {
         return;
     }
+    // Such a finding says that there is no other fault.
+    findings.retain(|it| it.is_proof || !climb::is_climb(it));
     for fault in faults {
         let text = format!("since the first pass: {}", fault.text);
         let mut because = fault.because.clone();
@@ -85,6 +87,8 @@ pub(in crate::diagnosis) fn merge(findings: &mut Vec<Finding>) {
                 }
                 told.because = format!("{}; also: {}; {}", told.because, finding.text, finding.because);
                 told.intervention = told.intervention.take().or(finding.intervention);
+                told.is_proof |= finding.is_proof;
+                told.needs_restart |= finding.needs_restart;
             }
             None => findings.push(finding),
         }

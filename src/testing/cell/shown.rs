@@ -142,13 +142,13 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     }
     for (gate, Gate { name, carries_state }) in gates.iter().enumerate() {
         let stays = (0..if *carries_state { CARRYING } else { 0 })
-            .filter_map(|draw| stays(cell, gate, seed.wrapping_mul(83).wrapping_add(draw)));
-        // Terms of recurrent weights are as often positive as negative.
-        let stays = stays.sum::<f64>() / TERMS;
+            .map(|draw| stays(cell, gate, seed.wrapping_mul(83).wrapping_add(draw)));
+        // The mean fraction, without recurrent weights; `None` if a step fails.
+        let stays = stays.sum::<Option<f64>>().map(|sum| sum / TERMS);
         let [from, to] = ENDS;
         let place = format!("gate `{name}`, from z ≈ {from} to z ≈ {to}");
         let Some(activation) = cell.activation(gate) else {
-            if *carries_state && stays.abs() < CARRIED_BY_ANY {
+            if let Some(stays) = stays.filter(|stays| *carries_state && stays.abs() < CARRIED_BY_ANY) {
                 let expected = "another fraction of the previous state that stays, as the gate carries the state";
                 trial.breaks(Law::CellFacts, place, expected, format!("{stays:.3} more of it"), "");
                 return;
@@ -167,7 +167,8 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
             return;
         }
         let follows = activation.value_at(to) - activation.value_at(from);
-        if *carries_state && follows.is_finite() && follows.abs() > 1e-3 && beyond(CARRIED, stays / follows) {
+        let carried = stays.filter(|_| *carries_state && follows.is_finite() && follows.abs() > 1e-3);
+        if let Some(stays) = carried.filter(|stays| beyond(CARRIED, stays / follows)) {
             let expected =
                 format!("about {follows:.3} more of the previous state that stays, as φ of a gate that carries it");
             trial.breaks(Law::CellFacts, place, expected, format!("{stays:.3} more"), "");
