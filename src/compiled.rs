@@ -31,8 +31,10 @@ pub(crate) use crate::{
 };
 pub(crate) use alloc::{boxed::Box, vec::Vec};
 
+/// The recurrent layer of the cell `C`.
+pub(crate) type RecurrentLayer<C> = crate::recurrent::Recurrent<C>;
 /// The Elman recurrent layer with the activation `A`.
-pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::recurrent::Elman<A>>;
+pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::cell::Elman<A>>;
 
 /// Calls the macro `$then` with the list of the types and functions that this crate compiles for `f32` and `f64`.
 macro_rules! compiled {
@@ -217,7 +219,7 @@ macro_rules! boxed_cells {
         $(
             #[doc(hidden)]
             #[inline(never)]
-            fn $name(layer: crate::recurrent::Recurrent<crate::recurrent::$name>) -> Box<dyn Layer<Self>> {
+            fn $name(layer: RecurrentLayer<crate::cell::$name>) -> Box<dyn Layer<Self>> {
                 Box::new(layer)
             }
         )*
@@ -230,7 +232,7 @@ macro_rules! hidden_methods {
     () => {
         compiled!(methods);
         crate::layer::leaf_layers!(boxed_layers);
-        crate::recurrent::cells!(boxed_cells);
+        crate::cell::cells!(boxed_cells);
     };
 }
 pub(crate) use hidden_methods;

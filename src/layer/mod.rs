@@ -10,6 +10,7 @@ use rand_core::Rng;
 mod activation;
 mod buffers;
 mod check;
+mod checkpoint_interval;
 mod context;
 mod dropout_key;
 mod dual_layer;
@@ -45,7 +46,8 @@ pub use activation::ActivationLayer;
 #[cfg(feature = "safetensors")]
 pub(crate) use buffers::{BufferPlace, buffer_places};
 pub(crate) use buffers::{Buffers, check_buffers};
-pub(crate) use check::{Answers, Question, check_depth, check_output_shape, cut, cut_end, hold, join, twice};
+pub(crate) use check::{Answers, Question, check_depth, check_output_shape, join, twice};
+pub use checkpoint_interval::CheckpointInterval;
 pub use context::Context;
 pub use dropout_key::DropoutKey;
 pub(crate) use dropout_key::{drop_threshold, kept_factor};

@@ -1,8 +1,7 @@
 //! The passes of a layer of one's own through its parts.
 
-use super::{
-    Backward, BackwardState, Context, Forward, ForwardState, Layer, TrainableMask, check::cut, parts::SCRATCH,
-};
+use super::{Backward, BackwardState, Context, Forward, ForwardState, Layer, TrainableMask, parts::SCRATCH};
+use crate::slices::cut;
 use crate::{batch_shape::BatchShape, scalar::Scalar};
 use core::fmt;
 

@@ -3,13 +3,13 @@
 use super::{
     Answers, Backward, BackwardPart, BackwardParts, BackwardState, Dims, Forward, ForwardPart, ForwardParts,
     ForwardState, Layer, MemorySizes, Mode, PartSizes, Structure, StructureKind,
-    check::{cut, cut_shared},
 };
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require},
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
+    slices::{cut, cut_shared},
 };
 use alloc::{boxed::Box, format};
 use core::fmt;

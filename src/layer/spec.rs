@@ -1,15 +1,15 @@
 //! A network as data: its layers and their settings, to be printed, compared, saved, changed and built again.
 
 use super::{
-    BranchScale, Dims, Layer, MAX_DEPTH, Merge,
+    BranchScale, CheckpointInterval, Dims, Layer, MAX_DEPTH, Merge,
     list::{Kind, ListedLayer, leaf_layers},
     spec_walk::HOLLOW,
 };
 use crate::{
     activation::ActivationKind,
+    cell::{CellKind, StateNoise},
     error::Error,
     initializer::InitializerKind,
-    recurrent::{CellKind, CheckpointInterval, StateNoise},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};

@@ -3,13 +3,11 @@
 use super::Registry;
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
+    cell::{ActivationDispatch, CellVisitor},
     error::Error,
     initializer::InitializerKind,
     layer::{ActivationLayer, Kind, Layer, LayerSpec, Parallel, Residual, Sequential, join},
-    recurrent::{
-        Bidirectional, Cell, Checkpointed, Recurrent, Reversed, StateNoise,
-        kind::{ActivationDispatch, CellVisitor},
-    },
+    recurrent::{Bidirectional, Cell, Checkpointed, Recurrent, Reversed, StateNoise},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::ToString, vec};

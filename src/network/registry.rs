@@ -4,13 +4,11 @@ use super::build::Unroll;
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     block::nearest,
+    cell::{ActivationDispatch, CellVisitor},
     error::{Error, RegistryRule},
     initializer::{Initializer, InitializerKind},
     layer::{ActivationLayer, Dims, Kind, Layer, LayerSpec},
-    recurrent::{
-        Cell, CellKind,
-        kind::{ActivationDispatch, CellVisitor},
-    },
+    recurrent::{Cell, CellKind},
     scalar::Scalar,
     type_name::without_paths,
 };

@@ -1,13 +1,10 @@
 //! The layer that unrolls a cell over time: backpropagation through time.
 
-use super::{
-    cell::Cell,
-    noise::StateNoise,
-    plan::{Plan, Unrolled},
-};
+use super::plan::{Plan, Unrolled};
 use crate::{
     batch_shape::BatchShape,
     block::Block,
+    cell::{Cell, StateNoise},
     error::{Error, require},
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
     layer::{

@@ -5,10 +5,11 @@ use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
     kernel::thread_pool::{install, threads},
-    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, hold, twice},
+    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, twice},
     monitor::GradientMonitor,
     scalar::Scalar,
     size::saturating_product,
+    slices::hold,
 };
 use core::fmt;
 

@@ -5,10 +5,8 @@
 //! order, so each layer takes its values from the end of the remaining memory.
 
 use super::{Entry, SAVED, SCRATCH, STATE, Sequential};
-use crate::layer::{
-    Backward, BackwardState, Collected, Context, Parameters,
-    check::{check_output_shape, cut, cut_end, cut_end_shared, hold},
-};
+use crate::layer::{Backward, BackwardState, Collected, Context, Parameters, check::check_output_shape};
+use crate::slices::{cut, cut_end, cut_end_shared, hold};
 use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {

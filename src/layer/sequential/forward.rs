@@ -3,10 +3,8 @@
 //! An x_i that the backward pass reads is kept in `saved`, in order. The others alternate between two buffers.
 
 use super::{SAVED, SCRATCH, STATE, Sequential};
-use crate::layer::{
-    Context, Forward, ForwardState, Layer,
-    check::{cut, cut_shared, hold},
-};
+use crate::layer::{Context, Forward, ForwardState, Layer};
+use crate::slices::{cut, cut_shared, hold};
 use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {

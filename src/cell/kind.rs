@@ -2,7 +2,7 @@
 
 #[cfg(feature = "proptest")]
 use super::*;
-use super::{cell::Cell, list::cells};
+use super::{Cell, cells};
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor, Identity},
     block::Gate,
