@@ -101,8 +101,9 @@ pub struct Thresholds {
     /// which are conventions: for standardized targets the distance is 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub target: [f64; 2],
-    /// The fraction of its input that a state holds at the end of a sequence, or of its state that a layer outputs,
-    /// below which a gate is shut, \[warning, critical\]. The defaults are 0.1 and 0.03, which are conventions.
+    /// The fraction below which a gate is shut, \[warning, critical\]. For the input of a state, it is the fraction of
+    /// it that the state holds at the end of a sequence, as computed from the mean values of the gates. For the
+    /// output, it is the mean value of the output gate. The defaults are 0.1 and 0.03, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub admitted: [f64; 2],
     /// The mean value, from 0 to 1, of a gate that carries the state, below which the gate is shut; 0.4 by default, a

@@ -52,7 +52,7 @@ pub enum DataRule {
     TargetShape {
         /// The number of samples.
         samples: usize,
-        /// The number of steps of a sample, and of target values.
+        /// The number of steps of a sample, which is also the number of its target values.
         steps: usize,
     },
     /// Targets with another number of values in a row than the loss takes for the outputs of the network.

@@ -5,7 +5,8 @@ use crate::slices::cut;
 use crate::{batch_shape::BatchShape, scalar::Scalar};
 use core::fmt;
 
-/// The arguments of a layer's forward pass that its parts share, and those of the layer itself.
+/// The forward pass of a layer with [`Parts`](super::Parts): the input, output and saved values of the layer itself,
+/// and the scratch memory and context that its parts share.
 #[non_exhaustive]
 pub struct ForwardParts<'a, T: Scalar> {
     /// Input of the layer.
@@ -49,7 +50,8 @@ impl<'a, T: Scalar> ForwardPart<'_, 'a, T> {
     }
 }
 
-/// The arguments of a layer's backward pass that its parts share, and those of the layer itself.
+/// The backward pass of a layer with [`Parts`](super::Parts): the rows, gradients and saved values of the layer
+/// itself, and the scratch memory and context that its parts share.
 #[non_exhaustive]
 pub struct BackwardParts<'a, T: Scalar> {
     /// Input of the layer.

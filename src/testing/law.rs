@@ -67,12 +67,12 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: the memory of a pass does not shrink when its shape grows.
     MemoryGrows: "memory does not shrink when batch or steps grow, nothing is saved in inference, modes have one state",
-    /// Layers: the hints `ignores_x` and `ignores_y`: the backward pass then runs with empty slices for input or
-    /// output.
+    /// Layers with the hint `ignores_x` or `ignores_y`: the backward pass also runs with an empty slice for the input or
+    /// the output.
     IgnoredRows: "rows that the backward pass is said to ignore may be missing",
-    /// Layers: the hint `saved_per_row`: the backward pass then also runs for each half of the samples.
+    /// Layers with the hint `saved_per_row`: the backward pass also runs for each half of the samples.
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
-    /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`: leading rows of zeros are then left out.
+    /// Layers with the hint `accepts_short_dy` or `dx_zero_before_last_step`: leading rows of zeros are left out.
     ShortGradients: "rows of a gradient that are zero may be missing",
     /// Layers: the links (factors of the chain rule) that a layer and its parts report to a monitor.
     ReportsLinks: "links are reported as they are computed, inside another layer as by itself",
@@ -229,7 +229,7 @@ impl core::error::Error for Violations {}
 pub struct Evidence {
     /// The implementation that was tested.
     pub subject: String,
-    /// The seed of the suite.
+    /// The seed of the random inputs of the tests.
     pub seed: u64,
     /// The law, the scalar (`"f32"` or `"f64"`), the worst error and the allowed error, for each law and scalar with a
     /// measured error. Errors are in the unit of the law.

@@ -127,8 +127,9 @@ impl<T: Scalar> Run<'_, T> {
         of_state.extend_from_slice(&self.optimizer.state()[..state]);
     }
 
-    /// Swaps parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state with the
-    /// copies in `best`: those of the lowest validation loss or, after an earlier swap, those of the last epoch.
+    /// Swaps parameters and buffers with the copies in `best`, and also the optimizer state if that holds the weights
+    /// of [`Trainer::result`]. The copies are those of the lowest validation loss or, after an earlier swap, those of
+    /// the last epoch.
     pub(super) fn exchange_best(&mut self) {
         let Kept([parameters, buffers, state]) = &mut *self.best;
         self.parameters.swap_with_slice(parameters);

@@ -311,8 +311,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.stopped
     }
 
-    /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
-    /// ones: then from the buffers and the averages of that epoch, too. On several ranks the next update compares them.
+    /// Returns the parameters, mutable. Training continues from them. After early stopping has restored the best ones,
+    /// it also continues from the buffers and averages of that epoch. On several ranks the next update fails if the
+    /// parameters of the ranks differ.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.leave_best();
         &mut self.parameters

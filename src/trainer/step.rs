@@ -108,10 +108,12 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes the result `done` of an update to `each`, with its record if one was made. Returns
-    /// [`Error::NonFiniteParameters`] instead if it was applied, a parameter is not finite, and the chain has no
-    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). Parameters are checked if the loss is not finite, and every
-    /// [`CHECKED_EACH`] updates.
+    /// Passes `done`, the result of an update, to `each`, with the record of the update if one was made. Before that,
+    /// the parameters of an applied update are checked if its loss is not finite, and every [`CHECKED_EACH`] updates.
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteParameters`] if a parameter is not finite and the chain has no
+    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). Then `each` is not called.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         let step = self.optimizer.steps();

@@ -73,15 +73,15 @@ impl ReduceOnPlateau {
 const VALUES: usize = 5;
 /// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
 const FACTOR: usize = 0;
-/// The index, in the state of a `ReduceOnPlateau`, of the metric at its last fall, divided by a power of two: between ½
-/// and 1 in magnitude; infinite before the first metric.
+/// The index, in the state of a `ReduceOnPlateau`, of the fraction f of the metric at its last fall, f · 2ᵉ. It is
+/// between ½ and 1 in magnitude, or 0 for a metric of 0; infinite before the first metric. e is at [`EXPONENT`].
 const BEST: usize = 1;
 /// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
 const BAD: usize = 2;
 /// The index, in the state of a `ReduceOnPlateau`, of the number of epochs that are left of the cooldown.
 const COOLING: usize = 3;
-/// The index, in the state of a `ReduceOnPlateau`, of the exponent of the power of two. A metric may be beyond the
-/// format, such as a sum in `f16`.
+/// The index, in the state of a `ReduceOnPlateau`, of the exponent e in f · 2ᵉ, the metric at its last fall. The
+/// metric itself may be beyond the format, such as a sum in `f16`.
 const EXPONENT: usize = 4;
 
 /// Writes the metric `best`, which is finite, to `state`, and returns it as it is kept.

@@ -84,7 +84,7 @@ pub enum Effort {
     Training,
     /// The activations.
     Activation,
-    /// The layers.
+    /// The structure of the network: its layers.
     Structure,
 }
 

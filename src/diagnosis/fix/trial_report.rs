@@ -18,7 +18,9 @@ pub struct TrialOutcome {
     /// The index of the fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` for the network
     /// without a fix.
     pub fix: Option<usize>,
-    /// Whether the training starts from initial values for most parameters, or from where the run began.
+    /// Whether the training gives up most of what the run has learned: the fix draws most parameters again, or the
+    /// training starts from where the run began. False if the run has not moved the parameters, or has made one NaN or
+    /// infinite.
     pub is_restarted: bool,
     /// Whether the training starts from where the run [began](crate::diagnosis::Trial::first_parameters), or from
     /// initial values if that is not known: with this fix the better start of the two.

@@ -65,7 +65,7 @@ pub struct Statistics {
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
     history: BudgetHistory,
-    /// The parameters of the first gradient; empty before it, and beyond [`KEPT_PARAMETERS`].
+    /// The parameters at the first gradient; empty before it, and for more than [`KEPT_PARAMETERS`].
     first_parameters: Vec<f64>,
     /// The norm and the counts of the network's input, in the parts of the current pass that the first link has
     /// reported.
@@ -148,7 +148,8 @@ impl Statistics {
     }
 }
 
-/// The largest number of parameters that are kept of the first gradient: 32 MiB.
+/// The largest number of parameters of a network of which a copy is kept at the first gradient: 32 MiB of `f64`. Of a
+/// larger network none are kept.
 const KEPT_PARAMETERS: usize = 1 << 22;
 
 /// Returns the index of the first entry of `list` for which `is` holds, from the index `next` on and then from the

@@ -31,7 +31,7 @@ impl RecentMeans {
 
     /// Returns the highest mean; NaN before [`SETTLED`] losses.
     pub fn highest(&self) -> f64 {
-        self.0.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean { most } else { mean })
+        self.0.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean || most.is_nan() { most } else { mean })
     }
 
     /// Whether all means are above `line`; false before [`SETTLED`] losses.

@@ -271,7 +271,8 @@ impl RunStatistics {
         // A loss that begins at 0 or below has no zero from which a half of it is measured.
         self.first_loss.is_some_and(|first| first > 0.0 && self.has_risen_to(first, 0.5 * first))
     }
-    /// The highest of the last ten means of about five losses; NaN before ten losses.
+    /// The highest of the moving means (of about five losses) after each of the last ten losses; NaN before ten
+    /// losses.
     pub(crate) fn highest_lately(&self) -> f64 {
         self.recent_means.highest()
     }
@@ -300,9 +301,10 @@ impl RunStatistics {
     pub fn has_fitted(&self) -> bool {
         self.distance().count() > 0 && (0.0..FITTED).contains(&self.distance().mean())
     }
-    /// Returns the moments of the root mean square distance from the outputs to their targets, relative to that of the
-    /// outputs; about the last five count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y of one pass,
-    /// weighted by its [rows](crate::monitor::Event::Rows): the residual of a squared error, else of the same order.
+    /// Returns the moments of d / r over losses, d the distance from the outputs to their targets, r the root mean
+    /// square of the outputs; about the last five losses count. For a loss L and n values y of one pass, d is
+    /// `2 L / (‖∂L/∂y‖ √n)`, weighted by its [rows](crate::monitor::Event::Rows). It is the root mean square residual
+    /// of a squared error, and of the same order for other losses.
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }

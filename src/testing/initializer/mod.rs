@@ -65,11 +65,13 @@ const FILLS: u64 = 8;
 ///
 /// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
 ///   wrong length is refused.
-/// * Where a variance is stated that is not zero, or none is and random numbers are drawn, another seed gives other
-///   bits, and no two rows are copies of each other. If none are drawn, the evidence says so.
+/// * Values are random if the stated variance is not 0, or if none is stated and random numbers are drawn. Another
+///   seed then gives other bits, and no two rows are copies of each other. Where no variance is stated, only equal
+///   bits in all blocks, or copies in all rows of a block, break these laws. If a block states no variance and no
+///   block is random, the evidence says so.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
 ///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of up
-///   to half a million entries; what is farther off is estimated again from four times as many. This accuses no right
+///   to half a million entries; a moment that is farther off is estimated again from four times as many. This accuses no right
 ///   initializer in 10,000 seeds, and finds a variance that is 2 % off.
 /// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of a
 ///   column, and w_ij with w_ji. Equal magnitudes are no more frequent in a fill than between two fills.

@@ -82,7 +82,8 @@ macro_rules! layer_laws {
 ///   must give numbers, too. Buffers are the first ones, and those that passes in training leave.
 /// * **Purity.** A pass repeated after others, in evaluation and inference also after the first one in training, and
 ///   with another forward pass before its backward pass, gives the same
-///   bits. If it does not, no further law is tested. Updated buffers are finite, and the same bits again.
+///   bits. If it does not, no further law is tested. Updated buffers are finite, and those of a repeated
+///   pass have the same bits.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
 ///   outside the slices. Here, too, no further law is tested otherwise.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
