@@ -36,9 +36,9 @@ macro_rules! kinds {
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum CellKind {
-            $(#[doc = concat!("[`", stringify!($generic), "`](crate::recurrent::", stringify!($generic), ").")]
+            $(#[doc = concat!("[`", stringify!($generic), "`](super::", stringify!($generic), ").")]
             $generic(ActivationKind),)*
-            $(#[doc = concat!("[`", stringify!($name), "`](crate::recurrent::", stringify!($name), ").")]
+            $(#[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
             $name(super::$name),)*
             /// A custom cell.
             Custom {

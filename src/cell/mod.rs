@@ -123,8 +123,8 @@ pub struct StepBounds {
 /// ```
 ///
 /// # Required
-/// `gates` names the parts of `z = W x + U h_prev + b`. `forward` computes `h` from `z`. `backward` replaces `z` by its
-/// gradient. The layer owns `W` \[gates · hidden, inputs\], `U` \[gates · hidden, hidden\] and the biases.
+/// `gates` names the parts of `z = W x + U h_prev + b`. `forward` computes `h` from `z`. `backward` replaces `z` by
+/// its gradient. The layer owns `W` \[gates · hidden, inputs\], `U` \[gates · hidden, hidden\] and the biases.
 ///
 /// # Optional
 /// | method | default | override it if |
@@ -164,8 +164,8 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// Runs the backward pass of one stage, an element-wise part, of a step for one sample, whose values are in `unit`.
-    /// Stages run from the last to stage 0.
+    /// Runs the backward pass of one stage, an element-wise part, of a step for one sample, whose values are in
+    /// `unit`. Stages run from the last to stage 0.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -191,8 +191,8 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     }
 
     /// Upper bounds on the Jacobian of the state after step number `_step`, counted from 0, with respect to the
-    /// previous state and the input, in a sequence that starts from a zero state, for any input. `_gates` has bounds on
-    /// the weights of each gate, in the order of [`gates`](Self::gates). `None` if none are known, which is the
+    /// previous state and the input, in a sequence that starts from a zero state, for any input. `_gates` has bounds
+    /// on the weights of each gate, in the order of [`gates`](Self::gates). `None` if none are known, which is the
     /// default.
     fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
@@ -219,8 +219,8 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     }
 }
 
-/// Defines the method [`Cell::boxed_layer`] for a cell whose layer this crate compiles for `f32` and `f64`: it calls the
-/// hidden method of [`Scalar`] that has the cell's name.
+/// Defines the method [`Cell::boxed_layer`] for a cell whose layer this crate compiles for `f32` and `f64`: it calls
+/// the hidden method of [`Scalar`] that has the cell's name.
 macro_rules! own_box {
     ($name:ident) => {
         fn boxed_layer<T: $crate::scalar::Scalar>(

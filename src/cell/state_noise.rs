@@ -5,20 +5,22 @@ use crate::{
     linalg::Upper,
 };
 
-/// The noise of a [`Recurrent`](crate::recurrent::Recurrent) layer in training: rates of recurrent dropout and of zoneout.
+/// The noise of a [`Recurrent`](crate::recurrent::Recurrent) layer in training: rates of recurrent dropout and of
+/// zoneout.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct StateNoise {
-    /// The rate of [`recurrent_dropout`](crate::recurrent::Recurrent::recurrent_dropout): the probability that a value of its mask
-    /// is 0.
+    /// The rate of [`recurrent_dropout`](crate::recurrent::Recurrent::recurrent_dropout): the probability that a value
+    /// of its mask is 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dropout: f64,
-    /// The rate of [`zoneout`](crate::recurrent::Recurrent::zoneout) of h: the probability that a unit keeps its previous h.
+    /// The rate of [`zoneout`](crate::recurrent::Recurrent::zoneout) of h: the probability that a unit keeps its
+    /// previous h.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub zoneout_hidden: f64,
-    /// The rate of [`zoneout`](crate::recurrent::Recurrent::zoneout) of the cell state: the probability that a unit keeps its
-    /// previous cell state.
+    /// The rate of [`zoneout`](crate::recurrent::Recurrent::zoneout) of the cell state: the probability that a unit
+    /// keeps its previous cell state.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub zoneout_cell: f64,
 }

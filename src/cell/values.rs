@@ -40,8 +40,8 @@ pub struct CellForward<'a, T> {
 }
 
 impl<'a, T> CellForward<'a, T> {
-    /// Panics unless each slice has the length that follows from `sizes`, the values per unit, and the number of units,
-    /// the length of `h`. `cell` is the name of the cell in the message.
+    /// Panics unless each slice has the length that follows from `sizes`, the values per unit, and the number of
+    /// units, the length of `h`. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let (n, operand, monitored) = (self.h.len(), self.operand.len(), self.monitored_z.len());
@@ -117,10 +117,12 @@ macro_rules! debug_lengths {
     };
 }
 debug_lengths!(CellForward: z monitored_z u h_prev cell_state_prev operand h cell_state);
-debug_lengths!(CellBackward: z u h_prev cell_state_prev h cell_state d_h d_cell_state d_operand d_h_prev between_stages);
+debug_lengths!(
+    CellBackward: z u h_prev cell_state_prev h cell_state d_h d_cell_state d_operand d_h_prev between_stages
+);
 
-/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a step) of
-/// a cell of this crate.
+/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a step)
+/// of a cell of this crate.
 #[derive(Clone, Copy)]
 pub(super) struct UnitSizes {
     /// The number of gates.
@@ -174,8 +176,8 @@ fn refuse(cell: &str, slices: &[(&str, usize, usize)]) -> ! {
 }
 
 impl<'a, T> CellBackward<'a, T> {
-    /// Panics unless each slice has the length that follows from `sizes`, the values per unit, and the number of units,
-    /// the length of `h`. `cell` is the name of the cell in the message.
+    /// Panics unless each slice has the length that follows from `sizes`, the values per unit, and the number of
+    /// units, the length of `h`. `cell` is the name of the cell in the message.
     #[inline(always)]
     pub(super) fn check(&self, cell: &'static str, sizes: UnitSizes) {
         let n = self.h.len();

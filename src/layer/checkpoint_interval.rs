@@ -13,8 +13,8 @@ pub enum CheckpointInterval {
     SquareRoot,
     /// The given number of steps, at least 1.
     Steps(usize),
-    /// For each pass, the largest power of two of steps with which [`Checkpointed`] itself takes at most so many bytes:
-    /// states, the saved values and outputs of a segment, and gradients. Where no interval takes so few, it is one that
-    /// takes the fewest. The scratch of the layers inside, which hardly grows with the steps, is not counted.
+    /// For each pass, the largest power of two of steps with which [`Checkpointed`] itself takes at most so many
+    /// bytes: states, the saved values and outputs of a segment, and gradients. Where no interval takes so few, it is
+    /// one that takes the fewest. The scratch of the layers inside, which hardly grows with the steps, is not counted.
     Bytes(usize),
 }

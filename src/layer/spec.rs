@@ -1,7 +1,8 @@
 //! A network as data: its layers and their settings, to be printed, compared, saved, changed and built again.
 
 use super::{
-    BranchScale, CheckpointInterval, Dims, Layer, MAX_DEPTH, Merge,
+    BranchScale, Dims, Layer, MAX_DEPTH, Merge,
+    checkpoint_interval::CheckpointInterval,
     list::{Kind, ListedLayer, leaf_layers},
     spec_walk::HOLLOW,
 };

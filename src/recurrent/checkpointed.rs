@@ -6,8 +6,8 @@ use crate::{
     error::{Error, LayerRule, require},
     kernel::sums::BlockSum,
     layer::{
-        Answers, Backward, CheckpointInterval, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths,
-        Recorded, Structure,
+        Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Structure,
+        checkpoint_interval::CheckpointInterval,
     },
     scalar::Scalar,
     size::{at_most, saturating_product, saturating_sum},

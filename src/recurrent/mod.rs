@@ -24,7 +24,7 @@ pub use crate::cell::{
     Cell, CellBackward, CellForward, CellKind, CellSizes, Elman, GateBounds, Gru, GruVariant, Lstm, Mgu, Operand,
     Product, StateNoise, StepBounds,
 };
-pub use crate::layer::CheckpointInterval;
+pub use crate::layer::checkpoint_interval::CheckpointInterval;
 pub use bidirectional::Bidirectional;
 pub(crate) use bounds::MOST_BOUNDED_STEPS;
 pub use checkpointed::Checkpointed;

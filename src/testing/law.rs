@@ -67,8 +67,8 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: the memory of a pass does not shrink when its shape grows.
     MemoryGrows: "memory does not shrink when batch or steps grow, nothing is saved in inference, modes have one state",
-    /// Layers with the hint `ignores_x` or `ignores_y`: the backward pass also runs with an empty slice for the input or
-    /// the output.
+    /// Layers with the hint `ignores_x` or `ignores_y`: the backward pass also runs with an empty slice for the input
+    /// or the output.
     IgnoredRows: "rows that the backward pass is said to ignore may be missing",
     /// Layers with the hint `saved_per_row`: the backward pass also runs for each half of the samples.
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
@@ -269,8 +269,8 @@ impl Trial {
         Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new(), excepted: Vec::new() }
     }
 
-    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws. Laws without which no
-    /// other can be tested are tested all the same.
+    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws. Laws without which
+    /// no other can be tested are tested all the same.
     pub(super) fn except(mut self, excepted: &[Law]) -> Self {
         if !excepted.is_empty() {
             let names: Vec<String> = excepted.iter().map(|law| format!("{law:?}")).collect();
@@ -338,8 +338,8 @@ impl Trial {
     }
 }
 
-/// Whether two results of the tested code differ by more than `allowed`. Equal infinities and two NaN do not differ: an
-/// overflow is judged elsewhere.
+/// Whether two results of the tested code differ by more than `allowed`. Equal infinities and two NaN do not differ:
+/// an overflow is judged elsewhere.
 pub(super) fn differ(a: f64, b: f64, allowed: f64) -> bool {
     let same = a == b || a.is_nan() && b.is_nan();
     !same && beyond((a - b).abs(), allowed)
