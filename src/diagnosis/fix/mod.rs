@@ -228,7 +228,7 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(MixBatches),
         Box::new(WithoutDecay),
         Box::new(LighterDropout::default()),
-        Box::new(LighterDropout { share: 0.1 }),
+        Box::new(LighterDropout { share: 1.0 }),
         Box::new(UnsquashOutputs),
         Box::new(LogProbabilities),
         Box::new(ExchangeActivation),
