@@ -32,7 +32,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// is not compared. The last 8 data sets compared are known. All ranks must make the same calls.
     ///
     /// A gradient that is not finite ends the training in its update, with [`RankRule::NonFinite`], unless the chain
-    /// skips it. In one process whose chain updates in place, only the parameters show it, within 64 updates.
+    /// skips it. On one rank whose chain updates in place no gradient is checked: parameters that are not finite are
+    /// found within 64 updates.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;

@@ -237,8 +237,9 @@ impl<T: Scalar> DataParallel<T> {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// Returns the part of the update that the rows of `shards` are: their weight over that of all rows. By the mean of
-    /// means of a `mean` loss it is their number over that of all shards, those of weight 0 left out.
+    /// Returns the fraction of the update that the rows of `shards` are: their weight over that of all rows. Under a
+    /// mean of means of a `mean` loss it is the number of `shards` over the number of all shards, those of weight 0
+    /// not counted.
     pub(crate) fn fraction(&self, shards: Range<usize>, mean: bool) -> f64 {
         let (own, (whole, count)) = (&self.weights[shards], self.weight());
         match mean && self.mean_of_means {
@@ -253,8 +254,8 @@ impl<T: Scalar> DataParallel<T> {
         if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
     }
 
-    /// Returns the factor, in the loss of the update, of the loss of rows of `shard`, of total weight `weight`. For
-    /// a `mean` loss it is `weight / W`, W the weight of all shards; for a sum 1. By the mean of means it is
+    /// Returns the factor, in the loss of the update, of the loss of rows of `shard` whose total weight is `weight`.
+    /// For a `mean` loss it is `weight / W`, W the weight of all shards; for a sum 1. Under a mean of means it is
     /// `weight / (S V)` for a mean and `1/S` for a sum: S shards of nonzero weight, V the weight of this one.
     pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
         match (mean, self.weight()) {

@@ -145,9 +145,10 @@ pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts
     }
 }
 
-/// Tests that the entries of gates stacked in the rows of a block are uncorrelated: the covariance of an entry with the
-/// same one of another gate. `shape` is that of a gate, and `fills` holds one block after the other. Gates without a
-/// stated variance of more than 0 are not tested, nor is a negative covariance with a gate that carries the state.
+/// Tests that the entries of gates stacked in the rows of a block are uncorrelated: each entry of one gate with the
+/// entry at the same place in another gate. `shape` is that of a gate, and `fills` holds one block after the other.
+/// Gates without a stated variance of more than 0 are not tested, nor is a negative covariance with a gate that
+/// carries the state.
 pub(super) fn between_gates(
     fills: &[f64],
     initializer: &dyn Initializer,

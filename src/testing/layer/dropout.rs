@@ -142,8 +142,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Returns a link that has the same masks for each of [`SEEDS`], which `asked` turns into settings. For inputs
-    /// that are equal in all samples its outputs then differ from sample to sample, and not from seed to seed.
+    /// Returns a link that has the same masks for each of [`SEEDS`] seeds, which `asked` turns into the settings of a
+    /// pass. For inputs that are equal in all samples its outputs then differ from sample to sample, and not from seed
+    /// to seed.
     fn link_of_one_mask<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -5,9 +5,10 @@ use super::{HIDDEN, Point};
 use crate::{activation::AnyActivation, block::Role, kernel::reduce::norm, recurrent::Cell};
 use alloc::{vec, vec::Vec};
 
-/// What is added to the bias of a gate, in turn.
+/// The numbers that are added to the bias of a gate, one after the other.
 const BIASES: [f64; 7] = [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5];
-/// The largest distance that is searched, and the number of places at which a search begins.
+/// The largest distance from the pre-activation that a monitor receives at which the argument of φ is searched for.
+/// The search compares `PLACES` + 1 evenly spaced distances, and refines the best.
 const FARTHEST: f64 = 3.0;
 const PLACES: i32 = 96;
 /// The misfit of an effect up to which it counts as proportional to φ′, as a fraction of its norm. The relation is
@@ -22,8 +23,9 @@ const LEAST: f64 = 1e-3;
 /// argument z of φ in the cell, at a random point; 0 if they are equal. `activation` is φ.
 ///
 /// The effect of the gate's bias on a value of the new state that is linear in φ(z) is a multiple of φ′(z), for each
-/// bias with the same factor. What is shown is tried first, then the sum of weighted inputs, weighted state and
-/// bias, then other arguments near what is shown. `None` if no value is linear in it, or if a step fails.
+/// bias with the same factor. As z, the received pre-activation is tried first, then the sum of weighted inputs,
+/// weighted state and bias. If φ has no kink, other numbers near the received pre-activation follow. `None` if no z
+/// fits, or if a step fails.
 pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?.start;
