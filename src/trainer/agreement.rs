@@ -12,12 +12,12 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The number of the results and messages of training, which ranks compare beside the version: two builds of one
-/// version may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`), or the messages between
-/// ranks.
+/// The version of the results and messages of training. Ranks compare it in addition to the version of the crate,
+/// since two builds of one version may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`),
+/// or the messages between ranks.
 const RESULTS: u32 = 2;
 
-/// The number of data sets that a rank knows as compared.
+/// The largest number of data sets that a rank remembers as compared.
 const KNOWN: usize = 8;
 
 /// Adds the identity `data` of a data set that the ranks have compared to `known`, unless it is there. Removes the

@@ -32,9 +32,10 @@ pub struct DataParallel<T> {
     /// The ranges of a sum (losses, marks of the samples, flags, buffers, then gradient) that are added over the ranks
     /// one after the other, from the end of the sum to its start.
     parts: Vec<Range<usize>>,
-    /// The number of `parts` of the current update that were given to a sum over the ranks beside the pass.
+    /// The number of `parts` of the current update that a thread adds over the ranks during the pass.
+    /// [`add_ranks`](Self::add_ranks) adds the others.
     added: usize,
-    /// The error of the sum over the ranks beside the last pass, until [`add_ranks`](Self::add_ranks) returns it.
+    /// The error of the sum over the ranks during the last pass, until [`add_ranks`](Self::add_ranks) returns it.
     failed: Option<Error>,
     /// The total row weight of each shard of all ranks, for the current update.
     pub(crate) weights: Vec<f64>,
@@ -130,9 +131,9 @@ impl<T: Scalar> DataParallel<T> {
     ///
     /// A part has whole parameter blocks and, but for the first, at least 65,536 values. A second thread of the rank
     /// sends it, which pays if a core or a network card is idle: see docs/scale.md. Parts are sent after the pass with
-    /// an active monitor, frozen blocks, several passes of a rank, or without `std`. So they are if each shard needs
-    /// its own pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a shard without
-    /// weight. A number of ranks that is not a power of two takes one message.
+    /// an active monitor, frozen blocks, several passes of a rank, or without `std`. They are also sent after it if
+    /// each shard needs its own pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a
+    /// shard without weight. If the number of ranks is not a power of two, the gradient is not cut into parts.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }

@@ -194,7 +194,7 @@ pub(super) fn between_gates(
 /// The number of fills of a second estimate, as a multiple of those of the first.
 const AGAIN: usize = 4;
 
-/// An estimated moment beside the stated one.
+/// An estimated moment, and the one that the initializer states.
 struct Moment {
     law: Law,
     place: String,

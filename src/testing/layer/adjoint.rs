@@ -23,7 +23,7 @@ use num_traits::Float;
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// The number of random changes of the last digits of the inputs. A difference of the two sides is due to rounding,
-/// not to a mistake, if one of them alters it by over a quarter of it, and the derivative ⟨c, J v⟩ as much. The
+/// not to a mistake, if some change alters it by over a quarter of it, and the derivative ⟨c, J v⟩ as much. The
 /// derivative need not change if the difference is allowed for a derivative of usual size: then all is rounding.
 const NUDGES: usize = 8;
 

@@ -16,7 +16,7 @@ const SEEDS: u64 = 8;
 /// pairs differ, the 128 rows of the passes of two keys are equal by chance once in 10⁹ cases.
 const FREQUENT: f64 = 0.15;
 
-/// The distance of the two rows of a pair, among the rows of all passes.
+/// The distance, among the rows of all passes, between two rows whose outputs are compared.
 const APART: usize = 37;
 
 /// The parts of the key of a mask, in the order of the argument `at` of [`key`].

@@ -106,9 +106,10 @@ const SIZES: [[usize; 2]; 14] = [
 const WIDEST: usize = 33;
 const ROWS: [usize; 3] = [1, 3, 7];
 
-/// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1,
-/// 0 and 1, one 1 in a row, counts, large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without
-/// row weights. Outputs are normal numbers, 30 times such numbers, and zeros.
+/// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1, 0
+/// and 1, one 1 in a row, counts, large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without
+/// row weights. Outputs are normal numbers, 30 times such numbers, such numbers of all magnitudes from 0.01 to 10⁴,
+/// and zeros.
 ///
 /// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
 ///   lies between the derivatives on both sides.
@@ -360,7 +361,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests rows of weight zero, and outputs equal to the targets.
+    /// Tests the laws of rows of weight zero, and of outputs equal to the targets.
     fn apart<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);

@@ -71,8 +71,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 
     /// Returns the effect of the gradient on the updates of a run from `w`: u − v for the updates u of gradients g and
-    /// v of −g, in which noise and weight decay cancel. `silence` writes zeros to the gradients of some blocks, and
-    /// those under `frozen` are frozen. `None` after a failure.
+    /// v of −g, in which noise and weight decay cancel. `silence` writes zeros to the gradients of some blocks. The
+    /// blocks under `frozen` are frozen, if it is given. `None` after a failure.
     fn effects(&mut self, frozen: Option<&str>, w: &[T], silence: &dyn Fn(&mut [T])) -> Option<Vec<Vec<f64>>> {
         let (mut along, mut against) = (self.begun(frozen, w.to_vec())?, self.begun(frozen, w.to_vec())?);
         let mut effects = Vec::new();

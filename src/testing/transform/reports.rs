@@ -125,8 +125,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that averages are the parameters at which [`begin_at`](crate::transform::GradientTransform::begin_at) lets
-    /// them begin.
+    /// Tests that averages equal the parameters at which [`begin_at`](crate::transform::GradientTransform::begin_at)
+    /// restarts them.
     pub(super) fn begins(&mut self) {
         let Some(mut run) = self.fresh(None) else { return };
         for step in 0..FEW {
