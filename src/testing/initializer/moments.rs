@@ -109,9 +109,9 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     }
 }
 
-/// Tests that equal magnitudes, those of 0 left out, are as frequent within a fill by `next` as between two fills. One
-/// random number that is used for several entries, with either sign, leaves no covariance. Blocks without a stated
-/// variance of more than 0 are not tested, nor are orthogonal ones.
+/// Tests that equal magnitudes, those of 0 left out, are as frequent within a fill by `next` as between two fills. It
+/// finds a random number that is used for several entries with random signs, which have no covariance. Blocks without
+/// a stated variance of more than 0 are not tested, nor are orthogonal ones.
 pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, trial: &mut Trial) {
     let Facts { shape: Shape { rows, columns, .. }, ref place, variance, orthogonal, .. } = *facts;
     if orthogonal || variance.is_none_or(|variance| variance == 0.0) {

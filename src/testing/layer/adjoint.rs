@@ -22,9 +22,9 @@ use num_traits::Float;
 /// In `f32` only mistakes of the fast paths remain to be found, and these are large.
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// The number of random changes of the last digits of the inputs. A difference of the two sides is due to rounding,
-/// not to a mistake, if some change alters it by over a quarter of it, and the derivative ⟨c, J v⟩ as much. The
-/// derivative need not change if the difference is allowed for a derivative of usual size: then all is rounding.
+/// The number of random changes of the last digits of the inputs. A difference of ⟨c, J v⟩ and ⟨Jᵀc, v⟩ is due to
+/// rounding, not to a mistake, if some change alters it by over a quarter of it, and ⟨c, J v⟩ as much. The latter need
+/// not change if the difference is allowed for a derivative of usual size: then all is rounding.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.
