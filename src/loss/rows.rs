@@ -201,8 +201,9 @@ impl<'a, T: Scalar> Rows<'a, T> {
 }
 
 /// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
-/// `wide`, a sum over all values; otherwise it is `sum` times `factor`. `sum` is that of the weights of the rows where
-/// each row has `factor` losses, and that of all losses, with a `factor` of 1, where rows have different numbers.
+/// `wide`, the sum of the weights of all values. Otherwise it is `sum` times `factor`. Where each row has `factor`
+/// losses, `sum` is that of the row weights. Where rows have different numbers of losses, `sum` is that of the weights
+/// of all losses, and `factor` is 1.
 pub(super) struct Total<T> {
     sum: Sum<T>,
     wide: f64,

@@ -90,11 +90,11 @@ laws! {
     AbsentState: "a state, or a gradient of it, that is not given is zero",
     /// Layers, transforms: frozen blocks have no effect on other results.
     FrozenBlocks: "freezing a block changes nothing else",
-    /// Layers whose samples are independent, on a batch whose samples are reordered.
+    /// Layers whose samples are independent, at least in evaluation: a batch whose samples are reordered.
     Permutation: "samples in another order give the same rows in that order",
-    /// Layers whose samples are independent, on each part of a batch.
+    /// Layers whose samples are independent, at least in evaluation: each part of a batch.
     Split: "a batch in parts gives the same bits",
-    /// Layers whose samples are independent, on a batch of sequences of unequal lengths.
+    /// Layers whose samples are independent, at least in evaluation: a batch of sequences of unequal lengths.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
     /// Layers with a state: passes over windows of a sequence, with the state carried by the caller, compared with one
     /// pass.
@@ -143,7 +143,7 @@ laws! {
     Descends: "a step in one pass is the update, added",
     /// Optimizers: updates along a constant gradient point against it.
     Downhill: "an optimizer steps downhill",
-    /// Optimizers: parameters of a gradient of zero keep their size, or shrink by weight decay.
+    /// Optimizers: parameters whose gradient is 0 keep their size, or shrink by weight decay.
     Shrinks: "without a gradient an optimizer does not make the parameters grow",
     /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some steps only.
     Applies: "not every step of finite gradients is skipped",

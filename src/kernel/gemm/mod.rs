@@ -223,7 +223,7 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
 }
 
 /// Whether [`gemm_tn_of_shards`] can sum `shards` shards (consecutive rows with a sum of their own), with `rows` rows
-/// in all, in one tile (a block of the result in registers). It also accepts a single shard with more rows.
+/// in all, in one tile (a block of the result in registers). That function also accepts a single shard with more rows.
 pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
     shards <= MOST_SHARDS && rows <= KC
 }

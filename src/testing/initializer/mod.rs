@@ -215,9 +215,10 @@ fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     }
 }
 
-/// Tests that another seed gives other values than `values`, those of `seed`, and that no row is a copy of another.
-/// Returns whether another seed gives the same values, which is a violation if a variance is stated; `None` for a
-/// block that is not random, or has few values.
+/// Tests that another seed gives other values than `values`, those of `seed`. Also tests that rows differ: a fault is
+/// a row that is a copy of another in every fill or, if no variance is stated, rows that are all equal in every fill.
+/// Rows of up to 16 entries are not compared. Returns whether other seeds give the same values, which is a violation
+/// if a variance is stated. `None` for a block that is not random, or has up to 32 values.
 fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) -> Option<bool> {
     if !is_random(initializer, shape) {
         return None;
