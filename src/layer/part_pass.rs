@@ -1,4 +1,4 @@
-//! The passes of a layer of one's own through its parts.
+//! The passes of a custom layer through its parts.
 
 use super::{Backward, BackwardState, Context, Forward, ForwardState, Layer, TrainableMask, parts::SCRATCH};
 use crate::slices::cut;
@@ -35,7 +35,8 @@ pub struct ForwardPart<'w, 'a, T: Scalar> {
 
 impl<'a, T: Scalar> ForwardPart<'_, 'a, T> {
     /// Runs the part on the rows `x`, the input of the layer or the output of another part. Returns the output of the
-    /// part, which the backward pass has too. `pass` holds what the parts share.
+    /// part; the backward pass has it as [`BackwardPart::y`]. `pass` holds the scratch memory and the context that the
+    /// parts share.
     ///
     /// # Panics
     /// As [`Layer::forward`], if `x` is not of the length of the part's input.

@@ -91,7 +91,7 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
 pub struct Every<M> {
     every: u64,
     passes: u64,
-    /// Whether the next pass is a further part of the same update.
+    /// Whether the next pass belongs to the same update as the last one.
     same_update: bool,
     /// The monitor that is active in the first of every `n` passes.
     pub monitor: M,

@@ -39,9 +39,10 @@ pub struct BlockStatistics {
     /// Over all updates: the sum of the ratios (norm of the update) / (norm of the parameters before it), and the
     /// number of terms.
     way: [f64; 2],
-    /// The highest mean of `ratio` over a whole window of updates: in the run, and since the loss was lowest.
+    /// The highest mean of `ratio` over about [`WINDOW`] updates: in the whole run, and since the mean loss was
+    /// lowest.
     longest: [f64; 2],
-    /// log10 of three measures of the last update u: `‖u‖`, `‖u‖ / ‖gradient‖` and `‖u‖ /
+    /// log10 of three measures of the last update u: its root mean square, `‖u‖ / ‖gradient‖` and `‖u‖ /
     /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` for a block that no update
     /// moved, and for other roles than weights.
     paces: Option<[f64; 3]>,
@@ -176,8 +177,8 @@ impl BlockStatistics {
         self.paces
     }
 
-    /// Compares the last update with `largest`, the maxima of [`paces`](Self::paces) over all blocks. The smallest of
-    /// the three lags counts, in decades.
+    /// Compares [`paces`](Self::paces) with `largest`, their maxima over all blocks. The difference that is nearest to
+    /// 0 is added to the moments of the lag, in decades.
     pub(super) fn lags(&mut self, largest: [f64; 3]) {
         if let Some(paces) = self.paces {
             let behind = paces.iter().zip(largest).map(|(pace, most)| pace - most);
@@ -247,16 +248,17 @@ impl BlockStatistics {
     pub fn shrinkage(&self) -> RunningMoments {
         self.shrinkage
     }
-    /// Returns the moments, over updates, of log10 of how far the block moves beside the block that moves farthest, for
-    /// weights and recurrent weights. An update is compared by its root mean square, by its norm over that of the
-    /// gradient, and by its norm over that of the parameters; the least difference counts. One of the three is equal
-    /// for all blocks with descent, adaptive or layer-wise optimizers, so 0 is expected of one rate for all. Later
-    /// updates have more weight.
+    /// Returns the moments, over updates, of log10 of the size of the block's update over the largest size in any
+    /// block, for weights and recurrent weights. Three sizes are compared: the root mean square of the update, its
+    /// norm over that of the gradient, and its norm over that of the parameters. The result nearest to 0 counts: with
+    /// one rate for all blocks, one of the three is about equal in all (in adaptive optimizers, descent, and
+    /// layer-wise ones). Later updates have more weight.
     pub fn lag(&self) -> RunningMoments {
         self.lag
     }
-    /// Returns the moments, over updates, of cos(g, w), with w the block's parameters and g their gradient, as
-    /// [`shrinkage`](Self::shrinkage): 1 if the gradient alone, without decay, shrinks the parameters.
+    /// Returns the moments, over updates, of cos(g, w), with w the block's parameters and g their gradient, estimated
+    /// as in [`shrinkage`](Self::shrinkage). It is 1 if descent along the gradient, without decay, only shrinks the
+    /// parameters.
     pub(crate) fn pull(&self) -> RunningMoments {
         self.pull
     }
@@ -266,9 +268,9 @@ impl BlockStatistics {
         let [sum, updates] = self.way;
         if sum > 0.0 { [libm::log10(sum / updates), libm::log10(sum)] } else { [f64::NEG_INFINITY; 2] }
     }
-    /// Returns the highest mean of [`update_ratio`](Self::update_ratio), over about ten updates. The first value is
-    /// that of the whole run, the second that since the mean loss was lowest. Units that die, and weights that
-    /// explode, leave small updates behind. Each is the recent mean if that is higher.
+    /// Returns the highest mean, over about ten updates, of [`update_ratio`](Self::update_ratio): in the whole run,
+    /// and since the mean loss was lowest. Each is the recent mean if that is higher. The highest mean shows large
+    /// updates of the past, for after units have died or weights exploded updates are small.
     pub(crate) fn longest_updates(&self) -> [f64; 2] {
         self.longest.map(|longest| longest.max(self.ratio.mean()))
     }

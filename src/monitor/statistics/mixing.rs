@@ -75,8 +75,8 @@ impl Mixing {
         }
     }
 
-    /// Returns the variance of the rows of a batch, summed over columns, and the number of rows; `None` before
-    /// [`WARM_UP`] batches of the largest size.
+    /// Returns the variance of the rows of a batch, summed over columns, and the number of rows; `None` before 20
+    /// batches of the largest size.
     pub fn within(&self) -> Option<[f64; 2]> {
         (self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
     }
