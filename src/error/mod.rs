@@ -291,7 +291,7 @@ pub enum Error {
         /// The kind of the part, as the layer spec names it.
         kind: String,
     },
-    /// A part of the user's own that a [`Registry`](crate::network::Registry) cannot build, such as a layer.
+    /// A custom part, such as a layer, that a [`Registry`](crate::network::Registry) cannot build.
     #[error("registered {part} {name:?}: {rule}")]
     Registered {
         /// The kind of the part: layer, cell, activation or initializer.

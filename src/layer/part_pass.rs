@@ -74,12 +74,13 @@ pub struct BackwardParts<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> BackwardParts<'a, T> {
-    /// Returns memory for `values` values, of arbitrary content, such as the gradient of a part's output. There is as
-    /// much as the outputs of all parts have, and what the layer's `memory` states beyond
-    /// [`Parts::memory`](super::Parts::memory).
+    /// Returns memory for `values` values, of arbitrary content, such as the gradient of a part's output. A pass has
+    /// such memory for as many values as the outputs of all parts have, and for the scratch that the layer's `memory`
+    /// states beyond [`Parts::memory`](super::Parts::memory).
     ///
     /// # Panics
-    /// If there is less. What is taken beyond that much is missing in the scratch of the parts, which then panic.
+    /// If fewer values are left. Values taken beyond that number are missing in the scratch of the parts, which then
+    /// panic.
     pub fn buffer(&mut self, values: usize) -> &'a mut [T] {
         cut(SCRATCH, &mut self.scratch, values)
     }

@@ -22,7 +22,7 @@ pub struct BlockStatistics {
     frozen: bool,
     rows: usize,
     columns: usize,
-    /// The number of gates, whose rows of the same unit belong together: 1 without gates.
+    /// The number of gates, 1 without gates. A unit has one row in each gate.
     gates: usize,
     parameters: f64,
     first_parameters: Option<f64>,
@@ -43,8 +43,8 @@ pub struct BlockStatistics {
     /// lowest.
     longest: [f64; 2],
     /// log10 of three measures of the last update u: its root mean square, `‖u‖ / ‖gradient‖` and `‖u‖ /
-    /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` for a block that no update
-    /// moved, and for other roles than weights.
+    /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` if a norm is 0 or not finite,
+    /// for frozen blocks, and for other roles than weights.
     paces: Option<[f64; 3]>,
     lag: RunningMoments,
     long: u64,
@@ -115,9 +115,9 @@ impl BlockStatistics {
     }
 
     /// Counts the units of a block with parameters `w` and gradient `dw` that repeat another unit in both: k equal
-    /// units count k − 1. A unit has one row for each gate. Units count as equal if a weighted sum of their
-    /// parameters is, and that of their gradients within a relative 1e-5. A unit without a gradient does not count: its
-    /// part in this batch is not known. Returns 0 if the gradient of the block is 0 or not finite.
+    /// units count k − 1. A unit has one row for each gate. Two units count as equal if a weighted sum over their
+    /// parameters is the same, and that over their gradients is within a relative 1e-5. A unit without a gradient does
+    /// not count: its part in this batch is not known. Returns 0 if the gradient of the block is 0 or not finite.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -302,7 +302,8 @@ impl BlockStatistics {
     }
 }
 
-/// The number of updates of a window.
+/// The number of updates before the highest mean of the update ratio is first taken: about as many as that mean
+/// covers.
 const WINDOW: u64 = 10;
 
 /// log10 of the ratio of an update's norm to that of its block's parameters, above which the update counts as large.

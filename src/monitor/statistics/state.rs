@@ -159,9 +159,9 @@ impl StateStatistics {
     pub fn sequence(&self) -> usize {
         self.sequence
     }
-    /// Returns the number of steps back in time that the state gradient took: from the last step that has a gradient to
-    /// the first step of the sequence, in the last pass with a gradient. It is 0 for the backward layer of a
-    /// [`Bidirectional`](crate::recurrent::Bidirectional) one before [`LastStep`](crate::layer::LastStep).
+    /// Returns the number of steps back in time that the state gradient took: from the last step that has a gradient
+    /// to the first step of the sequence, in the last pass with a gradient. It is 0 for the backward direction of a
+    /// [`Bidirectional`](crate::recurrent::Bidirectional) layer that precedes a [`LastStep`](crate::layer::LastStep).
     pub fn reach(&self) -> usize {
         self.reach
     }
