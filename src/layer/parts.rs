@@ -17,8 +17,8 @@ use core::fmt;
 /// The parts of a custom layer: N layers that it runs in its passes. `Parts` cuts the slices of a pass into those of
 /// the parts: parameters, blocks, links, saved values, scratch, state.
 ///
-/// A layer made of parts forwards `dims`, `output_shape`, `memory` and `structure` to `Parts`, and its passes are the
-/// formulas of the layer. The layer of this example is a product, `y = f(x) ⊙ g(x)`:
+/// A layer made of parts forwards `dims`, `output_shape`, `memory` and `structure` to `Parts`, and its passes consist
+/// of its formulas. The layer of this example is a product, `y = f(x) ⊙ g(x)`:
 ///
 /// ```
 /// use chainrule::layer::{Backward, Dims, Forward, Layer, Linear, MemorySizes, Mode, Parts, Structure};
@@ -184,7 +184,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
 
     /// Returns the memory of the parts. Saved: the values that they save, and their outputs. Scratch: the largest
     /// scratch of a part and, for each part, the gradients of its input and of its output. [`BackwardParts::buffer`]
-    /// returns the memory of the latter.
+    /// gives the memory for the gradients of the outputs.
     pub fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch) = (MemorySizes::default(), 0);
         for (part, [before, after]) in self.parts.iter().zip(self.rows(shape)) {

@@ -61,7 +61,7 @@ macro_rules! layer_spec {
             /// A [`Checkpointed`](crate::recurrent::Checkpointed): recurrent layers that the backward pass computes
             /// again, segment by segment.
             Checkpointed {
-                /// The number of steps from one kept state to the next: given, √T for T steps, or chosen by memory.
+                /// The number of steps from one kept state to the next: given, √T for T steps, or by a limit of bytes.
                 interval: CheckpointInterval,
                 /// The layers in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]

@@ -225,7 +225,7 @@ impl GradientBudget {
 
     /// Returns the weight of the rows of the last monitored pass over the weight of all rows of its update. It is
     /// below 1 where a rank has some of the shards, or where an update has several passes. The links are those of this
-    /// part, the [blocks](Self::blocks) of the whole update. `None` without a trainer.
+    /// pass, the [blocks](Self::blocks) those of the whole update. `None` without a trainer.
     pub fn of_update(&self) -> Option<f64> {
         self.of_update
     }

@@ -11,8 +11,8 @@ impl<T: Scalar> GradientMonitor<T> for () {
 }
 
 /// Implements a monitor that forwards every call to its active members. The start of a pass, `Event::NextPart` and
-/// `Event::Epoch` go to all members. Each member can stop a run. `$any` is the expression for whether the function
-/// `$is` returns true for a member, and `$each` the one that calls the function `$visit` for every member.
+/// `Event::Epoch` go to all members. Each member can stop a run. `$any` states whether the function `$is` returns true
+/// for a member, and `$each` calls the function `$visit` for every member.
 macro_rules! composite {
     ([$($generics:tt)*] $type:ty, $self:ident, any($is:ident): $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {

@@ -250,9 +250,9 @@ impl BlockStatistics {
     }
     /// Returns the moments, over updates, of log10 of the size of the block's update over the largest size in any
     /// block, for weights and recurrent weights. Three sizes are compared: the root mean square of the update, its
-    /// norm over that of the gradient, and its norm over that of the parameters. The result nearest to 0 counts: with
-    /// one rate for all blocks, one of the three is about equal in all (in adaptive optimizers, descent, and
-    /// layer-wise ones). Later updates have more weight.
+    /// norm over that of the gradient, and its norm over that of the parameters. The result nearest to 0 counts, and
+    /// is about 0 with one rate for all blocks: they have the first size in common in adaptive optimizers, the second
+    /// in descent, the third in layer-wise optimizers. Later updates have more weight.
     pub fn lag(&self) -> RunningMoments {
         self.lag
     }
@@ -269,8 +269,8 @@ impl BlockStatistics {
         if sum > 0.0 { [libm::log10(sum / updates), libm::log10(sum)] } else { [f64::NEG_INFINITY; 2] }
     }
     /// Returns the highest mean, over about ten updates, of [`update_ratio`](Self::update_ratio): in the whole run,
-    /// and since the mean loss was lowest. Each is the recent mean if that is higher. The highest mean shows large
-    /// updates of the past, for after units have died or weights exploded updates are small.
+    /// and since the mean loss was lowest. Each is the recent mean if that is higher. After units have died or weights
+    /// have exploded, updates are small: the highest mean shows the updates before.
     pub(crate) fn longest_updates(&self) -> [f64; 2] {
         self.longest.map(|longest| longest.max(self.ratio.mean()))
     }
