@@ -44,8 +44,9 @@ pub enum Event<'a, T> {
     /// The rows of the pass that count in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before the backward
     /// pass.
     Rows {
-        /// The weight of these rows over that of all rows of the update, on all ranks. Where shards count alike, by
-        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), the share of these rows in the mean.
+        /// The weight of these rows over that of all rows of the update, on all ranks. With
+        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards count alike, it is the
+        /// weight of these rows in the mean over shards.
         of_update: f64,
         /// The effective number of these rows over the number of output rows of the pass. It is `(Σ w)²/Σ w²` for rows
         /// of weight w (Kish 1965): the number of rows of weight 1 if all others have weight 0.

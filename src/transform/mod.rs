@@ -320,8 +320,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 
     /// Returns the learning rate of an optimizer at update `step`, counted from 0, or the factor of a schedule. The
-    /// rate of a chain is the product over its transforms. `None`, the default, counts as 1. Factors for some blocks
-    /// only are left out.
+    /// rate of a chain is the product over its transforms. `None`, the default, counts as 1. Factors that act on some
+    /// blocks only are left out.
     ///
     /// # Panics
     /// As [`update`](Self::update).
