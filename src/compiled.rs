@@ -1,4 +1,4 @@
-//! The generic code that this crate compiles for `f32` and `f64`, so that a user's crate does not.
+//! The generic code that this crate compiles for `f32` and `f64`, so that a crate that uses them need not compile it.
 //!
 //! Generic code is compiled in the crate that names its types. The functions of this list are hidden methods of
 //! [`Scalar`](crate::Scalar) without type parameters. `f32` and `f64` have them as their own: they are compiled here,

@@ -70,7 +70,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// As [`activation`](Self::activation), to be replaced.
+            /// Returns [`activation`](Self::activation) mutable, to be replaced.
             pub(crate) fn activation_mut(&mut self) -> Option<&mut ActivationKind> {
                 match self {
                     $(CellKind::$generic(activation) => Some(activation),)*

@@ -105,9 +105,9 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::InvalidState`] for data of other sizes than that for which the batch was [made](Self::new): samples,
     /// steps, width, kind of targets, equal or unequal lengths. [`Error::Sample`] for a sample that the data does not
-    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse, and
-    /// [`DataRule::TargetShape`] if its values are as many as steps; [`Error::Length`] if row weights differ in that
-    /// way. [`Error::TooLarge`] where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`],
+    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse;
+    /// [`DataRule::TargetShape`] instead if such a row has a value per step; [`Error::Length`] for such row weights.
+    /// [`Error::TooLarge`] where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`],
     /// [`Error::DataValue`] for a value that is not finite, and [`Error::File`] where a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;

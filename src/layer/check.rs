@@ -105,9 +105,9 @@ impl Answers {
     }
 
     /// Returns the results of a layer with the given `dims` and `hints` that has `blocks` and `links` of its own, and
-    /// contains layers with the results `parts`. Blocks and links are summed. Samples are coupled, and later steps
-    /// read, if a part does so. The rows are kept if all parts keep them. No values count as saved per row. Refuses
-    /// more than [`MAX_DEPTH`] levels.
+    /// contains layers with the results `parts`. Blocks and links are summed. Samples are coupled if a part couples
+    /// them, and later steps are read if a part reads them. The rows are kept if all parts keep them. No values count
+    /// as saved per row. Refuses more than [`MAX_DEPTH`] levels.
     pub(crate) fn of_parts(
         dims: Dims,
         hints: Hints,

@@ -43,7 +43,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate, chain: None, start: 0 }
     }
 
-    /// Creates an update by the transforms `chain` of the parameters of a network with these `blocks`.
+    /// Creates an update of the parameters of a network with these `blocks`, by the transforms `chain`.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
         InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }

@@ -5,7 +5,7 @@ use core::f32::consts::FRAC_2_SQRT_PI;
 
 /// The number 1.5 · 2²³. Adding and subtracting it rounds to an integer.
 const ROUND: f32 = 12_582_912.0;
-/// Whether functions compensate the rounding errors of divisions and sums; without, errors are at most four units in
+/// Whether functions compensate the rounding errors of divisions and sums; if not, errors are at most four units in
 /// the last place.
 const KEEPS_LOSSES: bool = false;
 /// The bias of the binary exponent.

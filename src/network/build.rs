@@ -102,8 +102,8 @@ impl LayerSpec {
     }
 
     /// Builds a layer without layers inside it; errors name its `path`. Custom parts come from `registry`; without one
-    /// they are refused, except for activations that `dispatch` accepts. It chooses the form of an activation: its own
-    /// type, which custom ones lack here, or a trait object.
+    /// they are refused, except for activations that `dispatch` accepts. `dispatch` chooses the form of an activation:
+    /// its own type, which is not known here for a custom one, or a trait object.
     ///
     /// It is a separate function, so that its large stack frame is not in each level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(

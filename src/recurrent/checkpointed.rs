@@ -19,7 +19,8 @@ use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 ///
 /// The gradient is that of [`Sequential`](crate::layer::Sequential) with the same layers, to the bit. With segments of
 /// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
-/// one more forward pass, about 1.33 times the whole. Source: Chen et al. 2016; Gruslys et al. 2016.
+/// one more forward pass, so that both passes together take about 1.33 times as long. Source: Chen et al. 2016;
+/// Gruslys et al. 2016.
 ///
 /// The backward pass first adds up the terms of dW over blocks of steps: about as many as fit in 128 or 256 rows, by
 /// the size of the layer, and at least one. An interval is rounded up to whole blocks of all layers.
@@ -145,9 +146,9 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Whether the slice of saved values of a pass in `mode` also holds this layer's own scratch, after them. So it is
-    /// under [`CheckpointInterval::Bytes`], in a mode that saves, since only the sum of both has a bound that does not
-    /// shrink as a batch grows.
+    /// Whether the slice of saved values of a pass in `mode` also holds this layer's own scratch, after them. True
+    /// under [`CheckpointInterval::Bytes`] in a mode that saves: only the sum of both lengths has a bound that does
+    /// not shrink as a batch grows.
     pub(super) fn has_scratch_in_saved(&self, mode: Mode) -> bool {
         matches!(self.interval, CheckpointInterval::Bytes(_)) && mode.saves()
     }

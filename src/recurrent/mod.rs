@@ -1,6 +1,6 @@
 //! Recurrent layers: cells, and the layers that unroll them over time.
 //!
-//! Out of memory over long sequences: [`Checkpointed`] keeps the saved values of √T steps instead of T, with the same
+//! For sequences too long for memory [`Checkpointed`] keeps the saved values of √T steps instead of T, with the same
 //! gradient. `TrainConfig::truncation` makes an update for each window of steps.
 
 mod backward;

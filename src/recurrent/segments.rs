@@ -75,8 +75,8 @@ impl Plan {
 }
 
 /// Copies the states of the first `count` samples from `from`, which holds those of `batch` samples, to `to`, which
-/// holds those of `count` samples. The states of `layers` lie one after the other, each with h of all samples, then the
-/// rest of all samples.
+/// holds those of `count` samples. The states of `layers` lie one after the other, each with h of all samples, then
+/// the rest of the state of all samples.
 pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to: &mut [T], count: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {
@@ -86,7 +86,8 @@ pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to:
 }
 
 /// Copies the states of `count` samples, all that `from` holds, over those of the first `count` of the `batch` samples
-/// in `to`. The states of `layers` lie one after the other, each with h of all samples, then the rest of all samples.
+/// in `to`. The states of `layers` lie one after the other, each with h of all samples, then the rest of the state of
+/// all samples.
 pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to: &mut [T], batch: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {

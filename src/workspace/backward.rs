@@ -69,8 +69,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         memory.part_sums.reserve(memory.gradient.len(), parts)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward), that of part `part` of an update, to that of the parts
-    /// before. Part 0 overwrites. The sum is complete after [`finish_parts`](Self::finish_parts).
+    /// Adds the gradient of the last [`forward`](Self::forward), that of part `part` of an update, to the sum of the
+    /// parts before. Part 0 overwrites the sum. The sum is complete after [`finish_parts`](Self::finish_parts).
     ///
     /// Unlike [`accumulate_with`](Self::accumulate_with) it adds in levels, so that the sum of many parts keeps its
     /// digits.

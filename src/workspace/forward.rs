@@ -95,7 +95,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Returns the input buffer of a pass over `shape`. Write the input to it and run
-    /// [`forward_filled`](Self::forward_filled), which saves the copy that [`forward`](Self::forward) makes. The
+    /// [`forward_filled`](Self::forward_filled), which spares the copy that [`forward`](Self::forward) makes. The
     /// previous forward pass can then have no backward pass.
     ///
     /// # Shapes
@@ -188,8 +188,9 @@ impl<T: Scalar> Memory<T> {
         }
     }
 
-    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` steps that no capacity holds. It
-    /// states the capacity of the most samples among those of enough steps, or else that of the most steps.
+    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` steps that no capacity holds. Of
+    /// the capacities with enough steps, the error states the one with the most samples. If none has enough, it states
+    /// the one with the most steps.
     #[cold]
     fn beyond_capacity(&self, BatchShape { batch, steps, .. }: BatchShape<'_>) -> Error {
         let enough = self.capacities.iter().filter(|capacity| capacity.steps >= steps);

@@ -53,8 +53,8 @@ pub(super) struct Parts(Survey, usize);
 
 impl Parts {
     /// Adds the part of a pass that `at` describes: the norm and counts `part` of its values, and their number
-    /// `values`. The first part of a pass replaces what was there. Returns the norm and counts of all parts, and the
-    /// number of their values, after the last part; `None` before.
+    /// `values`. The first part of a pass replaces the values of the pass before. Returns the norm and counts of all
+    /// parts, and the number of their values, after the last part; `None` before.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };

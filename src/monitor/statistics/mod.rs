@@ -113,8 +113,8 @@ impl Statistics {
         &self.blocks
     }
 
-    /// Whether the last gradient had the names and shapes of `blocks`, or none was seen: a measurement belongs to the
-    /// network with its blocks.
+    /// Whether the last gradient had the names and shapes of `blocks`: then the statistics are those of a network with
+    /// these blocks. True before the first gradient.
     pub(crate) fn is_of(&self, blocks: &Blocks) -> bool {
         let same = |(known, block): (&BlockStatistics, &Block<'_>)| known.is_of(block);
         self.blocks.is_empty() || self.blocks.len() == blocks.len() && self.blocks.iter().zip(blocks).all(same)
@@ -131,9 +131,9 @@ impl Statistics {
         &self.history
     }
 
-    /// Returns the parameters of the first monitored gradient, before its update: those where the run began, or went
-    /// on after a resume. A [`Diagnosis`](crate::diagnosis::Diagnosis) judges a run that was held up from there,
-    /// too.
+    /// Returns the parameters of the first monitored gradient, before its update: those at which the run began or was
+    /// resumed. If the run was held up, a [`Diagnosis`](crate::diagnosis::Diagnosis) also judges the network with
+    /// these parameters.
     ///
     /// `None` before the first gradient, and for a network of more than 2²² parameters. The copy is made once, of
     /// 8 bytes for each parameter.

@@ -6,7 +6,8 @@ use core::fmt;
 /// constant outputs. Also the number of losses in a row that make a relapse.
 pub(super) const SETTLED: u64 = 10;
 
-/// The mean of about five losses after each of the last [`SETTLED`] losses, in no order; NaN before.
+/// The moving mean (of about five losses) after each of the last [`SETTLED`] losses; NaN where the run has fewer
+/// losses.
 #[derive(Clone)]
 pub(super) struct RecentMeans([f64; SETTLED as usize]);
 
