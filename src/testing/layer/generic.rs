@@ -116,8 +116,8 @@ impl Suite<'_, '_> {
 }
 
 /// Returns the first gradient, dw or a row of dx, whose values in `f64` and `f32` differ by more than a hundredth of
-/// its norm plus `floor` for each row: its name, and the index of the row (0 for dw). Rows of dx have `width` values.
-/// Only gradients that `counts` accepts are compared.
+/// its norm plus `floor` for each row. The result is its name and the index of the row, 0 for dw. Rows of dx have
+/// `width` values. Only gradients that `counts` accepts are compared.
 #[inline]
 fn single_off(
     [double, single]: &[Results<f64>; 2],
