@@ -25,8 +25,8 @@ impl<A: Activation> Clone for Elman<A> {
 }
 
 impl<A: Activation> Elman<A> {
-    /// Creates the cell `h_t = φ(W x_t + U h_{t−1} + b)` with `activation` as φ. The [`Recurrent`] layer of the
-    /// cell sets its widths and owns its weights.
+    /// Creates the cell `h_t = φ(W x_t + U h_{t−1} + b)` with `activation` as φ. The
+    /// [`Recurrent`](crate::recurrent::Recurrent) layer of the cell sets its widths and owns its weights.
     pub const fn new(activation: A) -> Self {
         Elman { activation }
     }

@@ -87,9 +87,9 @@ impl Suite<'_, '_> {
     }
 
     /// Tests, in the scalar called `name`, that each sequence of a ragged batch with given states and gradients of
-    /// states gives the bits that it gives alone. If the layout of the state is not known, one of several layouts must
-    /// fit: the state of a sample is cut into equal pieces, and the batch holds one piece after the other, each for all
-    /// samples. A composite without a known layout is not tested.
+    /// states gives the bits that it gives alone. If the layout of the state is not known, one of several must fit. In
+    /// each, the state of a sample is cut into equal pieces, and the batch holds one piece after the other, each for
+    /// all samples. A composite without a known layout is not tested.
     fn ragged_states<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 4) else { return };
         let (Some(state), Some(d_state)) = (&given.state, &given.d_state) else { return };
