@@ -259,7 +259,7 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
     Some(after)
 }
 
-/// The case with the fix that did best in a trial; with the first, where none helped; `None` without a fix.
+/// The case with the fix that a trial chooses; `None` without one.
 fn with_fix(case: &Case, found: &Found) -> Result<Option<(Case, TrialReport)>, Error> {
     let Some(finding) = found.report.root() else { return Ok(None) };
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
@@ -277,10 +277,10 @@ fn with_fix(case: &Case, found: &Found) -> Result<Option<(Case, TrialReport)>, E
     let config = TrainConfig { batch_size: BATCH, seed: 1, ..TrainConfig::default() };
     let applied = trial.apply_best(&context, &found.w, config)?;
     let (fixes, tried) = (applied.fixes, applied.trial);
-    let Some(fix) = fixes.get(tried.best().unwrap_or(0)) else { return Ok(None) };
-    let Ok(run) = applied.run.map_or_else(|| trial.apply(&described, &found.w, fix, config), Ok) else {
+    let (Some(run), Some(chosen)) = (applied.run, tried.choice().and_then(|choice| choice.fix)) else {
         return Ok(None);
     };
+    let fix = &fixes[chosen];
     let mut data = Data { x: run.data.inputs().to_vec(), ..case.data.clone() };
     match (run.data.targets(), &mut data.y) {
         (Some(Target::Classes(classes)), Targets::Classes(y)) => *y = classes.to_vec(),

@@ -51,14 +51,19 @@ pub struct AppliedTrial<'a, T: Scalar> {
     pub fixes: Vec<Fix>,
     /// The losses of short trainings with each fix and without any.
     pub trial: TrialReport,
-    /// The run with the fix that helped most; `None` if none helped.
+    /// The run with the fix that helped most. If none helped in the trial, it is the first that does no harm
+    /// ([`TrialReport::choice`]); `None` if each does.
     pub run: Option<FixedRun<'a, T>>,
 }
 
-/// Writes the outcome of the trial.
+/// Writes the outcome of the trial, and the fix of the run if none helped.
 impl<T: Scalar> fmt::Display for AppliedTrial<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.trial)
+        write!(f, "{}", self.trial)?;
+        match self.trial.choice().filter(|_| self.trial.best().is_none()) {
+            Some(fix) => write!(f, "\n  applied, since it does no harm: {}", fix.name),
+            None => Ok(()),
+        }
     }
 }
 
@@ -116,7 +121,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let fixes = suggest_fixes(&FixContext { momentum, ..context.clone() })?;
         let this = Trial { first_parameters: self.first_parameters.or(context.first_parameters), ..*self };
         let trial = this.run(context.network, w, &fixes)?;
-        let run = trial.best_outcome().and_then(|best| Some((best, &fixes[best.fix?]))).map(|(best, fix)| {
+        let run = trial.choice().and_then(|best| Some((best, &fixes[best.fix?]))).map(|(best, fix)| {
             let starts = this.starts(&*network, w)?;
             match starts.second(context.network, fix)?.filter(|_| best.from_beginning) {
                 Some((fix, first)) => self.apply(context.network, first, &fix, settings),
