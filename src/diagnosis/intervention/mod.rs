@@ -1,9 +1,10 @@
 //! Interventions: the gradient budget of the same network with one thing changed, on a copy.
 
+mod bench;
 mod change;
+mod experiments;
 mod forecast;
 mod over_time;
-mod passes;
 mod redrawn;
 mod tower;
 
@@ -12,8 +13,8 @@ use change::{changed_layers, has_slopes};
 pub(super) use change::{
     has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches, twice,
 };
+pub(super) use experiments::Experiments;
 pub(super) use forecast::forecast;
-pub(super) use passes::Experiments;
 pub(super) use redrawn::{Loud, Off, rectifies};
 pub(super) use tower::{Tower, towers};
 
