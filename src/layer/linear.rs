@@ -282,7 +282,8 @@ impl<T: Scalar> Layer<T> for Linear {
             return backward_and_update(self, w, step, pass);
         };
         self.check_backward(w, &pass);
-        let Backward { x, dy, dx, dw, scratch, mut ctx, .. } = pass;
+        // The context is used in place: a copy would load its values in wider words than they were stored.
+        let Backward { x, dy, dx, dw, scratch, ref mut ctx, .. } = pass;
         let (weight, bias) = w.split_at_mut(self.entries());
         if let Some(dx) = dx {
             self.input_gradient(weight, dy, dx, scratch, rows);
@@ -290,14 +291,14 @@ impl<T: Scalar> Layer<T> for Linear {
                 ctx.part(0).report_backward(Factor::Weights, dy, dx);
             }
         }
-        self.add_products([dy, x], weight, Epilogue::AddScaled(-rate), scratch, &mut ctx);
+        self.add_products([dy, x], weight, Epilogue::AddScaled(-rate), scratch, ctx);
         if rows == 1 {
             // The bias is too short for a kernel to pay.
             return bias.iter_mut().zip(dy).for_each(|(b, &g)| *b += -rate * g);
         }
         let (_, sums) = dw.split_at_mut(self.entries());
         sums.fill(T::zero());
-        self.add_bias_sums(dy, sums, &mut ctx);
+        self.add_bias_sums(dy, sums, ctx);
         descend(bias, rate, sums);
     }
 }

@@ -237,7 +237,7 @@ impl<T: Scalar> Run<'_, T> {
             let mut is_made = false;
             let _span = trace::step_span();
             self.update(reader, samples, &mut **monitor, &mut |updated, step| {
-                let Updated { loss, weight, outcome } = updated;
+                let &Updated { loss, weight, outcome } = updated;
                 is_made = true;
                 sum.weight += weight;
                 if outcome == Outcome::Skip {

@@ -239,8 +239,12 @@ impl<T: Scalar> Memory<T> {
     ) -> Result<(), Error> {
         require_length("parameters", self.dims.parameters, w.len())?;
         // The backward pass consumes the saved values, so each forward pass allows one backward pass.
-        let pass = self.last.filter(|_| self.ready);
-        let pass = pass.ok_or(Error::InvalidState { what: "a backward pass", needs: "a forward pass before it: call `Workspace::forward` (or `forward_with`) once for each backward pass" })?;
+        if !self.ready {
+            let needs = "a forward pass before it: call `Workspace::forward` (or `forward_with`) once for each backward \
+                         pass";
+            return Err(Error::InvalidState { what: "a backward pass", needs });
+        }
+        let pass = self.last;
         if self.wants_input && self.dx.len() < self.x.len() {
             self.dx = Aligned::zeros("the gradient of an input", self.x.len())?;
         }

@@ -82,7 +82,7 @@ pub(crate) struct Memory<T> {
     spent: bool,
     trainable: Vec<bool>,
     lengths: Vec<usize>,
-    last: Option<Pass>,
+    last: Pass,
     /// Whether a backward pass can follow the last pass.
     ready: bool,
     starts_from_state: bool,
@@ -312,7 +312,7 @@ impl<T: Scalar> Memory<T> {
             trainable: filled("the blocks", blocks.len(), true)?,
             lengths: Vec::new(),
             blocks,
-            last: None,
+            last: Pass::NONE,
             ready: false,
             starts_from_state: false,
             wants_input: false,
@@ -320,7 +320,7 @@ impl<T: Scalar> Memory<T> {
             dropout: DropoutKey::default(),
             pool: None,
         };
-        memory.make_room(network, Capacity::of(capacity), mode.saves())?;
+        memory.make_room(network, Capacity::of(&capacity), mode.saves())?;
         Ok(memory)
     }
 
