@@ -155,11 +155,11 @@ impl<T: Scalar> Batch<T> {
             return Err(Error::Sample { sample, samples: data.samples });
         }
         self.samples.clear();
-        self.lengths.clear();
-        self.starts.clear();
         grow("the samples of a batch", &mut self.samples, samples.len())?;
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
+            self.lengths.clear();
+            self.starts.clear();
             grow("the lengths of a batch", &mut self.lengths, samples.len())?;
             grow("the first rows of a batch", &mut self.starts, samples.len())?;
             // An unstable sort does not allocate; the sample index breaks ties, so the order is unique.
@@ -247,7 +247,7 @@ impl<T: Scalar> Batch<T> {
         self.weights.resize(weights, T::zero());
         (self.target_rows, self.target_width) = (0..chosen, width);
         let Batch { samples, lengths, starts, window, classes, values, weights, .. } = self;
-        let rows = ChosenRows { samples, lengths, starts, longest: layout.steps, steps: window.clone() };
+        let rows = ChosenRows { samples, lengths, starts, longest: layout.steps, steps: 0..window.end };
         data.write_targets(&rows, per_step, ChosenTargets { classes, values, width, weights })
     }
 
@@ -256,7 +256,7 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::Length`] if `x` has another length, because the network has another input width.
     pub(crate) fn write_input(&self, data: &dyn Source<T>, x: &mut [T]) -> Result<(), Error> {
-        require_length("input", x.len(), self.input_values()?)?;
+        require_length("input", x.len(), self.rows().saturating_mul(self.shape.width))?;
         data.write_inputs(&self.chosen_rows(), x)
     }
 

@@ -125,7 +125,7 @@ impl<T: Scalar> Run<'_, T> {
         if (!done.loss.is_finite() || is_due) && done.outcome == Outcome::Apply {
             self.find_finite()?;
         }
-        each(&done, self.watch.step.as_ref());
+        each(done.loss, done.weight, done.outcome, self.watch.step.as_ref());
         self.watch.step = None;
         Ok(())
     }
@@ -373,10 +373,10 @@ impl<T: Scalar> Run<'_, T> {
         self.leave_best();
         self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
         self.halts(Requests::default());
-        let (mut all, mean) = (None::<Updated>, self.loss.reduction() == Reduction::Mean);
-        self.update(&mut Reader { data, batch }, samples, monitor, &mut |updated, _| match &mut all {
-            Some(all) => *all = all.and(updated, mean),
-            None => all = Some(*updated),
+        let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
+        self.update(&mut Reader { data, batch }, samples, monitor, &mut |loss, weight, outcome, _| {
+            let updated = Updated { loss, weight, outcome };
+            all = Some(all.map_or(updated, |before: Updated| before.and(updated, mean)));
         })?;
         // A sample has at least one step, and thus an update.
         match all {

@@ -13,13 +13,14 @@ pub(super) struct Updated {
     pub outcome: Outcome,
 }
 
-/// A callback that receives the result of each update, with its [`Step`] record if one was made.
-pub(super) type EachUpdate<'a> = dyn FnMut(&Updated, Option<&Step>) + 'a;
+/// A callback that receives the result of each update, the fields of [`Updated`] in order, with its [`Step`] record if
+/// one was made. The fields are arguments of their own, so that they stay in registers.
+pub(super) type EachUpdate<'a> = dyn FnMut(f64, f64, Outcome, Option<&Step>) + 'a;
 
 impl Updated {
     /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of the
     /// applied ones; of both if both were skipped. `mean` states whether the loss is a mean over rows.
-    pub fn and(&self, next: &Updated, mean: bool) -> Updated {
+    pub fn and(self, next: Updated, mean: bool) -> Updated {
         let weight = self.weight + next.weight;
         let loss = match (self.weight > 0.0, next.weight > 0.0) {
             (true, true) if mean => (self.loss * self.weight + next.loss * next.weight) / weight,
@@ -28,8 +29,8 @@ impl Updated {
             (false, _) => next.loss,
         };
         match [self.outcome, next.outcome] {
-            [Outcome::Apply, Outcome::Skip] => *self,
-            [Outcome::Skip, Outcome::Apply] => *next,
+            [Outcome::Apply, Outcome::Skip] => self,
+            [Outcome::Skip, Outcome::Apply] => next,
             [outcome, _] => Updated { loss, weight, outcome },
         }
     }

@@ -181,6 +181,10 @@ impl<T: Scalar> Memory<T> {
 
     #[inline]
     pub(super) fn check_shape(&self, shape: &BatchShape<'_>) -> Result<(), Error> {
+        // The last pass was valid, and within a capacity.
+        if self.last.has_shape(shape) {
+            return Ok(());
+        }
         shape.check()?;
         let needed = Capacity::of(shape);
         match self.capacities.iter().any(|capacity| capacity.holds(needed)) {
@@ -213,9 +217,7 @@ impl<T: Scalar> Memory<T> {
     ) -> Result<Output<'_, T>, Error> {
         // A refused pass leaves the last one unchanged.
         self.check_saves()?;
-        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
-        let sizes = self.check(network, w, values, &shape, mode.saving())?;
-        self.rules.check_indices(x.unwrap_or(&self.x[..values]), shape, self.dims.input)?;
+        self.check(network, w, x, &shape, mode.saving())?;
         if let Some(x) = x {
             self.x[..x.len()].copy_from_slice(x);
         }
@@ -225,12 +227,12 @@ impl<T: Scalar> Memory<T> {
         if let Some(lengths) = shape.lengths {
             self.lengths.extend_from_slice(lengths);
         }
-        self.run(network, w, None, shape, sizes, monitor);
+        self.run(network, w, None, shape, monitor);
         self.ready = true;
         let Pass { values: [_, outs, states], after, .. } = self.last;
         self.dy[..outs].fill(T::zero());
         self.d_state_end[..states].fill(T::zero());
-        let shape = match after {
+        let BatchShape { batch, steps, lengths } = match after {
             Some([batch, steps]) => BatchShape::sequences(batch, steps),
             None => {
                 let before = self.last.shape(&self.lengths);
@@ -240,6 +242,7 @@ impl<T: Scalar> Memory<T> {
                 after
             }
         };
+        let shape = BatchShape { batch, steps, lengths };
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
@@ -251,31 +254,27 @@ impl<T: Scalar> Memory<T> {
         x: Option<&[T]>,
         shape: BatchShape<'_>,
     ) -> Result<&[T], Error> {
-        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
-        let sizes = self.check(network, w, values, &shape, Mode::Infer)?;
-        let inputs = match x {
-            Some(x) => x,
-            None => &self.x[..values],
-        };
-        self.rules.check_indices(inputs, shape, self.dims.input)?;
-        self.run(network, w, x, shape, sizes, &mut ());
+        self.check(network, w, x, &shape, Mode::Infer)?;
+        self.run(network, w, x, shape, &mut ());
         Ok(&self.y[..self.last.values[1]])
     }
 
-    /// Checks `shape`, and the lengths of the parameters `w`, the input (`inputs` values) and the state that was set,
-    /// for a pass in `mode`. Returns the lengths of the buffers of the pass; `None` if they are those of the last one.
+    /// Checks `shape`, the parameters `w`, the input (`x`, or the content of the input buffer) and the state that was
+    /// set, for a pass in `mode`. If the lengths of its buffers are not those of the last pass, replaces them. On an
+    /// error the last pass is unchanged.
     #[inline]
-    pub(super) fn check(
-        &self,
+    fn check(
+        &mut self,
         network: &dyn Layer<T>,
         w: &[T],
-        inputs: usize,
+        x: Option<&[T]>,
         shape: &BatchShape<'_>,
         mode: Mode,
-    ) -> Result<Option<Pass>, Error> {
+    ) -> Result<(), Error> {
         self.check_shape(shape)?;
         require_length("parameters", self.dims.parameters, w.len())?;
-        require_length("input", saturating_product(&[shape.rows(), self.dims.input]), inputs)?;
+        let values = shape.rows().saturating_mul(self.dims.input);
+        require_length("input", values, x.map_or(values, <[T]>::len))?;
         let sizes = if self.last.is_over(shape, mode) {
             None
         } else {
@@ -285,7 +284,15 @@ impl<T: Scalar> Memory<T> {
         if self.starts_from_state {
             require_length("state", sizes.as_ref().unwrap_or(&self.last).values[2], self.state.len())?;
         }
-        Ok(sizes)
+        let x = match x {
+            Some(x) => x,
+            None => &self.x[..values],
+        };
+        self.rules.check_indices(x, *shape, self.dims.input)?;
+        if let Some(sizes) = sizes {
+            (self.last, self.ready) = (sizes, false);
+        }
+        Ok(())
     }
 
     /// Returns the lengths of the buffers that a pass over `shape` in `mode` uses. Returns an error for lengths beyond
@@ -319,8 +326,7 @@ impl<T: Scalar> Memory<T> {
         })
     }
 
-    /// Runs a forward pass over `shape`, on `x` or on the content of the input buffer. The lengths of its buffers are
-    /// `sizes`, or those of the last pass.
+    /// Runs a forward pass over `shape` after [`check`](Self::check), on `x` or on the content of the input buffer.
     #[inline]
     fn run(
         &mut self,
@@ -328,12 +334,8 @@ impl<T: Scalar> Memory<T> {
         w: &[T],
         x: Option<&[T]>,
         shape: BatchShape<'_>,
-        sizes: Option<Pass>,
         monitor: &mut dyn GradientMonitor<T>,
     ) {
-        if let Some(sizes) = sizes {
-            self.last = sizes;
-        }
         // If the pass panics, no backward pass can follow.
         (self.last.ended, self.ready) = (false, false);
         self.last.with_state = self.starts_from_state;
@@ -377,9 +379,16 @@ impl Pass {
     /// Whether a pass over `shape` in `mode` has buffers of the same lengths as this one. It is false if the lengths of
     /// the samples of either pass were given.
     #[inline]
-    pub(super) fn is_over(&self, shape: &BatchShape<'_>, mode: Mode) -> bool {
+    fn is_over(&self, shape: &BatchShape<'_>, mode: Mode) -> bool {
+        self.mode == mode && self.has_shape(shape)
+    }
+
+    /// Whether a pass over `shape` has the samples and steps of this one. It is false if the lengths of the samples of
+    /// either pass were given.
+    #[inline]
+    fn has_shape(&self, shape: &BatchShape<'_>) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();
-        !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)
+        !ragged && (self.batch, self.steps) == (shape.batch, shape.steps)
     }
 
     #[inline]

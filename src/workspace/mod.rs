@@ -81,6 +81,8 @@ pub(crate) struct Memory<T> {
     /// Whether the gradient is invalid: after an in-place update of the parameters, or after a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
+    /// Whether any parameter block is frozen.
+    has_frozen: bool,
     lengths: Vec<usize>,
     last: Pass,
     /// Whether a backward pass can follow the last pass.
@@ -310,6 +312,7 @@ impl<T: Scalar> Memory<T> {
             per_step: per_step(network),
             spent: false,
             trainable: filled("the blocks", blocks.len(), true)?,
+            has_frozen: false,
             lengths: Vec::new(),
             blocks,
             last: Pass::NONE,
@@ -328,5 +331,6 @@ impl<T: Scalar> Memory<T> {
         for (trainable, block) in self.trainable.iter_mut().zip(&self.blocks) {
             *trainable = !block.frozen;
         }
+        self.has_frozen = self.trainable.contains(&false);
     }
 }
