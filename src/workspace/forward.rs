@@ -363,11 +363,11 @@ impl<T: Scalar> Memory<T> {
 }
 
 impl Pass {
-    /// The pass before the first: over no samples.
+    /// The pass before the first. It is ragged, so that no other pass has its shape.
     pub(super) const NONE: Pass = Pass {
         batch: 0,
         steps: 0,
-        ragged: false,
+        ragged: true,
         mode: Mode::Infer,
         with_state: false,
         after: None,
