@@ -22,7 +22,7 @@ pub(crate) use crate::{
     layer::{
         ActivationLayer, Backward, Forward, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Sequential, Structure,
     },
-    loss::{Rows, Target},
+    loss::Rows,
     monitor::GradientMonitor,
     network::Registry,
     trainer::{EachBatch, Epoch, Evaluation, FitOptions, Run},
@@ -165,13 +165,9 @@ macro_rules! methods {
             #[doc(hidden)]
             fn $loss(
                 loss: &crate::loss::$loss,
-                width: usize,
-                y: &[Self],
-                target: Target<'_, Self>,
-                row_weights: Option<&[Self]>,
-                dy: &mut [Self],
+                rows: Rows<'_, Self>,
             ) -> Result<(Self, f64), Error> {
-                loss.evaluate_generic(Rows::new(width, y, target, row_weights, dy)?)
+                loss.evaluate_generic(rows)
             }
         )*
         $(

@@ -45,8 +45,8 @@ pub struct Batch<T> {
     window: Range<usize>,
     /// The range of the batch's target rows (and row weights) that belong to the steps of the window.
     target_rows: Range<usize>,
-    /// The number of target rows of all steps of the chosen samples.
-    all_targets: usize,
+    /// The number of values of a target row; 0 before targets are chosen.
+    target_width: usize,
     /// The number of steps of each sample within the window; empty unless the data set is ragged.
     window_lengths: Vec<usize>,
     kind: Kind,
@@ -60,9 +60,10 @@ impl<T> fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DataShape { steps, width, .. } = self.shape;
         let longest = self.lengths.first().copied().unwrap_or(steps);
+        let target_rows = self.classes.len().max(self.values.len() / self.target_width.max(1));
         let mut shape = f.debug_struct("Batch");
         shape.field("samples", &self.samples.len()).field("steps", &longest).field("width", &width);
-        shape.field("targets", &self.kind).field("target_rows", &self.all_targets);
+        shape.field("targets", &self.kind).field("target_rows", &target_rows);
         shape.field("row_weights", &self.weighted).finish()
     }
 }
@@ -91,7 +92,7 @@ impl<T: Scalar> Batch<T> {
             starts: with_room(if data.lengths.is_some() { samples } else { 0 }),
             window: 0..0,
             target_rows: 0..0,
-            all_targets: 0,
+            target_width: 0,
             window_lengths: with_room(if data.lengths.is_some() { samples } else { 0 }),
             kind,
             weighted: false,
@@ -154,11 +155,11 @@ impl<T: Scalar> Batch<T> {
             return Err(Error::Sample { sample, samples: data.samples });
         }
         self.samples.clear();
-        self.lengths.clear();
-        self.starts.clear();
         grow("the samples of a batch", &mut self.samples, samples.len())?;
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
+            self.lengths.clear();
+            self.starts.clear();
             grow("the lengths of a batch", &mut self.lengths, samples.len())?;
             grow("the first rows of a batch", &mut self.starts, samples.len())?;
             // An unstable sort does not allocate; the sample index breaks ties, so the order is unique.
@@ -167,7 +168,7 @@ impl<T: Scalar> Batch<T> {
             self.starts.extend(self.samples.iter().filter_map(|&sample| data.starts.get(sample)));
         }
         self.window = 0..self.samples.first().map_or(0, |&sample| data.length_of(sample));
-        (self.target_rows, self.all_targets) = (0..0, 0);
+        (self.target_rows, self.target_width) = (0..0, 0);
         self.weighted = false;
         self.x.clear();
         self.classes.clear();
@@ -212,7 +213,11 @@ impl<T: Scalar> Batch<T> {
     /// weights.
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
-        let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
+        let width = match layout.kind {
+            Kind::Values => layout.targets / rows,
+            Kind::Classes => 1,
+            Kind::None => 0,
+        };
         // If lengths are equal, targets per sample and per step can have the same number of values, unless it is
         // declared which they are.
         let other_rows = layout.rows != layout.samples
@@ -240,10 +245,10 @@ impl<T: Scalar> Batch<T> {
         self.classes.resize(classes, 0);
         self.values.resize(values, T::zero());
         self.weights.resize(weights, T::zero());
-        (self.target_rows, self.all_targets) = (0..chosen, chosen);
+        (self.target_rows, self.target_width) = (0..chosen, width);
         let Batch { samples, lengths, starts, window, classes, values, weights, .. } = self;
-        let rows = ChosenRows { samples, lengths, starts, longest: layout.steps, steps: window.clone() };
-        data.write_targets(&rows, per_step, ChosenTargets { classes, values, weights })
+        let rows = ChosenRows { samples, lengths, starts, longest: layout.steps, steps: 0..window.end };
+        data.write_targets(&rows, per_step, ChosenTargets { classes, values, width, weights })
     }
 
     /// Writes the input rows of the chosen samples within the window to `x`, in the order of the batch.
@@ -251,7 +256,7 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::Length`] if `x` has another length, because the network has another input width.
     pub(crate) fn write_input(&self, data: &dyn Source<T>, x: &mut [T]) -> Result<(), Error> {
-        require_length("input", x.len(), self.input_values()?)?;
+        require_length("input", x.len(), self.rows().saturating_mul(self.shape.width))?;
         data.write_inputs(&self.chosen_rows(), x)
     }
 
@@ -305,7 +310,7 @@ impl<T: Scalar> Batch<T> {
             *step = step.map(|step| step + self.window.start);
         }
         if let Error::Length { what: "targets", expected, found } = error {
-            let width = (self.values.len() / self.all_targets.max(1)).max(1);
+            let width = self.target_width.max(1);
             let (expected, per_step) = (expected / (found / width).max(1), per_step && data.layout().steps > 1);
             return DataRule::TargetWidth { expected, found: width, per_step }.into();
         }
@@ -357,8 +362,7 @@ impl<T: Scalar> Batch<T> {
         match self.kind {
             Kind::Classes => Target::Classes(&self.classes[self.target_rows.clone()]),
             Kind::Values | Kind::None => {
-                let (Range { start, end }, width) =
-                    (self.target_rows.clone(), self.values.len() / self.all_targets.max(1));
+                let (Range { start, end }, width) = (self.target_rows.clone(), self.target_width);
                 Target::Values(&self.values[start * width..end * width])
             }
         }
@@ -369,14 +373,19 @@ impl<T: Scalar> Batch<T> {
         self.target_rows.len()
     }
 
+    /// Returns the number of target rows if each weighs 1 in a loss that does not weigh by target values. `None` for
+    /// rows with weights or classes.
+    pub(crate) fn rows_of_weight_1(&self) -> Option<usize> {
+        (self.kind == Kind::Values && !self.weighted).then_some(self.target_rows.len())
+    }
+
     /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window;
     /// `None` for data without row weights.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
         let target = match self.target() {
             Target::Classes(classes) => Target::Classes(&classes[rows.clone()]),
             Target::Values(values) => {
-                let width = values.len() / self.target_rows.len().max(1);
-                Target::Values(&values[rows.start * width..rows.end * width])
+                Target::Values(&values[rows.start * self.target_width..rows.end * self.target_width])
             }
         };
         (target, self.row_weights().map(|weights| &weights[rows]))

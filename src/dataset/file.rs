@@ -199,7 +199,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
                 scatter(&mut buffers.classes, samples, steps, 1, to.classes, read)?;
             }
             FileTargets::Values(all) => {
-                let width = all.each() / steps;
+                let width = to.width;
                 self.each_sample(samples, steps, width, to.values, |sample, values| {
                     all.read("a target", sample, 0, values)?;
                     check_sample("a target", values, [sample, 0, width], steps)

@@ -45,7 +45,7 @@ pub(super) fn in_double<T: Scalar>(
 macro_rules! own_evaluate {
     ($name:ident) => {
         $crate::loss::own::own_evaluate!(|this, width, y, target, weights, dy| {
-            T::$name(this, width, y, target, weights, dy)
+            T::$name(this, Rows::new(width, y, target, weights, dy)?)
         });
 
         fn weighs_target_values(&self) -> bool {

@@ -174,11 +174,11 @@ impl<T: Scalar> Run<'_, T> {
         data: &dyn Source<T>,
         samples: &[usize],
     ) -> Result<(), Error> {
-        let size = self.settings.batch_size;
+        let (layout, size) = (data.layout(), self.settings.batch_size);
         parallel.passes.iter().try_for_each(|pass| {
             let of = |shard| parallel.samples_of(shard, samples.len());
             let own = &samples[of(pass.start).start..of(pass.end - 1).end];
-            own.chunks(size).try_for_each(|part| self.reserve_pass(data, part.len(), part))
+            own.chunks(size).try_for_each(|part| self.reserve_pass(&layout, part.len(), part))
         })
     }
 

@@ -99,6 +99,6 @@ impl<T: Scalar> Memory<T> {
     }
 
     pub(super) fn last_values(&self) -> [usize; 3] {
-        self.last.map_or([0; 3], |pass| pass.values)
+        if self.last.ended { self.last.values } else { [0; 3] }
     }
 }

@@ -12,8 +12,9 @@ impl<T: Scalar> Sequential<T> {
     ///
     /// # Shapes
     /// Of layer i: x_i \[rows before i, width before i\]; y_i \[rows after i, width after i\].
-    pub(super) fn forward_links(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { x, y, saved, scratch, state, mut ctx } = pass;
+    pub(super) fn forward_links(&self, w: &[T], mut pass: Forward<'_, T>) {
+        let ctx = &mut pass.ctx;
+        let Forward { x, y, saved, scratch, state, .. } = pass;
         let (shape, mode, mut y) = (ctx.shape, ctx.mode, Some(y));
         let ForwardState { mut initial_state, mut final_state } = state;
         if self.layers.is_empty() {
