@@ -321,9 +321,9 @@ impl Suite<'_, '_> {
     }
 
     /// Returns the factor by which rounding errors of the gradient of `part` may exceed those at usual inputs. It is v
-    /// for inputs and states, v² for parameters, v being the largest input or state over the usual largest, at least
-    /// 1. The gradient of a pre-activation is a product with one value x, such as dy · x · σ′ of a gate: where σ′ is
-    /// near 0, its relative error grows with x. The gradient of weights is also a product with their input, hence v².
+    /// for inputs and states, v² for parameters, where v ≥ 1 is the largest input or state over the usual largest. The
+    /// gradient of a pre-activation is a product with one value x, such as dy · x · σ′ of a gate: where σ′ is near 0,
+    /// its relative error grows with x. The gradient of weights is also a product with their input, hence v².
     #[inline]
     fn growth(&self, part: Part, given: &Given<f64>) -> f64 {
         let values = if self.size > 0.0 { Float::max(largest(given) / self.size, 1.0) } else { 1.0 };

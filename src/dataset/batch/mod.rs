@@ -16,6 +16,8 @@ use crate::{
 use alloc::vec::Vec;
 use core::{fmt, ops::Range};
 
+mod places;
+
 /// A batch of samples in the layout of a workspace: time-major (the rows of all samples at one step, then those at the
 /// next), the longest sample first.
 ///
@@ -286,57 +288,6 @@ impl<T: Scalar> Batch<T> {
         self.chosen_rows().each_target(per_step, copy);
     }
 
-    /// Replaces `order` by two indices for each output row of a weight other than 0: among the output rows of all
-    /// samples of the data set, then among those of the batch. The pairs are sorted. Outputs have one row per step if
-    /// `per_step`, otherwise one per sample.
-    pub(crate) fn counted_rows(&self, per_step: bool, order: &mut Vec<(usize, usize)>) {
-        let mut rows = 0..;
-        let weights = self.row_weights();
-        order.clear();
-        self.chosen_rows().each_target(per_step, |place| {
-            let row = rows.next().unwrap_or_default();
-            if weights.is_none_or(|weights| !weights[row].is_zero()) {
-                order.push((place, row));
-            }
-        });
-        order.sort_unstable();
-    }
-
-    /// Translates an error about a row, a sample or the targets of the batch into one about `data`. Targets have one
-    /// row per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
-    pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
-        if let Error::InvalidData(DataRule::Index { sample, step, .. }) = &mut error {
-            *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
-            *step = step.map(|step| step + self.window.start);
-        }
-        if let Error::Length { what: "targets", expected, found } = error {
-            let width = self.target_width.max(1);
-            let (expected, per_step) = (expected / (found / width).max(1), per_step && data.layout().steps > 1);
-            return DataRule::TargetWidth { expected, found: width, per_step }.into();
-        }
-        let Error::ClassOutOfRange { row, label, classes } = error else { return error };
-        let (sample, step) = self.target_place(data, per_step, row);
-        DataRule::LabelOutOfRange { sample, step, label, classes }.into()
-    }
-
-    /// Returns the sample of `data`, and its step, of the target row with index `row` in the batch. The step is `None`
-    /// where targets have one row per sample. They have one per step if `per_step`.
-    pub(crate) fn target_place(&self, data: &dyn Source<T>, per_step: bool, row: usize) -> (usize, Option<usize>) {
-        let mut found = self.samples.get(row).copied();
-        if per_step {
-            let mut rows = 0..=row;
-            self.chosen_rows().each(|place| {
-                if rows.next() == Some(row) {
-                    found = Some(place);
-                }
-            });
-        }
-        let layout = data.layout();
-        let count = if per_step { layout.rows } else { layout.samples };
-        let (sample, step, _) = layout.place(count, found.unwrap_or(row));
-        (sample, step)
-    }
-
     /// Returns the number of input values of the chosen samples within the window; an error if a `usize` cannot count
     /// them, or memory cannot hold their rows.
     fn input_values(&self) -> Result<usize, Error> {
@@ -382,11 +333,10 @@ impl<T: Scalar> Batch<T> {
     /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window;
     /// `None` for data without row weights.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
+        let width = self.target_width;
         let target = match self.target() {
             Target::Classes(classes) => Target::Classes(&classes[rows.clone()]),
-            Target::Values(values) => {
-                Target::Values(&values[rows.start * self.target_width..rows.end * self.target_width])
-            }
+            Target::Values(values) => Target::Values(&values[rows.start * width..rows.end * width]),
         };
         (target, self.row_weights().map(|weights| &weights[rows]))
     }
