@@ -419,7 +419,7 @@ fn faulty_tables_and_norms_of_the_description_are_drawn_as_usual() -> Result<(),
     let fix = first(&network, &finding)?;
     let Change::Network(LayerSpec::Sequential { layers, .. }) = &fix.change else { panic!("{fix}") };
     let sound = Sequential::<f32>::input(1).embedding(30, 8).linear(8).build()?.spec();
-    let LayerSpec::Sequential { layers: usual, .. } = sound else { panic!("a sequence") };
+    let LayerSpec::Sequential { layers: usual, .. } = &sound else { panic!("a sequence") };
     assert_eq!(layers[0], usual[0], "{fix}");
     let norm = |epsilon| LayerNorm::new(WIDTH).epsilon(epsilon);
     let network = Sequential::<f32>::input(WIDTH).layer(norm(1e6)?).linear(8).build()?;
@@ -451,7 +451,7 @@ fn recurrent_rectifiers_get_the_identity() -> Result<(), Error> {
 fn standardized_targets_draw_every_head_again() -> Result<(), Error> {
     let head = |all: Builder<f32>| all.linear(8).tanh().linear(1);
     let network = Sequential::<f32>::input(WIDTH).linear(8);
-    let network = network.parallel(Merge::Concat, |all| all.branch(head).branch(head)).build()?;
+    let network = network.parallel(Merge::Concatenate, |all| all.branch(head).branch(head)).build()?;
     let (described, mut finding) = (network.spec(), dead(&plain(1, Tanh, 1.0), "", Some(0)));
     finding.cause = Cause::UnscaledTarget;
     let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
