@@ -103,6 +103,12 @@ pub(super) fn most_loaded(diagnosis: &Diagnosis<'_>) -> Option<(String, [f64; 2]
     (most.first > most.drawn).then_some((most.block, [most.first, most.drawn]))
 }
 
+/// Returns the first root mean square of the block named `block` if its initializer does not draw it; otherwise `None`.
+pub(super) fn loaded_size(diagnosis: &Diagnosis<'_>, block: &str) -> Option<f64> {
+    let sizes = of_blocks(diagnosis)?;
+    sizes.iter().find(|size| size.block == block && size.is_foreign()).map(|size| size.first)
+}
+
 /// Returns the names of the blocks that began smaller than their initializers draw them, by more than the factor
 /// [`changed`](super::Thresholds::changed): an update is long beside them without being so for the network.
 pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {

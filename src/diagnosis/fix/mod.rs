@@ -23,6 +23,7 @@ mod orthogonal;
 mod redraw;
 mod residual;
 mod rewrite;
+mod seeds;
 mod shorter_step;
 mod standardize;
 mod starts;

@@ -115,9 +115,24 @@ pub(in crate::diagnosis) fn make_critical(
 }
 
 /// Whether the activation has no critical point at variance 1: no initial weights and biases keep both the variance of
-/// the signal and the norm of the gradient.
+/// the signal and the norm of the gradient. True too for one that is [flat](unit_slope) at that variance.
 pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -> bool {
-    CriticalGain::new(activation.as_any()).is_err()
+    CriticalGain::new(activation.as_any()).is_err() || unit_slope(activation).is_some_and(|slope| slope < FLAT)
+}
+
+/// The part of its bound below which the mean of |φ′| makes an activation flat: units count as saturated there.
+pub(in crate::diagnosis) const FLAT: f64 = 0.05;
+
+/// Returns the mean of |φ′| for standard normal inputs over its bound; `None` without a bound above 0. Where it is near
+/// 0 the activation itself saturates, and not the weights before it.
+pub(in crate::diagnosis) fn unit_slope(activation: &ActivationKind) -> Option<f64> {
+    let bound = activation.derivative_bounds()?.magnitude();
+    let grid = (-1000..=1000).map(|i| 4e-3 * f64::from(i));
+    let weight = |z: f64| libm::exp(-0.5 * z * z);
+    let [slopes, weights] = grid.fold([0.0, 0.0], |[slopes, weights], z| {
+        [slopes + weight(z) * activation.derivative(z, activation.value(z)).abs(), weights + weight(z)]
+    });
+    (bound > 0.0 && bound.is_finite()).then(|| slopes / weights / bound)
 }
 
 /// Returns the network with tanh in place of activations without a critical point. An activation that is the last layer

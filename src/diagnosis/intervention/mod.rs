@@ -9,10 +9,10 @@ mod redrawn;
 mod tower;
 
 use crate::{layer::LayerSpec, monitor::Factor};
-use change::{changed_layers, has_slopes};
 pub(super) use change::{
-    has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches, twice,
+    FLAT, has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches, twice, unit_slope,
 };
+use change::{changed_layers, has_slopes};
 pub(super) use experiments::Experiments;
 pub(super) use forecast::forecast;
 pub(super) use redrawn::{Loud, Off, rectifies};

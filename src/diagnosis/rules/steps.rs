@@ -56,7 +56,8 @@ const LONG_AT_FIRST: f64 = -1.0;
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
 /// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
 /// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned. `None` otherwise, and if the gradient vanished or exploded in the first pass already.
+/// was learned, or it was larger than the weights and the loss has not fallen. `None` otherwise, and if the gradient
+/// vanished or exploded in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.
@@ -68,8 +69,9 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
     let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
-    let run = statistics.run();
-    (outgrew && diagnosis.learns_nothing(run)).then_some(least)
+    // A first update larger than the weights replaces them: then a loss that has not fallen is harm enough.
+    let replaced = first > 0.0 && diagnosis.stays_up();
+    (outgrew && (replaced || diagnosis.learns_nothing(statistics.run()))).then_some(least)
 }
 
 /// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
@@ -125,9 +127,10 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let text = format!(
         "steps are too long: together they made all weights larger, {} times their first size or more, and the loss, \
-         lately {}, shows nothing learned",
+         lately {}, {}",
         number(least),
-        number(run.recent_loss().mean())
+        number(run.recent_loss().mean()),
+        if diagnosis.learns_nothing(run) { "shows nothing learned" } else { "has hardly fallen" }
     );
     let because =
         format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
@@ -200,7 +203,9 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because).in_layers(layers);
     let needs_restart = !diagnosis.has_fallen() && (!relapsed || diagnosis.learns_nothing(run));
-    findings.push(Finding { decades: block.first_update_ratio(), needs_restart, ..finding });
+    // The steps to shorten are those of the highest rate.
+    let decades = block.first_update_ratio().map(|first| first + libm::log10(run.rate_rise()));
+    findings.push(Finding { decades, needs_restart, ..finding });
 }
 
 /// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. A run that has come

@@ -50,6 +50,11 @@ impl RunStatistics {
     pub(crate) fn rate_grows(&self) -> Option<bool> {
         self.rates.grow()
     }
+    /// Returns the highest learning rate over the first; 1 if the trainer states none.
+    pub(crate) fn rate_rise(&self) -> f64 {
+        let rise = self.rates.highest / self.rates.first;
+        if rise >= 1.0 && rise.is_finite() { rise } else { 1.0 }
+    }
     /// Returns the learning rates of the first and of the last update; `None` if the trainer states none.
     pub(crate) fn rates(&self) -> Option<[f64; 2]> {
         self.rates.ends()

@@ -316,8 +316,12 @@ impl RunStatistics {
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
+    /// Returns the mean loss over about 30 passes.
+    pub(crate) fn usual_loss(&self) -> f64 {
+        self.loss.mean()
+    }
     /// Whether the mean loss over about 30 passes is the lowest so far; false before ten losses.
-    pub(super) fn is_at_its_lowest(&self) -> bool {
+    pub(crate) fn is_at_its_lowest(&self) -> bool {
         self.loss.count() >= SETTLED && self.loss.mean() <= self.lowest_mean
     }
     /// The norm of the last gradient of all parameters, before clipping; 0 before the first.
