@@ -314,6 +314,10 @@ impl RunStatistics {
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
+    /// Returns the mean of about five losses after ten passes; infinite before.
+    pub(crate) fn settled_loss(&self) -> f64 {
+        self.settled_loss
+    }
     /// Returns the mean loss over about 30 passes.
     pub(crate) fn usual_loss(&self) -> f64 {
         self.loss.mean()
