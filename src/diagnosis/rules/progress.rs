@@ -171,12 +171,13 @@ impl Diagnosis<'_> {
         self.way().is_some_and(|way| way < 0.5 * (seen + certain))
     }
 
-    /// Whether the mean of about 30 losses is the lowest of the run and below nine tenths of its start, after four
-    /// times [`patience`](crate::diagnosis::Thresholds::patience) losses. Noise alone hardly ends at its lowest mean:
-    /// such a fall is real, however small the moves.
+    /// Whether the mean of about 30 losses is the lowest of the run and below nine tenths of that after ten losses, when
+    /// four times [`patience`](crate::diagnosis::Thresholds::patience) losses are known. Noise alone hardly ends at its
+    /// lowest mean: such a fall is real, however small the moves.
     pub(super) fn falls_steadily(&self, run: &RunStatistics) -> bool {
+        let [settled, usual] = run.settled_and_usual_loss();
         let judged = run.recent_loss().count() >= 4 * self.thresholds.patience && run.is_at_its_lowest();
-        judged && self.start().is_some_and(|start| run.usual_loss() < self.part(start, STILL))
+        judged && usual < self.part(settled, STILL)
     }
 
     /// Whether the run shows that something was learned. What was there before the first step was not: a fresh network

@@ -316,9 +316,9 @@ impl RunStatistics {
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
-    /// Returns the mean loss over about 30 passes.
-    pub(crate) fn usual_loss(&self) -> f64 {
-        self.loss.mean()
+    /// Returns the mean of about five losses after ten passes, infinite before, and that of about the last 30.
+    pub(crate) fn settled_and_usual_loss(&self) -> [f64; 2] {
+        [self.settled_loss, self.loss.mean()]
     }
     /// Whether the mean loss over about 30 passes is the lowest so far; false before ten losses.
     pub(crate) fn is_at_its_lowest(&self) -> bool {
