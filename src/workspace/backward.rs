@@ -235,8 +235,8 @@ impl<T: Scalar> Memory<T> {
         require_length("parameters", self.dims.parameters, w.len())?;
         // The backward pass consumes the saved values, so each forward pass allows one backward pass.
         if !self.ready {
-            let needs = "a forward pass before it: call `Workspace::forward` (or `forward_with`) once for each backward \
-                         pass";
+            let needs = "a forward pass before it: call `Workspace::forward` (or `forward_with`) once for each \
+                         backward pass";
             return Err(Error::InvalidState { what: "a backward pass", needs });
         }
         let pass = self.last;

@@ -9,8 +9,8 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 /// Standardizes the targets of a regression to mean 0 and variance 1 in every column. The caller must convert
-/// predictions back, by [`Standardize::invert`](crate::dataset::Standardize::invert). The parameters of the last layers
-/// with weights, one in each of parallel branches, are drawn again.
+/// predictions back, by [`Standardize::invert`](crate::dataset::Standardize::invert). The parameters of the last
+/// layers with weights, one in each of parallel branches, are drawn again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StandardizeTargets;
 
@@ -28,7 +28,8 @@ fn last_weights(node: &LayerSpec) -> Vec<String> {
             branches.iter().enumerate().flat_map(|(i, part)| of(&format!("{i}"), part)).collect()
         }
         LayerSpec::Bidirectional { forward, backward } => {
-            [("forward", forward), ("backward", backward)].into_iter().flat_map(|(name, part)| of(name, part)).collect()
+            let directions = [("forward", forward), ("backward", backward)];
+            directions.into_iter().flat_map(|(name, part)| of(name, part)).collect()
         }
         LayerSpec::Residual { branch, .. } => of("branch", branch),
         LayerSpec::Reversed(part) => last_weights(part),

@@ -155,9 +155,9 @@ impl TrialReport {
         self.helps().map(|(best, _)| best)
     }
 
-    /// Returns the outcome of the [best](Self::best) fix. If none helped, that of the first fix in the ranking that does
-    /// no harm, since a short trial may not show its effect: its median loss is finite, and at most 1.1 times that
-    /// without it. `None` if each fix harms.
+    /// Returns the outcome of the [best](Self::best) fix. If none helped, that of the first fix in the ranking that
+    /// does no harm, since a short trial may not show its effect: its median loss is finite, and at most 1.1 times
+    /// that without it. `None` if each fix harms.
     pub fn choice(&self) -> Option<&TrialOutcome> {
         let (bounds, without) = (self.bounds(), self.baseline.median());
         let is_harmless = |it: &&TrialOutcome| it.median().is_finite() && is_near(&bounds, it, without);

@@ -20,8 +20,8 @@ use alloc::{format, string::String, vec::Vec};
 /// Reports layers of which far more units are off for every row than without biases, and recurrent rectifiers that
 /// output 0 at every step.
 ///
-/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units that
-/// are dead in a trained network have not kept it from learning: of a run that has learned, this is a note.
+/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units
+/// that are dead in a trained network have not kept it from learning: of a run that has learned, this is a note.
 pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_told = findings.iter().any(|it| it.cause == Cause::DeadUnits && it.severity > Severity::Note);
     if is_told {
@@ -147,9 +147,9 @@ const TIMES: f64 = 10.0;
 /// log10 of [`TIMES`].
 pub(super) const LOADED: f64 = 1.0;
 
-/// Reports biases of the outputs that were changed or loaded, so large that the first loss was more than a decade above
-/// that of constant outputs. Steps of the usual length do not bring them back, and the layers before them are pushed
-/// into their flat parts.
+/// Reports biases of the outputs that were changed or loaded, so large that the first loss was more than a decade
+/// above that of constant outputs. Steps of the usual length do not bring them back, and the layers before them are
+/// pushed into their flat parts.
 pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let began = run.first_loss().zip(diagnosis.chance()).filter(|(first, chance)| *first > TIMES * chance);

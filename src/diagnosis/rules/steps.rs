@@ -56,8 +56,8 @@ const LONG_AT_FIRST: f64 = -1.0;
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
 /// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
 /// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned, or if it [replaced](replaced) the weights. `None` otherwise, and if the gradient vanished or exploded in
-/// the first pass already.
+/// was learned, or if it [replaced](replaced) the weights. `None` otherwise, and if the gradient vanished or exploded
+/// in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.
@@ -72,9 +72,9 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis, first))
 }
 
-/// Returns the least growth of the matrices before the outputs, which follow their targets, if steps replaced them: the
-/// first update, `first` as a ratio, was larger than the weights, all now have a gain above the threshold of inputs, and
-/// the loss has not fallen.
+/// Returns the least growth of the matrices before the outputs, which follow their targets, if steps replaced them:
+/// the first update, `first` as a ratio, was larger than the weights, all now have a gain above the threshold of
+/// inputs, and the loss has not fallen.
 fn replaced(diagnosis: &Diagnosis<'_>, first: f64) -> Option<f64> {
     let outputs = super::units::output_weights(&diagnosis.spec);
     let is_hidden = |block: &&BlockStatistics| outputs.as_deref() != Some(layer_of_block(block.name()));
