@@ -155,13 +155,18 @@ impl TrialReport {
         self.helps().map(|(best, _)| best)
     }
 
-    /// Returns the outcome of the [best](Self::best) fix. If none helped, that of the first fix in the ranking that
-    /// does no harm, since a short trial may not show its effect: its median loss is finite, and at most 1.1 times
-    /// that without it. `None` if each fix harms.
+    /// Returns the outcome of the [best](Self::best) fix; if none helped, that of a fix whose effect a short trial may
+    /// not show. It is the fix that removed its fault in a look [behind](super::Trial::behind) it, or else the first
+    /// in the ranking that does no harm: its median loss is finite, and at most 1.1 times that without it. `None` if
+    /// there is none.
     pub fn choice(&self) -> Option<&TrialOutcome> {
         let (bounds, without) = (self.bounds(), self.baseline.median());
         let is_harmless = |it: &&TrialOutcome| it.median().is_finite() && is_near(&bounds, it, without);
-        self.best_outcome().or_else(|| self.outcomes.iter().find(is_harmless))
+        let removes = || {
+            let behind = self.behind.as_ref().filter(|behind| behind.removed)?;
+            self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))
+        };
+        self.best_outcome().or_else(removes).or_else(|| self.outcomes.iter().find(is_harmless))
     }
 
     /// Whether the loss of a fix is clearly lower than that of the network as it is.

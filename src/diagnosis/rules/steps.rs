@@ -72,9 +72,9 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis, first))
 }
 
-/// Returns the least growth of the matrices before the outputs, which follow their targets, if steps replaced them:
-/// the first update, `first` as a ratio, was larger than the weights, all now have a gain above the threshold of
-/// inputs, and the loss has not fallen.
+/// Returns the least growth of the matrices before those of the outputs, which follow their targets, if steps replaced
+/// them. That is: the first update, `first` as a ratio, was larger than the weights; all now have a gain above the
+/// threshold of inputs; and the loss has not fallen.
 fn replaced(diagnosis: &Diagnosis<'_>, first: f64) -> Option<f64> {
     let outputs = super::units::output_weights(&diagnosis.spec);
     let is_hidden = |block: &&BlockStatistics| outputs.as_deref() != Some(layer_of_block(block.name()));

@@ -306,7 +306,9 @@ fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Satura
         Severity::Warning if !diagnosis.is_harmed() => Severity::Note,
         it => it,
     });
-    let severity = above(first, lines.saturated).max(by_slope)?;
+    // One saturated unit of three may be the draw alone: the fraction counts less its standard error.
+    let certain = first - libm::sqrt(first * (1.0 - first) / link.units().max(1) as f64);
+    let severity = above(certain, lines.saturated).max(by_slope)?;
     let severity = if drift.is_some() { Severity::Warning } else { severity };
     Some(Saturation { severity, drift, slope, first })
 }
