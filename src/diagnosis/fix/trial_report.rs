@@ -156,9 +156,9 @@ impl TrialReport {
     }
 
     /// Returns the outcome of the [best](Self::best) fix; if none helped, that of a fix whose effect a short trial may
-    /// not show. It is the fix that removed its fault in a look [behind](super::Trial::behind) it, or else the first
-    /// in the ranking that does no harm: its median loss is finite, and at most 1.1 times that without it. `None` if
-    /// there is none.
+    /// not show. It is the fix that removed its fault in a look [behind](super::Trial::behind) it. Without one it is
+    /// the first in the ranking that does no harm: its median loss is finite, and at most 1.1 times that without it.
+    /// `None` if there is none.
     pub fn choice(&self) -> Option<&TrialOutcome> {
         let (bounds, without) = (self.bounds(), self.baseline.median());
         let is_harmless = |it: &&TrialOutcome| it.median().is_finite() && is_near(&bounds, it, without);
